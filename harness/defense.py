@@ -1,0 +1,148 @@
+"""Defenses, in three sorts: those that train weights, those that guard, those that transform the prompt before the victim sees it.
+
+Every attack goes through them: scores, gradients and verdicts come from behind the defended victim.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from harness.flops import Flops
+from harness.plugin import Kind, Plugin
+from harness.task import Example, TaskData
+from harness.threat import Threat
+from harness.victim import Progress
+
+if TYPE_CHECKING:
+    from harness.attack import Attack
+    from harness.engine.backend import Backend
+    from harness.engine.search import SearchResult
+    from harness.refs import PluginRef
+
+
+class Defense(Plugin):
+    """Base of the three sorts, and by itself the absence of a defense. Subclass `TrainedDefense`, `GuardDefense` or `TransformDefense`."""
+
+    kind: ClassVar[Kind] = "defense"
+
+
+@dataclass(frozen=True)
+class RoundJob:
+    """What a trained defense is given for one round.
+
+    Attributes:
+        round: 1, 2, …
+        model: folder of the weights to start from (the previous round's, or the fine-tuned victim's for round 1).
+        previous: folder of the previous round's artifact with whatever `train_round` left there, or None for round 1.
+        folder: write this round's model here in hub layout, and what the next round needs.
+        scratch: keeps its content when the run is killed and started again.
+        data: the task's data; use ``data.train`` only.
+        threat: the threat model the defense trains against.
+        seed: of the run. `rng` gives generators that depend on (seed, artifact, round, purpose) alone.
+        open: loads a model folder as a backend.
+        search: runs an attack on examples against a backend, metered, resumable from ``scratch``.
+        resolve: makes the attack that a `PluginRef` names, with some parameters replaced.
+    """
+
+    round: int
+    model: Path
+    previous: Path | None
+    folder: Path
+    scratch: Path
+    data: TaskData
+    threat: Threat
+    seed: int
+    rng: Callable[[str], np.random.Generator]
+    open: Callable[[Path], Backend]
+    search: Callable[[Backend, Attack, Sequence[Example]], SearchResult]
+    resolve: Callable[[PluginRef, dict[str, Any]], Attack]
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RoundCost:
+    """Compute of one round, and what the reader should know of it.
+
+    Attributes:
+        search: spent on looking for attack strings.
+        training: spent on weight updates.
+        notes: JSON data for the artifact's manifest, e.g. the training attack's strength in this round.
+    """
+
+    search: Flops
+    training: Flops
+    notes: dict[str, Any]
+
+
+class TrainedDefense(Defense):
+    """A defense that changes weights, round by round; each round is an artifact with its cumulative compute."""
+
+    @abstractmethod
+    def rounds(self) -> int:
+        """How many rounds there are."""
+
+    @abstractmethod
+    def evaluated(self) -> tuple[int, ...]:
+        """The rounds whose checkpoints are attacked, one cell each."""
+
+    @abstractmethod
+    def round_identity(self, round: int) -> dict[str, Any]:
+        """What can change the weights of this round, as JSON data: leave out what only later rounds see, so that they share artifacts."""
+
+    @abstractmethod
+    def estimate(self, n_params: int, tokens: float, round: int, threat: Threat) -> float:
+        """Nominal compute of one round, in FLOPs, for prompts of ``tokens`` tokens."""
+
+    @abstractmethod
+    def train_round(self, job: RoundJob) -> RoundCost:
+        """Train one round and write the model to ``job.folder``."""
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What a guard is given to fit itself: task data (train split) and the victim it will stand before."""
+
+    data: TaskData
+    seed: int
+    victim: Backend
+    rng: np.random.Generator
+
+
+class GuardDefense(Defense):
+    """A defense that refuses prompts. A blocked attack is no success; a blocked clean prompt counts against clean accuracy."""
+
+    def fit(self, job: FitJob) -> dict[str, Any]:
+        """Fit thresholds and the like; JSON data that `blocks` is given. Nothing by default."""
+        return {}
+
+    @abstractmethod
+    def blocks(self, texts: Sequence[str], fitted: dict[str, Any]) -> list[bool]:
+        """Whether each prompt is refused. Must not depend on the other texts."""
+
+    @abstractmethod
+    def cost(self, text: str) -> Flops:
+        """Compute of one call for one prompt; ``Flops()`` for plain string rules."""
+
+
+class TransformDefense(Defense):
+    """A defense that rewrites the prompt before the victim sees it. Must be deterministic.
+
+    Attributes:
+        offers: what a gradient attack gets: ``straight_through`` (the gradient of the victim at the untransformed prompt) or ``none``.
+    """
+
+    offers: ClassVar[Literal["straight_through", "none"]] = "straight_through"
+
+    @abstractmethod
+    def apply(self, texts: Sequence[str]) -> list[str]:
+        """The rewritten prompts, in order. Must not depend on the other texts."""
+
+    @abstractmethod
+    def cost(self, text: str) -> Flops:
+        """Compute of one call for one prompt; ``Flops()`` for plain string rules."""

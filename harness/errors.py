@@ -1,0 +1,31 @@
+"""Errors a user can mend. Each says what is wrong, where, and how to put it right; the command line shows no traceback for them."""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Base of every error that is the user's to mend."""
+
+
+class SpecError(HarnessError):
+    """A spec file that cannot be used: syntax, a field, a value."""
+
+
+class PluginError(HarnessError):
+    """A plugin that cannot be registered, found or parameterised."""
+
+
+class DataError(HarnessError):
+    """A dataset, table or record file that is missing or not of the stated form."""
+
+
+class VictimError(HarnessError):
+    """A model that cannot be loaded or does not do what the request needs."""
+
+
+class RunError(HarnessError):
+    """A run directory or artifact store that cannot be used."""
+
+
+class AccessError(HarnessError):
+    """An attack asked for more access than the threat model grants or the victim offers."""

@@ -1,0 +1,89 @@
+"""The manifest of one cell, `cell.json`. pydantic, so that a reader of records gets types or one clear error."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.records.schema import VERSION
+
+
+class Compute(BaseModel):
+    """FLOPs under both conventions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    nominal: float = 0.0
+    executed: float = 0.0
+
+
+class PluginRecord(BaseModel):
+    """A plugin as it was used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    label: str  # name with the parameters that differ from the default
+    params: dict[str, Any]
+    distribution: str
+    version: str
+
+
+class VictimFacts(BaseModel):
+    """Size and provenance of the victim."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    family: str
+    n_params: int
+    n_params_non_embedding: int
+    pretraining_flops: float | None
+    preparation: Compute  # fine-tuning, or training from scratch
+    reference_flops: float  # what attack and defense compute are divided by: pretraining if there was any, else preparation (nominal)
+    artifact: str
+
+
+class DefenseFacts(BaseModel):
+    """What the defense cost until this checkpoint (cumulative; fine-tuning of the victim excluded)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    round: int | None = None
+    search: Compute = Compute()
+    training: Compute = Compute()
+    artifact: str | None = None
+    notes: dict[str, Any] = {}
+
+
+class CellRecord(BaseModel):
+    """Everything about a cell but its steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: int = VERSION
+    key: str
+    status: Literal["done", "failed"]
+    error: str | None = None  # one line: what went wrong, when status is "failed"
+    spec_name: str
+    spec_version: str
+    spec_hash: str
+    task: PluginRecord
+    victim: PluginRecord
+    defense: PluginRecord
+    attack: PluginRecord
+    judge: PluginRecord
+    threat: dict[str, Any]
+    threat_label: str
+    seed: int
+    stop_on_success: bool
+    target_asr: float
+    accounting: str
+    data_hash: str
+    victim_facts: VictimFacts | None = None  # None only when preparation failed
+    defense_facts: DefenseFacts | None = None
+    n_clean: int = 0  # clean examples judged
+    n_clean_correct: int = 0
+    n_attacked: int = 0
+    clean_compute: Compute = Compute()
+    attack_steps: int = 0  # full budget: steps asked of every attacked example
+    versions: dict[str, str] = {}
+    host: dict[str, Any] = {}
+    agreement: dict[str, Any] = {}
+    started: str = ""  # UTC, ISO 8601
+    seconds: float = 0.0

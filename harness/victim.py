@@ -1,0 +1,86 @@
+"""Victims: models under attack, and how one is made ready for a task."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from harness.flops import Flops
+from harness.plugin import Kind, Plugin
+from harness.task import TaskData
+from harness.threat import Access
+
+if TYPE_CHECKING:
+    from harness.engine.backend import Backend
+
+Progress = Callable[[str, float, float], None]
+"""Called as ``progress(what, done, total)``; cheap to call often."""
+
+
+@dataclass(frozen=True, slots=True)
+class VictimCard:
+    """What is known of a victim before it is made; everything a plan and a plot need.
+
+    Attributes:
+        family: models on one scaling curve, e.g. ``pythia``.
+        n_params: all parameters as used, embeddings included (N of the nominal convention).
+        pretraining_flops: compute spent before the task was seen, or None when there was none or it is unknown.
+        access: the most that the model can answer.
+        context: longest sequence in tokens.
+        chars_per_token: rough average, for estimates only.
+    """
+
+    family: str
+    n_params: int
+    pretraining_flops: float | None
+    access: Access
+    context: int
+    chars_per_token: float = 4.0
+
+
+@dataclass(frozen=True)
+class PrepareJob:
+    """What a victim is given to make itself ready.
+
+    Attributes:
+        data: the task's data; train on ``data.train`` only.
+        seed: of the run.
+        folder: write the finished model here, in hub layout (config.json, model.safetensors, tokenizer.json).
+        scratch: keeps its content when the run is killed and started again; for checkpoints of the training itself.
+        progress: to be called as the work goes on.
+    """
+
+    data: TaskData
+    seed: int
+    folder: Path
+    scratch: Path
+    progress: Progress
+
+
+class Victim(Plugin):
+    """A model. Implement `card`, `prepare`, `estimate` and `open`."""
+
+    kind: ClassVar[Kind] = "victim"
+
+    @abstractmethod
+    def card(self, data: TaskData) -> VictimCard:
+        """Facts about the model, without loading it and without importing torch where that can be helped."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """What else identifies the model: hash of a local folder's files, commit of a hub id. Part of the artifact's key."""
+        return {}
+
+    @abstractmethod
+    def estimate(self, data: TaskData) -> float:
+        """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train."""
+
+    @abstractmethod
+    def prepare(self, job: PrepareJob) -> Flops:
+        """Make the model ready for the task, write it to ``job.folder``, return the compute spent. Called once per artifact."""
+
+    @abstractmethod
+    def open(self, folder: Path, data: TaskData) -> Backend:
+        """Load a prepared or defended model from ``folder`` (most return `harness.TorchBackend`)."""
