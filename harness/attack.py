@@ -95,9 +95,10 @@ class State:
     def best(self, candidates: Tokens, losses: Floats) -> State:
         """The candidate with the lowest loss, or this state if none is lower: best so far. Ties go to the earlier; NaN never wins."""
         new = self.latest(candidates, losses)
-        if new is self or new.loss is None or (self.loss is not None and not new.loss < self.loss):
+        if new is self or new.loss is None:
             return self
-        return new
+        known = self.loss is not None and bool(np.isfinite(self.loss))
+        return self if known and not new.loss < self.loss else new  # type: ignore[operator]
 
     def latest(self, candidates: Tokens, losses: Floats) -> State:
         """The candidate with the lowest loss of this step, even when it is worse than this state. Unchanged if there is no finite loss."""

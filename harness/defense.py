@@ -32,6 +32,10 @@ class Defense(Plugin):
     kind: ClassVar[Kind] = "defense"
 
 
+Resolve = Callable[["PluginRef", dict[str, Any]], "Attack"]
+"""Makes the attack that a reference names, with some parameters replaced."""
+
+
 @dataclass(frozen=True)
 class RoundJob:
     """What a trained defense is given for one round.
@@ -61,7 +65,7 @@ class RoundJob:
     rng: Callable[[str], np.random.Generator]
     open: Callable[[Path], Backend]
     search: Callable[[Backend, Attack, Sequence[Example]], SearchResult]
-    resolve: Callable[[PluginRef, dict[str, Any]], Attack]
+    resolve: Resolve
     progress: Progress
 
 
@@ -92,12 +96,16 @@ class TrainedDefense(Defense):
         """The rounds whose checkpoints are attacked, one cell each."""
 
     @abstractmethod
-    def round_identity(self, round: int) -> dict[str, Any]:
-        """What can change the weights of this round, as JSON data: leave out what only later rounds see, so that they share artifacts."""
+    def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
+        """What can change the weights of this round, as JSON data.
+
+        Args:
+            params: identity of the parameters, plugins named in them resolved; leave out what only later rounds see, so that artifacts are shared.
+        """
 
     @abstractmethod
-    def estimate(self, n_params: int, tokens: float, round: int, threat: Threat) -> float:
-        """Nominal compute of one round, in FLOPs, for prompts of ``tokens`` tokens."""
+    def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
+        """Nominal compute of one round, in FLOPs, for prompts of ``tokens`` tokens, attack string included."""
 
     @abstractmethod
     def train_round(self, job: RoundJob) -> RoundCost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -49,6 +50,11 @@ def harness_register_judges(register: Callable[[type[Judge]], None]) -> None:
 @hookspec
 def harness_register_commands(app: typer.Typer) -> None:
     """Add commands to the ``harness`` command line."""
+
+
+@hookspec
+def harness_publish(runs: list[Path], out: Path) -> None:
+    """Make something to read of finished run directories, in the folder ``out``."""
 
 
 @hookspec

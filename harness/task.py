@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import ClassVar
@@ -84,7 +84,8 @@ class TaskData:
         """sha256 over labels and all examples of both splits, as canonical JSON; hexadecimal."""
         digest = hashlib.sha256(json.dumps(list(self.labels)).encode())
         for example in (*self.train, *self.validation):
-            digest.update(json.dumps(asdict(example), ensure_ascii=True, sort_keys=True).encode())
+            chunks = [[chunk.text, chunk.edit.value] for chunk in example.chunks]
+            digest.update(json.dumps([example.id, chunks, example.label, example.proxy_label]).encode())
             digest.update(b"\n")
         return digest.hexdigest()
 

@@ -1,0 +1,133 @@
+"""The typer application: our commands, and those of plugin packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command, get_command_name
+
+from harness.cli import INTERRUPTED
+from harness.cli.context import Context
+from harness.registry.hookcheck import check_hooks, new_manager
+from harness.registry.packages import Source, in_one_line, quiet_stdout
+
+HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
+FILE_OPTION = "--plugin"
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and give its exit status. Errors that the user can mend come out as `HarnessError`."""
+    context = Context()
+    command: Any = get_command(build_app(context))
+    try:
+        command.main(args=files_first(arguments), prog_name="harness", obj=context)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(bool(end.code))
+        # typer turns Ctrl-C into an exit; a command that said something itself breaks the chain with `from None`.
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        return status
+    finally:
+        if (
+            "_HARNESS_COMPLETE" not in os.environ
+        ):  # a shell that completes a word would show it in the middle of the line
+            context.warn()
+    return 0
+
+
+def build_app(context: Context | None = None) -> typer.Typer:
+    """The application with all commands of the installed packages."""
+    context = Context() if context is None else context
+    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_options)
+    core_commands(app)
+    for source in context.packages().sources:
+        _plugin_commands(source, app, context)
+    return app
+
+
+def core_commands(app: typer.Typer) -> None:
+    """Commands of the harness itself. Their modules import nothing heavy before they are run."""
+    from harness.cli import plan, plugins, run, status, validate
+
+    for module in (run, plan, validate, status, plugins):
+        module.register(app)
+
+
+def files_first(arguments: list[str]) -> list[str]:
+    """The arguments with every ``--plugin FILE`` at the front, so that it can be written after the command as well."""
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*first, *rest, word, *words]
+        if word == FILE_OPTION:
+            first += [word, *[value for value in [next(words, None)] if value is not None]]
+        else:
+            (first if word.startswith(FILE_OPTION + "=") else rest).append(word)
+    return [*first, *rest]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import harness
+
+        typer.echo(f"harness {harness.__version__}")
+        raise typer.Exit()
+
+
+def _options(
+    ctx: typer.Context,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(FILE_OPTION, metavar="FILE", help="Python file with plugins. Repeatable.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    context = ctx.ensure_object(Context)
+    context.files = tuple(plugin or ())
+
+
+def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None:
+    """Add a package's commands, all or none: they are collected and tried on an application of their own first."""
+    own = typer.Typer()
+    try:
+        if "harness_register_commands" not in check_hooks(source.plugin, source.name):
+            return
+        with quiet_stdout():
+            manager = new_manager()
+            manager.register(source.plugin)
+            manager.hook.harness_register_commands(app=own)
+            if not (own.registered_commands or own.registered_groups):
+                return
+            get_command(own)  # finds arguments that typer cannot handle, which would break every command if found later
+        taken = sorted(_names(own) & _names(app))
+        if taken:
+            raise ValueError(f"the command '{taken[0]}' exists already")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        context.problems.append(source.problem(f"its commands cannot be added: {in_one_line(error)}"))
+        return
+    app.registered_commands += own.registered_commands
+    app.registered_groups += own.registered_groups
+
+
+def _names(app: typer.Typer) -> set[str]:
+    commands = {
+        info.name or get_command_name(getattr(info.callback, "__name__", "")) for info in app.registered_commands
+    }
+    groups = {name for group in app.registered_groups for name in (group.name, _own_name(group.typer_instance)) if name}
+    return commands | groups
+
+
+def _own_name(app: typer.Typer | None) -> str | None:
+    name = None if app is None else app.info.name
+    return name if isinstance(name, str) else None

@@ -1,0 +1,80 @@
+"""`harness run`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_ROOT = Path("runs")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run_command)
+
+
+def run_command(
+    ctx: typer.Context,
+    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
+    site: Annotated[Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
+) -> None:
+    """Do everything in a spec: prepare victims and defenses, attack, record. What is done already is not done again.
+
+    Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
+    """
+    from harness.registry.loader import Loaded
+    from harness.run.runner import run
+    from harness.spec.load import load_spec
+
+    loaded: Loaded = ctx.obj.loaded()
+    _quiet_libraries()
+    chosen = load_spec(spec, loaded.registry)
+    root = out or DEFAULT_ROOT / chosen.spec.name
+    with _view(quiet or as_json) as view:
+        try:
+            outcome = run(chosen, loaded.registry, root, view, store)
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
+            raise typer.Exit(130) from None
+    if as_json:
+        failed = [{"cell": label, "error": error} for label, error in outcome.failed]
+        typer.echo(json.dumps({"run": str(root), "done": outcome.done, "failed": failed}))
+    elif not quiet:
+        typer.echo(f"{outcome.done} cells done, {len(outcome.failed)} failed: {root}")
+    for label, error in outcome.failed:
+        typer.echo(f"failed: {label}: {error}", err=True)
+    if site is not None and outcome.done:
+        loaded.manager.hook.harness_publish(runs=[root], out=site)
+        if not (quiet or as_json):
+            typer.echo(f"Page: {site / 'index.html'}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _view(silent: bool) -> Any:
+    """The live view in a terminal, plain lines elsewhere, or nothing."""
+    from contextlib import nullcontext
+
+    from rich.console import Console
+
+    from harness.cli.live import LiveView, PlainView
+    from harness.run.report import Silent
+
+    if silent:
+        return nullcontext(Silent())
+    console = Console(stderr=True)
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+def _quiet_libraries() -> None:
+    """Loading bars of other libraries would tear up the live view."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -1,0 +1,43 @@
+"""`harness status`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status_command)
+
+
+def status_command(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which cells of a run are done, failed (and why), begun or missing. Exit status 1 when any failed."""
+    from harness.run.status import read_status
+
+    status = read_status(run)
+    if as_json:
+        typer.echo(json.dumps(status.to_json()))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        console = Console()
+        table = Table(title=f"{status.spec_name} {status.spec_version} ({status.spec_hash[:12]})")
+        for column in ("status", "cell", "attacked", "note"):
+            table.add_column(column)
+        for cell in status.cells:
+            note = cell.error or (f"{cell.rounds} rounds in the journal" if cell.status == "begun" else "")
+            attacked = "" if cell.n_attacked is None else str(cell.n_attacked)
+            table.add_row(cell.status, Text(cell.label or cell.key), attacked, Text(note))
+        console.print(table)
+        console.print(", ".join(f"{status.count(kind)} {kind}" for kind in ("done", "failed", "begun", "missing")), highlight=False)
+    if status.count("failed"):
+        raise typer.Exit(1)

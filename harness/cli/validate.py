@@ -1,0 +1,57 @@
+"""``harness validate SPEC``: say whether a spec can be run, and if not, all that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("validate")(validate)
+
+
+def validate(
+    ctx: typer.Context,
+    spec: Annotated[Path, typer.Argument(help="Spec file (YAML).", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Check a spec: fields, plugins, parameters, excludes. Exit status 2 if anything is wrong."""
+    from harness.spec.load import load_spec  # not at the top: `harness --help` must stay fast
+    from harness.spec.problems import InvalidSpecError
+
+    try:
+        loaded = load_spec(spec, ctx.obj.loaded().registry)
+    except InvalidSpecError as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "path": str(spec), "problems": _problems(error)}))
+        else:
+            typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        found = {
+            "name": loaded.spec.name,
+            "version": loaded.spec.version,
+            "hash": loaded.hash,
+            "cells": len(loaded.cells),
+        }
+        typer.echo(json.dumps({"ok": True, "path": str(spec), **found}))
+    else:
+        typer.echo(f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {len(loaded.cells)} cells")
+
+
+def _problems(error: Any) -> list[dict[str, Any]]:
+    from harness.spec.problems import field_text
+
+    return [
+        {
+            "line": problem.at.line if problem.at else None,
+            "column": problem.at.column if problem.at else None,
+            "field": field_text(problem.path),
+            "message": problem.message,
+        }
+        for problem in error.problems
+    ]

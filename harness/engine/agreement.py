@@ -1,0 +1,91 @@
+"""Self-check of a loaded model: what the backend answers against an eager forward, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.attack import Floats, Tokens
+from harness.errors import VictimError
+
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+_LENGTHS = (4, 9, 33)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Outcome of the check.
+
+    Attributes:
+        rows: random rows compared.
+        difference: largest absolute difference of a label logit, divided by the largest logit where that is above 1.
+        tolerance: what was allowed.
+        attention: implementation in use after the check.
+        note: why another one than asked for, or "".
+    """
+
+    rows: int
+    difference: float
+    tolerance: float
+    attention: str
+    note: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for the manifest."""
+        return asdict(self)
+
+
+def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens, context: int) -> Agreement:
+    """Compare ``classify`` with eager attention on a few random rows; fall back to eager attention where the fused one is wrong.
+
+    Args:
+        model: its attention implementation may be changed (some fused kernels ignore soft-capping).
+        classify: label logits of rows, as the backend gives them.
+        usable: ids to draw rows from.
+        context: longest row.
+
+    Raises:
+        VictimError: logits that are not finite, or a difference above the tolerance even with eager attention throughout.
+    """
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(usable, size=min(n, context)).astype(np.int64) for n in _LENGTHS for _ in range(2)]
+    asked = str(model.config._attn_implementation)
+    tolerance = TOLERANCE[model.dtype]
+    ours = classify(rows)
+    if not _switch(model, "eager"):
+        return Agreement(len(rows), 0.0, tolerance, asked, "the model has no eager attention to compare with")
+    one_by_one = np.concatenate([classify([row]) for row in rows])
+    if not np.isfinite(one_by_one).all():
+        raise VictimError("the model's logits are not finite on random rows; load it with dtype: float32")
+    difference = _difference(ours, one_by_one)
+    if difference <= tolerance:
+        _switch(model, asked)
+        return Agreement(len(rows), difference, tolerance, asked)
+    note = f"{asked} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
+    difference = _difference(classify(rows), one_by_one)
+    if difference <= tolerance:
+        return Agreement(len(rows), difference, tolerance, "eager", note)
+    raise VictimError(
+        f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from a forward of single rows "
+        f"(tolerance {tolerance:g}); try dtype: float32, or exclude this victim"
+    )
+
+
+def _difference(ours: Floats, reference: Floats) -> float:
+    scale = max(1.0, float(np.abs(reference).max()))
+    difference = float(np.abs(ours - reference).max()) / scale
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def _switch(model: Any, attention: str) -> bool:
+    if model.config._attn_implementation == attention:
+        return True
+    try:
+        model.set_attn_implementation(attention)
+    except (AttributeError, ImportError, NotImplementedError, ValueError):
+        return False
+    return bool(model.config._attn_implementation == attention)

@@ -1,0 +1,128 @@
+"""How many floating-point operations a forward or backward pass really runs, for any Hugging Face model, without per-model code.
+
+Linear layers: hooks see in two tiny forwards how many rows each layer is applied to, as a·length + b, so a pooler counts once per row and a head as often as the model
+applies it (GPT-NeoX's classification head runs on every position). Attention: scores and values over the full rectangle of queries and keys, from the configuration.
+
+Agrees with `torch.utils.flop_counter` within 1% (tests/engine/test_flops.py). Neither counts norms, activations, softmax, rotary embedding, embedding look-ups, dropout, the
+optimiser's own arithmetic; that counter also misses the CPU's fused attention kernel, which is counted here. Neither credits a kernel for skipping masked
+entries. Not seen here: weights outside `nn.Linear` and `Conv1D` (fused experts of a mixture, state-space layers); `unseen` says how large their share is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+_SHORT, _LONG = 3, 5  # lengths of the two probes
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """Executed compute of one row as a function of its length.
+
+    Attributes:
+        per_token, per_row: FLOPs of linear layers, output embedding of a language model left out.
+        per_output: FLOPs of that output embedding per position; 0 where there is none.
+        per_pair: attention FLOPs per (query, key), summed over layers.
+        attention_backward: backward over forward compute of attention: 2 eager, 2.5 for fused kernels (they compute the scores again).
+        unseen: share of matrix parameters outside embeddings that no count includes.
+    """
+
+    per_token: float
+    per_row: float
+    per_output: float
+    per_pair: float
+    attention_backward: float
+    unseen: float = 0.0
+
+    def _linear(self, tokens: int, outputs: int) -> float:
+        return self.per_token * tokens + self.per_row + self.per_output * outputs
+
+    def forward(self, tokens: int, outputs: int = 0) -> float:
+        """FLOPs of a forward over a row of ``tokens`` of which ``outputs`` positions reach the output embedding."""
+        return self._linear(tokens, outputs) + self.per_pair * tokens * tokens
+
+    def gradient(self, tokens: int, outputs: int = 0) -> float:
+        """FLOPs of forward and backward with respect to the input embeddings, no weight gradients."""
+        attention = self.per_pair * tokens * tokens
+        return 2 * self._linear(tokens, outputs) + (1 + self.attention_backward) * attention
+
+    def training(self, tokens: int, outputs: int = 0) -> float:
+        """FLOPs of forward and backward with gradients of all weights."""
+        attention = self.per_pair * tokens * tokens
+        return 3 * self._linear(tokens, outputs) + (1 + self.attention_backward) * attention
+
+
+def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor) -> Executed:
+    """Find the coefficients for ``model``.
+
+    Args:
+        model: on its device; is run twice on tiny inputs.
+        run: a plain forward of rows [1, L].
+        ids: at least five valid ids, shape [n].
+    """
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    layers = {id(m): m for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and m is not output}
+    seen: dict[int, list[int]] = {key: [0, 0] for key in layers}
+    for probe, length in enumerate((_SHORT, _LONG)):
+        hooks = [m.register_forward_hook(_counter(seen[key], probe)) for key, m in layers.items()]
+        try:
+            with torch.no_grad():
+                run(ids[None, :length])
+        finally:
+            for hook in hooks:
+                hook.remove()
+    per_token = per_row = 0.0
+    for key, (short, long) in seen.items():
+        slope = (long - short) / (_LONG - _SHORT)
+        work = 2.0 * layers[key].weight.numel()
+        per_token += work * slope
+        per_row += work * (short - slope * _SHORT)
+    return Executed(
+        per_token=per_token,
+        per_row=per_row,
+        per_output=2.0 * output.weight.numel() if output is not None else 0.0,
+        per_pair=_per_pair(model.config.get_text_config()),
+        attention_backward=2.0 if model.config._attn_implementation == "eager" else 2.5,
+        unseen=_unseen(model, [m for key, m in layers.items() if any(seen[key])], output),
+    )
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """All parameters, tied ones once; and those that are neither an embedding nor an untied output embedding."""
+    total = sum(p.numel() for p in model.parameters())
+    aside = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding)}
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if output is not None:
+        aside[id(output.weight)] = output.weight.numel()
+    return total, total - sum(aside.values())
+
+
+def _counter(counts: list[int], probe: int) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+    def hook(module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+        counts[probe] += output.numel() // output.shape[-1]
+
+    return hook
+
+
+def _per_pair(config: Any) -> float:
+    """Scores and values: two products of a multiply and an add, per head, per layer."""
+    heads = int(getattr(config, "num_attention_heads", 0) or 0)
+    width = int(getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0))
+    kinds: list[str] = getattr(config, "layer_types", None) or ["full_attention"] * int(config.num_hidden_layers)
+    layers = sum("attention" in kind and kind != "linear_attention" for kind in kinds)
+    return 4.0 * heads * width * layers
+
+
+def _unseen(model: Any, counted: list[Any], output: Any) -> float:
+    known = {id(m.weight) for m in counted} | {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    if output is not None:
+        known.add(id(output.weight))
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    total = sum(p.numel() for p in matrices)
+    return sum(p.numel() for p in matrices if id(p) not in known) / total if total else 0.0

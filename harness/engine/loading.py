@@ -1,0 +1,100 @@
+"""From a folder in hub layout (or a hub id) to a model, and to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from harness.engine.devices import resolve
+from harness.engine.heads import HeadName
+from harness.engine.torch_backend import TorchBackend
+from harness.errors import VictimError
+from harness.tokens.hf import HFTokenizer
+
+
+def open_folder(
+    folder: Path | str,
+    head: HeadName = "classification",
+    labels: Sequence[str] = (),
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    chunk_tokens: int | None = None,
+) -> TorchBackend:
+    """Load a prepared model from a folder that holds config.json, model.safetensors and tokenizer.json.
+
+    Args:
+        head: ``classification`` or ``label_tokens``.
+        labels: label texts in index order, with their leading space.
+        dtype, device: as in `harness.engine.devices.resolve`.
+        chunk_tokens: tokens per forward to begin with.
+
+    Raises:
+        VictimError: the folder holds no such model, weights are missing, or labels do not fit.
+    """
+    where, precision = resolve(device, dtype)
+    model, missing = load_model(folder, head, dtype=precision)
+    if missing:
+        raise VictimError(f"{folder}: the file lacks weights that the model needs: {', '.join(missing)}")
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    tokenizer = HFTokenizer.from_file(Path(folder) / "tokenizer.json", rows=rows)
+    return TorchBackend(model.to(where), tokenizer, head, labels, chunk_tokens=chunk_tokens)
+
+
+def load_model(
+    source: Path | str,
+    head: HeadName,
+    *,
+    dtype: torch.dtype = torch.float32,
+    n_labels: int | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+) -> tuple[Any, list[str]]:
+    """Load a model on the CPU; safetensors only, no code from the hub.
+
+    Args:
+        source: folder or hub id.
+        n_labels: width of the classification head; by default as in the configuration. A head of another width is replaced.
+        revision: commit of a hub id.
+        seed: from which weights that the file lacks (a new head) are drawn; the global random state is left alone.
+
+    Returns:
+        the model, and the names of the weights that were drawn instead of loaded.
+
+    Raises:
+        VictimError: no such model, no safetensors, or an architecture that cannot be used.
+    """
+    local = Path(source).is_dir()
+    common: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    if revision and not local:
+        common["revision"] = revision
+    auto = AutoModelForSequenceClassification if head == "classification" else AutoModelForCausalLM
+    try:
+        config = AutoConfig.from_pretrained(str(source), **common)
+        if getattr(config, "is_encoder_decoder", False):
+            raise VictimError(f"{source}: encoder-decoder models are not supported; use a decoder or an encoder")
+        if head == "classification" and n_labels is not None and config.num_labels != n_labels:
+            config.num_labels = n_labels
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model, info = auto.from_pretrained(
+                str(source),
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                ignore_mismatched_sizes=head == "classification" and n_labels is not None,
+                output_loading_info=True,
+                **common,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise VictimError(f"{source}: cannot be loaded for head {head}: {_first_line(error)}") from error
+    drawn = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
+    return model, sorted(drawn)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,235 @@
+"""Running an attack: the steps of many examples side by side, their requests answered together, every step judged, metered and journalled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.attack import Attack, Gradient, Request, Score, State, Step
+from harness.engine.defended import DefendedVictim, candidate_array
+from harness.engine.meter import StepMeter
+from harness.errors import AccessError, PluginError
+from harness.flops import Flops
+from harness.judge import Judge
+from harness.problem import Problem
+from harness.records.journal import Journal
+from harness.rng import named_rng
+from harness.threat import Access, allows
+
+Row = dict[str, Any]  # one row of records.schema.STEPS
+RoundSeen = Callable[[int, list[Row]], None]  # called with (round, rows) after each round
+
+
+@dataclass
+class Track:
+    """One example on its way through the attack."""
+
+    problem: Problem
+    state: State
+    step: int = 0  # steps done
+    success: bool = False  # so far
+    spent: Flops = field(default_factory=Flops)  # attack and defense compute, all steps
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search ended with.
+
+    Attributes:
+        rows: one per example and step, see `records.schema.STEPS`; in order of example, then step.
+        tracks: final state of each example, in the order given.
+        cost: attack and defense compute of all examples and steps (judging left out).
+    """
+
+    rows: list[Row]
+    tracks: list[Track]
+
+    @property
+    def cost(self) -> Flops:
+        return sum((track.spent for track in self.tracks), Flops())
+
+
+@dataclass(frozen=True)
+class Search:
+    """An attack on a defended victim.
+
+    Attributes:
+        names: what the randomness depends on besides example and step: (seed, key).
+        granted: the threat model's access.
+        judge: decides success after each step; None when only the strings are wanted (as in training).
+        together: how many examples run side by side at most.
+    """
+
+    victim: DefendedVictim
+    attack: Attack
+    names: tuple[str | int, ...]
+    granted: Access
+    judge: Judge | None = None
+    stop_on_success: bool = False
+    together: int = 64
+
+    def run(self, problems: Sequence[Problem], journal: Journal | None = None, seen: RoundSeen = lambda _round, _rows: None) -> SearchResult:
+        """Run all steps of all examples, going on where the journal ends.
+
+        Raises:
+            AccessError: a request beyond the access granted.
+            PluginError: the attack raised, yielded something that is no request, or returned no state.
+        """
+        tracks = [Track(p, self.attack.start(p, self._rng(p, 0))) for p in problems]
+        rows: list[Row] = []
+        rounds = 0
+        for entry in journal.entries if journal else ():
+            rows += self._replay(entry, tracks)
+            rounds += 1
+        if rows:
+            seen(rounds, rows)
+        while active := [i for i, track in enumerate(tracks) if not track.done][: self.together]:
+            began = time.monotonic()
+            new = self._round([tracks[i] for i in active])
+            seconds = (time.monotonic() - began) / len(new)
+            for row in new:
+                row["seconds"] = seconds
+            rounds += 1
+            if journal:
+                journal.append({"rows": new, "states": {str(i): tracks[i].state.to_json() for i in active}})
+            rows += new
+            seen(rounds, new)
+        order = {track.problem.example.id: i for i, track in enumerate(tracks)}
+        return SearchResult(sorted(rows, key=lambda row: (order[row["example"]], row["step"])), tracks)
+
+    def _replay(self, entry: dict[str, Any], tracks: list[Track]) -> list[Row]:
+        rows: list[Row] = entry["rows"]
+        for (index, state), row in zip(entry["states"].items(), rows, strict=True):
+            track = tracks[int(index)]
+            track.state = State.from_json(state)
+            self._advance(track, row)
+        return rows
+
+    def _advance(self, track: Track, row: Row) -> None:
+        track.step = row["step"]
+        track.success = track.success or bool(row["success"])
+        track.spent += Flops(row["attack_nominal"] + row["defense_nominal"], row["attack_executed"] + row["defense_executed"])
+        track.done = track.step >= self.attack.params.steps or (self.stop_on_success and track.success)
+
+    def _rng(self, problem: Problem, step: int) -> np.random.Generator:
+        return named_rng(*self.names, problem.example.id, step)
+
+    def _round(self, tracks: list[Track]) -> list[Row]:
+        """One step of each track."""
+        meters = [StepMeter() for _ in tracks]
+        steps = [self.attack.step(t.state, t.problem, self._rng(t.problem, t.step + 1)) for t in tracks]
+        answers: list[Any] = [None] * len(tracks)
+        waiting = list(range(len(tracks)))
+        while waiting:
+            asked: list[tuple[int, Request]] = []
+            for i in waiting:
+                request = self._send(steps[i], answers[i], tracks[i])
+                if request is not None:
+                    asked.append((i, request))
+            self._answer(asked, tracks, meters, answers)
+            waiting = [i for i, _ in asked]
+        rows = [self._row(track, meter) for track, meter in zip(tracks, meters, strict=True)]
+        self._judge(tracks, meters, rows)
+        for track, row in zip(tracks, rows, strict=True):
+            self._advance(track, row)
+        return rows
+
+    def _send(self, step: Step, answer: Any, track: Track) -> Request | None:
+        """Let one step run on to its next request; None when it has returned, its state then being the track's."""
+        where = f"attack {self.attack.name}, example {track.problem.example.id}, step {track.step + 1}"
+        try:
+            request = step.send(answer)
+        except StopIteration as stop:
+            if not isinstance(stop.value, State):
+                raise PluginError(f"{where}: step returned {type(stop.value).__name__}; it must return a State") from None
+            track.state = stop.value
+            return None
+        except Exception as error:
+            raise PluginError(f"{where}: raised {type(error).__name__}: {error}") from error
+        if not isinstance(request, Score | Gradient):
+            raise PluginError(f"{where}: yielded {type(request).__name__}; a step may yield Score or Gradient")
+        if not allows(self.granted, request.access):
+            raise AccessError(f"{where}: asked for {request.access}, the threat model grants {self.granted}")
+        return _checked(request, track.problem, where)
+
+    def _answer(self, asked: list[tuple[int, Request]], tracks: list[Track], meters: list[StepMeter], answers: list[Any]) -> None:
+        scores = [(i, r) for i, r in asked if isinstance(r, Score)]
+        gradients = [(i, r) for i, r in asked if isinstance(r, Gradient)]
+        if scores:
+            losses = self.victim.score([(tracks[i].problem, r, meters[i]) for i, r in scores])
+            for (i, _), loss in zip(scores, losses, strict=True):
+                answers[i] = loss
+        if gradients:
+            found = self.victim.gradient([(tracks[i].problem, r, meters[i]) for i, r in gradients])
+            for (i, _), answer in zip(gradients, found, strict=True):
+                answers[i] = answer
+
+    def _row(self, track: Track, meter: StepMeter) -> Row:
+        problem, state = track.problem, track.state
+        text = problem.attack_texts(state.array[None])[0] if _within(state, problem) is None else None
+        return {
+            "example": problem.example.id,
+            "step": track.step + 1,
+            "success": False,
+            "loss": None,
+            "attack_loss": state.loss,
+            "attack_text": text,
+            "attack_tokens": list(state.tokens),
+            "failure": _within(state, problem) or (None if text is not None else "retokenisation"),
+            "queries": meter.queries,
+            "seconds": 0.0,
+        }
+
+    def _judge(self, tracks: list[Track], meters: list[StepMeter], rows: list[Row]) -> None:
+        """Ask the victim about each string that keeps to the threat model, tokenised anew; fill in verdicts and costs."""
+        if self.judge is not None:
+            valid = [i for i, row in enumerate(rows) if row["failure"] is None]
+            replies = self.victim.ask([tracks[i].problem.prompt(rows[i]["attack_text"]) for i in valid])
+            for i, reply in zip(valid, replies, strict=True):
+                example = tracks[i].problem.example
+                answer = reply.answer(example.proxy_label)
+                meters[i].judge += reply.victim
+                meters[i].defense += reply.defense
+                rows[i]["loss"] = answer.loss
+                if reply.too_long:
+                    rows[i]["failure"] = "longer than the context"
+                elif not answer.blocked:
+                    rows[i]["success"] = bool(self.judge.success(example, answer))
+        for row, meter in zip(rows, meters, strict=True):
+            for purpose in ("attack", "judge", "defense"):
+                spent: Flops = getattr(meter, purpose)
+                row[f"{purpose}_nominal"], row[f"{purpose}_executed"] = spent.nominal, spent.executed
+
+
+def _within(state: State, problem: Problem) -> str | None:
+    """Why a state's string breaks the threat model, or None."""
+    if len(state.tokens) > problem.budget:
+        return f"{len(state.tokens)} tokens, budget {problem.budget}"
+    if not np.isin(state.array, problem.allowed).all():
+        return "token not allowed"
+    return None
+
+
+def _checked(request: Request, problem: Problem, where: str) -> Request:
+    """The request with arrays of the right form, or a PluginError; one bad id must not reach the model."""
+    try:
+        if isinstance(request, Gradient):
+            rows = candidate_array(np.asarray(request.tokens)[None])
+            checked: Request = Gradient(rows[0], request.top)
+            if request.top < 1:
+                raise ValueError("Gradient.top must be at least 1")
+        else:
+            rows = candidate_array(request.candidates)
+            checked = Score(rows, request.near)
+        if rows.shape[1] > problem.budget:
+            raise ValueError(f"{rows.shape[1]} tokens per string, the threat model allows {problem.budget}")
+        if rows.size and (rows.min() < 0 or rows.max() >= problem.tokenizer.vocabulary):
+            raise ValueError(f"token ids must lie in 0..{problem.tokenizer.vocabulary - 1}")
+    except (ValueError, TypeError) as error:
+        raise PluginError(f"{where}: bad request: {error}") from None
+    return checked

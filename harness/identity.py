@@ -1,0 +1,44 @@
+"""Content addresses: one canonical text for JSON data, and a short hash of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+
+def canonical_json(data: Any) -> str:
+    """The one JSON text of ``data``: keys sorted, no spaces, ASCII. Equal data give equal text on every machine.
+
+    Tuples count as lists. 1 and 1.0 differ, as they do in JSON text.
+
+    Raises:
+        ValueError: no unambiguous JSON form: NaN, infinity, a key that is no text, an object of another type.
+    """
+    _check(data)
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def content_key(data: Any, length: int = 20) -> str:
+    """The first ``length`` hexadecimal digits (at most 64) of the sha256 of ``canonical_json(data)``."""
+    if not 1 <= length <= 64:
+        raise ValueError(f"a sha256 has 64 hexadecimal digits; asked for {length}")
+    return hashlib.sha256(canonical_json(data).encode("ascii")).hexdigest()[:length]
+
+
+def _check(data: Any) -> None:
+    # json.dumps would turn the keys 1 and "1" into the same text, so two different things would share an address.
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if not isinstance(key, str):
+                raise ValueError(f"keys must be text, found {key!r}")
+            _check(value)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            _check(value)
+    elif isinstance(data, float):
+        if not math.isfinite(data):
+            raise ValueError(f"{data} has no JSON form")
+    elif not isinstance(data, str | int | None):
+        raise ValueError(f"{type(data).__name__} has no canonical JSON form")

@@ -1,0 +1,117 @@
+"""What an attack sees of one example: where its string goes, which tokens it may use, and whether a string survives tokenisation in context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.attack import State, Tokens
+from harness.task import Example
+from harness.tokens.text import Tokenizer
+
+MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
+MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
+MAX_EXCESS = 16  # proposals per missing string at most, where few survive
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One example under one threat model, in one victim's tokens.
+
+    Attributes:
+        example: the task's row; its label is what the victim should say, its proxy label what the attacker wants.
+        before_text, after_text: the prompt around the attack string.
+        before, after: the same in tokens, special ids of the model included; shapes [P] and [T].
+        budget: S, how many tokens the attack string has.
+        allowed: token ids the attack may use, sorted, shape [A].
+        tokenizer: the victim's.
+    """
+
+    example: Example
+    before_text: str
+    after_text: str
+    before: Tokens
+    after: Tokens
+    budget: int
+    allowed: Tokens
+    tokenizer: Tokenizer
+
+    def state(self, tokens: Tokens) -> State:
+        """A first state with this attack string, shape [S]."""
+        return State(tuple(int(token) for token in tokens))
+
+    def random_tokens(self, rng: np.random.Generator, draws: int | None = None) -> Tokens:
+        """Strings with every token uniform over the allowed ones, of those that survive tokenisation.
+
+        Returns:
+            shape [draws, S] (fewer rows when not enough survive `MAX_TRIES` refills), or [S] when ``draws`` is None. In the latter case, when none survives, one
+            that does not is returned: it will be judged a failure, and the search can go on from it.
+        """
+        rows = self.refill(1 if draws is None else draws, lambda n: rng.choice(self.allowed, size=(n, self.budget)))
+        if draws is not None:
+            return rows
+        return rows[0] if len(rows) else rng.choice(self.allowed, size=self.budget)
+
+    def refill(self, count: int, propose: Callable[[int], Tokens]) -> Tokens:
+        """Draw until ``count`` proposals survive tokenisation, at most `MAX_TRIES` times; shape [≤ count, S].
+
+        Args:
+            propose: called with a number n, returns n strings, shape [n, S].
+        """
+        kept: list[Tokens] = []
+        have = proposed = found = 0
+        for _ in range(MAX_TRIES):
+            rate = max(found / proposed, 1 / MAX_EXCESS) if proposed else 1.0
+            rows = propose(max(ceil((count - have) / rate), MIN_DRAW))
+            proposed += len(rows)
+            rows = rows[self.survives(rows)]
+            found += len(rows)
+            kept.append(rows[: count - have])
+            have += len(kept[-1])
+            if have >= count:
+                break
+        return np.concatenate(kept)
+
+    def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
+        """Whether each string, put into the prompt as text, tokenises back to before + string + after unchanged; shape [K]."""
+        return np.asarray([text is not None for text in self.attack_texts(candidates)], dtype=bool)
+
+    def attack_texts(self, candidates: Tokens) -> list[str | None]:
+        """The text of each string in its place in the prompt, or None where it does not survive tokenisation; length K."""
+        if len(candidates) == 0:
+            return []
+        before, after = self._core
+        rows = [[*before, *row, *after] for row in np.asarray(candidates).tolist()]
+        texts = self.tokenizer.decode(rows)
+        again = self.tokenizer.encode(texts)
+        head, tail = self.before_text, self.after_text
+        return [
+            text[len(head) : len(text) - len(tail)]
+            if ids == row and text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)
+            else None
+            for text, ids, row in zip(texts, again, rows, strict=True)
+        ]
+
+    def prompt(self, attack_text: str) -> str:
+        """The whole prompt with this attack string in it."""
+        return self.before_text + attack_text + self.after_text
+
+    def prompt_of(self, state: State) -> str:
+        """The whole prompt with a state's string in it, whether or not it survives tokenisation."""
+        return self.prompts(state.array[None])[0]
+
+    def prompts(self, candidates: Tokens) -> list[str]:
+        """The whole prompts of candidates, surviving or not; length K."""
+        before, after = self._core
+        return self.tokenizer.decode([[*before, *row, *after] for row in np.asarray(candidates).tolist()])
+
+    @property
+    def _core(self) -> tuple[list[int], list[int]]:
+        """Before and after without the model's special ids."""
+        left, right = len(self.tokenizer.left), len(self.tokenizer.right)
+        after = self.after.tolist()
+        return self.before.tolist()[left:], after[: len(after) - right]

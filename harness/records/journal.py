@@ -1,0 +1,59 @@
+"""The journal of an unfinished cell: one JSON line per round of steps, so that a kill loses at most the round in flight."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Journal:
+    """Append-only lines. A line cut short by a kill is dropped when the journal is opened again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[dict[str, Any]] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = 0
+        if path.exists():
+            content = path.read_bytes()
+            for line in content.splitlines(keepends=True):
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                self.entries.append(entry)
+                whole += len(line)
+        self._file = path.open("ab", buffering=0)
+        self._file.truncate(whole)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write one line and hand it to the operating system."""
+        line = json.dumps(entry).encode() + b"\n"
+        start = self._file.tell()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "the journal's line was written in part", str(self.path))
+        except OSError:
+            self._file.truncate(start)  # a full disk must not leave half a line in front of the next one
+            raise
+        self.entries.append(entry)
+
+    def close(self) -> None:
+        """Close the file; the journal stays."""
+        self._file.close()
+
+    def delete(self) -> None:
+        """Close and remove it: the records are in place."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()

@@ -1,0 +1,141 @@
+"""Reading a run directory back: manifests at once, Parquet columns when asked for. Needs no torch and no plugin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from harness.errors import DataError
+from harness.records.cell import CellRecord
+from harness.records.schema import EXAMPLES, STEPS, VERSION
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A finished cell: its manifest, and its two tables, read from disk at each call."""
+
+    record: CellRecord
+    folder: Path
+
+    def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """One row per example, columns of `schema.EXAMPLES` (all, or those named). Raises `DataError`."""
+        return _parquet(self.folder / "examples.parquet", EXAMPLES, columns)
+
+    def steps(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """One row per attacked example and step, columns of `schema.STEPS` (all, or those named). Raises `DataError`."""
+        return _parquet(self.folder / "steps.parquet", STEPS, columns)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    Attributes:
+        path: the directory.
+        info: the contents of ``run.json``: format, spec_name, spec_version, spec_hash, spec (text), harness_version, created.
+        cells: cells that are done, by key.
+        failed: manifests of cells that raised.
+        unfinished: how many cells were begun and have no manifest yet.
+    """
+
+    path: Path
+    info: dict[str, Any]
+    cells: tuple[Cell, ...]
+    failed: tuple[CellRecord, ...]
+    unfinished: int
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self.cells)
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether ``path`` looks like a run directory."""
+    return (Path(path) / "run.json").is_file()
+
+
+def read_run(path: str | Path) -> Run:
+    """The run in directory ``path``. Raises `DataError` for a file that is missing, corrupt or of another format version."""
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such run directory. Give the folder that `harness run` wrote.")
+    if not is_run(path):
+        raise DataError(f"{path}: not a run directory, run.json is missing. Give the folder that `harness run` wrote.")
+    info = _manifest(path / "run.json")
+    cells: list[Cell] = []
+    failed: list[CellRecord] = []
+    unfinished = 0
+    root = path / "cells"
+    # Dot folders are writes in progress.
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")) if root.is_dir() else []
+    for folder in folders:
+        if not (folder / "cell.json").is_file():
+            unfinished += 1
+            continue
+        record = read_cell(folder / "cell.json")
+        if record.status == "failed":
+            failed.append(record)
+        else:
+            cells.append(Cell(record, folder))
+    return Run(path, info, tuple(cells), tuple(failed), unfinished)
+
+
+def read_cell(path: Path) -> CellRecord:
+    """The manifest in file ``path``. Raises `DataError`."""
+    data = _manifest(path)
+    try:
+        return CellRecord.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise DataError(f"{path}: {field}: {first['msg']}. {_mend(path)}") from None
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}). {_mend(path)}") from None
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: holds {type(data).__name__}, not an object. {_mend(path)}")
+    version = data.get("format")
+    if version != VERSION or isinstance(version, bool):
+        raise DataError(
+            f"{path}: record format {version!r}, this version reads format {VERSION}. "
+            "Use the version of the harness that wrote it, or run the spec again in a new directory."
+        )
+    return data
+
+
+def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+    wanted = list(schema.names) if columns is None else list(columns)
+    if not path.is_file():
+        raise DataError(f"{path}: missing. {_mend(path)}")
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow
+            for name in wanted:
+                at = found.get_field_index(name)
+                if at < 0:
+                    raise DataError(f"{path}: has no column {name!r}. {_mend(path)}")
+                if found.field(at).type != schema.field(name).type:
+                    raise DataError(
+                        f"{path}: column {name!r} is {found.field(at).type}, not {schema.field(name).type}. {_mend(path)}"
+                    )
+            return file.read(columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). {_mend(path)}") from None
+
+
+def _mend(path: Path) -> str:
+    if path.name == "run.json":
+        return "Restore the file, or run the spec again in a new directory."
+    return (
+        f"Restore the file, or remove the folder {path.parent.name} and run the spec again: only this cell is redone."
+    )

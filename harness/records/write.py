@@ -1,0 +1,26 @@
+"""Writing a finished cell: tables first, then the manifest, which makes it count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.records.cell import CellRecord
+from harness.records.schema import EXAMPLES, STEPS
+from harness.store.atomic import write_file, write_json
+
+
+def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    """Rows as Parquet, atomically."""
+    table = pa.Table.from_pylist(rows, schema=schema)
+    write_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
+    """Everything of one cell."""
+    write_table(folder / "examples.parquet", examples, EXAMPLES)
+    write_table(folder / "steps.parquet", steps, STEPS)
+    write_json(folder / "cell.json", record.model_dump(mode="json"))

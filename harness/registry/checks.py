@@ -1,0 +1,97 @@
+"""What a class must be to be registered. Every complaint says which class, from where, and how to mend it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+from harness.attack import Attack
+from harness.defense import Defense, GuardDefense, TrainedDefense, TransformDefense
+from harness.errors import PluginError
+from harness.judge import Judge
+from harness.params import Params
+from harness.plugin import Kind, Plugin
+from harness.task import Task
+from harness.threat import Access
+from harness.victim import Victim
+
+BASES: dict[Kind, type[Plugin]] = {
+    "task": Task,
+    "victim": Victim,
+    "attack": Attack,
+    "defense": Defense,
+    "judge": Judge,
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = ("name", "params")  # keys of a reference's long form, `{name: gcg, params: {…}}`
+
+
+def check_class(kind: Kind, cls: object, source: str) -> type[Plugin]:
+    """The class itself, if it can be registered.
+
+    Raises:
+        PluginError: it cannot; one message with everything that is wrong.
+    """
+    base = BASES[kind]
+    if not isinstance(cls, type):
+        raise PluginError(
+            f"{source}: {kind} {cls!r} is not a class; write register(TheClass), without parentheses after it"
+        )
+    who = f"{source}: {kind} class {cls.__module__}.{cls.__qualname__}"
+    if not issubclass(cls, base):
+        others = [f"{base.__name__}; it is a {own}" for own, other in BASES.items() if issubclass(cls, other)]
+        raise PluginError(f"{who} does not inherit from {others[0] if others else base.__name__}")
+    wrong = [*_name_problems(cls), *_method_problems(cls, base), *_text_problems(cls), *_params_problems(cls, base)]
+    if issubclass(cls, Attack) and cls.access not in get_args(Access):
+        wrong.append(f"access is {cls.access!r}; write one of {', '.join(map(repr, get_args(Access)))}")
+    if issubclass(cls, Defense):
+        wrong += _sort_problems(cls)
+    if wrong:
+        raise PluginError(f"{who} cannot be registered: {'; '.join(wrong)}")
+    return cls
+
+
+def _name_problems(cls: type[Plugin]) -> list[str]:
+    name: Any = cls.name
+    if not name:
+        return [f'it has no name; add `name = "{_snake(cls.__name__)}"`']
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return [f"name {name!r} is malformed; use lower-case letters, digits and underscores, starting with a letter"]
+    return [f"the name {name!r} is reserved"] if name in _RESERVED else []
+
+
+def _method_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
+    missing = [name for name in dir(cls) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+    if not missing:
+        return []
+    plural = "s" if len(missing) > 1 else ""
+    return [f"it lacks the method{plural} {', '.join(missing)} (see harness.{base.__name__})"]
+
+
+def _text_problems(cls: type[Plugin]) -> list[str]:
+    # `__doc__` is not inherited, so a class that copies its parent's behaviour still says what it is.
+    return [] if cls.summary() else ["it has no docstring; its first line is the summary that `harness plugins` shows"]
+
+
+def _params_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
+    # Kinds without parameters of their own accept any `harness.Params`; an attack must keep `steps`.
+    wanted: type = base.Params if "Params" in vars(base) else Params
+    own: Any = cls.Params
+    if isinstance(own, type) and issubclass(own, wanted):
+        return []
+    title = f"{base.__name__}.Params" if wanted is not Params else "harness.Params"
+    return [f"its Params does not inherit from {title}; write `class Params({title}): ...`"]
+
+
+def _sort_problems(cls: type[Defense]) -> list[str]:
+    sorts = (TrainedDefense, GuardDefense, TransformDefense)
+    mine = [sort.__name__ for sort in sorts if issubclass(cls, sort)]
+    if len(mine) > 1:
+        return [f"it is of several sorts at once ({', '.join(mine)}); inherit from one"]
+    if mine or Defense in cls.__bases__:
+        return []
+    return [f"inherit from one of {', '.join(sort.__name__ for sort in sorts)}"]
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,120 @@
+"""From installed packages and named files to a registry.
+
+Each module is on trial by itself: it is registered whole or not at all.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from harness.errors import PluginError
+from harness.plugin import KINDS, Kind
+from harness.registry.files import import_file
+from harness.registry.hookcheck import check_hooks, new_manager
+from harness.registry.packages import Packages, PluginProblem, Source, import_packages, in_one_line, quiet_stdout
+from harness.registry.registry import Registry
+
+
+@dataclass
+class Loaded:
+    """What could be loaded, and what could not.
+
+    Attributes:
+        manager: pluggy's, with every module that passed.
+        problems: packages or modules that were left out.
+    """
+
+    registry: Registry = field(default_factory=Registry)
+    manager: pluggy.PluginManager = field(default_factory=new_manager)
+    problems: list[PluginProblem] = field(default_factory=list)
+
+
+def load_plugins(files: Iterable[str | Path] = (), packages: Packages | None = None) -> Loaded:
+    """Load every installed plugin package and the named files.
+
+    A package or module that is broken is left out, with all it would have registered, and is reported in
+    `Loaded.problems`.
+
+    Args:
+        files: Python files that hold plugins.
+        packages: the installed packages where they have been imported already.
+
+    Raises:
+        PluginError: a file in ``files`` cannot be used; the user named it, so going on without it would mislead.
+    """
+    packages = import_packages() if packages is None else packages
+    loaded = Loaded(problems=list(packages.problems))
+    for source in packages.sources:
+        _load(source, loaded)
+    for path in dict.fromkeys(Path(file).expanduser().resolve() for file in files):
+        source = import_file(path)
+        try:
+            if _register(source, loaded):
+                # Other modules' content is not in the file's hash, so their results could not be told apart.
+                raise PluginError("harness_plugin_modules is for installed packages; a file holds its own plugins")
+        except PluginError as error:
+            raise PluginError(f"--plugin {path}: {error}") from error
+    return loaded
+
+
+def _load(source: Source, loaded: Loaded) -> None:
+    """Register a source and the modules it lists; what is wrong with one of them does not touch the others."""
+    if loaded.manager.is_registered(source.plugin):
+        return
+    try:
+        names = _register(source, loaded)
+    except PluginError as error:
+        loaded.problems.append(source.problem(" ".join(str(error).split())))
+        return
+    for name in names:
+        try:
+            with quiet_stdout():
+                module = importlib.import_module(name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            loaded.problems.append(source.problem(f"importing '{name}' failed: {in_one_line(error)}"))
+        else:
+            _load(Source(module, name, source.distribution, source.version), loaded)
+
+
+def _register(source: Source, loaded: Loaded) -> list[str]:
+    """Let a source register on a manager of its own; take over what it registered only when nothing went wrong.
+
+    Returns the names of the further modules it lists.
+    """
+    trial, staged = new_manager(), loaded.registry.copy()
+    try:
+        check_hooks(source.plugin, source.name)
+        with quiet_stdout():
+            trial.register(source.plugin)
+            for kind in KINDS:
+                getattr(trial.hook, f"harness_register_{kind}s")(register=_registrar(kind, source, staged))
+            names = [name for listed in trial.hook.harness_plugin_modules() for name in _module_names(listed)]
+    except (KeyboardInterrupt, PluginError):
+        raise
+    except BaseException as error:
+        raise PluginError(f"'{source.name}' failed while registering: {in_one_line(error)}") from error
+    loaded.manager.register(source.plugin)
+    loaded.registry = staged
+    return names
+
+
+def _module_names(listed: Any) -> list[str]:
+    names = [listed] if isinstance(listed, str) else list(listed)
+    if not all(isinstance(name, str) for name in names):
+        raise PluginError("harness_plugin_modules gives dotted names of modules, as strings")
+    return names
+
+
+def _registrar(kind: Kind, source: Source, registry: Registry) -> Callable[[Any], None]:
+    def register(cls: Any) -> None:
+        registry.add(kind, cls, source.distribution, source.version)
+
+    return register

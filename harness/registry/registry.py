@@ -1,0 +1,105 @@
+"""The plugins that a run can name: entries by kind and name, and how a reference becomes an instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import PluginError
+from harness.plugin import KINDS, Kind, Plugin
+from harness.refs import PluginRef
+from harness.registry.checks import check_class
+from harness.registry.chosen import Chosen
+from harness.registry.problems import ParamsError, in_words
+from harness.registry.spelling import did_you_mean
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered plugin class and the distribution it comes from."""
+
+    kind: Kind
+    name: str
+    cls: type[Plugin]
+    distribution: str
+    version: str
+
+    @property
+    def access(self) -> str:
+        """What an attack asks for; empty for other kinds."""
+        return str(getattr(self.cls, "access", "")) if self.kind == "attack" else ""
+
+    def origin(self) -> str:
+        """For messages: the class, and the distribution it comes from."""
+        return f"{self.cls.__module__}.{self.cls.__qualname__} of {self.distribution} {self.version}"
+
+    def described(self) -> str:
+        """For messages: kind, name, distribution and version."""
+        return f"{self.kind} '{self.name}' ({self.distribution} {self.version})"
+
+
+class Registry:
+    """Plugins by kind and name. Filled by `load_plugins`; a test may fill its own."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[Kind, str], Entry] = {}
+
+    def copy(self) -> Registry:
+        """A registry with the same entries, to which more can be added without touching this one."""
+        twin = Registry()
+        twin._entries = dict(self._entries)
+        return twin
+
+    def add(self, kind: Kind, cls: type[Plugin], distribution: str, version: str) -> Entry:
+        """Register a class.
+
+        Raises:
+            PluginError: the class is not a proper plugin of that kind, or its name is taken.
+        """
+        source = f"{distribution} {version}"
+        check_class(kind, cls, source)
+        entry = Entry(kind, cls.name, cls, distribution, version)
+        taken = self._entries.get((kind, cls.name))
+        if taken is not None and taken.cls is not cls:
+            raise PluginError(
+                f"two {kind}s are called '{cls.name}': {taken.origin()} and {entry.origin()}; "
+                "rename one, or leave out its package"
+            )
+        return self._entries.setdefault((kind, cls.name), entry)
+
+    def entries(self, kind: Kind | None = None) -> list[Entry]:
+        """All entries, or those of one kind, by kind and then by name."""
+        found = [entry for entry in self._entries.values() if kind in (None, entry.kind)]
+        return sorted(found, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+
+    def get(self, kind: Kind, name: str) -> Entry:
+        """The entry of that kind and name.
+
+        Raises:
+            PluginError: there is none; the message has the nearest name and all known ones.
+        """
+        entry = self._entries.get((kind, name))
+        if entry is not None:
+            return entry
+        names = [entry.name for entry in self.entries(kind)]
+        others = [entry.kind for entry in self.entries() if entry.name == name]
+        hint = f"; there is a {others[0]} of that name;" if others else did_you_mean(name, names) or ";"
+        known = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
+        raise PluginError(f"no {kind} is called '{name}'{hint} {known}")
+
+    def choose(self, kind: Kind, ref: PluginRef) -> Chosen:
+        """The plugin that a reference names, with its parameters validated by its own model.
+
+        Raises:
+            PluginError: no plugin of that name.
+            ParamsError: its parameters are not accepted.
+        """
+        entry = self.get(kind, ref.name)
+        model: Any = entry.cls.Params
+        try:
+            params = model.model_validate(ref.params, context={"registry": self})
+        except ValidationError as error:
+            raise ParamsError(entry, in_words(model, error, ref.params)) from error
+        return Chosen(kind, entry.name, entry.cls(params), entry.distribution, entry.version, registry=self)

@@ -1,0 +1,67 @@
+"""Content addresses: what a victim, a defended victim and a cell are known by. Whatever can change a number is hashed here, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.defense import GuardDefense, TrainedDefense, TransformDefense
+from harness.flops import CONVENTION
+from harness.identity import content_key
+from harness.records.schema import VERSION
+from harness.spec.cells import Cell
+
+
+def victim_identity(cell: Cell, data_hash: str, fingerprint: dict[str, str]) -> dict[str, Any]:
+    """What makes a fine-tuned victim: model, task data, seed."""
+    return {"what": "victim", "victim": cell.victim.identity(), "model": fingerprint, "data": data_hash, "seed": cell.seed, "accounting": CONVENTION}
+
+
+def round_identity(cell: Cell, round: int, previous_key: str) -> dict[str, Any]:
+    """What makes one round of a trained defense: the weights it starts from and what that round does."""
+    plugin = cell.defense.plugin
+    assert isinstance(plugin, TrainedDefense)
+    identity = cell.defense.identity()
+    of = plugin.round_identity(identity.pop("params"), round, cell.threat)
+    return {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
+
+
+def guard_identity(cell: Cell, victim_key: str) -> dict[str, Any]:
+    """What makes a fitted guard."""
+    return {"what": "guard", "defense": cell.defense.identity(), "from": victim_key, "seed": cell.seed}
+
+
+def cell_identity(cell: Cell, data_hash: str, weights_key: str) -> dict[str, Any]:
+    """What makes a cell's numbers; ``weights_key`` stands for victim, seed, data and trained defense."""
+    defended = isinstance(cell.defense.plugin, GuardDefense | TransformDefense)
+    return {
+        "what": "cell",
+        "format": VERSION,
+        "accounting": CONVENTION,
+        "task": cell.task.identity(),
+        "data": data_hash,
+        "weights": weights_key,
+        "defense": cell.defense.identity() if defended else cell.defense.name,
+        "attack": cell.attack.identity(),
+        "threat": cell.threat.identity(),
+        "judge": cell.judge.identity(),
+        "seed": cell.seed,
+        "examples": cell.examples,
+        "clean_examples": cell.clean_examples,
+        "stop_on_success": cell.stop_on_success,
+    }
+
+
+class Keys:
+    """Keys of a cell and of the artifacts it needs, from the task's data hash and the victim's fingerprint."""
+
+    def __init__(self, cell: Cell, data_hash: str, fingerprint: dict[str, str]) -> None:
+        self.victim_identity = victim_identity(cell, data_hash, fingerprint)
+        self.victim = content_key(self.victim_identity)
+        self.rounds: list[tuple[str, dict[str, Any]]] = []  # key and identity of rounds 1 … cell.round
+        key = self.victim
+        for round in range(1, (cell.round or 0) + 1):
+            identity = round_identity(cell, round, key)
+            key = content_key(identity)
+            self.rounds.append((key, identity))
+        self.weights = key
+        self.cell = content_key(cell_identity(cell, data_hash, key))

@@ -1,0 +1,57 @@
+"""What a run says while it goes on: an interface, so that the runner knows nothing of terminals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.flops import Flops
+
+
+@dataclass(frozen=True, slots=True)
+class CellProgress:
+    """Where the cell in hand stands.
+
+    Attributes:
+        steps, steps_total: example-steps done and to do.
+        asr: attack success rate so far, 0 to 1.
+        spent: attack compute so far.
+    """
+
+    steps: int
+    steps_total: int
+    asr: float
+    spent: Flops
+
+
+class Reporter(Protocol):
+    """Told of everything that happens in a run."""
+
+    def begin(self, cells: int, already_done: int, estimate_flops: float) -> None:
+        """The run starts."""
+
+    def stage(self, what: str) -> None:
+        """A new piece of work, e.g. ``fine-tune tiny(size=s) on word_length, seed 0``."""
+
+    def progress(self, what: str, done: float, total: float) -> None:
+        """Progress inside a piece of work."""
+
+    def cell(self, progress: CellProgress) -> None:
+        """Progress of the cell in hand."""
+
+    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+        """A cell ended."""
+
+    def end(self, done: int, failed: int, missing: int) -> None:
+        """The run ends."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def begin(self, cells: int, already_done: int, estimate_flops: float) -> None: ...
+    def stage(self, what: str) -> None: ...
+    def progress(self, what: str, done: float, total: float) -> None: ...
+    def cell(self, progress: CellProgress) -> None: ...
+    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None: ...
+    def end(self, done: int, failed: int, missing: int) -> None: ...

@@ -1,0 +1,79 @@
+"""What a run directory holds: cells done, failed, begun and missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.run.layout import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """One cell's folder."""
+
+    key: str
+    status: str  # done, failed, begun
+    label: str
+    n_attacked: int | None
+    rounds: int  # rounds in the journal of a begun cell
+    error: str | None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Everything `harness status` prints."""
+
+    spec_name: str
+    spec_version: str
+    spec_hash: str
+    expected: int
+    cells: list[CellState]
+
+    def count(self, status: str) -> int:
+        """Cells in that state; ``missing`` are those without a folder."""
+        if status == "missing":
+            return max(0, self.expected - len(self.cells))
+        return sum(cell.status == status for cell in self.cells)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data."""
+        counts = {status: self.count(status) for status in ("done", "failed", "begun", "missing")}
+        return {"spec_name": self.spec_name, "spec_version": self.spec_version, "spec_hash": self.spec_hash, "expected": self.expected} | {
+            "counts": counts,
+            "cells": [asdict(cell) for cell in self.cells],
+        }
+
+
+def read_status(root: Path) -> RunStatus:
+    """Read a run directory; a run in progress may be read at any time.
+
+    Raises:
+        RunError: there is no run, or its manifest is damaged.
+    """
+    folder = RunFolder(root)
+    manifest = folder.read_manifest()
+    paths = sorted(folder.cells.iterdir()) if folder.cells.exists() else []
+    cells = [_state(folder, path.name) for path in paths if path.is_dir()]
+    return RunStatus(
+        manifest["spec_name"], str(manifest["spec_version"]), manifest["spec_hash"], int(manifest.get("cells", len(cells))), cells
+    )
+
+
+def _state(folder: RunFolder, key: str) -> CellState:
+    status = folder.cell_status(key)
+    journal = folder.cell(key) / "journal.jsonl"
+    rounds = journal.read_bytes().count(b"\n") if journal.exists() else 0
+    try:
+        data = json.loads((folder.cell(key) / "cell.json").read_text(encoding="utf-8"))
+        defense = data["defense"]["label"]
+        number = (data.get("defense_facts") or {}).get("round")
+        label = " × ".join(
+            [data["task"]["label"], data["victim"]["label"], defense + (f" round {number}" if number else ""), data["attack"]["label"], data["threat_label"]]
+        )
+        label += f", seed {data['seed']}"
+        return CellState(key, status, label, data["n_attacked"] if status == "done" else None, rounds, data["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return CellState(key, "begun" if status == "begun" else "damaged", "", None, rounds, None)

@@ -1,0 +1,113 @@
+"""The cells of a spec: its product, less what is excluded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.registry.chosen import Chosen
+from harness.registry.registry import Registry
+from harness.spec.exclude import Mask, remaining
+from harness.spec.model import Spec
+from harness.spec.problems import DataPath, InvalidSpecError, Problem
+from harness.spec.resolve import Axes, axes_of, choose_all
+from harness.spec.shape import refs_of
+from harness.threat import Access, Threat, allows
+
+MAX_CELLS = 100_000
+_STRONGEST: tuple[Access, ...] = ("gradient", "scores", "text")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement: a victim with a task and a defense, under one attack, threat and seed.
+
+    Attributes:
+        round: which checkpoint of a `TrainedDefense` is attacked; None for every other defense.
+    """
+
+    task: Chosen
+    victim: Chosen
+    defense: Chosen
+    attack: Chosen
+    judge: Chosen
+    threat: Threat
+    seed: int
+    round: int | None
+    stop_on_success: bool
+    examples: int
+    clean_examples: int
+
+
+def expand(spec: Spec, registry: Registry) -> list[Cell]:
+    """The cells of a spec in the order task, victim, defense (its rounds in turn), attack, threat, seed (fastest).
+
+    Raises:
+        SpecError: a plugin, its parameters, an exclude or the access of an attack does not fit; names every problem.
+    """
+    problems: list[Problem] = []
+    chosen = choose_all(refs_of(spec, []), registry, problems)
+    cells = [] if problems else cells_of(spec, chosen, registry, problems)
+    if problems:
+        raise InvalidSpecError(f"spec '{spec.name}'", problems)
+    return cells
+
+
+def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, problems: list[Problem]) -> list[Cell]:
+    """The cells of a spec whose plugins have all been chosen; none, and problems noted, where fields disagree."""
+    _check_counts(spec, problems)
+    axes = axes_of(spec, chosen, problems)
+    size = len(axes.variants) * len(axes.threats) * len(axes.seeds)
+    for axis in (axes.tasks, axes.victims, axes.attacks):
+        size *= len(axis.chosen)
+    if size > MAX_CELLS:
+        problems.append(Problem((), f"makes {size} cells, more than {MAX_CELLS}; split it into several specs"))
+        return []
+    left = remaining(spec, axes, registry, problems)
+    _check_access(axes, left, problems)
+    if not problems and not left.any():
+        problems.append(Problem(("exclude",), "leaves out every cell; remove an entry"))
+    return [] if problems else [_cell(spec, axes, place) for place in np.argwhere(left).tolist()]
+
+
+def _cell(spec: Spec, axes: Axes, place: list[int]) -> Cell:
+    task, victim, variant, attack, threat, seed = place
+    defense, round_ = axes.variants[variant]
+    return Cell(
+        task=axes.tasks.chosen[task],
+        victim=axes.victims.chosen[victim],
+        defense=axes.defenses.chosen[defense],
+        attack=axes.attacks.chosen[attack],
+        judge=axes.judge,
+        threat=axes.threats[threat],
+        seed=axes.seeds[seed],
+        round=round_,
+        stop_on_success=spec.stop_on_success,
+        examples=spec.examples,
+        clean_examples=spec.clean_examples,
+    )
+
+
+def _check_counts(spec: Spec, problems: list[Problem]) -> None:
+    if spec.clean_examples < spec.examples:
+        where = "clean_examples" if "clean_examples" in spec.model_fields_set else "examples"
+        said = f"clean_examples ({spec.clean_examples}) must be at least examples ({spec.examples}); raise or lower one"
+        problems.append(Problem((where,), said))
+
+
+def _check_access(axes: Axes, left: Mask, problems: list[Problem]) -> None:
+    """Every attack must have a threat that grants what it asks for, and no cell that is left may grant less."""
+    combined: Mask = np.asarray(left.any(axis=(0, 1, 2, 5)))  # [attacks, threats]
+    most = next(access for access in _STRONGEST if any(threat.access == access for threat in axes.threats))
+    for attack, chosen in enumerate(axes.attacks.chosen):
+        wants: Access = chosen.plugin.access
+        path: DataPath = ("attacks", attack)
+        if not allows(most, wants):
+            said = f"asks for {wants} access, but no threat grants more than {most}; raise a threat's access"
+            problems.append(Problem(path, said))
+            continue
+        for index, threat in enumerate(axes.threats):
+            if combined[attack, index] and not allows(threat.access, wants):
+                said = f"asks for {wants} access, but {{other}} grants only {threat.access}; exclude that combination"
+                problems.append(Problem(path, said, other=("threats", index)))

@@ -1,0 +1,128 @@
+"""Which combinations an `exclude` entry leaves out. An entry that matches nothing is a mistake and is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from harness.refs import PluginRef
+from harness.registry.problems import ParamsError
+from harness.registry.registry import Registry
+from harness.spec.model import Exclude, Spec
+from harness.spec.problems import DataPath, Problem, did_you_mean
+from harness.spec.resolve import Axes, Axis, full_key, threat_key
+from harness.spec.shape import in_words
+from harness.threat import Threat
+
+Mask = NDArray[np.bool_]
+
+
+def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[Problem]) -> Mask:
+    """True for each combination that is left, shape [tasks, victims, variants, attacks, threats, seeds]."""
+    shape = (
+        len(axes.tasks.chosen),
+        len(axes.victims.chosen),
+        len(axes.variants),
+        len(axes.attacks.chosen),
+        len(axes.threats),
+        len(axes.seeds),
+    )
+    left: Mask = np.ones(shape, dtype=np.bool_)
+    for index, entry in enumerate(spec.exclude):
+        matcher = _Matcher(axes, registry, ("exclude", index), problems)
+        left[np.ix_(*matcher.matches(entry))] = False
+    return left
+
+
+class _Matcher:
+    """Finds, for one entry, the matching places on each axis."""
+
+    def __init__(self, axes: Axes, registry: Registry, path: DataPath, problems: list[Problem]) -> None:
+        self._axes, self._registry, self._path, self._problems = axes, registry, path, problems
+
+    def matches(self, entry: Exclude) -> list[list[int]]:
+        axes = self._axes
+        return [
+            self._plugins(entry.task, axes.tasks),
+            self._plugins(entry.victim, axes.victims),
+            self._variants(entry),
+            self._plugins(entry.attack, axes.attacks),
+            self._threats(entry),
+            self._seeds(entry),
+        ]
+
+    def _plugins(self, ref: PluginRef | None, axis: Axis) -> list[int]:
+        if ref is None:
+            return list(range(len(axis.chosen)))
+        named = [index for index, chosen in enumerate(axis.chosen) if chosen.name == ref.name]
+        if not named:
+            names = {chosen.name for chosen in axis.chosen}
+            self._note(
+                (axis.kind,), f"no {axis.kind} of this spec is called '{ref.name}'{did_you_mean(ref.name, names)}"
+            )
+            return []
+        found, refused = self._with_params(ref, axis, named)
+        if not found and refused is None:
+            self._note(
+                (axis.kind,), f"no {axis.kind} '{ref.name}' of this spec has these parameters, so nothing is excluded"
+            )
+        elif not found and refused is not None:
+            for loc, message in refused.problems:
+                self._note((axis.kind, ref.name, *loc), message)
+        return found
+
+    def _with_params(self, ref: PluginRef, axis: Axis, named: Sequence[int]) -> tuple[list[int], ParamsError | None]:
+        # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
+        found: list[int] = []
+        refused: ParamsError | None = None
+        for index in named:
+            written = PluginRef(name=ref.name, params={**axis.refs[index].params, **ref.params})
+            try:
+                if full_key(self._registry.choose(axis.kind, written)) == full_key(axis.chosen[index]):
+                    found.append(index)
+            except ParamsError as error:
+                refused = error
+        return found, refused
+
+    def _variants(self, entry: Exclude) -> list[int]:
+        variants = self._axes.variants
+        defenses = set(self._plugins(entry.defense, self._axes.defenses))
+        of_defense = [index for index, (defense, _) in enumerate(variants) if defense in defenses]
+        if entry.round is None:
+            return of_defense
+        found = [index for index in of_defense if variants[index][1] == entry.round]
+        if not found and of_defense:
+            rounds = sorted({round_ for index in of_defense if (round_ := variants[index][1]) is not None})
+            known = f"rounds: {', '.join(map(str, rounds[:20]))}" if rounds else "there are no rounds here"
+            self._note(("round",), f"no cell has round {entry.round}, so nothing is excluded; {known}")
+        return found
+
+    def _threats(self, entry: Exclude) -> list[int]:
+        found: list[int] = []
+        given = entry.threat or {}
+        for index, threat in enumerate(self._axes.threats):
+            try:
+                changed = Threat.model_validate({**threat.model_dump(), **given}, strict=True)
+            except ValidationError as error:
+                for problem in in_words(error, given, {(): Threat}):
+                    self._note(("threat", *problem.path), problem.message)
+                return []
+            if threat_key(changed) == threat_key(threat):
+                found.append(index)
+        if not found:
+            self._note(("threat",), "no threat of this spec has these fields, so nothing is excluded")
+        return found
+
+    def _seeds(self, entry: Exclude) -> list[int]:
+        seeds = self._axes.seeds
+        if entry.seed is None:
+            return list(range(len(seeds)))
+        if entry.seed not in seeds:
+            self._note(("seed",), f"no cell has seed {entry.seed}, so nothing is excluded")
+        return [index for index, seed in enumerate(seeds) if seed == entry.seed]
+
+    def _note(self, where: DataPath, message: str) -> None:
+        self._problems.append(Problem((*self._path, *where), message))

@@ -1,0 +1,77 @@
+"""From a spec file to cells, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.identity import canonical_json, content_key
+from harness.registry.chosen import Chosen
+from harness.registry.registry import Registry
+from harness.spec.cells import Cell, cells_of
+from harness.spec.model import PLUGIN_LISTS, Spec
+from harness.spec.problems import DataPath, InvalidSpecError, Problem
+from harness.spec.resolve import choose_all
+from harness.spec.shape import refs_from, refs_of, spec_from
+from harness.spec.yaml_file import YamlFile, read_yaml_file
+from harness.spec_path import relative_to
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A spec that can be run.
+
+    Attributes:
+        spec: what was written, with defaults filled in.
+        cells: in the order of the product.
+        text: the file as it is, comments and all.
+        resolved: what the hash is taken of: every parameter and the version of every plugin, as JSON data.
+        hash: sha256 of ``resolved``, 64 hexadecimal digits; formatting, comments, key order and `summary` do not count.
+        path: of the file.
+    """
+
+    spec: Spec
+    cells: tuple[Cell, ...]
+    text: str
+    resolved: dict[str, Any]
+    hash: str
+    path: Path
+
+
+def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
+    """Read, check and expand a spec file. Relative paths in parameters (`harness.SpecPath`) count from its folder.
+
+    Raises:
+        InvalidSpecError: one line ``FILE:LINE: field: what; how to mend it`` for each problem; also has them as data.
+    """
+    path = Path(path)
+    return _load(read_yaml_file(path), path, registry)
+
+
+def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
+    problems: list[Problem] = []
+    with relative_to(path.parent):
+        spec = spec_from(file.data, problems)
+        written = refs_from(file.data, problems)
+        chosen = choose_all(refs_of(spec, written) if spec else written, registry, problems)
+        cells = [] if spec is None or problems else cells_of(spec, chosen, registry, problems)
+    if spec is None or problems:
+        raise InvalidSpecError(file.name, problems, file.positions)
+    resolved = resolve_spec(spec, chosen)
+    return LoadedSpec(spec, tuple(cells), file.text, resolved, content_key(resolved, 64), path)
+
+
+def resolve_spec(spec: Spec, chosen: dict[DataPath, Chosen]) -> dict[str, Any]:
+    """Everything that a spec asks for, as JSON data; plugins by identity."""
+    plain = spec.model_dump(mode="json", exclude={"summary", "judge", "exclude", "threats", *PLUGIN_LISTS})
+    plugins = {field: [chosen[field, i].identity() for i in range(len(getattr(spec, field)))] for field in PLUGIN_LISTS}
+    exclude = [entry.model_dump(mode="json", exclude_unset=True) for entry in spec.exclude]
+    exclude.sort(key=canonical_json)  # which combinations are left does not depend on the order
+    return {
+        **plain,
+        **plugins,
+        "judge": chosen["judge",].identity(),
+        "threats": [threat.identity() for threat in spec.threats],
+        "exclude": exclude,
+    }

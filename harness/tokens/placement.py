@@ -1,0 +1,56 @@
+"""Where in a prompt the attack string goes: from an example and a threat model to a `Problem`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.attack import Tokens
+from harness.problem import Problem
+from harness.task import Edit, Example
+from harness.threat import Threat
+from harness.tokens.text import Tokenizer
+
+
+def allowed_tokens(tokenizer: Tokenizer) -> Tokens:
+    """All ids but special ones and fragments of characters, which alone are no text; sorted, shape [A]."""
+    ids = [i for i in range(tokenizer.vocabulary) if i not in tokenizer.special]
+    texts = tokenizer.decode([[i] for i in ids])
+    return np.asarray([i for i, text in zip(ids, texts, strict=True) if "\ufffd" not in text], dtype=np.int64)
+
+
+def place(example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Tokens) -> Problem:
+    """Split the prompt around the attack string.
+
+    An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given fraction of the chunk's tokens, moved left to the next
+    place where no character is cut.
+    """
+    at = example.region
+    chunk = example.chunks[at]
+    before = "".join(c.text for c in example.chunks[:at])
+    after = "".join(c.text for c in example.chunks[at + 1 :])
+    if chunk.edit is Edit.PERTURBABLE:
+        cut = cut_position(chunk.text, threat.fraction, tokenizer)
+        before, after = before + chunk.text[:cut], chunk.text[cut:] + after
+    ids = tokenizer.encode([before, after])
+    return Problem(
+        example=example,
+        before_text=before,
+        after_text=after,
+        before=np.asarray([*tokenizer.left, *ids[0]], dtype=np.int64),
+        after=np.asarray([*ids[1], *tokenizer.right], dtype=np.int64),
+        budget=threat.tokens,
+        allowed=allowed,
+        tokenizer=tokenizer,
+    )
+
+
+def cut_position(text: str, fraction: float, tokenizer: Tokenizer) -> int:
+    """Character index at which ``fraction`` of the tokens of ``text`` lie to the left; never inside a character or a token."""
+    if fraction >= 1.0:
+        return len(text)
+    spans = tokenizer.spans(text)
+    for i in range(min(round(fraction * len(spans)), len(spans)), 0, -1):
+        end = spans[i - 1][1]
+        if i == len(spans) or spans[i][0] >= end:  # tokens that share a character (byte-level pieces of one) are not parted
+            return end
+    return 0

@@ -1,0 +1,154 @@
+"""The training loop, shared by victims and defenses: deterministic from its seed, resumable, metered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.engine.devices import is_out_of_memory
+from harness.engine.executed import count_parameters, measure
+from harness.engine.heads import HeadName, make_head
+from harness.errors import VictimError
+from harness.flops import Flops, nominal_backward, nominal_forward
+from harness.identity import content_key
+from harness.rng import named_seed
+from harness.tokens.text import Tokenizer
+from harness.training import checkpoint
+from harness.training.config import TrainConfig
+from harness.training.objective import Batch, batch_loss, collate
+from harness.training.optimizers import make_optimizer, rate_at
+from harness.training.order import epoch_batches
+from harness.training.rows import TrainRow
+from harness.victim import Progress
+
+CHECKPOINT_SECONDS = 20.0
+_SAVE_SHARE = 0.05  # at most this share of the time goes into checkpoints
+
+
+def train(
+    model: Any,
+    tokenizer: Tokenizer,
+    rows: Sequence[TrainRow],
+    config: TrainConfig,
+    *,
+    seed: int,
+    scratch: Path,
+    progress: Progress,
+    head: HeadName = "classification",
+    labels: Sequence[str] = (),
+    what: str = "training",
+) -> Flops:
+    """Train ``model`` in place on ``rows``.
+
+    The result depends on model, rows, config and seed alone: on a CPU it is bit-identical whether or not training was stopped and started again (with the same
+    number of threads). The global random state is left as it was. Compute of updates that were lost in an interruption is not counted.
+
+    Args:
+        model: on its device, in the precision to train in.
+        scratch: where a checkpoint is kept about every 20 seconds, so that a killed training goes on.
+        progress: called after each update with ``what``, updates done and in all.
+        head, labels: how an answer is read off the model, as in `TorchBackend`.
+
+    Returns:
+        nominal compute of real tokens (6·N each), and executed compute, padding included.
+
+    Raises:
+        VictimError: no rows, a row without ids, a loss that is not a number, or no memory for one batch.
+    """
+    if not rows or any(not row.ids for row in rows):
+        raise VictimError("training needs at least one row, and at least one token in each")
+    model.requires_grad_(True)
+    reader = make_head(head, model, tokenizer, labels)
+    optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
+    total = config.total_steps(len(rows))
+    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), [[*r.ids, r.label] for r in rows]])
+    done = checkpoint.load(scratch, key, model, optimizer)
+    spent = done.spent
+    n_params, _ = count_parameters(model)
+    device = model.get_input_embeddings().weight.device
+    model.eval()
+    probe = torch.tensor([rows[0].ids[0]] * 8, device=device)
+    executed = measure(model, lambda ids: model(input_ids=ids), probe)
+    model.train()
+    saved_at, save_took, saved_any = time.monotonic(), 0.0, done.step > 0
+    progress(what, done.step, total)
+    with _own_randomness(device):
+        for step, batch_rows in _batches(rows, config, seed, done.step, total):
+            batch = collate(batch_rows, reader, _pad_id(model), device)
+            torch.manual_seed(named_seed(seed, "dropout", step))
+            outputs = _update(model, reader, optimizer, batch, rate_at(step, total, config), config, step)
+            tokens = sum(batch.lengths)
+            spent += Flops(
+                nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens),
+                len(batch.rows) * executed.training(batch.ids.shape[1], outputs),
+            )
+            now = time.monotonic()
+            if now - saved_at >= max(CHECKPOINT_SECONDS, save_took / _SAVE_SHARE) or (saved_any and step + 1 == total):
+                checkpoint.save(scratch, key, model, optimizer, step + 1, spent)
+                saved_at, saved_any = time.monotonic(), True
+                save_took = saved_at - now
+            progress(what, step + 1, total)
+    model.eval()
+    return spent
+
+
+def _batches(
+    rows: Sequence[TrainRow], config: TrainConfig, seed: int, first: int, total: int
+) -> Iterator[tuple[int, list[TrainRow]]]:
+    """(update, its rows) from update ``first`` on."""
+    lengths = [len(row.ids) for row in rows]
+    per_epoch = -(-len(rows) // config.batch_size)
+    for epoch in range(first // per_epoch, -(-total // per_epoch)):
+        for at, batch in enumerate(epoch_batches(lengths, config.batch_size, seed, epoch)):
+            step = epoch * per_epoch + at
+            if first <= step < total:
+                yield step, [rows[i] for i in batch]
+
+
+def _update(
+    model: Any,
+    head: Any,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rate: float,
+    config: TrainConfig,
+    step: int,
+) -> int:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    try:
+        loss, outputs = batch_loss(model, head, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
+            raise VictimError(
+                f"training broke down: loss {float(loss.detach()):.3g}, gradient norm {float(norm):.3g} at update {step + 1} "
+                f"with learning rate {rate:.3g}; use a lower learning_rate, or warmup_steps"
+            )
+        optimizer.step()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise VictimError(
+            f"out of memory while training on {len(batch.rows)} rows of {batch.ids.shape[1]} tokens; "
+            "use a smaller batch_size, a smaller model or a larger device"
+        ) from error
+    return outputs
+
+
+def _pad_id(model: Any) -> int:
+    pad = getattr(model.config.get_text_config(), "pad_token_id", None)
+    return pad if isinstance(pad, int) and pad >= 0 else 0
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield

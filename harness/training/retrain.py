@@ -1,0 +1,104 @@
+"""Train a model that lies in a folder, and write it to another: what a defense does in a round."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.engine.devices import resolve
+from harness.engine.heads import HeadName
+from harness.engine.loading import load_model
+from harness.errors import VictimError
+from harness.flops import Flops
+from harness.tokens.hf import HFTokenizer
+from harness.training.config import TrainConfig
+from harness.training.loop import train
+from harness.training.rows import TrainRow
+from harness.victim import Progress
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+def retrain(
+    source: Path,
+    folder: Path,
+    rows: Sequence[TrainRow],
+    config: TrainConfig,
+    *,
+    labels: Sequence[str],
+    seed: int,
+    scratch: Path,
+    progress: Progress,
+    device: str = "auto",
+    what: str = "training",
+) -> Flops:
+    """Train the model in ``source`` in float32 and write it to ``folder`` in hub layout; arguments otherwise as in `train`.
+
+    The head is the one that ``source`` was saved with.
+
+    Raises:
+        VictimError: as `train` and `load_model`.
+    """
+    head = saved_head(source)
+    where, _ = resolve(device)
+    model, missing = load_model(source, head, dtype=torch.float32)
+    if missing:
+        raise VictimError(f"{source}: the file lacks weights that the model needs: {', '.join(missing)}")
+    tokenizer = HFTokenizer.from_file(
+        source / "tokenizer.json", rows=int(model.get_input_embeddings().weight.shape[0])
+    )
+    model = model.to(where)
+    spent = train(
+        model,
+        tokenizer,
+        rows,
+        config,
+        seed=seed,
+        scratch=scratch,
+        progress=progress,
+        head=head,
+        labels=labels,
+        what=what,
+    )
+    save_model(model, folder, tokenizer_from=source)
+    return spent
+
+
+def saved_head(folder: Path) -> HeadName:
+    """Which head the model in ``folder`` was saved with, from its config.json.
+
+    Raises:
+        VictimError: no config.json, or an architecture of another sort.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise VictimError(f"{path}: no such file; a model folder needs a config.json")
+    names = json.loads(path.read_text(encoding="utf-8")).get("architectures") or []
+    if any(str(name).endswith("ForSequenceClassification") for name in names):
+        return "classification"
+    if any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names):
+        return "label_tokens"
+    raise VictimError(f"{path}: architectures {names} have neither a classification nor a language-model head")
+
+
+def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:
+    """Write config.json and model.safetensors to ``folder``, and copy the tokenizer's files if a folder of them is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder))
+    for name in _TOKENIZER_FILES if tokenizer_from is not None else ():
+        if tokenizer_from is not None and (tokenizer_from / name).is_file():
+            shutil.copyfile(tokenizer_from / name, folder / name)

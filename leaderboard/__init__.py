@@ -1,0 +1,18 @@
+"""Records in, curves and a site out. Reaches the command line through the same hook as any plugin; imports nothing heavy until a command runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.hooks import hookimpl
+
+if TYPE_CHECKING:
+    import typer
+
+
+@hookimpl
+def harness_register_commands(app: typer.Typer) -> None:
+    """Add ``harness fit`` and ``harness leaderboard``."""
+    from leaderboard.commands import register
+
+    register(app)

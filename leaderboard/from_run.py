@@ -1,0 +1,100 @@
+"""From a run's records to the table form."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.errors import DataError
+from harness.records.cell import CellRecord, VictimFacts
+from harness.records.read import Cell, Run
+from leaderboard.table import OPTIONAL_TEXT, TEXT, Column, Table, make_table
+from leaderboard.trajectories import Trajectories, trajectories
+
+AsrKind = Literal["so_far", "at_step"]
+
+
+def run_table(run: Run, asr: AsrKind = "so_far") -> Table:
+    """All finished cells of ``run``, one row per cell and step. Raises `DataError` when there is none, or when they do not belong in one table."""
+    conventions = sorted({cell.record.accounting for cell in run.cells})
+    if len(conventions) > 1:
+        raise DataError(
+            f"{run.path}: cells under {len(conventions)} accounting conventions ({'; '.join(conventions)}) share no table. "
+            "Remove the cells of one of them."
+        )
+    table = cells_table(str(run.path), [(cell, trajectories(cell)) for cell in run.cells], asr)
+    if table is None:
+        raise DataError(
+            f"{run.path}: no finished cell with an attacked example ({len(run.failed)} failed, {run.unfinished} unfinished). "
+            f"See `harness status {run.path}`."
+        )
+    return table
+
+
+def cells_table(source: str, cells: list[tuple[Cell, Trajectories]], asr: AsrKind = "so_far") -> Table | None:
+    """The rows of the given cells, or None when no cell has an attacked example and a step."""
+    parts: list[dict[str, Any]] = []
+    for cell, paths in cells:
+        examples, steps = paths.at_step.shape
+        if not examples or not steps:
+            continue
+        won = paths.so_far if asr == "so_far" else paths.at_step
+        parts.append(
+            _identity(cell.record)
+            | {
+                "iteration": np.arange(1, steps + 1),
+                "trials": np.full(steps, examples),
+                "successes": won.sum(axis=0),
+                "attack_compute": paths.compute.mean(axis=0) / facts(cell.record).reference_flops,
+            }
+        )
+    if not parts:
+        return None
+    columns: dict[str, Column] = {}
+    for name in parts[0]:
+        dtype = object if name in TEXT or name in OPTIONAL_TEXT else None
+        columns[name] = np.concatenate([_spread(part[name], len(part["iteration"]), dtype) for part in parts])
+    return make_table(source, columns)
+
+
+def facts(record: CellRecord) -> VictimFacts:
+    """The victim's facts. Raises `DataError` where a finished cell lacks them or has no compute to divide by."""
+    found = record.victim_facts
+    if found is None or not found.reference_flops > 0:
+        raise DataError(
+            f"cell {record.key}: finished, but without the victim's reference compute. Remove its folder and run the spec again."
+        )
+    return found
+
+
+def defense_flops(record: CellRecord) -> float:
+    """What the defense cost until this checkpoint, search and training, FLOPs, nominal convention; 0 without a defense."""
+    found = record.defense_facts
+    return 0.0 if found is None else found.search.nominal + found.training.nominal
+
+
+def defense_round(record: CellRecord) -> int:
+    """The defense's round; 0 when it has none."""
+    found = record.defense_facts
+    return 0 if found is None or found.round is None else found.round
+
+
+def _identity(record: CellRecord) -> dict[str, Any]:
+    victim = facts(record)
+    return {
+        "task": record.task.label,
+        "family": victim.family,
+        "attack": record.attack.label,
+        "n_params": victim.n_params,
+        "victim": record.victim.label,
+        "threat": record.threat_label,
+        "defense": record.defense.label,
+        "round": defense_round(record),
+        "seed": record.seed,
+        "defense_compute": defense_flops(record) / victim.reference_flops,
+    }
+
+
+def _spread(value: Any, length: int, dtype: Any) -> Column:
+    return value if isinstance(value, np.ndarray) else np.full(length, value, dtype=dtype)

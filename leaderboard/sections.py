@@ -1,0 +1,99 @@
+"""Which cells may stand in one table: those of one task, threat model, spec, data, accounting convention, judge and stopping rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from harness.errors import DataError
+from harness.records.cell import CellRecord
+from harness.records.read import Cell, Run
+
+
+@dataclass(frozen=True, order=True)
+class Scope:
+    """What all cells of a section have in common."""
+
+    task: str
+    threat: str
+    spec_name: str
+    spec_version: str
+    spec_hash: str
+    data_hash: str
+    accounting: str
+    judge: str
+    stop_on_success: bool
+    target_asr: float
+
+
+_WORDS = {
+    "spec_name": "spec",
+    "spec_version": "spec version",
+    "spec_hash": "spec hash",
+    "data_hash": "data hash",
+    "accounting": "accounting convention",
+    "judge": "judge",
+    "stop_on_success": "stopping rule",
+    "target_asr": "target ASR",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """Cells that may be compared with each other.
+
+    Attributes:
+        scope: what they have in common.
+        cells: finished cells.
+        failed: cells that raised.
+        apart: why another section has the same task and threat model; "" when none has.
+    """
+
+    scope: Scope
+    cells: tuple[Cell, ...]
+    failed: tuple[CellRecord, ...]
+    apart: str
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """The cells of all runs, by scope, sorted. A cell that several runs hold counts once."""
+    done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
+    broken = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
+    scopes = sorted({_scope(cell.record) for cell in done.values()} | {_scope(record) for record in broken.values()})
+    out = []
+    for scope in scopes:
+        cells = sorted((c for c in done.values() if _scope(c.record) == scope), key=lambda c: c.record.key)
+        failed = sorted((r for r in broken.values() if _scope(r) == scope), key=lambda r: r.key)
+        out.append(Section(scope, tuple(cells), tuple(failed), _apart(scope, scopes)))
+    return out
+
+
+def common_target(section: Section, target: float | None) -> float:
+    """The target ASR of a section: the one given, else the spec's. Raises `DataError` when it is no rate."""
+    value = section.scope.target_asr if target is None else target
+    if not 0 < value <= 1:
+        raise DataError(f"target ASR {value} is not above 0 and at most 1. Give a rate such as 0.5.")
+    return value
+
+
+def _scope(record: CellRecord) -> Scope:
+    return Scope(
+        task=record.task.label,
+        threat=record.threat_label,
+        spec_name=record.spec_name,
+        spec_version=record.spec_version,
+        spec_hash=record.spec_hash,
+        data_hash=record.data_hash,
+        accounting=record.accounting,
+        judge=record.judge.label,
+        stop_on_success=record.stop_on_success,
+        target_asr=record.target_asr,
+    )
+
+
+def _apart(scope: Scope, scopes: Sequence[Scope]) -> str:
+    others = [s for s in scopes if s != scope and (s.task, s.threat) == (scope.task, scope.threat)]
+    if not others:
+        return ""
+    differ = [f.name for f in fields(Scope) if any(getattr(s, f.name) != getattr(scope, f.name) for s in others)]
+    return f"{len(others) + 1} tables have this task and threat model. They are not comparable: they differ in {', '.join(_WORDS[n] for n in differ)}."

@@ -1,0 +1,155 @@
+"""Standings: one row per victim and defense (and its round), seeds merged, computed from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import DataError
+from harness.records.read import Cell, Run
+from leaderboard.breaking import Breaking, PerSeed, breaking, pooled_curve
+from leaderboard.curves import AttackScaling, fit_attack_scaling
+from leaderboard.from_run import cells_table, defense_flops, defense_round, facts
+from leaderboard.intervals import Rate, pooled_rate
+from leaderboard.sections import Section, common_target, sections
+from leaderboard.trajectories import trajectories
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step of a pooled attack curve: ASR so far, and mean attack compute per attacked example until then (FLOPs, nominal)."""
+
+    step: int
+    asr: Rate
+    compute: float
+
+
+@dataclass(frozen=True)
+class AttackCurve:
+    """One attack against one row, seeds pooled."""
+
+    attack: str
+    seeds: int
+    points: tuple[Point, ...]
+    fit: AttackScaling | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One row of a leaderboard table.
+
+    Attributes:
+        victim, family, defense: labels.
+        n_params: parameters of the model as used.
+        round: the defense's round, None without rounds.
+        clean: share of clean examples answered rightly, seeds pooled; None when none was asked.
+        strongest: the curve with the highest ASR at full budget (the cheaper one when equal); None when nothing was attacked.
+        breaking: cost to reach the target ASR; None when nothing was attacked.
+        defense_compute: search and training, FLOPs (nominal), mean over seeds.
+        reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds.
+        seeds: how many.
+        curves: one per attack.
+    """
+
+    victim: str
+    family: str
+    n_params: int
+    defense: str
+    round: int | None
+    clean: Rate | None
+    strongest: AttackCurve | None
+    breaking: Breaking | None
+    defense_compute: float
+    reference_compute: float
+    seeds: int
+    curves: tuple[AttackCurve, ...]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """A section's table: hardest to break first."""
+
+    section: Section
+    target: float
+    rows: tuple[Standing, ...]
+
+
+def standings(runs: Sequence[Run], target: float | None = None) -> list[Standings]:
+    """One table per section of ``runs``.
+
+    Args:
+        runs: run directories, read.
+        target: attack success rate that counts as broken; the spec's own when None.
+    """
+    out = []
+    for section in sections(runs):
+        goal = common_target(section, target)
+        groups: dict[tuple[str, str, str, int], list[Cell]] = {}
+        for cell in section.cells:
+            record = cell.record
+            key = (facts(record).family, record.victim.label, record.defense.label, defense_round(record))
+            groups.setdefault(key, []).append(cell)
+        rows = [_standing(cells, goal) for _, cells in sorted(groups.items())]
+        out.append(Standings(section, goal, tuple(sorted(rows, key=_hardest_first))))
+    return out
+
+
+def _standing(cells: Sequence[Cell], target: float) -> Standing:
+    by_attack: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        seeds = by_attack.setdefault(cell.record.attack.label, {})
+        other = seeds.setdefault(cell.record.seed, cell)
+        if other is not cell:
+            raise DataError(
+                f"{cell.folder} and {other.folder} hold the same cell under different versions. Remove the one that is out of date."
+            )
+    paths = {name: {seed: trajectories(cell) for seed, cell in seeds.items()} for name, seeds in by_attack.items()}
+    curves = tuple(_curve(name, by_attack[name], paths[name]) for name in sorted(paths))
+    attacked = [curve for curve in curves if curve.points]
+    # A seed's clean examples are the same whatever the attack.
+    per_seed = {cell.record.seed: cell.record for cell in cells}
+    first = cells[0].record
+    round_ = None if first.defense_facts is None else first.defense_facts.round
+    return Standing(
+        victim=first.victim.label,
+        family=facts(first).family,
+        n_params=facts(first).n_params,
+        defense=first.defense.label,
+        round=round_,
+        clean=pooled_rate([r.n_clean_correct for r in per_seed.values()], [r.n_clean for r in per_seed.values()]),
+        strongest=max(attacked, key=lambda c: (c.points[-1].asr.value, -c.points[-1].compute)) if attacked else None,
+        breaking=breaking(paths, target),
+        defense_compute=float(np.mean([defense_flops(r) for r in per_seed.values()])),
+        reference_compute=float(np.mean([facts(r).reference_flops for r in per_seed.values()])),
+        seeds=len(per_seed),
+        curves=curves,
+    )
+
+
+def _curve(name: str, cells: dict[int, Cell], paths: PerSeed) -> AttackCurve:
+    used = {seed: found for seed, found in paths.items() if found.at_step.size}
+    if not used:
+        return AttackCurve(name, 0, (), None)
+    _, compute = pooled_curve(used)
+    trials = [len(found.examples) for found in used.values()]
+    won = [
+        np.pad(found.so_far.sum(axis=0), (0, len(compute) - found.so_far.shape[1]), mode="edge")
+        for found in used.values()
+    ]
+    points = []
+    for step in range(len(compute)):
+        rate = pooled_rate([int(w[step]) for w in won], trials)
+        assert rate is not None  # `used` has at least one example
+        points.append(Point(step + 1, rate, float(compute[step])))
+    table = cells_table(name, [(cells[seed], found) for seed, found in used.items()])
+    fit = fit_attack_scaling(table)[0] if table is not None else None
+    return AttackCurve(name, len(used), tuple(points), fit)
+
+
+def _hardest_first(row: Standing) -> tuple[float, float, str, str, int]:
+    found = row.breaking
+    cost = -1.0 if found is None else np.inf if found.compute is None else found.compute
+    asr = row.strongest.points[-1].asr.value if row.strongest else 0.0
+    return (-cost, asr, row.victim, row.defense, row.round or 0)

@@ -1,0 +1,144 @@
+// The plot of one section: attack success against attack compute, drawn by Vega-Lite.
+"use strict";
+
+const Plot = (() => {
+  // Okabe and Ito's colours less yellow and black, then muted ones for long lists; read on light and dark.
+  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#a6761d", "#66a61e", "#e7298a", "#7f8c8d", "#1b9e9e"];
+  const DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 1]];
+
+  const colour = (index) => COLOURS[index % COLOURS.length];
+
+  function style(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function strongest(row) {
+    return row.asr === null ? null : row.asr.attack;
+  }
+
+  function values(section, rows, settings) {
+    const points = [];
+    const fits = [];
+    for (const row of rows) {
+      const scale = settings.x === "share" ? 1 / row.reference_compute : 1;
+      for (const curve of row.curves) {
+        if (settings.attack === "strongest" ? curve.attack !== strongest(row) : settings.attack !== "all" && curve.attack !== settings.attack) continue;
+        const common = { series: row.series, attack: curve.attack, line: `${row.id} ${curve.attack}` };
+        for (const point of curve.points) {
+          points.push({
+            ...common, ...point, x: point.compute * scale, share: Number((point.compute / row.reference_compute).toPrecision(7)),
+            interval: `${point.low} – ${point.high}`, count: `${point.successes} of ${point.trials}`,
+          });
+        }
+        for (const point of curve.fit_line) fits.push({ ...common, x: point.compute * scale, value: point.value });
+      }
+    }
+    const drawn = points.filter((point) => point.x > 0 && (settings.y === "linear" || point.value > 0));
+    // On a log axis a band that reaches 0 ends at the axis.
+    const floor = settings.y === "log" && drawn.length ? Math.min(...drawn.map((point) => point.value)) / 2 : 0;
+    for (const point of drawn) point.bottom = Math.max(point.low, floor);
+    return { points: drawn, fits: fits.filter((point) => point.value >= floor), floor, left: points.length - drawn.length };
+  }
+
+  function spec(section, rows, settings, data) {
+    const names = rows.map((row) => row.series);
+    const colours = rows.map((row) => colour(section.rows.indexOf(row)));
+    const attacks = [...new Set(section.rows.flatMap((row) => row.curves.map((curve) => curve.attack)))];
+    const drawn = attacks.filter((attack) => data.points.some((point) => point.attack === attack));
+    const narrow = window.innerWidth < 700;
+    const x = {
+      field: "x", type: "quantitative", scale: { type: "log", nice: false, padding: 8 },
+      axis: { title: settings.x === "share" ? "attack compute per example, share of reference compute" : "attack compute per example, FLOPs (nominal)", format: "~e", tickCount: narrow ? 4 : 8, labelOverlap: true },
+    };
+    const y = {
+      field: "value", type: "quantitative",
+      scale: settings.y === "log" ? { type: "log", domain: [data.floor || 0.01, 1], nice: false } : { domain: [0, 1] },
+      axis: { title: narrow ? null : "attack success rate", format: "~%", tickCount: 6, ...(settings.y === "log" ? { values: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1] } : {}) },
+    };
+    const legend = (title) => ({ title, orient: "bottom", direction: "vertical", columns: narrow ? 1 : 3, labelLimit: narrow ? 300 : 360, symbolOpacity: 1, symbolStrokeWidth: 3 });
+    const chosen = { and: [{ param: "series" }, { param: "attack" }] };
+    const encoding = {
+      x,
+      color: { field: "series", type: "nominal", sort: null, scale: { domain: names, range: colours }, legend: { ...legend(null), symbolType: "stroke" } },
+      detail: { field: "line" },
+    };
+    const dash = {
+      field: "attack", type: "nominal", scale: { domain: drawn, range: drawn.map((attack) => DASHES[attacks.indexOf(attack) % DASHES.length]) },
+      legend: drawn.length > 1 ? { ...legend(null), symbolType: "stroke", symbolStrokeColor: style("--text") } : null,
+    };
+    const tooltip = [
+      { field: "series", title: "row" }, { field: "attack", title: "attack" }, { field: "step", title: "step" },
+      { field: "value", type: "quantitative", format: "", title: "ASR" }, { field: "interval", title: "95% interval" }, { field: "count", title: "broken" },
+      { field: "compute", type: "quantitative", format: ".6~e", title: "FLOPs" }, { field: "share", type: "quantitative", format: ".6~e", title: "of reference" },
+    ];
+    return {
+      data: { values: data.points }, width: "container", height: narrow ? 300 : 400, autosize: { type: "fit-x", contains: "padding" },
+      description: `Attack success rate against attack compute, ${section.task}, ${section.threat}. The same numbers are in data.json.`,
+      layer: [
+        {
+          params: [
+            { name: "series", select: { type: "point", fields: ["series"] }, bind: "legend" },
+            { name: "attack", select: { type: "point", fields: ["attack"] }, bind: "legend" },
+          ],
+          mark: { type: "line", strokeWidth: 2, clip: true, aria: false },
+          encoding: { ...encoding, y, strokeDash: dash, opacity: { condition: { ...wrap(chosen), value: 1 }, value: 0.1 } },
+        },
+        {
+          mark: { type: "area", clip: true, aria: false },
+          encoding: { ...encoding, y: { ...y, field: "bottom" }, y2: { field: "high" }, opacity: { condition: { ...wrap(chosen), value: 0.13 }, value: 0.02 } },
+        },
+        ...(settings.fit ? [{
+          data: { values: data.fits }, mark: { type: "line", strokeWidth: 1.5, clip: true, aria: false, strokeDash: [2, 3] },
+          encoding: { ...encoding, y, opacity: { condition: { ...wrap(chosen), value: 0.9 }, value: 0.05 } },
+        }] : []),
+        {
+          mark: { type: "point", filled: true, size: 34, clip: false, aria: false, tooltip: true },
+          encoding: { ...encoding, y, tooltip, opacity: { condition: { ...wrap(chosen), value: 0.9 }, value: 0.06 } },
+        },
+        {
+          data: { values: [{ target: section.target_asr }] }, mark: { type: "rule", strokeDash: [3, 4], strokeWidth: 1, color: style("--muted"), aria: false },
+          encoding: { y: { ...y, field: "target" } },
+        },
+        {
+          data: { values: [{ target: section.target_asr, text: `target ${+(100 * section.target_asr).toPrecision(4)}%` }] },
+          mark: { type: "text", align: "left", baseline: "bottom", dx: 4, dy: -2, x: 0, color: style("--muted"), fontSize: 11, aria: false },
+          encoding: { y: { ...y, field: "target" }, text: { field: "text" } },
+        },
+      ],
+      config: {
+        background: null, font: style("--font"), view: { stroke: null },
+        axis: { labelColor: style("--muted"), titleColor: style("--muted"), gridColor: style("--line"), domainColor: style("--line"), tickColor: style("--line"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 10 },
+        legend: { labelColor: style("--text"), labelFontSize: 12, rowPadding: 4, columnPadding: 22, symbolSize: 260, offset: 14 },
+      },
+    };
+  }
+
+  const wrap = (test) => ({ test });
+
+  const drawing = new WeakMap(); // canvas -> the latest request, so that a slow drawing never replaces a newer one
+
+  async function draw(canvas, section, rows, settings) {
+    const ticket = {};
+    drawing.set(canvas, ticket);
+    const data = values(section, rows, settings);
+    const box = document.createElement("div");
+    if (!data.points.length) {
+      box.className = "nothing";
+      box.textContent = rows.length ? "Not enough data: no success to draw." : "No row is ticked.";
+      canvas.replaceChildren(box);
+      return data.left;
+    }
+    canvas.style.minHeight = `${canvas.offsetHeight}px`; // the page does not jump while the new plot is made
+    canvas.replaceChildren(box);
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    await vegaEmbed(box, spec(section, rows, settings, data), {
+      mode: "vega-lite", renderer: "svg", tooltip: { theme: dark ? "dark" : "light" },
+      actions: { export: true, source: false, compiled: false, editor: false },
+      downloadFileName: `attack-scaling-${section.id}`,
+    });
+    if (drawing.get(canvas) === ticket) canvas.style.minHeight = "";
+    return data.left;
+  }
+
+  return { draw, colour };
+})();

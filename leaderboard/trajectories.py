@@ -1,0 +1,95 @@
+"""What became of each attacked example, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.records.read import Cell
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """The attacked examples of one cell, E of them, over T steps (the full budget).
+
+    Attributes:
+        examples: ids, sorted.
+        at_step: [E, T], whether this step's attack string succeeded.
+        compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention.
+    """
+
+    examples: tuple[str, ...]
+    at_step: NDArray[np.bool_]
+    compute: NDArray[np.float64]
+
+    @property
+    def so_far(self) -> NDArray[np.bool_]:
+        """[E, T], whether this or any earlier step succeeded."""
+        return np.logical_or.accumulate(self.at_step, axis=1)
+
+
+def trajectories(cell: Cell) -> Trajectories:
+    """The trajectories in ``cell``'s records. A search that ended before the full budget, by success or by itself, keeps its last verdict and its compute.
+
+    Raises:
+        DataError: a step is missing, there twice, or without numbers.
+    """
+    attacked = cell.examples(["example", "attacked"])
+    names = sorted(attacked.filter(pc.fill_null(attacked.column("attacked"), False)).column("example").to_pylist())
+    table = cell.steps(["example", "step", "success", "attack_nominal"])
+    where = f"{cell.folder / 'steps.parquet'}"
+    if any(column.null_count for column in table.columns):
+        raise DataError(f"{where}: an empty value in example, step, success or attack_nominal. {_mend(cell)}")
+    row_of = {name: row for row, name in enumerate(names)}
+    encoded = table.column("example").combine_chunks().dictionary_encode()
+    try:
+        rows_of_code = np.array([row_of[name] for name in encoded.dictionary.to_pylist()], dtype=np.int64)
+    except KeyError as error:
+        raise DataError(
+            f"{where}: steps of example {error}, which examples.parquet does not list as attacked. {_mend(cell)}"
+        ) from None
+    step = table.column("step").to_numpy().astype(np.int64)
+    cost = table.column("attack_nominal").to_numpy()
+    if len(step) and (step.min() < 1 or not np.isfinite(cost).all() or cost.min() < 0):
+        raise DataError(f"{where}: a step below 1, or compute that is negative or not finite. {_mend(cell)}")
+    row = rows_of_code[encoded.indices.to_numpy()] if len(step) else np.empty(0, dtype=np.int64)
+    budget = max(cell.record.attack_steps, int(step.max()) if len(step) else 0)
+    if budget > 10**6 or len(names) * budget > 10**9:
+        raise DataError(f"{where}: {budget} steps of {len(names)} examples is more than can be real. {_mend(cell)}")
+    return _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost)
+
+
+def _fill(
+    cell: Cell,
+    where: str,
+    names: list[str],
+    budget: int,
+    row: NDArray[np.int64],
+    step: NDArray[np.int64],
+    success: NDArray[np.bool_],
+    cost: NDArray[np.float64],
+) -> Trajectories:
+    shape = (len(names), budget)
+    seen = np.bincount(row * budget + step - 1, minlength=shape[0] * shape[1]).reshape(shape)
+    last = (seen > 0).sum(axis=1)
+    # Steps 1 … last, each once: then and only then the counts are 1 up to `last` and 0 after.
+    if (seen != (np.arange(budget) < last[:, None])).any():
+        bad = names[int((seen != (np.arange(budget) < last[:, None])).any(axis=1).argmax())]
+        raise DataError(f"{where}: the steps of example {bad!r} have a gap or come twice. {_mend(cell)}")
+    at_step = np.zeros(shape, dtype=bool)
+    at_step[row, step - 1] = success
+    spent = np.zeros(shape)
+    spent[row, step - 1] = cost
+    final = np.zeros(len(names), dtype=bool)
+    begun = last > 0
+    final[begun] = at_step[begun, last[begun] - 1]
+    at_step |= final[:, None] & (np.arange(budget) >= last[:, None])
+    return Trajectories(tuple(names), at_step, spent.cumsum(axis=1))
+
+
+def _mend(cell: Cell) -> str:
+    return f"Remove the folder {cell.folder.name} and run the spec again: only this cell is redone."

@@ -1,0 +1,45 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from math import floor, isfinite, log10
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def scientific(value: float) -> str:
+    """Two significant digits: ``3.1 × 10¹²``; 0 as ``0``."""
+    if value == 0 or not isfinite(value):
+        return "0" if value == 0 else "∞"
+    exponent = floor(log10(abs(value)))
+    digits = round(value / 10.0**exponent, 1)
+    if abs(digits) >= 10:
+        digits, exponent = digits / 10, exponent + 1
+    return f"{digits:.1f} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def multiple(value: float) -> str:
+    """A multiple of some reference: ``0.12×``, ``35×``, ``2.1 × 10⁻⁶×`` where plain digits would be long."""
+    if value == 0:
+        return "0×"
+    if 0.01 <= value < 1000:
+        return f"{value:.2g}×" if value < 100 else f"{value:.0f}×"
+    return f"{scientific(value)}×"
+
+
+def percent(value: float) -> str:
+    """``41.7%``."""
+    return f"{100 * value:.1f}%"
+
+
+def parameters(count: int) -> str:
+    """``5.1k``, ``3.2M``, ``1.4B``."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return str(count)
+
+
+def signed(value: float) -> str:
+    """Two decimals with a true minus sign: ``−0.52``."""
+    return f"{value:.2f}".replace("-", "−")

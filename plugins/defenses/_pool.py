@@ -1,0 +1,58 @@
+"""The pool of adversarial examples of adversarial training, and how it is sampled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class PoolEntry:
+    """An attacked training prompt.
+
+    Attributes:
+        text: the whole prompt, attack string in place.
+        label: its true label.
+        round: in which it was added.
+        loss: cross-entropy to the true label when it was last trained on; None when it never was.
+    """
+
+    text: str
+    label: int
+    round: int
+    loss: float | None = None
+
+
+def load_pool(path: Path) -> list[PoolEntry]:
+    """Read what `save_pool` wrote."""
+    return [PoolEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def save_pool(path: Path, pool: list[PoolEntry]) -> None:
+    """Write the pool as JSON, in order of addition."""
+    path.write_text(json.dumps([asdict(entry) for entry in pool]), encoding="utf-8")
+
+
+def true_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank of each value among all, 0 the smallest, ties sharing the mean of their ranks."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values) - 1.0, dtype=np.float64)
+
+
+def sampling_weights(pool: list[PoolEntry], decay: float) -> NDArray[np.float64]:
+    """Probabilities ∝ exp(decay · (rank − max rank)), rank the mean of recency rank and last-loss rank (never trained on = highest); shape [pool]."""
+    recency = true_ranks(np.asarray([entry.round for entry in pool], dtype=np.float64))
+    losses = true_ranks(np.asarray([np.inf if entry.loss is None else entry.loss for entry in pool], dtype=np.float64))
+    rank = 0.5 * (recency + losses)
+    weights = np.exp(decay * (rank - rank.max()))
+    return np.asarray(weights / weights.sum())
+
+
+def sample_pool(pool: list[PoolEntry], count: int, decay: float, rng: np.random.Generator) -> list[int]:
+    """Indices of ``count`` different entries, drawn with `sampling_weights`."""
+    return [int(i) for i in rng.choice(len(pool), size=count, replace=False, p=sampling_weights(pool, decay))]

@@ -1,0 +1,134 @@
+"""Adversarial training: attack training examples, train on them, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from harness import AttackRef, Backend, Example, Flops, Params, PluginRef, RoundCost, RoundJob, Threat, TrainedDefense, hookimpl
+from harness.defense import Resolve
+from harness.engine.defended import cross_entropy
+from harness.engine.rehearse import rehearse
+from harness.flops import nominal_backward, nominal_forward
+from harness.training.config import TrainConfig
+from harness.training.rows import TrainRow, render
+from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, save_pool
+
+POOL = "pool.json"
+LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victim is wrong
+
+
+class Ramp(Params):
+    """Steps of the training attack: from ``start`` in round 1 to ``end`` in round ``rounds``, linear, and ``end`` after that."""
+
+    start: PositiveInt = 8
+    end: PositiveInt = 64
+    rounds: PositiveInt = Field(60, description="the absolute round at which the end is reached, whatever the number of rounds trained")
+
+    def steps(self, round: int) -> int:
+        share = 1.0 if self.rounds == 1 else min(1.0, (round - 1) / (self.rounds - 1))
+        return round_half_up(self.start + share * (self.end - self.start))
+
+
+def round_half_up(value: float) -> int:
+    """Nearest integer, halves upwards (Python's own rounding goes to even)."""
+    return int(value + 0.5)
+
+
+class AdversarialTraining(TrainedDefense):
+    """Rounds of attacking training examples and training on a decaying sample of all attacked so far, mixed with clean ones."""
+
+    name = "adversarial_training"
+    paper = "'Scaling Trends in Language Model Robustness', arXiv 2407.18213, with true ranks and the attack's strength given by absolute round"
+
+    class Params(TrainedDefense.Params):
+        rounds: PositiveInt = Field(8, description="how many rounds to train")
+        evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field("all", description="rounds whose checkpoint is attacked, one cell each")
+        attack: AttackRef = Field(PluginRef(name="gcg"), description="training attack; its steps are set by `strength`")
+        strength: Ramp = Field(Ramp(), description="steps of the training attack by absolute round")
+        attacked_per_round: PositiveInt = Field(200, description="training examples attacked and added to the pool in each round")
+        examples_per_round: PositiveInt = Field(1000, description="examples trained on in each round")
+        adversarial_share: float = Field(0.8, gt=0, le=1, description="largest share of them that comes from the pool")
+        decay: NonNegativeFloat = Field(0.005, description="how fast the probability of being drawn falls with rank")
+        epochs: PositiveInt = Field(1, description="passes over them")
+        optimizer: Literal["adafactor", "adamw"] = "adafactor"
+        learning_rate: PositiveFloat = 1e-5
+        batch_size: PositiveInt = 8
+
+        @model_validator(mode="after")
+        def _known_rounds(self) -> AdversarialTraining.Params:
+            if isinstance(self.evaluate, tuple) and (not self.evaluate or max(self.evaluate) > self.rounds):
+                raise ValueError(f"evaluate: name rounds from 1 to {self.rounds}")
+            return self
+
+    def rounds(self) -> int:
+        return self.params.rounds
+
+    def evaluated(self) -> tuple[int, ...]:
+        choice = self.params.evaluate
+        if choice == "all":
+            return tuple(range(1, self.params.rounds + 1))
+        return (self.params.rounds,) if choice == "last" else tuple(sorted(set(choice)))
+
+    def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
+        ignored = {"rounds", "evaluate", "strength"}  # this round's strength is all that counts here
+        return {"params": {k: v for k, v in params.items() if k not in ignored}, "steps": self.params.strength.steps(round), "threat": threat.identity()}
+
+    def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
+        steps = self.params.strength.steps(round)
+        per_step = rehearse(resolve(self.params.attack, {"steps": steps}), threat).nominal(n_params, tokens)
+        trained = self.params.examples_per_round * self.params.epochs * tokens
+        return self.params.attacked_per_round * steps * per_step + trained * (nominal_forward(n_params, 1) + nominal_backward(n_params, 1))
+
+    def train_round(self, job: RoundJob) -> RoundCost:
+        from harness.training.retrain import retrain
+
+        params = self.params
+        victim = job.open(job.model)
+        pool = load_pool(job.previous / POOL) if job.previous else []
+
+        attack = job.resolve(params.attack, {"steps": params.strength.steps(job.round)})
+        chosen = _draw(job.data.train, params.attacked_per_round, job.rng("attacked"))
+        found = job.search(victim, attack, chosen)
+        pool += [PoolEntry(track.problem.prompt_of(track.state), track.problem.example.label, job.round) for track in found.tracks]
+
+        wanted = min(int(params.adversarial_share * params.examples_per_round), len(pool))
+        sampled = sample_pool(pool, wanted, params.decay, job.rng("pool"))
+        clean = _draw(job.data.train, params.examples_per_round - wanted, job.rng("clean"))
+        texts = [(pool[i].text, pool[i].label) for i in sampled] + [(example.text, example.label) for example in clean]
+        rows = [TrainRow(render(text, victim.tokenizer), label) for text, label in texts]
+        config = TrainConfig(
+            epochs=params.epochs, optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size
+        )
+        seed = int(job.rng("order").integers(2**31))
+        training = retrain(
+            job.model, job.folder, rows, config, labels=job.data.labels, seed=seed, scratch=job.scratch, progress=job.progress
+        )
+        training += self._note_losses(pool, sampled, rows, job.open(job.folder))
+        save_pool(job.folder / POOL, pool)
+        broken = sum(track.state.loss is not None and track.state.loss < LN2 for track in found.tracks)
+        notes = {"attack_steps": attack.params.steps, "attacked": len(chosen), "pool": len(pool), "adversarial": wanted, "clean": len(clean)}
+        return RoundCost(found.cost, training, notes | {"attack_loss_below_ln2": broken})
+
+    @staticmethod
+    def _note_losses(pool: list[PoolEntry], sampled: list[int], rows: list[TrainRow], trained: Backend) -> Flops:
+        """Write the new model's loss on each sampled entry into the pool; the compute it took."""
+        own = rows[: len(sampled)]
+        logits, executed = trained.classify([np.asarray(row.ids, dtype=np.int64) for row in own])
+        for i, row, answer in zip(sampled, own, logits, strict=True):
+            pool[i].loss = cross_entropy(answer, row.label)
+        tokens = sum(len(row.ids) for row in own)
+        return Flops(nominal_forward(trained.n_params, tokens), sum(executed))
+
+
+def _draw(examples: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
+    """``count`` different examples, or all of them in random order when there are fewer."""
+    return [examples[int(i)] for i in rng.permutation(len(examples))[:count]]
+
+
+@hookimpl
+def harness_register_defenses(register):
+    register(AdversarialTraining)

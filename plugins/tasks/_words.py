@@ -1,0 +1,109 @@
+"""Pronounceable pseudo-words built by rule: no word list to download, and train and validation never share a word.
+
+A word is a row of syllables, each onset + vowel or onset + vowel + coda. Between two vowels stand one or two
+consonants, so a word can be taken apart in one way only and the rule never builds a word twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from math import prod
+from typing import Literal
+
+from harness.errors import DataError
+
+Split = Literal["train", "validation"]
+
+# g and an opening k are left out: with them the rule spells slurs
+ONSETS = "bcdfhjlmnprstvwyz"
+VOWELS = "aeiou"
+CODAS = "bdklmnprst"
+MIN_LETTERS, MAX_LETTERS = 3, 12  # two letters are too few to go round; beyond twelve nothing new is learnt
+
+
+def words(n: int, seed: int, min_letters: int, max_letters: int, split: Split = "train") -> list[str]:
+    """The first ``n`` words of `stream`.
+
+    Raises:
+        DataError: the rule gives fewer than ``n`` words of these lengths for the split.
+    """
+    found = list(islice(stream(seed, min_letters, max_letters, split), n))
+    if len(found) < n:
+        raise DataError(
+            f"{n} {split} words of {min_letters} to {max_letters} letters are needed and the word rule gives "
+            f"{len(found)}: raise max_letters (at most {MAX_LETTERS}), lower min_letters (at least {MIN_LETTERS}) or "
+            "ask for fewer examples"
+        )
+    return found
+
+
+def stream(seed: int, min_letters: int, max_letters: int, split: Split) -> Iterator[str]:
+    """Distinct words of one split, in an order that depends only on ``seed`` and the lengths.
+
+    Lengths are equally frequent until the short ones are used up. Which split a word belongs to depends on the word
+    alone, so the splits are disjoint for any two seeds.
+    """
+    rng = random.Random(f"words/{seed}")
+    shuffles = {length: _shuffle(_count(length), rng) for length in range(min_letters, max_letters + 1)}
+    while shuffles:
+        length = list(shuffles)[int(rng.random() * len(shuffles))]
+        index = next(shuffles[length], None)
+        if index is None:
+            del shuffles[length]
+            continue
+        word = _spell(length, index)
+        if split_of(word) == split:
+            yield word
+
+
+def split_of(text: str, validation_fraction: float = 0.5) -> Split:
+    """The split that a text belongs to, from its own hash: equal texts always fall into the same one."""
+    number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return "validation" if number < validation_fraction * 2**64 else "train"
+
+
+def _shuffle(count: int, rng: random.Random) -> Iterator[int]:
+    """0..count-1 in random order without ever holding them all (Fisher-Yates on the entries touched)."""
+    moved: dict[int, int] = {}
+    for i in range(count):
+        j = i + int(rng.random() * (count - i))  # random() is the one method whose values Python promises to keep
+        yield moved.get(j, j)
+        moved[j] = moved.pop(i, i)
+
+
+@cache
+def _shapes(length: int) -> tuple[tuple[str, ...], ...]:
+    """Per way of filling ``length`` letters with syllables: the alphabet of each letter."""
+    if length == 0:
+        return ((),)
+    shapes: list[tuple[str, ...]] = []
+    for syllable in ((ONSETS, VOWELS), (ONSETS, VOWELS, CODAS)):
+        if len(syllable) <= length:
+            shapes += [syllable + rest for rest in _shapes(length - len(syllable))]
+    return tuple(shapes)
+
+
+@cache
+def _sizes(length: int) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    return tuple((prod(map(len, shape)), shape) for shape in _shapes(length))
+
+
+def _count(length: int) -> int:
+    return sum(size for size, _ in _sizes(length))
+
+
+def _spell(length: int, index: int) -> str:
+    """The word of this number: numbers below `_count` and words of this length correspond one to one."""
+    for size, shape in _sizes(length):
+        if index < size:
+            letters = []
+            for alphabet in shape:
+                index, letter = divmod(index, len(alphabet))
+                letters.append(alphabet[letter])
+            return "".join(letters)
+        index -= size
+    raise IndexError(index)

@@ -1,0 +1,33 @@
+"""IMDB: does a film review praise or pan the film?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.hooks import hookimpl
+from harness.task import Task
+from plugins.tasks._prompts import STUDY
+from plugins.tasks.text_classification import TextClassification, Value
+
+
+class IMDB(TextClassification):
+    """Tell negative from positive film reviews (hub: stanfordnlp/imdb)."""
+
+    name = "imdb"
+    paper = f"Maas et al. 2011, Learning Word Vectors for Sentiment Analysis, ACL; task after {STUDY}"
+
+    class Params(TextClassification.Params):
+        """Source, columns, labels, prompt."""
+
+        dataset: str | None = "stanfordnlp/imdb"
+        labels: tuple[Value, ...] | dict[Value, int] = (0, 1)
+        label_texts: tuple[str, ...] | None = ("NEGATIVE", "POSITIVE")
+        instructions: str | None = (
+            "Below is a film review. Answer POSITIVE if its author liked the film on the whole, and NEGATIVE otherwise."
+        )
+
+
+@hookimpl
+def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
+    """Register IMDB."""
+    register(IMDB)

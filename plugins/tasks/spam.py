@@ -1,0 +1,35 @@
+"""Spam: is an e-mail unwanted advertising or fraud?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from harness.hooks import hookimpl
+from harness.task import Task
+from plugins.tasks._prompts import STUDY
+from plugins.tasks.text_classification import TextClassification, Value
+
+
+class Spam(TextClassification):
+    """Tell spam from wanted mail in the Enron corpus (hub: SetFit/enron_spam)."""
+
+    name = "spam"
+    paper = f"Metsis et al. 2006, Spam Filtering with Naive Bayes, CEAS; task after {STUDY}"
+
+    class Params(TextClassification.Params):
+        """Source, columns, labels, prompt."""
+
+        dataset: str | None = "SetFit/enron_spam"
+        labels: tuple[Value, ...] | dict[Value, int] = (0, 1)
+        label_texts: tuple[str, ...] | None = ("HAM", "SPAM")
+        empty: Literal["error", "drop"] = "drop"  # the corpus holds mails with neither subject nor body
+        instructions: str | None = (
+            "Below is an e-mail. Answer SPAM if it is unwanted advertising or fraud, and HAM if it is ordinary mail."
+        )
+
+
+@hookimpl
+def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
+    """Register Spam."""
+    register(Spam)

@@ -1,0 +1,123 @@
+"""Any labelled text: a local table or a hub dataset with a text column and a label column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from harness.errors import DataError
+from harness.hooks import hookimpl
+from harness.task import Task
+from plugins.tasks._corpus import CorpusTask
+from plugins.tasks._records import Record, did_you_mean
+
+Value = bool | int | float | str
+Column = str | int
+
+
+class TextClassification(CorpusTask):
+    """Classify texts from a local file or a hub dataset; attack text is added to the text."""
+
+    name = "text_classification"
+
+    class Params(CorpusTask.Params):
+        """Source, columns, labels, prompt."""
+
+        text_column: Column = Field("text", description="name, or number from 0 where the file names no columns")
+        label_column: Column = Field("label", description="name, or number from 0 where the file names no columns")
+        labels: tuple[Value, ...] | dict[Value, int] = Field(
+            ...,
+            description="values of the label column in index order, or {value: index} to put several under one label",
+        )
+        label_texts: tuple[str, ...] | None = Field(
+            None, description="words a model answers with, in index order; by default the values in capitals"
+        )
+
+        @model_validator(mode="after")
+        def _labels_in_order(self) -> Self:
+            values = value_index(self.labels)
+            if isinstance(self.labels, tuple) and len(values) < len(self.labels):
+                raise ValueError(f"a value stands twice in `labels`: {self.labels}")
+            count = max(values.values(), default=-1) + 1
+            if set(values.values()) != set(range(count)) or count < 2:
+                raise ValueError(
+                    f"`labels` must fill the indices 0, 1, ... (at least two) without a gap, got {self.labels}"
+                )
+            if self.label_texts is not None:
+                words = [text.strip() for text in self.label_texts]
+                if len(words) != count or len(set(words)) < count or not all(words):
+                    raise ValueError(
+                        f"`label_texts` must be {count} different words, one per label, got {self.label_texts}"
+                    )
+            return self
+
+        @model_validator(mode="after")
+        def _columns_by_number(self) -> Self:
+            named = [column for column in (self.text_column, self.label_column) if isinstance(column, str)]
+            if not self.header and named:
+                raise ValueError(f"with `header: false` columns are numbers from 0, got {named}; e.g. `text_column: 1`")
+            return self
+
+    def label_texts(self) -> list[str]:
+        """``label_texts``, or the first value of each label in capitals."""
+        if self.params.label_texts is not None:
+            return [text.strip() for text in self.params.label_texts]
+        first: dict[int, str] = {}
+        for value, index in self._index.items():
+            first.setdefault(index, value.upper())
+        return [first[index] for index in range(len(first))]
+
+    def row(self, record: Record, number: int) -> tuple[str, int]:
+        """The text column as it is, and the label column through ``labels``."""
+        value = canonical(record[self.params.label_column])
+        if value not in self._index:
+            raise DataError(
+                f"{record.where}: label {value!r} is not in `labels`{did_you_mean(value, self._index)}; "
+                f"known: {list(self._index)}. "
+                "Add it, or quote labels that YAML takes for something else (yes, no, true, 1.0)"
+            )
+        return text_of(record, self.params.text_column), self._index[value]
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return value_index(self.params.labels)
+
+
+def text_of(record: Record, column: Column) -> str:
+    """The text in a column.
+
+    Raises:
+        DataError: no such column, or something other than text in it.
+    """
+    text = record[column]
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise DataError(
+            f"{record.where}: column {column!r} holds {type(text).__name__}, not text; name another `text_column`"
+        )
+    return text
+
+
+def value_index(labels: tuple[Value, ...] | dict[Value, int]) -> dict[str, int]:
+    """Label index by canonical value."""
+    pairs = labels.items() if isinstance(labels, dict) else ((value, index) for index, value in enumerate(labels))
+    return {canonical(value): index for value, index in pairs}
+
+
+def canonical(value: Any) -> str:
+    """A label value as text, so that 1, 1.0 and "1" are one value whichever format holds it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+@hookimpl
+def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
+    """Register TextClassification."""
+    register(TextClassification)

@@ -1,0 +1,173 @@
+"""Tiny victims: a ladder of Pythia-shaped classifiers, small enough to be trained from scratch on two cores in seconds to minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from harness import Backend, Flops, PrepareJob, Problem, TaskData, Threat, Victim, VictimCard, VictimError, hookimpl
+from harness.flops import nominal_backward, nominal_forward
+from harness.rng import endless_permutation, named_rng, named_seed
+from harness.tokens.placement import allowed_tokens, place
+from harness.training.config import TrainConfig
+from harness.training.rows import TrainRow, render
+from plugins.victims._bpe import PAD, train_bpe
+
+if TYPE_CHECKING:
+    from transformers import GPTNeoXConfig
+
+    from harness.tokens.hf import HFTokenizer
+
+
+class Shape(NamedTuple):
+    """Of the transformer; heads are 16 wide at most sizes, as few as two."""
+
+    hidden: int
+    layers: int
+    heads: int
+
+    @property
+    def intermediate(self) -> int:
+        return 4 * self.hidden
+
+    @property
+    def non_embedding(self) -> int:
+        """Parameters without the embedding, two-label head included."""
+        h, i = self.hidden, self.intermediate
+        layer = (3 * h * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h  # attention in, out, MLP up, down, two norms
+        return self.layers * layer + 2 * h + 2 * h
+
+
+SHAPES = {
+    "7k": Shape(16, 2, 2),
+    "26k": Shape(32, 2, 2),
+    "150k": Shape(64, 3, 4),
+    "800k": Shape(128, 4, 4),
+    "3m": Shape(256, 4, 8),
+}
+BPE_EXAMPLES = 5000  # training prompts that the tokenizer is made from
+CHARS_PER_TOKEN = 2.6  # of the synthetic tasks under this tokenizer
+
+
+class Tiny(Victim):
+    """A GPT-NeoX classifier of 7 thousand to 3 million non-embedding parameters, trained from scratch on the task's own text."""
+
+    name = "tiny"
+    paper = "architecture: Biderman et al. 2023, 'Pythia', arXiv 2304.01373; sizes, tokenizer and training are this project's own"
+
+    class Params(Victim.Params):
+        size: Literal["7k", "26k", "150k", "800k", "3m"] = Field("150k", description="about this many non-embedding parameters")
+        vocabulary: PositiveInt = Field(1024, ge=300, le=8192, description="entries of the byte-level BPE made from the training text")
+        steps: PositiveInt = Field(700, description="training steps")
+        batch_size: PositiveInt = 64
+        learning_rate: PositiveFloat = Field(3e-3, description="peak; 5% linear warm-up, then linear to 0")
+        weight_decay: float = Field(0.01, ge=0)
+        filler: float = Field(
+            0.1, ge=0, le=1, description="share of training examples with random tokens in the region that an attacker may change (label unchanged): without "
+            "any, a tiny victim falls to one random string; with many, it hardly falls at all"
+        )
+        filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
+        context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
+
+    @property
+    def shape(self) -> Shape:
+        return SHAPES[self.params.size]
+
+    def card(self, data: TaskData) -> VictimCard:
+        n = self.shape.non_embedding + (len(data.labels) - 2) * self.shape.hidden
+        embedding = self.params.vocabulary * self.shape.hidden
+        return VictimCard("tiny", n + embedding, None, "gradient", self.params.context, CHARS_PER_TOKEN)
+
+    def estimate(self, data: TaskData) -> float:
+        sample = data.train[:64]
+        tokens = sum(len(example.text) for example in sample) / len(sample) / CHARS_PER_TOKEN + self.params.filler * self.params.filler_tokens
+        n = self.card(data).n_params
+        return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + nominal_backward(n, 1))
+
+    def prepare(self, job: PrepareJob) -> Flops:
+        import torch
+        from transformers import GPTNeoXForSequenceClassification, PreTrainedTokenizerFast
+
+        from harness.tokens.hf import HFTokenizer
+        from harness.training.loop import train
+        from harness.training.retrain import save_model
+
+        rust = train_bpe((example.text for example in job.data.train[:BPE_EXAMPLES]), self.params.vocabulary)
+        PreTrainedTokenizerFast(tokenizer_object=rust, pad_token=PAD).save_pretrained(str(job.folder))
+        tokenizer = HFTokenizer(rust, rows=self.params.vocabulary)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(named_seed("tiny", job.seed, "weights"))
+            model = GPTNeoXForSequenceClassification(self._config(len(job.data.labels)))
+        rows = self._rows(job, tokenizer)
+        config = TrainConfig(
+            steps=self.params.steps,
+            batch_size=self.params.batch_size,
+            learning_rate=self.params.learning_rate,
+            warmup_steps=self.params.steps // 20,
+            weight_decay=self.params.weight_decay,
+            optimizer="adamw",
+        )
+        seed = named_seed("tiny", job.seed, "order")
+        spent = train(model, tokenizer, rows, config, seed=seed, scratch=job.scratch, progress=job.progress)
+        save_model(model, job.folder)
+        return spent
+
+    def _config(self, labels: int) -> GPTNeoXConfig:
+        from transformers import GPTNeoXConfig
+
+        return GPTNeoXConfig(
+            vocab_size=self.params.vocabulary,
+            hidden_size=self.shape.hidden,
+            num_hidden_layers=self.shape.layers,
+            num_attention_heads=self.shape.heads,
+            intermediate_size=self.shape.intermediate,
+            max_position_embeddings=self.params.context,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5},
+            use_parallel_residual=False,  # learns both tasks in fewer steps at these sizes
+            initializer_range=0.1,  # 0.02 suits widths of hundreds; narrow models learn several times slower from it
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            num_labels=labels,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=None,
+            use_cache=False,
+        )
+
+    def _rows(self, job: PrepareJob, tokenizer: HFTokenizer) -> list[TrainRow]:
+        """As many rows as the training sees, each example as often as needed, a share of them with random tokens in the changeable region."""
+        rng = named_rng("tiny", job.seed, "rows")
+        allowed = allowed_tokens(tokenizer)
+        threat = Threat(tokens=max(1, self.params.filler_tokens))
+        order = endless_permutation(len(job.data.train), rng)
+        rows: list[TrainRow] = []
+        problems: dict[int, Problem] = {}
+        for _ in range(self.params.steps * self.params.batch_size):
+            index = next(order)
+            if index not in problems:
+                problems[index] = place(job.data.train[index], threat, tokenizer, allowed)
+            problem = problems[index]
+            if rng.random() < self.params.filler:
+                middle = rng.choice(allowed, size=self.params.filler_tokens).tolist()
+                ids = (*problem.before.tolist(), *middle, *problem.after.tolist())
+            else:
+                ids = render(problem.example.text, tokenizer)
+            if len(ids) > self.params.context:
+                raise VictimError(
+                    f"example {problem.example.id} has {len(ids)} tokens, tiny takes {self.params.context}; raise its `context`, or drop long "
+                    "texts with the task's `max_chars`"
+                )
+            rows.append(TrainRow(ids, problem.example.label))
+        return rows
+
+    def open(self, folder: Path, data: TaskData) -> Backend:
+        from harness.engine.loading import open_folder
+
+        return open_folder(folder, labels=data.labels, dtype="float32", device="cpu")
+
+
+@hookimpl
+def harness_register_victims(register):
+    register(Tiny)

@@ -1,0 +1,202 @@
+"""Run directories with made-up numbers of a known law, in the true record format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.flops import CONVENTION
+from harness.records.cell import CellRecord, Compute, DefenseFacts, PluginRecord, VictimFacts
+from harness.records.schema import EXAMPLES, STEPS
+
+
+@dataclass(frozen=True)
+class FakeCell:
+    """What a test may want to set. ``hardness``: log10 of the FLOPs at which half of the examples have fallen."""
+
+    task: str = "word_length"
+    victim: str = "tiny(size=small)"
+    n_params: int = 100_000
+    defense: str = "none"
+    round: int | None = None
+    defense_flops: float = 0.0
+    attack: str = "gcg"
+    seed: int = 0
+    threat: str = "suffix, 10 tokens, gradient"
+    judge: str = "proxy_label"
+    spec_hash: str = "5" * 64
+    data_hash: str = "d" * 64
+    accounting: str = CONVENTION
+    stop_on_success: bool = False
+    target_asr: float = 0.5
+    examples: int = 40
+    wrong: int = 2
+    steps: int = 20
+    step_flops: float = 1e9
+    hardness: float = 9.8
+    slope: float = 2.0
+    reference_flops: float = 1e14
+    status: str = "done"
+    first_success: Sequence[int] | None = None  # instead of the law: step of each attacked example's first success, 0 for never
+    more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(repr(replace(self, more={})).encode()).hexdigest()[:32]
+
+
+def write_run(path: Path, cells: Sequence[FakeCell], unfinished: int = 0, **info: Any) -> Path:
+    """A run directory with these cells."""
+    path.mkdir(parents=True)
+    run = {"format": 1, "spec_name": "fake", "spec_version": "1.0", "spec_hash": "5" * 64, "spec": "name: fake\n"}
+    run |= {"harness_version": "0.1.0", "created": "2026-01-02T03:04:05Z"} | info
+    (path / "run.json").write_text(json.dumps(run))
+    for cell in cells:
+        write_cell(path, cell)
+    for at in range(unfinished):
+        (path / "cells" / f"unfinished{at}").mkdir(parents=True)
+    return path
+
+
+def write_cell(run: Path, cell: FakeCell) -> Path:
+    """One cell of a run directory."""
+    folder = run / "cells" / cell.key
+    folder.mkdir(parents=True)
+    done = cell.status == "done"
+    facts = VictimFacts(
+        family="pythia",
+        n_params=cell.n_params,
+        n_params_non_embedding=cell.n_params // 2,
+        pretraining_flops=None,
+        preparation=Compute(nominal=cell.reference_flops, executed=cell.reference_flops / 2),
+        reference_flops=cell.reference_flops,
+        artifact="a" * 32,
+    )
+    spent = Compute(nominal=cell.defense_flops * 0.98, executed=0.0)
+    training = Compute(nominal=cell.defense_flops * 0.02, executed=0.0)
+    record = CellRecord(
+        key=cell.key,
+        status="done" if done else "failed",
+        error=None if done else "VictimError: the model is not there",
+        spec_name="fake",
+        spec_version="1.0",
+        spec_hash=cell.spec_hash,
+        task=_plugin(cell.task),
+        victim=_plugin(cell.victim),
+        defense=_plugin(cell.defense),
+        attack=_plugin(cell.attack),
+        judge=_plugin(cell.judge),
+        threat={"position": "suffix", "tokens": 10, "access": "gradient"},
+        threat_label=cell.threat,
+        seed=cell.seed,
+        stop_on_success=cell.stop_on_success,
+        target_asr=cell.target_asr,
+        accounting=cell.accounting,
+        data_hash=cell.data_hash,
+        victim_facts=facts if done else None,
+        defense_facts=DefenseFacts(round=cell.round, search=spent, training=training) if cell.round else None,
+        n_clean=cell.examples + cell.wrong if done else 0,
+        n_clean_correct=cell.examples if done else 0,
+        n_attacked=cell.examples if done else 0,
+        attack_steps=cell.steps,
+    ).model_dump(mode="json")
+    (folder / "cell.json").write_text(json.dumps(record | cell.more))
+    if done:
+        _write_tables(folder, cell)
+    return folder
+
+
+def first_successes(cell: FakeCell) -> list[int]:
+    """Step of the first success of each attacked example: log-odds of success linear in log10 compute, as the study's fit supposes."""
+    if cell.first_success is not None:
+        return list(cell.first_success)
+    rng = np.random.default_rng(int(cell.key[:8], 16))
+    uniform = rng.uniform(1e-6, 1 - 1e-6, cell.examples)
+    log_compute = cell.hardness + np.log10(uniform / (1 - uniform)) / cell.slope
+    steps = [max(1, math.ceil(10**value / cell.step_flops)) for value in log_compute]
+    return [step if step <= cell.steps else 0 for step in steps]
+
+
+def _write_tables(folder: Path, cell: FakeCell) -> None:
+    first = first_successes(cell)
+    examples = [
+        {"example": f"e{at}", "label": at % 2, "predicted": at % 2, "attacked": True, "excluded": None}
+        for at in range(len(first))
+    ]
+    examples += [
+        {"example": f"w{at}", "label": 0, "predicted": 1, "attacked": False, "excluded": "already wrong"}
+        for at in range(cell.wrong)
+    ]
+    steps = []
+    for at, hit in enumerate(first):
+        last = hit if cell.stop_on_success and hit else cell.steps
+        steps += [_step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops) for step in range(1, last + 1)]
+    pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")
+    pq.write_table(pa.Table.from_pylist(steps, STEPS), folder / "steps.parquet")
+
+
+def _step(example: str, step: int, *, success: bool, flops: float) -> dict[str, Any]:
+    return {
+        "example": example,
+        "step": step,
+        "success": success,
+        "loss": 1.0 / step,
+        "attack_loss": None,
+        "attack_text": "<b>aa bb</b>",
+        "attack_tokens": [1, 2, 3],
+        "failure": None,
+        "queries": 128,
+        "attack_nominal": flops,
+        "attack_executed": flops / 2,
+        "judge_nominal": flops / 100,
+        "judge_executed": flops / 200,
+        "defense_nominal": 0.0,
+        "defense_executed": 0.0,
+        "seconds": 0.01,
+    }
+
+
+def _plugin(label: str) -> PluginRecord:
+    return PluginRecord(name=label.split("(")[0], label=label, params={}, distribution="robustness-harness", version="0.1.0")
+
+
+def study(seeds: int = 2, tasks: Sequence[str] = ("word_length", "password_match")) -> list[FakeCell]:
+    """Cells like the quickstart's: tasks × sizes × {none, adversarial training} × {random_token, gcg} × seeds."""
+    cells = []
+    for t, task in enumerate(tasks):
+        for size, n_params in (("xs", 12_000), ("s", 110_000), ("m", 900_000)):
+            for defense, round_ in (("none", None), ("adversarial_training", 1), ("adversarial_training", 4)):
+                for attack, extra in (("random_token", 0.9), ("gcg", 0.0)):
+                    for seed in range(seeds):
+                        scale = math.log10(n_params) - 5
+                        flops = n_params * 2.0 * 45 * 128
+                        cells.append(
+                            FakeCell(
+                                task=task,
+                                data_hash=hashlib.sha256(task.encode()).hexdigest(),
+                                victim=f"tiny(size={size})",
+                                n_params=n_params,
+                                defense=defense,
+                                round=round_,
+                                defense_flops=0 if round_ is None else 4e5 * flops * round_,
+                                attack=attack,
+                                seed=seed,
+                                examples=100,
+                                wrong=3,
+                                steps=20,
+                                step_flops=flops,
+                                hardness=9.7 + scale * 1.1 + extra + 0.25 * (round_ or 0) + 0.1 * t,
+                                slope=2.2,
+                                reference_flops=6e9 * n_params,
+                            )
+                        )
+    return cells

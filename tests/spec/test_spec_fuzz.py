@@ -1,0 +1,87 @@
+"""Whatever the file holds, loading gives a spec or a `SpecError`: no traceback, no hang."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import SpecError
+from harness.spec import LoadedSpec, load_spec
+from tests.spec.test_cells import FULL
+from tests.spec.toys import toy_registry
+
+REGISTRY = toy_registry()
+EXAMPLES = int(os.environ.get("HARNESS_FUZZ_EXAMPLES", "200"))  # thousands when somebody wants to be sure
+FUZZ = settings(max_examples=EXAMPLES, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
+
+_SNIPPETS = sorted(
+    {*FULL.split(), *"[]{}:,&a*a!|>'\"%@`#?-~<>", "\n", "\n  ", "- ", ": ", "---", "...", "\t", "\\U", "é"}
+)
+_WORDS = st.sampled_from(["tiny", "gcg", "none", "word_length", "size", "steps", "attack", "name", "params", "no", "s"])
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | _WORDS
+_KEYS = _WORDS | st.text(max_size=3)
+_TREES = st.recursive(_LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz") / "x.yaml"
+
+
+def _check(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    try:
+        assert isinstance(load_spec(file, REGISTRY), LoadedSpec)
+    except SpecError as error:
+        lines = str(error).split("\n")
+        assert all(line.startswith(f"{file}:") and line.isprintable() for line in lines), lines
+
+
+@given(st.binary(max_size=200))
+@example(b"\xff")
+@FUZZ
+def test_any_bytes(file: Path, content: bytes) -> None:
+    _check(file, content)
+
+
+@given(st.text(max_size=200))
+@example("%YAML 1." + "9" * 5000 + "\n---\na")
+@example('"\\U00110000"')
+@FUZZ
+def test_any_text(file: Path, text: str) -> None:
+    _check(file, text.encode("utf-8", "surrogatepass"))
+
+
+@given(st.lists(st.sampled_from(_SNIPPETS), max_size=40))
+@FUZZ
+def test_any_pieces_of_a_spec(file: Path, pieces: list[str]) -> None:
+    _check(file, "".join(pieces).encode())
+    _check(file, (FULL + "".join(pieces)).encode())
+
+
+@given(st.integers(0, len(FULL)), st.integers(0, 30), st.sampled_from(_SNIPPETS) | st.text(max_size=5))
+@FUZZ
+def test_a_spec_with_a_slip(file: Path, at: int, cut: int, put: str) -> None:
+    _check(file, (FULL[:at] + put + FULL[at + cut :]).encode("utf-8", "surrogatepass"))
+
+
+def _places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [path, *(place for key, value in inner for place in _places(value, (*path, key)))]
+
+
+@given(st.sampled_from(_places(yaml.safe_load(FULL))[1:]), _TREES)
+@FUZZ
+def test_a_spec_with_another_value_somewhere(file: Path, place: tuple[Any, ...], value: Any) -> None:
+    data = yaml.safe_load(FULL)
+    parent = data
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    _check(file, yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"))
