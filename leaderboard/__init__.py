@@ -1,4 +1,7 @@
-"""Records in, curves and a site out. Reaches the command line through the same hook as any plugin; imports nothing heavy until a command runs."""
+"""Records in, curves and a site out. Reaches the command line through the same hook as any plugin.
+
+Imports nothing heavy until a command runs, so that ``harness --help`` stays quick.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PerSeed = Mapping[int, Trajectories]
 
 @dataclass(frozen=True)
 class Breaking:
-    """Compute per attacked example at which ASR so far, pooled over seeds, first reaches the target, by the cheapest attack.
+    """Compute per attacked example at which ASR so far first reaches the target, seeds pooled, by the cheapest attack.
 
     FLOPs, nominal convention.
 
@@ -41,8 +41,9 @@ class Breaking:
 def breaking(attacks: Mapping[str, PerSeed], target: float) -> Breaking | None:
     """The cheapest attack's compute to ``target``; None when no attack has an attacked example.
 
-    The interval is a percentile bootstrap: seeds are drawn with replacement, then examples within each drawn seed, the same examples for all attacks, and the
-    cheapest attack is chosen anew each time. With few seeds the draw of seeds is coarse, and with one seed the spread over seeds is left out.
+    The interval is a percentile bootstrap: seeds are drawn with replacement, then examples within each drawn seed, the
+    same examples for all attacks, and the cheapest attack is chosen anew each time. With few seeds the draw of seeds
+    is coarse, and with one seed the spread over seeds is left out.
     """
     usable = {name: seeds for name, seeds in attacks.items() if any(t.at_step.size for t in seeds.values())}
     if not usable:

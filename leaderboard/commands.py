@@ -1,4 +1,4 @@
-"""The commands ``harness fit`` and ``harness leaderboard``. What they need is imported when they run, so that ``harness --help`` stays quick."""
+"""The commands ``harness fit`` and ``harness leaderboard``. What they need is imported only when they run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def offense_defense(
     asr: AsrOption = Asr.so_far,
     as_json: JsonFlag = False,
 ) -> None:
-    """Log attack compute to reach the target against log defense compute. Slope 1 is a stalemate; below 1 the attacker gains."""
+    """Log attack compute to reach the target against log defense compute. Below slope 1 the attacker gains."""
     from leaderboard.offense_defense import fit_offense_defense
     from leaderboard.print import print_fits
     from leaderboard.table_files import read_table

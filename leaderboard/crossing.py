@@ -11,8 +11,9 @@ Floats = NDArray[np.float64]
 def first_reach(compute: Floats, asr: Floats, target: float) -> Floats:
     """Compute at which each curve first reaches ``target``; ``inf`` where it never does.
 
-    Linear interpolation between iterations, in compute (not its logarithm): the method of "Scaling Trends in Language Model Robustness"
-    (arXiv 2407.18213). Every curve starts at no compute and no success: only examples that are right before the attack are attacked.
+    Linear interpolation between iterations, in compute (not its logarithm): the method of "Scaling Trends in Language
+    Model Robustness" (arXiv 2407.18213). Every curve starts at no compute and no success: only examples that are right
+    before the attack are attacked.
 
     Args:
         compute: [..., T], cumulative, not falling along the last axis, in any unit.

@@ -16,7 +16,8 @@ class AttackScaling:
     """log10(ASR / (1 − ASR)) = intercept + slope · log10(attack compute / reference compute), for one group of curves.
 
     Attributes:
-        group: what the curves have in common: task, family, attack, n_params, and what else the table tells (victim, threat, defense, round).
+        group: what the curves have in common: task, family, attack, n_params, and what else the table tells (victim,
+            threat, defense, round).
         line: slope in decades of odds per decade of compute; n counts points (seeds × iterations) used.
         dropped: points left out because ASR or compute was 0, or ASR 1.
         seeds: how many seeds the group has.
@@ -35,9 +36,10 @@ class AttackScaling:
 def fit_attack_scaling(table: Table) -> list[AttackScaling]:
     """One fit per (task, family, attack, n_params) and, where the table has them, victim, threat, defense and round.
 
-    Method of "Scaling Trends in Language Model Robustness" (arXiv 2407.18213): ordinary least squares over seeds × iterations; points at ASR 0 or 1, and at no
-    compute, are dropped, which biases curves that saturate. The interval takes all points as independent: it ignores that iterations of one seed follow the
-    same examples, that seeds differ, and that a rate from few trials is noisier, so it is too narrow.
+    Method of "Scaling Trends in Language Model Robustness" (arXiv 2407.18213): ordinary least squares over seeds ×
+    iterations; points at ASR 0 or 1, and at no compute, are dropped, which biases curves that saturate. The interval
+    takes all points as independent: it ignores that iterations of one seed follow the same examples, that seeds
+    differ, and that a rate from few trials is noisier, so it is too narrow.
     """
     return [_fit(group, rows) for group, rows in table.groups(table.keys(*IDENTITY, "round"))]
 

@@ -16,18 +16,22 @@ AsrKind = Literal["so_far", "at_step"]
 
 
 def run_table(run: Run, asr: AsrKind = "so_far") -> Table:
-    """All finished cells of ``run``, one row per cell and step. Raises `DataError` when there is none, or when they do not belong in one table."""
+    """All finished cells of ``run``, one row per cell and step.
+
+    Raises:
+        DataError: there is none, or they do not belong in one table.
+    """
     conventions = sorted({cell.record.accounting for cell in run.cells})
     if len(conventions) > 1:
         raise DataError(
-            f"{run.path}: cells under {len(conventions)} accounting conventions ({'; '.join(conventions)}) share no table. "
+            f"{run.path}: cells under {len(conventions)} accounting conventions share no table: {'; '.join(conventions)}. "
             "Remove the cells of one of them."
         )
     table = cells_table(str(run.path), [(cell, trajectories(cell)) for cell in run.cells], asr)
     if table is None:
         raise DataError(
-            f"{run.path}: no finished cell with an attacked example ({len(run.failed)} failed, {run.unfinished} unfinished). "
-            f"See `harness status {run.path}`."
+            f"{run.path}: no finished cell with an attacked example "
+            f"({len(run.failed)} failed, {run.unfinished} unfinished). See `harness status {run.path}`."
         )
     return table
 
@@ -63,13 +67,14 @@ def facts(record: CellRecord) -> VictimFacts:
     found = record.victim_facts
     if found is None or not found.reference_flops > 0:
         raise DataError(
-            f"cell {record.key}: finished, but without the victim's reference compute. Remove its folder and run the spec again."
+            f"cell {record.key}: finished, but without the victim's reference compute. "
+            "Remove its folder and run the spec again."
         )
     return found
 
 
 def defense_flops(record: CellRecord) -> float:
-    """What the defense cost until this checkpoint, search and training, FLOPs, nominal convention; 0 without a defense."""
+    """Search and training of the defense until this checkpoint, FLOPs, nominal convention; 0 without a defense."""
     found = record.defense_facts
     return 0.0 if found is None else found.search.nominal + found.training.nominal
 

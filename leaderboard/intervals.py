@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
 Z = 1.959963984540054  # normal quantile at 0.975
 
 
@@ -32,35 +36,50 @@ class Rate:
 
 
 def pooled_rate(successes: Sequence[int], trials: Sequence[int]) -> Rate | None:
-    """The rate over seeds pooled, one entry per seed; None without a trial.
+    """The rate over seeds pooled, one entry per seed; None without a trial. Interval as for `pooled_rates`."""
+    rates = pooled_rates(np.array(successes, dtype=np.int64).reshape(-1, 1), trials)
+    return rates[0] if rates else None
 
-    Wilson's score interval (Wilson 1927) on the number of trials divided by the design effect between seeds (Rao and Scott 1992), which is taken as at
-    least 1: seeds that differ more than chance widen the interval, seeds that differ less do not narrow it. With one seed, spread over seeds is unknown
-    and left out.
+
+def pooled_rates(successes: Counts, trials: Sequence[int]) -> list[Rate]:
+    """The rate at each of T steps over S seeds pooled; empty without a trial.
+
+    Wilson's score interval (Wilson 1927) on the number of trials divided by the design effect between seeds (Rao and
+    Scott 1992). That is estimated once for all steps, and taken as at least 1: seeds that differ more than chance widen
+    the interval, seeds that differ less do not narrow it. With one seed, spread over seeds is unknown and left out.
+
+    Args:
+        successes: [S, T].
+        trials: [S], the same at all steps.
     """
-    won, tried = int(sum(successes)), int(sum(trials))
-    if tried == 0:
-        return None
-    share = won / tried
-    low, high = wilson(share, tried / design_effect(successes, trials))
-    return Rate(won, tried, low, high)
+    total = int(sum(trials))
+    if total == 0:
+        return []
+    effective = total / design_effect(successes, trials)
+    won = successes.sum(axis=0).tolist()
+    return [Rate(int(w), total, *wilson(w / total, effective)) for w in won]
 
 
 def wilson(share: float, trials: float) -> tuple[float, float]:
-    """Wilson's 95% score interval for a share of ``trials`` (any positive number, so that an effective one may be given)."""
+    """Wilson's 95% score interval for a share of ``trials`` (any positive number: an effective one too)."""
     centre = (share + Z * Z / (2 * trials)) / (1 + Z * Z / trials)
     half = Z * sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials)) / (1 + Z * Z / trials)
     # At the ends the exact bound is the share itself; rounding would miss it.
     return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
 
 
-def design_effect(successes: Sequence[int], trials: Sequence[int]) -> float:
-    """Variance of the pooled rate with seeds as clusters, over its variance if all trials were independent; at least 1."""
-    pairs = [(won, tried) for won, tried in zip(successes, trials, strict=True) if tried > 0]
-    total = sum(tried for _, tried in pairs)
-    share = sum(won for won, _ in pairs) / total if total else 0.0
-    if len(pairs) < 2 or share in (0.0, 1.0):
+def design_effect(successes: Counts, trials: Sequence[int]) -> float:
+    """Variance of the pooled rates with seeds as clusters, over their variance if all trials were independent.
+
+    The ratio of the sums over steps, at least 1; [S, T] successes of [S] trials.
+    """
+    tried = np.array(trials, dtype=np.float64)
+    used = tried > 0
+    seeds, total = int(used.sum()), tried.sum()
+    if seeds < 2:
         return 1.0
-    k = len(pairs)
-    clustered = k / (k - 1) * sum((won - share * tried) ** 2 for won, tried in pairs) / total**2
-    return max(1.0, clustered / (share * (1 - share) / total))
+    share = successes[used].sum(axis=0) / total
+    residual = successes[used] - share * tried[used, None]
+    clustered = float((residual**2).sum()) * seeds / (seeds - 1) / total**2
+    independent = float((share * (1 - share)).sum()) / total
+    return max(1.0, clustered / independent) if independent > 0 else 1.0

@@ -45,8 +45,8 @@ class Line:
 def ols(x: Floats, y: Floats) -> Line:
     """Ordinary least squares of ``y`` [n] on ``x`` [n], all finite.
 
-    The 95% interval is the textbook one, slope ± t(n − 2) · standard error: it takes the points as independent and equally noisy. Steps of one example,
-    and examples of one seed, are neither, so on attack curves it is too narrow.
+    The 95% interval is the textbook one, slope ± t(n − 2) · standard error: it takes the points as independent and
+    equally noisy. Steps of one example, and examples of one seed, are neither, so on attack curves it is too narrow.
     """
     n = len(x)
     if n < MIN_POINTS:

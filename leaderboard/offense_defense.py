@@ -15,15 +15,17 @@ from leaderboard.table import IDENTITY, Table
 
 @dataclass(frozen=True)
 class OffenseDefense:
-    """log10(compute to reach the target ASR) = intercept + slope · log10(defense compute), both as fractions of the reference compute.
+    """log10(compute to reach the target ASR) = intercept + slope · log10(defense compute).
 
-    Slope 1 is a stalemate; below 1 the attacker gains.
+    Both are fractions of the reference compute. Slope 1 is a stalemate; below 1 the attacker gains.
 
     Attributes:
-        group: what the curves have in common: task, family, attack, n_params, and what else the table tells (victim, threat, defense).
+        group: what the curves have in common: task, family, attack, n_params, and what else the table tells (victim,
+            threat, defense).
         target: the attack success rate that counts as broken.
         line: n counts (seed, round) pairs used.
-        censored: pairs that never reached the target within the attack's budget; left out by this method, which flatters the attacker.
+        censored: pairs that never reached the target within the attack's budget; left out by this method, which
+            flatters the attacker.
         dropped: pairs that cannot stand on log axes: no defense compute, or broken at no compute.
     """
 
@@ -42,9 +44,10 @@ class OffenseDefense:
 def fit_offense_defense(table: Table, target: float) -> list[OffenseDefense]:
     """One fit per (task, family, attack, n_params) and, where the table has them, victim, threat and defense.
 
-    Method of "Scaling Trends in Language Model Robustness" (arXiv 2407.18213): for each (seed, round) the compute at which ASR first reaches ``target``, by
-    linear interpolation in compute between iterations; then ordinary least squares on log10 of both. Rounds of one seed share a training history, and
-    censored pairs are left out; the interval knows of neither. Groups without any defense compute have no such curve and are left out.
+    Method of "Scaling Trends in Language Model Robustness" (arXiv 2407.18213): for each (seed, round) the compute at
+    which ASR first reaches ``target``, by linear interpolation in compute between iterations; then ordinary least
+    squares on log10 of both. Rounds of one seed share a training history, and censored pairs are left out; the
+    interval knows of neither. Groups without any defense compute have no such curve and are left out.
 
     Raises:
         DataError: the table has no round or defense_compute, or no defense compute above 0.
@@ -53,9 +56,7 @@ def fit_offense_defense(table: Table, target: float) -> list[OffenseDefense]:
         raise DataError(f"target ASR {target} is not above 0 and at most 1. Give a rate such as 0.02.")
     for name in ("round", "defense_compute"):
         if name not in table:
-            raise DataError(
-                f"{table.source}: column {name!r} is missing. An offense-defense fit needs it beside the attack's columns."
-            )
+            raise DataError(f"{table.source}: column {name!r} is missing. An offense-defense fit needs it.")
     groups = list(table.groups(table.keys(*IDENTITY)))
     fits = [_fit(group, rows, target) for group, rows in groups if (rows["defense_compute"] > 0).any()]
     if not fits:
@@ -88,6 +89,7 @@ def _one_cost(curve: Table) -> float:
     if len(costs) > 1:
         seed, number = curve["seed"][0], curve["round"][0]
         raise DataError(
-            f"{curve.source}: seed {seed}, round {number} has {len(costs)} values of defense_compute. Give each (seed, round) one value."
+            f"{curve.source}: seed {seed}, round {number} has {len(costs)} values of defense_compute. "
+            "Give each (seed, round) one value."
         )
     return float(costs[0])

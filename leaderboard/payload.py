@@ -1,4 +1,4 @@
-"""The data of the site, `data.json`: everything the page shows, as plain numbers. No NaN, no markup, no attack strings."""
+"""The data of the site, `data.json`: all that the page shows, as plain numbers. No NaN, no attack strings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIT_POINTS = 33
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings]) -> dict[str, Any]:
-    """JSON data of the whole site. Compute is in FLOPs per attacked example, nominal convention, unless it says otherwise."""
+    """JSON data of the whole site. Attack compute is in FLOPs per attacked example, nominal convention."""
     return {
         "format": FORMAT,
         "runs": [
@@ -114,7 +114,7 @@ def _fit_line(curve: AttackCurve, reference: float) -> list[dict[str, float]]:
 
 
 def _thinned(length: int) -> list[int]:
-    """Which of ``length`` points to show: all of a short curve, else evenly spread on a log axis with the first and the last."""
+    """Which of ``length`` points to show: all of a short curve, else some that are evenly spread on a log axis."""
     if length <= MAX_POINTS:
         return list(range(length))
     spread = np.geomspace(1, length, MAX_POINTS).round().astype(int) - 1

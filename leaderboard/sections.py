@@ -1,4 +1,4 @@
-"""Which cells may stand in one table: those of one task, threat model, spec, data, accounting convention, judge and stopping rule."""
+"""Which cells may stand in one table: those of one task, threat, spec, data, accounting, judge and stopping rule."""
 
 from __future__ import annotations
 
@@ -59,11 +59,17 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """The cells of all runs, by scope, sorted. A cell that several runs hold counts once."""
     done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
     broken = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
-    scopes = sorted({_scope(cell.record) for cell in done.values()} | {_scope(record) for record in broken.values()})
+    home = {_place(cell.record): _scope(cell.record) for cell in done.values()}
+
+    def scope_of(record: CellRecord) -> Scope:
+        # A cell whose task could not be loaded has no data hash: list it where its like stand.
+        return _scope(record) if record.data_hash else home.get(_place(record), _scope(record))
+
+    scopes = sorted({_scope(cell.record) for cell in done.values()} | {scope_of(r) for r in broken.values()})
     out = []
     for scope in scopes:
         cells = sorted((c for c in done.values() if _scope(c.record) == scope), key=lambda c: c.record.key)
-        failed = sorted((r for r in broken.values() if _scope(r) == scope), key=lambda r: r.key)
+        failed = sorted((r for r in broken.values() if scope_of(r) == scope), key=lambda r: r.key)
         out.append(Section(scope, tuple(cells), tuple(failed), _apart(scope, scopes)))
     return out
 
@@ -89,6 +95,10 @@ def _scope(record: CellRecord) -> Scope:
         stop_on_success=record.stop_on_success,
         target_asr=record.target_asr,
     )
+
+
+def _place(record: CellRecord) -> tuple[str, str, str]:
+    return record.task.label, record.threat_label, record.spec_hash
 
 
 def _apart(scope: Scope, scopes: Sequence[Scope]) -> str:

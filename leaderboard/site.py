@@ -1,4 +1,4 @@
-"""The static site: one page, its data, and the plotting library, all in one folder that opens from disk without a network."""
+"""The static site: a page, its data and the plotting library, in one folder that opens from disk, no network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATIC = ("site.js", "table.js", "plot.js", "style.css", "vega.LICENSE.txt")
 
 
 def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None) -> Path:
-    """Write the site of ``runs`` to folder ``out`` and return its index page. All or nothing: ``out`` is replaced at the end.
+    """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
     Args:
         runs: run directories, read.
@@ -109,4 +109,6 @@ def _check_replaceable(folder: Path) -> None:
         raise DataError(f"{folder}: is not empty and not a leaderboard site. Give a new folder.") from None
     strange = sorted(found - ours)
     if strange:
-        raise DataError(f"{folder}: holds {strange[0]!r}, which is not part of the site. Move it, or give a new folder.")
+        raise DataError(
+            f"{folder}: holds {strange[0]!r}, which is not part of the site. Move it, or give a new folder."
+        )

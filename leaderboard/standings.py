@@ -12,14 +12,14 @@ from harness.records.read import Cell, Run
 from leaderboard.breaking import Breaking, PerSeed, breaking, pooled_curve
 from leaderboard.curves import AttackScaling, fit_attack_scaling
 from leaderboard.from_run import cells_table, defense_flops, defense_round, facts
-from leaderboard.intervals import Rate, pooled_rate
+from leaderboard.intervals import Rate, pooled_rate, pooled_rates
 from leaderboard.sections import Section, common_target, sections
 from leaderboard.trajectories import trajectories
 
 
 @dataclass(frozen=True)
 class Point:
-    """One step of a pooled attack curve: ASR so far, and mean attack compute per attacked example until then (FLOPs, nominal)."""
+    """One step of a pooled attack curve: ASR so far, and mean compute per attacked example so far (FLOPs, nominal)."""
 
     step: int
     asr: Rate
@@ -45,7 +45,8 @@ class Standing:
         n_params: parameters of the model as used.
         round: the defense's round, None without rounds.
         clean: share of clean examples answered rightly, seeds pooled; None when none was asked.
-        strongest: the curve with the highest ASR at full budget (the cheaper one when equal); None when nothing was attacked.
+        strongest: the curve with the highest ASR at full budget (the cheaper one when equal); None when nothing was
+            attacked.
         breaking: cost to reach the target ASR; None when nothing was attacked.
         defense_compute: search and training, FLOPs (nominal), mean over seeds.
         reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds.
@@ -103,7 +104,7 @@ def _standing(cells: Sequence[Cell], target: float) -> Standing:
         other = seeds.setdefault(cell.record.seed, cell)
         if other is not cell:
             raise DataError(
-                f"{cell.folder} and {other.folder} hold the same cell under different versions. Remove the one that is out of date."
+                f"{cell.folder} and {other.folder} are the same cell, made by different versions. Remove the older."
             )
     paths = {name: {seed: trajectories(cell) for seed, cell in seeds.items()} for name, seeds in by_attack.items()}
     curves = tuple(_curve(name, by_attack[name], paths[name]) for name in sorted(paths))
@@ -133,16 +134,11 @@ def _curve(name: str, cells: dict[int, Cell], paths: PerSeed) -> AttackCurve:
     if not used:
         return AttackCurve(name, 0, (), None)
     _, compute = pooled_curve(used)
-    trials = [len(found.examples) for found in used.values()]
-    won = [
-        np.pad(found.so_far.sum(axis=0), (0, len(compute) - found.so_far.shape[1]), mode="edge")
-        for found in used.values()
-    ]
-    points = []
-    for step in range(len(compute)):
-        rate = pooled_rate([int(w[step]) for w in won], trials)
-        assert rate is not None  # `used` has at least one example
-        points.append(Point(step + 1, rate, float(compute[step])))
+    won = [found.so_far.sum(axis=0) for found in used.values()]
+    # A seed with a smaller budget keeps its last count.
+    counts = np.stack([np.pad(w, (0, len(compute) - len(w)), mode="edge") for w in won])
+    rates = pooled_rates(counts, [len(found.examples) for found in used.values()])
+    points = [Point(at + 1, rate, float(compute[at])) for at, rate in enumerate(rates)]
     table = cells_table(name, [(cells[seed], found) for seed, found in used.items()])
     fit = fit_attack_scaling(table)[0] if table is not None else None
     return AttackCurve(name, len(used), tuple(points), fit)

@@ -29,9 +29,9 @@ _LEAST = {"n_params": 1, "trials": 1}  # all other numbers: at least 0, the seed
 class Table:
     """Rows of one attack curve each iteration.
 
-    Columns: task, family, attack (text); n_params, seed, iteration, trials, successes (whole numbers); attack_compute (cumulative over iterations, mean per
-    attacked example, as a fraction of the victim's pretraining or reference compute); optionally victim, threat, defense (text), round, and
-    defense_compute (as the same fraction).
+    Columns: task, family, attack (text); n_params, seed, iteration, trials, successes (whole numbers); attack_compute
+    (cumulative over iterations, mean per attacked example, as a fraction of the victim's pretraining or reference
+    compute); optionally victim, threat, defense (text), round, and defense_compute (as the same fraction).
 
     Attributes:
         source: file or run, for messages.

@@ -33,7 +33,9 @@ class Trajectories:
 
 
 def trajectories(cell: Cell) -> Trajectories:
-    """The trajectories in ``cell``'s records. A search that ended before the full budget, by success or by itself, keeps its last verdict and its compute.
+    """The trajectories in ``cell``'s records.
+
+    A search that ended before the full budget, by success or by itself, keeps its last verdict and its compute.
 
     Raises:
         DataError: a step is missing, there twice, or without numbers.

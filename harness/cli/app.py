@@ -12,6 +12,7 @@ from typer.main import get_command, get_command_name
 
 from harness.cli import INTERRUPTED
 from harness.cli.context import Context
+from harness.errors import PluginError
 from harness.registry.hookcheck import check_hooks, new_manager
 from harness.registry.packages import Source, in_one_line, quiet_stdout
 
@@ -110,11 +111,12 @@ def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None
             get_command(own)  # finds arguments that typer cannot handle, which would break every command if found later
         taken = sorted(_names(own) & _names(app))
         if taken:
-            raise ValueError(f"the command '{taken[0]}' exists already")
+            raise PluginError(f"the command '{taken[0]}' exists already")
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        context.problems.append(source.problem(f"its commands cannot be added: {in_one_line(error)}"))
+        cause = str(error) if isinstance(error, PluginError) else in_one_line(error)
+        context.problems.append(source.problem(f"its commands cannot be added: {cause}"))
         return
     app.registered_commands += own.registered_commands
     app.registered_groups += own.registered_groups

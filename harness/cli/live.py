@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from harness.cli.units import flops
-from harness.run.report import CellProgress
+from harness.cli.units import duration, flops
+from harness.run.report import CellProgress, Forecast
 
 
 class LiveView:
@@ -37,9 +37,8 @@ class LiveView:
     def __exit__(self, *exc: object) -> None:
         self.live.__exit__(None, None, None)
 
-    def begin(self, cells: int, already_done: int, estimate_flops: float) -> None:
-        if already_done:
-            self.console.print(f"{already_done} of {cells} cells are done already")
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
+        self.console.print(_opening(cells, already_done, forecast), highlight=False)
         self.cells.reset(self._cells, total=cells - already_done)
 
     def stage(self, what: str) -> None:
@@ -65,8 +64,6 @@ class LiveView:
         self.cells.advance(self._cells)
         self.console.print(_cell_line(label, asr, clean, error), markup=False, highlight=False, style="red" if error else "")
 
-    def end(self, done: int, failed: int, missing: int) -> None:
-        self.work.reset(self._work, description="", total=None)
 
 
 class PlainView:
@@ -88,8 +85,8 @@ class PlainView:
         self._last = time.monotonic()
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def begin(self, cells: int, already_done: int, estimate_flops: float) -> None:
-        self._say(f"{cells} cells, {already_done} done already")
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
+        self._say(_opening(cells, already_done, forecast))
 
     def stage(self, what: str) -> None:
         self._say(what)
@@ -107,8 +104,13 @@ class PlainView:
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
         self._say(_cell_line(label, asr, clean, error))
 
-    def end(self, done: int, failed: int, missing: int) -> None:
-        pass
+
+
+def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
+    line = f"{cells} cells, {already_done} done already"
+    if forecast is None or cells == already_done:
+        return line
+    return f"{line}; the rest is estimated at {flops(forecast.flops)} (nominal), about {duration(forecast.seconds)}"
 
 
 def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None) -> str:

@@ -58,17 +58,18 @@ def plan_command(
 def _print(plan: object) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from harness.cli.units import duration, flops
     from harness.run.estimate import Plan
 
     assert isinstance(plan, Plan)
-    table = Table(title="Stages")
-    for column in ("what", "status", "", "FLOPs (nominal, estimated)", "time (estimated)"):
-        table.add_column(column, justify="right" if "estimated" in column else "left")
+    table = Table(box=None, caption="FLOPs are nominal and, like the times, estimated.", caption_justify="left")
+    for column in ("stage", "status", "of", "FLOPs", "time"):
+        table.add_column(column, justify="right" if column in ("FLOPs", "time") else "left", no_wrap=column != "of", overflow="fold")
     for stage in plan.stages:
         left = "" if stage.status == "done" or stage.flops is None else duration(stage.flops / plan.rate)
-        table.add_row(stage.what, stage.status, stage.label, flops(stage.flops), left)
+        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), left)
     console = Console()
     console.print(table)
     for what in ("prepare", "defend", "attack"):

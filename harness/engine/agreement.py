@@ -12,7 +12,7 @@ import torch
 from harness.attack import Floats, Tokens
 from harness.errors import VictimError
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 _LENGTHS = (4, 9, 33)
 
 

@@ -49,7 +49,7 @@ def load_model(
     source: Path | str,
     head: HeadName,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     n_labels: int | None = None,
     revision: str | None = None,
     seed: int = 0,
@@ -58,6 +58,7 @@ def load_model(
 
     Args:
         source: folder or hub id.
+        dtype: a dtype or its name; ``auto`` is the one that the file is in.
         n_labels: width of the classification head; by default as in the configuration. A head of another width is replaced.
         revision: commit of a hub id.
         seed: from which weights that the file lacks (a new head) are drawn; the global random state is left alone.

@@ -29,7 +29,7 @@ class Cell:
         return _parquet(self.folder / "examples.parquet", EXAMPLES, columns)
 
     def steps(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """One row per attacked example and step, columns of `schema.STEPS` (all, or those named). Raises `DataError`."""
+        """One row per attacked example and step, columns of `schema.STEPS` (all, or some). Raises `DataError`."""
         return _parquet(self.folder / "steps.parquet", STEPS, columns)
 
 
@@ -39,7 +39,8 @@ class Run:
 
     Attributes:
         path: the directory.
-        info: the contents of ``run.json``: format, spec_name, spec_version, spec_hash, spec (text), harness_version, created.
+        info: the contents of ``run.json``: format, spec_name, spec_version, spec_hash, spec (text), harness_version,
+            created.
         cells: cells that are done, by key.
         failed: manifests of cells that raised.
         unfinished: how many cells were begun and have no manifest yet.
@@ -61,7 +62,7 @@ def is_run(path: str | Path) -> bool:
 
 
 def read_run(path: str | Path) -> Run:
-    """The run in directory ``path``. Raises `DataError` for a file that is missing, corrupt or of another format version."""
+    """The run in directory ``path``. Raises `DataError` for a file that is missing, corrupt or of another version."""
     path = Path(path)
     if not path.is_dir():
         raise DataError(f"{path}: no such run directory. Give the folder that `harness run` wrote.")
@@ -124,10 +125,9 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
                 at = found.get_field_index(name)
                 if at < 0:
                     raise DataError(f"{path}: has no column {name!r}. {_mend(path)}")
-                if found.field(at).type != schema.field(name).type:
-                    raise DataError(
-                        f"{path}: column {name!r} is {found.field(at).type}, not {schema.field(name).type}. {_mend(path)}"
-                    )
+                is_, should = found.field(at).type, schema.field(name).type
+                if is_ != should:
+                    raise DataError(f"{path}: column {name!r} is {is_}, not {should}. {_mend(path)}")
             return file.read(columns=wanted)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). {_mend(path)}") from None

@@ -24,6 +24,7 @@ class Chosen:
         plugin: instance of the kind's class.
         distribution, version: of the package, or ``file:NAME.py`` and the first 12 hex digits of the file's sha256.
         registry: it was chosen from; tells a default reference from a changed one in `label`.
+        shown: a shorter label, where the list it stands in allows one.
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class Chosen:
     distribution: str
     version: str
     registry: Registry | None = field(default=None, repr=False, compare=False)
+    shown: str | None = field(default=None, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         """All of this plugin that can change a number, as JSON data; nested plugins as their own identities."""
@@ -48,6 +50,8 @@ class Chosen:
     @cached_property
     def label(self) -> str:
         """Short name for tables: the name and the parameters that are not at their default, nested plugins likewise."""
+        if self.shown is not None:
+            return self.shown
         params = self.plugin.params
         changed = {name for name, info in type(params).model_fields.items() if self._differs(name, info)}
         if not changed:

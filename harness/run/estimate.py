@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,7 @@ def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
     return sum(texts) / len(texts) / card.chars_per_token + extra
 
 
-def make_plan(cells: list[Cell], preparer: Preparer, folder: RunFolder | None) -> Plan:
+def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | None) -> Plan:
     """Stages and their costs; loads the tasks' data, no model."""
     stages: dict[str, Stage] = {}
     for cell in cells:

@@ -9,6 +9,14 @@ from harness.flops import Flops
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """Estimated nominal FLOPs and seconds of what is left to do."""
+
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CellProgress:
     """Where the cell in hand stands.
 
@@ -27,7 +35,7 @@ class CellProgress:
 class Reporter(Protocol):
     """Told of everything that happens in a run."""
 
-    def begin(self, cells: int, already_done: int, estimate_flops: float) -> None:
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         """The run starts."""
 
     def stage(self, what: str) -> None:
@@ -42,16 +50,13 @@ class Reporter(Protocol):
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
         """A cell ended."""
 
-    def end(self, done: int, failed: int, missing: int) -> None:
-        """The run ends."""
 
 
 class Silent:
     """Says nothing."""
 
-    def begin(self, cells: int, already_done: int, estimate_flops: float) -> None: ...
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None: ...
     def stage(self, what: str) -> None: ...
     def progress(self, what: str, done: float, total: float) -> None: ...
     def cell(self, progress: CellProgress) -> None: ...
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None: ...
-    def end(self, done: int, failed: int, missing: int) -> None: ...

@@ -10,9 +10,10 @@ from harness.errors import HarnessError
 from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
 from harness.run.cell import base_record, label, run_cell
+from harness.run.estimate import make_plan
 from harness.run.layout import RunFolder, now
 from harness.run.prepare import Preparer
-from harness.run.report import Reporter
+from harness.run.report import Forecast, Reporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
@@ -47,23 +48,35 @@ def run(spec: LoadedSpec, registry: Registry, root: Path, reporter: Reporter, st
         folder.begin(spec, __version__)
         preparer = Preparer(Store(store or folder.artifacts), registry, Tasks(), reporter)
         outcome = Outcome()
-        todo: list[tuple[str, Cell]] = []
+        cells: dict[str, Cell] = {}  # two cells that differ in nothing that counts (a device, say) are one
         for cell in spec.cells:
             key, problem = _key(preparer, cell)
             if key is None:
                 outcome.failed.append((label(cell), problem))
                 reporter.cell_done(label(cell), None, None, problem)
-            elif folder.cell_status(key) == "done":
-                outcome.done += 1
             else:
-                todo.append((key, cell))
-        reporter.begin(len(spec.cells), outcome.done, 0.0)
-        # cells of one model lie together, so that it is loaded once; begun ones first
-        todo.sort(key=lambda item: (folder.cell_status(item[0]) != "begun", preparer.keys(item[1]).victim, item[1].round or 0))
-        for key, cell in todo:
+                cells.setdefault(key, cell)
+        todo = {key: cell for key, cell in cells.items() if folder.cell_status(key) != "done"}
+        outcome.done = len(cells) - len(todo)
+        reporter.begin(len(cells), outcome.done, _forecast(todo, preparer, folder))
+        for key, cell in _in_order(todo, folder, preparer):
             _one(key, cell, spec, folder, preparer, outcome)
-        reporter.end(outcome.done, len(outcome.failed), len(spec.cells) - outcome.done - len(outcome.failed))
         return outcome
+
+
+def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder) -> Forecast | None:
+    """What is left to do, or None when a plugin cannot say; that must not keep the run from starting."""
+    try:
+        plan = make_plan(list(todo.values()), preparer, folder)
+        return Forecast(plan.remaining(), plan.remaining() / plan.rate)
+    except Exception:
+        return None
+
+
+def _in_order(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> list[tuple[str, Cell]]:
+    """Cells of one model together, so that it is loaded once, rounds in turn; those that were begun first."""
+    begun = {key: folder.cell_status(key) == "begun" for key in todo}
+    return sorted(todo.items(), key=lambda item: (not begun[item[0]], preparer.keys(item[1]).victim, item[1].round or 0))
 
 
 def _key(preparer: Preparer, cell: Cell) -> tuple[str | None, str]:

@@ -12,6 +12,7 @@ from harness.identity import canonical_json
 from harness.plugin import Kind
 from harness.refs import PluginRef
 from harness.registry.chosen import Chosen
+from harness.registry.labels import with_labels
 from harness.registry.problems import ParamsError
 from harness.registry.registry import Registry
 from harness.spec.model import Spec
@@ -97,7 +98,7 @@ def _axis(spec: Spec, field: str, kind: Kind, chosen: dict[DataPath, Chosen], pr
     refs: tuple[PluginRef, ...] = getattr(spec, field)
     plugins = tuple(chosen[field, index] for index in range(len(refs)))
     _note_repeated(field, [full_key(plugin) for plugin in plugins], problems)
-    return Axis(field, kind, refs, plugins)
+    return Axis(field, kind, refs, with_labels(plugins))
 
 
 def _variants(defenses: Axis, problems: list[Problem]) -> Iterable[tuple[int, int | None]]:

@@ -4,9 +4,37 @@
 const Plot = (() => {
   // Okabe and Ito's colours less yellow and black, then muted ones for long lists; read on light and dark.
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#a6761d", "#66a61e", "#e7298a", "#7f8c8d", "#1b9e9e"];
+  const SHADES = 4; // more shades of one hue cannot be told apart
   const DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 1]];
 
-  const colour = (index) => COLOURS[index % COLOURS.length];
+  const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+
+  // Row id -> colour. With several victims the hue is the victim's, darker the more was spent on its defense; else each row has its own hue.
+  function colours(rows) {
+    const victims = [...new Set(rows.map((row) => row.victim))];
+    const family = (victim) => rows.filter((row) => row.victim === victim).sort((a, b) => a.defense_compute - b.defense_compute);
+    const shaded = victims.length > 1 && victims.every((victim) => family(victim).length <= SHADES);
+    if (!shaded) return new Map(rows.map((row, at) => [row.id, shade(COLOURS[at % COLOURS.length], isDark() ? 0.8 : 0.5)]));
+    const sized = [...victims].sort((a, b) => family(a)[0].n_params - family(b)[0].n_params);
+    return new Map(sized.flatMap((victim, at) => family(victim).map((row, depth, all) => [row.id, shade(COLOURS[at % COLOURS.length], all.length > 1 ? depth / (all.length - 1) : 0.5)])));
+  }
+
+  // depth 0 is lightest, 1 darkest; on a dark page all are lighter, so that the darkest still stands out.
+  function shade(hex, depth) {
+    const white = isDark() ? 0.7 * (1 - depth) : Math.max(0, 0.5 - depth);
+    const black = isDark() ? 0 : Math.max(0, 0.76 * (depth - 0.5));
+    const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    return `#${parts.map((part) => Math.round((part + (255 - part) * white) * (1 - black)).toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  // Powers of ten; with 2 and 5 between them when there are few.
+  function ticks(low, high, few) {
+    const all = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) for (const digit of [1, 2, 5]) all.push(Number(`${digit}e${power}`));
+    const inside = all.filter((tick) => tick >= low && tick <= high);
+    const tens = inside.filter((tick) => tick.toExponential().startsWith("1e"));
+    return tens.length >= few ? tens : inside;
+  }
 
   function style(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -42,29 +70,30 @@ const Plot = (() => {
 
   function spec(section, rows, settings, data) {
     const names = rows.map((row) => row.series);
-    const colours = rows.map((row) => colour(section.rows.indexOf(row)));
+    const palette = colours(section.rows);
+    const compute = data.points.map((point) => point.x);
     const attacks = [...new Set(section.rows.flatMap((row) => row.curves.map((curve) => curve.attack)))];
     const drawn = attacks.filter((attack) => data.points.some((point) => point.attack === attack));
     const narrow = window.innerWidth < 700;
     const x = {
       field: "x", type: "quantitative", scale: { type: "log", nice: false, padding: 8 },
-      axis: { title: settings.x === "share" ? "attack compute per example, share of reference compute" : "attack compute per example, FLOPs (nominal)", format: "~e", tickCount: narrow ? 4 : 8, labelOverlap: true },
+      axis: { title: settings.x === "share" ? "attack compute per example, share of reference compute" : "attack compute per example, FLOPs (nominal)", format: "~e", values: ticks(Math.min(...compute), Math.max(...compute), narrow ? 2 : 3), labelOverlap: true },
     };
     const y = {
       field: "value", type: "quantitative",
-      scale: settings.y === "log" ? { type: "log", domain: [data.floor || 0.01, 1], nice: false } : { domain: [0, 1] },
-      axis: { title: narrow ? null : "attack success rate", format: "~%", tickCount: 6, ...(settings.y === "log" ? { values: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1] } : {}) },
+      scale: settings.y === "log" ? { type: "log", domain: [data.floor, 1], nice: false } : { domain: [0, 1] },
+      axis: { title: narrow ? null : "attack success rate", format: "~%", ...(settings.y === "log" ? { values: ticks(data.floor, 1, 4), labelOverlap: false } : { tickCount: 6 }) },
     };
-    const legend = (title) => ({ title, orient: "bottom", direction: "vertical", columns: narrow ? 1 : 3, labelLimit: narrow ? 300 : 360, symbolOpacity: 1, symbolStrokeWidth: 3 });
+    const legend = (title) => ({ title, orient: "bottom", direction: "vertical", columns: narrow ? 1 : 3, labelLimit: narrow ? window.innerWidth - 150 : 360, symbolOpacity: 1, symbolStrokeWidth: 3 });
     const chosen = { and: [{ param: "series" }, { param: "attack" }] };
     const encoding = {
       x,
-      color: { field: "series", type: "nominal", sort: null, scale: { domain: names, range: colours }, legend: { ...legend(null), symbolType: "stroke" } },
+      color: { field: "series", type: "nominal", sort: null, scale: { domain: names, range: rows.map((row) => palette.get(row.id)) }, legend: { ...legend(null), symbolType: "stroke" } },
       detail: { field: "line" },
     };
     const dash = {
       field: "attack", type: "nominal", scale: { domain: drawn, range: drawn.map((attack) => DASHES[attacks.indexOf(attack) % DASHES.length]) },
-      legend: drawn.length > 1 ? { ...legend(null), symbolType: "stroke", symbolStrokeColor: style("--text") } : null,
+      legend: drawn.length > 1 ? { ...legend(null), orient: "top", direction: "horizontal", symbolType: "stroke", symbolStrokeColor: style("--text") } : null,
     };
     const tooltip = [
       { field: "series", title: "row" }, { field: "attack", title: "attack" }, { field: "step", title: "step" },
@@ -108,7 +137,7 @@ const Plot = (() => {
       config: {
         background: null, font: style("--font"), view: { stroke: null },
         axis: { labelColor: style("--muted"), titleColor: style("--muted"), gridColor: style("--line"), domainColor: style("--line"), tickColor: style("--line"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 10 },
-        legend: { labelColor: style("--text"), labelFontSize: 12, rowPadding: 4, columnPadding: 22, symbolSize: 260, offset: 14 },
+        legend: { labelColor: style("--text"), labelFontSize: window.innerWidth < 700 ? 11 : 12, rowPadding: 4, columnPadding: 22, symbolSize: 260, offset: 14 },
       },
     };
   }
@@ -130,9 +159,8 @@ const Plot = (() => {
     }
     canvas.style.minHeight = `${canvas.offsetHeight}px`; // the page does not jump while the new plot is made
     canvas.replaceChildren(box);
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     await vegaEmbed(box, spec(section, rows, settings, data), {
-      mode: "vega-lite", renderer: "svg", tooltip: { theme: dark ? "dark" : "light" },
+      mode: "vega-lite", renderer: "svg", tooltip: { theme: isDark() ? "dark" : "light" },
       actions: { export: true, source: false, compiled: false, editor: false },
       downloadFileName: `attack-scaling-${section.id}`,
     });
@@ -140,5 +168,5 @@ const Plot = (() => {
     return data.left;
   }
 
-  return { draw, colour };
+  return { draw, colours };
 })();

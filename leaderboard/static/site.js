@@ -32,15 +32,14 @@
     setUp() {
       Standings.makeSortable(this.table);
       const attacks = unique(this.section.rows.flatMap((row) => row.curves.map((curve) => curve.attack)));
-      this.inputs.attack.append(new Option("all", "all"), new Option("strongest", "strongest"), ...attacks.map((name) => new Option(name, name)));
+      this.inputs.attack.append(new Option("strongest of each row", "strongest"), new Option("all", "all"), ...attacks.map((name) => new Option(name, name)));
       if (attacks.length < 2) this.inputs.attack.closest("label").hidden = true;
       const first = this.first();
-      this.section.rows.forEach((row, at) => {
+      for (const row of this.section.rows) {
         const box = this.box(row.id);
         box.checked = first.has(row.id);
-        box.style.setProperty("--series", Plot.colour(at));
         box.addEventListener("change", () => this.draw());
-      });
+      }
       for (const input of Object.values(this.inputs)) input.addEventListener("change", () => this.draw());
       this.element.querySelector(".plot").hidden = false;
     }
@@ -70,6 +69,7 @@
 
     async draw() {
       if (this.element.hidden) return;
+      for (const [id, colour] of Plot.colours(this.section.rows)) this.box(id).style.setProperty("--series", colour);
       const { attack, x, y, fit, zeros } = this.inputs;
       const rows = this.section.rows.filter((row) => !byId(row.id).hidden && this.box(row.id).checked);
       const settings = { attack: attack.value, x: x.value, y: y.value, fit: fit.checked };

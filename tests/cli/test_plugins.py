@@ -104,10 +104,7 @@ def test_commands_that_cannot_be_added_are_left_out_alone(tmp_path: Path) -> Non
     add_command(tmp_path, "fine", file="fine")
     done = harness("fine", site=tmp_path)
     assert done.stdout == "did it\n"
-    assert (
-        "takes_ours 1.2.3: its commands cannot be added: ValueError: the command 'plugins' exists already"
-        in done.stderr
-    )
+    assert "takes_ours 1.2.3: its commands cannot be added: the command 'plugins' exists already" in done.stderr
     assert "odd_type 1.2.3: its commands cannot be added" in done.stderr
     assert "gcg" in harness("plugins", site=tmp_path).stdout
 

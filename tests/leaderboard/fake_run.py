@@ -46,7 +46,9 @@ class FakeCell:
     slope: float = 2.0
     reference_flops: float = 1e14
     status: str = "done"
-    first_success: Sequence[int] | None = None  # instead of the law: step of each attacked example's first success, 0 for never
+    first_success: Sequence[int] | None = (
+        None  # instead of the law: step of each attacked example's first success, 0 for never
+    )
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -116,7 +118,7 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
 
 
 def first_successes(cell: FakeCell) -> list[int]:
-    """Step of the first success of each attacked example: log-odds of success linear in log10 compute, as the study's fit supposes."""
+    """Step of each attacked example's first success, 0 for never: log-odds linear in log10 compute."""
     if cell.first_success is not None:
         return list(cell.first_success)
     rng = np.random.default_rng(int(cell.key[:8], 16))
@@ -166,7 +168,9 @@ def _step(example: str, step: int, *, success: bool, flops: float) -> dict[str, 
 
 
 def _plugin(label: str) -> PluginRecord:
-    return PluginRecord(name=label.split("(")[0], label=label, params={}, distribution="robustness-harness", version="0.1.0")
+    return PluginRecord(
+        name=label.split("(")[0], label=label, params={}, distribution="robustness-harness", version="0.1.0"
+    )
 
 
 def study(seeds: int = 2, tasks: Sequence[str] = ("word_length", "password_match")) -> list[FakeCell]:

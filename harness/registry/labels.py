@@ -1,0 +1,41 @@
+"""Short names for the plugins of one list: only the parameters that tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.identity import canonical_json
+from harness.registry.chosen import Chosen
+
+MAX_VALUE = 40
+
+
+def with_labels(plugins: Sequence[Chosen]) -> tuple[Chosen, ...]:
+    """The same plugins, each labelled by its name and, where several of a name are in the list, by what differs between them."""
+    labels = [_label(plugin, [other for other in plugins if other.name == plugin.name]) for plugin in plugins]
+    numbered = [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}" for i, label in enumerate(labels)
+    ]
+    return tuple(replace(plugin, shown=label) for plugin, label in zip(plugins, numbered, strict=True))
+
+
+def _label(plugin: Chosen, same_name: list[Chosen]) -> str:
+    params: dict[str, Any] = plugin.identity()["params"]
+    others = [other.identity()["params"] for other in same_name]
+    differing = [
+        name for name, value in params.items() if any(canonical_json(other.get(name)) != canonical_json(value) for other in others)
+    ]
+    if not differing:
+        return plugin.name
+    if len(differing) == 1 and isinstance(params[differing[0]], str):
+        return f"{plugin.name} {params[differing[0]]}"  # e.g. a size: its value says it all
+    return f"{plugin.name}({', '.join(f'{name}={_text(params[name])}' for name in differing)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and "name" in value:  # a nested plugin's identity
+        value = value["name"]
+    text = str(value)
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."

@@ -1,0 +1,247 @@
+"""Any Hugging Face model as victim: a hub id, a local folder or a preset; fine-tuned on the task or used as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from harness import Example, Flops, Params, PrepareJob, TaskData, Victim, VictimCard, VictimError, hookimpl, host_field
+from harness.flops import nominal_backward, nominal_forward
+from harness.training.config import TrainConfig
+from plugins.victims import _sources as sources
+from plugins.victims._presets import find_preset
+
+if TYPE_CHECKING:
+    from harness import Backend
+    from harness.engine.heads import HeadName
+
+_SAMPLE = 200  # examples from which the average prompt length is estimated
+
+
+class FineTune(TrainConfig):
+    """Fine-tuning on the task; the defaults are the study's."""
+
+    train_examples: PositiveInt = Field(20_000, description="at most so many training examples, drawn by the seed")
+    too_long: Literal["error", "drop"] = Field(
+        "error", description="what to do with examples longer than the context; nothing is ever cut off"
+    )
+
+
+class HuggingFace(Victim):
+    """A Hugging Face model, fine-tuned on the task or used as it is."""
+
+    name = "huggingface"
+    paper = "Scaling Trends in Language Model Robustness, arXiv 2407.18213"
+
+    class Params(Params):
+        """Identity: what is trained and how. A local folder counts by the content of its files, a hub id by its commit; paths, `revision` and `device` do not count.
+
+        `dtype` counts as written: ``auto`` means bfloat16 on a GPU and float32 on a CPU, which the record tells; write a dtype where machines must agree.
+        Fine-tuning is always in float32.
+        """
+
+        model: str = Field(
+            min_length=1,
+            description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b), hub id, or folder "
+            "(write ./NAME for a folder called like a preset)",
+        )
+        revision: str | None = Field(None, description="commit, tag or branch of a hub id; a commit needs no network")
+        head: Literal["sequence_classification", "causal_lm"] = Field(
+            "sequence_classification", description="a classification head, or a language model's label tokens"
+        )
+        fine_tune: FineTune | None = Field(FineTune(), description="how to fine-tune; false: use the model as it is")
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="when under attack")
+        device: str = host_field("auto", description="auto, cpu, cuda, cuda:1")
+        family: str | None = Field(None, description="models on one scaling curve; by default told by the model")
+        pretraining_tokens: PositiveFloat | None = Field(None, description="D of the pretraining compute 6·N·D")
+        pretraining_flops: PositiveFloat | None = Field(None, description="pretraining compute itself")
+
+        @field_validator("fine_tune", mode="before")
+        @classmethod
+        def _yes_or_no(cls, value: Any) -> Any:
+            return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+        def identity(self) -> dict[str, Any]:
+            """See the class: the fingerprint stands for folder and revision."""
+            data = super().identity()
+            del data["revision"]
+            data["model"] = "local" if _is_local(self.model) else _hub_id(self.model)
+            return data
+
+    def card(self, data: TaskData) -> VictimCard:
+        """Facts from the preset table, or from config.json and the header of the weights.
+
+        Raises:
+            VictimError: a folder without them, or a hub that cannot be reached.
+        """
+        classes = len(data.labels) if self._head == "classification" else None
+        preset = None if _is_local(self.params.model) else find_preset(self.params.model)
+        if preset is not None:
+            n_params = preset.as_language_model if classes is None else preset.as_classifier(classes)
+            base, tokens = preset.non_embedding + preset.embedding, float(preset.pretraining_tokens)
+            return self._card(preset.family, n_params, base, tokens, preset.context)
+        config = sources.read_config(self.params.model, self._revision)
+        shapes = sources.read_shapes(self.params.model, self._revision)
+        n_params = sources.count(shapes, config, classes=classes)
+        text = config.get("text_config") or config
+        context = int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
+        return self._card(str(config.get("model_type", "unknown")), n_params, n_params, None, context)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of a folder's files, or the commit of a hub id.
+
+        Raises:
+            VictimError: the commit cannot be found out; name it in the spec.
+        """
+        if _is_local(self.params.model):
+            return sources.folder_hashes(Path(self.params.model).expanduser())
+        hub = _hub_id(self.params.model)
+        return {"repository": hub, "commit": sources.commit_of(hub, self.params.revision)}
+
+    def estimate(self, data: TaskData) -> float:
+        """Nominal compute of fine-tuning, in FLOPs."""
+        plan: FineTune | None = self.params.fine_tune
+        if plan is None or not data.train:
+            return 0.0
+        card = self.card(data)
+        sample = data.train[:_SAMPLE]
+        tokens = sum(len(example.text) for example in sample) / len(sample) / card.chars_per_token
+        rows = min(len(data.train), plan.train_examples)
+        seen = round(tokens * (plan.steps * plan.batch_size if plan.steps else plan.epochs * rows))
+        return nominal_forward(card.n_params, seen) + nominal_backward(card.n_params, seen)
+
+    def prepare(self, job: PrepareJob) -> Flops:
+        """Fine-tune in float32 (or take as it is) and write model, tokenizer and `training.json` (rows used and dropped).
+
+        Raises:
+            VictimError: the model cannot be loaded or trained, or lacks the head that is to be used as it is.
+        """
+        from harness.engine.loading import load_model
+        from harness.rng import named_seed
+        from harness.training.retrain import save_model
+
+        plan: FineTune | None = self.params.fine_tune
+        labels = job.data.labels
+        source, revision = self._source()
+        model, missing = load_model(
+            source,
+            self._head,
+            dtype="float32" if plan else "auto",
+            n_labels=len(labels) if plan and self._head == "classification" else None,
+            revision=revision,
+            seed=named_seed(job.seed, "new head"),
+        )
+        if plan is None and missing:
+            raise VictimError(
+                f"{self.params.model} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm"
+            )
+        tokenizer = _load_tokenizer(source, revision)
+        if getattr(model.config, "pad_token_id", None) is None:
+            fallback = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+            model.config.pad_token_id = fallback  # others who load the model need one for batches
+        spent, notes = Flops(), {"rows": 0, "dropped": 0}
+        if plan is not None:
+            if self._head == "classification":
+                model.config.id2label = {i: label.strip() for i, label in enumerate(labels)}
+                model.config.label2id = {label.strip(): i for i, label in enumerate(labels)}
+            spent, notes = self._fine_tune(model, tokenizer, plan, job)
+        save_model(model, job.folder)
+        tokenizer.save_pretrained(str(job.folder))
+        (job.folder / "training.json").write_text(json.dumps(notes) + "\n", encoding="utf-8")
+        return spent
+
+    def open(self, folder: Path, data: TaskData) -> Backend:
+        """Load a prepared or defended model.
+
+        Raises:
+            VictimError: no such model, device or dtype.
+        """
+        from harness.engine.loading import open_folder
+
+        return open_folder(folder, self._head, data.labels, dtype=self.params.dtype, device=self.params.device)
+
+    def _fine_tune(self, model: Any, tokenizer: Any, plan: FineTune, job: PrepareJob) -> tuple[Flops, dict[str, int]]:
+        from harness.engine.devices import resolve
+        from harness.engine.heads import make_head
+        from harness.engine.limits import context_length
+        from harness.tokens.hf import HFTokenizer
+        from harness.training.loop import train
+        from harness.training.rows import clean_rows
+
+        rows = int(model.get_input_embeddings().weight.shape[0])
+        ours = HFTokenizer.from_transformers(tokenizer, rows=rows)
+        labels = job.data.labels
+        context = context_length(model) - make_head(self._head, model, ours, labels).extra
+        clean = clean_rows(_draw(job.data.train, plan.train_examples, job.seed), ours, context, plan.too_long)
+        where, _ = resolve(self.params.device)
+        spent = train(
+            model.to(where),
+            ours,
+            clean.rows,
+            plan,
+            seed=job.seed,
+            scratch=job.scratch,
+            progress=job.progress,
+            head=self._head,
+            labels=labels,
+            what=f"fine-tune {self.params.model}",
+        )
+        return spent, {"rows": len(clean.rows), "dropped": clean.dropped}
+
+    @property
+    def _head(self) -> HeadName:
+        return "classification" if self.params.head == "sequence_classification" else "label_tokens"
+
+    @property
+    def _revision(self) -> str | None:
+        revision: str | None = self.params.revision
+        return revision
+
+    def _source(self) -> tuple[str, str | None]:
+        if _is_local(self.params.model):
+            return str(Path(self.params.model).expanduser()), None
+        hub = _hub_id(self.params.model)
+        return hub, sources.commit_of(hub, self._revision)
+
+    def _card(self, family: str, n_params: int, base: int, tokens: float | None, context: int) -> VictimCard:
+        tokens = self.params.pretraining_tokens or tokens
+        flops = self.params.pretraining_flops or (6.0 * base * tokens if tokens else None)
+        return VictimCard(self.params.family or family, n_params, flops, "gradient", context)
+
+
+def _is_local(model: str) -> bool:
+    return find_preset(model) is None and sources.is_folder(model)
+
+
+def _hub_id(model: str) -> str:
+    preset = find_preset(model)
+    return preset.hub if preset else model
+
+
+def _draw(examples: Sequence[Example], most: int, seed: int) -> Sequence[Example]:
+    from harness.rng import named_rng
+
+    if len(examples) <= most:
+        return examples
+    chosen = named_rng(seed, "fine-tuning examples").choice(len(examples), most, replace=False)
+    return [examples[int(i)] for i in sorted(chosen)]
+
+
+def _load_tokenizer(source: str, revision: str | None) -> Any:
+    from transformers import AutoTokenizer
+
+    extra = {"revision": revision} if revision else {"local_files_only": True}
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
+    except (OSError, ValueError, KeyError) as error:
+        raise VictimError(f"{source}: its tokenizer cannot be loaded: {error}") from error
+
+
+@hookimpl
+def harness_register_victims(register: Callable[[type[Victim]], None]) -> None:
+    """Register `huggingface`."""
+    register(HuggingFace)

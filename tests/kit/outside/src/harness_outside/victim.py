@@ -1,0 +1,99 @@
+"""A victim that is no torch model at all: logistic regression on token counts."""
+
+import json
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from harness import Flops, GradientAnswer, Victim, VictimCard, hookimpl
+from harness.engine.backend import Differentiated, Scored
+from harness.engine.defended import cross_entropy
+from harness.tokens.hf import HFTokenizer
+
+ENTRIES = 320
+
+
+class CountsBackend:
+    """Logits are sums of token weights."""
+
+    def __init__(self, tokenizer, weights):
+        self.tokenizer, self.weights = tokenizer, weights
+        self.n_params = self.n_params_non_embedding = weights.size
+        self.n_labels = weights.shape[1]
+        self.context = 512
+
+    def classify(self, rows):
+        logits = np.asarray([self.weights[row].sum(axis=0) for row in rows]).reshape(len(rows), self.n_labels)
+        return logits, [float(self.n_labels * len(row)) for row in rows]
+
+    def score(self, items):
+        answers = []
+        for item in items:
+            logits, spent = self.classify([np.concatenate([item.before, row, item.after]) for row in item.candidates])
+            losses = np.asarray([cross_entropy(row, item.target) for row in logits])
+            answers.append(Scored(logits, losses, sum(spent)))
+        return answers
+
+    def gradient(self, items):
+        answers = []
+        for item in items:
+            (logits,), (spent,) = self.classify([np.concatenate([item.before, item.tokens, item.after])])
+            chance = np.exp(logits - logits.max())
+            chance = chance / chance.sum() - np.eye(self.n_labels)[item.target]
+            slope = self.weights[item.allowed] @ chance
+            best = np.argsort(slope, kind="stable")[: item.top]
+            shape = (len(item.tokens), len(best))
+            answer = GradientAnswer(
+                cross_entropy(logits, item.target),
+                np.broadcast_to(item.allowed[best], shape),
+                np.broadcast_to(slope[best], shape),
+            )
+            answers.append(Differentiated(answer, 3 * spent))
+        return answers
+
+    def describe(self):
+        return {"head": "counts"}
+
+
+class Counts(Victim):
+    """Logistic regression on token counts, trained by gradient descent."""
+
+    name = "counts"
+
+    def card(self, data):
+        return VictimCard("counts", ENTRIES * len(data.labels), None, "gradient", 512, 3.0)
+
+    def estimate(self, data):
+        return 1e6
+
+    def prepare(self, job):
+        rust = tokenizers.Tokenizer(models.BPE())
+        rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        rust.decoder = decoders.ByteLevel()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        texts = [example.text for example in job.data.train]
+        rust.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=ENTRIES, initial_alphabet=alphabet, show_progress=False))
+        rust.save(str(job.folder / "tokenizer.json"))
+        counts = np.zeros((len(texts), ENTRIES))
+        for i, encoding in enumerate(rust.encode_batch(texts)):
+            np.add.at(counts[i], encoding.ids, 1.0)
+        labels = np.eye(len(job.data.labels))[[example.label for example in job.data.train]]
+        weights = np.random.default_rng(job.seed).normal(scale=0.3, size=(ENTRIES, labels.shape[1]))
+        steps = 50
+        for step in range(steps):
+            logits = counts @ weights
+            chance = np.exp(logits - logits.max(axis=1, keepdims=True))
+            weights -= 0.1 * counts.T @ (chance / chance.sum(axis=1, keepdims=True) - labels) / len(texts)
+            job.progress("descent", step + 1, steps)
+        np.save(job.folder / "weights.npy", weights)
+        (job.folder / "config.json").write_text(json.dumps({"entries": ENTRIES}))
+        return Flops(6.0 * weights.size * counts.sum() * steps, 4.0 * counts.size * labels.shape[1] * steps)
+
+    def open(self, folder, data):
+        return CountsBackend(HFTokenizer.from_file(folder / "tokenizer.json", rows=ENTRIES), np.load(folder / "weights.npy"))
+
+
+@hookimpl
+def harness_register_victims(register):
+    register(Counts)
