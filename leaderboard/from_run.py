@@ -24,7 +24,8 @@ def run_table(run: Run, asr: AsrKind = "so_far") -> Table:
     conventions = sorted({cell.record.accounting for cell in run.cells})
     if len(conventions) > 1:
         raise DataError(
-            f"{run.path}: cells under {len(conventions)} accounting conventions share no table: {'; '.join(conventions)}. "
+            f"{run.path}: cells under {len(conventions)} accounting conventions share no table "
+            f"({'; '.join(conventions)}). "
             "Remove the cells of one of them."
         )
     table = cells_table(str(run.path), [(cell, trajectories(cell)) for cell in run.cells], asr)

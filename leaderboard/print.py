@@ -68,11 +68,8 @@ def print_standings(tables: Sequence[Standings]) -> None:
             table.add_row(*(Text(text) for text in texts))
         console.print(table)
         for record in found.section.failed:
-            console.print(
-                Text(
-                    f"failed: {record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}: {record.error}"
-                )
-            )
+            what = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
+            console.print(Text(f"failed: {what}: {record.error}"))
 
 
 def _table(title: str, heads: Sequence[str]) -> Table:

@@ -106,4 +106,5 @@ def _apart(scope: Scope, scopes: Sequence[Scope]) -> str:
     if not others:
         return ""
     differ = [f.name for f in fields(Scope) if any(getattr(s, f.name) != getattr(scope, f.name) for s in others)]
-    return f"{len(others) + 1} tables have this task and threat model. They are not comparable: they differ in {', '.join(_WORDS[n] for n in differ)}."
+    words = ", ".join(_WORDS[name] for name in differ)
+    return f"{len(others) + 1} tables have this task and threat model. They are not comparable: they differ in {words}."

@@ -65,7 +65,7 @@ def _write(folder: Path, runs: Sequence[Run], tables: Sequence[Standings]) -> No
     assets.mkdir(parents=True)
     (folder / "index.html").write_text(_page(data, text, tables), encoding="utf-8")
     (folder / "data.json").write_text(text + "\n", encoding="utf-8")
-    (assets / "vega.js").write_text(vl_convert.javascript_bundle(), encoding="utf-8")
+    (assets / "vega.js").write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8")
     for name in STATIC:
         content = (resources.files("leaderboard") / "static" / name).read_bytes()
         (assets / name).write_bytes(content)

@@ -6,74 +6,105 @@ import time
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from harness.cli.units import duration, flops
 from harness.run.report import CellProgress, Forecast
 
 
 class LiveView:
-    """Two bars (cells, and the work in hand), one line of figures, and a line per finished cell above them. Use as a context."""
+    """A bar over cells, a bar per worker with its figures, and above them a line per finished cell. Use as a context."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.cells = Progress(
-            TextColumn("[bold]cells"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+            TextColumn("[bold]cells"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[spent]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
         )
-        self.work = Progress(TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), console=console)
-        self.figures = Text("")
-        self.live = Live(Group(self.cells, self.work, self.figures), console=console, refresh_per_second=4)
+        self.work = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(16),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=console,
+        )
+        self.live = Live(Group(self.cells, self.work), console=console, refresh_per_second=4)
+        self.bar = self.cells.add_task("", total=None, spent="")
         self.spent = 0.0
-        self._cell_spent = 0.0
-        self._began = time.monotonic()
-        self._cells = self.cells.add_task("", total=None)
-        self._work = self.work.add_task("", total=None)
+        self.workers: dict[int, _LiveWorker] = {}
 
     def __enter__(self) -> LiveView:
         self.live.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        for worker in self.workers.values():
+            worker.hide()
         self.live.__exit__(None, None, None)
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         self.console.print(_opening(cells, already_done, forecast), highlight=False)
-        self.cells.reset(self._cells, total=cells - already_done)
+        self.cells.reset(self.bar, total=cells - already_done)
+
+    def worker(self, index: int) -> _LiveWorker:
+        return self.workers.setdefault(index, _LiveWorker(self))
+
+    def add_spent(self, amount: float) -> None:
+        """Attack compute of all workers, nominal FLOPs."""
+        self.spent += amount
+        self.cells.update(self.bar, spent=f"attacks {flops(self.spent)}")
+
+
+class _LiveWorker:
+    def __init__(self, view: LiveView) -> None:
+        self.view = view
+        self.row = view.work.add_task("", total=None, figures="")
+        self.began = time.monotonic()
+        self.spent = 0.0
+
+    def hide(self) -> None:
+        self.view.work.update(self.row, visible=False)
 
     def stage(self, what: str) -> None:
-        self._began = time.monotonic()
-        self.figures.plain = ""
-        self.work.reset(self._work, description=what, total=None)
+        self.began, self.spent = time.monotonic(), 0.0
+        self.view.work.reset(self.row, description=what, total=None, figures="")
 
     def progress(self, what: str, done: float, total: float) -> None:
-        self.work.update(self._work, completed=done, total=total)
-        self.figures.plain = what
+        self.view.work.update(self.row, completed=done, total=total, figures=what)
 
     def cell(self, progress: CellProgress) -> None:
-        self.work.update(self._work, completed=progress.steps, total=progress.steps_total)
-        rate = progress.steps / max(1e-9, time.monotonic() - self._began)
-        self._cell_spent = progress.spent.nominal
-        self.figures.plain = (
-            f"{rate:.1f} example-steps/s   ASR so far {progress.asr:.0%}   attack {flops(self._cell_spent)}   "
-            f"this start {flops(self.spent + self._cell_spent)} (nominal)"
-        )
+        rate = progress.steps / max(1e-9, time.monotonic() - self.began)
+        self.view.add_spent(progress.spent.nominal - self.spent)
+        self.spent = progress.spent.nominal
+        figures = f"{rate:.1f} steps/s  ASR so far {progress.asr:.0%}  {flops(self.spent)}"
+        self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
 
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
-        self.spent, self._cell_spent = self.spent + self._cell_spent, 0.0
-        self.cells.advance(self._cells)
-        self.console.print(_cell_line(label, asr, clean, error), markup=False, highlight=False, style="red" if error else "")
-
+        self.view.cells.advance(self.view.bar)
+        style = "red" if error else ""
+        self.view.console.print(_cell_line(label, asr, clean, error), markup=False, highlight=False, style=style)
 
 
 class PlainView:
     """A line per event and, inside long pieces of work, a line every ten seconds."""
 
-    EVERY = 10.0
-
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._last = time.monotonic()
+        self.workers: dict[int, _PlainWorker] = {}
 
     def __enter__(self) -> PlainView:
         return self
@@ -81,29 +112,43 @@ class PlainView:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def _say(self, line: str) -> None:
-        self._last = time.monotonic()
+    def say(self, line: str) -> None:
+        """Print a line as it is."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
-        self._say(_opening(cells, already_done, forecast))
+        self.say(_opening(cells, already_done, forecast))
+
+    def worker(self, index: int) -> _PlainWorker:
+        return self.workers.setdefault(index, _PlainWorker(self))
+
+
+class _PlainWorker:
+    EVERY = 10.0
+
+    def __init__(self, view: PlainView) -> None:
+        self.view = view
+        self.last = time.monotonic()
+        self.what = ""
 
     def stage(self, what: str) -> None:
-        self._say(what)
+        self.what, self.last = what, time.monotonic()
+        self.view.say(what)
 
     def progress(self, what: str, done: float, total: float) -> None:
-        if time.monotonic() - self._last > self.EVERY:
-            self._say(f"  {what}: {done / total:.0%}")
+        self._now_and_then(f"{what}: {done / total:.0%}")
 
     def cell(self, progress: CellProgress) -> None:
-        if time.monotonic() - self._last > self.EVERY:
-            self._say(
-                f"  {progress.steps}/{progress.steps_total} example-steps, ASR so far {progress.asr:.0%}, {flops(progress.spent.nominal)}"
-            )
+        share = f"{progress.steps}/{progress.steps_total} example-steps"
+        self._now_and_then(f"{share}, ASR so far {progress.asr:.0%}, {flops(progress.spent.nominal)}")
 
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
-        self._say(_cell_line(label, asr, clean, error))
+        self.view.say(_cell_line(label, asr, clean, error))
 
+    def _now_and_then(self, line: str) -> None:
+        if time.monotonic() - self.last > self.EVERY:
+            self.last = time.monotonic()
+            self.view.say(f"  {self.what}: {line}")
 
 
 def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:

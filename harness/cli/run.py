@@ -22,6 +22,7 @@ def run_command(
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
     store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that share the work of this machine.")] = 1,
     site: Annotated[Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
@@ -40,7 +41,7 @@ def run_command(
     root = out or DEFAULT_ROOT / chosen.spec.name
     with _view(quiet or as_json) as view:
         try:
-            outcome = run(chosen, loaded.registry, root, view, store)
+            outcome = run(chosen, loaded.registry, root, view, store, jobs, ctx.obj.files)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None

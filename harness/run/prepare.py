@@ -20,7 +20,7 @@ from harness.refs import PluginRef
 from harness.registry.registry import Registry
 from harness.rng import named_rng
 from harness.run.keys import Keys, guard_identity
-from harness.run.report import Reporter
+from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
 from harness.store.artifacts import Artifact, Store
@@ -31,7 +31,7 @@ from harness.tokens.placement import allowed_tokens, place
 class Preparer:
     """Finds or makes the artifacts of cells; keeps the model of the last one open."""
 
-    def __init__(self, store: Store, registry: Registry, tasks: Tasks, reporter: Reporter) -> None:
+    def __init__(self, store: Store, registry: Registry, tasks: Tasks, reporter: WorkReporter) -> None:
         self.store, self.registry, self.tasks, self.reporter = store, registry, tasks, reporter
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._open: tuple[str, Backend] | None = None

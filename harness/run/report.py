@@ -32,14 +32,11 @@ class CellProgress:
     spent: Flops
 
 
-class Reporter(Protocol):
-    """Told of everything that happens in a run."""
-
-    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
-        """The run starts."""
+class WorkReporter(Protocol):
+    """Told of one worker's work."""
 
     def stage(self, what: str) -> None:
-        """A new piece of work, e.g. ``fine-tune tiny(size=s) on word_length, seed 0``."""
+        """A new piece of work, e.g. ``prepare tiny 26k on word_length, seed 0``."""
 
     def progress(self, what: str, done: float, total: float) -> None:
         """Progress inside a piece of work."""
@@ -51,11 +48,23 @@ class Reporter(Protocol):
         """A cell ended."""
 
 
+class Reporter(Protocol):
+    """Told of everything that happens in a run."""
+
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
+        """The run starts."""
+
+    def worker(self, index: int) -> WorkReporter:
+        """Whom worker ``index`` (0, 1, …) tells."""
+
 
 class Silent:
-    """Says nothing."""
+    """Says nothing; both sorts of reporter."""
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None: ...
+    def worker(self, index: int) -> WorkReporter:
+        return self
+
     def stage(self, what: str) -> None: ...
     def progress(self, what: str, done: float, total: float) -> None: ...
     def cell(self, progress: CellProgress) -> None: ...

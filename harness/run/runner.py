@@ -1,8 +1,10 @@
-"""A run: every cell that is not done yet, one after another; what fails is recorded and the rest goes on."""
+"""A run: every cell that is not done yet, in this process or in several; what fails is recorded and the rest goes on."""
 
 from __future__ import annotations
 
+import contextlib
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from harness.run.cell import base_record, label, run_cell
 from harness.run.estimate import make_plan
 from harness.run.layout import RunFolder, now
 from harness.run.prepare import Preparer
-from harness.run.report import Forecast, Reporter
+from harness.run.report import Forecast, Reporter, WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
@@ -33,9 +35,42 @@ class Outcome:
     done: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
 
+    def add(self, label: str, error: str | None) -> None:
+        """Count a cell that ended."""
+        if error is None:
+            self.done += 1
+        else:
+            self.failed.append((label, error))
 
-def run(spec: LoadedSpec, registry: Registry, root: Path, reporter: Reporter, store: Path | None = None) -> Outcome:
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What a worker needs to do cells of a run."""
+
+    spec: LoadedSpec
+    registry: Registry
+    folder: RunFolder
+    store: Path
+
+    def preparer(self, reporter: WorkReporter) -> Preparer:
+        """A preparer of its own for each worker."""
+        return Preparer(Store(self.store), self.registry, Tasks(), reporter)
+
+
+def run(
+    spec: LoadedSpec,
+    registry: Registry,
+    root: Path,
+    reporter: Reporter,
+    store: Path | None = None,
+    jobs: int = 1,
+    plugin_files: Sequence[Path] = (),
+) -> Outcome:
     """Do what is missing of a spec, in ``root``.
+
+    Args:
+        jobs: how many processes share the work; models of one victim stay with one process.
+        plugin_files: files given with ``--plugin``, which other processes have to load too.
 
     Raises:
         RunError: the folder belongs to another spec or another process.
@@ -44,39 +79,32 @@ def run(spec: LoadedSpec, registry: Registry, root: Path, reporter: Reporter, st
     from harness import __version__
 
     folder = RunFolder(root)
+    setup = RunSetup(spec, registry, folder, store or folder.artifacts)
     with folder.locked():
         folder.begin(spec, __version__)
-        preparer = Preparer(Store(store or folder.artifacts), registry, Tasks(), reporter)
+        preparer = setup.preparer(reporter.worker(0))
         outcome = Outcome()
         cells: dict[str, Cell] = {}  # two cells that differ in nothing that counts (a device, say) are one
         for cell in spec.cells:
             key, problem = _key(preparer, cell)
             if key is None:
-                outcome.failed.append((label(cell), problem))
-                reporter.cell_done(label(cell), None, None, problem)
+                outcome.add(label(cell), problem)
+                preparer.reporter.cell_done(label(cell), None, None, problem)
             else:
                 cells.setdefault(key, cell)
         todo = {key: cell for key, cell in cells.items() if folder.cell_status(key) != "done"}
         outcome.done = len(cells) - len(todo)
-        reporter.begin(len(cells), outcome.done, _forecast(todo, preparer, folder))
-        for key, cell in _in_order(todo, folder, preparer):
-            _one(key, cell, spec, folder, preparer, outcome)
+        reporter.begin(len(cells), outcome.done, _forecast(todo, preparer, folder, jobs))
+        groups = _groups(todo, folder, preparer)
+        if jobs > 1 and len(groups) > 1:
+            from harness.run.pool import run_groups
+
+            run_groups(setup, groups, min(jobs, len(groups)), reporter, outcome, plugin_files)
+        else:
+            for group in groups:
+                for key, cell in group.items():
+                    outcome.add(label(cell), do_cell(key, cell, setup, preparer))
         return outcome
-
-
-def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder) -> Forecast | None:
-    """What is left to do, or None when a plugin cannot say; that must not keep the run from starting."""
-    try:
-        plan = make_plan(list(todo.values()), preparer, folder)
-        return Forecast(plan.remaining(), plan.remaining() / plan.rate)
-    except Exception:
-        return None
-
-
-def _in_order(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> list[tuple[str, Cell]]:
-    """Cells of one model together, so that it is loaded once, rounds in turn; those that were begun first."""
-    begun = {key: folder.cell_status(key) == "begun" for key in todo}
-    return sorted(todo.items(), key=lambda item: (not begun[item[0]], preparer.keys(item[1]).victim, item[1].round or 0))
 
 
 def _key(preparer: Preparer, cell: Cell) -> tuple[str | None, str]:
@@ -89,27 +117,52 @@ def _key(preparer: Preparer, cell: Cell) -> tuple[str | None, str]:
         return None, f"{type(error).__name__}: {error}"
 
 
-def _one(key: str, cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, outcome: Outcome) -> None:
+def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder, jobs: int) -> Forecast | None:
+    """What is left to do, or None when a plugin cannot say; that must not keep the run from starting."""
     try:
-        record = run_cell(cell, spec, folder, preparer)
+        plan = make_plan(list(todo.values()), preparer, folder)
+        return Forecast(plan.remaining(), plan.remaining() / plan.rate / jobs)
+    except Exception:
+        return None
+
+
+def _groups(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> list[dict[str, Cell]]:
+    """Cells of one victim together, rounds in turn, so that it is made and loaded once; begun groups first, then large models."""
+    found: dict[str, list[tuple[str, Cell]]] = {}
+    for key, cell in todo.items():
+        found.setdefault(preparer.keys(cell).victim, []).append((key, cell))
+    groups = [dict(sorted(items, key=lambda item: item[1].round or 0)) for items in found.values()]
+
+    def urgency(group: dict[str, Cell]) -> tuple[bool, int]:
+        begun = any(folder.cell_status(key) == "begun" for key in group)
+        cell = next(iter(group.values()))
+        return (not begun, -cell.victim.plugin.card(preparer.tasks.data(cell.task)).n_params)
+
+    return sorted(groups, key=urgency)
+
+
+def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
+    """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
+    try:
+        record = run_cell(cell, setup.spec, setup.folder, preparer)
     except Exception as error:
         message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        outcome.failed.append((label(cell), message))
         preparer.reporter.cell_done(label(cell), None, None, message)
-        _record_failure(key, cell, spec, folder, message, traceback.format_exc())
-    else:
-        outcome.done += 1
-        preparer.reporter.cell_done(label(cell), asr_so_far(folder, record), record.n_clean_correct / max(1, record.n_clean), None)
+        record_failure(key, cell, setup, message, traceback.format_exc())
+        return message
+    clean = record.n_clean_correct / max(1, record.n_clean)
+    preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
+    return None
 
 
-def _record_failure(key: str, cell: Cell, spec: LoadedSpec, folder: RunFolder, message: str, trace: str) -> None:
+def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: str) -> None:
     """Leave the reason beside the journal, which stays: the next start tries again from there."""
-    try:
-        record = base_record(cell, spec, key).model_copy(update={"error": message.replace("\n", " ")[:2000], "started": now()})
-        write_json(folder.cell(key) / "cell.json", record.model_dump(mode="json"))
-        (folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8")
-    except OSError:
-        pass  # a full disk: the exit status and the terminal still say it, and the cell counts as missing
+    # A disk that is full cannot hold this either: the exit status and the terminal still say it, and the cell counts as missing.
+    with contextlib.suppress(OSError):
+        update = {"error": message.replace("\n", " ")[:2000], "started": now()}
+        record = base_record(cell, setup.spec, key).model_copy(update=update)
+        write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
+        (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8")
 
 
 def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:
@@ -120,5 +173,3 @@ def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:
         return None
     table = pq.read_table(folder.cell(record.key) / "steps.parquet", columns=["example", "success"]).to_pylist()
     return len({row["example"] for row in table if row["success"]}) / record.n_attacked
-
-

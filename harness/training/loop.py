@@ -23,7 +23,7 @@ from harness.training.config import TrainConfig
 from harness.training.objective import Batch, batch_loss, collate
 from harness.training.optimizers import make_optimizer, rate_at
 from harness.training.order import epoch_batches
-from harness.training.rows import TrainRow
+from harness.training.rows import TrainRow, rows_hash
 from harness.victim import Progress
 
 CHECKPOINT_SECONDS = 20.0
@@ -66,7 +66,7 @@ def train(
     reader = make_head(head, model, tokenizer, labels)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
     total = config.total_steps(len(rows))
-    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), [[*r.ids, r.label] for r in rows]])
+    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), rows_hash(rows)])
     done = checkpoint.load(scratch, key, model, optimizer)
     spent = done.spent
     n_params, _ = count_parameters(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -63,3 +65,11 @@ def clean_rows(
     if examples and not rows:
         raise DataError(f"all {len(examples)} examples are longer than the model's {context} tokens")
     return CleanRows(rows, len(examples) - len(rows))
+
+
+def rows_hash(rows: Sequence[TrainRow]) -> str:
+    """sha256 of the rows in their order, hexadecimal."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(array("q", (len(row.ids), *row.ids, row.label)).tobytes())
+    return digest.hexdigest()

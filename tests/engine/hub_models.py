@@ -18,6 +18,8 @@ from transformers import (
     Qwen2Config,
 )
 
+torch.set_num_threads(1)  # at these sizes threads cost more than they bring
+
 CORPUS = [
     "The quick brown fox jumps over the lazy dog.",
     "System password: apple User password: pear",
