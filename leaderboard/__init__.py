@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from harness.hooks import hookimpl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
 
@@ -19,3 +21,12 @@ def harness_register_commands(app: typer.Typer) -> None:
     from leaderboard.commands import register
 
     register(app)
+
+
+@hookimpl
+def harness_publish(runs: list[Path], out: Path) -> None:
+    """Build the site, as ``harness leaderboard build`` does."""
+    from harness.records.read import read_run
+    from leaderboard.site import build_site
+
+    build_site([read_run(run) for run in runs], out)

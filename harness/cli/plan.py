@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def plan_command(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory to look for work already done; default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory to look for work already done; default runs/NAME.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -66,7 +68,9 @@ def _print(plan: object) -> None:
     assert isinstance(plan, Plan)
     table = Table(box=None, caption="FLOPs are nominal and, like the times, estimated.", caption_justify="left")
     for column in ("stage", "status", "of", "FLOPs", "time"):
-        table.add_column(column, justify="right" if column in ("FLOPs", "time") else "left", no_wrap=column != "of", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in ("FLOPs", "time") else "left", no_wrap=column != "of", overflow="fold"
+        )
     for stage in plan.stages:
         left = "" if stage.status == "done" or stage.flops is None else duration(stage.flops / plan.rate)
         table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), left)

@@ -22,8 +22,12 @@ def run_command(
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
     store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that share the work of this machine.")] = 1,
-    site: Annotated[Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Processes that share the work of this machine.")
+    ] = 1,
+    site: Annotated[
+        Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
 ) -> None:

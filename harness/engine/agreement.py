@@ -40,7 +40,7 @@ class Agreement:
 
 
 def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens, context: int) -> Agreement:
-    """Compare ``classify`` with eager attention on a few random rows; fall back to eager attention where the fused one is wrong.
+    """Compare ``classify`` with eager attention on a few random rows; fall back to eager where the fused one is wrong.
 
     Args:
         model: its attention implementation may be changed (some fused kernels ignore soft-capping).
@@ -49,7 +49,8 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
         context: longest row.
 
     Raises:
-        VictimError: logits that are not finite, or a difference above the tolerance even with eager attention throughout.
+        VictimError: logits that are not finite, or a difference above the tolerance even with eager attention
+            throughout.
     """
     rng = np.random.default_rng(0)
     rows = [rng.choice(usable, size=min(n, context)).astype(np.int64) for n in _LENGTHS for _ in range(2)]
@@ -70,7 +71,7 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
     if difference <= tolerance:
         return Agreement(len(rows), difference, tolerance, "eager", note)
     raise VictimError(
-        f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from a forward of single rows "
+        f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from single rows "
         f"(tolerance {tolerance:g}); try dtype: float32, or exclude this victim"
     )
 

@@ -36,7 +36,8 @@ class Chunker:
                 ran = part.stop - part.start
                 if ran == 1:
                     raise VictimError(
-                        f"out of memory on one row of {length} tokens; use a smaller model, dtype: bfloat16, or a larger device"
+                        f"out of memory on one row of {length} tokens; use a smaller model, dtype: bfloat16, "
+                        "or a larger device"
                     )
                 self.tokens = max(1, ran // 2) * length
                 continue

@@ -131,7 +131,9 @@ class DefendedVictim:
         """Raise AccessError when a layer lets no gradient through."""
         for layer in self.layers:
             if not offers_gradient(layer.defense):
-                raise AccessError(f"defense {layer.defense.name}: offers no gradient (offers = 'none'); use an attack with access 'scores' or 'text'")
+                raise AccessError(
+                    f"defense {layer.defense.name}: offers no gradient (offers = 'none'); use an attack with access 'scores' or 'text'"
+                )
 
 
 def offers_gradient(defense: Defense) -> bool:

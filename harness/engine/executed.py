@@ -1,11 +1,14 @@
-"""How many floating-point operations a forward or backward pass really runs, for any Hugging Face model, without per-model code.
+"""How many floating-point operations a pass really runs, for any Hugging Face model, without per-model code.
 
-Linear layers: hooks see in two tiny forwards how many rows each layer is applied to, as a·length + b, so a pooler counts once per row and a head as often as the model
-applies it (GPT-NeoX's classification head runs on every position). Attention: scores and values over the full rectangle of queries and keys, from the configuration.
+Linear layers: hooks see in two tiny forwards how many rows each layer is applied to, as a·length + b, so a pooler
+counts once per row and a head as often as the model applies it (GPT-NeoX's classification head runs on every
+position). Attention: scores and values over the full rectangle of queries and keys, from the configuration.
 
-Agrees with `torch.utils.flop_counter` within 1% (tests/engine/test_flops.py). Neither counts norms, activations, softmax, rotary embedding, embedding look-ups, dropout, the
-optimiser's own arithmetic; that counter also misses the CPU's fused attention kernel, which is counted here. Neither credits a kernel for skipping masked
-entries. Not seen here: weights outside `nn.Linear` and `Conv1D` (fused experts of a mixture, state-space layers); `unseen` says how large their share is.
+Agrees with `torch.utils.flop_counter` within 1% (tests/engine/test_flops.py). Neither counts norms, activations,
+softmax, rotary embedding, embedding look-ups, dropout, the optimiser's own arithmetic; that counter also misses the
+CPU's fused attention kernel, which is counted here. Neither credits a kernel for skipping masked entries. Not seen
+here: weights outside `nn.Linear` and `Conv1D` (fused experts of a mixture, state-space layers); `unseen` says how
+large their share is.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ class Executed:
         per_token, per_row: FLOPs of linear layers, output embedding of a language model left out.
         per_output: FLOPs of that output embedding per position; 0 where there is none.
         per_pair: attention FLOPs per (query, key), summed over layers.
-        attention_backward: backward over forward compute of attention: 2 eager, 2.5 for fused kernels (they compute the scores again).
+        attention_backward: backward over forward compute of attention: 2 eager, 2.5 for fused kernels (they compute
+            the scores again).
         unseen: share of matrix parameters outside embeddings that no count includes.
     """
 

@@ -32,7 +32,7 @@ class Head(Protocol):
         """Label logits [n, labels] in float32 of rows of equal length [n, L]; every token of a row counts."""
 
     def forwards(self, length: int) -> list[tuple[int, int]]:
-        """What one row of ``length`` tokens runs: (tokens, positions that reach the output embedding) of each forward."""
+        """What a row of ``length`` tokens runs: (tokens, positions that reach the output embedding) of each forward."""
 
 
 class ClassificationHead:
@@ -50,7 +50,8 @@ class ClassificationHead:
         self.n_labels: int = int(model.config.num_labels)
         if labels and len(labels) != self.n_labels:
             raise VictimError(
-                f"the model has {self.n_labels} classes, the task {len(labels)} labels ({', '.join(labels)}); fine-tune it on this task"
+                f"the model has {self.n_labels} classes, the task {len(labels)} labels ({', '.join(labels)}); "
+                "fine-tune it on this task"
             )
         self.order = _order(getattr(model.config, "id2label", None) or {}, labels)
 
@@ -68,7 +69,8 @@ class ClassificationHead:
 class LabelTokensHead:
     """`AutoModelForCausalLM`: the log-probability of each label's tokens as continuation of the row.
 
-    A label of several tokens is scored by the sum over its tokens. Labels whose beginnings agree share a forward, so labels of one token cost one forward in all.
+    A label of several tokens is scored by the sum over its tokens. Labels whose beginnings agree share a forward, so
+    labels of one token cost one forward in all.
     """
 
     name: HeadName = "label_tokens"
@@ -77,7 +79,8 @@ class LabelTokensHead:
         """Take the token ids of each label.
 
         Raises:
-            VictimError: a label without tokens, two labels of the same tokens, or a model that is no language model.
+            VictimError: a label without tokens, two labels of the same tokens, or a model that does not predict the
+                next token.
         """
         self.labels = [tuple(int(i) for i in label) for label in labels]
         if len(self.labels) < 2 or not all(self.labels) or len(set(self.labels)) < len(self.labels):
@@ -86,6 +89,7 @@ class LabelTokensHead:
             )
         if model.get_output_embeddings() is None:
             raise VictimError(f"{type(model).__name__} has no language-model head; use head: sequence_classification")
+        _require_causal(model)
         self.n_labels = len(self.labels)
         beginnings = {label[:-1] for label in self.labels}
         self.stems = sorted(
@@ -115,7 +119,7 @@ class LabelTokensHead:
 
 
 def make_head(name: HeadName, model: Any, tokenizer: Any, labels: Sequence[str]) -> Head:
-    """The head called ``name`` for label texts ``labels`` (with the leading space with which they would be generated)."""
+    """The head called ``name`` for label texts (with the leading space with which they would be generated)."""
     if name == "classification":
         return ClassificationHead(model, labels)
     if name == "label_tokens":
@@ -138,6 +142,23 @@ def every_token_counts(config: Any) -> Iterator[None]:
         yield
     finally:
         text.pad_token_id = before
+
+
+def _require_causal(model: Any) -> None:
+    """Encoders with a language-model head (BERT) look at the label itself: their numbers would mean nothing."""
+    device = model.get_input_embeddings().weight.device
+    rows = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 0]], device=device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        answer = model(input_ids=rows, attention_mask=torch.ones_like(rows), **_no_cache(model))
+    logits = answer.logits[:, :3].float()
+    model.train(training)
+    if not torch.allclose(logits[0], logits[1], rtol=0.05, atol=1e-3 * float(logits.abs().max())):
+        raise VictimError(
+            f"{type(model).__name__} looks at later tokens and cannot predict the next one; "
+            "use head: sequence_classification"
+        )
 
 
 def _no_cache(model: Any) -> dict[str, bool]:

@@ -59,7 +59,8 @@ def load_model(
     Args:
         source: folder or hub id.
         dtype: a dtype or its name; ``auto`` is the one that the file is in.
-        n_labels: width of the classification head; by default as in the configuration. A head of another width is replaced.
+        n_labels: width of the classification head; by default as in the configuration. A head of another width is
+            replaced.
         revision: commit of a hub id.
         seed: from which weights that the file lacks (a new head) are drawn; the global random state is left alone.
 

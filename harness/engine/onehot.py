@@ -1,4 +1,4 @@
-"""Gradient of a label's cross-entropy with respect to the one-hot encoding of some positions, and its most promising substitutions."""
+"""Gradient of a label's cross-entropy by the one-hot encoding of some positions, and the best substitutions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def embedding_gradient(
 
 
 class EmbeddingTable:
-    """Embeddings of the allowed ids as the model sees them (a scaled embedding is scaled here too); the last selection is kept."""
+    """Embeddings of the allowed ids as the model sees them, scaled where it scales; the last selection is kept."""
 
     def __init__(self, model: Any) -> None:
         self._embed = model.get_input_embeddings()
@@ -79,7 +79,8 @@ def best_substitutions(values: Floats, allowed: Tokens, top: int) -> tuple[Token
 def _embeddings_as_leaves(model: Any) -> Iterator[list[Tensor]]:
     """Within, what the input embedding returns is a leaf to differentiate by; the leaves are listed, one per forward.
 
-    A hook rather than ``inputs_embeds``: the model pools by ids as always, and scales after the embedding are part of the graph.
+    A hook rather than ``inputs_embeds``: the model pools by ids as always, and scales after the embedding are part of
+    the graph.
     """
     leaves: list[Tensor] = []
 

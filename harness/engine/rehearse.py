@@ -58,7 +58,9 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
     rng = np.random.default_rng(0)
     empty = np.empty(0, dtype=np.int64)
     example = Example("rehearsal", (Chunk("", Edit.OVERWRITABLE),), 0, 1)
-    problem = Problem(example, "", "", empty, empty, threat.tokens, np.arange(PretendTokenizer.vocabulary), PretendTokenizer())
+    problem = Problem(
+        example, "", "", empty, empty, threat.tokens, np.arange(PretendTokenizer.vocabulary), PretendTokenizer()
+    )
     state = attack.start(problem, rng)
     scored = differentiated = requests = 0
     for _ in range(_STEPS):

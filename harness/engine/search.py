@@ -73,7 +73,9 @@ class Search:
     stop_on_success: bool = False
     together: int = 64
 
-    def run(self, problems: Sequence[Problem], journal: Journal | None = None, seen: RoundSeen = lambda _round, _rows: None) -> SearchResult:
+    def run(
+        self, problems: Sequence[Problem], journal: Journal | None = None, seen: RoundSeen = lambda _round, _rows: None
+    ) -> SearchResult:
         """Run all steps of all examples, going on where the journal ends.
 
         Raises:
@@ -113,7 +115,9 @@ class Search:
     def _advance(self, track: Track, row: Row) -> None:
         track.step = row["step"]
         track.success = track.success or bool(row["success"])
-        track.spent += Flops(row["attack_nominal"] + row["defense_nominal"], row["attack_executed"] + row["defense_executed"])
+        track.spent += Flops(
+            row["attack_nominal"] + row["defense_nominal"], row["attack_executed"] + row["defense_executed"]
+        )
         track.done = track.step >= self.attack.params.steps or (self.stop_on_success and track.success)
 
     def _rng(self, problem: Problem, step: int) -> np.random.Generator:
@@ -146,7 +150,9 @@ class Search:
             request = step.send(answer)
         except StopIteration as stop:
             if not isinstance(stop.value, State):
-                raise PluginError(f"{where}: step returned {type(stop.value).__name__}; it must return a State") from None
+                raise PluginError(
+                    f"{where}: step returned {type(stop.value).__name__}; it must return a State"
+                ) from None
             track.state = stop.value
             return None
         except Exception as error:
@@ -157,7 +163,9 @@ class Search:
             raise AccessError(f"{where}: asked for {request.access}, the threat model grants {self.granted}")
         return _checked(request, track.problem, where)
 
-    def _answer(self, asked: list[tuple[int, Request]], tracks: list[Track], meters: list[StepMeter], answers: list[Any]) -> None:
+    def _answer(
+        self, asked: list[tuple[int, Request]], tracks: list[Track], meters: list[StepMeter], answers: list[Any]
+    ) -> None:
         scores = [(i, r) for i, r in asked if isinstance(r, Score)]
         gradients = [(i, r) for i, r in asked if isinstance(r, Gradient)]
         if scores:

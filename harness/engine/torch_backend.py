@@ -28,7 +28,8 @@ from harness.tokens.text import Tokenizer
 class TorchBackend:
     """A Hugging Face model with a classification head or label tokens.
 
-    On first use it compares itself with an eager forward (`describe` tells the outcome). The model's parameters are frozen and it is put into evaluation mode.
+    On first use it compares itself with an eager forward (`describe` tells the outcome). The model's parameters are
+    frozen and it is put into evaluation mode.
 
     Attributes: as in `Backend`, and
         model: the wrapped model, on its device.
@@ -79,13 +80,14 @@ class TorchBackend:
         """Label logits [rows, labels] of whole rows of ids, and the executed FLOPs of each row.
 
         Raises:
-            VictimError: a row that is empty or longer than the context, an id without embedding, logits that are NaN, no memory for one row.
+            VictimError: a row that is empty or longer than the context, an id without embedding, logits that are NaN,
+                no memory for one row.
         """
         _ = self.agreement
         return self._classify(rows), [self._forward_flops(len(row)) for row in rows]
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """Losses of many examples' candidates, answered together; candidates of equal total length share forwards. Raises as `classify`."""
+        """Losses of many examples' candidates; those of equal total length share forwards. Raises as `classify`."""
         _ = self.agreement
         joined = [_join(item.before, item.candidates, item.after) for item in items]
         logits = [np.empty((len(rows), self.n_labels)) for rows in joined]
@@ -111,7 +113,11 @@ class TorchBackend:
             targets = torch.as_tensor([items[i].target for i in group])
 
             def run(
-                part: slice, ids: torch.Tensor = stacked, wanted: torch.Tensor = targets, at: int = start, to: int = stop
+                part: slice,
+                ids: torch.Tensor = stacked,
+                wanted: torch.Tensor = targets,
+                at: int = start,
+                to: int = stop,
             ) -> tuple[torch.Tensor, torch.Tensor]:
                 inputs = ids[part].to(self._device)
                 return embedding_gradient(self.model, self.head, inputs, wanted[part].to(self._device), at, to)
@@ -185,11 +191,13 @@ class TorchBackend:
         length = rows.shape[1]
         if not 0 < length <= self.context:
             raise VictimError(
-                f"a row of {length} tokens does not fit the model: 1 to {self.context} are possible (nothing is ever cut off); "
+                f"a row of {length} tokens does not fit the model: 1 to {self.context} are possible, none is cut off; "
                 "drop long examples or shorten the attack string"
             )
         if rows.size and (rows.min() < 0 or rows.max() >= self._rows):
-            raise VictimError(f"token ids {rows.min()} to {rows.max()} exceed the model's embedding (0 to {self._rows - 1})")
+            raise VictimError(
+                f"token ids {rows.min()} to {rows.max()} exceed the model's embedding (0 to {self._rows - 1})"
+            )
         return rows.astype(np.int64, copy=False)
 
     def _finite(self, logits: torch.Tensor) -> Floats:

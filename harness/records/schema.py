@@ -29,12 +29,21 @@ STEPS = pa.schema(
     [
         ("example", pa.string()),
         ("step", pa.int32()),  # 1, 2, …
-        ("success", pa.bool_()),  # the harness's verdict on this step's attack string (ASR at_step); so_far is its running maximum
-        ("loss", pa.float64()),  # cross-entropy to the proxy label of the judged prompt; inf when blocked, null when not judged
+        (
+            "success",
+            pa.bool_(),
+        ),  # the harness's verdict on this step's attack string (ASR at_step); so_far is its running maximum
+        (
+            "loss",
+            pa.float64(),
+        ),  # cross-entropy to the proxy label of the judged prompt; inf when blocked, null when not judged
         ("attack_loss", pa.float64()),  # the loss that the attack itself knows; null when none
         ("attack_text", pa.string()),
         ("attack_tokens", pa.list_(pa.int32())),
-        ("failure", pa.string()),  # why the string counts as failed without being judged ("retokenisation", …); null otherwise
+        (
+            "failure",
+            pa.string(),
+        ),  # why the string counts as failed without being judged ("retokenisation", …); null otherwise
         ("queries", pa.int64()),  # sequences the attack had scored or differentiated in this step
         ("attack_nominal", pa.float64()),  # FLOPs of this step alone (not cumulative), by purpose and convention
         ("attack_executed", pa.float64()),

@@ -16,7 +16,8 @@ def with_labels(plugins: Sequence[Chosen]) -> tuple[Chosen, ...]:
     """The same plugins, each labelled by its name and, where several of a name are in the list, by what differs between them."""
     labels = [_label(plugin, [other for other in plugins if other.name == plugin.name]) for plugin in plugins]
     numbered = [
-        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}" for i, label in enumerate(labels)
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
     ]
     return tuple(replace(plugin, shown=label) for plugin, label in zip(plugins, numbered, strict=True))
 
@@ -25,7 +26,9 @@ def _label(plugin: Chosen, same_name: list[Chosen]) -> str:
     params: dict[str, Any] = plugin.identity()["params"]
     others = [other.identity()["params"] for other in same_name]
     differing = [
-        name for name, value in params.items() if any(canonical_json(other.get(name)) != canonical_json(value) for other in others)
+        name
+        for name, value in params.items()
+        if any(canonical_json(other.get(name)) != canonical_json(value) for other in others)
     ]
     if not differing:
         return plugin.name

@@ -44,12 +44,15 @@ def check_clean(victim: DefendedVictim, examples: list[Example]) -> CleanCheck:
     """Ask for every clean prompt. A blocked one and one that is too long count as wrong."""
     replies = victim.ask([example.text for example in examples])
     correct = [
-        reply.logits is not None and int(reply.logits.argmax()) == example.label for example, reply in zip(examples, replies, strict=True)
+        reply.logits is not None and int(reply.logits.argmax()) == example.label
+        for example, reply in zip(examples, replies, strict=True)
     ]
     return CleanCheck(replies, correct)
 
 
-def choose_examples(victim: DefendedVictim, cell: Cell, examples: list[Example], clean: CleanCheck) -> tuple[list[Problem], list[Row]]:
+def choose_examples(
+    victim: DefendedVictim, cell: Cell, examples: list[Example], clean: CleanCheck
+) -> tuple[list[Problem], list[Row]]:
     """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked."""
     tokenizer = victim.backend.tokenizer
     allowed = allowed_tokens(tokenizer)
@@ -94,7 +97,12 @@ def run_cell(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer
     journal = Journal(folder.cell(key) / "journal.jsonl")
     with journal:
         search = Search(
-            victim, cell.attack.plugin, (cell.seed, key), cell.threat.access, cell.judge.plugin, stop_on_success=cell.stop_on_success
+            victim,
+            cell.attack.plugin,
+            (cell.seed, key),
+            cell.threat.access,
+            cell.judge.plugin,
+            stop_on_success=cell.stop_on_success,
         )
         result = search.run(problems, journal, watch.seen)
     record = base_record(cell, spec, key).model_copy(
@@ -137,7 +145,9 @@ class _Watch:
             if row["success"]:
                 self.broken.add(row["example"])
             self.spent += Flops(row["attack_nominal"], row["attack_executed"])
-        self.reporter.cell(CellProgress(self.steps, self.total, len(self.broken) / max(1, len(self.examples)), self.spent))
+        self.reporter.cell(
+            CellProgress(self.steps, self.total, len(self.broken) / max(1, len(self.examples)), self.spent)
+        )
 
 
 def label(cell: Cell) -> str:
@@ -171,7 +181,11 @@ def base_record(cell: Cell, spec: LoadedSpec, key: str) -> CellRecord:
 
 def _plugin(chosen: Chosen) -> PluginRecord:
     return PluginRecord(
-        name=chosen.name, label=chosen.label, params=chosen.plugin.params.identity(), distribution=chosen.distribution, version=chosen.version
+        name=chosen.name,
+        label=chosen.label,
+        params=chosen.plugin.params.identity(),
+        distribution=chosen.distribution,
+        version=chosen.version,
     )
 
 

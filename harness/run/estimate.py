@@ -19,7 +19,9 @@ from harness.spec.cells import Cell
 from harness.task import TaskData
 from harness.victim import VictimCard
 
-GUESSED_SHARE = 0.2  # of the machine's matrix-product rate that models of this size reach; used until a cell has been run here
+GUESSED_SHARE = (
+    0.2  # of the machine's matrix-product rate that models of this size reach; used until a cell has been run here
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,19 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
         tokens = prompt_tokens(data, card, cell.threat.tokens)
         if keys.victim not in stages:
             name = f"{cell.victim.label} on {cell.task.label}, seed {cell.seed}"
-            stages[keys.victim] = Stage("prepare", name, keys.victim, _made(preparer, keys.victim), cell.victim.plugin.estimate(data))
+            stages[keys.victim] = Stage(
+                "prepare", name, keys.victim, _made(preparer, keys.victim), cell.victim.plugin.estimate(data)
+            )
         _add_rounds(stages, cell, keys, card, tokens, preparer)
         rehearsal = rehearse(cell.attack.plugin, cell.threat)
         per_step = rehearsal.nominal(card.n_params, tokens) + nominal_forward(card.n_params, 1) * tokens
-        flops = cell.examples * cell.attack.plugin.params.steps * per_step + cell.clean_examples * nominal_forward(card.n_params, 1) * tokens
-        stages[keys.cell] = Stage("attack", label(cell), keys.cell, folder.cell_status(keys.cell) if folder else "missing", flops)
+        flops = (
+            cell.examples * cell.attack.plugin.params.steps * per_step
+            + cell.clean_examples * nominal_forward(card.n_params, 1) * tokens
+        )
+        stages[keys.cell] = Stage(
+            "attack", label(cell), keys.cell, folder.cell_status(keys.cell) if folder else "missing", flops
+        )
     rate, source = known_rate(folder) or (guessed_rate(), "guessed from a matrix product")
     order = {"prepare": 0, "defend": 1, "attack": 2}
     return Plan(sorted(stages.values(), key=lambda stage: order[stage.what]), rate, source)
@@ -84,7 +93,9 @@ def _made(preparer: Preparer, key: str) -> str:
     return "done" if preparer.store.find(key) else "missing"
 
 
-def _add_rounds(stages: dict[str, Stage], cell: Cell, keys: Keys, card: VictimCard, tokens: float, preparer: Preparer) -> None:
+def _add_rounds(
+    stages: dict[str, Stage], cell: Cell, keys: Keys, card: VictimCard, tokens: float, preparer: Preparer
+) -> None:
     defense = cell.defense.plugin
     for number, (key, _) in enumerate(keys.rounds, start=1):
         if key not in stages and isinstance(defense, TrainedDefense):
@@ -101,12 +112,11 @@ def known_rate(folder: RunFolder | None) -> tuple[float, str] | None:
         return None
     flops = seconds = 0.0
     count = 0
-    for cell in read_run(folder.root).cells:
-        if cell.record.status == "done":
-            steps = cell.steps().select(["attack_nominal", "judge_nominal", "seconds"]).to_pydict()
-            flops += sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
-            seconds += sum(steps["seconds"])
-            count += 1
+    for cell in read_run(folder.root):
+        steps = cell.steps(["attack_nominal", "judge_nominal", "seconds"]).to_pydict()
+        flops += sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
+        seconds += sum(steps["seconds"])
+        count += 1
     return (flops / seconds, f"measured over {count} cells of this run") if seconds else None
 
 

@@ -13,7 +13,14 @@ from harness.spec.cells import Cell
 
 def victim_identity(cell: Cell, data_hash: str, fingerprint: dict[str, str]) -> dict[str, Any]:
     """What makes a fine-tuned victim: model, task data, seed."""
-    return {"what": "victim", "victim": cell.victim.identity(), "model": fingerprint, "data": data_hash, "seed": cell.seed, "accounting": CONVENTION}
+    return {
+        "what": "victim",
+        "victim": cell.victim.identity(),
+        "model": fingerprint,
+        "data": data_hash,
+        "seed": cell.seed,
+        "accounting": CONVENTION,
+    }
 
 
 def round_identity(cell: Cell, round: int, previous_key: str) -> dict[str, Any]:

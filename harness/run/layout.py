@@ -81,9 +81,13 @@ class RunFolder:
             if not isinstance(data, dict) or not {"spec_hash", "spec_name", "spec_version"} <= data.keys():
                 raise ValueError("fields are missing")
         except FileNotFoundError:
-            raise RunError(f"{self.root}: no run there (run.json is missing); name the folder given to `harness run --out`") from None
+            raise RunError(
+                f"{self.root}: no run there (run.json is missing); name the folder given to `harness run --out`"
+            ) from None
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.manifest}: damaged ({error}); restore it, or start a new run with another --out") from None
+            raise RunError(
+                f"{self.manifest}: damaged ({error}); restore it, or start a new run with another --out"
+            ) from None
         return data
 
     @contextmanager
@@ -99,7 +103,9 @@ class RunFolder:
             with lock:
                 yield
         except Timeout:
-            raise RunError(f"{self.root}: another process is running here; wait for it, or give another --out") from None
+            raise RunError(
+                f"{self.root}: another process is running here; wait for it, or give another --out"
+            ) from None
         except PermissionError as error:
             raise RunError(f"{self.root}: cannot be written ({error.strerror}); give another --out") from None
 

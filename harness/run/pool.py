@@ -65,11 +65,18 @@ class Worker:
 
 
 def run_groups(
-    setup: RunSetup, groups: list[dict[str, Cell]], jobs: int, reporter: Reporter, outcome: Outcome, plugin_files: Sequence[Path]
+    setup: RunSetup,
+    groups: list[dict[str, Cell]],
+    jobs: int,
+    reporter: Reporter,
+    outcome: Outcome,
+    plugin_files: Sequence[Path],
 ) -> None:
     """Share the groups out; counts every cell in ``outcome``."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    order = Order(setup.spec.path.resolve(), setup.spec.hash, setup.folder.root, setup.store, tuple(plugin_files), threads)
+    order = Order(
+        setup.spec.path.resolve(), setup.spec.hash, setup.folder.root, setup.store, tuple(plugin_files), threads
+    )
     waiting = list(groups)
     deaths: dict[str, int] = {}
     workers = [Worker(index, order) for index in range(jobs)]

@@ -77,12 +77,18 @@ class Preparer:
             previous = artifact
         return artifact
 
-    def _round_maker(self, cell: Cell, number: int, key: str, before: Artifact, previous: Artifact | None) -> Callable[[Path, Path], dict[str, Any]]:
+    def _round_maker(
+        self, cell: Cell, number: int, key: str, before: Artifact, previous: Artifact | None
+    ) -> Callable[[Path, Path], dict[str, Any]]:
         def make(out: Path, scratch: Path) -> dict[str, Any]:
-            self.reporter.stage(f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}")
+            self.reporter.stage(
+                f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
+            )
             defense = cell.defense.plugin
             assert isinstance(defense, TrainedDefense)
-            cost = defense.train_round(self._job(cell, number, key, before.folder, previous.folder if previous else None, out, scratch))
+            cost = defense.train_round(
+                self._job(cell, number, key, before.folder, previous.folder if previous else None, out, scratch)
+            )
             old = previous.facts if previous else {"search": Flops().to_json(), "training": Flops().to_json()}
             return {
                 "round": number,
@@ -94,7 +100,9 @@ class Preparer:
 
         return make
 
-    def _job(self, cell: Cell, number: int, key: str, model: Path, previous: Path | None, out: Path, scratch: Path) -> RoundJob:
+    def _job(
+        self, cell: Cell, number: int, key: str, model: Path, previous: Path | None, out: Path, scratch: Path
+    ) -> RoundJob:
         data = self.tasks.data(cell.task)
         searches = 0
 
@@ -145,7 +153,9 @@ class Preparer:
             try:
                 self._open = (weights.key, cell.victim.plugin.open(weights.folder, self.tasks.data(cell.task)))
             except OSError as error:
-                raise VictimError(f"{weights.folder}: cannot be loaded ({error}); delete the folder to have it made again") from error
+                raise VictimError(
+                    f"{weights.folder}: cannot be loaded ({error}); delete the folder to have it made again"
+                ) from error
         return self._open[1]
 
     def defended(self, cell: Cell) -> DefendedVictim:
@@ -158,7 +168,9 @@ class Preparer:
             key = content_key(identity)
 
             def make(out: Path, scratch: Path) -> dict[str, Any]:
-                self.reporter.stage(f"fit {cell.defense.label} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}")
+                self.reporter.stage(
+                    f"fit {cell.defense.label} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
+                )
                 job = FitJob(self.tasks.data(cell.task), cell.seed, backend, named_rng(cell.seed, key, "fit"))
                 return {"fitted": defense.fit(job)}
 

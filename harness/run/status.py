@@ -41,7 +41,12 @@ class RunStatus:
     def to_json(self) -> dict[str, Any]:
         """JSON data."""
         counts = {status: self.count(status) for status in ("done", "failed", "begun", "missing")}
-        return {"spec_name": self.spec_name, "spec_version": self.spec_version, "spec_hash": self.spec_hash, "expected": self.expected} | {
+        return {
+            "spec_name": self.spec_name,
+            "spec_version": self.spec_version,
+            "spec_hash": self.spec_hash,
+            "expected": self.expected,
+        } | {
             "counts": counts,
             "cells": [asdict(cell) for cell in self.cells],
         }
@@ -58,7 +63,11 @@ def read_status(root: Path) -> RunStatus:
     paths = sorted(folder.cells.iterdir()) if folder.cells.exists() else []
     cells = [_state(folder, path.name) for path in paths if path.is_dir()]
     return RunStatus(
-        manifest["spec_name"], str(manifest["spec_version"]), manifest["spec_hash"], int(manifest.get("cells", len(cells))), cells
+        manifest["spec_name"],
+        str(manifest["spec_version"]),
+        manifest["spec_hash"],
+        int(manifest.get("cells", len(cells))),
+        cells,
     )
 
 
@@ -71,7 +80,13 @@ def _state(folder: RunFolder, key: str) -> CellState:
         defense = data["defense"]["label"]
         number = (data.get("defense_facts") or {}).get("round")
         label = " × ".join(
-            [data["task"]["label"], data["victim"]["label"], defense + (f" round {number}" if number else ""), data["attack"]["label"], data["threat_label"]]
+            [
+                data["task"]["label"],
+                data["victim"]["label"],
+                defense + (f" round {number}" if number else ""),
+                data["attack"]["label"],
+                data["threat_label"],
+            ]
         )
         label += f", seed {data['seed']}"
         return CellState(key, status, label, data["n_attacked"] if status == "done" else None, rounds, data["error"])

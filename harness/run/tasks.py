@@ -31,7 +31,9 @@ class Tasks:
             except HarnessError:
                 raise
             except Exception as error:
-                raise DataError(f"task {chosen.name} ({chosen.distribution}): {type(error).__name__}: {error}") from error
+                raise DataError(
+                    f"task {chosen.name} ({chosen.distribution}): {type(error).__name__}: {error}"
+                ) from error
             self._loaded[key] = data
         return self._loaded[key]
 
@@ -45,4 +47,6 @@ def _check(data: TaskData) -> None:
             raise DataError(f"the {split} split has two examples with one id")
         for example in examples:
             if not (0 <= example.label < len(data.labels) and 0 <= example.proxy_label < len(data.labels)):
-                raise DataError(f"example {example.id}: label {example.label} or proxy_label {example.proxy_label} is none of the {len(data.labels)} labels")
+                raise DataError(
+                    f"example {example.id}: label {example.label} or proxy_label {example.proxy_label} is none of the {len(data.labels)} labels"
+                )

@@ -60,7 +60,9 @@ class Store:
         try:
             return Artifact(key, folder, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise RunError(f"{path}: damaged manifest ({error}); delete the folder {folder} to have it made again") from None
+            raise RunError(
+                f"{path}: damaged manifest ({error}); delete the folder {folder} to have it made again"
+            ) from None
 
     def ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
         """The artifact, made if it is missing.
@@ -85,7 +87,13 @@ class Store:
             began = time.monotonic()
             facts = make(out, scratch)
             files = {str(p.relative_to(out)): _sha256(p) for p in sorted(out.rglob("*")) if p.is_file()}
-            manifest = {"key": key, "identity": identity, "facts": facts, "files": files, "seconds": time.monotonic() - began}
+            manifest = {
+                "key": key,
+                "identity": identity,
+                "facts": facts,
+                "files": files,
+                "seconds": time.monotonic() - began,
+            }
             write_json(out / MANIFEST, manifest)
             out.replace(self.root / key)  # the commit: a rename within one file system
             shutil.rmtree(partial, ignore_errors=True)

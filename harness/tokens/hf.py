@@ -1,4 +1,4 @@
-"""Hugging Face fast tokenizers behind the `Tokenizer` protocol. Needs `tokenizers` only: neither torch nor transformers is imported here."""
+"""Hugging Face fast tokenizers behind the `Tokenizer` protocol. Imports `tokenizers`, not torch or transformers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PROBE = "a"  # any text that is at least one token in every tokenizer
 class HFTokenizer:
     """A Rust tokenizer, with nothing added, cut, padded or cleaned up.
 
-    Special ids (which no attack may use) are: special tokens, added control tokens (any added token that is more than white space), ids without a text, and rows of
-    the embedding beyond the tokenizer (padded vocabularies).
+    Special ids (which no attack may use) are: special tokens, added control tokens (any added token that is more than
+    white space), ids without a text, and rows of the embedding beyond the tokenizer (padded vocabularies).
 
     Attributes:
         vocabulary: number of ids: rows of the model's embedding where known, else highest id + 1.
@@ -65,7 +65,7 @@ class HFTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> HFTokenizer:
-        """Read ``tokenizer.json`` of a model folder, and the number of embedding rows from its ``config.json`` if there is one."""
+        """Read ``tokenizer.json`` of a model folder, and the embedding rows from its ``config.json``, if any."""
         config = Path(folder) / "config.json"
         rows = json.loads(config.read_text(encoding="utf-8")).get("vocab_size") if config.is_file() else None
         return cls.from_file(Path(folder) / "tokenizer.json", rows=rows if isinstance(rows, int) else None)

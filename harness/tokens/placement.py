@@ -51,6 +51,8 @@ def cut_position(text: str, fraction: float, tokenizer: Tokenizer) -> int:
     spans = tokenizer.spans(text)
     for i in range(min(round(fraction * len(spans)), len(spans)), 0, -1):
         end = spans[i - 1][1]
-        if i == len(spans) or spans[i][0] >= end:  # tokens that share a character (byte-level pieces of one) are not parted
+        if (
+            i == len(spans) or spans[i][0] >= end
+        ):  # tokens that share a character (byte-level pieces of one) are not parted
             return end
     return 0

@@ -41,7 +41,7 @@ def save(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer, 
 
 
 def load(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer) -> Resumed:
-    """Restore model and optimiser from ``scratch``; from the start when there is no checkpoint of this very training (``key``)."""
+    """Restore model and optimiser from ``scratch``; from the start without a checkpoint of this very ``key``."""
     path = scratch / _NAME
     if not path.is_file():
         return Resumed(0, Flops())

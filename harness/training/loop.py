@@ -45,8 +45,9 @@ def train(
 ) -> Flops:
     """Train ``model`` in place on ``rows``.
 
-    The result depends on model, rows, config and seed alone: on a CPU it is bit-identical whether or not training was stopped and started again (with the same
-    number of threads). The global random state is left as it was. Compute of updates that were lost in an interruption is not counted.
+    The result depends on model, rows, config and seed alone: on a CPU it is bit-identical whether or not training was
+    stopped and started again (with the same number of threads). The global random state is left as it was. Compute of
+    updates that were lost in an interruption is not counted.
 
     Args:
         model: on its device, in the precision to train in.
@@ -101,10 +102,9 @@ def _batches(
     rows: Sequence[TrainRow], config: TrainConfig, seed: int, first: int, total: int
 ) -> Iterator[tuple[int, list[TrainRow]]]:
     """(update, its rows) from update ``first`` on."""
-    lengths = [len(row.ids) for row in rows]
     per_epoch = -(-len(rows) // config.batch_size)
     for epoch in range(first // per_epoch, -(-total // per_epoch)):
-        for at, batch in enumerate(epoch_batches(lengths, config.batch_size, seed, epoch)):
+        for at, batch in enumerate(epoch_batches(len(rows), config.batch_size, seed, epoch)):
             step = epoch * per_epoch + at
             if first <= step < total:
                 yield step, [rows[i] for i in batch]
@@ -128,8 +128,8 @@ def _update(
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
             raise VictimError(
-                f"training broke down: loss {float(loss.detach()):.3g}, gradient norm {float(norm):.3g} at update {step + 1} "
-                f"with learning rate {rate:.3g}; use a lower learning_rate, or warmup_steps"
+                f"training broke down: loss {float(loss.detach()):.3g}, gradient norm {float(norm):.3g} "
+                f"at update {step + 1} with learning rate {rate:.3g}; use a lower learning_rate, or warmup_steps"
             )
         optimizer.step()
     except (RuntimeError, MemoryError) as error:

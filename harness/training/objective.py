@@ -22,7 +22,8 @@ class Batch:
         ids, mask: shape [B, L].
         lengths: tokens of each row without padding.
         rows: what it was made of.
-        labels: token ids of each row's label, of which all but the last follow the prompt in ``ids``; empty for classification.
+        labels: token ids of each row's label, of which all but the last follow the prompt in ``ids``; empty for
+            classification.
     """
 
     ids: Tensor
@@ -52,7 +53,8 @@ def collate(rows: Sequence[TrainRow], head: Head, pad: int, device: torch.device
 def batch_loss(model: Any, head: Head, batch: Batch) -> tuple[Tensor, int]:
     """Mean loss over the rows of ``batch`` in nats, and how many positions per row reached the output embedding.
 
-    Classification: cross-entropy over labels. Label tokens: language-model loss on the label's tokens alone, summed over them.
+    Classification: cross-entropy over labels. Label tokens: language-model loss on the label's tokens alone, summed
+    over them.
     """
     if not isinstance(head, LabelTokensHead):
         return _classification(model, head, batch), 0

@@ -14,8 +14,9 @@ from harness.training.config import TrainConfig
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser of ``config``.
 
-    Adafactor is transformers' with a given learning rate (no relative step, no parameter scale), as `transformers.Trainer` and the study use it.
-    `torch.optim.Adafactor` multiplies the rate by each weight's root mean square, so 1e-5 would hardly move a model.
+    Adafactor is transformers' with a given learning rate (no relative step, no parameter scale), as
+    `transformers.Trainer` and the study use it. `torch.optim.Adafactor` multiplies the rate by each weight's root
+    mean square, so 1e-5 would hardly move a model.
     """
     if config.optimizer == "adafactor":
         return Adafactor(  # type: ignore[no-any-return]

@@ -46,7 +46,7 @@ def retrain(
     device: str = "auto",
     what: str = "training",
 ) -> Flops:
-    """Train the model in ``source`` in float32 and write it to ``folder`` in hub layout; arguments otherwise as in `train`.
+    """Train the model in ``source`` in float32 and write it to ``folder``; arguments otherwise as in `train`.
 
     The head is the one that ``source`` was saved with.
 
@@ -58,9 +58,7 @@ def retrain(
     model, missing = load_model(source, head, dtype=torch.float32)
     if missing:
         raise VictimError(f"{source}: the file lacks weights that the model needs: {', '.join(missing)}")
-    tokenizer = HFTokenizer.from_file(
-        source / "tokenizer.json", rows=int(model.get_input_embeddings().weight.shape[0])
-    )
+    tokenizer = HFTokenizer.from_file(source / "tokenizer.json", rows=int(model.get_input_embeddings().weight.shape[0]))
     model = model.to(where)
     spent = train(
         model,
@@ -96,7 +94,7 @@ def saved_head(folder: Path) -> HeadName:
 
 
 def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:
-    """Write config.json and model.safetensors to ``folder``, and copy the tokenizer's files if a folder of them is given."""
+    """Write config.json and model.safetensors, and copy the tokenizer's files from another folder if given."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(str(folder))
     for name in _TOKENIZER_FILES if tokenizer_from is not None else ():

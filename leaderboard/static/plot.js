@@ -21,7 +21,7 @@ const Plot = (() => {
 
   // depth 0 is lightest, 1 darkest; on a dark page all are lighter, so that the darkest still stands out.
   function shade(hex, depth) {
-    const white = isDark() ? 0.7 * (1 - depth) : Math.max(0, 0.5 - depth);
+    const white = isDark() ? 0.55 * (1 - depth) : Math.max(0, 0.5 - depth);
     const black = isDark() ? 0 : Math.max(0, 0.76 * (depth - 0.5));
     const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
     return `#${parts.map((part) => Math.round((part + (255 - part) * white) * (1 - black)).toString(16).padStart(2, "0")).join("")}`;

@@ -74,7 +74,7 @@
       const rows = this.section.rows.filter((row) => !byId(row.id).hidden && this.box(row.id).checked);
       const settings = { attack: attack.value, x: x.value, y: y.value, fit: fit.checked };
       const left = await Plot.draw(this.canvas, this.section, rows, settings);
-      zeros.textContent = left && y.value === "log" ? ` A log axis has no 0: ${left} points without a success are left out.` : "";
+      zeros.textContent = left && y.value === "log" ? ` A log axis has no 0: ${left} ${left === 1 ? "point without a success is" : "points without a success are"} left out.` : "";
     }
   }
 

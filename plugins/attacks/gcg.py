@@ -20,9 +20,12 @@ class GCG(Attack):
 
     class Params(Attack.Params):
         candidates: PositiveInt = Field(128, description="substitutions scored per step")
-        topk: PositiveInt = Field(256, description="tokens considered per position, those with the most negative gradient")
+        topk: PositiveInt = Field(
+            256, description="tokens considered per position, those with the most negative gradient"
+        )
         keep: Literal["this_step", "best_so_far"] = Field(
-            "this_step", description="go on from the best candidate of this step even if it is worse, or only from the best string so far"
+            "this_step",
+            description="go on from the best candidate of this step even if it is worse, or only from the best string so far",
         )
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
@@ -30,7 +33,9 @@ class GCG(Attack):
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         gradient = yield Gradient(state.array, top=self.params.topk)
-        if state.loss is None and problem.survives(state.array[None])[0]:  # the first gradient pass tells the loss of the first string
+        if (
+            state.loss is None and problem.survives(state.array[None])[0]
+        ):  # the first gradient pass tells the loss of the first string
             state = State(state.tokens, gradient.loss)
         candidates = problem.refill(self.params.candidates, lambda n: substitutions(state.array, gradient, rng, n))
         losses = yield Score(candidates, near=state.array)

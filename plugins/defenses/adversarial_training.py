@@ -8,7 +8,19 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from harness import AttackRef, Backend, Example, Flops, Params, PluginRef, RoundCost, RoundJob, Threat, TrainedDefense, hookimpl
+from harness import (
+    AttackRef,
+    Backend,
+    Example,
+    Flops,
+    Params,
+    PluginRef,
+    RoundCost,
+    RoundJob,
+    Threat,
+    TrainedDefense,
+    hookimpl,
+)
 from harness.defense import Resolve
 from harness.engine.defended import cross_entropy
 from harness.engine.rehearse import rehearse
@@ -26,7 +38,9 @@ class Ramp(Params):
 
     start: PositiveInt = 8
     end: PositiveInt = 64
-    rounds: PositiveInt = Field(60, description="the absolute round at which the end is reached, whatever the number of rounds trained")
+    rounds: PositiveInt = Field(
+        60, description="the absolute round at which the end is reached, whatever the number of rounds trained"
+    )
 
     def steps(self, round: int) -> int:
         share = 1.0 if self.rounds == 1 else min(1.0, (round - 1) / (self.rounds - 1))
@@ -46,10 +60,14 @@ class AdversarialTraining(TrainedDefense):
 
     class Params(TrainedDefense.Params):
         rounds: PositiveInt = Field(8, description="how many rounds to train")
-        evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field("all", description="rounds whose checkpoint is attacked, one cell each")
+        evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field(
+            "all", description="rounds whose checkpoint is attacked, one cell each"
+        )
         attack: AttackRef = Field(PluginRef(name="gcg"), description="training attack; its steps are set by `strength`")
         strength: Ramp = Field(Ramp(), description="steps of the training attack by absolute round")
-        attacked_per_round: PositiveInt = Field(200, description="training examples attacked and added to the pool in each round")
+        attacked_per_round: PositiveInt = Field(
+            200, description="training examples attacked and added to the pool in each round"
+        )
         examples_per_round: PositiveInt = Field(1000, description="examples trained on in each round")
         adversarial_share: float = Field(0.8, gt=0, le=1, description="largest share of them that comes from the pool")
         decay: NonNegativeFloat = Field(0.005, description="how fast the probability of being drawn falls with rank")
@@ -75,13 +93,19 @@ class AdversarialTraining(TrainedDefense):
 
     def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
         ignored = {"rounds", "evaluate", "strength"}  # this round's strength is all that counts here
-        return {"params": {k: v for k, v in params.items() if k not in ignored}, "steps": self.params.strength.steps(round), "threat": threat.identity()}
+        return {
+            "params": {k: v for k, v in params.items() if k not in ignored},
+            "steps": self.params.strength.steps(round),
+            "threat": threat.identity(),
+        }
 
     def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
         steps = self.params.strength.steps(round)
         per_step = rehearse(resolve(self.params.attack, {"steps": steps}), threat).nominal(n_params, tokens)
         trained = self.params.examples_per_round * self.params.epochs * tokens
-        return self.params.attacked_per_round * steps * per_step + trained * (nominal_forward(n_params, 1) + nominal_backward(n_params, 1))
+        return self.params.attacked_per_round * steps * per_step + trained * (
+            nominal_forward(n_params, 1) + nominal_backward(n_params, 1)
+        )
 
     def train_round(self, job: RoundJob) -> RoundCost:
         from harness.training.retrain import retrain
@@ -93,7 +117,10 @@ class AdversarialTraining(TrainedDefense):
         attack = job.resolve(params.attack, {"steps": params.strength.steps(job.round)})
         chosen = _draw(job.data.train, params.attacked_per_round, job.rng("attacked"))
         found = job.search(victim, attack, chosen)
-        pool += [PoolEntry(track.problem.prompt_of(track.state), track.problem.example.label, job.round) for track in found.tracks]
+        pool += [
+            PoolEntry(track.problem.prompt_of(track.state), track.problem.example.label, job.round)
+            for track in found.tracks
+        ]
 
         wanted = min(int(params.adversarial_share * params.examples_per_round), len(pool))
         sampled = sample_pool(pool, wanted, params.decay, job.rng("pool"))
@@ -101,16 +128,32 @@ class AdversarialTraining(TrainedDefense):
         texts = [(pool[i].text, pool[i].label) for i in sampled] + [(example.text, example.label) for example in clean]
         rows = [TrainRow(render(text, victim.tokenizer), label) for text, label in texts]
         config = TrainConfig(
-            epochs=params.epochs, optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size
+            epochs=params.epochs,
+            optimizer=params.optimizer,
+            learning_rate=params.learning_rate,
+            batch_size=params.batch_size,
         )
         seed = int(job.rng("order").integers(2**31))
         training = retrain(
-            job.model, job.folder, rows, config, labels=job.data.labels, seed=seed, scratch=job.scratch, progress=job.progress
+            job.model,
+            job.folder,
+            rows,
+            config,
+            labels=job.data.labels,
+            seed=seed,
+            scratch=job.scratch,
+            progress=job.progress,
         )
         training += self._note_losses(pool, sampled, rows, job.open(job.folder))
         save_pool(job.folder / POOL, pool)
         broken = sum(track.state.loss is not None and track.state.loss < LN2 for track in found.tracks)
-        notes = {"attack_steps": attack.params.steps, "attacked": len(chosen), "pool": len(pool), "adversarial": wanted, "clean": len(clean)}
+        notes = {
+            "attack_steps": attack.params.steps,
+            "attacked": len(chosen),
+            "pool": len(pool),
+            "adversarial": wanted,
+            "clean": len(clean),
+        }
         return RoundCost(found.cost, training, notes | {"attack_loss_below_ln2": broken})
 
     @staticmethod

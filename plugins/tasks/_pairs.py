@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from harness.task import Chunk, Edit, Example, Task, TaskData
 from plugins.tasks._prompts import ANSWER_PROMPT, lead
-from plugins.tasks._words import MAX_LETTERS, MIN_LETTERS, Split
+from plugins.tasks._words import MAX_LETTERS, MIN_LETTERS, Split, Syllables
 
 
 class Pair(NamedTuple):
@@ -44,6 +44,7 @@ class PairTask(Task):
         validation_size: PositiveInt = Field(25_000, description="validation examples")
         min_letters: int = Field(3, ge=MIN_LETTERS, le=MAX_LETTERS, description="letters of the shortest words")
         max_letters: int = Field(10, ge=MIN_LETTERS, le=MAX_LETTERS, description="letters of the longest words")
+        syllables: Syllables = Field("any", description="open: consonant and vowel only, for very small models")
         seed: int = Field(0, description="of the words and of their order")
         instructions: str = Field("", description="first chunk; a blank line follows it unless it is empty")
         answer_prompt: str = Field(ANSWER_PROMPT, description="last chunk")

@@ -17,21 +17,28 @@ from typing import Literal
 from harness.errors import DataError
 
 Split = Literal["train", "validation"]
+Syllables = Literal["any", "open"]
 
 # g and an opening k are left out: with them the rule spells slurs
 ONSETS = "bcdfhjlmnprstvwyz"
 VOWELS = "aeiou"
 CODAS = "bdklmnprst"
+_SYLLABLES: dict[Syllables, tuple[tuple[str, ...], ...]] = {
+    "any": ((ONSETS, VOWELS), (ONSETS, VOWELS, CODAS)),
+    "open": ((ONSETS, VOWELS),),  # words of even length only; small models learn them in fewer steps
+}
 MIN_LETTERS, MAX_LETTERS = 3, 12  # two letters are too few to go round; beyond twelve nothing new is learnt
 
 
-def words(n: int, seed: int, min_letters: int, max_letters: int, split: Split = "train") -> list[str]:
+def words(
+    n: int, seed: int, min_letters: int, max_letters: int, split: Split = "train", syllables: Syllables = "any"
+) -> list[str]:
     """The first ``n`` words of `stream`.
 
     Raises:
         DataError: the rule gives fewer than ``n`` words of these lengths for the split.
     """
-    found = list(islice(stream(seed, min_letters, max_letters, split), n))
+    found = list(islice(stream(seed, min_letters, max_letters, split, syllables), n))
     if len(found) < n:
         raise DataError(
             f"{n} {split} words of {min_letters} to {max_letters} letters are needed and the word rule gives "
@@ -41,21 +48,22 @@ def words(n: int, seed: int, min_letters: int, max_letters: int, split: Split = 
     return found
 
 
-def stream(seed: int, min_letters: int, max_letters: int, split: Split) -> Iterator[str]:
+def stream(seed: int, min_letters: int, max_letters: int, split: Split, syllables: Syllables = "any") -> Iterator[str]:
     """Distinct words of one split, in an order that depends only on ``seed`` and the lengths.
 
     Lengths are equally frequent until the short ones are used up. Which split a word belongs to depends on the word
     alone, so the splits are disjoint for any two seeds.
     """
     rng = random.Random(f"words/{seed}")
-    shuffles = {length: _shuffle(_count(length), rng) for length in range(min_letters, max_letters + 1)}
+    lengths = [length for length in range(min_letters, max_letters + 1) if _count(length, syllables)]
+    shuffles = {length: _shuffle(_count(length, syllables), rng) for length in lengths}
     while shuffles:
         length = list(shuffles)[int(rng.random() * len(shuffles))]
         index = next(shuffles[length], None)
         if index is None:
             del shuffles[length]
             continue
-        word = _spell(length, index)
+        word = _spell(length, index, syllables)
         if split_of(word) == split:
             yield word
 
@@ -76,29 +84,29 @@ def _shuffle(count: int, rng: random.Random) -> Iterator[int]:
 
 
 @cache
-def _shapes(length: int) -> tuple[tuple[str, ...], ...]:
+def _shapes(length: int, syllables: Syllables) -> tuple[tuple[str, ...], ...]:
     """Per way of filling ``length`` letters with syllables: the alphabet of each letter."""
     if length == 0:
         return ((),)
     shapes: list[tuple[str, ...]] = []
-    for syllable in ((ONSETS, VOWELS), (ONSETS, VOWELS, CODAS)):
+    for syllable in _SYLLABLES[syllables]:
         if len(syllable) <= length:
-            shapes += [syllable + rest for rest in _shapes(length - len(syllable))]
+            shapes += [syllable + rest for rest in _shapes(length - len(syllable), syllables)]
     return tuple(shapes)
 
 
 @cache
-def _sizes(length: int) -> tuple[tuple[int, tuple[str, ...]], ...]:
-    return tuple((prod(map(len, shape)), shape) for shape in _shapes(length))
+def _sizes(length: int, syllables: Syllables) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    return tuple((prod(map(len, shape)), shape) for shape in _shapes(length, syllables))
 
 
-def _count(length: int) -> int:
-    return sum(size for size, _ in _sizes(length))
+def _count(length: int, syllables: Syllables) -> int:
+    return sum(size for size, _ in _sizes(length, syllables))
 
 
-def _spell(length: int, index: int) -> str:
+def _spell(length: int, index: int, syllables: Syllables) -> str:
     """The word of this number: numbers below `_count` and words of this length correspond one to one."""
-    for size, shape in _sizes(length):
+    for size, shape in _sizes(length, syllables):
         if index < size:
             letters = []
             for alphabet in shape:

@@ -40,7 +40,9 @@ class PasswordMatch(PairTask):
     def pairs(self, split: Split, size: int) -> Iterator[Pair]:
         """One equal and one unequal pair per system word."""
         p, rng = self.params, self.rng(split)
-        for word, following in pairwise(words((size + 1) // 2 + 1, p.seed, p.min_letters, p.max_letters, split)):
+        for word, following in pairwise(
+            words((size + 1) // 2 + 1, p.seed, p.min_letters, p.max_letters, split, p.syllables)
+        ):
             both = (Pair(word, word, GRANTED), Pair(word, following, DENIED))
             yield from both if rng.random() < 0.5 else both[::-1]
 

@@ -54,7 +54,7 @@ class WordLength(PairTask):
     def pairs(self, split: Split, size: int) -> Iterator[Pair]:
         """Endless pairs; when balanced, each two in a row have different labels."""
         p, rng = self.params, self.rng(split)
-        vocabulary = list(islice(stream(p.seed, p.min_letters, p.max_letters, split), VOCABULARY))
+        vocabulary = list(islice(stream(p.seed, p.min_letters, p.max_letters, split, p.syllables), VOCABULARY))
 
         def draw() -> Pair:
             first = vocabulary[int(rng.random() * len(vocabulary))]

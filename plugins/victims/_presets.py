@@ -1,8 +1,9 @@
 """Sizes and pretraining compute of the models of arXiv 2407.18213: Pythia and Qwen2.5.
 
-Shapes are those of the published config.json files; parameter counts follow from them by formula (checked against the real classes in the tests).
-Pretraining compute is 6·N·D with N = non-embedding parameters + input embedding, D = pretraining tokens: 299,892,736,000 for Pythia, 18T for Qwen2.5 as its
-makers state for every size. (The study assumed 10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.)
+Shapes are those of the published config.json files; parameter counts follow from them by formula (checked against the
+real classes in the tests). Pretraining compute is 6·N·D with N = non-embedding parameters + input embedding, D =
+pretraining tokens: 299,892,736,000 for Pythia, 18T for Qwen2.5 as its makers state for every size. (The study assumed
+10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be known of a model without loading it: configuration, sizes of its weights, content hash or commit. No torch."""
+"""What can be known of a model without loading it, and without torch: configuration, sizes, content hash or commit."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def read_shapes(model: str, revision: str | None) -> Shapes:
         from huggingface_hub import get_safetensors_metadata
 
         found = _ask(lambda: get_safetensors_metadata(model, revision=revision), model, "the sizes of its weights")
-        files = found.files_metadata.values()
-        return {n: tuple(t.shape) for file in files for n, t in file.tensors.items() if _counts(n, t.dtype)}
+        tensors = [item for file in found.files_metadata.values() for item in file.tensors.items()]
+        return {name: tuple(info.shape) for name, info in tensors if _counts(name, info.dtype)}
     files = sorted(Path(model).expanduser().glob("*.safetensors"))
     if not files:
         raise VictimError(f"{model}: no *.safetensors file; save the model with save_pretrained (pickles are not read)")
@@ -71,7 +71,7 @@ def read_shapes(model: str, revision: str | None) -> Shapes:
 
 
 def count(shapes: Shapes, config: dict[str, Any], *, classes: int | None) -> int:
-    """Parameters of the model as used: with a classification head of ``classes`` outputs, or as a language model when None.
+    """Parameters of the model as used: with a head of ``classes`` outputs, or as a language model when None.
 
     Exact for decoders; an encoder's pooler counts if the file has it.
     """

@@ -38,10 +38,12 @@ class HuggingFace(Victim):
     paper = "Scaling Trends in Language Model Robustness, arXiv 2407.18213"
 
     class Params(Params):
-        """Identity: what is trained and how. A local folder counts by the content of its files, a hub id by its commit; paths, `revision` and `device` do not count.
+        """Identity: what is trained and how.
 
-        `dtype` counts as written: ``auto`` means bfloat16 on a GPU and float32 on a CPU, which the record tells; write a dtype where machines must agree.
-        Fine-tuning is always in float32.
+        A local folder counts by its files' content, a hub id by its commit; paths, `revision` and `device` do not.
+
+        `dtype` counts as written: ``auto`` means bfloat16 on a GPU and float32 on a CPU, which the record tells;
+        write a dtype where machines must agree. Fine-tuning is always in float32.
         """
 
         model: str = Field(
@@ -115,7 +117,7 @@ class HuggingFace(Victim):
         return nominal_forward(card.n_params, seen) + nominal_backward(card.n_params, seen)
 
     def prepare(self, job: PrepareJob) -> Flops:
-        """Fine-tune in float32 (or take as it is) and write model, tokenizer and `training.json` (rows used and dropped).
+        """Fine-tune in float32 (or take as it is) and write model, tokenizer, `training.json` (rows used, dropped).
 
         Raises:
             VictimError: the model cannot be loaded or trained, or lacks the head that is to be used as it is.

@@ -36,7 +36,9 @@ class Shape(NamedTuple):
     def non_embedding(self) -> int:
         """Parameters without the embedding, two-label head included."""
         h, i = self.hidden, self.intermediate
-        layer = (3 * h * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h  # attention in, out, MLP up, down, two norms
+        layer = (
+            (3 * h * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h
+        )  # attention in, out, MLP up, down, two norms
         return self.layers * layer + 2 * h + 2 * h
 
 
@@ -58,15 +60,22 @@ class Tiny(Victim):
     paper = "architecture: Biderman et al. 2023, 'Pythia', arXiv 2304.01373; sizes, tokenizer and training are this project's own"
 
     class Params(Victim.Params):
-        size: Literal["7k", "26k", "150k", "800k", "3m"] = Field("150k", description="about this many non-embedding parameters")
-        vocabulary: PositiveInt = Field(1024, ge=300, le=8192, description="entries of the byte-level BPE made from the training text")
+        size: Literal["7k", "26k", "150k", "800k", "3m"] = Field(
+            "150k", description="about this many non-embedding parameters"
+        )
+        vocabulary: PositiveInt = Field(
+            1024, ge=300, le=8192, description="entries of the byte-level BPE made from the training text"
+        )
         steps: PositiveInt = Field(700, description="training steps")
         batch_size: PositiveInt = 64
         learning_rate: PositiveFloat = Field(3e-3, description="peak; 5% linear warm-up, then linear to 0")
         weight_decay: float = Field(0.01, ge=0)
         filler: float = Field(
-            0.1, ge=0, le=1, description="share of training examples with random tokens in the region that an attacker may change (label unchanged): without "
-            "any, a tiny victim falls to one random string; with many, it hardly falls at all"
+            0.1,
+            ge=0,
+            le=1,
+            description="share of training examples with random tokens in the region that an attacker may change (label unchanged): without "
+            "any, a tiny victim falls to one random string; with many, it hardly falls at all",
         )
         filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
@@ -82,7 +91,10 @@ class Tiny(Victim):
 
     def estimate(self, data: TaskData) -> float:
         sample = data.train[:64]
-        tokens = sum(len(example.text) for example in sample) / len(sample) / CHARS_PER_TOKEN + self.params.filler * self.params.filler_tokens
+        tokens = (
+            sum(len(example.text) for example in sample) / len(sample) / CHARS_PER_TOKEN
+            + self.params.filler * self.params.filler_tokens
+        )
         n = self.card(data).n_params
         return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + nominal_backward(n, 1))
 

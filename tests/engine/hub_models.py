@@ -32,7 +32,7 @@ KINDS = ("gpt_neox", "qwen2", "bert")
 
 
 def byte_bpe(vocabulary: int = 400, *, bos: bool = False) -> tokenizers.Tokenizer:
-    """A byte-level BPE tokenizer like GPT-NeoX's (with ``bos``: one special token before every prompt, like Llama's)."""
+    """A byte-level BPE tokenizer like GPT-NeoX's (``bos``: a special token before every prompt, like Llama's)."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -62,9 +62,7 @@ def word_piece() -> tokenizers.Tokenizer:
         CORPUS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
     )
     ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")}
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=list(ids.items())
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=list(ids.items()))
     return tokenizer
 
 
@@ -109,7 +107,9 @@ def fast_tokenizer(kind: str, *, bos: bool = False) -> PreTrainedTokenizerFast:
     )
 
 
-def write_folder(folder: Path, kind: str, head: str = "classification", *, padded_rows: int = 8, **options: Any) -> Path:
+def write_folder(
+    folder: Path, kind: str, head: str = "classification", *, padded_rows: int = 8, **options: Any
+) -> Path:
     """A model folder as `save_pretrained` writes it; the embedding has some rows more than the tokenizer has tokens."""
     tokenizer = fast_tokenizer(kind)
     model = random_model(kind, head, len(tokenizer) + padded_rows, **options)

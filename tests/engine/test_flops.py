@@ -1,6 +1,7 @@
 """Executed FLOPs against `torch.utils.flop_counter`: within 1% on every shape, head and direction.
 
-That counter does not know the CPU's fused attention kernel, so it is told its formula here (the same as for the GPU kernels), and checked with eager attention too.
+That counter does not know the CPU's fused attention kernel, so it is told its formula here (the same as for the GPU
+kernels), and checked with eager attention too.
 """
 
 from __future__ import annotations

@@ -53,7 +53,11 @@ def test_survival_is_what_tokenising_the_whole_prompt_says(rows):
     problem = place(toy_examples()[0], Threat(tokens=4), TOKENIZER, ALLOWED)
     for row, text in zip(rows, problem.attack_texts(np.asarray(rows)), strict=True):
         if text is not None:
-            assert TOKENIZER.encode([problem.prompt(text)])[0] == [*problem.before.tolist(), *row, *problem.after.tolist()]
+            assert TOKENIZER.encode([problem.prompt(text)])[0] == [
+                *problem.before.tolist(),
+                *row,
+                *problem.after.tolist(),
+            ]
         else:
             joined = TOKENIZER.decode([[*problem.before.tolist(), *row, *problem.after.tolist()]])[0]
             assert TOKENIZER.encode([joined])[0] != [*problem.before.tolist(), *row, *problem.after.tolist()]

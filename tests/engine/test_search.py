@@ -43,7 +43,9 @@ def gcg(**params):
 def test_every_example_gets_every_step_in_order():
     backend = ToyBackend()
     result = search_of(backend, gcg()).run(problems_of(backend))
-    assert [(row["example"], row["step"]) for row in result.rows] == [(e.id, s) for e in toy_examples() for s in range(1, 5)]
+    assert [(row["example"], row["step"]) for row in result.rows] == [
+        (e.id, s) for e in toy_examples() for s in range(1, 5)
+    ]
 
 
 def test_recorded_loss_is_the_loss_of_the_recorded_text():
@@ -67,7 +69,9 @@ def test_neither_company_nor_width_changes_a_result():
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
-@pytest.mark.parametrize("attack", [gcg(), RandomToken(RandomToken.Params(steps=4, draws=8))], ids=["gcg", "random_token"])
+@pytest.mark.parametrize(
+    "attack", [gcg(), RandomToken(RandomToken.Params(steps=4, draws=8))], ids=["gcg", "random_token"]
+)
 def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path, cut, attack):
     backend = ToyBackend()
     whole = search_of(backend, attack).run(problems_of(backend))

@@ -59,9 +59,7 @@ def reference(made: TorchBackend, row: Tokens) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize(("kind", "head"), MODELS)
 @given(seed=st.integers(0, 2**32 - 1), before=st.integers(0, 9), after=st.integers(0, 4), width=st.integers(1, 5))
 @settings(max_examples=8, deadline=None)
-def test_scores_are_those_of_single_rows(
-    kind: str, head: str, seed: int, before: int, after: int, width: int
-) -> None:
+def test_scores_are_those_of_single_rows(kind: str, head: str, seed: int, before: int, after: int, width: int) -> None:
     made = backend(kind, head)
     rng = np.random.default_rng(seed)
     items = [
@@ -92,7 +90,9 @@ def test_results_do_not_depend_on_grouping(kind: str, head: str) -> None:
     together, _ = made.classify(rows)
     alone = np.concatenate([made.classify([row])[0] for row in rows])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    small = TorchBackend(made.model, made.tokenizer, made.head.name, LONG_LABELS if head == "label_tokens" else (), chunk_tokens=12)
+    small = TorchBackend(
+        made.model, made.tokenizer, made.head.name, LONG_LABELS if head == "label_tokens" else (), chunk_tokens=12
+    )
     np.testing.assert_allclose(small.classify(rows)[0], together, atol=1e-5)
 
 
@@ -215,7 +215,7 @@ def test_out_of_memory_halves_the_chunk_and_remembers_it(monkeypatch: pytest.Mon
 
 def test_bad_rows_are_named() -> None:
     made = backend("gpt_neox", "classification")
-    with pytest.raises(VictimError, match="129 tokens.*1 to 128"):
+    with pytest.raises(VictimError, match=r"129 tokens.*1 to 128"):
         made.classify([np.full(129, 20)])
     with pytest.raises(VictimError, match="0 tokens"):
         made.classify([np.asarray([], dtype=np.int64)])
@@ -288,11 +288,18 @@ def test_labels_are_matched_by_name(tmp_path: Path) -> None:
         open_folder(folder, labels=("a", "b", "c"), device="cpu")
 
 
+def test_an_encoder_has_no_label_tokens() -> None:
+    tokenizer = HFTokenizer(word_piece())
+    model = random_model("bert", "label_tokens", tokenizer.vocabulary)
+    with pytest.raises(VictimError, match="looks at later tokens"):
+        TorchBackend(model, tokenizer, "label_tokens", LONG_LABELS)
+
+
 def test_loading_errors(tmp_path: Path) -> None:
     with pytest.raises(VictimError, match="cannot be loaded"):
         load_model(tmp_path, "classification")
     folder = write_folder(tmp_path / "lm", "qwen2", "label_tokens")
-    with pytest.raises(VictimError, match="lacks weights.*score.weight"):
+    with pytest.raises(VictimError, match=r"lacks weights.*score\.weight"):
         open_folder(folder, "classification", device="cpu")
     first, missing = load_model(folder, "classification", n_labels=3, seed=1)
     state = torch.random.get_rng_state()

@@ -14,8 +14,13 @@ from harness.engine.defended import cross_entropy
 from harness.task import Chunk, Edit, Example
 from harness.tokens.hf import HFTokenizer
 
-TEXT = [f"The {colour} {animal} {verb} over the {thing}." for colour in ("red", "blue", "brown") for animal in ("fox", "dog", "cat")
-        for verb in ("jumps", "looks", "walks") for thing in ("fence", "house", "river")]
+TEXT = [
+    f"The {colour} {animal} {verb} over the {thing}."
+    for colour in ("red", "blue", "brown")
+    for animal in ("fox", "dog", "cat")
+    for verb in ("jumps", "looks", "walks")
+    for thing in ("fence", "house", "river")
+]
 
 
 def toy_tokenizer() -> HFTokenizer:
@@ -25,7 +30,10 @@ def toy_tokenizer() -> HFTokenizer:
     rust.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     rust.train_from_iterator(
-        TEXT, trainers.BpeTrainer(vocab_size=400, initial_alphabet=sorted(alphabet), special_tokens=["<pad>"], show_progress=False)
+        TEXT,
+        trainers.BpeTrainer(
+            vocab_size=400, initial_alphabet=sorted(alphabet), special_tokens=["<pad>"], show_progress=False
+        ),
     )
     return HFTokenizer(rust)
 
@@ -68,7 +76,9 @@ class ToyBackend:
             at = self._positions(len(row))[len(item.before) : len(item.before) + len(item.tokens)]
             values = at[:, None] * (self.weights[item.allowed] @ chance)[None]
             order = np.argsort(values, axis=1, kind="stable")[:, : item.top]
-            answer = GradientAnswer(cross_entropy(logits, item.target), item.allowed[order], np.take_along_axis(values, order, 1))
+            answer = GradientAnswer(
+                cross_entropy(logits, item.target), item.allowed[order], np.take_along_axis(values, order, 1)
+            )
             results.append(Differentiated(answer, 3 * executed[0]))
         return results
 
@@ -84,6 +94,11 @@ def toy_examples(count: int = 6, edit: Edit = Edit.OVERWRITABLE) -> list[Example
     """Sentences with a changeable chunk in the middle."""
     inner = "" if edit is Edit.OVERWRITABLE else " over the old fence"
     return [
-        Example(f"validation-{i:05d}", (Chunk(TEXT[i * 7 % len(TEXT)]), Chunk(inner, edit), Chunk("\n\nAnswer:")), label=i % 2, proxy_label=1 - i % 2)
+        Example(
+            f"validation-{i:05d}",
+            (Chunk(TEXT[i * 7 % len(TEXT)]), Chunk(inner, edit), Chunk("\n\nAnswer:")),
+            label=i % 2,
+            proxy_label=1 - i % 2,
+        )
         for i in range(count)
     ]

@@ -23,7 +23,10 @@ def test_a_single_word_that_differs_stands_alone():
 
 
 def test_several_differences_are_named():
-    assert labels(("gcg", {"steps": 3}), ("gcg", {"steps": 5, "topk": 8})) == ["gcg(steps=3, topk=256)", "gcg(steps=5, topk=8)"]
+    assert labels(("gcg", {"steps": 3}), ("gcg", {"steps": 5, "topk": 8})) == [
+        "gcg(steps=3, topk=256)",
+        "gcg(steps=5, topk=8)",
+    ]
 
 
 def test_equal_ones_are_numbered():

@@ -30,7 +30,17 @@ clean_examples: 40
 def environment(tmp_path_factory):
     """An environment in which the package is installed and can be taken away again."""
     target = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+    ]
     copy = tmp_path_factory.mktemp("source") / "outside"
     subprocess.run(["cp", "-r", str(PACKAGE), str(copy)], check=True)  # pip builds inside the source folder
     subprocess.run([*pip, str(copy)], check=True)
@@ -38,7 +48,13 @@ def environment(tmp_path_factory):
 
 
 def harness(*arguments, environment, cwd):
-    return subprocess.run([sys.executable, "-P", "-m", "harness", *map(str, arguments)], env=environment, cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "harness", *map(str, arguments)],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.slow

@@ -136,7 +136,12 @@ def test_compute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "head"),
-    [("gpt_neox", "classification"), ("qwen2", "classification"), ("bert", "classification"), ("qwen2", "label_tokens")],
+    [
+        ("gpt_neox", "classification"),
+        ("qwen2", "classification"),
+        ("bert", "classification"),
+        ("qwen2", "label_tokens"),
+    ],
 )
 def test_padding_does_not_change_the_loss(kind: str, head: str) -> None:
     model, tokenizer = fresh(kind, head)
@@ -151,23 +156,12 @@ def test_padding_does_not_change_the_loss(kind: str, head: str) -> None:
     assert float(together) == pytest.approx(float(torch.stack(alone).mean()), abs=1e-5)
 
 
-@given(
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=120),
-    size=st.integers(1, 9),
-    seed=st.integers(0, 2**31),
-    epoch=st.integers(0, 3),
-)
-def test_order_holds_every_row_once(lengths: list[int], size: int, seed: int, epoch: int) -> None:
-    batches = epoch_batches(lengths, size, seed, epoch)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert len(batches) == -(-len(lengths) // size)
-    assert batches == epoch_batches(lengths, size, seed, epoch)
-
-
-def test_order_pads_little() -> None:
-    lengths = np.random.default_rng(0).integers(5, 100, size=800).tolist()
-    padded = sum(len(b) * max(lengths[i] for i in b) for b in epoch_batches(lengths, 8, 0, 0))
-    assert padded < 1.1 * sum(lengths)
+@given(rows=st.integers(1, 120), size=st.integers(1, 9), seed=st.integers(0, 2**31), epoch=st.integers(0, 3))
+def test_order_holds_every_row_once(rows: int, size: int, seed: int, epoch: int) -> None:
+    batches = epoch_batches(rows, size, seed, epoch)
+    assert sorted(i for batch in batches for i in batch) == list(range(rows))
+    assert len(batches) == -(-rows // size)
+    assert batches == epoch_batches(rows, size, seed, epoch)
 
 
 def test_learning_rate() -> None:
@@ -203,7 +197,7 @@ def test_rows_are_never_cut() -> None:
     assert clean_rows(examples, tokenizer, 50).dropped == 0
     kept = clean_rows(examples, tokenizer, len(ids), "drop")
     assert (kept.rows, kept.dropped) == ([TrainRow(ids, 0)], 1)
-    with pytest.raises(DataError, match="train-00001 has .* tokens"):
+    with pytest.raises(DataError, match=r"train-00001 has .* tokens"):
         clean_rows(examples, tokenizer, len(ids))
     with pytest.raises(DataError, match="all 2 examples"):
         clean_rows(examples, tokenizer, 2, "drop")

@@ -38,7 +38,9 @@ def task_data(number: int = 120) -> TaskData:
     def make(split: str, i: int) -> Example:
         label = int(rng.integers(2))
         text = f"The {words[label][rng.integers(3)]} dog jumps over the {rng.choice(['fox', 'pear', 'apple'])}."
-        return Example(f"{split}-{i:05}", (Chunk(text), Chunk("", Edit.PERTURBABLE), Chunk(" Answer:")), label, 1 - label)
+        return Example(
+            f"{split}-{i:05}", (Chunk(text), Chunk("", Edit.PERTURBABLE), Chunk(" Answer:")), label, 1 - label
+        )
 
     return TaskData(LABELS, [make("train", i) for i in range(number)], [make("validation", i) for i in range(40)])
 
@@ -169,7 +171,7 @@ def test_commit_from_hub_then_cache_then_error(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(VictimError, match=r"no network.*give revision: <commit"):
         sources.commit_of("unknown/model", None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
-    with pytest.raises(VictimError, match="config.json.*no network"):
+    with pytest.raises(VictimError, match=r"config\.json.*no network"):
         victim("unknown/model").card(task_data(2))
 
 

@@ -73,7 +73,9 @@ class Counts(Victim):
         rust.decoder = decoders.ByteLevel()
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         texts = [example.text for example in job.data.train]
-        rust.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=ENTRIES, initial_alphabet=alphabet, show_progress=False))
+        rust.train_from_iterator(
+            texts, trainers.BpeTrainer(vocab_size=ENTRIES, initial_alphabet=alphabet, show_progress=False)
+        )
         rust.save(str(job.folder / "tokenizer.json"))
         counts = np.zeros((len(texts), ENTRIES))
         for i, encoding in enumerate(rust.encode_batch(texts)):
@@ -91,7 +93,9 @@ class Counts(Victim):
         return Flops(6.0 * weights.size * counts.sum() * steps, 4.0 * counts.size * labels.shape[1] * steps)
 
     def open(self, folder, data):
-        return CountsBackend(HFTokenizer.from_file(folder / "tokenizer.json", rows=ENTRIES), np.load(folder / "weights.npy"))
+        return CountsBackend(
+            HFTokenizer.from_file(folder / "tokenizer.json", rows=ENTRIES), np.load(folder / "weights.npy")
+        )
 
 
 @hookimpl
