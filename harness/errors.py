@@ -7,6 +7,11 @@ class HarnessError(Exception):
     """Base of every error that is the user's to mend."""
 
 
+def in_words(error: BaseException) -> str:
+    """An error for people: its message where it is one of ours, else its type as well."""
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+
+
 class SpecError(HarnessError):
     """A spec file that cannot be used: syntax, a field, a value."""
 

@@ -61,7 +61,9 @@ class LiveView:
         self.cells.reset(self.bar, total=cells - already_done)
 
     def worker(self, index: int) -> _LiveWorker:
-        return self.workers.setdefault(index, _LiveWorker(self))
+        if index not in self.workers:  # each makes a row of its own
+            self.workers[index] = _LiveWorker(self)
+        return self.workers[index]
 
     def add_spent(self, amount: float) -> None:
         """Attack compute of all workers, nominal FLOPs."""
@@ -136,7 +138,7 @@ class _PlainWorker:
         self.view.say(what)
 
     def progress(self, what: str, done: float, total: float) -> None:
-        self._now_and_then(f"{what}: {done / total:.0%}")
+        self._now_and_then(f"{what}: {done / max(total, 1e-9):.0%}")
 
     def cell(self, progress: CellProgress) -> None:
         share = f"{progress.steps}/{progress.steps_total} example-steps"

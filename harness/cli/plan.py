@@ -72,8 +72,8 @@ def _print(plan: object) -> None:
             column, justify="right" if column in ("FLOPs", "time") else "left", no_wrap=column != "of", overflow="fold"
         )
     for stage in plan.stages:
-        left = "" if stage.status == "done" or stage.flops is None else duration(stage.flops / plan.rate)
-        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), left)
+        time = "" if stage.status == "done" or stage.flops is None else duration(stage.flops / plan.rate)
+        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), time)
     console = Console()
     console.print(table)
     for what in ("prepare", "defend", "attack"):

@@ -38,9 +38,6 @@ def status_command(
             attacked = "" if cell.n_attacked is None else str(cell.n_attacked)
             table.add_row(cell.status, Text(cell.label or cell.key), attacked, Text(note))
         console.print(table)
-        console.print(
-            ", ".join(f"{status.count(kind)} {kind}" for kind in ("done", "failed", "begun", "missing")),
-            highlight=False,
-        )
+        console.print(", ".join(f"{count} {kind}" for kind, count in status.counts().items()), highlight=False)
     if status.count("failed"):
         raise typer.Exit(1)

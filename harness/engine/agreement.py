@@ -57,17 +57,17 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
     asked = str(model.config._attn_implementation)
     tolerance = TOLERANCE[model.dtype]
     ours = classify(rows)
-    if not _switch(model, "eager"):
+    if not switch_attention(model, "eager"):
         return Agreement(len(rows), 0.0, tolerance, asked, "the model has no eager attention to compare with")
     one_by_one = np.concatenate([classify([row]) for row in rows])
     if not np.isfinite(one_by_one).all():
         raise VictimError("the model's logits are not finite on random rows; load it with dtype: float32")
-    difference = _difference(ours, one_by_one)
+    difference = relative_difference(ours, one_by_one)
     if difference <= tolerance:
-        _switch(model, asked)
+        switch_attention(model, asked)
         return Agreement(len(rows), difference, tolerance, asked)
     note = f"{asked} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
-    difference = _difference(classify(rows), one_by_one)
+    difference = relative_difference(classify(rows), one_by_one)
     if difference <= tolerance:
         return Agreement(len(rows), difference, tolerance, "eager", note)
     raise VictimError(
@@ -76,13 +76,15 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
     )
 
 
-def _difference(ours: Floats, reference: Floats) -> float:
+def relative_difference(ours: Floats, reference: Floats) -> float:
+    """Largest absolute difference, divided by the largest reference where that is above 1; NaN counts as infinite."""
     scale = max(1.0, float(np.abs(reference).max()))
     difference = float(np.abs(ours - reference).max()) / scale
     return difference if np.isfinite(difference) else float("inf")
 
 
-def _switch(model: Any, attention: str) -> bool:
+def switch_attention(model: Any, attention: str) -> bool:
+    """Exchange the attention implementation; False where the model has no such."""
     if model.config._attn_implementation == attention:
         return True
     try:

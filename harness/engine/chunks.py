@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from harness.engine.devices import is_out_of_memory
@@ -31,7 +32,7 @@ class Chunker:
         while done < rows:
             size = max(1, self.tokens // max(1, length))
             part = slice(done, min(rows, done + size))
-            answer = self._try(run, part)
+            answer = self.attempt(partial(run, part))
             if answer is None:
                 ran = part.stop - part.start
                 if ran == 1:
@@ -45,10 +46,11 @@ class Chunker:
             done = part.stop
 
     @staticmethod
-    def _try(run: Callable[[slice], T], part: slice) -> tuple[T] | None:
+    def attempt(run: Callable[[], T]) -> tuple[T] | None:
+        """The answer of ``run``, or None where memory ran out."""
         # Returns before the retry, so that the traceback no longer holds the failed forward's tensors.
         try:
-            return (run(part),)
+            return (run(),)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.attack import Attack, Gradient, GradientAnswer, Score
+from harness.attack import Attack, Gradient, GradientAnswer, Score, State
+from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.problem import Problem
 from harness.task import Chunk, Edit, Example
@@ -53,7 +54,8 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
     """Average over the first steps.
 
     Raises:
-        Exception: whatever the attack raises; a step that never ends raises RuntimeError.
+        PluginError: a step does not end, yields what is no request or returns what is no state.
+        Exception: whatever the attack raises.
     """
     rng = np.random.default_rng(0)
     empty = np.empty(0, dtype=np.int64)
@@ -70,10 +72,14 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
                 request = step.send(answer)
             except StopIteration as stop:
                 state = stop.value
+                if not isinstance(state, State):
+                    raise PluginError(
+                        f"attack {attack.name}: a step returned {type(state).__name__}, no State"
+                    ) from None
                 break
             requests += 1
             if requests > _BOUND:
-                raise RuntimeError(f"attack {attack.name}: a step does not end ({_BOUND} requests)")
+                raise PluginError(f"attack {attack.name}: a step does not end ({_BOUND} requests)")
             if isinstance(request, Score):
                 scored += len(request.candidates)
                 answer = rng.random(len(request.candidates))
@@ -82,4 +88,6 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
                 top = min(request.top, PretendTokenizer.vocabulary)
                 tokens = np.stack([rng.permutation(PretendTokenizer.vocabulary)[:top] for _ in request.tokens])
                 answer = GradientAnswer(float(rng.random()), tokens, np.sort(-rng.random(tokens.shape), axis=1))
+            else:
+                raise PluginError(f"attack {attack.name}: a step yielded {type(request).__name__}, no request")
     return Rehearsal(scored / _STEPS, differentiated / _STEPS)

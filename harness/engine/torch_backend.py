@@ -1,4 +1,4 @@
-"""Hugging Face models behind the `Backend` protocol: full forwards over rows of equal length, never padded."""
+"""Hugging Face models behind the `Backend` protocol: rows of equal length or packed rows, never padded."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from harness.engine.executed import Executed, count_parameters, measure
 from harness.engine.heads import HeadName, make_head
 from harness.engine.limits import context_length
 from harness.engine.onehot import EmbeddingTable, best_substitutions, embedding_gradient
+from harness.engine.scoring.check import whole_rows
+from harness.engine.scoring.paths import PathName, Paths, choose
 from harness.errors import VictimError
 from harness.tokens.text import Tokenizer
 
@@ -45,6 +47,7 @@ class TorchBackend:
         *,
         chunk_tokens: int | None = None,
         check_agreement: bool = True,
+        path: PathName = "auto",
     ) -> None:
         """Wrap ``model``.
 
@@ -55,6 +58,8 @@ class TorchBackend:
             labels: label texts in index order, with their leading space; needed for ``label_tokens``.
             chunk_tokens: tokens per forward to begin with; 4,096 on a CPU and 65,536 on a GPU by default.
             check_agreement: compare with an eager forward on first use.
+            path: how candidates are scored: ``A`` full forward, ``C`` shared prefix, ``D`` and reuse up to the first
+                change; ``auto`` is D where a self-check on first use finds it right, else A.
 
         Raises:
             VictimError: labels and model do not fit together.
@@ -73,6 +78,7 @@ class TorchBackend:
         self._chunks = {"score": Chunker(start), "gradient": Chunker(start)}
         self._table = EmbeddingTable(model)
         self._check_agreement = check_agreement
+        self._path: PathName = path
 
     # -- what the engine asks ------------------------------------------------------------------------------------------
 
@@ -87,24 +93,29 @@ class TorchBackend:
         return self._classify(rows), [self._forward_flops(len(row)) for row in rows]
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """Losses of many examples' candidates; those of equal total length share forwards. Raises as `classify`."""
-        _ = self.agreement
-        joined = [_join(item.before, item.candidates, item.after) for item in items]
-        logits = [np.empty((len(rows), self.n_labels)) for rows in joined]
-        for group in _groups(joined, lambda rows: rows.shape[1]):
-            stacked = self._logits(np.concatenate([joined[i] for i in group]))
-            ends = np.cumsum([len(joined[i]) for i in group])[:-1]
-            for i, part in zip(group, np.split(stacked, ends), strict=True):
-                logits[i] = part
-        return [
-            Scored(own, cross_entropy(own, item.target), len(rows) * self._forward_flops(rows.shape[1]))
-            for item, own, rows in zip(items, logits, joined, strict=True)
-        ]
+        """Losses of many examples' candidates, packed into shared forwards. Raises as `classify`.
+
+        What an item's losses are does not depend on the other items beyond rounding.
+        """
+        rows = [self._valid(whole_rows(item)) for item in items]
+        answers = self.paths.packed(items, rows)
+        rest = [i for i in range(len(items)) if i not in answers]
+        for group in _groups(rest, lambda i: rows[i].shape[1]):
+            members = [rest[at] for at in group]
+            stacked = self._logits(np.concatenate([rows[i] for i in members]))
+            ends = np.cumsum([len(rows[i]) for i in members])[:-1]
+            for i, own in zip(members, np.split(stacked, ends), strict=True):
+                answers[i] = own, len(own) * self._forward_flops(rows[i].shape[1])
+        scored = []
+        for i, item in enumerate(items):
+            logits = self._without_nan(answers[i][0])
+            scored.append(Scored(logits, cross_entropy(logits, item.target), answers[i][1]))
+        return scored
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
         """Exact one-hot gradients of many examples; items of equal shape share forwards. Raises as `classify`."""
         _ = self.agreement
-        rows = [_join(item.before, item.tokens[None], item.after)[0] for item in items]
+        rows = [np.concatenate([item.before, item.tokens, item.after]) for item in items]
         answers: dict[int, Differentiated] = {}
         for group in _groups(items, lambda item: (len(item.before), len(item.tokens), len(item.after))):
             start = len(items[group[0]].before)
@@ -141,6 +152,7 @@ class TorchBackend:
             "head": self.head.name,
             "attention": str(self.model.config._attn_implementation),
             "agreement": agreement.to_json() if agreement else None,
+            "scoring": self.paths.to_json(),
             "chunk_tokens": {name: chunker.tokens for name, chunker in self._chunks.items()},
             "executed_unseen_share": self.executed.unseen,
         }
@@ -153,6 +165,13 @@ class TorchBackend:
         if not self._check_agreement:
             return None
         return check(self.model, self._classify, self._usable, self.context)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """How candidates are scored, checked on first use."""
+        _ = self.agreement  # may change the attention implementation
+        chunker = self._chunks["score"]
+        return choose(self.model, self.head, self._logits, chunker, self._usable, self.context, self._path)
 
     @cached_property
     def executed(self) -> Executed:
@@ -201,7 +220,9 @@ class TorchBackend:
         return rows.astype(np.int64, copy=False)
 
     def _finite(self, logits: torch.Tensor) -> Floats:
-        answer: Floats = logits.to("cpu", torch.float64).numpy()
+        return self._without_nan(logits.to("cpu", torch.float64).numpy())
+
+    def _without_nan(self, answer: Floats) -> Floats:
         if np.isnan(answer).any():
             raise VictimError(f"the model answered NaN in {dtype_name(self.model.dtype)}; load it with dtype: float32")
         return answer
@@ -223,13 +244,6 @@ def cross_entropy(logits: Floats, target: int) -> Floats:
     top = logits.max(axis=1, keepdims=True)
     losses: Floats = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0] - logits[:, target]
     return losses
-
-
-def _join(before: Tokens, middle: Tokens, after: Tokens) -> NDArray[np.int64]:
-    """``before + row + after`` for each row of ``middle`` [K, S]."""
-    rows = len(middle)
-    parts = (np.broadcast_to(before, (rows, len(before))), middle, np.broadcast_to(after, (rows, len(after))))
-    return np.concatenate(parts, axis=1)
 
 
 def _groups(things: Sequence[Any], key: Callable[[Any], Hashable]) -> list[list[int]]:

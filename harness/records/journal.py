@@ -24,7 +24,7 @@ class Journal:
                     entry = json.loads(line)
                 except ValueError:
                     break
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") or not isinstance(entry, dict):
                     break
                 self.entries.append(entry)
                 whole += len(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,15 @@ from harness.registry.chosen import Chosen
 MAX_VALUE = 40
 
 
-def with_labels(plugins: Sequence[Chosen]) -> tuple[Chosen, ...]:
-    """The same plugins, each labelled by its name and, where several of a name are in the list, by what differs between them."""
-    labels = [_label(plugin, [other for other in plugins if other.name == plugin.name]) for plugin in plugins]
+def with_labels(plugins: Sequence[Chosen], written: Sequence[Collection[str]] | None = None) -> tuple[Chosen, ...]:
+    """The same plugins, each labelled by its name and, where several of a name are in the list, by what differs.
+
+    Args:
+        written: names of the parameters that were written for each plugin; others, which follow from them or are
+            defaults, are left out of the labels. All parameters count when it is not given.
+    """
+    shown = None if written is None else {name for names in written for name in names}
+    labels = [_label(plugin, [other for other in plugins if other.name == plugin.name], shown) for plugin in plugins]
     numbered = [
         label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
         for i, label in enumerate(labels)
@@ -22,13 +28,14 @@ def with_labels(plugins: Sequence[Chosen]) -> tuple[Chosen, ...]:
     return tuple(replace(plugin, shown=label) for plugin, label in zip(plugins, numbered, strict=True))
 
 
-def _label(plugin: Chosen, same_name: list[Chosen]) -> str:
+def _label(plugin: Chosen, same_name: list[Chosen], shown: set[str] | None) -> str:
     params: dict[str, Any] = plugin.identity()["params"]
     others = [other.identity()["params"] for other in same_name]
     differing = [
         name
         for name, value in params.items()
-        if any(canonical_json(other.get(name)) != canonical_json(value) for other in others)
+        if (shown is None or name in shown)
+        and any(canonical_json(other.get(name)) != canonical_json(value) for other in others)
     ]
     if not differing:
         return plugin.name

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from harness.defense import TrainedDefense
 from harness.engine.rehearse import rehearse
+from harness.errors import DataError
 from harness.flops import nominal_forward
 from harness.run.cell import label
 from harness.run.keys import Keys
@@ -72,21 +75,39 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
         if keys.victim not in stages:
             name = f"{cell.victim.label} on {cell.task.label}, seed {cell.seed}"
             stages[keys.victim] = Stage(
-                "prepare", name, keys.victim, _made(preparer, keys.victim), cell.victim.plugin.estimate(data)
+                "prepare",
+                name,
+                keys.victim,
+                _made(preparer, keys.victim),
+                _attempt(partial(cell.victim.plugin.estimate, data)),
             )
         _add_rounds(stages, cell, keys, card, tokens, preparer)
-        rehearsal = rehearse(cell.attack.plugin, cell.threat)
-        per_step = rehearsal.nominal(card.n_params, tokens) + nominal_forward(card.n_params, 1) * tokens
-        flops = (
-            cell.examples * cell.attack.plugin.params.steps * per_step
-            + cell.clean_examples * nominal_forward(card.n_params, 1) * tokens
-        )
         stages[keys.cell] = Stage(
-            "attack", label(cell), keys.cell, folder.cell_status(keys.cell) if folder else "missing", flops
+            "attack",
+            label(cell),
+            keys.cell,
+            folder.cell_status(keys.cell) if folder else "missing",
+            _attempt(partial(attack_flops, cell, card, tokens)),
         )
     rate, source = known_rate(folder) or (guessed_rate(), "guessed from a matrix product")
     order = {"prepare": 0, "defend": 1, "attack": 2}
     return Plan(sorted(stages.values(), key=lambda stage: order[stage.what]), rate, source)
+
+
+def attack_flops(cell: Cell, card: VictimCard, tokens: float) -> float:
+    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked."""
+    forward = nominal_forward(card.n_params, 1) * tokens
+    per_step = rehearse(cell.attack.plugin, cell.threat).nominal(card.n_params, tokens) + forward
+    steps: int = cell.attack.plugin.params.steps
+    return cell.examples * steps * per_step + cell.clean_examples * forward
+
+
+def _attempt(estimate: Callable[[], float]) -> float | None:
+    """An estimate, or None when the plugin's code for it fails: a plan must not be lost for that."""
+    try:
+        return estimate()
+    except Exception:
+        return None
 
 
 def _made(preparer: Preparer, key: str) -> str:
@@ -100,7 +121,7 @@ def _add_rounds(
     for number, (key, _) in enumerate(keys.rounds, start=1):
         if key not in stages and isinstance(defense, TrainedDefense):
             name = f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
-            flops = defense.estimate(card.n_params, tokens, number, cell.threat, preparer.resolve)
+            flops = _attempt(partial(defense.estimate, card.n_params, tokens, number, cell.threat, preparer.resolve))
             stages[key] = Stage("defend", name, key, _made(preparer, key), flops)
 
 
@@ -112,11 +133,12 @@ def known_rate(folder: RunFolder | None) -> tuple[float, str] | None:
         return None
     flops = seconds = 0.0
     count = 0
-    for cell in read_run(folder.root):
-        steps = cell.steps(["attack_nominal", "judge_nominal", "seconds"]).to_pydict()
-        flops += sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
-        seconds += sum(steps["seconds"])
-        count += 1
+    with suppress(DataError):  # a damaged record is the run's affair; what is whole will do here
+        for cell in read_run(folder.root):
+            steps = cell.steps(["attack_nominal", "judge_nominal", "seconds"]).to_pydict()
+            flops += sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
+            seconds += sum(steps["seconds"])
+            count += 1
     return (flops / seconds, f"measured over {count} cells of this run") if seconds else None
 
 

@@ -9,6 +9,7 @@ from harness.flops import CONVENTION
 from harness.identity import content_key
 from harness.records.schema import VERSION
 from harness.spec.cells import Cell
+from harness.spec.resolve import full_key
 
 
 def victim_identity(cell: Cell, data_hash: str, fingerprint: dict[str, str]) -> dict[str, Any]:
@@ -56,6 +57,13 @@ def cell_identity(cell: Cell, data_hash: str, weights_key: str) -> dict[str, Any
         "clean_examples": cell.clean_examples,
         "stop_on_success": cell.stop_on_success,
     }
+
+
+def keyless(cell: Cell) -> str:
+    """A stand-in for the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
+    plugins = [full_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
+    rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
+    return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})
 
 
 class Keys:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,11 +42,11 @@ class RunFolder:
                 return "missing"  # damaged: it will be made again
         return "begun" if (self.cell(key) / "journal.jsonl").exists() else "missing"
 
-    def begin(self, spec: LoadedSpec, harness_version: str) -> None:
-        """Write run.json, or check that the one there belongs to the same spec.
+    def check(self, spec: LoadedSpec) -> None:
+        """Check that the run here, if there is one, is of this spec.
 
         Raises:
-            RunError: the folder holds a run of another spec, or cannot be written.
+            RunError: it is of another, or its manifest is damaged.
         """
         if self.manifest.exists():
             held = self.read_manifest()
@@ -55,6 +55,24 @@ class RunFolder:
                     f"{self.root}: holds a run of spec {held['spec_name']} {held['spec_version']} (hash {held['spec_hash'][:12]}), not of this one "
                     f"(hash {spec.hash[:12]}); give another --out, with --store {self.artifacts} to reuse its trained models"
                 )
+
+    def check_cells(self, keys: Collection[str]) -> None:
+        """Check that every finished cell here is one of the spec's: records of two states of the data must not mix.
+
+        Raises:
+            RunError: one is not.
+        """
+        held = [path.name for path in self.cells.iterdir()] if self.cells.is_dir() else []
+        strange = [key for key in held if key not in keys and self.cell_status(key) == "done"]
+        if strange:
+            raise RunError(
+                f"{self.root}: holds {len(strange)} finished cells of other data or another model than the spec finds now "
+                f"(e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete those folders"
+            )
+
+    def begin(self, spec: LoadedSpec, harness_version: str, cells: int) -> None:
+        """Write run.json unless it is there."""
+        if self.manifest.exists():
             return
         write_json(
             self.manifest,
@@ -64,7 +82,7 @@ class RunFolder:
                 "spec_version": spec.spec.version,
                 "spec_hash": spec.hash,
                 "spec": spec.text,
-                "cells": len(spec.cells),
+                "cells": cells,
                 "harness_version": harness_version,
                 "created": now(),
             },
@@ -95,7 +113,7 @@ class RunFolder:
         """Hold the run for writing.
 
         Raises:
-            RunError: another process holds it.
+            RunError: another process holds it, or the folder cannot be written.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -106,8 +124,10 @@ class RunFolder:
             raise RunError(
                 f"{self.root}: another process is running here; wait for it, or give another --out"
             ) from None
-        except PermissionError as error:
-            raise RunError(f"{self.root}: cannot be written ({error.strerror}); give another --out") from None
+        except OSError as error:
+            raise RunError(
+                f"{self.root}: cannot be written ({error.strerror or error}); mend that, or give another --out"
+            ) from None
 
 
 def now() -> str:

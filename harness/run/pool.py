@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,14 +33,14 @@ class Order:
     root: Path
     store: Path
     plugin_files: tuple[Path, ...]
-    threads: int
+    jobs: int
 
 
 class Worker:
     """A process and the group it is on."""
 
-    def __init__(self, index: int, order: Order) -> None:
-        self.index, self.order = index, order
+    def __init__(self, index: int, order: Order, places: dict[int, int]) -> None:
+        self.index, self.order, self.places = index, order, places
         self.group: dict[str, Cell] = {}
         self.process: BaseProcess
         self.pipe: Connection
@@ -49,13 +51,20 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(self.order, theirs), daemon=True)
-        self.process.start()
+        resource_tracker.ensure_running()  # its own start would unblock the signal
+        # The child inherits the mask: Ctrl-C, which goes to every process of a terminal, is for the driver alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def give(self, group: dict[str, Cell]) -> None:
         """Hand over a group of cells."""
         self.group = dict(group)
-        self.pipe.send(list(group))
+        with contextlib.suppress(BrokenPipeError):  # it has died: the pipe's end will be heard
+            self.pipe.send([(key, self.places[id(cell)]) for key, cell in group.items()])
 
     def stop(self) -> None:
         """End the process at once; its journals stay."""
@@ -72,15 +81,18 @@ def run_groups(
     outcome: Outcome,
     plugin_files: Sequence[Path],
 ) -> None:
-    """Share the groups out; counts every cell in ``outcome``."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    order = Order(
-        setup.spec.path.resolve(), setup.spec.hash, setup.folder.root, setup.store, tuple(plugin_files), threads
-    )
+    """Share the groups out; counts every cell in ``outcome``.
+
+    Args:
+        jobs: what each worker's share of the machine's threads goes by; fewer are started when there are fewer groups.
+    """
+    order = Order(setup.spec.path.resolve(), setup.spec.hash, setup.folder.root, setup.store, tuple(plugin_files), jobs)
+    places = {id(cell): place for place, cell in enumerate(setup.spec.cells)}
     waiting = list(groups)
     deaths: dict[str, int] = {}
-    workers = [Worker(index, order) for index in range(jobs)]
+    workers: list[Worker] = []
     try:
+        workers += (Worker(index, order, places) for index in range(min(jobs, len(groups))))
         for worker in workers:
             worker.give(waiting.pop(0))
         while busy := [worker for worker in workers if worker.group]:
@@ -88,7 +100,7 @@ def run_groups(
                 worker = next(w for w in workers if w.pipe is pipe)
                 try:
                     _hear(worker, worker.pipe.recv(), reporter, outcome)
-                except (EOFError, ConnectionResetError):
+                except (EOFError, OSError):  # also in the middle of a message
                     _bury(worker, setup, deaths, reporter, outcome)
                 if not worker.group and waiting:
                     worker.give(waiting.pop(0))
@@ -153,34 +165,31 @@ class _Teller:
 
 def _work(order: Order, pipe: Connection) -> None:
     """A worker's life: load plugins and spec as the driver did, then do groups until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which ends its workers
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch
 
     from harness.registry.loader import load_plugins
     from harness.spec.load import load_spec
 
-    torch.set_num_threads(order.threads)
+    torch.set_num_threads(max(1, torch.get_num_threads() // order.jobs))
     registry = load_plugins(order.plugin_files).registry
     spec = load_spec(order.spec_path, registry)
     if spec.hash != order.spec_hash:
         raise SystemExit(f"{order.spec_path} changed while the run was starting")
     setup = RunSetup(spec, registry, RunFolder(order.root), order.store)
     preparer = setup.preparer(_Teller(pipe))
-    cells = {preparer.keys(cell).cell: cell for cell in reversed(spec.cells)}
     while True:
         try:
-            keys = pipe.recv()
+            group = pipe.recv()
         except EOFError:
             return
-        for key in keys:
-            pipe.send(("ended", (key, do_cell(key, cells[key], setup, preparer))))
+        for key, place in group:
+            pipe.send(("ended", (key, do_cell(key, spec.cells[place], setup, preparer))))
 
 
-def _die_with(parent: int) -> None:
+def _die_with_parent() -> None:
     """End this process when its parent has ended, however it ended."""
-    import time
-
-    while os.getppid() == parent:
-        time.sleep(0.5)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

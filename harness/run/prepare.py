@@ -12,7 +12,7 @@ from harness.defense import FitJob, GuardDefense, RoundJob, TrainedDefense, Tran
 from harness.engine.backend import Backend
 from harness.engine.defended import DefendedVictim, Layer
 from harness.engine.search import Search, SearchResult
-from harness.errors import HarnessError, VictimError
+from harness.errors import HarnessError, VictimError, in_words
 from harness.flops import Flops
 from harness.identity import canonical_json, content_key
 from harness.records.journal import Journal
@@ -44,14 +44,20 @@ class Preparer:
         try:
             return self.store.ensure(key, identity, make)
         except Exception as error:
-            self._failed[key] = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            self._failed[key] = in_words(error)
             raise
 
     def keys(self, cell: Cell) -> Keys:
         """The content addresses of a cell; loads its task's data."""
         name = canonical_json(cell.victim.plugin.params.model_dump(mode="json")) + cell.victim.name
+        if name in self._failed:
+            raise VictimError(self._failed[name])
         if name not in self._fingerprints:
-            self._fingerprints[name] = cell.victim.plugin.fingerprint()
+            try:
+                self._fingerprints[name] = cell.victim.plugin.fingerprint()
+            except Exception as error:  # it may have waited for a network: once is enough
+                self._failed[name] = in_words(error)
+                raise
         return Keys(cell, self.tasks.data(cell.task).hash, self._fingerprints[name])
 
     def victim(self, cell: Cell) -> Artifact:
@@ -152,9 +158,11 @@ class Preparer:
             self._open = None  # free the old model before the new one is loaded
             try:
                 self._open = (weights.key, cell.victim.plugin.open(weights.folder, self.tasks.data(cell.task)))
-            except OSError as error:
+            except HarnessError:
+                raise
+            except Exception as error:
                 raise VictimError(
-                    f"{weights.folder}: cannot be loaded ({error}); delete the folder to have it made again"
+                    f"{weights.folder}: cannot be loaded ({in_words(error)}); delete the folder to have it made again"
                 ) from error
         return self._open[1]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import in_words
 from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
 from harness.run.cell import base_record, label, run_cell
 from harness.run.estimate import make_plan
+from harness.run.keys import keyless
 from harness.run.layout import RunFolder, now
 from harness.run.prepare import Preparer
 from harness.run.report import Forecast, Reporter, WorkReporter
@@ -81,25 +83,33 @@ def run(
     folder = RunFolder(root)
     setup = RunSetup(spec, registry, folder, store or folder.artifacts)
     with folder.locked():
-        folder.begin(spec, __version__)
+        folder.check(spec)
         preparer = setup.preparer(reporter.worker(0))
-        outcome = Outcome()
         cells: dict[str, Cell] = {}  # two cells that differ in nothing that counts (a device, say) are one
+        lost: dict[str, tuple[Cell, str]] = {}
         for cell in spec.cells:
             key, problem = _key(preparer, cell)
             if key is None:
-                outcome.add(label(cell), problem)
-                preparer.reporter.cell_done(label(cell), None, None, problem)
+                lost[keyless(cell)] = cell, problem
             else:
                 cells.setdefault(key, cell)
+                shutil.rmtree(folder.cell(keyless(cell)), ignore_errors=True)  # of a start that could not find its key
+        if not lost:
+            folder.check_cells(cells.keys())
+        folder.begin(spec, __version__, len(cells) + len(lost))
         todo = {key: cell for key, cell in cells.items() if folder.cell_status(key) != "done"}
-        outcome.done = len(cells) - len(todo)
-        reporter.begin(len(cells), outcome.done, _forecast(todo, preparer, folder, jobs))
+        outcome = Outcome(done=len(cells) - len(todo))
+        jobs = max(1, min(jobs, len({preparer.keys(cell).victim for cell in cells.values()})))
+        reporter.begin(len(cells) + len(lost), outcome.done, _forecast(todo, preparer, folder, jobs))
+        for key, (cell, problem) in lost.items():
+            record_failure(key, cell, setup, problem, problem)
+            preparer.reporter.cell_done(label(cell), None, None, problem)
+            outcome.add(label(cell), problem)
         groups = _groups(todo, folder, preparer)
-        if jobs > 1 and len(groups) > 1:
+        if jobs > 1:  # even for one group that is left: the threads of a worker must not change when a run is resumed
             from harness.run.pool import run_groups
 
-            run_groups(setup, groups, min(jobs, len(groups)), reporter, outcome, plugin_files)
+            run_groups(setup, groups, jobs, reporter, outcome, plugin_files)
         else:
             for group in groups:
                 for key, cell in group.items():
@@ -111,10 +121,8 @@ def _key(preparer: Preparer, cell: Cell) -> tuple[str | None, str]:
     """The cell's key, or why it has none: its data or model cannot be found."""
     try:
         return preparer.keys(cell).cell, ""
-    except HarnessError as error:
-        return None, str(error)
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+        return None, in_words(error)
 
 
 def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder, jobs: int) -> Forecast | None:
@@ -136,7 +144,10 @@ def _groups(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> lis
     def urgency(group: dict[str, Cell]) -> tuple[bool, int]:
         begun = any(folder.cell_status(key) == "begun" for key in group)
         cell = next(iter(group.values()))
-        return (not begun, -cell.victim.plugin.card(preparer.tasks.data(cell.task)).n_params)
+        size = 0
+        with contextlib.suppress(Exception):  # a plugin that cannot say fails when its turn comes
+            size = cell.victim.plugin.card(preparer.tasks.data(cell.task)).n_params
+        return (not begun, -size)
 
     return sorted(groups, key=urgency)
 
@@ -145,8 +156,8 @@ def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | 
     """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
     try:
         record = run_cell(cell, setup.spec, setup.folder, preparer)
-    except Exception as error:
-        message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        message = in_words(error)
         preparer.reporter.cell_done(label(cell), None, None, message)
         record_failure(key, cell, setup, message, traceback.format_exc())
         return message
@@ -162,7 +173,7 @@ def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: s
         update = {"error": message.replace("\n", " ")[:2000], "started": now()}
         record = base_record(cell, setup.spec, key).model_copy(update=update)
         write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
-        (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8")
+        (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")
 
 
 def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:

@@ -15,7 +15,7 @@ class CellState:
     """One cell's folder."""
 
     key: str
-    status: str  # done, failed, begun
+    status: str  # done, failed, begun, damaged
     label: str
     n_attacked: int | None
     rounds: int  # rounds in the journal of a begun cell
@@ -38,16 +38,20 @@ class RunStatus:
             return max(0, self.expected - len(self.cells))
         return sum(cell.status == status for cell in self.cells)
 
+    def counts(self) -> dict[str, int]:
+        """Cells by state; ``damaged`` ones, which the next start makes again, only where there are any."""
+        states = ["done", "failed", "begun", "missing"] + ["damaged"] * bool(self.count("damaged"))
+        return {state: self.count(state) for state in states}
+
     def to_json(self) -> dict[str, Any]:
         """JSON data."""
-        counts = {status: self.count(status) for status in ("done", "failed", "begun", "missing")}
         return {
             "spec_name": self.spec_name,
             "spec_version": self.spec_version,
             "spec_hash": self.spec_hash,
             "expected": self.expected,
         } | {
-            "counts": counts,
+            "counts": self.counts(),
             "cells": [asdict(cell) for cell in self.cells],
         }
 

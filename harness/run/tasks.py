@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, in_words
 from harness.identity import canonical_json
 from harness.registry.chosen import Chosen
 from harness.task import Task, TaskData
@@ -13,6 +13,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._loaded: dict[str, TaskData] = {}
+        self._failed: dict[str, str] = {}  # what failed once is not tried again for every cell
 
     def data(self, chosen: Chosen) -> TaskData:
         """The data of a task.
@@ -21,6 +22,8 @@ class Tasks:
             DataError: it cannot be read; errors that are not ours are named with the task.
         """
         key = canonical_json([chosen.identity(), chosen.plugin.params.model_dump(mode="json")])
+        if key in self._failed:
+            raise DataError(self._failed[key])
         if key not in self._loaded:
             assert isinstance(chosen.plugin, Task)
             try:
@@ -28,12 +31,12 @@ class Tasks:
                 if not isinstance(data, TaskData):
                     raise TypeError(f"load() returned {type(data).__name__}, not TaskData")
                 _check(data)
-            except HarnessError:
+            except HarnessError as error:
+                self._failed[key] = str(error)
                 raise
             except Exception as error:
-                raise DataError(
-                    f"task {chosen.name} ({chosen.distribution}): {type(error).__name__}: {error}"
-                ) from error
+                self._failed[key] = f"task {chosen.name} ({chosen.distribution}): {in_words(error)}"
+                raise DataError(self._failed[key]) from error
             self._loaded[key] = data
         return self._loaded[key]
 

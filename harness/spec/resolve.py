@@ -98,7 +98,7 @@ def _axis(spec: Spec, field: str, kind: Kind, chosen: dict[DataPath, Chosen], pr
     refs: tuple[PluginRef, ...] = getattr(spec, field)
     plugins = tuple(chosen[field, index] for index in range(len(refs)))
     _note_repeated(field, [full_key(plugin) for plugin in plugins], problems)
-    return Axis(field, kind, refs, with_labels(plugins))
+    return Axis(field, kind, refs, with_labels(plugins, [ref.params for ref in refs]))
 
 
 def _variants(defenses: Axis, problems: list[Problem]) -> Iterable[tuple[int, int | None]]:

@@ -58,7 +58,10 @@ class Store:
         if not path.exists():
             return None
         try:
-            return Artifact(key, folder, json.loads(path.read_text(encoding="utf-8")))
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(manifest, dict) or not isinstance(manifest.get("facts"), dict):
+                raise ValueError("facts are missing")
+            return Artifact(key, folder, manifest)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"{path}: damaged manifest ({error}); delete the folder {folder} to have it made again"
@@ -85,16 +88,21 @@ class Store:
             out.mkdir(parents=True)
             scratch.mkdir(exist_ok=True)
             began = time.monotonic()
-            facts = make(out, scratch)
-            files = {str(p.relative_to(out)): _sha256(p) for p in sorted(out.rglob("*")) if p.is_file()}
-            manifest = {
-                "key": key,
-                "identity": identity,
-                "facts": facts,
-                "files": files,
-                "seconds": time.monotonic() - began,
-            }
-            write_json(out / MANIFEST, manifest)
+            try:
+                facts = make(out, scratch)
+                files = {str(p.relative_to(out)): _sha256(p) for p in sorted(out.rglob("*")) if p.is_file()}
+                manifest = {
+                    "key": key,
+                    "identity": identity,
+                    "facts": facts,
+                    "files": files,
+                    "seconds": time.monotonic() - began,
+                }
+                write_json(out / MANIFEST, manifest)
+            except BaseException:
+                shutil.rmtree(out, ignore_errors=True)  # gives a full disk its space back
+                raise
+            shutil.rmtree(self.root / key, ignore_errors=True)  # a folder that lost its manifest is no artifact
             out.replace(self.root / key)  # the commit: a rename within one file system
             shutil.rmtree(partial, ignore_errors=True)
         made = self.find(key)

@@ -44,10 +44,22 @@ class GCG(Attack):
 
 
 def substitutions(tokens: Tokens, gradient: GradientAnswer, rng: np.random.Generator, count: int) -> Tokens:
-    """Strings that differ from ``tokens`` in one position, drawn uniformly, its new token uniform over the gradient's choice; shape [count, S]."""
+    """Strings that differ from ``tokens`` in exactly one position, drawn uniformly, its new token uniform over the gradient's choice.
+
+    Returns:
+        shape [count, S]; no rows when the gradient's only choice at every position is the token that is there.
+    """
+    same = gradient.tokens == tokens[:, None]  # at most once per position
+    choices = gradient.tokens.shape[1] - same.sum(axis=1)
+    positions = np.flatnonzero(choices)
+    if len(positions) == 0:
+        return np.empty((0, len(tokens)), dtype=np.int64)
+    position = rng.choice(positions, size=count)
+    chosen = rng.integers(choices[position])
+    current = np.where(choices < gradient.tokens.shape[1], same.argmax(axis=1), gradient.tokens.shape[1])
+    chosen += chosen >= current[position]  # steps over the token that is there
     rows = np.tile(tokens, (count, 1))
-    position = rng.integers(len(tokens), size=count)
-    rows[np.arange(count), position] = gradient.tokens[position, rng.integers(gradient.tokens.shape[1], size=count)]
+    rows[np.arange(count), position] = gradient.tokens[position, chosen]
     return rows
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from harness import (
     AttackRef,
     Backend,
+    DataError,
     Example,
     Flops,
     Params,
@@ -25,11 +27,13 @@ from harness.defense import Resolve
 from harness.engine.defended import cross_entropy
 from harness.engine.rehearse import rehearse
 from harness.flops import nominal_backward, nominal_forward
+from harness.tokens.placement import place
 from harness.training.config import TrainConfig
 from harness.training.rows import TrainRow, render
 from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, save_pool
 
 POOL = "pool.json"
+NO_TOKENS = np.empty(0, dtype=np.int64)
 LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victim is wrong
 
 
@@ -115,7 +119,20 @@ class AdversarialTraining(TrainedDefense):
         pool = load_pool(job.previous / POOL) if job.previous else []
 
         attack = job.resolve(params.attack, {"steps": params.strength.steps(job.round)})
-        chosen = _draw(job.data.train, params.attacked_per_round, job.rng("attacked"))
+
+        def room(example: Example) -> bool:
+            around = place(example, job.threat, victim.tokenizer, NO_TOKENS)
+            return len(around.before) + job.threat.tokens + len(around.after) <= victim.context
+
+        def fits(example: Example) -> bool:
+            return len(render(example.text, victim.tokenizer)) <= victim.context
+
+        chosen = _draw(job.data.train, params.attacked_per_round, job.rng("attacked"), room)
+        if not chosen:
+            raise DataError(
+                f"adversarial_training: with {job.threat.tokens} attack tokens every training example is longer than the "
+                f"victim's context of {victim.context} tokens; use shorter texts or a victim with a longer context"
+            )
         found = job.search(victim, attack, chosen)
         pool += [
             PoolEntry(track.problem.prompt_of(track.state), track.problem.example.label, job.round)
@@ -124,7 +141,7 @@ class AdversarialTraining(TrainedDefense):
 
         wanted = min(int(params.adversarial_share * params.examples_per_round), len(pool))
         sampled = sample_pool(pool, wanted, params.decay, job.rng("pool"))
-        clean = _draw(job.data.train, params.examples_per_round - wanted, job.rng("clean"))
+        clean = _draw(job.data.train, params.examples_per_round - wanted, job.rng("clean"), fits)
         texts = [(pool[i].text, pool[i].label) for i in sampled] + [(example.text, example.label) for example in clean]
         rows = [TrainRow(render(text, victim.tokenizer), label) for text, label in texts]
         config = TrainConfig(
@@ -167,9 +184,12 @@ class AdversarialTraining(TrainedDefense):
         return Flops(nominal_forward(trained.n_params, tokens), sum(executed))
 
 
-def _draw(examples: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
-    """``count`` different examples, or all of them in random order when there are fewer."""
-    return [examples[int(i)] for i in rng.permutation(len(examples))[:count]]
+def _draw(
+    examples: Sequence[Example], count: int, rng: np.random.Generator, wanted: Callable[[Example], bool]
+) -> list[Example]:
+    """``count`` different examples of those ``wanted``, or all of them in random order when there are fewer."""
+    order = (examples[int(i)] for i in rng.permutation(len(examples)))
+    return list(islice(filter(wanted, order), count))
 
 
 @hookimpl

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from harness import Backend, Flops, PrepareJob, Problem, TaskData, Threat, Victim, VictimCard, VictimError, hookimpl
 from harness.flops import nominal_backward, nominal_forward
@@ -13,7 +13,8 @@ from harness.rng import endless_permutation, named_rng, named_seed
 from harness.tokens.placement import allowed_tokens, place
 from harness.training.config import TrainConfig
 from harness.training.rows import TrainRow, render
-from plugins.victims._bpe import PAD, train_bpe
+from plugins.victims._bpe import PAD, chars_per_token, train_bpe
+from plugins.victims._ladder import SHAPES, Shape
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXConfig
@@ -21,36 +22,7 @@ if TYPE_CHECKING:
     from harness.tokens.hf import HFTokenizer
 
 
-class Shape(NamedTuple):
-    """Of the transformer; heads are 16 wide at most sizes, as few as two."""
-
-    hidden: int
-    layers: int
-    heads: int
-
-    @property
-    def intermediate(self) -> int:
-        return 4 * self.hidden
-
-    @property
-    def non_embedding(self) -> int:
-        """Parameters without the embedding, two-label head included."""
-        h, i = self.hidden, self.intermediate
-        layer = (
-            (3 * h * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h
-        )  # attention in, out, MLP up, down, two norms
-        return self.layers * layer + 2 * h + 2 * h
-
-
-SHAPES = {
-    "7k": Shape(16, 2, 2),
-    "26k": Shape(32, 2, 2),
-    "150k": Shape(64, 3, 4),
-    "800k": Shape(128, 4, 4),
-    "3m": Shape(256, 4, 8),
-}
 BPE_EXAMPLES = 5000  # training prompts that the tokenizer is made from
-CHARS_PER_TOKEN = 2.6  # of the synthetic tasks under this tokenizer
 
 
 class Tiny(Victim):
@@ -60,15 +32,17 @@ class Tiny(Victim):
     paper = "architecture: Biderman et al. 2023, 'Pythia', arXiv 2304.01373; sizes, tokenizer and training are this project's own"
 
     class Params(Victim.Params):
-        size: Literal["7k", "26k", "150k", "800k", "3m"] = Field(
+        size: Literal["7k", "26k", "57k", "150k", "800k", "3m"] = Field(
             "150k", description="about this many non-embedding parameters"
         )
         vocabulary: PositiveInt = Field(
             1024, ge=300, le=8192, description="entries of the byte-level BPE made from the training text"
         )
-        steps: PositiveInt = Field(700, description="training steps")
-        batch_size: PositiveInt = 64
-        learning_rate: PositiveFloat = Field(3e-3, description="peak; 5% linear warm-up, then linear to 0")
+        steps: PositiveInt | None = Field(None, description="training steps; by size when left out")
+        batch_size: PositiveInt = Field(64, description="examples per step")
+        learning_rate: PositiveFloat | None = Field(
+            None, description="peak; 5% linear warm-up, then linear to 0; by size when left out"
+        )
         weight_decay: float = Field(0.01, ge=0)
         filler: float = Field(
             0.1,
@@ -80,6 +54,18 @@ class Tiny(Victim):
         filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
 
+        @model_validator(mode="before")
+        @classmethod
+        def _by_size(cls, given: Any) -> Any:
+            """Write the size's own training into the parameters, so that records show what was done."""
+            if not isinstance(given, dict):
+                return given
+            shape = SHAPES.get(given.get("size", "150k")) if isinstance(given.get("size", "150k"), str) else None
+            if shape is None:  # an unknown size is reported by its own field
+                return given
+            filled = {"steps": shape.steps, "learning_rate": shape.learning_rate}
+            return given | {name: value for name, value in filled.items() if given.get(name) is None}
+
     @property
     def shape(self) -> Shape:
         return SHAPES[self.params.size]
@@ -87,15 +73,17 @@ class Tiny(Victim):
     def card(self, data: TaskData) -> VictimCard:
         n = self.shape.non_embedding + (len(data.labels) - 2) * self.shape.hidden
         embedding = self.params.vocabulary * self.shape.hidden
-        return VictimCard("tiny", n + embedding, None, "gradient", self.params.context, CHARS_PER_TOKEN)
+        return VictimCard(
+            "tiny", n + embedding, None, "gradient", self.params.context, chars_per_token(data, self.params.vocabulary)
+        )
 
     def estimate(self, data: TaskData) -> float:
-        sample = data.train[:64]
+        card, sample = self.card(data), data.train[:64]
         tokens = (
-            sum(len(example.text) for example in sample) / len(sample) / CHARS_PER_TOKEN
+            sum(len(example.text) for example in sample) / len(sample) / card.chars_per_token
             + self.params.filler * self.params.filler_tokens
         )
-        n = self.card(data).n_params
+        n = card.n_params
         return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + nominal_backward(n, 1))
 
     def prepare(self, job: PrepareJob) -> Flops:
@@ -138,7 +126,7 @@ class Tiny(Victim):
             max_position_embeddings=self.params.context,
             rope_parameters={"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5},
             use_parallel_residual=False,  # learns both tasks in fewer steps at these sizes
-            initializer_range=0.1,  # 0.02 suits widths of hundreds; narrow models learn several times slower from it
+            initializer_range=self.shape.init,
             hidden_dropout=0.0,
             attention_dropout=0.0,
             num_labels=labels,

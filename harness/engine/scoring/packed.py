@@ -1,0 +1,95 @@
+"""One forward over a packed row ``[1, N]``: pieces of several examples one after another, no padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.engine.chunks import Chunker
+from harness.engine.scoring.attention import Pass, active
+from harness.engine.scoring.pieces import Piece
+from harness.errors import VictimError
+
+Call = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def forward(call: Call, pieces: Sequence[Piece], device: torch.device, *, capture: bool = False) -> tuple[Tensor, Pass]:
+    """Run ``call(ids [1, N], positions [1, N], last token of each row [n])`` over some pieces.
+
+    Returns:
+        what ``call`` gives, and the pass with keys and values if they were to be kept.
+    """
+    this = _layout(pieces, capture)
+    ids = np.concatenate([piece.ids.ravel() for piece in pieces])
+    lengths = np.concatenate([np.full(len(piece.ids), piece.ids.shape[1]) for piece in pieces])
+    cuts = np.concatenate([np.full(len(piece.ids), piece.cut) for piece in pieces])
+    ends = np.cumsum(lengths)
+    positions = np.arange(len(ids)) - np.repeat(ends - lengths - cuts, lengths)
+    inputs = (torch.as_tensor(x).to(device) for x in (ids[None], positions[None], ends - 1))
+    with torch.inference_mode(), active(this):
+        return call(*inputs), this
+
+
+def batches(
+    run: Callable[[list[Piece]], Any], pieces: Sequence[Piece], chunker: Chunker, rows: int
+) -> Iterator[tuple[list[Piece], Any]]:
+    """Yield (pieces, ``run(pieces)``) until all are done, at most ``chunker.tokens`` tokens and ``rows`` rows at once.
+
+    Raises:
+        VictimError: memory runs out on a single row.
+    """
+    waiting = list(reversed(pieces))
+    while waiting:
+        taken = _take(waiting, chunker.tokens, rows)
+        answer = chunker.attempt(partial(run, taken))
+        if answer is not None:
+            yield taken, answer[0]
+            continue
+        if sum(len(piece.ids) for piece in taken) == 1:
+            raise VictimError(
+                f"out of memory on one row of {taken[0].cut + taken[0].tokens} tokens; use a smaller model, "
+                "dtype: bfloat16, or a larger device"
+            )
+        chunker.tokens = max(1, sum(piece.tokens for piece in taken) // 2)
+        waiting.extend(reversed(taken))
+
+
+def _take(waiting: list[Piece], tokens: int, rows: int) -> list[Piece]:
+    taken: list[Piece] = []
+    while waiting:
+        piece = waiting.pop()
+        fits = min(rows, tokens // piece.ids.shape[1]) if taken else max(1, min(rows, tokens // piece.ids.shape[1]))
+        if fits < len(piece.ids):
+            if fits:
+                piece, rest = piece.split(fits)
+                taken.append(piece)
+                waiting.append(rest)
+            else:
+                waiting.append(piece)
+            break
+        taken.append(piece)
+        tokens -= piece.tokens
+        rows -= len(piece.ids)
+    return taken
+
+
+def _layout(pieces: Sequence[Piece], capture: bool) -> Pass:
+    own: list[tuple[int, int]] = []
+    behind: list[tuple[int, Any, int]] = []
+    for piece in pieces:
+        n, length = piece.ids.shape
+        if own and own[-1][1] == length:
+            own[-1] = (own[-1][0] + n, length)
+        else:
+            own.append((n, length))
+        prefix = piece.prefix if piece.cut else None
+        if behind and behind[-1][1] is prefix and behind[-1][2] == piece.cut:
+            behind[-1] = (behind[-1][0] + piece.tokens, prefix, piece.cut)
+        else:
+            behind.append((piece.tokens, prefix, piece.cut))
+    return Pass(own, behind, max(piece.cut + piece.ids.shape[1] for piece in pieces), capture)

@@ -1,0 +1,47 @@
+"""The rungs of the tiny ladder: shape and training of each size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Shape(NamedTuple):
+    """Of the transformer, and how it is trained.
+
+    Attributes:
+        steps: training steps after which both synthetic tasks are learnt, where the size can learn them.
+        learning_rate: at its peak; wider models need a lower one.
+        init: standard deviation of the first weights. The usual 0.02 suits widths of hundreds: narrow models learn several
+            times slower from it.
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    steps: int = 700
+    learning_rate: float = 3e-3
+    init: float = 0.1
+
+    @property
+    def intermediate(self) -> int:
+        """Width of the MLP."""
+        return 4 * self.hidden
+
+    @property
+    def non_embedding(self) -> int:
+        """Parameters without the embedding, two-label head included."""
+        h, i = self.hidden, self.intermediate
+        attention = (3 * h * h + 3 * h) + (h * h + h)
+        mlp = (h * i + i) + (i * h + h)
+        norms = 4 * h
+        return self.layers * (attention + mlp + norms) + 2 * h + 2 * h
+
+
+SHAPES = {
+    "7k": Shape(16, 2, 2),
+    "26k": Shape(32, 2, 2),
+    "57k": Shape(48, 2, 3),
+    "150k": Shape(64, 3, 4),
+    "800k": Shape(128, 4, 4, steps=500, learning_rate=2e-3),
+    "3m": Shape(256, 4, 8, steps=300, learning_rate=1e-3, init=0.05),
+}

@@ -1,0 +1,149 @@
+"""A run that is killed, at whatever moment and however often, ends with the records of an undisturbed one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.run.runs import TINY, Started, harness, records, status, weights
+
+pytestmark = pytest.mark.slow
+CELLS = 12
+
+
+@dataclass
+class Undisturbed:
+    """A run that nobody disturbed, and the seconds from its first line to its end."""
+
+    out: Path
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "spec.yaml").write_text(TINY)
+    run = Started("run", "spec.yaml", "--out", "out", cwd=folder)
+    assert run.wait_for("cells, 0 done already")
+    began = time.monotonic()
+    assert run.end() == 0, run.stderr
+    assert len(records(folder / "out")) == CELLS
+    return Undisturbed(folder / "out", time.monotonic() - began)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "spec.yaml").write_text(TINY)
+    return tmp_path
+
+
+def assert_same(out: Path, undisturbed: Undisturbed) -> None:
+    assert records(out) == records(undisturbed.out)
+    assert weights(out) == weights(undisturbed.out)
+    left = {path.name for path in out.glob("cells/*/*")}
+    assert left == {"cell.json", "steps.parquet", "examples.parquet"}
+    assert not list((out / "artifacts" / ".partial").glob("*"))
+
+
+def kill_often(folder: Path, kills: int, early: int, mean: float, *options: str) -> list[int]:
+    """Start and kill, then let it end; the cells done at each kill.
+
+    Args:
+        early: how many of the kills come while the process is still starting.
+        mean: mean time between the first line and a kill, seconds.
+    """
+    rng = random.Random(f"kill {options}")
+    arguments = ("run", "spec.yaml", "--out", "out", *options)
+    done = []
+    for kill in range(kills):
+        run = Started(*arguments, cwd=folder)
+        if kill < early:
+            time.sleep(rng.uniform(0, 1.5))
+        else:
+            assert run.wait_for("done already"), run.stderr
+            time.sleep(rng.uniform(0, 2 * mean))
+        run.kill()
+        assert run.end() == -signal.SIGKILL, f"it ended before kill {kill + 1}: {run.stderr}"
+        assert "Traceback" not in run.stderr
+        done.append(len(list(folder.glob("out/cells/*/cell.json"))))
+    last = harness(*arguments, "--json", cwd=folder)
+    assert last.returncode == 0, last.stderr
+    return done
+
+
+def test_ten_kills_change_nothing(folder: Path, undisturbed: Undisturbed) -> None:
+    done = kill_often(folder, 10, 2, undisturbed.seconds / 16)
+    assert done == sorted(done), "what is finished stays finished"
+    assert 0 < done[-1], "the kills were spread over the run"
+    assert_same(folder / "out", undisturbed)
+
+
+def test_kills_with_two_processes_change_nothing(folder: Path, undisturbed: Undisturbed) -> None:
+    # The workers load torch after the first line, which takes about as long as all the work.
+    kill_often(folder, 4, 1, undisturbed.seconds / 3, "-j", "2")
+    assert_same(folder / "out", undisturbed)
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def workers(run: Started) -> list[psutil.Process]:
+    children = psutil.Process(run.process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_killed_driver_leaves_no_process_behind(folder: Path, undisturbed: Undisturbed) -> None:
+    run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
+    assert run.wait_for("attack ")
+    processes = family(psutil.Process(run.process.pid))
+    assert len(workers(run)) == 2
+    run.process.kill()  # the driver alone
+    _, alive = psutil.wait_procs(processes[1:], timeout=5)
+    assert alive == []
+    run.end()
+    assert harness("run", "spec.yaml", "--out", "out", "-j", "2", "--quiet", cwd=folder).returncode == 0
+    assert_same(folder / "out", undisturbed)
+
+
+def test_a_killed_worker_costs_nothing_but_time(folder: Path, undisturbed: Undisturbed) -> None:
+    run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
+    assert run.wait_for("attack ")
+    workers(run)[0].kill()
+    assert run.end() == 0, run.stderr
+    assert_same(folder / "out", undisturbed)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_is_one_line_and_status_130(folder: Path, undisturbed: Undisturbed, jobs: int) -> None:
+    run = Started("run", "spec.yaml", "--out", "out", "-j", str(jobs), cwd=folder)
+    assert run.wait_for("attack ")
+    processes = family(psutil.Process(run.process.pid))
+    run.kill(signal.SIGINT)
+    assert run.end() == 130
+    assert "Traceback" not in run.stderr
+    assert "KeyboardInterrupt" not in run.stderr
+    assert run.lines[-1] == "Stopped. The same command goes on from here: out\n"
+    assert psutil.wait_procs(processes, timeout=5)[1] == []
+    counts = status(folder / "out")["counts"]
+    assert counts["failed"] == 0
+    assert counts["done"] < CELLS
+    assert harness("run", "spec.yaml", "--out", "out", "-j", jobs, "--quiet", cwd=folder).returncode == 0
+    assert_same(folder / "out", undisturbed)
+
+
+def test_ctrl_c_while_workers_start_is_quiet_too(folder: Path) -> None:
+    run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
+    assert run.wait_for("done already")
+    end = time.monotonic() + 30
+    while not workers(run) and time.monotonic() < end:
+        time.sleep(0.005)
+    run.kill(signal.SIGINT)
+    assert run.end() == 130
+    assert "Traceback" not in run.stderr

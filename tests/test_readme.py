@@ -1,0 +1,66 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    """The fenced block of that language which contains a text."""
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    assert len(found) == 1, f"{len(found)} {language} blocks contain {containing!r}"
+    return found[0]
+
+
+def harness(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_the_spec_is_valid(tmp_path):
+    (tmp_path / "my.yaml").write_text(block("yaml", "name: mine"))
+    done = harness("validate", "my.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mistake_is_answered_as_shown(tmp_path):
+    shown = re.search(r"```\n(my\.yaml:.*?)\n```", README)
+    assert shown
+    spec = block("yaml", "name: mine").replace("gcg: {steps: 32}", "gcg: {candidats: 32}")
+    (tmp_path / "my.yaml").write_text(spec)
+    done = harness("validate", "my.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert shown[1] in done.stderr
+
+
+@pytest.mark.slow
+def test_the_attack_runs_from_its_file(tmp_path):
+    (tmp_path / "my_attack.py").write_text(block("python", "class ShuffleBest"))
+    (tmp_path / "my.yaml").write_text(
+        """
+name: readme
+version: "1"
+tasks: [{word_length: {train_size: 300, validation_size: 20, syllables: open}}]
+victims: [{tiny: {size: 7k, steps: 5}}]
+attacks: [{shuffle_best: {steps: 2}}]
+seeds: [0]
+examples: 4
+clean_examples: 20
+"""
+    )
+    done = harness("run", "my.yaml", "--plugin", "my_attack.py", "--site", "site", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "index.html").exists()
+
+
+def test_the_named_files_are_there():
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path
