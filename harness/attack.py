@@ -1,7 +1,7 @@
 """Attacks: state machines that ask for what they need. An attack never touches a model.
 
-A step is a generator: it yields requests (`Score`, `Gradient`), is sent the answers, and returns the next state. The engine runs the steps of many
-examples side by side, meters every request, and judges the state's attack string itself.
+A step is a generator: it yields requests (`Score`, `Gradient`), is sent the answers, and returns the next state. The
+engine runs the steps of many examples side by side, meters every request, and judges the state's attack string itself.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Ask for the loss of each candidate. Answer: `Floats` of shape [K], cross-entropy to the proxy label in nats; ``inf`` where a guard blocks it.
+    """Ask for the loss of each candidate. Answer: `Floats` of shape [K], cross-entropy to the proxy label in nats;
+    ``inf`` where a guard blocks it.
 
     Attributes:
         candidates: attack strings, shape [K, S] with S the threat model's token budget; K may be 0.
-        near: shape [S], the string from which each candidate differs in few positions, if there is one (lets the engine reuse computation).
+        near: shape [S], the string from which each candidate differs in few positions, if there is one (lets the engine
+            reuse computation).
     """
 
     candidates: Tokens
@@ -42,11 +44,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """Ask for the gradient of the loss with respect to the one-hot encoding of the attack string. Answer: `GradientAnswer`.
+    """Ask for the gradient of the loss with respect to the one-hot encoding of the attack string. Answer:
+    `GradientAnswer`.
 
     Attributes:
         tokens: the attack string, shape [S].
-        top: how many tokens to return per position, those whose substitution lowers the loss most to first order; only allowed tokens count.
+        top: how many tokens to return per position, those whose substitution lowers the loss most to first order; only
+            allowed tokens count.
     """
 
     tokens: Tokens
@@ -60,7 +64,8 @@ class GradientAnswer:
 
     Attributes:
         loss: loss of the string itself.
-        tokens: shape [S, top], best first (most negative gradient; ties by token id). `top` is cut to the number of allowed tokens.
+        tokens: shape [S, top], best first (most negative gradient; ties by token id). `top` is cut to the number of
+            allowed tokens.
         values: shape [S, top], the gradient entries of those tokens.
     """
 
@@ -93,7 +98,9 @@ class State:
         return np.asarray(self.tokens, dtype=np.int64)
 
     def best(self, candidates: Tokens, losses: Floats) -> State:
-        """The candidate with the lowest loss, or this state if none is lower: best so far. Ties go to the earlier; NaN never wins."""
+        """The candidate with the lowest loss, or this state if none is lower: best so far. Ties go to the earlier; NaN
+        never wins.
+        """
         new = self.latest(candidates, losses)
         if new is self or new.loss is None:
             return self
@@ -101,7 +108,9 @@ class State:
         return self if known and not new.loss < self.loss else new  # type: ignore[operator]
 
     def latest(self, candidates: Tokens, losses: Floats) -> State:
-        """The candidate with the lowest loss of this step, even when it is worse than this state. Unchanged if there is no finite loss."""
+        """The candidate with the lowest loss of this step, even when it is worse than this state. Unchanged if there is
+        no finite loss.
+        """
         finite = np.where(np.isfinite(losses), losses, np.inf)
         if len(finite) == 0 or not np.isfinite(finite.min()):
             return self
@@ -133,4 +142,6 @@ class Attack(Plugin):
 
     @abstractmethod
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        """One step: yield requests, return the next state. `rng` is fresh for each step and depends on (seed, cell, example, step) alone."""
+        """One step: yield requests, return the next state. `rng` is fresh for each step and depends on (seed, cell,
+        example, step) alone.
+        """

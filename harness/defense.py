@@ -1,4 +1,5 @@
-"""Defenses, in three sorts: those that train weights, those that guard, those that transform the prompt before the victim sees it.
+"""Defenses, in three sorts: those that train weights, those that guard, those that transform the prompt before the
+victim sees it.
 
 Every attack goes through them: scores, gradients and verdicts come from behind the defended victim.
 """
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 
 class Defense(Plugin):
-    """Base of the three sorts, and by itself the absence of a defense. Subclass `TrainedDefense`, `GuardDefense` or `TransformDefense`."""
+    """Base of the three sorts, and by itself the absence of a defense. Subclass `TrainedDefense`, `GuardDefense` or
+    `TransformDefense`.
+    """
 
     kind: ClassVar[Kind] = "defense"
 
@@ -100,7 +103,8 @@ class TrainedDefense(Defense):
         """What can change the weights of this round, as JSON data.
 
         Args:
-            params: identity of the parameters, plugins named in them resolved; leave out what only later rounds see, so that artifacts are shared.
+            params: identity of the parameters, plugins named in them resolved; leave out what only later rounds see, so
+                that artifacts are shared.
         """
 
     @abstractmethod
@@ -123,7 +127,9 @@ class FitJob:
 
 
 class GuardDefense(Defense):
-    """A defense that refuses prompts. A blocked attack is no success; a blocked clean prompt counts against clean accuracy."""
+    """A defense that refuses prompts. A blocked attack is no success; a blocked clean prompt counts against clean
+    accuracy.
+    """
 
     def fit(self, job: FitJob) -> dict[str, Any]:
         """Fit thresholds and the like; JSON data that `blocks` is given. Nothing by default."""
@@ -142,7 +148,8 @@ class TransformDefense(Defense):
     """A defense that rewrites the prompt before the victim sees it. Must be deterministic.
 
     Attributes:
-        offers: what a gradient attack gets: ``straight_through`` (the gradient of the victim at the untransformed prompt) or ``none``.
+        offers: what a gradient attack gets: ``straight_through`` (the gradient of the victim at the untransformed
+            prompt) or ``none``.
     """
 
     offers: ClassVar[Literal["straight_through", "none"]] = "straight_through"

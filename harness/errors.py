@@ -1,4 +1,6 @@
-"""Errors a user can mend. Each says what is wrong, where, and how to put it right; the command line shows no traceback for them."""
+"""Errors a user can mend. Each says what is wrong, where, and how to put it right; the command line shows no traceback
+for them.
+"""
 
 from __future__ import annotations
 

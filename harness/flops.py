@@ -1,10 +1,12 @@
 """Compute, in floating-point operations, under two conventions that are always recorded side by side.
 
-`nominal`: 2·N per token forward and 4·N backward, N = all parameters of the model as used (embeddings included), all tokens of each sequence, no padding, as
-if nothing were cached and attention were free. Comparable between attacks, machines and implementations. Convention of "Scaling Trends in Language Model
-Robustness" (arXiv 2407.18213), less its counting of padding.
+`nominal`: 2·N per token forward and 4·N backward, N = all parameters of the model as used (embeddings included), all
+tokens of each sequence, no padding, as if nothing were cached and attention were free. Comparable between attacks,
+machines and implementations. Convention of "Scaling Trends in Language Model Robustness" (arXiv 2407.18213), less its
+counting of padding.
 
-`executed`: what was really run: matrix multiplications of linear layers, attention scores and values, heads; a multiply and an add are two operations.
+`executed`: what was really run: matrix multiplications of linear layers, attention scores and values, heads; a multiply
+and an add are two operations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The five plugin hooks, one command-line hook, and one that lists modules. This file is the whole contract between core and plugins."""
+"""The five plugin hooks, one command-line hook, and one that lists modules. This file is the whole contract between
+core and plugins.
+"""
 
 from __future__ import annotations
 

@@ -25,5 +25,7 @@ class Params(BaseModel):
 
 
 def host_field(default: Any, **kwargs: Any) -> Any:
-    """A parameter that says how or where to compute but cannot change a result (device, path of a cache): no part of any key."""
+    """A parameter that says how or where to compute but cannot change a result (device, path of a cache): no part of
+    any key.
+    """
     return Field(default, json_schema_extra={_NOT_IDENTITY: True}, **kwargs)

@@ -1,4 +1,6 @@
-"""What an attack sees of one example: where its string goes, which tokens it may use, and whether a string survives tokenisation in context."""
+"""What an attack sees of one example: where its string goes, which tokens it may use, and whether a string survives
+tokenisation in context.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ class Problem:
         """Strings with every token uniform over the allowed ones, of those that survive tokenisation.
 
         Returns:
-            shape [draws, S] (fewer rows when not enough survive `MAX_TRIES` refills), or [S] when ``draws`` is None. In the latter case, when none survives, one
-            that does not is returned: it will be judged a failure, and the search can go on from it.
+            shape [draws, S] (fewer rows when not enough survive `MAX_TRIES` refills), or [S] when ``draws`` is None. In
+            the latter case, when none survives, one that does not is returned: it will be judged a failure, and the search can go on from it.
         """
         rows = self.refill(1 if draws is None else draws, lambda n: rng.choice(self.allowed, size=(n, self.budget)))
         if draws is not None:
@@ -77,7 +79,9 @@ class Problem:
         return np.concatenate(kept)
 
     def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
-        """Whether each string, put into the prompt as text, tokenises back to before + string + after unchanged; shape [K]."""
+        """Whether each string, put into the prompt as text, tokenises back to before + string + after unchanged; shape
+        [K].
+        """
         return np.asarray([text is not None for text in self.attack_texts(candidates)], dtype=bool)
 
     def attack_texts(self, candidates: Tokens) -> list[str | None]:

@@ -1,4 +1,6 @@
-"""Randomness that depends on names alone, so that a stopped run goes on as if it had never stopped, on any machine, in any order."""
+"""Randomness that depends on names alone, so that a stopped run goes on as if it had never stopped, on any machine, in
+any order.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def allows(granted: Access, wanted: Access) -> bool:
 class Threat(Params):
     """What the attacker may do; part of every cell's identity.
 
-    Source of the positions: "Scaling Trends in Language Model Robustness", arXiv 2407.18213 (there measured in characters, here in tokens).
+    Source of the positions: "Scaling Trends in Language Model Robustness", arXiv 2407.18213 (there measured in
+    characters, here in tokens).
     """
 
     position: Literal["prefix", "infix", "suffix"] | Annotated[float, Field(ge=0.0, le=1.0)] = Field(

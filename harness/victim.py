@@ -70,7 +70,9 @@ class Victim(Plugin):
         """Facts about the model, without loading it and without importing torch where that can be helped."""
 
     def fingerprint(self) -> dict[str, str]:
-        """What else identifies the model: hash of a local folder's files, commit of a hub id. Part of the artifact's key."""
+        """What else identifies the model: hash of a local folder's files, commit of a hub id. Part of the artifact's
+        key.
+        """
         return {}
 
     @abstractmethod
@@ -79,7 +81,9 @@ class Victim(Plugin):
 
     @abstractmethod
     def prepare(self, job: PrepareJob) -> Flops:
-        """Make the model ready for the task, write it to ``job.folder``, return the compute spent. Called once per artifact."""
+        """Make the model ready for the task, write it to ``job.folder``, return the compute spent. Called once per
+        artifact.
+        """
 
     @abstractmethod
     def open(self, folder: Path, data: TaskData) -> Backend:

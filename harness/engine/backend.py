@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,18 @@ class Differentiated:
 
     answer: GradientAnswer
     executed: float
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A backend that keeps something from one request for the next."""
+
+    def begin(self, befores: Sequence[Tokens]) -> None:
+        """A search begins, or goes on with examples of these beginnings: forget everything else.
+
+        What is remembered saves compute, so without this the executed FLOPs of a search would depend on what the
+        process had done before it, and on where it was stopped. Computing the beginnings anew is not metered.
+        """
 
 
 class Backend(Protocol):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.attack import Floats, Gradient, GradientAnswer, Score
 from harness.defense import Defense, GuardDefense, TransformDefense
-from harness.engine.backend import Backend, GradientItem, ScoreItem
+from harness.engine.backend import Backend, GradientItem, Remembering, ScoreItem
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
@@ -55,6 +55,11 @@ class DefendedVictim:
     def __init__(self, backend: Backend, layers: Sequence[Layer] = ()) -> None:
         self.backend = backend
         self.layers = tuple(layers)
+
+    def begin(self, known: Sequence[Problem]) -> None:
+        """A search begins, ``known`` being the examples it had asked about before it was stopped, in order."""
+        if isinstance(self.backend, Remembering):
+            self.backend.begin([] if self.layers else [problem.before for problem in known])
 
     def ask(self, prompts: Sequence[str]) -> list[Reply]:
         """Answer whole prompts, each tokenised anew."""

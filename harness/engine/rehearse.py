@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Gradient, GradientAnswer, Score, State
+from harness.attack import Attack, Gradient, GradientAnswer, Score, State, Step
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.problem import Problem
@@ -66,7 +67,8 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
     state = attack.start(problem, rng)
     scored = differentiated = requests = 0
     for _ in range(_STEPS):
-        step, answer = attack.step(state, problem, rng), None
+        step: Step = attack.step(state, problem, rng)
+        answer: Any = None
         while True:
             try:
                 request = step.send(answer)

@@ -12,7 +12,7 @@ import numpy as np
 from harness.attack import Attack, Gradient, Request, Score, State, Step
 from harness.engine.defended import DefendedVictim, candidate_array
 from harness.engine.meter import StepMeter
-from harness.errors import AccessError, PluginError
+from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
 from harness.judge import Judge
 from harness.problem import Problem
@@ -81,15 +81,23 @@ class Search:
         Raises:
             AccessError: a request beyond the access granted.
             PluginError: the attack raised, yielded something that is no request, or returned no state.
+            RunError: the journal is damaged.
         """
         tracks = [Track(p, self.attack.start(p, self._rng(p, 0))) for p in problems]
         rows: list[Row] = []
         rounds = 0
         for entry in journal.entries if journal else ():
-            rows += self._replay(entry, tracks)
+            try:
+                rows += self._replay(entry, tracks)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise RunError(
+                    f"{journal and journal.path}: damaged: it does not fit this search "
+                    f"({type(error).__name__}: {error}); delete it to start the search anew"
+                ) from error
             rounds += 1
         if rows:
             seen(rounds, rows)
+        self.victim.begin([track.problem for track in tracks if track.step])
         while active := [i for i, track in enumerate(tracks) if not track.done][: self.together]:
             began = time.monotonic()
             new = self._round([tracks[i] for i in active])

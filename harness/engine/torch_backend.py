@@ -92,6 +92,10 @@ class TorchBackend:
         _ = self.agreement
         return self._classify(rows), [self._forward_flops(len(row)) for row in rows]
 
+    def begin(self, befores: Sequence[Tokens]) -> None:
+        """See `Remembering`. Raises as `classify`."""
+        self.paths.begin(befores)
+
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
         """Losses of many examples' candidates, packed into shared forwards. Raises as `classify`.
 

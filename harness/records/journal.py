@@ -1,8 +1,9 @@
-"""The journal of an unfinished cell: one JSON line per round of steps, so that a kill loses at most the round in flight."""
+"""The journal of an unfinished cell: one JSON line per round of steps, so that a kill loses at most the round in
+flight.
+"""
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 from types import TracebackType
@@ -30,14 +31,16 @@ class Journal:
                 whole += len(line)
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
+        self._file.seek(whole)
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and hand it to the operating system."""
         line = json.dumps(entry).encode() + b"\n"
         start = self._file.tell()
         try:
-            if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, "the journal's line was written in part", str(self.path))
+            rest = memoryview(line)
+            while rest:  # a disk that fills up takes a part, and names its trouble when asked to take the rest
+                rest = rest[self._file.write(rest) :]
         except OSError:
             self._file.truncate(start)  # a full disk must not leave half a line in front of the next one
             raise

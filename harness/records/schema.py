@@ -1,4 +1,5 @@
-"""The record format: what a run leaves behind, and all that a leaderboard reads. A change here is a change of `VERSION`.
+"""The record format: what a run leaves behind, and all that a leaderboard reads. A change here is a change of
+`VERSION`.
 
 A run directory::
 

@@ -21,6 +21,8 @@ def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> No
 
 def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
     """Everything of one cell."""
+    for stale in folder.glob(".*"):  # what a kill left of an earlier write
+        stale.unlink()
     write_table(folder / "examples.parquet", examples, EXAMPLES)
     write_table(folder / "steps.parquet", steps, STEPS)
     write_json(folder / "cell.json", record.model_dump(mode="json"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine.defended import DefendedVictim, Reply
+from harness.engine.defended import DefendedVictim, Reply, offers_gradient
 from harness.engine.search import Row, Search
+from harness.errors import AccessError
 from harness.flops import CONVENTION, Flops
 from harness.problem import Problem
 from harness.records.cell import CellRecord, Compute, DefenseFacts, PluginRecord, VictimFacts
@@ -22,7 +24,8 @@ from harness.run.prepare import Preparer
 from harness.run.report import CellProgress
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
-from harness.task import Example
+from harness.task import Example, TaskData
+from harness.threat import allows
 from harness.tokens.placement import allowed_tokens, place
 
 VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets")
@@ -82,11 +85,29 @@ def choose_examples(
     return problems, rows
 
 
+def check_access(cell: Cell, data: TaskData) -> None:
+    """Check that the victim and its defense offer what the attack asks for (the threat model's grant is the spec's).
+
+    Raises:
+        AccessError: they do not.
+    """
+    wanted, most = cell.attack.plugin.access, cell.victim.plugin.card(data).access
+    if not allows(most, wanted):
+        raise AccessError(
+            f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
+        )
+    if wanted == "gradient" and not offers_gradient(cell.defense.plugin):
+        raise AccessError(
+            f"attack {cell.attack.name} asks for gradient, defense {cell.defense.label} offers none; exclude it"
+        )
+
+
 def run_cell(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer) -> CellRecord:
     """Prepare, attack, write the records."""
     began, started = time.monotonic(), now()
     key = preparer.keys(cell).cell
     data = preparer.tasks.data(cell.task)
+    check_access(cell, data)  # before anything is trained for nothing
     victim = preparer.defended(cell)
     preparer.reporter.stage(f"attack {label(cell)}")
     examples = list(data.validation[: cell.clean_examples])
@@ -153,7 +174,8 @@ class _Watch:
 def label(cell: Cell) -> str:
     """A cell in one line."""
     defense = cell.defense.label + (f" round {cell.round}" if cell.round is not None else "")
-    return f"{cell.task.label} × {cell.victim.label} × {defense} × {cell.attack.label} × {cell.threat.label()}, seed {cell.seed}"
+    parts = [cell.task.label, cell.victim.label, defense, cell.attack.label, cell.threat.label()]
+    return f"{' × '.join(parts)}, seed {cell.seed}"
 
 
 def base_record(cell: Cell, spec: LoadedSpec, key: str) -> CellRecord:
@@ -232,4 +254,6 @@ def _versions() -> dict[str, str]:
 
 
 def _host() -> dict[str, Any]:
-    return {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()}
+    torch = sys.modules.get("torch")  # not imported for this: a victim may do without
+    threads = torch.get_num_threads() if torch else None  # another number may change the last bits of a loss
+    return {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count(), "threads": threads}

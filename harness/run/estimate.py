@@ -106,7 +106,7 @@ def _attempt(estimate: Callable[[], float]) -> float | None:
     """An estimate, or None when the plugin's code for it fails: a plan must not be lost for that."""
     try:
         return estimate()
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 

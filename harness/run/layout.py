@@ -52,8 +52,9 @@ class RunFolder:
             held = self.read_manifest()
             if held["spec_hash"] != spec.hash:
                 raise RunError(
-                    f"{self.root}: holds a run of spec {held['spec_name']} {held['spec_version']} (hash {held['spec_hash'][:12]}), not of this one "
-                    f"(hash {spec.hash[:12]}); give another --out, with --store {self.artifacts} to reuse its trained models"
+                    f"{self.root}: holds a run of spec {held['spec_name']} {held['spec_version']} "
+                    f"(hash {held['spec_hash'][:12]}), not of this one (hash {spec.hash[:12]}); give another --out, "
+                    f"with --store {self.artifacts} to reuse its trained models"
                 )
 
     def check_cells(self, keys: Collection[str]) -> None:
@@ -66,8 +67,8 @@ class RunFolder:
         strange = [key for key in held if key not in keys and self.cell_status(key) == "done"]
         if strange:
             raise RunError(
-                f"{self.root}: holds {len(strange)} finished cells of other data or another model than the spec finds now "
-                f"(e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete those folders"
+                f"{self.root}: holds {len(strange)} finished cells of other data or another model than the spec finds "
+                f"now (e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete those folders"
             )
 
     def begin(self, spec: LoadedSpec, harness_version: str, cells: int) -> None:

@@ -21,8 +21,8 @@ def allowed_tokens(tokenizer: Tokenizer) -> Tokens:
 def place(example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Tokens) -> Problem:
     """Split the prompt around the attack string.
 
-    An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given fraction of the chunk's tokens, moved left to the next
-    place where no character is cut.
+    An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given
+    fraction of the chunk's tokens, moved left to the next place where no character is cut.
     """
     at = example.region
     chunk = example.chunks[at]
@@ -45,7 +45,9 @@ def place(example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Token
 
 
 def cut_position(text: str, fraction: float, tokenizer: Tokenizer) -> int:
-    """Character index at which ``fraction`` of the tokens of ``text`` lie to the left; never inside a character or a token."""
+    """Character index at which ``fraction`` of the tokens of ``text`` lie to the left; never inside a character or a
+    token.
+    """
     if fraction >= 1.0:
         return len(text)
     spans = tokenizer.spans(text)

@@ -16,7 +16,10 @@ class GCG(Attack):
 
     name = "gcg"
     access = "gradient"
-    paper = "Zou et al. 2023, 'Universal and Transferable Adversarial Attacks on Aligned Language Models', arXiv 2307.15043; defaults of arXiv 2407.18213"
+    paper = (
+        "Zou et al. 2023, 'Universal and Transferable Adversarial Attacks on Aligned Language Models', arXiv 2307.15043; "
+        "defaults of arXiv 2407.18213"
+    )
 
     class Params(Attack.Params):
         candidates: PositiveInt = Field(128, description="substitutions scored per step")
@@ -25,7 +28,7 @@ class GCG(Attack):
         )
         keep: Literal["this_step", "best_so_far"] = Field(
             "this_step",
-            description="go on from the best candidate of this step even if it is worse, or only from the best string so far",
+            description="go on from the best candidate of this step even if it is worse, or from the best string so far",
         )
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
@@ -44,7 +47,8 @@ class GCG(Attack):
 
 
 def substitutions(tokens: Tokens, gradient: GradientAnswer, rng: np.random.Generator, count: int) -> Tokens:
-    """Strings that differ from ``tokens`` in exactly one position, drawn uniformly, its new token uniform over the gradient's choice.
+    """Strings that differ from ``tokens`` in exactly one position, drawn uniformly, its new token uniform over the
+    gradient's choice.
 
     Returns:
         shape [count, S]; no rows when the gradient's only choice at every position is the token that is there.

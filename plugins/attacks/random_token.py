@@ -14,7 +14,7 @@ class RandomToken(Attack):
 
     name = "random_token"
     access = "scores"
-    paper = "RandomToken of 'Scaling Trends in Language Model Robustness', arXiv 2407.18213 (10 tokens, 1,280 independent draws)"
+    paper = "'Scaling Trends in Language Model Robustness', arXiv 2407.18213 (there 10 tokens, 1,280 independent draws)"
 
     class Params(Attack.Params):
         steps: PositiveInt = Field(40, description="how many steps to run; each is judged and recorded")

@@ -45,7 +45,9 @@ def true_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def log_weights(pool: list[PoolEntry], decay: float) -> NDArray[np.float64]:
-    """decay · (rank − max rank), rank the mean of recency rank and last-loss rank (never trained on = highest); shape [pool]."""
+    """decay · (rank − max rank), rank the mean of recency rank and last-loss rank (never trained on = highest); shape
+    [pool].
+    """
     recency = true_ranks(np.asarray([entry.round for entry in pool], dtype=np.float64))
     losses = true_ranks(np.asarray([np.inf if entry.loss is None else entry.loss for entry in pool], dtype=np.float64))
     rank = 0.5 * (recency + losses)
@@ -59,7 +61,7 @@ def sampling_weights(pool: list[PoolEntry], decay: float) -> NDArray[np.float64]
 
 
 def sample_pool(pool: list[PoolEntry], count: int, decay: float, rng: np.random.Generator) -> list[int]:
-    """Indices of ``count`` different entries, drawn one after another with `sampling_weights` of those that are left."""
+    """Indices of ``count`` different entries, drawn one after another with `sampling_weights` of those left."""
     # The highest sums of log weight and Gumbel noise are such a draw, and no weight vanishes however steep the decay.
     keys = log_weights(pool, decay) + rng.gumbel(size=len(pool))
     return [int(i) for i in np.argsort(-keys, kind="stable")[:count]]

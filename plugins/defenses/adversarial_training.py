@@ -38,7 +38,9 @@ LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victi
 
 
 class Ramp(Params):
-    """Steps of the training attack: from ``start`` in round 1 to ``end`` in round ``rounds``, linear, and ``end`` after that."""
+    """Steps of the training attack: from ``start`` in round 1 to ``end`` in round ``rounds``, linear, and ``end`` after
+    that.
+    """
 
     start: PositiveInt = 8
     end: PositiveInt = 64
@@ -57,10 +59,13 @@ def round_half_up(value: float) -> int:
 
 
 class AdversarialTraining(TrainedDefense):
-    """Rounds of attacking training examples and training on a decaying sample of all attacked so far, mixed with clean ones."""
+    """Rounds of attacking training examples and training on a sample of all attacked so far, mixed with clean ones."""
 
     name = "adversarial_training"
-    paper = "'Scaling Trends in Language Model Robustness', arXiv 2407.18213, with true ranks and the attack's strength given by absolute round"
+    paper = (
+        "'Scaling Trends in Language Model Robustness', arXiv 2407.18213, with true ranks and the attack's strength given "
+        "by absolute round"
+    )
 
     class Params(TrainedDefense.Params):
         rounds: PositiveInt = Field(8, description="how many rounds to train")
@@ -130,8 +135,8 @@ class AdversarialTraining(TrainedDefense):
         chosen = _draw(job.data.train, params.attacked_per_round, job.rng("attacked"), room)
         if not chosen:
             raise DataError(
-                f"adversarial_training: with {job.threat.tokens} attack tokens every training example is longer than the "
-                f"victim's context of {victim.context} tokens; use shorter texts or a victim with a longer context"
+                f"adversarial_training: with {job.threat.tokens} attack tokens every training example is longer than "
+                f"the victim's context of {victim.context} tokens; use shorter texts or a victim with a longer context"
             )
         found = job.search(victim, attack, chosen)
         pool += [
@@ -139,7 +144,7 @@ class AdversarialTraining(TrainedDefense):
             for track in found.tracks
         ]
 
-        wanted = min(int(params.adversarial_share * params.examples_per_round), len(pool))
+        wanted = min(round_half_up(params.adversarial_share * params.examples_per_round), len(pool))
         sampled = sample_pool(pool, wanted, params.decay, job.rng("pool"))
         clean = _draw(job.data.train, params.examples_per_round - wanted, job.rng("clean"), fits)
         texts = [(pool[i].text, pool[i].label) for i in sampled] + [(example.text, example.label) for example in clean]

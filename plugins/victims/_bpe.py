@@ -15,7 +15,9 @@ _measured: dict[tuple[str, int], float] = {}  # by data hash and entries
 
 
 def train_bpe(texts: Iterable[str], entries: int) -> tokenizers.Tokenizer:
-    """A tokenizer of at most ``entries`` ids, all 256 bytes and a padding token (id 0) among them; any text can be encoded and comes back unchanged."""
+    """A tokenizer of at most ``entries`` ids, all 256 bytes and a padding token (id 0) among them; any text can be
+    encoded and comes back unchanged.
+    """
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

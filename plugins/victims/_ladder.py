@@ -11,8 +11,8 @@ class Shape(NamedTuple):
     Attributes:
         steps: training steps after which both synthetic tasks are learnt, where the size can learn them.
         learning_rate: at its peak; wider models need a lower one.
-        init: standard deviation of the first weights. The usual 0.02 suits widths of hundreds: narrow models learn several
-            times slower from it.
+        init: standard deviation of the first weights. The usual 0.02 suits widths of hundreds: narrow models learn
+            several times slower from it.
     """
 
     hidden: int

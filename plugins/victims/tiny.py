@@ -1,4 +1,6 @@
-"""Tiny victims: a ladder of Pythia-shaped classifiers, small enough to be trained from scratch on two cores in seconds to minutes."""
+"""Tiny victims: a ladder of Pythia-shaped classifiers, small enough to be trained from scratch on two cores in seconds
+to minutes.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,12 @@ BPE_EXAMPLES = 5000  # training prompts that the tokenizer is made from
 
 
 class Tiny(Victim):
-    """A GPT-NeoX classifier of 7 thousand to 3 million non-embedding parameters, trained from scratch on the task's own text."""
+    """A GPT-NeoX classifier of 7 thousand to 3 million non-embedding parameters, trained on the spot."""
 
     name = "tiny"
-    paper = "architecture: Biderman et al. 2023, 'Pythia', arXiv 2304.01373; sizes, tokenizer and training are this project's own"
+    paper = (
+        "Biderman et al. 2023, 'Pythia', arXiv 2304.01373 (the architecture; sizes and training are this project's own)"
+    )
 
     class Params(Victim.Params):
         size: Literal["7k", "26k", "57k", "150k", "800k", "3m"] = Field(
@@ -45,11 +49,11 @@ class Tiny(Victim):
         )
         weight_decay: float = Field(0.01, ge=0)
         filler: float = Field(
-            0.1,
+            0.3,
             ge=0,
             le=1,
-            description="share of training examples with random tokens in the region that an attacker may change (label unchanged): without "
-            "any, a tiny victim falls to one random string; with many, it hardly falls at all",
+            description="share of training examples with random tokens in the region that an attacker may change (label "
+            "unchanged): without any, a tiny victim falls to one random string; with many, it hardly falls at all",
         )
         filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
@@ -137,7 +141,9 @@ class Tiny(Victim):
         )
 
     def _rows(self, job: PrepareJob, tokenizer: HFTokenizer) -> list[TrainRow]:
-        """As many rows as the training sees, each example as often as needed, a share of them with random tokens in the changeable region."""
+        """As many rows as the training sees, each example as often as needed, a share of them with random tokens in the
+        changeable region.
+        """
         rng = named_rng("tiny", job.seed, "rows")
         allowed = allowed_tokens(tokenizer)
         threat = Threat(tokens=max(1, self.params.filler_tokens))
@@ -156,7 +162,8 @@ class Tiny(Victim):
                 ids = render(problem.example.text, tokenizer)
             if len(ids) > self.params.context:
                 raise VictimError(
-                    f"example {problem.example.id} has {len(ids)} tokens, tiny takes {self.params.context}; raise its `context`, or drop long "
+                    f"example {problem.example.id} has {len(ids)} tokens, tiny takes {self.params.context}; "
+                    "raise its `context`, or drop long "
                     "texts with the task's `max_chars`"
                 )
             rows.append(TrainRow(ids, problem.example.label))

@@ -77,16 +77,16 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path, cut, attack):
     whole = search_of(backend, attack).run(problems_of(backend))
     path = tmp_path / "journal.jsonl"
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(round, _rows):
         if round == cut:
-            raise Stop
+            raise StoppedError
 
     with Journal(path) as journal:
         if cut:
-            with pytest.raises(Stop):
+            with pytest.raises(StoppedError):
                 search_of(backend, attack).run(problems_of(backend), journal, stop)
     path.write_bytes(path.read_bytes() + b'{"rows": [{"exam')  # a kill in the middle of a line
     with Journal(path) as journal:
@@ -119,7 +119,7 @@ def test_stop_on_success_spends_nothing_after_it():
 
 def test_access_is_checked_where_the_request_arrives():
     backend = ToyBackend()
-    with pytest.raises(AccessError, match="gcg.*asked for gradient.*grants scores"):
+    with pytest.raises(AccessError, match=r"gcg.*asked for gradient.*grants scores"):
         search_of(backend, gcg(), granted="scores").run(problems_of(backend))
 
 

@@ -1,4 +1,4 @@
-"""A victim small enough to reason about: a logistic regression on tokens, with exact gradients, and a byte-level BPE made on the spot."""
+"""A victim small enough to reason about: a logistic regression on tokens with exact gradients, and a small BPE."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def toy_tokenizer() -> HFTokenizer:
 
 
 class ToyBackend:
-    """Two logits, each the sum over positions of a token's weight times a slowly falling position weight; context of 64 tokens."""
+    """Two logits, each the sum over positions of a token's weight times a slowly falling position weight."""
 
     def __init__(self, tokenizer: HFTokenizer | None = None, seed: int = 0) -> None:
         self.tokenizer = tokenizer or toy_tokenizer()

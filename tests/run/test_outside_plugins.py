@@ -1,4 +1,4 @@
-"""A package from outside, really installed: a spec uses its attack, task, victim and defenses, and no file of ours knows of it."""
+"""A package from outside, really installed: a spec uses all that it brings, and no file of ours knows of it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,9 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "sms_spam" / "sms.tsv"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason=f"the SMS Spam Collection is not at {DATA.parent.name}/{DATA.name} beside the checkout")
+@pytest.mark.skipif(
+    not DATA.exists(), reason=f"the SMS Spam Collection is not at {DATA.parent.name}/{DATA.name} beside the checkout"
+)
 def test_a_tiny_victim_learns_spam_and_gcg_climbs(tmp_path):
     command = [sys.executable, "-P", "-m", "harness"]
     run = subprocess.run([*command, "run", SPEC, "--out", tmp_path, "--quiet"], capture_output=True, text=True)

@@ -8,60 +8,17 @@ mask function is, so models build no mask. It serves any decoder that takes its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from harness.engine.scoring.prefix import Prefix
+from harness.engine.scoring.kernels import attend, attend_plainly, sums_in
+from harness.engine.scoring.passes import Pass, UnfitError, current
 
 NAME = "harness_packed"
 _PLAIN = {"position_ids", "cache_position", "use_cache", "dropout"}  # say nothing about what a token may look at
-
-
-class UnfitError(Exception):
-    """The model's attention cannot be computed on packed rows; the text says why."""
-
-
-@dataclass
-class Pass:
-    """Who sees what in one packed forward.
-
-    Attributes:
-        own: (candidates, tokens of each) of consecutive stretches; they cover the row.
-        behind: (tokens, prefix, its length that counts) of consecutive stretches; they cover the row.
-        longest: tokens of the longest whole row, prefix included.
-        capture: keep the keys and values of all tokens in ``kept``.
-        kept: (key, value), each [1, key-value heads, N, width], of each attention layer in order of execution.
-        layer: attention layers done.
-        causal: masks for own parts by length, shared by the layers.
-    """
-
-    own: list[tuple[int, int]]
-    behind: list[tuple[int, Prefix | None, int]]
-    longest: int
-    capture: bool = False
-    kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    layer: int = 0
-    causal: dict[int, Tensor] = field(default_factory=dict)
-
-
-_ACTIVE: ContextVar[Pass | None] = ContextVar("harness_packed_pass", default=None)
-
-
-@contextmanager
-def active(this: Pass) -> Iterator[None]:
-    """Within, forwards with attention `NAME` follow ``this``."""
-    token = _ACTIVE.set(this)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
 
 
 def packed_attention(
@@ -87,77 +44,78 @@ def packed_attention(
     Raises:
         UnfitError: something about this layer that is not understood.
     """
-    this = _ACTIVE.get()
+    this = current()
     _refuse(module, this, query, attention_mask, sliding_window, is_causal, others)
     assert this is not None
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     if this.capture:
         this.kept.append((key, value))
     layer, this.layer = this.layer, this.layer + 1
-    out, own = _own(this, query, *_as_many_heads(key, value, query.shape[1]), scale)
-    if any(prefix is not None for _, prefix, _ in this.behind):
-        seen, shared = _shared(this, layer, query, value.shape[-1], scale)
+    trim = layer == this.final
+    out, own = _own(this, query, *_as_many_heads(key, value, query.shape[1]), scale, trim)
+    if any(prefix is not None for _, _, prefix, _ in this.behind):
+        seen, shared = _shared(this, layer, query, value.shape[-1], scale, trim)
         out = torch.lerp(out, seen.to(out.dtype), torch.sigmoid(shared.to(own.dtype) - own)[..., None])
+    if trim:
+        out = out.new_zeros(query.shape[2], *out.shape[1:]).index_copy_(0, this.read, out)
     return out.to(query.dtype)[None], None
 
 
 AttentionInterface.register(NAME, packed_attention)
 
 
-def _own(this: Pass, query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Causal attention within each candidate: outputs [N, heads, width] and log-sum-exps [N, heads], float32."""
+def _own(this: Pass, query: Tensor, key: Tensor, value: Tensor, scale: float, trim: bool) -> tuple[Tensor, Tensor]:
+    """Causal attention within each candidate: outputs [N, heads, width] and log-sum-exps [N, heads], float32.
+
+    With ``trim`` from the tokens that are read alone: N is then their number.
+    """
     outs, sums, at = [], [], 0
     for n, length in this.own:
         stop = at + n * length
         q, k, v = (x[0, :, at:stop].view(-1, n, length, x.shape[-1]).transpose(0, 1) for x in (query, key, value))
-        scores = torch.matmul(q, k.transpose(2, 3)).to(_sums_in(q)).mul_(scale)
-        if length > 1:
-            if length not in this.causal:
-                never = torch.full((length, length), -math.inf, dtype=scores.dtype, device=scores.device)
-                this.causal[length] = never.triu_(1)
-            scores += this.causal[length]
-        shares = scores.softmax(-1)
-        # The largest share is at least 1 / length: no logarithm of zero.
-        sums.append((scores.amax(-1) - shares.amax(-1).log()).transpose(1, 2).flatten(0, 1))
-        outs.append(torch.matmul(shares.to(v.dtype), v).transpose(1, 2).flatten(0, 1))
+        mask = None
+        queries = this.keep if trim else length
+        if trim:
+            q = q[:, :, -queries:]
+        if queries > 1:
+            mask = this.causal.get(length)
+            if mask is None:
+                mask = torch.full((length, length), -math.inf, dtype=sums_in(q), device=q.device).triu_(1)
+                this.causal[length] = mask
+            mask = mask[-queries:]
+        out, total = attend_plainly(q, k, v, scale, mask)
+        outs.append(out.transpose(1, 2).flatten(0, 1))
+        sums.append(total.transpose(1, 2).flatten(0, 1))
         at = stop
-    return _joined(outs).to(_sums_in(query)), _joined(sums)
+    return _joined(outs).to(sums_in(query)), _joined(sums)
 
 
-def _shared(this: Pass, layer: int, query: Tensor, width: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention to the prefixes: outputs [N, heads, width] and log-sum-exps [N, heads]; -inf where there is none."""
+def _shared(this: Pass, layer: int, query: Tensor, width: int, scale: float, trim: bool) -> tuple[Tensor, Tensor]:
+    """Attention to the prefixes: outputs [N, heads, width] and log-sum-exps [N, heads]; -inf where there is none.
+
+    ``trim`` as in `_own`.
+    """
+    if trim:
+        query = query.index_select(2, this.read)
     outs, sums, at = [], [], 0
-    for tokens, prefix, length in this.behind:
+    for n, length, prefix, cut in this.behind:
+        stop = at + n * (this.keep if trim else length)
         if prefix is None:
-            outs.append(query.new_zeros(tokens, query.shape[1], width))
-            sums.append(query.new_full((tokens, query.shape[1]), -math.inf, dtype=_sums_in(query)))
+            outs.append(query.new_zeros(stop - at, query.shape[1], width))
+            sums.append(query.new_full((stop - at, query.shape[1]), -math.inf, dtype=sums_in(query)))
         else:
             key, value = prefix.layers[layer]
-            key, value = _as_many_heads(key[:, :, :length], value[:, :, :length], query.shape[1])
-            out, total = attend(query[:, :, at : at + tokens], key, value, scale)
+            key, value = _as_many_heads(key[:, :, :cut], value[:, :, :cut], query.shape[1])
+            out, total = attend(query[:, :, at:stop], key, value, scale)
             outs.append(out[0].transpose(0, 1))
             sums.append(total[0].transpose(0, 1))
-        at += tokens
+        at = stop
     return _joined(outs), _joined(sums)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention of all queries to all keys: outputs [1, heads, q, width] and log-sum-exps [1, heads, q]."""
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
-        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, False, scale=scale)
-        return fused[0], fused[1]
-    scores = torch.matmul(query, key.transpose(2, 3)).to(_sums_in(query)).mul_(scale)
-    shares = scores.softmax(-1)
-    return torch.matmul(shares.to(value.dtype), value), scores.amax(-1) - shares.amax(-1).log()
 
 
 def _as_many_heads(key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     times = heads // key.shape[1]
     return (key, value) if times == 1 else (key.repeat_interleave(times, 1), value.repeat_interleave(times, 1))
-
-
-def _sums_in(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -185,5 +143,5 @@ def _refuse(
     unknown = [name for name in unknown if name not in _PLAIN]
     if unknown:
         raise UnfitError(f"its attention takes {', '.join(unknown)}, which is not known here")
-    if query.shape[0] != 1 or query.shape[2] != sum(n * length for n, length in this.own):
+    if query.shape[0] != 1 or query.shape[2] != this.tokens:
         raise UnfitError("its attention is not over the packed row")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,41 @@ import torch
 from torch import Tensor
 
 from harness.engine.chunks import Chunker
-from harness.engine.scoring.attention import Pass, active
+from harness.engine.scoring.passes import Pass, active
 from harness.engine.scoring.pieces import Piece
 from harness.errors import VictimError
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def forward(call: Call, pieces: Sequence[Piece], device: torch.device, *, capture: bool = False) -> tuple[Tensor, Pass]:
-    """Run ``call(ids [1, N], positions [1, N], last token of each row [n])`` over some pieces.
+def forward(
+    call: Call,
+    pieces: Sequence[Piece],
+    device: torch.device,
+    *,
+    capture: bool = False,
+    final: int | None = None,
+    keep: int = 1,
+) -> tuple[Tensor, Pass]:
+    """Run ``call(ids [1, N], positions [1, N], tokens that are read [n * keep])`` over some pieces.
+
+    Args:
+        capture, final, keep: as in `Pass`.
 
     Returns:
         what ``call`` gives, and the pass with keys and values if they were to be kept.
     """
-    this = _layout(pieces, capture)
     ids = np.concatenate([piece.ids.ravel() for piece in pieces])
     lengths = np.concatenate([np.full(len(piece.ids), piece.ids.shape[1]) for piece in pieces])
     cuts = np.concatenate([np.full(len(piece.ids), piece.cut) for piece in pieces])
     ends = np.cumsum(lengths)
     positions = np.arange(len(ids)) - np.repeat(ends - lengths - cuts, lengths)
-    inputs = (torch.as_tensor(x).to(device) for x in (ids[None], positions[None], ends - 1))
+    read = ends[:, None] - np.arange(keep, 0, -1)
+    inputs = [torch.as_tensor(x).to(device) for x in (ids[None], positions[None], read.ravel())]
+    own = [(sum(len(p.ids) for p in run), length) for length, run in groupby(pieces, lambda p: p.ids.shape[1])]
+    behind = [(*piece.ids.shape, piece.prefix if piece.cut else None, piece.cut) for piece in pieces]
+    longest = max(piece.cut + piece.ids.shape[1] for piece in pieces)
+    this = Pass(own, behind, inputs[2], longest, keep, capture, final)
     with torch.inference_mode(), active(this):
         return call(*inputs), this
 
@@ -63,7 +79,7 @@ def _take(waiting: list[Piece], tokens: int, rows: int) -> list[Piece]:
     taken: list[Piece] = []
     while waiting:
         piece = waiting.pop()
-        fits = min(rows, tokens // piece.ids.shape[1]) if taken else max(1, min(rows, tokens // piece.ids.shape[1]))
+        fits = max(0 if taken else 1, min(rows, tokens // piece.ids.shape[1]))
         if fits < len(piece.ids):
             if fits:
                 piece, rest = piece.split(fits)
@@ -76,20 +92,3 @@ def _take(waiting: list[Piece], tokens: int, rows: int) -> list[Piece]:
         tokens -= piece.tokens
         rows -= len(piece.ids)
     return taken
-
-
-def _layout(pieces: Sequence[Piece], capture: bool) -> Pass:
-    own: list[tuple[int, int]] = []
-    behind: list[tuple[int, Any, int]] = []
-    for piece in pieces:
-        n, length = piece.ids.shape
-        if own and own[-1][1] == length:
-            own[-1] = (own[-1][0] + n, length)
-        else:
-            own.append((n, length))
-        prefix = piece.prefix if piece.cut else None
-        if behind and behind[-1][1] is prefix and behind[-1][2] == piece.cut:
-            behind[-1] = (behind[-1][0] + piece.tokens, prefix, piece.cut)
-        else:
-            behind.append((piece.tokens, prefix, piece.cut))
-    return Pass(own, behind, max(piece.cut + piece.ids.shape[1] for piece in pieces), capture)

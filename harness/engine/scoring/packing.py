@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,16 @@ from harness.attack import Floats, Tokens
 from harness.engine.agreement import switch_attention
 from harness.engine.backend import ScoreItem
 from harness.engine.chunks import Chunker
-from harness.engine.executed import Executed
 from harness.engine.heads import Head
-from harness.engine.scoring.attention import NAME, Pass, UnfitError
+from harness.engine.scoring.attention import NAME
+from harness.engine.scoring.costs import Costs
 from harness.engine.scoring.packed import batches, forward
+from harness.engine.scoring.passes import Pass, UnfitError
 from harness.engine.scoring.pieces import Piece, first_differences, plan
-from harness.engine.scoring.prefix import Prefix, PrefixCache, cut_out
-from harness.engine.scoring.reading import Reader, head_rows
+from harness.engine.scoring.prefix import PrefixCache
+from harness.engine.scoring.prefixes import Prefixes
+from harness.engine.scoring.reading import Reader, Stem, head_rows
+from harness.engine.scoring.tail import find
 
 Logits = tuple[Floats, float]  # label logits [K, labels] and executed FLOPs of one item
 
@@ -47,12 +49,10 @@ class Packing:
             UnfitError: no packed row of this model can be read.
         """
         self.model, self.reader = model, Reader(model, head)
-        self._labels, self._chunker, self._usable = head.n_labels, chunker, usable
+        self._chunker, self._usable = chunker, usable
         self._device = model.get_input_embeddings().weight.device
         self._rows = head_rows(self.reader.width, self._device)
-        limit = (2048 if self._device.type == "cuda" else 256) << 20
-        self.cache = PrefixCache(limit)
-        self._limit = limit
+        self.cache = PrefixCache((2048 if self._device.type == "cuda" else 256) << 20)
         self._weights: object = None
 
     def score(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> list[Logits]:
@@ -63,7 +63,7 @@ class Packing:
             VictimError: no memory for one row.
         """
         starts = [first_differences(item) for item in items]
-        _ = self.executed  # is measured with the model's own attention
+        _ = self._costs  # is measured with the model's own attention
         with self._switched():
             self._forget_if_changed()
             answers: list[Logits] = []
@@ -71,90 +71,57 @@ class Packing:
                 answers += self._wave(items[wave], rows[wave], starts[wave])
         return answers
 
+    def remember(self, befores: Sequence[Tokens]) -> None:
+        """Forget all prefixes but these, which are computed anew. Raises as `score`."""
+        self.cache.clear()
+        _ = self._costs  # is measured with the model's own attention
+        with self._switched():
+            self._forget_if_changed()
+            for ids in befores:
+                if len(ids):
+                    self._prefixes.compute(ids)
+
     @cached_property
-    def executed(self) -> Executed:
-        """Compute of the model's body."""
-        return self.reader.executed(torch.as_tensor(np.resize(self._usable, 8)).to(self._device))
+    def _costs(self) -> Costs:
+        ids = np.resize(self._usable, 8)
+        executed = self.reader.executed(torch.as_tensor(ids).to(self._device))
+        piece = Piece(0, np.zeros(1, dtype=np.int64), 0, ids[None, :3])
+        with self._switched():
+            tail = find(self.reader.base, lambda: self._skim([piece]).layer, piece.tokens)
+        if not tail.layers:
+            raise UnfitError("the model computes attention in its own way")
+        return Costs(executed, tail, self.reader.per_read, self._device.type == "cuda")
+
+    @cached_property
+    def _prefixes(self) -> Prefixes:
+        return Prefixes(self._skim, self._costs, self._chunker, self.cache)
 
     def _wave(
         self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], starts: Sequence[NDArray[np.int64]]
     ) -> list[Logits]:
-        logits = [np.empty((len(own), self._labels)) for own in rows]
-        flops: Counter[int] = Counter()
-        pieces = plan(items, rows, starts, self._overhead)
-        prefixes = self._prefixes(items, pieces, flops)
-        ready = [replace(piece, prefix=prefixes.get(piece.item)) for piece in pieces]
-        for done, answer in batches(self._read, ready, self._chunker, self._rows):
-            parts = np.split(answer, np.cumsum([len(piece.rows) for piece in done])[:-1])
-            for piece, part in zip(done, parts, strict=True):
-                logits[piece.item][piece.rows] = part
-                flops[piece.item] += self._cost(piece) + len(piece.rows) * self.reader.per_row  # type: ignore[assignment]
-        return [(own, float(flops[i])) for i, own in enumerate(logits)]
+        logits = [np.empty((len(own), self.reader.n_labels)) for own in rows]
+        pieces = plan(items, rows, starts, self._costs.overhead)
+        prefixes, flops = self._prefixes.of(items, pieces)
+        pieces = [replace(piece, prefix=prefixes.get(piece.item)) for piece in pieces]
+        for stem in self.reader.stems:
+            keep = len(stem.ids) + 1
+            ready = [piece.followed_by(stem.ids) for piece in pieces]
+            with self._costs.tail.trimmed():
+                for done, answer in batches(partial(self._read, stem), ready, self._chunker, self._rows // keep):
+                    parts = np.split(answer, np.cumsum([len(piece.rows) for piece in done])[:-1])
+                    for piece, part in zip(done, parts, strict=True):
+                        logits[piece.item][piece.rows[:, None], stem.columns] = part
+                        flops[piece.item] += self._costs.read(piece, keep)
+        return [(own, flops[i]) for i, own in enumerate(logits)]
 
-    def _prefixes(self, items: Sequence[ScoreItem], pieces: Sequence[Piece], flops: Counter[int]) -> dict[int, Prefix]:
-        """Keys and values of each item up to its latest cut."""
-        latest: dict[int, int] = {}
-        for piece in pieces:
-            latest[piece.item] = max(latest.get(piece.item, 0), piece.cut)
-        found: dict[int, Prefix] = {}
-        currents = []
-        for i, cut in sorted(latest.items()):
-            before = items[i].before[:cut]
-            if len(before):
-                found[i], cost = self._before(before)
-                flops[i] += cost  # type: ignore[assignment]
-            if cut > len(before):
-                near = items[i].near
-                assert near is not None  # nothing but reuse of the current string cuts behind ``before``
-                ids = near[None, : cut - len(before)]
-                currents.append(Piece(i, np.zeros(1, dtype=np.int64), len(before), ids, found.get(i)))
-        currents.sort(key=lambda piece: (-piece.ids.shape[1], piece.item))
-        for done, this in batches(self._skim, currents, self._chunker, 1 << 30):
-            at = 0
-            for piece in done:
-                tokens = slice(at, at + piece.tokens)
-                old = found.get(piece.item)
-                found[piece.item] = old.then(this.kept, tokens) if old else cut_out(this.kept, tokens)
-                flops[piece.item] += self._cost(piece)  # type: ignore[assignment]
-                at = tokens.stop
-        return found
-
-    def _before(self, ids: Tokens) -> tuple[Prefix, float]:
-        """Keys and values of an example's own beginning, and what they cost now.
-
-        Always a forward of its own: the numbers are then the same, bit by bit, whether or not they were remembered.
-        """
-        key = ids.astype(np.int64, copy=False).tobytes()
-        known = self.cache.get(key)
-        if known is not None:
-            return known, 0.0
-        piece = Piece(0, np.zeros(1, dtype=np.int64), 0, ids[None])
-        ((_, this),) = batches(self._skim, [piece], self._chunker, 1)
-        prefix = cut_out(this.kept, slice(0, len(ids)))
-        self.cache.put(key, prefix)
-        return prefix, self._cost(piece)
-
-    def _read(self, pieces: list[Piece]) -> Floats:
-        logits, this = forward(self.reader.read, pieces, self._device)
-        if not this.layer:
-            raise UnfitError("the model computes attention in its own way")
+    def _read(self, stem: Stem, pieces: list[Piece]) -> Floats:
+        read, final = partial(self.reader.read, stem), self._costs.tail.layers - 1
+        logits, _ = forward(read, pieces, self._device, final=final, keep=len(stem.ids) + 1)
         answer: Floats = logits.to("cpu", torch.float64).numpy()
         return answer
 
     def _skim(self, pieces: list[Piece]) -> Pass:
         return forward(self.reader.skim, pieces, self._device, capture=True)[1]
-
-    def _cost(self, piece: Piece) -> float:
-        """FLOPs of the body on one piece: linear layers, its own squares, and its rectangle with the prefix."""
-        length = piece.ids.shape[1]
-        return self.executed.per_token * piece.tokens + self.executed.per_pair * piece.tokens * (length + piece.cut)
-
-    @cached_property
-    def _overhead(self) -> float:
-        """What the calls for one more piece cost, in tokens: constants, so that nothing depends on the clock."""
-        layers = max(1, int(getattr(self.model.config.get_text_config(), "num_hidden_layers", 1)))
-        call, rate, token = (40e-6, 1e14, 1e-8) if self._device.type == "cuda" else (30e-6, 6e10, 4e-7)
-        return float(layers * call / (self.executed.per_token / rate + layers * token))
 
     def _waves(self, rows: Sequence[NDArray[np.int64]]) -> Iterator[slice]:
         """Stretches of items whose prefixes fit into the memory set aside for them."""
@@ -164,7 +131,7 @@ class Packing:
         first = used = 0
         for i, own in enumerate(rows):
             size = own.shape[1] * per_token
-            if used and used + size > self._limit:
+            if used and used + size > self.cache.limit:
                 yield slice(first, i)
                 first, used = i, 0
             used += size

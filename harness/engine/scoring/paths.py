@@ -13,9 +13,9 @@ from harness.attack import Floats, Tokens
 from harness.engine.backend import ScoreItem
 from harness.engine.chunks import Chunker
 from harness.engine.heads import Head
-from harness.engine.scoring.attention import UnfitError
 from harness.engine.scoring.check import deviation, tolerance_of, worded
 from harness.engine.scoring.packing import Logits, Packing
+from harness.engine.scoring.passes import UnfitError
 from harness.engine.scoring.reading import refusal, shortest_window
 
 PathName = Literal["auto", "A", "C", "D"]
@@ -52,6 +52,15 @@ class Paths:
         except UnfitError as error:
             self.path, self.packing, self.reason = "A", None, str(error)
             return {}
+
+    def begin(self, befores: Sequence[Tokens]) -> None:
+        """Remember these beginnings of prompts and no others. Raises VictimError: no memory."""
+        if self.packing is None:
+            return
+        try:
+            self.packing.remember([ids for ids in befores if self.window is None or len(ids) < self.window])
+        except UnfitError as error:
+            self.path, self.packing, self.reason = "A", None, str(error)
 
     def to_json(self) -> dict[str, object]:
         """Plain data for the manifest."""
@@ -90,10 +99,12 @@ def choose(
     if why:
         return Paths("A", reason=why)
     window = shortest_window(model)
+    if window is not None:
+        window -= head.extra
     difference = None
     try:
         packing = Packing(model, head, chunker, usable)
-        difference = deviation(model, packing, plain, usable, min(context, window or context))
+        difference = deviation(model, packing, plain, usable, context if window is None else min(context, window))
         why = worded(difference, tolerance_of(model))
     except UnfitError as error:
         why = str(error)

@@ -40,6 +40,13 @@ class Piece:
         """How many are computed."""
         return int(self.ids.size)
 
+    def followed_by(self, ids: Sequence[int]) -> Piece:
+        """The same rows with some more tokens at their ends."""
+        if not ids:
+            return self
+        more = np.broadcast_to(np.asarray(ids, dtype=np.int64), (len(self.rows), len(ids)))
+        return replace(self, ids=np.concatenate([self.ids, more], axis=1))
+
     def split(self, n: int) -> tuple[Piece, Piece]:
         """The first ``n`` rows, and the rest."""
         first = replace(self, rows=self.rows[:n], ids=self.ids[:n])
@@ -61,7 +68,8 @@ def first_differences(item: ScoreItem) -> NDArray[np.int64]:
     starts = np.minimum(starts, latest).astype(np.int64)
     # The current string costs its own tokens: up to the latest start.
     pays = int(starts.sum()) > 2 * int(starts.max(initial=0))
-    return starts if pays else starts.clip(max=0)
+    cheapest: NDArray[np.int64] = starts if pays else np.minimum(starts, 0)
+    return cheapest
 
 
 def plan(

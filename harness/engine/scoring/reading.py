@@ -1,9 +1,9 @@
-"""From a packed row to the label logits of each candidate, with the model's own head on the rows' last tokens only."""
+"""From a packed row to the label logits of each candidate, with the model's own head on the tokens that matter only."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,80 +11,102 @@ from torch import Tensor, nn
 
 from harness.engine.executed import Executed, measure
 from harness.engine.heads import ClassificationHead, Head, LabelTokensHead
-from harness.engine.scoring.attention import UnfitError
+from harness.engine.scoring.passes import UnfitError
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """What is appended to every row to read some labels.
+
+    Attributes:
+        ids: may be empty.
+        columns: the labels that are read behind it.
+    """
+
+    ids: tuple[int, ...]
+    columns: list[int]
 
 
 class Reader:
     """How a packed row of this model is read.
 
     Attributes:
-        read: label logits [n, labels] (float32) from ids [1, N], positions [1, N] and the last token of each row [n].
-        skim: the same without a head, for prefixes.
-        width: numbers that the head computes per row.
+        n_labels: width of the answer.
+        stems: the forwards that it takes.
+        width: numbers that the head computes per token that is read.
+        per_read: FLOPs of the head per token that is read.
         base: what is run below the head.
-        per_row: FLOPs of the head per row.
     """
 
     def __init__(self, model: Any, head: Head) -> None:
         """Find the parts.
 
         Raises:
-            UnfitError: the model has other parts than expected, or the labels have several tokens.
+            UnfitError: the model has other parts than expected.
         """
+        self._model, self._head, self.n_labels = model, head, head.n_labels
         self.base: Any = getattr(model, "base_model", model)
         if self.base is model:
             raise UnfitError("the model's body cannot be told from its head")
-        self.read: Callable[[Tensor, Tensor, Tensor], Tensor]
         if isinstance(head, ClassificationHead):
-            score = getattr(model, "score", None)
-            if not isinstance(score, nn.Linear):
+            outer, output = self.base, getattr(model, "score", None)
+            if not isinstance(output, nn.Linear):
                 raise UnfitError("the model has no classification head on the last token")
-            self._require_positions(self.base)
-            self.width, weight = score.weight.shape[0], score.weight
-
-            def classes(ids: Tensor, positions: Tensor, last: Tensor) -> Tensor:
-                hidden = self._hidden(ids, positions)
-                logits: Tensor = score(hidden[0, last.to(hidden.device)]).float()
-                return logits if head.order is None else logits[:, head.order]
-
-            self.read = classes
+            self.stems = [Stem((), list(range(head.n_labels)))]
         elif isinstance(head, LabelTokensHead):
-            if head.stems != [()]:
-                raise UnfitError("a label has several tokens")
             if not head.trims:
                 raise UnfitError("the model computes the whole vocabulary at every position")
-            self._require_positions(model)
-            output = model.get_output_embeddings()
-            self.width, weight = output.weight.shape[0], output.weight
-            wanted = [label[0] for label in head.labels]
-
-            def tokens(ids: Tensor, positions: Tensor, last: Tensor) -> Tensor:
-                answer = model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=last)
-                logits = answer.logits[0].float()
-                log_probs: Tensor = logits[:, wanted] - logits.logsumexp(-1, keepdim=True)
-                return log_probs
-
-            self.read = tokens
+            outer, output = model, model.get_output_embeddings()
+            self.stems = _stems(head)
         else:
             raise UnfitError(f"head {head.name} is not known here")
-        self.per_row = 2.0 * weight.numel()
+        if "position_ids" not in inspect.signature(outer.forward).parameters:
+            raise UnfitError("the model does not take positions")
+        self.width, self.per_read = int(output.weight.shape[0]), 2.0 * output.weight.numel()
 
-    def skim(self, ids: Tensor, positions: Tensor, last: Tensor) -> Tensor:
-        """Run the body, for the keys and values that its attention leaves behind."""
-        return self._hidden(ids, positions)
+    def read(self, stem: Stem, ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
+        """Logits [n, columns of the stem] (float32) of rows that end in the stem.
+
+        Args:
+            ids, positions: [1, N].
+            read: the last ``len(stem.ids) + 1`` tokens of each of n rows, flat.
+        """
+        head = self._head
+        if isinstance(head, ClassificationHead):
+            hidden = self.skim(ids, positions, read)
+            logits: Tensor = self._model.score(hidden[0, read.to(hidden.device)]).float()
+            return logits if head.order is None else logits[:, head.order]
+        assert isinstance(head, LabelTokensHead)
+        answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read)
+        logits = answer.logits[0].float().unflatten(0, (-1, len(stem.ids) + 1))
+        log_z = logits.logsumexp(-1)
+        return torch.stack(
+            [
+                torch.stack([logits[:, j, token] - log_z[:, j] for j, token in enumerate(head.labels[at])]).sum(0)
+                for at in stem.columns
+            ],
+            1,
+        )
+
+    def skim(self, ids: Tensor, positions: Tensor, _read: Tensor) -> Tensor:
+        """Run the body: [1, N, width]; prefixes need no more."""
+        hidden: Tensor = self.base(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+        return hidden
 
     def executed(self, ids: Tensor) -> Executed:
         """Coefficients of the body alone; ``ids`` as in `measure`."""
         return measure(self.base, lambda rows: self.base(input_ids=rows, use_cache=False), ids)
 
-    def _hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
-        hidden: Tensor = self.base(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-        return hidden
 
-    @staticmethod
-    def _require_positions(module: Any) -> None:
-        if "position_ids" not in inspect.signature(module.forward).parameters:
-            raise UnfitError("the model does not take positions")
+def _stems(head: LabelTokensHead) -> list[Stem]:
+    """Each label behind the first stem that begins like it."""
+    found: list[Stem] = []
+    left = dict(enumerate(head.labels))
+    for stem in head.stems:
+        columns = [at for at, label in left.items() if stem[: len(label) - 1] == label[:-1]]
+        left = {at: label for at, label in left.items() if at not in columns}
+        found.append(Stem(stem, columns))
+    return found
 
 
 def refusal(model: Any) -> str:

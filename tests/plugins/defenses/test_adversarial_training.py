@@ -1,4 +1,4 @@
-"""Adversarial training follows the study's recipe, with true ranks and strength by absolute round; see also `test_rounds`."""
+"""The recipe of adversarial training: true ranks, weights, strength by absolute round; rounds are in `test_rounds`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -18,7 +18,7 @@ from harness.threat import Threat
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, sampling_weights, save_pool, true_ranks
-from plugins.defenses.adversarial_training import AdversarialTraining, Ramp
+from plugins.defenses.adversarial_training import AdversarialTraining, Ramp, round_half_up
 
 VALUES = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 3.0, 7.0, float("inf")]), min_size=1, max_size=40)
 
@@ -43,12 +43,14 @@ def resolve(ref: PluginRef, changes: dict[str, Any]) -> Any:
 
 
 @given(VALUES)
+@settings(deadline=None)  # the first call imports scipy
 def test_ranks_are_those_of_the_definition(values: list[float]) -> None:
     naive = [sum(w < v for w in values) + (sum(w == v for w in values) - 1) / 2 for v in values]
     np.testing.assert_array_equal(true_ranks(np.asarray(values)), naive)
 
 
 @given(st.permutations(range(12)))
+@settings(deadline=None)
 def test_ranks_of_different_values_are_a_permutation_and_not_an_order(values: list[int]) -> None:
     """Sorting once gives the order, of which the rank is the inverse: the study's slip."""
     ranks = true_ranks(np.asarray(values, dtype=float))
@@ -57,6 +59,7 @@ def test_ranks_of_different_values_are_a_permutation_and_not_an_order(values: li
 
 
 @given(VALUES, st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_ranks_go_with_their_values(values: list[float], random: Any) -> None:
     order = list(range(len(values)))
     random.shuffle(order)
@@ -144,6 +147,10 @@ def test_what_changes_weights_changes_the_key() -> None:
     assert of(attack="random_token") != of()
     assert of(threat=Threat(tokens=4)) != of()
     assert of(round=1, strength={"end": 640}) == of(round=1)  # round 1 is not touched by how the ramp goes on
+
+
+def test_rounding_is_no_truncation() -> None:
+    assert [round_half_up(value) for value in (0.29 * 100, 0.8 * 1000, 2.5, 3.5, 0.4)] == [29, 800, 3, 4, 0]
 
 
 def test_which_rounds_are_attacked() -> None:

@@ -1,4 +1,4 @@
-"""Rounds of adversarial training as they run: what enters the pool, what is trained on, what it costs, what a kill changes."""
+"""Rounds of adversarial training as they run: the pool, what is trained on, what it costs, what a kill changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ SMALL = {
 
 def example(i: int, text: str | None = None) -> Example:
     label = i % 2
-    body = text or f"{'good great fine'.split()[i % 3] if label else 'bad awful poor'.split()[i % 3]} dog {i}."
+    word = (("bad", "awful", "poor"), ("good", "great", "fine"))[label][i % 3]
+    body = text or f"The {word} dog {i}."
     return Example(f"train-{i:05d}", (Chunk(body), Chunk("", Edit.OVERWRITABLE), Chunk(" Answer:")), label, 1 - label)
 
 
@@ -185,8 +186,11 @@ def test_costs_are_the_searchs_and_the_trainings(tmp_path: Path, victim: Path) -
 
 
 def test_examples_without_room_for_the_attack_are_left_out(tmp_path: Path, victim: Path) -> None:
+    from harness.tokens.hf import HFTokenizer
+
     context = 128
-    tight = "q" * (context - len(" Answer:") - 2)  # fits as it is, but not with four tokens more
+    around = len(HFTokenizer.from_folder(victim).encode([" Answer:"])[0])
+    tight = "\n" * (context - around - 2)  # a token each: fits as it is, but not with four tokens more
     data = TaskData(LABELS, [*(example(100 + i, tight) for i in range(20)), *DATA.train[:4]], DATA.validation)
     rounds = Rounds(tmp_path, victim, data)
     cost = rounds.run(defense(**SMALL), 1)
@@ -280,7 +284,7 @@ def test_compute_adds_up_over_the_rounds(undisturbed: Path) -> None:
 def test_a_stopped_training_ends_with_the_same_artifacts(
     tmp_path: Path, undisturbed: Path, what: str, nth: int
 ) -> None:
-    """Stopped in round 1's search, in round 2's (twice), and in round 1's training (after the victim's own 12 updates)."""
+    """Stopped in round 1's search, in round 2's (twice), and in round 1's training, after the victim's 12 updates."""
     with pytest.raises(KeyboardInterrupt):
         run_spec(tmp_path, Stop(what, nth))
     assert len(artifacts(tmp_path)) < 3
@@ -298,3 +302,32 @@ def test_a_stopped_training_ends_with_the_same_artifacts(
     assert seen[0][0] == 6 * lines  # what the journal holds was not searched again
     assert artifacts(tmp_path) == artifacts(undisturbed)
     assert not list((tmp_path / "run/artifacts/.partial").iterdir())
+
+
+@pytest.mark.slow
+def test_a_few_rounds_make_the_attack_harder(tmp_path: Path) -> None:
+    """GCG's success on held-out examples, undefended against three rounds."""
+    run_spec(
+        tmp_path,
+        train=4000,
+        tiny="{size: 26k, steps: 500, filler: 0.2}",
+        defense="{rounds: 3, evaluate: last, attacked_per_round: 64, examples_per_round: 400, epochs: 2, "
+        "optimizer: adamw, learning_rate: 1e-3, batch_size: 16, "
+        "strength: {start: 4, end: 8, rounds: 3}, attack: {gcg: {candidates: 32}}}",
+        attack="{gcg: {steps: 12, candidates: 48}}",
+        examples=48,
+        clean=256,
+    )
+    import pyarrow.parquet as pq
+
+    found = {}
+    for path in (tmp_path / "run/cells").glob("*/cell.json"):
+        cell = json.loads(path.read_text())
+        steps = pq.read_table(path.parent / "steps.parquet", columns=["example", "success"]).to_pylist()
+        broken = {row["example"] for row in steps if row["success"]}
+        found[cell["defense"]["name"]] = (len(broken) / cell["n_attacked"], cell["n_clean_correct"] / cell["n_clean"])
+    print(found)
+    (undefended, clean), (defended, still_clean) = found["none"], found["adversarial_training"]
+    assert undefended > 0.5
+    assert defended < undefended - 0.2
+    assert still_clean > clean - 0.1

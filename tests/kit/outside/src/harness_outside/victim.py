@@ -62,7 +62,7 @@ class Counts(Victim):
     name = "counts"
 
     def card(self, data):
-        return VictimCard("counts", ENTRIES * len(data.labels), None, "gradient", 512, 3.0)
+        return VictimCard("counts", ENTRIES * len(data.labels), None, "gradient", 512, 4.0)
 
     def estimate(self, data):
         return 1e6

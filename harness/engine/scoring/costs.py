@@ -1,0 +1,52 @@
+"""What packed forwards cost: FLOPs that are really run, and an estimate of a call's overhead to plan with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.engine.executed import Executed
+from harness.engine.scoring.pieces import Piece
+from harness.engine.scoring.tail import Tail
+
+# Seconds per call and layer, FLOP/s, seconds per token and layer apart from products: constants, so that what is
+# computed does not depend on the clock.
+_CPU, _CUDA = (30e-6, 6e10, 4e-7), (40e-6, 1e14, 1e-8)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Of one model.
+
+    Attributes:
+        executed: coefficients of the model's body.
+        tail: what is run on the last tokens alone.
+        per_read: FLOPs of the head per token that is read.
+        on_gpu: where it runs.
+    """
+
+    executed: Executed
+    tail: Tail
+    per_read: float
+    on_gpu: bool
+
+    def computed(self, piece: Piece) -> float:
+        """FLOPs of the body on one piece: linear layers, its own squares, and its rectangle with the prefix."""
+        return self.executed.per_token * piece.tokens + self.executed.per_pair * piece.tokens * self._keys(piece)
+
+    def read(self, piece: Piece, keep: int) -> float:
+        """FLOPs of a piece of which the last ``keep`` tokens of each row are read, head included."""
+        read = len(piece.rows) * keep
+        left_out = piece.tokens - read
+        saved = self.tail.per_token * left_out
+        saved += self.executed.per_pair * left_out * self._keys(piece) / self.tail.layers
+        return self.computed(piece) - saved + self.per_read * read
+
+    @property
+    def overhead(self) -> float:
+        """What the calls for one more piece cost, in tokens."""
+        call, rate, token = _CUDA if self.on_gpu else _CPU
+        return self.tail.layers * call / (self.executed.per_token / rate + self.tail.layers * token)
+
+    @staticmethod
+    def _keys(piece: Piece) -> int:
+        return piece.cut + int(piece.ids.shape[1])

@@ -1,0 +1,42 @@
+"""At equal compute GCG finds what random draws do not: the gradient is worth its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.engine.search import Search
+from harness.problem import Problem
+from plugins.attacks.gcg import GCG
+from plugins.attacks.random_token import RandomToken
+from plugins.judges.labels import WrongLabel
+
+STEPS, CANDIDATES, EXAMPLES = 20, 48, 40
+DRAWS = CANDIDATES + 3  # a gradient costs a forward and a backward pass: three forwards
+
+
+def broken_by(attack: Any, backend: Any, problems: list[Problem], seed: int) -> tuple[np.ndarray, float]:
+    """Which examples are broken so far after each step, shape [examples, steps], and the compute spent."""
+    from harness.engine.defended import DefendedVictim
+
+    result = Search(DefendedVictim(backend), attack, (seed, attack.name), "gradient", WrongLabel()).run(problems)
+    table = np.asarray([row["success"] for row in result.rows]).reshape(len(problems), -1)
+    return np.logical_or.accumulate(table, axis=1), result.cost.nominal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_gcg_beats_random_draws_at_equal_compute(trained: Callable[..., Any], seed: int) -> None:
+    victim = trained("word_length", "26k", seed, filler=0.4)
+    backend = victim.open()
+    problems = victim.problems(backend, EXAMPLES)
+    gcg, spent = broken_by(GCG(GCG.Params(steps=STEPS, candidates=CANDIDATES)), backend, problems, seed)
+    drawn, as_much = broken_by(RandomToken(RandomToken.Params(steps=STEPS, draws=DRAWS)), backend, problems, seed)
+    assert spent == pytest.approx(as_much, rel=1e-9)
+    for name, table in (("gcg", gcg), ("random_token", drawn)):
+        print(seed, name, " ".join(f"{(step + 1) * DRAWS}:{table[:, step].mean():.2f}" for step in (0, 1, 3, 7, 19)))
+    assert gcg[:, -1].mean() - drawn[:, -1].mean() > 0.15
+    assert gcg[:, -1].sum() > 2 * (drawn & ~gcg)[:, -1].sum() + 4  # example by example, not by a few lucky ones
