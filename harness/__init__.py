@@ -10,83 +10,94 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.attack import Attack, Gradient, GradientAnswer, Score, State
-    from harness.defense import Defense, FitJob, GuardDefense, RoundCost, RoundJob, TrainedDefense, TransformDefense
-    from harness.engine.backend import Backend
+    from harness.attack import Attack, Gradient, GradientAnswer, Score, Step
+    from harness.defense import (
+        Defense,
+        FitJob,
+        GuardDefense,
+        Resolve,
+        RoundCost,
+        RoundJob,
+        TrainedDefense,
+        TransformDefense,
+    )
+    from harness.engine.backend import Backend, Differentiated, GradientItem, Scored, ScoreItem
+    from harness.engine.defended import cross_entropy
+    from harness.engine.devices import resolve_device
+    from harness.engine.heads import HeadName, make_head
+    from harness.engine.limits import context_length
+    from harness.engine.loading import load_model, open_folder
+    from harness.engine.rehearse import rehearse
     from harness.engine.torch_backend import TorchBackend
     from harness.errors import AccessError, DataError, HarnessError, PluginError, RunError, SpecError, VictimError
-    from harness.flops import Flops
+    from harness.flops import Flops, nominal_backward, nominal_forward
     from harness.hooks import hookimpl
     from harness.judge import Answer, Judge
     from harness.params import Params, host_field
     from harness.problem import Problem
     from harness.refs import AttackRef, DefenseRef, JudgeRef, PluginRef, TaskRef, VictimRef
+    from harness.rng import endless_permutation, named_rng, named_seed
+    from harness.spec_path import SpecPath
+    from harness.state import State
     from harness.task import Chunk, Edit, Example, Task, TaskData
     from harness.threat import Threat
-    from harness.tokens.text import Tokenizer
-    from harness.victim import PrepareJob, Victim, VictimCard
+    from harness.tokens.hf import HFTokenizer
+    from harness.tokens.placement import allowed_tokens, place
+    from harness.tokens.text import Floats, Tokenizer, Tokens
+    from harness.training.config import TrainConfig
+    from harness.training.loop import train
+    from harness.training.retrain import retrain, save_model
+    from harness.training.rows import TrainRow, clean_rows, render
+    from harness.victim import PrepareJob, Progress, Victim, VictimCard
 
 _HOMES = {
-    "harness.hooks": ("hookimpl",),
-    "harness.params": (
-        "Params",
-        "host_field",
-    ),
-    "harness.refs": (
-        "PluginRef",
-        "TaskRef",
-        "VictimRef",
-        "AttackRef",
-        "DefenseRef",
-        "JudgeRef",
-    ),
-    "harness.task": (
-        "Task",
-        "TaskData",
-        "Example",
-        "Chunk",
-        "Edit",
-    ),
-    "harness.victim": (
-        "Victim",
-        "VictimCard",
-        "PrepareJob",
-    ),
-    "harness.attack": (
-        "Attack",
-        "State",
-        "Score",
-        "Gradient",
-        "GradientAnswer",
-    ),
-    "harness.problem": ("Problem",),
-    "harness.threat": ("Threat",),
+    "harness.attack": ("Attack", "Gradient", "GradientAnswer", "Score", "Step"),
     "harness.defense": (
         "Defense",
-        "TrainedDefense",
-        "GuardDefense",
-        "TransformDefense",
-        "RoundJob",
-        "RoundCost",
         "FitJob",
+        "GuardDefense",
+        "Resolve",
+        "RoundCost",
+        "RoundJob",
+        "TrainedDefense",
+        "TransformDefense",
     ),
-    "harness.judge": (
-        "Judge",
-        "Answer",
-    ),
-    "harness.flops": ("Flops",),
-    "harness.engine.backend": ("Backend",),
+    "harness.engine.backend": ("Backend", "Differentiated", "GradientItem", "ScoreItem", "Scored"),
+    "harness.engine.defended": ("cross_entropy",),
+    "harness.engine.devices": ("resolve_device",),
+    "harness.engine.heads": ("HeadName", "make_head"),
+    "harness.engine.limits": ("context_length",),
+    "harness.engine.loading": ("load_model", "open_folder"),
+    "harness.engine.rehearse": ("rehearse",),
     "harness.engine.torch_backend": ("TorchBackend",),
-    "harness.tokens.text": ("Tokenizer",),
     "harness.errors": (
-        "HarnessError",
-        "SpecError",
-        "PluginError",
-        "DataError",
-        "VictimError",
-        "RunError",
         "AccessError",
+        "DataError",
+        "HarnessError",
+        "PluginError",
+        "RunError",
+        "SpecError",
+        "VictimError",
     ),
+    "harness.flops": ("Flops", "nominal_backward", "nominal_forward"),
+    "harness.hooks": ("hookimpl",),
+    "harness.judge": ("Answer", "Judge"),
+    "harness.params": ("Params", "host_field"),
+    "harness.problem": ("Problem",),
+    "harness.refs": ("AttackRef", "DefenseRef", "JudgeRef", "PluginRef", "TaskRef", "VictimRef"),
+    "harness.rng": ("endless_permutation", "named_rng", "named_seed"),
+    "harness.spec_path": ("SpecPath",),
+    "harness.state": ("State",),
+    "harness.task": ("Chunk", "Edit", "Example", "Task", "TaskData"),
+    "harness.threat": ("Threat",),
+    "harness.tokens.hf": ("HFTokenizer",),
+    "harness.tokens.placement": ("allowed_tokens", "place"),
+    "harness.tokens.text": ("Floats", "Tokenizer", "Tokens"),
+    "harness.training.config": ("TrainConfig",),
+    "harness.training.loop": ("train",),
+    "harness.training.retrain": ("retrain", "save_model"),
+    "harness.training.rows": ("TrainRow", "clean_rows", "render"),
+    "harness.victim": ("PrepareJob", "Progress", "Victim", "VictimCard"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -100,14 +111,19 @@ __all__ = [
     "DataError",
     "Defense",
     "DefenseRef",
+    "Differentiated",
     "Edit",
     "Example",
     "FitJob",
+    "Floats",
     "Flops",
     "Gradient",
     "GradientAnswer",
+    "GradientItem",
     "GuardDefense",
+    "HFTokenizer",
     "HarnessError",
+    "HeadName",
     "Judge",
     "JudgeRef",
     "Params",
@@ -115,18 +131,27 @@ __all__ = [
     "PluginRef",
     "PrepareJob",
     "Problem",
+    "Progress",
+    "Resolve",
     "RoundCost",
     "RoundJob",
     "RunError",
     "Score",
+    "ScoreItem",
+    "Scored",
     "SpecError",
+    "SpecPath",
     "State",
+    "Step",
     "Task",
     "TaskData",
     "TaskRef",
     "Threat",
     "Tokenizer",
+    "Tokens",
     "TorchBackend",
+    "TrainConfig",
+    "TrainRow",
     "TrainedDefense",
     "TransformDefense",
     "Victim",
@@ -134,8 +159,27 @@ __all__ = [
     "VictimError",
     "VictimRef",
     "__version__",
+    "allowed_tokens",
+    "clean_rows",
+    "context_length",
+    "cross_entropy",
+    "endless_permutation",
     "hookimpl",
     "host_field",
+    "load_model",
+    "make_head",
+    "named_rng",
+    "named_seed",
+    "nominal_backward",
+    "nominal_forward",
+    "open_folder",
+    "place",
+    "rehearse",
+    "render",
+    "resolve_device",
+    "retrain",
+    "save_model",
+    "train",
 ]
 
 

@@ -23,7 +23,7 @@ from harness.victim import Progress
 if TYPE_CHECKING:
     from harness.attack import Attack
     from harness.engine.backend import Backend
-    from harness.engine.search import SearchResult
+    from harness.engine.track import SearchResult
     from harness.refs import PluginRef
 
 

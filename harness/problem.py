@@ -11,9 +11,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import State, Tokens
+from harness.state import State
 from harness.task import Example
-from harness.tokens.text import Tokenizer
+from harness.tokens.text import Tokenizer, Tokens
 
 MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
 MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
@@ -51,7 +51,8 @@ class Problem:
 
         Returns:
             shape [draws, S] (fewer rows when not enough survive `MAX_TRIES` refills), or [S] when ``draws`` is None. In
-            the latter case, when none survives, one that does not is returned: it will be judged a failure, and the search can go on from it.
+            the latter case, when none survives, one that does not is returned: it will be judged a
+            failure, and the search can go on from it.
         """
         rows = self.refill(1 if draws is None else draws, lambda n: rng.choice(self.allowed, size=(n, self.budget)))
         if draws is not None:
@@ -85,7 +86,7 @@ class Problem:
         return np.asarray([text is not None for text in self.attack_texts(candidates)], dtype=bool)
 
     def attack_texts(self, candidates: Tokens) -> list[str | None]:
-        """The text of each string in its place in the prompt, or None where it does not survive tokenisation; length K."""
+        """The text of each string in its place, or None where it does not survive tokenisation; length K."""
         if len(candidates) == 0:
             return []
         before, after = self._core

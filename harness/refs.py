@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import (
     BaseModel,
@@ -29,11 +29,19 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, Val
 from harness.errors import PluginError
 from harness.plugin import Kind
 
-if TYPE_CHECKING:
-    from harness.registry.chosen import Chosen
-
 FORM = "write a plugin's name, or {name: {parameter: value}}"
 _written_as: ContextVar[Callable[[PluginRef], Any] | None] = ContextVar("_written_as", default=None)
+
+
+class Resolved(Protocol):
+    """What a reference stands for once a registry has resolved it."""
+
+    @property
+    def label(self) -> str:
+        """Short name for tables."""
+
+    def identity(self) -> dict[str, Any]:
+        """All of it that can change a number, as JSON data."""
 
 
 class PluginRef(BaseModel):
@@ -45,9 +53,9 @@ class PluginRef(BaseModel):
     _chosen: Any = PrivateAttr(None)  # the resolved plugin; set by `RefTo` alone
 
     @property
-    def chosen(self) -> Chosen | None:
+    def chosen(self) -> Resolved | None:
         """The plugin this stands for, or None where it was validated without a registry."""
-        found: Chosen | None = self._chosen
+        found: Resolved | None = self._chosen
         return found
 
     def __eq__(self, other: object) -> bool:

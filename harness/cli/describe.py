@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from harness.cli.plugins import in_short
+from harness.cli.entries import in_short
 from harness.refs import PluginRef, RefTo
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.registry import Entry
+    from harness.registry.entry import Entry
 
 _SIGNS = {
     "gt": "> {}",

@@ -21,7 +21,7 @@ from harness.run.report import CellProgress, Forecast
 
 
 class LiveView:
-    """A bar over cells, a bar per worker with its figures, and above them a line per finished cell. Use as a context."""
+    """A bar over cells, a bar per worker with its figures, above them a line per finished cell. Use as a context."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

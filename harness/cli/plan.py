@@ -24,7 +24,7 @@ def plan_command(
     store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the cells of a spec, what is done already, and the compute and time that the rest is estimated to take. Trains and attacks nothing."""
+    """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
     from harness.cli.run import DEFAULT_ROOT
     from harness.run.estimate import make_plan
     from harness.run.layout import RunFolder

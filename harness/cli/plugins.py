@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.entries import in_short
 from harness.errors import PluginError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.registry.entry import Entry
     from harness.registry.packages import PluginProblem
-    from harness.registry.registry import Entry, Registry
+    from harness.registry.registry import Registry
 
 
 def register(app: typer.Typer) -> None:
@@ -70,18 +72,6 @@ def find(registry: Registry, name: str) -> list[Entry]:
         names = sorted({entry.name for entry in registry.entries()})
         raise PluginError(f"no plugin is called '{name}'{did_you_mean(name, names) or ';'} known: {', '.join(names)}")
     return found
-
-
-def in_short(entry: Entry) -> dict[str, Any]:
-    """One row of the list, as JSON data."""
-    return {
-        "kind": entry.kind,
-        "name": entry.name,
-        "access": entry.access,
-        "summary": entry.cls.summary(),
-        "distribution": entry.distribution,
-        "version": entry.version,
-    }
 
 
 def _console() -> Console:

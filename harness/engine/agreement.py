@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.attack import Floats, Tokens
 from harness.errors import VictimError
+from harness.tokens.text import Floats, Tokens
 
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 _LENGTHS = (4, 9, 33)

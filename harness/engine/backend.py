@@ -1,7 +1,8 @@
 """What the engine asks of a model. The torch implementation is in `torch_backend.py`; nothing here imports torch.
 
-A backend works on token ids and knows nothing of attacks, threat models or defenses. It reports the compute it really ran; the nominal convention is applied by
-the meter. Rows are never padded, so a result does not depend on which rows share a call (beyond the rounding of differently shaped matrix products).
+A backend works on token ids and knows nothing of attacks, threat models or defenses. It reports the compute it really
+ran; the nominal convention is applied by the meter. Rows are never padded, so a result does not depend on which rows
+share a call (beyond the rounding of differently shaped matrix products).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Floats, GradientAnswer, Tokens
-from harness.tokens.text import Tokenizer
+from harness.attack import GradientAnswer
+from harness.tokens.text import Floats, Tokenizer, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ScoreItem:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Answer to a `ScoreItem` or to rows: label logits [K, labels], loss [K] in nats, and the executed FLOPs of the item."""
+    """Answer to a `ScoreItem`: label logits [K, labels], losses [K] in nats, and the executed FLOPs of the item."""
 
     logits: Floats
     losses: Floats

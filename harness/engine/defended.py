@@ -1,4 +1,7 @@
-"""The defended victim: a backend behind its guards and transforms. Attacks and judges reach the model through here and in no other way."""
+"""The defended victim: a backend behind its guards and transforms.
+
+Attacks and judges reach the model through here and in no other way.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Floats, Gradient, GradientAnswer, Score
+from harness.attack import Gradient, GradientAnswer, Score
 from harness.defense import Defense, GuardDefense, TransformDefense
 from harness.engine.backend import Backend, GradientItem, Remembering, ScoreItem
 from harness.engine.meter import StepMeter
@@ -17,6 +20,7 @@ from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.judge import Answer
 from harness.problem import Problem
+from harness.tokens.text import Floats
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class DefendedVictim:
         return replies
 
     def score(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
-        """Losses of each request's candidates, shape [K] each; blocked candidates have infinite loss. Costs go to the meters."""
+        """Losses of each request's candidates, shape [K] each, ``inf`` where blocked. Costs go to the meters."""
         if self.layers:
             return [self._score_texts(*request) for request in requests]
         items = [ScoreItem(p.before, r.candidates, p.after, p.example.proxy_label, r.near) for p, r, _ in requests]
@@ -114,7 +118,7 @@ class DefendedVictim:
         return np.asarray([reply.answer(target).loss for reply in replies], dtype=np.float64)
 
     def gradient(self, requests: Sequence[tuple[Problem, Gradient, StepMeter]]) -> list[GradientAnswer]:
-        """One-hot gradients; through a transform they are those of the victim at the untransformed prompt (straight-through).
+        """One-hot gradients; through a transform, those of the victim at the untransformed prompt (straight-through).
 
         Raises:
             AccessError: a transform offers no gradient.
@@ -137,7 +141,8 @@ class DefendedVictim:
         for layer in self.layers:
             if not offers_gradient(layer.defense):
                 raise AccessError(
-                    f"defense {layer.defense.name}: offers no gradient (offers = 'none'); use an attack with access 'scores' or 'text'"
+                    f"defense {layer.defense.name}: offers no gradient (offers = 'none'); "
+                    "use an attack with access 'scores' or 'text'"
                 )
 
 

@@ -12,7 +12,7 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def resolve(device: str = "auto", dtype: str = "auto") -> tuple[torch.device, torch.dtype]:
+def resolve_device(device: str = "auto", dtype: str = "auto") -> tuple[torch.device, torch.dtype]:
     """Turn ``auto`` into facts: the first CUDA device and bfloat16 where there is one, else the CPU and float32.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from harness.engine.devices import resolve
+from harness.engine.devices import resolve_device
 from harness.engine.heads import HeadName
 from harness.engine.torch_backend import TorchBackend
 from harness.errors import VictimError
@@ -36,7 +36,7 @@ def open_folder(
     Raises:
         VictimError: the folder holds no such model, weights are missing, or labels do not fit.
     """
-    where, precision = resolve(device, dtype)
+    where, precision = resolve_device(device, dtype)
     model, missing = load_model(folder, head, dtype=precision)
     if missing:
         raise VictimError(f"{folder}: the file lacks weights that the model needs: {', '.join(missing)}")

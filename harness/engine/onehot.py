@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.attack import Floats, Tokens
 from harness.engine.heads import Head
+from harness.tokens.text import Floats, Tokens
 
 
 def embedding_gradient(

@@ -1,4 +1,7 @@
-"""What a step of an attack asks for, found by running two steps on made-up answers: an estimate that needs no model and holds for any plugin."""
+"""What a step of an attack asks for, found by running two steps on made-up answers.
+
+An estimate that needs no model and holds for any plugin.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Gradient, GradientAnswer, Score, State, Step
+from harness.attack import Attack, Gradient, GradientAnswer, Score, Step
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.problem import Problem
+from harness.state import State
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
 

@@ -1,57 +1,33 @@
-"""Running an attack: the steps of many examples side by side, their requests answered together, every step judged, metered and journalled."""
+"""Running an attack: the steps of many examples side by side, their requests answered together.
+
+Every step is judged, metered and journalled.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Gradient, Request, Score, State, Step
+from harness.attack import Attack, Gradient, Request, Score, Step
 from harness.engine.defended import DefendedVictim, candidate_array
 from harness.engine.meter import StepMeter
+from harness.engine.track import Row, SearchResult, Track
 from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
 from harness.judge import Judge
 from harness.problem import Problem
 from harness.records.journal import Journal
 from harness.rng import named_rng
+from harness.state import State
 from harness.threat import Access, allows
 
-Row = dict[str, Any]  # one row of records.schema.STEPS
 RoundSeen = Callable[[int, list[Row]], None]  # called with (round, rows) after each round
-
-
-@dataclass
-class Track:
-    """One example on its way through the attack."""
-
-    problem: Problem
-    state: State
-    step: int = 0  # steps done
-    success: bool = False  # so far
-    spent: Flops = field(default_factory=Flops)  # attack and defense compute, all steps
-    done: bool = False
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search ended with.
-
-    Attributes:
-        rows: one per example and step, see `records.schema.STEPS`; in order of example, then step.
-        tracks: final state of each example, in the order given.
-        cost: attack and defense compute of all examples and steps (judging left out).
-    """
-
-    rows: list[Row]
-    tracks: list[Track]
-
-    @property
-    def cost(self) -> Flops:
-        return sum((track.spent for track in self.tracks), Flops())
 
 
 @dataclass(frozen=True)
@@ -83,7 +59,7 @@ class Search:
             PluginError: the attack raised, yielded something that is no request, or returned no state.
             RunError: the journal is damaged.
         """
-        tracks = [Track(p, self.attack.start(p, self._rng(p, 0))) for p in problems]
+        tracks = [Track(problem, self._start(problem)) for problem in problems]
         rows: list[Row] = []
         rounds = 0
         for entry in journal.entries if journal else ():
@@ -112,10 +88,18 @@ class Search:
         order = {track.problem.example.id: i for i, track in enumerate(tracks)}
         return SearchResult(sorted(rows, key=lambda row: (order[row["example"]], row["step"])), tracks)
 
+    def _start(self, problem: Problem) -> State:
+        where = f"attack {self.attack.name}, example {problem.example.id}, start"
+        try:
+            state = self.attack.start(problem, self._rng(problem, 0))
+        except Exception as error:
+            raise PluginError(f"{where}: raised {type(error).__name__}: {error}") from error
+        return _plain(state, where)
+
     def _replay(self, entry: dict[str, Any], tracks: list[Track]) -> list[Row]:
         rows: list[Row] = entry["rows"]
-        for (index, state), row in zip(entry["states"].items(), rows, strict=True):
-            track = tracks[int(index)]
+        for (place, state), row in zip(entry["states"].items(), rows, strict=True):
+            track = tracks[int(place)]
             track.state = State.from_json(state)
             self._advance(track, row)
         return rows
@@ -157,11 +141,7 @@ class Search:
         try:
             request = step.send(answer)
         except StopIteration as stop:
-            if not isinstance(stop.value, State):
-                raise PluginError(
-                    f"{where}: step returned {type(stop.value).__name__}; it must return a State"
-                ) from None
-            track.state = stop.value
+            track.state = _plain(stop.value, where)
             return None
         except Exception as error:
             raise PluginError(f"{where}: raised {type(error).__name__}: {error}") from error
@@ -202,7 +182,7 @@ class Search:
         }
 
     def _judge(self, tracks: list[Track], meters: list[StepMeter], rows: list[Row]) -> None:
-        """Ask the victim about each string that keeps to the threat model, tokenised anew; fill in verdicts and costs."""
+        """Ask the victim about each string that keeps to the threat model; fill in verdicts and costs."""
         if self.judge is not None:
             valid = [i for i, row in enumerate(rows) if row["failure"] is None]
             replies = self.victim.ask([tracks[i].problem.prompt(rows[i]["attack_text"]) for i in valid])
@@ -220,6 +200,20 @@ class Search:
             for purpose in ("attack", "judge", "defense"):
                 spent: Flops = getattr(meter, purpose)
                 row[f"{purpose}_nominal"], row[f"{purpose}_executed"] = spent.nominal, spent.executed
+
+
+def _plain(value: Any, where: str) -> State:
+    """The state as plain data, so that a stopped run can go on from it; raises PluginError for what is not."""
+    if not isinstance(value, State):
+        raise PluginError(f"{where}: returned {type(value).__name__}; it must return a State")
+    try:
+        json.dumps(value.memory)
+        loss = None if value.loss is None else float(value.loss)
+        return State(tuple(index(token) for token in value.tokens), loss, value.memory)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes"
+        ) from None
 
 
 def _within(state: State, problem: Problem) -> str | None:

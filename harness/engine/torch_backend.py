@@ -12,7 +12,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from harness.attack import Floats, GradientAnswer, Tokens
+from harness.attack import GradientAnswer
 from harness.engine.agreement import Agreement, check
 from harness.engine.backend import Differentiated, GradientItem, Scored, ScoreItem
 from harness.engine.chunks import Chunker
@@ -24,7 +24,7 @@ from harness.engine.onehot import EmbeddingTable, best_substitutions, embedding_
 from harness.engine.scoring.check import whole_rows
 from harness.engine.scoring.paths import PathName, Paths, choose
 from harness.errors import VictimError
-from harness.tokens.text import Tokenizer
+from harness.tokens.text import Floats, Tokenizer, Tokens
 
 
 class TorchBackend:

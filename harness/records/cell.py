@@ -37,7 +37,7 @@ class VictimFacts(BaseModel):
     n_params_non_embedding: int
     pretraining_flops: float | None
     preparation: Compute  # fine-tuning, or training from scratch
-    reference_flops: float  # divides attack and defense compute: pretraining if there was any, else preparation (nominal)
+    reference_flops: float  # divides other compute: pretraining if there was any, else preparation (nominal)
     artifact: str
 
 

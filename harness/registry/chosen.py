@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from harness.plugin import Kind
 from harness.refs import PluginRef, references_written
-
-if TYPE_CHECKING:
-    from harness.registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Chosen:
     plugin: Any  # typed loosely, so that its users need no cast to the one kind they asked for
     distribution: str
     version: str
-    registry: Registry | None = field(default=None, repr=False, compare=False)
+    registry: Any = field(default=None, repr=False, compare=False)
     shown: str | None = field(default=None, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from harness.errors import PluginError
 from harness.registry.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from harness.registry.registry import Entry
+    from harness.registry.entry import Entry
 
 Location = tuple[str | int, ...]
 Problem = tuple[Location, str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,32 +11,9 @@ from harness.plugin import KINDS, Kind, Plugin
 from harness.refs import PluginRef
 from harness.registry.checks import check_class
 from harness.registry.chosen import Chosen
+from harness.registry.entry import Entry
 from harness.registry.problems import ParamsError, in_words
 from harness.registry.spelling import did_you_mean
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered plugin class and the distribution it comes from."""
-
-    kind: Kind
-    name: str
-    cls: type[Plugin]
-    distribution: str
-    version: str
-
-    @property
-    def access(self) -> str:
-        """What an attack asks for; empty for other kinds."""
-        return str(getattr(self.cls, "access", "")) if self.kind == "attack" else ""
-
-    def origin(self) -> str:
-        """For messages: the class, and the distribution it comes from."""
-        return f"{self.cls.__module__}.{self.cls.__qualname__} of {self.distribution} {self.version}"
-
-    def described(self) -> str:
-        """For messages: kind, name, distribution and version."""
-        return f"{self.kind} '{self.name}' ({self.distribution} {self.version})"
 
 
 class Registry:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.engine.defended import DefendedVictim, Reply, offers_gradient
-from harness.engine.search import Row, Search
+from harness.engine.search import Search
+from harness.engine.track import Row
 from harness.errors import AccessError
 from harness.flops import CONVENTION, Flops
 from harness.problem import Problem

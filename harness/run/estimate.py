@@ -1,4 +1,7 @@
-"""What a run will cost, before it starts: nominal FLOPs per stage from prompts, sizes and a rehearsal of each attack; time from what this machine has shown."""
+"""What a run will cost, before it starts.
+
+Nominal FLOPs per stage from prompts, sizes and a rehearsal of each attack; time from what this machine has shown.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages of a spec in the order of the work, and the rate at which this machine is expected to do them (nominal FLOP/s)."""
+    """All stages of a spec in the order of the work, and the rate expected of this machine (nominal FLOP/s)."""
 
     stages: list[Stage]
     rate: float

@@ -1,4 +1,7 @@
-"""Content addresses: what a victim, a defended victim and a cell are known by. Whatever can change a number is hashed here, and nothing else."""
+"""Content addresses: what a victim, a defended victim and a cell are known by.
+
+Whatever can change a number is hashed here, and nothing else.
+"""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class RunFolder:
         if strange:
             raise RunError(
                 f"{self.root}: holds {len(strange)} finished cells of other data or another model than the spec finds "
-                f"now (e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete those folders"
+                f"now (e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete them"
             )
 
     def begin(self, spec: LoadedSpec, harness_version: str, cells: int) -> None:

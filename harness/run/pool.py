@@ -1,4 +1,7 @@
-"""Several processes on one machine, each doing whole groups of cells; none outlives the run, and one that dies takes only its cell with it."""
+"""Several processes on one machine, each doing whole groups of cells.
+
+None outlives the run, and one that dies takes only its cell with it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from typing import Any
 from harness.run.cell import label
 from harness.run.layout import RunFolder
 from harness.run.report import CellProgress, Reporter
-from harness.run.runner import Outcome, RunSetup, do_cell, record_failure
+from harness.run.work import Outcome, RunSetup, do_cell, record_failure
 from harness.spec.cells import Cell
 
 MAX_DEATHS = 2  # of workers on one cell, before it is given up
@@ -119,7 +122,7 @@ def _hear(worker: Worker, message: tuple[str, Any], reporter: Reporter, outcome:
 
 
 def _bury(worker: Worker, setup: RunSetup, deaths: dict[str, int], reporter: Reporter, outcome: Outcome) -> None:
-    """A worker died in the middle of a cell: try that cell again with a fresh one, and give it up when that dies too."""
+    """A worker died in a cell: try that cell again with a fresh one, and give it up when that dies too."""
     worker.process.join()
     key, cell = next(iter(worker.group.items()))
     deaths[key] = deaths.get(key, 0) + 1

@@ -1,4 +1,4 @@
-"""Making what cells need: fine-tuned victims, rounds of trained defenses, fitted guards; each an artifact, made once."""
+"""Making what cells need: fine-tuned victims, rounds of trained defenses, fitted guards; artifacts, made once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from harness.attack import Attack
 from harness.defense import FitJob, GuardDefense, RoundJob, TrainedDefense, TransformDefense
 from harness.engine.backend import Backend
 from harness.engine.defended import DefendedVictim, Layer
-from harness.engine.search import Search, SearchResult
+from harness.engine.search import Search
+from harness.engine.track import SearchResult
 from harness.errors import HarnessError, VictimError, in_words
 from harness.flops import Flops
 from harness.identity import canonical_json, content_key

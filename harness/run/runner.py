@@ -1,62 +1,24 @@
-"""A run: every cell that is not done yet, in this process or in several; what fails is recorded and the rest goes on."""
+"""A run: every cell not done yet, in this process or in several; what fails is recorded and the rest goes on."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import in_words
-from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
-from harness.run.cell import base_record, label, run_cell
+from harness.run.cell import label
 from harness.run.estimate import make_plan
 from harness.run.keys import keyless
-from harness.run.layout import RunFolder, now
+from harness.run.layout import RunFolder
+from harness.run.pool import run_groups
 from harness.run.prepare import Preparer
-from harness.run.report import Forecast, Reporter, WorkReporter
-from harness.run.tasks import Tasks
+from harness.run.report import Forecast, Reporter
+from harness.run.work import Outcome, RunSetup, do_cell, record_failure
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
-from harness.store.artifacts import Store
-from harness.store.atomic import write_json
-
-
-@dataclass
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        done: cells with records, those of earlier starts included.
-        failed: label and reason of each cell that failed in this start.
-    """
-
-    done: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, label: str, error: str | None) -> None:
-        """Count a cell that ended."""
-        if error is None:
-            self.done += 1
-        else:
-            self.failed.append((label, error))
-
-
-@dataclass(frozen=True)
-class RunSetup:
-    """What a worker needs to do cells of a run."""
-
-    spec: LoadedSpec
-    registry: Registry
-    folder: RunFolder
-    store: Path
-
-    def preparer(self, reporter: WorkReporter) -> Preparer:
-        """A preparer of its own for each worker."""
-        return Preparer(Store(self.store), self.registry, Tasks(), reporter)
 
 
 def run(
@@ -107,8 +69,6 @@ def run(
             outcome.add(label(cell), problem)
         groups = _groups(todo, folder, preparer)
         if jobs > 1:  # even for one group that is left: the threads of a worker must not change when a run is resumed
-            from harness.run.pool import run_groups
-
             run_groups(setup, groups, jobs, reporter, outcome, plugin_files)
         else:
             for group in groups:
@@ -135,7 +95,7 @@ def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder, jobs
 
 
 def _groups(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> list[dict[str, Cell]]:
-    """Cells of one victim together, rounds in turn, so that it is made and loaded once; begun groups first, then large models."""
+    """Cells of one victim together, rounds in turn, so that it is made once; begun groups first, then large models."""
     found: dict[str, list[tuple[str, Cell]]] = {}
     for key, cell in todo.items():
         found.setdefault(preparer.keys(cell).victim, []).append((key, cell))
@@ -150,37 +110,3 @@ def _groups(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> lis
         return (not begun, -size)
 
     return sorted(groups, key=urgency)
-
-
-def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
-    """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
-    try:
-        record = run_cell(cell, setup.spec, setup.folder, preparer)
-    except (Exception, SystemExit) as error:
-        message = in_words(error)
-        preparer.reporter.cell_done(label(cell), None, None, message)
-        record_failure(key, cell, setup, message, traceback.format_exc())
-        return message
-    clean = record.n_clean_correct / max(1, record.n_clean)
-    preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
-    return None
-
-
-def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: str) -> None:
-    """Leave the reason beside the journal, which stays: the next start tries again from there."""
-    # A disk that is full cannot hold this either: the exit status and the terminal still say it, and the cell counts as missing.
-    with contextlib.suppress(OSError):
-        update = {"error": message.replace("\n", " ")[:2000], "started": now()}
-        record = base_record(cell, setup.spec, key).model_copy(update=update)
-        write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
-        (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")
-
-
-def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:
-    """Share of attacked examples broken at any step, from the records just written; None when none was attacked."""
-    import pyarrow.parquet as pq
-
-    if record.n_attacked == 0:
-        return None
-    table = pq.read_table(folder.cell(record.key) / "steps.parquet", columns=["example", "success"]).to_pylist()
-    return len({row["example"] for row in table if row["success"]}) / record.n_attacked

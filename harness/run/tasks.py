@@ -51,5 +51,6 @@ def _check(data: TaskData) -> None:
         for example in examples:
             if not (0 <= example.label < len(data.labels) and 0 <= example.proxy_label < len(data.labels)):
                 raise DataError(
-                    f"example {example.id}: label {example.label} or proxy_label {example.proxy_label} is none of the {len(data.labels)} labels"
+                    f"example {example.id}: label {example.label} or proxy_label {example.proxy_label} is none of the "
+                    f"{len(data.labels)} labels"
                 )

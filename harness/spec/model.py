@@ -69,7 +69,7 @@ class Spec(BaseModel):
     exclude: Annotated[tuple[Exclude, ...], _Many] = Field(default=(), max_length=200)
     judge: PluginRef = PluginRef(name="wrong_label")
     examples: PositiveInt = Field(
-        default=32, description="validation examples attacked per cell, of those that the victim gets right"
+        default=32, description="first validation examples; those that the victim gets right are attacked"
     )
     clean_examples: PositiveInt = Field(
         default=256, description="validation examples for clean accuracy; at least `examples`"

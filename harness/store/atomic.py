@@ -12,7 +12,7 @@ from typing import Any
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Have ``write`` fill a temporary file beside ``path``, force it to disk, and put it in place; nothing is left behind on failure."""
+    """Have ``write`` fill a temporary file, force it to disk, and put it in place; failure leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

@@ -83,7 +83,7 @@ class HFTokenizer:
         return cls(rust, rows=rows, special=tokenizer.all_special_ids)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, without special ids around it."""
+        """Tokens of each text, without special ids around it."""
         return [e.ids for e in self._rust.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.attack import Tokens
 from harness.problem import Problem
 from harness.task import Edit, Example
 from harness.threat import Threat
-from harness.tokens.text import Tokenizer
+from harness.tokens.text import Tokenizer, Tokens
 
 
 def allowed_tokens(tokenizer: Tokenizer) -> Tokens:

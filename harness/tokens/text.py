@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int64]
+Tokens = NDArray[np.int64]  # token ids
+Floats = NDArray[np.float64]
 
 
 @runtime_checkable
@@ -27,7 +28,7 @@ class Tokenizer(Protocol):
     right: tuple[int, ...]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, without special ids."""
+        """Tokens of each text, without special ids."""
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Text of each row of ids, nothing cleaned up."""

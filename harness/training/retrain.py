@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from harness.engine.devices import resolve
+from harness.engine.devices import resolve_device
 from harness.engine.heads import HeadName
 from harness.engine.loading import load_model
 from harness.errors import VictimError
@@ -54,7 +54,7 @@ def retrain(
         VictimError: as `train` and `load_model`.
     """
     head = saved_head(source)
-    where, _ = resolve(device)
+    where, _ = resolve_device(device)
     model, missing = load_model(source, head, dtype=torch.float32)
     if missing:
         raise VictimError(f"{source}: the file lacks weights that the model needs: {', '.join(missing)}")

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from harness import Attack, Gradient, GradientAnswer, Problem, Score, State, hookimpl
-from harness.attack import Step, Tokens
+from harness import Attack, Gradient, GradientAnswer, Problem, Score, State, Step, Tokens, hookimpl
 
 
 class GCG(Attack):
@@ -17,8 +16,8 @@ class GCG(Attack):
     name = "gcg"
     access = "gradient"
     paper = (
-        "Zou et al. 2023, 'Universal and Transferable Adversarial Attacks on Aligned Language Models', arXiv 2307.15043; "
-        "defaults of arXiv 2407.18213"
+        "Zou et al. 2023, 'Universal and Transferable Adversarial Attacks on Aligned Language Models', "
+        "arXiv 2307.15043; defaults of arXiv 2407.18213"
     )
 
     class Params(Attack.Params):
@@ -28,7 +27,7 @@ class GCG(Attack):
         )
         keep: Literal["this_step", "best_so_far"] = Field(
             "this_step",
-            description="go on from the best candidate of this step even if it is worse, or from the best string so far",
+            description="go on from the best candidate of this step, even if it is worse, or from the best so far",
         )
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from harness import Attack, Problem, Score, State, hookimpl
-from harness.attack import Step
+from harness import Attack, Problem, Score, State, Step, hookimpl
 
 
 class RandomToken(Attack):

@@ -17,19 +17,21 @@ from harness import (
     Flops,
     Params,
     PluginRef,
+    Resolve,
     RoundCost,
     RoundJob,
     Threat,
+    TrainConfig,
     TrainedDefense,
+    TrainRow,
+    cross_entropy,
     hookimpl,
+    nominal_backward,
+    nominal_forward,
+    place,
+    rehearse,
+    render,
 )
-from harness.defense import Resolve
-from harness.engine.defended import cross_entropy
-from harness.engine.rehearse import rehearse
-from harness.flops import nominal_backward, nominal_forward
-from harness.tokens.placement import place
-from harness.training.config import TrainConfig
-from harness.training.rows import TrainRow, render
 from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, save_pool
 
 POOL = "pool.json"
@@ -63,8 +65,8 @@ class AdversarialTraining(TrainedDefense):
 
     name = "adversarial_training"
     paper = (
-        "'Scaling Trends in Language Model Robustness', arXiv 2407.18213, with true ranks and the attack's strength given "
-        "by absolute round"
+        "'Scaling Trends in Language Model Robustness', arXiv 2407.18213, with true ranks and the attack's strength "
+        "given by absolute round"
     )
 
     class Params(TrainedDefense.Params):
@@ -117,7 +119,7 @@ class AdversarialTraining(TrainedDefense):
         )
 
     def train_round(self, job: RoundJob) -> RoundCost:
-        from harness.training.retrain import retrain
+        from harness import retrain
 
         params = self.params
         victim = job.open(job.model)

@@ -11,10 +11,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from harness.errors import DataError
-from harness.params import Params, host_field
-from harness.spec_path import SpecPath
-from harness.task import Chunk, Edit, Example, Task, TaskData
+from harness import Chunk, DataError, Edit, Example, Params, SpecPath, Task, TaskData, host_field
 from plugins.tasks._hub import pick, read_hub
 from plugins.tasks._prompts import ANSWER_PROMPT, lead
 from plugins.tasks._records import Record, Table

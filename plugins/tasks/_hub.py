@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness.errors import DataError
+from harness import DataError
 from plugins.tasks._records import Record, Table, did_you_mean
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})/")

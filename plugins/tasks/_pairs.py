@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from harness.task import Chunk, Edit, Example, Task, TaskData
+from harness import Chunk, Edit, Example, Task, TaskData
 from plugins.tasks._prompts import ANSWER_PROMPT, lead
 from plugins.tasks._words import MAX_LETTERS, MIN_LETTERS, Split, Syllables
 

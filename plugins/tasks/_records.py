@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import DataError
+from harness import DataError
 
 
 @dataclass(frozen=True, slots=True)

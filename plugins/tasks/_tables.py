@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import DataError
+from harness import DataError
 from plugins.tasks._records import Record, Table, did_you_mean
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]

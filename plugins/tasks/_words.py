@@ -14,7 +14,7 @@ from itertools import islice
 from math import prod
 from typing import Literal
 
-from harness.errors import DataError
+from harness import DataError
 
 Split = Literal["train", "validation"]
 Syllables = Literal["any", "open"]

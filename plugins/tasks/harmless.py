@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.hooks import hookimpl
-from harness.task import Task
+from harness import Task, hookimpl
 from plugins.tasks._preferences import PreferenceTask
 
 

@@ -7,8 +7,7 @@ from itertools import pairwise
 
 from pydantic import Field
 
-from harness.hooks import hookimpl
-from harness.task import Task
+from harness import Task, hookimpl
 from plugins.tasks._pairs import Pair, PairTask
 from plugins.tasks._prompts import STUDY
 from plugins.tasks._words import Split, words

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from harness.hooks import hookimpl
-from harness.task import Task
+from harness import Task, hookimpl
 from plugins.tasks._prompts import STUDY
 from plugins.tasks.text_classification import TextClassification, Value
 

@@ -8,9 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from harness.errors import DataError
-from harness.hooks import hookimpl
-from harness.task import Task
+from harness import DataError, Task, hookimpl
 from plugins.tasks._corpus import CorpusTask
 from plugins.tasks._records import Record, did_you_mean
 

@@ -8,8 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.hooks import hookimpl
-from harness.task import Task
+from harness import Task, hookimpl
 from plugins.tasks._pairs import Pair, PairTask
 from plugins.tasks._prompts import STUDY
 from plugins.tasks._words import Split, stream

@@ -9,15 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from harness import Example, Flops, Params, PrepareJob, TaskData, Victim, VictimCard, VictimError, hookimpl, host_field
-from harness.flops import nominal_backward, nominal_forward
-from harness.training.config import TrainConfig
+from harness import (
+    Example,
+    Flops,
+    Params,
+    PrepareJob,
+    TaskData,
+    TrainConfig,
+    Victim,
+    VictimCard,
+    VictimError,
+    hookimpl,
+    host_field,
+    nominal_backward,
+    nominal_forward,
+)
 from plugins.victims import _sources as sources
 from plugins.victims._presets import find_preset
 
 if TYPE_CHECKING:
-    from harness import Backend
-    from harness.engine.heads import HeadName
+    from harness import Backend, HeadName
 
 _SAMPLE = 200  # examples from which the average prompt length is estimated
 
@@ -122,9 +133,7 @@ class HuggingFace(Victim):
         Raises:
             VictimError: the model cannot be loaded or trained, or lacks the head that is to be used as it is.
         """
-        from harness.engine.loading import load_model
-        from harness.rng import named_seed
-        from harness.training.retrain import save_model
+        from harness import load_model, named_seed, save_model
 
         plan: FineTune | None = self.params.fine_tune
         labels = job.data.labels
@@ -162,24 +171,19 @@ class HuggingFace(Victim):
         Raises:
             VictimError: no such model, device or dtype.
         """
-        from harness.engine.loading import open_folder
+        from harness import open_folder
 
         return open_folder(folder, self._head, data.labels, dtype=self.params.dtype, device=self.params.device)
 
     def _fine_tune(self, model: Any, tokenizer: Any, plan: FineTune, job: PrepareJob) -> tuple[Flops, dict[str, int]]:
-        from harness.engine.devices import resolve
-        from harness.engine.heads import make_head
-        from harness.engine.limits import context_length
-        from harness.tokens.hf import HFTokenizer
-        from harness.training.loop import train
-        from harness.training.rows import clean_rows
+        from harness import HFTokenizer, clean_rows, context_length, make_head, resolve_device, train
 
         rows = int(model.get_input_embeddings().weight.shape[0])
         ours = HFTokenizer.from_transformers(tokenizer, rows=rows)
         labels = job.data.labels
         context = context_length(model) - make_head(self._head, model, ours, labels).extra
         clean = clean_rows(_draw(job.data.train, plan.train_examples, job.seed), ours, context, plan.too_long)
-        where, _ = resolve(self.params.device)
+        where, _ = resolve_device(self.params.device)
         spent = train(
             model.to(where),
             ours,
@@ -225,7 +229,7 @@ def _hub_id(model: str) -> str:
 
 
 def _draw(examples: Sequence[Example], most: int, seed: int) -> Sequence[Example]:
-    from harness.rng import named_rng
+    from harness import named_rng
 
     if len(examples) <= most:
         return examples

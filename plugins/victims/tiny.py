@@ -9,19 +9,35 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from harness import Backend, Flops, PrepareJob, Problem, TaskData, Threat, Victim, VictimCard, VictimError, hookimpl
-from harness.flops import nominal_backward, nominal_forward
-from harness.rng import endless_permutation, named_rng, named_seed
-from harness.tokens.placement import allowed_tokens, place
-from harness.training.config import TrainConfig
-from harness.training.rows import TrainRow, render
+from harness import (
+    Backend,
+    Flops,
+    PrepareJob,
+    Problem,
+    TaskData,
+    Threat,
+    TrainConfig,
+    TrainRow,
+    Victim,
+    VictimCard,
+    VictimError,
+    allowed_tokens,
+    endless_permutation,
+    hookimpl,
+    named_rng,
+    named_seed,
+    nominal_backward,
+    nominal_forward,
+    place,
+    render,
+)
 from plugins.victims._bpe import PAD, chars_per_token, train_bpe
 from plugins.victims._ladder import SHAPES, Shape
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXConfig
 
-    from harness.tokens.hf import HFTokenizer
+    from harness import HFTokenizer
 
 
 BPE_EXAMPLES = 5000  # training prompts that the tokenizer is made from
@@ -52,8 +68,8 @@ class Tiny(Victim):
             0.3,
             ge=0,
             le=1,
-            description="share of training examples with random tokens in the region that an attacker may change (label "
-            "unchanged): without any, a tiny victim falls to one random string; with many, it hardly falls at all",
+            description="share of training examples with random tokens in the region that an attacker may change "
+            "(label unchanged): without any, a tiny victim falls to one random string; with many, it hardly falls",
         )
         filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
@@ -94,9 +110,7 @@ class Tiny(Victim):
         import torch
         from transformers import GPTNeoXForSequenceClassification, PreTrainedTokenizerFast
 
-        from harness.tokens.hf import HFTokenizer
-        from harness.training.loop import train
-        from harness.training.retrain import save_model
+        from harness import HFTokenizer, save_model, train
 
         rust = train_bpe((example.text for example in job.data.train[:BPE_EXAMPLES]), self.params.vocabulary)
         PreTrainedTokenizerFast(tokenizer_object=rust, pad_token=PAD).save_pretrained(str(job.folder))
@@ -170,7 +184,7 @@ class Tiny(Victim):
         return rows
 
     def open(self, folder: Path, data: TaskData) -> Backend:
-        from harness.engine.loading import open_folder
+        from harness import open_folder
 
         return open_folder(folder, labels=data.labels, dtype="float32", device="cpu")
 

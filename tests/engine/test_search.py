@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from harness.attack import Attack, Gradient, Score, State
+from harness.attack import Attack, Gradient, Score
 from harness.engine.defended import DefendedVictim
 from harness.engine.search import Search
 from harness.errors import AccessError, PluginError
 from harness.records.journal import Journal
+from harness.state import State
 from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place
 from plugins.attacks.gcg import GCG
@@ -209,6 +210,32 @@ def test_an_attack_that_raises_or_returns_nonsense_is_named():
         run_odd(raising)
     with pytest.raises(PluginError, match="returned int"):
         run_odd(nonsense)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda s: State(("a",) * 5),
+        lambda s: State((1.5,) * 5),
+        lambda s: State(s.tokens, memory={"seen": {1, 2}}),
+        lambda s: State(s.tokens, loss="low"),
+    ],
+)
+def test_a_state_that_is_no_plain_data_is_named(broken):
+    def step(state, problem, rng):
+        yield Score(state.array[None])
+        return broken(state)
+
+    with pytest.raises(PluginError, match=r"attack odd, example validation-00000, step 1: its State is no plain data"):
+        run_odd(step)
+
+
+def test_numpy_integers_in_a_state_are_taken_as_integers():
+    def step(state, problem, rng):
+        yield Score(state.array[None])
+        return State(tuple(np.asarray(state.tokens)), np.float32(0.5))
+
+    assert {type(token) for row in run_odd(step) for token in row["attack_tokens"]} == {int}
 
 
 def test_no_candidates_is_a_step_like_any_other():

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.attack import Tokens
 from harness.engine.backend import GradientItem, ScoreItem
-from harness.engine.devices import resolve
+from harness.engine.devices import resolve_device
 from harness.engine.loading import load_model, open_folder
 from harness.engine.onehot import best_substitutions
 from harness.engine.torch_backend import TorchBackend, cross_entropy
 from harness.errors import VictimError
 from harness.tokens.hf import HFTokenizer
+from harness.tokens.text import Tokens
 from tests.engine.hub_models import KINDS, LABELS, byte_bpe, random_model, word_piece, write_folder
 
 MODELS = [(kind, head) for kind in KINDS for head in ("classification", "label_tokens")][:-1]
@@ -317,8 +317,8 @@ def test_loading_errors(tmp_path: Path) -> None:
 )
 def test_devices(device: str, dtype: str, words: str) -> None:
     with pytest.raises(VictimError, match=words):
-        resolve(device, dtype)
-    assert resolve("cpu") == (torch.device("cpu"), torch.float32)
+        resolve_device(device, dtype)
+    assert resolve_device("cpu") == (torch.device("cpu"), torch.float32)
     if not torch.cuda.is_available():
         with pytest.raises(VictimError, match="write device: cpu"):
-            resolve("cuda:1")
+            resolve_device("cuda:1")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import PositiveInt
 
-from harness.attack import Attack, State, Step
+from harness.attack import Attack, Step
 from harness.defense import Defense, RoundCost, RoundJob, TrainedDefense
 from harness.flops import Flops
 from harness.judge import Answer, Judge
@@ -17,6 +17,7 @@ from harness.plugin import KINDS, Kind, Plugin
 from harness.refs import AttackRef, PluginRef
 from harness.registry.registry import Registry
 from harness.spec_path import SpecPath
+from harness.state import State
 from harness.task import Example, Task, TaskData
 from harness.victim import PrepareJob, Victim, VictimCard
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Floats, Tokens
 from harness.engine.agreement import TOLERANCE, relative_difference, switch_attention
 from harness.engine.backend import ScoreItem
 from harness.engine.scoring.packing import Packing
 from harness.engine.scoring.passes import UnfitError
+from harness.tokens.text import Floats, Tokens
 
 _SHAPES = ((7, 4, 3), (0, 5, 2), (13, 3, 0), (7, 1, 1), (2, 6, 4))  # before, attack string, after
 

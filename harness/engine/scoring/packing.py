@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.attack import Floats, Tokens
 from harness.engine.agreement import switch_attention
 from harness.engine.backend import ScoreItem
 from harness.engine.chunks import Chunker
@@ -26,6 +25,7 @@ from harness.engine.scoring.prefix import PrefixCache
 from harness.engine.scoring.prefixes import Prefixes
 from harness.engine.scoring.reading import Reader, Stem, head_rows
 from harness.engine.scoring.tail import find
+from harness.tokens.text import Floats, Tokens
 
 Logits = tuple[Floats, float]  # label logits [K, labels] and executed FLOPs of one item
 

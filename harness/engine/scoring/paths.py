@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Floats, Tokens
 from harness.engine.backend import ScoreItem
 from harness.engine.chunks import Chunker
 from harness.engine.heads import Head
@@ -17,6 +16,7 @@ from harness.engine.scoring.check import deviation, tolerance_of, worded
 from harness.engine.scoring.packing import Logits, Packing
 from harness.engine.scoring.passes import UnfitError
 from harness.engine.scoring.reading import refusal, shortest_window
+from harness.tokens.text import Floats, Tokens
 
 PathName = Literal["auto", "A", "C", "D"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Tokens
 from harness.engine.backend import ScoreItem
 from harness.engine.scoring.prefix import Prefix
+from harness.tokens.text import Tokens
 
 
 @dataclass(frozen=True, slots=True)

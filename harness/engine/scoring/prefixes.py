@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from harness.attack import Tokens
 from harness.engine.backend import ScoreItem
 from harness.engine.chunks import Chunker
 from harness.engine.scoring.costs import Costs
@@ -15,6 +14,7 @@ from harness.engine.scoring.packed import batches
 from harness.engine.scoring.passes import Pass
 from harness.engine.scoring.pieces import Piece
 from harness.engine.scoring.prefix import Prefix, PrefixCache, cut_out
+from harness.tokens.text import Tokens
 
 
 class Prefixes:

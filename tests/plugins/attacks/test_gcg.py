@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.attack import Gradient, GradientAnswer, Score, State
+from harness.attack import Gradient, GradientAnswer, Score
 from harness.engine.defended import DefendedVictim
 from harness.engine.rehearse import PretendTokenizer
 from harness.engine.search import Search
 from harness.problem import Problem
+from harness.state import State
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place

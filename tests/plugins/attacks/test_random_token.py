@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from harness.attack import Score, State
+from harness.attack import Score
 from harness.engine.defended import DefendedVictim
 from harness.engine.rehearse import PretendTokenizer
 from harness.engine.search import Search
 from harness.problem import Problem
+from harness.state import State
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place

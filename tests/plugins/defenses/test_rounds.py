@@ -119,16 +119,16 @@ def test_all_that_was_attacked_enters_the_pool_with_its_true_label(tmp_path: Pat
 
 
 def test_the_mix_is_at_most_the_share_from_the_pool(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
-    import harness.training.retrain as retraining
+    import harness
 
     seen: list[Any] = []
-    real = retraining.retrain
+    real = harness.retrain
 
     def spy(source: Any, folder: Any, rows: Any, config: Any, **rest: Any) -> Any:
         seen.append((rows, config))
         return real(source, folder, rows, config, **rest)
 
-    monkeypatch.setattr(retraining, "retrain", spy)
+    monkeypatch.setattr(harness, "retrain", spy)
     rounds = Rounds(tmp_path, victim)
     made = defense(**SMALL)
     for round, adversarial in ((1, 6), (2, 8), (3, 8)):
@@ -150,12 +150,12 @@ def test_the_mix_is_at_most_the_share_from_the_pool(tmp_path: Path, victim: Path
 
 def test_rows_are_right(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
     """What is trained on: attacked prompts as text, tokenised anew, and clean ones, each with its own label."""
-    import harness.training.retrain as retraining
+    import harness
 
     seen: list[Any] = []
-    real = retraining.retrain
+    real = harness.retrain
     monkeypatch.setattr(
-        retraining,
+        harness,
         "retrain",
         lambda *a, **k: seen.append(a[2]) or real(*a, **k),  # type: ignore[func-returns-value]
     )

@@ -174,7 +174,7 @@ def test_a_prepared_folder_opens(tmp_path: Path) -> None:
 
 def rows_trained_on(victim: Tiny, data: TaskData, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The rows that training would see."""
-    import harness.training.loop as loop
+    import harness
 
     seen: list[Any] = []
 
@@ -182,7 +182,7 @@ def rows_trained_on(victim: Tiny, data: TaskData, folder: Path, monkeypatch: pyt
         seen.extend(rows)
         return Flops()
 
-    monkeypatch.setattr(loop, "train", instead)
+    monkeypatch.setattr(harness, "train", instead)
     victim.prepare(job(folder, data))
     return seen
 

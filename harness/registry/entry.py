@@ -1,0 +1,31 @@
+"""A registered plugin class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.plugin import Kind, Plugin
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered plugin class and the distribution it comes from."""
+
+    kind: Kind
+    name: str
+    cls: type[Plugin]
+    distribution: str
+    version: str
+
+    @property
+    def access(self) -> str:
+        """What an attack asks for; empty for other kinds."""
+        return str(getattr(self.cls, "access", "")) if self.kind == "attack" else ""
+
+    def origin(self) -> str:
+        """For messages: the class, and the distribution it comes from."""
+        return f"{self.cls.__module__}.{self.cls.__qualname__} of {self.distribution} {self.version}"
+
+    def described(self) -> str:
+        """For messages: kind, name, distribution and version."""
+        return f"{self.kind} '{self.name}' ({self.distribution} {self.version})"

@@ -1,0 +1,89 @@
+"""The work of one process: cells, one after another; what fails is recorded and the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import in_words
+from harness.records.cell import CellRecord
+from harness.registry.registry import Registry
+from harness.run.cell import base_record, label, run_cell
+from harness.run.layout import RunFolder, now
+from harness.run.prepare import Preparer
+from harness.run.report import WorkReporter
+from harness.run.tasks import Tasks
+from harness.spec.cells import Cell
+from harness.spec.load import LoadedSpec
+from harness.store.artifacts import Store
+from harness.store.atomic import write_json
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        done: cells with records, those of earlier starts included.
+        failed: label and reason of each cell that failed in this start.
+    """
+
+    done: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, label: str, error: str | None) -> None:
+        """Count a cell that ended."""
+        if error is None:
+            self.done += 1
+        else:
+            self.failed.append((label, error))
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What a worker needs to do cells of a run."""
+
+    spec: LoadedSpec
+    registry: Registry
+    folder: RunFolder
+    store: Path
+
+    def preparer(self, reporter: WorkReporter) -> Preparer:
+        """A preparer of its own for each worker."""
+        return Preparer(Store(self.store), self.registry, Tasks(), reporter)
+
+
+def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
+    """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
+    try:
+        record = run_cell(cell, setup.spec, setup.folder, preparer)
+    except (Exception, SystemExit) as error:
+        message = in_words(error)
+        preparer.reporter.cell_done(label(cell), None, None, message)
+        record_failure(key, cell, setup, message, traceback.format_exc())
+        return message
+    clean = record.n_clean_correct / max(1, record.n_clean)
+    preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
+    return None
+
+
+def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: str) -> None:
+    """Leave the reason beside the journal, which stays: the next start tries again from there."""
+    # A full disk cannot hold this either: exit status and terminal still say it, and the cell counts as missing.
+    with contextlib.suppress(OSError):
+        update = {"error": message.replace("\n", " ")[:2000], "started": now()}
+        record = base_record(cell, setup.spec, key).model_copy(update=update)
+        write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
+        (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")
+
+
+def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:
+    """Share of attacked examples broken at any step, from the records just written; None when none was attacked."""
+    import pyarrow.parquet as pq
+
+    if record.n_attacked == 0:
+        return None
+    table = pq.read_table(folder.cell(record.key) / "steps.parquet", columns=["example", "success"]).to_pylist()
+    return len({row["example"] for row in table if row["success"]}) / record.n_attacked
