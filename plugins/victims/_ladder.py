@@ -43,5 +43,5 @@ SHAPES = {
     "57k": Shape(48, 2, 3),
     "150k": Shape(64, 3, 4),
     "800k": Shape(128, 4, 4, steps=500, learning_rate=2e-3),
-    "3m": Shape(256, 4, 8, steps=300, learning_rate=1e-3, init=0.05),
+    "3m": Shape(256, 4, 8, steps=400, learning_rate=1e-3, init=0.05),
 }

@@ -30,7 +30,7 @@ def broken_by(attack: Any, backend: Any, problems: list[Problem], seed: int) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gcg_beats_random_draws_at_equal_compute(trained: Callable[..., Any], seed: int) -> None:
-    victim = trained("word_length", "26k", seed, filler=0.4)
+    victim = trained("word_length", "26k", seed)
     backend = victim.open()
     problems = victim.problems(backend, EXAMPLES)
     gcg, spent = broken_by(GCG(GCG.Params(steps=STEPS, candidates=CANDIDATES)), backend, problems, seed)

@@ -81,7 +81,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(request: pytest.FixtureRequest) -> tuple[Path, Any, list[Problem]]:
     """Folder, backend, and problems that a victim answers."""
     if request.param == "trained tiny":
-        victim = request.getfixturevalue("trained")("word_length", "26k", filler=0.4)  # as in test_equal_compute
+        victim = request.getfixturevalue("trained")("word_length", "26k")
         backend = victim.open()
         return victim.folder, backend, victim.problems(backend, 3)
     from harness.engine.loading import open_folder
