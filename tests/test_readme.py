@@ -59,6 +59,7 @@ clean_examples: 20
     done = harness("run", "my.yaml", "--plugin", "my_attack.py", "--site", "site", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "index.html").exists()
+    assert "it/s" not in done.stderr  # no other library's bars among the run's own lines
 
 
 def test_the_named_files_are_there():

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from harness.engine.devices import resolve_device
 from harness.engine.heads import HeadName
+from harness.engine.quiet import no_bars
 from harness.engine.torch_backend import TorchBackend
 from harness.errors import VictimError
 from harness.tokens.hf import HFTokenizer
@@ -83,15 +84,16 @@ def load_model(
             config.num_labels = n_labels
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, info = auto.from_pretrained(
-                str(source),
-                config=config,
-                dtype=dtype,
-                use_safetensors=True,
-                ignore_mismatched_sizes=head == "classification" and n_labels is not None,
-                output_loading_info=True,
-                **common,
-            )
+            with no_bars():
+                model, info = auto.from_pretrained(
+                    str(source),
+                    config=config,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    ignore_mismatched_sizes=head == "classification" and n_labels is not None,
+                    output_loading_info=True,
+                    **common,
+                )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise VictimError(f"{source}: cannot be loaded for head {head}: {_first_line(error)}") from error
     drawn = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}

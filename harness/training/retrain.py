@@ -13,6 +13,7 @@ import torch
 from harness.engine.devices import resolve_device
 from harness.engine.heads import HeadName
 from harness.engine.loading import load_model
+from harness.engine.quiet import no_bars
 from harness.errors import VictimError
 from harness.flops import Flops
 from harness.tokens.hf import HFTokenizer
@@ -96,7 +97,8 @@ def saved_head(folder: Path) -> HeadName:
 def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:
     """Write config.json and model.safetensors, and copy the tokenizer's files from another folder if given."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(str(folder))
+    with no_bars():
+        model.save_pretrained(str(folder))
     for name in _TOKENIZER_FILES if tokenizer_from is not None else ():
         if tokenizer_from is not None and (tokenizer_from / name).is_file():
             shutil.copyfile(tokenizer_from / name, folder / name)
