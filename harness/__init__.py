@@ -22,11 +22,11 @@ if TYPE_CHECKING:
         TransformDefense,
     )
     from harness.engine.backend import Backend, Differentiated, GradientItem, Scored, ScoreItem
-    from harness.engine.defended import cross_entropy
     from harness.engine.devices import resolve_device
     from harness.engine.heads import HeadName, make_head
     from harness.engine.limits import context_length
     from harness.engine.loading import load_model, open_folder
+    from harness.engine.loss import cross_entropy
     from harness.engine.rehearse import rehearse
     from harness.engine.torch_backend import TorchBackend
     from harness.errors import AccessError, DataError, HarnessError, PluginError, RunError, SpecError, VictimError
@@ -63,7 +63,7 @@ _HOMES = {
         "TransformDefense",
     ),
     "harness.engine.backend": ("Backend", "Differentiated", "GradientItem", "ScoreItem", "Scored"),
-    "harness.engine.defended": ("cross_entropy",),
+    "harness.engine.loss": ("cross_entropy",),
     "harness.engine.devices": ("resolve_device",),
     "harness.engine.heads": ("HeadName", "make_head"),
     "harness.engine.limits": ("context_length",),

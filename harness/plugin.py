@@ -36,15 +36,3 @@ class Plugin:
     def summary(cls) -> str:
         """First line of the class's own docstring."""
         return (inspect.cleandoc(cls.__doc__) if cls.__doc__ else "").split("\n", 1)[0]
-
-    def label(self) -> str:
-        """Short name for tables: the plugin's name and the parameters that are not at their default."""
-        changed = self.params.model_dump(mode="json", exclude_defaults=True)
-        if not changed:
-            return self.name
-        return f"{self.name}({', '.join(f'{key}={_short(value)}' for key, value in changed.items())})"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.attack import Gradient, GradientAnswer, Score
 from harness.defense import Defense, GuardDefense, TransformDefense
 from harness.engine.backend import Backend, GradientItem, Remembering, ScoreItem
+from harness.engine.loss import cross_entropy
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
@@ -44,13 +45,7 @@ class Reply:
         """For a judge; ``target`` is the proxy label, whose cross-entropy is the loss."""
         if self.logits is None:
             return Answer(None, (), float("inf"))
-        return Answer(int(self.logits.argmax()), tuple(self.logits.tolist()), cross_entropy(self.logits, target))
-
-
-def cross_entropy(logits: Floats, target: int) -> float:
-    """−log softmax(logits)[target], in nats."""
-    top = float(logits.max())
-    return top + float(np.log(np.exp(logits - top).sum())) - float(logits[target])
+        return Answer(int(self.logits.argmax()), tuple(self.logits.tolist()), float(cross_entropy(self.logits, target)))
 
 
 class DefendedVictim:

@@ -20,6 +20,7 @@ from harness.engine.devices import default_chunk, dtype_name
 from harness.engine.executed import Executed, count_parameters, measure
 from harness.engine.heads import HeadName, make_head
 from harness.engine.limits import context_length
+from harness.engine.loss import cross_entropy
 from harness.engine.onehot import EmbeddingTable, best_substitutions, embedding_gradient
 from harness.engine.scoring.check import whole_rows
 from harness.engine.scoring.paths import PathName, Paths, choose
@@ -235,19 +236,12 @@ class TorchBackend:
         table = self._table.of(item.allowed)
         values = (grad @ table.T).to("cpu", torch.float64).numpy()
         tokens, chosen = best_substitutions(values, item.allowed, item.top)
-        loss = float(cross_entropy(logits, item.target)[0])
+        loss = float(cross_entropy(logits[0], item.target))
         passes = sum(self.executed.gradient(*run) for run in self.head.forwards(length))
         return Differentiated(GradientAnswer(loss, tokens, chosen), passes + 2.0 * grad.numel() * len(table))
 
     def _forward_flops(self, length: int) -> float:
         return sum(self.executed.forward(*run) for run in self.head.forwards(length))
-
-
-def cross_entropy(logits: Floats, target: int) -> Floats:
-    """Cross-entropy in nats of label ``target``; shapes [K, labels] to [K]."""
-    top = logits.max(axis=1, keepdims=True)
-    losses: Floats = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0] - logits[:, target]
-    return losses
 
 
 def _groups(things: Sequence[Any], key: Callable[[Any], Hashable]) -> list[list[int]]:

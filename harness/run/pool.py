@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -153,8 +154,6 @@ class _Teller:
         self._send("stage", what)
 
     def progress(self, what: str, done: float, total: float) -> None:
-        import time
-
         if done >= total or time.monotonic() - self.last > 0.1:
             self.last = time.monotonic()
             self._send("progress", what, done, total)

@@ -186,7 +186,7 @@ class AdversarialTraining(TrainedDefense):
         own = rows[: len(sampled)]
         logits, executed = trained.classify([np.asarray(row.ids, dtype=np.int64) for row in own])
         for i, row, answer in zip(sampled, own, logits, strict=True):
-            pool[i].loss = cross_entropy(answer, row.label)
+            pool[i].loss = float(cross_entropy(answer, row.label))
         tokens = sum(len(row.ids) for row in own)
         return Flops(nominal_forward(trained.n_params, tokens), sum(executed))
 

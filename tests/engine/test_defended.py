@@ -10,7 +10,8 @@ import pytest
 
 from harness.attack import Gradient, Score
 from harness.defense import Defense, GuardDefense, TransformDefense
-from harness.engine.defended import DefendedVictim, Layer, cross_entropy, offers_gradient
+from harness.engine.defended import DefendedVictim, Layer, offers_gradient
+from harness.engine.loss import cross_entropy
 from harness.engine.meter import StepMeter
 from harness.engine.search import Search
 from harness.errors import AccessError

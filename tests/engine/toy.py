@@ -10,7 +10,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from harness.attack import GradientAnswer
 from harness.engine.backend import Differentiated, GradientItem, Scored, ScoreItem
-from harness.engine.defended import cross_entropy
+from harness.engine.loss import cross_entropy
 from harness.task import Chunk, Edit, Example
 from harness.tokens.hf import HFTokenizer
 

@@ -6,9 +6,8 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from harness import Flops, GradientAnswer, Victim, VictimCard, hookimpl
+from harness import Flops, GradientAnswer, Victim, VictimCard, cross_entropy, hookimpl
 from harness.engine.backend import Differentiated, Scored
-from harness.engine.defended import cross_entropy
 from harness.tokens.hf import HFTokenizer
 
 ENTRIES = 320
