@@ -46,7 +46,7 @@ def write(path: Path, rows=ROWS) -> Path:
         text = "text,label\n" + "".join(f'"{row["text"]}",{row["label"]}\r\n' for row in rows)
     else:
         text = "text\tlabel\n" + "".join(f"{row['text']}\t{row['label']}\n" for row in rows)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    path.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
     return path
 
 
