@@ -11,6 +11,8 @@ and an add are two operations.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 CONVENTION = "nominal-2N-4N-all-parameters-unpadded/executed-matmul-1"
@@ -18,7 +20,7 @@ CONVENTION = "nominal-2N-4N-all-parameters-unpadded/executed-matmul-1"
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """An amount of compute. Adds and scales."""
+    """An amount of compute. Adds and scales. NaN is "unknown", which a sum with it is as well; it is never zero."""
 
     nominal: float = 0.0
     executed: float = 0.0
@@ -29,21 +31,31 @@ class Flops:
     def __mul__(self, factor: float) -> Flops:
         return Flops(self.nominal * factor, self.executed * factor)
 
-    def to_json(self) -> dict[str, float]:
-        """``{"nominal": …, "executed": …}``."""
-        return {"nominal": self.nominal, "executed": self.executed}
+    def to_json(self) -> dict[str, float | None]:
+        """``{"nominal": …, "executed": …}``, null where unknown."""
+        return {"nominal": known(self.nominal), "executed": known(self.executed)}
 
     @classmethod
-    def from_json(cls, data: dict[str, float]) -> Flops:
+    def from_json(cls, data: Mapping[str, float | None]) -> Flops:
         """Inverse of `to_json`."""
-        return cls(float(data["nominal"]), float(data["executed"]))
+        nominal, executed = (UNKNOWN if (x := data[name]) is None else float(x) for name in ("nominal", "executed"))
+        return cls(nominal, executed)
 
 
-def nominal_forward(n_params: int, tokens: int) -> float:
-    """Nominal compute of a forward pass over ``tokens`` tokens."""
-    return 2.0 * n_params * tokens
+UNKNOWN = math.nan
+"""An amount of compute that nobody knows: of a model behind a URL."""
 
 
-def nominal_backward(n_params: int, tokens: int) -> float:
+def known(flops: float) -> float | None:
+    """The amount, or None where it is unknown."""
+    return None if math.isnan(flops) else flops
+
+
+def nominal_forward(n_params: int | None, tokens: int) -> float:
+    """Nominal compute of a forward pass over ``tokens`` tokens; `UNKNOWN` where the size is."""
+    return UNKNOWN if n_params is None else 2.0 * n_params * tokens
+
+
+def nominal_backward(n_params: int | None, tokens: int) -> float:
     """Nominal compute of a backward pass over ``tokens`` tokens (the forward pass comes on top)."""
-    return 4.0 * n_params * tokens
+    return 2 * nominal_forward(n_params, tokens)

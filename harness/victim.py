@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.flops import Flops
 from harness.plugin import Kind, Plugin
+from harness.shape import MemoryFacts, ModelShape
 from harness.task import TaskData
 from harness.threat import Access
 
@@ -26,19 +27,22 @@ class VictimCard:
 
     Attributes:
         family: models on one scaling curve, e.g. ``pythia``.
-        n_params: all parameters as used, embeddings included (N of the nominal convention).
+        n_params: all parameters as used, embeddings included (N of the nominal convention); None where nobody knows.
         pretraining_flops: compute spent before the task was seen, or None when there was none or it is unknown.
         access: the most that the model can answer.
         context: longest sequence in tokens.
         chars_per_token: rough average, for estimates only.
+        local: whether the model runs on this machine, from an artifact that holds its weights. A model behind a URL
+            does not: no defense can train it, and this machine's speed says nothing of its.
     """
 
     family: str
-    n_params: int
+    n_params: int | None
     pretraining_flops: float | None
     access: Access
     context: int
     chars_per_token: float = 4.0
+    local: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,15 @@ class Victim(Plugin):
     @abstractmethod
     def estimate(self, data: TaskData) -> float:
         """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train."""
+
+    def memory(self, data: TaskData) -> MemoryFacts | None:
+        """What its need of memory follows from, for a plan; None where that is unknown. By default a guess from
+        `card` for a decoder in float32 on a CPU.
+        """
+        card = self.card(data)
+        if card.n_params is None:
+            return None
+        return MemoryFacts(card.n_params, ModelShape.guess(card.n_params), batch=16 if self.estimate(data) else 0)
 
     @abstractmethod
     def prepare(self, job: PrepareJob) -> Flops:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +22,26 @@ PerSeed = Mapping[int, Trajectories]
 class Breaking:
     """Compute per attacked example at which ASR so far first reaches the target, seeds pooled, by the cheapest attack.
 
-    FLOPs, nominal convention.
+    FLOPs, nominal convention. Where no attack that reaches the target has a known compute, the cheapest is the one that
+    asks the fewest queries.
 
     Attributes:
-        compute: None when no attack reaches the target.
-        low: lower end of the 95% interval; None when the target is not reached.
-        high: upper end; None when the interval has no upper end within the budget, or the target is not reached.
+        reached: whether any attack reaches the target.
+        compute: None when none does, or where it is unknown.
+        low: lower end of the 95% interval; None where ``compute`` is.
+        high: upper end; None when the interval has no upper end within the budget, or where ``compute`` is.
         attack: the cheapest attack; when none reaches the target, the one that spent most.
-        within: mean compute per example of the full budget of that attack.
+        within: mean compute per example of the full budget of that attack; None where it is unknown.
+        queries: mean queries per example at which that attack reaches the target; its full budget when it does not.
     """
 
+    reached: bool
     compute: float | None
     low: float | None
     high: float | None
     attack: str
-    within: float
+    within: float | None
+    queries: float
 
 
 def breaking(attacks: Mapping[str, PerSeed], target: float) -> Breaking | None:
@@ -48,22 +54,34 @@ def breaking(attacks: Mapping[str, PerSeed], target: float) -> Breaking | None:
     usable = {name: seeds for name, seeds in attacks.items() if any(t.at_step.size for t in seeds.values())}
     if not usable:
         return None
-    at = {name: _reach(seeds, None, target)[0] for name, seeds in usable.items()}
+    at = {name: float(_reach(seeds, None, target)[0]) for name, seeds in usable.items()}
+    asked = {name: float(_reach(seeds, None, target, "queries")[0]) for name, seeds in usable.items()}
     budget = {name: float(_pooled(seeds, None)[1][0, -1]) for name, seeds in usable.items()}
-    best = min(at, key=lambda name: (at[name], -budget[name], name))
-    if not np.isfinite(at[best]):
-        return Breaking(None, None, None, best, budget[best])
+    queries = {name: float(_pooled(seeds, None, "queries")[1][0, -1]) for name, seeds in usable.items()}
+    known = {name: seeds for name, seeds in usable.items() if np.isfinite(at[name])}
+    if not known:
+        best = min(asked, key=lambda name: (asked[name], -np.nan_to_num(budget[name]), -queries[name], name))
+        within = None if np.isnan(budget[best]) else budget[best]
+        reached = bool(np.isfinite(asked[best]))
+        return Breaking(reached, None, None, None, best, within, asked[best] if reached else queries[best])
+    best = min(known, key=lambda name: (at[name], -budget[name], name))
     weights = _resample(usable)
-    draws = np.min([_reach(seeds, weights, target) for seeds in usable.values()], axis=0)
+    draws = np.min([_reach(seeds, weights, target) for seeds in _all_known(usable).values()], axis=0)
     # Order statistics, not interpolated ones: some draws never reach the target and are infinite.
     low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
     return Breaking(
-        float(at[best]),
-        min(float(low), float(at[best])),
+        True,
+        at[best],
+        min(float(low), at[best]),
         float(high) if np.isfinite(high) else None,
         best,
         budget[best],
+        asked[best],
     )
+
+
+def _all_known(attacks: Mapping[str, PerSeed]) -> dict[str, PerSeed]:
+    return {name: seeds for name, seeds in attacks.items() if not np.isnan(_pooled(seeds, None)[1]).any()}
 
 
 Weights = Mapping[int, Mapping[str, Floats]]
@@ -89,13 +107,18 @@ def _resample(attacks: Mapping[str, PerSeed]) -> Weights:
     return weights
 
 
-def _reach(seeds: PerSeed, weights: Weights | None, target: float) -> Floats:
-    asr, compute = _pooled(seeds, weights)
-    return first_reach(compute, asr, target)
+Spent = Literal["compute", "queries"]
 
 
-def _pooled(seeds: PerSeed, weights: Weights | None) -> tuple[Floats, Floats]:
-    """ASR so far and mean compute, [B, T] each, over all examples of all seeds, weighted; B = 1 without weights."""
+def _reach(seeds: PerSeed, weights: Weights | None, target: float, of: Spent = "compute") -> Floats:
+    asr, spent = _pooled(seeds, weights, of)
+    return first_reach(spent, asr, target)
+
+
+def _pooled(seeds: PerSeed, weights: Weights | None, of: Spent = "compute") -> tuple[Floats, Floats]:
+    """ASR so far and mean compute or queries, [B, T] each, over all examples of all seeds, weighted; B = 1 without
+    weights.
+    """
     length = max(found.at_step.shape[1] for found in seeds.values())
     replicates = 1 if weights is None else REPLICATES
     total = np.zeros((replicates, 1))
@@ -110,7 +133,7 @@ def _pooled(seeds: PerSeed, weights: Weights | None) -> tuple[Floats, Floats]:
         )
         total += w.sum(axis=1, keepdims=True)
         won += w @ _padded(found.so_far.astype(np.float64), length)
-        spent += w @ _padded(found.compute, length)
+        spent += w @ _padded(getattr(found, of), length)
     # A draw without any of this attack's examples never reaches anything.
     safe = np.where(total > 0, total, 1.0)
     return won / safe, spent / safe
@@ -121,7 +144,7 @@ def _padded(values: Floats, length: int) -> Floats:
     return np.pad(values, ((0, 0), (0, length - values.shape[1])), mode="edge")
 
 
-def pooled_curve(seeds: PerSeed) -> tuple[Floats, Floats]:
-    """ASR so far and mean compute per example in FLOPs, [T] each, over all attacked examples of all seeds."""
-    asr, compute = _pooled(seeds, None)
-    return asr[0], compute[0]
+def pooled_spent(seeds: PerSeed, of: Spent) -> Floats:
+    """Mean compute (FLOPs) or queries per example so far, [T], over all attacked examples of all seeds."""
+    spent: Floats = _pooled(seeds, None, of)[1][0]
+    return spent

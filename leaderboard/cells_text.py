@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leaderboard.intervals import Rate
 from leaderboard.standings import Standing
-from leaderboard.words import multiple, percent, scientific
+from leaderboard.words import UNKNOWN_COMPUTE, multiple, percent, scientific
 
 Pair = tuple[str, str]
 NOTHING: Pair = ("–", "Not enough data: nothing was attacked")
@@ -24,11 +24,15 @@ def asr_text(row: Standing) -> Pair:
 
 
 def breaking_text(row: Standing) -> Pair:
-    """Compute to reach the target, its interval and the cheapest attack; or that it was not reached."""
+    """Compute to reach the target, its interval and the cheapest attack; or that it was not reached, or is unknown."""
     found = row.breaking
     if found is None:
         return NOTHING
+    if found.compute is None and (found.reached or found.within is None):
+        how = "broken after" if found.reached else "not broken within"
+        return UNKNOWN_COMPUTE.lower(), f"{how} {found.queries:.3g} queries per example · {found.attack}"
     if found.compute is None:
+        assert found.within is not None
         return f"not broken within {scientific(found.within)}", found.attack
     low = "?" if found.low is None else scientific(found.low)
     high = "beyond the budget" if found.high is None else scientific(found.high)
@@ -37,8 +41,12 @@ def breaking_text(row: Standing) -> Pair:
 
 def defense_text(row: Standing) -> Pair:
     """Compute of the defense in FLOPs and as a multiple of the reference compute."""
+    if row.defense_compute is None:
+        return UNKNOWN_COMPUTE.lower(), ""
     if row.defense_compute == 0:
         return "0", ""
+    if row.reference_compute is None:
+        return scientific(row.defense_compute), "reference unknown"
     return scientific(row.defense_compute), f"{multiple(row.defense_compute / row.reference_compute)} reference"
 
 

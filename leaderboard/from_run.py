@@ -9,7 +9,8 @@ import numpy as np
 from harness.errors import DataError
 from harness.records.cell import CellRecord, VictimFacts
 from harness.records.read import Cell, Run
-from leaderboard.table import OPTIONAL_TEXT, TEXT, Column, Table, make_table
+from harness.records.unknown import UNKNOWN
+from leaderboard.table import OPTIONAL_TEXT, TEXT, UNKNOWN_SIZE, Column, Table, make_table
 from leaderboard.trajectories import Trajectories, trajectories
 
 AsrKind = Literal["so_far", "at_step"]
@@ -51,7 +52,7 @@ def cells_table(source: str, cells: list[tuple[Cell, Trajectories]], asr: AsrKin
                 "iteration": np.arange(1, steps + 1),
                 "trials": np.full(steps, examples),
                 "successes": won.sum(axis=0),
-                "attack_compute": paths.compute.mean(axis=0) / facts(cell.record).reference_flops,
+                "attack_compute": paths.compute.mean(axis=0) / reference_flops(cell.record),
             }
         )
     if not parts:
@@ -64,20 +65,29 @@ def cells_table(source: str, cells: list[tuple[Cell, Trajectories]], asr: AsrKin
 
 
 def facts(record: CellRecord) -> VictimFacts:
-    """The victim's facts. Raises `DataError` where a finished cell lacks them or has no compute to divide by."""
+    """The victim's facts. Raises `DataError` where a finished cell lacks them."""
     found = record.victim_facts
-    if found is None or not found.reference_flops > 0:
+    if found is None:
         raise DataError(
-            f"cell {record.key}: finished, but without the victim's reference compute. "
+            f"cell {record.key}: finished, but without the facts of its victim. "
             "Remove its folder and run the spec again."
         )
     return found
 
 
+def reference_flops(record: CellRecord) -> float:
+    """What other compute is divided by, FLOPs, nominal convention; NaN where unknown (older records say 0)."""
+    found = facts(record).reference_flops
+    return found if found is not None and found > 0 else UNKNOWN
+
+
 def defense_flops(record: CellRecord) -> float:
-    """Search and training of the defense until this checkpoint, FLOPs, nominal convention; 0 without a defense."""
+    """Search and training of the defense until this checkpoint, FLOPs, nominal convention; 0 without a defense, NaN
+    where unknown.
+    """
     found = record.defense_facts
-    return 0.0 if found is None else found.search.nominal + found.training.nominal
+    parts = () if found is None else (found.search.nominal, found.training.nominal)
+    return sum(UNKNOWN if part is None else part for part in parts)
 
 
 def defense_round(record: CellRecord) -> int:
@@ -87,18 +97,18 @@ def defense_round(record: CellRecord) -> int:
 
 
 def _identity(record: CellRecord) -> dict[str, Any]:
-    victim = facts(record)
+    victim, spent = facts(record), defense_flops(record)
     return {
         "task": record.task.label,
         "family": victim.family,
         "attack": record.attack.label,
-        "n_params": victim.n_params,
+        "n_params": UNKNOWN_SIZE if victim.n_params is None else victim.n_params,
         "victim": record.victim.label,
         "threat": record.threat_label,
         "defense": record.defense.label,
         "round": defense_round(record),
         "seed": record.seed,
-        "defense_compute": defense_flops(record) / victim.reference_flops,
+        "defense_compute": spent and spent / reference_flops(record),  # nothing is nothing of whatever it is
     }
 
 

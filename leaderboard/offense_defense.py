@@ -11,6 +11,7 @@ from harness.errors import DataError
 from leaderboard.crossing import first_reach
 from leaderboard.line import Line, ols
 from leaderboard.table import IDENTITY, Table
+from leaderboard.words import UNKNOWN_COMPUTE
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class OffenseDefense:
         line: n counts (seed, round) pairs used.
         censored: pairs that never reached the target within the attack's budget; left out by this method, which
             flatters the attacker.
-        dropped: pairs that cannot stand on log axes: no defense compute, or broken at no compute.
+        dropped: pairs that cannot stand on log axes: no defense compute, broken at no compute, or compute unknown.
     """
 
     group: dict[str, Any]
@@ -58,7 +59,7 @@ def fit_offense_defense(table: Table, target: float) -> list[OffenseDefense]:
         if name not in table:
             raise DataError(f"{table.source}: column {name!r} is missing. An offense-defense fit needs it.")
     groups = list(table.groups(table.keys(*IDENTITY)))
-    fits = [_fit(group, rows, target) for group, rows in groups if (rows["defense_compute"] > 0).any()]
+    fits = [_fit(group, rows, target) for group, rows in groups if (rows["defense_compute"] != 0).any()]
     if not fits:
         raise DataError(
             f"{table.source}: no row with defense_compute above 0. Run the attack against a defense that costs compute."
@@ -75,12 +76,13 @@ def _fit(group: dict[str, Any], rows: Table, target: float) -> OffenseDefense:
         needed.append(float(first_reach(curve["attack_compute"][order], asr, target)))
         spent.append(_one_cost(curve))
     x, y = np.array(spent), np.array(needed)
-    reached = np.isfinite(y)
+    reached = ~np.isinf(y)  # NaN: reached, at an unknown compute
     use = reached & (x > 0) & (y > 0)
     line = ols(np.log10(x[use]), np.log10(y[use]))
     censored, dropped = int((~reached).sum()), int((reached & ~use).sum())
     if line.slope is None and (censored or dropped):
-        line = replace(line, note=f"{line.note} {censored} of {len(y)} never reached ASR {target:g}.")
+        note = f"{UNKNOWN_COMPUTE}: nothing to fit." if np.isnan(x + y)[reached].all() and dropped else line.note
+        line = replace(line, note=f"{note} {censored} of {len(y)} never reached ASR {target:g}.")
     return OffenseDefense(group, target, line, censored, dropped)
 
 

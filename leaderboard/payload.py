@@ -18,7 +18,7 @@ FIT_POINTS = 33
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings]) -> dict[str, Any]:
-    """JSON data of the whole site. Attack compute is in FLOPs per attacked example, nominal convention."""
+    """JSON data of the whole site. Attack compute is in FLOPs per attacked example, nominal; null where unknown."""
     return {
         "format": FORMAT,
         "runs": [
@@ -78,13 +78,15 @@ def series(row: Standing) -> str:
     return f"{row.victim} · {row.defense}" + ("" if row.round is None else f" · round {row.round}")
 
 
-def _curve(curve: AttackCurve, reference: float) -> dict[str, Any]:
+def _curve(curve: AttackCurve, reference: float | None) -> dict[str, Any]:
     shown = [curve.points[at] for at in _thinned(len(curve.points))]
     return {
         "attack": curve.attack,
         "seeds": curve.seeds,
         "steps": len(curve.points),
-        "points": [{"step": p.step, "compute": _round(p.compute)} | _rate(p.asr) for p in shown],
+        "points": [
+            {"step": p.step, "compute": _round(p.compute), "queries": _round(p.queries)} | _rate(p.asr) for p in shown
+        ],
         "fit": None if curve.fit is None else {key: _round(v) for key, v in curve.fit.line.to_json().items()},
         "fit_line": _fit_line(curve, reference),
     }
@@ -100,11 +102,13 @@ def _rate(rate: Rate) -> dict[str, Any]:
     }
 
 
-def _fit_line(curve: AttackCurve, reference: float) -> list[dict[str, float]]:
+def _fit_line(curve: AttackCurve, reference: float | None) -> list[dict[str, float]]:
     """The fitted curve between the first and the last point with compute."""
     line = None if curve.fit is None else curve.fit.line
-    spent = [point.compute for point in curve.points if point.compute > 0]
+    spent = [point.compute for point in curve.points if point.compute]
     if line is None or line.slope is None or line.intercept is None or not spent or spent[0] == spent[-1]:
+        return []
+    if reference is None:
         return []
     compute = np.geomspace(spent[0], spent[-1], FIT_POINTS)
     odds = line.intercept + line.slope * np.log10(compute / reference)

@@ -36,7 +36,8 @@ def print_fits(title: str, fits: Sequence[dict[str, Any]], *, as_json: bool) -> 
             low, high = fit["slope_ci"]
             numbers = [f"{fit['slope']:.4f}", f"{low:.4f} … {high:.4f}", f"{fit['intercept']:.4f}", str(fit["n"])]
         more = [str(fit["n_censored"])] if censored else []
-        table.add_row(*(Text(str(fit[name])) for name in shown), *(Text(number) for number in [*numbers, *more]))
+        group = ["unknown" if fit[name] is None else str(fit[name]) for name in shown]
+        table.add_row(*(Text(text) for text in [*group, *numbers, *more]))
     _console().print(table)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.records.read import Cell, Run
-from leaderboard.breaking import Breaking, PerSeed, breaking, pooled_curve
+from harness.records.unknown import known
+from leaderboard.breaking import Breaking, PerSeed, breaking, pooled_spent
 from leaderboard.curves import AttackScaling, fit_attack_scaling
-from leaderboard.from_run import cells_table, defense_flops, defense_round, facts
+from leaderboard.from_run import cells_table, defense_flops, defense_round, facts, reference_flops
 from leaderboard.intervals import Rate, pooled_rate, pooled_rates
 from leaderboard.sections import Section, common_target, sections
 from leaderboard.trajectories import trajectories
@@ -19,11 +20,14 @@ from leaderboard.trajectories import trajectories
 
 @dataclass(frozen=True)
 class Point:
-    """One step of a pooled attack curve: ASR so far, and mean compute per attacked example so far (FLOPs, nominal)."""
+    """One step of a pooled attack curve: ASR so far, and per attacked example so far the mean compute (FLOPs, nominal;
+    None where unknown) and queries.
+    """
 
     step: int
     asr: Rate
-    compute: float
+    compute: float | None
+    queries: float
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,29 @@ class Standing:
 
     Attributes:
         victim, family, defense: labels.
-        n_params: parameters of the model as used.
+        n_params: parameters of the model as used; None where unknown.
         round: the defense's round, None without rounds.
         clean: share of clean examples answered rightly, seeds pooled; None when none was asked.
-        strongest: the curve with the highest ASR at full budget (the cheaper one when equal); None when nothing was
-            attacked.
+        strongest: the curve with the highest ASR at full budget (the cheaper one when equal, in queries where compute
+            is unknown); None when nothing was attacked.
         breaking: cost to reach the target ASR; None when nothing was attacked.
-        defense_compute: search and training, FLOPs (nominal), mean over seeds.
-        reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds.
+        defense_compute: search and training, FLOPs (nominal), mean over seeds; None where unknown.
+        reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds; None
+            where unknown.
         seeds: how many.
         curves: one per attack.
     """
 
     victim: str
     family: str
-    n_params: int
+    n_params: int | None
     defense: str
     round: int | None
     clean: Rate | None
     strongest: AttackCurve | None
     breaking: Breaking | None
-    defense_compute: float
-    reference_compute: float
+    defense_compute: float | None
+    reference_compute: float | None
     seeds: int
     curves: tuple[AttackCurve, ...]
 
@@ -120,10 +125,10 @@ def _standing(cells: Sequence[Cell], target: float) -> Standing:
         defense=first.defense.label,
         round=round_,
         clean=pooled_rate([r.n_clean_correct for r in per_seed.values()], [r.n_clean for r in per_seed.values()]),
-        strongest=max(attacked, key=lambda c: (c.points[-1].asr.value, -c.points[-1].compute)) if attacked else None,
+        strongest=max(attacked, key=_strength) if attacked else None,
         breaking=breaking(paths, target),
-        defense_compute=float(np.mean([defense_flops(r) for r in per_seed.values()])),
-        reference_compute=float(np.mean([facts(r).reference_flops for r in per_seed.values()])),
+        defense_compute=known(float(np.mean([defense_flops(r) for r in per_seed.values()]))),
+        reference_compute=known(float(np.mean([reference_flops(r) for r in per_seed.values()]))),
         seeds=len(per_seed),
         curves=curves,
     )
@@ -133,19 +138,32 @@ def _curve(name: str, cells: dict[int, Cell], paths: PerSeed) -> AttackCurve:
     used = {seed: found for seed, found in paths.items() if found.at_step.size}
     if not used:
         return AttackCurve(name, 0, (), None)
-    _, compute = pooled_curve(used)
+    compute, queries = pooled_spent(used, "compute"), pooled_spent(used, "queries")
     won = [found.so_far.sum(axis=0) for found in used.values()]
     # A seed with a smaller budget keeps its last count.
     counts = np.stack([np.pad(w, (0, len(compute) - len(w)), mode="edge") for w in won])
     rates = pooled_rates(counts, [len(found.examples) for found in used.values()])
-    points = [Point(at + 1, rate, float(compute[at])) for at, rate in enumerate(rates)]
+    points = [Point(at + 1, rate, known(float(compute[at])), float(queries[at])) for at, rate in enumerate(rates)]
     table = cells_table(name, [(cells[seed], found) for seed, found in used.items()])
     fit = fit_attack_scaling(table)[0] if table is not None else None
     return AttackCurve(name, len(used), tuple(points), fit)
 
 
-def _hardest_first(row: Standing) -> tuple[float, float, str, str, int]:
+def _strength(curve: AttackCurve) -> tuple[float, float, float]:
+    last = curve.points[-1]
+    return last.asr.value, -np.inf if last.compute is None else -last.compute, -last.queries
+
+
+def _hardest_first(row: Standing) -> tuple[int, float, float, str, str, int]:
+    """Rows of unknown compute come after those that can be compared, and those that were not attacked last."""
     found = row.breaking
-    cost = -1.0 if found is None else np.inf if found.compute is None else found.compute
+    if found is None:
+        place, cost = 2, 0.0
+    elif found.compute is not None:
+        place, cost = 0, found.compute
+    elif found.within is not None and not found.reached:
+        place, cost = 0, np.inf
+    else:
+        place, cost = 1, 0.0 if found.reached else np.inf
     asr = row.strongest.points[-1].asr.value if row.strongest else 0.0
-    return (-cost, asr, row.victim, row.defense, row.round or 0)
+    return (place, -cost, asr, row.victim, row.defense, row.round or 0)

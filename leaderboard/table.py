@@ -23,6 +23,7 @@ OPTIONAL_REAL = ("defense_compute",)
 KNOWN = (*REQUIRED, *OPTIONAL_TEXT, *OPTIONAL_WHOLE, *OPTIONAL_REAL)
 IDENTITY = ("task", "family", "attack", "n_params", *OPTIONAL_TEXT)  # what a fit is of, less the round
 _LEAST = {"n_params": 1, "trials": 1}  # all other numbers: at least 0, the seed any
+UNKNOWN_SIZE = 2**62  # n_params of a victim whose size nobody knows: sorts last, and no file can say it
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Table:
 
     Columns: task, family, attack (text); n_params, seed, iteration, trials, successes (whole numbers); attack_compute
     (cumulative over iterations, mean per attacked example, as a fraction of the victim's pretraining or reference
-    compute); optionally victim, threat, defense (text), round, and defense_compute (as the same fraction).
+    compute); optionally victim, threat, defense (text), round, and defense_compute (as the same fraction). From records
+    compute may be NaN, which is unknown, and n_params `UNKNOWN_SIZE`; files cannot say so.
 
     Attributes:
         source: file or run, for messages.
@@ -59,12 +61,17 @@ class Table:
         return Table(self.source, {name: column[where] for name, column in self.columns.items()})
 
     def groups(self, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], Table]]:
-        """The rows that agree in all of ``names``, group by group in sorted order, each with what they agree in."""
+        """The rows that agree in all of ``names``, group by group in sorted order, each with what they agree in (None
+        for an unknown size).
+        """
         found: dict[tuple[Any, ...], list[int]] = {}
         for at, key in enumerate(zip(*(self.columns[name].tolist() for name in names), strict=True)):
             found.setdefault(key, []).append(at)
         for key in sorted(found):
-            yield dict(zip(names, key, strict=True)), self.rows(found[key])
+            agree = dict(zip(names, key, strict=True))
+            if agree.get("n_params") == UNKNOWN_SIZE:
+                agree["n_params"] = None
+            yield agree, self.rows(found[key])
 
 
 def make_table(source: str, columns: Mapping[str, Column]) -> Table:
@@ -77,7 +84,7 @@ def make_table(source: str, columns: Mapping[str, Column]) -> Table:
         if column.dtype == object or name == "seed":
             continue
         least = _LEAST.get(name, 0)
-        _refuse(table, name, ~np.isfinite(column), "is not a finite number: give a number, or leave the row out")
+        _refuse(table, name, np.isinf(column), "is not a finite number: give a number, or leave the row out")
         _refuse(table, name, column < least, f"is below {least}: correct it, or leave the row out")
     over = table["successes"] > table["trials"]
     _refuse(table, "successes", over, "is more than the trials of its row: correct one of them")

@@ -19,12 +19,14 @@ class Trajectories:
     Attributes:
         examples: ids, sorted.
         at_step: [E, T], whether this step's attack string succeeded.
-        compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention.
+        compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention; NaN where unknown.
+        queries: [E, T], sequences that the attack had asked about until and with this step.
     """
 
     examples: tuple[str, ...]
     at_step: NDArray[np.bool_]
     compute: NDArray[np.float64]
+    queries: NDArray[np.float64]
 
     @property
     def so_far(self) -> NDArray[np.bool_]:
@@ -42,10 +44,10 @@ def trajectories(cell: Cell) -> Trajectories:
     """
     attacked = cell.examples(["example", "attacked"])
     names = sorted(attacked.filter(pc.fill_null(attacked.column("attacked"), False)).column("example").to_pylist())
-    table = cell.steps(["example", "step", "success", "attack_nominal"])
+    table = cell.steps(["example", "step", "success", "attack_nominal", "queries"])
     where = f"{cell.folder / 'steps.parquet'}"
-    if any(column.null_count for column in table.columns):
-        raise DataError(f"{where}: an empty value in example, step, success or attack_nominal. {_mend(cell)}")
+    if any(table.column(name).null_count for name in ("example", "step", "success", "queries")):
+        raise DataError(f"{where}: an empty value in example, step, success or queries. {_mend(cell)}")
     row_of = {name: row for row, name in enumerate(names)}
     encoded = table.column("example").combine_chunks().dictionary_encode()
     try:
@@ -55,14 +57,16 @@ def trajectories(cell: Cell) -> Trajectories:
             f"{where}: steps of example {error}, which examples.parquet does not list as attacked. {_mend(cell)}"
         ) from None
     step = table.column("step").to_numpy().astype(np.int64)
-    cost = table.column("attack_nominal").to_numpy()
-    if len(step) and (step.min() < 1 or not np.isfinite(cost).all() or cost.min() < 0):
-        raise DataError(f"{where}: a step below 1, or compute that is negative or not finite. {_mend(cell)}")
+    cost = table.column("attack_nominal").to_numpy()  # null, an unknown amount, becomes NaN
+    queries = table.column("queries").to_numpy()
+    told = table.column("attack_nominal").drop_null().to_numpy()
+    if len(step) and (step.min() < 1 or not np.isfinite(told).all() or (told < 0).any() or queries.min() < 0):
+        raise DataError(f"{where}: a step below 1, or compute or queries negative or not finite. {_mend(cell)}")
     row = rows_of_code[encoded.indices.to_numpy()] if len(step) else np.empty(0, dtype=np.int64)
     budget = max(cell.record.attack_steps, int(step.max()) if len(step) else 0)
     if budget > 10**6 or len(names) * budget > 10**9:
         raise DataError(f"{where}: {budget} steps of {len(names)} examples is more than can be real. {_mend(cell)}")
-    return _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost)
+    return _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost, queries)
 
 
 def _fill(
@@ -74,6 +78,7 @@ def _fill(
     step: NDArray[np.int64],
     success: NDArray[np.bool_],
     cost: NDArray[np.float64],
+    queries: NDArray[np.int64],
 ) -> Trajectories:
     shape = (len(names), budget)
     seen = np.bincount(row * budget + step - 1, minlength=shape[0] * shape[1]).reshape(shape)
@@ -84,13 +89,14 @@ def _fill(
         raise DataError(f"{where}: the steps of example {bad!r} have a gap or come twice. {_mend(cell)}")
     at_step = np.zeros(shape, dtype=bool)
     at_step[row, step - 1] = success
-    spent = np.zeros(shape)
+    spent, asked = np.zeros(shape), np.zeros(shape)
     spent[row, step - 1] = cost
+    asked[row, step - 1] = queries
     final = np.zeros(len(names), dtype=bool)
     begun = last > 0
     final[begun] = at_step[begun, last[begun] - 1]
     at_step |= final[:, None] & (np.arange(budget) >= last[:, None])
-    return Trajectories(tuple(names), at_step, spent.cumsum(axis=1))
+    return Trajectories(tuple(names), at_step, spent.cumsum(axis=1), asked.cumsum(axis=1))
 
 
 def _mend(cell: Cell) -> str:

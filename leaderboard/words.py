@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import floor, isfinite, log10
 
+UNKNOWN_COMPUTE = "Compute unknown"  # how messages and cells begin that would otherwise hold a number
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -32,8 +34,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
-def parameters(count: int) -> str:
-    """``5.1k``, ``3.2M``, ``1.4B``."""
+def parameters(count: int | None) -> str:
+    """``5.1k``, ``3.2M``, ``1.4B``; ``unknown`` for None."""
+    if count is None:
+        return "unknown"
     for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             return f"{count / size:.3g}{letter}"

@@ -16,7 +16,7 @@ MODULES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 # What `leaderboard` may know of the core: what a run leaves on disk, and how to say what is wrong with it.
-READERS = ("harness.records", "harness.errors", "harness.hooks", "harness.cli.units")
+READERS = ("harness.records", "harness.errors", "harness.flops", "harness.hooks", "harness.cli.units")
 
 
 def imports_of(name: str, *, everywhere: bool) -> set[str]:

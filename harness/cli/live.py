@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console, Group
@@ -16,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.cli.units import duration, flops
+from harness.cli.units import duration, flops, memory
 from harness.run.report import CellProgress, Forecast
 
 
@@ -45,6 +46,7 @@ class LiveView:
         self.live = Live(Group(self.cells, self.work), console=console, refresh_per_second=4)
         self.bar = self.cells.add_task("", total=None, spent="")
         self.spent = 0.0
+        self.unknown = False  # whether there was compute that nobody knows
         self.workers: dict[int, _LiveWorker] = {}
 
     def __enter__(self) -> LiveView:
@@ -66,9 +68,13 @@ class LiveView:
         return self.workers[index]
 
     def add_spent(self, amount: float) -> None:
-        """Attack compute of all workers, nominal FLOPs."""
-        self.spent += amount
-        self.cells.update(self.bar, spent=f"attacks {flops(self.spent)}")
+        """Attack compute of all workers, nominal FLOPs; NaN where unknown."""
+        if math.isnan(amount):
+            self.unknown = True
+        else:
+            self.spent += amount
+        known = [flops(self.spent)] * bool(self.spent or not self.unknown)
+        self.cells.update(self.bar, spent="attacks " + " + ".join(known + ["unknown"] * self.unknown))
 
 
 class _LiveWorker:
@@ -92,7 +98,7 @@ class _LiveWorker:
         rate = progress.steps / max(1e-9, time.monotonic() - self.began)
         self.view.add_spent(progress.spent.nominal - self.spent)
         self.spent = progress.spent.nominal
-        figures = f"{rate:.1f} steps/s  ASR so far {progress.asr:.0%}  {flops(self.spent)}"
+        figures = f"{rate:.1f} steps/s  ASR so far {progress.asr:.0%}  {_compute(self.spent)}"
         self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
 
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
@@ -142,7 +148,7 @@ class _PlainWorker:
 
     def cell(self, progress: CellProgress) -> None:
         share = f"{progress.steps}/{progress.steps_total} example-steps"
-        self._now_and_then(f"{share}, ASR so far {progress.asr:.0%}, {flops(progress.spent.nominal)}")
+        self._now_and_then(f"{share}, ASR so far {progress.asr:.0%}, {_compute(progress.spent.nominal)}")
 
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
         self.view.say(_cell_line(label, asr, clean, error))
@@ -157,7 +163,18 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
     line = f"{cells} cells, {already_done} done already"
     if forecast is None or cells == already_done:
         return line
-    return f"{line}; the rest is estimated at {flops(forecast.flops)} (nominal), about {duration(forecast.seconds)}"
+    if forecast.unknown and not forecast.flops:
+        return f"{line}; the rest takes unknown compute"
+    line += f"; the rest is estimated at {flops(forecast.flops)} (nominal), about {duration(forecast.seconds)}"
+    if forecast.untimed:
+        line += (
+            f"; of {forecast.stages} stages {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
+        )
+    return f"{line}; memory at most {memory(forecast.memory)}" if forecast.memory else line
+
+
+def _compute(spent: float) -> str:
+    return "compute unknown" if math.isnan(spent) else flops(spent)
 
 
 def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None) -> str:

@@ -39,6 +39,7 @@ def plan_command(
     folder = RunFolder(out or DEFAULT_ROOT / chosen.spec.name)
     plan = make_plan(chosen.cells, Preparer(Store(store or folder.artifacts), registry, Tasks(), Silent()), folder)
     if as_json:
+        left = plan.forecast()
         typer.echo(
             json.dumps(
                 {
@@ -48,8 +49,11 @@ def plan_command(
                     "stages": [asdict(stage) for stage in plan.stages],
                     "rate_flops_per_second": plan.rate,
                     "rate_source": plan.rate_source,
-                    "remaining_flops": plan.remaining(),
-                    "remaining_seconds": plan.remaining() / plan.rate,
+                    "remaining_flops": left.flops,
+                    "remaining_seconds": left.seconds,
+                    "remaining_of_unknown_flops": left.unknown,
+                    "remaining_of_unknown_seconds": left.untimed,
+                    "memory_bytes": asdict(left.memory) if left.memory else None,
                 }
             )
         )
@@ -57,27 +61,33 @@ def plan_command(
     _print(plan)
 
 
+_CAPTION = "FLOPs are nominal and, like the times, estimated; memory is the most that one process takes."
+
+
 def _print(plan: object) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.units import duration, flops
+    from harness.cli.units import duration, flops, memory, with_unknown
     from harness.run.estimate import Plan
 
     assert isinstance(plan, Plan)
-    table = Table(box=None, caption="FLOPs are nominal and, like the times, estimated.", caption_justify="left")
-    for column in ("stage", "status", "of", "FLOPs", "time"):
-        table.add_column(
-            column, justify="right" if column in ("FLOPs", "time") else "left", no_wrap=column != "of", overflow="fold"
-        )
+    table = Table(box=None, caption=_CAPTION, caption_justify="left")
+    for column in ("stage", "status", "of", "FLOPs", "time", "memory"):
+        right = column in ("FLOPs", "time", "memory")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column != "of", overflow="fold")
     for stage in plan.stages:
-        time = "" if stage.status == "done" or stage.flops is None else duration(stage.flops / plan.rate)
-        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), time)
+        time = "" if stage.status == "done" else duration(plan.seconds(stage))
+        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), time, memory(stage.memory))
     console = Console()
     console.print(table)
     for what in ("prepare", "defend", "attack"):
-        left = plan.remaining(what)
-        count = sum(stage.what == what and stage.status != "done" for stage in plan.stages)
-        console.print(f"{what:8} {count:4} to do   {flops(left):>12}   about {duration(left / plan.rate)}")
+        left = plan.forecast(what)
+        spent = with_unknown(flops(left.flops), left.unknown, left.stages)
+        time = with_unknown(f"about {duration(left.seconds)}", left.untimed, left.stages)
+        console.print(f"{what:8} {left.stages:4} to do   {spent:>12}   {time}", highlight=False)
     console.print(f"Rate {flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
+    left = plan.forecast()
+    if left.stages:
+        console.print(f"Memory at most {memory(left.memory)}; --jobs N takes up to N times that.", highlight=False)

@@ -10,11 +10,11 @@ from harness.records.schema import VERSION
 
 
 class Compute(BaseModel):
-    """FLOPs under both conventions."""
+    """FLOPs under both conventions; None where unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    nominal: float = 0.0
-    executed: float = 0.0
+    nominal: float | None = 0.0
+    executed: float | None = 0.0
 
 
 class PluginRecord(BaseModel):
@@ -29,15 +29,17 @@ class PluginRecord(BaseModel):
 
 
 class VictimFacts(BaseModel):
-    """Size and provenance of the victim."""
+    """Size and provenance of the victim; None where unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     family: str
-    n_params: int
-    n_params_non_embedding: int
+    n_params: int | None
+    n_params_non_embedding: int | None
     pretraining_flops: float | None
     preparation: Compute  # fine-tuning, or training from scratch
-    reference_flops: float  # divides other compute: pretraining if there was any, else preparation (nominal)
+    # Divides other compute: pretraining if there was any, else preparation (nominal). None: a model used as it is, of
+    # whose making nothing is known.
+    reference_flops: float | None
     artifact: str
 
 

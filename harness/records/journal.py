@@ -5,13 +5,19 @@ flight.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.records.unknown import with_nulls, without_nulls
+
 
 class Journal:
-    """Append-only lines. A line cut short by a kill is dropped when the journal is opened again."""
+    """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
+
+    Unknown compute is null in the file, as in the records, and NaN in `entries`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,7 +33,7 @@ class Journal:
                     break
                 if not line.endswith(b"\n") or not isinstance(entry, dict):
                     break
-                self.entries.append(entry)
+                self.entries.append(_each_row(entry, without_nulls))
                 whole += len(line)
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
@@ -35,7 +41,7 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and hand it to the operating system."""
-        line = json.dumps(entry).encode() + b"\n"
+        line = json.dumps(_each_row(entry, with_nulls)).encode() + b"\n"
         start = self._file.tell()
         try:
             rest = memoryview(line)
@@ -62,3 +68,10 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _each_row(entry: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    rows = entry.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return entry  # no rows of steps: a damaged journal is the reader's to tell
+    return entry | {"rows": [change(row) for row in rows]}

@@ -46,7 +46,8 @@ STEPS = pa.schema(
             pa.string(),
         ),  # why the string counts as failed without being judged ("retokenisation", …); null otherwise
         ("queries", pa.int64()),  # sequences the attack had scored or differentiated in this step
-        ("attack_nominal", pa.float64()),  # FLOPs of this step alone (not cumulative), by purpose and convention
+        # FLOPs of this step alone (not cumulative), by purpose and convention; null where unknown, never NaN
+        ("attack_nominal", pa.float64()),
         ("attack_executed", pa.float64()),
         ("judge_nominal", pa.float64()),
         ("judge_executed", pa.float64()),
@@ -55,3 +56,6 @@ STEPS = pa.schema(
         ("seconds", pa.float64()),  # share of wall time; the only column that differs between two runs of the same cell
     ]
 )
+
+COMPUTE = tuple(name for name in STEPS.names if name.endswith(("_nominal", "_executed")))
+"""The columns of FLOPs. In memory an unknown amount is NaN, on disk it is null."""

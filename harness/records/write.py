@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from harness.records.cell import CellRecord
 from harness.records.schema import EXAMPLES, STEPS
+from harness.records.unknown import with_nulls
 from harness.store.atomic import write_file, write_json
 
 
@@ -24,5 +25,5 @@ def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]],
     for stale in folder.glob(".*"):  # what a kill left of an earlier write
         stale.unlink()
     write_table(folder / "examples.parquet", examples, EXAMPLES)
-    write_table(folder / "steps.parquet", steps, STEPS)
+    write_table(folder / "steps.parquet", [with_nulls(row) for row in steps], STEPS)
     write_json(folder / "cell.json", record.model_dump(mode="json"))

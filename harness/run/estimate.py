@@ -16,11 +16,13 @@ import numpy as np
 from harness.defense import TrainedDefense
 from harness.engine.rehearse import rehearse
 from harness.errors import DataError
-from harness.flops import nominal_forward
+from harness.flops import known, nominal_forward
 from harness.run.cell import label
 from harness.run.keys import Keys
 from harness.run.layout import RunFolder
+from harness.run.memory import Memory, Need, largest
 from harness.run.prepare import Preparer
+from harness.run.report import Forecast
 from harness.spec.cells import Cell
 from harness.task import TaskData
 from harness.victim import VictimCard
@@ -38,7 +40,9 @@ class Stage:
         what: ``prepare``, ``defend`` or ``attack``.
         key: of the artifact or cell.
         status: ``done``, ``failed``, ``begun`` or ``missing``.
-        flops: nominal estimate, or None when the plugin gives none.
+        flops: nominal estimate; None when the plugin gives none, or where nobody knows the victim's size.
+        local: whether it is computed on this machine, whose rate then says how long it takes.
+        memory: the most that it takes; None when the plugin does not tell.
     """
 
     what: str
@@ -46,6 +50,8 @@ class Stage:
     key: str
     status: str
     flops: float | None
+    local: bool = True
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,24 @@ class Plan:
     rate: float
     rate_source: str
 
-    def remaining(self, what: str | None = None) -> float:
-        """Nominal FLOPs of the stages not done yet."""
-        return sum(s.flops or 0.0 for s in self.stages if s.status != "done" and what in (None, s.what))
+    def forecast(self, what: str | None = None, jobs: int = 1) -> Forecast:
+        """What the stages not done yet will take; what is unknown of them is counted, not guessed."""
+        left = [s for s in self.stages if s.status != "done" and what in (None, s.what)]
+        times = [self.seconds(s) for s in left]
+        return Forecast(
+            flops=sum(s.flops or 0.0 for s in left),
+            seconds=sum(time or 0.0 for time in times) / jobs,
+            stages=len(left),
+            unknown=sum(s.flops is None for s in left),
+            untimed=sum(time is None for time in times),
+            memory=largest((s.memory for s in left), jobs),
+        )
+
+    def seconds(self, stage: Stage) -> float | None:
+        """How long a stage takes by the rate of this machine; None where that says nothing."""
+        if stage.flops is None or (stage.flops and not stage.local):
+            return None
+        return stage.flops / self.rate
 
 
 def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
@@ -75,6 +96,7 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
         keys = preparer.keys(cell)
         card = cell.victim.plugin.card(data)
         tokens = prompt_tokens(data, card, cell.threat.tokens)
+        memory = Need.of(cell.victim.plugin, data, card, tokens)
         if keys.victim not in stages:
             name = f"{cell.victim.label} on {cell.task.label}, seed {cell.seed}"
             stages[keys.victim] = Stage(
@@ -83,14 +105,18 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
                 keys.victim,
                 _made(preparer, keys.victim),
                 _attempt(partial(cell.victim.plugin.estimate, data)),
+                card.local,
+                memory.prepare,
             )
-        _add_rounds(stages, cell, keys, card, tokens, preparer)
+        _add_rounds(stages, cell, keys, card, tokens, memory, preparer)
         stages[keys.cell] = Stage(
             "attack",
             label(cell),
             keys.cell,
             folder.cell_status(keys.cell) if folder else "missing",
             _attempt(partial(attack_flops, cell, card, tokens)),
+            card.local,
+            memory.attack(cell.examples, cell.attack.plugin.access),
         )
     rate, source = known_rate(folder) or (guessed_rate(), "guessed from a matrix product")
     order = {"prepare": 0, "defend": 1, "attack": 2}
@@ -98,7 +124,7 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
 
 
 def attack_flops(cell: Cell, card: VictimCard, tokens: float) -> float:
-    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked."""
+    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked. NaN: unknown."""
     forward = nominal_forward(card.n_params, 1) * tokens
     per_step = rehearse(cell.attack.plugin, cell.threat).nominal(card.n_params, tokens) + forward
     steps: int = cell.attack.plugin.params.steps
@@ -106,9 +132,9 @@ def attack_flops(cell: Cell, card: VictimCard, tokens: float) -> float:
 
 
 def _attempt(estimate: Callable[[], float]) -> float | None:
-    """An estimate, or None when the plugin's code for it fails: a plan must not be lost for that."""
+    """An estimate; None when it is unknown, or the plugin's code for it fails: a plan must not be lost for that."""
     try:
-        return estimate()
+        return known(estimate())
     except (Exception, SystemExit):
         return None
 
@@ -118,18 +144,27 @@ def _made(preparer: Preparer, key: str) -> str:
 
 
 def _add_rounds(
-    stages: dict[str, Stage], cell: Cell, keys: Keys, card: VictimCard, tokens: float, preparer: Preparer
+    stages: dict[str, Stage],
+    cell: Cell,
+    keys: Keys,
+    card: VictimCard,
+    tokens: float,
+    memory: Need,
+    preparer: Preparer,
 ) -> None:
     defense = cell.defense.plugin
     for number, (key, _) in enumerate(keys.rounds, start=1):
         if key not in stages and isinstance(defense, TrainedDefense):
             name = f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
-            flops = _attempt(partial(defense.estimate, card.n_params, tokens, number, cell.threat, preparer.resolve))
-            stages[key] = Stage("defend", name, key, _made(preparer, key), flops)
+            size = card.n_params
+            flops = None
+            if size is not None:
+                flops = _attempt(partial(defense.estimate, size, tokens, number, cell.threat, preparer.resolve))
+            stages[key] = Stage("defend", name, key, _made(preparer, key), flops, card.local, memory.defend)
 
 
 def known_rate(folder: RunFolder | None) -> tuple[float, str] | None:
-    """Nominal FLOP/s over the cells done in this run, if there are any."""
+    """Nominal FLOP/s over the cells of this run that were computed here, if there are any."""
     from harness.records.read import read_run
 
     if folder is None or not folder.manifest.exists():
@@ -138,7 +173,10 @@ def known_rate(folder: RunFolder | None) -> tuple[float, str] | None:
     count = 0
     with suppress(DataError):  # a damaged record is the run's affair; what is whole will do here
         for cell in read_run(folder.root):
-            steps = cell.steps(["attack_nominal", "judge_nominal", "seconds"]).to_pydict()
+            table = cell.steps(["attack_nominal", "judge_nominal", "attack_executed", "seconds"])
+            if any(column.null_count for column in table.columns):
+                continue  # of a model behind a URL
+            steps = table.to_pydict()
             flops += sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
             seconds += sum(steps["seconds"])
             count += 1

@@ -6,14 +6,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.flops import Flops
+from harness.run.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Estimated nominal FLOPs and seconds of what is left to do."""
+    """What is left to do.
+
+    Attributes:
+        flops, seconds: estimated nominal FLOPs and time of the stages that can be estimated.
+        stages: how many there are.
+        unknown: how many of them have unknown FLOPs.
+        untimed: how many take an unknown time: those, and what another machine computes.
+        memory: the most that all processes take together; None where that is unknown.
+    """
 
     flops: float
     seconds: float
+    stages: int = 0
+    unknown: int = 0
+    untimed: int = 0
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +36,7 @@ class CellProgress:
     Attributes:
         steps, steps_total: example-steps done and to do.
         asr: attack success rate so far, 0 to 1.
-        spent: attack compute so far.
+        spent: attack compute so far; NaN where unknown.
     """
 
     steps: int

@@ -89,7 +89,7 @@ def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder, jobs
     """What is left to do, or None when a plugin cannot say; that must not keep the run from starting."""
     try:
         plan = make_plan(list(todo.values()), preparer, folder)
-        return Forecast(plan.remaining(), plan.remaining() / plan.rate / jobs)
+        return plan.forecast(jobs=jobs)
     except Exception:
         return None
 
@@ -106,7 +106,7 @@ def _groups(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> lis
         cell = next(iter(group.values()))
         size = 0
         with contextlib.suppress(Exception):  # a plugin that cannot say fails when its turn comes
-            size = cell.victim.plugin.card(preparer.tasks.data(cell.task)).n_params
+            size = cell.victim.plugin.card(preparer.tasks.data(cell.task)).n_params or 0
         return (not begun, -size)
 
     return sorted(groups, key=urgency)

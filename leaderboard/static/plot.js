@@ -7,15 +7,21 @@ const Plot = (() => {
   const SHADES = 4; // more shades of one hue cannot be told apart
   const DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 1]];
 
+  const AXIS = {
+    flops: "attack compute per example, FLOPs (nominal)",
+    share: "attack compute per example, share of reference compute",
+    queries: "queries per example",
+  };
+
   const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 
   // Row id -> colour. With several victims the hue is the victim's, darker the more was spent on its defense; else each row has its own hue.
   function colours(rows) {
     const victims = [...new Set(rows.map((row) => row.victim))];
-    const family = (victim) => rows.filter((row) => row.victim === victim).sort((a, b) => a.defense_compute - b.defense_compute);
+    const family = (victim) => rows.filter((row) => row.victim === victim).sort((a, b) => (a.defense_compute ?? Infinity) - (b.defense_compute ?? Infinity) || 0);
     const shaded = victims.length > 1 && victims.every((victim) => family(victim).length <= SHADES);
     if (!shaded) return new Map(rows.map((row, at) => [row.id, shade(COLOURS[at % COLOURS.length], isDark() ? 0.8 : 0.5)]));
-    const sized = [...victims].sort((a, b) => family(a)[0].n_params - family(b)[0].n_params);
+    const sized = [...victims].sort((a, b) => (family(a)[0].n_params ?? Infinity) - (family(b)[0].n_params ?? Infinity) || 0);
     return new Map(sized.flatMap((victim, at) => family(victim).map((row, depth, all) => [row.id, shade(COLOURS[at % COLOURS.length], all.length > 1 ? depth / (all.length - 1) : 0.5)])));
   }
 
@@ -36,6 +42,11 @@ const Plot = (() => {
     return tens.length >= few ? tens : inside;
   }
 
+  // Seven digits, as in data.json: ``1.25e+9``; null is unknown.
+  function digits(value) {
+    return value === null ? "unknown" : Number(value.toPrecision(7)).toExponential();
+  }
+
   function style(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
@@ -48,24 +59,26 @@ const Plot = (() => {
     const points = [];
     const fits = [];
     for (const row of rows) {
-      const scale = settings.x === "share" ? 1 / row.reference_compute : 1;
+      const share = (compute) => compute === null || row.reference_compute === null ? null : compute / row.reference_compute;
+      const place = { flops: (point) => point.compute, share: (point) => share(point.compute), queries: (point) => point.queries }[settings.x];
       for (const curve of row.curves) {
         if (settings.attack === "strongest" ? curve.attack !== strongest(row) : settings.attack !== "all" && curve.attack !== settings.attack) continue;
         const common = { series: row.series, attack: curve.attack, line: `${row.id} ${curve.attack}` };
         for (const point of curve.points) {
           points.push({
-            ...common, ...point, x: point.compute * scale, share: Number((point.compute / row.reference_compute).toPrecision(7)),
+            ...common, ...point, x: place(point), flops: digits(point.compute), share: digits(share(point.compute)), asked: digits(point.queries),
             interval: `${point.low} – ${point.high}`, count: `${point.successes} of ${point.trials}`,
           });
         }
-        for (const point of curve.fit_line) fits.push({ ...common, x: point.compute * scale, value: point.value });
+        if (settings.x !== "queries") for (const point of curve.fit_line) fits.push({ ...common, x: place(point), value: point.value });
       }
     }
     const drawn = points.filter((point) => point.x > 0 && (settings.y === "linear" || point.value > 0));
     // On a log axis a band that reaches 0 ends at the axis.
     const floor = settings.y === "log" && drawn.length ? Math.min(...drawn.map((point) => point.value)) / 2 : 0;
     for (const point of drawn) point.bottom = Math.max(point.low, floor);
-    return { points: drawn, fits: fits.filter((point) => point.value >= floor), floor, left: points.length - drawn.length };
+    const unknown = points.filter((point) => point.x === null).length;
+    return { points: drawn, fits: fits.filter((point) => point.value >= floor), floor, unknown, left: points.length - drawn.length - unknown };
   }
 
   function spec(section, rows, settings, data) {
@@ -77,7 +90,7 @@ const Plot = (() => {
     const narrow = window.innerWidth < 700;
     const x = {
       field: "x", type: "quantitative", scale: { type: "log", nice: false, padding: 8 },
-      axis: { title: settings.x === "share" ? "attack compute per example, share of reference compute" : "attack compute per example, FLOPs (nominal)", format: "~e", values: ticks(Math.min(...compute), Math.max(...compute), narrow ? 2 : 3), labelOverlap: true },
+      axis: { title: AXIS[settings.x], format: "~e", values: ticks(Math.min(...compute), Math.max(...compute), narrow ? 2 : 3), labelOverlap: true },
     };
     const y = {
       field: "value", type: "quantitative",
@@ -98,7 +111,7 @@ const Plot = (() => {
     const tooltip = [
       { field: "series", title: "row" }, { field: "attack", title: "attack" }, { field: "step", title: "step" },
       { field: "value", type: "quantitative", format: "", title: "ASR" }, { field: "interval", title: "95% interval" }, { field: "count", title: "broken" },
-      { field: "compute", type: "quantitative", format: ".6~e", title: "FLOPs" }, { field: "share", type: "quantitative", format: ".6~e", title: "of reference" },
+      { field: "flops", title: "FLOPs" }, { field: "share", title: "of reference" }, { field: "asked", title: "queries" },
     ];
     return {
       data: { values: data.points }, width: "container", height: narrow ? 300 : 400, autosize: { type: "fit-x", contains: "padding" },
@@ -153,9 +166,10 @@ const Plot = (() => {
     const box = document.createElement("div");
     if (!data.points.length) {
       box.className = "nothing";
-      box.textContent = rows.length ? "Not enough data: no success to draw." : "No row is ticked.";
+      const why = data.unknown ? "Compute unknown: nothing to draw on this axis. Choose queries per example." : "Not enough data: no success to draw.";
+      box.textContent = rows.length ? why : "No row is ticked.";
       canvas.replaceChildren(box);
-      return data.left;
+      return data;
     }
     canvas.style.minHeight = `${canvas.offsetHeight}px`; // the page does not jump while the new plot is made
     canvas.replaceChildren(box);
@@ -165,7 +179,7 @@ const Plot = (() => {
       downloadFileName: `attack-scaling-${section.id}`,
     });
     if (drawing.get(canvas) === ticket) canvas.style.minHeight = "";
-    return data.left;
+    return data;
   }
 
   return { draw, colours };

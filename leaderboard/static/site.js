@@ -33,6 +33,8 @@
       Standings.makeSortable(this.table);
       const attacks = unique(this.section.rows.flatMap((row) => row.curves.map((curve) => curve.attack)));
       this.inputs.attack.append(new Option("strongest of each row", "strongest"), new Option("all", "all"), ...attacks.map((name) => new Option(name, name)));
+      const points = this.section.rows.flatMap((row) => row.curves.flatMap((curve) => curve.points));
+      if (points.length && points.every((point) => point.compute === null)) this.inputs.x.value = "queries";
       if (attacks.length < 2) this.inputs.attack.closest("label").hidden = true;
       const first = this.first();
       for (const row of this.section.rows) {
@@ -73,8 +75,9 @@
       const { attack, x, y, fit, zeros } = this.inputs;
       const rows = this.section.rows.filter((row) => !byId(row.id).hidden && this.box(row.id).checked);
       const settings = { attack: attack.value, x: x.value, y: y.value, fit: fit.checked };
-      const left = await Plot.draw(this.canvas, this.section, rows, settings);
+      const { left, unknown } = await Plot.draw(this.canvas, this.section, rows, settings);
       zeros.textContent = left && y.value === "log" ? ` A log axis has no 0: ${left} ${left === 1 ? "point without a success is" : "points without a success are"} left out.` : "";
+      if (unknown) zeros.textContent += ` ${unknown} ${unknown === 1 ? "point" : "points"} of unknown compute ${unknown === 1 ? "is" : "are"} left out.`;
     }
   }
 

@@ -25,7 +25,7 @@ class FakeCell:
 
     task: str = "word_length"
     victim: str = "tiny(size=small)"
-    n_params: int = 100_000
+    n_params: int | None = 100_000
     defense: str = "none"
     round: int | None = None
     defense_flops: float = 0.0
@@ -41,10 +41,10 @@ class FakeCell:
     examples: int = 40
     wrong: int = 2
     steps: int = 20
-    step_flops: float = 1e9
+    step_flops: float | None = 1e9  # None: unknown
     hardness: float = 9.8
     slope: float = 2.0
-    reference_flops: float = 1e14
+    reference_flops: float | None = 1e14
     status: str = "done"
     first_success: Sequence[int] | None = (
         None  # instead of the law: step of each attacked example's first success, 0 for never
@@ -77,9 +77,9 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
     facts = VictimFacts(
         family="pythia",
         n_params=cell.n_params,
-        n_params_non_embedding=cell.n_params // 2,
+        n_params_non_embedding=None if cell.n_params is None else cell.n_params // 2,
         pretraining_flops=None,
-        preparation=Compute(nominal=cell.reference_flops, executed=cell.reference_flops / 2),
+        preparation=Compute(nominal=cell.reference_flops or 0.0, executed=(cell.reference_flops or 0.0) / 2),
         reference_flops=cell.reference_flops,
         artifact="a" * 32,
     )
@@ -124,7 +124,7 @@ def first_successes(cell: FakeCell) -> list[int]:
     rng = np.random.default_rng(int(cell.key[:8], 16))
     uniform = rng.uniform(1e-6, 1 - 1e-6, cell.examples)
     log_compute = cell.hardness + np.log10(uniform / (1 - uniform)) / cell.slope
-    steps = [max(1, math.ceil(10**value / cell.step_flops)) for value in log_compute]
+    steps = [max(1, math.ceil(10**value / (cell.step_flops or 1e9))) for value in log_compute]
     return [step if step <= cell.steps else 0 for step in steps]
 
 
@@ -146,7 +146,10 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
     pq.write_table(pa.Table.from_pylist(steps, STEPS), folder / "steps.parquet")
 
 
-def _step(example: str, step: int, *, success: bool, flops: float) -> dict[str, Any]:
+def _step(example: str, step: int, *, success: bool, flops: float | None) -> dict[str, Any]:
+    share = dict(
+        zip((1, 2, 100, 200), (None if flops is None else flops / part for part in (1, 2, 100, 200)), strict=True)
+    )
     return {
         "example": example,
         "step": step,
@@ -157,10 +160,10 @@ def _step(example: str, step: int, *, success: bool, flops: float) -> dict[str, 
         "attack_tokens": [1, 2, 3],
         "failure": None,
         "queries": 128,
-        "attack_nominal": flops,
-        "attack_executed": flops / 2,
-        "judge_nominal": flops / 100,
-        "judge_executed": flops / 200,
+        "attack_nominal": share[1],
+        "attack_executed": share[2],
+        "judge_nominal": share[100],
+        "judge_executed": share[200],
         "defense_nominal": 0.0,
         "defense_executed": 0.0,
         "seconds": 0.01,

@@ -164,3 +164,30 @@ def test_the_page_never_scrolls_sideways_and_markup_stays_text(page: Any) -> Non
     assert MARKUP in shown(page, "tbody th")
     assert page.locator("script:not([src]):not([type='application/json'])").count() == 0
     assert page.locator("img").count() == 0
+
+
+@pytest.mark.parametrize("also_known", [False, True])
+def test_unknown_compute_is_drawn_over_queries_and_sorted_last(browser: Any, tmp_path: Path, also_known: bool) -> None:
+    served = FakeCell(victim="served", n_params=None, step_flops=None, reference_flops=None)
+    run = write_run(tmp_path / "run", [served, *[FakeCell()] * also_known])
+    page, messages = browser.new_page(), []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(build_site([read_run(run)], tmp_path / "site").as_uri())
+    page.wait_for_selector(".canvas svg")
+    axis = page.locator("[data-plot=x]")
+    assert axis.input_value() == ("flops" if also_known else "queries")
+    if also_known:
+        page.get_by_text("20 points of unknown compute are left out").wait_for()
+        for _ in range(2):
+            head(page, "Compute to ASR").get_by_role("button").click()
+            assert shown(page, "tbody th")[-1] == "served"
+        axis.select_option("queries")
+    page.locator(".canvas").get_by_text("queries per example").first.wait_for()
+    page.wait_for_function(f"document.querySelectorAll('.role-legend-label text').length === {1 + also_known}")
+    if not also_known:
+        axis.select_option("flops")
+        page.get_by_text("Compute unknown: nothing to draw").wait_for()
+    assert "NaN" not in page.content()
+    assert messages == []
+    page.close()
