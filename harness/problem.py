@@ -6,14 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.state import State
 from harness.task import Example
-from harness.tokens.text import Tokenizer, Tokens
+from harness.tokens.text import Cutting, Tokenizer, Tokens
+
+if TYPE_CHECKING:
+    from harness.tokens.segments import Segments
 
 MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
 MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
@@ -83,23 +88,21 @@ class Problem:
         """Whether each string, put into the prompt as text, tokenises back to before + string + after unchanged; shape
         [K].
         """
-        return np.asarray([text is not None for text in self.attack_texts(candidates)], dtype=bool)
+        rows = np.asarray(candidates)
+        if self._margins is None or rows.ndim != 2:
+            return np.asarray([text is not None for text in self._texts_in_place(rows)], dtype=bool)
+        *sides, segments = self._margins
+        left, right = (np.broadcast_to(side, (len(rows), len(side))) for side in sides)
+        return segments.stable(np.concatenate([left, rows, right], axis=1))
 
     def attack_texts(self, candidates: Tokens) -> list[str | None]:
         """The text of each string in its place, or None where it does not survive tokenisation; length K."""
-        if len(candidates) == 0:
-            return []
-        before, after = self._core
-        rows = [[*before, *row, *after] for row in np.asarray(candidates).tolist()]
-        texts = self.tokenizer.decode(rows)
-        again = self.tokenizer.encode(texts)
-        head, tail = self.before_text, self.after_text
-        return [
-            text[len(head) : len(text) - len(tail)]
-            if ids == row and text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)
-            else None
-            for text, ids, row in zip(texts, again, rows, strict=True)
-        ]
+        rows = np.asarray(candidates)
+        if self._margins is None or rows.ndim != 2:
+            return self._texts_in_place(rows)
+        fits = self.survives(rows)
+        texts = iter(self.tokenizer.decode(rows[fits]))  # type: ignore[arg-type]
+        return [next(texts) if fit else None for fit in fits]
 
     def prompt(self, attack_text: str) -> str:
         """The whole prompt with this attack string in it."""
@@ -111,12 +114,45 @@ class Problem:
 
     def prompts(self, candidates: Tokens) -> list[str]:
         """The whole prompts of candidates, surviving or not; length K."""
-        before, after = self._core
-        return self.tokenizer.decode([[*before, *row, *after] for row in np.asarray(candidates).tolist()])
+        return self.tokenizer.decode(self._in_place(np.asarray(candidates)))
 
-    @property
-    def _core(self) -> tuple[list[int], list[int]]:
+    def _texts_in_place(self, candidates: Tokens) -> list[str | None]:
+        """As `attack_texts`, whole prompts being decoded and tokenised: right for every tokenizer."""
+        if len(candidates) == 0:
+            return []
+        rows = self._in_place(candidates)
+        texts = self.tokenizer.decode(rows)
+        again = self.tokenizer.encode(texts)
+        head, tail = self.before_text, self.after_text
+        return [
+            text[len(head) : len(text) - len(tail)]
+            if ids == row and text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)
+            else None
+            for text, ids, row in zip(texts, again, rows, strict=True)
+        ]
+
+    def _in_place(self, candidates: Tokens) -> list[list[int]]:
+        before, after = (part.tolist() for part in self._core)
+        return [before + row + after for row in candidates.tolist()]
+
+    @cached_property
+    def _core(self) -> tuple[Tokens, Tokens]:
         """Before and after without the model's special ids."""
         left, right = len(self.tokenizer.left), len(self.tokenizer.right)
-        after = self.after.tolist()
-        return self.before.tolist()[left:], after[: len(after) - right]
+        return self.before[left:], self.after[: len(self.after) - right]
+
+    @cached_property
+    def _margins(self) -> tuple[Tokens, Tokens, Segments] | None:
+        """What of before and after can merge with the attack string, and what checks it; None where the tokenizer is
+        not known to cut anywhere, or does not return the texts as they are.
+        """
+        segments = self.tokenizer.segments if isinstance(self.tokenizer, Cutting) else None
+        before, after = self._core
+        if segments is None or self.tokenizer.decode([before, after]) != [self.before_text, self.after_text]:  # type: ignore[list-item]
+            return None
+        if not (segments.stable(before[None])[0] and segments.stable(after[None])[0]):
+            return None
+        starts = np.flatnonzero(segments.cuts(before[None])[0])
+        ends = np.flatnonzero(segments.cuts(after[None])[0])
+        left = before[starts[-1] :] if len(starts) else before
+        return left, after[: ends[1]] if len(ends) > 1 else after, segments

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
 from harness.errors import VictimError
+from harness.tokens.segments import Segments
 
 _PROBE = "a"  # any text that is at least one token in every tokenizer
 
@@ -94,6 +96,11 @@ class HFTokenizer:
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of ``text``, leading white space included where it belongs to the token."""
         return list(self._rust.encode(text, add_special_tokens=False).offsets)
+
+    @cached_property
+    def segments(self) -> Segments | None:
+        """Checks rows of ids piece by piece; None where nothing is known of where this tokenizer cuts."""
+        return Segments.of(self._rust)
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         plain = self._rust.encode(_PROBE, add_special_tokens=False).ids

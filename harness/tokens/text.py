@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from harness.tokens.segments import Segments
 
 Tokens = NDArray[np.int64]  # token ids
 Floats = NDArray[np.float64]
@@ -35,3 +38,15 @@ class Tokenizer(Protocol):
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of ``text``."""
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """A tokenizer of which is known where it cuts every text.
+
+    Attributes:
+        segments: checks rows of ids between the cuts; None where nothing is known after all.
+    """
+
+    @property
+    def segments(self) -> Segments | None: ...
