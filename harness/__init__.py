@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.attack import Attack, Gradient, GradientAnswer, Score, Step
+    from harness.attack import Attack, Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score, Step
     from harness.defense import (
         Defense,
         FitJob,
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
         TrainedDefense,
         TransformDefense,
     )
-    from harness.engine.backend import Backend, Differentiated, GradientItem, Scored, ScoreItem
+    from harness.engine.backend import (
+        Ability,
+        Backend,
+        Differentiated,
+        Generated,
+        GenerateItem,
+        GradientItem,
+        Sampled,
+        SampleItem,
+        Scored,
+        ScoreItem,
+        WithoutText,
+    )
     from harness.engine.devices import resolve_device
     from harness.engine.heads import HeadName, make_head
     from harness.engine.limits import context_length
@@ -30,13 +42,14 @@ if TYPE_CHECKING:
     from harness.engine.rehearse import rehearse
     from harness.engine.torch_backend import TorchBackend
     from harness.errors import AccessError, DataError, HarnessError, PluginError, RunError, SpecError, VictimError
-    from harness.flops import Flops, nominal_backward, nominal_forward
+    from harness.flops import UNKNOWN, Flops, nominal_backward, nominal_forward
     from harness.hooks import hookimpl
     from harness.judge import Answer, Judge
     from harness.params import Params, host_field
     from harness.problem import Problem
     from harness.refs import AttackRef, DefenseRef, JudgeRef, PluginRef, TaskRef, VictimRef
     from harness.rng import endless_permutation, named_rng, named_seed
+    from harness.shape import MemoryFacts, ModelShape
     from harness.spec_path import SpecPath
     from harness.state import State
     from harness.task import Chunk, Edit, Example, Task, TaskData
@@ -51,7 +64,7 @@ if TYPE_CHECKING:
     from harness.victim import PrepareJob, Progress, Victim, VictimCard
 
 _HOMES = {
-    "harness.attack": ("Attack", "Gradient", "GradientAnswer", "Score", "Step"),
+    "harness.attack": ("Attack", "Generate", "Gradient", "GradientAnswer", "Sample", "SampleAnswer", "Score", "Step"),
     "harness.defense": (
         "Defense",
         "FitJob",
@@ -62,7 +75,19 @@ _HOMES = {
         "TrainedDefense",
         "TransformDefense",
     ),
-    "harness.engine.backend": ("Backend", "Differentiated", "GradientItem", "ScoreItem", "Scored"),
+    "harness.engine.backend": (
+        "Ability",
+        "Backend",
+        "Differentiated",
+        "GenerateItem",
+        "Generated",
+        "GradientItem",
+        "SampleItem",
+        "Sampled",
+        "ScoreItem",
+        "Scored",
+        "WithoutText",
+    ),
     "harness.engine.loss": ("cross_entropy",),
     "harness.engine.devices": ("resolve_device",),
     "harness.engine.heads": ("HeadName", "make_head"),
@@ -79,13 +104,14 @@ _HOMES = {
         "SpecError",
         "VictimError",
     ),
-    "harness.flops": ("Flops", "nominal_backward", "nominal_forward"),
+    "harness.flops": ("UNKNOWN", "Flops", "nominal_backward", "nominal_forward"),
     "harness.hooks": ("hookimpl",),
     "harness.judge": ("Answer", "Judge"),
     "harness.params": ("Params", "host_field"),
     "harness.problem": ("Problem",),
     "harness.refs": ("AttackRef", "DefenseRef", "JudgeRef", "PluginRef", "TaskRef", "VictimRef"),
     "harness.rng": ("endless_permutation", "named_rng", "named_seed"),
+    "harness.shape": ("MemoryFacts", "ModelShape"),
     "harness.spec_path": ("SpecPath",),
     "harness.state": ("State",),
     "harness.task": ("Chunk", "Edit", "Example", "Task", "TaskData"),
@@ -102,6 +128,8 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "UNKNOWN",
+    "Ability",
     "AccessError",
     "Answer",
     "Attack",
@@ -117,6 +145,9 @@ __all__ = [
     "FitJob",
     "Floats",
     "Flops",
+    "Generate",
+    "GenerateItem",
+    "Generated",
     "Gradient",
     "GradientAnswer",
     "GradientItem",
@@ -126,6 +157,8 @@ __all__ = [
     "HeadName",
     "Judge",
     "JudgeRef",
+    "MemoryFacts",
+    "ModelShape",
     "Params",
     "PluginError",
     "PluginRef",
@@ -136,6 +169,10 @@ __all__ = [
     "RoundCost",
     "RoundJob",
     "RunError",
+    "Sample",
+    "SampleAnswer",
+    "SampleItem",
+    "Sampled",
     "Score",
     "ScoreItem",
     "Scored",
@@ -158,6 +195,7 @@ __all__ = [
     "VictimCard",
     "VictimError",
     "VictimRef",
+    "WithoutText",
     "__version__",
     "allowed_tokens",
     "clean_rows",

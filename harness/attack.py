@@ -70,7 +70,57 @@ class GradientAnswer:
     values: Floats
 
 
-Request = Score | Gradient
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Ask for next tokens of each string in its place, drawn without replacement from the victim's distribution (a
+    language model's). Answer: `SampleAnswer`.
+
+    Attributes:
+        strings: attack strings so far, shape [n, m] with m below the threat model's token budget; n and m may be 0.
+        k: how many tokens per string.
+        seed: of the draw.
+        top: draw among so many of the most likely tokens of those that are allowed; None: among all of these.
+    """
+
+    strings: Tokens
+    k: int
+    seed: int
+    top: int | None = None
+    access: ClassVar[Access] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAnswer:
+    """Next tokens. Only tokens that the threat model allows are drawn, none twice for one string.
+
+    Attributes:
+        tokens: shape [n, k], in the order in which they were drawn. `k` is cut to the number of tokens drawn among.
+        log_probs: shape [n, k], in nats, under the victim's distribution over its whole vocabulary.
+    """
+
+    tokens: Tokens
+    log_probs: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask for the victim's answers in text (a language model's). Answer: list of texts, None where a guard refused.
+
+    Attributes:
+        prompts: whole prompts.
+        max_tokens: longest answer.
+        temperature: 0 for the most likely token at each place.
+        seed: of the draw at a temperature above 0.
+    """
+
+    prompts: tuple[str, ...]
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    access: ClassVar[Access] = "text"
+
+
+Request = Score | Gradient | Sample | Generate
 Step = Generator[Request, Any, State]
 
 

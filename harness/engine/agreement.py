@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
+from harness.engine.rounding import TOLERANCE, rounding
+from harness.engine.rounding import tolerance as tolerance_for
 from harness.errors import VictimError
 from harness.tokens.text import Floats, Tokens
 
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 _LENGTHS = (4, 9, 33)
 
 
@@ -24,6 +24,8 @@ class Agreement:
         rows: random rows compared.
         difference: largest absolute difference of a label logit, divided by the largest logit where that is above 1.
         tolerance: what was allowed.
+        rounding: how far eager answers in half precision are from float32, likewise; None in full precision or where
+            that could not be measured.
         attention: implementation in use after the check.
         note: why another one than asked for, or "".
     """
@@ -33,6 +35,7 @@ class Agreement:
     tolerance: float
     attention: str
     note: str = ""
+    rounding: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain data for the manifest."""
@@ -55,21 +58,24 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
     rng = np.random.default_rng(0)
     rows = [rng.choice(usable, size=min(n, context)).astype(np.int64) for n in _LENGTHS for _ in range(2)]
     asked = str(model.config._attn_implementation)
-    tolerance = TOLERANCE[model.dtype]
     ours = classify(rows)
     if not switch_attention(model, "eager"):
-        return Agreement(len(rows), 0.0, tolerance, asked, "the model has no eager attention to compare with")
+        note = "the model has no eager attention to compare with"
+        return Agreement(len(rows), 0.0, TOLERANCE[model.dtype], asked, note)
     one_by_one = np.concatenate([classify([row]) for row in rows])
     if not np.isfinite(one_by_one).all():
         raise VictimError("the model's logits are not finite on random rows; load it with dtype: float32")
+    lost = rounding(model, lambda: classify(rows), relative_difference)
+    tolerance = tolerance_for(model.dtype, lost)
     difference = relative_difference(ours, one_by_one)
     if difference <= tolerance:
         switch_attention(model, asked)
-        return Agreement(len(rows), difference, tolerance, asked)
+        return Agreement(len(rows), difference, tolerance, asked, "", lost)
     note = f"{asked} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
     difference = relative_difference(classify(rows), one_by_one)
+    tolerance = max(tolerance, TOLERANCE[model.dtype])  # to go on with eager attention, or not at all
     if difference <= tolerance:
-        return Agreement(len(rows), difference, tolerance, "eager", note)
+        return Agreement(len(rows), difference, tolerance, "eager", note, lost)
     raise VictimError(
         f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from single rows "
         f"(tolerance {tolerance:g}); try dtype: float32, or exclude this victim"

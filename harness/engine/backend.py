@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import GradientAnswer
+from harness.attack import GradientAnswer, SampleAnswer
+from harness.errors import AccessError
 from harness.tokens.text import Floats, Tokenizer, Tokens
+
+Target = int | tuple[int, ...]
+"""What the loss is of: the cross-entropy of a label by its index, or the mean NLL of some ids (at least one) as
+continuation of the row. A backend with labels takes indices, one that answers in text takes ids."""
+
+Ability = Literal["score", "gradient", "sample", "generate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +32,22 @@ class ScoreItem:
     Attributes:
         before, after: ids around the attack string, shapes [P] and [T].
         candidates: shape [K, S]; K may be 0.
-        target: index of the label whose cross-entropy is the loss (the proxy label).
+        target: the proxy label, or the ids that the attacker wants to be generated.
         near: shape [S], the string the candidates derive from, or None.
     """
 
     before: Tokens
     candidates: Tokens
     after: Tokens
-    target: int
+    target: Target
     near: Tokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Answer to a `ScoreItem`: label logits [K, labels], losses [K] in nats, and the executed FLOPs of the item."""
+    """Answer to a `ScoreItem`: label logits [K, labels] ([K, 0] of a backend that answers in text), losses [K] in nats,
+    and the executed FLOPs of the item.
+    """
 
     logits: Floats
     losses: Floats
@@ -58,7 +67,7 @@ class GradientItem:
     before: Tokens
     tokens: Tokens
     after: Tokens
-    target: int
+    target: Target
     allowed: Tokens
     top: int
 
@@ -68,6 +77,61 @@ class Differentiated:
     """Answer to a `GradientItem`."""
 
     answer: GradientAnswer
+    executed: float
+
+
+@dataclass(frozen=True, slots=True)
+class SampleItem:
+    """Strings of one example whose next tokens are wanted: each row is ``before + string``.
+
+    Attributes:
+        before: shape [P].
+        strings: shape [n, m]; n and m may be 0.
+        allowed: ids that may be drawn, sorted, shape [A].
+        k, seed, top: as in `harness.attack.Sample`.
+    """
+
+    before: Tokens
+    strings: Tokens
+    allowed: Tokens
+    k: int
+    seed: int
+    top: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Answer to a `SampleItem`."""
+
+    answer: SampleAnswer
+    executed: float
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateItem:
+    """A prompt to be answered in text; fields as in `harness.attack.Generate`."""
+
+    prompt: str
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Answer to a `GenerateItem`.
+
+    Attributes:
+        text: without the token that ended it.
+        finished: whether the model ended it, rather than ``max_tokens`` or the context.
+        prompt_tokens, new_tokens: how many went in and came out (the ending one counts).
+        executed: FLOPs.
+    """
+
+    text: str
+    finished: bool
+    prompt_tokens: int
+    new_tokens: int
     executed: float
 
 
@@ -82,26 +146,61 @@ class Remembering(Protocol):
         process had done before it, and on where it was stopped. Computing the beginnings anew is not metered.
         """
 
+    def begin_step(self) -> None:
+        """A step begins, which is where a search may be stopped: forget all but what `begin` is told of."""
+
+
+class WithoutText:
+    """Base for backends that are no language model: they score and give gradients, and refuse the other requests."""
+
+    abilities: frozenset[Ability] = frozenset({"score", "gradient"})
+
+    def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
+        """Refuse."""
+        raise refused("sample", self.abilities)
+
+    def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
+        """Refuse."""
+        raise refused("generate", self.abilities)
+
+
+def refused(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
+    """What a backend raises that is asked for something it cannot do."""
+    mend = {
+        "score": "a victim that tells scores",
+        "gradient": "a victim with open weights",
+        "sample": "a language model with open weights or log-probabilities",
+        "generate": "a language model",
+    }[ability]
+    return AccessError(
+        f"this victim does not answer {ability} requests (it answers {', '.join(sorted(abilities))}); use {mend} as "
+        "victim, or another attack"
+    )
+
 
 class Backend(Protocol):
     """A loaded model.
 
     Attributes:
         tokenizer: of the model.
-        n_params: all parameters as used (N of the nominal convention).
+        n_params: all parameters as used (N of the nominal convention); None where nobody knows.
         n_params_non_embedding: without input and position embeddings and without an untied output embedding.
-        n_labels: width of the answers.
+        n_labels: width of the answers; 0 for a backend that answers in text.
         context: longest row in tokens.
+        abilities: the requests that it answers; the others raise AccessError.
     """
 
     tokenizer: Tokenizer
-    n_params: int
-    n_params_non_embedding: int
+    n_params: int | None
+    n_params_non_embedding: int | None
     n_labels: int
     context: int
+    abilities: frozenset[Ability]
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
-        """Label logits [rows, labels] of whole rows of ids, and the executed FLOPs of each row."""
+        """Label logits [rows, labels] of whole rows of ids, and the executed FLOPs of each row. A row of NaN: whoever
+        serves the model refused it, as a guard would.
+        """
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
         """Losses of many examples' candidates, answered together."""
@@ -111,6 +210,20 @@ class Backend(Protocol):
 
         Raises:
             AccessError: the model gives no gradients.
+        """
+
+    def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
+        """Next tokens of many examples' strings, answered together.
+
+        Raises:
+            AccessError: the model is no language model, or does not tell probabilities.
+        """
+
+    def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
+        """Answers in text.
+
+        Raises:
+            AccessError: the model is no language model.
         """
 
     def describe(self) -> dict[str, object]:

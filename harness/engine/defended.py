@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Gradient, GradientAnswer, Score
+from harness.attack import Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score
 from harness.defense import Defense, GuardDefense, TransformDefense
-from harness.engine.backend import Backend, GradientItem, Remembering, ScoreItem
+from harness.engine.backend import Backend, GenerateItem, GradientItem, Remembering, SampleItem, ScoreItem
 from harness.engine.loss import cross_entropy
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.judge import Answer
 from harness.problem import Problem
+from harness.rng import named_seed
 from harness.tokens.text import Floats
 
 
@@ -58,23 +59,16 @@ class DefendedVictim:
     def begin(self, known: Sequence[Problem]) -> None:
         """A search begins, ``known`` being the examples it had asked about before it was stopped, in order."""
         if isinstance(self.backend, Remembering):
-            self.backend.begin([] if self.layers else [problem.before for problem in known])
+            self.backend.begin([problem.before for problem in known])
+
+    def begin_step(self) -> None:
+        """A step of a search begins."""
+        if isinstance(self.backend, Remembering):
+            self.backend.begin_step()
 
     def ask(self, prompts: Sequence[str]) -> list[Reply]:
         """Answer whole prompts, each tokenised anew."""
-        texts = list(prompts)
-        costs = [Flops() for _ in texts]
-        open_rows = list(range(len(texts)))  # prompts that no guard has refused yet
-        for layer in self.layers:
-            at_layer = [texts[i] for i in open_rows]
-            for i in open_rows:
-                costs[i] = costs[i] + layer.defense.cost(texts[i])
-            if isinstance(layer.defense, TransformDefense):
-                for i, text in zip(open_rows, layer.defense.apply(at_layer), strict=True):
-                    texts[i] = text
-            else:
-                blocked = layer.defense.blocks(at_layer, layer.fitted)
-                open_rows = [i for i, refused in zip(open_rows, blocked, strict=True) if not refused]
+        texts, open_rows, costs = self._through_layers(prompts)
         tokenizer = self.backend.tokenizer
         rows = {
             i: np.asarray([*tokenizer.left, *ids, *tokenizer.right], dtype=np.int64)
@@ -87,7 +81,8 @@ class DefendedVictim:
             replies[i] = Reply(None, Flops(), costs[i], too_long=True)
         for k, i in enumerate(fits):
             spent = Flops(nominal_forward(self.backend.n_params, len(rows[i])), executed[k])
-            replies[i] = Reply(logits[k], spent, costs[i])
+            own = None if np.isnan(logits[k]).any() else logits[k]
+            replies[i] = Reply(own, spent, costs[i])
         return replies
 
     def score(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
@@ -130,6 +125,70 @@ class DefendedVictim:
             meter.queries += 1
             meter.attack += Flops(nominal_forward(n, tokens) + nominal_backward(n, tokens), result.executed)
         return [result.answer for result in results]
+
+    def sample(self, requests: Sequence[tuple[Problem, Sample, StepMeter]]) -> list[SampleAnswer]:
+        """Next tokens from the model's own distribution. A guard has no say in it: it refuses whole prompts, and these
+        strings are unfinished ones. Costs go to the meters.
+
+        Raises:
+            AccessError: a transform, behind which no token of the prompt has a next one that could be asked for.
+        """
+        for layer in self.layers:
+            if isinstance(layer.defense, TransformDefense):
+                raise AccessError(
+                    f"defense {layer.defense.name}: rewrites the prompt, so a string has no next tokens to sample; "
+                    "use an attack that scores or generates, or let the attack sample from another model"
+                )
+        items = [SampleItem(p.before, r.strings, p.allowed, r.k, r.seed, r.top) for p, r, _ in requests]
+        results = self.backend.sample(items)
+        for (problem, request, meter), sampled in zip(requests, results, strict=True):
+            count, width = request.strings.shape
+            tokens = count * (len(problem.before) + width)
+            meter.queries += count
+            meter.attack += Flops(nominal_forward(self.backend.n_params, tokens), sampled.executed)
+        return [sampled.answer for sampled in results]
+
+    def generate(self, requests: Sequence[tuple[Problem, Generate, StepMeter]]) -> list[list[str | None]]:
+        """Answers to each request's prompts, None where a guard refused. Costs go to the meters.
+
+        Raises:
+            VictimError: a prompt that leaves no room in the context.
+        """
+        prompts = [(prompt, i, at) for i, (_, r, _) in enumerate(requests) for at, prompt in enumerate(r.prompts)]
+        texts, open_rows, costs = self._through_layers([prompt for prompt, _, _ in prompts])
+        items = []
+        for row in open_rows:
+            _, i, at = prompts[row]
+            request = requests[i][1]
+            seed = named_seed("generate", request.seed, at)  # equal prompts get answers of their own
+            items.append(GenerateItem(texts[row], request.max_tokens, request.temperature, seed))
+        answers: list[list[str | None]] = [[None] * len(request.prompts) for _, request, _ in requests]
+        for (_, i, _), cost in zip(prompts, costs, strict=True):
+            requests[i][2].queries += 1
+            requests[i][2].defense += cost
+        for row, generated in zip(open_rows, self.backend.generate(items), strict=True):
+            _, i, at = prompts[row]
+            answers[i][at] = generated.text
+            tokens = generated.prompt_tokens + generated.new_tokens
+            requests[i][2].attack += Flops(nominal_forward(self.backend.n_params, tokens), generated.executed)
+        return answers
+
+    def _through_layers(self, prompts: Sequence[str]) -> tuple[list[str], list[int], list[Flops]]:
+        """Prompts as the victim gets to see them, the indices of those that no guard refused, and what it cost."""
+        texts = list(prompts)
+        costs = [Flops() for _ in texts]
+        open_rows = list(range(len(texts)))
+        for layer in self.layers:
+            at_layer = [texts[i] for i in open_rows]
+            for i in open_rows:
+                costs[i] = costs[i] + layer.defense.cost(texts[i])
+            if isinstance(layer.defense, TransformDefense):
+                for i, text in zip(open_rows, layer.defense.apply(at_layer), strict=True):
+                    texts[i] = text
+            else:
+                blocked = layer.defense.blocks(at_layer, layer.fitted)
+                open_rows = [i for i, refused in zip(open_rows, blocked, strict=True) if not refused]
+        return texts, open_rows, costs
 
     def check_gradient(self) -> None:
         """Raise AccessError when a layer lets no gradient through."""

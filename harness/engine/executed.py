@@ -22,6 +22,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 _SHORT, _LONG = 3, 5  # lengths of the two probes
+FUSED_BACKWARD = 2.5  # backward over forward compute of attention kernels that compute the scores again
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor
         per_row=per_row,
         per_output=2.0 * output.weight.numel() if output is not None else 0.0,
         per_pair=_per_pair(model.config.get_text_config()),
-        attention_backward=2.0 if model.config._attn_implementation == "eager" else 2.5,
+        attention_backward=2.0 if model.config._attn_implementation == "eager" else FUSED_BACKWARD,
         unseen=_unseen(model, [m for key, m in layers.items() if any(seen[key])], output),
     )
 

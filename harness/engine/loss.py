@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.engine.backend import Target
 from harness.tokens.text import Floats
+
+
+def loss_of(readings: Floats, target: Target) -> Floats:
+    """The loss in nats [...] of what a head reads [..., width]: see `harness.engine.heads.Head.readings`."""
+    if isinstance(target, int):
+        return cross_entropy(readings, target)
+    losses: Floats = -readings.mean(axis=-1)
+    return losses
 
 
 def cross_entropy(logits: Floats, target: int) -> Floats:

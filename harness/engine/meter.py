@@ -12,7 +12,7 @@ class StepMeter:
     """Adds up what a step costs.
 
     Attributes:
-        queries: sequences that the attack had scored or differentiated.
+        queries: sequences that the attack had scored, differentiated, continued or answered.
         attack: the attack's own requests, answered by the victim.
         judge: the harness's verdict on the step's string.
         defense: what guards and transforms added to either.

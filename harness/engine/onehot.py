@@ -1,4 +1,4 @@
-"""Gradient of a label's cross-entropy by the one-hot encoding of some positions, and the best substitutions."""
+"""Gradient of the loss by the one-hot encoding of some positions, and the best substitutions."""
 
 from __future__ import annotations
 
@@ -8,37 +8,47 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.engine.devices import input_device
 from harness.engine.heads import Head
 from harness.tokens.text import Floats, Tokens
+
+_STRIDE = 16  # one entry in so many tells where the best ones end
 
 
 def embedding_gradient(
     model: Any, head: Head, rows: Tensor, targets: Tensor, start: int, stop: int
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate each row's cross-entropy to its target by the embeddings of positions ``start`` to ``stop``.
+    """Differentiate each row's loss by the embeddings of positions ``start`` to ``stop``.
 
     Args:
         rows: ids of equal length [n, L].
-        targets: label indices [n].
+        targets: label indices [n], or target ids [n, t].
 
     Returns:
-        label logits [n, labels] (float32) and gradients [n, stop - start, width of the embedding].
+        readings of the head [n, width] (float32) and gradients [n, stop - start, width of the embedding].
     """
-    with torch.enable_grad(), _embeddings_as_leaves(model) as leaves:
-        logits = head.logits(model, rows)
-        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    with torch.enable_grad(), embeddings_as_leaves(model) as leaves:
+        readings = head.readings(model, rows, targets)
         # A label of several tokens runs several forwards: each contributes to the same positions.
-        grads = torch.autograd.grad(loss, leaves)
-    return logits.detach(), torch.stack([grad[:, start:stop] for grad in grads]).sum(0)
+        grads = torch.autograd.grad(summed_loss(readings, targets), leaves)
+    return readings.detach(), torch.stack([grad[:, start:stop] for grad in grads]).sum(0)
+
+
+def summed_loss(readings: Tensor, targets: Tensor) -> Tensor:
+    """Sum of the rows' losses: cross-entropies to label indices [n], or mean NLLs of target ids [n, t]."""
+    if targets.dim() == 1:
+        return torch.nn.functional.cross_entropy(readings, targets.to(readings.device), reduction="sum")
+    return -readings.mean(-1).sum()
 
 
 class EmbeddingTable:
     """Embeddings of the allowed ids as the model sees them, scaled where it scales; the last selection is kept."""
 
     def __init__(self, model: Any) -> None:
-        self._embed = model.get_input_embeddings()
+        self._embed, self._device = model.get_input_embeddings(), input_device(model)
         self._allowed: Tokens | None = None
         self._table: Tensor | None = None
 
@@ -46,7 +56,7 @@ class EmbeddingTable:
         """Table [A, width] of sorted ids [A]."""
         if self._table is None or self._allowed is None or not np.array_equal(self._allowed, allowed):
             with torch.inference_mode():
-                ids = torch.as_tensor(allowed, device=self._embed.weight.device)
+                ids = torch.as_tensor(allowed, device=self._device)
                 self._table = self._embed(ids)
             self._allowed = allowed.copy()
         return self._table
@@ -66,17 +76,34 @@ def best_substitutions(values: Floats, allowed: Tokens, top: int) -> tuple[Token
     top = min(top, len(allowed))
     tokens = np.empty((len(values), top), dtype=np.int64)
     chosen = np.empty((len(values), top), dtype=np.float64)
+    if tokens.size == 0:
+        return tokens, chosen
     keys = np.where(np.isnan(values), np.inf, values)
-    for i, row in enumerate(keys if top else ()):
-        # Sorting only what is at most the top-th value keeps ties at the edge and stays linear in A.
-        near = np.flatnonzero(row <= np.partition(row, top - 1)[top - 1])
-        order = near[np.argsort(row[near], kind="stable")][:top]
+    # Sorting only what is at most the bound keeps ties at the edge and stays linear in A.
+    near = keys <= _bounds(keys, top)
+    for i, row in enumerate(keys):
+        columns = np.flatnonzero(near[i])
+        order = columns[np.argsort(row[columns], kind="stable")][:top]
         tokens[i], chosen[i] = allowed[order], values[i, order]
     return tokens, chosen
 
 
+def _bounds(keys: NDArray[np.floating[Any]], top: int) -> NDArray[np.floating[Any]]:
+    """For each row [S, A] a number that at least ``top`` entries are not above, shape [S, 1]: the least where A is
+    small, else one from a sample that leaves few more.
+    """
+    rank = 2 * top // _STRIDE + _STRIDE
+    bounds = np.empty((len(keys), 1), dtype=keys.dtype)
+    left = np.arange(len(keys))
+    if 4 * rank < keys.shape[1] // _STRIDE:
+        bounds[:, 0] = np.partition(keys[:, ::_STRIDE], rank, axis=1)[:, rank]
+        left = np.flatnonzero((keys <= bounds).sum(axis=1) < top)
+    bounds[left, 0] = np.partition(keys[left], top - 1, axis=1)[:, top - 1]
+    return bounds
+
+
 @contextmanager
-def _embeddings_as_leaves(model: Any) -> Iterator[list[Tensor]]:
+def embeddings_as_leaves(model: Any) -> Iterator[list[Tensor]]:
     """Within, what the input embedding returns is a leaf to differentiate by; the leaves are listed, one per forward.
 
     A hook rather than ``inputs_embeds``: the model pools by ids as always, and scales after the embedding are part of

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Gradient, GradientAnswer, Score, Step
+from harness.attack import Attack, Generate, Gradient, GradientAnswer, Request, Sample, Score, Step
+from harness.engine.text.sampling import draw
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.problem import Problem
@@ -24,17 +25,30 @@ _STEPS = 2
 _BOUND = 10_000  # requests in a step after which an attack is taken not to end
 
 
+_CHARACTERS = 4  # per token of an attack's own words
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Sequences per step of one example: scored forward, and differentiated (forward and backward)."""
+    """What one step of one example asks for.
+
+    Attributes:
+        scored, differentiated, sampled, answered: sequences that are scored forward, differentiated (forward and
+            backward), continued by a token, and answered in text.
+        words: tokens of the answers at their longest, and those of the prompts that are the attack's own words.
+    """
 
     scored: float
     differentiated: float
+    sampled: float = 0.0
+    answered: float = 0.0
+    words: float = 0.0
 
-    def nominal(self, n_params: int, tokens: float) -> float:
+    def nominal(self, n_params: int | None, tokens: float) -> float:
         """Nominal FLOPs of one step for prompts of ``tokens`` tokens, attack string included; judging left out."""
-        forward, backward = nominal_forward(n_params, 1) * tokens, nominal_backward(n_params, 1) * tokens
-        return self.scored * forward + self.differentiated * (forward + backward)
+        forward, backward = nominal_forward(n_params, 1), nominal_backward(n_params, 1)
+        sequences = self.scored + self.differentiated + self.sampled + self.answered
+        return (sequences * forward + self.differentiated * backward) * tokens + self.words * forward
 
 
 class PretendTokenizer:
@@ -69,7 +83,7 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
         example, "", "", empty, empty, threat.tokens, np.arange(PretendTokenizer.vocabulary), PretendTokenizer()
     )
     state = attack.start(problem, rng)
-    scored = differentiated = requests = 0
+    asked: list[Request] = []
     for _ in range(_STEPS):
         step: Step = attack.step(state, problem, rng)
         answer: Any = None
@@ -83,17 +97,38 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
                         f"attack {attack.name}: a step returned {type(state).__name__}, no State"
                     ) from None
                 break
-            requests += 1
-            if requests > _BOUND:
-                raise PluginError(f"attack {attack.name}: a step does not end ({_BOUND} requests)")
-            if isinstance(request, Score):
-                scored += len(request.candidates)
-                answer = rng.random(len(request.candidates))
-            elif isinstance(request, Gradient):
-                differentiated += 1
-                top = min(request.top, PretendTokenizer.vocabulary)
-                tokens = np.stack([rng.permutation(PretendTokenizer.vocabulary)[:top] for _ in request.tokens])
-                answer = GradientAnswer(float(rng.random()), tokens, np.sort(-rng.random(tokens.shape), axis=1))
-            else:
+            if not isinstance(request, Request):
                 raise PluginError(f"attack {attack.name}: a step yielded {type(request).__name__}, no request")
-    return Rehearsal(scored / _STEPS, differentiated / _STEPS)
+            asked.append(request)
+            if len(asked) > _BOUND:
+                raise PluginError(f"attack {attack.name}: a step does not end ({_BOUND} requests)")
+            answer = _made_up(request, problem, rng)
+    return _counted(asked)
+
+
+def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> Any:
+    """An answer of the right form."""
+    vocabulary = PretendTokenizer.vocabulary
+    if isinstance(request, Score):
+        return rng.random(len(request.candidates))
+    if isinstance(request, Gradient):
+        top = min(request.top, vocabulary)
+        tokens = np.stack([rng.permutation(vocabulary)[:top] for _ in request.tokens])
+        return GradientAnswer(float(rng.random()), tokens, np.sort(-rng.random(tokens.shape), axis=1))
+    if isinstance(request, Sample):
+        chances = rng.dirichlet(np.ones(vocabulary), len(request.strings))
+        return draw(np.log(np.maximum(chances, 1e-300)), problem.allowed, request.k, request.seed, request.top)
+    words = rng.integers(vocabulary, size=(len(request.prompts), min(request.max_tokens, problem.budget)))
+    return problem.tokenizer.decode(words.tolist())
+
+
+def _counted(asked: Sequence[Request]) -> Rehearsal:
+    generated = [request for request in asked if isinstance(request, Generate)]
+    prompts = [(prompt, request.max_tokens) for request in generated for prompt in request.prompts]
+    return Rehearsal(
+        scored=sum(len(r.candidates) for r in asked if isinstance(r, Score)) / _STEPS,
+        differentiated=sum(isinstance(r, Gradient) for r in asked) / _STEPS,
+        sampled=sum(len(r.strings) for r in asked if isinstance(r, Sample)) / _STEPS,
+        answered=len(prompts) / _STEPS,
+        words=sum(len(prompt) / _CHARACTERS + longest for prompt, longest in prompts) / _STEPS,
+    )

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Gradient, Request, Score, Step
-from harness.engine.defended import DefendedVictim, candidate_array
+from harness.attack import Attack, Generate, Gradient, Request, Sample, Score, Step
+from harness.engine.asked import ability_of, checked
+from harness.engine.backend import refused
+from harness.engine.defended import DefendedVictim
 from harness.engine.meter import StepMeter
 from harness.engine.track import Row, SearchResult, Track
 from harness.errors import AccessError, PluginError, RunError
@@ -117,6 +119,7 @@ class Search:
 
     def _round(self, tracks: list[Track]) -> list[Row]:
         """One step of each track."""
+        self.victim.begin_step()
         meters = [StepMeter() for _ in tracks]
         steps = [self.attack.step(t.state, t.problem, self._rng(t.problem, t.step + 1)) for t in tracks]
         answers: list[Any] = [None] * len(tracks)
@@ -145,29 +148,41 @@ class Search:
             return None
         except Exception as error:
             raise PluginError(f"{where}: raised {type(error).__name__}: {error}") from error
-        if not isinstance(request, Score | Gradient):
-            raise PluginError(f"{where}: yielded {type(request).__name__}; a step may yield Score or Gradient")
+        if not isinstance(request, Request):
+            raise PluginError(
+                f"{where}: yielded {type(request).__name__}; a step may yield Score, Gradient, Sample or Generate"
+            )
         if not allows(self.granted, request.access):
             raise AccessError(f"{where}: asked for {request.access}, the threat model grants {self.granted}")
-        return _checked(request, track.problem, where)
+        abilities = self.victim.backend.abilities
+        if ability_of(request) not in abilities:
+            raise AccessError(f"{where}: {refused(ability_of(request), abilities)}")
+        try:
+            return checked(request, track.problem)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise PluginError(f"{where}: bad request: {error}") from None
 
     def _answer(
         self, asked: list[tuple[int, Request]], tracks: list[Track], meters: list[StepMeter], answers: list[Any]
     ) -> None:
-        scores = [(i, r) for i, r in asked if isinstance(r, Score)]
-        gradients = [(i, r) for i, r in asked if isinstance(r, Gradient)]
-        if scores:
-            losses = self.victim.score([(tracks[i].problem, r, meters[i]) for i, r in scores])
-            for (i, _), loss in zip(scores, losses, strict=True):
-                answers[i] = loss
-        if gradients:
-            found = self.victim.gradient([(tracks[i].problem, r, meters[i]) for i, r in gradients])
-            for (i, _), answer in zip(gradients, found, strict=True):
-                answers[i] = answer
+        """Answer requests of a kind together, whichever examples they are of."""
+        ways: tuple[tuple[type[Request], Callable[..., Sequence[Any]]], ...] = (
+            (Score, self.victim.score),
+            (Gradient, self.victim.gradient),
+            (Sample, self.victim.sample),
+            (Generate, self.victim.generate),
+        )
+        for kind, answer in ways:
+            chosen = [(i, request) for i, request in asked if isinstance(request, kind)]
+            if chosen:
+                found = answer([(tracks[i].problem, request, meters[i]) for i, request in chosen])
+                for (i, _), own in zip(chosen, found, strict=True):
+                    answers[i] = own
 
     def _row(self, track: Track, meter: StepMeter) -> Row:
         problem, state = track.problem, track.state
-        text = problem.attack_texts(state.array[None])[0] if _within(state, problem) is None else None
+        failure = _within(state, problem)
+        text = problem.attack_texts(state.array[None])[0] if failure is None else None
         return {
             "example": problem.example.id,
             "step": track.step + 1,
@@ -176,7 +191,7 @@ class Search:
             "attack_loss": state.loss,
             "attack_text": text,
             "attack_tokens": list(state.tokens),
-            "failure": _within(state, problem) or (None if text is not None else "retokenisation"),
+            "failure": failure or (None if text is not None else "retokenisation"),
             "queries": meter.queries,
             "seconds": 0.0,
         }
@@ -223,23 +238,3 @@ def _within(state: State, problem: Problem) -> str | None:
     if not np.isin(state.array, problem.allowed).all():
         return "token not allowed"
     return None
-
-
-def _checked(request: Request, problem: Problem, where: str) -> Request:
-    """The request with arrays of the right form, or a PluginError; one bad id must not reach the model."""
-    try:
-        if isinstance(request, Gradient):
-            rows = candidate_array(np.asarray(request.tokens)[None])
-            checked: Request = Gradient(rows[0], request.top)
-            if request.top < 1:
-                raise ValueError("Gradient.top must be at least 1")
-        else:
-            rows = candidate_array(request.candidates)
-            checked = Score(rows, request.near)
-        if rows.shape[1] > problem.budget:
-            raise ValueError(f"{rows.shape[1]} tokens per string, the threat model allows {problem.budget}")
-        if rows.size and (rows.min() < 0 or rows.max() >= problem.tokenizer.vocabulary):
-            raise ValueError(f"token ids must lie in 0..{problem.tokenizer.vocabulary - 1}")
-    except (ValueError, TypeError) as error:
-        raise PluginError(f"{where}: bad request: {error}") from None
-    return checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,43 @@ from numpy.typing import NDArray
 
 from harness.attack import GradientAnswer
 from harness.engine.agreement import Agreement, check
-from harness.engine.backend import Differentiated, GradientItem, Scored, ScoreItem
-from harness.engine.chunks import Chunker
-from harness.engine.devices import default_chunk, dtype_name
+from harness.engine.backend import (
+    Ability,
+    Differentiated,
+    Generated,
+    GenerateItem,
+    GradientItem,
+    Sampled,
+    SampleItem,
+    Scored,
+    ScoreItem,
+    Target,
+    refused,
+)
+from harness.engine.devices import dtype_name, input_device, place_names
 from harness.engine.executed import Executed, count_parameters, measure
+from harness.engine.gradients import Gradients, target_width, whole_row
 from harness.engine.heads import HeadName, make_head
 from harness.engine.limits import context_length
-from harness.engine.loss import cross_entropy
-from harness.engine.onehot import EmbeddingTable, best_substitutions, embedding_gradient
+from harness.engine.loss import loss_of
+from harness.engine.memory.allocator import keep_freed_memory
+from harness.engine.memory.chunks import chunkers
+from harness.engine.memory.first_chunk import first_chunk
+from harness.engine.onehot import EmbeddingTable, best_substitutions
 from harness.engine.scoring.check import whole_rows
+from harness.engine.scoring.gradients import Slope
 from harness.engine.scoring.paths import PathName, Paths, choose
-from harness.errors import VictimError
+from harness.engine.text.generation import Generator
+from harness.engine.text.next_tokens import NextTokens
+from harness.errors import AccessError, VictimError
 from harness.tokens.text import Floats, Tokenizer, Tokens
+
+_LABELS: frozenset[Ability] = frozenset({"score", "gradient"})
+_TEXT: frozenset[Ability] = frozenset({"score", "gradient", "sample", "generate"})
 
 
 class TorchBackend:
-    """A Hugging Face model with a classification head or label tokens.
+    """A Hugging Face model with a classification head, label tokens, or answers in text.
 
     On first use it compares itself with an eager forward (`describe` tells the outcome). The model's parameters are
     frozen and it is put into evaluation mode.
@@ -55,12 +76,14 @@ class TorchBackend:
         Args:
             model: `AutoModelForSequenceClassification` or `AutoModelForCausalLM`, loaded on one device.
             tokenizer: of the model.
-            head: ``classification`` or ``label_tokens``.
+            head: ``classification``, ``label_tokens`` or ``generation``.
             labels: label texts in index order, with their leading space; needed for ``label_tokens``.
-            chunk_tokens: tokens per forward to begin with; 4,096 on a CPU and 65,536 on a GPU by default.
+            chunk_tokens: tokens per forward to begin with; by default what fits into free memory, at most 2,048 on a
+                CPU and 65,536 on a GPU.
             check_agreement: compare with an eager forward on first use.
             path: how candidates are scored: ``A`` full forward, ``C`` shared prefix, ``D`` and reuse up to the first
-                change; ``auto`` is D where a self-check on first use finds it right, else A.
+                change, ``B`` copied prefix; ``auto`` is the first of D, B and A that a self-check on first use finds
+                right.
 
         Raises:
             VictimError: labels and model do not fit together.
@@ -70,13 +93,16 @@ class TorchBackend:
         self.tokenizer = tokenizer
         self.head = make_head(head, model, tokenizer, labels)
         self.n_labels: int = self.head.n_labels
+        self.n_params: int | None
+        self.n_params_non_embedding: int | None
         self.n_params, self.n_params_non_embedding = count_parameters(model)
         self.context: int = context_length(model) - self.head.extra
+        self.abilities: frozenset[Ability] = _TEXT if head != "classification" else _LABELS
         self._rows = int(model.get_input_embeddings().weight.shape[0])
-        self._device = model.get_input_embeddings().weight.device
-        start = chunk_tokens or default_chunk(self._device)
-        # A gradient keeps activations, so it runs out of memory at another size than a score.
-        self._chunks = {"score": Chunker(start), "gradient": Chunker(start)}
+        self._device = input_device(model)
+        if self._device.type == "cpu":
+            keep_freed_memory()
+        self._chunks = chunkers(model, self._device, chunk_tokens or partial(first_chunk, model, self._device))
         self._table = EmbeddingTable(model)
         self._check_agreement = check_agreement
         self._path: PathName = path
@@ -89,60 +115,70 @@ class TorchBackend:
         Raises:
             VictimError: a row that is empty or longer than the context, an id without embedding, logits that are NaN,
                 no memory for one row.
+            AccessError: the model answers in text.
         """
+        if not self.n_labels:
+            raise AccessError("this victim answers in text: there are no labels to choose from; use a generation task")
         _ = self.agreement
-        return self._classify(rows), [self._forward_flops(len(row)) for row in rows]
+        return self._read(rows), [self._forward_flops(len(row)) for row in rows]
 
     def begin(self, befores: Sequence[Tokens]) -> None:
         """See `Remembering`. Raises as `classify`."""
+        _ = self.gradients  # its check uses the memory for prefixes
         self.paths.begin(befores)
+
+    def begin_step(self) -> None:
+        """See `Remembering`."""
+        self.paths.begin_step()
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
         """Losses of many examples' candidates, packed into shared forwards. Raises as `classify`.
 
         What an item's losses are does not depend on the other items beyond rounding.
         """
-        rows = [self._valid(whole_rows(item)) for item in items]
-        answers = self.paths.packed(items, rows)
+        rows = [self._valid(whole_rows(item), item.target) for item in items]
+        answers = self.paths.shared(items, rows)
         rest = [i for i in range(len(items)) if i not in answers]
-        for group in _groups(rest, lambda i: rows[i].shape[1]):
+        for group in _groups(rest, lambda i: (rows[i].shape[1], target_width(items[i].target))):
             members = [rest[at] for at in group]
-            stacked = self._logits(np.concatenate([rows[i] for i in members]))
+            stacked = np.concatenate([rows[i] for i in members])
+            readings = self._readings(stacked, [items[i].target for i in members for _ in rows[i]])
             ends = np.cumsum([len(rows[i]) for i in members])[:-1]
-            for i, own in zip(members, np.split(stacked, ends), strict=True):
-                answers[i] = own, len(own) * self._forward_flops(rows[i].shape[1])
+            for i, own in zip(members, np.split(readings, ends), strict=True):
+                answers[i] = own, len(own) * self._forward_flops(rows[i].shape[1], items[i].target)
         scored = []
         for i, item in enumerate(items):
-            logits = self._without_nan(answers[i][0])
-            scored.append(Scored(logits, cross_entropy(logits, item.target), answers[i][1]))
+            readings = self._without_nan(answers[i][0])
+            scored.append(Scored(readings[:, : self.n_labels], loss_of(readings, item.target), answers[i][1]))
         return scored
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
-        """Exact one-hot gradients of many examples; items of equal shape share forwards. Raises as `classify`."""
-        _ = self.agreement
-        rows = [np.concatenate([item.before, item.tokens, item.after]) for item in items]
-        answers: dict[int, Differentiated] = {}
-        for group in _groups(items, lambda item: (len(item.before), len(item.tokens), len(item.after))):
-            start = len(items[group[0]].before)
-            stop = start + len(items[group[0]].tokens)
-            stacked = torch.as_tensor(self._valid(np.stack([rows[i] for i in group])))
-            targets = torch.as_tensor([items[i].target for i in group])
+        """Exact one-hot gradients of many examples, answered together. Raises as `classify`."""
+        for item in items:
+            self._valid(whole_row(item)[None], item.target)
+        slopes = self.gradients.of(items)
+        return [self._substitutions(item, slope) for item, slope in zip(items, slopes, strict=True)]
 
-            def run(
-                part: slice,
-                ids: torch.Tensor = stacked,
-                wanted: torch.Tensor = targets,
-                at: int = start,
-                to: int = stop,
-            ) -> tuple[torch.Tensor, torch.Tensor]:
-                inputs = ids[part].to(self._device)
-                return embedding_gradient(self.model, self.head, inputs, wanted[part].to(self._device), at, to)
+    def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
+        """Next tokens of many examples' strings, packed into shared forwards. Raises as `classify`.
 
-            for part, (logits, grads) in self._chunks["gradient"].map(run, *stacked.shape):
-                own = self._finite(logits)
-                for offset, i in enumerate(group[part]):
-                    answers[i] = self._differentiated(items[i], own[offset : offset + 1], grads[offset], len(rows[i]))
-        return [answers[i] for i in range(len(items))]
+        Raises:
+            AccessError: the model has a classification head.
+        """
+        if "sample" not in self.abilities:
+            raise refused("sample", self.abilities)
+        for item in items:
+            if len(item.strings):
+                self._valid_length(len(item.before) + item.strings.shape[1], self.context)
+                self._valid_ids(np.concatenate([item.before, item.strings.ravel()]))
+                self._valid_ids(item.allowed)
+        return self.next_tokens.sample(items)
+
+    def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
+        """Answers in text; see `Generator.generate`. Raises as `sample`."""
+        if "generate" not in self.abilities:
+            raise refused("generate", self.abilities)
+        return self.generator.generate(items)
 
     def describe(self) -> dict[str, object]:
         """Facts for the manifest: dtype, device, head, agreement with an eager forward, library versions."""
@@ -153,12 +189,14 @@ class TorchBackend:
             "transformers": transformers.__version__,
             "architecture": type(self.model).__name__,
             "dtype": dtype_name(self.model.dtype),
-            "device": str(self._device),
+            "device": place_names(self.model),
             "head": self.head.name,
             "attention": str(self.model.config._attn_implementation),
             "agreement": agreement.to_json() if agreement else None,
             "scoring": self.paths.to_json(),
-            "chunk_tokens": {name: chunker.tokens for name, chunker in self._chunks.items()},
+            "gradients": self.gradients.to_json(),
+            "generation": None if self.n_labels else self.generator.decoding.to_json(),
+            "chunk_tokens": {kind: chunker.halved for kind, chunker in self._chunks.items() if chunker.halved},
             "executed_unseen_share": self.executed.unseen,
         }
 
@@ -169,14 +207,34 @@ class TorchBackend:
         """Outcome of the self-check, run on first use; None when it was not asked for."""
         if not self._check_agreement:
             return None
-        return check(self.model, self._classify, self._usable, self.context)
+        # Without labels, `_read` appends a token to each row.
+        return check(self.model, self._read, self._usable, self.context - (not self.n_labels))
 
     @cached_property
     def paths(self) -> Paths:
         """How candidates are scored, checked on first use."""
         _ = self.agreement  # may change the attention implementation
         chunker = self._chunks["score"]
-        return choose(self.model, self.head, self._logits, chunker, self._usable, self.context, self._path)
+        return choose(self.model, self.head, self._plain, chunker, self._usable, self.context, self._path)
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """How gradients are computed, checked on first use."""
+        paths, chunker = self.paths, self._chunks["gradient"]
+        return Gradients(self.model, self.head, paths, chunker, self.executed, self._usable, self.context)
+
+    @cached_property
+    def next_tokens(self) -> NextTokens:
+        """How next tokens are found."""
+        return NextTokens(self.model, self.head, self.paths, self._chunks["score"], self.executed)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """How text is generated, checked on first use."""
+        executed = self.executed  # may change the attention implementation
+        return Generator(
+            self.model, self.tokenizer, self._chunks["generate"], executed, self._usable, context_length(self.model)
+        )
 
     @cached_property
     def executed(self) -> Executed:
@@ -192,37 +250,55 @@ class TorchBackend:
             raise VictimError("the tokenizer has no ordinary token that the model has an embedding for")
         return np.asarray(ids, dtype=np.int64)
 
-    def _classify(self, rows: Sequence[NDArray[np.int64]]) -> Floats:
-        logits = np.empty((len(rows), self.n_labels))
+    def _read(self, rows: Sequence[NDArray[np.int64]]) -> Floats:
+        """Readings of whole rows, [rows, width]; of a backend that answers in text for a target that means nothing."""
+        target: Target = 0 if self.n_labels else tuple(self._usable[:2].tolist())
+        readings = np.empty((len(rows), self.n_labels or target_width(target)))
         for group in _groups(rows, len):
-            logits[group] = self._logits(np.stack([rows[i] for i in group]))
-        return logits
+            readings[group] = self._plain(np.stack([rows[i] for i in group]), target)
+        return readings
 
-    def _logits(self, rows: NDArray[np.int64]) -> Floats:
-        """Label logits [n, labels] of rows of equal length [n, L]."""
-        ids = torch.as_tensor(self._valid(rows))
-        logits = np.empty((len(rows), self.n_labels))
+    def _plain(self, rows: NDArray[np.int64], target: Target) -> Floats:
+        """Readings [n, width] of rows of equal length [n, L] by full forwards."""
+        return self._readings(self._valid(rows, target), [target] * len(rows))
+
+    def _readings(self, rows: NDArray[np.int64], targets: Sequence[Target]) -> Floats:
+        """The same for valid rows with a target each, all of one width."""
+        ids, wanted = torch.as_tensor(rows), torch.as_tensor(targets)
+        readings = np.empty((len(rows), self.n_labels or wanted.shape[1]))
 
         def run(part: slice) -> torch.Tensor:
             with torch.inference_mode():
-                return self.head.logits(self.model, ids[part].to(self._device))
+                return self.head.readings(self.model, ids[part].to(self._device), wanted[part].to(self._device))
 
         for part, answer in self._chunks["score"].map(run, len(rows), rows.shape[1]):
-            logits[part] = self._finite(answer)
-        return logits
+            readings[part] = self._finite(answer)
+        return readings
 
-    def _valid(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        length = rows.shape[1]
-        if not 0 < length <= self.context:
+    def _valid(self, rows: NDArray[np.int64], target: Target) -> NDArray[np.int64]:
+        if isinstance(target, int) == (self.n_labels == 0) or target == ():
+            wanted = "label indices" if self.n_labels else "ids of a text (at least one)"
+            raise VictimError(f"target {target!r}: this victim (head {self.head.name}) takes {wanted}")
+        if isinstance(target, tuple):
+            self._valid_ids(np.asarray(target))
+        length, most = rows.shape[1], self.context - (target_width(target) - 1)
+        self._valid_length(length, most)
+        self._valid_ids(rows)
+        return rows.astype(np.int64, copy=False)
+
+    @staticmethod
+    def _valid_length(length: int, most: int) -> None:
+        if not 0 < length <= most:
             raise VictimError(
-                f"a row of {length} tokens does not fit the model: 1 to {self.context} are possible, none is cut off; "
+                f"a row of {length} tokens does not fit the model: 1 to {most} are possible, none is cut off; "
                 "drop long examples or shorten the attack string"
             )
+
+    def _valid_ids(self, rows: NDArray[np.int64]) -> None:
         if rows.size and (rows.min() < 0 or rows.max() >= self._rows):
             raise VictimError(
                 f"token ids {rows.min()} to {rows.max()} exceed the model's embedding (0 to {self._rows - 1})"
             )
-        return rows.astype(np.int64, copy=False)
 
     def _finite(self, logits: torch.Tensor) -> Floats:
         return self._without_nan(logits.to("cpu", torch.float64).numpy())
@@ -232,16 +308,16 @@ class TorchBackend:
             raise VictimError(f"the model answered NaN in {dtype_name(self.model.dtype)}; load it with dtype: float32")
         return answer
 
-    def _differentiated(self, item: GradientItem, logits: Floats, grad: torch.Tensor, length: int) -> Differentiated:
+    def _substitutions(self, item: GradientItem, slope: Slope) -> Differentiated:
         table = self._table.of(item.allowed)
-        values = (grad @ table.T).to("cpu", torch.float64).numpy()
+        values = (slope.gradient @ table.T).float().cpu().numpy()
         tokens, chosen = best_substitutions(values, item.allowed, item.top)
-        loss = float(cross_entropy(logits[0], item.target))
-        passes = sum(self.executed.gradient(*run) for run in self.head.forwards(length))
-        return Differentiated(GradientAnswer(loss, tokens, chosen), passes + 2.0 * grad.numel() * len(table))
+        loss = float(loss_of(self._finite(slope.readings), item.target))
+        flops = slope.executed + 2.0 * slope.gradient.numel() * len(table)
+        return Differentiated(GradientAnswer(loss, tokens, chosen), flops)
 
-    def _forward_flops(self, length: int) -> float:
-        return sum(self.executed.forward(*run) for run in self.head.forwards(length))
+    def _forward_flops(self, length: int, target: Target = 0) -> float:
+        return sum(self.executed.forward(*run) for run in self.head.forwards(length, target))
 
 
 def _groups(things: Sequence[Any], key: Callable[[Any], Hashable]) -> list[list[int]]:

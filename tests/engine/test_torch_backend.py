@@ -195,21 +195,21 @@ def test_out_of_memory_halves_the_chunk_and_remembers_it(monkeypatch: pytest.Mon
     rng = np.random.default_rng(0)
     rows = [ids(rng, 10) for _ in range(40)]
     expected, _ = made.classify(rows)
-    original, tried = made.head.logits, []
+    original, tried = made.head.readings, []
 
-    def scarce(model: Any, batch: torch.Tensor) -> torch.Tensor:
+    def scarce(model: Any, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         tried.append(len(batch))
         if len(batch) > 6:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(model, batch)
+        return original(model, batch, targets)
 
-    monkeypatch.setattr(made.head, "logits", scarce)
+    monkeypatch.setattr(made.head, "readings", scarce)
     np.testing.assert_allclose(made.classify(rows)[0], expected, atol=1e-5)
     assert tried[:4] == [40, 20, 10, 5]
     tried.clear()
     made.classify(rows)
     assert max(tried) == 5
-    monkeypatch.setattr(made.head, "logits", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(made.head, "readings", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(VictimError, match="out of memory on one row of 10 tokens"):
         made.classify(rows)
 

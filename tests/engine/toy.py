@@ -9,7 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from harness.attack import GradientAnswer
-from harness.engine.backend import Differentiated, GradientItem, Scored, ScoreItem
+from harness.engine.backend import Differentiated, GradientItem, Scored, ScoreItem, WithoutText
 from harness.engine.loss import cross_entropy
 from harness.task import Chunk, Edit, Example
 from harness.tokens.hf import HFTokenizer
@@ -38,7 +38,7 @@ def toy_tokenizer() -> HFTokenizer:
     return HFTokenizer(rust)
 
 
-class ToyBackend:
+class ToyBackend(WithoutText):
     """Two logits, each the sum over positions of a token's weight times a slowly falling position weight."""
 
     def __init__(self, tokenizer: HFTokenizer | None = None, seed: int = 0) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from harness.engine.scoring.kernels import attend, attend_plainly, sums_in
+from harness.engine.scoring.differentiable import attend_differentiably
+from harness.engine.scoring.kernels import as_many_heads, attend, attend_squares, sums_in
 from harness.engine.scoring.passes import Pass, UnfitError, current
 
 NAME = "harness_packed"
@@ -49,15 +50,17 @@ def packed_attention(
     assert this is not None
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     if this.capture:
-        this.kept.append((key, value))
+        this.kept.append((key.detach(), value.detach()))
     layer, this.layer = this.layer, this.layer + 1
     trim = layer == this.final
-    out, own = _own(this, query, *_as_many_heads(key, value, query.shape[1]), scale, trim)
+    if this.grad:
+        return attend_differentiably(this, layer, query, key, value, scale, trim).to(query.dtype)[None], None
+    out, own = _own(this, query, *as_many_heads(key, value, query.shape[1]), scale, trim)
     if any(prefix is not None for _, _, prefix, _ in this.behind):
         seen, shared = _shared(this, layer, query, value.shape[-1], scale, trim)
-        out = torch.lerp(out, seen.to(out.dtype), torch.sigmoid(shared.to(own.dtype) - own)[..., None])
+        out.lerp_(seen, shared.sub_(own).sigmoid_()[..., None])
     if trim:
-        out = out.new_zeros(query.shape[2], *out.shape[1:]).index_copy_(0, this.read, out)
+        out = out.new_zeros(query.shape[2], *out.shape[1:]).index_copy_(0, this.read.to(out.device), out)
     return out.to(query.dtype)[None], None
 
 
@@ -69,25 +72,28 @@ def _own(this: Pass, query: Tensor, key: Tensor, value: Tensor, scale: float, tr
 
     With ``trim`` from the tokens that are read alone: N is then their number.
     """
-    outs, sums, at = [], [], 0
+    heads, width = query.shape[1], value.shape[-1]
+    out, sums = _empty(query, len(this.read) if trim else query.shape[2], width)
+    at = done = 0
     for n, length in this.own:
-        stop = at + n * length
-        q, k, v = (x[0, :, at:stop].view(-1, n, length, x.shape[-1]).transpose(0, 1) for x in (query, key, value))
-        mask = None
-        queries = this.keep if trim else length
-        if trim:
-            q = q[:, :, -queries:]
-        if queries > 1:
-            mask = this.causal.get(length)
-            if mask is None:
-                mask = torch.full((length, length), -math.inf, dtype=sums_in(q), device=q.device).triu_(1)
-                this.causal[length] = mask
-            mask = mask[-queries:]
-        out, total = attend_plainly(q, k, v, scale, mask)
-        outs.append(out.transpose(1, 2).flatten(0, 1))
-        sums.append(total.transpose(1, 2).flatten(0, 1))
-        at = stop
-    return _joined(outs).to(sums_in(query)), _joined(sums)
+        part = slice(at, at + n * length)
+        q, k, v = (x[0, :, part].view(heads, n, length, x.shape[-1]) for x in (query, key, value))
+        kept = this.keep if trim else length
+        answer, total = attend_squares(q[:, :, length - kept :], k, v, scale, _causal(this, length, query))
+        filled = slice(done, done + n * kept)
+        out[filled].view(n, kept, heads, width).copy_(answer.permute(1, 2, 0, 3))
+        sums[filled].view(n, kept, heads).copy_(total.permute(1, 2, 0))
+        at, done = part.stop, filled.stop
+    return out, sums
+
+
+def _causal(this: Pass, length: int, like: Tensor) -> Tensor:
+    """What to add to scores of rows of one length, [length, length]."""
+    mask = this.masks.get((length, like.device))
+    if mask is None:
+        mask = torch.full((length, length), -math.inf, dtype=sums_in(like), device=like.device).triu_(1)
+        this.masks[(length, like.device)] = mask
+    return mask
 
 
 def _shared(this: Pass, layer: int, query: Tensor, width: int, scale: float, trim: bool) -> tuple[Tensor, Tensor]:
@@ -96,30 +102,25 @@ def _shared(this: Pass, layer: int, query: Tensor, width: int, scale: float, tri
     ``trim`` as in `_own`.
     """
     if trim:
-        query = query.index_select(2, this.read)
-    outs, sums, at = [], [], 0
+        query = query.index_select(2, this.read.to(query.device))
+    out, sums = _empty(query, query.shape[2], width)
+    at = 0
     for n, length, prefix, cut in this.behind:
-        stop = at + n * (this.keep if trim else length)
+        part = slice(at, at + n * (this.keep if trim else length))
         if prefix is None:
-            outs.append(query.new_zeros(stop - at, query.shape[1], width))
-            sums.append(query.new_full((stop - at, query.shape[1]), -math.inf, dtype=sums_in(query)))
+            out[part], sums[part] = 0, -math.inf
         else:
             key, value = prefix.layers[layer]
-            key, value = _as_many_heads(key[:, :, :cut], value[:, :, :cut], query.shape[1])
-            out, total = attend(query[:, :, at:stop], key, value, scale)
-            outs.append(out[0].transpose(0, 1))
-            sums.append(total[0].transpose(0, 1))
-        at = stop
-    return _joined(outs), _joined(sums)
+            key, value = as_many_heads(key[:, :, :cut], value[:, :, :cut], query.shape[1])
+            answer, total = attend(query[:, :, part], key, value, scale)
+            out[part], sums[part] = answer[0].transpose(0, 1), total[0].transpose(0, 1)
+        at = part.stop
+    return out, sums
 
 
-def _as_many_heads(key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    times = heads // key.shape[1]
-    return (key, value) if times == 1 else (key.repeat_interleave(times, 1), value.repeat_interleave(times, 1))
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _empty(query: Tensor, rows: int, width: int) -> tuple[Tensor, Tensor]:
+    heads, dtype = query.shape[1], sums_in(query)
+    return query.new_empty(rows, heads, width, dtype=dtype), query.new_empty(rows, heads, dtype=dtype)
 
 
 def _refuse(

@@ -1,15 +1,18 @@
-"""Self-check of packed scoring: a few random items against single rows through the model's plain eager forward."""
+"""Self-check of shared scoring: a few random items against single rows through the model's plain eager forward."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.engine.agreement import TOLERANCE, relative_difference, switch_attention
-from harness.engine.backend import ScoreItem
+from harness.engine.agreement import relative_difference, switch_attention
+from harness.engine.backend import ScoreItem, Target
+from harness.engine.rounding import TOLERANCE, rounding, tolerance
+from harness.engine.scoring.copied import Copied
 from harness.engine.scoring.packing import Packing
 from harness.engine.scoring.passes import UnfitError
 from harness.tokens.text import Floats, Tokens
@@ -17,47 +20,82 @@ from harness.tokens.text import Floats, Tokens
 _SHAPES = ((7, 4, 3), (0, 5, 2), (13, 3, 0), (7, 1, 1), (2, 6, 4))  # before, attack string, after
 
 
-def deviation(
-    model: Any, packing: Packing, plain: Callable[[NDArray[np.int64]], Floats], usable: Tokens, longest: int
-) -> float:
-    """Largest difference of a label logit, relative to the largest logit where that is above 1.
+Plain = Callable[[NDArray[np.int64], Target], Floats]
+"""Readings of a head [n, width] of rows of equal length [n, L] for one target, by a full forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """What a self-check found.
+
+    Attributes:
+        difference: largest difference of a reading, relative to the largest reading where that is above 1.
+        tolerance: what counts as rounding: in half precision by how far the eager forward is from float32.
+    """
+
+    difference: float
+    tolerance: float
+
+    def in_words(self, what: str) -> str:
+        """Why ``what`` is not used, or ""."""
+        return worded(self.difference, self.tolerance, what)
+
+
+def deviation(model: Any, packing: Packing | Copied, plain: Plain, usable: Tokens, longest: int) -> Deviation:
+    """Compare with full forwards.
 
     Args:
-        plain: label logits of rows of equal length by a full forward.
+        plain: what to compare with.
         usable: ids to draw rows from.
         longest: tokens of the longest row that the check may use.
 
     Raises:
-        UnfitError: packed scoring does not work for this model.
+        UnfitError: this way of scoring does not work for this model.
         VictimError: no memory.
     """
-    items = random_items(usable, longest)
+    items = random_items(usable, longest, labels=packing.reader.labels)
     rows = [whole_rows(item) for item in items]
     near = packing.score(items, rows)
-    far = packing.score([ScoreItem(i.before, i.candidates, i.after, i.target) for i in items], rows)
+    far = packing.score([replace(item, near=None) for item in items], rows)
     asked = str(model.config._attn_implementation)
     switch_attention(model, "eager")  # where there is no eager attention, what is there must do
     try:
-        reference = np.concatenate([plain(row[None]) for own in rows for row in own])
+        reference = [
+            np.concatenate([plain(row[None], item.target) for row in own])
+            for item, own in zip(items, rows, strict=True)
+        ]
+        lost = rounding(
+            model, lambda: [plain(own, item.target) for item, own in zip(items, rows, strict=True)], _largest
+        )
     finally:
         switch_attention(model, asked)
-    found = [np.concatenate([logits for logits, _ in answers]) for answers in (near, far)]
-    return max(relative_difference(logits, reference) for logits in found)
+    difference = max(_largest([found for found, _ in answers], reference) for answers in (near, far))
+    return Deviation(difference, tolerance(model.dtype, lost))
 
 
-def random_items(usable: Tokens, longest: int, seed: int = 0) -> list[ScoreItem]:
-    """Items of several shapes; some candidates differ from the current string early, some late, one not at all."""
+def _largest(ours: Sequence[Floats], reference: Sequence[Floats]) -> float:
+    return max(relative_difference(found, wanted) for found, wanted in zip(ours, reference, strict=True))
+
+
+def random_items(usable: Tokens, longest: int, seed: int = 0, labels: bool = True) -> list[ScoreItem]:
+    """Items of several shapes; some candidates differ from the current string early, some late, one not at all.
+
+    Args:
+        labels: whether the target is a label; else it is some ids.
+    """
     rng = np.random.default_rng(seed)
     items = []
     for before, width, after in _SHAPES:
-        if before + width + after > longest:
+        wanted = 1 + width % 3
+        if before + width + after + (0 if labels else wanted - 1) > longest:
             continue
         near = rng.choice(usable, size=width)
         candidates = np.repeat(near[None], width + 2, 0)
         for row, at in zip(candidates, (*range(width), 0), strict=False):
             row[at:] = np.where(rng.random(width - at) < 0.5, row[at:], rng.choice(usable, size=width - at))
         ids = (rng.choice(usable, size=n) for n in (before, after))
-        items.append(ScoreItem(next(ids), candidates, next(ids), 0, near))
+        target = 0 if labels else tuple(rng.choice(usable, size=wanted).tolist())
+        items.append(ScoreItem(next(ids), candidates, next(ids), target, near))
     if not items:
         raise UnfitError(f"rows of {longest} tokens are too short to check it")
     return items
@@ -75,11 +113,11 @@ def tolerance_of(model: Any) -> float:
     return TOLERANCE[model.dtype]
 
 
-def worded(difference: float, tolerance: float) -> str:
-    """Why packed scoring is not used, or ""."""
+def worded(difference: float, tolerance: float, what: str = "packed rows") -> str:
+    """Why this way of scoring is not used, or ""."""
     if difference <= tolerance:
         return ""
-    return f"packed rows differ from an eager forward by {difference:.2g} (tolerance {tolerance:g})"
+    return f"{what} differ from an eager forward by {difference:.2g} (tolerance {tolerance:g})"
 
 
-__all__: Sequence[str] = ("deviation", "random_items", "tolerance_of", "whole_rows", "worded")
+__all__: Sequence[str] = ("Plain", "deviation", "random_items", "tolerance_of", "whole_rows", "worded")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.engine.executed import Executed
+from harness.engine.executed import FUSED_BACKWARD, Executed
 from harness.engine.scoring.pieces import Piece
 from harness.engine.scoring.tail import Tail
 
@@ -35,11 +35,21 @@ class Costs:
 
     def read(self, piece: Piece, keep: int) -> float:
         """FLOPs of a piece of which the last ``keep`` tokens of each row are read, head included."""
+        linear, attention = self._parts(piece, keep)
+        return linear + attention
+
+    def gradient(self, piece: Piece, keep: int) -> float:
+        """FLOPs of `read` and of going back to the embeddings; weights get no gradients."""
+        linear, attention = self._parts(piece, keep)
+        return 2 * linear + (1 + FUSED_BACKWARD) * attention
+
+    def _parts(self, piece: Piece, keep: int) -> tuple[float, float]:
+        """What linear layers, head included, and what attention costs."""
         read = len(piece.rows) * keep
         left_out = piece.tokens - read
-        saved = self.tail.per_token * left_out
-        saved += self.executed.per_pair * left_out * self._keys(piece) / self.tail.layers
-        return self.computed(piece) - saved + self.per_read * read
+        pairs = (piece.tokens - left_out / self.tail.layers) * self._keys(piece)
+        linear = self.executed.per_token * piece.tokens - self.tail.per_token * left_out + self.per_read * read
+        return linear, self.executed.per_pair * pairs
 
     @property
     def overhead(self) -> float:

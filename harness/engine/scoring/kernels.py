@@ -5,23 +5,56 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FUSED_FROM = 16  # tokens of a square from which the fused kernel is faster on a CPU
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Attention of all queries to all keys: outputs [1, heads, q, width] and log-sum-exps [1, heads, q]."""
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
-        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, False, scale=scale)
-        return fused[0], fused[1]
-    return attend_plainly(query, key, value, scale, None)
+    if _fits(query, value):
+        return _fused(query, key, value, scale, causal=False)
+    out, total = _plainly(query[0], key[0], value[0], scale, None)
+    return out[None], total[None]
 
 
-def attend_plainly(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same by plain products; much faster than the fused kernel and than `softmax` for many small squares."""
-    scores = torch.matmul(q, k.transpose(2, 3)).to(sums_in(q)).mul_(scale)
+def attend_squares(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: Tensor) -> tuple[Tensor, Tensor]:
+    """Causal attention within many short rows: outputs [heads, n, q, width] and log-sum-exps [heads, n, q].
+
+    Args:
+        q: the last tokens of each row, [heads, n, q, width].
+        k, v: [heads, n, length, width].
+        causal: what to add to the scores of whole rows, [length, length].
+    """
+    length, kept = k.shape[2], q.shape[2]
+    if _fits(q, v) and kept == length >= FUSED_FROM:
+        return _fused(q, k, v, scale, causal=True)
+    mask = causal[length - kept :] if kept > 1 else None
+    out, total = _plainly(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale, mask)
+    return out.view(*q.shape[:3], v.shape[3]), total.view(q.shape[:3])
+
+
+def _fits(q: Tensor, v: Tensor) -> bool:
+    return q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
+    found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, scale=scale)
+    return found[0], found[1]
+
+
+def _plainly(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Of [batch, n, width]; faster than the fused kernel and than `softmax` for many small squares."""
+    scores = torch.bmm(q, k.transpose(1, 2)).to(sums_in(q)).mul_(scale)
     if mask is not None:
         scores += mask
     top = scores.amax(-1, keepdim=True)
     total = scores.sub_(top).exp_().sum(-1, keepdim=True)
-    return torch.matmul(scores.to(v.dtype), v).div_(total), total.log_().add_(top)[..., 0]
+    return torch.bmm(scores.to(v.dtype), v).div_(total), total.log_().add_(top)[..., 0]
+
+
+def as_many_heads(key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """Keys and values [1, key-value heads, n, width], each repeated for the query heads that share it."""
+    times = heads // key.shape[1]
+    return (key, value) if times == 1 else (key.repeat_interleave(times, 1), value.repeat_interleave(times, 1))
 
 
 def sums_in(x: Tensor) -> torch.dtype:

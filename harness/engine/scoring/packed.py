@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.chunks import Chunker
+from harness.engine.memory.chunks import Chunker, no_room
 from harness.engine.scoring.passes import Pass, active
 from harness.engine.scoring.pieces import Piece
-from harness.errors import VictimError
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -25,13 +24,14 @@ def forward(
     device: torch.device,
     *,
     capture: bool = False,
+    grad: bool = False,
     final: int | None = None,
     keep: int = 1,
 ) -> tuple[Tensor, Pass]:
     """Run ``call(ids [1, N], positions [1, N], tokens that are read [n * keep])`` over some pieces.
 
     Args:
-        capture, final, keep: as in `Pass`.
+        capture, grad, final, keep: as in `Pass`.
 
     Returns:
         what ``call`` gives, and the pass with keys and values if they were to be kept.
@@ -46,8 +46,10 @@ def forward(
     own = [(sum(len(p.ids) for p in run), length) for length, run in groupby(pieces, lambda p: p.ids.shape[1])]
     behind = [(*piece.ids.shape, piece.prefix if piece.cut else None, piece.cut) for piece in pieces]
     longest = max(piece.cut + piece.ids.shape[1] for piece in pieces)
-    this = Pass(own, behind, inputs[2], longest, keep, capture, final)
-    with torch.inference_mode(), active(this):
+    this = Pass(own, behind, inputs[2], longest, keep, capture, grad, final)
+    # What is kept may meet a forward that is differentiated, which tensors made in inference mode cannot.
+    mode = torch.enable_grad() if grad else torch.no_grad() if capture else torch.inference_mode()
+    with mode, active(this):
         return call(*inputs), this
 
 
@@ -67,11 +69,8 @@ def batches(
             yield taken, answer[0]
             continue
         if sum(len(piece.ids) for piece in taken) == 1:
-            raise VictimError(
-                f"out of memory on one row of {taken[0].cut + taken[0].tokens} tokens; use a smaller model, "
-                "dtype: bfloat16, or a larger device"
-            )
-        chunker.tokens = max(1, sum(piece.tokens for piece in taken) // 2)
+            raise no_room(taken[0].cut + taken[0].tokens)
+        chunker.halve(sum(piece.tokens for piece in taken))
         waiting.extend(reversed(taken))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from harness.engine.agreement import switch_attention
 from harness.engine.backend import ScoreItem
-from harness.engine.chunks import Chunker
+from harness.engine.devices import input_device
 from harness.engine.heads import Head
+from harness.engine.memory.bounds import prefix_bytes
+from harness.engine.memory.chunks import Chunker
 from harness.engine.scoring.attention import NAME
 from harness.engine.scoring.costs import Costs
 from harness.engine.scoring.packed import batches, forward
@@ -23,11 +26,11 @@ from harness.engine.scoring.passes import Pass, UnfitError
 from harness.engine.scoring.pieces import Piece, first_differences, plan
 from harness.engine.scoring.prefix import PrefixCache
 from harness.engine.scoring.prefixes import Prefixes
-from harness.engine.scoring.reading import Reader, Stem, head_rows
+from harness.engine.scoring.reading import End, Reader, head_rows
 from harness.engine.scoring.tail import find
 from harness.tokens.text import Floats, Tokens
 
-Logits = tuple[Floats, float]  # label logits [K, labels] and executed FLOPs of one item
+Logits = tuple[Floats, float]  # readings of a head [K, width] and executed FLOPs of one item
 
 
 class Packing:
@@ -35,6 +38,7 @@ class Packing:
 
     Attributes:
         reader: how the model is read.
+        device: where its inputs go.
         cache: keys and values of what stands before the attack strings.
     """
 
@@ -50,22 +54,23 @@ class Packing:
         """
         self.model, self.reader = model, Reader(model, head)
         self._chunker, self._usable = chunker, usable
-        self._device = model.get_input_embeddings().weight.device
-        self._rows = head_rows(self.reader.width, self._device)
-        self.cache = PrefixCache((2048 if self._device.type == "cuda" else 256) << 20)
+        self.device = input_device(model)
+        self._rows = head_rows(self.reader.width, self.device)
+        self.cache = PrefixCache(prefix_bytes(self.device.type == "cuda"))
         self._weights: object = None
 
     def score(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> list[Logits]:
-        """Label logits and executed FLOPs of each item; ``rows`` are its whole rows [K, P + S + T], checked.
+        """Readings of the head (see `Head.readings`) and executed FLOPs of each item.
+
+        Args:
+            rows: whole rows of each item [K, P + S + T], checked.
 
         Raises:
             UnfitError: the model's attention asks for something that is not understood.
             VictimError: no memory for one row.
         """
         starts = [first_differences(item) for item in items]
-        _ = self._costs  # is measured with the model's own attention
-        with self._switched():
-            self._forget_if_changed()
+        with self.switched():
             answers: list[Logits] = []
             for wave in self._waves(rows):
                 answers += self._wave(items[wave], rows[wave], starts[wave])
@@ -74,54 +79,53 @@ class Packing:
     def remember(self, befores: Sequence[Tokens]) -> None:
         """Forget all prefixes but these, which are computed anew. Raises as `score`."""
         self.cache.clear()
-        _ = self._costs  # is measured with the model's own attention
-        with self._switched():
-            self._forget_if_changed()
+        with self.switched():
             for ids in befores:
                 if len(ids):
-                    self._prefixes.compute(ids)
+                    self.prefixes.compute(ids)
 
     @cached_property
-    def _costs(self) -> Costs:
+    def costs(self) -> Costs:
+        """What packed forwards of this model cost."""
         ids = np.resize(self._usable, 8)
-        executed = self.reader.executed(torch.as_tensor(ids).to(self._device))
+        executed = self.reader.executed(torch.as_tensor(ids).to(self.device))
         piece = Piece(0, np.zeros(1, dtype=np.int64), 0, ids[None, :3])
-        with self._switched():
+        with self._attention():
             tail = find(self.reader.base, lambda: self._skim([piece]).layer, piece.tokens)
         if not tail.layers:
             raise UnfitError("the model computes attention in its own way")
-        return Costs(executed, tail, self.reader.per_read, self._device.type == "cuda")
+        return Costs(executed, tail, self.reader.per_read, self.device.type == "cuda")
 
     @cached_property
-    def _prefixes(self) -> Prefixes:
-        return Prefixes(self._skim, self._costs, self._chunker, self.cache)
+    def prefixes(self) -> Prefixes:
+        """Computes what candidates share."""
+        return Prefixes(self._skim, self.costs, self._chunker, self.cache)
 
     def _wave(
         self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], starts: Sequence[NDArray[np.int64]]
     ) -> list[Logits]:
-        logits = [np.empty((len(own), self.reader.n_labels)) for own in rows]
-        pieces = plan(items, rows, starts, self._costs.overhead)
-        prefixes, flops = self._prefixes.of(items, pieces)
+        logits = [np.empty((len(own), self.reader.answer_width(item))) for item, own in zip(items, rows, strict=True)]
+        pieces = plan(items, rows, starts, self.costs.overhead)
+        prefixes, flops = self.prefixes.of(items, pieces)
         pieces = [replace(piece, prefix=prefixes.get(piece.item)) for piece in pieces]
-        for stem in self.reader.stems:
-            keep = len(stem.ids) + 1
-            ready = [piece.followed_by(stem.ids) for piece in pieces]
-            with self._costs.tail.trimmed():
-                for done, answer in batches(partial(self._read, stem), ready, self._chunker, self._rows // keep):
+        for end in chain.from_iterable(self.reader.ends(items)):
+            ready = [p.followed_by(end.appended[p.item]) for p in pieces if p.item in end.appended]
+            with self.costs.tail.trimmed():
+                for done, answer in batches(partial(self._read, end), ready, self._chunker, self._rows // end.keep):
                     parts = np.split(answer, np.cumsum([len(piece.rows) for piece in done])[:-1])
                     for piece, part in zip(done, parts, strict=True):
-                        logits[piece.item][piece.rows[:, None], stem.columns] = part
-                        flops[piece.item] += self._costs.read(piece, keep)
+                        logits[piece.item][piece.rows[:, None], end.columns] = part
+                        flops[piece.item] += self.costs.read(piece, end.keep)
         return [(own, flops[i]) for i, own in enumerate(logits)]
 
-    def _read(self, stem: Stem, pieces: list[Piece]) -> Floats:
-        read, final = partial(self.reader.read, stem), self._costs.tail.layers - 1
-        logits, _ = forward(read, pieces, self._device, final=final, keep=len(stem.ids) + 1)
+    def _read(self, end: End, pieces: list[Piece]) -> Floats:
+        read, final = partial(self.reader.read, end, pieces), self.costs.tail.layers - 1
+        logits, _ = forward(read, pieces, self.device, final=final, keep=end.keep)
         answer: Floats = logits.to("cpu", torch.float64).numpy()
         return answer
 
     def _skim(self, pieces: list[Piece]) -> Pass:
-        return forward(self.reader.skim, pieces, self._device, capture=True)[1]
+        return forward(self.reader.skim, pieces, self.device, capture=True)[1]
 
     def _waves(self, rows: Sequence[NDArray[np.int64]]) -> Iterator[slice]:
         """Stretches of items whose prefixes fit into the memory set aside for them."""
@@ -144,7 +148,15 @@ class Packing:
             self._weights = weights
 
     @contextmanager
-    def _switched(self) -> Iterator[None]:
+    def switched(self) -> Iterator[None]:
+        """Within, the model attends as `packed_attention` does, and nothing is remembered of other weights."""
+        _ = self.costs  # is measured with the model's own attention
+        with self._attention():
+            self._forget_if_changed()
+            yield
+
+    @contextmanager
+    def _attention(self) -> Iterator[None]:
         asked = str(self.model.config._attn_implementation)
         if not switch_attention(self.model, NAME):
             raise UnfitError("the model's attention cannot be exchanged")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,6 +16,17 @@ class UnfitError(Exception):
     """The model's attention cannot be computed on packed rows; the text says why."""
 
 
+FAILURES = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""How a model that cannot take a packed row fails in its own words; another way of computing remains."""
+
+
+def words_of(error: Exception) -> str:
+    """Why, in one line."""
+    if isinstance(error, UnfitError):
+        return str(error)
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
 @dataclass
 class Pass:
     """Who sees what in one packed forward.
@@ -27,10 +38,11 @@ class Pass:
         longest: tokens of the longest whole row, prefix included.
         keep: tokens at the end of each candidate that are read.
         capture: keep the keys and values of all tokens in ``kept``.
+        grad: the forward is to be differentiated.
         final: the attention layer after which nothing but ``read`` matters: it attends from there alone.
         kept: (key, value), each [1, key-value heads, N, width], of each attention layer in order of execution.
         layer: attention layers done.
-        causal: masks for own parts by length, shared by the layers.
+        masks: made once and shared by the layers.
     """
 
     own: list[tuple[int, int]]
@@ -39,10 +51,11 @@ class Pass:
     longest: int
     keep: int = 1
     capture: bool = False
+    grad: bool = False
     final: int | None = None
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     layer: int = 0
-    causal: dict[int, Tensor] = field(default_factory=dict)
+    masks: dict[Hashable, Tensor] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,11 +91,14 @@ def plan(
     for members in shapes.values():
         bounds = boundaries(np.concatenate([starts[i] for i in members]), overhead * len(members))
         for i in members:
-            at = np.searchsorted(bounds, starts[i], side="right") - 1
-            for group in np.unique(at):
-                chosen = np.flatnonzero(at == group)
-                cut = len(items[i].before) + int(bounds[group])
-                pieces.append(Piece(i, chosen, cut, rows[i][chosen, cut:]))
+            group = np.searchsorted(bounds, starts[i], side="right") - 1
+            order = np.argsort(group, kind="stable")
+            ends = np.cumsum(np.bincount(group, minlength=len(bounds))).tolist()
+            cuts = (len(items[i].before) + bounds).tolist()
+            ids = rows[i][:, cuts[0] :][order]  # one copy, of which each piece takes a part
+            for cut, (first, last) in zip(cuts, pairwise([0, *ends]), strict=True):
+                if first < last:
+                    pieces.append(Piece(i, order[first:last], cut, ids[first:last, cut - cuts[0] :]))
     return sorted(pieces, key=lambda piece: (-piece.ids.shape[1], piece.item))
 
 

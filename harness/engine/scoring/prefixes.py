@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.engine.backend import ScoreItem
-from harness.engine.chunks import Chunker
+from harness.engine.memory.chunks import Chunker
 from harness.engine.scoring.costs import Costs
 from harness.engine.scoring.packed import batches
 from harness.engine.scoring.passes import Pass
@@ -18,11 +18,30 @@ from harness.tokens.text import Tokens
 
 
 class Prefixes:
-    """Of one model: what stands before the attack string is remembered, the current string is computed each time."""
+    """Of one model: what stands before the attack string is remembered; the current string is computed each time, but
+    where a gradient of it was asked for just before.
+    """
 
     def __init__(self, skim: Callable[[list[Piece]], Pass], costs: Costs, chunker: Chunker, cache: PrefixCache) -> None:
         """``skim`` runs pieces and keeps their keys and values."""
         self._skim, self._costs, self._chunker, self._cache = skim, costs, chunker, cache
+        self._strings: dict[bytes, Prefix] = {}
+        self._room = 0
+
+    def forget_strings(self) -> None:
+        """Drop what `keep_string` kept."""
+        self._strings.clear()
+        self._room = self._cache.limit
+
+    def keep_string(self, before: Tokens, string: Tokens, part: Prefix) -> None:
+        """Keep keys and values of a current string behind ``before`` that came up on the way, as far as there is room.
+
+        Args:
+            part: of the string alone.
+        """
+        if part.size <= self._room:
+            self._strings[_key(before, string)] = part
+            self._room -= part.size
 
     def of(
         self, items: Sequence[ScoreItem], pieces: Sequence[Piece]
@@ -35,13 +54,19 @@ class Prefixes:
         found: dict[int, Prefix] = {}
         currents = []
         for i, cut in sorted(latest.items()):
-            before = items[i].before[:cut]
+            # Whole even where its last token is computed again (a row that ends with it): what `begin` is told of.
+            before = items[i].before if cut else items[i].before[:0]
             if len(before):
                 found[i], cost = self.compute(before)
                 flops[i] += cost
             if cut > len(before):
                 near = items[i].near
                 assert near is not None  # nothing but reuse of the current string cuts behind ``before``
+                kept = self._strings.get(_key(before, near))
+                if kept is not None:
+                    part = slice(0, cut - len(before))
+                    found[i] = found[i].then(kept.layers, part) if len(before) else cut_out(kept.layers, part)
+                    continue
                 ids = near[None, : cut - len(before)]
                 currents.append(Piece(i, np.zeros(1, dtype=np.int64), len(before), ids, found.get(i)))
         currents.sort(key=lambda piece: (-piece.ids.shape[1], piece.item))
@@ -60,7 +85,7 @@ class Prefixes:
 
         Always a forward of its own: the numbers are then the same, bit by bit, whether or not they were remembered.
         """
-        key = ids.astype(np.int64, copy=False).tobytes()
+        key = _key(ids)
         known = self._cache.get(key)
         if known is not None:
             return known, 0.0
@@ -69,3 +94,7 @@ class Prefixes:
         prefix = cut_out(this.kept, slice(0, len(ids)))
         self._cache.put(key, prefix)
         return prefix, self._costs.computed(piece)
+
+
+def _key(*parts: Tokens) -> bytes:
+    return b"|".join(part.astype(np.int64, copy=False).tobytes() for part in parts)

@@ -1,50 +1,64 @@
-"""From a packed row to the label logits of each candidate, with the model's own head on the tokens that matter only."""
+"""From a packed row to the answer for each candidate, with the model's own head on the tokens that matter only."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.engine.backend import GradientItem, ScoreItem
 from harness.engine.executed import Executed, measure
-from harness.engine.heads import ClassificationHead, Head, LabelTokensHead
+from harness.engine.heads import ClassificationHead, GenerationHead, Head, LabelTokensHead, target_log_probs
+from harness.engine.memory.bounds import head_numbers
 from harness.engine.scoring.passes import UnfitError
+from harness.engine.scoring.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)
-class Stem:
-    """What is appended to every row to read some labels.
+class End:
+    """What is appended to rows of some items to read a part of the answer, in forwards that they share.
 
     Attributes:
-        ids: may be empty.
-        columns: the labels that are read behind it.
+        appended: ids by item, all of one length, which may be 0.
+        keep: tokens that are read at the end of each row.
+        columns: the part of the answer.
+        targets: target ids by item, where the answer is about them.
     """
 
-    ids: tuple[int, ...]
+    appended: dict[int, tuple[int, ...]]
+    keep: int
     columns: list[int]
+    targets: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Reader:
     """How a packed row of this model is read.
 
     Attributes:
-        n_labels: width of the answer.
-        stems: the forwards that it takes.
         width: numbers that the head computes per token that is read.
         per_read: FLOPs of the head per token that is read.
         base: what is run below the head.
+        takes_positions: whether the model can be told positions.
     """
 
-    def __init__(self, model: Any, head: Head) -> None:
+    def __init__(self, model: Any, head: Head, *, packed: bool = True) -> None:
         """Find the parts.
+
+        Args:
+            packed: whether rows are to be packed, which asks more of a model.
 
         Raises:
             UnfitError: the model has other parts than expected.
         """
-        self._model, self._head, self.n_labels = model, head, head.n_labels
+        self._model, self._head = model, head
+        self._stems: list[tuple[tuple[int, ...], list[int]]] = []
         self.base: Any = getattr(model, "base_model", model)
         if self.base is model:
             raise UnfitError("the model's body cannot be told from its head")
@@ -52,38 +66,80 @@ class Reader:
             outer, output = self.base, getattr(model, "score", None)
             if not isinstance(output, nn.Linear):
                 raise UnfitError("the model has no classification head on the last token")
-            self.stems = [Stem((), list(range(head.n_labels)))]
-        elif isinstance(head, LabelTokensHead):
-            if not head.trims:
+            self._stems = [((), list(range(head.n_labels)))]
+        elif isinstance(head, LabelTokensHead | GenerationHead):
+            if packed and not head.trims:
                 raise UnfitError("the model computes the whole vocabulary at every position")
             outer, output = model, model.get_output_embeddings()
-            self.stems = _stems(head)
+            if isinstance(head, LabelTokensHead):
+                self._stems = _stems(head)
         else:
             raise UnfitError(f"head {head.name} is not known here")
-        if "position_ids" not in inspect.signature(outer.forward).parameters:
+        self.takes_positions = "position_ids" in inspect.signature(outer.forward).parameters
+        if packed and not self.takes_positions:
             raise UnfitError("the model does not take positions")
         self.width, self.per_read = int(output.weight.shape[0]), 2.0 * output.weight.numel()
 
-    def read(self, stem: Stem, ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
-        """Logits [n, columns of the stem] (float32) of rows that end in the stem.
+    @property
+    def labels(self) -> bool:
+        """Whether answers are about labels, else about the target's ids."""
+        return self._head.n_labels > 0
+
+    def ends(self, items: Sequence[ScoreItem | GradientItem]) -> list[list[End]]:
+        """How items are read: each inner list is for some of the items, and its parts make up their answers."""
+        if self._head.n_labels:
+            return [[End(dict.fromkeys(range(len(items)), ids), len(ids) + 1, at) for ids, at in self._stems]]
+        lengths: defaultdict[int, dict[int, tuple[int, ...]]] = defaultdict(dict)
+        for i, item in enumerate(items):
+            assert isinstance(item.target, tuple)
+            lengths[len(item.target)][i] = item.target
+        return [
+            [End({i: target[:-1] for i, target in own.items()}, size, list(range(size)), own)]
+            for size, own in lengths.items()
+        ]
+
+    def answer_width(self, item: ScoreItem | GradientItem) -> int:
+        """How many numbers the answer has per row."""
+        return self._head.n_labels or len(item.target)  # type: ignore[arg-type]
+
+    def read(self, end: End, pieces: Sequence[Piece], ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
+        """A part of the answer (float32), [n, columns of the end], of n rows that have the end appended.
 
         Args:
+            pieces: whose rows these are.
             ids, positions: [1, N].
-            read: the last ``len(stem.ids) + 1`` tokens of each of n rows, flat.
+            read: the last ``end.keep`` tokens of each row, flat.
+        """
+        if isinstance(self._head, ClassificationHead):
+            hidden = self.skim(ids, positions, read)
+            return self.classes(hidden[0, read.to(hidden.device)])
+        answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read)
+        owners = np.repeat([piece.item for piece in pieces], [len(piece.rows) for piece in pieces])
+        return self.answer(end, answer.logits[0].unflatten(0, (-1, end.keep)), owners)
+
+    def classes(self, hidden: Tensor) -> Tensor:
+        """Label logits [n, labels] (float32) from the last tokens' hidden states [n, width]."""
+        assert isinstance(self._head, ClassificationHead)
+        logits: Tensor = self._model.score(hidden).float()
+        return logits if self._head.order is None else logits[:, self._head.order]
+
+    def answer(self, end: End, logits: Tensor, owners: NDArray[np.int64]) -> Tensor:
+        """A part of the answer, as `read`, of a language model's rows that belong to items ``owners`` [n].
+
+        Args:
+            logits: [n, end.keep, vocabulary].
         """
         head = self._head
-        if isinstance(head, ClassificationHead):
-            hidden = self.skim(ids, positions, read)
-            logits: Tensor = self._model.score(hidden[0, read.to(hidden.device)]).float()
-            return logits if head.order is None else logits[:, head.order]
+        if isinstance(head, GenerationHead):
+            targets = np.asarray([end.targets[int(i)] for i in owners])
+            return target_log_probs(logits, torch.as_tensor(targets).to(logits.device))
         assert isinstance(head, LabelTokensHead)
-        answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read)
-        logits = answer.logits[0].float().unflatten(0, (-1, len(stem.ids) + 1))
+        logits = logits.float()
         log_z = logits.logsumexp(-1)
         return torch.stack(
             [
                 torch.stack([logits[:, j, token] - log_z[:, j] for j, token in enumerate(head.labels[at])]).sum(0)
-                for at in stem.columns
+                for at in end.columns
             ],
             1,
         )
@@ -98,14 +154,14 @@ class Reader:
         return measure(self.base, lambda rows: self.base(input_ids=rows, use_cache=False), ids)
 
 
-def _stems(head: LabelTokensHead) -> list[Stem]:
-    """Each label behind the first stem that begins like it."""
-    found: list[Stem] = []
+def _stems(head: LabelTokensHead) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Stems and the labels that are read behind each: every label behind the first one that begins like it."""
+    found: list[tuple[tuple[int, ...], list[int]]] = []
     left = dict(enumerate(head.labels))
     for stem in head.stems:
         columns = [at for at, label in left.items() if stem[: len(label) - 1] == label[:-1]]
         left = {at: label for at, label in left.items() if at not in columns}
-        found.append(Stem(stem, columns))
+        found.append((stem, columns))
     return found
 
 
@@ -117,14 +173,18 @@ def refusal(model: Any) -> str:
         kind = str(entry.get("rope_type", "default"))
         if "dynamic" in kind or kind == "longrope":
             return f"its rotary embedding ({kind}) depends on the length of the row"
-    kinds = sorted({k for k in getattr(config, "layer_types", None) or () if k not in _ATTENTION})
-    if kinds:
-        return f"it has layers of kind {', '.join(kinds)}"
-    if getattr(model, "_is_stateful", False):
-        return "it carries a state from token to token"
     if getattr(config, "alibi", False):
         return "its attention depends on distances (ALiBi)"
-    return ""
+    return carries_state(model)
+
+
+def carries_state(model: Any) -> str:
+    """Why later tokens need more of a model's earlier ones than keys and values, or ""."""
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    others = sorted({kind for kind in kinds if kind not in _ATTENTION})
+    if others:
+        return f"it has layers of kind {', '.join(others)}"
+    return "it carries a state from token to token" if getattr(model, "_is_stateful", False) else ""
 
 
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
@@ -144,4 +204,4 @@ def shortest_window(model: Any) -> int | None:
 
 def head_rows(width: int, device: torch.device) -> int:
     """Rows per forward whose logits stay small beside the rest."""
-    return max(1, (1 << 29 if device.type == "cuda" else 1 << 25) // max(1, width))
+    return max(1, head_numbers(device.type == "cuda") // max(1, width))

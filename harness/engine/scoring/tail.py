@@ -115,7 +115,7 @@ def _gather(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None
     this = current()
     if this is None or this.final is None or this.layer <= this.final:
         return None
-    return (args[0].index_select(1, this.read), *args[1:])
+    return (args[0].index_select(1, this.read.to(args[0].device)), *args[1:])
 
 
 def _scatter(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor | None:
@@ -123,4 +123,4 @@ def _scatter(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tens
     if this is None or this.final is None or this.layer <= this.final:
         return None
     rows = torch.zeros(1, this.tokens, output.shape[2], dtype=output.dtype, device=output.device)
-    return rows.index_copy_(1, this.read, output)
+    return rows.index_copy_(1, this.read.to(output.device), output)

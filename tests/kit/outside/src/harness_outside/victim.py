@@ -6,14 +6,23 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from harness import Flops, GradientAnswer, Victim, VictimCard, cross_entropy, hookimpl
-from harness.engine.backend import Differentiated, Scored
-from harness.tokens.hf import HFTokenizer
+from harness import (
+    Differentiated,
+    Flops,
+    GradientAnswer,
+    HFTokenizer,
+    Scored,
+    Victim,
+    VictimCard,
+    WithoutText,
+    cross_entropy,
+    hookimpl,
+)
 
 ENTRIES = 320
 
 
-class CountsBackend:
+class CountsBackend(WithoutText):
     """Logits are sums of token weights."""
 
     def __init__(self, tokenizer, weights):
