@@ -1,0 +1,274 @@
+"""A model behind a URL that speaks the OpenAI protocol, such as ``vllm serve``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from harness import Flops, Params, PrepareJob, TaskData, Victim, VictimCard, VictimError, hookimpl, host_field
+
+if TYPE_CHECKING:
+    from harness import Backend
+    from plugins.victims._server import Access
+
+_NOTES = "server.json"
+_TOLD = ("owned_by", "root", "max_model_len")  # what servers say that stays the same from one start to the next
+
+
+class OpenAICompatible(Victim):
+    """A model behind a URL (OpenAI protocol, such as `vllm serve`): generates, and scores by log-probabilities."""
+
+    name = "openai_compatible"
+
+    class Params(Params):
+        """Identity: the model's name, what the server says of it (`/v1/models`: owner, root, length), the tokenizer's
+        content, and what is asked how. URL, key, timeouts and limits do not count.
+
+        Weights behind a URL may change under the same name: write a `revision` to keep results apart.
+        """
+
+        base_url: str = host_field(..., description="address of the server, up to and with /v1")
+        model: str = Field(min_length=1, description="name under which the server serves the model")
+        revision: str | None = Field(None, description="your own word for which weights these are; part of every key")
+        tokenizer: str = host_field(
+            ..., description="folder with the model's tokenizer.json, or hub id; its content counts, not its place"
+        )
+        tokenizer_revision: str | None = host_field(None, description="commit, tag or branch of a hub id")
+        head: Literal["label_tokens", "generation"] = Field(
+            "label_tokens", description="classify by the log-probabilities of label tokens, or answer in text"
+        )
+        api: Literal["completions", "chat"] = Field(
+            "completions",
+            description="how prompts are sent for answers in text: as they are, or as a chat message (without scores)",
+        )
+        scoring: Literal["auto", "logprob_token_ids", "prompt_logprobs", "echo", "top_logprobs", "none"] = Field(
+            "auto",
+            description="how log-probabilities are got; auto: the first that works. top_logprobs bounds what is not "
+            "among the most likely tokens and works for labels only",
+        )
+        context: PositiveInt | None = Field(None, description="longest row in tokens, where the server does not tell")
+        n_params: PositiveFloat | None = Field(
+            None, description="parameters of the model, if known: nominal compute is then counted"
+        )
+        family: str | None = Field(None, description="models on one scaling curve; by default the model's name")
+        pretraining_flops: PositiveFloat | None = Field(None, description="pretraining compute, if known")
+        api_key_env: str | None = host_field(None, description="environment variable that holds the key")
+        timeout: PositiveFloat = host_field(120.0, description="seconds for one request")
+        retries: NonNegativeInt = host_field(6, description="tries after the first, with growing waits between them")
+        max_concurrency: PositiveInt = host_field(8, description="requests in flight, per process")
+        batch: PositiveInt = host_field(16, description="prompts per request, where the server takes several")
+
+        @field_validator("base_url")
+        @classmethod
+        def _is_url(cls, value: str) -> str:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("write http://HOST:PORT/v1 or https://HOST/v1")
+            if "@" in parts.netloc or parts.query or parts.fragment:
+                raise ValueError("write no key or user into the address; put the key into a variable (api_key_env)")
+            return value
+
+        @model_validator(mode="after")
+        def _fits_the_head(self) -> OpenAICompatible.Params:
+            if self.head == "label_tokens" and (self.api == "chat" or self.scoring == "none"):
+                raise ValueError(
+                    "head: label_tokens needs api: completions and log-probabilities, else: head: generation"
+                )
+            if self.head == "generation" and self.scoring in ("logprob_token_ids", "top_logprobs"):
+                raise ValueError(f"scoring: {self.scoring} is for labels; use auto, prompt_logprobs, echo or none")
+            if self.api == "chat" and self.scoring not in ("auto", "none"):
+                raise ValueError("a chat tells no log-probabilities of prompts; use scoring: none, or api: completions")
+            return self
+
+        def identity(self) -> dict[str, Any]:
+            """See the class."""
+            data = super().identity()
+            data["n_params"] = self.size
+            return data
+
+        @property
+        def size(self) -> int | None:
+            """``n_params`` as a whole number."""
+            return None if self.n_params is None else round(self.n_params)
+
+    def card(self, data: TaskData) -> VictimCard:
+        """Facts from the parameters and from the server; a victim that answers in text is probed for its scores.
+
+        Raises:
+            VictimError: the server cannot be reached, or does not tell its context and nobody else does.
+        """
+        params = self.params
+        return VictimCard(
+            family=params.family or params.model,
+            n_params=params.size,
+            pretraining_flops=params.pretraining_flops,
+            access="scores" if params.head == "label_tokens" or self._scores else "text",
+            context=self._context,
+            local=False,
+        )
+
+    def fingerprint(self) -> dict[str, str]:
+        """The model's name, what the server says of it, and the tokenizer's hash.
+
+        Raises:
+            VictimError: the server cannot be reached or does not serve the model; no tokenizer.
+        """
+        told = {name: str(value) for name, value in self._facts.items()}
+        return {"model": self.params.model, "tokenizer": _hash(self._tokenizer_file)} | told
+
+    def estimate(self, data: TaskData) -> float:
+        """Nothing is trained."""
+        return 0.0
+
+    def prepare(self, job: PrepareJob) -> Flops:
+        """Keep the tokenizer, and what the server says of the model.
+
+        Raises:
+            VictimError: as `fingerprint`.
+        """
+        shutil.copyfile(self._tokenizer_file, job.folder / "tokenizer.json")
+        notes = {"model": self.params.model, "served": self._facts, "vocabulary": self._vocabulary}
+        (job.folder / _NOTES).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+        return Flops()
+
+    def open(self, folder: Path, data: TaskData) -> Backend:
+        """Find out what the server can do.
+
+        Raises:
+            VictimError: it cannot be reached, is not what it was, or tells no log-probabilities where labels need them.
+        """
+        from harness import HFTokenizer
+        from plugins.victims._probe import probe
+        from plugins.victims._server import Server
+        from plugins.victims._url_backend import Served, UrlBackend
+
+        params = self.params
+        notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
+        tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"])
+        labels = tokenizer.encode(list(data.labels)) if params.head == "label_tokens" else []
+        served = Served(self._facts, self._context, params.api, params.size)
+        if params.api == "chat":
+            return UrlBackend(*_unprobed(Server(self._access), params.model, tokenizer), served)
+        found = probe(
+            Server(self._access),
+            params.model,
+            tokenizer,
+            params.scoring,
+            next_tokens=params.head == "label_tokens",
+            batch=params.batch,
+        )
+        return UrlBackend(*found, served, [tuple(label) for label in labels])
+
+    @property
+    def _access(self) -> Access:
+        from plugins.victims._server import Access
+
+        params = self.params
+        return Access(params.base_url, params.api_key_env, params.timeout, params.retries, params.max_concurrency)
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return dict(_told(self._access, self.params.model))
+
+    @property
+    def _context(self) -> int:
+        told = self._facts.get("max_model_len")
+        if self.params.context is not None:
+            return int(self.params.context)
+        if not isinstance(told, int):
+            raise VictimError(f"{self.params.base_url}: does not tell how long a row may be; give context: TOKENS")
+        return told
+
+    @cached_property
+    def _scores(self) -> bool:
+        """Whether a victim that answers in text tells scores as well."""
+        from harness import HFTokenizer
+        from plugins.victims._probe import probe
+        from plugins.victims._server import Server
+
+        params = self.params
+        if params.api == "chat" or params.scoring == "none":
+            return False
+        if params.scoring != "auto":
+            return True  # or `open` says that it does not
+        tokenizer = HFTokenizer.from_file(self._tokenizer_file, rows=self._vocabulary)
+        with Server(self._access) as server:
+            _, found = probe(server, params.model, tokenizer, "auto", next_tokens=False, batch=params.batch)
+        return found.way is not None
+
+    @cached_property
+    def _tokenizer_file(self) -> Path:
+        place, revision = self.params.tokenizer, self.params.tokenizer_revision
+        folder = Path(place).expanduser()
+        if folder.is_dir():
+            if not (folder / "tokenizer.json").is_file():
+                raise VictimError(f"{folder}: no tokenizer.json; save the model's fast tokenizer into it")
+            return folder / "tokenizer.json"
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(place, "tokenizer.json", revision=revision, etag_timeout=5.0))
+        except Exception as error:  # network and hub errors of many unrelated classes
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise VictimError(
+                f"tokenizer {place}: no folder, and neither hub nor local cache has its tokenizer.json ({first})"
+            ) from error
+
+    @cached_property
+    def _vocabulary(self) -> int | None:
+        """Rows of the embedding, where a configuration beside the tokenizer tells them."""
+        config = self._tokenizer_file.parent / "config.json"
+        if not config.is_file():
+            return None
+        data = json.loads(config.read_text(encoding="utf-8"))
+        rows = (data.get("text_config") or data).get("vocab_size")
+        return rows if isinstance(rows, int) else None
+
+
+def _unprobed(server: Any, model: str, tokenizer: Any) -> tuple[Any, Any]:
+    """A chat is asked for text alone, about which there is nothing to find out."""
+    from plugins.victims._completions import Completions, Prompts
+    from plugins.victims._probe import Found
+
+    prompts = Prompts(ids=False, batch=1)
+    return Completions(server, model, tokenizer, prompts), Found(prompts, "unknown")
+
+
+@lru_cache(maxsize=64)
+def _told(access: Access, model: str) -> tuple[tuple[str, Any], ...]:
+    """What the server says of a model that stays the same; asked once per process.
+
+    Raises:
+        VictimError: the server cannot be reached, or serves other models only.
+    """
+    from plugins.victims._server import Refusal, Server
+
+    with Server(access) as server:
+        answer = server.get("models")
+    listed = None if isinstance(answer, Refusal) else answer.get("data")
+    if not isinstance(listed, list):
+        return ()  # not all servers tell
+    models = {str(entry.get("id")): entry for entry in listed if isinstance(entry, dict)}
+    if models and model not in models:
+        raise VictimError(f"{access.base_url}: serves {', '.join(sorted(models)[:10])}, not {model}")
+    entry = models.get(model, {})
+    return tuple((name, entry[name]) for name in _TOLD if isinstance(entry.get(name), str | int))
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@hookimpl
+def harness_register_victims(register: Callable[[type[Victim]], None]) -> None:
+    """Register `openai_compatible`."""
+    register(OpenAICompatible)
