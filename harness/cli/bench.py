@@ -1,0 +1,211 @@
+"""`harness bench scoring` and `harness bench gcg`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.bench.asked import Shape
+    from harness.bench.routes import Route
+    from harness.bench.subject import Subject
+    from harness.victim import Progress
+
+Model = Annotated[
+    str | None, typer.Option(help="Model folder or hub id; a GPT-NeoX with random weights when left out.")
+]
+Size = Annotated[str, typer.Option(help="Of the model with random weights: 1.7m, 21m, 1.4b, or 60k to try it out.")]
+Prefix = Annotated[int, typer.Option(min=0, help="Tokens before the attack string.")]
+Suffix = Annotated[int, typer.Option(min=1, help="Tokens of the attack string.")]
+Tail = Annotated[
+    int, typer.Option(min=0, help="Tokens of the target; of a classifier: of the text after the attack string.")
+]
+Candidates = Annotated[int, typer.Option(min=1, help="Candidates per example.")]
+Examples = Annotated[int, typer.Option(min=1, help="Examples whose candidates share a request.")]
+Paths = Annotated[
+    list[str] | None, typer.Option(help="auto, A, B, C, D or vllm. Repeatable; all that work here when left out.")
+]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each path is timed.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+
+app = typer.Typer(no_args_is_help=True, help="Measure how fast this machine answers what attacks ask for.")
+
+
+def register(main: typer.Typer) -> None:
+    """Add the commands."""
+    main.add_typer(app, name="bench")
+
+
+@app.command("scoring")
+def scoring_command(
+    model: Model = None,
+    size: Size = "21m",
+    prefix: Prefix = 100,
+    suffix: Suffix = 20,
+    tail: Tail = 4,
+    candidates: Candidates = 512,
+    examples: Examples = 1,
+    positions: Annotated[
+        str, typer.Option(help="Where candidates differ: one position, as in GCG, or all, as in RandomToken.")
+    ] = "one",
+    path: Paths = None,
+    rounds: Rounds = 5,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Candidates per second of each way to score them, timed in turns.
+
+    Beside them the rate of large matrix products on this machine, and the largest difference of a loss from a full
+    forward with eager attention. Ends with status 1 where a path is off by more than rounding.
+    """
+    from harness.bench.asked import Shape
+    from harness.errors import RunError
+
+    if positions not in ("one", "all"):
+        raise RunError(f"--positions {positions}: write one or all")
+    shape = Shape(prefix, suffix, tail, candidates, examples, "one" if positions == "one" else "all")
+    with _prepared("scoring", shape, model, size, path, rounds, dtype, device, as_json) as (subject, found, progress):
+        from harness.bench.report import rates, scoring_json, scoring_table
+        from harness.bench.scoring import measure_scoring
+
+        report = measure_scoring(subject, shape, found.routes, rounds, progress)
+        if as_json:
+            typer.echo(json.dumps(found.facts | scoring_json(report)))
+        else:
+            _show(scoring_table(report), rates(report.peak, report.own), found.missing)
+    for wrong in report.wrong:
+        difference = f"{wrong.difference:.2g} nats (tolerance {report.tolerance:g})"
+        typer.echo(f"wrong: path {wrong.asked} differs from an eager full forward by {difference}", err=True)
+    if report.wrong:
+        raise typer.Exit(1)
+
+
+@app.command("gcg")
+def iteration_command(
+    ctx: typer.Context,
+    model: Model = None,
+    size: Size = "21m",
+    prefix: Prefix = 100,
+    suffix: Suffix = 20,
+    tail: Tail = 4,
+    candidates: Candidates = 512,
+    examples: Examples = 1,
+    attack: Annotated[str, typer.Option(help="Another attack, written as in a spec.")] = "gcg",
+    path: Paths = None,
+    rounds: Rounds = 5,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Time of one whole GCG iteration by each path, split into gradient, sampling, filter and scoring.
+
+    Each timed iteration comes after one that fills what later ones remember.
+    """
+    from harness.bench.asked import Shape
+
+    shape = Shape(prefix, suffix, tail, candidates, examples)
+    registry = ctx.obj.loaded().registry
+    _quiet_libraries()
+    from harness.bench.iteration import choose_attack, measure_iterations
+
+    chosen = choose_attack(registry, attack, candidates)
+    what = f"one iteration of {chosen.name}"
+    with _prepared(what, shape, model, size, path, rounds, dtype, device, as_json) as (subject, found, progress):
+        from harness.bench.report import iteration_json, iteration_table, rates
+
+        report = measure_iterations(subject, shape, found.routes, chosen, rounds, progress)
+        if as_json:
+            typer.echo(json.dumps(found.facts | {"attack": chosen.name} | iteration_json(report)))
+        else:
+            _show(iteration_table(report), rates(report.peak), found.missing)
+
+
+class _Found:
+    """What can be measured, what cannot, and the facts that go before the figures."""
+
+    def __init__(self, routes: list[Route], missing: dict[str, str], facts: dict[str, Any]) -> None:
+        self.routes, self.missing, self.facts = routes, missing, facts
+
+
+@contextmanager
+def _prepared(
+    what: str,
+    shape: Shape,
+    model: str | None,
+    size: str,
+    path: list[str] | None,
+    rounds: int,
+    dtype: str,
+    device: str,
+    silent: bool,
+) -> Iterator[tuple[Subject, _Found, Progress]]:
+    """Open the model and its paths, say what will be done, and show progress while it is."""
+    _quiet_libraries()
+    from harness.bench.report import conditions
+    from harness.bench.routes import check_names, close, routes
+    from harness.bench.subject import open_subject
+
+    check_names(path or ())
+    subject = open_subject(model, size, device, dtype)
+    shape.check(subject.context, subject.head == "classification")
+    found, missing = routes(subject, path or ())
+    try:
+        facts = conditions(subject, shape, rounds)
+        facts = {"what": what} | facts | {"left_out": [{"path": name, "reason": why} for name, why in missing.items()]}
+        with _progress(silent) as progress:
+            if not silent:
+                _say(what, shape, facts, [route.asked for route in found])
+            yield subject, _Found(found, missing, facts), progress
+    finally:
+        close(found)
+
+
+def _say(what: str, shape: Shape, facts: dict[str, Any], paths: list[str]) -> None:
+    model, machine = facts["model"], facts["machine"]
+    loss = "a label's cross-entropy" if model["head"] == "classification" else f"NLL of {shape.tail} target tokens"
+    typer.echo(
+        f"Measuring {what}: {model['name']} ({model['parameters']:,} parameters), {model['dtype']} on "
+        f"{machine['device']}, {machine['threads']} threads.\n"
+        f"{shape.examples} x {shape.candidates} candidates of {shape.suffix} tokens behind {shape.prefix}, {loss}. "
+        f"{facts['rounds']} rounds of {', '.join(paths)} in turns, after one that does not count.",
+        err=True,
+    )
+
+
+@contextmanager
+def _progress(silent: bool) -> Iterator[Progress]:
+    """A bar in a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if silent or not console.is_terminal:
+        yield lambda _what, _done, _total: None
+        return
+    columns = (BarColumn(24), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _show(table: Any, line: str, missing: dict[str, str]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(table)
+    console.print(line, highlight=False, soft_wrap=True)
+    for name, why in missing.items():
+        console.print(f"{name} is left out: {why}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _quiet_libraries() -> None:
+    from harness.cli.run import _quiet_libraries as quiet
+
+    quiet()

@@ -1,0 +1,42 @@
+"""The two environments that are compared: this project's, and nanogcg's with the transformers it was made for."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NANOGCG = ("nanogcg==0.3.0", "transformers==4.47.1", "numpy<2.3", "safetensors")
+
+
+def ours(folder: Path, say: Callable[[str], None]) -> Path:
+    """The interpreter of an environment with this project, made in ``folder`` where it is not there yet."""
+    return _environment(folder / "ours", ["-e", str(ROOT)], say)
+
+
+def nanogcg(folder: Path, python: Path, say: Callable[[str], None]) -> Path:
+    """The interpreter of an environment with nanogcg, and with the torch that ``python`` has: the same products."""
+    told = subprocess.run(
+        [str(python), "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True, check=True
+    )
+    version = told.stdout.strip().split("+")[0]
+    return _environment(folder / f"nanogcg-torch-{version}", [*NANOGCG, f"torch=={version}"], say)
+
+
+def _environment(folder: Path, requirements: list[str], say: Callable[[str], None]) -> Path:
+    """Make a virtual environment whole, or find it whole."""
+    python, mark = folder / "bin" / "python", folder / "made-of.txt"
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    wanted = "\n".join([*requirements, digest if str(ROOT) in requirements else "", sys.version])
+    if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
+        return python
+    say(f"making an environment in {folder}: {' '.join(requirements)}")
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
+    mark.write_text(wanted, encoding="utf-8")
+    return python

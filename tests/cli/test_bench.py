@@ -1,0 +1,132 @@
+"""`harness bench`: real paths of a real, tiny model through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_plugins import HEAVY, imported
+from tests.engine.hub_models import write_folder
+from tests.run.runs import harness, harness_here
+
+TINY = ("--size", "60k", "--prefix", 30, "--suffix", 8, "--candidates", 24, "--rounds", 2, "--device", "cpu")
+TORCH = ("--path", "A", "--path", "C", "--path", "D")
+
+
+def bench(*arguments: object, cwd: Path) -> dict[str, Any]:
+    done = harness_here("bench", *arguments, "--json", cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_scoring_times_every_path_that_works_here(tmp_path: Path) -> None:
+    found = bench("scoring", *TINY, cwd=tmp_path)
+    assert found["what"] == "scoring"
+    assert found["model"]["parameters"] == 58_240
+    assert (found["model"]["head"], found["model"]["dtype"]) == ("generation", "float32")
+    shape = {"prefix": 30, "suffix": 8, "tail": 4, "candidates": 24, "examples": 1, "positions": "one"}
+    assert found["shape"] == shape
+    assert found["machine"]["threads"] >= 1
+    assert found["gemm"]["peak_flops_per_second"] > 1e8
+    assert found["gemm"]["own_shapes_flops_per_second"] > 1e7
+    paths = {path["path"]: path for path in found["paths"]}
+    assert {"A", "C", "D"} <= paths.keys()
+    for path in paths.values():
+        assert path["asked"] == path["path"]
+        assert path["largest_difference"] <= found["tolerance"] == 1e-4
+        assert len(path["seconds"]) == 2
+        assert path["candidates_per_second"] > 0
+        assert 0 < path["share_of_peak"] < 1.5
+    assert (paths["A"]["candidates"], paths["D"]["candidates"]) == (3, 24)
+    per_candidate = {name: path["executed_flops"] / path["candidates"] for name, path in paths.items()}
+    assert per_candidate["A"] > per_candidate["C"] > per_candidate["D"]
+    assert {entry["path"] for entry in found["left_out"]} == {"A", "B", "C", "D", "vllm"} - paths.keys()
+
+
+@pytest.mark.slow
+def test_scoring_of_many_examples_with_all_positions_changed(tmp_path: Path) -> None:
+    found = bench("scoring", *TINY, *TORCH, "--examples", 3, "--positions", "all", cwd=tmp_path)
+    paths = {path["path"]: path for path in found["paths"]}
+    assert paths["D"]["candidates"] == 72
+    assert paths["D"]["executed_flops"] == paths["C"]["executed_flops"], "there is no current string to reuse"
+    assert max(path["largest_difference"] for path in paths.values()) <= 1e-4
+
+
+@pytest.mark.slow
+def test_scoring_of_a_classifier_in_a_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "gpt_neox")
+    found = bench("scoring", "--model", folder, *TINY[2:], "--path", "auto", cwd=tmp_path)
+    assert found["model"]["head"] == "classification"
+    assert found["model"]["source"] == str(folder)
+    (path,) = found["paths"]
+    assert (path["asked"], path["path"]) == ("auto", "D")
+    assert path["largest_difference"] <= 1e-4
+
+
+@pytest.mark.slow
+def test_a_whole_iteration_is_split(tmp_path: Path) -> None:
+    found = bench("gcg", *TINY, *TORCH, "--examples", 2, cwd=tmp_path)
+    assert found["attack"] == "gcg"
+    for path in found["paths"]:
+        assert path["parts"].keys() == {"gradient", "sampling", "filter", "scoring", "other"}
+        assert all(seconds > 0 for seconds in path["parts"].values())
+        assert sum(path["parts"].values()) == pytest.approx(path["iteration_seconds"], rel=0.5)
+        assert path["candidates"] == 48
+        assert 0 < path["share_of_peak"] < 1.5
+    a, c, d = (path["executed_flops"] for path in found["paths"])
+    assert a > c > d
+
+
+@pytest.mark.slow
+def test_another_attack_written_as_in_a_spec(tmp_path: Path) -> None:
+    attack = "{random_token: {draws: 9}}"
+    found = bench("gcg", *TINY, "--path", "auto", "--attack", attack, cwd=tmp_path)
+    assert found["attack"] == "random_token"
+    assert found["paths"][0]["candidates"] == 9
+    assert found["paths"][0]["parts"]["gradient"] == 0
+
+
+@pytest.mark.slow
+def test_what_people_see(tmp_path: Path) -> None:
+    done = harness("bench", "scoring", *TINY, *TORCH, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "58,240 parameters" in done.stderr
+    assert "2 rounds of A, C, D in turns" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[:4]] == ["path", "A", "C", "D"]
+    assert "GEMM peak" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert max(map(len, done.stdout.splitlines()[:4])) <= 80
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("scoring", "--size", "7b"), "--size 7b: no such size; write one of 60k, 1.7m, 21m, 1.4b"),
+        (("scoring", "--path", "E"), "--path E: no such path; write one of auto, A, B, C, D, vllm"),
+        (("scoring", "--positions", "two"), "--positions two: write one or all"),
+        (("scoring", *TINY, "--tail", 0), "at least one"),
+        (("scoring", *TINY, "--dtype", "int8"), "dtype 'int8': write auto"),
+        (("scoring", "--size", "60k", "--prefix", 5000), "5024 tokens, the model takes 2048"),
+        (("scoring", "--model", "nowhere/at/all"), "--model nowhere/at/all: no model can be found there"),
+        (("gcg", *TINY, "--attack", "gcgg"), "no attack is called 'gcgg'"),
+        (("gcg", *TINY, "--attack", "{gcg: 3}"), "--attack {gcg: 3}: write a plugin's name"),
+        (("gcg", *TINY, "--attack", "{gcg: {topk: -1}}"), "topk"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(arguments: tuple[object, ...], words: str, tmp_path: Path) -> None:
+    done = harness_here("bench", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_light() -> None:
+    assert not imported("bench", "scoring", "--help") & {*HEAVY, "numpy"}
