@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness import ModelShape
+
 PYTHIA_TOKENS = 299_892_736_000
 QWEN25_TOKENS = 18_000_000_000_000
 
@@ -65,6 +67,12 @@ class Preset:
     def as_language_model(self) -> int:
         """All parameters with the output embedding, counted once when tied."""
         return self.non_embedding + self.embedding * (1 if self.tied else 2)
+
+    @property
+    def shape(self) -> ModelShape:
+        """What its need of memory follows from."""
+        kv_width = self.kv_heads * (self.hidden // self.heads)
+        return ModelShape(self.hidden, self.layers, self.heads, self.intermediate, self.vocabulary, kv_width)
 
     @property
     def pretraining_flops(self) -> float:

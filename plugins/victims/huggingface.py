@@ -12,6 +12,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from harness import (
     Example,
     Flops,
+    MemoryFacts,
+    ModelShape,
     Params,
     PrepareJob,
     TaskData,
@@ -51,7 +53,8 @@ class HuggingFace(Victim):
     class Params(Params):
         """Identity: what is trained and how.
 
-        A local folder counts by its files' content, a hub id by its commit; paths, `revision` and `device` do not.
+        A local folder counts by its files' content, a hub id by its commit; paths, `revision`, `device` and
+        `backend` do not.
 
         `dtype` counts as written: ``auto`` means bfloat16 on a GPU and float32 on a CPU, which the record tells;
         write a dtype where machines must agree. Fine-tuning is always in float32.
@@ -68,7 +71,13 @@ class HuggingFace(Victim):
         )
         fine_tune: FineTune | None = Field(FineTune(), description="how to fine-tune; false: use the model as it is")
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="when under attack")
-        device: str = host_field("auto", description="auto, cpu, cuda, cuda:1")
+        device: str = host_field(
+            "auto",
+            description="auto, cpu, cuda, cuda:1; spread: over all GPUs (under attack), if it fits on none",
+        )
+        backend: Literal["torch", "vllm", "auto"] = host_field(
+            "torch", description="who answers: torch; vllm (torch gives gradients); auto: whichever is faster here"
+        )
         family: str | None = Field(None, description="models on one scaling curve; by default told by the model")
         pretraining_tokens: PositiveFloat | None = Field(None, description="D of the pretraining compute 6·N·D")
         pretraining_flops: PositiveFloat | None = Field(None, description="pretraining compute itself")
@@ -127,6 +136,25 @@ class HuggingFace(Victim):
         seen = round(tokens * (plan.steps * plan.batch_size if plan.steps else plan.epochs * rows))
         return nominal_forward(card.n_params, seen) + nominal_backward(card.n_params, seen)
 
+    def memory(self, data: TaskData) -> MemoryFacts | None:
+        """From the preset table or config.json, and from how it is trained and used."""
+        plan: FineTune | None = self.params.fine_tune
+        preset = None if _is_local(self.params.model) else find_preset(self.params.model)
+        config = {} if preset else sources.read_config(self.params.model, self._revision)
+        shape, n_params = preset.shape if preset else ModelShape.from_config(config), self.card(data).n_params
+        if shape is None or n_params is None:
+            return None
+        return MemoryFacts(
+            n_params,
+            shape,
+            batch=plan.batch_size if plan else 0,
+            states=2.0 if plan and plan.optimizer == "adamw" else 0.0,
+            reads_vocabulary=self._head != "classification",
+            dtype=self.params.dtype,
+            device=self.params.device,
+            engine=self.params.backend != "torch",
+        )
+
     def prepare(self, job: PrepareJob) -> Flops:
         """Fine-tune in float32 (or take as it is) and write model, tokenizer, `training.json` (rows used, dropped).
 
@@ -173,7 +201,14 @@ class HuggingFace(Victim):
         """
         from harness import open_folder
 
-        return open_folder(folder, self._head, data.labels, dtype=self.params.dtype, device=self.params.device)
+        return open_folder(
+            folder,
+            self._head,
+            data.labels,
+            dtype=self.params.dtype,
+            device=self.params.device,
+            backend=self.params.backend,
+        )
 
     def _fine_tune(self, model: Any, tokenizer: Any, plan: FineTune, job: PrepareJob) -> tuple[Flops, dict[str, int]]:
         from harness import HFTokenizer, clean_rows, context_length, make_head, resolve_device, train

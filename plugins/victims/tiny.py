@@ -12,6 +12,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from harness import (
     Backend,
     Flops,
+    MemoryFacts,
+    ModelShape,
     PrepareJob,
     Problem,
     TaskData,
@@ -24,6 +26,7 @@ from harness import (
     allowed_tokens,
     endless_permutation,
     hookimpl,
+    host_field,
     named_rng,
     named_seed,
     nominal_backward,
@@ -73,6 +76,9 @@ class Tiny(Victim):
         )
         filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
+        backend: Literal["torch", "vllm", "auto"] = host_field(
+            "torch", description="who answers: torch; vllm (torch gives gradients); auto: whichever is faster here"
+        )
 
         @model_validator(mode="before")
         @classmethod
@@ -105,6 +111,12 @@ class Tiny(Victim):
         )
         n = card.n_params
         return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + nominal_backward(n, 1))
+
+    def memory(self, data: TaskData) -> MemoryFacts:
+        n_params, of = self.card(data).n_params, self.shape
+        assert n_params is not None
+        shape = ModelShape(of.hidden, of.layers, of.heads, of.intermediate, self.params.vocabulary, of.hidden)
+        return MemoryFacts(n_params, shape, batch=self.params.batch_size, engine=self.params.backend != "torch")
 
     def prepare(self, job: PrepareJob) -> Flops:
         import torch
@@ -186,7 +198,7 @@ class Tiny(Victim):
     def open(self, folder: Path, data: TaskData) -> Backend:
         from harness import open_folder
 
-        return open_folder(folder, labels=data.labels, dtype="float32", device="cpu")
+        return open_folder(folder, labels=data.labels, dtype="float32", device="cpu", backend=self.params.backend)
 
 
 @hookimpl

