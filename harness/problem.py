@@ -89,6 +89,8 @@ class Problem:
         [K].
         """
         rows = np.asarray(candidates)
+        if rows.ndim == 2 and rows.shape[1] == 0:  # the prompt without a string, however it is tokenised
+            return np.ones(len(rows), dtype=bool)
         if self._margins is None or rows.ndim != 2:
             return np.asarray([text is not None for text in self._texts_in_place(rows)], dtype=bool)
         *sides, segments = self._margins
@@ -98,6 +100,8 @@ class Problem:
     def attack_texts(self, candidates: Tokens) -> list[str | None]:
         """The text of each string in its place, or None where it does not survive tokenisation; length K."""
         rows = np.asarray(candidates)
+        if rows.ndim == 2 and rows.shape[1] == 0:
+            return [""] * len(rows)
         if self._margins is None or rows.ndim != 2:
             return self._texts_in_place(rows)
         fits = self.survives(rows)

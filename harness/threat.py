@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from harness.params import Params
 
@@ -30,6 +30,20 @@ class Threat(Params):
     )
     tokens: PositiveInt = Field(10, le=4096, description="length of the attack string in the victim's tokens")
     access: Access = Field("gradient", description="the most that the attacker may ask for")
+    edit: Literal["as_task", "insert", "replace"] = Field(
+        "as_task",
+        description="what happens to the text of the changeable chunk: as the task says, kept with the attack string "
+        "inserted, or replaced by it",
+    )
+    alphabet: Literal["all", "printable_ascii"] = Field(
+        "all", description="tokens that the attack string may have: all but special ones, or those of printable ASCII"
+    )
+    queries: PositiveInt | None = Field(
+        None, description="sequences that the attack may have answered per example; none: as many as its steps take"
+    )
+    flops: PositiveFloat | None = Field(
+        None, description="nominal FLOPs that the attack may spend per example, defenses included; none: no limit"
+    )
 
     @property
     def fraction(self) -> float:
@@ -38,4 +52,13 @@ class Threat(Params):
 
     def label(self) -> str:
         """Short name for tables."""
-        return f"{self.position}, {self.tokens} tokens, {self.access}"
+        parts = [f"{self.position}, {self.tokens} tokens, {self.access}"]
+        parts += [] if self.edit == "as_task" else [self.edit]
+        parts += [] if self.alphabet == "all" else [self.alphabet.replace("_", " ")]
+        parts += [] if self.queries is None else [f"{self.queries} queries"]
+        parts += [] if self.flops is None else [f"{self.flops:g} FLOPs"]
+        return ", ".join(parts)
+
+    def unlimited(self) -> Threat:
+        """The same without limits on what the attack spends; for what is no evaluation."""
+        return self.model_copy(update={"queries": None, "flops": None})

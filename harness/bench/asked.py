@@ -95,7 +95,7 @@ def problems(shape: Shape, tokenizer: Tokenizer, allowed: Tokens, labels: bool) 
     Raises:
         VictimError: no text of so many tokens was found.
     """
-    threat = Threat(position="suffix", tokens=shape.suffix, access="gradient")
+    threat = Threat.model_validate({"tokens": shape.suffix})
     room = shape.prefix - len(tokenizer.left)
     after = text_of(tokenizer, shape.tail, 10**6, " ") if labels else ""
     found = []

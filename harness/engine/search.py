@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.attack import Attack, Generate, Gradient, Request, Sample, Score, Step
+from harness.engine.allowance import UNLIMITED, Allowance
 from harness.engine.asked import ability_of, checked
 from harness.engine.backend import refused
 from harness.engine.defended import DefendedVictim
@@ -41,6 +42,8 @@ class Search:
         granted: the threat model's access.
         judge: decides success after each step; None when only the strings are wanted (as in training).
         together: how many examples run side by side at most.
+        allowance: what the attack may spend per example. A request beyond it is not answered: that step is given up,
+            the string that stands is judged, and the search of the example ends.
     """
 
     victim: DefendedVictim
@@ -50,6 +53,7 @@ class Search:
     judge: Judge | None = None
     stop_on_success: bool = False
     together: int = 64
+    allowance: Allowance = UNLIMITED
 
     def run(
         self, problems: Sequence[Problem], journal: Journal | None = None, seen: RoundSeen = lambda _round, _rows: None
@@ -61,6 +65,7 @@ class Search:
             PluginError: the attack raised, yielded something that is no request, or returned no state.
             RunError: the journal is damaged.
         """
+        self.allowance.check(self.victim.backend.n_params)
         tracks = [Track(problem, self._start(problem)) for problem in problems]
         rows: list[Row] = []
         rounds = 0
@@ -84,7 +89,9 @@ class Search:
                 row["seconds"] = seconds
             rounds += 1
             if journal:
-                journal.append({"rows": new, "states": {str(i): tracks[i].state.to_json() for i in active}})
+                states = {str(i): tracks[i].state.to_json() for i in active}
+                ended = {str(i): tracks[i].ended for i in active if tracks[i].ended}
+                journal.append({"rows": new, "states": states, "ended": ended})
             rows += new
             seen(rounds, new)
         order = {track.problem.example.id: i for i, track in enumerate(tracks)}
@@ -103,6 +110,7 @@ class Search:
         for (place, state), row in zip(entry["states"].items(), rows, strict=True):
             track = tracks[int(place)]
             track.state = State.from_json(state)
+            track.ended = entry["ended"].get(place, "")
             self._advance(track, row)
         return rows
 
@@ -112,7 +120,9 @@ class Search:
         track.spent += Flops(
             row["attack_nominal"] + row["defense_nominal"], row["attack_executed"] + row["defense_executed"]
         )
-        track.done = track.step >= self.attack.params.steps or (self.stop_on_success and track.success)
+        track.queries += row["queries"]
+        last = track.step >= self.attack.params.steps
+        track.done = last or bool(track.ended) or (self.stop_on_success and track.success)
 
     def _rng(self, problem: Problem, step: int) -> np.random.Generator:
         return named_rng(*self.names, problem.example.id, step)
@@ -128,7 +138,7 @@ class Search:
             asked: list[tuple[int, Request]] = []
             for i in waiting:
                 request = self._send(steps[i], answers[i], tracks[i])
-                if request is not None:
+                if request is not None and self._affordable(request, tracks[i], meters[i]):
                     asked.append((i, request))
             self._answer(asked, tracks, meters, answers)
             waiting = [i for i, _ in asked]
@@ -161,6 +171,14 @@ class Search:
             return checked(request, track.problem)
         except (ValueError, TypeError, OverflowError) as error:
             raise PluginError(f"{where}: bad request: {error}") from None
+
+    def _affordable(self, request: Request, track: Track, meter: StepMeter) -> bool:
+        """Whether the threat model lets the attack spend this as well; if not, the search of the example ends."""
+        spent = track.spent + meter.attack + meter.defense
+        queries = track.queries + meter.queries
+        size = self.victim.backend.n_params
+        track.ended = self.allowance.refusal(request, track.problem, size, queries, spent.nominal)
+        return not track.ended
 
     def _answer(
         self, asked: list[tuple[int, Request]], tracks: list[Track], meters: list[StepMeter], answers: list[Any]

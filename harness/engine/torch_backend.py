@@ -265,7 +265,7 @@ class TorchBackend:
     def _readings(self, rows: NDArray[np.int64], targets: Sequence[Target]) -> Floats:
         """The same for valid rows with a target each, all of one width."""
         ids, wanted = torch.as_tensor(rows), torch.as_tensor(targets)
-        readings = np.empty((len(rows), self.n_labels or wanted.shape[1]))
+        readings = np.empty((len(rows), self.n_labels or (target_width(targets[0]) if targets else 1)))
 
         def run(part: slice) -> torch.Tensor:
             with torch.inference_mode():

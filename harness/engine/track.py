@@ -21,6 +21,8 @@ class Track:
     step: int = 0  # steps done
     success: bool = False  # so far
     spent: Flops = field(default_factory=Flops)  # attack and defense compute, all steps
+    queries: int = 0  # answered, all steps
+    ended: str = ""  # which limit of the threat model ended the search, if one did
     done: bool = False
 
 

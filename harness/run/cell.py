@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.defense import TrainedDefense
+from harness.engine.allowance import Allowance
 from harness.engine.defended import DefendedVictim, Reply, offers_gradient
 from harness.engine.search import Search
 from harness.engine.track import Row
@@ -60,7 +61,7 @@ def choose_examples(
 ) -> tuple[list[Problem], list[Row]]:
     """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked."""
     tokenizer = victim.backend.tokenizer
-    allowed = allowed_tokens(tokenizer)
+    allowed = allowed_tokens(tokenizer, cell.threat)
     problems: list[Problem] = []
     rows: list[Row] = []
     for example, reply, right in list(zip(examples, clean.replies, clean.correct, strict=True))[: cell.examples]:
@@ -134,6 +135,7 @@ def run_cell(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer
             cell.threat.access,
             cell.judge.plugin,
             stop_on_success=cell.stop_on_success,
+            allowance=Allowance(cell.threat.queries, cell.threat.flops),
         )
         result = search.run(problems, journal, watch.seen)
     record = base_record(cell, spec, key).model_copy(

@@ -32,7 +32,7 @@ def round_identity(cell: Cell, round: int, previous_key: str) -> dict[str, Any]:
     plugin = cell.defense.plugin
     assert isinstance(plugin, TrainedDefense)
     identity = cell.defense.identity()
-    of = plugin.round_identity(identity.pop("params"), round, cell.threat)
+    of = plugin.round_identity(identity.pop("params"), round, cell.threat.unlimited())
     return {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
 
 

@@ -116,7 +116,7 @@ class Preparer:
         def search(backend: Backend, attack: Attack, examples: Sequence[Example]) -> SearchResult:
             nonlocal searches
             searches += 1
-            allowed = allowed_tokens(backend.tokenizer)
+            allowed = allowed_tokens(backend.tokenizer, cell.threat)
             problems = [place(example, cell.threat, backend.tokenizer, allowed) for example in examples]
             total = len(problems) * attack.params.steps
             done = 0
@@ -137,7 +137,7 @@ class Preparer:
             folder=out,
             scratch=scratch,
             data=data,
-            threat=cell.threat,
+            threat=cell.threat.unlimited(),
             seed=cell.seed,
             rng=lambda purpose: named_rng(cell.seed, key, purpose),
             open=lambda folder: cell.victim.plugin.open(folder, data),

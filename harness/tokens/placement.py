@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.errors import VictimError
 from harness.problem import Problem
 from harness.task import Edit, Example
 from harness.threat import Threat
 from harness.tokens.text import Tokenizer, Tokens
 
 
-def allowed_tokens(tokenizer: Tokenizer) -> Tokens:
-    """All ids but special ones and fragments of characters, which alone are no text; sorted, shape [A]."""
+def allowed_tokens(tokenizer: Tokenizer, threat: Threat | None = None) -> Tokens:
+    """All ids but special ones, fragments of characters, which alone are no text, and those outside the threat model's
+    alphabet; sorted, shape [A].
+
+    Raises:
+        VictimError: none is left.
+    """
     ids = [i for i in range(tokenizer.vocabulary) if i not in tokenizer.special]
     texts = tokenizer.decode([[i] for i in ids])
-    return np.asarray([i for i, text in zip(ids, texts, strict=True) if "\ufffd" not in text], dtype=np.int64)
+    ascii_only = threat is not None and threat.alphabet == "printable_ascii"
+    fits = [text != "" and all(" " <= c <= "~" for c in text) if ascii_only else "\ufffd" not in text for text in texts]
+    if not any(fits):
+        raise VictimError(
+            "no token of this victim's tokenizer may be used in an attack string; write alphabet: all, or another model"
+        )
+    return np.asarray([i for i, fit in zip(ids, fits, strict=True) if fit], dtype=np.int64)
 
 
 def place(example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Tokens) -> Problem:
     """Split the prompt around the attack string.
 
     An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given
-    fraction of the chunk's tokens, moved left to the next place where no character is cut.
+    fraction of the chunk's tokens, moved left to the next place where no character is cut. The threat model may ask for
+    either of both, whatever the task says.
     """
     at = example.region
     chunk = example.chunks[at]
     before = "".join(c.text for c in example.chunks[:at])
     after = "".join(c.text for c in example.chunks[at + 1 :])
-    if chunk.edit is Edit.PERTURBABLE:
+    kept = chunk.edit is Edit.PERTURBABLE if threat.edit == "as_task" else threat.edit == "insert"
+    if kept:
         cut = cut_position(chunk.text, threat.fraction, tokenizer)
         before, after = before + chunk.text[:cut], chunk.text[cut:] + after
     ids = tokenizer.encode([before, after])

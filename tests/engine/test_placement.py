@@ -47,6 +47,29 @@ def test_an_overwritable_chunk_is_replaced():
     assert problem.prompt("NEW") == "Say it: NEW\n\nAnswer:"
 
 
+def test_the_threat_model_may_ask_for_insertion_or_replacement():
+    overwritable, perturbable = example_of("old text", Edit.OVERWRITABLE), example_of("old text")
+    inserted = place(overwritable, Threat(tokens=3, edit="insert", position="prefix"), TOKENIZER, ALLOWED)
+    replaced = place(perturbable, Threat(tokens=3, edit="replace"), TOKENIZER, ALLOWED)
+    assert inserted.prompt("NEW ") == "Say it: NEW old text\n\nAnswer:"
+    assert replaced.prompt("NEW") == "Say it: NEW\n\nAnswer:"
+
+
+def test_the_alphabet_can_be_printable_ascii():
+    ids = allowed_tokens(TOKENIZER, Threat(alphabet="printable_ascii"))
+    texts = TOKENIZER.decode([[i] for i in ids])
+    assert 95 <= len(ids) < len(ALLOWED)
+    assert all(text.isascii() and text.isprintable() and text for text in texts)
+    left_out = TOKENIZER.decode([[i] for i in np.setdiff1d(ALLOWED, ids)])
+    assert not any(text.isascii() and text.isprintable() and text for text in left_out)
+
+
+def test_a_label_tells_what_differs_from_the_usual():
+    assert Threat().label() == "suffix, 10 tokens, gradient"
+    said = Threat(edit="replace", alphabet="printable_ascii", queries=500, flops=1e12).label()
+    assert said == "suffix, 10 tokens, gradient, replace, printable ascii, 500 queries, 1e+12 FLOPs"
+
+
 @given(st.lists(st.lists(st.sampled_from(ALLOWED.tolist()), min_size=4, max_size=4), min_size=1, max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_survival_is_what_tokenising_the_whole_prompt_says(rows):
