@@ -78,8 +78,8 @@ class TorchBackend:
             tokenizer: of the model.
             head: ``classification``, ``label_tokens`` or ``generation``.
             labels: label texts in index order, with their leading space; needed for ``label_tokens``.
-            chunk_tokens: tokens per forward to begin with; by default what fits into free memory, at most 2,048 on a
-                CPU and 65,536 on a GPU.
+            chunk_tokens: tokens per forward to begin with; by default what fits into free memory, at most 2,048 to
+                8,192 on a CPU and 65,536 on a GPU.
             check_agreement: compare with an eager forward on first use.
             path: how candidates are scored: ``A`` full forward, ``C`` shared prefix, ``D`` and reuse up to the first
                 change, ``B`` copied prefix; ``auto`` is the first of D, B and A that a self-check on first use finds

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.engine.backend import GradientItem
 from harness.engine.memory import first_chunk as module
-from harness.engine.memory.bounds import CPU_TOKENS
+from harness.engine.memory.bounds import chunk_tokens
 from harness.engine.memory.chunks import Chunker, Learnt, chunkers, forget
 from harness.engine.memory.first_chunk import bytes_per_token, first_chunk, fitting
 from harness.engine.torch_backend import TorchBackend
@@ -25,6 +25,7 @@ from tests.engine.test_scoring_paths import CONFIGS, model_of, scoring
 
 CPU = torch.device("cpu")
 KINDS = ("score", "gradient", "generate")
+MOST = chunk_tokens(False, 4 * 64)  # float32 and feed-forward blocks of 64, as the models here have
 
 
 class Scarce:
@@ -85,11 +86,11 @@ def test_other_models_learn_for_themselves(monkeypatch: pytest.MonkeyPatch) -> N
     wider = tf.GPTNeoXForSequenceClassification(
         tf.GPTNeoXConfig(**{**CONFIGS["gpt_neox"][1], "hidden_size": 64, "vocab_size": tokenizer.vocabulary})
     )
-    assert made._chunks["score"].budget(40) < CPU_TOKENS
-    assert TorchBackend(wider, tokenizer)._chunks["score"].budget(40) == CPU_TOKENS
-    assert TorchBackend(model, tokenizer)._chunks["gradient"].budget(40) == CPU_TOKENS
+    assert made._chunks["score"].budget(40) < MOST
+    assert TorchBackend(wider, tokenizer)._chunks["score"].budget(40) == MOST
+    assert TorchBackend(model, tokenizer)._chunks["gradient"].budget(40) == MOST
     forget()
-    assert TorchBackend(model, tokenizer)._chunks["score"].budget(40) == CPU_TOKENS
+    assert TorchBackend(model, tokenizer)._chunks["score"].budget(40) == MOST
 
 
 def test_gradients_are_halved_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +164,7 @@ def test_the_first_budget_is_found_once_when_it_is_needed() -> None:
 
 def test_the_first_budget_on_a_cpu_follows_shape_and_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = model_of("gpt_neox", "classification")
-    assert {first_chunk(model, CPU, kind) for kind in KINDS} == {CPU_TOKENS}
+    assert {first_chunk(model, CPU, kind) for kind in KINDS} == {MOST}
     shape = ModelShape.from_config(model.config.to_dict())
     assert shape is not None
     free = type("Free", (), {"available": 4 * 200 * shape.backward(32, 4)})

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-CPU_TOKENS = 2_048  # larger forwards are no faster on a CPU; their activations come in blocks that malloc does not keep
 GPU_TOKENS = 65_536
+_FEW, _MANY = 2_048, 8_192  # tokens of the largest forward on a CPU: fewer do not fill the cores, more are no faster
+_BLOCK = 16 << 20  # bytes of an activation that malloc keeps when it is freed
 
 
-def chunk_tokens(on_gpu: bool) -> int:
-    """Tokens of the largest forward."""
-    return GPU_TOKENS if on_gpu else CPU_TOKENS
+def chunk_tokens(on_gpu: bool, widest: int = 0) -> int:
+    """Tokens of the largest forward.
+
+    Args:
+        widest: bytes of a token's widest activation; 0 where that is unknown.
+    """
+    if on_gpu:
+        return GPU_TOKENS
+    fit = _BLOCK // widest if widest else _FEW
+    return max(_FEW, min(_MANY, 1 << fit.bit_length() - 1 if fit else 0))
 
 
 def prefix_bytes(on_gpu: bool) -> int:

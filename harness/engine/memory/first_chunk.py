@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from harness.engine.heads import no_cache
-from harness.engine.memory.bounds import CPU_TOKENS, GPU_TOKENS
+from harness.engine.memory.bounds import GPU_TOKENS, chunk_tokens
 from harness.engine.memory.chunks import Kind
 from harness.shape import ModelShape
 
@@ -26,11 +26,12 @@ def first_chunk(model: Any, device: torch.device, kind: Kind) -> int:
         return _on_gpu(model, device, kind)
     shape = ModelShape.from_config(model.config.to_dict())
     if shape is None:
-        return CPU_TOKENS
+        return chunk_tokens(on_gpu=False)
     itemsize = model.dtype.itemsize
     each = shape.backward(_ROW, itemsize) if kind == "gradient" else shape.forward(_ROW, itemsize)
     each += shape.kept(itemsize) if kind == "generate" else 0
-    return fitting(_CPU_SHARE * psutil.virtual_memory().available, each, CPU_TOKENS)
+    most = chunk_tokens(False, shape.intermediate * itemsize)
+    return fitting(_CPU_SHARE * psutil.virtual_memory().available, each, most)
 
 
 def fitting(room: float, each: float, most: int) -> int:
