@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.tokens.segments import Segments
 
 MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
+SPARE = 1.25  # proposals per string in the first try: each try costs more than some strings too many
 MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
 MAX_EXCESS = 16  # proposals per missing string at most, where few survive
 
@@ -73,7 +74,7 @@ class Problem:
         kept: list[Tokens] = []
         have = proposed = found = 0
         for _ in range(MAX_TRIES):
-            rate = max(found / proposed, 1 / MAX_EXCESS) if proposed else 1.0
+            rate = max(found / proposed, 1 / MAX_EXCESS) if proposed else 1 / SPARE
             rows = propose(max(ceil((count - have) / rate), MIN_DRAW))
             proposed += len(rows)
             rows = rows[self.survives(rows)]
