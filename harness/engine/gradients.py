@@ -50,8 +50,10 @@ class Gradients:
         self.difference: float | None = None
         self.reason = "rows are not packed" if paths.packing is None else ""
         if paths.packing is not None:
-            self.reason = self._check(usable, context)
-            paths.packing.cache.clear()
+            with paths.packing.switched():  # forgets what was computed with other weights
+                pass
+            with paths.packing.cache.set_aside():
+                self.reason = self._check(usable, context)
 
     def of(self, items: Sequence[GradientItem]) -> list[Slope]:
         """Answers in order; items valid and within the context.

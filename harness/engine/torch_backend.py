@@ -124,7 +124,6 @@ class TorchBackend:
 
     def begin(self, befores: Sequence[Tokens]) -> None:
         """See `Remembering`. Raises as `classify`."""
-        _ = self.gradients  # its check uses the memory for prefixes
         self.paths.begin(befores)
 
     def begin_step(self) -> None:

@@ -80,7 +80,11 @@ class Need:
             return self._without_facts
         row, shape, on_gpu = self._row, facts.shape, _on_gpu(facts.device)
         itemsize = _ITEMSIZES.get(facts.dtype, 2 if on_gpu else _FLOAT32)
-        most, together, kept = chunk_tokens(on_gpu, shape.intermediate * itemsize), min(TOGETHER, examples), shape.kept(itemsize)
+        most, together, kept = (
+            chunk_tokens(on_gpu, shape.intermediate * itemsize),
+            min(TOGETHER, examples),
+            shape.kept(itemsize),
+        )
         forward = most * (shape.forward(row, itemsize) + kept)
         if facts.reads_vocabulary:
             forward += 3 * _FLOAT32 * min(head_numbers(on_gpu), most * shape.vocabulary)

@@ -12,7 +12,7 @@ from tests.cli.test_plugins import HEAVY, imported
 from tests.engine.hub_models import write_folder
 from tests.run.runs import harness, harness_here
 
-TINY = ("--size", "60k", "--prefix", 30, "--suffix", 8, "--candidates", 24, "--rounds", 2, "--device", "cpu")
+TINY = ("--size", "60k", "--prefix", 30, "--suffix", 8, "--candidates", 192, "--rounds", 2, "--device", "cpu")
 TORCH = ("--path", "A", "--path", "C", "--path", "D")
 
 
@@ -29,7 +29,7 @@ def test_scoring_times_every_path_that_works_here(tmp_path: Path) -> None:
     assert found["what"] == "scoring"
     assert found["model"]["parameters"] == 58_240
     assert (found["model"]["head"], found["model"]["dtype"]) == ("generation", "float32")
-    shape = {"prefix": 30, "suffix": 8, "tail": 4, "candidates": 24, "examples": 1, "positions": "one"}
+    shape = {"prefix": 30, "suffix": 8, "tail": 4, "candidates": 192, "examples": 1, "positions": "one"}
     assert found["shape"] == shape
     assert found["machine"]["threads"] >= 1
     assert found["gemm"]["peak_flops_per_second"] > 1e8
@@ -42,7 +42,7 @@ def test_scoring_times_every_path_that_works_here(tmp_path: Path) -> None:
         assert len(path["seconds"]) == 2
         assert path["candidates_per_second"] > 0
         assert 0 < path["share_of_peak"] < 1.5
-    assert (paths["A"]["candidates"], paths["D"]["candidates"]) == (3, 24)
+    assert (paths["A"]["candidates"], paths["D"]["candidates"]) == (24, 192)
     per_candidate = {name: path["executed_flops"] / path["candidates"] for name, path in paths.items()}
     assert per_candidate["A"] > per_candidate["C"] > per_candidate["D"]
     assert {entry["path"] for entry in found["left_out"]} == {"A", "B", "C", "D", "vllm"} - paths.keys()
@@ -52,7 +52,7 @@ def test_scoring_times_every_path_that_works_here(tmp_path: Path) -> None:
 def test_scoring_of_many_examples_with_all_positions_changed(tmp_path: Path) -> None:
     found = bench("scoring", *TINY, *TORCH, "--examples", 3, "--positions", "all", cwd=tmp_path)
     paths = {path["path"]: path for path in found["paths"]}
-    assert paths["D"]["candidates"] == 72
+    assert paths["D"]["candidates"] == 576
     assert paths["D"]["executed_flops"] == paths["C"]["executed_flops"], "there is no current string to reuse"
     assert max(path["largest_difference"] for path in paths.values()) <= 1e-4
 
@@ -76,7 +76,7 @@ def test_a_whole_iteration_is_split(tmp_path: Path) -> None:
         assert path["parts"].keys() == {"gradient", "sampling", "filter", "scoring", "other"}
         assert all(seconds > 0 for seconds in path["parts"].values())
         assert sum(path["parts"].values()) == pytest.approx(path["iteration_seconds"], rel=0.5)
-        assert path["candidates"] == 48
+        assert path["candidates"] == 384
         assert 0 < path["share_of_peak"] < 1.5
     a, c, d = (path["executed_flops"] for path in found["paths"])
     assert a > c > d

@@ -193,8 +193,8 @@ def test_reuse_saves_compute_and_paths_can_be_asked_for() -> None:
     model, tokenizer = model_of("gpt_neox", "classification")
     made = {p: TorchBackend(model, tokenizer, path=p) for p in ("A", "C", "D")}  # type: ignore[arg-type]
     near = rng.choice(made["A"]._usable, size=10)
-    candidates = np.repeat(near[None], 64, 0)
-    candidates[np.arange(64), rng.integers(0, 10, 64)] = 50
+    candidates = np.repeat(near[None], 256, 0)  # for fewer, more groups would not pay
+    candidates[np.arange(256), rng.integers(0, 10, 256)] = 50
     item = ScoreItem(np.arange(20, 60), candidates, np.arange(60, 64), 1, near)
     found = {path: one.score([item])[0] for path, one in made.items()}
     assert found["D"].executed < 0.8 * found["C"].executed < 0.3 * found["A"].executed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +72,16 @@ class PrefixCache:
         while self.used > self.limit:
             _, gone = self._held.popitem(last=False)
             self.used -= gone.size
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Within, nothing is held; what is put in is forgotten afterwards, and what was held is there again."""
+        held, used = self._held, self.used
+        self._held, self.used = OrderedDict(), 0
+        try:
+            yield
+        finally:
+            self._held, self.used = held, used
 
     def clear(self) -> None:
         """Forget all, when memory is short or the model has changed."""
