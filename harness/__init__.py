@@ -10,7 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.attack import Attack, Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score, Step
+    from harness.attack import (
+        Attack,
+        Classify,
+        Generate,
+        Gradient,
+        GradientAnswer,
+        Perturb,
+        PerturbAnswer,
+        Sample,
+        SampleAnswer,
+        Score,
+        Step,
+    )
+    from harness.auxiliary import Auxiliary
     from harness.defense import (
         Defense,
         FitJob,
@@ -28,6 +41,11 @@ if TYPE_CHECKING:
         Generated,
         GenerateItem,
         GradientItem,
+        LatentAnswer,
+        LatentItem,
+        Perturbable,
+        Perturbed,
+        PerturbItem,
         Sampled,
         SampleItem,
         Scored,
@@ -40,31 +58,48 @@ if TYPE_CHECKING:
     from harness.engine.loading import load_model, open_folder
     from harness.engine.loss import cross_entropy
     from harness.engine.rehearse import rehearse
+    from harness.engine.text.generation import ending_ids
     from harness.engine.torch_backend import TorchBackend
     from harness.errors import AccessError, DataError, HarnessError, PluginError, RunError, SpecError, VictimError
     from harness.flops import UNKNOWN, Flops, nominal_backward, nominal_forward
     from harness.hooks import hookimpl
-    from harness.judge import Answer, Judge
+    from harness.judge import Answer, Judge, Judging, Verdict
+    from harness.latent import Latent
     from harness.params import Params, host_field
     from harness.problem import Problem
+    from harness.records.read import Cell, Run, read_run
     from harness.refs import AttackRef, DefenseRef, JudgeRef, PluginRef, TaskRef, VictimRef
     from harness.rng import endless_permutation, named_rng, named_seed
     from harness.shape import MemoryFacts, ModelShape
     from harness.spec_path import SpecPath
     from harness.state import State
-    from harness.task import Chunk, Edit, Example, Task, TaskData
+    from harness.task import NO_LABEL, Chunk, Edit, Example, Task, TaskData, TaskKind
     from harness.threat import Threat
+    from harness.tokens.continuation import continuation_ids
     from harness.tokens.hf import HFTokenizer
     from harness.tokens.placement import allowed_tokens, place
     from harness.tokens.text import Floats, Tokenizer, Tokens
     from harness.training.config import TrainConfig
     from harness.training.loop import train
     from harness.training.retrain import retrain, save_model
-    from harness.training.rows import TrainRow, clean_rows, render
+    from harness.training.rows import TrainRow, clean_rows, render, reply_ids, reply_row, reply_rows
     from harness.victim import PrepareJob, Progress, Victim, VictimCard
 
 _HOMES = {
-    "harness.attack": ("Attack", "Generate", "Gradient", "GradientAnswer", "Sample", "SampleAnswer", "Score", "Step"),
+    "harness.attack": (
+        "Attack",
+        "Classify",
+        "Generate",
+        "Gradient",
+        "GradientAnswer",
+        "Perturb",
+        "PerturbAnswer",
+        "Sample",
+        "SampleAnswer",
+        "Score",
+        "Step",
+    ),
+    "harness.auxiliary": ("Auxiliary",),
     "harness.defense": (
         "Defense",
         "FitJob",
@@ -82,6 +117,11 @@ _HOMES = {
         "GenerateItem",
         "Generated",
         "GradientItem",
+        "LatentAnswer",
+        "LatentItem",
+        "PerturbItem",
+        "Perturbable",
+        "Perturbed",
         "SampleItem",
         "Sampled",
         "ScoreItem",
@@ -94,6 +134,7 @@ _HOMES = {
     "harness.engine.limits": ("context_length",),
     "harness.engine.loading": ("load_model", "open_folder"),
     "harness.engine.rehearse": ("rehearse",),
+    "harness.engine.text.generation": ("ending_ids",),
     "harness.engine.torch_backend": ("TorchBackend",),
     "harness.errors": (
         "AccessError",
@@ -106,36 +147,43 @@ _HOMES = {
     ),
     "harness.flops": ("UNKNOWN", "Flops", "nominal_backward", "nominal_forward"),
     "harness.hooks": ("hookimpl",),
-    "harness.judge": ("Answer", "Judge"),
+    "harness.judge": ("Answer", "Judge", "Judging", "Verdict"),
+    "harness.latent": ("Latent",),
     "harness.params": ("Params", "host_field"),
     "harness.problem": ("Problem",),
+    "harness.records.read": ("Cell", "Run", "read_run"),
     "harness.refs": ("AttackRef", "DefenseRef", "JudgeRef", "PluginRef", "TaskRef", "VictimRef"),
     "harness.rng": ("endless_permutation", "named_rng", "named_seed"),
     "harness.shape": ("MemoryFacts", "ModelShape"),
     "harness.spec_path": ("SpecPath",),
     "harness.state": ("State",),
-    "harness.task": ("Chunk", "Edit", "Example", "Task", "TaskData"),
+    "harness.task": ("NO_LABEL", "Chunk", "Edit", "Example", "Task", "TaskData", "TaskKind"),
     "harness.threat": ("Threat",),
+    "harness.tokens.continuation": ("continuation_ids",),
     "harness.tokens.hf": ("HFTokenizer",),
     "harness.tokens.placement": ("allowed_tokens", "place"),
     "harness.tokens.text": ("Floats", "Tokenizer", "Tokens"),
     "harness.training.config": ("TrainConfig",),
     "harness.training.loop": ("train",),
     "harness.training.retrain": ("retrain", "save_model"),
-    "harness.training.rows": ("TrainRow", "clean_rows", "render"),
+    "harness.training.rows": ("TrainRow", "clean_rows", "render", "reply_ids", "reply_row", "reply_rows"),
     "harness.victim": ("PrepareJob", "Progress", "Victim", "VictimCard"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "NO_LABEL",
     "UNKNOWN",
     "Ability",
     "AccessError",
     "Answer",
     "Attack",
     "AttackRef",
+    "Auxiliary",
     "Backend",
+    "Cell",
     "Chunk",
+    "Classify",
     "DataError",
     "Defense",
     "DefenseRef",
@@ -157,9 +205,18 @@ __all__ = [
     "HeadName",
     "Judge",
     "JudgeRef",
+    "Judging",
+    "Latent",
+    "LatentAnswer",
+    "LatentItem",
     "MemoryFacts",
     "ModelShape",
     "Params",
+    "Perturb",
+    "PerturbAnswer",
+    "PerturbItem",
+    "Perturbable",
+    "Perturbed",
     "PluginError",
     "PluginRef",
     "PrepareJob",
@@ -168,6 +225,7 @@ __all__ = [
     "Resolve",
     "RoundCost",
     "RoundJob",
+    "Run",
     "RunError",
     "Sample",
     "SampleAnswer",
@@ -182,6 +240,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskData",
+    "TaskKind",
     "TaskRef",
     "Threat",
     "Tokenizer",
@@ -191,6 +250,7 @@ __all__ = [
     "TrainRow",
     "TrainedDefense",
     "TransformDefense",
+    "Verdict",
     "Victim",
     "VictimCard",
     "VictimError",
@@ -200,7 +260,9 @@ __all__ = [
     "allowed_tokens",
     "clean_rows",
     "context_length",
+    "continuation_ids",
     "cross_entropy",
+    "ending_ids",
     "endless_permutation",
     "hookimpl",
     "host_field",
@@ -212,8 +274,12 @@ __all__ = [
     "nominal_forward",
     "open_folder",
     "place",
+    "read_run",
     "rehearse",
     "render",
+    "reply_ids",
+    "reply_row",
+    "reply_rows",
     "resolve_device",
     "retrain",
     "save_model",

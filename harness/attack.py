@@ -1,7 +1,8 @@
 """Attacks: state machines that ask for what they need. An attack never touches a model.
 
-A step is a generator: it yields requests (`Score`, `Gradient`), is sent the answers, and returns the next state. The
+A step is a generator: it yields requests (`Score`, `Gradient`, …), is sent the answers, and returns the next state. The
 engine runs the steps of many examples side by side, meters every request, and judges the state's attack string itself.
+Every request goes to the victim, or to the auxiliary model whose role it names.
 """
 
 from __future__ import annotations
@@ -14,27 +15,31 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from harness.auxiliary import Auxiliary
 from harness.params import Params
 from harness.plugin import Kind, Plugin
 from harness.problem import Problem
 from harness.state import State
+from harness.task import TaskData
 from harness.threat import Access
 from harness.tokens.text import Floats, Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Ask for the loss of each candidate. Answer: `Floats` of shape [K], cross-entropy to the proxy label in nats;
-    ``inf`` where a guard blocks it.
+    """Ask for the loss of each candidate. Answer: `Floats` of shape [K], in nats: cross-entropy to the proxy label, or
+    mean NLL of the target text; ``inf`` where a guard blocks it.
 
     Attributes:
         candidates: attack strings, shape [K, S] with S the threat model's token budget; K may be 0.
         near: shape [S], the string from which each candidate differs in few positions, if there is one (lets the engine
             reuse computation).
+        model: the role of an auxiliary model; "" is the victim.
     """
 
     candidates: Tokens
     near: Tokens | None = None
+    model: str = ""
     access: ClassVar[Access] = "scores"
 
 
@@ -47,10 +52,12 @@ class Gradient:
         tokens: the attack string, shape [S].
         top: how many tokens to return per position, those whose substitution lowers the loss most to first order; only
             allowed tokens count.
+        model: the role of an auxiliary model; "" is the victim.
     """
 
     tokens: Tokens
     top: int
+    model: str = ""
     access: ClassVar[Access] = "gradient"
 
 
@@ -80,12 +87,14 @@ class Sample:
         k: how many tokens per string.
         seed: of the draw.
         top: draw among so many of the most likely tokens of those that are allowed; None: among all of these.
+        model: the role of an auxiliary model; "" is the victim.
     """
 
     strings: Tokens
     k: int
     seed: int
     top: int | None = None
+    model: str = ""
     access: ClassVar[Access] = "scores"
 
 
@@ -104,23 +113,76 @@ class SampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Ask for the victim's answers in text (a language model's). Answer: list of texts, None where a guard refused.
+    """Ask for answers in text. Answer: list of texts, None where a guard refused. A victim of a task with labels
+    answers with the text of its label.
 
     Attributes:
         prompts: whole prompts.
         max_tokens: longest answer.
         temperature: 0 for the most likely token at each place.
         seed: of the draw at a temperature above 0.
+        model: the role of an auxiliary model; "" is the victim.
     """
 
     prompts: tuple[str, ...]
     max_tokens: int = 128
     temperature: float = 0.0
     seed: int = 0
+    model: str = ""
     access: ClassVar[Access] = "text"
 
 
-Request = Score | Gradient | Sample | Generate
+@dataclass(frozen=True, slots=True)
+class Classify:
+    """Ask for the label logits of whole prompts. Answer: `Floats` of shape [prompts, labels], NaN where a guard refused
+    or the prompt is longer than the context.
+
+    Attributes:
+        prompts: whole prompts.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    prompts: tuple[str, ...]
+    model: str = ""
+    access: ClassVar[Access] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Perturb:
+    """Ask for the loss when something is added to the activations at the attack string, and for its gradient by that.
+    Answer: `PerturbAnswer`.
+
+    Attributes:
+        tokens: the attack string, shape [S], at least one token.
+        delta: what is added, shape [S, H] with H the width of the activations; None: zeros.
+        layer: where: 0 the input embeddings; l the output of decoder layer l, counted from 1.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    tokens: Tokens
+    delta: Floats | None = None
+    layer: int = 0
+    model: str = ""
+    access: ClassVar[Access] = "latent"
+
+
+@dataclass(frozen=True, slots=True)
+class PerturbAnswer:
+    """Where a perturbation stands.
+
+    Attributes:
+        loss: in nats, with the perturbation.
+        gradient: of the loss by the perturbation, shape [S, H].
+        scale: mean L2 norm of the unperturbed activations at the string: the unit of the threat model's radius. Of a
+            string that several examples share, the smallest of theirs.
+    """
+
+    loss: float
+    gradient: Floats
+    scale: float
+
+
+Request = Score | Gradient | Sample | Generate | Classify | Perturb
 Step = Generator[Request, Any, State]
 
 
@@ -132,6 +194,27 @@ class Attack(Plugin):
 
     class Params(Params):
         steps: PositiveInt = Field(10, description="how many steps to run; each is judged and recorded")
+
+    def models(self) -> dict[str, Auxiliary]:
+        """The auxiliary models that requests name, by role. None by default."""
+        return {}
+
+    def group(self) -> int:
+        """How many examples share one string (a universal string). The answers to `Score`, `Gradient` and `Perturb` are
+        then means over these examples, and a string survives tokenisation when it does so in all of them.
+        """
+        return 1
+
+    def fingerprint(self) -> dict[str, str]:
+        """What else identifies the attack: hashes of files that it reads. Part of the cell's key."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the records should know of it besides its parameters, as JSON data."""
+        return {}
+
+    def check(self, data: TaskData) -> None:
+        """Raise `DataError` where this attack cannot be run on that task. Called before anything is spent."""
 
     @abstractmethod
     def start(self, problem: Problem, rng: np.random.Generator) -> State:

@@ -98,6 +98,16 @@ class TrainedDefense(Defense):
     def evaluated(self) -> tuple[int, ...]:
         """The rounds whose checkpoints are attacked, one cell each."""
 
+    def attack(self) -> PluginRef | None:
+        """The training attack, as a reference; None for a defense that trains without one."""
+        return None
+
+    def against(self, threat: Threat) -> Threat:
+        """The threat model trained against, where the one attacked under is ``threat``: by default the same, without
+        limits on what the attack spends.
+        """
+        return threat.unlimited()
+
     @abstractmethod
     def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
         """What can change the weights of this round, as JSON data.

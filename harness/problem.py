@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.state import State
-from harness.task import Example
-from harness.tokens.text import Cutting, Tokenizer, Tokens
+from harness.task import NO_LABEL, Example
+from harness.tokens.continuation import continuation_ids
+from harness.tokens.text import Cutting, Target, Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from harness.tokens.segments import Segments
 
+_MIDDLES = ("a", ":")  # stand for the attack string; not every text leaves its neighbours as they are
 MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
 SPARE = 1.25  # proposals per string in the first try: each try costs more than some strings too many
 MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
@@ -37,6 +39,9 @@ class Problem:
         budget: S, how many tokens the attack string has.
         allowed: token ids the attack may use, sorted, shape [A].
         tokenizer: the victim's.
+        wanted: what the attacker wants to hear: the text of the proxy label, or of the target; "" where unknown.
+        radius: the longest perturbation of a token's activations, as a multiple of their mean norm (see
+            `harness.threat.Threat`); None: there may be none.
     """
 
     example: Example
@@ -47,6 +52,20 @@ class Problem:
     budget: int
     allowed: Tokens
     tokenizer: Tokenizer
+    wanted: str = ""
+    radius: float | None = None
+
+    @cached_property
+    def target(self) -> Target:
+        """What the loss is of: the proxy label, or the ids of the target text."""
+        if self.example.proxy_label != NO_LABEL:
+            return self.example.proxy_label
+        return continuation_ids(self.tokenizer, self.example.target)
+
+    @property
+    def members(self) -> tuple[Problem, ...]:
+        """The examples that share one string: this one, or those of a group."""
+        return (self,)
 
     def state(self, tokens: Tokens) -> State:
         """A first state with this attack string, shape [S]."""
@@ -109,6 +128,30 @@ class Problem:
         texts = iter(self.tokenizer.decode(rows[fits]))  # type: ignore[arg-type]
         return [next(texts) if fit else None for fit in fits]
 
+    def tokens_of(self, text: str) -> Tokens | None:
+        """The tokens of a text in the string's place, however many; None where they merge with the text around it."""
+        ids = self.tokenizer.encode([self.prompt(text)])[0]
+        before, after = (part.tolist() for part in self._core)
+        end = len(ids) - len(after)
+        if end < len(before) or ids[: len(before)] != before or ids[end:] != after:
+            return None
+        return np.asarray(ids[len(before) : end], dtype=np.int64)
+
+    def fitted(self, text: str) -> Tokens | None:
+        """The tokens of the longest beginning of a text that the threat model allows and that survives tokenisation;
+        None where not even its first token does.
+        """
+        tokens = self.tokens_of(text)
+        if tokens is None:  # something else may stand well between the same neighbours
+            ids = continuation_ids(self.tokenizer, text) if self.before_text else self.tokenizer.encode([text])[0]
+            tokens = np.asarray(ids, dtype=np.int64)
+        foreign = np.flatnonzero(~np.isin(tokens, self.allowed))
+        longest = min(len(tokens), self.budget, int(foreign[0]) if len(foreign) else len(tokens))
+        for length in range(longest, 0, -1):
+            if self.survives(tokens[None, :length])[0]:
+                return tokens[:length]
+        return None
+
     def prompt(self, attack_text: str) -> str:
         """The whole prompt with this attack string in it."""
         return self.before_text + attack_text + self.after_text
@@ -119,22 +162,28 @@ class Problem:
 
     def prompts(self, candidates: Tokens) -> list[str]:
         """The whole prompts of candidates, surviving or not; length K."""
-        return self.tokenizer.decode(self._in_place(np.asarray(candidates)))
+        texts = self.tokenizer.decode(self._in_place(np.asarray(candidates)))
+        between = map(self._between, texts)
+        return [text if own is None else self.prompt(own) for text, own in zip(texts, between, strict=True)]
 
     def _texts_in_place(self, candidates: Tokens) -> list[str | None]:
         """As `attack_texts`, whole prompts being decoded and tokenised: right for every tokenizer."""
-        if len(candidates) == 0:
-            return []
         rows = self._in_place(candidates)
-        texts = self.tokenizer.decode(rows)
-        again = self.tokenizer.encode(texts)
-        head, tail = self.before_text, self.after_text
-        return [
-            text[len(head) : len(text) - len(tail)]
-            if ids == row and text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)
-            else None
-            for text, ids, row in zip(texts, again, rows, strict=True)
-        ]
+        found: list[str | None] = list(map(self._between, self.tokenizer.decode(rows)))
+        prompts = {i: self.prompt(text) for i, text in enumerate(found) if text is not None}
+        for i, ids in zip(prompts, self.tokenizer.encode(list(prompts.values())), strict=True):
+            if ids != rows[i]:
+                found[i] = None
+        return found
+
+    def _between(self, text: str) -> str | None:
+        """What stands between the texts around the attack string in a decoded prompt; None where one of them is not as
+        the tokenizer gives it back.
+        """
+        head, tail = self._given_back
+        if len(text) < len(head) + len(tail) or not (text.startswith(head) and text.endswith(tail)):
+            return None
+        return text[len(head) : len(text) - len(tail)]
 
     def _in_place(self, candidates: Tokens) -> list[list[int]]:
         before, after = (part.tolist() for part in self._core)
@@ -145,6 +194,19 @@ class Problem:
         """Before and after without the model's special ids."""
         left, right = len(self.tokenizer.left), len(self.tokenizer.right)
         return self.before[left:], self.after[: len(self.after) - right]
+
+    @cached_property
+    def _given_back(self) -> tuple[str, str]:
+        """The texts before and after as they are in a decoded prompt: some tokenizers turn capitals to small letters,
+        put a space before a text, or drop one.
+        """
+        before, after = [], []
+        for middle in _MIDDLES:
+            texts = [middle, self.before_text + middle, middle + self.after_text]
+            alone, head, tail = self.tokenizer.decode(self.tokenizer.encode(texts))
+            before += [head.removesuffix(middle)] if head.endswith(middle) else []
+            after += [tail.removeprefix(alone)] if tail.startswith(alone) else []
+        return [*before, self.before_text][0], [*after, self.after_text][0]
 
     @cached_property
     def _margins(self) -> tuple[Tokens, Tokens, Segments] | None:

@@ -81,6 +81,8 @@ class MemoryFacts:
         batch: prompts per update where the victim is trained; 0 where it is not.
         states: numbers per parameter that the optimiser keeps: 2 for AdamW, about 0 for Adafactor.
         reads_vocabulary: whether an answer is read off the whole vocabulary.
+        reply_tokens: of a model that is trained to answer in text, how many it says after a prompt, on average; 0 where
+            it is trained on the prompts themselves. None: it learns labels.
         dtype: under attack, ``float32``, ``bfloat16``, ``float16``, or ``auto``: by device.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``auto``, or ``spread``.
         engine: whether a child process with an engine of its own (vLLM) answers beside torch.
@@ -91,6 +93,7 @@ class MemoryFacts:
     batch: int = 0
     states: float = 2.0
     reads_vocabulary: bool = False
+    reply_tokens: float | None = None
     dtype: str = "float32"
     device: str = "cpu"
     engine: bool = False

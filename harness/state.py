@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.latent import Latent
 from harness.tokens.text import Floats, Tokens
 
 
@@ -18,11 +19,13 @@ class State:
         tokens: the attack string to be judged, as a tuple of token ids.
         loss: the loss the attack knows for it, or None when it was never scored.
         memory: anything else the attack wants to keep, as JSON data.
+        latent: the perturbation to be judged with the string; None: the string alone.
     """
 
     tokens: tuple[int, ...]
     loss: float | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    latent: Latent | None = None
 
     @property
     def array(self) -> Tokens:
@@ -51,9 +54,11 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """JSON data from which `from_json` makes the same state."""
-        return {"tokens": list(self.tokens), "loss": self.loss, "memory": self.memory}
+        plain = {"tokens": list(self.tokens), "loss": self.loss, "memory": self.memory}
+        return plain if self.latent is None else plain | {"latent": self.latent.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> State:
         """Inverse of `to_json`."""
-        return cls(tuple(data["tokens"]), data["loss"], data["memory"])
+        latent = Latent.from_json(data["latent"]) if "latent" in data else None
+        return cls(tuple(data["tokens"]), data["loss"], data["memory"], latent)

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.flops import Flops
 from harness.plugin import Kind, Plugin
+from harness.refs import PluginRef
 from harness.shape import MemoryFacts, ModelShape
 from harness.task import TaskData
 from harness.threat import Access
@@ -32,6 +33,7 @@ class VictimCard:
         access: the most that the model can answer.
         context: longest sequence in tokens.
         chars_per_token: rough average, for estimates only.
+        language_model: whether it gives next tokens of any text, so that attacks can sample from it.
         local: whether the model runs on this machine, from an artifact that holds its weights. A model behind a URL
             does not: no defense can train it, and this machine's speed says nothing of its.
     """
@@ -43,6 +45,7 @@ class VictimCard:
     context: int
     chars_per_token: float = 4.0
     local: bool = True
+    language_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,26 @@ class PrepareJob:
 
 
 class Victim(Plugin):
-    """A model. Implement `card`, `prepare`, `estimate` and `open`."""
+    """A model. Implement `card`, `prepare`, `estimate` and `open`.
+
+    Data without labels ask for a language model: trained on the prompts, each with its ``reply``, and opened with a
+    head that answers in text.
+    """
 
     kind: ClassVar[Kind] = "victim"
 
     @abstractmethod
     def card(self, data: TaskData) -> VictimCard:
         """Facts about the model, without loading it and without importing torch where that can be helped."""
+
+    def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
+        """A small model of its family with the same tokens, as a reference to a victim: what attacks ask besides the
+        victim where the spec names no other. None: there is none.
+
+        Args:
+            sees: ``text``: it is to be a language model; ``task``: another victim of the task.
+        """
+        return None
 
     def fingerprint(self) -> dict[str, str]:
         """What else identifies the model: hash of a local folder's files, commit of a hub id. Part of the artifact's

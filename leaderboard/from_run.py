@@ -96,6 +96,12 @@ def defense_round(record: CellRecord) -> int:
     return 0 if found is None or found.round is None else found.round
 
 
+def replayed_from(record: CellRecord) -> dict[str, Any] | None:
+    """For an attack that tries strings found elsewhere: attack, victim, defense, … there. None for every other."""
+    source = record.attack_facts.get("source")
+    return source if isinstance(source, dict) else None
+
+
 def _identity(record: CellRecord) -> dict[str, Any]:
     victim, spent = facts(record), defense_flops(record)
     return {

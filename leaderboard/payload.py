@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from harness.records.read import Run
-from leaderboard.intervals import Rate
-from leaderboard.standings import AttackCurve, Standing, Standings
+from leaderboard.as_json import rate_json, rounded
+from leaderboard.attack_curves import AttackCurve
+from leaderboard.standings import Standing, Standings
+from leaderboard.transfer import Matrix
+from leaderboard.worst_case import WorstCase
 
 FORMAT = 1
 MAX_POINTS = 120  # per curve; more cannot be told apart on the plot
 FIT_POINTS = 33
 
 
-def payload(runs: Sequence[Run], tables: Sequence[Standings]) -> dict[str, Any]:
+def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[Matrix] = ()) -> dict[str, Any]:
     """JSON data of the whole site. Attack compute is in FLOPs per attacked example, nominal; null where unknown."""
     return {
         "format": FORMAT,
@@ -26,6 +29,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings]) -> dict[str, Any]:
             | {"cells": len(run.cells), "failed": len(run.failed), "unfinished": run.unfinished}
             for run in runs
         ],
+        "transfer": [{"id": f"t{at}"} | matrix.to_json() for at, matrix in enumerate(matrices)],
         "sections": [_section(f"s{at}", found) for at, found in enumerate(tables)],
     }
 
@@ -37,6 +41,8 @@ def _section(name: str, found: Standings) -> dict[str, Any]:
         | {
             "target_asr": found.target,
             "apart": found.section.apart,
+            "notice": found.section.notice,
+            "clean": found.section.clean,
             "rows": [_row(f"{name}r{at}", row) for at, row in enumerate(found.rows)],
             "failed": [
                 {
@@ -62,13 +68,16 @@ def _row(name: str, row: Standing) -> dict[str, Any]:
         "defense": row.defense,
         "round": row.round,
         "seeds": row.seeds,
-        "clean": None if row.clean is None else _rate(row.clean),
+        "clean": None if row.clean is None else rate_json(row.clean),
         "asr": None
         if row.strongest is None
-        else _rate(row.strongest.points[-1].asr) | {"attack": row.strongest.attack},
-        "breaking": None if row.breaking is None else {key: _round(v) for key, v in asdict(row.breaking).items()},
-        "defense_compute": _round(row.defense_compute),
-        "reference_compute": _round(row.reference_compute),
+        else rate_json(row.strongest.points[-1].asr) | {"attack": row.strongest.attack},
+        "breaking": None if row.breaking is None else {key: rounded(v) for key, v in asdict(row.breaking).items()},
+        "defense_compute": rounded(row.defense_compute),
+        "reference_compute": rounded(row.reference_compute),
+        "worst": None if row.worst is None else _worst(row.worst),
+        "replayed": list(row.replayed),
+        "unparseable": row.unparseable,
         "curves": [_curve(curve, row.reference_compute) for curve in row.curves],
     }
 
@@ -85,20 +94,25 @@ def _curve(curve: AttackCurve, reference: float | None) -> dict[str, Any]:
         "seeds": curve.seeds,
         "steps": len(curve.points),
         "points": [
-            {"step": p.step, "compute": _round(p.compute), "queries": _round(p.queries)} | _rate(p.asr) for p in shown
+            {"step": p.step, "compute": rounded(p.compute), "queries": rounded(p.queries)} | rate_json(p.asr)
+            for p in shown
         ],
-        "fit": None if curve.fit is None else {key: _round(v) for key, v in curve.fit.line.to_json().items()},
+        "fit": None if curve.fit is None else {key: rounded(v) for key, v in curve.fit.line.to_json().items()},
         "fit_line": _fit_line(curve, reference),
     }
 
 
-def _rate(rate: Rate) -> dict[str, Any]:
+def _worst(worst: WorstCase) -> dict[str, Any]:
+    points = [
+        {"budget": rounded(p.budget), "compute": rounded(p.compute), "queries": rounded(p.queries)} | rate_json(p.asr)
+        for p in worst.curve
+    ]
     return {
-        "value": _round(rate.value),
-        "low": _round(rate.low),
-        "high": _round(rate.high),
-        "successes": rate.successes,
-        "trials": rate.trials,
+        "attacks": list(worst.attacks),
+        "compared": worst.compared,
+        "attacked": worst.attacked,
+        "budget_in": worst.budget_in,
+        "points": points,
     }
 
 
@@ -114,7 +128,7 @@ def _fit_line(curve: AttackCurve, reference: float | None) -> list[dict[str, flo
     odds = line.intercept + line.slope * np.log10(compute / reference)
     # 1 / (1 + 10^-z), with z bounded so that the power stays finite.
     asr = 1 / (1 + 10.0 ** -np.clip(odds, -300, 300))
-    return [{"compute": _round(float(c)), "value": _round(float(p))} for c, p in zip(compute, asr, strict=True)]
+    return [{"compute": rounded(float(c)), "value": rounded(float(p))} for c, p in zip(compute, asr, strict=True)]
 
 
 def _thinned(length: int) -> list[int]:
@@ -123,12 +137,3 @@ def _thinned(length: int) -> list[int]:
         return list(range(length))
     spread = np.geomspace(1, length, MAX_POINTS).round().astype(int) - 1
     return sorted({0, length - 1, *spread.tolist()})
-
-
-def _round(value: Any) -> Any:
-    """Seven significant digits: what is shown on hover is then exactly what is in the JSON."""
-    if isinstance(value, float):
-        return float(f"{value:.7g}")
-    if isinstance(value, (list, tuple)):
-        return [_round(v) for v in value]
-    return value

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.cells_text import asr_text, breaking_text, clean_text, defense_text
+from leaderboard.cells_text import asr_text, breaking_text, clean_text, defense_text, unparseable_text, worst_text
+from leaderboard.payload import series
 from leaderboard.standings import Standings
 from leaderboard.words import parameters
 
@@ -27,7 +28,9 @@ def print_fits(title: str, fits: Sequence[dict[str, Any]], *, as_json: bool) -> 
     same = [name for name in names if len({fit[name] for fit in fits}) == 1 and name != "n_params"]
     shown = [name for name in names if name not in same]
     censored = any(fit.get("n_censored") for fit in fits)
-    table = _table(title, [*shown, "slope", "95% interval", "intercept", "n", *(["never broken"] if censored else [])])
+    table = plain_table(
+        title, [*shown, "slope", "95% interval", "intercept", "n", *(["never broken"] if censored else [])]
+    )
     table.caption = Text(", ".join(f"{name} {fits[0][name]}" for name in same))
     for fit in fits:
         if fit["slope"] is None:
@@ -38,42 +41,44 @@ def print_fits(title: str, fits: Sequence[dict[str, Any]], *, as_json: bool) -> 
         more = [str(fit["n_censored"])] if censored else []
         group = ["unknown" if fit[name] is None else str(fit[name]) for name in shown]
         table.add_row(*(Text(text) for text in [*group, *numbers, *more]))
-    _console().print(table)
+    wide_console().print(table)
 
 
 def print_standings(tables: Sequence[Standings]) -> None:
     """One table per task, threat model and scope; hardest to break first."""
-    console = _console()
+    console = wide_console()
     if not tables:
         console.print("Not enough data: no finished cell.")
     for found in tables:
         scope = found.section.scope
-        heads = [
-            "victim",
-            "size",
-            "defense",
-            "clean accuracy",
-            "ASR at full budget",
-            f"compute to ASR {found.target:g}",
-            "defense compute",
-        ]
-        table = _table(f"{scope.task} · {scope.threat}", heads)
+        union = any(row.worst for row in found.rows)
+        heads = ["victim", "size", "defense", found.section.clean, "ASR at full budget"]
+        heads += ["worst case over attacks"] if union else []
+        heads += [f"compute to ASR {found.target:g}", "defense compute"]
+        table = plain_table(f"{scope.task} · {scope.threat}", heads)
         table.caption = Text(
             f"spec {scope.spec_name} {scope.spec_version} ({scope.spec_hash[:12]}), data {scope.data_hash[:12]}; "
             f"FLOPs per attacked example, {scope.accounting}. {found.section.apart}"
         )
+        if found.section.notice:
+            console.print(Text(found.section.notice))
         for row in found.rows:
             name = row.defense if row.round is None else f"{row.defense}, round {row.round}"
-            pairs = [clean_text(row), asr_text(row), breaking_text(row), defense_text(row)]
+            worst = [worst_text(row)] if union else []
+            pairs = [clean_text(row), asr_text(row), *worst, breaking_text(row), defense_text(row)]
             texts = [row.victim, parameters(row.n_params), name, *("\n".join(filter(None, pair)) for pair in pairs)]
             table.add_row(*(Text(text) for text in texts))
         console.print(table)
+        for row in found.rows:
+            if row.unparseable:
+                console.print(Text(f"{series(row)}: {unparseable_text(row.unparseable)}"))
         for record in found.section.failed:
             what = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
             console.print(Text(f"failed: {what}: {record.error}"))
 
 
-def _table(title: str, heads: Sequence[str]) -> Table:
+def plain_table(title: str, heads: Sequence[str]) -> Table:
+    """An empty table; all text goes in as it is."""
     # Titles hold plugin labels, and brackets in them are not markup.
     table = Table(title=Text(title), title_justify="left", caption_justify="left", header_style="bold")
     for head in heads:
@@ -81,7 +86,8 @@ def _table(title: str, heads: Sequence[str]) -> Table:
     return table
 
 
-def _console() -> Console:
+def wide_console() -> Console:
+    """Standard output."""
     console = Console()
     # A pipe has no width of its own: a table cut at 80 columns would lose numbers.
     return console if console.is_terminal else Console(width=200)

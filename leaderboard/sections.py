@@ -1,13 +1,18 @@
-"""Which cells may stand in one table: those of one task, threat, spec, data, accounting, judge and stopping rule."""
+"""Which cells may stand in one table: those of one task, threat, spec, data, accounting, judge, stopping rule and space
+that the attacks change.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from harness.errors import DataError
 from harness.records.cell import CellRecord
 from harness.records.read import Cell, Run
+
+CleanKind = Literal["clean accuracy", "refused when clean", "answered when clean"]
 
 
 @dataclass(frozen=True, order=True)
@@ -24,6 +29,7 @@ class Scope:
     judge: str
     stop_on_success: bool
     target_asr: float
+    space: str
 
 
 _WORDS = {
@@ -35,7 +41,9 @@ _WORDS = {
     "judge": "judge",
     "stop_on_success": "stopping rule",
     "target_asr": "target ASR",
+    "space": "what the attacks change (text or activations)",
 }
+LATENT = "Latent space: not comparable with text attacks. These attacks change activations; no text has this effect."
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class Section:
         cells: finished cells.
         failed: cells that raised.
         apart: why another section has the same task and threat model; "" when none has.
+        notice: what the reader must know of the attacks: `LATENT`, or "".
+        clean: what the share of clean examples that the victim gets right is a share of.
     """
 
     scope: Scope
@@ -54,24 +64,42 @@ class Section:
     failed: tuple[CellRecord, ...]
     apart: str
 
+    @property
+    def notice(self) -> str:
+        return LATENT if self.scope.space == "latent" else ""
+
+    @property
+    def clean(self) -> CleanKind:
+        records = [cell.record for cell in self.cells] or list(self.failed)
+        if all(record.task_kind == "labels" for record in records):
+            return "clean accuracy"
+        # A cell in which nothing was attacked cannot tell that its prompts are benign.
+        return "answered when clean" if any(record.benign for record in records) else "refused when clean"
+
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The cells of all runs, by scope, sorted. A cell that several runs hold counts once."""
+    """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once."""
     done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
     broken = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
-    home = {_place(cell.record): _scope(cell.record) for cell in done.values()}
+    homes = {(_place(cell.record), _scope(cell.record)) for cell in done.values()}
 
     def scope_of(record: CellRecord) -> Scope:
         # A cell whose task could not be loaded has no data hash: list it where its like stand.
-        return _scope(record) if record.data_hash else home.get(_place(record), _scope(record))
+        near = [] if record.data_hash else [scope for place, scope in homes if place == _place(record)]
+        return min(near, key=lambda scope: (scope.space != record.space, scope), default=_scope(record))
 
-    scopes = sorted({_scope(cell.record) for cell in done.values()} | {scope_of(r) for r in broken.values()})
+    scopes = sorted({_scope(c.record) for c in done.values()} | {scope_of(r) for r in broken.values()}, key=in_order)
     out = []
     for scope in scopes:
         cells = sorted((c for c in done.values() if _scope(c.record) == scope), key=lambda c: c.record.key)
         failed = sorted((r for r in broken.values() if scope_of(r) == scope), key=lambda r: r.key)
         out.append(Section(scope, tuple(cells), tuple(failed), _apart(scope, scopes)))
     return out
+
+
+def in_order(scope: Scope) -> tuple[bool, Scope]:
+    """Sorts scopes, those of latent attacks last."""
+    return scope.space == "latent", scope
 
 
 def common_target(section: Section, target: float | None) -> float:
@@ -94,6 +122,7 @@ def _scope(record: CellRecord) -> Scope:
         judge=record.judge.label,
         stop_on_success=record.stop_on_success,
         target_asr=record.target_asr,
+        space=record.space,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harness.records.read import Run
 from leaderboard import cells_text, words
 from leaderboard.payload import payload
 from leaderboard.standings import Standings, standings
+from leaderboard.transfer import transfer_matrices
 
 MARKER = ".harness-site.json"  # lists what is ours, so that nothing else is ever overwritten
 STATIC = ("site.js", "table.js", "plot.js", "style.css", "vega.LICENSE.txt")
@@ -59,18 +61,24 @@ def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None
 
 
 def _write(folder: Path, runs: Sequence[Run], tables: Sequence[Standings]) -> None:
-    data = payload(runs, tables)
+    data = payload(runs, tables, transfer_matrices(runs))
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     assets = folder / "assets"
     assets.mkdir(parents=True)
     (folder / "index.html").write_text(_page(data, text, tables), encoding="utf-8")
     (folder / "data.json").write_text(text + "\n", encoding="utf-8")
-    (assets / "vega.js").write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8")
+    (assets / "vega.js").write_text(_plotting(), encoding="utf-8")
     for name in STATIC:
         content = (resources.files("leaderboard") / "static" / name).read_bytes()
         (assets / name).write_bytes(content)
     ours = sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
     (folder / MARKER).write_text(json.dumps({"format": 1, "files": ours}) + "\n", encoding="utf-8")
+
+
+@cache
+def _plotting() -> str:
+    """The plotting library; putting it together takes a second."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def _page(data: dict[str, Any], text: str, tables: Sequence[Standings]) -> str:
@@ -84,10 +92,12 @@ def _page(data: dict[str, Any], text: str, tables: Sequence[Standings]) -> str:
     env.globals |= {
         "clean_text": cells_text.clean_text,
         "asr_text": cells_text.asr_text,
+        "worst_text": cells_text.worst_text,
+        "examples_text": cells_text.examples_text,
         "breaking_text": cells_text.breaking_text,
         "defense_text": cells_text.defense_text,
     }
-    env.filters |= {"parameters": words.parameters, "signed": words.signed}
+    env.filters |= {"parameters": words.parameters, "signed": words.signed, "percent": words.percent}
     # No tag can open or close inside the data block.
     embedded = Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
     return env.get_template("index.html.j2").render(

@@ -7,37 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.errors import DataError
 from harness.records.read import Cell, Run
 from harness.records.unknown import known
-from leaderboard.breaking import Breaking, PerSeed, breaking, pooled_spent
-from leaderboard.curves import AttackScaling, fit_attack_scaling
-from leaderboard.from_run import cells_table, defense_flops, defense_round, facts, reference_flops
-from leaderboard.intervals import Rate, pooled_rate, pooled_rates
+from leaderboard.attack_curves import AttackCurve, attack_curve, by_attack
+from leaderboard.breaking import Breaking, breaking
+from leaderboard.from_run import defense_flops, defense_round, facts, reference_flops, replayed_from
+from leaderboard.intervals import Rate, pooled_rate
 from leaderboard.sections import Section, common_target, sections
 from leaderboard.trajectories import trajectories
-
-
-@dataclass(frozen=True)
-class Point:
-    """One step of a pooled attack curve: ASR so far, and per attacked example so far the mean compute (FLOPs, nominal;
-    None where unknown) and queries.
-    """
-
-    step: int
-    asr: Rate
-    compute: float | None
-    queries: float
-
-
-@dataclass(frozen=True)
-class AttackCurve:
-    """One attack against one row, seeds pooled."""
-
-    attack: str
-    seeds: int
-    points: tuple[Point, ...]
-    fit: AttackScaling | None
+from leaderboard.worst_case import WorstCase, worst_case
 
 
 @dataclass(frozen=True)
@@ -48,15 +26,20 @@ class Standing:
         victim, family, defense: labels.
         n_params: parameters of the model as used; None where unknown.
         round: the defense's round, None without rounds.
-        clean: share of clean examples answered rightly, seeds pooled; None when none was asked.
+        clean: share of clean examples answered rightly (in text: without a success of the attacker), seeds pooled; None
+            when none was asked.
         strongest: the curve with the highest ASR at full budget (the cheaper one when equal, in queries where compute
             is unknown); None when nothing was attacked.
-        breaking: cost to reach the target ASR; None when nothing was attacked.
+        breaking: cost to reach the target ASR, of attacks that search for themselves where there are any; None when
+            nothing was attacked.
         defense_compute: search and training, FLOPs (nominal), mean over seeds; None where unknown.
         reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds; None
             where unknown.
         seeds: how many.
         curves: one per attack.
+        worst: all attacks together; None with fewer than two that attacked the same examples.
+        replayed: the attacks that try strings found elsewhere; what that took is not in their compute.
+        unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
     """
 
     victim: str
@@ -71,6 +54,9 @@ class Standing:
     reference_compute: float | None
     seeds: int
     curves: tuple[AttackCurve, ...]
+    worst: WorstCase | None
+    replayed: tuple[str, ...]
+    unparseable: int
 
 
 @dataclass(frozen=True)
@@ -103,17 +89,11 @@ def standings(runs: Sequence[Run], target: float | None = None) -> list[Standing
 
 
 def _standing(cells: Sequence[Cell], target: float) -> Standing:
-    by_attack: dict[str, dict[int, Cell]] = {}
-    for cell in cells:
-        seeds = by_attack.setdefault(cell.record.attack.label, {})
-        other = seeds.setdefault(cell.record.seed, cell)
-        if other is not cell:
-            raise DataError(
-                f"{cell.folder} and {other.folder} are the same cell, made by different versions. Remove the older."
-            )
-    paths = {name: {seed: trajectories(cell) for seed, cell in seeds.items()} for name, seeds in by_attack.items()}
-    curves = tuple(_curve(name, by_attack[name], paths[name]) for name in sorted(paths))
+    attacks = by_attack(cells)
+    paths = {name: {seed: trajectories(cell) for seed, cell in seeds.items()} for name, seeds in attacks.items()}
+    curves = tuple(attack_curve(name, attacks[name], paths[name]) for name in sorted(paths))
     attacked = [curve for curve in curves if curve.points]
+    replayed = tuple(sorted({cell.record.attack.label for cell in cells if replayed_from(cell.record)}))
     # A seed's clean examples are the same whatever the attack.
     per_seed = {cell.record.seed: cell.record for cell in cells}
     first = cells[0].record
@@ -126,27 +106,16 @@ def _standing(cells: Sequence[Cell], target: float) -> Standing:
         round=round_,
         clean=pooled_rate([r.n_clean_correct for r in per_seed.values()], [r.n_clean for r in per_seed.values()]),
         strongest=max(attacked, key=_strength) if attacked else None,
-        breaking=breaking(paths, target),
+        # What it took to find strings elsewhere is not known here: no compute to compare.
+        breaking=breaking({name: found for name, found in paths.items() if name not in replayed} or paths, target),
         defense_compute=known(float(np.mean([defense_flops(r) for r in per_seed.values()]))),
         reference_compute=known(float(np.mean([reference_flops(r) for r in per_seed.values()]))),
         seeds=len(per_seed),
         curves=curves,
+        worst=worst_case(paths),
+        replayed=replayed,
+        unparseable=sum(found.unparseable for each in paths.values() for found in each.values()),
     )
-
-
-def _curve(name: str, cells: dict[int, Cell], paths: PerSeed) -> AttackCurve:
-    used = {seed: found for seed, found in paths.items() if found.at_step.size}
-    if not used:
-        return AttackCurve(name, 0, (), None)
-    compute, queries = pooled_spent(used, "compute"), pooled_spent(used, "queries")
-    won = [found.so_far.sum(axis=0) for found in used.values()]
-    # A seed with a smaller budget keeps its last count.
-    counts = np.stack([np.pad(w, (0, len(compute) - len(w)), mode="edge") for w in won])
-    rates = pooled_rates(counts, [len(found.examples) for found in used.values()])
-    points = [Point(at + 1, rate, known(float(compute[at])), float(queries[at])) for at, rate in enumerate(rates)]
-    table = cells_table(name, [(cells[seed], found) for seed, found in used.items()])
-    fit = fit_attack_scaling(table)[0] if table is not None else None
-    return AttackCurve(name, len(used), tuple(points), fit)
 
 
 def _strength(curve: AttackCurve) -> tuple[float, float, float]:

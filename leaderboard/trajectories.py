@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -21,17 +22,25 @@ class Trajectories:
         at_step: [E, T], whether this step's attack string succeeded.
         compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention; NaN where unknown.
         queries: [E, T], sequences that the attack had asked about until and with this step.
+        unparseable: steps at which a judging model said something that is no verdict.
     """
 
     examples: tuple[str, ...]
     at_step: NDArray[np.bool_]
     compute: NDArray[np.float64]
     queries: NDArray[np.float64]
+    unparseable: int = 0
 
     @property
     def so_far(self) -> NDArray[np.bool_]:
         """[E, T], whether this or any earlier step succeeded."""
         return np.logical_or.accumulate(self.at_step, axis=1)
+
+    def only(self, names: Sequence[str]) -> Trajectories:
+        """Those of the examples ``names``, in that order; which of their steps were unparseable is not told."""
+        row_of = {name: row for row, name in enumerate(self.examples)}
+        rows = [row_of[name] for name in names]
+        return Trajectories(tuple(names), self.at_step[rows], self.compute[rows], self.queries[rows])
 
 
 def trajectories(cell: Cell) -> Trajectories:
@@ -44,7 +53,7 @@ def trajectories(cell: Cell) -> Trajectories:
     """
     attacked = cell.examples(["example", "attacked"])
     names = sorted(attacked.filter(pc.fill_null(attacked.column("attacked"), False)).column("example").to_pylist())
-    table = cell.steps(["example", "step", "success", "attack_nominal", "queries"])
+    table = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries"])
     where = f"{cell.folder / 'steps.parquet'}"
     if any(table.column(name).null_count for name in ("example", "step", "success", "queries")):
         raise DataError(f"{where}: an empty value in example, step, success or queries. {_mend(cell)}")
@@ -66,7 +75,8 @@ def trajectories(cell: Cell) -> Trajectories:
     budget = max(cell.record.attack_steps, int(step.max()) if len(step) else 0)
     if budget > 10**6 or len(names) * budget > 10**9:
         raise DataError(f"{where}: {budget} steps of {len(names)} examples is more than can be real. {_mend(cell)}")
-    return _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost, queries)
+    filled = _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost, queries)
+    return replace(filled, unparseable=int(pc.fill_null(table.column("unparseable"), False).to_numpy().sum()))
 
 
 def _fill(

@@ -13,6 +13,7 @@ from harness.errors import RunError, VictimError
 from harness.problem import Problem
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
+from harness.tokens.continuation import continuation_ids
 from harness.tokens.placement import place
 from harness.tokens.text import Tokenizer, Tokens
 
@@ -113,7 +114,7 @@ def text_of(tokenizer: Tokenizer, tokens: int, seed: int, lead: str = "") -> str
     """A text of exactly so many tokens.
 
     Args:
-        lead: what it begins with.
+        lead: what it begins with, going on from another text.
 
     Raises:
         VictimError: none was found.
@@ -124,7 +125,8 @@ def text_of(tokenizer: Tokenizer, tokens: int, seed: int, lead: str = "") -> str
         whole = tokenizer.encode([lead + text(tokens + 8, seed * 50 + attempt)])[0]
         for start in range(max(1, min(len(whole) - tokens, 8))):
             (part,) = tokenizer.decode([whole[start : start + tokens]])
-            if len(tokenizer.encode([part])[0]) == tokens:
+            ids = continuation_ids(tokenizer, part) if lead else tokenizer.encode([part])[0]
+            if len(ids) == tokens:
                 return part
     raise VictimError(f"no text of exactly {tokens} tokens was found for this tokenizer; ask for another number")
 

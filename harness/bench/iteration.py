@@ -22,6 +22,7 @@ from harness.bench.routes import Route
 from harness.bench.scoring import GEMM
 from harness.bench.subject import Subject
 from harness.engine.defended import DefendedVictim
+from harness.engine.desk import Desk
 from harness.engine.search import Search
 from harness.errors import PluginError, RunError
 from harness.refs import FORM, PluginRef
@@ -85,7 +86,7 @@ class Iterating:
     def turn(self, number: int) -> None:
         """Run one iteration that does not count and one that does, which is then in ``clock``."""
         attack = timed_attack(self.attack, self.clock)
-        search = Search(self._victim, attack, ("bench", number), "gradient", together=len(self._problems))
+        search = Search(Desk(self._victim), attack, ("bench", number), "gradient", together=len(self._problems))
         # Called between rounds: what is added up so far belonged to the first.
         search.run(self._problems, seen=lambda done, _rows: self.clock.restart() if done == 1 else self.clock.stop())
 

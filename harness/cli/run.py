@@ -22,6 +22,13 @@ def run_command(
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
     store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="A run whose attacks are not run again: cells that differ in the judge alone are judged anew.",
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Processes that share the work of this machine.")
     ] = 1,
@@ -45,7 +52,7 @@ def run_command(
     root = out or DEFAULT_ROOT / chosen.spec.name
     with _view(quiet or as_json) as view:
         try:
-            outcome = run(chosen, loaded.registry, root, view, store, jobs, ctx.obj.files)
+            outcome = run(chosen, loaded.registry, root, view, store, jobs, ctx.obj.files, reuse or ())
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None

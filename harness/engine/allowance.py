@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.attack import Gradient, Request, Sample, Score
+from harness.attack import Generate, Gradient, Perturb, Request, Sample, Score
 from harness.errors import AccessError
 from harness.flops import nominal_backward, nominal_forward
 from harness.problem import Problem
@@ -26,12 +26,12 @@ class Allowance:
     queries: int | None = None
     flops: float | None = None
 
-    def check(self, n_params: int | None) -> None:
-        """Raise AccessError where a limit cannot be kept because the victim's size is unknown."""
+    def check(self, n_params: int | None, whose: str = "this victim") -> None:
+        """Raise AccessError where a limit cannot be kept because the size of a model is unknown."""
         if self.flops is not None and n_params is None:
             raise AccessError(
-                "the threat model limits FLOPs, and this victim's compute is unknown; limit `queries` instead, or "
-                "state the victim's n_params"
+                f"the threat model limits FLOPs, and {whose}'s compute is unknown; limit `queries` instead, or "
+                "state its n_params"
             )
 
     def refusal(self, request: Request, problem: Problem, n_params: int | None, queries: int, flops: float) -> str:
@@ -40,7 +40,8 @@ class Allowance:
         Args:
             queries, flops: spent on this example so far.
         """
-        if self.queries is not None and queries + queries_of(request) > self.queries:
+        asked = 0 if request.model else queries_of(request)  # queries are those of the victim
+        if self.queries is not None and queries + asked > self.queries:
             return QUERIES
         if self.flops is not None and flops + flops_of(request, problem, n_params) > self.flops:
             return FLOPS
@@ -54,7 +55,7 @@ def queries_of(request: Request) -> int:
     """Sequences that a request has answered."""
     if isinstance(request, Score):
         return len(request.candidates)
-    if isinstance(request, Gradient):
+    if isinstance(request, Gradient | Perturb):
         return 1
     return len(request.strings if isinstance(request, Sample) else request.prompts)
 
@@ -64,10 +65,11 @@ def flops_of(request: Request, problem: Problem, n_params: int | None) -> float:
     around = len(problem.before) + len(problem.after)
     if isinstance(request, Score):
         return nominal_forward(n_params, len(request.candidates) * (around + request.candidates.shape[1]))
-    if isinstance(request, Gradient):
+    if isinstance(request, Gradient | Perturb):
         tokens = around + len(request.tokens)
         return nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens)
     if isinstance(request, Sample):
         return nominal_forward(n_params, len(request.strings) * (len(problem.before) + request.strings.shape[1]))
     tokens = sum(len(ids) for ids in problem.tokenizer.encode(request.prompts))
-    return nominal_forward(n_params, tokens + len(request.prompts) * request.max_tokens)
+    answers = len(request.prompts) * request.max_tokens if isinstance(request, Generate) else 0
+    return nominal_forward(n_params, tokens + answers)

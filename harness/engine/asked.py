@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import Generate, Gradient, Request, Sample, Score
+from harness.attack import Classify, Generate, Gradient, Perturb, Request, Sample, Score
 from harness.engine.backend import Ability
 from harness.engine.defended import candidate_array
+from harness.errors import AccessError
 from harness.problem import Problem
 from harness.tokens.text import Tokens
 
@@ -19,6 +21,8 @@ _ABILITIES: dict[type[Request], Ability] = {
     Gradient: "gradient",
     Sample: "sample",
     Generate: "generate",
+    Classify: "classify",
+    Perturb: "perturb",
 }
 
 
@@ -32,14 +36,21 @@ def checked(request: Request, problem: Problem) -> Request:
 
     Raises:
         ValueError, TypeError, OverflowError: what is wrong with it.
+        AccessError: a perturbation, where the threat model does not say how long one may be.
     """
+    if not isinstance(request.model, str):
+        raise ValueError(f"{type(request).__name__}.model is the name of a role, got {request.model!r}")
     if isinstance(request, Score):
-        return Score(_strings(request.candidates, problem), request.near)
+        return replace(request, candidates=_strings(request.candidates, problem))
     if isinstance(request, Gradient):
         strings = _strings(np.asarray(request.tokens)[None], problem)
-        return Gradient(strings[0], _at_least_one(request.top, "Gradient.top"))
+        return replace(request, tokens=strings[0], top=_at_least_one(request.top, "Gradient.top"))
     if isinstance(request, Sample):
         return _checked_sample(request, problem)
+    if isinstance(request, Perturb):
+        return _checked_perturb(request, problem)
+    if isinstance(request, Classify):
+        return replace(request, prompts=_prompts(request.prompts, "Classify"))
     return _checked_generate(request)
 
 
@@ -51,18 +62,40 @@ def _checked_sample(request: Sample, problem: Problem) -> Sample:
     if not len(problem.before) + strings.shape[1] and len(strings):
         raise ValueError("Sample.strings: nothing stands before the next token: the prompt begins with the string")
     top = None if request.top is None else _at_least_one(request.top, "Sample.top")
-    return Sample(strings, _at_least_one(request.k, "Sample.k"), index(request.seed), top)
+    k = _at_least_one(request.k, "Sample.k")
+    return replace(request, strings=strings, k=k, seed=index(request.seed), top=top)
+
+
+def _checked_perturb(request: Perturb, problem: Problem) -> Perturb:
+    if problem.radius is None and not request.model:
+        raise AccessError("asked for a perturbation, and the threat model has no radius; give it access: latent")
+    tokens = _strings(np.asarray(request.tokens)[None], problem)[0]
+    if not len(tokens):
+        raise ValueError("Perturb.tokens: at least one token, whose activations can be perturbed")
+    layer = index(request.layer)
+    if layer < 0:
+        raise ValueError(f"Perturb.layer is 0 for the embeddings or the number of a layer, got {request.layer}")
+    if request.delta is None:
+        return replace(request, tokens=tokens, layer=layer)
+    delta = np.asarray(request.delta, dtype=np.float64)
+    if delta.ndim != 2 or len(delta) != len(tokens) or not np.isfinite(delta).all():
+        raise ValueError(f"Perturb.delta must be finite, of shape [{len(tokens)}, width], got {list(delta.shape)}")
+    return replace(request, tokens=tokens, delta=delta, layer=layer)
 
 
 def _checked_generate(request: Generate) -> Generate:
-    prompts = request.prompts
-    if not isinstance(prompts, tuple | list) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise ValueError("Generate.prompts must be a tuple of strings")
+    prompts = _prompts(request.prompts, "Generate")
     temperature = float(request.temperature)
     if not (temperature >= 0 and math.isfinite(temperature)):
         raise ValueError(f"Generate.temperature must be 0 or above, got {request.temperature}")
     most = _at_least_one(request.max_tokens, "Generate.max_tokens")
-    return Generate(tuple(prompts), most, temperature, index(request.seed))
+    return replace(request, prompts=prompts, max_tokens=most, temperature=temperature, seed=index(request.seed))
+
+
+def _prompts(value: object, kind: str) -> tuple[str, ...]:
+    if not isinstance(value, tuple | list) or not all(isinstance(prompt, str) for prompt in value):
+        raise ValueError(f"{kind}.prompts must be a tuple of strings")
+    return tuple(value)
 
 
 def _strings(value: Tokens, problem: Problem, more: int = 0) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ share a call (beyond the rounding of differently shaped matrix products).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -14,15 +15,13 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import GradientAnswer, SampleAnswer
+from harness.attack import GradientAnswer, PerturbAnswer, SampleAnswer
 from harness.errors import AccessError
+from harness.latent import Latent
 from harness.tokens.text import Floats, Tokenizer, Tokens
+from harness.tokens.text import Target as Target
 
-Target = int | tuple[int, ...]
-"""What the loss is of: the cross-entropy of a label by its index, or the mean NLL of some ids (at least one) as
-continuation of the row. A backend with labels takes indices, one that answers in text takes ids."""
-
-Ability = Literal["score", "gradient", "sample", "generate"]
+Ability = Literal["score", "gradient", "sample", "generate", "classify", "perturb"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +134,86 @@ class Generated:
     executed: float
 
 
+@dataclass(frozen=True, slots=True)
+class PerturbItem:
+    """One attack string with a perturbation, whose loss and gradient are wanted.
+
+    Attributes:
+        tokens: shape [S], at least one.
+        layer, delta: as in `harness.attack.Perturb`.
+    """
+
+    before: Tokens
+    tokens: Tokens
+    after: Tokens
+    target: Target
+    layer: int = 0
+    delta: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbed:
+    """Answer to a `PerturbItem`."""
+
+    answer: PerturbAnswer
+    executed: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatentItem:
+    """A whole prompt to be answered with a perturbation.
+
+    Attributes:
+        start: its first position in the row of ids, special ones included.
+        target: of an answer in text, the ids whose loss is wanted; else not looked at.
+        max_tokens: longest answer in text.
+        radius: a perturbation that is longer, in units of the activations' mean norm, is measured and not answered.
+    """
+
+    prompt: str
+    start: int
+    latent: Latent
+    target: Target = 0
+    max_tokens: int = 0
+    radius: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class LatentAnswer:
+    """Answer to a `LatentItem`.
+
+    Attributes:
+        logits: of the labels, shape [labels]; empty for an answer in text, and where there is none.
+        scale: mean L2 norm of the unperturbed activations that the perturbation was added to.
+        loss: of the target of an answer in text, in nats; else NaN.
+        said: the answer in text, its own FLOPs included; else None.
+        executed: FLOPs of everything.
+        beyond: whether the perturbation is longer than the radius, and there is no answer.
+    """
+
+    logits: Floats
+    scale: float
+    executed: float
+    loss: float = math.nan
+    said: Generated | None = None
+    beyond: bool = False
+
+
+@runtime_checkable
+class Perturbable(Protocol):
+    """A backend whose activations can be perturbed; it has the ability ``perturb``."""
+
+    def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
+        """Losses and gradients of many examples' perturbations, answered together.
+
+        Raises:
+            VictimError: the model has no such layer, or activations of another width.
+        """
+
+    def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
+        """What the model says to whole prompts with perturbations. Raises as `perturb`."""
+
+
 @runtime_checkable
 class Remembering(Protocol):
     """A backend that keeps something from one request for the next."""
@@ -171,6 +250,8 @@ def refused(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
         "gradient": "a victim with open weights",
         "sample": "a language model with open weights or log-probabilities",
         "generate": "a language model",
+        "classify": "a classifier",
+        "perturb": "a victim whose weights are here",
     }[ability]
     return AccessError(
         f"this victim does not answer {ability} requests (it answers {', '.join(sorted(abilities))}); use {mend} as "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from harness.engine.agreement import relative_difference, switch_attention
-from harness.engine.backend import GradientItem, Target
+from harness.engine.backend import GradientItem, PerturbItem, Target
 from harness.engine.devices import input_device
 from harness.engine.executed import Executed
 from harness.engine.heads import Head
@@ -137,7 +137,7 @@ def _array(x: torch.Tensor) -> Any:
     return x.to("cpu", torch.float64).numpy()
 
 
-def whole_row(item: GradientItem) -> Tokens:
+def whole_row(item: GradientItem | PerturbItem) -> Tokens:
     """``before + tokens + after``, shape [P + S + T]."""
     return np.concatenate([item.before, item.tokens, item.after])
 

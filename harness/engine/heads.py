@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.engine.backend import Target
 from harness.engine.devices import input_device
 from harness.errors import VictimError
+from harness.tokens.continuation import continuation_ids
 
 HeadName = Literal["classification", "label_tokens", "generation"]
 
@@ -168,7 +169,7 @@ def make_head(name: HeadName, model: Any, tokenizer: Any, labels: Sequence[str])
     if name == "classification":
         return ClassificationHead(model, labels)
     if name == "label_tokens":
-        return LabelTokensHead(model, tokenizer.encode(list(labels)))
+        return LabelTokensHead(model, [continuation_ids(tokenizer, label) for label in labels])
     if name == "generation":
         return GenerationHead(model)
     raise VictimError(f"head {name!r}: write classification, label_tokens or generation")
@@ -208,8 +209,8 @@ def require_language_model(model: Any) -> None:
     model.train(training)
     if not torch.allclose(logits[0], logits[1], rtol=0.05, atol=1e-3 * float(logits.abs().max())):
         raise VictimError(
-            f"{type(model).__name__} looks at later tokens and cannot predict the next one; "
-            "use head: sequence_classification"
+            f"{type(model).__name__} looks at later tokens and cannot predict the next one; use a decoder, or for a "
+            "task with labels head: sequence_classification"
         )
 
 

@@ -33,8 +33,8 @@ def open_folder(
     """Load a prepared model from a folder that holds config.json, model.safetensors and tokenizer.json.
 
     Args:
-        head: ``classification`` or ``label_tokens``.
-        labels: label texts in index order, with their leading space.
+        head: ``classification``, ``label_tokens`` or ``generation``.
+        labels: label texts in index order, with their leading space; none for a model that answers in text.
         dtype, device: as in `harness.engine.devices.resolve_device`; a model that fits no single device is placed on
             several with ``spread``.
         chunk_tokens: tokens per forward to begin with.

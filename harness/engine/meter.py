@@ -22,3 +22,10 @@ class StepMeter:
     attack: Flops = field(default_factory=Flops)
     judge: Flops = field(default_factory=Flops)
     defense: Flops = field(default_factory=Flops)
+
+    def columns(self) -> dict[str, float]:
+        """The columns of FLOPs of the step's row."""
+        spent = {"attack": self.attack, "judge": self.judge, "defense": self.defense}
+        return {f"{p}_nominal": f.nominal for p, f in spent.items()} | {
+            f"{p}_executed": f.executed for p, f in spent.items()
+        }

@@ -5,27 +5,43 @@ An estimate that needs no model and holds for any plugin.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Generate, Gradient, GradientAnswer, Request, Sample, Score, Step
+from harness.attack import (
+    Attack,
+    Classify,
+    Generate,
+    Gradient,
+    GradientAnswer,
+    Perturb,
+    PerturbAnswer,
+    Request,
+    Sample,
+    Score,
+    Step,
+)
 from harness.engine.text.sampling import draw
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
+from harness.judge import Answer, Judge
 from harness.problem import Problem
 from harness.state import State
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
+from harness.tokens.pretend import PretendTokenizer
 
-_FIRST = 0x4E00  # one printable character per token, so that every string survives tokenisation
 _STEPS = 2
 _BOUND = 10_000  # requests in a step after which an attack is taken not to end
 
 
 _CHARACTERS = 4  # per token of an attack's own words
+_CLASSES = 2
+_WIDTH = 8  # of made-up activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +59,21 @@ class Rehearsal:
     sampled: float = 0.0
     answered: float = 0.0
     words: float = 0.0
+    beside: Mapping[str, Rehearsal] = field(default_factory=dict)  # what auxiliary models are asked, by role
 
-    def nominal(self, n_params: int | None, tokens: float) -> float:
-        """Nominal FLOPs of one step for prompts of ``tokens`` tokens, attack string included; judging left out."""
+    def nominal(
+        self, n_params: int | None, tokens: float, sizes: Mapping[str, int | None] = MappingProxyType({})
+    ) -> float:
+        """Nominal FLOPs of one step for prompts of ``tokens`` tokens, attack string included; judging left out.
+
+        Args:
+            sizes: parameters of the auxiliary models by role; a role that is left out is the victim's own.
+        """
         forward, backward = nominal_forward(n_params, 1), nominal_backward(n_params, 1)
         sequences = self.scored + self.differentiated + self.sampled + self.answered
-        return (sequences * forward + self.differentiated * backward) * tokens + self.words * forward
-
-
-class PretendTokenizer:
-    """One character per token and back."""
-
-    vocabulary = 1024
-    special: frozenset[int] = frozenset()
-    left: tuple[int, ...] = ()
-    right: tuple[int, ...] = ()
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[ord(c) - _FIRST for c in text] for text in texts]
-
-    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        return ["".join(chr(_FIRST + i) for i in row) for row in ids]
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        return [(i, i + 1) for i in range(len(text))]
+        own = (sequences * forward + self.differentiated * backward) * tokens + self.words * forward
+        others = (asked.nominal(sizes.get(role, n_params), tokens) for role, asked in self.beside.items())
+        return own + sum(others)
 
 
 def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
@@ -77,11 +84,8 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
         Exception: whatever the attack raises.
     """
     rng = np.random.default_rng(0)
-    empty = np.empty(0, dtype=np.int64)
-    example = Example("rehearsal", (Chunk("", Edit.OVERWRITABLE),), 0, 1)
-    problem = Problem(
-        example, "", "", empty, empty, threat.tokens, np.arange(PretendTokenizer.vocabulary), PretendTokenizer()
-    )
+    problem = _problem(Example("rehearsal", (Chunk("", Edit.OVERWRITABLE),), 0, 1), threat.tokens)
+    problem = replace(problem, radius=threat.radius or 1.0)
     state = attack.start(problem, rng)
     asked: list[Request] = []
     for _ in range(_STEPS):
@@ -103,7 +107,34 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
             if len(asked) > _BOUND:
                 raise PluginError(f"attack {attack.name}: a step does not end ({_BOUND} requests)")
             answer = _made_up(request, problem, rng)
-    return _counted(asked)
+    return _by_role(asked, _STEPS)
+
+
+def rehearse_judge(judge: Judge) -> Rehearsal:
+    """What judging one answer asks of the judge's models.
+
+    Raises:
+        PluginError: the judge does not end.
+        Exception: whatever the judge raises.
+    """
+    rng = np.random.default_rng(0)
+    example = Example("rehearsal", (Chunk("x" * 200, Edit.OVERWRITABLE),), target=" Sure", reply=" No")
+    judging = judge.verdict(example, Answer(0, (0.0, 1.0), 1.0, "x" * 200))
+    asked: list[Request] = []
+    answer: Any = None
+    while len(asked) <= _BOUND:
+        try:
+            request = judging.send(answer)
+        except StopIteration:
+            return _by_role(asked, 1)
+        asked.append(request)
+        answer = _made_up(request, _problem(example, 10), rng)
+    raise PluginError(f"judge {judge.name}: a verdict does not end ({_BOUND} requests)")
+
+
+def _problem(example: Example, tokens: int) -> Problem:
+    empty, ids = np.empty(0, dtype=np.int64), np.arange(PretendTokenizer.vocabulary)
+    return Problem(example, "", "", empty, empty, tokens, ids, PretendTokenizer())
 
 
 def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> Any:
@@ -115,6 +146,11 @@ def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> An
         top = min(request.top, vocabulary)
         tokens = np.stack([rng.permutation(vocabulary)[:top] for _ in request.tokens])
         return GradientAnswer(float(rng.random()), tokens, np.sort(-rng.random(tokens.shape), axis=1))
+    if isinstance(request, Perturb):
+        width = _WIDTH if request.delta is None else np.shape(request.delta)[1]
+        return PerturbAnswer(float(rng.random()), rng.normal(size=(len(request.tokens), width)), 1.0)
+    if isinstance(request, Classify):
+        return rng.normal(size=(len(request.prompts), _CLASSES))
     if isinstance(request, Sample):
         chances = rng.dirichlet(np.ones(vocabulary), len(request.strings))
         return draw(np.log(np.maximum(chances, 1e-300)), problem.allowed, request.k, request.seed, request.top)
@@ -122,13 +158,20 @@ def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> An
     return problem.tokenizer.decode(words.tolist())
 
 
-def _counted(asked: Sequence[Request]) -> Rehearsal:
-    generated = [request for request in asked if isinstance(request, Generate)]
-    prompts = [(prompt, request.max_tokens) for request in generated for prompt in request.prompts]
+def _by_role(asked: Sequence[Request], steps: int) -> Rehearsal:
+    """Counts per step: the victim's own, and those of each role beside it."""
+    roles = sorted({request.model for request in asked if request.model})
+    beside = {role: _counted([request for request in asked if request.model == role], steps) for role in roles}
+    return replace(_counted([request for request in asked if not request.model], steps), beside=beside)
+
+
+def _counted(asked: Sequence[Request], steps: int) -> Rehearsal:
+    whole = [request for request in asked if isinstance(request, Generate | Classify)]
+    prompts = [(p, r.max_tokens if isinstance(r, Generate) else 0) for r in whole for p in r.prompts]
     return Rehearsal(
-        scored=sum(len(r.candidates) for r in asked if isinstance(r, Score)) / _STEPS,
-        differentiated=sum(isinstance(r, Gradient) for r in asked) / _STEPS,
-        sampled=sum(len(r.strings) for r in asked if isinstance(r, Sample)) / _STEPS,
-        answered=len(prompts) / _STEPS,
-        words=sum(len(prompt) / _CHARACTERS + longest for prompt, longest in prompts) / _STEPS,
+        scored=sum(len(r.candidates) for r in asked if isinstance(r, Score)) / steps,
+        differentiated=sum(isinstance(r, Gradient | Perturb) for r in asked) / steps,
+        sampled=sum(len(r.strings) for r in asked if isinstance(r, Sample)) / steps,
+        answered=len(prompts) / steps,
+        words=sum(len(prompt) / _CHARACTERS + longest for prompt, longest in prompts) / steps,
     )

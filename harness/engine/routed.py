@@ -17,6 +17,10 @@ from harness.engine.backend import (
     Generated,
     GenerateItem,
     GradientItem,
+    LatentAnswer,
+    LatentItem,
+    Perturbed,
+    PerturbItem,
     Sampled,
     SampleItem,
     Scored,
@@ -37,7 +41,7 @@ BackendName = Literal["torch", "vllm", "auto"]
 class RoutedBackend:
     """Answers each sort of request by torch or by vLLM.
 
-    ``vllm``: everything but gradients by vLLM. ``auto``: each sort by whichever was found faster (see
+    ``vllm``: everything but gradients and perturbations by vLLM. ``auto``: each sort by whichever was found faster (see
     `harness.engine.vllm.calibration`); by torch alone where vLLM is missing or does not start, which `describe` tells.
     Rows that are longer than the engine's cache has room for go to torch.
 
@@ -88,6 +92,14 @@ class RoutedBackend:
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
         """See `Backend`; torch's."""
         return self.torch.gradient(items)
+
+    def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
+        """See `Perturbable`; torch's."""
+        return self.torch.perturb(items)
+
+    def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
+        """See `Perturbable`; torch's."""
+        return self.torch.answer_perturbed(items)
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """See `Backend`."""

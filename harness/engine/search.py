@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Generate, Gradient, Request, Sample, Score, Step
+from harness.attack import Attack, Request, Step
 from harness.engine.allowance import UNLIMITED, Allowance
-from harness.engine.asked import ability_of, checked
-from harness.engine.backend import refused
-from harness.engine.defended import DefendedVictim
+from harness.engine.asked import checked
+from harness.engine.desk import Asked, Desk
+from harness.engine.judging import Jury
 from harness.engine.meter import StepMeter
 from harness.engine.track import Row, SearchResult, Track
+from harness.engine.verdicts import fill_in, first_rows
 from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
-from harness.judge import Judge
+from harness.group import Group
 from harness.problem import Problem
 from harness.records.journal import Journal
 from harness.rng import named_rng
@@ -38,19 +39,20 @@ class Search:
     """An attack on a defended victim.
 
     Attributes:
+        desk: the victim, and the models that the attack asks besides.
         names: what the randomness depends on besides example and step: (seed, key).
         granted: the threat model's access.
-        judge: decides success after each step; None when only the strings are wanted (as in training).
+        jury: decides success after each step; None when only the strings are wanted (as in training).
         together: how many examples run side by side at most.
         allowance: what the attack may spend per example. A request beyond it is not answered: that step is given up,
             the string that stands is judged, and the search of the example ends.
     """
 
-    victim: DefendedVictim
+    desk: Desk
     attack: Attack
     names: tuple[str | int, ...]
     granted: Access
-    judge: Judge | None = None
+    jury: Jury | None = None
     stop_on_success: bool = False
     together: int = 64
     allowance: Allowance = UNLIMITED
@@ -65,8 +67,10 @@ class Search:
             PluginError: the attack raised, yielded something that is no request, or returned no state.
             RunError: the journal is damaged.
         """
-        self.allowance.check(self.victim.backend.n_params)
-        tracks = [Track(problem, self._start(problem)) for problem in problems]
+        self.allowance.check(self.desk.victim.backend.n_params)
+        for role, model in self.desk.auxiliary.items():
+            self.allowance.check(model.backend.n_params, f"model '{role}'")
+        tracks = [Track(problem, self._start(problem)) for problem in self._grouped(problems)]
         rows: list[Row] = []
         rounds = 0
         for entry in journal.entries if journal else ():
@@ -80,8 +84,8 @@ class Search:
             rounds += 1
         if rows:
             seen(rounds, rows)
-        self.victim.begin([track.problem for track in tracks if track.step])
-        while active := [i for i, track in enumerate(tracks) if not track.done][: self.together]:
+        self.desk.begin([member for track in tracks if track.step for member in track.problem.members])
+        while active := self._active(tracks):
             began = time.monotonic()
             new = self._round([tracks[i] for i in active])
             seconds = (time.monotonic() - began) / len(new)
@@ -94,8 +98,27 @@ class Search:
                 journal.append({"rows": new, "states": states, "ended": ended})
             rows += new
             seen(rounds, new)
-        order = {track.problem.example.id: i for i, track in enumerate(tracks)}
+        order = {problem.example.id: i for i, problem in enumerate(problems)}
         return SearchResult(sorted(rows, key=lambda row: (order[row["example"]], row["step"])), tracks)
+
+    def _grouped(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Examples that share a string together; those left at the end are a smaller group."""
+        size = self.attack.group()
+        if size < 1:
+            raise PluginError(f"attack {self.attack.name}: group() is {size}; at least 1 example has a string")
+        return [Group.of(problems[at : at + size]) for at in range(0, len(problems), size)]
+
+    def _active(self, tracks: Sequence[Track]) -> list[int]:
+        """The strings of the next round: as many as have ``together`` examples, at least one."""
+        chosen: list[int] = []
+        examples = 0
+        for i, track in enumerate(tracks):
+            examples += 0 if track.done else len(track.problem.members)
+            if chosen and examples > self.together:
+                break
+            if not track.done:
+                chosen.append(i)
+        return chosen
 
     def _start(self, problem: Problem) -> State:
         where = f"attack {self.attack.name}, example {problem.example.id}, start"
@@ -103,50 +126,68 @@ class Search:
             state = self.attack.start(problem, self._rng(problem, 0))
         except Exception as error:
             raise PluginError(f"{where}: raised {type(error).__name__}: {error}") from error
-        return _plain(state, where)
+        return self._state(state, where)
+
+    def _state(self, value: Any, where: str) -> State:
+        """The state as plain data, with a perturbation only where there may be one."""
+        state = _plain(value, where)
+        if state.latent is not None and not allows(self.granted, "latent"):
+            raise AccessError(f"{where}: returned a perturbation, the threat model grants {self.granted}")
+        if state.latent is not None and self.attack.access != "latent":
+            raise PluginError(
+                f"{where}: returned a perturbation, but its access is {self.attack.access!r}; write access = 'latent', "
+                "so that it is not ranked beside text attacks"
+            )
+        return state
 
     def _replay(self, entry: dict[str, Any], tracks: list[Track]) -> list[Row]:
         rows: list[Row] = entry["rows"]
-        for (place, state), row in zip(entry["states"].items(), rows, strict=True):
+        left = iter(rows)
+        for place, state in entry["states"].items():
             track = tracks[int(place)]
             track.state = State.from_json(state)
             track.ended = entry["ended"].get(place, "")
-            self._advance(track, row)
+            self._advance(track, [next(left) for _ in track.problem.members])
+        if next(left, None) is not None:
+            raise ValueError("more rows than states")
         return rows
 
-    def _advance(self, track: Track, row: Row) -> None:
-        track.step = row["step"]
-        track.success = track.success or bool(row["success"])
-        track.spent += Flops(
-            row["attack_nominal"] + row["defense_nominal"], row["attack_executed"] + row["defense_executed"]
-        )
-        track.queries += row["queries"]
+    def _advance(self, track: Track, rows: Sequence[Row]) -> None:
+        for spent, row in zip(track.spent, rows, strict=True):
+            spent.success = spent.success or bool(row["success"])
+            spent.flops += Flops(
+                row["attack_nominal"] + row["defense_nominal"], row["attack_executed"] + row["defense_executed"]
+            )
+            spent.queries += row["queries"]
+        track.step = rows[0]["step"]
         last = track.step >= self.attack.params.steps
-        track.done = last or bool(track.ended) or (self.stop_on_success and track.success)
+        broken = all(spent.success for spent in track.spent)
+        track.done = last or bool(track.ended) or (self.stop_on_success and broken)
 
     def _rng(self, problem: Problem, step: int) -> np.random.Generator:
         return named_rng(*self.names, problem.example.id, step)
 
     def _round(self, tracks: list[Track]) -> list[Row]:
         """One step of each track."""
-        self.victim.begin_step()
-        meters = [StepMeter() for _ in tracks]
+        self.desk.begin_step()
+        meters = [[StepMeter() for _ in track.problem.members] for track in tracks]
         steps = [self.attack.step(t.state, t.problem, self._rng(t.problem, t.step + 1)) for t in tracks]
-        answers: list[Any] = [None] * len(tracks)
-        waiting = list(range(len(tracks)))
-        while waiting:
-            asked: list[tuple[int, Request]] = []
-            for i in waiting:
-                request = self._send(steps[i], answers[i], tracks[i])
+        answers: dict[int, Any] = dict.fromkeys(range(len(tracks)))
+        while answers:
+            asked: dict[int, Asked] = {}
+            for i, answer in answers.items():
+                request = self._send(steps[i], answer, tracks[i])
                 if request is not None and self._affordable(request, tracks[i], meters[i]):
-                    asked.append((i, request))
-            self._answer(asked, tracks, meters, answers)
-            waiting = [i for i, _ in asked]
-        rows = [self._row(track, meter) for track, meter in zip(tracks, meters, strict=True)]
-        self._judge(tracks, meters, rows)
-        for track, row in zip(tracks, rows, strict=True):
-            self._advance(track, row)
-        return rows
+                    asked[i] = Asked(tracks[i].problem, request, meters[i])
+            answers = dict(zip(asked, self.desk.answer(list(asked.values())), strict=True))
+        rows = [first_rows(track, own) for track, own in zip(tracks, meters, strict=True)]
+        if self.jury is not None:
+            fill_in(self.jury, tracks, rows, meters)
+        for track, own, spent in zip(tracks, rows, meters, strict=True):
+            for row, meter in zip(own, spent, strict=True):
+                row.update(meter.columns())
+            self._advance(track, own)
+        return [row for own in rows for row in own]
 
     def _send(self, step: Step, answer: Any, track: Track) -> Request | None:
         """Let one step run on to its next request; None when it has returned, its state then being the track's."""
@@ -154,85 +195,33 @@ class Search:
         try:
             request = step.send(answer)
         except StopIteration as stop:
-            track.state = _plain(stop.value, where)
+            track.state = self._state(stop.value, where)
             return None
         except Exception as error:
             raise PluginError(f"{where}: raised {type(error).__name__}: {error}") from error
         if not isinstance(request, Request):
             raise PluginError(
-                f"{where}: yielded {type(request).__name__}; a step may yield Score, Gradient, Sample or Generate"
+                f"{where}: yielded {type(request).__name__}; a step may yield Score, Gradient, Sample, Generate, "
+                "Classify or Perturb"
             )
-        if not allows(self.granted, request.access):
+        if not request.model and not allows(self.granted, request.access):
             raise AccessError(f"{where}: asked for {request.access}, the threat model grants {self.granted}")
-        abilities = self.victim.backend.abilities
-        if ability_of(request) not in abilities:
-            raise AccessError(f"{where}: {refused(ability_of(request), abilities)}")
         try:
+            self.desk.check(request)
             return checked(request, track.problem)
+        except (AccessError, PluginError) as error:
+            raise type(error)(f"{where}: {error}") from None
         except (ValueError, TypeError, OverflowError) as error:
             raise PluginError(f"{where}: bad request: {error}") from None
 
-    def _affordable(self, request: Request, track: Track, meter: StepMeter) -> bool:
-        """Whether the threat model lets the attack spend this as well; if not, the search of the example ends."""
-        spent = track.spent + meter.attack + meter.defense
-        queries = track.queries + meter.queries
-        size = self.victim.backend.n_params
-        track.ended = self.allowance.refusal(request, track.problem, size, queries, spent.nominal)
+    def _affordable(self, request: Request, track: Track, meters: Sequence[StepMeter]) -> bool:
+        """Whether the threat model lets the attack spend this as well; if not, the search of the string ends."""
+        size = self.desk.model(request.model).backend.n_params
+        for member, spent, meter in zip(track.problem.members, track.spent, meters, strict=True):
+            flops = spent.flops + meter.attack + meter.defense
+            queries = spent.queries + meter.queries
+            track.ended = track.ended or self.allowance.refusal(request, member, size, queries, flops.nominal)
         return not track.ended
-
-    def _answer(
-        self, asked: list[tuple[int, Request]], tracks: list[Track], meters: list[StepMeter], answers: list[Any]
-    ) -> None:
-        """Answer requests of a kind together, whichever examples they are of."""
-        ways: tuple[tuple[type[Request], Callable[..., Sequence[Any]]], ...] = (
-            (Score, self.victim.score),
-            (Gradient, self.victim.gradient),
-            (Sample, self.victim.sample),
-            (Generate, self.victim.generate),
-        )
-        for kind, answer in ways:
-            chosen = [(i, request) for i, request in asked if isinstance(request, kind)]
-            if chosen:
-                found = answer([(tracks[i].problem, request, meters[i]) for i, request in chosen])
-                for (i, _), own in zip(chosen, found, strict=True):
-                    answers[i] = own
-
-    def _row(self, track: Track, meter: StepMeter) -> Row:
-        problem, state = track.problem, track.state
-        failure = _within(state, problem)
-        text = problem.attack_texts(state.array[None])[0] if failure is None else None
-        return {
-            "example": problem.example.id,
-            "step": track.step + 1,
-            "success": False,
-            "loss": None,
-            "attack_loss": state.loss,
-            "attack_text": text,
-            "attack_tokens": list(state.tokens),
-            "failure": failure or (None if text is not None else "retokenisation"),
-            "queries": meter.queries,
-            "seconds": 0.0,
-        }
-
-    def _judge(self, tracks: list[Track], meters: list[StepMeter], rows: list[Row]) -> None:
-        """Ask the victim about each string that keeps to the threat model; fill in verdicts and costs."""
-        if self.judge is not None:
-            valid = [i for i, row in enumerate(rows) if row["failure"] is None]
-            replies = self.victim.ask([tracks[i].problem.prompt(rows[i]["attack_text"]) for i in valid])
-            for i, reply in zip(valid, replies, strict=True):
-                example = tracks[i].problem.example
-                answer = reply.answer(example.proxy_label)
-                meters[i].judge += reply.victim
-                meters[i].defense += reply.defense
-                rows[i]["loss"] = answer.loss
-                if reply.too_long:
-                    rows[i]["failure"] = "longer than the context"
-                elif not answer.blocked:
-                    rows[i]["success"] = bool(self.judge.success(example, answer))
-        for row, meter in zip(rows, meters, strict=True):
-            for purpose in ("attack", "judge", "defense"):
-                spent: Flops = getattr(meter, purpose)
-                row[f"{purpose}_nominal"], row[f"{purpose}_executed"] = spent.nominal, spent.executed
 
 
 def _plain(value: Any, where: str) -> State:
@@ -242,17 +231,11 @@ def _plain(value: Any, where: str) -> State:
     try:
         json.dumps(value.memory)
         loss = None if value.loss is None else float(value.loss)
-        return State(tuple(index(token) for token in value.tokens), loss, value.memory)
-    except (TypeError, ValueError) as error:
+        if value.latent is not None:
+            value.latent.check(len(value.tokens))
+        return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent)
+    except (AttributeError, TypeError, ValueError) as error:
         raise PluginError(
-            f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes"
+            f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes, "
+            "latent is what Latent.of makes"
         ) from None
-
-
-def _within(state: State, problem: Problem) -> str | None:
-    """Why a state's string breaks the threat model, or None."""
-    if len(state.tokens) > problem.budget:
-        return f"{len(state.tokens)} tokens, budget {problem.budget}"
-    if not np.isin(state.array, problem.allowed).all():
-        return "token not allowed"
-    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,6 +21,10 @@ from harness.engine.backend import (
     Generated,
     GenerateItem,
     GradientItem,
+    LatentAnswer,
+    LatentItem,
+    Perturbed,
+    PerturbItem,
     Sampled,
     SampleItem,
     Scored,
@@ -31,6 +36,7 @@ from harness.engine.devices import dtype_name, input_device, place_names
 from harness.engine.executed import Executed, count_parameters, measure
 from harness.engine.gradients import Gradients, target_width, whole_row
 from harness.engine.heads import HeadName, make_head
+from harness.engine.latent import Perturbations
 from harness.engine.limits import context_length
 from harness.engine.loss import loss_of
 from harness.engine.memory.allocator import keep_freed_memory
@@ -45,8 +51,8 @@ from harness.engine.text.next_tokens import NextTokens
 from harness.errors import AccessError, VictimError
 from harness.tokens.text import Floats, Tokenizer, Tokens
 
-_LABELS: frozenset[Ability] = frozenset({"score", "gradient"})
-_TEXT: frozenset[Ability] = frozenset({"score", "gradient", "sample", "generate"})
+_LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb"})
+_TEXT: frozenset[Ability] = _LABELS | {"sample", "generate"}
 
 
 class TorchBackend:
@@ -158,6 +164,28 @@ class TorchBackend:
         slopes = self.gradients.of(items)
         return [self._substitutions(item, slope) for item, slope in zip(items, slopes, strict=True)]
 
+    def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
+        """See `Perturbable`. Raises as `classify`, and VictimError where a perturbation does not fit the model."""
+        for item in items:
+            self._valid(whole_row(item)[None], item.target)
+        return self.perturbations.perturb(items)
+
+    def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
+        """See `Perturbable`. Raises as `perturb`, and as `generate` where the model answers in text."""
+        around = self.tokenizer.left, self.tokenizer.right
+        rows = [
+            np.asarray([*around[0], *ids, *around[1]], dtype=np.int64)
+            for ids in self.tokenizer.encode([item.prompt for item in items])
+        ]
+        rows = [self._valid(row[None], item.target)[0] for row, item in zip(rows, items, strict=True)]
+        answers = self.perturbations.read(items, rows)
+        if self.n_labels:
+            return answers
+        within = [i for i, answer in enumerate(answers) if not answer.beyond]
+        for i, said in zip(within, self.perturbations.say([items[i] for i in within], self.generator), strict=True):
+            answers[i] = replace(answers[i], said=said, executed=answers[i].executed + said.executed)
+        return answers
+
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """Next tokens of many examples' strings, packed into shared forwards. Raises as `classify`.
 
@@ -194,6 +222,7 @@ class TorchBackend:
             "agreement": agreement.to_json() if agreement else None,
             "scoring": self.paths.to_json(),
             "gradients": self.gradients.to_json(),
+            "perturbations": self.perturbations.to_json(),
             "generation": None if self.n_labels else self.generator.decoding.to_json(),
             "chunk_tokens": {kind: chunker.halved for kind, chunker in self._chunks.items() if chunker.halved},
             "executed_unseen_share": self.executed.unseen,
@@ -221,6 +250,12 @@ class TorchBackend:
         """How gradients are computed, checked on first use."""
         paths, chunker = self.paths, self._chunks["gradient"]
         return Gradients(self.model, self.head, paths, chunker, self.executed, self._usable, self.context)
+
+    @cached_property
+    def perturbations(self) -> Perturbations:
+        """How answers to perturbed prompts are computed, checked on first use."""
+        executed = self.executed  # may change the attention implementation
+        return Perturbations(self.model, self.head, self._chunks, executed, self._usable, self.context)
 
     @cached_property
     def next_tokens(self) -> NextTokens:

@@ -52,6 +52,17 @@ class DefenseFacts(BaseModel):
     training: Compute = Compute()
     artifact: str | None = None
     notes: dict[str, Any] = {}
+    against: dict[str, str] = {}  # what it was trained against: "attack", "threat"; empty if against nothing
+
+
+class AuxiliaryFacts(BaseModel):
+    """A model that an attack or a judge asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    victim: PluginRecord
+    n_params: int | None
+    preparation: Compute  # what it took to make it ready; counted as no compute of the attack
+    artifact: str
 
 
 class CellRecord(BaseModel):
@@ -77,10 +88,17 @@ class CellRecord(BaseModel):
     target_asr: float
     accounting: str
     data_hash: str
+    search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone
+    task_kind: Literal["labels", "text"] = "labels"
+    benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal
+    space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks are not ranked beside text ones
+    attack_facts: dict[str, Any] = {}  # what the attack says of itself, e.g. where the strings come from it replays
+    auxiliary: dict[str, AuxiliaryFacts] = {}  # models asked besides the victim, by role; a judge's begin with "judge:"
     victim_facts: VictimFacts | None = None  # None only when preparation failed
     defense_facts: DefenseFacts | None = None
     n_clean: int = 0  # clean examples judged
-    n_clean_correct: int = 0
+    n_clean_correct: int = 0  # right label; of answers in text: no success of the attacker
+    n_truncated: int = 0  # of the clean examples, those cut off to fit the context, as the spec asked
     n_attacked: int = 0
     clean_compute: Compute = Compute()
     attack_steps: int = 0  # full budget: steps asked of every attacked example

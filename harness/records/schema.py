@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 EXAMPLES = pa.schema(
     [
         ("example", pa.string()),  # id within the task
-        ("label", pa.int32()),
-        ("predicted", pa.int32()),  # on the clean prompt; null when blocked or when it could not be asked
+        ("label", pa.int32()),  # null where the answer is a text
+        ("predicted", pa.int32()),  # on the clean prompt; null when blocked, not asked, or where the answer is a text
+        ("answer", pa.string()),  # to the clean prompt; null when blocked, not asked, or where the answer is a label
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked
     ]
@@ -30,26 +31,25 @@ STEPS = pa.schema(
     [
         ("example", pa.string()),
         ("step", pa.int32()),  # 1, 2, …
-        (
-            "success",
-            pa.bool_(),
-        ),  # the harness's verdict on this step's attack string (ASR at_step); so_far is its running maximum
-        (
-            "loss",
-            pa.float64(),
-        ),  # cross-entropy to the proxy label of the judged prompt; inf when blocked, null when not judged
+        # the harness's verdict on this step's attack string (ASR at_step); so_far is its running maximum
+        ("success", pa.bool_()),
+        ("score", pa.float64()),  # how far the attacker got, 0 to 1, where the judge says more than yes or no
+        ("unparseable", pa.bool_()),  # a judging model said something that is no verdict; null when not judged
+        # cross-entropy to the proxy label, or mean NLL of the target text, of the judged prompt; inf when blocked, null
+        # when not judged or where the victim does not tell
+        ("loss", pa.float64()),
+        ("predicted", pa.int32()),  # label said; null when blocked, not judged, or where the answer is a text
+        ("answer", pa.string()),  # text said; null when blocked, not judged, or where the answer is a label
         ("attack_loss", pa.float64()),  # the loss that the attack itself knows; null when none
         ("attack_text", pa.string()),
         ("attack_tokens", pa.list_(pa.int32())),
-        (
-            "failure",
-            pa.string(),
-        ),  # why the string counts as failed without being judged ("retokenisation", …); null otherwise
-        ("queries", pa.int64()),  # sequences the attack had scored or differentiated in this step
+        # why the string counts as failed without being judged ("retokenisation", …); null otherwise
+        ("failure", pa.string()),
+        ("queries", pa.int64()),  # sequences the attack had the victim score, differentiate, … in this step
         # FLOPs of this step alone (not cumulative), by purpose and convention; null where unknown, never NaN
-        ("attack_nominal", pa.float64()),
+        ("attack_nominal", pa.float64()),  # auxiliary models of the attack included
         ("attack_executed", pa.float64()),
-        ("judge_nominal", pa.float64()),
+        ("judge_nominal", pa.float64()),  # models of the judge included
         ("judge_executed", pa.float64()),
         ("defense_nominal", pa.float64()),  # what guards and transforms added to the attack's and the judge's queries
         ("defense_executed", pa.float64()),

@@ -6,7 +6,7 @@ Nominal FLOPs per stage from prompts, sizes and a rehearsal of each attack; time
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +14,11 @@ from functools import partial
 import numpy as np
 
 from harness.defense import TrainedDefense
-from harness.engine.rehearse import rehearse
+from harness.engine.rehearse import rehearse, rehearse_judge
 from harness.errors import DataError
 from harness.flops import known, nominal_forward
 from harness.run.cell import label
+from harness.run.helpers import JUDGES
 from harness.run.keys import Keys
 from harness.run.layout import RunFolder
 from harness.run.memory import Memory, Need, largest
@@ -109,12 +110,13 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
                 memory.prepare,
             )
         _add_rounds(stages, cell, keys, card, tokens, memory, preparer)
+        sizes = _add_helpers(stages, cell, preparer)
         stages[keys.cell] = Stage(
             "attack",
             label(cell),
             keys.cell,
             folder.cell_status(keys.cell) if folder else "missing",
-            _attempt(partial(attack_flops, cell, card, tokens)),
+            _attempt(partial(attack_flops, cell, card, tokens, sizes, data)),
             card.local,
             memory.attack(cell.examples, cell.attack.plugin.access),
         )
@@ -123,12 +125,44 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
     return Plan(sorted(stages.values(), key=lambda stage: order[stage.what]), rate, source)
 
 
-def attack_flops(cell: Cell, card: VictimCard, tokens: float) -> float:
-    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked. NaN: unknown."""
-    forward = nominal_forward(card.n_params, 1) * tokens
-    per_step = rehearse(cell.attack.plugin, cell.threat).nominal(card.n_params, tokens) + forward
+def attack_flops(cell: Cell, card: VictimCard, tokens: float, sizes: Mapping[str, int | None], data: TaskData) -> float:
+    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked. NaN: unknown.
+
+    Args:
+        sizes: parameters of the auxiliary models, by role.
+    """
+    answer = 0 if data.labels else data.answer_tokens
+    judged = nominal_forward(card.n_params, 1) * (tokens + answer)
+    clean = judged if data.labels else judged + _judging(cell, sizes)
+    if answer:  # and the loss of the target
+        judged += nominal_forward(card.n_params, 1) * tokens + _judging(cell, sizes)
+    per_step = rehearse(cell.attack.plugin, cell.threat).nominal(card.n_params, tokens, sizes) + judged
     steps: int = cell.attack.plugin.params.steps
-    return cell.examples * steps * per_step + cell.clean_examples * forward
+    return cell.examples * steps * per_step + cell.clean_examples * clean
+
+
+def _judging(cell: Cell, sizes: Mapping[str, int | None]) -> float:
+    """Nominal FLOPs of the judge's models for one answer."""
+    own = {role.removeprefix(JUDGES): size for role, size in sizes.items() if role.startswith(JUDGES)}
+    return rehearse_judge(cell.judge.plugin).nominal(0, 0.0, own)
+
+
+def _add_helpers(stages: dict[str, Stage], cell: Cell, preparer: Preparer) -> dict[str, int | None]:
+    """Note what has to be made ready besides the victim; parameters of the auxiliary models by role."""
+    sizes: dict[str, int | None] = {}
+    for role, helper in preparer.helpers(cell).items():
+        if helper.chosen is None:
+            continue
+        card = helper.chosen.plugin.card(helper.data)
+        sizes[role] = card.n_params
+        key, _ = preparer.model_key(helper.chosen, helper.data, helper.seed)
+        if key not in stages and helper.data.train:
+            name = f"{helper.chosen.label} for {role.removeprefix(JUDGES)} on {cell.task.label}, seed {helper.seed}"
+            flops = _attempt(partial(helper.chosen.plugin.estimate, helper.data))
+            tokens = prompt_tokens(helper.data, card, 0)
+            need = Need.of(helper.chosen.plugin, helper.data, card, tokens).prepare
+            stages[key] = Stage("prepare", name, key, _made(preparer, key), flops, card.local, need)
+    return sizes
 
 
 def _attempt(estimate: Callable[[], float]) -> float | None:

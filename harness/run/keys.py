@@ -11,18 +11,20 @@ from harness.defense import GuardDefense, TrainedDefense, TransformDefense
 from harness.flops import CONVENTION
 from harness.identity import content_key
 from harness.records.schema import VERSION
+from harness.registry.chosen import Chosen
+from harness.run.helpers import JUDGES
 from harness.spec.cells import Cell
 from harness.spec.resolve import full_key
 
 
-def victim_identity(cell: Cell, data_hash: str, fingerprint: dict[str, str]) -> dict[str, Any]:
+def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str], seed: int) -> dict[str, Any]:
     """What makes a fine-tuned victim: model, task data, seed."""
     return {
         "what": "victim",
-        "victim": cell.victim.identity(),
+        "victim": victim.identity(),
         "model": fingerprint,
         "data": data_hash,
-        "seed": cell.seed,
+        "seed": seed,
         "accounting": CONVENTION,
     }
 
@@ -32,7 +34,7 @@ def round_identity(cell: Cell, round: int, previous_key: str) -> dict[str, Any]:
     plugin = cell.defense.plugin
     assert isinstance(plugin, TrainedDefense)
     identity = cell.defense.identity()
-    of = plugin.round_identity(identity.pop("params"), round, cell.threat.unlimited())
+    of = plugin.round_identity(identity.pop("params"), round, plugin.against(cell.threat))
     return {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
 
 
@@ -41,11 +43,11 @@ def guard_identity(cell: Cell, victim_key: str) -> dict[str, Any]:
     return {"what": "guard", "defense": cell.defense.identity(), "from": victim_key, "seed": cell.seed}
 
 
-def cell_identity(cell: Cell, data_hash: str, weights_key: str) -> dict[str, Any]:
-    """What makes a cell's numbers; ``weights_key`` stands for victim, seed, data and trained defense."""
+def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[str, str]) -> dict[str, Any]:
+    """What makes a cell's attack strings; ``weights_key`` stands for victim, seed, data and trained defense."""
     defended = isinstance(cell.defense.plugin, GuardDefense | TransformDefense)
-    return {
-        "what": "cell",
+    identity: dict[str, Any] = {
+        "what": "search",
         "format": VERSION,
         "accounting": CONVENTION,
         "task": cell.task.identity(),
@@ -54,10 +56,26 @@ def cell_identity(cell: Cell, data_hash: str, weights_key: str) -> dict[str, Any
         "defense": cell.defense.identity() if defended else cell.defense.name,
         "attack": cell.attack.identity(),
         "threat": cell.threat.identity(),
-        "judge": cell.judge.identity(),
+        "files": cell.attack.plugin.fingerprint(),
+        "models": {role: key for role, key in models.items() if not role.startswith(JUDGES)},
         "seed": cell.seed,
         "examples": cell.examples,
         "clean_examples": cell.clean_examples,
+    }
+    if cell.too_long == "truncate":
+        identity["too_long"] = cell.too_long
+    if cell.stop_on_success:  # then the judge tells how long each example is attacked
+        identity["stopped_by"] = cell.judge.identity()
+    return identity
+
+
+def cell_identity(cell: Cell, search_key: str, models: dict[str, str]) -> dict[str, Any]:
+    """What makes a cell's numbers: its attack strings, and who judges them."""
+    return {
+        "what": "cell",
+        "search": search_key,
+        "judge": cell.judge.identity(),
+        "models": {role: key for role, key in models.items() if role.startswith(JUDGES)},
         "stop_on_success": cell.stop_on_success,
     }
 
@@ -70,10 +88,19 @@ def keyless(cell: Cell) -> str:
 
 
 class Keys:
-    """Keys of a cell and of the artifacts it needs, from the task's data hash and the victim's fingerprint."""
+    """Keys of a cell and of the artifacts it needs, from the task's data hash, the victim's fingerprint, and the keys
+    of the auxiliary models by role.
 
-    def __init__(self, cell: Cell, data_hash: str, fingerprint: dict[str, str]) -> None:
-        self.victim_identity = victim_identity(cell, data_hash, fingerprint)
+    Attributes:
+        search: of what the attack does; cells that differ in nothing but the judge share it.
+        cell: of the cell.
+    """
+
+    def __init__(
+        self, cell: Cell, data_hash: str, fingerprint: dict[str, str], models: dict[str, str] | None = None
+    ) -> None:
+        models = models or {}
+        self.victim_identity = victim_identity(cell.victim, data_hash, fingerprint, cell.seed)
         self.victim = content_key(self.victim_identity)
         self.rounds: list[tuple[str, dict[str, Any]]] = []  # key and identity of rounds 1 … cell.round
         key = self.victim
@@ -82,4 +109,5 @@ class Keys:
             key = content_key(identity)
             self.rounds.append((key, identity))
         self.weights = key
-        self.cell = content_key(cell_identity(cell, data_hash, key))
+        self.search = content_key(search_identity(cell, data_hash, key, models))
+        self.cell = content_key(cell_identity(cell, self.search, models))

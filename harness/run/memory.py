@@ -89,7 +89,7 @@ class Need:
         if facts.reads_vocabulary:
             forward += 3 * _FLOAT32 * min(head_numbers(on_gpu), most * shape.vocabulary)
         backward = 0.0
-        if access == "gradient":
+        if access in ("gradient", "latent"):
             backward = min(most, together * row) * shape.backward(row, itemsize)
             backward += shape.vocabulary * (shape.hidden * itemsize + 16 * row)
         work = itemsize * facts.n_params + max(forward, backward)
@@ -117,11 +117,14 @@ class Need:
         return Memory(max(searched.process, trained.process + more))
 
     def _training(self, facts: MemoryFacts) -> Memory:
-        shape, seen = facts.shape, facts.batch * self._row
+        row = self._row + 1.5 * (facts.reply_tokens or 0)
+        shape, seen = facts.shape, facts.batch * row
         # Weights, gradients, what the optimiser keeps and what it computes with.
-        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + seen * shape.backward(self._row, _FLOAT32)
+        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + seen * shape.backward(row, _FLOAT32)
         if facts.reads_vocabulary:
-            work += 3 * _FLOAT32 * facts.batch * shape.vocabulary * _LABEL_TOKENS
+            # Rows of a batch are read at the same places: wherever one of them is to say something.
+            read = _LABEL_TOKENS if facts.reply_tokens is None else row
+            work += 3 * _FLOAT32 * facts.batch * shape.vocabulary * read
         return _placed(facts, work)
 
     @property

@@ -21,6 +21,7 @@ from typing import Any
 
 from harness.run.cell import label
 from harness.run.layout import RunFolder
+from harness.run.rejudge import Sources
 from harness.run.report import CellProgress, Reporter
 from harness.run.work import Outcome, RunSetup, do_cell, record_failure
 from harness.spec.cells import Cell
@@ -38,6 +39,7 @@ class Order:
     store: Path
     plugin_files: tuple[Path, ...]
     jobs: int
+    sources: Sources
 
 
 class Worker:
@@ -90,7 +92,8 @@ def run_groups(
     Args:
         jobs: what each worker's share of the machine's threads goes by; fewer are started when there are fewer groups.
     """
-    order = Order(setup.spec.path.resolve(), setup.spec.hash, setup.folder.root, setup.store, tuple(plugin_files), jobs)
+    spec, root = setup.spec, setup.folder.root
+    order = Order(spec.path.resolve(), spec.hash, root, setup.store, tuple(plugin_files), jobs, setup.sources)
     places = {id(cell): place for place, cell in enumerate(setup.spec.cells)}
     waiting = list(groups)
     deaths: dict[str, int] = {}
@@ -178,7 +181,7 @@ def _work(order: Order, pipe: Connection) -> None:
     spec = load_spec(order.spec_path, registry)
     if spec.hash != order.spec_hash:
         raise SystemExit(f"{order.spec_path} changed while the run was starting")
-    setup = RunSetup(spec, registry, RunFolder(order.root), order.store)
+    setup = RunSetup(spec, registry, RunFolder(order.root), order.store, order.sources)
     preparer = setup.preparer(_Teller(pipe))
     while True:
         try:

@@ -11,6 +11,7 @@ from harness.attack import Attack
 from harness.defense import FitJob, GuardDefense, RoundJob, TrainedDefense, TransformDefense
 from harness.engine.backend import Backend
 from harness.engine.defended import DefendedVictim, Layer
+from harness.engine.desk import Desk
 from harness.engine.search import Search
 from harness.engine.track import SearchResult
 from harness.errors import HarnessError, VictimError, in_words
@@ -18,14 +19,16 @@ from harness.flops import Flops
 from harness.identity import canonical_json, content_key
 from harness.records.journal import Journal
 from harness.refs import PluginRef
+from harness.registry.chosen import Chosen
 from harness.registry.registry import Registry
 from harness.rng import named_rng
-from harness.run.keys import Keys, guard_identity
+from harness.run.helpers import JUDGES, Helper, attack_helpers, check_same_tokens, helpers
+from harness.run.keys import Keys, guard_identity, victim_identity
 from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
 from harness.store.artifacts import Artifact, Store
-from harness.task import Example
+from harness.task import Example, TaskData
 from harness.tokens.placement import allowed_tokens, place
 
 
@@ -36,6 +39,7 @@ class Preparer:
         self.store, self.registry, self.tasks, self.reporter = store, registry, tasks, reporter
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._open: tuple[str, Backend] | None = None
+        self._beside: dict[str, Backend] = {}  # auxiliary models that are open, by artifact
         self._failed: dict[str, str] = {}
 
     def _ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
@@ -50,29 +54,58 @@ class Preparer:
 
     def keys(self, cell: Cell) -> Keys:
         """The content addresses of a cell; loads its task's data."""
-        name = canonical_json(cell.victim.plugin.params.model_dump(mode="json")) + cell.victim.name
+        data = self.tasks.data(cell.task)
+        models = {
+            role: self.model_key(helper.chosen, helper.data, helper.seed)[0]
+            for role, helper in self.helpers(cell).items()
+            if helper.chosen is not None
+        }
+        return Keys(cell, data.hash, self._fingerprint(cell.victim), models)
+
+    def helpers(self, cell: Cell) -> dict[str, Helper]:
+        """The auxiliary models of a cell, by role."""
+        return helpers(cell, self.tasks.data(cell.task), self.registry)
+
+    def _fingerprint(self, victim: Chosen) -> dict[str, str]:
+        name = canonical_json(victim.plugin.params.model_dump(mode="json")) + victim.name
         if name in self._failed:
             raise VictimError(self._failed[name])
         if name not in self._fingerprints:
             try:
-                self._fingerprints[name] = cell.victim.plugin.fingerprint()
+                self._fingerprints[name] = victim.plugin.fingerprint()
             except Exception as error:  # it may have waited for a network: once is enough
                 self._failed[name] = in_words(error)
                 raise
-        return Keys(cell, self.tasks.data(cell.task).hash, self._fingerprints[name])
+        return self._fingerprints[name]
+
+    def model_key(self, victim: Chosen, data: TaskData, seed: int) -> tuple[str, dict[str, Any]]:
+        """Key and identity of a victim made ready with some data."""
+        identity = victim_identity(victim, data.hash, self._fingerprint(victim), seed)
+        return content_key(identity), identity
 
     def victim(self, cell: Cell) -> Artifact:
         """The victim, fine-tuned on the task."""
-        keys, data = self.keys(cell), self.tasks.data(cell.task)
+        return self.model(cell.victim, self.tasks.data(cell.task), cell.seed, f"on {cell.task.label}")
+
+    def helper(self, cell: Cell, role: str, helper: Helper) -> Artifact:
+        """An auxiliary model, made ready; the cell's victim where it takes that role itself."""
+        if helper.chosen is None:
+            return self.victim(cell)
+        what = f"for {role.removeprefix(JUDGES)} on {cell.task.label}"
+        return self.model(helper.chosen, helper.data, helper.seed, what)
+
+    def model(self, victim: Chosen, data: TaskData, seed: int, what: str) -> Artifact:
+        """A victim made ready with some data; ``what`` says what for."""
+        key, identity = self.model_key(victim, data, seed)
 
         def make(out: Path, scratch: Path) -> dict[str, Any]:
             from harness.victim import PrepareJob
 
-            self.reporter.stage(f"prepare {cell.victim.label} on {cell.task.label}, seed {cell.seed}")
-            spent = cell.victim.plugin.prepare(PrepareJob(data, cell.seed, out, scratch, self.reporter.progress))
-            return {"card": asdict(cell.victim.plugin.card(data)), "compute": spent.to_json()}
+            self.reporter.stage(f"prepare {victim.label} {what}, seed {seed}")
+            spent = victim.plugin.prepare(PrepareJob(data, seed, out, scratch, self.reporter.progress))
+            return {"card": asdict(victim.plugin.card(data)), "compute": spent.to_json()}
 
-        return self._ensure(keys.victim, keys.victim_identity, make)
+        return self._ensure(key, identity, make)
 
     def weights(self, cell: Cell) -> Artifact:
         """The artifact whose weights the cell attacks: the last round of a trained defense, or the victim."""
@@ -110,14 +143,19 @@ class Preparer:
     def _job(
         self, cell: Cell, number: int, key: str, model: Path, previous: Path | None, out: Path, scratch: Path
     ) -> RoundJob:
-        data = self.tasks.data(cell.task)
+        data, defense = self.tasks.data(cell.task), cell.defense.plugin
+        assert isinstance(defense, TrainedDefense)
         searches = 0
 
         def search(backend: Backend, attack: Attack, examples: Sequence[Example]) -> SearchResult:
             nonlocal searches
             searches += 1
-            allowed = allowed_tokens(backend.tokenizer, cell.threat)
-            problems = [place(example, cell.threat, backend.tokenizer, allowed) for example in examples]
+            against = job.threat
+            allowed = allowed_tokens(backend.tokenizer, against)
+            problems = [place(example, against, backend.tokenizer, allowed, data.labels) for example in examples]
+            victim = DefendedVictim(backend, labels=data.labels, answer_tokens=data.answer_tokens)
+            needs = attack_helpers(cell, attack.models(), data, self.registry)
+            desk = Desk(victim, self._opened(cell, needs, victim))
             total = len(problems) * attack.params.steps
             done = 0
 
@@ -128,16 +166,17 @@ class Preparer:
 
             with Journal(scratch / f"search-{searches}.jsonl") as journal:
                 names = (cell.seed, key, f"search-{searches}")
-                return Search(DefendedVictim(backend), attack, names, granted="gradient").run(problems, journal, seen)
+                # Whoever trains the weights may look at all of them, whatever the attacker is granted.
+                return Search(desk, attack, names, granted="latent").run(problems, journal, seen)
 
-        return RoundJob(
+        job = RoundJob(
             round=number,
             model=model,
             previous=previous,
             folder=out,
             scratch=scratch,
             data=data,
-            threat=cell.threat.unlimited(),
+            threat=defense.against(cell.threat),
             seed=cell.seed,
             rng=lambda purpose: named_rng(cell.seed, key, purpose),
             open=lambda folder: cell.victim.plugin.open(folder, data),
@@ -145,6 +184,7 @@ class Preparer:
             resolve=self.resolve,
             progress=self.reporter.progress,
         )
+        return job
 
     def resolve(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
         """The attack that a reference names, with some parameters replaced."""
@@ -157,21 +197,56 @@ class Preparer:
         weights = self.weights(cell)
         if self._open is None or self._open[0] != weights.key:
             self._open = None  # free the old model before the new one is loaded
-            try:
-                self._open = (weights.key, cell.victim.plugin.open(weights.folder, self.tasks.data(cell.task)))
-            except HarnessError:
-                raise
-            except Exception as error:
-                raise VictimError(
-                    f"{weights.folder}: cannot be loaded ({in_words(error)}); delete the folder to have it made again"
-                ) from error
+            self.reporter.stage(f"load {cell.victim.label}")
+            self._open = (weights.key, _loaded(cell.victim, weights.folder, self.tasks.data(cell.task)))
         return self._open[1]
+
+    def desks(self, cell: Cell) -> tuple[Desk, Desk]:
+        """The defended victim with the models that the attack asks besides, and with those of the judge."""
+        victim, needs = self.defended(cell), self.helpers(cell)
+        found = self._opened(cell, needs, victim)
+        attack = {role: model for role, model in found.items() if not role.startswith(JUDGES)}
+        judge = {role.removeprefix(JUDGES): model for role, model in found.items() if role.startswith(JUDGES)}
+        return Desk(victim, attack), Desk(victim, judge)
+
+    def judges(self, cell: Cell) -> Desk:
+        """The models of the judge alone."""
+        needs = {role: need for role, need in self.helpers(cell).items() if role.startswith(JUDGES)}
+        found = self._opened(cell, needs, None)
+        return Desk(None, {role.removeprefix(JUDGES): model for role, model in found.items()})
+
+    def _opened(self, cell: Cell, needs: dict[str, Helper], victim: DefendedVictim | None) -> dict[str, DefendedVictim]:
+        """Auxiliary models by role, loaded; those that no longer serve are let go first. Roles that the victim takes
+        itself, and those that need its tokens, need the ``victim``.
+        """
+        artifacts = {role: self.helper(cell, role, need) for role, need in needs.items() if need.chosen is not None}
+        wanted = {artifact.key for artifact in artifacts.values()}
+        self._beside = {key: backend for key, backend in self._beside.items() if key in wanted}
+        found: dict[str, DefendedVictim] = {}
+        for role, need in needs.items():
+            if need.chosen is None:
+                assert victim is not None  # a judge names its models
+                found[role] = victim
+                continue
+            artifact, data = artifacts[role], need.data
+            if artifact.key not in self._beside:
+                self.reporter.stage(f"load {need.chosen.label}")
+                self._beside[artifact.key] = _loaded(need.chosen, artifact.folder, data)
+            backend = self._beside[artifact.key]
+            if need.need.same_tokens and victim is not None:
+                check_same_tokens(victim.backend.tokenizer, backend.tokenizer, f"model '{role}' ({need.chosen.label})")
+            found[role] = DefendedVictim(backend, labels=data.labels, answer_tokens=data.answer_tokens)
+        return found
 
     def defended(self, cell: Cell) -> DefendedVictim:
         """The cell's victim behind its defense."""
+        data = self.tasks.data(cell.task)
+        return DefendedVictim(self.backend(cell), self._layers(cell), data.labels, data.answer_tokens)
+
+    def _layers(self, cell: Cell) -> list[Layer]:
         backend, defense = self.backend(cell), cell.defense.plugin
         if isinstance(defense, TransformDefense):
-            return DefendedVictim(backend, [Layer(defense, {})])
+            return [Layer(defense, {})]
         if isinstance(defense, GuardDefense):
             identity = guard_identity(cell, self.keys(cell).weights)
             key = content_key(identity)
@@ -183,5 +258,18 @@ class Preparer:
                 job = FitJob(self.tasks.data(cell.task), cell.seed, backend, named_rng(cell.seed, key, "fit"))
                 return {"fitted": defense.fit(job)}
 
-            return DefendedVictim(backend, [Layer(defense, self._ensure(key, identity, make).facts["fitted"])])
-        return DefendedVictim(backend)
+            return [Layer(defense, self._ensure(key, identity, make).facts["fitted"])]
+        return []
+
+
+def _loaded(victim: Chosen, folder: Path, data: TaskData) -> Backend:
+    """The model in an artifact. Raises VictimError where it cannot be loaded."""
+    try:
+        backend: Backend = victim.plugin.open(folder, data)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise VictimError(
+            f"{folder}: cannot be loaded ({in_words(error)}); delete the folder to have it made again"
+        ) from error
+    return backend

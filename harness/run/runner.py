@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import in_words
+from harness.records.read import read_run
 from harness.registry.registry import Registry
 from harness.run.cell import label
 from harness.run.estimate import make_plan
@@ -15,6 +16,7 @@ from harness.run.keys import keyless
 from harness.run.layout import RunFolder
 from harness.run.pool import run_groups
 from harness.run.prepare import Preparer
+from harness.run.rejudge import Sources
 from harness.run.report import Forecast, Reporter
 from harness.run.work import Outcome, RunSetup, do_cell, record_failure
 from harness.spec.cells import Cell
@@ -29,12 +31,15 @@ def run(
     store: Path | None = None,
     jobs: int = 1,
     plugin_files: Sequence[Path] = (),
+    sources: Sequence[Path] = (),
 ) -> Outcome:
     """Do what is missing of a spec, in ``root``.
 
     Args:
         jobs: how many processes share the work; models of one victim stay with one process.
         plugin_files: files given with ``--plugin``, which other processes have to load too.
+        sources: runs whose attacks are not run again: a cell that differs from one of theirs in nothing but the judge
+            is only judged.
 
     Raises:
         RunError: the folder belongs to another spec or another process.
@@ -43,7 +48,9 @@ def run(
     from harness import __version__
 
     folder = RunFolder(root)
-    setup = RunSetup(spec, registry, folder, store or folder.artifacts)
+    for source in sources:
+        read_run(source)  # a mistake is told before anything is done
+    setup = RunSetup(spec, registry, folder, store or folder.artifacts, Sources(tuple(sources)))
     with folder.locked():
         folder.check(spec)
         preparer = setup.preparer(reporter.worker(0))

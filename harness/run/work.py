@@ -10,9 +10,11 @@ from pathlib import Path
 from harness.errors import in_words
 from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
-from harness.run.cell import base_record, label, run_cell
+from harness.run.cell import NONE, label, run_cell
+from harness.run.facts import base_record
 from harness.run.layout import RunFolder, now
 from harness.run.prepare import Preparer
+from harness.run.rejudge import Sources
 from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
@@ -49,6 +51,7 @@ class RunSetup:
     registry: Registry
     folder: RunFolder
     store: Path
+    sources: Sources = NONE
 
     def preparer(self, reporter: WorkReporter) -> Preparer:
         """A preparer of its own for each worker."""
@@ -58,7 +61,7 @@ class RunSetup:
 def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
     """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
     try:
-        record = run_cell(cell, setup.spec, setup.folder, preparer)
+        record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
     except (Exception, SystemExit) as error:
         message = in_words(error)
         preparer.reporter.cell_done(label(cell), None, None, message)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from harness.defense import TrainedDefense
 from harness.registry.chosen import Chosen
 from harness.registry.registry import Registry
 from harness.spec.exclude import Mask, remaining
@@ -16,7 +18,7 @@ from harness.spec.shape import refs_of
 from harness.threat import Access, Threat, allows
 
 MAX_CELLS = 100_000
-_STRONGEST: tuple[Access, ...] = ("gradient", "scores", "text")
+_STRONGEST: tuple[Access, ...] = ("latent", "gradient", "scores", "text")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Cell:
     stop_on_success: bool
     examples: int
     clean_examples: int
+    too_long: Literal["exclude", "error", "truncate"] = "exclude"
 
 
 def expand(spec: Spec, registry: Registry) -> list[Cell]:
@@ -64,8 +67,10 @@ def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, pro
     if size > MAX_CELLS:
         problems.append(Problem((), f"makes {size} cells, more than {MAX_CELLS}; split it into several specs"))
         return []
+    _check_judge(axes, problems)
     left = remaining(spec, axes, registry, problems)
     _check_access(axes, left, problems)
+    _check_training(axes, left, registry, problems)
     if not problems and not left.any():
         problems.append(Problem(("exclude",), "leaves out every cell; remove an entry"))
     return [] if problems else [_cell(spec, axes, place) for place in np.argwhere(left).tolist()]
@@ -86,6 +91,7 @@ def _cell(spec: Spec, axes: Axes, place: list[int]) -> Cell:
         stop_on_success=spec.stop_on_success,
         examples=spec.examples,
         clean_examples=spec.clean_examples,
+        too_long=spec.too_long,
     )
 
 
@@ -94,6 +100,18 @@ def _check_counts(spec: Spec, problems: list[Problem]) -> None:
         where = "clean_examples" if "clean_examples" in spec.model_fields_set else "examples"
         said = f"clean_examples ({spec.clean_examples}) must be at least examples ({spec.examples}); raise or lower one"
         problems.append(Problem((where,), said))
+
+
+def _check_judge(axes: Axes, problems: list[Problem]) -> None:
+    """The judge must read what the victims of every task say."""
+    reads = axes.judge.plugin.reads
+    for index, task in enumerate(axes.tasks.chosen):
+        if task.plugin.answers != reads:
+            said = (
+                f"is answered with {task.plugin.answers}, and judge {axes.judge.name} reads {reads}; name another "
+                "judge, or put the task into a spec of its own"
+            )
+            problems.append(Problem(("tasks", index), said))
 
 
 def _check_access(axes: Axes, left: Mask, problems: list[Problem]) -> None:
@@ -111,3 +129,21 @@ def _check_access(axes: Axes, left: Mask, problems: list[Problem]) -> None:
             if combined[attack, index] and not allows(threat.access, wants):
                 said = f"asks for {wants} access, but {{other}} grants only {threat.access}; exclude that combination"
                 problems.append(Problem(path, said, other=("threats", index)))
+
+
+def _check_training(axes: Axes, left: Mask, registry: Registry, problems: list[Problem]) -> None:
+    """A training attack that perturbs activations must be told how far."""
+    combined: Mask = np.asarray(left.any(axis=(0, 1, 3, 5)))  # [variants, threats]
+    noted: set[int] = set()
+    for (defense, _), threats in zip(axes.variants, combined, strict=True):
+        plugin = axes.defenses.chosen[defense].plugin
+        ref = plugin.attack() if isinstance(plugin, TrainedDefense) else None
+        if ref is None or defense in noted or registry.choose("attack", ref).plugin.access != "latent":
+            continue
+        if any(plugin.against(axes.threats[i]).radius is None for i in np.flatnonzero(threats)):
+            noted.add(defense)
+            said = (
+                f"trains against attack {ref.name}, which perturbs activations, under a threat model without a radius; "
+                "give the defense a threat of its own: {access: latent, radius: ...}"
+            )
+            problems.append(Problem(("defenses", defense), said))

@@ -107,6 +107,8 @@ class _Matcher:
             try:
                 changed = Threat.model_validate({**threat.model_dump(), **given}, strict=True)
             except ValidationError as error:
+                if not any(detail["loc"] for detail in error.errors()):
+                    continue  # fields that do not go together: no threat has these beside its own
                 for problem in in_words(error, given, {(): Threat}):
                     self._note(("threat", *problem.path), problem.message)
                 return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -73,6 +73,11 @@ class Spec(BaseModel):
     )
     clean_examples: PositiveInt = Field(
         default=256, description="validation examples for clean accuracy; at least `examples`"
+    )
+    too_long: Literal["exclude", "error", "truncate"] = Field(
+        default="exclude",
+        description="prompts that do not fit the victim's context with the attack string: not attacked, and counted; "
+        "an error; or their changeable text is cut off at the end, and counted",
     )
     stop_on_success: bool = Field(default=False, description="stop attacking an example once it has been broken")
     target_asr: float = Field(

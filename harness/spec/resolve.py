@@ -83,7 +83,7 @@ def axes_of(spec: Spec, chosen: dict[DataPath, Chosen], problems: list[Problem])
 
 def threat_key(threat: Threat) -> Any:
     """Equal for threats that mean the same (``suffix`` is the position 1.0)."""
-    return (threat.fraction, threat.tokens, threat.access)
+    return canonical_json({**threat.model_dump(mode="json"), "position": threat.fraction})
 
 
 def full_key(chosen: Chosen) -> str:

@@ -114,9 +114,15 @@ class HFTokenizer:
         added = self._rust.get_added_tokens_decoder()
         special = {i for i, token in added.items() if token.special or token.content.strip()}
         inside = [i for i in range(self.vocabulary) if i in known]
-        texts = self._rust.decode_batch([[i] for i in inside], skip_special_tokens=False)
-        special |= {i for i, text in zip(inside, texts, strict=True) if not text}
-        return special | (set(range(self.vocabulary)) - known)
+        return special | set(self._without_text(inside)) | (set(range(self.vocabulary)) - known)
+
+    def _without_text(self, ids: list[int]) -> list[int]:
+        """Those that no text has: alone a space has none either where the decoder drops the first space of a text."""
+        texts = self.decode([[i] for i in ids])
+        alone = [i for i, text in zip(ids, texts, strict=True) if not text]
+        start = self._rust.encode(_PROBE, add_special_tokens=False).ids
+        bare, *behind = self.decode([start, *([*start, i] for i in alone)])
+        return [i for i, text in zip(alone, behind, strict=True) if text == bare]
 
 
 def _plain(serialised: str) -> str:

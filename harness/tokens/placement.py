@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from harness.errors import VictimError
 from harness.problem import Problem
 from harness.task import Edit, Example
 from harness.threat import Threat
+from harness.tokens.continuation import continuation_ids
 from harness.tokens.text import Tokenizer, Tokens
 
 
@@ -21,7 +24,8 @@ def allowed_tokens(tokenizer: Tokenizer, threat: Threat | None = None) -> Tokens
     ids = [i for i in range(tokenizer.vocabulary) if i not in tokenizer.special]
     texts = tokenizer.decode([[i] for i in ids])
     ascii_only = threat is not None and threat.alphabet == "printable_ascii"
-    fits = [text != "" and all(" " <= c <= "~" for c in text) if ascii_only else "\ufffd" not in text for text in texts]
+    # Alone, a token that is a space may have no text; tokens that never have one are special.
+    fits = [all(" " <= c <= "~" for c in text) if ascii_only else "\ufffd" not in text for text in texts]
     if not any(fits):
         raise VictimError(
             "no token of this victim's tokenizer may be used in an attack string; write alphabet: all, or another model"
@@ -29,12 +33,14 @@ def allowed_tokens(tokenizer: Tokenizer, threat: Threat | None = None) -> Tokens
     return np.asarray([i for i, fit in zip(ids, fits, strict=True) if fit], dtype=np.int64)
 
 
-def place(example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Tokens) -> Problem:
+def place(
+    example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Tokens, labels: Sequence[str] = ()
+) -> Problem:
     """Split the prompt around the attack string.
 
     An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given
     fraction of the chunk's tokens, moved left to the next place where no character is cut. The threat model may ask for
-    either of both, whatever the task says.
+    either of both, whatever the task says. ``labels`` are the task's.
     """
     at = example.region
     chunk = example.chunks[at]
@@ -44,16 +50,18 @@ def place(example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Token
     if kept:
         cut = cut_position(chunk.text, threat.fraction, tokenizer)
         before, after = before + chunk.text[:cut], chunk.text[cut:] + after
-    ids = tokenizer.encode([before, after])
+    (before_ids,) = tokenizer.encode([before])
     return Problem(
         example=example,
         before_text=before,
         after_text=after,
-        before=np.asarray([*tokenizer.left, *ids[0]], dtype=np.int64),
-        after=np.asarray([*ids[1], *tokenizer.right], dtype=np.int64),
+        before=np.asarray([*tokenizer.left, *before_ids], dtype=np.int64),
+        after=np.asarray([*continuation_ids(tokenizer, after), *tokenizer.right], dtype=np.int64),
         budget=threat.tokens,
         allowed=allowed,
         tokenizer=tokenizer,
+        wanted=labels[example.proxy_label] if labels else example.target,
+        radius=threat.radius,
     )
 
 

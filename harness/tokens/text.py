@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 Tokens = NDArray[np.int64]  # token ids
 Floats = NDArray[np.float64]
 
+Target = int | tuple[int, ...]
+"""What the loss is of: the cross-entropy of a label by its index, or the mean NLL of some ids (at least one) as
+continuation of the row. A backend with labels takes indices, one that answers in text takes ids."""
+
 
 @runtime_checkable
 class Tokenizer(Protocol):

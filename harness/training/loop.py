@@ -13,6 +13,7 @@ import torch
 from harness.engine.devices import is_out_of_memory
 from harness.engine.executed import count_parameters, measure
 from harness.engine.heads import HeadName, make_head
+from harness.engine.layers import Push, pushed, pushes
 from harness.errors import VictimError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.identity import content_key
@@ -23,7 +24,7 @@ from harness.training.config import TrainConfig
 from harness.training.objective import Batch, batch_loss, collate
 from harness.training.optimizers import make_optimizer, rate_at
 from harness.training.order import epoch_batches
-from harness.training.rows import TrainRow, rows_hash
+from harness.training.rows import TrainRow, check_rows, rows_hash
 from harness.victim import Progress
 
 CHECKPOINT_SECONDS = 20.0
@@ -59,10 +60,10 @@ def train(
         nominal compute of real tokens (6·N each), and executed compute, padding included.
 
     Raises:
-        VictimError: no rows, a row without ids, a loss that is not a number, or no memory for one batch.
+        VictimError: no rows, a row without ids, a row of another sort than the head, a perturbation that does not fit
+            the model, a loss that is not a number, or no memory for one batch.
     """
-    if not rows or any(not row.ids for row in rows):
-        raise VictimError("training needs at least one row, and at least one token in each")
+    check_rows(rows, labelled=head != "generation")
     model.requires_grad_(True)
     reader = make_head(head, model, tokenizer, labels)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
@@ -122,7 +123,8 @@ def _update(
     for group in optimizer.param_groups:
         group["lr"] = rate
     try:
-        loss, outputs = batch_loss(model, head, batch)
+        with pushed(model, _perturbations(batch)):
+            loss, outputs = batch_loss(model, head, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -140,6 +142,12 @@ def _update(
             "use a smaller batch_size, a smaller model or a larger device"
         ) from error
     return outputs
+
+
+def _perturbations(batch: Batch) -> list[Push]:
+    """What perturbs the rows that are learnt under a perturbation."""
+    rows = enumerate(batch.rows)
+    return pushes([(i, row.latent_at, row.latent) for i, row in rows if row.latent is not None], batch.ids.device)
 
 
 def _pad_id(model: Any) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from harness.engine.heads import Head, LabelTokensHead
+from harness.engine.heads import GenerationHead, Head, LabelTokensHead
 from harness.training.rows import TrainRow
 
 
@@ -22,8 +22,8 @@ class Batch:
         ids, mask: shape [B, L].
         lengths: tokens of each row without padding.
         rows: what it was made of.
-        labels: token ids of each row's label, of which all but the last follow the prompt in ``ids``; empty for
-            classification.
+        labels: token ids of each row's label, of which all but the last follow the prompt in ``ids``; empty for other
+            heads.
     """
 
     ids: Tensor
@@ -54,8 +54,11 @@ def batch_loss(model: Any, head: Head, batch: Batch) -> tuple[Tensor, int]:
     """Mean loss over the rows of ``batch`` in nats, and how many positions per row reached the output embedding.
 
     Classification: cross-entropy over labels. Label tokens: language-model loss on the label's tokens alone, summed
-    over them.
+    over them. Generation: language-model loss on the tokens that are to be said, the mean over those of all rows, so
+    that each token counts the same.
     """
+    if isinstance(head, GenerationHead):
+        return _next_tokens(model, head, batch)
     if not isinstance(head, LabelTokensHead):
         return _classification(model, head, batch), 0
     starts = [length - len(label) for length, label in zip(batch.lengths, batch.labels, strict=True)]
@@ -64,15 +67,28 @@ def batch_loss(model: Any, head: Head, batch: Batch) -> tuple[Tensor, int]:
         for i, (start, label) in enumerate(zip(starts, batch.labels, strict=True))
         for j, token in enumerate(label)
     ]
-    positions = sorted({position for _, position, _ in wanted}) if head.trims else list(range(batch.ids.shape[1]))
+    loss, positions = _said(model, head.trims, batch, wanted)
+    return loss / len(batch.rows), positions
+
+
+def _next_tokens(model: Any, head: GenerationHead, batch: Batch) -> tuple[Tensor, int]:
+    """Mean over all tokens that are to be said, whichever row they are of."""
+    wanted = [(i, place - 1, row.ids[place]) for i, row in enumerate(batch.rows) for place in row.says]
+    loss, positions = _said(model, head.trims, batch, wanted)
+    return loss / len(wanted), positions
+
+
+def _said(model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, int]]) -> tuple[Tensor, int]:
+    """Summed language-model loss of (row, position, the token that follows it), and positions read per row."""
+    positions = sorted({position for _, position, _ in wanted}) if trims else list(range(batch.ids.shape[1]))
     device = batch.ids.device
-    trim = {"logits_to_keep": torch.tensor(positions, device=device)} if head.trims else {}
+    trim = {"logits_to_keep": torch.tensor(positions, device=device)} if trims else {}
     logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False, **trim).logits.float()
     column = {position: at for at, position in enumerate(positions)}
     rows, columns, tokens = zip(*((i, column[p], token) for i, p, token in wanted), strict=True)
     picked = logits[list(rows), list(columns)]
     loss = cross_entropy(picked, torch.tensor(tokens, device=device), reduction="sum")
-    return loss / len(batch.rows), len(positions)
+    return loss, len(positions)
 
 
 def _classification(model: Any, head: Head, batch: Batch) -> Tensor:

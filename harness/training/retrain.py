@@ -49,12 +49,12 @@ def retrain(
 ) -> Flops:
     """Train the model in ``source`` in float32 and write it to ``folder``; arguments otherwise as in `train`.
 
-    The head is the one that ``source`` was saved with.
+    The head is the one that ``source`` was saved with (`saved_head`).
 
     Raises:
         VictimError: as `train` and `load_model`.
     """
-    head = saved_head(source)
+    head = saved_head(source, labels)
     where, _ = resolve_device(device)
     model, missing = load_model(source, head, dtype=torch.float32)
     if missing:
@@ -77,8 +77,11 @@ def retrain(
     return spent
 
 
-def saved_head(folder: Path) -> HeadName:
+def saved_head(folder: Path, labels: Sequence[str]) -> HeadName:
     """Which head the model in ``folder`` was saved with, from its config.json.
+
+    Args:
+        labels: of the task; where there are none, a language model answers in text.
 
     Raises:
         VictimError: no config.json, or an architecture of another sort.
@@ -90,7 +93,7 @@ def saved_head(folder: Path) -> HeadName:
     if any(str(name).endswith("ForSequenceClassification") for name in names):
         return "classification"
     if any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names):
-        return "label_tokens"
+        return "label_tokens" if labels else "generation"
     raise VictimError(f"{path}: architectures {names} have neither a classification nor a language-model head")
 
 

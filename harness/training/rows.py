@@ -1,4 +1,4 @@
-"""From labelled examples to rows of token ids. Imports no torch."""
+"""From examples to rows of token ids. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import DataError
-from harness.task import Example
+from harness.errors import DataError, VictimError
+from harness.latent import Latent
+from harness.task import NO_LABEL, Example
+from harness.tokens.continuation import continuation_ids
 from harness.tokens.text import Tokenizer
 
 
@@ -18,12 +20,23 @@ class TrainRow:
     """A sequence to learn from.
 
     Attributes:
-        ids: the whole prompt, with the special ids around it.
-        label: index of the right label.
+        ids: the whole prompt, with the special ids around it; for a language model, what it is to say follows.
+        label: index of the right label; `NO_LABEL` for a language model.
+        start: for a language model, the first place whose token it learns to say; None with a label.
+        latent: a perturbation of activations under which the row is learnt, if any.
+        latent_at: the place of its first token.
     """
 
     ids: tuple[int, ...]
     label: int
+    start: int | None = None
+    latent: Latent | None = None
+    latent_at: int = 0
+
+    @property
+    def says(self) -> range:
+        """The places of the tokens that a language model learns to say: none before has told it the first one."""
+        return range(0) if self.start is None else range(max(1, self.start), len(self.ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +64,94 @@ def clean_rows(
     Raises:
         DataError: a row is too long and ``too_long`` is ``error``, or none is left.
     """
-    rows: list[TrainRow] = []
     encoded = tokenizer.encode([example.text for example in examples])
-    for example, ids in zip(examples, encoded, strict=True):
-        row = TrainRow((*tokenizer.left, *ids, *tokenizer.right), example.label)
-        if len(row.ids) <= context:
-            rows.append(row)
-        elif too_long == "error":
-            raise DataError(
-                f"example {example.id} has {len(row.ids)} tokens, the model takes {context}; drop long examples or use "
-                "a model with a longer context"
-            )
-    if examples and not rows:
-        raise DataError(f"all {len(examples)} examples are longer than the model's {context} tokens")
-    return CleanRows(rows, len(examples) - len(rows))
+    rows = [
+        TrainRow((*tokenizer.left, *ids, *tokenizer.right), example.label)
+        for example, ids in zip(examples, encoded, strict=True)
+    ]
+    return _fitting(examples, rows, context, too_long)
+
+
+def reply_rows(
+    examples: Sequence[Example],
+    tokenizer: Tokenizer,
+    context: int,
+    end: int | None,
+    too_long: Literal["error", "drop"] = "error",
+) -> CleanRows:
+    """Rows for a language model: it learns to say each example's reply, and the ``end`` token after it.
+
+    An example without a reply is a text of which every token but the first is learnt, and no end.
+
+    Args:
+        context: longest row in tokens, reply and end included; nothing is ever cut off.
+        end: id of the token that ends an answer; None where the model has none.
+        too_long: what to do with longer rows.
+
+    Raises:
+        DataError: a row is too long and ``too_long`` is ``error``, or none is left; a text of a single token.
+    """
+    encoded = tokenizer.encode([example.text for example in examples])
+    replies = {reply: reply_ids(reply, tokenizer, end) for reply in dict.fromkeys(e.reply for e in examples)}
+    rows = [
+        reply_row((*tokenizer.left, *ids, *tokenizer.right), replies[example.reply])
+        for example, ids in zip(examples, encoded, strict=True)
+    ]
+    for example, row in zip(examples, rows, strict=True):
+        if not row.says:
+            raise DataError(f"example {example.id} has no reply, and no text of two tokens either: nothing to learn")
+    return _fitting(examples, rows, context, too_long)
+
+
+def reply_ids(reply: str, tokenizer: Tokenizer, end: int | None) -> tuple[int, ...]:
+    """What a language model is to say after a prompt: the reply's ids and ``end``; nothing where there is no reply."""
+    return (*continuation_ids(tokenizer, reply), *(() if end is None else (end,))) if reply else ()
+
+
+def reply_row(prompt: Sequence[int], reply: Sequence[int] = ()) -> TrainRow:
+    """A row for a language model: ids of a whole prompt (`render`) and those of its reply (`reply_ids`); of a text
+    alone, which is learnt itself, where that is empty.
+    """
+    return TrainRow((*prompt, *reply), NO_LABEL, len(prompt) if reply else 1)
+
+
+def _fitting(
+    examples: Sequence[Example], rows: list[TrainRow], context: int, too_long: Literal["error", "drop"]
+) -> CleanRows:
+    """The rows that the model's context has room for."""
+    kept = [row for row in rows if len(row.ids) <= context]
+    if too_long == "error" and len(kept) < len(rows):
+        example, row = next(pair for pair in zip(examples, rows, strict=True) if len(pair[1].ids) > context)
+        raise DataError(
+            f"example {example.id} has {len(row.ids)} tokens, the model takes {context}; drop long examples or use "
+            "a model with a longer context"
+        )
+    if rows and not kept:
+        raise DataError(f"all {len(rows)} examples are longer than the model's {context} tokens")
+    return CleanRows(kept, len(rows) - len(kept))
+
+
+def check_rows(rows: Sequence[TrainRow], *, labelled: bool) -> None:
+    """Raise VictimError where there is nothing to learn from, or rows are of the other sort than the model."""
+    if not rows or any(not row.ids for row in rows):
+        raise VictimError("training needs at least one row, and at least one token in each")
+    if any(row.latent and not 0 <= row.latent_at <= len(row.ids) - row.latent.shape[0] for row in rows):
+        raise VictimError("a row has a perturbation of places that it has not")
+    if labelled and any(row.label < 0 for row in rows):
+        raise VictimError("a model that chooses among labels was given a row without label; give rows of `clean_rows`")
+    if not labelled and any(not row.says for row in rows):
+        raise VictimError(
+            "a model that answers in text was given a row in which it is to say nothing; give rows of `reply_rows`"
+        )
 
 
 def rows_hash(rows: Sequence[TrainRow]) -> str:
     """sha256 of the rows in their order, hexadecimal."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(array("q", (len(row.ids), *row.ids, row.label)).tobytes())
+        start = () if row.start is None else (row.start,)
+        digest.update(array("q", (len(row.ids), *row.ids, row.label, *start)).tobytes())
+        if row.latent is not None:
+            place = array("q", (row.latent_at, row.latent.layer, *row.latent.shape)).tobytes()
+            digest.update(b"latent" + place + row.latent.data.encode())
     return digest.hexdigest()

@@ -55,18 +55,24 @@ const Plot = (() => {
     return row.asr === null ? null : row.asr.attack;
   }
 
+  function curves(row, choice) {
+    if (choice === "worst") return row.worst === null ? [] : [{ attack: "worst case over attacks", points: row.worst.points, fit_line: [] }];
+    if (choice === "all") return row.curves;
+    return row.curves.filter((curve) => curve.attack === (choice === "strongest" ? strongest(row) : choice));
+  }
+
   function values(section, rows, settings) {
     const points = [];
     const fits = [];
     for (const row of rows) {
       const share = (compute) => compute === null || row.reference_compute === null ? null : compute / row.reference_compute;
       const place = { flops: (point) => point.compute, share: (point) => share(point.compute), queries: (point) => point.queries }[settings.x];
-      for (const curve of row.curves) {
-        if (settings.attack === "strongest" ? curve.attack !== strongest(row) : settings.attack !== "all" && curve.attack !== settings.attack) continue;
+      for (const curve of curves(row, settings.attack)) {
         const common = { series: row.series, attack: curve.attack, line: `${row.id} ${curve.attack}` };
         for (const point of curve.points) {
           points.push({
             ...common, ...point, x: place(point), flops: digits(point.compute), share: digits(share(point.compute)), asked: digits(point.queries),
+            each: settings.attack === "worst" ? `${digits(point.budget)} ${row.worst.budget_in === "compute" ? "FLOPs" : "queries"}` : null,
             interval: `${point.low} – ${point.high}`, count: `${point.successes} of ${point.trials}`,
           });
         }
@@ -85,7 +91,7 @@ const Plot = (() => {
     const names = rows.map((row) => row.series);
     const palette = colours(section.rows);
     const compute = data.points.map((point) => point.x);
-    const attacks = [...new Set(section.rows.flatMap((row) => row.curves.map((curve) => curve.attack)))];
+    const attacks = [...new Set([...section.rows.flatMap((row) => row.curves), ...data.points].map((of) => of.attack))];
     const drawn = attacks.filter((attack) => data.points.some((point) => point.attack === attack));
     const narrow = window.innerWidth < 700;
     const x = {
@@ -109,7 +115,7 @@ const Plot = (() => {
       legend: drawn.length > 1 ? { ...legend(null), orient: "top", direction: "horizontal", symbolType: "stroke", symbolStrokeColor: style("--text") } : null,
     };
     const tooltip = [
-      { field: "series", title: "row" }, { field: "attack", title: "attack" }, { field: "step", title: "step" },
+      { field: "series", title: "row" }, { field: "attack", title: "attack" }, settings.attack === "worst" ? { field: "each", title: "budget each" } : { field: "step", title: "step" },
       { field: "value", type: "quantitative", format: "", title: "ASR" }, { field: "interval", title: "95% interval" }, { field: "count", title: "broken" },
       { field: "flops", title: "FLOPs" }, { field: "share", title: "of reference" }, { field: "asked", title: "queries" },
     ];

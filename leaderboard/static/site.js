@@ -35,6 +35,7 @@
       this.inputs.attack.append(new Option("strongest of each row", "strongest"), new Option("all", "all"), ...attacks.map((name) => new Option(name, name)));
       const points = this.section.rows.flatMap((row) => row.curves.flatMap((curve) => curve.points));
       if (points.length && points.every((point) => point.compute === null)) this.inputs.x.value = "queries";
+      if (this.section.rows.some((row) => row.worst)) this.inputs.attack.append(new Option("worst case over attacks", "worst"));
       if (attacks.length < 2) this.inputs.attack.closest("label").hidden = true;
       const first = this.first();
       for (const row of this.section.rows) {
@@ -82,6 +83,7 @@
   }
 
   const views = data.sections.map((section) => new View(section));
+  const matrices = [...document.querySelectorAll("section.transfer")];
 
   function show() {
     options(threat, unique(data.sections.filter((s) => s.task === task.value).map((s) => s.threat)));
@@ -95,6 +97,7 @@
       shown += matching;
       total += view.rows.size;
     }
+    for (const matrix of matrices) matrix.hidden = matrix.dataset.task !== task.value;
     byId("count").textContent = words.length ? `${shown} of ${total} rows` : `${total} rows`;
     return Promise.all(views.map((view) => view.draw()));
   }

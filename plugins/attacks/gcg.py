@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from math import exp
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from harness import Attack, Gradient, GradientAnswer, Problem, Score, State, Step, Tokens, hookimpl
+from harness import Attack, Floats, Gradient, GradientAnswer, Problem, Score, State, Step, Tokens, hookimpl
+from plugins.attacks._initial import RANDOM, initial_tokens
+from plugins.attacks._momentum import favoured, packed, running_mean
+
+_STEP, _MEAN, _LOST = "step", "mean_gradient", "lost"  # what a state's memory holds
 
 
 class GCG(Attack):
-    """Greedy coordinate gradient: one-token substitutions that the one-hot gradient favours, the best of them taken."""
+    """Greedy coordinate gradient: token substitutions that the one-hot gradient favours, the best of them taken."""
 
     name = "gcg"
     access = "gradient"
     paper = (
         "Zou et al. 2023, 'Universal and Transferable Adversarial Attacks on Aligned Language Models', "
-        "arXiv 2307.15043; defaults of arXiv 2407.18213"
+        "arXiv 2307.15043; defaults of arXiv 2407.18213; momentum of arXiv 2405.01229"
     )
 
     class Params(Attack.Params):
@@ -25,44 +31,97 @@ class GCG(Attack):
         topk: PositiveInt = Field(
             256, description="tokens considered per position, those with the most negative gradient"
         )
-        keep: Literal["this_step", "best_so_far"] = Field(
+        swaps: PositiveInt = Field(1, description="positions that each candidate changes")
+        keep: Literal["this_step", "best_so_far", "annealed"] = Field(
             "this_step",
-            description="go on from the best candidate of this step, even if it is worse, or from the best so far",
+            description="go on from the best candidate of this step, even if it is worse; from the best so far; or, "
+            "when the best candidate is worse, from it with a chance that falls over the steps",
+        )
+        temperature: NonNegativeFloat = Field(
+            1.0,
+            description="of keep: annealed, in nats: a loss worse by d is accepted with probability exp(-d / T), T "
+            "falling linearly from this to 0 at the last step",
+        )
+        momentum: float = Field(
+            0.0,
+            ge=0,
+            lt=1,
+            description="weight of the earlier steps' mean gradient against this step's; 0 is plain GCG",
+        )
+        prompts: PositiveInt = Field(
+            1, description="examples that share one string, a universal one: losses and gradients are means over them"
+        )
+        initial: str = Field(
+            RANDOM,
+            min_length=1,
+            description="the first string: random allowed tokens, or a text that is repeated until the token budget is "
+            "full, such as '! '",
         )
 
+    def group(self) -> int:
+        return self.params.prompts
+
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(problem.random_tokens(rng))
+        return problem.state(initial_tokens(self.params.initial, problem, rng))
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        gradient = yield Gradient(state.array, top=self.params.topk)
-        if (
-            state.loss is None and problem.survives(state.array[None])[0]
-        ):  # the first gradient pass tells the loss of the first string
-            state = State(state.tokens, gradient.loss)
-        candidates = problem.refill(self.params.candidates, lambda n: substitutions(state.array, gradient, rng, n))
+        params = self.params
+        memory: dict[str, Any] = {}
+        if params.keep == "annealed":
+            memory[_STEP] = state.memory.get(_STEP, 0) + 1
+        if state.memory.get(_LOST):  # neither the string nor any of its neighbours survives tokenisation
+            state = problem.state(problem.random_tokens(rng))
+        gradient = yield Gradient(state.array, top=len(problem.allowed) if params.momentum else params.topk)
+        if params.momentum:
+            mean = running_mean(state.memory.get(_MEAN), gradient, problem.allowed, params.momentum)
+            gradient = favoured(mean, gradient.loss, problem.allowed, params.topk)
+            memory[_MEAN] = packed(mean)
+        known = state.loss
+        if known is None and problem.survives(state.array[None])[0]:
+            known = gradient.loss  # the first gradient pass tells the loss of the first string
+        state = State(state.tokens, known, memory)
+        candidates = problem.refill(
+            params.candidates, lambda n: substitutions(state.array, gradient, rng, n, params.swaps)
+        )
         losses = yield Score(candidates, near=state.array)
-        keep = state.best if self.params.keep == "best_so_far" else state.latest
-        return keep(candidates, losses)
+        after = self._kept(state, candidates, losses, rng)
+        return after if after.loss is not None else replace(after, memory=memory | {_LOST: True})
+
+    def _kept(self, state: State, candidates: Tokens, losses: Floats, rng: np.random.Generator) -> State:
+        """What the next step goes on from."""
+        if self.params.keep == "best_so_far":
+            return state.best(candidates, losses)
+        new = state.latest(candidates, losses)
+        if self.params.keep == "this_step" or new.loss is None or state.loss is None or new.loss <= state.loss:
+            return new
+        heat = self.params.temperature * (1 - state.memory[_STEP] / self.params.steps)
+        return new if heat > 0 and rng.random() < exp((state.loss - new.loss) / heat) else state
 
 
-def substitutions(tokens: Tokens, gradient: GradientAnswer, rng: np.random.Generator, count: int) -> Tokens:
-    """Strings that differ from ``tokens`` in exactly one position, drawn uniformly, its new token uniform over the
-    gradient's choice.
+def substitutions(
+    tokens: Tokens, gradient: GradientAnswer, rng: np.random.Generator, count: int, swaps: int = 1
+) -> Tokens:
+    """Strings that differ from ``tokens`` in exactly ``swaps`` positions (or in all that have a choice, if these are
+    fewer), drawn uniformly, each new token uniform over the gradient's choice for its position.
 
     Returns:
         shape [count, S]; no rows when the gradient's only choice at every position is the token that is there.
     """
     same = gradient.tokens == tokens[:, None]  # at most once per position
-    choices = gradient.tokens.shape[1] - same.sum(axis=1)
+    width = gradient.tokens.shape[1]
+    choices = width - same.sum(axis=1)
     positions = np.flatnonzero(choices)
     if len(positions) == 0:
         return np.empty((0, len(tokens)), dtype=np.int64)
-    position = rng.choice(positions, size=count)
-    chosen = rng.integers(choices[position])
-    current = np.where(choices < gradient.tokens.shape[1], same.argmax(axis=1), gradient.tokens.shape[1])
-    chosen += chosen >= current[position]  # steps over the token that is there
+    if swaps == 1:
+        places = rng.choice(positions, size=(count, 1))
+    else:
+        places = positions[rng.random((count, len(positions))).argsort(axis=1)[:, :swaps]]
+    chosen = rng.integers(choices[places])
+    current = np.where(choices < width, same.argmax(axis=1), width)
+    chosen += chosen >= current[places]  # steps over the token that is there
     rows = np.tile(tokens, (count, 1))
-    rows[np.arange(count), position] = gradient.tokens[position, chosen]
+    rows[np.arange(count)[:, None], places] = gradient.tokens[places, chosen]
     return rows
 
 

@@ -27,10 +27,14 @@ class RandomSearch(Attack):
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         count = self.params.candidates
+        alive = problem.survives(state.array[None])[0]
+        if not alive:  # nor are its neighbours likely to be
+            state = problem.state(problem.random_tokens(rng))
+            alive = problem.survives(state.array[None])[0]
         candidates = problem.refill(
             count, lambda n: neighbours(state.array, problem.allowed, self.params.width, rng, n)
         )
-        if state.loss is None and problem.survives(state.array[None])[0]:
+        if state.loss is None and alive:
             candidates = np.concatenate([state.array[None], candidates])[:count]  # the first string's loss is not known
         losses = yield Score(candidates, near=state.array)
         return state.best(candidates, losses)

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness import (
+    Backend,
+    Flops,
+    Latent,
+    LatentItem,
+    Perturbable,
+    Tokenizer,
+    TrainRow,
+    cross_entropy,
+    nominal_forward,
+    render,
+)
 
 
 @dataclass
@@ -19,22 +34,41 @@ class PoolEntry:
         label: its true label.
         round: in which it was added.
         loss: cross-entropy to the true label when it was last trained on; None when it never was.
+        latent: the perturbation found with it, of an attack that perturbs activations; None of one on text.
+        latent_at: its first place in the prompt's ids.
     """
 
     text: str
     label: int
     round: int
     loss: float | None = None
+    latent: Latent | None = None
+    latent_at: int = 0
+
+    def row(self, tokenizer: Tokenizer) -> TrainRow:
+        """What is trained on."""
+        return TrainRow(render(self.text, tokenizer), self.label, latent=self.latent, latent_at=self.latent_at)
 
 
 def load_pool(path: Path) -> list[PoolEntry]:
     """Read what `save_pool` wrote."""
-    return [PoolEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    return [_entry(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def save_pool(path: Path, pool: list[PoolEntry]) -> None:
     """Write the pool as JSON, in order of addition."""
-    path.write_text(json.dumps([asdict(entry) for entry in pool]), encoding="utf-8")
+    path.write_text(json.dumps([_plain(entry) for entry in pool]), encoding="utf-8")
+
+
+def _plain(entry: PoolEntry) -> dict[str, Any]:
+    whole = asdict(entry)
+    latent, at = whole.pop("latent"), whole.pop("latent_at")
+    return whole if latent is None else whole | {"latent": latent, "latent_at": at}
+
+
+def _entry(plain: dict[str, Any]) -> PoolEntry:
+    latent = Latent.from_json(plain["latent"]) if "latent" in plain else None
+    return PoolEntry(**plain | {"latent": latent})
 
 
 def true_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,3 +99,23 @@ def sample_pool(pool: list[PoolEntry], count: int, decay: float, rng: np.random.
     # The highest sums of log weight and Gumbel noise are such a draw, and no weight vanishes however steep the decay.
     keys = log_weights(pool, decay) + rng.gumbel(size=len(pool))
     return [int(i) for i in np.argsort(-keys, kind="stable")[:count]]
+
+
+def note_losses(entries: Sequence[PoolEntry], rows: Sequence[TrainRow], model: Backend) -> Flops:
+    """Write a model's loss on some entries, ``rows`` being their rows, into them; the compute that it took."""
+    plain = [i for i, entry in enumerate(entries) if entry.latent is None]
+    found, executed = model.classify([np.asarray(rows[i].ids, dtype=np.int64) for i in plain])
+    logits, spent = dict(zip(plain, found, strict=True)), sum(executed)
+    moved = [
+        (i, LatentItem(entry.text, entry.latent_at, entry.latent, entry.label))
+        for i, entry in enumerate(entries)
+        if entry.latent is not None
+    ]
+    if moved:
+        assert isinstance(model, Perturbable)  # the attack found them there
+        for (i, _), answer in zip(moved, model.answer_perturbed([item for _, item in moved]), strict=True):
+            logits[i] = answer.logits
+            spent += answer.executed
+    for i, entry in enumerate(entries):
+        entry.loss = float(cross_entropy(logits[i], entry.label))
+    return Flops(nominal_forward(model.n_params, sum(len(row.ids) for row in rows)), spent)

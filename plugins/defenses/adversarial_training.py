@@ -11,20 +11,19 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from harness import (
     AttackRef,
-    Backend,
     DataError,
     Example,
-    Flops,
     Params,
     PluginRef,
+    Problem,
     Resolve,
     RoundCost,
     RoundJob,
+    State,
     Threat,
     TrainConfig,
     TrainedDefense,
     TrainRow,
-    cross_entropy,
     hookimpl,
     nominal_backward,
     nominal_forward,
@@ -32,7 +31,7 @@ from harness import (
     rehearse,
     render,
 )
-from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, save_pool
+from plugins.defenses._pool import PoolEntry, load_pool, note_losses, sample_pool, save_pool
 
 POOL = "pool.json"
 NO_TOKENS = np.empty(0, dtype=np.int64)
@@ -75,6 +74,11 @@ class AdversarialTraining(TrainedDefense):
             "all", description="rounds whose checkpoint is attacked, one cell each"
         )
         attack: AttackRef = Field(PluginRef(name="gcg"), description="training attack; its steps are set by `strength`")
+        threat: Threat | None = Field(
+            None,
+            description="threat model trained against, its limits left out; by default that of the evaluation. A "
+            "training attack that perturbs activations needs one with access: latent",
+        )
         strength: Ramp = Field(Ramp(), description="steps of the training attack by absolute round")
         attacked_per_round: PositiveInt = Field(
             200, description="training examples attacked and added to the pool in each round"
@@ -96,6 +100,12 @@ class AdversarialTraining(TrainedDefense):
     def rounds(self) -> int:
         return self.params.rounds
 
+    def attack(self) -> PluginRef:
+        return self.params.attack
+
+    def against(self, threat: Threat) -> Threat:
+        return (self.params.threat or threat).unlimited()
+
     def evaluated(self) -> tuple[int, ...]:
         choice = self.params.evaluate
         if choice == "all":
@@ -103,7 +113,8 @@ class AdversarialTraining(TrainedDefense):
         return (self.params.rounds,) if choice == "last" else tuple(sorted(set(choice)))
 
     def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
-        ignored = {"rounds", "evaluate", "strength"}  # this round's strength is all that counts here
+        # This round's strength and the threat model that results are all that counts here.
+        ignored = {"rounds", "evaluate", "strength", "threat"}
         return {
             "params": {k: v for k, v in params.items() if k not in ignored},
             "steps": self.params.strength.steps(round),
@@ -141,16 +152,13 @@ class AdversarialTraining(TrainedDefense):
                 f"the victim's context of {victim.context} tokens; use shorter texts or a victim with a longer context"
             )
         found = job.search(victim, attack, chosen)
-        pool += [
-            PoolEntry(track.problem.prompt_of(track.state), track.problem.example.label, job.round)
-            for track in found.tracks
-        ]
+        pool += [_entry(problem, state, job.round) for problem, state in found.ends()]
 
         wanted = min(round_half_up(params.adversarial_share * params.examples_per_round), len(pool))
         sampled = sample_pool(pool, wanted, params.decay, job.rng("pool"))
         clean = _draw(job.data.train, params.examples_per_round - wanted, job.rng("clean"), fits)
-        texts = [(pool[i].text, pool[i].label) for i in sampled] + [(example.text, example.label) for example in clean]
-        rows = [TrainRow(render(text, victim.tokenizer), label) for text, label in texts]
+        rows = [pool[i].row(victim.tokenizer) for i in sampled]
+        rows += [TrainRow(render(example.text, victim.tokenizer), example.label) for example in clean]
         config = TrainConfig(
             epochs=params.epochs,
             optimizer=params.optimizer,
@@ -168,9 +176,9 @@ class AdversarialTraining(TrainedDefense):
             scratch=job.scratch,
             progress=job.progress,
         )
-        training += self._note_losses(pool, sampled, rows, job.open(job.folder))
+        training += note_losses([pool[i] for i in sampled], rows[: len(sampled)], job.open(job.folder))
         save_pool(job.folder / POOL, pool)
-        broken = sum(track.state.loss is not None and track.state.loss < LN2 for track in found.tracks)
+        broken = sum(state.loss is not None and state.loss < LN2 for _, state in found.ends())
         notes = {
             "attack_steps": attack.params.steps,
             "attacked": len(chosen),
@@ -180,15 +188,17 @@ class AdversarialTraining(TrainedDefense):
         }
         return RoundCost(found.cost, training, notes | {"attack_loss_below_ln2": broken})
 
-    @staticmethod
-    def _note_losses(pool: list[PoolEntry], sampled: list[int], rows: list[TrainRow], trained: Backend) -> Flops:
-        """Write the new model's loss on each sampled entry into the pool; the compute it took."""
-        own = rows[: len(sampled)]
-        logits, executed = trained.classify([np.asarray(row.ids, dtype=np.int64) for row in own])
-        for i, row, answer in zip(sampled, own, logits, strict=True):
-            pool[i].loss = float(cross_entropy(answer, row.label))
-        tokens = sum(len(row.ids) for row in own)
-        return Flops(nominal_forward(trained.n_params, tokens), sum(executed))
+
+def _entry(problem: Problem, state: State, round: int) -> PoolEntry:
+    """What a search ended with, as an entry of the pool; a perturbation only where its tokens stand in the prompt."""
+    stands = state.latent is not None and problem.survives(state.array[None])[0]
+    return PoolEntry(
+        problem.prompt_of(state),
+        problem.example.label,
+        round,
+        latent=state.latent if stands else None,
+        latent_at=len(problem.before) if stands else 0,
+    )
 
 
 def _draw(

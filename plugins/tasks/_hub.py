@@ -12,7 +12,7 @@ _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 
 
 def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: str | None) -> dict[str, Table]:
-    """All splits of a dataset, by name.
+    """All splits of a dataset, by name; some may be empty.
 
     Raises:
         DataError: it cannot be reached, or has no such configuration, folder or revision.
@@ -20,7 +20,10 @@ def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: s
     import datasets  # slow to import, and needed only here
 
     try:
-        splits = datasets.load_dataset(dataset, name=config, data_dir=data_dir, revision=revision)
+        builder = datasets.load_dataset_builder(dataset, name=config, data_dir=data_dir, revision=revision)
+        builder.download_and_prepare()
+        # one by one, since the library refuses to load a split without rows
+        splits = {name: builder.as_dataset(name) for name, info in builder.info.splits.items() if info.num_examples}
     except Exception as error:  # the library raises anything from httpx errors to plain ValueError
         cause = " ".join(str(error).split())
         raise DataError(
@@ -28,7 +31,8 @@ def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: s
             "`data_dir` and `revision` and the connection; without one, load it once where there "
             "is, or give a local file as `path`"
         ) from error
-    return {str(name): _table(f"{dataset} {name}", rows, dataset, revision) for name, rows in splits.items()}
+    full = {str(name): _table(f"{dataset} {name}", rows, dataset, revision) for name, rows in splits.items()}
+    return {str(name): Table([], {}) for name in builder.info.splits} | full
 
 
 def pick(tables: dict[str, Table], split: str, dataset: str) -> Table:

@@ -84,8 +84,8 @@ class TextClassification(CorpusTask):
         return value_index(self.params.labels)
 
 
-def text_of(record: Record, column: Column) -> str:
-    """The text in a column.
+def text_of(record: Record, column: Column, parameter: str = "text_column") -> str:
+    """The text in a column, which ``parameter`` names.
 
     Raises:
         DataError: no such column, or something other than text in it.
@@ -95,7 +95,7 @@ def text_of(record: Record, column: Column) -> str:
         return ""
     if not isinstance(text, str):
         raise DataError(
-            f"{record.where}: column {column!r} holds {type(text).__name__}, not text; name another `text_column`"
+            f"{record.where}: column {column!r} holds {type(text).__name__}, not text; name another `{parameter}`"
         )
     return text
 

@@ -8,9 +8,10 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from harness import TaskData
+from plugins.victims._lengths import SAMPLE
 
 PAD = "<pad>"
-SAMPLE = 300  # training prompts from which the length of tokens is estimated
+COMMON = 4.0  # characters per token, where there is no text to tell
 _measured: dict[tuple[str, int], float] = {}  # by data hash and entries
 
 
@@ -32,10 +33,14 @@ def train_bpe(texts: Iterable[str], entries: int) -> tokenizers.Tokenizer:
 
 
 def chars_per_token(data: TaskData, entries: int) -> float:
-    """Characters per token of the task's prompts under a tokenizer made from a few of them; within a few percent."""
+    """Characters per token of the task's prompts, and replies, under a tokenizer made from a few of them; within a few
+    percent. Where there are none, as commonly.
+    """
     key = data.hash, entries
+    texts = [example.text + example.reply for example in data.train[:SAMPLE]]
+    if not any(texts):
+        return COMMON
     if key not in _measured:
-        texts = [example.text for example in data.train[:SAMPLE]]
         encodings = train_bpe(texts, entries).encode_batch(texts)
         _measured[key] = sum(map(len, texts)) / max(1, sum(len(encoding.ids) for encoding in encodings))
     return _measured[key]

@@ -9,7 +9,8 @@ class Shape(NamedTuple):
     """Of the transformer, and how it is trained.
 
     Attributes:
-        steps: training steps after which both synthetic tasks are learnt, where the size can learn them.
+        steps: training steps after which both synthetic tasks are learnt, where the size can learn them, and a language
+            model says the right reply to requests like those of its training.
         learning_rate: at its peak; wider models need a lower one.
         init: standard deviation of the first weights. The usual 0.02 suits widths of hundreds: narrow models learn
             several times slower from it.
@@ -36,6 +37,9 @@ class Shape(NamedTuple):
         norms = 4 * h
         return self.layers * (attention + mlp + norms) + 2 * h + 2 * h
 
+
+SIBLING = "26k"  # the size that attacks ask besides a larger one
+TEXT_STEPS = 300  # for that size to learn how prompts go on: later steps lower its perplexity by a few percent
 
 SHAPES = {
     "7k": Shape(16, 2, 2),

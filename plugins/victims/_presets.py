@@ -44,6 +44,11 @@ class Preset:
     pretraining_tokens: int
 
     @property
+    def name(self) -> str:
+        """Short name, e.g. ``pythia-14m``."""
+        return self.hub.split("/")[1].casefold()
+
+    @property
     def non_embedding(self) -> int:
         """Parameters without any embedding."""
         h, i = self.hidden, self.intermediate
@@ -133,7 +138,7 @@ _ALL = (
     _qwen("14B", 5120, 48, 40, 8, 13_824, 131_072, tied=False),
 )
 
-PRESETS: dict[str, Preset] = {preset.hub.split("/")[1].casefold(): preset for preset in _ALL}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
 """By short name, e.g. ``pythia-14m`` or ``qwen2.5-0.5b``."""
 
 _BY_HUB = {preset.hub.casefold(): preset for preset in _ALL}
@@ -142,3 +147,9 @@ _BY_HUB = {preset.hub.casefold(): preset for preset in _ALL}
 def find_preset(model: str) -> Preset | None:
     """The preset with this short name or hub id, in any case of letters."""
     return PRESETS.get(model.casefold()) or _BY_HUB.get(model.casefold())
+
+
+def smallest(family: str) -> Preset:
+    """The preset of a family with the fewest parameters."""
+    of_family = (preset for preset in _ALL if preset.family == family)
+    return min(of_family, key=lambda preset: preset.as_language_model)

@@ -52,6 +52,12 @@ def read_config(model: str, revision: str | None) -> dict[str, Any]:
     return config
 
 
+def is_language_model(model: str, revision: str | None) -> bool:
+    """Whether a folder or hub id holds a causal language model, by its config.json. Raises as `read_config`."""
+    names = read_config(model, revision).get("architectures") or []
+    return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+
+
 def read_shapes(model: str, revision: str | None) -> Shapes:
     """Shape of each floating-point tensor in the safetensors files; reads headers only.
 

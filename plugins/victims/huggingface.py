@@ -15,6 +15,7 @@ from harness import (
     MemoryFacts,
     ModelShape,
     Params,
+    PluginRef,
     PrepareJob,
     TaskData,
     TrainConfig,
@@ -27,12 +28,11 @@ from harness import (
     nominal_forward,
 )
 from plugins.victims import _sources as sources
-from plugins.victims._presets import find_preset
+from plugins.victims._lengths import mean_length, mean_reply
+from plugins.victims._presets import find_preset, smallest
 
 if TYPE_CHECKING:
     from harness import Backend, HeadName
-
-_SAMPLE = 200  # examples from which the average prompt length is estimated
 
 
 class FineTune(TrainConfig):
@@ -67,7 +67,9 @@ class HuggingFace(Victim):
         )
         revision: str | None = Field(None, description="commit, tag or branch of a hub id; a commit needs no network")
         head: Literal["sequence_classification", "causal_lm"] = Field(
-            "sequence_classification", description="a classification head, or a language model's label tokens"
+            "sequence_classification",
+            description="of a task with labels: a classification head, or a language model's label tokens; a task "
+            "that is answered in text takes a language model, whatever is written here",
         )
         fine_tune: FineTune | None = Field(FineTune(), description="how to fine-tune; false: use the model as it is")
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="when under attack")
@@ -100,18 +102,36 @@ class HuggingFace(Victim):
         Raises:
             VictimError: a folder without them, or a hub that cannot be reached.
         """
-        classes = len(data.labels) if self._head == "classification" else None
+        classes = len(data.labels) if self._head_for(data) == "classification" else None
         preset = None if _is_local(self.params.model) else find_preset(self.params.model)
         if preset is not None:
             n_params = preset.as_language_model if classes is None else preset.as_classifier(classes)
             base, tokens = preset.non_embedding + preset.embedding, float(preset.pretraining_tokens)
-            return self._card(preset.family, n_params, base, tokens, preset.context)
+            return self._card(preset.family, n_params, base, tokens, preset.context, language_model=classes is None)
         config = sources.read_config(self.params.model, self._revision)
         shapes = sources.read_shapes(self.params.model, self._revision)
         n_params = sources.count(shapes, config, classes=classes)
         text = config.get("text_config") or config
         context = int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
-        return self._card(str(config.get("model_type", "unknown")), n_params, n_params, None, context)
+        family = str(config.get("model_type", "unknown"))
+        return self._card(family, n_params, n_params, None, context, language_model=classes is None)
+
+    def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
+        """The smallest preset of the family: used as it is for text, made ready like the victim for a task. Of a model
+        that is no preset, for text the model itself before any fine-tuning, if it is a language model.
+        """
+        preset = None if _is_local(self.params.model) else find_preset(self.params.model)
+        own = self.params.model_dump(mode="json", include={"model", "revision", "dtype", "device", "backend"})
+        if preset is not None and preset != (small := smallest(preset.family)):
+            own |= {"model": small.name, "revision": None}
+        elif preset is None and (sees == "task" or not sources.is_language_model(self.params.model, self._revision)):
+            return None
+        if sees == "text":
+            own |= {"head": "causal_lm", "fine_tune": False}
+        else:
+            own |= self.params.model_dump(mode="json", include={"head", "fine_tune"})
+            own["fine_tune"] = own["fine_tune"] or False
+        return PluginRef(name="huggingface", params=own)
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of a folder's files, or the commit of a hub id.
@@ -130,8 +150,7 @@ class HuggingFace(Victim):
         if plan is None or not data.train:
             return 0.0
         card = self.card(data)
-        sample = data.train[:_SAMPLE]
-        tokens = sum(len(example.text) for example in sample) / len(sample) / card.chars_per_token
+        tokens = mean_length(data) / card.chars_per_token
         rows = min(len(data.train), plan.train_examples)
         seen = round(tokens * (plan.steps * plan.batch_size if plan.steps else plan.epochs * rows))
         return nominal_forward(card.n_params, seen) + nominal_backward(card.n_params, seen)
@@ -149,7 +168,8 @@ class HuggingFace(Victim):
             shape,
             batch=plan.batch_size if plan else 0,
             states=2.0 if plan and plan.optimizer == "adamw" else 0.0,
-            reads_vocabulary=self._head != "classification",
+            reads_vocabulary=self._head_for(data) != "classification",
+            reply_tokens=None if data.labels else mean_reply(data) / self.card(data).chars_per_token,
             dtype=self.params.dtype,
             device=self.params.device,
             engine=self.params.backend != "torch",
@@ -159,32 +179,42 @@ class HuggingFace(Victim):
         """Fine-tune in float32 (or take as it is) and write model, tokenizer, `training.json` (rows used, dropped).
 
         Raises:
-            VictimError: the model cannot be loaded or trained, or lacks the head that is to be used as it is.
+            VictimError: the model cannot be loaded or trained, lacks the head that is to be used as it is, has other
+                classes than those asked for, or there is nothing to train it on.
         """
         from harness import load_model, named_seed, save_model
 
         plan: FineTune | None = self.params.fine_tune
-        labels = job.data.labels
+        labels, head = job.data.labels, self._head_for(job.data)
+        if plan is not None and not job.data.train:
+            raise VictimError(f"{self.params.model}: no training data; write fine_tune: false to use it as it is")
         source, revision = self._source()
         model, missing = load_model(
             source,
-            self._head,
+            head,
             dtype="float32" if plan else "auto",
-            n_labels=len(labels) if plan and self._head == "classification" else None,
+            n_labels=len(labels) if plan and head == "classification" else None,
             revision=revision,
             seed=named_seed(job.seed, "new head"),
         )
-        if plan is None and missing:
+        if missing and head == "generation":
+            raise VictimError(
+                f"{self.params.model} is no language model (its file lacks {', '.join(missing)}); a task or judge that "
+                "needs answers in text takes a causal language model"
+            )
+        if missing and plan is None:
             raise VictimError(
                 f"{self.params.model} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm"
             )
+        if plan is None and head == "classification":
+            _check_classes(self.params.model, model.config, labels)
         tokenizer = _load_tokenizer(source, revision)
         if getattr(model.config, "pad_token_id", None) is None:
             fallback = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
             model.config.pad_token_id = fallback  # others who load the model need one for batches
         spent, notes = Flops(), {"rows": 0, "dropped": 0}
         if plan is not None:
-            if self._head == "classification":
+            if head == "classification":
                 model.config.id2label = {i: label.strip() for i, label in enumerate(labels)}
                 model.config.label2id = {label.strip(): i for i, label in enumerate(labels)}
             spent, notes = self._fine_tune(model, tokenizer, plan, job)
@@ -203,7 +233,7 @@ class HuggingFace(Victim):
 
         return open_folder(
             folder,
-            self._head,
+            self._head_for(data),
             data.labels,
             dtype=self.params.dtype,
             device=self.params.device,
@@ -211,13 +241,17 @@ class HuggingFace(Victim):
         )
 
     def _fine_tune(self, model: Any, tokenizer: Any, plan: FineTune, job: PrepareJob) -> tuple[Flops, dict[str, int]]:
-        from harness import HFTokenizer, clean_rows, context_length, make_head, resolve_device, train
+        from harness import HFTokenizer, clean_rows, context_length, make_head, reply_rows, resolve_device, train
 
         rows = int(model.get_input_embeddings().weight.shape[0])
         ours = HFTokenizer.from_transformers(tokenizer, rows=rows)
-        labels = job.data.labels
-        context = context_length(model) - make_head(self._head, model, ours, labels).extra
-        clean = clean_rows(_draw(job.data.train, plan.train_examples, job.seed), ours, context, plan.too_long)
+        labels, head = job.data.labels, self._head_for(job.data)
+        context = context_length(model) - make_head(head, model, ours, labels).extra
+        drawn = _draw(job.data.train, plan.train_examples, job.seed)
+        if head == "generation":
+            clean = reply_rows(drawn, ours, context, _end(model, tokenizer), plan.too_long)
+        else:
+            clean = clean_rows(drawn, ours, context, plan.too_long)
         where, _ = resolve_device(self.params.device)
         spent = train(
             model.to(where),
@@ -227,14 +261,15 @@ class HuggingFace(Victim):
             seed=job.seed,
             scratch=job.scratch,
             progress=job.progress,
-            head=self._head,
+            head=head,
             labels=labels,
             what=f"fine-tune {self.params.model}",
         )
         return spent, {"rows": len(clean.rows), "dropped": clean.dropped}
 
-    @property
-    def _head(self) -> HeadName:
+    def _head_for(self, data: TaskData) -> HeadName:
+        if not data.labels:
+            return "generation"
         return "classification" if self.params.head == "sequence_classification" else "label_tokens"
 
     @property
@@ -248,10 +283,14 @@ class HuggingFace(Victim):
         hub = _hub_id(self.params.model)
         return hub, sources.commit_of(hub, self._revision)
 
-    def _card(self, family: str, n_params: int, base: int, tokens: float | None, context: int) -> VictimCard:
+    def _card(
+        self, family: str, n_params: int, base: int, tokens: float | None, context: int, *, language_model: bool
+    ) -> VictimCard:
         tokens = self.params.pretraining_tokens or tokens
         flops = self.params.pretraining_flops or (6.0 * base * tokens if tokens else None)
-        return VictimCard(self.params.family or family, n_params, flops, "gradient", context)
+        return VictimCard(
+            self.params.family or family, n_params, flops, "latent", context, language_model=language_model
+        )
 
 
 def _is_local(model: str) -> bool:
@@ -270,6 +309,37 @@ def _draw(examples: Sequence[Example], most: int, seed: int) -> Sequence[Example
         return examples
     chosen = named_rng(seed, "fine-tuning examples").choice(len(examples), most, replace=False)
     return [examples[int(i)] for i in sorted(chosen)]
+
+
+def _check_classes(model: str, config: Any, labels: Sequence[str]) -> None:
+    """Raise VictimError where a classifier that is used as it is has other classes than ``labels``: another number, or
+    names of which only some are among them. Names that are all different say the same in other words, in its order.
+    """
+    own = [str(name).strip() for _, name in sorted(config.id2label.items())]
+    wanted = [label.strip() for label in labels]
+    known = {name.casefold() for name in own} & {name.casefold() for name in wanted}
+    if len(own) != len(wanted) or 0 < len(known) < len(wanted):
+        raise VictimError(
+            f"{model} has the classes {', '.join(own)}, and {', '.join(wanted)} are asked for; name the classes as it "
+            "does, or in other words in its order, or fine-tune it"
+        )
+
+
+def _end(model: Any, tokenizer: Any) -> int | None:
+    """Id of the token that is to end an answer: one that the model stops at. One that stops at none is told to stop at
+    its tokenizer's; None where there is no such token either.
+    """
+    from harness import ending_ids
+
+    known, wanted = ending_ids(model), tokenizer.eos_token_id
+    if known:
+        return int(wanted) if wanted in known else known[0]
+    if wanted is None:
+        return None
+    for config in (model.config.get_text_config(), getattr(model, "generation_config", None)):
+        if config is not None:
+            config.eos_token_id = wanted
+    return int(wanted)
 
 
 def _load_tokenizer(source: str, revision: str | None) -> Any:

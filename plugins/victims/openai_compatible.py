@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plugins.victims._server import Access
 
 _NOTES = "server.json"
+_LABELS_ONLY = ("logprob_token_ids", "top_logprobs")  # ways that tell the log-probabilities of labels and no others
 _TOLD = ("owned_by", "root", "max_model_len")  # what servers say that stays the same from one start to the next
 
 
@@ -43,7 +44,9 @@ class OpenAICompatible(Victim):
         )
         tokenizer_revision: str | None = host_field(None, description="commit, tag or branch of a hub id")
         head: Literal["label_tokens", "generation"] = Field(
-            "label_tokens", description="classify by the log-probabilities of label tokens, or answer in text"
+            "label_tokens",
+            description="classify by the log-probabilities of label tokens, or answer in text; a task or judge without "
+            "labels gets answers in text, whatever is written here",
         )
         api: Literal["completions", "chat"] = Field(
             "completions",
@@ -82,7 +85,7 @@ class OpenAICompatible(Victim):
                 raise ValueError(
                     "head: label_tokens needs api: completions and log-probabilities, else: head: generation"
                 )
-            if self.head == "generation" and self.scoring in ("logprob_token_ids", "top_logprobs"):
+            if self.head == "generation" and self.scoring in _LABELS_ONLY:
                 raise ValueError(f"scoring: {self.scoring} is for labels; use auto, prompt_logprobs, echo or none")
             if self.api == "chat" and self.scoring not in ("auto", "none"):
                 raise ValueError("a chat tells no log-probabilities of prompts; use scoring: none, or api: completions")
@@ -110,7 +113,7 @@ class OpenAICompatible(Victim):
             family=params.family or params.model,
             n_params=params.size,
             pretraining_flops=params.pretraining_flops,
-            access="scores" if params.head == "label_tokens" or self._scores else "text",
+            access="scores" if self._classifies(data) or self._scores else "text",
             context=self._context,
             local=False,
         )
@@ -145,7 +148,7 @@ class OpenAICompatible(Victim):
         Raises:
             VictimError: it cannot be reached, is not what it was, or tells no log-probabilities where labels need them.
         """
-        from harness import HFTokenizer
+        from harness import HFTokenizer, continuation_ids
         from plugins.victims._probe import probe
         from plugins.victims._server import Server
         from plugins.victims._url_backend import Served, UrlBackend
@@ -153,7 +156,8 @@ class OpenAICompatible(Victim):
         params = self.params
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
         tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"])
-        labels = tokenizer.encode(list(data.labels)) if params.head == "label_tokens" else []
+        classifies = self._classifies(data)
+        labels = [continuation_ids(tokenizer, label) for label in data.labels] if classifies else []
         served = Served(self._facts, self._context, params.api, params.size)
         if params.api == "chat":
             return UrlBackend(*_unprobed(Server(self._access), params.model, tokenizer), served)
@@ -161,11 +165,20 @@ class OpenAICompatible(Victim):
             Server(self._access),
             params.model,
             tokenizer,
-            params.scoring,
-            next_tokens=params.head == "label_tokens",
+            params.scoring if classifies else self._scoring_of_text,
+            next_tokens=classifies,
             batch=params.batch,
         )
-        return UrlBackend(*found, served, [tuple(label) for label in labels])
+        return UrlBackend(*found, served, labels)
+
+    def _classifies(self, data: TaskData) -> bool:
+        return bool(data.labels) and self.params.head == "label_tokens"
+
+    @property
+    def _scoring_of_text(self) -> Literal["auto", "prompt_logprobs", "echo", "none"]:
+        """How a victim that answers in text is asked for scores; what works for labels alone tells it none."""
+        scoring: Any = self.params.scoring
+        return "none" if scoring in _LABELS_ONLY else scoring
 
     @property
     def _access(self) -> Access:
@@ -195,7 +208,7 @@ class OpenAICompatible(Victim):
         from plugins.victims._server import Server
 
         params = self.params
-        if params.api == "chat" or params.scoring == "none":
+        if params.api == "chat" or self._scoring_of_text == "none":
             return False
         if params.scoring != "auto":
             return True  # or `open` says that it does not

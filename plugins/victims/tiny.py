@@ -11,9 +11,11 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from harness import (
     Backend,
+    Example,
     Flops,
     MemoryFacts,
     ModelShape,
+    PluginRef,
     PrepareJob,
     Problem,
     TaskData,
@@ -33,21 +35,28 @@ from harness import (
     nominal_forward,
     place,
     render,
+    reply_ids,
+    reply_row,
 )
 from plugins.victims._bpe import PAD, chars_per_token, train_bpe
-from plugins.victims._ladder import SHAPES, Shape
+from plugins.victims._ladder import SHAPES, SIBLING, TEXT_STEPS, Shape
+from plugins.victims._lengths import SAMPLE, mean_length, mean_reply
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXConfig
 
-    from harness import HFTokenizer
+    from harness import HeadName, HFTokenizer
 
 
 BPE_EXAMPLES = 5000  # training prompts that the tokenizer is made from
+END = 0  # id of the padding token, which also ends an answer
 
 
 class Tiny(Victim):
-    """A GPT-NeoX classifier of 7 thousand to 3 million non-embedding parameters, trained on the spot."""
+    """A GPT-NeoX of 7 thousand to 3 million non-embedding parameters, trained on the spot.
+
+    A classifier; for a task that is answered in text, a language model.
+    """
 
     name = "tiny"
     paper = (
@@ -72,7 +81,8 @@ class Tiny(Victim):
             ge=0,
             le=1,
             description="share of training examples with random tokens in the region that an attacker may change "
-            "(label unchanged): without any, a tiny victim falls to one random string; with many, it hardly falls",
+            "(label or reply unchanged; none where there is but text): without any, a tiny victim falls to one random "
+            "string; with many, it hardly falls",
         )
         filler_tokens: NonNegativeInt = Field(10, description="how many random tokens that is")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
@@ -100,15 +110,26 @@ class Tiny(Victim):
         n = self.shape.non_embedding + (len(data.labels) - 2) * self.shape.hidden
         embedding = self.params.vocabulary * self.shape.hidden
         return VictimCard(
-            "tiny", n + embedding, None, "gradient", self.params.context, chars_per_token(data, self.params.vocabulary)
+            "tiny",
+            n + embedding,
+            None,
+            "latent",
+            self.params.context,
+            chars_per_token(data, self.params.vocabulary),
+            language_model=not data.labels,
         )
 
+    def sibling(self, sees: Literal["text", "task"]) -> PluginRef:
+        size = min((self.params.size, SIBLING), key=list(SHAPES).index)
+        own = self.params.model_dump(mode="json", include={"vocabulary", "context", "backend"})
+        return PluginRef(name="tiny", params={"size": size, **own} | ({"steps": TEXT_STEPS} if sees == "text" else {}))
+
     def estimate(self, data: TaskData) -> float:
-        card, sample = self.card(data), data.train[:64]
-        tokens = (
-            sum(len(example.text) for example in sample) / len(sample) / card.chars_per_token
-            + self.params.filler * self.params.filler_tokens
-        )
+        card, sample = self.card(data), data.train[:SAMPLE]
+        if not sample:
+            return 0.0
+        answered = sum(_is_answered(example, data) for example in sample) / len(sample)
+        tokens = mean_length(data) / card.chars_per_token + answered * self.params.filler * self.params.filler_tokens
         n = card.n_params
         return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + nominal_backward(n, 1))
 
@@ -116,20 +137,35 @@ class Tiny(Victim):
         n_params, of = self.card(data).n_params, self.shape
         assert n_params is not None
         shape = ModelShape(of.hidden, of.layers, of.heads, of.intermediate, self.params.vocabulary, of.hidden)
-        return MemoryFacts(n_params, shape, batch=self.params.batch_size, engine=self.params.backend != "torch")
+        return MemoryFacts(
+            n_params,
+            shape,
+            batch=self.params.batch_size,
+            reads_vocabulary=not data.labels,
+            reply_tokens=None if data.labels else mean_reply(data) / self.card(data).chars_per_token,
+            engine=self.params.backend != "torch",
+        )
 
     def prepare(self, job: PrepareJob) -> Flops:
         import torch
-        from transformers import GPTNeoXForSequenceClassification, PreTrainedTokenizerFast
+        from transformers import GPTNeoXForCausalLM, GPTNeoXForSequenceClassification, PreTrainedTokenizerFast
 
         from harness import HFTokenizer, save_model, train
 
-        rust = train_bpe((example.text for example in job.data.train[:BPE_EXAMPLES]), self.params.vocabulary)
-        PreTrainedTokenizerFast(tokenizer_object=rust, pad_token=PAD).save_pretrained(str(job.folder))
+        if not job.data.train:
+            raise VictimError(
+                "tiny is trained on the task's training examples, and there are none; use a victim that is ready, e.g. "
+                "{huggingface: {model: ..., fine_tune: false}}"
+            )
+        texts = (example.text + example.reply for example in job.data.train[:BPE_EXAMPLES])
+        rust = train_bpe(texts, self.params.vocabulary)
+        special = {"pad_token": PAD} if job.data.labels else {"pad_token": PAD, "eos_token": PAD}
+        PreTrainedTokenizerFast(tokenizer_object=rust, **special).save_pretrained(str(job.folder))
         tokenizer = HFTokenizer(rust, rows=self.params.vocabulary)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed("tiny", job.seed, "weights"))
-            model = GPTNeoXForSequenceClassification(self._config(len(job.data.labels)))
+            of_head = GPTNeoXForSequenceClassification if job.data.labels else GPTNeoXForCausalLM
+            model = of_head(self._config(len(job.data.labels)))
         rows = self._rows(job, tokenizer)
         config = TrainConfig(
             steps=self.params.steps,
@@ -140,13 +176,24 @@ class Tiny(Victim):
             optimizer="adamw",
         )
         seed = named_seed("tiny", job.seed, "order")
-        spent = train(model, tokenizer, rows, config, seed=seed, scratch=job.scratch, progress=job.progress)
+        spent = train(
+            model,
+            tokenizer,
+            rows,
+            config,
+            seed=seed,
+            scratch=job.scratch,
+            progress=job.progress,
+            head=_head(job.data),
+        )
         save_model(model, job.folder)
         return spent
 
-    def _config(self, labels: int) -> GPTNeoXConfig:
+    def _config(self, num_labels: int) -> GPTNeoXConfig:
+        """Of a classifier; of a language model where there are no labels, its output embedding being its input's."""
         from transformers import GPTNeoXConfig
 
+        of_head: dict[str, Any] = {"num_labels": num_labels, "eos_token_id": None}
         return GPTNeoXConfig(
             vocab_size=self.params.vocabulary,
             hidden_size=self.shape.hidden,
@@ -159,11 +206,10 @@ class Tiny(Victim):
             initializer_range=self.shape.init,
             hidden_dropout=0.0,
             attention_dropout=0.0,
-            num_labels=labels,
-            pad_token_id=0,
+            pad_token_id=END,
             bos_token_id=None,
-            eos_token_id=None,
             use_cache=False,
+            **(of_head if num_labels else {"eos_token_id": END, "tie_word_embeddings": True}),
         )
 
     def _rows(self, job: PrepareJob, tokenizer: HFTokenizer) -> list[TrainRow]:
@@ -176,29 +222,46 @@ class Tiny(Victim):
         order = endless_permutation(len(job.data.train), rng)
         rows: list[TrainRow] = []
         problems: dict[int, Problem] = {}
+        replies: dict[str, tuple[int, ...]] = {}
         for _ in range(self.params.steps * self.params.batch_size):
             index = next(order)
             if index not in problems:
                 problems[index] = place(job.data.train[index], threat, tokenizer, allowed)
             problem = problems[index]
-            if rng.random() < self.params.filler:
+            example = problem.example
+            if _is_answered(example, job.data) and rng.random() < self.params.filler:
                 middle = rng.choice(allowed, size=self.params.filler_tokens).tolist()
                 ids = (*problem.before.tolist(), *middle, *problem.after.tolist())
             else:
-                ids = render(problem.example.text, tokenizer)
-            if len(ids) > self.params.context:
+                ids = render(example.text, tokenizer)
+            if job.data.labels:
+                row = TrainRow(ids, example.label)
+            else:
+                if example.reply not in replies:
+                    replies[example.reply] = reply_ids(example.reply, tokenizer, END)
+                row = reply_row(ids, replies[example.reply])
+            if len(row.ids) > self.params.context:
                 raise VictimError(
-                    f"example {problem.example.id} has {len(ids)} tokens, tiny takes {self.params.context}; "
+                    f"example {example.id} has {len(row.ids)} tokens, tiny takes {self.params.context}; "
                     "raise its `context`, or drop long "
                     "texts with the task's `max_chars`"
                 )
-            rows.append(TrainRow(ids, problem.example.label))
+            rows.append(row)
         return rows
 
     def open(self, folder: Path, data: TaskData) -> Backend:
         from harness import open_folder
 
-        return open_folder(folder, labels=data.labels, dtype="float32", device="cpu", backend=self.params.backend)
+        return open_folder(folder, _head(data), data.labels, dtype="float32", device="cpu", backend=self.params.backend)
+
+
+def _is_answered(example: Example, data: TaskData) -> bool:
+    """Whether anything is to follow the prompt; else there is but text, which is learnt as it is."""
+    return bool(data.labels or example.reply)
+
+
+def _head(data: TaskData) -> HeadName:
+    return "classification" if data.labels else "generation"
 
 
 @hookimpl

@@ -13,11 +13,10 @@ from harness.bench.iteration import PARTS
 from harness.bench.probes import Clock, timed_attack, timed_backend, timed_problem
 from harness.bench.rounds import alternate, ratio
 from harness.engine.defended import DefendedVictim
-from harness.engine.search import Search
 from harness.problem import Problem
 from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place
-from tests.engine.toy import ToyBackend, toy_examples, toy_tokenizer
+from tests.engine.toy import ToyBackend, searching, toy_examples, toy_tokenizer
 
 
 class Hours:
@@ -102,12 +101,12 @@ def test_an_iteration_is_split_into_its_parts(hours: Hours, monkeypatch: pytest.
     placed = [place(example, threat, tokenizer, allowed) for example in toy_examples(2)]
     backend, attack = Slow(tokenizer), Sleepy(Sleepy.Params(steps=2))
     backend.hours = attack.hours = hours
-    plain = Search(DefendedVictim(backend), attack, ("test",), "gradient")
+    plain = searching(DefendedVictim(backend), attack, ("test",), "gradient")
     before = plain.run(placed).rows
 
     timed = timed_attack(attack, clock)
     assert (timed.name, timed.access, timed.params.steps) == ("sleepy", "gradient", 2)
-    search = Search(DefendedVictim(timed_backend(backend, clock, 0)), timed, ("test",), "gradient")
+    search = searching(DefendedVictim(timed_backend(backend, clock, 0)), timed, ("test",), "gradient")
     problems = [timed_problem(problem, clock) for problem in placed]
     survives = Problem.survives
     monkeypatch.setattr(Problem, "survives", lambda self, rows: (hours.nap(1.0), survives(self, rows))[1])

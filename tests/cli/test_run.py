@@ -37,9 +37,9 @@ def test_plain_lines_when_not_a_terminal(folder: Path) -> None:
     )
     assert lines[1] == "prepare counts on weather_or_food, seed 0"
     cell = "weather_or_food × counts × none × random_token × suffix, 4 tokens, gradient, seed 0"
-    assert lines[2] == f"attack {cell}"
-    assert re.fullmatch(re.escape(f"done    {cell}: ASR ") + r"\d+%, clean accuracy 100.0%", lines[3])
-    assert len(lines) == 6
+    assert lines[2:4] == ["load counts", f"attack {cell}"]
+    assert re.fullmatch(re.escape(f"done    {cell}: ASR ") + r"\d+%, clean accuracy 100.0%", lines[4])
+    assert len(lines) == 7
     assert ESCAPE not in done.stderr + done.stdout
     again = harness_here(*ARGUMENTS, cwd=folder)
     assert again.stderr == "2 cells, 2 done already\n"

@@ -31,8 +31,8 @@ def test_no_attack_has_more_queries_than_granted(name: str, queries: int) -> Non
     held = search_of(backend, ATTACKS[name], allowance=Allowance(queries=queries)).run(problems_of(backend, 2))
     for track, unheld in zip(held.tracks, free.tracks, strict=True):
         spent = [row["queries"] for row in held.rows if row["example"] == track.problem.example.id]
-        assert sum(spent) == track.queries <= queries
-        assert (track.ended == QUERIES) == (unheld.queries > queries)
+        assert sum(spent) == track.spent[0].queries <= queries
+        assert (track.ended == QUERIES) == (unheld.spent[0].queries > queries)
     same = {(row["example"], row["step"]): row["attack_tokens"] for row in free.rows}
     for track in held.tracks:
         rows = [row for row in held.rows if row["example"] == track.problem.example.id]
@@ -88,6 +88,6 @@ def test_no_attack_is_the_clean_prompt() -> None:
     rows = search_of(backend, NoAttack()).run(problems).rows
     assert [(row["queries"], row["attack_nominal"], row["failure"]) for row in rows] == [(0, 0.0, None)] * len(problems)
     for row, problem in zip(rows, problems, strict=True):
-        (reply,) = search_of(backend, NoAttack()).victim.ask([problem.before_text + problem.after_text])
+        (reply,) = search_of(backend, NoAttack()).desk.victim.ask([problem.before_text + problem.after_text])
         assert row["loss"] == reply.answer(problem.example.proxy_label).loss
         assert row["attack_text"] == ""

@@ -13,18 +13,17 @@ from harness.defense import Defense, GuardDefense, TransformDefense
 from harness.engine.defended import DefendedVictim, Layer, offers_gradient
 from harness.engine.loss import cross_entropy
 from harness.engine.meter import StepMeter
-from harness.engine.search import Search
 from harness.errors import AccessError
 from harness.flops import Flops
 from harness.problem import Problem
-from harness.run.cell import check_clean
+from harness.run.clean import check_clean
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, toy_examples
+from tests.engine.toy import ToyBackend, jury, searching, toy_examples
 
 
 class Blocker(GuardDefense):
@@ -112,11 +111,11 @@ def test_a_blocked_attack_is_no_success(backend: ToyBackend) -> None:
     problems = problems_of(backend, 6)
     attack = GCG(GCG.Params(steps=6, candidates=16, topk=16))
     names = (0, "x")
-    undefended = Search(DefendedVictim(backend), attack, names, "gradient", WrongLabel()).run(problems).rows
+    undefended = searching(DefendedVictim(backend), attack, names, "gradient", WrongLabel()).run(problems).rows
     assert any(row["success"] for row in undefended)
     clean = {problem.example.text for problem in problems}
     victim = behind(backend, Blocker(lambda text: text not in clean))
-    rows = Search(victim, attack, names, "gradient", WrongLabel()).run(problems).rows
+    rows = searching(victim, attack, names, "gradient", WrongLabel()).run(problems).rows
     assert not any(row["success"] for row in rows)
     assert all(row["loss"] == float("inf") and row["failure"] is None for row in rows)
     # Nothing finite was seen but the gradient's loss, so the attack stays at its first string.
@@ -128,16 +127,16 @@ def test_an_attack_steers_around_a_guard(backend: ToyBackend) -> None:
     problems = problems_of(backend, 4)
     victim = behind(backend, Blocker(lambda text: "fence" in text.lower()[50:] or text.count("e") % 2 == 0))
     attack = RandomToken(RandomToken.Params(steps=4, draws=32))
-    rows = Search(victim, attack, (0, "x"), "scores", WrongLabel()).run(problems).rows
+    rows = searching(victim, attack, (0, "x"), "scores", WrongLabel()).run(problems).rows
     assert all(np.isfinite(row["loss"]) for row in rows)
     assert all(row["loss"] == pytest.approx(row["attack_loss"]) for row in rows)
 
 
 def test_a_blocked_clean_prompt_counts_wrong(backend: ToyBackend) -> None:
     examples = toy_examples(12)
-    open_check = check_clean(DefendedVictim(backend), examples)
+    open_check = check_clean(jury(DefendedVictim(backend)), examples)
     refused = {example.text for example in examples[:5]}
-    guarded = check_clean(behind(backend, Blocker(refused.__contains__)), examples)
+    guarded = check_clean(jury(behind(backend, Blocker(refused.__contains__))), examples)
     for example, before, after in zip(examples, open_check.correct, guarded.correct, strict=True):
         assert after == (before and example.text not in refused)
     assert all(reply.logits is None for reply in guarded.replies[:5])
@@ -179,7 +178,7 @@ def test_scores_and_verdicts_are_of_the_rewritten_prompt(backend: ToyBackend) ->
 
     attack = RandomToken(RandomToken.Params(steps=2, draws=8))
     victim = behind(backend, Rewriter(str.upper))
-    for row in Search(victim, attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows:
+    for row in searching(victim, attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows:
         (reply,) = DefendedVictim(backend).ask([problem.prompt(row["attack_text"]).upper()])
         assert reply.logits is not None
         assert row["loss"] == pytest.approx(cross_entropy(reply.logits, problem.example.proxy_label))
@@ -200,9 +199,9 @@ def test_a_transform_that_offers_no_gradient_says_so(backend: ToyBackend) -> Non
     problems = problems_of(backend, 1)
     victim = behind(backend, Opaque(str.upper))
     with pytest.raises(AccessError, match=r"defense opaque.*no gradient.*scores"):
-        Search(victim, GCG(GCG.Params(steps=1)), (0, "x"), "gradient", WrongLabel()).run(problems)
+        searching(victim, GCG(GCG.Params(steps=1)), (0, "x"), "gradient", WrongLabel()).run(problems)
     attack = RandomToken(RandomToken.Params(steps=1, draws=4))
-    assert Search(victim, attack, (0, "x"), "gradient", WrongLabel()).run(problems).rows
+    assert searching(victim, attack, (0, "x"), "gradient", WrongLabel()).run(problems).rows
 
 
 def test_which_defenses_offer_a_gradient() -> None:
@@ -227,7 +226,7 @@ def test_costs_of_layers_are_the_defenses_and_of_the_victim_the_attacks(backend:
 
     attack = RandomToken(RandomToken.Params(steps=1, draws=8))
     (row,) = (
-        Search(behind(backend, Rewriter(lambda t: t)), attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows
+        searching(behind(backend, Rewriter(lambda t: t)), attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows
     )
     length = len(problem.before) + 5 + len(problem.after)
     assert row["defense_nominal"] == 9000.0  # eight candidates and the verdict
@@ -265,14 +264,14 @@ def test_a_prompt_too_long_is_told_apart_and_not_asked(backend: ToyBackend, laye
     assert [reply.too_long for reply in replies] == [False, True]
     assert replies[1].victim == Flops()
     example = Example("long", (Chunk(long), Chunk("", Edit.OVERWRITABLE)), 0, 1)
-    assert check_clean(behind(backend, *layers), [example]).correct == [False]
+    assert check_clean(jury(behind(backend, *layers)), [example]).correct == [False]
 
 
 def test_a_rewrite_that_becomes_too_long_is_a_failed_step(backend: ToyBackend) -> None:
     (problem,) = problems_of(backend, 1)
     victim = behind(backend, Rewriter(lambda text: text + "Q" * 99))
     attack = RandomToken(RandomToken.Params(steps=2, draws=4))
-    for row in Search(victim, attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows:
+    for row in searching(victim, attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows:
         assert row["failure"] == "longer than the context"
         assert not row["success"]
 

@@ -9,7 +9,6 @@ import pytest
 
 from harness.attack import Attack, Gradient, Score
 from harness.engine.defended import DefendedVictim
-from harness.engine.search import Search
 from harness.errors import AccessError, PluginError
 from harness.records.journal import Journal
 from harness.state import State
@@ -18,7 +17,7 @@ from harness.tokens.placement import allowed_tokens, place
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples
 
 THREAT = Threat(tokens=5)
 
@@ -30,7 +29,7 @@ def problems_of(backend, count=6, threat=THREAT):
 
 def search_of(backend, attack, **kwargs):
     settings = {"names": (0, "cell"), "granted": "gradient", "judge": WrongLabel()} | kwargs
-    return Search(DefendedVictim(backend), attack, **settings)
+    return searching(DefendedVictim(backend), attack, **settings)
 
 
 def without_time(rows):

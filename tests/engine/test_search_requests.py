@@ -30,7 +30,7 @@ from harness.threat import Threat
 from harness.tokens.hf import HFTokenizer
 from harness.tokens.placement import allowed_tokens, place
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import ToyBackend, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples
 
 THREAT = Threat(tokens=4)
 
@@ -86,7 +86,7 @@ def problems_of(backend: Any, count: int = 3, threat: Threat = THREAT) -> list[P
 
 def search_of(backend: Any, attack: Attack, layers: tuple[Layer, ...] = (), **options: Any) -> Search:
     settings = {"names": (0, "cell"), "granted": "scores"} | options
-    return Search(DefendedVictim(backend, layers), attack, **settings)
+    return searching(DefendedVictim(backend, layers), attack, **settings)
 
 
 def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from harness.attack import GradientAnswer
+from harness.attack import Attack, GradientAnswer
 from harness.engine.backend import Differentiated, GradientItem, Scored, ScoreItem, WithoutText
+from harness.engine.defended import DefendedVictim
+from harness.engine.desk import Desk
+from harness.engine.judging import Jury
 from harness.engine.loss import cross_entropy
+from harness.engine.search import Search
+from harness.judge import Judge
 from harness.task import Chunk, Edit, Example
+from harness.threat import Access
 from harness.tokens.hf import HFTokenizer
+from plugins.judges.labels import WrongLabel
 
 TEXT = [
     f"The {colour} {animal} {verb} over the {thing}."
@@ -102,3 +110,22 @@ def toy_examples(count: int = 6, edit: Edit = Edit.OVERWRITABLE) -> list[Example
         )
         for i in range(count)
     ]
+
+
+def jury(victim: DefendedVictim, judge: Judge | None = None, **models: DefendedVictim) -> Jury:
+    """A judge (by default one for labels) of what this victim says, with its models by role."""
+    return Jury(judge or WrongLabel(), Desk(victim, models))
+
+
+def searching(
+    victim: DefendedVictim,
+    attack: Attack,
+    names: tuple[Any, ...] = (0, "cell"),
+    granted: Access = "gradient",
+    judge: Judge | None = None,
+    models: dict[str, DefendedVictim] | None = None,
+    **options: Any,
+) -> Search:
+    """A search for strings against this victim, judged where a judge is given."""
+    seen = None if judge is None else jury(victim, judge)
+    return Search(Desk(victim, models or {}), attack, names, granted, seen, **options)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from harness.flops import CONVENTION
 from harness.records.cell import CellRecord, Compute, DefenseFacts, PluginRecord, VictimFacts
-from harness.records.schema import EXAMPLES, STEPS
+from harness.records.schema import EXAMPLES, STEPS, VERSION
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class FakeCell:
     defense_flops: float = 0.0
     attack: str = "gcg"
     seed: int = 0
+    against: dict[str, str] | None = None  # what the defense was trained against
+    source: dict[str, Any] | None = None  # where an attack that replays strings has them from
+    space: str = "text"
+    task_kind: str = "labels"
+    benign: bool = False
+    unparseable: int = 0  # of the steps of each example, so many of the first have no verdict
     threat: str = "suffix, 10 tokens, gradient"
     judge: str = "proxy_label"
     spec_hash: str = "5" * 64
@@ -49,6 +55,7 @@ class FakeCell:
     first_success: Sequence[int] | None = (
         None  # instead of the law: step of each attacked example's first success, 0 for never
     )
+    first_example: int = 0  # number of the first attacked example
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -59,7 +66,7 @@ class FakeCell:
 def write_run(path: Path, cells: Sequence[FakeCell], unfinished: int = 0, **info: Any) -> Path:
     """A run directory with these cells."""
     path.mkdir(parents=True)
-    run = {"format": 1, "spec_name": "fake", "spec_version": "1.0", "spec_hash": "5" * 64, "spec": "name: fake\n"}
+    run = {"format": VERSION, "spec_name": "fake", "spec_version": "1.0", "spec_hash": "5" * 64, "spec": "name: fake\n"}
     run |= {"harness_version": "0.1.0", "created": "2026-01-02T03:04:05Z"} | info
     (path / "run.json").write_text(json.dumps(run))
     for cell in cells:
@@ -83,8 +90,6 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         reference_flops=cell.reference_flops,
         artifact="a" * 32,
     )
-    spent = Compute(nominal=cell.defense_flops * 0.98, executed=0.0)
-    training = Compute(nominal=cell.defense_flops * 0.02, executed=0.0)
     record = CellRecord(
         key=cell.key,
         status="done" if done else "failed",
@@ -105,7 +110,11 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         accounting=cell.accounting,
         data_hash=cell.data_hash,
         victim_facts=facts if done else None,
-        defense_facts=DefenseFacts(round=cell.round, search=spent, training=training) if cell.round else None,
+        space=cell.space,  # type: ignore[arg-type]
+        task_kind=cell.task_kind,  # type: ignore[arg-type]
+        benign=cell.benign,
+        attack_facts={} if cell.source is None else {"source": cell.source},
+        defense_facts=_defense(cell),
         n_clean=cell.examples + cell.wrong if done else 0,
         n_clean_correct=cell.examples if done else 0,
         n_attacked=cell.examples if done else 0,
@@ -115,6 +124,14 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
     if done:
         _write_tables(folder, cell)
     return folder
+
+
+def _defense(cell: FakeCell) -> DefenseFacts:
+    if not cell.round:
+        return DefenseFacts()
+    spent = Compute(nominal=cell.defense_flops * 0.98, executed=0.0)
+    training = Compute(nominal=cell.defense_flops * 0.02, executed=0.0)
+    return DefenseFacts(round=cell.round, search=spent, training=training, against=cell.against or {})
 
 
 def first_successes(cell: FakeCell) -> list[int]:
@@ -132,16 +149,21 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
     first = first_successes(cell)
     examples = [
         {"example": f"e{at}", "label": at % 2, "predicted": at % 2, "attacked": True, "excluded": None}
-        for at in range(len(first))
+        for at in range(cell.first_example, cell.first_example + len(first))
     ]
     examples += [
         {"example": f"w{at}", "label": 0, "predicted": 1, "attacked": False, "excluded": "already wrong"}
         for at in range(cell.wrong)
     ]
+    if cell.task_kind == "text":
+        examples = [row | {"label": None, "predicted": None, "answer": "I will not."} for row in examples]
     steps = []
-    for at, hit in enumerate(first):
+    for at, hit in enumerate(first, cell.first_example):
         last = hit if cell.stop_on_success and hit else cell.steps
-        steps += [_step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops) for step in range(1, last + 1)]
+        for step in range(1, last + 1):
+            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
+            text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
+            steps.append(row | text)
     pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")
     pq.write_table(pa.Table.from_pylist(steps, STEPS), folder / "steps.parquet")
 
@@ -174,36 +196,3 @@ def _plugin(label: str) -> PluginRecord:
     return PluginRecord(
         name=label.split("(")[0], label=label, params={}, distribution="robustness-harness", version="0.1.0"
     )
-
-
-def study(seeds: int = 2, tasks: Sequence[str] = ("word_length", "password_match")) -> list[FakeCell]:
-    """Cells like the quickstart's: tasks × sizes × {none, adversarial training} × {random_token, gcg} × seeds."""
-    cells = []
-    for t, task in enumerate(tasks):
-        for size, n_params in (("xs", 12_000), ("s", 110_000), ("m", 900_000)):
-            for defense, round_ in (("none", None), ("adversarial_training", 1), ("adversarial_training", 4)):
-                for attack, extra in (("random_token", 0.9), ("gcg", 0.0)):
-                    for seed in range(seeds):
-                        scale = math.log10(n_params) - 5
-                        flops = n_params * 2.0 * 45 * 128
-                        cells.append(
-                            FakeCell(
-                                task=task,
-                                data_hash=hashlib.sha256(task.encode()).hexdigest(),
-                                victim=f"tiny(size={size})",
-                                n_params=n_params,
-                                defense=defense,
-                                round=round_,
-                                defense_flops=0 if round_ is None else 4e5 * flops * round_,
-                                attack=attack,
-                                seed=seed,
-                                examples=100,
-                                wrong=3,
-                                steps=20,
-                                step_flops=flops,
-                                hardness=9.7 + scale * 1.1 + extra + 0.25 * (round_ or 0) + 0.1 * t,
-                                slope=2.2,
-                                reference_flops=6e9 * n_params,
-                            )
-                        )
-    return cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,12 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site import build_site
-from tests.leaderboard.fake_run import FakeCell, study, write_run
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.fake_study import study
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-ARGS += ["--disable-sync", "--no-first-run"]
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = pytest.mark.slow
 
 
 @dataclass
@@ -44,15 +38,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells.append(FakeCell(task=like.task, data_hash=like.data_hash, victim=MARKUP, seed=1, status="failed"))
     build_site([read_run(write_run(folder / "run", cells, spec_name=MARKUP))], folder / "site")
     return folder / "site"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["light", "dark", "phone"])

@@ -15,7 +15,8 @@ from harness.errors import DataError
 from harness.records.read import read_run
 from leaderboard.from_run import run_table
 from leaderboard.trajectories import trajectories
-from tests.leaderboard.fake_run import FakeCell, first_successes, study, write_cell, write_run
+from tests.leaderboard.fake_run import FakeCell, first_successes, write_cell, write_run
+from tests.leaderboard.fake_study import study
 
 
 def test_cells_failed_and_unfinished(tmp_path: Path) -> None:
@@ -34,10 +35,10 @@ def test_cells_failed_and_unfinished(tmp_path: Path) -> None:
     [
         (lambda f: (f.parents[1] / "run.json").unlink(), "run.json is missing"),
         (lambda f: (f.parents[1] / "run.json").write_text("{"), "run.json: cannot be read as JSON"),
-        (lambda f: (f.parents[1] / "run.json").write_text('{"format": 2}'), "record format 2"),
+        (lambda f: (f.parents[1] / "run.json").write_text('{"format": 1}'), "record format 1"),
         (lambda f: (f / "cell.json").write_text("[]"), "cell.json: holds list"),
         (lambda f: (f / "cell.json").write_text('{"format": 9}'), "record format 9"),
-        (lambda f: (f / "cell.json").write_text('{"format": 1}'), "cell.json: key: Field required"),
+        (lambda f: (f / "cell.json").write_text('{"format": 2}'), "cell.json: key: Field required"),
         (lambda f: (f / "steps.parquet").unlink(), "steps.parquet: missing"),
         (lambda f: (f / "steps.parquet").write_bytes(b"PAR1"), "steps.parquet: cannot be read as Parquet"),
         (lambda f: (f / "examples.parquet").write_bytes((f / "steps.parquet").read_bytes()), "no column 'attacked'"),

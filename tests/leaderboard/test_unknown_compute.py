@@ -37,12 +37,12 @@ def test_success_and_queries_stay_known(tmp_path: Path) -> None:
     assert row.breaking is not None
     assert (row.breaking.reached, row.breaking.compute, row.breaking.within) == (True, None, None)
     assert row.breaking.queries == pytest.approx(256)  # half of four examples, at the second step
-    assert breaking_text(row) == ("compute unknown", "broken after 256 queries per example · gcg")
+    assert breaking_text(row) == ("compute unknown", "broken after 256 queries per example\ngcg")
 
 
 def test_not_broken_is_told_in_queries(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, FakeCell(examples=4, steps=2, first_success=[0, 0, 0, 1], **SERVED))
-    assert breaking_text(row) == ("compute unknown", "not broken within 256 queries per example · gcg")
+    assert breaking_text(row) == ("compute unknown", "not broken within 256 queries per example\ngcg")
 
 
 def test_the_cheapest_attack_is_the_one_of_fewest_queries(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_blocked_prompt_has_an_infinite_loss(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "record format 2, this version reads format 1"),
+        ({"format": 1}, "record format 1, this version reads format 2"),
         ({"format": True}, "record format True"),
         ({"seed": "many"}, "seed: Input should be a valid integer"),
         ({"extra": 1}, "extra: Extra inputs are not permitted"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,8 @@ TEXT = [
 ]
 
 CUTTING = ("plain", "added", "nfc", "gpt2", "llama3", "qwen", "qwen35", "gpt4o", "digits", "both")
-OTHERS = ("word_piece", "prefix_space", "rstrip", "unknown_pattern", "metaspace", "sentencepiece", "unigram")
+SENTENCES = ("metaspace", "sentencepiece", "first", "unigram", "unigram_bytes")  # like SentencePiece's
+OTHERS = ("word_piece", "prefix_space", "rstrip", "unknown_pattern", *SENTENCES)
 
 
 def _bytes(pre: PreTokenizer, added: tuple[str | AddedToken, ...] = ()) -> tokenizers.Tokenizer:
@@ -46,28 +48,35 @@ def _split(pattern: str, *, again: bool = False) -> PreTokenizer:
     return pre_tokenizers.Sequence([Split(Regex(pattern), "isolated"), last])
 
 
-def _sentences(model: str) -> tokenizers.Tokenizer:
-    """Spaces are marks of their own, as in SentencePiece."""
-    if model == "unigram":
+def _sentences(kind: str) -> tokenizers.Tokenizer:
+    """Spaces are marks of their own, as in SentencePiece, and one stands before every text. ``sentencepiece`` puts it
+    there as Llama 2 does, ``first`` as Llama 2 does in newer files (and its line ends are bytes, as there).
+    """
+    fallback = [f"<0x{i:02X}>" for i in range(256)]
+    special = ["<unk>"] if kind == "unigram" else ["<unk>", *fallback]
+    trainer: trainers.Trainer
+    if kind in ("unigram", "unigram_bytes"):
         rust = tokenizers.Tokenizer(models.Unigram())
         trainer = trainers.UnigramTrainer(
-            vocab_size=200, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False
+            vocab_size=len(special) + 199, special_tokens=special, unk_token="<unk>", show_progress=False
         )
     else:
         rust = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
-        fallback = [f"<0x{i:02X}>" for i in range(256)]
-        trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>", *fallback], show_progress=False)
-    rust.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, show_progress=False)
+    rust.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first" if kind == "first" else "always")
     rust.decoder = decoders.Metaspace()
-    if model == "sentencepiece":
+    if kind in ("sentencepiece", "first", "unigram_bytes"):
         rust.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         )
-    rust.train_from_iterator(TEXT * 3, trainer)
-    if model == "sentencepiece":
+    rust.train_from_iterator([" ".join(text.split()) for text in TEXT * 3] if kind == "first" else TEXT * 3, trainer)
+    if kind == "sentencepiece":
         rust.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         rust.pre_tokenizer = None  # type: ignore[assignment]
-    return rust
+    data = json.loads(rust.to_str())
+    data["model"]["byte_fallback"] = kind not in ("metaspace", "unigram")
+    data["added_tokens"] = data["added_tokens"][:1]  # as in real files the bytes are ordinary tokens
+    return tokenizers.Tokenizer.from_str(json.dumps(data))
 
 
 @cache
@@ -81,7 +90,7 @@ def tokenizer_of(kind: str) -> HFTokenizer:
             return HFTokenizer(byte_bpe())
         case "word_piece":
             return HFTokenizer(word_piece())
-        case "metaspace" | "sentencepiece" | "unigram":
+        case "metaspace" | "sentencepiece" | "first" | "unigram" | "unigram_bytes":
             return HFTokenizer(_sentences(kind))
         case "nfc":
             rust = _bytes(regex, (AddedToken("  ", normalized=True), "a≠b", "<x-1>"))

@@ -120,7 +120,7 @@ def test_long_prompts_are_not_looked_at_again() -> None:
     check_equal(problem, rows)
 
 
-def test_a_prompt_that_does_not_come_back_is_checked_whole() -> None:
+def test_a_prompt_that_does_not_come_back_is_checked_whole_and_kept_as_it_is() -> None:
     problem = place(
         Example("e", (Chunk("Cafe\u0301 "), Chunk("", Edit.OVERWRITABLE)), 0, 1),
         Threat(tokens=1),
@@ -128,7 +128,10 @@ def test_a_prompt_that_does_not_come_back_is_checked_whole() -> None:
         allowed_tokens(tokenizer_of("nfc")),
     )
     assert problem._margins is None
-    assert not problem.survives(np.asarray([[40], [41]])).any()  # the accent would be lost on the way
+    rows = np.asarray([[40], [41]])
+    letters = problem.attack_texts(rows)
+    assert letters == tokenizer_of("nfc").decode(rows)  # type: ignore[arg-type]
+    assert problem.prompts(rows) == [f"Cafe\u0301 {letter}" for letter in letters]  # not with the accent on the letter
 
 
 def test_ids_beyond_the_vocabulary_do_not_come_back() -> None:

@@ -208,7 +208,7 @@ def test_retrain_from_folder_to_folder(tmp_path: Path) -> None:
     options: dict[str, Any] = {"labels": LABELS, "seed": 1, "progress": silent, "device": "cpu"}
     spent = retrain(source, tmp_path / "out", rows_to_learn(8), CONFIG, scratch=tmp_path / "s", **options)
     assert spent.nominal > 0
-    assert saved_head(tmp_path / "out") == "classification"
+    assert saved_head(tmp_path / "out", ("a", "b")) == "classification"
     assert (tmp_path / "out" / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
     with pytest.raises(VictimError, match=r"config\.json"):
-        saved_head(tmp_path)
+        saved_head(tmp_path, ())

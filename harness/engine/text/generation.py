@@ -7,7 +7,8 @@ differently shaped matrix products (which can decide between tokens that are equ
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,9 @@ from harness.engine.scoring.copied import rotary_limit
 from harness.engine.text.decoding import Decoding, Row, Way, choose, decode
 from harness.errors import VictimError
 from harness.tokens.text import Tokenizer, Tokens
+
+Around = Callable[[list[int], bool], AbstractContextManager[object]]
+"""Called with the places of a batch's items and whether a cache is kept; what it returns is held while it decodes."""
 
 
 class Generator:
@@ -51,8 +55,11 @@ class Generator:
         self._rows = int(model.get_input_embeddings().weight.shape[0])
         self._trims = trims_logits(model)
 
-    def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
+    def generate(self, items: Sequence[GenerateItem], around: Around | None = None) -> list[Generated]:
         """Answer each prompt, batched.
+
+        Args:
+            around: something to be done while a batch is decoded; its rows are then not padded.
 
         The executed FLOPs are those of an answer by itself: no padding, nothing after its end.
 
@@ -65,6 +72,8 @@ class Generator:
             # Rows of a batch go on to its end, so all must have room for it.
             most = min(item.max_tokens, self.context - len(row))
             way = self._way(len(row) + most)
+            if around is not None and way == "padded":
+                way = "equal lengths"  # the same, and places in a row are where they seem
             groups[(most, way, 0 if way == "padded" else len(row))].append(i)
         answers: dict[int, Generated] = {}
         for (most, way, _), group in groups.items():
@@ -74,7 +83,8 @@ class Generator:
             def run(part: slice, own: list[int] = group, most: int = most, way: Way = way) -> NDArray[np.int64]:
                 these = own[part]
                 chosen = [items[i] for i in these]
-                return decode(self.model, [rows[i] for i in these], chosen, most, way, self.endings)[0]
+                with around(these, way != "no cache") if around else nullcontext():
+                    return decode(self.model, [rows[i] for i in these], chosen, most, way, self.endings)[0]
 
             for part, new in self._chunker.map(run, len(group), longest + most):
                 for i, ids in zip(group[part], new, strict=True):

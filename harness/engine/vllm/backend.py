@@ -79,7 +79,7 @@ class VLLMBackend:
         self.folder, self.torch = Path(folder), torch
         self.tokenizer, self.n_labels, self.context = torch.tokenizer, torch.n_labels, torch.context
         self.n_params, self.n_params_non_embedding = torch.n_params, torch.n_params_non_embedding
-        self.abilities: frozenset[Ability] = torch.abilities - {"gradient"}
+        self.abilities: frozenset[Ability] = torch.abilities - {"gradient", "perturb"}
         self.options = options_of(self.folder, torch, threads or _threads(), cache_bytes)
         self.longest = self.options.context
         self._engine = engine_for(self.options)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.search import Search
 from harness.problem import Problem
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
+from tests.engine.toy import searching
 
 STEPS, CANDIDATES, EXAMPLES = 20, 48, 40
 DRAWS = CANDIDATES + 3  # a gradient costs a forward and a backward pass: three forwards
@@ -22,7 +22,7 @@ def broken_by(attack: Any, backend: Any, problems: list[Problem], seed: int) -> 
     """Which examples are broken so far after each step, shape [examples, steps], and the compute spent."""
     from harness.engine.defended import DefendedVictim
 
-    result = Search(DefendedVictim(backend), attack, (seed, attack.name), "gradient", WrongLabel()).run(problems)
+    result = searching(DefendedVictim(backend), attack, (seed, attack.name), "gradient", WrongLabel()).run(problems)
     table = np.asarray([row["success"] for row in result.rows]).reshape(len(problems), -1)
     return np.logical_or.accumulate(table, axis=1), result.cost.nominal
 

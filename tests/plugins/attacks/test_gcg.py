@@ -11,7 +11,6 @@ import pytest
 from harness.attack import Gradient, GradientAnswer, Score
 from harness.engine.defended import DefendedVictim
 from harness.engine.rehearse import PretendTokenizer
-from harness.engine.search import Search
 from harness.problem import Problem
 from harness.state import State
 from harness.task import Chunk, Edit, Example
@@ -19,7 +18,7 @@ from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place
 from plugins.attacks.gcg import GCG, substitutions
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples
 from tests.plugins.attacks.recorder import RecordingVictim
 
 STEPS = 10
@@ -99,7 +98,7 @@ def test_ten_steps_are_those_of_an_independent_reference(model: Any, keep: str) 
     folder, backend, problems = model
     reference, victim = Reference(folder), RecordingVictim(backend)
     attack = gcg(steps=STEPS, candidates=24, topk=48, keep=keep)
-    result = Search(victim, attack, (0, "fidelity"), "gradient", WrongLabel()).run(problems)
+    result = searching(victim, attack, (0, "fidelity"), "gradient", WrongLabel()).run(problems)
     for problem, track in zip(problems, result.tracks, strict=True):
         rows = [row for row in result.rows if row["example"] == problem.example.id]
         gradients, scores = victim.of(victim.gradients, problem), victim.of(victim.scores, problem)
@@ -150,7 +149,7 @@ def check_top(exchange: Any, wanted: np.ndarray, problem: Problem) -> None:
 def test_the_engine_goes_on_from_the_state() -> None:
     victim = RecordingVictim(ToyBackend())
     problem = toy_problem()
-    result = Search(victim, gcg(steps=6, candidates=16, topk=8), (0, "x"), "gradient", WrongLabel()).run([problem])
+    result = searching(victim, gcg(steps=6, candidates=16, topk=8), (0, "x"), "gradient", WrongLabel()).run([problem])
     for row, following in zip(result.rows, victim.gradients[1:], strict=False):
         assert row["attack_tokens"] == following.request.tokens.tolist()
 
@@ -241,7 +240,7 @@ def test_a_topk_beyond_the_vocabulary_means_every_allowed_token() -> None:
     victim = RecordingVictim(backend)
     problem = toy_problem()
     attack = gcg(steps=2, candidates=40, topk=10**6)
-    rows = Search(victim, attack, (0, "x"), "gradient", WrongLabel()).run([problem]).rows
+    rows = searching(victim, attack, (0, "x"), "gradient", WrongLabel()).run([problem]).rows
     assert len(rows) == 2
     for exchange in victim.gradients:
         assert exchange.answer.tokens.shape == (4, len(problem.allowed))
@@ -272,7 +271,7 @@ def test_positions_without_another_choice_are_left_alone() -> None:
 def test_a_step_costs_its_candidates_and_one_backward_pass() -> None:
     backend, problem = ToyBackend(), toy_problem()
     attack = gcg(steps=3, candidates=10, topk=8)
-    rows = Search(DefendedVictim(backend), attack, (0, "x"), "gradient", WrongLabel()).run([problem]).rows
+    rows = searching(DefendedVictim(backend), attack, (0, "x"), "gradient", WrongLabel()).run([problem]).rows
     length = len(problem.before) + 4 + len(problem.after)
     for row in rows:
         assert row["queries"] == 11

@@ -12,7 +12,6 @@ from scipy.stats import chisquare
 from harness.attack import Score
 from harness.engine.defended import DefendedVictim
 from harness.engine.rehearse import PretendTokenizer
-from harness.engine.search import Search
 from harness.problem import Problem
 from harness.state import State
 from harness.task import Chunk, Edit, Example
@@ -20,7 +19,7 @@ from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples
 from tests.plugins.attacks.recorder import RecordingVictim
 
 BACKEND = ToyBackend()
@@ -73,7 +72,7 @@ def test_draws_are_uniform_over_the_strings_that_survive_tokenisation() -> None:
 def test_the_best_so_far_never_worsens_and_is_the_best() -> None:
     victim = RecordingVictim(BACKEND)
     problems = toy_problems(4)
-    rows = Search(victim, random_token(steps=12, draws=8), (0, "x"), "scores", WrongLabel()).run(problems).rows
+    rows = searching(victim, random_token(steps=12, draws=8), (0, "x"), "scores", WrongLabel()).run(problems).rows
     for problem in problems:
         mine = [row for row in rows if row["example"] == problem.example.id]
         lowest = np.inf
@@ -88,7 +87,7 @@ def test_draws_depend_on_no_other_example() -> None:
     problems = toy_problems(5)
 
     def rows_of(chosen: list[Problem], **settings: Any) -> dict[str, Any]:
-        search = Search(DefendedVictim(BACKEND), random_token(steps=3, draws=6), (0, "x"), "scores", **settings)
+        search = searching(DefendedVictim(BACKEND), random_token(steps=3, draws=6), (0, "x"), "scores", **settings)
         return {(row["example"], row["step"]): row["attack_tokens"] for row in search.run(chosen).rows}
 
     everything = rows_of(problems)
@@ -102,7 +101,7 @@ def test_draws_differ_between_examples_steps_and_seeds() -> None:
     seen = []
     for seed in (0, 1):
         victim = RecordingVictim(BACKEND)
-        Search(victim, random_token(steps=3, draws=4), (seed, "x"), "scores").run(problems)
+        searching(victim, random_token(steps=3, draws=4), (seed, "x"), "scores").run(problems)
         seen += [exchange.request.candidates.tobytes() for exchange in victim.scores]
     assert len(set(seen)) == 2 * 3 * 3
 

@@ -16,6 +16,7 @@ from harness.refs import PluginRef
 from harness.registry.registry import Registry
 from harness.threat import Threat
 from plugins.attacks.gcg import GCG
+from plugins.attacks.latent import LatentAttack
 from plugins.attacks.random_token import RandomToken
 from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, sampling_weights, save_pool, true_ranks
 from plugins.defenses.adversarial_training import AdversarialTraining, Ramp, round_half_up
@@ -34,7 +35,7 @@ def pool_of(*entries: tuple[int, float | None]) -> list[PoolEntry]:
 
 def resolve(ref: PluginRef, changes: dict[str, Any]) -> Any:
     registry = Registry()
-    for cls in (GCG, RandomToken):
+    for cls in (GCG, LatentAttack, RandomToken):
         registry.add("attack", cls, "test", "0")
     return registry.choose("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
 

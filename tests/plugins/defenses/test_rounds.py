@@ -11,6 +11,7 @@ import pytest
 
 from harness.defense import RoundCost, RoundJob
 from harness.engine.defended import DefendedVictim
+from harness.engine.desk import Desk
 from harness.engine.search import Search
 from harness.errors import DataError
 from harness.flops import Flops
@@ -54,8 +55,8 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Rounds:
     """Rounds one after another, as the preparer runs them; the examples of each search are kept."""
 
-    def __init__(self, folder: Path, victim: Path, data: TaskData = DATA) -> None:
-        self.folder, self.model, self.data = folder, victim, data
+    def __init__(self, folder: Path, victim: Path, data: TaskData = DATA, threat: Threat = THREAT) -> None:
+        self.folder, self.model, self.data, self.threat = folder, victim, data, threat
         self.searched: list[list[Example]] = []
         self.steps: list[int] = []
         self.strings: list[list[str]] = []  # whole attacked prompts of each search
@@ -71,8 +72,8 @@ class Rounds:
             self.searched.append(list(examples))
             self.steps.append(attack.params.steps)
             allowed = allowed_tokens(backend.tokenizer)
-            problems = [place(e, THREAT, backend.tokenizer, allowed) for e in examples]
-            found = Search(DefendedVictim(backend), attack, (0, round), "gradient").run(problems)
+            problems = [place(e, self.threat, backend.tokenizer, allowed) for e in examples]
+            found = Search(Desk(DefendedVictim(backend)), attack, (0, round), "latent").run(problems)
             self.strings.append([track.problem.prompt_of(track.state) for track in found.tracks])
             return found
 
@@ -83,7 +84,7 @@ class Rounds:
             folder=out,
             scratch=out / "scratch",
             data=self.data,
-            threat=THREAT,
+            threat=self.threat,
             seed=0,
             rng=lambda purpose: named_rng(0, round, purpose),
             open=lambda folder: open_folder(folder, labels=LABELS, dtype="float32", device="cpu"),

@@ -185,7 +185,7 @@ def test_local_folder_cards(tmp_path: Path) -> None:
         assert as_lm.pretraining_flops == 6 * as_lm.n_params * 100
         card = victim(source).card(task_data(2))
         assert card.n_params == count_parameters(model.base_model)[0] + 2 * 32
-        assert (card.family, card.pretraining_flops, card.access) == (kind, None, "gradient")
+        assert (card.family, card.pretraining_flops, card.access) == (kind, None, "latent")
     with pytest.raises(VictimError, match=r"config\.json"):
         victim(tmp_path).card(task_data(2))
     (tmp_path / "gpt_neox" / "model.safetensors").write_bytes(b"oops")

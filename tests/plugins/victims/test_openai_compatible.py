@@ -212,6 +212,31 @@ def test_a_chat_is_asked_by_message_and_tells_no_scores(server: Server, folder: 
         served.score([item(served.tokenizer, (1, 2))])
 
 
+@pytest.mark.parametrize(
+    ("scoring", "abilities", "access"),
+    [("auto", {"score", "generate"}, "scores"), ("top_logprobs", {"generate"}, "text"), ("none", {"generate"}, "text")],
+)
+def test_without_labels_it_answers_in_text(
+    server: Server, folder: Path, tmp_path: Path, scoring: str, abilities: set[str], access: str
+) -> None:
+    """As the victim of a task in text, or as the model of a judge, whether or not its head was written."""
+    head = {"head": "generation"} if scoring == "none" else {}
+    made = victim(server, folder, scoring=scoring, **head)
+    card = made.card(data(()))
+    assert (card.access, card.language_model) == (access, False)  # nobody can sample from it
+    served = prepared(made, tmp_path, ())
+    assert (served.n_labels, served.abilities) == (0, abilities)
+    asked = [GenerateItem(text, 6) for text in TEXTS[:2]]
+    true = open_folder(folder, "generation", dtype="float32", device="cpu").generate(asked)
+    answers = served.generate(asked)
+    assert [answer.text for answer in answers] == [answer.text for answer in true]
+    assert all(math.isnan(answer.executed) for answer in answers)
+    (answer,) = DefendedVictim(served, answer_tokens=6).ask(TEXTS[:1])
+    assert answer.text == true[0].text
+    with pytest.raises(AccessError, match="no labels to choose among"):
+        served.classify(rows_of(served.tokenizer))
+
+
 def test_what_it_cannot_answer_is_refused_in_words(server: Server, folder: Path, tmp_path: Path) -> None:
     served = opened(server, folder, tmp_path)
     empty = np.empty(0, dtype=np.int64)

@@ -28,6 +28,7 @@ from harness.victim import PrepareJob
 from plugins.victims._bpe import PAD, train_bpe
 from plugins.victims._ladder import SHAPES
 from plugins.victims.tiny import Tiny
+from tests.engine.toy import searching
 from tests.plugins.conftest import Trained, silent, task_data
 
 TEXTS = [example.text for example in task_data("word_length").train[:500]]
@@ -111,11 +112,11 @@ def test_shapes_count_what_the_model_has(size: str, labels: int) -> None:
 
     victim = tiny(size=size)
     with torch.device("meta"):
-        model = GPTNeoXForSequenceClassification(victim._config(labels))
+        model = GPTNeoXForSequenceClassification(victim._config(num_labels=labels))
     total, without = count_parameters(model)
     assert without == victim.shape.non_embedding + (labels - 2) * victim.shape.hidden
     card = victim.card(small_data(labels=labels))
-    assert (card.n_params, card.context, card.access) == (total, 256, "gradient")
+    assert (card.n_params, card.context, card.access) == (total, 256, "latent")
 
 
 def test_the_ladder_spans_its_range_in_even_steps() -> None:
@@ -250,7 +251,6 @@ def test_both_tasks_are_learnt(trained: Callable[..., Trained], task: str, wante
 def test_success_rises_with_compute(trained: Callable[..., Trained], task: str) -> None:
     """One random draw breaks few, the quickstart's budget most, and there is much between."""
     from harness.engine.defended import DefendedVictim
-    from harness.engine.search import Search
     from plugins.attacks.gcg import GCG
     from plugins.attacks.random_token import RandomToken
     from plugins.judges.labels import WrongLabel
@@ -261,7 +261,8 @@ def test_success_rises_with_compute(trained: Callable[..., Trained], task: str) 
 
     def success(attack: Any) -> np.ndarray:
         """Share of examples broken so far after each step."""
-        found = Search(DefendedVictim(backend), attack, (0, attack.name), "gradient", WrongLabel()).run(problems).rows
+        search = searching(DefendedVictim(backend), attack, (0, attack.name), "gradient", WrongLabel())
+        found = search.run(problems).rows
         table = np.asarray([row["success"] for row in found]).reshape(len(problems), -1)
         return np.logical_or.accumulate(table, axis=1).mean(axis=0)
 

@@ -1,0 +1,27 @@
+"""Numbers as the site's data and ``--json`` have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leaderboard.intervals import Rate
+
+
+def rate_json(rate: Rate) -> dict[str, Any]:
+    """value, low, high, successes, trials."""
+    return {
+        "value": rounded(rate.value),
+        "low": rounded(rate.low),
+        "high": rounded(rate.high),
+        "successes": rate.successes,
+        "trials": rate.trials,
+    }
+
+
+def rounded(value: Any) -> Any:
+    """Seven significant digits, in lists too: what is shown on hover is then exactly what is in the JSON."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, (list, tuple)):
+        return [rounded(v) for v in value]
+    return value

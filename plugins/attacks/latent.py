@@ -1,0 +1,88 @@
+"""Latent: projected gradient descent on activations. Not a text attack."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from harness import Attack, Floats, Latent, Perturb, PerturbAnswer, Problem, State, Step, hookimpl
+from plugins.attacks._initial import RANDOM, initial_tokens
+
+_HERE, _SLOPE, _SCALE = "here", "slope", "scale"  # what a state's memory holds
+
+
+class LatentAttack(Attack):
+    """Projected gradient descent on the embeddings or on a layer's activations at the attack string.
+
+    Not a text attack: what it finds cannot be typed, and is never ranked beside what can be.
+    """
+
+    name = "latent"
+    access = "latent"
+    paper = (
+        "projected gradient descent: Madry et al. 2018, arXiv 1706.06083; on a language model's activations: Casper et "
+        "al. 2024, 'Defending Against Unforeseen Failure Modes with Latent Adversarial Training', arXiv 2403.05030, "
+        "and Sheshadri et al. 2024, arXiv 2407.15549"
+    )
+
+    class Params(Attack.Params):
+        steps: PositiveInt = Field(16, description="how many steps to run; each is judged and recorded")
+        layer: NonNegativeInt = Field(
+            0, description="whose activations are perturbed: 0 the input embeddings, l the output of layer l, from 1"
+        )
+        step_size: PositiveFloat = Field(
+            0.25, allow_inf_nan=False, description="how far a step moves each token, as a share of the threat's radius"
+        )
+        keep: Literal["this_step", "best_so_far"] = Field(
+            "this_step", description="which perturbation is judged: this step's, or the one with the lowest loss so far"
+        )
+        initial: str = Field(
+            RANDOM,
+            min_length=1,
+            description="the string whose activations are perturbed, and which stays as it is: random allowed tokens, "
+            "or a text that is repeated until the token budget is full",
+        )
+
+    def start(self, problem: Problem, rng: np.random.Generator) -> State:
+        return problem.state(initial_tokens(self.params.initial, problem, rng))
+
+    def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
+        layer, memory = self.params.layer, state.memory
+        if _SLOPE not in memory:  # the first step begins at the string as it is
+            answer: PerturbAnswer = yield Perturb(state.array, None, layer)
+            here, slope, scale = np.zeros_like(answer.gradient), answer.gradient, answer.scale
+            state = State(state.tokens, answer.loss)
+        else:
+            kept = memory.get(_HERE) or (state.latent and state.latent.to_json())
+            here, slope, scale = _array(kept), _array(memory[_SLOPE]), memory[_SCALE]
+        assert problem.radius is not None  # no perturbation is answered without one
+        limit = problem.radius * scale
+        new = Latent.of(projected(here - self.params.step_size * limit * directions(slope), limit), layer)
+        answer = yield Perturb(state.array, new.array, layer)
+        memory = {_SLOPE: Latent.of(answer.gradient, layer).to_json(), _SCALE: scale}
+        if self.params.keep == "best_so_far" and state.loss is not None and not answer.loss < state.loss:
+            return State(state.tokens, state.loss, memory | {_HERE: new.to_json()}, state.latent)
+        return State(state.tokens, answer.loss, memory, new)
+
+
+def _array(kept: Any) -> Floats:
+    return Latent.from_json(kept).array
+
+
+def directions(slope: Floats) -> Floats:
+    """Each token's gradient [S, H] at Euclidean length 1; zero where it is zero."""
+    length = np.linalg.norm(slope, axis=1, keepdims=True)
+    return np.divide(slope, length, out=np.zeros_like(slope), where=length > 0)
+
+
+def projected(delta: Floats, limit: float) -> Floats:
+    """The nearest perturbation [S, H] of which no token's is longer than ``limit``."""
+    length = np.linalg.norm(delta, axis=1, keepdims=True)
+    return delta * np.minimum(1.0, np.divide(limit, length, out=np.ones_like(length), where=length > 0))
+
+
+@hookimpl
+def harness_register_attacks(register):
+    register(LatentAttack)

@@ -1,0 +1,61 @@
+"""StrongREJECT: 313 prompts that a victim should refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from harness import Task, hookimpl
+from plugins.tasks._answered import AnsweredTask, Request
+from plugins.tasks._prompts import STUDY
+from plugins.tasks._records import Record
+from plugins.tasks.text_classification import Column, text_of
+
+CONTENT = "content"  # of the study's dataset: a list of chunks, here of one
+PUBLISHED = "forbidden_prompt"
+
+
+class StrongReject(AnsweredTask):
+    """Forbidden prompts of StrongREJECT, answered in text (hub: AlignmentResearch/StrongREJECT, or the published CSV).
+
+    All are for validation; nothing stands around them, since chat models bring a template of their own.
+    """
+
+    name = "strongreject"
+    paper = f"Souly et al. 2024, A StrongREJECT for Empty Jailbreaks, arXiv:2402.10260; task after {STUDY}"
+
+    class Params(AnsweredTask.Params):
+        """Source, column, prompt, target."""
+
+        dataset: str | None = "AlignmentResearch/StrongREJECT"
+        revision: str | None = Field("2.0.0", description="commit, tag or branch of the hub dataset")
+        prompt_column: Column | None = Field(
+            None, description=f"by default `{PUBLISHED}`, or the study's `{CONTENT}` where there is one"
+        )
+        answer_prompt: str = Field("", description="last chunk, as it is")
+
+        @model_validator(mode="before")
+        @classmethod
+        def _revision_of_another(cls, given: Any) -> Any:
+            # The revision is the preset dataset's own: another one has others.
+            if isinstance(given, dict) and "dataset" in given and "revision" not in given:
+                return given | {"revision": None}
+            return given
+
+    def request(self, record: Record, number: int) -> Request:
+        """The prompt, in the published layout (category, source, forbidden_prompt) or the study's."""
+        column = self.params.prompt_column
+        if column is None:
+            column = CONTENT if CONTENT in record.values else PUBLISHED
+        pieces = record[column]
+        if isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces):
+            return Request("".join(pieces))
+        return Request(text_of(record, column, "prompt_column"))
+
+
+@hookimpl
+def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
+    """Register StrongReject."""
+    register(StrongReject)

@@ -1,0 +1,51 @@
+"""A judge added to a finished run: verdicts anew, no attack run, no victim asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.records.read import read_run
+from tests.run.runs import FAST, FROM_FILES
+
+
+def run(folder: Path, text: str, name: str, *options: str) -> int:
+    spec = folder / f"{name}.yaml"
+    spec.write_text(text, encoding="utf-8")
+    return int(main([*FROM_FILES, "run", str(spec), "--out", str(folder / name), "--quiet", *options]))
+
+
+def table(folder: Path) -> dict:
+    """Steps of each cell by attack, without what a judge may change."""
+    return {cell.record.attack.label: cell.steps().drop_columns(["seconds"]).to_pylist() for cell in read_run(folder)}
+
+
+def test_another_judge_runs_no_attack(tmp_path: Path) -> None:
+    assert run(tmp_path, FAST, "first") == 0
+    assert run(tmp_path, FAST + "judge: proxy_label\n", "second", "--from", str(tmp_path / "first")) == 0
+    assert not (tmp_path / "second" / "artifacts").exists()  # no victim was made or loaded
+    assert table(tmp_path / "second") == table(tmp_path / "first")  # of two labels, both judges say the same
+    first, second = read_run(tmp_path / "first"), read_run(tmp_path / "second")
+    assert {cell.record.judge.name for cell in second} == {"proxy_label"}
+    assert {cell.record.search for cell in second} == {cell.record.search for cell in first}
+    assert not {cell.record.key for cell in second} & {cell.record.key for cell in first}
+    # As if the attack had been run under that judge.
+    assert run(tmp_path, FAST + "judge: proxy_label\n", "alone") == 0
+    assert table(tmp_path / "alone") == table(tmp_path / "second")
+    assert {c.record.key for c in read_run(tmp_path / "alone")} == {c.record.key for c in second}
+
+
+def test_what_is_not_in_the_run_is_attacked(tmp_path: Path) -> None:
+    assert run(tmp_path, FAST.replace(", {hill_climb: {steps: 3}}", ""), "first") == 0
+    assert run(tmp_path, FAST, "second", "--from", str(tmp_path / "first")) == 0
+    assert len(list(read_run(tmp_path / "second"))) == 2
+    held = json.loads((tmp_path / "second" / "run.json").read_text(encoding="utf-8"))
+    assert held["cells"] == 2
+
+
+def test_a_source_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, FAST, "second", "--from", str(tmp_path / "nothing")) != 0
+    assert "nothing: no such run directory" in capsys.readouterr().err
