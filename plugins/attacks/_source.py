@@ -121,6 +121,13 @@ class Source:
         return rows
 
 
+def read_run(path: Path) -> Run:
+    """`harness.read_run`, looked up late: it brings pyarrow, which listing plugins does not need."""
+    import harness
+
+    return harness.read_run(path)
+
+
 def _fits(cell: Cell, wanted: Mapping[str, Any]) -> bool:
     return all(value is None or value in _TOLD_BY[name](cell.record) for name, value in wanted.items())
 
