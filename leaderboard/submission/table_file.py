@@ -152,6 +152,11 @@ def _footer(buffer: pa.Buffer, where: str) -> pq.FileMetaData:
                 f"{where}: row group {at} has {group.num_rows:,} rows and {group.total_byte_size:,} bytes; "
                 f"at most {GROUP_ROWS:,} and {GROUP_BYTES:,}"
             )
+        values = max(group.column(column).num_values for column in range(group.num_columns))
+        if values > GROUP_BYTES // 4:
+            raise RefusedError(
+                f"{where}: row group {at} has {values:,} values in a column; at most {GROUP_BYTES // 4:,}"
+            )
     return metadata
 
 
