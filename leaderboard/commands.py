@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.submission import commands as submission_commands
+
 TableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
-RunsArg = Annotated[list[Path], typer.Argument(help="Run directories.")]
+RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 
 
@@ -49,6 +51,7 @@ def register(app: typer.Typer) -> None:
     board.command("show")(show)
     board.command("transfer")(transfer)
     board.command("attacks")(attacks)
+    submission_commands.register(board)
     app.add_typer(board, name="leaderboard")
 
 
@@ -91,31 +94,31 @@ def build(
     target_asr: TargetOption = None,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
-    from harness.records.read import read_run
     from leaderboard.site import build_site
+    from leaderboard.submission.sources import read_sources
 
-    index = build_site([read_run(run) for run in runs], out, target_asr)
+    index = build_site(read_sources(runs), out, target_asr)
     typer.echo(f"Wrote {index}")
 
 
 def show(runs: RunsArg, target_asr: TargetOption = None) -> None:
     """Print the standings."""
-    from harness.records.read import read_run
     from leaderboard.print import print_standings
     from leaderboard.standings import standings
+    from leaderboard.submission.sources import read_sources
 
-    print_standings(standings([read_run(run) for run in runs], target_asr))
+    print_standings(standings(read_sources(runs), target_asr))
 
 
 def transfer(runs: RunsArg, as_json: JsonFlag = False) -> None:
     """Print how defenses hold against attacks they were not trained against, and strings on victims they were not found
     on.
     """
-    from harness.records.read import read_run
     from leaderboard.print_matrices import print_json, print_transfer
+    from leaderboard.submission.sources import read_sources
     from leaderboard.transfer import transfer_matrices
 
-    matrices = transfer_matrices([read_run(run) for run in runs])
+    matrices = transfer_matrices(read_sources(runs))
     if as_json:
         print_json([matrix.to_json() for matrix in matrices])
     else:
@@ -135,9 +138,9 @@ def attacks(
 ) -> None:
     """Print attack × task and victim: ASR at equal compute."""
     from harness.errors import DataError
-    from harness.records.read import read_run
     from leaderboard.fixed_compute import Unit, attack_tables
     from leaderboard.print_matrices import markdown, print_attacks, print_json
+    from leaderboard.submission.sources import read_sources
 
     if compute is not None and queries is not None:
         raise DataError("--compute and --queries are both given. Give one of them.")
@@ -145,7 +148,7 @@ def attacks(
         raise DataError("--markdown and --json are both given. Give one of them.")
     budget = compute if queries is None else queries
     unit: Unit = "compute" if queries is None else "queries"
-    tables = attack_tables([read_run(run) for run in runs], budget, unit, defense)
+    tables = attack_tables(read_sources(runs), budget, unit, defense)
     if as_json:
         print_json([entry for table in tables for entry in table.to_json()])
     elif as_markdown:
