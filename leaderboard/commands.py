@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,31 +9,10 @@ import typer
 
 from leaderboard.submission import commands as submission_commands
 
-TableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 
 
-class Asr(StrEnum):
-    """Which success counts to take from records."""
-
-    so_far = "so_far"
-    at_step = "at_step"
-
-
-class Method(StrEnum):
-    """How to fit."""
-
-    ols = "ols"
-
-
-AsrOption = Annotated[
-    Asr,
-    typer.Option(
-        "--asr", help="For a run directory: success until or at each step. A table's counts are used as they are."
-    ),
-]
-MethodOption = Annotated[Method, typer.Option("--method", help="ols: least squares, as in arXiv 2407.18213.")]
 TargetOption = Annotated[
     float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
 ]
@@ -42,10 +20,9 @@ TargetOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add both command groups to ``app``."""
-    fit = typer.Typer(no_args_is_help=True, help="Fit compute curves to a table or a run.")
-    fit.command("attack-scaling")(attack_scaling)
-    fit.command("offense-defense")(offense_defense)
-    app.add_typer(fit, name="fit")
+    from leaderboard.fit_commands import fit_app
+
+    app.add_typer(fit_app(), name="fit")
     board = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
     board.command("build")(build)
     board.command("show")(show)
@@ -53,39 +30,6 @@ def register(app: typer.Typer) -> None:
     board.command("attacks")(attacks)
     submission_commands.register(board)
     app.add_typer(board, name="leaderboard")
-
-
-def attack_scaling(
-    table: TableArg, method: MethodOption = Method.ols, asr: AsrOption = Asr.so_far, as_json: JsonFlag = False
-) -> None:
-    """Log-odds of success against log attack compute, one line per model size."""
-    from leaderboard.curves import fit_attack_scaling
-    from leaderboard.print import print_fits
-    from leaderboard.table_files import read_table
-
-    assert method is Method.ols  # the one method so far
-    fits = fit_attack_scaling(read_table(table, asr.value))
-    print_fits(
-        "Attack scaling: log10 odds of success per log10 attack compute", [f.to_json() for f in fits], as_json=as_json
-    )
-
-
-def offense_defense(
-    table: TableArg,
-    target_asr: Annotated[float, typer.Option("--target-asr", help="Attack success rate that counts as broken.")],
-    method: MethodOption = Method.ols,
-    asr: AsrOption = Asr.so_far,
-    as_json: JsonFlag = False,
-) -> None:
-    """Log attack compute to reach the target against log defense compute. Below slope 1 the attacker gains."""
-    from leaderboard.offense_defense import fit_offense_defense
-    from leaderboard.print import print_fits
-    from leaderboard.table_files import read_table
-
-    assert method is Method.ols  # the one method so far
-    fits = fit_offense_defense(read_table(table, asr.value), target_asr)
-    title = f"Offense-defense: log10 attack compute to ASR {target_asr:g} per log10 defense compute"
-    print_fits(title, [f.to_json() for f in fits], as_json=as_json)
 
 
 def build(

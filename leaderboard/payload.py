@@ -18,6 +18,7 @@ from leaderboard.worst_case import WorstCase
 FORMAT = 1
 MAX_POINTS = 120  # per curve; more cannot be told apart on the plot
 FIT_POINTS = 33
+FIT_KEYS = ("compute", "value", "low", "high")
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[Matrix] = ()) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _curve(curve: AttackCurve, reference: float | None) -> dict[str, Any]:
             {"step": p.step, "compute": rounded(p.compute), "queries": rounded(p.queries)} | rate_json(p.asr)
             for p in shown
         ],
-        "fit": None if curve.fit is None else {key: rounded(v) for key, v in curve.fit.line.to_json().items()},
+        "fit": None if curve.fit is None else {key: rounded(v) for key, v in curve.fit.to_json().items()},
         "fit_line": _fit_line(curve, reference),
     }
 
@@ -118,17 +119,14 @@ def _worst(worst: WorstCase) -> dict[str, Any]:
 
 def _fit_line(curve: AttackCurve, reference: float | None) -> list[dict[str, float]]:
     """The fitted curve between the first and the last point with compute."""
-    line = None if curve.fit is None else curve.fit.line
+    fit = curve.fit
     spent = [point.compute for point in curve.points if point.compute]
-    if line is None or line.slope is None or line.intercept is None or not spent or spent[0] == spent[-1]:
-        return []
-    if reference is None:
+    if fit is None or fit.line.slope is None or not spent or spent[0] == spent[-1] or reference is None:
         return []
     compute = np.geomspace(spent[0], spent[-1], FIT_POINTS)
-    odds = line.intercept + line.slope * np.log10(compute / reference)
-    # 1 / (1 + 10^-z), with z bounded so that the power stays finite.
-    asr = 1 / (1 + 10.0 ** -np.clip(odds, -300, 300))
-    return [{"compute": rounded(float(c)), "value": rounded(float(p))} for c, p in zip(compute, asr, strict=True)]
+    middle, low, high = fit.band(compute / reference)
+    places = zip(compute, middle, low, high, strict=True)
+    return [{key: rounded(float(v)) for key, v in zip(FIT_KEYS, place, strict=True)} for place in places]
 
 
 def _thinned(length: int) -> list[int]:
