@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from harness.tokens.text import Floats, Tokenizer, Tokens
     from harness.training.config import TrainConfig
     from harness.training.loop import train
-    from harness.training.retrain import retrain, save_model
+    from harness.training.retrain import retrain, save_model, saved_ending
     from harness.training.rows import TrainRow, clean_rows, render, reply_ids, reply_row, reply_rows
     from harness.victim import PrepareJob, Progress, Victim, VictimCard
 
@@ -165,7 +165,7 @@ _HOMES = {
     "harness.tokens.text": ("Floats", "Tokenizer", "Tokens"),
     "harness.training.config": ("TrainConfig",),
     "harness.training.loop": ("train",),
-    "harness.training.retrain": ("retrain", "save_model"),
+    "harness.training.retrain": ("retrain", "save_model", "saved_ending"),
     "harness.training.rows": ("TrainRow", "clean_rows", "render", "reply_ids", "reply_row", "reply_rows"),
     "harness.victim": ("PrepareJob", "Progress", "Victim", "VictimCard"),
 }
@@ -283,6 +283,7 @@ __all__ = [
     "resolve_device",
     "retrain",
     "save_model",
+    "saved_ending",
     "train",
 ]
 

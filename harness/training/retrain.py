@@ -97,6 +97,27 @@ def saved_head(folder: Path, labels: Sequence[str]) -> HeadName:
     raise VictimError(f"{path}: architectures {names} have neither a classification nor a language-model head")
 
 
+def saved_ending(folder: Path) -> int | None:
+    """Id of the token that ends an answer of the language model in ``folder``; None where it has none.
+
+    Of several the one that its tokenizer ends a text with, or else the first.
+    """
+    config = _json(folder / "config.json")
+    found: Any = config.get("eos_token_id", config.get("text_config", {}).get("eos_token_id"))
+    found = _json(folder / "generation_config.json").get("eos_token_id", found)  # what generation goes by
+    if not isinstance(found, list):
+        return None if found is None else int(found)
+    token = _json(folder / "tokenizer_config.json").get("eos_token")
+    known = {one["content"]: one["id"] for one in _json(folder / "tokenizer.json").get("added_tokens", ())}
+    own: Any = known.get(token.get("content") if isinstance(token, dict) else token)
+    return int(own if own in found else found[0]) if found else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
 def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:
     """Write config.json and model.safetensors, and copy the tokenizer's files from another folder if given."""
     folder.mkdir(parents=True, exist_ok=True)
