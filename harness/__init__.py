@@ -82,7 +82,8 @@ if TYPE_CHECKING:
     from harness.training.config import TrainConfig
     from harness.training.loop import train
     from harness.training.retrain import retrain, save_model, saved_ending
-    from harness.training.rows import TrainRow, clean_rows, render, reply_ids, reply_row, reply_rows
+    from harness.training.rows import TrainRow, clean_rows, render, reply_ids, reply_row, reply_rows, rows_hash
+    from harness.training.views import ViewLoss, Views
     from harness.victim import PrepareJob, Progress, Victim, VictimCard
 
 _HOMES = {
@@ -166,7 +167,8 @@ _HOMES = {
     "harness.training.config": ("TrainConfig",),
     "harness.training.loop": ("train",),
     "harness.training.retrain": ("retrain", "save_model", "saved_ending"),
-    "harness.training.rows": ("TrainRow", "clean_rows", "render", "reply_ids", "reply_row", "reply_rows"),
+    "harness.training.rows": ("TrainRow", "clean_rows", "render", "reply_ids", "reply_row", "reply_rows", "rows_hash"),
+    "harness.training.views": ("ViewLoss", "Views"),
     "harness.victim": ("PrepareJob", "Progress", "Victim", "VictimCard"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -255,6 +257,8 @@ __all__ = [
     "VictimCard",
     "VictimError",
     "VictimRef",
+    "ViewLoss",
+    "Views",
     "WithoutText",
     "__version__",
     "allowed_tokens",
@@ -282,6 +286,7 @@ __all__ = [
     "reply_rows",
     "resolve_device",
     "retrain",
+    "rows_hash",
     "save_model",
     "saved_ending",
     "train",

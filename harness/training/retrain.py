@@ -20,6 +20,7 @@ from harness.tokens.hf import HFTokenizer
 from harness.training.config import TrainConfig
 from harness.training.loop import train
 from harness.training.rows import TrainRow
+from harness.training.views import Views
 from harness.victim import Progress
 
 _TOKENIZER_FILES = (
@@ -37,7 +38,7 @@ _TOKENIZER_FILES = (
 def retrain(
     source: Path,
     folder: Path,
-    rows: Sequence[TrainRow],
+    rows: Sequence[TrainRow] | Views,
     config: TrainConfig,
     *,
     labels: Sequence[str],
