@@ -84,6 +84,10 @@ class School:
         row = reply_row(prompt, self._reply(lesson.reply))
         return TrainRow(row.ids, row.label, row.start, lesson.latent, lesson.latent_at)
 
+    def holds(self, row: TrainRow) -> bool:
+        """Whether a row fits the victim's context."""
+        return len(row.ids) <= self._context
+
     def draw(self, count: int, rng: np.random.Generator, threat: Threat | None = None) -> list[Example]:
         """``count`` different training examples that have an answer and fit the context, or all of them in random order
         when there are fewer.

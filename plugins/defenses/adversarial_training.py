@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness import (
     AttackRef,
@@ -18,12 +18,12 @@ from harness import (
     State,
     Threat,
     TrainConfig,
-    TrainedDefense,
     hookimpl,
     nominal_backward,
     nominal_forward,
     rehearse,
 )
+from plugins.defenses._in_rounds import InRounds
 from plugins.defenses._lessons import Lesson, School
 from plugins.defenses._pool import PoolEntry, load_pool, note_losses, sample_pool, save_pool
 from plugins.defenses._ramp import Ramp, round_half_up
@@ -32,7 +32,7 @@ POOL = "pool.json"
 LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victim is wrong
 
 
-class AdversarialTraining(TrainedDefense):
+class AdversarialTraining(InRounds):
     """Rounds of attacking training examples and training on a sample of all attacked so far, mixed with clean ones."""
 
     name = "adversarial_training"
@@ -41,17 +41,7 @@ class AdversarialTraining(TrainedDefense):
         "given by absolute round"
     )
 
-    class Params(TrainedDefense.Params):
-        rounds: PositiveInt = Field(8, description="how many rounds to train, at most")
-        budget: PositiveFloat | None = Field(
-            None,
-            allow_inf_nan=False,
-            description="nominal FLOPs of all rounds together, search and training: once spent, no further round "
-            "begins; none: all rounds are trained",
-        )
-        evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field(
-            "all", description="rounds whose checkpoint is attacked, one cell each"
-        )
+    class Params(InRounds.Params):
         attack: AttackRef = Field(PluginRef(name="gcg"), description="training attack; its steps are set by `strength`")
         threat: Threat | None = Field(
             None,
@@ -70,36 +60,12 @@ class AdversarialTraining(TrainedDefense):
         learning_rate: PositiveFloat = 1e-5
         batch_size: PositiveInt = 8
 
-        @model_validator(mode="after")
-        def _known_rounds(self) -> AdversarialTraining.Params:
-            if isinstance(self.evaluate, tuple) and (not self.evaluate or max(self.evaluate) > self.rounds):
-                raise ValueError(f"evaluate: name rounds from 1 to {self.rounds}")
-            return self
-
-    def rounds(self) -> int:
-        return self.params.rounds
-
-    def budget(self) -> float | None:
-        return self.params.budget
-
-    def settles(self, round: int) -> bool:
-        return self.params.evaluate == "last"
-
     def attack(self) -> PluginRef:
         return self.params.attack
 
-    def against(self, threat: Threat) -> Threat:
-        return (self.params.threat or threat).unlimited()
-
-    def evaluated(self) -> tuple[int, ...]:
-        choice = self.params.evaluate
-        if choice == "all":
-            return tuple(range(1, self.params.rounds + 1))
-        return (self.params.rounds,) if choice == "last" else tuple(sorted(set(choice)))
-
     def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
         # This round's strength and the threat model that results are all that counts here.
-        ignored = {"rounds", "budget", "evaluate", "strength", "threat"}
+        ignored = self.shared | {"strength"}
         return {
             "params": {k: v for k, v in params.items() if k not in ignored},
             "steps": self.params.strength.steps(round),
