@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from leaderboard.submission.container import MANIFEST, SPEC
+from leaderboard.submission.inspect import inspect
 from tests.leaderboard.submission.forge import Parts, forged, pack_fast, table_of, with_cells, with_rows, with_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -57,6 +58,12 @@ def test_a_table_is_printed(packed: Path) -> None:
     assert missing.stdout.rstrip().endswith("Not verified.")
 
 
+@pytest.fixture
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inspection in this process: quick. What the process of its own is for is tested in test_bounds."""
+    monkeypatch.setattr("leaderboard.submission.verify.inspect_guarded", inspect)
+
+
 def drop_cell(parts: Parts, out: Path) -> None:
     gone = json.loads(parts["cells.json"])[0]["key"]
     fewer = with_rows(
@@ -92,6 +99,11 @@ def cell(**fields: Any) -> Callable[[Parts, Path], None]:
     return lambda parts, out: forged(with_cells(parts, change), out) and None
 
 
+def spec(text: str) -> Callable[[Parts, Path], None]:
+    return lambda parts, out: forged(with_spec(parts, text), out) and None
+
+
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 12))
 FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "a cell left out": (drop_cell, "completeness", "1 of 2 cells of the spec are missing"),
     "an example left out": (drop_example, "completeness", "lists 5 examples, the spec asks for 6"),
@@ -102,41 +114,16 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "another version of a plugin": (cell(victim__version="9.9"), "completeness", "victim.version is '9.9'"),
     "a lower bar": (cell(threat__tokens=3), "completeness", "threat.tokens is 3, the spec says 4"),
     "a budget of its own": (cell(threat__queries=1), "records", "the threat model allows 1"),
-    "another text of the spec": (
-        lambda parts, out: forged(with_spec(parts, FAST.replace("tokens: 4", "tokens: 5")), out) and None,
-        "spec",
-        "its text was changed",
-    ),
-    "a tag in the spec": (
-        lambda parts, out: (
-            forged(with_spec(parts, FAST + "judge: !!python/object/apply:os.system [id]\n"), out) and None
-        ),
-        "spec",
-        "tags",
-    ),
-    "an alias bomb in the spec": (
-        lambda parts, out: (
-            forged(
-                with_spec(
-                    parts, "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 12))
-                ),
-                out,
-            )
-            and None
-        ),
-        "spec",
-        "more than 20000 values",
-    ),
+    "another text of the spec": (spec(FAST.replace("tokens: 4", "tokens: 5")), "spec", "its text was changed"),
+    "a tag in the spec": (spec(FAST + "judge: !!python/object/apply:os.system [id]\n"), "spec", "tags"),
+    "an alias bomb in the spec": (spec(BOMB), "spec", "more than 20000 values"),
     "no spec": (lambda parts, out: forged(parts | {SPEC: b""}, out) and None, "spec", "the file is empty"),
     "a spec that is no UTF-8": (lambda parts, out: forged(parts | {SPEC: b"\xff"}, out) and None, "file", "not UTF-8"),
-    "a plugin nobody has": (
-        lambda parts, out: forged(with_spec(parts, FAST.replace("[counts]", "[oracle]")), out) and None,
-        "spec",
-        "no victim is called 'oracle'",
-    ),
+    "a plugin nobody has": (spec(FAST.replace("[counts]", "[oracle]")), "spec", "no victim is called 'oracle'"),
 }
 
 
+@pytest.mark.usefixtures("unguarded")
 @pytest.mark.parametrize("name", FORGED)
 def test_what_a_cheat_would_forge(name: str, parts: Parts, tmp_path: Path) -> None:
     make, check, reason = FORGED[name]
@@ -154,6 +141,7 @@ def test_a_standard_name_is_not_for_everybody(tmp_path: Path, monkeypatch: pytes
     assert "is not the one of that name that comes with the project" in problems(report)["spec"]
 
 
+@pytest.mark.usefixtures("unguarded")
 class TestReplay:
     """FAST has about thirty strings that were judged: all of them are put back."""
 
