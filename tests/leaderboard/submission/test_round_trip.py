@@ -91,7 +91,7 @@ def test_an_entry_is_read_as_it_was_packed(packed: Path, tmp_path: Path) -> None
 def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
     """More rows than a row group holds, in cells of which some lie in two of them."""
     cells = [FakeCell(seed=seed, attack=name, steps=200) for seed in range(6) for name in ("gcg", "beast")]
-    run = read_run(write_run(tmp_path / "run", cells, cells=len(cells)))
+    run = read_run(write_run(tmp_path / "run", cells))
     write_submission(run, tmp_path / "many.zip")
     found = open_submission(tmp_path / "many.zip")
     assert found.table.groups == 2
@@ -105,7 +105,7 @@ def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
 def test_an_entry_that_was_edited(packed: Path, tmp_path: Path) -> None:
     path = write_entry(open_submission(packed), tmp_path)
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"n_clean_correct": 2', '"n_clean_correct": 1'), encoding="utf-8")
+    path.write_text(text.replace('"n_attacked": 6', '"n_attacked": 5'), encoding="utf-8")
     done = harness_here("leaderboard", "build", tmp_path, "--out", tmp_path / "site", cwd=tmp_path)
     assert done.returncode == 2
     assert f"error: {path}: cell " in done.stderr
@@ -131,7 +131,7 @@ def test_what_is_not_verified_is_not_added(packed: Path, tmp_path: Path) -> None
 
 
 def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", [FakeCell(), FakeCell(seed=1, status="failed")], cells=2)
+    write_run(tmp_path / "run", [FakeCell(), FakeCell(seed=1, status="failed")])
     done = harness_here("leaderboard", "pack", "run", cwd=tmp_path)
     assert done.returncode == 2
     assert "1 cells are done, 1 failed" in done.stderr
