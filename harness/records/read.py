@@ -106,7 +106,7 @@ def read_cell(path: Path) -> CellRecord:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise DataError(f"{path}: cannot be read as JSON ({error}). {_mend(path)}") from None
     if not isinstance(data, dict):
         raise DataError(f"{path}: holds {type(data).__name__}, not an object. {_mend(path)}")

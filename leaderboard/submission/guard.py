@@ -15,6 +15,7 @@ from leaderboard.submission.errors import RefusedError, shown
 from leaderboard.submission.inspect import Inspection, Seen
 from leaderboard.submission.limits import CPU_SECONDS, MEMORY_BYTES
 
+CHILD = ("-m", "leaderboard.submission.child")
 # Some libraries reserve memory for every thread they might start.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS"), "1")
 
@@ -25,7 +26,7 @@ def inspect_guarded(path: Path, seen: Seen = lambda _done, _total: None) -> Insp
     Raises:
         RefusedError: the file cannot be read as a submission, or not within those bounds.
     """
-    command = [sys.executable, "-P", "-m", "leaderboard.submission.child", str(path)]
+    command = [sys.executable, "-P", *CHILD, str(path)]
     last: dict[str, Any] = {}
     trouble: deque[str] = deque(maxlen=8)  # what a library or the interpreter said before it gave up
     with subprocess.Popen(

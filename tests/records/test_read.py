@@ -99,6 +99,13 @@ def test_a_manifest_of_another_form_is_named(tmp_path: Path, change: dict[str, A
     assert str(path) in str(caught.value)
 
 
+def test_an_integer_without_end_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cell.json"
+    path.write_text('{"format": ' + "9" * 5000 + "}", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be read as JSON"):
+        read_cell(path)
+
+
 def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"step": ["one"]}), tmp_path / "steps.parquet")
     with pytest.raises(DataError, match="column 'step' is string, not int32"):

@@ -1,0 +1,185 @@
+"""No file takes more memory, time or disk than is stated; no byte that is changed goes unnoticed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from leaderboard.submission.container import CELLS, MANIFEST, MEMBERS, TABLE
+from leaderboard.submission.errors import RefusedError
+from leaderboard.submission.guard import inspect_guarded
+from leaderboard.submission.inspect import inspect
+from leaderboard.submission.limits import MEMORY_BYTES
+from leaderboard.submission.submission import open_submission
+from tests.leaderboard.submission.forge import Parts, forged, table_of, with_table
+from tests.leaderboard.submission.hostile import JSON, Make
+from tests.leaderboard.submission.hostile_table import TABLES
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits of a process are those of Linux")
+
+FUZZ = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-P", "-m", "leaderboard.submission.child", sys.argv[1]], capture_output=True)
+sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss} {done.stdout.decode()}")
+"""
+
+
+def peak(path: Path) -> tuple[int, str]:
+    """Most memory (bytes) that the process which reads a file took, and what it said at last.
+
+    It is started by a small process: what its parent takes would count as its own.
+    """
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True)
+    used, _, said = done.stdout.partition(" ")
+    return int(used) * 1024, said
+
+
+BOMBS = {name: TABLES[name] for name in TABLES if "bomb" in name} | {
+    name: JSON[name] for name in ("millions of empty lists", "deep nesting", "an endless integer")
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_takes_little(name: str, parts: Parts, tmp_path: Path) -> None:
+    BOMBS[name][0](parts, tmp_path / "bomb.zip")
+    used, said = peak(tmp_path / "bomb.zip")
+    assert '"refused"' in said
+    assert used < 2**29
+
+
+def lying_list(parts: Parts, out: Path) -> None:
+    """A list of 500 million tokens, 2 GB in a few kilobytes, whose footer says that there are five."""
+    count = 500_000_000
+    found = table_of(parts).slice(0, 1)
+    tokens = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.array(np.zeros(count, dtype=np.int32)))
+    sink = io.BytesIO()
+    at = found.column_names.index("attack_tokens")
+    pq.write_table(found.set_column(at, "attack_tokens", tokens), sink, store_schema=False, compression="zstd")
+    content = sink.getvalue()
+    length = int.from_bytes(content[-8:-4], "little") + 8
+    footer = content[-length:].replace(varint(2 * count), b"\x8a\x80\x80\x80\x00")  # 5, as long as before
+    assert footer != content[-length:]
+    forged(with_table(parts, content[:-length] + footer, 1), out)
+
+
+def varint(number: int) -> bytes:
+    """As Thrift's compact protocol writes a whole number."""
+    found = []
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+@pytest.mark.slow
+def test_a_bomb_that_lies_about_itself(parts: Parts, tmp_path: Path) -> None:
+    """No metadata gives it away: the limits of the process hold."""
+    lying_list(parts, tmp_path / "bomb.zip")
+    used, _ = peak(tmp_path / "bomb.zip")
+    assert used < MEMORY_BYTES
+    with pytest.raises(RefusedError):
+        inspect_guarded(tmp_path / "bomb.zip")
+
+
+LIMITED = "from leaderboard.submission.child import limit; limit(); import sys; sys.stdout.write('limited'); "
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        f"bytearray({MEMORY_BYTES})",
+        "import mmap; mmap.mmap(-1, 8 * 2**30)",
+        "open('stolen', 'wb', buffering=0).write(b'x')",
+    ],
+)
+def test_the_limits_hold(attempt: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LIMITED + attempt]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+    assert done.returncode != 0
+    assert done.stdout in ("", "limited")
+    assert not any(path.stat().st_size for path in tmp_path.iterdir())
+
+
+def test_reading_leaves_nothing_behind(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = sorted(packed.parent.iterdir())
+    assert not inspect_guarded(packed).problems
+    assert sorted(packed.parent.iterdir()) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_dies(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaderboard.submission.guard.CHILD", ("-c", "import os; os.abort()"))
+    with pytest.raises(RefusedError, match="ended without an answer"):
+        inspect_guarded(packed)
+
+
+@FUZZ
+@given(data=st.data())
+def test_every_flipped_byte_is_noticed(data: st.DataObject, packed: Path, tmp_path: Path) -> None:
+    whole = bytearray(packed.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4, unique=True)):
+        whole[at] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "flipped.zip").write_bytes(whole)
+    with pytest.raises(RefusedError) as caught:
+        open_submission(tmp_path / "flipped.zip")
+    assert str(caught.value).isprintable()
+
+
+@FUZZ
+@given(data=st.data())
+def test_every_cut_is_noticed(data: st.DataObject, packed: Path, tmp_path: Path) -> None:
+    whole = packed.read_bytes()
+    begin, end = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=2, max_size=2, unique=True)))
+    (tmp_path / "cut.zip").write_bytes(whole[:begin] + whole[end:])
+    with pytest.raises(RefusedError):
+        open_submission(tmp_path / "cut.zip")
+
+
+@FUZZ
+@given(data=st.data())
+@pytest.mark.parametrize("name", [MANIFEST, CELLS, TABLE])
+def test_damage_with_hashes_that_fit(name: str, data: st.DataObject, parts: Parts, tmp_path: Path) -> None:
+    """An error in words, or records that are as good as the true ones; never an exception, never a hang."""
+    content = bytearray(parts[name])
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3, unique=True)):
+        content[at] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(0, len(content)) | st.just(len(content)))
+    changed = parts | {name: bytes(content[:cut])}
+    assert set(changed) == set(MEMBERS)
+    with contextlib.suppress(RefusedError):
+        if name == MANIFEST:
+            _with_manifest(changed, tmp_path / "fuzzed.zip")
+        else:
+            forged(changed, tmp_path / "fuzzed.zip")
+        inspect(tmp_path / "fuzzed.zip")
+
+
+def _with_manifest(parts: Parts, out: Path) -> None:
+    from leaderboard.submission.container import write_container
+
+    write_container(out, parts)
+
+
+def test_bombs_are_refused_by_the_guard_as_well(parts: Parts, tmp_path: Path) -> None:
+    make: Make = BOMBS["a bomb of one text"][0]
+    make(parts, tmp_path / "bomb.zip")
+    with pytest.raises(RefusedError, match=r"when decoded|column"):
+        inspect_guarded(tmp_path / "bomb.zip")

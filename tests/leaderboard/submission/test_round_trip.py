@@ -1,0 +1,153 @@
+"""pack → verify → add → build: the same standings as the run itself; and what else can be built of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.records.read import Run, read_run
+from leaderboard.payload import payload
+from leaderboard.standings import standings
+from leaderboard.submission.entry import write_entry
+from leaderboard.submission.pack import write_submission
+from leaderboard.submission.sources import read_sources
+from leaderboard.submission.submission import open_submission
+from leaderboard.submission.table import SCHEMA
+from leaderboard.transfer import transfer_matrices
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
+
+
+def shown(run: Run) -> dict:
+    return payload([run], standings([run]), transfer_matrices([run]))
+
+
+def same_tables(one: Run, other: Run) -> bool:
+    cells = {cell.record.key: cell for cell in one}
+    return len(cells) == len(other.cells) and all(
+        cell.record == cells[cell.record.key].record
+        and cell.steps().equals(cells[cell.record.key].steps())
+        and cell.examples().equals(cells[cell.record.key].examples())
+        for cell in other
+    )
+
+
+def test_the_page_is_the_same(packed: Path, tmp_path: Path) -> None:
+    added = harness_here(*FROM_FILES, "leaderboard", "add", packed, cwd=tmp_path)
+    assert added.returncode == 0, added.stderr
+    folder = tmp_path / "leaderboard" / "entries"
+    names = sorted(path.suffix for path in folder.iterdir())
+    assert names == [".json", ".parquet"]
+    for out, source in (("a", packed.parent / "run"), ("b", folder), ("c", next(folder.glob("*.json"))), ("d", packed)):
+        built = harness_here("leaderboard", "build", source, "--out", out, cwd=tmp_path)
+        assert built.returncode == 0, built.stderr
+    pages = {out: (tmp_path / out / "data.json").read_text() for out in "abcd"}
+    assert json.loads(pages["a"])["sections"][0]["rows"]
+    assert len(set(pages.values())) == 1
+
+
+@pytest.mark.slow
+def test_a_run_with_trained_defenses(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    assert harness_here("run", "tiny.yaml", "--out", "run", "--quiet", cwd=tmp_path).returncode == 0
+    for words in (
+        ("pack", "run", "--out", "tiny.zip"),
+        ("verify", "tiny.zip"),
+        ("verify", "tiny.zip", "--replay", 10, "--spec", "tiny.yaml", "--store", "run/artifacts"),
+        ("add", "tiny.zip"),
+    ):
+        done = harness_here("leaderboard", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    run, (entry,) = read_run(tmp_path / "run"), read_sources([tmp_path / "leaderboard" / "entries"])
+    assert same_tables(run, entry)
+    assert shown(run) == shown(entry)
+    assert len(run.cells) == 12
+
+
+def test_the_same_run_gives_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+    write_submission(read_run(packed.parent / "run"), tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
+
+
+def test_an_entry_is_read_as_it_was_packed(packed: Path, tmp_path: Path) -> None:
+    submission = open_submission(packed)
+    path = write_entry(submission, tmp_path)
+    entry = open_submission(path)
+    assert (entry.cells, entry.spec, entry.run) == (submission.cells, submission.spec, submission.run)
+    assert entry.sha256 == submission.sha256
+    assert path.name == f"fast-1-{submission.sha256[:12]}.json"
+    verified = harness_here(*FROM_FILES, "leaderboard", "verify", path, cwd=tmp_path)
+    assert verified.returncode == 0, verified.stdout
+    first = path.read_bytes(), path.with_suffix(".parquet").read_bytes()
+    write_entry(entry, tmp_path)
+    assert first == (path.read_bytes(), path.with_suffix(".parquet").read_bytes())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert max(map(len, lines)) < 300  # to be read line by line
+    assert json.loads(path.read_text(encoding="utf-8"))["spec"] == FAST.split("\n")
+
+
+def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
+    """More rows than a row group holds, in cells of which some lie in two of them."""
+    cells = [FakeCell(seed=seed, attack=name, steps=200) for seed in range(6) for name in ("gcg", "beast")]
+    run = read_run(write_run(tmp_path / "run", cells))
+    write_submission(run, tmp_path / "many.zip")
+    found = open_submission(tmp_path / "many.zip")
+    assert found.table.groups == 2
+    assert found.rows == 12 * (42 + 40 * 200)
+    from leaderboard.submission.as_run import as_run
+
+    assert same_tables(run, as_run(found))
+    assert shown(run) == shown(as_run(found))
+
+
+def test_an_entry_that_was_edited(packed: Path, tmp_path: Path) -> None:
+    path = write_entry(open_submission(packed), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"n_attacked": 6', '"n_attacked": 5'), encoding="utf-8")
+    done = harness_here("leaderboard", "build", tmp_path, "--out", tmp_path / "site", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"error: {path}: cell " in done.stderr
+    assert not (tmp_path / "site").exists()
+    path.write_text(text, encoding="utf-8")
+    table = path.with_suffix(".parquet")
+    table.write_bytes(table.read_bytes()[:-1] + b"2")
+    done = harness_here("leaderboard", "show", path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is not what the manifest says" in done.stderr
+    table.unlink()
+    done = harness_here("leaderboard", "show", path, cwd=tmp_path)
+    assert "it is the table of the entry" in done.stderr
+
+
+def test_what_is_not_verified_is_not_added(packed: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(packed.read_bytes()[:-30])
+    done = harness_here(*FROM_FILES, "leaderboard", "add", broken, "--entries", "entries", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Not verified." in done.stderr
+    assert not (tmp_path / "entries").exists()
+
+
+def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [FakeCell(), FakeCell(seed=1, status="failed")])
+    done = harness_here("leaderboard", "pack", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "1 cells are done, 1 failed" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_of_nothing(tmp_path: Path) -> None:
+    done = harness_here("leaderboard", "build", tmp_path, "--out", "site", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "neither a run directory" in done.stderr
+
+
+def test_a_table_has_what_a_reviewer_wants_to_see(packed: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(write_entry(open_submission(packed), tmp_path).with_suffix(".parquet"))
+    assert table.column_names == SCHEMA.names
+    assert {row["step"] for row in table.to_pylist()} == {0, 1, 2, 3}
+    assert all(row["attack_text"] for row in table.to_pylist() if row["success"])
