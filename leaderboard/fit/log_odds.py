@@ -18,7 +18,7 @@ from leaderboard.fit.rows import Floats, Rows, Whole
 from leaderboard.fit.uncertainty import Uncertainty, uncertainty
 
 LN10 = float(np.log(10.0))
-SEEN = 0.01  # saturation is reported, and the saturating curve taken, below this p-value
+SEEN = 0.005  # saturation is reported, and the saturating curve taken, below this p-value
 MOST_ERROR = 0.7  # of the slope, seeds held
 UNSURE = 0.2  # up to here the slope's interval spans both curves
 SLOPE = np.array([1.0, 0.0, 0.0])

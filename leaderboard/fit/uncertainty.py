@@ -14,7 +14,7 @@ from leaderboard.fit.rows import Floats
 LEAST_CLUSTERS = 3  # fewer tell too little of the spread between them
 Z = float(ndtri(0.975))
 LEAST_LEFT = 0.1  # share of the information that must be left without any one seed
-FLOOR = 1.2  # standard errors of the examples alone; a spread between few seeds may come out small by chance
+FLOOR = 1.0  # standard errors of the examples alone; a spread between few seeds may come out small by chance
 
 
 @dataclass(frozen=True)
