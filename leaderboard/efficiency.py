@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from leaderboard.fit.log_odds import LogOdds, fit_rates
+from leaderboard.fit.log_odds import LogOdds
+from leaderboard.fit.rates import fit_rates
 from leaderboard.fit.uncertainty import in_words
 from leaderboard.line import Line, ols, points
 from leaderboard.reach import one_value

@@ -161,5 +161,9 @@ def _censored(pairs: Reach) -> tuple[Line, Censored | None]:
         return Line(None, None, None, n, "Not enough data: all points have the same defense compute."), None
     shape = fit_censored(x, low, high, pairs.seed)
     if shape is None:
+        # Points nearer to a line than the iterations tell: then where the study puts them.
+        at = np.where(pairs.never, 0.0, np.log10(np.where(pairs.never, 1.0, pairs.at)))
+        shape = fit_censored(x, np.where(pairs.never, low, at), np.where(pairs.never, np.inf, at), pairs.seed)
+    if shape is None:
         return Line(None, None, None, n, "Not enough data: the points do not tell a line."), None
     return shape.line, shape

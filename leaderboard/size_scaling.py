@@ -15,6 +15,7 @@ from leaderboard.line import Line, ols, weighted
 
 Floats = NDArray[np.float64]
 Of = Literal["slope", "intercept"]
+LEAST_ERROR = 0.5  # of the median error
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def _fit(group: dict[str, Any], fits: Sequence[AttackScaling], of: Of) -> SizeSc
     if fits[0].method == "ols":
         return SizeScaling(group, of, "ols", _named(ols(x, y), dropped), dropped, None)
     ends = np.array([getattr(fit.line, f"{of}_ci") for fit in use]).reshape(-1, 2)
-    errors = np.maximum(np.ptp(ends, axis=1) / 2 / 1.96, 1e-9)
+    errors = np.ptp(ends, axis=1) / 2 / 1.96
+    # Errors are estimates too: none may take the line for itself.
+    errors = np.maximum(errors, max(LEAST_ERROR * float(np.median(errors)), 1e-9)) if len(use) else errors
     between = _between(x, y, errors) if len(use) > 2 else 0.0
     line = weighted(x, y, 1 / (errors**2 + between))
     return SizeScaling(group, of, "counts", _named(line, dropped), dropped, between**0.5)

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, log_expit, stdtrit
+from scipy.special import expit, log_expit
 from scipy.stats import chi2
 
 from leaderboard.fit.likelihood import Blocks, blocks
 from leaderboard.fit.maximum import Maximum, maximise
-from leaderboard.fit.rows import Floats, Rows, Whole
+from leaderboard.fit.rows import Floats, Rows
 from leaderboard.fit.uncertainty import Uncertainty, uncertainty
 
 LN10 = float(np.log(10.0))
-SEEN = 0.01  # saturation is reported, and the saturating curve taken, below this p-value
+SEEN = 0.005  # saturation is reported, and the saturating curve taken, below this p-value
 MOST_ERROR = 0.7  # of the slope, seeds held
 UNSURE = 0.2  # up to here the slope's interval spans both curves
 SLOPE = np.array([1.0, 0.0, 0.0])
@@ -106,45 +106,13 @@ def fit_log_odds(rows: Rows, *, nested: bool = True) -> LogOdds | None:
     # An asymptote of 1 is on the boundary: half of the time chance alone has no ratio at all (Self and Liang 1987).
     p = 0.5 * float(chi2.sf(ratio, 1)) if ratio else 1.0
     if bent is None or p >= UNSURE:
-        return _finish(plain, doubt, centre, p, nested)
+        return finish(plain, doubt, centre, p, nested)
     other = uncertainty(bent, data, floor=nested)
     if p < SEEN:
-        return _finish(bent, other, centre, p, nested)
+        return finish(bent, other, centre, p, nested)
     if other.error(SLOPE[: len(bent.free)]) > bent.beta[0]:  # a curve that tells nothing is no rival
-        return _finish(plain, doubt, centre, p, nested)
-    return _finish(plain, doubt, centre, p, nested).spanning(_finish(bent, other.held(), centre, p, nested))
-
-
-def fit_rates(y: Floats, won: Floats, tried: Floats, seed: Whole) -> LogOdds | None:
-    """The fit to rates ``won`` / ``tried`` [N] at places ``y`` [N], of seeds numbered from 0: separate trials, whose
-    rates may scatter more than chance has it; no saturation. None when no maximum was found.
-    """
-    centre, spacing = float(y.mean()), float(np.std(y))
-    none = np.full(len(y), np.inf)
-    low, high = np.concatenate([-none, (y - centre) / spacing]), np.concatenate([(y - centre) / spacing, none])
-    cluster, ones = np.tile(seed, 2), np.ones((2 * len(y), 1))
-    weight, scatter, free = np.concatenate([won, tried - won]), 1.0, 1
-    kept = weight > 0
-    places = np.column_stack([(y - centre) / spacing, np.ones(len(y))])
-    while True:
-        unit = np.empty(0, dtype=np.int64)
-        rows = Rows(low[kept], high[kept], weight[kept] / scatter, cluster[kept], ones[kept], unit)
-        data = blocks(rows)
-        found = maximise(data, np.zeros(2))
-        if found is None:
-            return None
-        if scatter > 1:
-            break
-        free = max(1, len(y) - 2 - (data.clusters - 1 if found.spread else 0))
-        p = expit(places @ found.beta + found.parts.mean[seed])
-        scatter = float(((won - tried * p) ** 2 / (tried * p * (1 - p))).sum()) / free
-        if scatter <= 1:
-            break
-    doubt = uncertainty(found, data, floor=False)
-    if scatter > 1:
-        doubt = doubt.scaled(float(stdtrit(free, 0.975)))
-    turn = np.array([1 / spacing, 1.0])
-    return _finish(replace(found, free=found.free * turn), doubt.turned(turn), centre, 1.0, nested=False)
+        return finish(plain, doubt, centre, p, nested)
+    return finish(plain, doubt, centre, p, nested).spanning(finish(bent, other.held(), centre, p, nested))
 
 
 def _start(data: Blocks) -> Floats:
@@ -162,7 +130,8 @@ def _saturating(data: Blocks, plain: Maximum) -> Maximum | None:
     return maximise(data, plain.beta, min(0.97, 1.1 * events / (events + float(late.sum()))), near=plain)
 
 
-def _finish(found: Maximum, doubt: Uncertainty, centre: float, p: float, nested: bool) -> LogOdds:
+def finish(found: Maximum, doubt: Uncertainty, centre: float, p: float, nested: bool) -> LogOdds:
+    """The curve at a maximum of which y was counted from ``centre``; ``p`` of the test for saturation."""
     free = len(found.free)
     along = np.zeros((3, free))
     along[0, 0] = 1 / LN10

@@ -13,6 +13,7 @@ from leaderboard.fit.rows import Floats
 
 STEPS = 60
 CLOSE = 1e-6  # the gain in log-likelihood that is left when the climb ends
+FLAT = 1e-8  # smallest eigenvalue of a correlation matrix that is still told from 0
 LEAST_SPREAD = 0.02  # of the shifts, in natural log-odds: less cannot be told from none
 
 
@@ -80,7 +81,7 @@ def _without_spread(blocks: Blocks, free: Floats, size: int) -> Maximum | None:
         score, information = parts.score.sum(axis=0), -parts.hessian.sum(axis=0)
         step = _step(score, information)
         if abs(score @ step) < CLOSE:
-            return Maximum(free, size, 0.0, best, information, parts)
+            return Maximum(free, size, 0.0, best, information, parts) if _curved(information) else None
         step /= _overshoot(step, free, size, blocks)
     return None
 
@@ -96,8 +97,9 @@ def _with_spread(blocks: Blocks, free: Floats, size: int, spread: float) -> Maxi
         score[-1] += _restricted(parts.error, float(np.exp(2 * free[-1])))
         step = _step(score, information)
         if abs(score @ step) < CLOSE:
-            value = float(parts.value.sum())
-            return Maximum(free[:-1], size, float(np.exp(free[-1])), value, information[:-1, :-1], parts)
+            value, inside = float(parts.value.sum()), information[:-1, :-1]
+            found = Maximum(free[:-1], size, float(np.exp(free[-1])), value, inside, parts)
+            return found if _curved(inside) else None
         free = free + step / _overshoot(step, free, size, blocks)
         if not free[-1] > np.log(LEAST_SPREAD):
             return None
@@ -122,6 +124,12 @@ def _first_spread(parts: Parts) -> float:
 
 def _asymptote(free: Floats, size: int) -> float | None:
     return float(expit(free[size])) if len(free) > size else None
+
+
+def _curved(information: Floats) -> bool:
+    """Whether the likelihood falls to all sides: at a flat place, or on a ridge that leads to infinity, it does not."""
+    scale = np.sqrt(np.abs(np.diag(information)))
+    return bool(scale.min() > 0 and np.linalg.eigvalsh(information / np.outer(scale, scale))[0] > FLAT)
 
 
 def _step(score: Floats, information: Floats) -> Floats:

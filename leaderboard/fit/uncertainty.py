@@ -13,8 +13,9 @@ from leaderboard.fit.rows import Floats
 
 LEAST_CLUSTERS = 3  # fewer tell too little of the spread between them
 Z = float(ndtri(0.975))
+SLACK = 1.25  # seeds that tell a little more or less than others are as good as equal
 LEAST_LEFT = 0.1  # share of the information that must be left without any one seed
-FLOOR = 1.2  # standard errors of the examples alone; a spread between few seeds may come out small by chance
+FLOOR = 0.8  # standard errors of the examples alone; a spread between few seeds may come out small by chance
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Uncertainty:
         between: [p, p], of seeds (with their examples) as draws; None with fewer than `LEAST_CLUSTERS`.
         within: [p, p], of examples as draws, the seeds held.
         shared: [p, p], what examples that several seeds have in common add.
+        shares: [S, p, p], what each seed adds to the information, turned into covariances.
         floor: whether the examples alone are a lower bound.
         reach: standard errors of the examples to each side of an interval over them alone.
     """
@@ -34,6 +36,7 @@ class Uncertainty:
     between: Floats | None
     within: Floats
     shared: Floats
+    shares: Floats
     floor: bool = True
     reach: float = Z
 
@@ -42,11 +45,14 @@ class Uncertainty:
         within, shared = _along(self.within, direction), np.maximum(_along(self.shared, direction), 0.0)
         if self.between is None:
             return self.reach * np.sqrt(within + shared)
-        t = float(stdtrit(self.clusters - 1, 0.975))
-        square = t * t * _along(self.between, direction)
+        own = np.maximum(np.einsum("...i,sij,...j->...s", direction, self.shares, direction), 0.0)
+        equal = own.sum(axis=-1) ** 2 / np.maximum((own**2).sum(axis=-1), 1e-300)  # seeds that tell as much each
+        free = np.clip(SLACK * equal, 2.0, self.clusters) - 1
+        square = stdtrit(free, 0.975) ** 2 * _along(self.between, direction)
         if self.floor:
             square = np.maximum(square, FLOOR**2 * within)
-        return np.sqrt(square + Z * Z * shared)
+        half: Floats = np.sqrt(square + Z * Z * shared)
+        return half
 
     def held(self) -> Uncertainty:
         """The same with the seeds held."""
@@ -60,7 +66,8 @@ class Uncertainty:
         """Of the parameters times ``factors`` [p]."""
         scale = np.outer(factors, factors)
         between = None if self.between is None else self.between * scale
-        return replace(self, between=between, within=self.within * scale, shared=self.shared * scale)
+        shares = self.shares * scale
+        return replace(self, between=between, within=self.within * scale, shared=self.shared * scale, shares=shares)
 
     def repeats(self) -> float:
         """How many times too large the likelihood takes the data for, as seeds share examples."""
@@ -87,9 +94,9 @@ def uncertainty(found: Maximum, blocks: Blocks, floor: bool = True) -> Uncertain
     """The covariances at a maximum.
 
     Between seeds: each seed's pull on the estimate, weighed as if the seed were left out (the jackknife to first order,
-    CR3 of Bell and McCaffrey 2002), used with t(S − 1). Within: the information of the examples, each seed's shift
-    known as well as its data tell. Shared: products of the influences of the same example in different seeds
-    (Cameron, Gelbach and Miller 2011).
+    CR3 of Bell and McCaffrey 2002), used with t(S − 1), or fewer degrees of freedom where few of the seeds tell most
+    (Kish's effective number). Within: the information of the examples, each seed's shift known as its data tell.
+    Shared: products of the influences of the same example in different seeds (Cameron, Gelbach and Miller 2011).
     """
     p, clusters = len(found.free), blocks.clusters
     inverse = np.linalg.inv(found.information)
@@ -100,7 +107,12 @@ def uncertainty(found: Maximum, blocks: Blocks, floor: bool = True) -> Uncertain
     meat = (keep @ inner @ keep.transpose(0, 2, 1)).sum(axis=0)
     between = _left_out(found) if clusters >= LEAST_CLUSTERS else None
     shared = inverse @ _shared(found, blocks, keep) @ inverse
-    return Uncertainty(clusters, between, inverse @ meat @ inverse, shared, floor)
+    shares = inverse @ -found.parts.hessian[:, :p, :p] @ inverse
+    # A saturating curve may bend the wrong way at a known shift; then the whole information has to do.
+    within: Floats = inverse
+    if np.linalg.eigvalsh(meat)[0] > 0:
+        within = inverse @ meat @ inverse
+    return Uncertainty(clusters, between, within, shared, shares, floor)
 
 
 def _left_out(found: Maximum) -> Floats:

@@ -69,10 +69,26 @@ def test_all_forms_of_a_table_give_the_same(form: str, tmp_path: Path) -> None:
         pq.write_table(pacsv.read_csv(source), sink)
         content = sink.getvalue().to_pybytes()
     path.write_bytes(gzip.compress(content, mtime=0) if form.endswith("gz") else content)
-    same(json.loads(run("fit", "attack-scaling", path, "--json")), ATTACK[0])
+    same(json.loads(run("fit", "attack-scaling", path, "--method", "ols", "--json")), ATTACK[0])
 
 
 def test_as_a_table_for_people() -> None:
-    out = run("fit", "attack-scaling", study_file(ATTACK[0]))
+    out = run("fit", "attack-scaling", study_file(ATTACK[0]), "--method", "ols")
     assert "2.8264" in out
     assert "13.4519" in out
+
+
+@pytest.mark.parametrize("name", ATTACK)
+def test_counts_agree_with_the_study_where_its_points_are_many(name: str) -> None:
+    """Where no seed has points at 0 or 1 and the curve is straight, both methods tell about the same slope."""
+    found = json.loads(run("fit", "attack-scaling", study_file(name), "--json"))
+    for got, want in zip(found[2:7], expected(name)[2:7], strict=True):
+        assert got["slope"] == pytest.approx(want["slope"], rel=0.2)
+        assert got["slope_low"] < got["slope"] < got["slope_high"]
+        assert got["interval"].startswith("seeds and examples")
+
+
+def test_a_curve_of_the_study_saturates() -> None:
+    found = json.loads(run("fit", "attack-scaling", study_file(ATTACK[1]), "--json"))
+    saturated = {fit["n_params"]: fit["asymptote"] for fit in found if fit["asymptote"] is not None}
+    assert saturated == {2646435840: pytest.approx(0.7, abs=0.05)}
