@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.figures.command import plot_command
+
 TableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 RunsArg = Annotated[list[Path], typer.Argument(help="Run directories.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
@@ -50,6 +52,7 @@ def register(app: typer.Typer) -> None:
     board.command("transfer")(transfer)
     board.command("attacks")(attacks)
     app.add_typer(board, name="leaderboard")
+    app.command("plot")(plot_command)
 
 
 def attack_scaling(
@@ -101,7 +104,7 @@ def build(
 def show(runs: RunsArg, target_asr: TargetOption = None) -> None:
     """Print the standings."""
     from harness.records.read import read_run
-    from leaderboard.print import print_standings
+    from leaderboard.print_standings import print_standings
     from leaderboard.standings import standings
 
     print_standings(standings([read_run(run) for run in runs], target_asr))
