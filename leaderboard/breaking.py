@@ -78,7 +78,7 @@ class _Reach:
         self.queries = float(first_reach(asked, asr, target))
         self.budget, self.asked = float(spent[-1]), float(asked[-1])
         self.known = not np.isnan(spent).any()
-        self.draws = drawn_reach(seeds, weights, target, len(spent)) if self.known else None
+        self.draws = drawn_reach(seeds, weights, target) if self.known else None
 
 
 def _cheapest(found: Mapping[str, _Reach]) -> Breaking:

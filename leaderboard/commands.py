@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     board = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
     board.command("build")(build)
     board.command("show")(show)
+    board.command("study")(study)
     board.command("transfer")(transfer)
     board.command("attacks")(attacks)
     app.add_typer(board, name="leaderboard")
@@ -99,6 +100,20 @@ def build(
 
     index = build_site([read_run(run) for run in runs], out, target_asr)
     typer.echo(f"Wrote {index}")
+
+
+def study(
+    tables: Annotated[list[Path], typer.Argument(help="Attack-scaling or offense-defense tables: CSV, TSV, Parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page: new, empty, or one that this command made.")],
+    expected: Annotated[
+        Path | None, typer.Option("--expected", help="JSON: table name to n_params, slope, intercept as reported.")
+    ] = None,
+    target_asr: Annotated[float, typer.Option("--target-asr", help="Success rate that counts as broken.")] = 0.02,
+) -> None:
+    """Write a page of published tables, with slopes fitted anew beside those reported."""
+    from leaderboard.study_site import build_study
+
+    typer.echo(f"Wrote {build_study(tables, out, expected, target_asr)}")
 
 
 def show(runs: RunsArg, target_asr: TargetOption = None) -> None:

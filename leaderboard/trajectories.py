@@ -46,6 +46,11 @@ class Trajectories:
         won: NDArray[np.float64] = self.so_far.sum(axis=0, dtype=np.float64)
         return won
 
+    @cached_property
+    def alike(self) -> bool:
+        """Whether every example spent the same compute at every step, as where searches never stop early."""
+        return bool((self.compute == self.compute[:1]).all())
+
     def only(self, names: Sequence[str]) -> Trajectories:
         """Those of the examples ``names``, in that order; which of their steps were unparseable is not told."""
         row_of = {name: row for row, name in enumerate(self.examples)}

@@ -19,16 +19,19 @@ const Figures = (() => {
     setUp() {
       const rows = this.section.rows;
       const { kind, attack, x } = this.inputs;
-      this.only = !"strongest all".includes(this.element.dataset.attack ?? "all"); // a page about one attack
+      const { kinds, attack: first, x: axis } = this.element.dataset;
+      this.only = Boolean(kinds && first); // a page about one attack
       const rounds = rows.some((row) => row.round !== null);
-      kind.append(...Object.keys(KINDS).filter((name) => name === "attack" || (rounds && !this.only)).map((name) => new Option(NAMES[name], name)));
+      kind.append(...Object.keys(KINDS).filter((name) => (kinds ? kinds.split(" ").includes(name) : name === "attack" || rounds)).map((name) => new Option(NAMES[name], name)));
       kind.closest("label").hidden = kind.options.length < 2;
       this.attacks = unique(rows.flatMap((row) => row.curves.map((curve) => curve.attack)));
       attack.append(new Option("strongest of each row", "strongest"), new Option("all", "all"), ...this.attacks.map((name) => new Option(name, name)));
       if (rows.some((row) => row.worst)) attack.append(new Option("worst case over attacks", "worst"));
-      if (this.element.dataset.attack) attack.value = this.element.dataset.attack;
+      if (first) attack.value = first;
       const computes = rows.flatMap((row) => row.curves.flatMap((curve) => curve.points.compute));
       if (computes.length && computes.every((compute) => compute === null)) x.value = "queries";
+      this.fixed = axis; // the only unit in which compute is known
+      if (axis) x.value = axis;
       for (const input of Object.values(this.inputs)) input.addEventListener("change", () => { this.draw(); this.changed(); });
       for (const button of this.element.querySelectorAll("[data-save]")) button.addEventListener("click", () => this.save(button.dataset.save));
       this.table = this.element.querySelector("details.numbers");
@@ -53,7 +56,7 @@ const Figures = (() => {
     async draw() {
       const settings = { ...this.state(), fit: this.inputs.fit.checked, palette: this.palette() };
       const kind = KINDS[settings.kind];
-      for (const name of ["attack", "x", "y", "fit"]) this.inputs[name].closest("label").hidden = !kind.controls.includes(name) || (name === "attack" && (this.attacks.length < 2 || this.only));
+      for (const name of ["attack", "x", "y", "fit"]) this.inputs[name].closest("label").hidden = !kind.controls.includes(name) || (name === "attack" && (this.attacks.length < 2 || this.only)) || (name === "x" && Boolean(this.fixed));
       this.element.querySelector(".plot-title").textContent = kind.title;
       if (settings.kind === "offense" && settings.x === "queries") settings.x = "share";
       const chosen = this.rows();

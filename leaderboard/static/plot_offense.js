@@ -13,14 +13,14 @@ const OffensePlot = (() => {
       const broken = row.breaking.compute !== null;
       const y = broken ? row.breaking.compute : row.breaking.reached ? null : row.breaking.within;
       if (per === null || !y) continue;
-      const top = row.breaking.high ?? (broken ? row.breaking.within : null);
+      const top = row.breaking.high ?? (broken && row.breaking.low !== null ? row.breaking.within : null);
       drawn.push({
-        series: `${row.victim} · ${row.defense}`, row: row.id, round: row.round, x: row.defense_compute / per, y: y / per, low: (row.breaking.low ?? y) / per, high: (top ?? y) / per,
+        series: row.group ?? `${row.victim} · ${row.defense}`, path: row.path ?? row.entry, row: row.id, round: row.round, x: row.defense_compute / per, y: y / per, low: (row.breaking.low ?? y) / per, high: (top ?? y) / per,
         state: broken ? "broken" : "not broken within", attack: row.breaking.attack, needed: digits(y), spent: digits(row.defense_compute),
-        interval: broken ? `${digits(row.breaking.low)} – ${row.breaking.high === null ? "beyond the budget" : digits(row.breaking.high)}` : "no upper end",
+        interval: broken && row.breaking.low === null ? "–" : broken ? `${digits(row.breaking.low)} – ${row.breaking.high === null ? "beyond the budget" : digits(row.breaking.high)}` : "no upper end",
       });
       const band = row.balance?.band;
-      if (band) band.defense.forEach((x, at) => fits.push({ series: `${row.victim} · ${row.defense}`, x: (x * row.reference_compute) / per, y: (band.value[at] * row.reference_compute) / per, low: band.low ? (band.low[at] * row.reference_compute) / per : null, high: band.high ? (band.high[at] * row.reference_compute) / per : null }));
+      if (band) band.defense.forEach((x, at) => fits.push({ series: row.group ?? `${row.victim} · ${row.defense}`, x: (x * row.reference_compute) / per, y: (band.value[at] * row.reference_compute) / per, low: band.low ? (band.low[at] * row.reference_compute) / per : null, high: band.high ? (band.high[at] * row.reference_compute) / per : null }));
     }
     return { drawn, fits, unknown: 0, left: rows.filter((row) => row.defense_compute && row.breaking).length - drawn.length };
   }
@@ -51,7 +51,7 @@ const OffensePlot = (() => {
       layer: [
         { data: { values: line }, mark: { type: "line", strokeDash: [3, 4], strokeWidth: 1, color: muted, aria: false }, encoding: { x, y } },
         { data: { values: line.slice(1).map((end) => ({ ...end, text: "slope 1: stalemate" })) }, mark: { type: "text", align: "right", baseline: "bottom", dx: -6, dy: -6, fontSize: 11, color: muted, aria: false }, encoding: { x, y, text: { field: "text" } } },
-        { mark: { type: "line", strokeWidth: 1.5, aria: false, clip: true }, encoding: { x, y, color, opacity: { value: settings.fit ? 0.25 : 0.8 }, order: { field: "round" } } },
+        { mark: { type: "line", strokeWidth: 1.5, aria: false, clip: true }, encoding: { x, y, color, detail: { field: "path" }, opacity: { value: settings.fit ? 0.25 : 0.8 }, order: { field: "round" } } },
         ...(settings.fit && data.fits.length ? [
           ...(data.fits.some((point) => point.low !== null) ? [{ data: { values: data.fits.filter((point) => point.low !== null) }, mark: { type: "area", clip: true, aria: false, opacity: 0.14 }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } }] : []),
           { data: { values: data.fits }, mark: { type: "line", strokeWidth: 2, clip: true, aria: false, strokeDash: [2, 3] }, encoding: { x, y, color } },

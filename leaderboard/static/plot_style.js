@@ -63,7 +63,7 @@ const PlotStyle = (() => {
     };
   }
 
-  const legend = (more) => ({ title: null, orient: "bottom", direction: "vertical", columns: isNarrow() ? 1 : 3, labelLimit: isNarrow() ? window.innerWidth - 150 : 360, symbolOpacity: 1, symbolStrokeWidth: 3, symbolType: "stroke", ...more });
+  const legend = (more) => ({ title: null, orient: "bottom", direction: "horizontal", columns: isNarrow() ? 1 : 3, labelLimit: isNarrow() ? window.innerWidth - 150 : 360, symbolOpacity: 1, symbolStrokeWidth: 3, symbolType: "stroke", ...more });
 
   function config() {
     return {
