@@ -81,8 +81,9 @@ if TYPE_CHECKING:
     from harness.tokens.text import Floats, Tokenizer, Tokens
     from harness.training.config import TrainConfig
     from harness.training.loop import train
-    from harness.training.retrain import retrain, save_model
-    from harness.training.rows import TrainRow, clean_rows, render, reply_ids, reply_row, reply_rows
+    from harness.training.retrain import retrain, save_model, saved_ending
+    from harness.training.rows import TrainRow, clean_rows, render, reply_ids, reply_row, reply_rows, rows_hash
+    from harness.training.views import ViewLoss, Views
     from harness.victim import PrepareJob, Progress, Victim, VictimCard
 
 _HOMES = {
@@ -165,8 +166,9 @@ _HOMES = {
     "harness.tokens.text": ("Floats", "Tokenizer", "Tokens"),
     "harness.training.config": ("TrainConfig",),
     "harness.training.loop": ("train",),
-    "harness.training.retrain": ("retrain", "save_model"),
-    "harness.training.rows": ("TrainRow", "clean_rows", "render", "reply_ids", "reply_row", "reply_rows"),
+    "harness.training.retrain": ("retrain", "save_model", "saved_ending"),
+    "harness.training.rows": ("TrainRow", "clean_rows", "render", "reply_ids", "reply_row", "reply_rows", "rows_hash"),
+    "harness.training.views": ("ViewLoss", "Views"),
     "harness.victim": ("PrepareJob", "Progress", "Victim", "VictimCard"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -255,6 +257,8 @@ __all__ = [
     "VictimCard",
     "VictimError",
     "VictimRef",
+    "ViewLoss",
+    "Views",
     "WithoutText",
     "__version__",
     "allowed_tokens",
@@ -282,7 +286,9 @@ __all__ = [
     "reply_rows",
     "resolve_device",
     "retrain",
+    "rows_hash",
     "save_model",
+    "saved_ending",
     "train",
 ]
 

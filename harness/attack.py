@@ -32,8 +32,8 @@ class Score:
 
     Attributes:
         candidates: attack strings, shape [K, S] with S the threat model's token budget; K may be 0.
-        near: shape [S], the string from which each candidate differs in few positions, if there is one (lets the engine
-            reuse computation).
+        near: shape [S], the string from which each candidate differs in few positions, if there is one, or several such
+            strings, [n, S] (lets the engine reuse computation).
         model: the role of an auxiliary model; "" is the victim.
     """
 

@@ -92,11 +92,23 @@ class TrainedDefense(Defense):
 
     @abstractmethod
     def rounds(self) -> int:
-        """How many rounds there are."""
+        """How many rounds there are at most."""
 
     @abstractmethod
     def evaluated(self) -> tuple[int, ...]:
         """The rounds whose checkpoints are attacked, one cell each."""
+
+    def budget(self) -> float | None:
+        """Nominal FLOPs, search and training of all rounds together, after which no further round begins; the round
+        that reaches them is trained to its end. None: there are as many rounds as `rounds` says.
+        """
+        return None
+
+    def settles(self, round: int) -> bool:
+        """Whether the cell of this round takes the last round trained, where the budget ends training before it. By
+        default it does not, and is recorded as skipped.
+        """
+        return False
 
     def attack(self) -> PluginRef | None:
         """The training attack, as a reference; None for a defense that trains without one."""

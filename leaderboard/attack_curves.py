@@ -11,8 +11,9 @@ from harness.errors import DataError
 from harness.records.read import Cell
 from harness.records.unknown import known
 from leaderboard.breaking import PerSeed, pooled_spent
-from leaderboard.curves import AttackScaling, fit_attack_scaling
-from leaderboard.from_run import cells_table
+from leaderboard.curves import AttackScaling, from_observed
+from leaderboard.fit.first_success import from_records
+from leaderboard.from_run import reference_flops
 from leaderboard.intervals import Rate, pooled_rates
 
 
@@ -61,6 +62,7 @@ def attack_curve(name: str, cells: dict[int, Cell], paths: PerSeed) -> AttackCur
     counts = np.stack([np.pad(w, (0, len(compute) - len(w)), mode="edge") for w in won])
     rates = pooled_rates(counts, [len(found.examples) for found in used.values()])
     points = [Point(at + 1, rate, known(float(compute[at])), float(queries[at])) for at, rate in enumerate(rates)]
-    table = cells_table(name, [(cells[seed], found) for seed, found in used.items()])
-    fit = fit_attack_scaling(table)[0] if table is not None else None
+    fit = from_observed(
+        {}, from_records([(found, reference_flops(cells[seed].record)) for seed, found in used.items()])
+    )
     return AttackCurve(name, len(used), tuple(points), fit)

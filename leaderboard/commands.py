@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leaderboard.figures.command import plot_command
+from leaderboard.submission import commands as submission_commands
 
-TableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
-RunsArg = Annotated[list[Path], typer.Argument(help="Run directories.")]
+RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 
 
-class Asr(StrEnum):
-    """Which success counts to take from records."""
-
-    so_far = "so_far"
-    at_step = "at_step"
-
-
-class Method(StrEnum):
-    """How to fit."""
-
-    ols = "ols"
-
-
-AsrOption = Annotated[
-    Asr,
-    typer.Option(
-        "--asr", help="For a run directory: success until or at each step. A table's counts are used as they are."
-    ),
-]
-MethodOption = Annotated[Method, typer.Option("--method", help="ols: least squares, as in arXiv 2407.18213.")]
 TargetOption = Annotated[
     float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
 ]
@@ -42,51 +21,18 @@ TargetOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add both command groups to ``app``."""
-    fit = typer.Typer(no_args_is_help=True, help="Fit compute curves to a table or a run.")
-    fit.command("attack-scaling")(attack_scaling)
-    fit.command("offense-defense")(offense_defense)
-    app.add_typer(fit, name="fit")
+    from leaderboard.fit_commands import fit_app
+
+    app.add_typer(fit_app(), name="fit")
     board = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
     board.command("build")(build)
     board.command("show")(show)
     board.command("study")(study)
     board.command("transfer")(transfer)
     board.command("attacks")(attacks)
+    submission_commands.register(board)
     app.add_typer(board, name="leaderboard")
     app.command("plot")(plot_command)
-
-
-def attack_scaling(
-    table: TableArg, method: MethodOption = Method.ols, asr: AsrOption = Asr.so_far, as_json: JsonFlag = False
-) -> None:
-    """Log-odds of success against log attack compute, one line per model size."""
-    from leaderboard.curves import fit_attack_scaling
-    from leaderboard.print import print_fits
-    from leaderboard.table_files import read_table
-
-    assert method is Method.ols  # the one method so far
-    fits = fit_attack_scaling(read_table(table, asr.value))
-    print_fits(
-        "Attack scaling: log10 odds of success per log10 attack compute", [f.to_json() for f in fits], as_json=as_json
-    )
-
-
-def offense_defense(
-    table: TableArg,
-    target_asr: Annotated[float, typer.Option("--target-asr", help="Attack success rate that counts as broken.")],
-    method: MethodOption = Method.ols,
-    asr: AsrOption = Asr.so_far,
-    as_json: JsonFlag = False,
-) -> None:
-    """Log attack compute to reach the target against log defense compute. Below slope 1 the attacker gains."""
-    from leaderboard.offense_defense import fit_offense_defense
-    from leaderboard.print import print_fits
-    from leaderboard.table_files import read_table
-
-    assert method is Method.ols  # the one method so far
-    fits = fit_offense_defense(read_table(table, asr.value), target_asr)
-    title = f"Offense-defense: log10 attack compute to ASR {target_asr:g} per log10 defense compute"
-    print_fits(title, [f.to_json() for f in fits], as_json=as_json)
 
 
 def build(
@@ -95,10 +41,10 @@ def build(
     target_asr: TargetOption = None,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
-    from harness.records.read import read_run
     from leaderboard.site import build_site
+    from leaderboard.submission.sources import read_sources
 
-    index = build_site([read_run(run) for run in runs], out, target_asr)
+    index = build_site(read_sources(runs), out, target_asr)
     typer.echo(f"Wrote {index}")
 
 
@@ -118,22 +64,22 @@ def study(
 
 def show(runs: RunsArg, target_asr: TargetOption = None) -> None:
     """Print the standings."""
-    from harness.records.read import read_run
     from leaderboard.print_standings import print_standings
     from leaderboard.standings import standings
+    from leaderboard.submission.sources import read_sources
 
-    print_standings(standings([read_run(run) for run in runs], target_asr))
+    print_standings(standings(read_sources(runs), target_asr))
 
 
 def transfer(runs: RunsArg, as_json: JsonFlag = False) -> None:
     """Print how defenses hold against attacks they were not trained against, and strings on victims they were not found
     on.
     """
-    from harness.records.read import read_run
     from leaderboard.print_matrices import print_json, print_transfer
+    from leaderboard.submission.sources import read_sources
     from leaderboard.transfer import transfer_matrices
 
-    matrices = transfer_matrices([read_run(run) for run in runs])
+    matrices = transfer_matrices(read_sources(runs))
     if as_json:
         print_json([matrix.to_json() for matrix in matrices])
     else:
@@ -153,9 +99,9 @@ def attacks(
 ) -> None:
     """Print attack × task and victim: ASR at equal compute."""
     from harness.errors import DataError
-    from harness.records.read import read_run
     from leaderboard.fixed_compute import Unit, attack_tables
     from leaderboard.print_matrices import markdown, print_attacks, print_json
+    from leaderboard.submission.sources import read_sources
 
     if compute is not None and queries is not None:
         raise DataError("--compute and --queries are both given. Give one of them.")
@@ -163,7 +109,7 @@ def attacks(
         raise DataError("--markdown and --json are both given. Give one of them.")
     budget = compute if queries is None else queries
     unit: Unit = "compute" if queries is None else "queries"
-    tables = attack_tables([read_run(run) for run in runs], budget, unit, defense)
+    tables = attack_tables(read_sources(runs), budget, unit, defense)
     if as_json:
         print_json([entry for table in tables for entry in table.to_json()])
     elif as_markdown:

@@ -33,3 +33,20 @@ def first_reach(compute: Floats, asr: Floats, target: float) -> Floats:
     rise = np.where(y1 > y0, y1 - y0, 1.0)
     found = (x0 + (target - y0) / rise * (x1 - x0))[..., 0]
     return np.where(reached, found, np.inf)
+
+
+def reached_between(compute: Floats, asr: Floats, target: float) -> tuple[float, float]:
+    """Between which two amounts of compute one curve first reaches ``target``: above the first, with the second. The
+    second is ``inf`` where it never does, and the first then all that was spent.
+
+    Args:
+        compute: [T], cumulative.
+        asr: [T].
+        target: above 0, at most 1.
+    """
+    hit = asr >= target
+    if not hit.any():
+        return (float(compute[-1]) if len(compute) else 0.0), float("inf")
+    enough = float(compute[hit.argmax()])
+    less = compute[: hit.argmax()]
+    return float(less[less < enough].max(initial=0.0)), enough

@@ -47,7 +47,7 @@ def cells_table(source: str, cells: list[tuple[Cell, Trajectories]], asr: AsrKin
             continue
         won = paths.so_far if asr == "so_far" else paths.at_step
         parts.append(
-            _identity(cell.record)
+            identity(cell.record)
             | {
                 "iteration": np.arange(1, steps + 1),
                 "trials": np.full(steps, examples),
@@ -102,7 +102,8 @@ def replayed_from(record: CellRecord) -> dict[str, Any] | None:
     return source if isinstance(source, dict) else None
 
 
-def _identity(record: CellRecord) -> dict[str, Any]:
+def identity(record: CellRecord) -> dict[str, Any]:
+    """The columns of the table form that are the same in all rows of a cell."""
     victim, spent = facts(record), defense_flops(record)
     return {
         "task": record.task.label,

@@ -19,8 +19,9 @@ REAL = ("attack_compute",)
 REQUIRED = (*TEXT, *WHOLE, *REAL)
 OPTIONAL_TEXT = ("victim", "threat", "defense")
 OPTIONAL_WHOLE = ("round",)
-OPTIONAL_REAL = ("defense_compute",)
+OPTIONAL_REAL = ("defense_compute", "inference_compute")
 KNOWN = (*REQUIRED, *OPTIONAL_TEXT, *OPTIONAL_WHOLE, *OPTIONAL_REAL)
+NUMBERS = (*WHOLE, *REAL, *OPTIONAL_WHOLE, *OPTIONAL_REAL)
 IDENTITY = ("task", "family", "attack", "n_params", *OPTIONAL_TEXT)  # what a fit is of, less the round
 _LEAST = {"n_params": 1, "trials": 1}  # all other numbers: at least 0, the seed any
 UNKNOWN_SIZE = 2**62  # n_params of a victim whose size nobody knows: sorts last, and no file can say it
@@ -32,8 +33,9 @@ class Table:
 
     Columns: task, family, attack (text); n_params, seed, iteration, trials, successes (whole numbers); attack_compute
     (cumulative over iterations, mean per attacked example, as a fraction of the victim's pretraining or reference
-    compute); optionally victim, threat, defense (text), round, and defense_compute (as the same fraction). From records
-    compute may be NaN, which is unknown, and n_params `UNKNOWN_SIZE`; files cannot say so.
+    compute); optionally victim, threat, defense (text), round, defense_compute (as the same fraction), and
+    inference_compute (the defender's compute per answer, as a multiple of an undefended one). From records compute may
+    be NaN, which is unknown, and n_params `UNKNOWN_SIZE`; files cannot say so.
 
     Attributes:
         source: file or run, for messages.

@@ -15,8 +15,10 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-# What `leaderboard` may know of the core: what a run leaves on disk, and how to say what is wrong with it.
+# What `leaderboard` may know of the core: what a run leaves on disk, how to say what is wrong with it, which cells a
+# spec makes, and who puts recorded strings back through a victim.
 READERS = ("harness.records", "harness.errors", "harness.flops", "harness.hooks", "harness.cli.units")
+READERS += ("harness.spec.load", "harness.replay", "harness.store.atomic")
 
 
 def imports_of(name: str, *, everywhere: bool) -> set[str]:

@@ -32,7 +32,7 @@ class ScoreItem:
         before, after: ids around the attack string, shapes [P] and [T].
         candidates: shape [K, S]; K may be 0.
         target: the proxy label, or the ids that the attacker wants to be generated.
-        near: shape [S], the string the candidates derive from, or None.
+        near: shape [S], the string the candidates derive from, or several, [n, S], or None.
     """
 
     before: Tokens

@@ -71,8 +71,8 @@ class CellRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: int = VERSION
     key: str
-    status: Literal["done", "failed"]
-    error: str | None = None  # one line: what went wrong, when status is "failed"
+    status: Literal["done", "failed", "skipped"]
+    error: str | None = None  # one line: what went wrong (failed), or why there is nothing to measure (skipped)
     spec_name: str
     spec_version: str
     spec_hash: str

@@ -44,6 +44,7 @@ class Run:
         cells: cells that are done, by key.
         failed: manifests of cells that raised.
         unfinished: how many cells were begun and have no manifest yet.
+        skipped: manifests of cells in which there is nothing to measure: a round that a defense's budget did not allow.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Run:
     cells: tuple[Cell, ...]
     failed: tuple[CellRecord, ...]
     unfinished: int
+    skipped: tuple[CellRecord, ...] = ()
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(self.cells)
@@ -71,6 +73,7 @@ def read_run(path: str | Path) -> Run:
     info = _manifest(path / "run.json")
     cells: list[Cell] = []
     failed: list[CellRecord] = []
+    skipped: list[CellRecord] = []
     unfinished = 0
     root = path / "cells"
     # Dot folders are writes in progress.
@@ -82,9 +85,11 @@ def read_run(path: str | Path) -> Run:
         record = read_cell(folder / "cell.json")
         if record.status == "failed":
             failed.append(record)
+        elif record.status == "skipped":
+            skipped.append(record)
         else:
             cells.append(Cell(record, folder))
-    return Run(path, info, tuple(cells), tuple(failed), unfinished)
+    return Run(path, info, tuple(cells), tuple(failed), unfinished, tuple(skipped))
 
 
 def read_cell(path: Path) -> CellRecord:

@@ -46,6 +46,8 @@ def check_class(kind: Kind, cls: object, source: str) -> type[Plugin]:
         wrong.append(f"access is {cls.access!r}; write one of {', '.join(map(repr, get_args(Access)))}")
     if issubclass(cls, Defense):
         wrong += _sort_problems(cls)
+    if issubclass(cls, Judge) and (cls.success, cls.verdict) == (Judge.success, Judge.verdict):
+        wrong.append("it lacks the method success (see harness.Judge), or verdict, if it asks a model")
     if wrong:
         raise PluginError(f"{who} cannot be registered: {'; '.join(wrong)}")
     return cls

@@ -37,6 +37,7 @@ from harness.run.rejudge import Sources, rejudge
 from harness.run.report import CellProgress
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
+from harness.store.atomic import write_json
 from harness.task import TaskData
 from harness.threat import allows
 
@@ -85,6 +86,8 @@ def run_cell(
     if source is not None:
         return _again(cell, spec, folder, preparer, source)
     check_access(cell, data)  # before anything is trained for nothing
+    if reason := preparer.not_trained(cell):
+        return _skipped(cell, spec, folder, preparer, reason)
     desk, judges = preparer.desks(cell)
     victim, jury = desk.victim, Jury(cell.judge.plugin, judges)
     preparer.reporter.stage(f"attack {label(cell)}")
@@ -133,6 +136,17 @@ def run_cell(
     write_cell(folder.cell(keys.cell), record, example_rows, result.rows)
     journal.delete()
     (folder.cell(keys.cell) / "error.txt").unlink(missing_ok=True)  # of an earlier start
+    return record
+
+
+def _skipped(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, reason: str) -> CellRecord:
+    """The manifest of a cell that is not measured, with the reason; there are no tables beside it."""
+    key = preparer.keys(cell).cell
+    facts = defense_facts(cell, preparer)
+    changes = {"status": "skipped", "error": reason, "defense_facts": facts, "versions": versions(), "started": now()}
+    record = base_record(cell, spec, key).model_copy(update=changes)
+    write_json(folder.cell(key) / "cell.json", record.model_dump(mode="json"))
+    (folder.cell(key) / "error.txt").unlink(missing_ok=True)
     return record
 
 

@@ -5,6 +5,7 @@ Nominal FLOPs per stage from prompts, sizes and a rehearsal of each attack; time
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -150,7 +151,7 @@ def _judging(cell: Cell, sizes: Mapping[str, int | None]) -> float:
 def _add_helpers(stages: dict[str, Stage], cell: Cell, preparer: Preparer) -> dict[str, int | None]:
     """Note what has to be made ready besides the victim; parameters of the auxiliary models by role."""
     sizes: dict[str, int | None] = {}
-    for role, helper in preparer.helpers(cell).items():
+    for role, helper in (preparer.training_helpers(cell) | preparer.helpers(cell)).items():
         if helper.chosen is None:
             continue
         card = helper.chosen.plugin.card(helper.data)
@@ -187,14 +188,20 @@ def _add_rounds(
     preparer: Preparer,
 ) -> None:
     defense = cell.defense.plugin
+    if not isinstance(defense, TrainedDefense):
+        return
+    expected = 0.0
     for number, (key, _) in enumerate(keys.rounds, start=1):
-        if key not in stages and isinstance(defense, TrainedDefense):
+        if expected >= (defense.budget() or math.inf):
+            break  # the budget ends the training here, as far as can be told
+        if key not in stages:
             name = f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
             size = card.n_params
             flops = None
             if size is not None:
                 flops = _attempt(partial(defense.estimate, size, tokens, number, cell.threat, preparer.resolve))
             stages[key] = Stage("defend", name, key, _made(preparer, key), flops, card.local, memory.defend)
+        expected += stages[key].flops or 0.0
 
 
 def known_rate(folder: RunFolder | None) -> tuple[float, str] | None:

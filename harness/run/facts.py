@@ -90,7 +90,7 @@ def defense_facts(cell: Cell, preparer: Preparer) -> DefenseFacts:
     if attack is not None:
         against["attack"] = preparer.registry.choose("attack", attack).label
     return DefenseFacts(
-        round=cell.round,
+        round=facts["round"],  # an earlier one than the cell's where a budget ended the training
         search=compute(Flops.from_json(facts["search"])),
         training=compute(Flops.from_json(facts["training"])),
         artifact=artifact.key,

@@ -5,6 +5,8 @@ Whatever can change a number is hashed here, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.defense import GuardDefense, TrainedDefense, TransformDefense
@@ -15,6 +17,14 @@ from harness.registry.chosen import Chosen
 from harness.run.helpers import JUDGES
 from harness.spec.cells import Cell
 from harness.spec.resolve import full_key
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training attack brings beside its parameters: its auxiliary models by role, as keys, and its files."""
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str], seed: int) -> dict[str, Any]:
@@ -29,13 +39,24 @@ def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str],
     }
 
 
-def round_identity(cell: Cell, round: int, previous_key: str) -> dict[str, Any]:
+def round_identity(cell: Cell, round: int, previous_key: str, training: Training) -> dict[str, Any]:
     """What makes one round of a trained defense: the weights it starts from and what that round does."""
     plugin = cell.defense.plugin
     assert isinstance(plugin, TrainedDefense)
     identity = cell.defense.identity()
     of = plugin.round_identity(identity.pop("params"), round, plugin.against(cell.threat))
-    return {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
+    made = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
+    return made | {name: value for name, value in asdict(training).items() if value}
+
+
+def stop_identity(cell: Cell) -> dict[str, Any] | None:
+    """Where a budget may end the training before the cell's round, which is not known before: the budget, and what the
+    cell is then. None without a budget, so that such cells keep their keys.
+    """
+    plugin = cell.defense.plugin
+    if cell.round is None or not isinstance(plugin, TrainedDefense) or plugin.budget() is None:
+        return None
+    return {"flops": plugin.budget(), "settles": plugin.settles(cell.round)}
 
 
 def guard_identity(cell: Cell, victim_key: str) -> dict[str, Any]:
@@ -64,6 +85,8 @@ def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[s
     }
     if cell.too_long == "truncate":
         identity["too_long"] = cell.too_long
+    if stop := stop_identity(cell):
+        identity["budget"] = stop
     if cell.stop_on_success:  # then the judge tells how long each example is attacked
         identity["stopped_by"] = cell.judge.identity()
     return identity
@@ -89,7 +112,7 @@ def keyless(cell: Cell) -> str:
 
 class Keys:
     """Keys of a cell and of the artifacts it needs, from the task's data hash, the victim's fingerprint, and the keys
-    of the auxiliary models by role.
+    of the auxiliary models by role (and of those of the training attack).
 
     Attributes:
         search: of what the attack does; cells that differ in nothing but the judge share it.
@@ -97,7 +120,12 @@ class Keys:
     """
 
     def __init__(
-        self, cell: Cell, data_hash: str, fingerprint: dict[str, str], models: dict[str, str] | None = None
+        self,
+        cell: Cell,
+        data_hash: str,
+        fingerprint: dict[str, str],
+        models: dict[str, str] | None = None,
+        training: Training = Training(),
     ) -> None:
         models = models or {}
         self.victim_identity = victim_identity(cell.victim, data_hash, fingerprint, cell.seed)
@@ -105,7 +133,7 @@ class Keys:
         self.rounds: list[tuple[str, dict[str, Any]]] = []  # key and identity of rounds 1 … cell.round
         key = self.victim
         for round in range(1, (cell.round or 0) + 1):
-            identity = round_identity(cell, round, key)
+            identity = round_identity(cell, round, key, training)
             key = content_key(identity)
             self.rounds.append((key, identity))
         self.weights = key

@@ -33,7 +33,7 @@ class RunFolder:
         return self.cells / key
 
     def cell_status(self, key: str) -> str:
-        """``done``, ``failed``, ``begun`` (a journal is there) or ``missing``."""
+        """``done``, ``skipped``, ``failed``, ``begun`` (a journal is there) or ``missing``."""
         path = self.cell(key) / "cell.json"
         if path.exists():
             try:
@@ -41,6 +41,10 @@ class RunFolder:
             except (OSError, ValueError, KeyError, TypeError):
                 return "missing"  # damaged: it will be made again
         return "begun" if (self.cell(key) / "journal.jsonl").exists() else "missing"
+
+    def is_settled(self, key: str) -> bool:
+        """Whether nothing is left to do for a cell: it is measured, or it has been found that it cannot be."""
+        return self.cell_status(key) in ("done", "skipped")
 
     def check(self, spec: LoadedSpec) -> None:
         """Check that the run here, if there is one, is of this spec.

@@ -23,7 +23,7 @@ from harness.registry.chosen import Chosen
 from harness.registry.registry import Registry
 from harness.rng import named_rng
 from harness.run.helpers import JUDGES, Helper, attack_helpers, check_same_tokens, helpers
-from harness.run.keys import Keys, guard_identity, victim_identity
+from harness.run.keys import Keys, Training, guard_identity, victim_identity
 from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
@@ -60,7 +60,32 @@ class Preparer:
             for role, helper in self.helpers(cell).items()
             if helper.chosen is not None
         }
-        return Keys(cell, data.hash, self._fingerprint(cell.victim), models)
+        return Keys(cell, data.hash, self._fingerprint(cell.victim), models, self._training(cell))
+
+    def _training(self, cell: Cell) -> Training:
+        """What the defense's training attack brings beside its parameters."""
+        attack = self.training_attack(cell)
+        if attack is None:
+            return Training()
+        needs = self.training_helpers(cell)
+        models = {
+            role: self.model_key(helper.chosen, helper.data, helper.seed)[0]
+            for role, helper in needs.items()
+            if helper.chosen is not None
+        }
+        return Training(models, attack.fingerprint())
+
+    def training_attack(self, cell: Cell) -> Attack | None:
+        """The attack that the cell's defense trains against, if it does."""
+        defense = cell.defense.plugin
+        ref = defense.attack() if isinstance(defense, TrainedDefense) else None
+        return None if ref is None else self.resolve(ref, {})
+
+    def training_helpers(self, cell: Cell) -> dict[str, Helper]:
+        """The auxiliary models of the training attack, by role."""
+        attack = self.training_attack(cell)
+        needs = {} if attack is None else attack.models()
+        return attack_helpers(cell, needs, self.tasks.data(cell.task), self.registry)
 
     def helpers(self, cell: Cell) -> dict[str, Helper]:
         """The auxiliary models of a cell, by role."""
@@ -108,14 +133,33 @@ class Preparer:
         return self._ensure(key, identity, make)
 
     def weights(self, cell: Cell) -> Artifact:
-        """The artifact whose weights the cell attacks: the last round of a trained defense, or the victim."""
-        artifact, previous = self.victim(cell), None
+        """The artifact whose weights the cell attacks: the victim's, or those of a trained defense's round; of the last
+        one that its budget allows, where that is an earlier one than the cell's.
+        """
+        artifact = self.victim(cell)
+        previous: Artifact | None = None
         keys = self.keys(cell)
         for number, (key, identity) in enumerate(keys.rounds, start=1):
+            if previous is not None and _spent(cell, previous):
+                break
             before, earlier = artifact, previous
             artifact = self._ensure(key, identity, self._round_maker(cell, number, key, before, earlier))
             previous = artifact
         return artifact
+
+    def not_trained(self, cell: Cell) -> str:
+        """Why there is nothing to attack in this cell, or "": its round lies beyond the defense's budget."""
+        defense = cell.defense.plugin
+        if cell.round is None or not isinstance(defense, TrainedDefense) or defense.budget() is None:
+            return ""
+        reached = self.weights(cell).facts
+        if reached["round"] == cell.round or defense.settles(cell.round):
+            return ""
+        spent = Flops.from_json(reached["search"]) + Flops.from_json(reached["training"])
+        return (
+            f"round {cell.round} is not trained: the budget of {defense.budget():.4g} FLOPs was spent after round "
+            f"{reached['round']} ({spent.nominal:.4g} FLOPs)"
+        )
 
     def _round_maker(
         self, cell: Cell, number: int, key: str, before: Artifact, previous: Artifact | None
@@ -260,6 +304,15 @@ class Preparer:
 
             return [Layer(defense, self._ensure(key, identity, make).facts["fitted"])]
         return []
+
+
+def _spent(cell: Cell, last: Artifact) -> bool:
+    """Whether the rounds up to this one have used up the defense's budget."""
+    defense = cell.defense.plugin
+    assert isinstance(defense, TrainedDefense)
+    budget = defense.budget()
+    spent = Flops.from_json(last.facts["search"]) + Flops.from_json(last.facts["training"])
+    return budget is not None and spent.nominal >= budget
 
 
 def _loaded(victim: Chosen, folder: Path, data: TaskData) -> Backend:

@@ -66,7 +66,7 @@ def run(
         if not lost:
             folder.check_cells(cells.keys())
         folder.begin(spec, __version__, len(cells) + len(lost))
-        todo = {key: cell for key, cell in cells.items() if folder.cell_status(key) != "done"}
+        todo = {key: cell for key, cell in cells.items() if not folder.is_settled(key)}
         outcome = Outcome(done=len(cells) - len(todo))
         jobs = max(1, min(jobs, len({preparer.keys(cell).victim for cell in cells.values()})))
         reporter.begin(len(cells) + len(lost), outcome.done, _forecast(todo, preparer, folder, jobs))

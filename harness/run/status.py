@@ -15,7 +15,7 @@ class CellState:
     """One cell's folder."""
 
     key: str
-    status: str  # done, failed, begun, damaged
+    status: str  # done, skipped, failed, begun, damaged
     label: str
     n_attacked: int | None
     rounds: int  # rounds in the journal of a begun cell
@@ -39,8 +39,11 @@ class RunStatus:
         return sum(cell.status == status for cell in self.cells)
 
     def counts(self) -> dict[str, int]:
-        """Cells by state; ``damaged`` ones, which the next start makes again, only where there are any."""
-        states = ["done", "failed", "begun", "missing"] + ["damaged"] * bool(self.count("damaged"))
+        """Cells by state; ``skipped`` ones, beyond a defense's budget, and ``damaged`` ones, which the next start makes
+        again, only where there are any.
+        """
+        states = ["done", "failed", "begun", "missing"]
+        states += [state for state in ("skipped", "damaged") if self.count(state)]
         return {state: self.count(state) for state in states}
 
     def to_json(self) -> dict[str, Any]:

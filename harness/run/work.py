@@ -67,6 +67,10 @@ def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | 
         preparer.reporter.cell_done(label(cell), None, None, message)
         record_failure(key, cell, setup, message, traceback.format_exc())
         return message
+    if record.status == "skipped":
+        preparer.reporter.stage(f"skip {label(cell)}: {record.error}")
+        preparer.reporter.cell_done(label(cell), None, None, None)
+        return None
     clean = record.n_clean_correct / max(1, record.n_clean)
     preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
     return None

@@ -14,7 +14,7 @@ from harness.spec.model import PLUGIN_LISTS, Spec
 from harness.spec.problems import DataPath, InvalidSpecError, Problem
 from harness.spec.resolve import choose_all
 from harness.spec.shape import refs_from, refs_of, spec_from
-from harness.spec.yaml_file import YamlFile, read_yaml_file
+from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
 from harness.spec_path import relative_to
 
 
@@ -47,6 +47,11 @@ def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
     """
     path = Path(path)
     return _load(read_yaml_file(path), path, registry)
+
+
+def read_spec(text: str, name: str, folder: Path, registry: Registry) -> LoadedSpec:
+    """The same for a text that is no file; ``name`` stands for it in messages, paths in it count from ``folder``."""
+    return _load(read_yaml(text, name), folder / name, registry)
 
 
 def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ from harness.rng import named_seed
 from harness.tokens.text import Tokenizer
 from harness.training import checkpoint
 from harness.training.config import TrainConfig
-from harness.training.objective import Batch, batch_loss, collate
+from harness.training.objective import Batch, collate, read, right_loss
 from harness.training.optimizers import make_optimizer, rate_at
 from harness.training.order import epoch_batches
 from harness.training.rows import TrainRow, check_rows, rows_hash
+from harness.training.view_loss import view_terms
+from harness.training.views import Views
 from harness.victim import Progress
 
 CHECKPOINT_SECONDS = 20.0
@@ -34,7 +38,7 @@ _SAVE_SHARE = 0.05  # at most this share of the time goes into checkpoints
 def train(
     model: Any,
     tokenizer: Tokenizer,
-    rows: Sequence[TrainRow],
+    rows: Sequence[TrainRow] | Views,
     config: TrainConfig,
     *,
     seed: int,
@@ -52,6 +56,7 @@ def train(
 
     Args:
         model: on its device, in the precision to train in.
+        rows: to be shuffled for each epoch; or views, taken in their order, ``batch_size`` examples at a time.
         scratch: where a checkpoint is kept about every 20 seconds, so that a killed training goes on.
         progress: called after each update with ``what``, updates done and in all.
         head, labels: how an answer is read off the model, as in `TorchBackend`.
@@ -63,27 +68,33 @@ def train(
         VictimError: no rows, a row without ids, a row of another sort than the head, a perturbation that does not fit
             the model, a loss that is not a number, or no memory for one batch.
     """
-    check_rows(rows, labelled=head != "generation")
+    views = rows if isinstance(rows, Views) else None
+    flat = rows.rows if isinstance(rows, Views) else rows
+    check_rows(flat, labelled=head != "generation")
+    if views:
+        views.check()
     model.requires_grad_(True)
     reader = make_head(head, model, tokenizer, labels)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
-    total = config.total_steps(len(rows))
-    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), rows_hash(rows)])
+    batches = _Batches(flat, config, seed, views)
+    total = batches.total
+    of_views = [views.each, views.loss.model_dump(mode="json")] if views else []
+    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), rows_hash(flat), *of_views])
     done = checkpoint.load(scratch, key, model, optimizer)
     spent = done.spent
     n_params, _ = count_parameters(model)
     device = model.get_input_embeddings().weight.device
     model.eval()
-    probe = torch.tensor([rows[0].ids[0]] * 8, device=device)
+    probe = torch.tensor([flat[0].ids[0]] * 8, device=device)
     executed = measure(model, lambda ids: model(input_ids=ids), probe)
     model.train()
     saved_at, save_took, saved_any = time.monotonic(), 0.0, done.step > 0
     progress(what, done.step, total)
     with _own_randomness(device):
-        for step, batch_rows in _batches(rows, config, seed, done.step, total):
+        for step, batch_rows in batches.after(done.step):
             batch = collate(batch_rows, reader, _pad_id(model), device)
             torch.manual_seed(named_seed(seed, "dropout", step))
-            outputs = _update(model, reader, optimizer, batch, rate_at(step, total, config), config, step)
+            outputs = _update(model, reader, optimizer, batch, rate_at(step, total, config), config, step, views=views)
             tokens = sum(batch.lengths)
             spent += Flops(
                 nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens),
@@ -99,16 +110,35 @@ def train(
     return spent
 
 
-def _batches(
-    rows: Sequence[TrainRow], config: TrainConfig, seed: int, first: int, total: int
-) -> Iterator[tuple[int, list[TrainRow]]]:
-    """(update, its rows) from update ``first`` on."""
-    per_epoch = -(-len(rows) // config.batch_size)
-    for epoch in range(first // per_epoch, -(-total // per_epoch)):
-        for at, batch in enumerate(epoch_batches(len(rows), config.batch_size, seed, epoch)):
-            step = epoch * per_epoch + at
-            if first <= step < total:
-                yield step, [rows[i] for i in batch]
+@dataclass(frozen=True)
+class _Batches:
+    """Which rows each update sees."""
+
+    rows: Sequence[TrainRow]
+    config: TrainConfig
+    seed: int
+    views: Views | None
+
+    @property
+    def total(self) -> int:
+        """Updates in all; with views as many as there are batches."""
+        if self.views is None:
+            return self.config.total_steps(len(self.rows))
+        return -(-len(self.views.groups) // self.config.batch_size)
+
+    def after(self, first: int) -> Iterator[tuple[int, list[TrainRow]]]:
+        """(update, its rows) from update ``first`` on."""
+        size = self.config.batch_size
+        if self.views is not None:
+            for step in range(first, self.total):
+                yield step, list(chain.from_iterable(self.views.groups[step * size : (step + 1) * size]))
+            return
+        per_epoch = -(-len(self.rows) // size)
+        for epoch in range(first // per_epoch, -(-self.total // per_epoch)):
+            for at, batch in enumerate(epoch_batches(len(self.rows), size, self.seed, epoch)):
+                step = epoch * per_epoch + at
+                if first <= step < self.total:
+                    yield step, [self.rows[i] for i in batch]
 
 
 def _update(
@@ -119,12 +149,17 @@ def _update(
     rate: float,
     config: TrainConfig,
     step: int,
+    *,
+    views: Views | None,
 ) -> int:
     for group in optimizer.param_groups:
         group["lr"] = rate
     try:
         with pushed(model, _perturbations(batch)):
-            loss, outputs = batch_loss(model, head, batch)
+            reading = read(model, head, batch, states=views is not None and views.loss.contrastive > 0)
+        loss = right_loss(head, reading)
+        if views is not None:
+            loss = loss + view_terms(reading, batch, views.each, views.loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -141,7 +176,7 @@ def _update(
             f"out of memory while training on {len(batch.rows)} rows of {batch.ids.shape[1]} tokens; "
             "use a smaller batch_size, a smaller model or a larger device"
         ) from error
-    return outputs
+    return reading.outputs
 
 
 def _perturbations(batch: Batch) -> list[Push]:

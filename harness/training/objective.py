@@ -50,59 +50,104 @@ def collate(rows: Sequence[TrainRow], head: Head, pad: int, device: torch.device
     return Batch(ids.to(device), mask.to(device), lengths, list(rows), labels)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model says where its answers are learnt.
+
+    Attributes:
+        logits: float32; of the labels [B, labels], or of the next tokens [n, vocabulary], row after row.
+        targets: what is right, [B] or [n].
+        counts: how many places each row has; 1 of a label.
+        outputs: how many positions per row reached the output embedding.
+        states: last hidden state of each row where its answer begins, float32, [B, H]; None where it was not asked for.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    counts: list[int]
+    outputs: int
+    states: Tensor | None = None
+
+
 def batch_loss(model: Any, head: Head, batch: Batch) -> tuple[Tensor, int]:
-    """Mean loss over the rows of ``batch`` in nats, and how many positions per row reached the output embedding.
+    """Mean loss over the rows of ``batch`` in nats (`right_loss`), and how many positions per row reached the output
+    embedding.
+    """
+    reading = read(model, head, batch)
+    return right_loss(head, reading), reading.outputs
+
+
+def right_loss(head: Head, reading: Reading) -> Tensor:
+    """Mean loss over the rows in nats.
 
     Classification: cross-entropy over labels. Label tokens: language-model loss on the label's tokens alone, summed
     over them. Generation: language-model loss on the tokens that are to be said, the mean over those of all rows, so
     that each token counts the same.
     """
+    if isinstance(head, LabelTokensHead):
+        return cross_entropy(reading.logits, reading.targets, reduction="sum") / len(reading.counts)
+    return cross_entropy(reading.logits, reading.targets)
+
+
+def read(model: Any, head: Head, batch: Batch, *, states: bool = False) -> Reading:
+    """One forward of ``batch``; its last hidden states are kept if asked for."""
     if isinstance(head, GenerationHead):
-        return _next_tokens(model, head, batch)
+        wanted = [(i, place - 1, row.ids[place]) for i, row in enumerate(batch.rows) for place in row.says]
+        return _said(model, head.trims, batch, wanted, states)
     if not isinstance(head, LabelTokensHead):
-        return _classification(model, head, batch), 0
+        return _classified(model, head, batch, states)
     starts = [length - len(label) for length, label in zip(batch.lengths, batch.labels, strict=True)]
     wanted = [
         (i, start + j, token)
         for i, (start, label) in enumerate(zip(starts, batch.labels, strict=True))
         for j, token in enumerate(label)
     ]
-    loss, positions = _said(model, head.trims, batch, wanted)
-    return loss / len(batch.rows), positions
+    return _said(model, head.trims, batch, wanted, states)
 
 
-def _next_tokens(model: Any, head: GenerationHead, batch: Batch) -> tuple[Tensor, int]:
-    """Mean over all tokens that are to be said, whichever row they are of."""
-    wanted = [(i, place - 1, row.ids[place]) for i, row in enumerate(batch.rows) for place in row.says]
-    loss, positions = _said(model, head.trims, batch, wanted)
-    return loss / len(wanted), positions
-
-
-def _said(model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, int]]) -> tuple[Tensor, int]:
-    """Summed language-model loss of (row, position, the token that follows it), and positions read per row."""
+def _said(model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, int]], states: bool) -> Reading:
+    """What is said at (row, position), and the token that is to follow it; in order of rows."""
     positions = sorted({position for _, position, _ in wanted}) if trims else list(range(batch.ids.shape[1]))
     device = batch.ids.device
-    trim = {"logits_to_keep": torch.tensor(positions, device=device)} if trims else {}
-    logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False, **trim).logits.float()
+    options: dict[str, Any] = {"logits_to_keep": torch.tensor(positions, device=device)} if trims else {}
+    options |= {"output_hidden_states": True} if states else {}
+    output = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False, **options)
     column = {position: at for at, position in enumerate(positions)}
     rows, columns, tokens = zip(*((i, column[p], token) for i, p, token in wanted), strict=True)
-    picked = logits[list(rows), list(columns)]
-    loss = cross_entropy(picked, torch.tensor(tokens, device=device), reduction="sum")
-    return loss, len(positions)
+    firsts = {i: position for i, position, _ in reversed(wanted)}
+    return Reading(
+        output.logits.float()[list(rows), list(columns)],
+        torch.tensor(tokens, device=device),
+        [rows.count(i) for i in range(len(batch.rows))],
+        len(positions),
+        _states(output, [firsts[i] for i in range(len(batch.rows))]) if states else None,
+    )
 
 
-def _classification(model: Any, head: Head, batch: Batch) -> Tensor:
+def _classified(model: Any, head: Head, batch: Batch, states: bool) -> Reading:
     config = model.config.get_text_config()
     before = getattr(config, "pad_token_id", None)
     padded = batch.mask == 0
     # Tell the model which id this batch is padded with; -1 (no id) where nothing is.
     config.pad_token_id = int(batch.ids[padded][0]) if bool(padded.any()) else -1
-    cache = {"use_cache": False} if getattr(model.config, "use_cache", None) is not None else {}
+    options = {"use_cache": False} if getattr(model.config, "use_cache", None) is not None else {}
+    options |= {"output_hidden_states": True} if states else {}
     try:
-        logits = model(input_ids=batch.ids, attention_mask=batch.mask, **cache).logits.float()
+        output = model(input_ids=batch.ids, attention_mask=batch.mask, **options)
     finally:
         config.pad_token_id = before
     order = getattr(head, "order", None)
-    logits = logits if order is None else logits[:, order]
-    targets = torch.tensor([row.label for row in batch.rows], device=batch.ids.device)
-    return cross_entropy(logits, targets)
+    logits = output.logits.float()
+    return Reading(
+        logits if order is None else logits[:, order],
+        torch.tensor([row.label for row in batch.rows], device=batch.ids.device),
+        [1] * len(batch.rows),
+        0,
+        _states(output, [length - 1 for length in batch.lengths]) if states else None,
+    )
+
+
+def _states(output: Any, places: list[int]) -> Tensor:
+    """Last hidden state of each row at a place, [B, H]."""
+    last: Tensor = output.hidden_states[-1].float()
+    return last[list(range(len(places))), places]

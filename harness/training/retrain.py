@@ -20,6 +20,7 @@ from harness.tokens.hf import HFTokenizer
 from harness.training.config import TrainConfig
 from harness.training.loop import train
 from harness.training.rows import TrainRow
+from harness.training.views import Views
 from harness.victim import Progress
 
 _TOKENIZER_FILES = (
@@ -37,7 +38,7 @@ _TOKENIZER_FILES = (
 def retrain(
     source: Path,
     folder: Path,
-    rows: Sequence[TrainRow],
+    rows: Sequence[TrainRow] | Views,
     config: TrainConfig,
     *,
     labels: Sequence[str],
@@ -95,6 +96,27 @@ def saved_head(folder: Path, labels: Sequence[str]) -> HeadName:
     if any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names):
         return "label_tokens" if labels else "generation"
     raise VictimError(f"{path}: architectures {names} have neither a classification nor a language-model head")
+
+
+def saved_ending(folder: Path) -> int | None:
+    """Id of the token that ends an answer of the language model in ``folder``; None where it has none.
+
+    Of several the one that its tokenizer ends a text with, or else the first.
+    """
+    config = _json(folder / "config.json")
+    found: Any = config.get("eos_token_id", config.get("text_config", {}).get("eos_token_id"))
+    found = _json(folder / "generation_config.json").get("eos_token_id", found)  # what generation goes by
+    if not isinstance(found, list):
+        return None if found is None else int(found)
+    token = _json(folder / "tokenizer_config.json").get("eos_token")
+    known = {one["content"]: one["id"] for one in _json(folder / "tokenizer.json").get("added_tokens", ())}
+    own: Any = known.get(token.get("content") if isinstance(token, dict) else token)
+    return int(own if own in found else found[0]) if found else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:

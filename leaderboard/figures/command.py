@@ -11,7 +11,7 @@ from leaderboard.figures.kinds import Kind
 
 
 def plot_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")],
     out: Annotated[Path, typer.Option("--out", help="File to write: .pdf, .png or .svg.")],
     kind: Annotated[
         Kind,
@@ -30,9 +30,9 @@ def plot_command(
     fits: Annotated[bool, typer.Option("--fits/--no-fits", help="Draw the fitted curves, dotted.")] = True,
 ) -> None:
     """Draw a figure for a paper: vector letters, colours that colour-blind readers tell apart, 95% bands."""
-    from harness.records.read import read_run
     from leaderboard.figures.draw import plot
+    from leaderboard.submission.sources import read_sources
 
-    for note in plot([read_run(run) for run in runs], out, kind, task=task, target=target_asr, fits=fits):
+    for note in plot(read_sources(runs), out, kind, task=task, target=target_asr, fits=fits):
         typer.echo(note)
     typer.echo(f"Wrote {out}")

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import Cell, DataError, Run, read_run
+from harness import DataError
+
+if TYPE_CHECKING:
+    from harness import Cell, Run
 
 COLUMNS = ["example", "step", "success", "loss", "attack_text"]
 LISTED = 8  # cells named in an error
@@ -64,6 +67,8 @@ class Source:
         Raises:
             DataError: no run, no such cell, or several.
         """
+        from harness import read_run  # Parquet takes a while to import, and listing plugins does not need it
+
         try:
             run = read_run(path)
         except DataError as error:
@@ -114,6 +119,13 @@ class Source:
     def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.cell.steps(COLUMNS).to_pylist()
         return rows
+
+
+def read_run(path: Path) -> Run:
+    """`harness.read_run`, looked up late: it brings pyarrow, which listing plugins does not need."""
+    import harness
+
+    return harness.read_run(path)
 
 
 def _fits(cell: Cell, wanted: Mapping[str, Any]) -> bool:

@@ -52,7 +52,7 @@ class Beast(Attack):
         drawn = yield from self._next_tokens(beams, problem, rng)
         longer = np.concatenate([np.repeat(beams, drawn.shape[1], axis=0), drawn.reshape(-1, 1)], axis=1)
         longer = longer[problem.survives(longer)]
-        losses = yield Score(longer, near=longer[0] if len(longer) else None)
+        losses = yield Score(longer, near=one_of_each_beam(longer))
         kept = longer[np.argsort(losses, kind="stable")[: self.params.width]]  # NaN comes last
         if not len(kept):  # perhaps nothing can follow these beams: their last tokens are drawn anew
             kept = without_last(beams)
@@ -76,6 +76,13 @@ def beams_of(state: State, budget: int) -> Tokens:
     known: Any = state.memory.get("beams", [[]])
     beams = np.asarray(known, dtype=np.int64)
     return beams if beams.shape[1] < budget else np.empty((1, 0), dtype=np.int64)
+
+
+def one_of_each_beam(longer: Tokens) -> Tokens:
+    """The first continuation of each beam, of continuations [n, m] in the beams' order; shape [beams, m]."""
+    first = np.ones(len(longer), dtype=bool)
+    first[1:] = (longer[1:, :-1] != longer[:-1, :-1]).any(axis=1)
+    return longer[first]
 
 
 def without_last(beams: Tokens) -> Tokens:

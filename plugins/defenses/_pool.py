@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import (
-    Backend,
-    Flops,
-    Latent,
-    LatentItem,
-    Perturbable,
-    Tokenizer,
-    TrainRow,
-    cross_entropy,
-    nominal_forward,
-    render,
-)
+from harness import Backend, Flops, Latent, nominal_forward
+from plugins.defenses._lessons import Lesson, School
 
 
 @dataclass
@@ -31,11 +21,13 @@ class PoolEntry:
 
     Attributes:
         text: the whole prompt, attack string in place.
-        label: its true label.
+        label: its true label; `NO_LABEL` where the answer is a text.
         round: in which it was added.
-        loss: cross-entropy to the true label when it was last trained on; None when it never was.
+        loss: cross-entropy to the true label (or mean NLL of the good reply) when it was last trained on; None when it
+            never was.
         latent: the perturbation found with it, of an attack that perturbs activations; None of one on text.
         latent_at: its first place in the prompt's ids.
+        reply: of an answer in text, the good one.
     """
 
     text: str
@@ -44,10 +36,12 @@ class PoolEntry:
     loss: float | None = None
     latent: Latent | None = None
     latent_at: int = 0
+    reply: str = ""
 
-    def row(self, tokenizer: Tokenizer) -> TrainRow:
+    @property
+    def lesson(self) -> Lesson:
         """What is trained on."""
-        return TrainRow(render(self.text, tokenizer), self.label, latent=self.latent, latent_at=self.latent_at)
+        return Lesson(self.text, self.label, self.reply, self.latent, self.latent_at)
 
 
 def load_pool(path: Path) -> list[PoolEntry]:
@@ -62,8 +56,9 @@ def save_pool(path: Path, pool: list[PoolEntry]) -> None:
 
 def _plain(entry: PoolEntry) -> dict[str, Any]:
     whole = asdict(entry)
-    latent, at = whole.pop("latent"), whole.pop("latent_at")
-    return whole if latent is None else whole | {"latent": latent, "latent_at": at}
+    left_out = {"latent", "latent_at"} if entry.latent is None else set()
+    left_out |= {"reply"} if not entry.reply else set()
+    return {name: value for name, value in whole.items() if name not in left_out}
 
 
 def _entry(plain: dict[str, Any]) -> PoolEntry:
@@ -101,21 +96,13 @@ def sample_pool(pool: list[PoolEntry], count: int, decay: float, rng: np.random.
     return [int(i) for i in np.argsort(-keys, kind="stable")[:count]]
 
 
-def note_losses(entries: Sequence[PoolEntry], rows: Sequence[TrainRow], model: Backend) -> Flops:
-    """Write a model's loss on some entries, ``rows`` being their rows, into them; the compute that it took."""
-    plain = [i for i, entry in enumerate(entries) if entry.latent is None]
-    found, executed = model.classify([np.asarray(rows[i].ids, dtype=np.int64) for i in plain])
-    logits, spent = dict(zip(plain, found, strict=True)), sum(executed)
-    moved = [
-        (i, LatentItem(entry.text, entry.latent_at, entry.latent, entry.label))
-        for i, entry in enumerate(entries)
-        if entry.latent is not None
-    ]
-    if moved:
-        assert isinstance(model, Perturbable)  # the attack found them there
-        for (i, _), answer in zip(moved, model.answer_perturbed([item for _, item in moved]), strict=True):
-            logits[i] = answer.logits
-            spent += answer.executed
-    for i, entry in enumerate(entries):
-        entry.loss = float(cross_entropy(logits[i], entry.label))
-    return Flops(nominal_forward(model.n_params, sum(len(row.ids) for row in rows)), spent)
+def note_losses(entries: Sequence[PoolEntry], tokens: int, school: School, model: Backend) -> Flops:
+    """Write a model's loss on some entries into them; the compute that it took.
+
+    Args:
+        tokens: of their rows together.
+    """
+    losses, executed = school.losses([entry.lesson for entry in entries], model)
+    for entry, loss in zip(entries, losses, strict=True):
+        entry.loss = loss
+    return Flops(nominal_forward(model.n_params, tokens), executed)

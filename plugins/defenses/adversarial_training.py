@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+import math
 from typing import Any, Literal
 
-import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness import (
     AttackRef,
     DataError,
-    Example,
-    Params,
     PluginRef,
     Problem,
     Resolve,
@@ -22,44 +18,21 @@ from harness import (
     State,
     Threat,
     TrainConfig,
-    TrainedDefense,
-    TrainRow,
     hookimpl,
     nominal_backward,
     nominal_forward,
-    place,
     rehearse,
-    render,
 )
+from plugins.defenses._in_rounds import InRounds
+from plugins.defenses._lessons import Lesson, School
 from plugins.defenses._pool import PoolEntry, load_pool, note_losses, sample_pool, save_pool
+from plugins.defenses._ramp import Ramp, round_half_up
 
 POOL = "pool.json"
-NO_TOKENS = np.empty(0, dtype=np.int64)
 LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victim is wrong
 
 
-class Ramp(Params):
-    """Steps of the training attack: from ``start`` in round 1 to ``end`` in round ``rounds``, linear, and ``end`` after
-    that.
-    """
-
-    start: PositiveInt = 8
-    end: PositiveInt = 64
-    rounds: PositiveInt = Field(
-        60, description="the absolute round at which the end is reached, whatever the number of rounds trained"
-    )
-
-    def steps(self, round: int) -> int:
-        share = 1.0 if self.rounds == 1 else min(1.0, (round - 1) / (self.rounds - 1))
-        return round_half_up(self.start + share * (self.end - self.start))
-
-
-def round_half_up(value: float) -> int:
-    """Nearest integer, halves upwards (Python's own rounding goes to even)."""
-    return int(value + 0.5)
-
-
-class AdversarialTraining(TrainedDefense):
+class AdversarialTraining(InRounds):
     """Rounds of attacking training examples and training on a sample of all attacked so far, mixed with clean ones."""
 
     name = "adversarial_training"
@@ -68,11 +41,7 @@ class AdversarialTraining(TrainedDefense):
         "given by absolute round"
     )
 
-    class Params(TrainedDefense.Params):
-        rounds: PositiveInt = Field(8, description="how many rounds to train")
-        evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field(
-            "all", description="rounds whose checkpoint is attacked, one cell each"
-        )
+    class Params(InRounds.Params):
         attack: AttackRef = Field(PluginRef(name="gcg"), description="training attack; its steps are set by `strength`")
         threat: Threat | None = Field(
             None,
@@ -91,30 +60,12 @@ class AdversarialTraining(TrainedDefense):
         learning_rate: PositiveFloat = 1e-5
         batch_size: PositiveInt = 8
 
-        @model_validator(mode="after")
-        def _known_rounds(self) -> AdversarialTraining.Params:
-            if isinstance(self.evaluate, tuple) and (not self.evaluate or max(self.evaluate) > self.rounds):
-                raise ValueError(f"evaluate: name rounds from 1 to {self.rounds}")
-            return self
-
-    def rounds(self) -> int:
-        return self.params.rounds
-
     def attack(self) -> PluginRef:
         return self.params.attack
 
-    def against(self, threat: Threat) -> Threat:
-        return (self.params.threat or threat).unlimited()
-
-    def evaluated(self) -> tuple[int, ...]:
-        choice = self.params.evaluate
-        if choice == "all":
-            return tuple(range(1, self.params.rounds + 1))
-        return (self.params.rounds,) if choice == "last" else tuple(sorted(set(choice)))
-
     def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
         # This round's strength and the threat model that results are all that counts here.
-        ignored = {"rounds", "evaluate", "strength", "threat"}
+        ignored = self.shared | {"strength"}
         return {
             "params": {k: v for k, v in params.items() if k not in ignored},
             "steps": self.params.strength.steps(round),
@@ -134,18 +85,11 @@ class AdversarialTraining(TrainedDefense):
 
         params = self.params
         victim = job.open(job.model)
+        school = School(job.model, victim.tokenizer, victim.context, job.data, self.name)
         pool = load_pool(job.previous / POOL) if job.previous else []
 
         attack = job.resolve(params.attack, {"steps": params.strength.steps(job.round)})
-
-        def room(example: Example) -> bool:
-            around = place(example, job.threat, victim.tokenizer, NO_TOKENS)
-            return len(around.before) + job.threat.tokens + len(around.after) <= victim.context
-
-        def fits(example: Example) -> bool:
-            return len(render(example.text, victim.tokenizer)) <= victim.context
-
-        chosen = _draw(job.data.train, params.attacked_per_round, job.rng("attacked"), room)
+        chosen = school.draw(params.attacked_per_round, job.rng("attacked"), job.threat)
         if not chosen:
             raise DataError(
                 f"adversarial_training: with {job.threat.tokens} attack tokens every training example is longer than "
@@ -155,38 +99,38 @@ class AdversarialTraining(TrainedDefense):
         pool += [_entry(problem, state, job.round) for problem, state in found.ends()]
 
         wanted = min(round_half_up(params.adversarial_share * params.examples_per_round), len(pool))
-        sampled = sample_pool(pool, wanted, params.decay, job.rng("pool"))
-        clean = _draw(job.data.train, params.examples_per_round - wanted, job.rng("clean"), fits)
-        rows = [pool[i].row(victim.tokenizer) for i in sampled]
-        rows += [TrainRow(render(example.text, victim.tokenizer), example.label) for example in clean]
+        sampled = [pool[i] for i in sample_pool(pool, wanted, params.decay, job.rng("pool"))]
+        clean = school.draw(params.examples_per_round - wanted, job.rng("clean"))
+        lessons = [entry.lesson for entry in sampled]
+        lessons += [Lesson(example.text, example.label, example.reply) for example in clean]
+        rows = [school.row(lesson) for lesson in lessons]
         config = TrainConfig(
             epochs=params.epochs,
             optimizer=params.optimizer,
             learning_rate=params.learning_rate,
             batch_size=params.batch_size,
         )
-        seed = int(job.rng("order").integers(2**31))
         training = retrain(
             job.model,
             job.folder,
             rows,
             config,
             labels=job.data.labels,
-            seed=seed,
+            seed=int(job.rng("order").integers(2**31)),
             scratch=job.scratch,
             progress=job.progress,
         )
-        training += note_losses([pool[i] for i in sampled], rows[: len(sampled)], job.open(job.folder))
+        tokens = sum(len(row.ids) for row in rows[: len(sampled)])
+        training += note_losses(sampled, tokens, school, job.open(job.folder))
         save_pool(job.folder / POOL, pool)
-        broken = sum(state.loss is not None and state.loss < LN2 for _, state in found.ends())
         notes = {
             "attack_steps": attack.params.steps,
             "attacked": len(chosen),
             "pool": len(pool),
-            "adversarial": wanted,
+            "adversarial": len(sampled),
             "clean": len(clean),
         }
-        return RoundCost(found.cost, training, notes | {"attack_loss_below_ln2": broken})
+        return RoundCost(found.cost, training, notes | _strength([state for _, state in found.ends()], job))
 
 
 def _entry(problem: Problem, state: State, round: int) -> PoolEntry:
@@ -198,15 +142,15 @@ def _entry(problem: Problem, state: State, round: int) -> PoolEntry:
         round,
         latent=state.latent if stands else None,
         latent_at=len(problem.before) if stands else 0,
+        reply=problem.example.reply,
     )
 
 
-def _draw(
-    examples: Sequence[Example], count: int, rng: np.random.Generator, wanted: Callable[[Example], bool]
-) -> list[Example]:
-    """``count`` different examples of those ``wanted``, or all of them in random order when there are fewer."""
-    order = (examples[int(i)] for i in rng.permutation(len(examples)))
-    return list(islice(filter(wanted, order), count))
+def _strength(ends: list[State], job: RoundJob) -> dict[str, Any]:
+    """How far the training attack got: its mean loss at the end, and how many examples it broke where that tells."""
+    losses = [state.loss for state in ends if state.loss is not None and math.isfinite(state.loss)]
+    found: dict[str, Any] = {"attack_loss": sum(losses) / len(losses) if losses else None}
+    return found | ({"attack_loss_below_ln2": sum(loss < LN2 for loss in losses)} if len(job.data.labels) == 2 else {})
 
 
 @hookimpl

@@ -214,9 +214,11 @@ def test_a_model_that_pads_wrongly_is_batched_by_length_and_a_bad_cache_is_left_
             return super().forward(input_ids=input_ids, **options)
 
     class ForgetfulCache(BlindToPadding):
-        def forward(self, input_ids: Any = None, past_key_values: Any = None, **options: Any) -> Any:
-            late = past_key_values is not None and past_key_values.get_seq_length() > 0
-            answer = super().forward(input_ids=input_ids, past_key_values=past_key_values, **options)
+        def forward(self, input_ids: Any = None, cache: Any = None, past_key_values: Any = None, **options: Any) -> Any:
+            # transformers has renamed the argument on the way through version 5.
+            held = {"past_key_values": past_key_values} if cache is None else {"cache": cache}
+            late = any(one is not None and one.get_seq_length() > 0 for one in held.values())
+            answer = super().forward(input_ids=input_ids, **held, **options)
             if late:
                 answer.logits = answer.logits.roll(1, -1)
             return answer

@@ -40,14 +40,14 @@ THREAT = Threat(tokens=4, access="latent", radius=0.8)
 
 
 @cache
-def model(head: str = "classification") -> TorchBackend:
+def model(head: str = "classification", family: str = "qwen2") -> TorchBackend:
     tokenizer = HFTokenizer(byte_bpe())
     kind = "classification" if head == "classification" else "label_tokens"
-    return TorchBackend(random_model("qwen2", kind, tokenizer.vocabulary), tokenizer, head)  # type: ignore[arg-type]
+    return TorchBackend(random_model(family, kind, tokenizer.vocabulary), tokenizer, head)  # type: ignore[arg-type]
 
 
-def victim(*layers: Layer, head: str = "classification") -> DefendedVictim:
-    return DefendedVictim(model(head), layers, answer_tokens=6)
+def victim(*layers: Layer, head: str = "classification", family: str = "qwen2") -> DefendedVictim:
+    return DefendedVictim(model(head, family), layers, answer_tokens=6)
 
 
 def problems(count: int = 3, threat: Threat = THREAT, head: str = "classification") -> list[Problem]:
@@ -177,19 +177,22 @@ def test_beyond_the_radius_nothing_is_said() -> None:
     """A model that would answer NaN is measured all the same, and says nothing."""
 
     def far(state: State) -> State:
-        return replace(state, latent=Latent.of(np.full((len(state.tokens), 32), 1e30), 0))
+        # Sums and differences of these both overflow, so LayerNorm makes NaN of them however it is computed.
+        row = np.where(np.arange(32) < 24, 3e38, -3e38)
+        return replace(state, latent=Latent.of(np.tile(row, (len(state.tokens), 1)), 0))
 
     them = problems(1, head="generation")
-    (row,) = searching(victim(head="generation"), Odd(far), granted="latent", judge=Vowels()).run(them).rows
-    n = model("generation").n_params
+    normed = victim(head="generation", family="gpt_neox")  # an RMSNorm makes zeros of what overflows
+    (row,) = searching(normed, Odd(far), granted="latent", judge=Vowels()).run(them).rows
+    n = normed.backend.n_params
     assert n is not None
     assert (row["failure"], row["answer"], row["loss"], row["success"]) == (BEYOND, None, None, False)
     assert row["judge_nominal"] == 2.0 * n * (len(them[0].before) + 4 + len(them[0].after))
-    inside = replace(them[0], radius=1e32)  # where it is allowed, it is told
+    inside = replace(them[0], radius=1e40)  # where it is allowed, it is told
     with pytest.raises(
         VictimError, match="the model answered NaN with its activations perturbed; use a smaller radius"
     ):
-        searching(victim(head="generation"), Odd(far), granted="latent", judge=Vowels()).run([inside])
+        searching(normed, Odd(far), granted="latent", judge=Vowels()).run([inside])
 
 
 class Refuses(GuardDefense):

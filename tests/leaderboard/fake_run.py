@@ -64,7 +64,7 @@ class FakeCell:
         return hashlib.sha256(repr(replace(self, more={})).encode()).hexdigest()[:32]
 
 
-def write_run(path: Path, cells: Sequence[FakeCell], unfinished: int = 0, **info: Any) -> Path:
+def write_run(path: Path, cells: Sequence[FakeCell], /, unfinished: int = 0, **info: Any) -> Path:
     """A run directory with these cells."""
     path.mkdir(parents=True)
     run = {"format": VERSION, "spec_name": "fake", "spec_version": "1.0", "spec_hash": "5" * 64, "spec": "name: fake\n"}

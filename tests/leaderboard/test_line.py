@@ -58,8 +58,8 @@ def table(won: np.ndarray, compute: np.ndarray) -> Table:
 def test_another_unit_of_compute_moves_the_intercept_alone(n: int, shift: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     won, compute = rng.integers(1, 1000, n), np.sort(rng.uniform(1e-9, 1e-6, n))
-    before = fit_attack_scaling(table(won, compute))[0].line
-    after = fit_attack_scaling(table(won, compute * 10**shift))[0].line
+    before = fit_attack_scaling(table(won, compute), "ols")[0].line
+    after = fit_attack_scaling(table(won, compute * 10**shift), "ols")[0].line
     if before.slope is None or before.intercept is None:
         return
     assert after.slope == pytest.approx(before.slope, rel=1e-6, abs=1e-6)
@@ -68,12 +68,12 @@ def test_another_unit_of_compute_moves_the_intercept_alone(n: int, shift: float,
 
 def test_points_at_0_and_1_and_at_no_compute_are_dropped_and_counted() -> None:
     won = np.array([10, 0, 100, 300, 600, 1000])
-    fit = fit_attack_scaling(table(won, np.array([0.0, 1, 2, 3, 4, 5])))[0]
+    fit = fit_attack_scaling(table(won, np.array([0.0, 1, 2, 3, 4, 5])), "ols")[0]
     assert (fit.line.n, fit.dropped) == (3, 3)
 
 
 def test_a_group_that_cannot_be_fitted_says_why() -> None:
-    fit = fit_attack_scaling(table(np.zeros(4, dtype=int), np.arange(4.0)))[0].to_json()
+    fit = fit_attack_scaling(table(np.zeros(4, dtype=int), np.arange(4.0)), "ols")[0].to_json()
     assert fit["slope"] is None
     assert fit["note"] == (
         "Not enough data: no point to fit, 3 needed. Of 4 points 4 are at ASR 0, 0 at ASR 1, 1 at no compute."

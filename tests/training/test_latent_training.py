@@ -31,10 +31,11 @@ from harness.training import checkpoint, loop
 from harness.training.loop import _perturbations, train
 from harness.training.objective import batch_loss, collate
 from harness.training.rows import TrainRow, reply_row, rows_hash
+from plugins.defenses._lessons import School
 from plugins.defenses._pool import PoolEntry, load_pool, note_losses, save_pool
 from tests.engine.hub_models import write_folder
 from tests.plugins.defenses.test_adversarial_training import defense
-from tests.plugins.defenses.test_rounds import LABELS, SMALL, Rounds
+from tests.plugins.defenses.test_rounds import DATA, LABELS, SMALL, Rounds
 from tests.training.test_training import CONFIG, fit, fresh, rows_to_learn, silent
 
 WIDTH = 32
@@ -223,8 +224,9 @@ def test_rounds_train_on_what_the_latent_attack_found(tmp_path: Path, monkeypatc
     assert cost.training.nominal == pytest.approx(6.0 * n * tokens + 2.0 * n * forward)
     # both sorts of entries side by side
     mixed = [pool[0], PoolEntry(pool[1].text, pool[1].label, 1)]
-    note_losses(mixed, [entry.row(made.tokenizer) for entry in mixed], made)
-    (plain,), _ = made.classify([np.asarray(mixed[1].row(made.tokenizer).ids)])
+    school = School(victim, made.tokenizer, made.context, DATA, "test")
+    note_losses(mixed, 0, school, made)
+    (plain,), _ = made.classify([np.asarray(school.row(mixed[1].lesson).ids)])
     assert mixed[1].loss == pytest.approx(float(cross_entropy(plain, mixed[1].label)), abs=1e-5)
 
 

@@ -6,6 +6,7 @@ Rows of equal shape share forwards, whichever example they belong to.
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -136,7 +137,7 @@ class Copied:
         inputs: dict[str, Any] = {"input_ids": rows, "use_cache": cut > 0}
         if cut:
             stretches = [(held[i], len(list(run))) for i, run in groupby(owners.tolist())]
-            inputs["past_key_values"] = behind([(prefix, n) for prefix, n in stretches if prefix], cut)
+            inputs[self._cache_name] = behind([(prefix, n) for prefix, n in stretches if prefix], cut)
         if self.reader.takes_positions:
             inputs["position_ids"] = torch.arange(cut, cut + rows.shape[1], device=self._device)[None]
         with torch.inference_mode():
@@ -163,7 +164,7 @@ class Copied:
     def _run_prefix(self, ids: Tokens) -> Prefix:
         cache = DynamicCache()  # without the configuration, so that no sliding window crops it
         rows = torch.as_tensor(ids[None]).to(self._device)
-        inputs: dict[str, Any] = {"input_ids": rows, "use_cache": True, "past_key_values": cache}
+        inputs: dict[str, Any] = {"input_ids": rows, "use_cache": True, self._cache_name: cache}
         if self.reader.takes_positions:
             inputs["position_ids"] = torch.arange(len(ids), device=self._device)[None]
         with torch.inference_mode():
@@ -171,6 +172,12 @@ class Copied:
         return taken_from(cache, len(ids))
 
     # -- sizes and costs -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _cache_name(self) -> str:
+        """What the model calls its cache; transformers has renamed it on the way through version 5."""
+        names = inspect.signature(self.reader.base.forward).parameters
+        return "cache" if "cache" in names else "past_key_values"
 
     @property
     def _trims(self) -> bool:

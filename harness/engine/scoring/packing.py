@@ -28,6 +28,7 @@ from harness.engine.scoring.prefix import PrefixCache
 from harness.engine.scoring.prefixes import Prefixes
 from harness.engine.scoring.reading import End, Reader, head_rows
 from harness.engine.scoring.tail import find
+from harness.engine.scoring.trunks import joined, parted
 from harness.tokens.text import Floats, Tokens
 
 Logits = tuple[Floats, float]  # readings of a head [K, width] and executed FLOPs of one item
@@ -69,12 +70,14 @@ class Packing:
             UnfitError: the model's attention asks for something that is not understood.
             VictimError: no memory for one row.
         """
-        starts = [first_differences(item) for item in items]
         with self.switched():
+            parts = parted(items, self.costs.overhead)
+            own, lines = [part.own for part in parts], [rows[part.item][part.rows] for part in parts]
+            starts = [first_differences(item) for item in own]
             answers: list[Logits] = []
-            for wave in self._waves(rows):
-                answers += self._wave(items[wave], rows[wave], starts[wave])
-        return answers
+            for wave in self._waves(lines):
+                answers += self._wave(own[wave], lines[wave], starts[wave])
+        return joined(parts, answers, len(items))
 
     def remember(self, befores: Sequence[Tokens]) -> None:
         """Forget all prefixes but these, which are computed anew. Raises as `score`."""

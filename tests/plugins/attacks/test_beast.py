@@ -314,7 +314,7 @@ def test_the_first_beams_are_drawn_from_one_string_and_the_lowest_losses_go_on()
     assert (len(sampled.strings), sampled.k) == (3, 2)
     assert state.memory["beams"] == scored.candidates[::-1][:3].tolist()
     assert state.tokens == tuple(scored.candidates[-1])
-    np.testing.assert_array_equal(scored.near, scored.candidates[0])
+    np.testing.assert_array_equal(scored.near, scored.candidates[::2])  # one of each beam
 
 
 @pytest.mark.parametrize("useless", [np.nan, np.inf])

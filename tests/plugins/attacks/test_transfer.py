@@ -340,13 +340,14 @@ def toy_search(attack: Transfer, *, edit: Edit = Edit.OVERWRITABLE, threat: Thre
 
 def test_a_string_that_is_too_long_or_merges_is_a_failed_step_and_never_cut(tmp_path: Path) -> None:
     long = " over the old fence and the river by the house"
-    path = toy_source(tmp_path, {"validation-00000": [" fox"], "validation-00001": [long], "validation-00002": ["\n"]})
-    search, problems = toy_search(transfer(path))
+    path = toy_source(tmp_path, {"validation-00000": [" fox"], "validation-00001": [long], "validation-00002": ["ver"]})
+    middle = Threat(tokens=5, position=0.5)  # in the middle of a word, which "ver" makes another one
+    search, problems = toy_search(transfer(path), edit=Edit.PERTURBABLE, threat=middle)
     fine, too_long, merged = search.run(problems).rows
     assert (fine["attack_text"], fine["failure"]) == (" fox", None)
     assert re.fullmatch(r"\d+ tokens, budget 5", too_long["failure"])
     assert len(too_long["attack_tokens"]) > 5
-    assert problems[0].tokens_of("\n") is None
+    assert problems[2].tokens_of("ver") is None
     assert (merged["failure"], merged["attack_text"]) == ("retokenisation", None)
     assert not too_long["success"] and not merged["success"]  # noqa: PT018
 
@@ -363,7 +364,9 @@ def test_an_example_without_a_string_is_tried_with_its_clean_prompt(tmp_path: Pa
             assert clean(problem) == row["attack_text"] == clean_text
             assert problem.prompt(row["attack_text"]) == problem.example.text
     search, problems = toy_search(transfer(path), edit=Edit.PERTURBABLE, threat=Threat(tokens=1, edit="replace"))
-    assert {row["failure"] for row in search.run(problems).rows} == {"4 tokens, budget 1"}  # no success by leaving out
+    (length,) = {len(problem.tokens_of(" over the old fence")) for problem in problems}
+    told = {row["failure"] for row in search.run(problems).rows}
+    assert told == {f"{length} tokens, budget 1"}  # no success by leaving out
 
 
 def test_a_stopped_replay_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

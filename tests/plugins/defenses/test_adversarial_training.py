@@ -19,7 +19,8 @@ from plugins.attacks.gcg import GCG
 from plugins.attacks.latent import LatentAttack
 from plugins.attacks.random_token import RandomToken
 from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, sampling_weights, save_pool, true_ranks
-from plugins.defenses.adversarial_training import AdversarialTraining, Ramp, round_half_up
+from plugins.defenses._ramp import Ramp, round_half_up
+from plugins.defenses.adversarial_training import AdversarialTraining
 
 VALUES = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 3.0, 7.0, float("inf")]), min_size=1, max_size=40)
 

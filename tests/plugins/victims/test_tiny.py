@@ -249,7 +249,10 @@ def test_both_tasks_are_learnt(trained: Callable[..., Trained], task: str, wante
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["word_length", "password_match"])
 def test_success_rises_with_compute(trained: Callable[..., Trained], task: str) -> None:
-    """One random draw breaks few, the quickstart's budget most, and there is much between."""
+    """One random draw breaks few, a longer search most, and there is much between.
+
+    Weights differ a little from one kind of processor to another, and how fast a victim falls differs more.
+    """
     from harness.engine.defended import DefendedVictim
     from plugins.attacks.gcg import GCG
     from plugins.attacks.random_token import RandomToken
@@ -267,7 +270,7 @@ def test_success_rises_with_compute(trained: Callable[..., Trained], task: str) 
         return np.logical_or.accumulate(table, axis=1).mean(axis=0)
 
     one = success(RandomToken(RandomToken.Params(steps=1, draws=1)))
-    curve = success(GCG(GCG.Params(steps=24, candidates=63, keep="best_so_far")))
+    curve = success(GCG(GCG.Params(steps=40, candidates=63, keep="best_so_far")))
     print(task, "one draw", one, "gcg", curve.round(2))
     assert one[0] <= 0.2
     assert curve[-1] > 0.5

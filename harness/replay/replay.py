@@ -1,0 +1,198 @@
+"""Attack strings out of records, put back through the victim that they are said to break, or not to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.engine.defended import DefendedVictim, Reply
+from harness.engine.judging import Jury
+from harness.errors import in_words
+from harness.flops import nominal_forward
+from harness.judge import Verdict
+from harness.records.cell import CellRecord
+from harness.run.cell import check_access
+from harness.run.clean import shortened
+from harness.run.estimate import make_plan, prompt_tokens
+from harness.run.prepare import Preparer
+from harness.run.report import Forecast
+from harness.spec.cells import Cell
+from harness.task import Example
+from harness.tokens.placement import allowed_tokens, place
+
+CLOSE = 1e-3  # logits that are nearer than this may change places on another machine
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A step as it was recorded: its string, what came of it, and the answer to its example when clean."""
+
+    record: CellRecord
+    example: str
+    step: int
+    attack_text: str
+    success: bool
+    predicted: int | None
+    answer: str | None
+    loss: float | None
+    judge_nominal: float | None
+    clean_predicted: int | None
+    clean_answer: str | None
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a string this time.
+
+    Attributes:
+        problem: what is otherwise than recorded; "" where nothing is.
+        close: the verdict is another, but the victim is undecided between two labels: no problem.
+        loss_difference: between recorded and found; None where either is unknown.
+    """
+
+    recorded: Recorded
+    success: bool | None
+    problem: str = ""
+    close: bool = False
+    loss_difference: float | None = None
+
+
+def forecast(cells: Sequence[Cell], strings: int, preparer: Preparer) -> Forecast:
+    """What making ready the models of these cells will take, and asking them about so many strings."""
+    plan = make_plan(cells, preparer, None)
+    made = [plan.forecast(what) for what in ("prepare", "defend")]
+    asking = 0.0
+    for cell in cells:
+        data = preparer.tasks.data(cell.task)
+        card = cell.victim.plugin.card(data)
+        tokens = prompt_tokens(data, card, cell.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
+        asking += nominal_forward(card.n_params, 1) * tokens * strings / len(cells)
+    known = not np.isnan(asking)
+    return Forecast(
+        flops=sum(part.flops for part in made) + (asking if known else 0.0),
+        seconds=sum(part.seconds for part in made) + (asking / plan.rate if known else 0.0),
+        stages=sum(part.stages for part in made),
+        unknown=sum(part.unknown for part in made) + (not known),
+        untimed=sum(part.untimed for part in made) + (not known),
+    )
+
+
+def replay(
+    cells: Sequence[tuple[Cell, Sequence[Recorded]]],
+    preparer: Preparer,
+    seen: Callable[[Replayed], None] = lambda _: None,
+) -> list[Replayed]:
+    """Ask the defended victim of each cell about its strings again, and its judge about the answers.
+
+    Models are made ready as for a run, or found in the preparer's store. A cell that cannot be set up makes a problem
+    of all its strings, and the rest goes on.
+    """
+    found: list[Replayed] = []
+    for cell, strings in _by_model(cells, preparer):
+        try:
+            results = _of_cell(cell, strings, preparer)
+        except Exception as error:
+            results = [Replayed(each, None, f"cannot be replayed: {in_words(error)}") for each in strings]
+        for each in results:
+            found.append(each)
+            seen(each)
+    return found
+
+
+def _by_model(cells: Sequence[tuple[Cell, Any]], preparer: Preparer) -> list[tuple[Cell, Any]]:
+    """Cells of one model after each other, rounds in turn, so that each is loaded once."""
+
+    def order(item: tuple[Cell, Any]) -> tuple[str, int]:
+        try:
+            return preparer.keys(item[0]).victim, item[0].round or 0
+        except Exception:  # told when its turn comes
+            return "", 0
+
+    return sorted(cells, key=order)
+
+
+def _of_cell(cell: Cell, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
+    data, keys = preparer.tasks.data(cell.task), preparer.keys(cell)
+    claimed = strings[0].record
+    for what, own, should in (
+        ("data_hash", claimed.data_hash, data.hash),
+        ("search", claimed.search, keys.search),
+        ("key", claimed.key, keys.cell),
+    ):
+        if own != should:
+            said = f"its {what} is {own[:20]}, and of this spec with the data and models found here {should[:20]}"
+            return [Replayed(each, None, said) for each in strings]
+    check_access(cell, data)
+    victim, jury = preparer.defended(cell), Jury(cell.judge.plugin, preparer.judges(cell))
+    size = None if claimed.victim_facts is None else claimed.victim_facts.n_params
+    if victim.backend.n_params != size:
+        said = f"its victim has {size} parameters in the records, and {victim.backend.n_params} here"
+        return [Replayed(each, None, said) for each in strings]
+    asked = min(cell.clean_examples, len(data.validation))
+    if data.labels and claimed.n_clean != asked:
+        said = f"{claimed.n_clean} clean examples were asked in the records, and there are {asked}"
+        return [Replayed(each, None, said) for each in strings]
+    examples = {example.id: example for example in data.validation[: cell.examples]}
+    if cell.too_long == "truncate":
+        cut, _ = shortened(list(examples.values()), victim, cell.threat)
+        examples = {example.id: example for example in cut}
+    return _asked(cell, strings, examples, victim, jury)
+
+
+def _asked(
+    cell: Cell, strings: Sequence[Recorded], examples: dict[str, Example], victim: DefendedVictim, jury: Jury
+) -> list[Replayed]:
+    unknown = [Replayed(each, None, "the task has no such example") for each in strings if each.example not in examples]
+    known = [each for each in strings if each.example in examples]
+    tokenizer = victim.backend.tokenizer
+    allowed = allowed_tokens(tokenizer, cell.threat)
+    problems = [place(examples[e.example], cell.threat, tokenizer, allowed, victim.labels) for e in known]
+    prompts = [problem.prompt(each.attack_text) for problem, each in zip(problems, known, strict=True)]
+    replies = victim.ask(prompts, [problem.target for problem in problems])
+    answers = [reply.answer(p.example.proxy_label) for reply, p in zip(replies, problems, strict=True)]
+    verdicts = jury.verdicts([(p.example, answer) for p, answer in zip(problems, answers, strict=True)])
+    clean = victim.ask([problem.example.text for problem in problems])
+    found = []
+    for each, problem, reply, answer, (verdict, cost), before in zip(
+        known, problems, replies, answers, verdicts, clean, strict=True
+    ):
+        said = _clean_differences(each, before)
+        tokens = problem.tokens_of(each.attack_text)
+        if tokens is not None and len(tokens) > problem.budget and each.success:
+            said.append(f"its string has {len(tokens)} tokens here, and the threat model allows {problem.budget}")
+        found.append(_compared(each, reply, verdict, answer.loss, cost.nominal, said))
+    return found + unknown
+
+
+def _clean_differences(each: Recorded, reply: Reply) -> list[str]:
+    if reply.logits is None or reply.label == each.clean_predicted or _undecided(reply):
+        return []  # texts differ in a word or two from machine to machine; labels do not
+    return [f"its clean prompt got label {each.clean_predicted} in the records, {reply.label} here"]
+
+
+def _compared(each: Recorded, reply: Reply, verdict: Verdict, loss: float, judging: float, said: list[str]) -> Replayed:
+    success = verdict.success and not reply.too_long
+    apart = None if each.loss is None or not np.isfinite([each.loss, loss]).all() else abs(each.loss - loss)
+    close = success != each.success and _undecided(reply)
+    if success != each.success and not close:
+        said.append(f"a {_word(each.success)} in the records, a {_word(success)} here")
+    spent = reply.victim.nominal + judging
+    counted = each.judge_nominal is not None and not reply.too_long and reply.label is not None
+    # The convention counts tokens: no rounding, no machine.
+    if counted and not np.isclose(spent, each.judge_nominal or 0.0, rtol=1e-9, atol=0.0):
+        said.append(f"judging it took {each.judge_nominal} FLOPs in the records, {spent:g} here (nominal)")
+    return Replayed(each, success, "; ".join(said), close, apart)
+
+
+def _undecided(reply: Reply) -> bool:
+    if reply.logits is None or len(reply.logits) < 2:
+        return False
+    second, first = np.sort(reply.logits)[-2:]
+    return bool(first - second < CLOSE)
+
+
+def _word(success: bool) -> str:
+    return "success" if success else "failure"

@@ -1,0 +1,29 @@
+"""Which spec a submission was made with: one that comes with the project, one that the reader holds, or its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.registry.registry import Registry
+from harness.spec.load import LoadedSpec, load_spec
+
+SHIPPED = Path(__file__).parents[2] / "specs"
+
+
+def shipped_spec(name: str, version: str, registry: Registry, folder: Path = SHIPPED) -> LoadedSpec | None:
+    """The spec of that name and version that comes with the project, or None."""
+    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+        try:
+            found = load_spec(path, registry)
+        except SpecError:
+            continue  # it needs a plugin that is not here
+        if (found.spec.name, found.spec.version) == (name, version):
+            return found
+    return None
+
+
+def differing_fields(one: LoadedSpec, other: LoadedSpec) -> list[str]:
+    """The fields in which two specs differ, as far as their hash is concerned."""
+    names = one.resolved.keys() | other.resolved.keys()
+    return sorted(name for name in names if one.resolved.get(name) != other.resolved.get(name))

@@ -1,0 +1,64 @@
+"""Whether a plugin, and the package it comes in, can have a name."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+import sys
+
+from harness.errors import PluginError
+from harness.plugin import KINDS, Kind
+from harness.registry.registry import Registry
+from harness.registry.spelling import did_you_mean
+
+LONGEST = 40
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = ("name", "params")
+
+
+def checked_kind(kind: str) -> Kind:
+    """The kind of that name. Raises PluginError."""
+    found = next((known for known in KINDS if kind == known), None)
+    if found is None:
+        raise PluginError(f"--kind {kind}: no such kind{did_you_mean(kind, KINDS) or ';'} kinds: {', '.join(KINDS)}")
+    return found
+
+
+def check_name(name: str, kind: Kind, registry: Registry) -> None:
+    """Check that a plugin of a kind, and a module, can be called so.
+
+    Raises:
+        PluginError: they cannot; the message says why, and what would do.
+    """
+    if not _NAME.fullmatch(name):
+        better = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+        better = better.lstrip("0123456789_")
+        hint = f"; '{better}' would do" if _NAME.fullmatch(better) else ""
+        raise PluginError(
+            f"'{name}' is no name for a plugin: lower-case letters, digits and underscores, a letter first{hint}"
+        )
+    if len(name) > LONGEST:
+        raise PluginError(f"'{name}' has {len(name)} characters; at most {LONGEST}, since it stands in tables")
+    if keyword.iskeyword(name) or name in _RESERVED:
+        raise PluginError(f"'{name}' is reserved; choose another name, such as '{name}_{kind}'")
+    taken = next((entry for entry in registry.entries(kind) if entry.name == name), None)
+    if taken is not None:
+        raise PluginError(
+            f"there is a {kind} called '{name}' already, from {taken.distribution} {taken.version}; choose another name"
+        )
+    if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise PluginError(
+            f"'{name}' is the name of a Python module that is installed here, and the package's would hide it; choose "
+            f"another name, such as '{name}_{kind}'"
+        )
+
+
+def class_name(name: str) -> str:
+    """``hill_climb`` as a class: ``HillClimb``."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def distribution_name(name: str) -> str:
+    """What the package is installed as: ``harness-hill-climb``."""
+    return f"harness-{name.strip('_').replace('_', '-')}"

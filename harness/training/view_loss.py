@@ -1,0 +1,65 @@
+"""The loss of a batch in which each example stands in several views."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from harness.training.objective import Batch, Reading
+from harness.training.views import ViewLoss, answer_of
+
+
+def view_terms(reading: Reading, batch: Batch, views: int, loss: ViewLoss) -> Tensor:
+    """What `ViewLoss` adds, weighted.
+
+    Args:
+        reading: of the batch, with its states where the contrastive term is asked for.
+        batch: the views of an example stand one after another.
+        views: of each example.
+    """
+    total = reading.logits.new_zeros(())
+    if loss.consistency and views > 1:
+        total = total + loss.consistency * divergence(reading, views)
+    if loss.contrastive and views > 1:
+        assert reading.states is not None
+        answers = [answer_of(row) for row in batch.rows]
+        total = total + loss.contrastive * contrast(reading.states, answers, views, loss.temperature)
+    return total
+
+
+def divergence(reading: Reading, views: int) -> Tensor:
+    """Jensen-Shannon divergence between the answers to the views of an example, in nats, 0 to ln(views): the mean over
+    examples, or over all tokens that are to be said.
+    """
+    log_probs = reading.logits.log_softmax(-1)
+    counts = reading.counts[::views]  # the views of an example have equally many places
+    parts = []
+    for part, count in zip(torch.split(log_probs, [count * views for count in counts]), counts, strict=True):
+        own = part.view(views, count, -1)
+        middle = own.logsumexp(0) - math.log(views)
+        parts.append((own.exp() * (own - middle)).sum(-1).mean(0))  # [count]
+    return torch.cat(parts).mean()
+
+
+def contrast(states: Tensor, answers: list[tuple[object, ...]], views: int, temperature: float) -> Tensor:
+    """Mean over rows and their positives of −log(e^p / (e^p + Σ e^n)): p the similarity to another view of the example,
+    n those to rows of examples with other answers; cosines over ``temperature``. Zero where there are no others.
+
+    Args:
+        states: shape [B, H].
+        answers: of each row.
+    """
+    rows = len(answers)
+    own = normalize(states, dim=-1)
+    alike = own @ own.T / temperature
+    kinds = {answer: i for i, answer in enumerate(dict.fromkeys(answers))}
+    kind = torch.tensor([kinds[answer] for answer in answers], device=states.device)
+    example = torch.arange(rows, device=states.device) // views
+    other = kind[:, None] != kind[None]
+    against = alike.masked_fill(~other, -torch.inf).logsumexp(1, keepdim=True)  # [B, 1], −inf without any
+    losses = torch.logaddexp(alike, against) - alike
+    positive = (example[:, None] == example[None]) & ~torch.eye(rows, dtype=torch.bool, device=states.device)
+    return losses[positive].mean()

@@ -1,0 +1,1 @@
+"""Curves with intervals: the estimators behind ``harness fit`` and the page. numpy and scipy alone."""

@@ -1,0 +1,108 @@
+"""All built-in plugins pass the kit."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from harness.registry.loader import load_plugins
+from harness.testing import check_plugin
+from tests.plugins.tasks.test_hub_tasks import folder, labelled
+
+SMALL = {"word_length": {"train_size": 400, "validation_size": 100}, "password_match": {"validation_size": 100}}
+TRAINING = {
+    "rounds": 1,
+    "attacked_per_round": 6,
+    "examples_per_round": 12,
+    "strength": {"start": 1, "end": 2, "rounds": 2},
+    "attack": {"gcg": {"candidates": 8}},
+}
+
+
+@cache
+def registry():
+    return load_plugins().registry
+
+
+def names(kind):
+    return [entry.name for entry in registry().entries(kind) if entry.distribution == "robustness-harness"]
+
+
+def passes(name, params=None):
+    """All findings; fails with the words of those that failed."""
+    findings = check_plugin(name, params, registry=registry())
+    assert [str(finding) for finding in findings if finding.status == "failed"] == []
+    return findings
+
+
+LONGER = {"llm_attacker": {"streams": 2, "max_tokens": 8, "max_chars": 1000}, "best_of_n": {"samples": 4}}
+
+
+@pytest.mark.parametrize("name", [name for name in names("attack") if name != "transfer"])
+def test_attacks(name):
+    findings = passes(f"attack/{name}", LONGER.get(name))
+    assert [finding.check for finding in findings if finding.status == "skipped"] == []
+
+
+@pytest.mark.parametrize("params", [{"prompts": 2}, {"keep": "annealed", "momentum": 0.5, "swaps": 2}], ids=str)
+def test_gcg_with_other_parameters(params):
+    passes("attack/gcg", params | {"candidates": 16, "topk": 16})
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *((name, {}) for name in names("judge") if name != "classifier_judge"),
+        ("classifier_judge", {"classes": ["no", "yes"], "success": "yes"}),
+    ],
+)
+def test_judges(name, params):
+    passes(f"judge/{name}", params)
+
+
+@pytest.mark.parametrize("name", ["word_length", "password_match", "forbidden_topics"])
+def test_tasks_that_are_made_up(name):
+    passes(f"task/{name}", SMALL.get(name))
+
+
+def test_tasks_from_files(tmp_path):
+    rows = [f"text {i} of them,{'good' if i % 2 else 'bad'}" for i in range(80)]
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    passes("task/text_classification", {"path": str(tmp_path / "reviews.csv"), "labels": ["bad", "good"]})
+    prompts = [f"Tell me of thing {i},Sure" for i in range(20)]
+    (tmp_path / "prompts.csv").write_text("prompt,target\n" + "\n".join(prompts) + "\n")
+    passes("task/behaviors", {"path": str(tmp_path / "prompts.csv")})
+
+
+@pytest.mark.slow
+def test_tasks_from_the_hub(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    mail = folder(tmp_path / "mail", train=labelled(0, 60), test=labelled(60, 20))
+    passes("task/spam", {"dataset": str(mail)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("params", [{"size": "7k", "steps": 20}], ids=str)
+def test_tiny(params):
+    findings = passes("victim/tiny", params)
+    assert [finding.check for finding in findings if finding.status == "skipped"] == []
+
+
+@pytest.mark.slow
+def test_huggingface(tmp_path):
+    from tests.engine.hub_models import write_folder
+
+    model = write_folder(tmp_path / "model", "gpt_neox")
+    passes("victim/huggingface", {"model": str(model), "dtype": "float32"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names("defense"))
+def test_defenses(name):
+    passes(f"defense/{name}", TRAINING if name == "adversarial_training" else None)

@@ -1,0 +1,78 @@
+"""A small valid submission, and ways to forge it: parts changed, and every hash made to fit again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from leaderboard.submission.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, write_container
+from leaderboard.submission.table import SCHEMA, to_parquet
+from leaderboard.submission.table_file import TableFile
+from tests.run.runs import FAST, FROM_FILES, harness_here
+
+Parts = dict[str, bytes]
+
+
+def pack_fast(folder: Path) -> Path:
+    """A run of two cells without torch, and its submission."""
+    (folder / "fast.yaml").write_text(FAST, encoding="utf-8")
+    done = harness_here(*FROM_FILES, "run", "fast.yaml", "--out", "run", "--quiet", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    packed = harness_here("leaderboard", "pack", "run", "--out", "fast.zip", cwd=folder)
+    assert packed.returncode == 0, packed.stderr
+    return folder / "fast.zip"
+
+
+def parts_of(path: Path) -> Parts:
+    """The members."""
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in MEMBERS}
+
+
+def forged(parts: Parts, out: Path, **manifest: Any) -> Path:
+    """A submission of these parts with the hashes that go with them, and some fields of its manifest replaced."""
+    told = json.loads(parts[MANIFEST])
+    told["parts"] = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in parts.items()
+        if name != MANIFEST
+    }
+    write_container(out, parts | {MANIFEST: json.dumps(told | manifest).encode()})
+    return out
+
+
+def with_cells(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> Parts:
+    """The manifests of the cells changed in place."""
+    cells = json.loads(parts[CELLS])
+    change(cells)
+    return parts | {CELLS: json.dumps(cells).encode()}
+
+
+def table_of(parts: Parts) -> pa.Table:
+    """The whole table."""
+    file = TableFile(pa.py_buffer(parts[TABLE]), "valid")
+    return file.slice(0, sum(file.rows), SCHEMA.names)
+
+
+def with_rows(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> Parts:
+    """The rows of the table changed in place, or replaced by what ``change`` gives."""
+    rows = table_of(parts).to_pylist()
+    rows = change(rows) or rows
+    return with_table(parts, to_parquet([pa.Table.from_pylist(rows, SCHEMA)]), len(rows))
+
+
+def with_table(parts: Parts, content: bytes, rows: int) -> Parts:
+    """Another table."""
+    told = json.loads(parts[MANIFEST]) | {"rows": rows}
+    return parts | {TABLE: content, MANIFEST: json.dumps(told).encode()}
+
+
+def with_spec(parts: Parts, text: str) -> Parts:
+    """Another text of the spec."""
+    return parts | {SPEC: text.encode()}
