@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.cell import CellRecord
+from harness.records.cell import CellRecord, DefenseFacts
 from leaderboard.cells_text import breaking_pair, counted, rate_pair
 from leaderboard.naming import attack_id, entry_id, row_id
 from leaderboard.provenance import artifacts, plugins, versions
@@ -126,12 +126,29 @@ def _told(row: Standing) -> Iterator[tuple[str, str]]:
             yield "trained against", " · ".join(filter(None, named))
         for label, text in flat(found.notes if found is not None else {}):
             yield f"{label}{of}", text
+        for label, text in _of_defense(found):
+            yield f"{label}{of}", text
         if record.n_truncated:
             yield f"clean examples cut to fit{of}", str(record.n_truncated)
     for why, count in row.failures.items():
         yield f"strings not judged: {why}", counted(count, "step")
     if row.unparseable:
         yield "answers that could not be judged", str(row.unparseable)
+
+
+def _of_defense(found: DefenseFacts | None) -> Iterator[tuple[str, str]]:
+    """What newer records say of guards, refusals, certificates and diagnostics."""
+    for part in getattr(found, "parts", ()):
+        if part.reached:
+            yield f"{part.defense.label}: clean prompts refused", f"{part.blocked} of {part.reached}"
+    benign = getattr(found, "benign_clean", None)
+    if benign:
+        yield "over-refusal of clean prompts", f"{getattr(found, 'over_refused', None)} of {benign}"
+    certificate = getattr(found, "certificate", None)
+    if certificate is not None:
+        certified = sum(radius >= 0 for radius in certificate.radii)
+        yield "clean prompts with a certified answer", f"{certified} of {len(certificate.radii)}"
+    yield from flat(getattr(found, "diagnostics", {}))
 
 
 def flat(notes: Any, label: str = "") -> list[tuple[str, str]]:
