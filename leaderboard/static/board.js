@@ -15,6 +15,7 @@
     select.replaceChildren(...all.map(([value, name]) => new Option(name, value)));
     if (names.includes(before)) select.value = before;
     select.disabled = names.length < 2;
+    if (any) select.closest("label").hidden = names.length < 2; // nothing to choose
   }
 
   class View {

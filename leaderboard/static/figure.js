@@ -148,8 +148,8 @@ const Figures = (() => {
   function fromPage(data) {
     for (const element of document.querySelectorAll("figure[data-section]")) {
       const section = data.sections.find((each) => each.id === element.dataset.section);
-      const ids = new Set(element.dataset.rows.split(" "));
-      const figure = new Figure(element, section, () => section.rows.filter((row) => ids.has(row.id)));
+      const rows = element.dataset.rows.split(" ").map((id) => section.rows.find((row) => row.id === id));
+      const figure = new Figure(element, section, () => rows);
       figure.draw();
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figure.draw());
     }
