@@ -22,8 +22,8 @@ from leaderboard.worst_case import WorstCase
 __all__ = ["payload", "series"]
 
 FORMAT = 2
-MAX_POINTS = 40  # per curve; more cannot be told apart on the plot
-FIT_POINTS = 17
+MAX_POINTS = 24  # per curve; more cannot be told apart on the plot
+FIT_POINTS = 11
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[Matrix] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,9 @@ def write_pages(folder: Path, site: Site) -> None:
         attacks=[(name, attack_id(name)) for name in attacks],
         specs=list(specs.values()),
     )
-    (folder / "index.html").write_text(index, encoding="utf-8")
+    _write(folder / "index.html", index)
     compare = env.get_template("compare.html.j2").render(root="", scripts=[*PLOTTING, "address.js", "compare.js"])
-    (folder / "compare.html").write_text(compare, encoding="utf-8")
+    _write(folder / "compare.html", compare)
     template = env.get_template("entry.html.j2")
     places = _places(sections)
     for section, table in sections:
@@ -80,10 +81,17 @@ def write_pages(folder: Path, site: Site) -> None:
                 address=urlencode({"task": section["task"], "threat": section["threat"]}),
                 also=[(name, at) for name, at in places[_model(entry)] if at != entry.id],
             )
-            (folder / "entries" / f"{entry.id}.html").write_text(html, encoding="utf-8")
+            _write(folder / "entries" / f"{entry.id}.html", html)
     for name in attacks:
         html = _attack_page(env, name, sections)
-        (folder / "attacks" / f"{attack_id(name)}.html").write_text(html, encoding="utf-8")
+        _write(folder / "attacks" / f"{attack_id(name)}.html", html)
+
+
+def _write(path: Path, html: str) -> None:
+    """Without the indentation of the templates, which is a fifth of a page; what is in ``pre`` stays as it is."""
+    parts = re.split(r"(<pre.*?</pre>)", html, flags=re.DOTALL)
+    parts[::2] = [re.sub(r"\n\s+", "\n", part) for part in parts[::2]]
+    path.write_text("".join(parts), encoding="utf-8")
 
 
 def environment() -> Environment:

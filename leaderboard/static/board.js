@@ -1,8 +1,8 @@
 // The standings page: ties controls, tables and plots together. All text goes in as text, never as markup.
 "use strict";
 
-(() => {
-  const data = window.leaderboardData;
+(async () => {
+  const data = await window.leaderboardData;
   const byId = (id) => document.getElementById(id);
   const FULL = 10; // up to so many rows are all drawn at first
   const COMPARED = [2, 5];

@@ -1,8 +1,8 @@
 // Two to five rows of one table, side by side.
 "use strict";
 
-(() => {
-  const data = window.leaderboardData;
+(async () => {
+  const data = await window.leaderboardData;
   const MOST = 5;
   const board = document.getElementById("compared");
   const figure = document.querySelector("figure.plot");

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import gzip
 import json
 import re
 from pathlib import Path
@@ -30,7 +32,9 @@ def run(tmp_path: Path) -> Run:
 
 def shown_data(index: Path) -> dict[str, object]:
     text = (index.parent / "assets" / "data.js").read_text()
-    data: dict[str, object] = json.loads(text.removeprefix("window.leaderboardData = ").removesuffix(";\n"))
+    packed = re.search(r'\("([A-Za-z0-9+/=]+)"\)', text)
+    assert packed is not None
+    data: dict[str, object] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
     return data
 
 
