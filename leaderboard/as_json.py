@@ -18,10 +18,11 @@ def rate_json(rate: Rate) -> dict[str, Any]:
     }
 
 
-def rounded(value: Any) -> Any:
-    """Seven significant digits, in lists too: what is shown on hover is then exactly what is in the JSON."""
+def rounded(value: Any, digits: int = 7) -> Any:
+    """Significant digits, in lists too: what is shown on hover is then exactly what is in the JSON."""
     if isinstance(value, float):
-        return float(f"{value:.7g}")
+        found = float(f"{value:.{digits}g}")
+        return int(found) if found.is_integer() and abs(found) < 1e15 else found  # shorter, and the same number
     if isinstance(value, (list, tuple)):
-        return [rounded(v) for v in value]
+        return [rounded(v, digits) for v in value]
     return value

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.figures.command import plot_command
 from leaderboard.submission import commands as submission_commands
 
 RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
@@ -26,10 +27,12 @@ def register(app: typer.Typer) -> None:
     board = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
     board.command("build")(build)
     board.command("show")(show)
+    board.command("study")(study)
     board.command("transfer")(transfer)
     board.command("attacks")(attacks)
     submission_commands.register(board)
     app.add_typer(board, name="leaderboard")
+    app.command("plot")(plot_command)
 
 
 def build(
@@ -45,9 +48,23 @@ def build(
     typer.echo(f"Wrote {index}")
 
 
+def study(
+    tables: Annotated[list[Path], typer.Argument(help="Attack-scaling or offense-defense tables: CSV, TSV, Parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page: new, empty, or one that this command made.")],
+    expected: Annotated[
+        Path | None, typer.Option("--expected", help="JSON: table name to n_params, slope, intercept as reported.")
+    ] = None,
+    target_asr: Annotated[float, typer.Option("--target-asr", help="Success rate that counts as broken.")] = 0.02,
+) -> None:
+    """Write a page of published tables, with slopes fitted anew beside those reported."""
+    from leaderboard.study_site import build_study
+
+    typer.echo(f"Wrote {build_study(tables, out, expected, target_asr)}")
+
+
 def show(runs: RunsArg, target_asr: TargetOption = None) -> None:
     """Print the standings."""
-    from leaderboard.print import print_standings
+    from leaderboard.print_standings import print_standings
     from leaderboard.standings import standings
     from leaderboard.submission.sources import read_sources
 

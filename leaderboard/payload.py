@@ -1,4 +1,4 @@
-"""The data of the site, `data.json`: all that the page shows, as plain numbers. No NaN, no attack strings."""
+"""The data of the site, `data.json`: all that the pages show, as plain numbers. No NaN, no attack strings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import numpy as np
 from harness.records.read import Run
 from leaderboard.as_json import rate_json, rounded
 from leaderboard.attack_curves import AttackCurve
+from leaderboard.breaking import Breaking
+from leaderboard.fit_view import band, fit_json
+from leaderboard.intervals import Rate
+from leaderboard.naming import entry_id, row_id, section_id, series
 from leaderboard.standings import Standing, Standings
 from leaderboard.transfer import Matrix
 from leaderboard.worst_case import WorstCase
 
-FORMAT = 1
-MAX_POINTS = 120  # per curve; more cannot be told apart on the plot
-FIT_POINTS = 33
-FIT_KEYS = ("compute", "value", "low", "high")
+__all__ = ["payload", "series"]
+
+FORMAT = 2
+MAX_POINTS = 24  # per curve; more cannot be told apart on the plot
+FIT_POINTS = 11
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[Matrix] = ()) -> dict[str, Any]:
@@ -31,11 +36,14 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
             for run in runs
         ],
         "transfer": [{"id": f"t{at}"} | matrix.to_json() for at, matrix in enumerate(matrices)],
-        "sections": [_section(f"s{at}", found) for at, found in enumerate(tables)],
+        "sections": [_section(found) for found in tables],
     }
 
 
-def _section(name: str, found: Standings) -> dict[str, Any]:
+def _section(found: Standings) -> dict[str, Any]:
+    name = section_id(found.section.scope)
+    rows = [_row(name, row) for row in found.rows]
+    _add_balance_bands(rows, found.rows)
     return (
         {"id": name}
         | asdict(found.section.scope)
@@ -44,7 +52,7 @@ def _section(name: str, found: Standings) -> dict[str, Any]:
             "apart": found.section.apart,
             "notice": found.section.notice,
             "clean": found.section.clean,
-            "rows": [_row(f"{name}r{at}", row) for at, row in enumerate(found.rows)],
+            "rows": rows,
             "failed": [
                 {
                     "victim": r.victim.label,
@@ -59,74 +67,120 @@ def _section(name: str, found: Standings) -> dict[str, Any]:
     )
 
 
-def _row(name: str, row: Standing) -> dict[str, Any]:
+def _row(section: str, row: Standing) -> dict[str, Any]:
+    entry = entry_id(section, row)
     return {
-        "id": name,
+        "id": row_id(entry, row),
+        "entry": entry,
         "series": series(row),
+        "rank": row.rank,
         "victim": row.victim,
         "family": row.family,
         "n_params": row.n_params,
         "defense": row.defense,
         "round": row.round,
+        "marks": list(row.marks),
         "seeds": row.seeds,
+        "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
-        "asr": None
+        "asr": None if row.asr is None else rate_json(row.asr),
+        "strongest": None
         if row.strongest is None
         else rate_json(row.strongest.points[-1].asr) | {"attack": row.strongest.attack},
-        "breaking": None if row.breaking is None else {key: rounded(v) for key, v in asdict(row.breaking).items()},
+        "breaking": _breaking(row.breaking),
         "defense_compute": rounded(row.defense_compute),
         "reference_compute": rounded(row.reference_compute),
+        "overhead": None if row.overhead is None else {key: rounded(v) for key, v in asdict(row.overhead).items()},
+        "balance": fit_json(row.balance),
         "worst": None if row.worst is None else _worst(row.worst),
         "replayed": list(row.replayed),
         "unparseable": row.unparseable,
-        "curves": [_curve(curve, row.reference_compute) for curve in row.curves],
+        "failures": row.failures,
+        "curves": [
+            _curve(curve, row.reference_compute) | {"breaking": _breaking(row.each.get(curve.attack))}
+            for curve in row.curves
+        ],
     }
 
 
-def series(row: Standing) -> str:
-    """The name of a row in the plot's legend."""
-    return f"{row.victim} · {row.defense}" + ("" if row.round is None else f" · round {row.round}")
+def _add_balance_bands(data: Sequence[dict[str, Any]], rows: Sequence[Standing]) -> None:
+    """Of each defense with an offense-defense fit: the fitted line over its rounds, in fractions of the reference
+    compute, with the row of its last round.
+    """
+    of_entry: dict[str, list[int]] = {}
+    for at, row in enumerate(data):
+        of_entry.setdefault(row["entry"], []).append(at)
+    for places in of_entry.values():
+        last = max(places, key=lambda at: rows[at].round or 0)
+        fit, reference = rows[last].balance, rows[last].reference_compute
+        spent = [rows[at].defense_compute or 0.0 for at in places]
+        spent = [each for each in spent if each > 0]
+        if fit is None or reference is None or len(spent) < 2 or fit.to_json()["slope"] is None:
+            continue
+        defense = np.geomspace(min(spent), max(spent), FIT_POINTS) / reference
+        middle, low, high = band(fit, defense)
+        lines = {"defense": defense, "value": middle, "low": low, "high": high}
+        data[last]["balance"]["band"] = {
+            name: None if values is None else rounded(values.tolist(), 5) for name, values in lines.items()
+        }
+
+
+def _breaking(found: Breaking | None) -> dict[str, Any] | None:
+    return None if found is None else {key: rounded(value) for key, value in asdict(found).items()}
 
 
 def _curve(curve: AttackCurve, reference: float | None) -> dict[str, Any]:
     shown = [curve.points[at] for at in _thinned(len(curve.points))]
+    columns: dict[str, list[Any]] = {"step": [p.step for p in shown], "compute": [p.compute for p in shown]}
     return {
         "attack": curve.attack,
         "seeds": curve.seeds,
         "steps": len(curve.points),
-        "points": [
-            {"step": p.step, "compute": rounded(p.compute), "queries": rounded(p.queries)} | rate_json(p.asr)
-            for p in shown
-        ],
-        "fit": None if curve.fit is None else {key: rounded(v) for key, v in curve.fit.to_json().items()},
-        "fit_line": _fit_line(curve, reference),
+        "points": _columns(columns | {"queries": [p.queries for p in shown]}, [p.asr for p in shown]),
+        "fit": fit_json(curve.fit),
+        "band": _band(curve, reference),
     }
 
 
 def _worst(worst: WorstCase) -> dict[str, Any]:
-    points = [
-        {"budget": rounded(p.budget), "compute": rounded(p.compute), "queries": rounded(p.queries)} | rate_json(p.asr)
-        for p in worst.curve
-    ]
+    shown = [worst.curve[at] for at in _thinned(len(worst.curve))]
+    columns: dict[str, list[Any]] = {"budget": [p.budget for p in shown], "compute": [p.compute for p in shown]}
     return {
         "attacks": list(worst.attacks),
         "compared": worst.compared,
         "attacked": worst.attacked,
         "budget_in": worst.budget_in,
-        "points": points,
+        "points": _columns(columns | {"queries": [p.queries for p in shown]}, [p.asr for p in shown]),
     }
 
 
-def _fit_line(curve: AttackCurve, reference: float | None) -> list[dict[str, float]]:
-    """The fitted curve between the first and the last point with compute."""
-    fit = curve.fit
+def _columns(columns: dict[str, list[Any]], rates: Sequence[Rate]) -> dict[str, Any]:
+    """Points as lists, one per quantity: half the size of objects, and as easy to read."""
+    return {
+        **{name: rounded(values, 6) for name, values in columns.items()},
+        "value": rounded([rate.value for rate in rates], 5),
+        "low": rounded([rate.low for rate in rates], 4),
+        "high": rounded([rate.high for rate in rates], 4),
+        "successes": [rate.successes for rate in rates],
+        "trials": rates[0].trials if rates else 0,
+    }
+
+
+def _band(curve: AttackCurve, reference: float | None) -> dict[str, Any] | None:
+    """The fitted curve between the first and the last point with compute, as lists; low and high are null where the
+    method gives none.
+    """
     spent = [point.compute for point in curve.points if point.compute]
-    if fit is None or fit.line.slope is None or not spent or spent[0] == spent[-1] or reference is None:
-        return []
+    if curve.fit is None or reference is None or not spent or spent[0] == spent[-1]:
+        return None
+    if curve.fit.to_json()["slope"] is None:
+        return None
     compute = np.geomspace(spent[0], spent[-1], FIT_POINTS)
-    middle, low, high = fit.band(compute / reference)
-    places = zip(compute, middle, low, high, strict=True)
-    return [{key: rounded(float(v)) for key, v in zip(FIT_KEYS, place, strict=True)} for place in places]
+    middle, low, high = band(curve.fit, compute / reference)
+    ends = {"low": low, "high": high}
+    return {"compute": rounded(compute.tolist(), 5), "value": rounded(middle.tolist(), 4)} | {
+        name: None if values is None else rounded(values.tolist(), 4) for name, values in ends.items()
+    }
 
 
 def _thinned(length: int) -> list[int]:

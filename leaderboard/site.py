@@ -1,29 +1,28 @@
-"""The static site: a page, its data and the plotting library, in one folder that opens from disk, no network."""
+"""The static site: pages, their data and the plotting library, in one folder that opens from disk, no network."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness.errors import DataError
 from harness.records.read import Run
-from leaderboard import cells_text, words
 from leaderboard.payload import payload
-from leaderboard.standings import Standings, standings
+from leaderboard.site_downloads import write_downloads
+from leaderboard.site_pages import Site, write_pages
+from leaderboard.standings import standings
 from leaderboard.transfer import transfer_matrices
 
 MARKER = ".harness-site.json"  # lists what is ours, so that nothing else is ever overwritten
-STATIC = ("site.js", "table.js", "plot.js", "style.css", "vega.LICENSE.txt")
 
 
 def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None) -> Path:
@@ -39,17 +38,37 @@ def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None
     """
     # A link is followed: what is replaced is the folder, not the link.
     folder = Path(out).resolve()
-    _check_replaceable(folder)
+    check_replaceable(folder)
     tables = standings(runs, target)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
+    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)))
+
+    def write(new: Path) -> None:
+        text = json.dumps(site.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        write_assets(new, text)
+        (new / "data.json").write_text(text + "\n", encoding="utf-8")
+        write_downloads(new / "downloads", site.data)
+        write_pages(new, site)
+
+    return publish(folder, write)
+
+
+def publish(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a new folder, put it in the place of ``folder``, and return its index page. Raises `DataError`
+    where ``folder`` holds something else, or cannot be written.
+    """
+    check_replaceable(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             new = work / "new"
-            _write(new, runs, tables)
-            _check_replaceable(folder)  # again: building takes a while
+            new.mkdir()
+            write(new)
+            ours = sorted(str(f.relative_to(new)) for f in new.rglob("*") if f.is_file())
+            (new / MARKER).write_text(json.dumps({"format": 1, "files": ours}) + "\n", encoding="utf-8")
+            check_replaceable(folder)  # again: building takes a while
             if folder.exists():
                 folder.rename(work / "old")
             new.rename(folder)
@@ -60,52 +79,38 @@ def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None
     return folder / "index.html"
 
 
-def _write(folder: Path, runs: Sequence[Run], tables: Sequence[Standings]) -> None:
-    data = payload(runs, tables, transfer_matrices(runs))
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def write_assets(folder: Path, data: str) -> None:
+    """Scripts, styles, the plotting library, and ``data`` (JSON) as a script: a page from disk may fetch nothing."""
     assets = folder / "assets"
-    assets.mkdir(parents=True)
-    (folder / "index.html").write_text(_page(data, text, tables), encoding="utf-8")
-    (folder / "data.json").write_text(text + "\n", encoding="utf-8")
-    (assets / "vega.js").write_text(_plotting(), encoding="utf-8")
-    for name in STATIC:
-        content = (resources.files("leaderboard") / "static" / name).read_bytes()
-        (assets / name).write_bytes(content)
-    ours = sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
-    (folder / MARKER).write_text(json.dumps({"format": 1, "files": ours}) + "\n", encoding="utf-8")
+    assets.mkdir()
+    (assets / "data.js").write_text(UNPACK.replace("PACKED", packed(data)), encoding="utf-8")
+    (assets / "vega.js").write_text(plotting_library(), encoding="utf-8")
+    for source in (resources.files("leaderboard") / "static").iterdir():
+        if source.name.endswith((".js", ".css", ".txt")):
+            (assets / source.name).write_bytes(source.read_bytes())
+
+
+# Packed, a site of 200 rows stays small; unpacked by the browser itself. A promise of the data.
+UNPACK = """window.leaderboardData = ((packed) => {
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+})("PACKED");
+"""
+
+
+def packed(text: str) -> str:
+    """``text`` as gzip in base64, the same bytes for the same text."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 @cache
-def _plotting() -> str:
-    """The plotting library; putting it together takes a second."""
+def plotting_library() -> str:
+    """Vega-Lite with all that it needs; putting it together takes a second."""
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
-def _page(data: dict[str, Any], text: str, tables: Sequence[Standings]) -> str:
-    env = Environment(
-        loader=PackageLoader("leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.globals |= {
-        "clean_text": cells_text.clean_text,
-        "asr_text": cells_text.asr_text,
-        "worst_text": cells_text.worst_text,
-        "examples_text": cells_text.examples_text,
-        "breaking_text": cells_text.breaking_text,
-        "defense_text": cells_text.defense_text,
-    }
-    env.filters |= {"parameters": words.parameters, "signed": words.signed, "percent": words.percent}
-    # No tag can open or close inside the data block.
-    embedded = Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-    return env.get_template("index.html.j2").render(
-        data=data, embedded=embedded, sections=list(zip(data["sections"], tables, strict=True))
-    )
-
-
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Raises `DataError` where ``folder`` holds anything that is not an earlier site."""
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ class Trajectories:
         compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention; NaN where unknown.
         queries: [E, T], sequences that the attack had asked about until and with this step.
         unparseable: steps at which a judging model said something that is no verdict.
+        failures: why strings were not judged, and how many steps each reason took.
     """
 
     examples: tuple[str, ...]
@@ -30,11 +33,23 @@ class Trajectories:
     compute: NDArray[np.float64]
     queries: NDArray[np.float64]
     unparseable: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def so_far(self) -> NDArray[np.bool_]:
         """[E, T], whether this or any earlier step succeeded."""
         return np.logical_or.accumulate(self.at_step, axis=1)
+
+    @cached_property
+    def won(self) -> NDArray[np.float64]:
+        """[T], examples broken so far."""
+        won: NDArray[np.float64] = self.so_far.sum(axis=0, dtype=np.float64)
+        return won
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether every example spent the same compute at every step, as where searches never stop early."""
+        return bool((self.compute == self.compute[:1]).all())
 
     def only(self, names: Sequence[str]) -> Trajectories:
         """Those of the examples ``names``, in that order; which of their steps were unparseable is not told."""
@@ -52,8 +67,8 @@ def trajectories(cell: Cell) -> Trajectories:
         DataError: a step is missing, there twice, or without numbers.
     """
     attacked = cell.examples(["example", "attacked"])
-    names = sorted(attacked.filter(pc.fill_null(attacked.column("attacked"), False)).column("example").to_pylist())
-    table = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries"])
+    names = sorted(attacked.filter(attacked.column("attacked")).column("example").to_pylist())  # null: not attacked
+    table = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries", "failure"])
     where = f"{cell.folder / 'steps.parquet'}"
     if any(table.column(name).null_count for name in ("example", "step", "success", "queries")):
         raise DataError(f"{where}: an empty value in example, step, success or queries. {_mend(cell)}")
@@ -76,7 +91,14 @@ def trajectories(cell: Cell) -> Trajectories:
     if budget > 10**6 or len(names) * budget > 10**9:
         raise DataError(f"{where}: {budget} steps of {len(names)} examples is more than can be real. {_mend(cell)}")
     filled = _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost, queries)
-    return replace(filled, unparseable=int(pc.fill_null(table.column("unparseable"), False).to_numpy().sum()))
+    unparseable = int(pc.sum(table.column("unparseable")).as_py() or 0)
+    return replace(filled, unparseable=unparseable, failures=_failures(table.column("failure")))
+
+
+def _failures(column: pa.ChunkedArray) -> dict[str, int]:
+    if column.null_count == len(column):
+        return {}
+    return {item["values"]: item["counts"] for item in pc.value_counts(column.drop_null()).to_pylist()}
 
 
 def _fill(

@@ -47,3 +47,17 @@ def parameters(count: int | None) -> str:
 def signed(value: float) -> str:
     """Two decimals with a true minus sign: ``−0.52``."""
     return f"{value:.2f}".replace("-", "−")
+
+
+def plain_number(value: object) -> str:
+    """JSON data as text: numbers to four digits, the rest as it is."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, float):
+        return f"{value:.4g}" if 1e-3 <= abs(value) < 1e6 or value == 0 else scientific(value)
+    return str(value)
+
+
+def amount(value: float) -> str:
+    """A count or a mean of counts to three digits: ``2.5``, ``2,560``; scientific from a million."""
+    return scientific(value) if value >= 1e6 else f"{float(f'{value:.3g}'):,.10g}"

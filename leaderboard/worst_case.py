@@ -16,7 +16,7 @@ from leaderboard.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
 Spent = Literal["compute", "queries"]
-MAX_POINTS = 80  # of the curve
+MAX_POINTS = 40  # of the curve
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,11 @@ def worst_case(attacks: Mapping[str, PerSeed]) -> WorstCase | None:
     trials = [len(each[0].examples) for each in shared]
     curve = []
     budgets = _budgets([getattr(found, unit) for each in shared for found in each])
-    parts = [[_within(each, unit, budget) for each in shared] for budget in budgets]
-    won = np.array([[int(w.sum()) for w, _, _ in part] for part in parts], dtype=np.int64).T
-    for budget, part, asr in zip(budgets, parts, pooled_rates(won, trials), strict=True):
-        compute = float(np.concatenate([c for _, c, _ in part]).mean())
-        queries = float(np.concatenate([q for _, _, q in part]).mean())
-        curve.append(UnionPoint(budget, asr, known(compute), queries))
+    parts = [_within(each, unit, np.array(budgets)) for each in shared]
+    won = np.array([part[0] for part in parts], dtype=np.int64)
+    compute, queries = (np.sum([part[at] for part in parts], axis=0) / sum(trials) for at in (1, 2))
+    for at, (budget, asr) in enumerate(zip(budgets, pooled_rates(won, trials), strict=True)):
+        curve.append(UnionPoint(budget, asr, known(float(compute[at])), float(queries[at])))
     return WorstCase(tuple(usable), sum(trials), len(attacked), unit, tuple(curve))
 
 
@@ -115,14 +114,20 @@ def _budgets(spent: Sequence[Floats]) -> list[float]:
     return [float(amount) for amount in amounts]
 
 
-def _within(each: Sequence[Trajectories], unit: Spent, budget: float) -> tuple[NDArray[np.bool_], Floats, Floats]:
-    """Broken by any attack within ``budget`` each, and the compute and queries of all of them; [E] each."""
+def _within(each: Sequence[Trajectories], unit: Spent, budgets: Floats) -> tuple[Floats, Floats, Floats]:
+    """Within each of ``budgets`` [B] per attack: examples broken by any attack, and what all of them spent in compute
+    and queries, summed over examples; [B] each.
+    """
     count = len(each[0].examples)
-    broken, compute, queries = np.zeros(count, dtype=bool), np.zeros(count), np.zeros(count)
+    broken = np.zeros((count, len(budgets)), dtype=bool)
+    compute, queries = np.zeros(len(budgets)), np.zeros(len(budgets))
+    rows = np.arange(count)[:, None]
     for found in each:
-        steps = (getattr(found, unit) <= budget).sum(axis=1)
-        last = (np.arange(count), np.maximum(steps - 1, 0))
-        broken |= (steps > 0) & found.so_far[last]
-        compute += np.where(steps > 0, found.compute[last], 0.0)
-        queries += np.where(steps > 0, found.queries[last], 0.0)
-    return broken, compute, queries
+        spent = getattr(found, unit)
+        steps = np.stack([np.searchsorted(own, budgets, side="right") for own in spent])  # [E, B]
+        last = np.maximum(steps - 1, 0)
+        begun = steps > 0
+        broken |= begun & found.so_far[rows, last]
+        compute += np.where(begun, found.compute[rows, last], 0.0).sum(axis=0)
+        queries += np.where(begun, found.queries[rows, last], 0.0).sum(axis=0)
+    return broken.sum(axis=0, dtype=np.float64), compute, queries

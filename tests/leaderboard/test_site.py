@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -25,24 +30,29 @@ def run(tmp_path: Path) -> Run:
     return read_run(write_run(tmp_path / "run", [FakeCell(), FakeCell(defense="at", round=2, defense_flops=1e13)]))
 
 
-def embedded(index: Path) -> dict[str, object]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', index.read_text(), re.DOTALL)
-    assert found is not None
-    data: dict[str, object] = json.loads(found[1])
+def shown_data(index: Path) -> dict[str, object]:
+    text = (index.parent / "assets" / "data.js").read_text()
+    packed = re.search(r'\("([A-Za-z0-9+/=]+)"\)', text)
+    assert packed is not None
+    data: dict[str, object] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
     return data
 
 
 def test_the_page_holds_the_data(run: Run, tmp_path: Path) -> None:
     index = build_site([run], tmp_path / "site")
-    assert embedded(index) == json.loads((tmp_path / "site" / "data.json").read_text())
+    assert shown_data(index) == json.loads((tmp_path / "site" / "data.json").read_text())
     assert "NaN" not in (tmp_path / "site" / "data.json").read_text()
-    for address in re.findall(r'(?:src|href)="([^"#]+)"', index.read_text()):
-        assert address.startswith(("data:", "https://vega.github.io")) or (index.parent / address).is_file()
+    pages = list(index.parent.rglob("*.html"))
+    assert {page.parent.name for page in pages} == {"site", "entries", "attacks"}
+    for page in pages:
+        for address in re.findall(r'(?:src|href)="([^"#]+)', page.read_text()):
+            assert address.startswith(("data:", "https://vega.github.io")) or (page.parent / address).is_file()
 
 
 def test_the_same_records_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
     one, two = build_site([run], tmp_path / "one"), build_site([run], tmp_path / "two")
-    assert one.read_bytes() == two.read_bytes()
+    for file in one.parent.rglob("*"):
+        assert file.is_dir() or file.read_bytes() == (two.parent / file.relative_to(one.parent)).read_bytes()
 
 
 def test_names_with_markup_are_text(tmp_path: Path) -> None:
@@ -51,13 +61,38 @@ def test_names_with_markup_are_text(tmp_path: Path) -> None:
         FakeCell(task=HOSTILE, attack=HOSTILE, threat=HOSTILE, judge=HOSTILE, status="failed"),
     ]
     index = build_site([read_run(write_run(tmp_path / "run", cells, spec_name=HOSTILE))], tmp_path / "site")
-    assert "<script>alert" not in index.read_text()
-    assert embedded(index)["sections"][0]["task"] == HOSTILE  # type: ignore[index]
+    assert all("<script>alert" not in page.read_text() for page in index.parent.rglob("*.html"))
+    assert shown_data(index)["sections"][0]["task"] == HOSTILE  # type: ignore[index]
 
 
-def test_attack_strings_are_not_on_the_site(run: Run, tmp_path: Path) -> None:
+def test_attack_strings_are_escaped_on_their_pages_and_nowhere_else(run: Run, tmp_path: Path) -> None:
     build_site([run], tmp_path / "site")
-    assert "aa bb" not in (tmp_path / "site" / "data.json").read_text()
+    files = [file for file in (tmp_path / "site").rglob("*") if file.is_file() and b"aa bb" in file.read_bytes()]
+    assert {file.parent.name for file in files} == {"entries"}
+    assert all("&lt;b&gt;aa bb&lt;/b&gt;" in file.read_text() for file in files)
+    assert all("<b>aa bb" not in file.read_text() for file in files)
+
+
+def test_downloads_hold_the_standings_and_the_curves(run: Run, tmp_path: Path) -> None:
+    index = build_site([run], tmp_path / "site")
+    folder = index.parent / "downloads"
+    rows = pq.read_table(folder / "standings.parquet").to_pylist()
+    data: Any = shown_data(index)
+    assert [row["id"] for row in rows] == [row["id"] for row in data["sections"][0]["rows"]]
+    assert [row["breaking_compute"] for row in rows] == [r["breaking"]["compute"] for r in data["sections"][0]["rows"]]
+    with (folder / "standings.csv").open() as file:
+        assert [row["victim"] for row in csv.DictReader(file)] == [row["victim"] for row in rows]
+    curves = pq.read_table(folder / "curves.parquet")
+    points = [len(c["points"]["step"]) for row in data["sections"][0]["rows"] for c in row["curves"]]
+    assert len(curves) == sum(points)
+
+
+def test_names_are_the_same_whatever_else_is_in_the_site(run: Run, tmp_path: Path) -> None:
+    more = read_run(write_run(tmp_path / "more", [FakeCell(victim="another", hardness=12)]))
+    one = build_site([run], tmp_path / "one").parent
+    two = build_site([run, more], tmp_path / "two").parent
+    pages = {page.name for page in (one / "entries").iterdir()}
+    assert pages < {page.name for page in (two / "entries").iterdir()}
 
 
 def test_a_site_is_replaced_and_nothing_else_is(run: Run, tmp_path: Path) -> None:
@@ -84,7 +119,7 @@ def test_a_build_that_fails_leaves_the_old_site(run: Run, tmp_path: Path, monkey
     def fail(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("leaderboard.site._plotting", fail)
+    monkeypatch.setattr("leaderboard.site.plotting_library", fail)
     with pytest.raises(DataError, match="No space left"):
         build_site([run], tmp_path / "site")
     assert index.read_bytes() == before

@@ -1,0 +1,50 @@
+"""Fits as the pages show them, whichever method made them: flat numbers, and a band to draw."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.as_json import rounded
+
+Floats = NDArray[np.float64]
+SHOWN = ("method", "slope", "slope_low", "slope_high", "intercept", "n", "n_censored", "note")
+SHOWN_WHERE_THERE = ("interval", "asymptote", "asymptote_low", "asymptote_high", "saturation_p")
+
+
+class Fit(Protocol):
+    """`AttackScaling` or `OffenseDefense`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat: method, slope, its interval, intercept, n, note."""
+        ...
+
+
+def fit_json(fit: Fit | None) -> dict[str, Any] | None:
+    """The keys of `SHOWN`, and those of `SHOWN_WHERE_THERE` that the method gives; ``slope`` is null where there is not
+    enough data, and ``note`` says why.
+    """
+    if fit is None:
+        return None
+    found = fit.to_json()
+    low, high = found.get("slope_ci") or (None, None)
+    found = {"slope_low": low, "slope_high": high} | found
+    return {name: rounded(found[name]) for name in (*SHOWN, *SHOWN_WHERE_THERE) if name in found}
+
+
+def band(fit: Fit, compute: Floats) -> tuple[Floats, Floats | None, Floats | None]:
+    """The fitted curve at ``compute`` [n] (fractions of the reference compute): middle, and its 95% interval where the
+    method gives one. ASR for attack scaling; compute to the target for offense-defense. Call it for fits with a slope.
+    """
+    given = getattr(fit, "band", None)
+    if given is not None:
+        middle, low, high = given(compute)
+        return np.asarray(middle), np.asarray(low), np.asarray(high)
+    found = fit.to_json()
+    value = found["intercept"] + found["slope"] * np.log10(compute)
+    if "target_asr" in found:
+        return 10.0**value, None, None
+    # 1 / (1 + 10^-z), with z bounded so that the power stays finite.
+    return 1 / (1 + 10.0 ** -np.clip(value, -300, 300)), None, None

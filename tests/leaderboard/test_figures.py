@@ -1,0 +1,88 @@
+"""Figures for papers: each kind in each form, from records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from harness.cli import main
+from harness.errors import DataError
+from harness.records.read import Run, read_run
+from leaderboard.figures import lines, rounds
+from leaderboard.figures.draw import plot
+from leaderboard.figures.kinds import Kind
+from leaderboard.payload import payload
+from leaderboard.standings import standings
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.fake_study import study
+
+STARTS = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cells = study(seeds=1, tasks=["word_length"])
+    cells += [replace(c, round=2, defense_flops=c.defense_flops / 2) for c in cells if c.round == 4]
+    return write_run(tmp_path_factory.mktemp("figures") / "run", cells)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    return read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"), [*((kind, "pdf") for kind in Kind), *((Kind.attack_scaling, f) for f in STARTS)]
+)
+def test_every_kind_and_form(run: Run, tmp_path: Path, kind: Kind, form: str) -> None:
+    out = tmp_path / f"fig.{form}"
+    plot([run], out, kind)
+    assert out.read_bytes().startswith(STARTS[form])
+
+
+def test_the_same_records_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    for form in STARTS:
+        pair = [tmp_path / f"{name}.{form}" for name in ("one", "two")]
+        for out in pair:
+            plot([run], out)
+        assert pair[0].read_bytes() == pair[1].read_bytes()
+
+
+def test_lines_are_the_numbers_of_the_payload(run: Run) -> None:
+    (section,) = payload([run], standings([run]))["sections"]
+    row = section["rows"][-1]
+    axes = Figure().subplots()
+    assert lines.attack_scaling(axes, section, [row], False) == 1
+    curve = next(curve for curve in row["curves"] if curve["attack"] == row["strongest"]["attack"])
+    shown = [(x, y) for x, y in zip(curve["points"]["compute"], curve["points"]["value"], strict=True) if y > 0]
+    assert [tuple(point) for point in axes.lines[0].get_xydata().tolist()] == shown  # type: ignore[union-attr]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    axes = Figure().subplots()
+    assert rounds.sample_efficiency(axes, section, section["rows"], False) == 3
+    assert all(line.get_xdata().tolist() == [0, 1, 2, 4] for line in axes.lines[:3])  # type: ignore[union-attr]
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "fig.svg"
+    assert main(["plot", str(folder), "--out", str(out), "--kind", "offense-defense", "--task", "word_length"]) == 0
+    assert "slope 1" in out.read_text()
+    assert f"Wrote {out}" in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "task", "words"),
+    [
+        ("fig.jpg", Kind.attack_scaling, None, "pdf, png, svg"),
+        ("fig.pdf", Kind.attack_scaling, "spam", "--task spam: the runs have word_length"),
+        ("nowhere/fig.pdf", Kind.attack_scaling, None, "cannot be written"),
+        ("fig.pdf", Kind.offense_defense, None, "needs a defense with rounds"),
+        ("fig.pdf", Kind.transfer, None, "Not enough data"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(tmp_path: Path, out: str, kind: Kind, task: str | None, words: str) -> None:
+    run = read_run(write_run(tmp_path / "run", [FakeCell()]))
+    with pytest.raises(DataError, match=words):
+        plot([run], tmp_path / out, kind, task=task)
