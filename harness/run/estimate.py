@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 
-from harness.defense import TrainedDefense
 from harness.engine.rehearse import rehearse, rehearse_judge
 from harness.errors import DataError
 from harness.flops import known, nominal_forward
@@ -187,15 +186,15 @@ def _add_rounds(
     memory: Need,
     preparer: Preparer,
 ) -> None:
-    defense = cell.defense.plugin
-    if not isinstance(defense, TrainedDefense):
+    part, defense = cell.trained, cell.trained_plugin
+    if part is None or defense is None:
         return
     expected = 0.0
     for number, (key, _) in enumerate(keys.rounds, start=1):
         if expected >= (defense.budget() or math.inf):
             break  # the budget ends the training here, as far as can be told
         if key not in stages:
-            name = f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
+            name = f"{part.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
             size = card.n_params
             flops = None
             if size is not None:
