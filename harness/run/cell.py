@@ -20,6 +20,7 @@ from harness.records.journal import Journal
 from harness.records.read import Cell as Recorded
 from harness.records.write import write_cell
 from harness.run.clean import check_clean, choose_examples, shortened
+from harness.run.diagnostics import diagnose, rejudged
 from harness.run.facts import (
     auxiliary_facts,
     base_record,
@@ -114,6 +115,9 @@ def run_cell(
             allowance=Allowance(cell.threat.queries, cell.threat.flops),
         )
         result = search.run(problems, journal, watch.seen)
+    moved = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
+    diagnostics = diagnose(victim, examples, clean, moved, result.rows, (cell.seed, keys.search))
+    facts = guarded_facts(cell, preparer, victim, examples, clean)
     record = base_record(cell, spec, keys.cell).model_copy(
         update={
             "status": "done",
@@ -123,7 +127,7 @@ def run_cell(
             "attack_facts": cell.attack.plugin.facts(),
             "auxiliary": auxiliary_facts(cell, desk, judges, preparer),
             "victim_facts": victim_facts(cell, victim, preparer),
-            "defense_facts": guarded_facts(cell, preparer, victim, examples, clean),
+            "defense_facts": facts.model_copy(update={"diagnostics": diagnostics}),
             "n_clean": len(examples),
             "n_clean_correct": sum(clean.correct),
             "n_truncated": cut,
@@ -167,6 +171,10 @@ def _again(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, 
         attack = {role: facts for role, facts in source.record.auxiliary.items() if not role.startswith(JUDGES)}
         judge = auxiliary_facts(cell, Desk(None), models, preparer)
         changes |= {"auxiliary": attack | judge, "seconds": time.monotonic() - began, "started": started}
+        if source.record.defense_facts is not None:
+            right = changes.get("n_clean_correct", source.record.n_clean_correct) / max(1, source.record.n_clean)
+            facts = rejudged(source.record.defense_facts, steps, right, source.record.n_attacked)
+            changes["defense_facts"] = facts
     own = base_record(cell, spec, key)
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr")
     changes |= {name: getattr(own, name) for name in named}
