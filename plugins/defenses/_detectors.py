@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.optimize import minimize
 
 from harness import Floats
 
@@ -42,6 +41,8 @@ class Probe:
         Args:
             clean, attacked: shapes [n, H], [m, H].
         """
+        from scipy.optimize import minimize  # slow to import
+
         both = np.concatenate([clean, attacked])
         mean, scale = both.mean(0), both.std(0) + 1e-8
         features = (both - mean) / scale
