@@ -1,5 +1,4 @@
-"""Defenses, in three sorts: those that train weights, those that guard, those that transform the prompt before the
-victim sees it.
+"""Defenses: those that train weights are here, those that work while the victim is asked in `runtime_defense`.
 
 Every attack goes through them: scores, gradients and verdicts come from behind the defended victim.
 """
@@ -10,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 
 class Defense(Plugin):
-    """Base of the three sorts, and by itself the absence of a defense. Subclass `TrainedDefense`, `GuardDefense` or
-    `TransformDefense`.
+    """Base of all sorts, and by itself the absence of a defense. Subclass `TrainedDefense`, `GuardDefense`,
+    `TransformDefense` or `VoteDefense`.
     """
 
     kind: ClassVar[Kind] = "defense"
@@ -136,50 +135,3 @@ class TrainedDefense(Defense):
     @abstractmethod
     def train_round(self, job: RoundJob) -> RoundCost:
         """Train one round and write the model to ``job.folder``."""
-
-
-@dataclass(frozen=True)
-class FitJob:
-    """What a guard is given to fit itself: task data (train split) and the victim it will stand before."""
-
-    data: TaskData
-    seed: int
-    victim: Backend
-    rng: np.random.Generator
-
-
-class GuardDefense(Defense):
-    """A defense that refuses prompts. A blocked attack is no success; a blocked clean prompt counts against clean
-    accuracy.
-    """
-
-    def fit(self, job: FitJob) -> dict[str, Any]:
-        """Fit thresholds and the like; JSON data that `blocks` is given. Nothing by default."""
-        return {}
-
-    @abstractmethod
-    def blocks(self, texts: Sequence[str], fitted: dict[str, Any]) -> list[bool]:
-        """Whether each prompt is refused. Must not depend on the other texts."""
-
-    @abstractmethod
-    def cost(self, text: str) -> Flops:
-        """Compute of one call for one prompt; ``Flops()`` for plain string rules."""
-
-
-class TransformDefense(Defense):
-    """A defense that rewrites the prompt before the victim sees it. Must be deterministic.
-
-    Attributes:
-        offers: what a gradient attack gets: ``straight_through`` (the gradient of the victim at the untransformed
-            prompt) or ``none``.
-    """
-
-    offers: ClassVar[Literal["straight_through", "none"]] = "straight_through"
-
-    @abstractmethod
-    def apply(self, texts: Sequence[str]) -> list[str]:
-        """The rewritten prompts, in order. Must not depend on the other texts."""
-
-    @abstractmethod
-    def cost(self, text: str) -> Flops:
-        """Compute of one call for one prompt; ``Flops()`` for plain string rules."""

@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     board.command("study")(study)
     board.command("transfer")(transfer)
     board.command("attacks")(attacks)
+    board.command("stacks")(stacks)
     submission_commands.register(board)
     app.add_typer(board, name="leaderboard")
     app.command("plot")(plot_command)
@@ -116,3 +117,17 @@ def attacks(
         print(markdown(tables))
     else:
         print_attacks(tables)
+
+
+def stacks(runs: RunsArg, as_json: JsonFlag = False) -> None:
+    """Print for each stack of defenses whether its effect is above or below the product of its parts'."""
+    from harness.records.read import read_run
+    from leaderboard.print_matrices import print_json
+    from leaderboard.print_stacks import print_stacks
+    from leaderboard.stacks import stack_effects
+
+    effects = stack_effects([read_run(run) for run in runs])
+    if as_json:
+        print_json([effect.to_json() for effect in effects])
+    else:
+        print_stacks(effects)

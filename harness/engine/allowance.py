@@ -34,16 +34,19 @@ class Allowance:
                 "state its n_params"
             )
 
-    def refusal(self, request: Request, problem: Problem, n_params: int | None, queries: int, flops: float) -> str:
+    def refusal(
+        self, request: Request, problem: Problem, n_params: int | None, queries: int, flops: float, draws: int = 1
+    ) -> str:
         """Why a request may not be answered, or "".
 
         Args:
             queries, flops: spent on this example so far.
+            draws: passes through a randomised defense that each candidate's loss is the mean of.
         """
-        asked = 0 if request.model else queries_of(request)  # queries are those of the victim
+        asked = 0 if request.model else draws * queries_of(request)  # queries are those of the victim
         if self.queries is not None and queries + asked > self.queries:
             return QUERIES
-        if self.flops is not None and flops + flops_of(request, problem, n_params) > self.flops:
+        if self.flops is not None and flops + draws * flops_of(request, problem, n_params) > self.flops:
             return FLOPS
         return ""
 

@@ -21,7 +21,7 @@ from harness.latent import Latent
 from harness.tokens.text import Floats, Tokenizer, Tokens
 from harness.tokens.text import Target as Target
 
-Ability = Literal["score", "gradient", "sample", "generate", "classify", "perturb"]
+Ability = Literal["score", "gradient", "sample", "generate", "classify", "perturb", "likelihood", "activations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,23 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class GenerateItem:
-    """A prompt to be answered in text; fields as in `harness.attack.Generate`."""
+    """A prompt to be answered in text; fields as in `harness.attack.Generate`.
+
+    Attributes:
+        ids: the prompt's tokens without special ones, where they are not simply the tokenizer's.
+    """
 
     prompt: str
     max_tokens: int
     temperature: float = 0.0
     seed: int = 0
+    ids: tuple[int, ...] | None = None
+
+
+def prompt_ids(items: Sequence[GenerateItem], tokenizer: Tokenizer) -> list[list[int]]:
+    """Tokens of each prompt without special ids."""
+    encoded = iter(tokenizer.encode([item.prompt for item in items if item.ids is None]))
+    return [next(encoded) if item.ids is None else list(item.ids) for item in items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +210,81 @@ class LatentAnswer:
     beyond: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LikelihoodItem:
+    """A row of ids whose tokens' NLL is wanted, or the gradient of a weighted sum of it.
+
+    Attributes:
+        row: shape [L], special ids included.
+        weights: one per NLL, shape [L - 1]; None: no gradient is wanted.
+        span: first position differentiated by, and the one behind the last.
+        allowed: ids whose entries of the gradient are wanted, sorted, [A].
+    """
+
+    row: Tokens
+    weights: Floats | None = None
+    span: tuple[int, int] = (0, 0)
+    allowed: Tokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihoods:
+    """Answer to a `LikelihoodItem`: NLL in nats [L - 1] of each token but the first, and the gradient [S, A]."""
+
+    nll: Floats
+    executed: float
+    gradient: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationItem:
+    """A row of ids whose activations in a layer are wanted, or the gradient of their product with a direction.
+
+    Attributes:
+        row: shape [L], special ids included.
+        layer: 0 the input embeddings, l the output of layer l; negative from the last.
+        pool: at the last token, or their mean.
+        direction: shape [H]; None: no gradient is wanted.
+        span, allowed: as in `LikelihoodItem`.
+    """
+
+    row: Tokens
+    layer: int = -1
+    pool: Literal["last", "mean"] = "last"
+    direction: Floats | None = None
+    span: tuple[int, int] = (0, 0)
+    allowed: Tokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Answer to an `ActivationItem`: activations [H], and the gradient [S, A]."""
+
+    values: Floats
+    executed: float
+    gradient: Floats | None = None
+
+
+@runtime_checkable
+class Likely(Protocol):
+    """A causal language model that tells how likely a text is; it has the ability ``likelihood``."""
+
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
+        """NLL of many rows, and gradients where wanted, answered together."""
+
+
+@runtime_checkable
+class Activated(Protocol):
+    """A backend whose activations can be read; it has the ability ``activations``."""
+
+    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
+        """Activations of many rows, and gradients where wanted, answered together.
+
+        Raises:
+            VictimError: the model has no such layer.
+        """
+
+
 @runtime_checkable
 class Perturbable(Protocol):
     """A backend whose activations can be perturbed; it has the ability ``perturb``."""
@@ -252,6 +338,8 @@ def refused(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
         "generate": "a language model",
         "classify": "a classifier",
         "perturb": "a victim whose weights are here",
+        "likelihood": "a causal language model whose weights are here",
+        "activations": "a model whose weights are here",
     }[ability]
     return AccessError(
         f"this victim does not answer {ability} requests (it answers {', '.join(sorted(abilities))}); use {mend} as "

@@ -1,4 +1,4 @@
-"""The defended victim: a backend behind its guards and transforms.
+"""The defended victim: a backend behind its guards, transforms and votes.
 
 Attacks and judges reach the model through here and in no other way.
 """
@@ -6,65 +6,29 @@ Attacks and judges reach the model through here and in no other way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.attack import Classify, Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score
-from harness.defense import Defense, GuardDefense, TransformDefense
+from harness.defense import Defense
 from harness.engine.backend import Ability, Backend, GenerateItem, GradientItem, Remembering, SampleItem, ScoreItem
-from harness.engine.loss import cross_entropy
 from harness.engine.meter import StepMeter
+from harness.engine.pipeline import Item, Layer, Names, Pipeline
+from harness.engine.reply import Reply
+from harness.engine.surrogates import add_surrogates
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
-from harness.judge import Answer
 from harness.problem import Problem
 from harness.rng import named_seed
+from harness.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.tokens.text import Floats, Target
 
+__all__ = ["DefendedVictim", "Layer", "Reply", "candidate_array", "offers_gradient"]
+
 _NOTHING = np.empty(0, dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A guard or a transform as it stands before the victim, with what `fit` gave."""
-
-    defense: GuardDefense | TransformDefense
-    fitted: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the defended victim said to one prompt, and the compute it took.
-
-    Attributes:
-        logits: one per label; None when a guard blocked the prompt, or where the answer is a text.
-        text: the answer in text; None when a guard blocked the prompt, or where the answer is a label.
-        nll: of an answer in text, mean NLL of the target text; NaN where the victim does not tell.
-        too_long: the prompt, with the longest answer, does not fit the context.
-    """
-
-    logits: Floats | None
-    victim: Flops
-    defense: Flops
-    too_long: bool = False
-    text: str | None = None
-    nll: float = float("nan")
-
-    @property
-    def label(self) -> int | None:
-        """The label said, if one was."""
-        return None if self.logits is None else int(self.logits.argmax())
-
-    def answer(self, proxy_label: int) -> Answer:
-        """For a judge; of an answer with a label, the loss is the cross-entropy of the proxy label."""
-        if self.text is not None:
-            return Answer(None, (), self.nll, self.text)
-        if self.logits is None:
-            return Answer(None, (), float("inf"))
-        return Answer(self.label, tuple(self.logits.tolist()), float(cross_entropy(self.logits, proxy_label)))
 
 
 class DefendedVictim:
@@ -73,15 +37,37 @@ class DefendedVictim:
     Attributes:
         labels: of the task, texts in index order; none where it is asked for answers in text.
         answer_tokens: longest answer in text.
+        draws: passes through a randomised pipeline that a loss is the mean of.
     """
 
     def __init__(
-        self, backend: Backend, layers: Sequence[Layer] = (), labels: Sequence[str] = (), answer_tokens: int = 64
+        self,
+        backend: Backend,
+        layers: Sequence[Layer] = (),
+        labels: Sequence[str] = (),
+        answer_tokens: int = 64,
+        draws: int = 1,
     ) -> None:
         self.backend = backend
         self.layers = tuple(layers)
         self.labels = tuple(labels)
         self.answer_tokens = answer_tokens
+        self.draws = draws if any(layer.defense.loss_varies for layer in self.layers) else 1
+        self.pipeline = Pipeline(self.layers, backend, self._say)
+
+    @property
+    def randomised(self) -> bool:
+        """Whether equal prompts may be answered differently."""
+        return any(layer.defense.randomised for layer in self.layers)
+
+    @cached_property
+    def rewrites(self) -> bool:
+        """Whether the victim sees another prompt than was written."""
+        return any(isinstance(layer.defense, TransformDefense | VoteDefense) for layer in self.layers)
+
+    @cached_property
+    def _guards_answers(self) -> bool:
+        return any(isinstance(layer.defense, GuardDefense) and layer.defense.reads == "answer" for layer in self.layers)
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -99,38 +85,58 @@ class DefendedVictim:
         if isinstance(self.backend, Remembering):
             self.backend.begin_step()
 
-    def ask(self, prompts: Sequence[str], targets: Sequence[Target] = ()) -> list[Reply]:
+    def ask(self, prompts: Sequence[str], targets: Sequence[Target] = (), names: Sequence[Names] = ()) -> list[Reply]:
         """Answer whole prompts, each tokenised anew: with a label, or with the most likely text.
 
         Args:
             targets: of answers in text, ids whose NLL is wanted as well, one per prompt; none where it is not.
+            names: what the randomness of each prompt's treatment depends on.
         """
-        texts, open_rows, costs = self.through_layers(prompts)
+        aims: Sequence[Target | None] = targets or [None] * len(prompts)
+        seeds = names or [("unnamed", i) for i in range(len(prompts))]
+        items = [Item(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)]
+        return self.pipeline.replies(items)
+
+    def _say(self, items: Sequence[Item]) -> list[Reply]:
+        """What the bare victim says."""
         tokenizer = self.backend.tokenizer
-        rows = {
-            i: np.asarray([*tokenizer.left, *ids, *tokenizer.right], dtype=np.int64)
-            for i, ids in zip(open_rows, tokenizer.encode([texts[i] for i in open_rows]), strict=True)
-        }
-        room = self.backend.context - (0 if self.backend.n_labels else self.answer_tokens)
-        fits = [i for i in open_rows if 0 < len(rows[i]) <= room]
-        replies = [Reply(None, Flops(), cost) for cost in costs]
-        for i in set(open_rows) - set(fits):
-            replies[i] = Reply(None, Flops(), costs[i], too_long=True)
-        if self.backend.n_labels:
+        plain = [i for i, item in enumerate(items) if item.ids is None]
+        ids = dict(zip(plain, tokenizer.encode([items[i].text for i in plain]), strict=True))
+        rows = [
+            np.asarray([*tokenizer.left, *(ids[i] if item.ids is None else item.ids), *tokenizer.right], dtype=np.int64)
+            for i, item in enumerate(items)
+        ]
+        replies = [Reply(None, Flops(), Flops(), too_long=True) for _ in items]
+        in_text = [i for i, item in enumerate(items) if item.in_text or not self.backend.n_labels]
+        if len(in_text) < len(items):
+            with_labels = sorted(set(range(len(items))) - set(in_text))
+            fits = [i for i in with_labels if 0 < len(rows[i]) <= self.backend.context]
             logits, executed = self.backend.classify([rows[i] for i in fits])
             for k, i in enumerate(fits):
                 spent = Flops(nominal_forward(self.backend.n_params, len(rows[i])), executed[k])
                 own = None if np.isnan(logits[k]).any() else logits[k]
-                replies[i] = Reply(own, spent, costs[i])
-            return replies
-        items = [GenerateItem(texts[i], self.answer_tokens) for i in fits]
-        for i, said in zip(fits, self.backend.generate(items), strict=True):
-            spent = Flops(nominal_forward(self.backend.n_params, said.prompt_tokens + said.new_tokens), said.executed)
-            replies[i] = Reply(None, spent, costs[i], text=said.text)
-        if targets and "score" in self.backend.abilities:
-            for i, nll, spent in self._likelihoods({i: (rows[i], targets[i]) for i in fits}):
+                replies[i] = Reply(own, spent, Flops())
+        room = self.backend.context - self.answer_tokens
+        # An attack that asks for a text says how long it may be; the victim says where there is no room for it.
+        fits = [i for i in in_text if items[i].max_tokens is not None or 0 < len(rows[i]) <= room]
+        for i in fits:
+            replies[i] = Reply(None, Flops(), Flops(), text="")
+        spoken = [i for i in fits if not items[i].one_pass or self._guards_answers]
+        asked = [self._spoken(items[i]) for i in spoken]
+        for i, said in zip(spoken, self.backend.generate(asked) if asked else (), strict=True):
+            tokens = said.prompt_tokens + said.new_tokens
+            spent = Flops(nominal_forward(self.backend.n_params, tokens), said.executed)
+            replies[i] = Reply(None, spent, Flops(), text=said.text)
+        aimed = {i: (rows[i], aim) for i in fits if (aim := items[i].target) is not None}
+        if aimed and "score" in self.backend.abilities:
+            for i, nll, spent in self._likelihoods(aimed):
                 replies[i] = replace(replies[i], nll=nll, victim=replies[i].victim + spent)
         return replies
+
+    def _spoken(self, item: Item) -> GenerateItem:
+        longest = self.answer_tokens if item.max_tokens is None else item.max_tokens
+        seed = item.seed if not item.temperature or not self.randomised else named_seed(*item.names, "answer")
+        return GenerateItem(item.text, longest, item.temperature, seed, item.ids)
 
     def _likelihoods(self, rows: dict[int, tuple[NDArray[np.int64], Target]]) -> list[tuple[int, float, Flops]]:
         """The loss of a target after each whole row, and what it took."""
@@ -142,50 +148,88 @@ class DefendedVictim:
         return found
 
     def score(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
-        """Losses of each request's candidates, shape [K] each, ``inf`` where blocked. Costs go to the meters."""
-        if self.layers:
-            return [self._score_texts(*request) for request in requests]
+        """Losses of each request's candidates, shape [K] each: penalties of guards included, ``inf`` where blocked
+        without one; of a randomised pipeline the mean over `draws` passes. Costs go to the meters.
+        """
+        if self.rewrites or self._guards_answers:
+            return self._score_texts(requests)
+        penalties = self._penalties(requests) if self.layers else None
         items = [ScoreItem(p.before, r.candidates, p.after, p.target, r.near) for p, r, _ in requests]
+        if penalties is not None:  # what is blocked for good is not put to the victim
+            items = [
+                replace(item, candidates=item.candidates[np.isfinite(own)])
+                for item, own in zip(items, penalties, strict=True)
+            ]
         results = self.backend.score(items)
-        for (problem, request, meter), scored in zip(requests, results, strict=True):
+        losses = []
+        for i, ((problem, request, meter), item, scored) in enumerate(zip(requests, items, results, strict=True)):
             tokens = len(problem.before) + request.candidates.shape[1] + len(problem.after)
-            count = len(request.candidates)
-            meter.queries += count
-            meter.attack += Flops(nominal_forward(self.backend.n_params, count * tokens), scored.executed)
-        return [scored.losses for scored in results]
-
-    def _score_texts(self, problem: Problem, request: Score, meter: StepMeter) -> Floats:
-        prompts = problem.prompts(request.candidates)
-        meter.queries += len(prompts)
-        if self.backend.n_labels:
-            replies = self.ask(prompts)
-            for reply in replies:
-                meter.attack += reply.victim
-                meter.defense += reply.defense
-            proxy = problem.example.proxy_label
-            return np.asarray([reply.answer(proxy).loss for reply in replies], dtype=np.float64)
-        texts, open_rows, costs = self.through_layers(prompts)
-        meter.defense += sum(costs, Flops())
-        left, right = self.backend.tokenizer.left, self.backend.tokenizer.right
-        encoded = self.backend.tokenizer.encode([texts[i] for i in open_rows])
-        rows = {i: np.asarray([*left, *ids, *right]) for i, ids in zip(open_rows, encoded, strict=True)}
-        room = self.backend.context - self.answer_tokens
-        losses = np.full(len(prompts), np.inf)
-        known = self._likelihoods({i: (row, problem.target) for i, row in rows.items() if 0 < len(row) <= room})
-        for i, nll, spent in known:
-            losses[i] = nll
-            meter.attack += spent
+            meter.queries += len(request.candidates)
+            meter.attack += Flops(
+                nominal_forward(self.backend.n_params, len(item.candidates) * tokens), scored.executed
+            )
+            found = scored.losses
+            if penalties is not None:
+                found = penalties[i].copy()
+                found[np.isfinite(penalties[i])] += scored.losses
+            losses.append(found)
         return losses
 
+    def _penalties(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
+        """What guards of prompts raise each candidate's loss by."""
+        flat = [
+            (i, Item(text, one_pass=True)) for i, (p, r, _) in enumerate(requests) for text in p.prompts(r.candidates)
+        ]
+        found = np.zeros(len(flat))
+        for at in range(len(self.layers)):
+            asked = np.flatnonzero(np.isfinite(found))
+            for k, (ruling, cost) in zip(asked, self.pipeline.rulings(at, [flat[k][1] for k in asked]), strict=True):
+                requests[flat[k][0]][2].defense += cost
+                found[k] += ruling.charged
+        ends = np.cumsum([len(r.candidates) for _, r, _ in requests])[:-1]
+        return list(np.split(found, ends))
+
+    def _score_texts(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
+        """By texts through the whole pipeline. All candidates of a request meet the same random draws, so that they
+        can be compared.
+        """
+        items, owners = [], []
+        for i, (problem, request, meter) in enumerate(requests):
+            names = meter.next_names()
+            target = None if self.backend.n_labels else problem.target
+            for text in problem.prompts(request.candidates):
+                for draw in range(self.draws):
+                    items.append(Item(text, (*names, "draw", draw), target, one_pass=True))
+                    owners.append(i)
+        losses = np.empty(len(items))
+        for k, reply in enumerate(self.pipeline.replies(items)):
+            problem, _, meter = requests[owners[k]]
+            meter.queries += 1
+            meter.attack += reply.victim
+            meter.defense += reply.defense
+            loss = reply.loss(problem.example.proxy_label)
+            losses[k] = np.inf if reply.too_long or np.isnan(loss) else loss
+        means = losses.reshape(-1, self.draws).mean(axis=1)
+        return list(np.split(means, np.cumsum([len(r.candidates) for _, r, _ in requests])[:-1]))
+
     def gradient(self, requests: Sequence[tuple[Problem, Gradient, StepMeter]]) -> list[GradientAnswer]:
-        """One-hot gradients; through a transform, those of the victim at the untransformed prompt (straight-through).
+        """One-hot gradients; through transforms and votes, those of the victim at the prompt as written
+        (straight-through); of guards that offer one, the gradient of their penalty is added.
 
         Raises:
-            AccessError: a transform offers no gradient.
+            AccessError: a layer offers no gradient.
         """
         self.check_gradient()
+        added = any(layer.defense.offers == "surrogate" for layer in self.layers)
         items = [
-            GradientItem(p.before, r.tokens, p.after, p.target, p.allowed, min(r.top, len(p.allowed)))
+            GradientItem(
+                p.before,
+                r.tokens,
+                p.after,
+                p.target,
+                p.allowed,
+                len(p.allowed) if added else min(r.top, len(p.allowed)),
+            )
             for p, r, _ in requests
         ]
         results = self.backend.gradient(items)
@@ -194,6 +238,8 @@ class DefendedVictim:
             n = self.backend.n_params
             meter.queries += 1
             meter.attack += Flops(nominal_forward(n, tokens) + nominal_backward(n, tokens), result.executed)
+        if added:
+            return add_surrogates(self.pipeline, requests, [result.answer for result in results])
         return [result.answer for result in results]
 
     def sample(self, requests: Sequence[tuple[Problem, Sample, StepMeter]]) -> list[SampleAnswer]:
@@ -204,7 +250,7 @@ class DefendedVictim:
             AccessError: a transform, behind which no token of the prompt has a next one that could be asked for.
         """
         for layer in self.layers:
-            if isinstance(layer.defense, TransformDefense):
+            if isinstance(layer.defense, TransformDefense | VoteDefense):
                 raise AccessError(
                     f"defense {layer.defense.name}: rewrites the prompt, so a string has no next tokens to sample; "
                     "use an attack that scores or generates, or let the attack sample from another model"
@@ -226,25 +272,30 @@ class DefendedVictim:
             VictimError: a prompt that leaves no room in the context.
         """
         if self.labels:
-            said = [[reply.label for reply in self._asked(request.prompts, meter)] for _, request, meter in requests]
-            return [[None if label is None else self.labels[label] for label in labels] for labels in said]
-        prompts = [(prompt, i, at) for i, (_, r, _) in enumerate(requests) for at, prompt in enumerate(r.prompts)]
-        texts, open_rows, costs = self.through_layers([prompt for prompt, _, _ in prompts])
-        items = []
-        for row in open_rows:
-            _, i, at = prompts[row]
-            request = requests[i][1]
-            seed = named_seed("generate", request.seed, at)  # equal prompts get answers of their own
-            items.append(GenerateItem(texts[row], request.max_tokens, request.temperature, seed))
-        answers: list[list[str | None]] = [[None] * len(request.prompts) for _, request, _ in requests]
-        for (_, i, _), cost in zip(prompts, costs, strict=True):
-            requests[i][2].queries += 1
-            requests[i][2].defense += cost
-        for row, generated in zip(open_rows, self.backend.generate(items), strict=True):
-            _, i, at = prompts[row]
-            answers[i][at] = generated.text
-            tokens = generated.prompt_tokens + generated.new_tokens
-            requests[i][2].attack += Flops(nominal_forward(self.backend.n_params, tokens), generated.executed)
+            found = self._asked([(request.prompts, meter) for _, request, meter in requests])
+            return [[None if reply.label is None else self.labels[reply.label] for reply in own] for own in found]
+        items, owners = [], []
+        for i, (_, request, meter) in enumerate(requests):
+            names = meter.next_names()
+            for at, prompt in enumerate(request.prompts):
+                seed = named_seed("generate", request.seed, at)  # equal prompts get answers of their own
+                items.append(
+                    Item(
+                        prompt,
+                        (*names, at),
+                        max_tokens=request.max_tokens,
+                        temperature=request.temperature,
+                        seed=seed,
+                    )
+                )
+                owners.append(i)
+        answers: list[list[str | None]] = [[] for _ in requests]
+        for i, reply in zip(owners, self.pipeline.replies(items), strict=True):
+            meter = requests[i][2]
+            meter.queries += 1
+            meter.attack += reply.victim
+            meter.defense += reply.defense
+            answers[i].append(reply.text)
         return answers
 
     def classify(self, requests: Sequence[tuple[Problem, Classify, StepMeter]]) -> list[Floats]:
@@ -255,39 +306,32 @@ class DefendedVictim:
             AccessError: the model answers in text.
         """
         answers = []
-        for _, request, meter in requests:
-            logits = np.full((len(request.prompts), self.backend.n_labels), np.nan)
-            for row, reply in enumerate(self._asked(request.prompts, meter)):
+        replies = self._asked([(request.prompts, meter) for _, request, meter in requests])
+        for own in replies:
+            logits = np.full((len(own), self.backend.n_labels), np.nan)
+            for row, reply in enumerate(own):
                 if reply.logits is not None:
                     logits[row] = reply.logits
             answers.append(logits)
         return answers
 
-    def _asked(self, prompts: Sequence[str], meter: StepMeter) -> list[Reply]:
-        """Replies to what an attack asks."""
-        replies = self.ask(prompts)
-        meter.queries += len(replies)
-        for reply in replies:
+    def _asked(self, groups: Sequence[tuple[Sequence[str], StepMeter]]) -> list[list[Reply]]:
+        """Replies to what attacks ask, every prompt met by draws of its own."""
+        prompts, names, owners = [], [], []
+        for i, (texts, meter) in enumerate(groups):
+            base = meter.next_names()
+            for at, text in enumerate(texts):
+                prompts.append(text)
+                names.append((*base, at))
+                owners.append(i)
+        found: list[list[Reply]] = [[] for _ in groups]
+        for i, reply in zip(owners, self.ask(prompts, names=names), strict=True):
+            meter = groups[i][1]
+            meter.queries += 1
             meter.attack += reply.victim
             meter.defense += reply.defense
-        return replies
-
-    def through_layers(self, prompts: Sequence[str]) -> tuple[list[str], list[int], list[Flops]]:
-        """Prompts as the victim gets to see them, the indices of those that no guard refused, and what it cost."""
-        texts = list(prompts)
-        costs = [Flops() for _ in texts]
-        open_rows = list(range(len(texts)))
-        for layer in self.layers:
-            at_layer = [texts[i] for i in open_rows]
-            for i in open_rows:
-                costs[i] = costs[i] + layer.defense.cost(texts[i])
-            if isinstance(layer.defense, TransformDefense):
-                for i, text in zip(open_rows, layer.defense.apply(at_layer), strict=True):
-                    texts[i] = text
-            else:
-                blocked = layer.defense.blocks(at_layer, layer.fitted)
-                open_rows = [i for i, refused in zip(open_rows, blocked, strict=True) if not refused]
-        return texts, open_rows, costs
+            found[i].append(reply)
+        return found
 
     def check_gradient(self) -> None:
         """Raise AccessError when a layer lets no gradient through."""
@@ -301,7 +345,7 @@ class DefendedVictim:
 
 def offers_gradient(defense: Defense) -> bool:
     """Whether a gradient attack can be run through this defense."""
-    return not (isinstance(defense, TransformDefense) and defense.offers == "none")
+    return not (isinstance(defense, RuntimeDefense) and defense.offers == "none")
 
 
 def candidate_array(value: object) -> NDArray[np.int64]:

@@ -122,10 +122,10 @@ def _parts(one: Asked) -> list[Part]:
     """Once for each example that shares the string, where the request is about the string; else once."""
     request, members = one.request, one.problem.members
     if len(members) == 1 or not isinstance(request, Score | Gradient | Perturb):
-        return [(members[0], request, StepMeter())]
+        return [(members[0], request, one.meters[0].part())]
     if isinstance(request, Gradient):
         request = replace(request, top=len(one.problem.allowed))  # all, so that they can be added up
-    return [(member, request, StepMeter()) for member in members]
+    return [(member, request, meter.part()) for member, meter in zip(members, one.meters, strict=True)]
 
 
 def _payers(asked: Sequence[Asked], parts: Sequence[list[Part]]) -> list[StepMeter]:

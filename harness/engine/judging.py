@@ -26,11 +26,13 @@ class Jury:
     """A judge and the models it asks.
 
     Attributes:
-        desk: its ``auxiliary`` are the judge's own models.
+        desk: its ``victim`` is the one judged, its ``auxiliary`` are the judge's own models.
+        draws: how often a randomised victim is asked about each string.
     """
 
     judge: Judge
     desk: Desk
+    draws: int = 1
 
     def verdicts(self, cases: Sequence[tuple[Example, Answer]]) -> list[tuple[Verdict, Flops]]:
         """What the judge makes of each answer, and the compute of its models. A blocked answer is no success.

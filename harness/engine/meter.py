@@ -15,13 +15,25 @@ class StepMeter:
         queries: sequences that the attack had scored, differentiated, continued or answered.
         attack: the attack's own requests, answered by the victim.
         judge: the harness's verdict on the step's string.
-        defense: what guards and transforms added to either.
+        defense: what guards, transforms and votes added to either.
+        names: what the randomness of a defense depends on in this step; `next_names` gives each request its own.
     """
 
     queries: int = 0
     attack: Flops = field(default_factory=Flops)
     judge: Flops = field(default_factory=Flops)
     defense: Flops = field(default_factory=Flops)
+    names: tuple[str | int, ...] = field(default=("unnamed",), compare=False)
+    asked: int = field(default=0, compare=False)
+
+    def part(self) -> StepMeter:
+        """A meter for one request of this step, with names of its own."""
+        return StepMeter(names=self.next_names())
+
+    def next_names(self) -> tuple[str | int, ...]:
+        """Names for the randomness of the next request."""
+        self.asked += 1
+        return (*self.names, "request", self.asked)
 
     def columns(self) -> dict[str, float]:
         """The columns of FLOPs of the step's row."""

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.backend import (
+    ActivationItem,
+    Activity,
     Backend,
     Differentiated,
     Generated,
@@ -19,12 +21,15 @@ from harness.engine.backend import (
     GradientItem,
     LatentAnswer,
     LatentItem,
+    LikelihoodItem,
+    Likelihoods,
     Perturbed,
     PerturbItem,
     Sampled,
     SampleItem,
     Scored,
     ScoreItem,
+    prompt_ids,
 )
 from harness.engine.torch_backend import TorchBackend
 from harness.engine.vllm.agreeing import DisagreementError
@@ -41,8 +46,9 @@ BackendName = Literal["torch", "vllm", "auto"]
 class RoutedBackend:
     """Answers each sort of request by torch or by vLLM.
 
-    ``vllm``: everything but gradients and perturbations by vLLM. ``auto``: each sort by whichever was found faster (see
-    `harness.engine.vllm.calibration`); by torch alone where vLLM is missing or does not start, which `describe` tells.
+    ``vllm``: everything by vLLM but gradients, perturbations and what defenses read off the model, which are torch's.
+    ``auto``: each sort by whichever was found faster (see `harness.engine.vllm.calibration`); by torch alone where
+    vLLM is missing or does not start, which `describe` tells.
     Rows that are longer than the engine's cache has room for go to torch.
 
     Attributes: as in `Backend`, and
@@ -101,6 +107,14 @@ class RoutedBackend:
         """See `Perturbable`; torch's."""
         return self.torch.answer_perturbed(items)
 
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
+        """See `Likely`; torch's."""
+        return self.torch.likelihood(items)
+
+    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
+        """See `Activated`; torch's."""
+        return self.torch.activations(items)
+
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """See `Backend`."""
         return self._who("sample", (len(i.before) + i.strings.shape[1] for i in items)).sample(items)
@@ -110,7 +124,7 @@ class RoutedBackend:
         if self._who("generate", ()) is self.torch:
             return self.torch.generate(items)
         around = len(self.tokenizer.left) + len(self.tokenizer.right)
-        prompts = self.tokenizer.encode([item.prompt for item in items])
+        prompts = prompt_ids(items, self.tokenizer)
         lengths = (len(ids) + around + item.max_tokens for ids, item in zip(prompts, items, strict=True))
         # An answer may be cut at the end of the context, but not at the end of the engine's cache.
         return self._who("generate", (min(n, self.torch.context) for n in lengths)).generate(items)

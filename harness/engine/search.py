@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.attack import Attack, Request, Step
+from harness.attack import Attack, Request, Score, Step
 from harness.engine.allowance import UNLIMITED, Allowance
 from harness.engine.asked import checked
 from harness.engine.desk import Asked, Desk
@@ -167,10 +167,13 @@ class Search:
     def _rng(self, problem: Problem, step: int) -> np.random.Generator:
         return named_rng(*self.names, problem.example.id, step)
 
+    def _meter(self, member: Problem, track: Track) -> StepMeter:
+        return StepMeter(names=(*self.names, member.example.id, track.step + 1))
+
     def _round(self, tracks: list[Track]) -> list[Row]:
         """One step of each track."""
         self.desk.begin_step()
-        meters = [[StepMeter() for _ in track.problem.members] for track in tracks]
+        meters = [[self._meter(member, track) for member in track.problem.members] for track in tracks]
         steps = [self.attack.step(t.state, t.problem, self._rng(t.problem, t.step + 1)) for t in tracks]
         answers: dict[int, Any] = dict.fromkeys(range(len(tracks)))
         while answers:
@@ -216,11 +219,12 @@ class Search:
 
     def _affordable(self, request: Request, track: Track, meters: Sequence[StepMeter]) -> bool:
         """Whether the threat model lets the attack spend this as well; if not, the search of the string ends."""
-        size = self.desk.model(request.model).backend.n_params
+        model = self.desk.model(request.model)
+        size, draws = model.backend.n_params, model.draws if isinstance(request, Score) else 1
         for member, spent, meter in zip(track.problem.members, track.spent, meters, strict=True):
             flops = spent.flops + meter.attack + meter.defense
             queries = spent.queries + meter.queries
-            track.ended = track.ended or self.allowance.refusal(request, member, size, queries, flops.nominal)
+            track.ended = track.ended or self.allowance.refusal(request, member, size, queries, flops.nominal, draws)
         return not track.ended
 
 

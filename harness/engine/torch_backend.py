@@ -17,12 +17,16 @@ from harness.attack import GradientAnswer
 from harness.engine.agreement import Agreement, check
 from harness.engine.backend import (
     Ability,
+    ActivationItem,
+    Activity,
     Differentiated,
     Generated,
     GenerateItem,
     GradientItem,
     LatentAnswer,
     LatentItem,
+    LikelihoodItem,
+    Likelihoods,
     Perturbed,
     PerturbItem,
     Sampled,
@@ -42,17 +46,19 @@ from harness.engine.loss import loss_of
 from harness.engine.memory.allocator import keep_freed_memory
 from harness.engine.memory.chunks import chunkers
 from harness.engine.memory.first_chunk import first_chunk
-from harness.engine.onehot import EmbeddingTable, best_substitutions
+from harness.engine.onehot import EmbeddingTable
+from harness.engine.probing import Probes
 from harness.engine.scoring.check import whole_rows
 from harness.engine.scoring.gradients import Slope
 from harness.engine.scoring.paths import PathName, Paths, choose
+from harness.engine.substitutions import best_substitutions
 from harness.engine.text.generation import Generator
 from harness.engine.text.next_tokens import NextTokens
 from harness.errors import AccessError, VictimError
 from harness.tokens.text import Floats, Tokenizer, Tokens
 
-_LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb"})
-_TEXT: frozenset[Ability] = _LABELS | {"sample", "generate"}
+_LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "activations"})
+_TEXT: frozenset[Ability] = _LABELS | {"sample", "generate", "likelihood"}
 
 
 class TorchBackend:
@@ -207,6 +213,22 @@ class TorchBackend:
             raise refused("generate", self.abilities)
         return self.generator.generate(items)
 
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
+        """See `Likely`. Raises as `sample`."""
+        if "likelihood" not in self.abilities:
+            raise refused("likelihood", self.abilities)
+        for item in items:
+            self._valid_length(len(item.row), self.context)
+            self._valid_ids(item.row)
+        return self.probes.likelihood(items)
+
+    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
+        """See `Activated`. Raises as `classify`, and VictimError where there is no such layer."""
+        for item in items:
+            self._valid_length(len(item.row), self.context)
+            self._valid_ids(item.row)
+        return self.probes.activations(items)
+
     def describe(self) -> dict[str, object]:
         """Facts for the manifest: dtype, device, head, agreement with an eager forward, library versions."""
         agreement = self.agreement
@@ -269,6 +291,11 @@ class TorchBackend:
         return Generator(
             self.model, self.tokenizer, self._chunks["generate"], executed, self._usable, context_length(self.model)
         )
+
+    @cached_property
+    def probes(self) -> Probes:
+        """How likelihoods and activations are read."""
+        return Probes(self.model, self._chunks, self.executed, self._table)
 
     @cached_property
     def executed(self) -> Executed:

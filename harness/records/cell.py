@@ -43,6 +43,30 @@ class VictimFacts(BaseModel):
     artifact: str
 
 
+class PartFacts(BaseModel):
+    """One defense of a stack, or the only one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    defense: PluginRecord
+    sort: Literal["trained", "guard", "transform", "vote"]
+    offers: str  # to gradient attacks: "victim", "surrogate", "straight_through", "none"; "exact" of trained weights
+    randomised: bool = False
+    reached: int | None = None  # clean prompts (of a guard of answers: answers) that a guard looked at
+    blocked: int | None = None  # of them, those it refused: its false positives
+    fit: Compute = Compute()  # what fitting it took
+
+
+class CertificateFacts(BaseModel):
+    """What a vote certifies: no change of the prompt within the radius changes the answer, but with chance alpha."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    unit: str  # of the radius
+    alpha: float  # chance per prompt that a stated radius is wrong
+    samples: int  # copies per prompt
+    radii: list[int]  # per clean prompt; -1 where its label is not certified at all
+    compute: Compute = Compute()
+
+
 class DefenseFacts(BaseModel):
     """What the defense cost until this checkpoint (cumulative; fine-tuning of the victim excluded)."""
 
@@ -53,6 +77,16 @@ class DefenseFacts(BaseModel):
     artifact: str | None = None
     notes: dict[str, Any] = {}
     against: dict[str, str] = {}  # what it was trained against: "attack", "threat"; empty if against nothing
+    parts: list[PartFacts] = []  # in the order in which a prompt meets them; empty without a defense
+    adaptive: bool = True  # whether the attack searched against the defended victim
+    attack_draws: int = 1  # passes through a randomised defense that the loss of a candidate is the mean of
+    judge_draws: int = 1  # fresh draws that each string is judged by; a success is more than half of them
+    fit: Compute = Compute()  # what fitting its guards took
+    per_query: Compute = Compute()  # what it adds to answering a clean prompt, mean
+    benign_clean: int | None = None  # clean prompts, answered in text, that a good victim answers
+    over_refused: int | None = None  # of them, those refused, by a guard or by the victim
+    certificate: CertificateFacts | None = None
+    diagnostics: dict[str, Any] = {}
 
 
 class AuxiliaryFacts(BaseModel):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError
 from harness.records.cell import CellRecord
-from harness.records.schema import EXAMPLES, STEPS, VERSION
+from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,21 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
+            lacking = [name for name in wanted if name in ADDED and found.get_field_index(name) < 0]
             for name in wanted:
                 at = found.get_field_index(name)
+                if at < 0 and name in lacking:
+                    continue
                 if at < 0:
                     raise DataError(f"{path}: has no column {name!r}. {_mend(path)}")
                 is_, should = found.field(at).type, schema.field(name).type
                 if is_ != should:
                     raise DataError(f"{path}: column {name!r} is {is_}, not {should}. {_mend(path)}")
-            return file.read(columns=wanted, use_threads=False)  # the files are small: threads cost more than they save
+            known = [name for name in wanted if name not in lacking]
+            table = file.read(columns=known, use_threads=False)  # the files are small: threads cost more than they save
+            for name in lacking:
+                table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+            return table.select(wanted)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). {_mend(path)}") from None
 

@@ -53,9 +53,15 @@ STEPS = pa.schema(
         ("judge_executed", pa.float64()),
         ("defense_nominal", pa.float64()),  # what guards and transforms added to the attack's and the judge's queries
         ("defense_executed", pa.float64()),
+        # a randomised defense is judged several times, with fresh draws; a success is more than half of them
+        ("draws", pa.int32()),  # how often it was judged; null when not judged
+        ("broken_draws", pa.int32()),  # in how many of them the attacker succeeded
         ("seconds", pa.float64()),  # share of wall time; the only column that differs between two runs of the same cell
     ]
 )
+
+ADDED = frozenset({"draws", "broken_draws"})
+"""Columns that older records of this version lack; read as nulls."""
 
 COMPUTE = tuple(name for name in STEPS.names if name.endswith(("_nominal", "_executed")))
 """The columns of FLOPs. In memory an unknown amount is NaN, on disk it is null."""

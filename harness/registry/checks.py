@@ -6,11 +6,12 @@ import re
 from typing import Any, get_args
 
 from harness.attack import Attack
-from harness.defense import Defense, GuardDefense, TrainedDefense, TransformDefense
+from harness.defense import Defense, TrainedDefense
 from harness.errors import PluginError
 from harness.judge import Judge
 from harness.params import Params
 from harness.plugin import Kind, Plugin
+from harness.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense, VoteDefense
 from harness.task import Task
 from harness.threat import Access
 from harness.victim import Victim
@@ -86,13 +87,28 @@ def _params_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
 
 
 def _sort_problems(cls: type[Defense]) -> list[str]:
-    sorts = (TrainedDefense, GuardDefense, TransformDefense)
+    sorts = (TrainedDefense, GuardDefense, TransformDefense, VoteDefense)
     mine = [sort.__name__ for sort in sorts if issubclass(cls, sort)]
     if len(mine) > 1:
         return [f"it is of several sorts at once ({', '.join(mine)}); inherit from one"]
-    if mine or Defense in cls.__bases__:
+    if mine and issubclass(cls, RuntimeDefense):
+        return _way_problems(cls)
+    if mine or (Defense in cls.__bases__ and not issubclass(cls, RuntimeDefense)):
         return []
     return [f"inherit from one of {', '.join(sort.__name__ for sort in sorts)}"]
+
+
+def _way_problems(cls: type[RuntimeDefense]) -> list[str]:
+    """What a runtime defense must implement: one method of two."""
+    found = []
+    for base, ways in ((GuardDefense, ("blocks", "ruling")), (TransformDefense, ("apply", "rewrite"))):
+        if issubclass(cls, base) and all(getattr(cls, way) is getattr(base, way) for way in ways):
+            found.append(f"it lacks the method {' or '.join(ways)} (see harness.{base.__name__})")
+    if issubclass(cls, VoteDefense) and cls.copies is VoteDefense.copies:
+        found.append("it lacks the method copies (see harness.VoteDefense)")
+    if cls.offers not in get_args(Offer):
+        found.append(f"offers is {cls.offers!r}; write one of {', '.join(map(repr, get_args(Offer)))}")
+    return found
 
 
 def _snake(name: str) -> str:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from harness.defense import TrainedDefense, TransformDefense
 from harness.engine.allowance import Allowance
 from harness.engine.defended import offers_gradient
 from harness.engine.desk import Desk
@@ -21,11 +20,13 @@ from harness.records.journal import Journal
 from harness.records.read import Cell as Recorded
 from harness.records.write import write_cell
 from harness.run.clean import check_clean, choose_examples, shortened
+from harness.run.diagnostics import diagnose, rejudged
 from harness.run.facts import (
     auxiliary_facts,
     base_record,
     compute,
     defense_facts,
+    guarded_facts,
     host,
     versions,
     victim_facts,
@@ -35,8 +36,10 @@ from harness.run.layout import RunFolder, now
 from harness.run.prepare import Preparer
 from harness.run.rejudge import Sources, rejudge
 from harness.run.report import CellProgress
+from harness.runtime_defense import TransformDefense, VoteDefense
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
+from harness.stack import is_randomised
 from harness.store.atomic import write_json
 from harness.task import TaskData
 from harness.threat import allows
@@ -59,18 +62,20 @@ def check_access(cell: Cell, data: TaskData) -> None:
         raise AccessError(
             f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
         )
-    if wanted == "gradient" and not offers_gradient(cell.defense.plugin):
+    opaque = [part for part in cell.runtime if not offers_gradient(part.plugin)]
+    if wanted == "gradient" and opaque and not cell.static:
         raise AccessError(
-            f"attack {cell.attack.name} asks for gradient, defense {cell.defense.label} offers none; exclude it"
+            f"attack {cell.attack.name} asks for gradient, defense {opaque[0].label} offers none; exclude it"
         )
-    if wanted == "latent" and isinstance(cell.defense.plugin, TransformDefense):
+    rewriting = [part for part in cell.runtime if isinstance(part.plugin, TransformDefense | VoteDefense)]
+    if wanted == "latent" and rewriting:
         raise AccessError(
-            f"attack {cell.attack.name} perturbs activations at its string, defense {cell.defense.label} rewrites the "
+            f"attack {cell.attack.name} perturbs activations at its string, defense {rewriting[0].label} rewrites the "
             "prompt before the victim sees it; exclude it"
         )
-    if isinstance(cell.defense.plugin, TrainedDefense) and not card.local:
+    if cell.trained is not None and not card.local:
         raise VictimError(
-            f"defense {cell.defense.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
+            f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
             "exclude it, or use a victim that runs here"
         )
     cell.attack.plugin.check(data)
@@ -82,19 +87,19 @@ def run_cell(
     """Prepare, attack, write the records; where one of the ``sources`` has done the attack, only judge it."""
     began, started = time.monotonic(), now()
     keys, data = preparer.keys(cell), preparer.tasks.data(cell.task)
-    source = sources.find(keys.search)
+    source = None if is_randomised(cell.defense) else sources.find(keys.search)  # one answer of several is recorded
     if source is not None:
         return _again(cell, spec, folder, preparer, source)
     check_access(cell, data)  # before anything is trained for nothing
     if reason := preparer.not_trained(cell):
         return _skipped(cell, spec, folder, preparer, reason)
     desk, judges = preparer.desks(cell)
-    victim, jury = desk.victim, Jury(cell.judge.plugin, judges)
+    victim, jury = judges.victim, Jury(cell.judge.plugin, judges, cell.judge_draws)
     preparer.reporter.stage(f"attack {label(cell)}")
     examples, cut = list(data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":
         examples, cut = shortened(examples, victim, cell.threat)
-    clean = check_clean(jury, examples)
+    clean = check_clean(jury, examples, (cell.seed, keys.pipeline))
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     steps = cell.attack.plugin.params.steps
     watch = _Watch(preparer, len(problems) * steps)
@@ -110,6 +115,9 @@ def run_cell(
             allowance=Allowance(cell.threat.queries, cell.threat.flops),
         )
         result = search.run(problems, journal, watch.seen)
+    moved = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
+    diagnostics = diagnose(victim, examples, clean, moved, result.rows, (cell.seed, keys.search))
+    facts = guarded_facts(cell, preparer, victim, examples, clean)
     record = base_record(cell, spec, keys.cell).model_copy(
         update={
             "status": "done",
@@ -119,7 +127,7 @@ def run_cell(
             "attack_facts": cell.attack.plugin.facts(),
             "auxiliary": auxiliary_facts(cell, desk, judges, preparer),
             "victim_facts": victim_facts(cell, victim, preparer),
-            "defense_facts": defense_facts(cell, preparer),
+            "defense_facts": facts.model_copy(update={"diagnostics": diagnostics}),
             "n_clean": len(examples),
             "n_clean_correct": sum(clean.correct),
             "n_truncated": cut,
@@ -163,6 +171,10 @@ def _again(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, 
         attack = {role: facts for role, facts in source.record.auxiliary.items() if not role.startswith(JUDGES)}
         judge = auxiliary_facts(cell, Desk(None), models, preparer)
         changes |= {"auxiliary": attack | judge, "seconds": time.monotonic() - began, "started": started}
+        if source.record.defense_facts is not None:
+            right = changes.get("n_clean_correct", source.record.n_clean_correct) / max(1, source.record.n_clean)
+            facts = rejudged(source.record.defense_facts, steps, right, source.record.n_attacked)
+            changes["defense_facts"] = facts
     own = base_record(cell, spec, key)
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr")
     changes |= {name: getattr(own, name) for name in named}

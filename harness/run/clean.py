@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.engine.defended import DefendedVictim, Reply
 from harness.engine.judging import Jury
+from harness.engine.pipeline import Names
 from harness.engine.track import Row
 from harness.errors import DataError
 from harness.flops import Flops
@@ -35,11 +36,15 @@ class CleanCheck:
         return sum((reply.victim + reply.defense for reply in self.replies), self.judging)
 
 
-def check_clean(jury: Jury, examples: Sequence[Example]) -> CleanCheck:
+def check_clean(jury: Jury, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
     """Ask for every clean prompt. With labels, a blocked one and one that is too long count as wrong; in text, a
     blocked one is a refusal.
+
+    Args:
+        names: what the draws of a randomised defense depend on, besides the example.
     """
-    replies = jury.desk.victim.ask([example.text for example in examples])
+    own = [(*names, example.id, "clean") for example in examples]
+    replies = jury.desk.victim.ask([example.text for example in examples], names=own)
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())

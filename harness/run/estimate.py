@@ -14,18 +14,19 @@ from functools import partial
 
 import numpy as np
 
-from harness.defense import TrainedDefense
 from harness.engine.rehearse import rehearse, rehearse_judge
+from harness.engine.rehearse_defense import pipeline_flops
 from harness.errors import DataError
 from harness.flops import known, nominal_forward
 from harness.run.cell import label
-from harness.run.helpers import JUDGES
+from harness.run.helpers import DEFENSES, JUDGES
 from harness.run.keys import Keys
 from harness.run.layout import RunFolder
 from harness.run.memory import Memory, Need, largest
 from harness.run.prepare import Preparer
 from harness.run.report import Forecast
 from harness.spec.cells import Cell
+from harness.stack import is_randomised
 from harness.task import TaskData
 from harness.victim import VictimCard
 
@@ -133,13 +134,25 @@ def attack_flops(cell: Cell, card: VictimCard, tokens: float, sizes: Mapping[str
         sizes: parameters of the auxiliary models, by role.
     """
     answer = 0 if data.labels else data.answer_tokens
-    judged = nominal_forward(card.n_params, 1) * (tokens + answer)
+    defenses = [part.plugin for part in cell.runtime]
+    own = [_roles(sizes, f"{DEFENSES}{place}:") for place in range(len(defenses))]
+    judged = pipeline_flops(defenses, own, card.n_params, tokens, answer)
     clean = judged if data.labels else judged + _judging(cell, sizes)
     if answer:  # and the loss of the target
         judged += nominal_forward(card.n_params, 1) * tokens + _judging(cell, sizes)
-    per_step = rehearse(cell.attack.plugin, cell.threat).nominal(card.n_params, tokens, sizes) + judged
+    judged *= cell.judge_draws if is_randomised(cell.defense) else 1
+    asked = rehearse(cell.attack.plugin, cell.threat)
+    per_step = asked.nominal(card.n_params, tokens, sizes) + judged
+    if not cell.static:
+        draws = cell.attack_draws if any(plugin.loss_varies for plugin in defenses) else 1
+        seen = draws * pipeline_flops(defenses, own, card.n_params, tokens, loss=True)
+        per_step += asked.scored * (seen - nominal_forward(card.n_params, 1) * tokens)
     steps: int = cell.attack.plugin.params.steps
     return cell.examples * steps * per_step + cell.clean_examples * clean
+
+
+def _roles(sizes: Mapping[str, int | None], prefix: str) -> dict[str, int | None]:
+    return {role.removeprefix(prefix): size for role, size in sizes.items() if role.startswith(prefix)}
 
 
 def _judging(cell: Cell, sizes: Mapping[str, int | None]) -> float:
@@ -187,15 +200,15 @@ def _add_rounds(
     memory: Need,
     preparer: Preparer,
 ) -> None:
-    defense = cell.defense.plugin
-    if not isinstance(defense, TrainedDefense):
+    part, defense = cell.trained, cell.trained_plugin
+    if part is None or defense is None:
         return
     expected = 0.0
     for number, (key, _) in enumerate(keys.rounds, start=1):
         if expected >= (defense.budget() or math.inf):
             break  # the budget ends the training here, as far as can be told
         if key not in stages:
-            name = f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
+            name = f"{part.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
             size = card.n_params
             flops = None
             if size is not None:

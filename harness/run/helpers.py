@@ -15,6 +15,8 @@ from harness.tokens.text import Tokenizer
 
 JUDGES = "judge:"
 """Before the roles of a judge's models, where they stand beside those of an attack."""
+DEFENSES = "defense:"
+"""Before the roles of a defense's models: ``defense:0:lm`` is a role of the first runtime defense of a stack."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Helper:
 
 
 def helpers(cell: Cell, data: TaskData, registry: Registry) -> dict[str, Helper]:
-    """The models that the attack and the judge of a cell ask, by role.
+    """The models that the attack, the judge and the defenses of a cell ask, by role.
 
     Raises:
         PluginError, VictimError: there is no such model.
@@ -44,15 +46,20 @@ def helpers(cell: Cell, data: TaskData, registry: Registry) -> dict[str, Helper]
         if need.victim is None:
             raise PluginError(f"judge {cell.judge.name}: model '{role}' is not named; name a victim for it")
         found[JUDGES + role] = _helper(need, registry.choose("victim", need.victim), data, cell.seed)
+    for place, part in enumerate(cell.runtime):
+        for role, need in part.plugin.models().items():
+            found[f"{DEFENSES}{place}:{role}"] = _asked(cell, f"defense {part.name}", role, need, data, registry)
     return found
 
 
 def attack_helpers(cell: Cell, needs: Mapping[str, Auxiliary], data: TaskData, registry: Registry) -> dict[str, Helper]:
     """The same for the models of one attack against the cell's victim."""
-    return {role: _of_attack(cell, role, need, data, registry) for role, need in needs.items()}
+    return {
+        role: _asked(cell, f"attack {cell.attack.name}", role, need, data, registry) for role, need in needs.items()
+    }
 
 
-def _of_attack(cell: Cell, role: str, need: Auxiliary, data: TaskData, registry: Registry) -> Helper:
+def _asked(cell: Cell, who: str, role: str, need: Auxiliary, data: TaskData, registry: Registry) -> Helper:
     if need.victim is not None:
         return _helper(need, registry.choose("victim", need.victim), data, cell.seed)
     victim = cell.victim.plugin
@@ -61,8 +68,8 @@ def _of_attack(cell: Cell, role: str, need: Auxiliary, data: TaskData, registry:
     sibling = None if need.sees == "nothing" else victim.sibling(need.sees)
     if sibling is None:
         raise VictimError(
-            f"attack {cell.attack.name} asks a model '{role}' besides the victim, and {cell.victim.label} names none "
-            f"of its family; name one: {{{cell.attack.name}: {{{role}: ...}}}}"
+            f"{who} asks a model '{role}' besides the victim, and {cell.victim.label} names none of its family; name "
+            f"one: {{{who.split()[1]}: {{{role}: ...}}}}"
         )
     return _helper(need, registry.choose("victim", sibling), data, cell.seed)
 

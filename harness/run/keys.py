@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.defense import GuardDefense, TrainedDefense, TransformDefense
 from harness.flops import CONVENTION
 from harness.identity import content_key
 from harness.records.schema import VERSION
 from harness.registry.chosen import Chosen
-from harness.run.helpers import JUDGES
+from harness.run.helpers import DEFENSES, JUDGES
+from harness.runtime_defense import TransformDefense
 from harness.spec.cells import Cell
 from harness.spec.resolve import full_key
+from harness.stack import is_randomised
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str],
 
 def round_identity(cell: Cell, round: int, previous_key: str, training: Training) -> dict[str, Any]:
     """What makes one round of a trained defense: the weights it starts from and what that round does."""
-    plugin = cell.defense.plugin
-    assert isinstance(plugin, TrainedDefense)
-    identity = cell.defense.identity()
+    part = cell.trained
+    assert part is not None
+    plugin, identity = part.plugin, part.identity()
     of = plugin.round_identity(identity.pop("params"), round, plugin.against(cell.threat))
     made = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
     return made | {name: value for name, value in asdict(training).items() if value}
@@ -53,20 +54,48 @@ def stop_identity(cell: Cell) -> dict[str, Any] | None:
     """Where a budget may end the training before the cell's round, which is not known before: the budget, and what the
     cell is then. None without a budget, so that such cells keep their keys.
     """
-    plugin = cell.defense.plugin
-    if cell.round is None or not isinstance(plugin, TrainedDefense) or plugin.budget() is None:
+    plugin = cell.trained_plugin
+    if cell.round is None or plugin is None or plugin.budget() is None:
         return None
     return {"flops": plugin.budget(), "settles": plugin.settles(cell.round)}
 
 
-def guard_identity(cell: Cell, victim_key: str) -> dict[str, Any]:
-    """What makes a fitted guard."""
-    return {"what": "guard", "defense": cell.defense.identity(), "from": victim_key, "seed": cell.seed}
+def fit_identity(cell: Cell, at: int, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+    """What makes the fit of the runtime defense at place ``at``."""
+    part = cell.runtime[at]
+    identity = {"what": "guard", "defense": part.identity(), "from": weights_key, "seed": cell.seed}
+    before = [other.identity() for other in cell.runtime[:at] if isinstance(other.plugin, TransformDefense)]
+    if before:
+        identity["behind"] = before
+    own = {role: key for role, key in models.items() if role.startswith(f"{DEFENSES}{at}:")}
+    if own:
+        identity["models"] = {role.split(":", 2)[2]: key for role, key in own.items()}
+    if part.plugin.attack() is not None:
+        identity["threat"] = cell.threat.unlimited().identity()
+    return identity
+
+
+def pipeline_identity(cell: Cell, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+    """What makes a defended victim: the same for every attack on it."""
+    return {
+        "what": "pipeline",
+        "weights": weights_key,
+        "defenses": [part.identity() for part in cell.runtime],
+        "models": {role: key for role, key in models.items() if role.startswith(DEFENSES)},
+        "seed": cell.seed,
+    }
+
+
+def _defended_by(cell: Cell) -> Any:
+    """What stands before the weights, for the key of a search."""
+    runtime = [part.identity() for part in cell.runtime]
+    if not runtime:
+        return cell.defense.name if cell.trained is None else cell.trained.name
+    return runtime[0] if cell.runtime == (cell.defense,) else runtime
 
 
 def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[str, str]) -> dict[str, Any]:
     """What makes a cell's attack strings; ``weights_key`` stands for victim, seed, data and trained defense."""
-    defended = isinstance(cell.defense.plugin, GuardDefense | TransformDefense)
     identity: dict[str, Any] = {
         "what": "search",
         "format": VERSION,
@@ -74,7 +103,7 @@ def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[s
         "task": cell.task.identity(),
         "data": data_hash,
         "weights": weights_key,
-        "defense": cell.defense.identity() if defended else cell.defense.name,
+        "defense": _defended_by(cell),
         "attack": cell.attack.identity(),
         "threat": cell.threat.identity(),
         "files": cell.attack.plugin.fingerprint(),
@@ -83,6 +112,10 @@ def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[s
         "examples": cell.examples,
         "clean_examples": cell.clean_examples,
     }
+    if cell.static:
+        identity["non_adaptive"] = True
+    if is_randomised(cell.defense):
+        identity["draws"] = [cell.attack_draws, cell.judge_draws]
     if cell.too_long == "truncate":
         identity["too_long"] = cell.too_long
     if stop := stop_identity(cell):
@@ -117,6 +150,8 @@ class Keys:
     Attributes:
         search: of what the attack does; cells that differ in nothing but the judge share it.
         cell: of the cell.
+        models: of the auxiliary models by role.
+        pipeline: of the defended victim, whatever attacks it.
     """
 
     def __init__(
@@ -127,7 +162,7 @@ class Keys:
         models: dict[str, str] | None = None,
         training: Training = Training(),
     ) -> None:
-        models = models or {}
+        models = self.models = models or {}
         self.victim_identity = victim_identity(cell.victim, data_hash, fingerprint, cell.seed)
         self.victim = content_key(self.victim_identity)
         self.rounds: list[tuple[str, dict[str, Any]]] = []  # key and identity of rounds 1 … cell.round
@@ -137,5 +172,6 @@ class Keys:
             key = content_key(identity)
             self.rounds.append((key, identity))
         self.weights = key
+        self.pipeline = content_key(pipeline_identity(cell, key, models))
         self.search = content_key(search_identity(cell, data_hash, key, models))
         self.cell = content_key(cell_identity(cell, self.search, models))

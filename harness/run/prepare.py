@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.attack import Attack
-from harness.defense import FitJob, GuardDefense, RoundJob, TrainedDefense, TransformDefense
+from harness.defense import RoundJob
 from harness.engine.backend import Backend
-from harness.engine.defended import DefendedVictim, Layer
+from harness.engine.defended import DefendedVictim
 from harness.engine.desk import Desk
 from harness.engine.search import Search
 from harness.engine.track import SearchResult
@@ -22,8 +22,10 @@ from harness.refs import PluginRef
 from harness.registry.chosen import Chosen
 from harness.registry.registry import Registry
 from harness.rng import named_rng
-from harness.run.helpers import JUDGES, Helper, attack_helpers, check_same_tokens, helpers
-from harness.run.keys import Keys, Training, guard_identity, victim_identity
+from harness.run.certify import certified_vote, certify
+from harness.run.fitting import layers_of
+from harness.run.helpers import DEFENSES, JUDGES, Helper, attack_helpers, check_same_tokens, helpers
+from harness.run.keys import Keys, Training, victim_identity
 from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
@@ -39,10 +41,11 @@ class Preparer:
         self.store, self.registry, self.tasks, self.reporter = store, registry, tasks, reporter
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._open: tuple[str, Backend] | None = None
+        self._bare: tuple[str, Backend] | None = None  # the undefended model, where another is attacked
         self._beside: dict[str, Backend] = {}  # auxiliary models that are open, by artifact
         self._failed: dict[str, str] = {}
 
-    def _ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
+    def ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
         """The artifact; what failed once in this run fails at once for the other cells that need it."""
         if key in self._failed:
             raise VictimError(self._failed[key])
@@ -77,8 +80,8 @@ class Preparer:
 
     def training_attack(self, cell: Cell) -> Attack | None:
         """The attack that the cell's defense trains against, if it does."""
-        defense = cell.defense.plugin
-        ref = defense.attack() if isinstance(defense, TrainedDefense) else None
+        defense = cell.trained_plugin
+        ref = None if defense is None else defense.attack()
         return None if ref is None else self.resolve(ref, {})
 
     def training_helpers(self, cell: Cell) -> dict[str, Helper]:
@@ -116,7 +119,7 @@ class Preparer:
         """An auxiliary model, made ready; the cell's victim where it takes that role itself."""
         if helper.chosen is None:
             return self.victim(cell)
-        what = f"for {role.removeprefix(JUDGES)} on {cell.task.label}"
+        what = f"for {role.removeprefix(JUDGES).removeprefix(DEFENSES)} on {cell.task.label}"
         return self.model(helper.chosen, helper.data, helper.seed, what)
 
     def model(self, victim: Chosen, data: TaskData, seed: int, what: str) -> Artifact:
@@ -130,7 +133,7 @@ class Preparer:
             spent = victim.plugin.prepare(PrepareJob(data, seed, out, scratch, self.reporter.progress))
             return {"card": asdict(victim.plugin.card(data)), "compute": spent.to_json()}
 
-        return self._ensure(key, identity, make)
+        return self.ensure(key, identity, make)
 
     def weights(self, cell: Cell) -> Artifact:
         """The artifact whose weights the cell attacks: the victim's, or those of a trained defense's round; of the last
@@ -143,14 +146,14 @@ class Preparer:
             if previous is not None and _spent(cell, previous):
                 break
             before, earlier = artifact, previous
-            artifact = self._ensure(key, identity, self._round_maker(cell, number, key, before, earlier))
+            artifact = self.ensure(key, identity, self._round_maker(cell, number, key, before, earlier))
             previous = artifact
         return artifact
 
     def not_trained(self, cell: Cell) -> str:
         """Why there is nothing to attack in this cell, or "": its round lies beyond the defense's budget."""
-        defense = cell.defense.plugin
-        if cell.round is None or not isinstance(defense, TrainedDefense) or defense.budget() is None:
+        defense = cell.trained_plugin
+        if cell.round is None or defense is None or defense.budget() is None:
             return ""
         reached = self.weights(cell).facts
         if reached["round"] == cell.round or defense.settles(cell.round):
@@ -165,11 +168,12 @@ class Preparer:
         self, cell: Cell, number: int, key: str, before: Artifact, previous: Artifact | None
     ) -> Callable[[Path, Path], dict[str, Any]]:
         def make(out: Path, scratch: Path) -> dict[str, Any]:
+            part, defense = cell.trained, cell.trained_plugin
+            assert part is not None
+            assert defense is not None
             self.reporter.stage(
-                f"{cell.defense.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
+                f"{part.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
             )
-            defense = cell.defense.plugin
-            assert isinstance(defense, TrainedDefense)
             cost = defense.train_round(
                 self._job(cell, number, key, before.folder, previous.folder if previous else None, out, scratch)
             )
@@ -187,8 +191,8 @@ class Preparer:
     def _job(
         self, cell: Cell, number: int, key: str, model: Path, previous: Path | None, out: Path, scratch: Path
     ) -> RoundJob:
-        data, defense = self.tasks.data(cell.task), cell.defense.plugin
-        assert isinstance(defense, TrainedDefense)
+        data, defense = self.tasks.data(cell.task), cell.trained_plugin
+        assert defense is not None
         searches = 0
 
         def search(backend: Backend, attack: Attack, examples: Sequence[Example]) -> SearchResult:
@@ -199,7 +203,7 @@ class Preparer:
             problems = [place(example, against, backend.tokenizer, allowed, data.labels) for example in examples]
             victim = DefendedVictim(backend, labels=data.labels, answer_tokens=data.answer_tokens)
             needs = attack_helpers(cell, attack.models(), data, self.registry)
-            desk = Desk(victim, self._opened(cell, needs, victim))
+            desk = Desk(victim, self.opened(cell, needs, victim))
             total = len(problems) * attack.params.steps
             done = 0
 
@@ -245,21 +249,60 @@ class Preparer:
             self._open = (weights.key, _loaded(cell.victim, weights.folder, self.tasks.data(cell.task)))
         return self._open[1]
 
+    def undefended(self, cell: Cell) -> Backend:
+        """The model of the cell's victim as it was before any defense, loaded beside that of the cell's weights."""
+        artifact, backend = self.victim(cell), self.backend(cell)
+        if self._open is not None and self._open[0] == artifact.key:
+            return backend
+        if self._bare is None or self._bare[0] != artifact.key:
+            self._bare = None
+            self.reporter.stage(f"load {cell.victim.label}, undefended")
+            self._bare = (artifact.key, _loaded(cell.victim, artifact.folder, self.tasks.data(cell.task)))
+        return self._bare[1]
+
     def desks(self, cell: Cell) -> tuple[Desk, Desk]:
-        """The defended victim with the models that the attack asks besides, and with those of the judge."""
-        victim, needs = self.defended(cell), self.helpers(cell)
-        found = self._opened(cell, needs, victim)
-        attack = {role: model for role, model in found.items() if not role.startswith(JUDGES)}
+        """The victim that the attack searches against with the models that it asks besides, and the defended victim
+        with those of the judge. The two victims are the same unless the attack is static.
+        """
+        data, needs, backend = self.tasks.data(cell.task), self.helpers(cell), self.backend(cell)
+        bare = DefendedVictim(backend, (), data.labels, data.answer_tokens)
+        found = self.opened(cell, needs, bare)
+        layers = layers_of(self, cell, backend, found)
+        victim = DefendedVictim(backend, layers, data.labels, data.answer_tokens, cell.attack_draws)
+        searched = victim
+        if cell.static:
+            searched = DefendedVictim(self.undefended(cell), (), data.labels, data.answer_tokens)
+        attack = {
+            role: searched if needs[role].chosen is None else model
+            for role, model in found.items()
+            if not role.startswith((JUDGES, DEFENSES))
+        }
         judge = {role.removeprefix(JUDGES): model for role, model in found.items() if role.startswith(JUDGES)}
-        return Desk(victim, attack), Desk(victim, judge)
+        return Desk(searched, attack), Desk(victim, judge)
+
+    def certificate(self, cell: Cell, victim: DefendedVictim, examples: Sequence[Example]) -> dict[str, object] | None:
+        """What the defense certifies of clean prompts, found once for all attacks on it; None where it certifies
+        nothing.
+        """
+        if certified_vote(victim.layers) is None or not victim.labels:
+            return None
+        pipeline = self.keys(cell).pipeline
+        identity = {"what": "certificate", "pipeline": pipeline, "examples": len(examples)}
+
+        def make(out: Path, scratch: Path) -> dict[str, Any]:
+            self.reporter.stage(f"certify {cell.defense.label} for {cell.victim.label} on {cell.task.label}")
+            return {"certificate": certify(victim, examples, pipeline, cell.seed, self.reporter)}
+
+        found: dict[str, object] | None = self.ensure(content_key(identity), identity, make).facts["certificate"]
+        return found
 
     def judges(self, cell: Cell) -> Desk:
         """The models of the judge alone."""
         needs = {role: need for role, need in self.helpers(cell).items() if role.startswith(JUDGES)}
-        found = self._opened(cell, needs, None)
+        found = self.opened(cell, needs, None)
         return Desk(None, {role.removeprefix(JUDGES): model for role, model in found.items()})
 
-    def _opened(self, cell: Cell, needs: dict[str, Helper], victim: DefendedVictim | None) -> dict[str, DefendedVictim]:
+    def opened(self, cell: Cell, needs: dict[str, Helper], victim: DefendedVictim | None) -> dict[str, DefendedVictim]:
         """Auxiliary models by role, loaded; those that no longer serve are let go first. Roles that the victim takes
         itself, and those that need its tokens, need the ``victim``.
         """
@@ -282,35 +325,10 @@ class Preparer:
             found[role] = DefendedVictim(backend, labels=data.labels, answer_tokens=data.answer_tokens)
         return found
 
-    def defended(self, cell: Cell) -> DefendedVictim:
-        """The cell's victim behind its defense."""
-        data = self.tasks.data(cell.task)
-        return DefendedVictim(self.backend(cell), self._layers(cell), data.labels, data.answer_tokens)
-
-    def _layers(self, cell: Cell) -> list[Layer]:
-        backend, defense = self.backend(cell), cell.defense.plugin
-        if isinstance(defense, TransformDefense):
-            return [Layer(defense, {})]
-        if isinstance(defense, GuardDefense):
-            identity = guard_identity(cell, self.keys(cell).weights)
-            key = content_key(identity)
-
-            def make(out: Path, scratch: Path) -> dict[str, Any]:
-                self.reporter.stage(
-                    f"fit {cell.defense.label} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
-                )
-                job = FitJob(self.tasks.data(cell.task), cell.seed, backend, named_rng(cell.seed, key, "fit"))
-                return {"fitted": defense.fit(job)}
-
-            return [Layer(defense, self._ensure(key, identity, make).facts["fitted"])]
-        return []
-
 
 def _spent(cell: Cell, last: Artifact) -> bool:
     """Whether the rounds up to this one have used up the defense's budget."""
-    defense = cell.defense.plugin
-    assert isinstance(defense, TrainedDefense)
-    budget = defense.budget()
+    budget = cell.trained_plugin.budget() if cell.trained_plugin else None
     spent = Flops.from_json(last.facts["search"]) + Flops.from_json(last.facts["training"])
     return budget is not None and spent.nominal >= budget
 

@@ -15,6 +15,7 @@ from harness.spec.model import Spec
 from harness.spec.problems import DataPath, InvalidSpecError, Problem
 from harness.spec.resolve import Axes, axes_of, choose_all
 from harness.spec.shape import refs_of
+from harness.stack import is_static, parts_of, runtime_parts, trained_part, why_impossible
 from harness.threat import Access, Threat, allows
 
 MAX_CELLS = 100_000
@@ -40,7 +41,30 @@ class Cell:
     stop_on_success: bool
     examples: int
     clean_examples: int
+    attack_draws: int = 4
+    judge_draws: int = 5
     too_long: Literal["exclude", "error", "truncate"] = "exclude"
+
+    @property
+    def trained(self) -> Chosen | None:
+        """The part of the defense that trains weights."""
+        return trained_part(self.defense)
+
+    @property
+    def trained_plugin(self) -> TrainedDefense | None:
+        """Its plugin."""
+        part = self.trained
+        return None if part is None else part.plugin
+
+    @property
+    def runtime(self) -> tuple[Chosen, ...]:
+        """The parts of the defense that work while the victim is asked, in order."""
+        return runtime_parts(self.defense)
+
+    @property
+    def static(self) -> bool:
+        """Whether the attack searches against the undefended victim."""
+        return is_static(self.defense)
 
 
 def expand(spec: Spec, registry: Registry) -> list[Cell]:
@@ -60,7 +84,7 @@ def expand(spec: Spec, registry: Registry) -> list[Cell]:
 def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, problems: list[Problem]) -> list[Cell]:
     """The cells of a spec whose plugins have all been chosen; none, and problems noted, where fields disagree."""
     _check_counts(spec, problems)
-    axes = axes_of(spec, chosen, problems)
+    axes = axes_of(spec, chosen, registry, problems)
     size = len(axes.variants) * len(axes.threats) * len(axes.seeds)
     for axis in (axes.tasks, axes.victims, axes.attacks):
         size *= len(axis.chosen)
@@ -71,6 +95,7 @@ def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, pro
     left = remaining(spec, axes, registry, problems)
     _check_access(axes, left, problems)
     _check_training(axes, left, registry, problems)
+    _check_answers(axes, left, problems)
     if not problems and not left.any():
         problems.append(Problem(("exclude",), "leaves out every cell; remove an entry"))
     return [] if problems else [_cell(spec, axes, place) for place in np.argwhere(left).tolist()]
@@ -91,6 +116,8 @@ def _cell(spec: Spec, axes: Axes, place: list[int]) -> Cell:
         stop_on_success=spec.stop_on_success,
         examples=spec.examples,
         clean_examples=spec.clean_examples,
+        attack_draws=spec.attack_draws,
+        judge_draws=spec.judge_draws,
         too_long=spec.too_long,
     )
 
@@ -131,14 +158,32 @@ def _check_access(axes: Axes, left: Mask, problems: list[Problem]) -> None:
                 problems.append(Problem(path, said, other=("threats", index)))
 
 
+def _check_answers(axes: Axes, left: Mask, problems: list[Problem]) -> None:
+    """A guard of answers must have answers to read."""
+    combined: Mask = np.asarray(left.any(axis=(1, 3, 4, 5)))  # [tasks, variants]
+    noted: set[tuple[int, int]] = set()
+    for task, variant in np.argwhere(combined).tolist():
+        place = axes.variants[variant][0]
+        why = why_impossible(parts_of(axes.defenses.chosen[place]), axes.tasks.chosen[task].plugin.answers)
+        if why and (task, place) not in noted and not why_impossible(parts_of(axes.defenses.chosen[place])):
+            noted.add((task, place))
+            problems.append(Problem(("defenses", place), f"{why} (task {axes.tasks.chosen[task].label})"))
+
+
 def _check_training(axes: Axes, left: Mask, registry: Registry, problems: list[Problem]) -> None:
     """A training attack that perturbs activations must be told how far."""
     combined: Mask = np.asarray(left.any(axis=(0, 1, 3, 5)))  # [variants, threats]
     noted: set[int] = set()
     for (defense, _), threats in zip(axes.variants, combined, strict=True):
-        plugin = axes.defenses.chosen[defense].plugin
-        ref = plugin.attack() if isinstance(plugin, TrainedDefense) else None
-        if ref is None or defense in noted or registry.choose("attack", ref).plugin.access != "latent":
+        trained = trained_part(axes.defenses.chosen[defense])
+        plugin = trained.plugin if trained else None
+        ref = plugin.attack() if plugin else None
+        if (
+            plugin is None
+            or ref is None
+            or defense in noted
+            or registry.choose("attack", ref).plugin.access != "latent"
+        ):
             continue
         if any(plugin.against(axes.threats[i]).radius is None for i in np.flatnonzero(threats)):
             noted.add(defense)

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harness.plugin import Kind
 from harness.refs import PluginRef
+from harness.registry.chosen import Chosen
 from harness.registry.problems import ParamsError
 from harness.registry.registry import Registry
-from harness.spec.model import Exclude, Spec
+from harness.spec.model import DefenseEntry, Exclude, Spec
 from harness.spec.problems import DataPath, Problem, did_you_mean
 from harness.spec.resolve import Axes, Axis, full_key, threat_key
 from harness.spec.shape import in_words
+from harness.stack import STATIC, Stack, is_static
 from harness.threat import Threat
 
 Mask = NDArray[np.bool_]
@@ -37,6 +40,10 @@ def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[Problem
     return left
 
 
+def _parts(defense: Chosen) -> tuple[Chosen, ...]:
+    return defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
+
+
 class _Matcher:
     """Finds, for one entry, the matching places on each axis."""
 
@@ -53,6 +60,48 @@ class _Matcher:
             self._threats(entry),
             self._seeds(entry),
         ]
+
+    def _defenses(self, entry: DefenseEntry | None, axis: Axis) -> list[int]:
+        """Defenses by name, adaptive or static; stacks by all their parts."""
+        if entry is None:
+            return list(range(len(axis.chosen)))
+        names = [ref.name for ref in entry.parts]
+        stacks = [(stack, tuple(part.name for part in _parts(stack))) for stack in axis.chosen]
+        named = [
+            index
+            for index, (stack, own) in enumerate(stacks)
+            if list(own) == names and (is_static(stack) or not entry.non_adaptive)
+        ]
+        if not named:
+            known = {name for _, own in stacks if len(own) == 1 for name in own}
+            if len(names) == 1 and not entry.non_adaptive:
+                said = f"no defense of this spec is called '{names[0]}'{did_you_mean(names[0], known)}"
+            else:
+                said = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
+            self._note(("defense",), said)
+            return []
+        found, refused = [], None
+        for index in named:
+            written = axis.refs[index]
+            assert isinstance(written, DefenseEntry)
+            try:
+                pairs = zip(entry.parts, written.parts, _parts(axis.chosen[index]), strict=True)
+                if all(self._same("defense", ref, base, part) for ref, base, part in pairs):
+                    found.append(index)
+            except ParamsError as error:
+                refused = error
+        if not found and refused is None:
+            said = f"no defense '{' + '.join(names)}' of this spec has these parameters, so nothing is excluded"
+            self._note(("defense",), said)
+        elif not found and refused is not None:
+            for loc, message in refused.problems:
+                self._note(("defense", names[0], *loc), message)
+        return found
+
+    def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, chosen: Chosen) -> bool:
+        # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
+        written = PluginRef(name=ref.name, params={**base.params, **ref.params})
+        return full_key(self._registry.choose(kind, written)) == full_key(chosen)
 
     def _plugins(self, ref: PluginRef | None, axis: Axis) -> list[int]:
         if ref is None:
@@ -75,13 +124,13 @@ class _Matcher:
         return found
 
     def _with_params(self, ref: PluginRef, axis: Axis, named: Sequence[int]) -> tuple[list[int], ParamsError | None]:
-        # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
         found: list[int] = []
         refused: ParamsError | None = None
         for index in named:
-            written = PluginRef(name=ref.name, params={**axis.refs[index].params, **ref.params})
+            base = axis.refs[index]
+            assert isinstance(base, PluginRef)
             try:
-                if full_key(self._registry.choose(axis.kind, written)) == full_key(axis.chosen[index]):
+                if self._same(axis.kind, ref, base, axis.chosen[index]):
                     found.append(index)
             except ParamsError as error:
                 refused = error
@@ -89,7 +138,7 @@ class _Matcher:
 
     def _variants(self, entry: Exclude) -> list[int]:
         variants = self._axes.variants
-        defenses = set(self._plugins(entry.defense, self._axes.defenses))
+        defenses = set(self._defenses(entry.defense, self._axes.defenses))
         of_defense = [index for index, (defense, _) in enumerate(variants) if defense in defenses]
         if entry.round is None:
             return of_defense

@@ -10,10 +10,10 @@ from harness.identity import canonical_json, content_key
 from harness.registry.chosen import Chosen
 from harness.registry.registry import Registry
 from harness.spec.cells import Cell, cells_of
-from harness.spec.model import PLUGIN_LISTS, Spec
+from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Spec
 from harness.spec.problems import DataPath, InvalidSpecError, Problem
 from harness.spec.resolve import choose_all
-from harness.spec.shape import refs_from, refs_of, spec_from
+from harness.spec.shape import parts_at, refs_from, refs_of, spec_from
 from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
 from harness.spec_path import relative_to
 
@@ -67,10 +67,26 @@ def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
     return LoadedSpec(spec, tuple(cells), file.text, resolved, content_key(resolved, 64), path)
 
 
+def _entry_identity(entry: DefenseEntry, index: int, chosen: dict[DataPath, Chosen]) -> Any:
+    """Of one entry of ``defenses``."""
+    found = [chosen[path].identity() for path, _ in parts_at(entry, ("defenses", index))]
+    if entry.single is not None:
+        return found[0]
+    return {"stack": found, "non_adaptive": entry.non_adaptive}
+
+
 def resolve_spec(spec: Spec, chosen: dict[DataPath, Chosen]) -> dict[str, Any]:
     """Everything that a spec asks for, as JSON data; plugins by identity."""
     plain = spec.model_dump(mode="json", exclude={"summary", "judge", "exclude", "threats", *PLUGIN_LISTS})
-    plugins = {field: [chosen[field, i].identity() for i in range(len(getattr(spec, field)))] for field in PLUGIN_LISTS}
+    for name in ("attack_draws", "judge_draws"):  # so that hashes are those of before there were any
+        if plain[name] == Spec.model_fields[name].default:
+            del plain[name]
+    plugins: dict[str, list[Any]] = {
+        field: [chosen[field, i].identity() for i in range(len(getattr(spec, field)))]
+        for field in PLUGIN_LISTS
+        if field != "defenses"
+    }
+    plugins["defenses"] = [_entry_identity(entry, i, chosen) for i, entry in enumerate(spec.defenses)]
     exclude = [entry.model_dump(mode="json", exclude_unset=True) for entry in spec.exclude]
     exclude.sort(key=canonical_json)  # which combinations are left does not depend on the order
     return {

@@ -4,18 +4,73 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    model_serializer,
+    model_validator,
+)
 
 from harness.plugin import Kind
 from harness.refs import PluginRef
 from harness.threat import Threat
 
-PLUGIN_LISTS: dict[str, Kind] = {"tasks": "task", "victims": "victim", "defenses": "defense", "attacks": "attack"}
-"""The fields that hold a list of plugins, and of which kind."""
-
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+class DefenseEntry(BaseModel):
+    """One entry of ``defenses``: a defense, or several in the order in which a prompt meets them.
+
+    Written as a plugin's reference, as a list of references, or as a mapping ``{stack: [...], non_adaptive: true}`` or
+    ``{NAME: {...}, non_adaptive: true}``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    parts: Annotated[tuple[PluginRef, ...], BeforeValidator(_tuple)] = Field(min_length=1, max_length=20)
+    non_adaptive: bool = Field(
+        default=False,
+        description="attacks search against the undefended victim; only verdicts come from the defended one",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forms(cls, value: Any) -> Any:
+        if isinstance(value, DefenseEntry) or (isinstance(value, dict) and "parts" in value):
+            return value
+        return dict(zip(("parts", "non_adaptive"), entry_parts(value), strict=True))
+
+    @property
+    def single(self) -> PluginRef | None:
+        """The defense, where it is one that attacks see."""
+        return self.parts[0] if len(self.parts) == 1 and not self.non_adaptive else None
+
+    @model_serializer(mode="plain")
+    def _short(self) -> Any:
+        if self.single is not None:
+            return self.single.model_dump(mode="json")
+        parts = [part.model_dump(mode="json") for part in self.parts]
+        return {"stack": parts, "non_adaptive": True} if self.non_adaptive else parts
+
+
+def entry_parts(value: Any) -> tuple[Any, Any]:
+    """The references of an entry of ``defenses`` as written, and its ``non_adaptive``."""
+    if isinstance(value, list | tuple):
+        return value, False
+    if isinstance(value, dict) and ("stack" in value or "non_adaptive" in value):
+        rest = {key: content for key, content in value.items() if key != "non_adaptive"}
+        static = value.get("non_adaptive", False)
+        return (rest["stack"] if set(rest) == {"stack"} else [rest]), static
+    return [value], False
+
+
+PLUGIN_LISTS: dict[str, Kind] = {"tasks": "task", "victims": "victim", "defenses": "defense", "attacks": "attack"}
+"""The fields that hold a list of plugins, and of which kind."""
 
 
 _Many = BeforeValidator(_tuple)  # YAML gives lists; frozen models want tuples
@@ -32,7 +87,7 @@ class Exclude(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     task: PluginRef | None = None
     victim: PluginRef | None = None
-    defense: PluginRef | None = None
+    defense: DefenseEntry | None = None
     attack: PluginRef | None = None
     threat: dict[str, Any] | None = Field(default=None, min_length=1)
     seed: _Seed | None = None
@@ -61,7 +116,9 @@ class Spec(BaseModel):
     seeds: Annotated[tuple[_Seed, ...], _Many] = Field(default=(0,), min_length=1, max_length=10_000)
     tasks: _Refs
     victims: _Refs
-    defenses: _Refs = (PluginRef(name="none"),)
+    defenses: Annotated[tuple[DefenseEntry, ...], _Many, Field(min_length=1, max_length=500)] = (
+        DefenseEntry(parts=(PluginRef(name="none"),)),
+    )
     attacks: _Refs
     threats: Annotated[tuple[Threat, ...], _Many] = Field(
         default=(Threat.model_validate({}),), min_length=1, max_length=500
@@ -78,6 +135,17 @@ class Spec(BaseModel):
         default="exclude",
         description="prompts that do not fit the victim's context with the attack string: not attacked, and counted; "
         "an error; or their changeable text is cut off at the end, and counted",
+    )
+    attack_draws: PositiveInt = Field(
+        default=4,
+        le=1000,
+        description="of a randomised defense: passes through it that the loss of a candidate is the mean of",
+    )
+    judge_draws: PositiveInt = Field(
+        default=5,
+        le=1000,
+        description="of a randomised defense: how often each string is judged, with fresh draws; more than half of "
+        "them must succeed",
     )
     stop_on_success: bool = Field(default=False, description="stop attacking an example once it has been broken")
     target_asr: float = Field(

@@ -15,9 +15,11 @@ from harness.registry.chosen import Chosen
 from harness.registry.labels import with_labels
 from harness.registry.problems import ParamsError
 from harness.registry.registry import Registry
-from harness.spec.model import Spec
+from harness.runtime_defense import RuntimeDefense
+from harness.spec.model import DefenseEntry, Spec
 from harness.spec.problems import DataPath, Problem
-from harness.spec.shape import RefAt
+from harness.spec.shape import RefAt, parts_at
+from harness.stack import made_of, trained_part, why_impossible
 from harness.threat import Threat
 
 MAX_ROUNDS = 10_000
@@ -29,7 +31,7 @@ class Axis:
 
     field: str
     kind: Kind
-    refs: tuple[PluginRef, ...]
+    refs: tuple[PluginRef | DefenseEntry, ...]
     chosen: tuple[Chosen, ...]
 
 
@@ -60,13 +62,13 @@ def choose_all(refs: Iterable[RefAt], registry: Registry, problems: list[Problem
         except ParamsError as error:
             problems.extend(Problem((*at.params, *loc), message) for loc, message in error.problems)
         except PluginError as error:
-            problems.append(Problem(at.path, str(error)))
+            problems.append(Problem(at.stands or at.path, str(error)))
     return found
 
 
-def axes_of(spec: Spec, chosen: dict[DataPath, Chosen], problems: list[Problem]) -> Axes:
+def axes_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, problems: list[Problem]) -> Axes:
     """The axes of a spec whose plugins have all been chosen; notes entries that are the same as an earlier one."""
-    defenses = _axis(spec, "defenses", "defense", chosen, problems)
+    defenses = _defenses(spec, chosen, registry, problems)
     _note_repeated("threats", [threat_key(threat) for threat in spec.threats], problems)
     _note_repeated("seeds", list(spec.seeds), problems)
     return Axes(
@@ -101,16 +103,49 @@ def _axis(spec: Spec, field: str, kind: Kind, chosen: dict[DataPath, Chosen], pr
     return Axis(field, kind, refs, with_labels(plugins, [ref.params for ref in refs]))
 
 
+def _defenses(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, problems: list[Problem]) -> Axis:
+    """Defenses and stacks of them; a part is called the same wherever it stands."""
+    places = [parts_at(entry, ("defenses", index)) for index, entry in enumerate(spec.defenses)]
+    flat = [(path, ref) for own in places for path, ref in own]
+    first = {full_key(chosen[path]): chosen[path] for path, _ in reversed(flat)}
+    named = with_labels(tuple(first.values()), [chosen_ref.params for chosen_ref in _refs_of_keys(flat, chosen, first)])
+    by_key = dict(zip(first, named, strict=True))
+    found = []
+    for index, (entry, own) in enumerate(zip(spec.defenses, places, strict=True)):
+        parts = tuple(by_key[full_key(chosen[path])] for path, _ in own)
+        why = why_impossible(parts) or _none_static(parts, entry)
+        if why:
+            problems.append(Problem(("defenses", index), why))
+        found.append(parts[0] if entry.single is not None else made_of(parts, entry.non_adaptive, registry))
+    _note_repeated("defenses", [full_key(defense) for defense in found], problems)
+    return Axis("defenses", "defense", spec.defenses, tuple(found))
+
+
+def _refs_of_keys(
+    flat: list[tuple[DataPath, PluginRef]], chosen: dict[DataPath, Chosen], keys: Iterable[str]
+) -> list[PluginRef]:
+    """What was written for each different defense, where it stands first."""
+    written = {full_key(chosen[path]): ref for path, ref in reversed(flat)}
+    return [written[key] for key in keys]
+
+
+def _none_static(parts: tuple[Chosen, ...], entry: DefenseEntry) -> str:
+    if entry.non_adaptive and not isinstance(parts[0].plugin, TrainedDefense | RuntimeDefense):
+        return "non_adaptive: without a defense there is nothing to adapt to; remove the field"
+    return ""
+
+
 def _variants(defenses: Axis, problems: list[Problem]) -> Iterable[tuple[int, int | None]]:
     for index, defense in enumerate(defenses.chosen):
-        if not isinstance(defense.plugin, TrainedDefense):
+        trained = trained_part(defense)
+        if trained is None:
             yield index, None
             continue
         path: DataPath = (defenses.field, index)
-        if defense.plugin.rounds() > MAX_ROUNDS:  # asked first: a list of a billion rounds would fill the memory
+        if trained.plugin.rounds() > MAX_ROUNDS:  # asked first: a list of a billion rounds would fill the memory
             problems.append(Problem(path, f"asks for more than {MAX_ROUNDS} rounds; ask for fewer"))
             continue
-        rounds = defense.plugin.evaluated()
+        rounds = trained.plugin.evaluated()
         if not rounds:
             problems.append(Problem(path, "none of its rounds is evaluated; ask for at least one"))
         yield from ((index, round_) for round_ in rounds)

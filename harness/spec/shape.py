@@ -9,19 +9,24 @@ from pydantic import BaseModel, ValidationError
 
 from harness.plugin import KINDS, Kind
 from harness.refs import PluginRef
-from harness.spec.model import PLUGIN_LISTS, Exclude, Spec
+from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Exclude, Spec, entry_parts
 from harness.spec.problems import DataPath, Problem, did_you_mean, shown
 from harness.threat import Threat
 
 
 @dataclass(frozen=True)
 class RefAt:
-    """A plugin reference, the ``path`` where it stands, and the one from which its ``params`` count."""
+    """A plugin reference, the ``path`` that it is known by, and the one from which its ``params`` count.
+
+    Attributes:
+        stands: where it is written, where that is another place.
+    """
 
     path: DataPath
     params: DataPath
     kind: Kind
     ref: PluginRef
+    stands: DataPath | None = None
 
 
 def spec_from(data: Any, problems: list[Problem]) -> Spec | None:
@@ -44,7 +49,10 @@ def refs_from(data: Any, problems: list[Problem]) -> list[RefAt]:
     for field, kind in PLUGIN_LISTS.items():
         items = data.get(field)
         for index, item in enumerate(items if isinstance(items, list) else []):
-            _read_ref(item, (field, index), kind, found, problems)
+            if kind == "defense":
+                _read_entry(item, (field, index), found, problems)
+            else:
+                _read_ref(item, (field, index), kind, found, problems)
     if "judge" in data:
         _read_ref(data["judge"], ("judge",), "judge", found, problems)
     return found
@@ -54,12 +62,47 @@ def refs_of(spec: Spec, written: list[RefAt]) -> list[RefAt]:
     """The references of a spec in order, its defaults included; places come from ``written`` where it has them."""
     places = {at.path: at for at in written}
     wanted: list[tuple[DataPath, Kind, PluginRef]] = [
-        ((field, index), kind, ref)
+        (path, kind, ref)
         for field, kind in PLUGIN_LISTS.items()
-        for index, ref in enumerate(getattr(spec, field))
+        for index, entry in enumerate(getattr(spec, field))
+        for path, ref in parts_at(entry, (field, index))
     ]
     wanted.append((("judge",), "judge", spec.judge))
     return [places.get(path) or RefAt(path, (*path, ref.name), kind, ref) for path, kind, ref in wanted]
+
+
+def parts_at(entry: PluginRef | DefenseEntry, path: DataPath) -> list[tuple[DataPath, PluginRef]]:
+    """The references of one entry of a list, and by which place each is known: the entry's own, or one below it."""
+    if isinstance(entry, PluginRef):
+        return [(path, entry)]
+    if entry.single is not None:
+        return [(path, entry.single)]
+    return [((*path, place), part) for place, part in enumerate(entry.parts)]
+
+
+def _read_entry(item: Any, path: DataPath, found: list[RefAt], problems: list[Problem]) -> None:
+    """The references of one entry of ``defenses``."""
+    parts, static = entry_parts(item)
+    if not isinstance(static, bool):
+        problems.append(Problem((*path, "non_adaptive"), f"should be true or false, not {_sort(static)}"))
+        return
+    if not isinstance(parts, list) or not parts:
+        said = "a stack is a list of defenses, in the order in which a prompt meets them: [first, second]"
+        problems.append(Problem(path, said))
+        return
+    alone = len(parts) == 1 and not static
+    inside: DataPath = (*path, "stack") if isinstance(item, dict) and "stack" in item else path
+    for place, part in enumerate(parts):
+        one: list[RefAt] = []
+        where = inside if isinstance(item, dict) and "stack" not in item else (*inside, place)
+        if isinstance(item, str) or (isinstance(item, dict) and alone):
+            where = path
+        if isinstance(part, list):
+            problems.append(Problem(where, "a stack in a stack; write one list of defenses"))
+            continue
+        _read_ref(part, where, "defense", one, problems)
+        key: DataPath = path if alone else (*path, place)
+        found += [RefAt(key, ref.params, ref.kind, ref.ref, where) for ref in one]
 
 
 def in_words(error: ValidationError, data: Any, models: dict[DataPath, type[BaseModel]]) -> list[Problem]:

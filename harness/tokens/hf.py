@@ -93,6 +93,14 @@ class HFTokenizer:
         rows = [row.tolist() if hasattr(row, "tolist") else list(row) for row in ids]
         return self._rust.decode_batch(rows, skip_special_tokens=False)
 
+    def to_json(self) -> str:
+        """The tokenizer as the text of a ``tokenizer.json``, as used here."""
+        return self._serialised
+
+    @cached_property
+    def _serialised(self) -> str:
+        return self._rust.to_str()
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of ``text``, leading white space included where it belongs to the token."""
         return list(self._rust.encode(text, add_special_tokens=False).offsets)

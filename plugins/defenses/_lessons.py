@@ -26,7 +26,6 @@ from harness import (
     render,
     reply_ids,
     reply_row,
-    saved_ending,
 )
 
 NO_TOKENS = np.empty(0, dtype=np.int64)
@@ -67,6 +66,8 @@ class School:
         Raises:
             DataError: the victim answers in text, and no training example has a reply to learn.
         """
+        from harness import saved_ending  # brings torch along
+
         self.labelled, self.name = bool(data.labels), name
         self._tokenizer, self._context, self._train = tokenizer, context, data.train
         self._end = None if self.labelled else saved_ending(model)

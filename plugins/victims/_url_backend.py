@@ -25,6 +25,7 @@ from harness import (
     Tokenizer,
     VictimError,
     cross_entropy,
+    prompt_ids,
 )
 from plugins.victims._completions import PATH, Completions, Row, choices
 from plugins.victims._log_probs import TopLogProbs, Way, must_tell
@@ -158,9 +159,11 @@ class UrlBackend:
         """
         if "generate" not in self.abilities:
             raise self._unable("generate", "head: generation")
-        encoded = self.tokenizer.encode([item.prompt for item in items])
-        rows = [self._valid(np.asarray([*self.tokenizer.left, *ids], dtype=np.int64), 0) for ids in encoded]
         chat = self._served.api == "chat"
+        if any(item.ids is not None for item in items) and (chat or not self._found.prompts.ids):
+            raise AccessError("this server takes texts, not tokens: a defense that chooses the tokens cannot reach it")
+        encoded = prompt_ids(items, self.tokenizer)
+        rows = [self._valid(np.asarray([*self.tokenizer.left, *ids], dtype=np.int64), 0) for ids in encoded]
         bodies = [self._chat(item) if chat else self._plain(item, row) for item, row in zip(items, rows, strict=True)]
         answers = self._completions.server.post(CHAT if chat else PATH, bodies)
         return [self._generated(answer, row) for answer, row in zip(answers, rows, strict=True)]

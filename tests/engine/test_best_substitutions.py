@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.engine.onehot import best_substitutions
+from harness.engine.substitutions import best_substitutions
 
 
 @given(

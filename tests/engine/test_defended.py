@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.attack import Gradient, Score
-from harness.defense import Defense, GuardDefense, TransformDefense
+from harness.defense import Defense
 from harness.engine.defended import DefendedVictim, Layer, offers_gradient
 from harness.engine.loss import cross_entropy
 from harness.engine.meter import StepMeter
@@ -17,6 +17,7 @@ from harness.errors import AccessError
 from harness.flops import Flops
 from harness.problem import Problem
 from harness.run.clean import check_clean
+from harness.runtime_defense import GuardDefense, TransformDefense
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
 from harness.tokens.placement import allowed_tokens, place

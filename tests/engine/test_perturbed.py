@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from harness.attack import Attack, Gradient, Perturb, PerturbAnswer, Request
-from harness.defense import GuardDefense, TransformDefense
 from harness.engine.allowance import Allowance, flops_of, queries_of
 from harness.engine.backend import LatentItem, PerturbItem
 from harness.engine.defended import DefendedVictim, Layer
@@ -26,6 +25,7 @@ from harness.judge import Answer, Judge
 from harness.latent import SLACK, Latent
 from harness.problem import Problem
 from harness.records.journal import Journal
+from harness.runtime_defense import GuardDefense, TransformDefense
 from harness.state import State
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.attack import Attack, Generate, Sample, SampleAnswer, Score
-from harness.defense import GuardDefense, TransformDefense
 from harness.engine.backend import Generated, GenerateItem, Sampled, SampleItem
 from harness.engine.defended import DefendedVictim, Layer
 from harness.engine.meter import StepMeter
@@ -25,6 +24,7 @@ from harness.flops import Flops
 from harness.problem import Problem
 from harness.records.journal import Journal
 from harness.rng import named_seed
+from harness.runtime_defense import GuardDefense, TransformDefense
 from harness.state import State
 from harness.threat import Threat
 from harness.tokens.hf import HFTokenizer

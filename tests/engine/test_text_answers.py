@@ -11,7 +11,6 @@ import pytest
 
 from harness.attack import Classify, Generate, Gradient, Score
 from harness.auxiliary import Auxiliary
-from harness.defense import GuardDefense
 from harness.engine.backend import GenerateItem, ScoreItem
 from harness.engine.defended import DefendedVictim, Layer
 from harness.engine.desk import Desk
@@ -22,6 +21,7 @@ from harness.flops import Flops
 from harness.judge import Answer, Judge, Verdict
 from harness.problem import Problem
 from harness.run.clean import check_clean, choose_examples, shortened
+from harness.runtime_defense import GuardDefense
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat
 from harness.tokens.hf import HFTokenizer

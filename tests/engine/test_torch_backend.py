@@ -16,7 +16,7 @@ from harness.engine.backend import GradientItem, ScoreItem
 from harness.engine.devices import resolve_device
 from harness.engine.loading import load_model, open_folder
 from harness.engine.loss import cross_entropy
-from harness.engine.onehot import best_substitutions
+from harness.engine.substitutions import best_substitutions
 from harness.engine.torch_backend import TorchBackend
 from harness.errors import VictimError
 from harness.tokens.hf import HFTokenizer

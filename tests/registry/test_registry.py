@@ -219,7 +219,7 @@ def test_kinds_with_rules_of_their_own() -> None:
     both = type("Both", (GuardDefense, TrainedDefense), {"__doc__": "Both.", "name": "both"})
     with pytest.raises(PluginError, match="several sorts at once"):
         Registry().add("defense", both, "dist", "1")
-    with pytest.raises(PluginError, match=r"lacks the methods blocks, cost"):
+    with pytest.raises(PluginError, match=r"lacks the method blocks or ruling"):
         Registry().add("defense", variant(GuardDefense), "dist", "1")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.engine.backend import Generated, GenerateItem
+from harness.engine.backend import Generated, GenerateItem, prompt_ids
 from harness.engine.executed import Executed
 from harness.engine.heads import trims_logits
 from harness.engine.memory.chunks import Chunker
@@ -66,7 +66,7 @@ class Generator:
         Raises:
             VictimError: a prompt without tokens, or one that leaves no room in the context; NaN; no memory for one row.
         """
-        rows = [self._row(ids) for ids in self.tokenizer.encode([item.prompt for item in items])]
+        rows = [self._row(ids) for ids in prompt_ids(items, self.tokenizer)]
         groups: defaultdict[tuple[int, Way, int], list[int]] = defaultdict(list)
         for i, (row, item) in enumerate(zip(rows, items, strict=True)):
             # Rows of a batch go on to its end, so all must have room for it.

@@ -27,6 +27,7 @@ from harness.engine.backend import (
     Scored,
     ScoreItem,
     Target,
+    prompt_ids,
     refused,
 )
 from harness.engine.gradients import target_width
@@ -146,7 +147,7 @@ class VLLMBackend:
         """Answers in text, the same as torch's beyond rounding, drawn ones as well. Raises as `sample`."""
         if "generate" not in self.abilities:
             raise refused("generate", self.abilities)
-        rows = [self._prompt(ids) for ids in self.tokenizer.encode([item.prompt for item in items])]
+        rows = [self._prompt(ids) for ids in prompt_ids(items, self.tokenizer)]
         answers: list[Generated] = []
         for part in _batches(len(rows)):
             asked = {

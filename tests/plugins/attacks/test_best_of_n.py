@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.attack import Generate
-from harness.defense import GuardDefense
 from harness.engine.defended import DefendedVictim, Layer
 from harness.engine.rehearse import rehearse
 from harness.engine.torch_backend import TorchBackend
 from harness.flops import Flops
 from harness.judge import Answer, Judge
 from harness.records.journal import Journal
+from harness.runtime_defense import GuardDefense
 from harness.state import State
 from harness.task import Chunk, Edit, Example
 from harness.threat import Threat

@@ -143,3 +143,15 @@ def test_which_token_ends_an_answer(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
     (tmp_path / "tokenizer.json").write_text('{"added_tokens": [{"content": "<end>", "id": 9}]}')
     assert harness.saved_ending(tmp_path) == 9
+
+
+@pytest.mark.slow
+def test_a_reply_is_learnt_under_a_perturbation(tmp_path: Path) -> None:
+    """The latent attack as training attack of a victim that answers in text."""
+    spec = SPEC.replace("attack: %(attack)s}", "attack: %(attack)s, threat: {access: latent, radius: 0.5}}")
+    (tmp_path / "spec.yaml").write_text(spec % ({"attack": "{latent: {layer: 1}}"} | TEXT))
+    registry = load_plugins().registry
+    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    (cell,) = read_run(tmp_path / "run")
+    pool = load_pool(tmp_path / "run/artifacts" / cell.record.defense_facts.artifact / "pool.json")
+    assert all(entry.latent is not None and entry.reply and (entry.loss or 0) > 0 for entry in pool)

@@ -1,0 +1,114 @@
+"""A guard that refuses text which a language model finds unlikely."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from harness import (
+    Auxiliary,
+    Case,
+    DataError,
+    FitJob,
+    Floats,
+    GuardDefense,
+    Likelihood,
+    LikelihoodGradient,
+    Params,
+    Place,
+    Ruling,
+    Slope,
+    VictimRef,
+    hookimpl,
+)
+
+ROLE = "lm"
+
+
+class PerplexityFilter(GuardDefense):
+    """Refuse prompts whose perplexity, as a whole or in its most unlikely window, is above nearly all clean ones'."""
+
+    name = "perplexity_filter"
+    paper = "Jain et al. 2023, arXiv:2309.00614 (whole and windowed); Alon and Kamfonas 2023, arXiv:2308.14132"
+    offers: ClassVar = "surrogate"
+
+    class Params(Params):
+        """Which model, which window, and where the threshold lies."""
+
+        window: PositiveInt | None = Field(
+            10, description="tokens of the window whose mean NLL counts, the worst one of the prompt; null: the whole"
+        )
+        quantile: float = Field(
+            0.99, gt=0, le=1, description="of the training prompts' values, which is the threshold; the rest is refused"
+        )
+        fit_examples: PositiveInt = Field(500, description="training prompts that the threshold is taken from")
+        lm: VictimRef | None = Field(
+            None,
+            description="causal language model; by default the victim itself if it is one, else the small model of its "
+            "family, which then shares its tokens",
+        )
+        sees: bool = Field(
+            True, description="whether the model is made ready with the task's prompts; false: used as it is"
+        )
+        penalty: NonNegativeFloat = Field(
+            10.0,
+            description="what a refused candidate's loss is raised by, and once more per nat above the threshold",
+        )
+
+    def models(self) -> dict[str, Auxiliary]:
+        return {ROLE: Auxiliary(self.params.lm, sees="text" if self.params.sees else "nothing")}
+
+    def fit(self, job: FitJob) -> dict[str, Any]:
+        texts = job.seen([example.text for example in job.data.train[: self.params.fit_examples]])
+        if not texts:
+            raise DataError("perplexity_filter: the task has no training prompts to take a threshold from")
+        values = [self._worst(nll)[0] for nll in job.ask([Likelihood(text, model=ROLE) for text in texts])]
+        return {
+            "threshold": float(np.quantile(values, self.params.quantile)),
+            "median": float(np.median(values)),
+            "prompts": len(values),
+        }
+
+    def ruling(self, case: Case) -> Any:
+        nll = yield Likelihood(case.text, model=ROLE)
+        worst, _ = self._worst(nll)
+        excess = worst - case.fitted["threshold"]
+        return Ruling(excess > 0, self._penalty(excess), worst)
+
+    def surrogate(self, place: Place) -> Any:
+        """Above the threshold, the gradient of the worst window's mean NLL; below it is flat."""
+        nll = yield Likelihood(tokens=place.row, model=ROLE)
+        worst, start = self._worst(nll)
+        excess = worst - place.fitted["threshold"]
+        if excess <= 0:
+            return Slope(0.0)
+        if not place.same_tokens or len(nll) < len(place.row) - 1:  # other tokens, or a beginning cut off
+            return Slope(self._penalty(excess))
+        width = self._width(nll)
+        weights = np.zeros(len(nll))
+        weights[start : start + width] = self.params.penalty / width
+        gradient = yield LikelihoodGradient(place.before, place.tokens, place.after, weights, place.allowed, ROLE)
+        return Slope(self._penalty(excess), gradient)
+
+    def _penalty(self, excess: float) -> float:
+        return float(self.params.penalty * (1 + max(0.0, excess))) if self.params.penalty else float("inf")
+
+    def _width(self, nll: Floats) -> int:
+        return len(nll) if self.params.window is None else min(self.params.window, len(nll))
+
+    def _worst(self, nll: Floats) -> tuple[float, int]:
+        """Mean NLL of the most unlikely window, and where it begins."""
+        if not len(nll):
+            return 0.0, 0
+        width = self._width(nll)
+        sums = np.concatenate([[0.0], np.cumsum(nll)])
+        means = (sums[width:] - sums[:-width]) / width
+        at = int(means.argmax())
+        return float(means[at]), at
+
+
+@hookimpl
+def harness_register_defenses(register):
+    register(PerplexityFilter)
