@@ -212,7 +212,7 @@ def test_classes_that_cannot_be_registered(cls: Any, words: str) -> None:
 def test_kinds_with_rules_of_their_own() -> None:
     from harness import Attack, GuardDefense
 
-    with pytest.raises(PluginError, match=r"access is 'all'; write one of 'gradient', 'scores', 'text'"):
+    with pytest.raises(PluginError, match=r"access is 'all'; write one of 'latent', 'gradient', 'scores', 'text'"):
         Registry().add("attack", variant(Attack, access="all", start=1, step=1), "dist", "1")
     with pytest.raises(PluginError, match=r"does not inherit from Attack\.Params"):
         Registry().add("attack", variant(Attack, start=1, step=1, Params=type("Params", (Params,), {})), "dist", "1")
