@@ -95,7 +95,7 @@ _KINDS = {"task": "tasks", "victim": "victims", "defense": "defenses", "attack":
 
 
 @given(st.data())
-@FUZZ
+@settings(FUZZ, max_examples=EXAMPLES // 2)
 def test_any_value_for_any_parameter_of_a_built_in(file: Path, data: st.DataObject) -> None:
     entry = data.draw(st.sampled_from([entry for entry in _BUILT_IN.entries() if entry.kind in _KINDS]))
     names = [*entry.cls.Params.model_fields, "no_such_"]
@@ -116,7 +116,7 @@ def test_any_value_for_any_parameter_of_a_built_in(file: Path, data: st.DataObje
 @given(
     st.lists(st.dictionaries(st.sampled_from(["task", "victim", "attack", "seed", "round", "x"]), _TREES), max_size=4)
 )
-@FUZZ
+@settings(FUZZ, max_examples=EXAMPLES // 2)
 def test_any_excludes(file: Path, excludes: list[Any]) -> None:
     data = yaml.safe_load(FULL) | {"exclude": excludes}
     _check(file, yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"))
