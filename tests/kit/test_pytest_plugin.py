@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 GOOD = """
-import pytest
 from harness import Judge
+from harness.testing import conforms
 
 class Words(Judge):
     '''The label wanted.'''
@@ -31,8 +31,8 @@ def pytest_run(folder: Path, source: str, *options: str) -> subprocess.Completed
 
 
 def test_a_test_per_promise(tmp_path):
-    test = "@pytest.mark.conforms(Words, skip=['blocked'])\ndef test_words(conformance):\n    conformance()\n"
-    done = pytest_run(tmp_path, GOOD + test, "-v", "--strict-markers")
+    test = "@conforms(Words, skip=['blocked'])\ndef test_words(conformance):\n    conformance()\n"
+    done = pytest_run(tmp_path, GOOD + test, "-vv", "--strict-markers")
     assert done.returncode == 0, done.stdout
     assert "test_words[deterministic] PASSED" in done.stdout
     assert "test_words[unparseable] SKIPPED" in done.stdout
@@ -40,7 +40,7 @@ def test_a_test_per_promise(tmp_path):
 
 
 def test_what_is_wrong_is_said(tmp_path):
-    test = "@pytest.mark.conforms(Beyond)\ndef test_words(conformance):\n    conformance()\n"
+    test = "@conforms(Beyond)\ndef test_words(conformance):\n    conformance()\n"
     done = pytest_run(tmp_path, GOOD + test)
     assert done.returncode == 1
     assert "expected: every answer gets a proper verdict" in done.stdout
@@ -51,8 +51,8 @@ def test_what_is_wrong_is_said(tmp_path):
 def test_a_mark_that_is_missing_or_wrong_is_explained(tmp_path):
     done = pytest_run(tmp_path, "def test_words(conformance):\n    conformance()\n")
     assert done.returncode != 0
-    assert "the fixture `conformance` needs a plugin; write @pytest.mark.conforms(TheClass" in done.stdout + done.stderr
-    mark = "import pytest\n@pytest.mark.conforms('gcgg')\ndef test_words(conformance):\n    conformance()\n"
+    assert "the fixture `conformance` needs a plugin; write @conforms(TheClass" in done.stdout + done.stderr
+    mark = "from harness.testing import conforms\n@conforms('gcgg')\ndef test_words(conformance):\n    conformance()\n"
     done = pytest_run(tmp_path, mark)
     assert "no plugin is called 'gcgg'" in done.stdout + done.stderr
 

@@ -69,7 +69,7 @@ def test_the_commands(tmp_path):
     assert made.returncode == 0, made.stderr
     package = tmp_path / "two_point"
     (package / "src" / "two_point.py").write_text(block("python", "class TwoPoint"))
-    (package / "tests" / "test_two_point.py").write_text(block("python", "pytest.mark.conforms"))
+    (package / "tests" / "test_two_point.py").write_text(block("python", "import conforms"))
     install(package, site)
     checked = run("harness", "check", "two_point", "--json", cwd=package, site=site)
     assert checked.returncode == 0, checked.stdout + checked.stderr
