@@ -121,12 +121,12 @@ def attacks(
 
 def stacks(runs: RunsArg, as_json: JsonFlag = False) -> None:
     """Print for each stack of defenses whether its effect is above or below the product of its parts'."""
-    from harness.records.read import read_run
     from leaderboard.print_matrices import print_json
     from leaderboard.print_stacks import print_stacks
     from leaderboard.stacks import stack_effects
+    from leaderboard.submission.sources import read_sources
 
-    effects = stack_effects([read_run(run) for run in runs])
+    effects = stack_effects(read_sources(runs))
     if as_json:
         print_json([effect.to_json() for effect in effects])
     else:

@@ -13,8 +13,9 @@ from typer.main import get_command, get_command_name
 from harness.cli import INTERRUPTED
 from harness.cli.context import Context
 from harness.errors import PluginError
+from harness.registry.guard import guarded
 from harness.registry.hookcheck import check_hooks, new_manager
-from harness.registry.packages import Source, in_one_line, quiet_stdout
+from harness.registry.packages import Source, in_one_line, noted
 
 HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
 FILE_OPTION = "--plugin"
@@ -99,10 +100,11 @@ def _options(
 def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None:
     """Add a package's commands, all or none: they are collected and tried on an application of their own first."""
     own = typer.Typer()
+    notes: list[str] = []
     try:
         if "harness_register_commands" not in check_hooks(source.plugin, source.name):
             return
-        with quiet_stdout():
+        with guarded(source.distribution) as notes:
             manager = new_manager()
             manager.register(source.plugin)
             manager.hook.harness_register_commands(app=own)
@@ -118,6 +120,8 @@ def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None
         cause = str(error) if isinstance(error, PluginError) else in_one_line(error)
         context.problems.append(source.problem(f"its commands cannot be added: {cause}"))
         return
+    finally:
+        context.problems += noted(source, notes)
     app.registered_commands += own.registered_commands
     app.registered_groups += own.registered_groups
 

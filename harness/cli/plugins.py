@@ -102,7 +102,9 @@ def _print_table(console: Console, entries: list[Entry]) -> None:
 def _print_problems(console: Console, problems: list[PluginProblem]) -> None:
     from rich.text import Text
 
-    if problems:
-        console.print("[bold]Left out[/bold]")
-    for problem in problems:
-        console.print(Text(f"  {problem}"))
+    for title, left_out in (("Left out", True), ("Noted", False)):
+        shown = [problem for problem in problems if problem.left_out is left_out]
+        if shown:
+            console.print(f"[bold]{title}[/bold]")
+        for problem in shown:
+            console.print(Text(f"  {problem}"))

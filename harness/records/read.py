@@ -106,8 +106,8 @@ def read_cell(path: Path) -> CellRecord:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
-        raise DataError(f"{path}: cannot be read as JSON ({error}). {_mend(path)}") from None
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise DataError(f"{path}: cannot be read as JSON ({_first_line(error)}). {_mend(path)}") from None
     if not isinstance(data, dict):
         raise DataError(f"{path}: holds {type(data).__name__}, not an object. {_mend(path)}")
     version = data.get("format")
@@ -141,8 +141,14 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
             for name in lacking:
                 table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
             return table.select(wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). {_mend(path)}") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, LookupError, TypeError) as error:
+        # Damage shows in many ways: names that are no text, sizes that no memory holds, places beyond the file.
+        raise DataError(f"{path}: cannot be read as Parquet ({_first_line(error)}). {_mend(path)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return text if len(text) <= 300 else text[:300] + "..."
 
 
 def _mend(path: Path) -> str:

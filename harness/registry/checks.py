@@ -65,6 +65,8 @@ def _name_problems(cls: type[Plugin]) -> list[str]:
 
 def _method_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
     missing = [name for name in dir(cls) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+    if issubclass(cls, Judge) and (cls.success, cls.verdict) == (Judge.success, Judge.verdict):
+        missing.append("success")  # or `verdict`, so neither is abstract
     if not missing:
         return []
     plural = "s" if len(missing) > 1 else ""

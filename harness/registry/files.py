@@ -8,7 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import PluginError
-from harness.registry.packages import Source, in_one_line, quiet_stdout
+from harness.registry.guard import quiet_stdout
+from harness.registry.packages import Source, in_one_line
 
 
 def import_file(path: Path) -> Source:

@@ -16,8 +16,9 @@ import pluggy
 from harness.errors import PluginError
 from harness.plugin import KINDS, Kind
 from harness.registry.files import import_file
+from harness.registry.guard import guarded
 from harness.registry.hookcheck import check_hooks, new_manager
-from harness.registry.packages import Packages, PluginProblem, Source, import_packages, in_one_line, quiet_stdout
+from harness.registry.packages import Packages, PluginProblem, Source, import_packages, in_one_line, noted
 from harness.registry.registry import Registry
 
 
@@ -73,8 +74,9 @@ def _load(source: Source, loaded: Loaded) -> None:
         loaded.problems.append(source.problem(" ".join(str(error).split())))
         return
     for name in names:
+        notes: list[str] = []
         try:
-            with quiet_stdout():
+            with guarded(source.distribution) as notes:
                 module = importlib.import_module(name)
         except KeyboardInterrupt:
             raise
@@ -82,6 +84,8 @@ def _load(source: Source, loaded: Loaded) -> None:
             loaded.problems.append(source.problem(f"importing '{name}' failed: {in_one_line(error)}"))
         else:
             _load(Source(module, name, source.distribution, source.version), loaded)
+        finally:
+            loaded.problems += noted(source, notes)
 
 
 def _register(source: Source, loaded: Loaded) -> list[str]:
@@ -90,9 +94,10 @@ def _register(source: Source, loaded: Loaded) -> list[str]:
     Returns the names of the further modules it lists.
     """
     trial, staged = new_manager(), loaded.registry.copy()
+    notes: list[str] = []
     try:
         check_hooks(source.plugin, source.name)
-        with quiet_stdout():
+        with guarded(source.distribution) as notes:
             trial.register(source.plugin)
             for kind in KINDS:
                 getattr(trial.hook, f"harness_register_{kind}s")(register=_registrar(kind, source, staged))
@@ -101,6 +106,8 @@ def _register(source: Source, loaded: Loaded) -> list[str]:
         raise
     except BaseException as error:
         raise PluginError(f"'{source.name}' failed while registering: {in_one_line(error)}") from error
+    finally:
+        loaded.problems += noted(source, notes)
     loaded.manager.register(source.plugin)
     loaded.registry = staged
     return names

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
-import sys
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from harness.errors import PluginError
+from harness.registry.guard import DISABLE, guarded
 from harness.registry.hookcheck import check_hooks
 from harness.registry.own import DISTRIBUTION, import_own
 
 GROUP = "harness"
-DISABLE = "HARNESS_DISABLE_PLUGINS"
+LONGEST = 500  # characters of an error that is shown
+_BASES = tuple(f"harness.{kind}" for kind in ("task", "victim", "attack", "defense", "judge"))
 
 
 @dataclass(frozen=True)
 class PluginProblem:
-    """A plugin package, or one module of it, that was left out; the rest works."""
+    """A plugin package, or one module of it, that was left out, or does what it should not; the rest works."""
 
     package: str
     version: str
     cause: str
+    left_out: bool = True
 
     def __str__(self) -> str:
         mend = f"mend or uninstall it, or set {DISABLE}={self.package} to leave it out without this warning"
+        if not self.left_out:
+            mend = f"it is used all the same; mend it, or set {DISABLE}={self.package} to leave it out"
         if self.package == DISTRIBUTION:
             mend = "this belongs to the harness itself: install it again, or report it"
         return f"plugin package {self.package} {self.version}: {self.cause} ({mend})"
@@ -50,9 +54,9 @@ class Source:
     distribution: str
     version: str
 
-    def problem(self, cause: str) -> PluginProblem:
+    def problem(self, cause: str, *, left_out: bool = True) -> PluginProblem:
         """A problem with this source."""
-        return PluginProblem(self.distribution, self.version, cause)
+        return PluginProblem(self.distribution, self.version, cause, left_out)
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Found:
     distribution: str
     version: str
 
-    def problem(self, cause: str) -> PluginProblem:
+    def problem(self, cause: str, *, left_out: bool = True) -> PluginProblem:
         """A problem with this entry point."""
-        return PluginProblem(self.distribution, self.version, cause)
+        return PluginProblem(self.distribution, self.version, cause, left_out)
 
     def disabled_by(self, names: frozenset[str]) -> bool:
         """Whether one of the (normalised) names is the entry point's or the distribution's."""
@@ -90,38 +94,62 @@ def disabled() -> frozenset[str]:
     return frozenset(normalised(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip())
 
 
-def installed() -> Iterator[Found]:
-    """Entry points of all distributions: ours first, so that nobody can take a built-in's name, then by name."""
+def installed() -> tuple[list[Found], list[PluginProblem]]:
+    """Entry points of all distributions: ours first, so that nobody can take a built-in's name, then by name; and what
+    is wrong with the metadata of those that have some in our group.
+    """
     seen: dict[str, list[Found]] = {}
+    problems: list[PluginProblem] = []
     for distribution in metadata.distributions():
-        # Without readable metadata it is what an installer left behind, and no concern of ours.
-        with contextlib.suppress(Exception):
+        try:
             name, version = distribution.metadata["Name"], distribution.version
             points = [Found(point, name, version) for point in distribution.entry_points if point.group == GROUP]
             seen.setdefault(normalised(name), points)  # the first on the path is the one that gets imported
-    for key in sorted(seen, key=lambda key: (key != DISTRIBUTION, key)):
-        yield from sorted(seen[key], key=lambda found: found.point.name)
+        except Exception as error:
+            problems += _unreadable(distribution, error)
+    ordered = sorted(seen, key=lambda key: (key != DISTRIBUTION, key))
+    return [found for key in ordered for found in sorted(seen[key], key=lambda found: found.point.name)], problems
+
+
+def _unreadable(distribution: metadata.Distribution, error: Exception) -> list[PluginProblem]:
+    """The problem with a distribution whose metadata cannot be read; none where it is no concern of ours."""
+    with contextlib.suppress(Exception):  # it is broken: anything may be
+        if f"[{GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+            return []
+        folder = Path(str(getattr(distribution, "_path", "?")))
+        if not (folder / "METADATA").exists() and not (folder / "PKG-INFO").exists():
+            return []  # what an installer left behind
+        name = folder.stem.split("-")[0]
+        if normalised(name) not in disabled():
+            cause = f"the metadata in {folder} cannot be read ({in_one_line(error)}); install it again"
+            return [PluginProblem(name, "?", cause)]
+    return []
 
 
 def import_packages() -> Packages:
     """Import what every enabled entry point names; one that fails is a problem, not an error."""
     packages = Packages()
     leave_out = disabled()
-    everything = list(installed())
+    everything, unreadable = installed()
+    packages.problems.extend(unreadable)
     if not any(normalised(found.distribution) == DISTRIBUTION for found in everything):
         cause = "its entry points are not found, so there are no built-in plugins"
         packages.problems.append(PluginProblem(DISTRIBUTION, "?", cause))
-    for found in everything:
-        if not found.disabled_by(leave_out):
-            _import(found, packages)
+    enabled = [found for found in everything if not found.disabled_by(leave_out)]
+    if any(normalised(found.distribution) != DISTRIBUTION for found in enabled):
+        for name in _BASES:  # or the first of them would be blamed for the time that ours take to import
+            importlib.import_module(name)
+    for found in enabled:
+        _import(found, packages)
     return packages
 
 
 def _import(found: Found, packages: Packages) -> None:
     point = found.point
     replaced = None
+    notes: list[str] = []
     try:
-        with quiet_stdout():
+        with guarded(found.distribution) as notes:
             if normalised(found.distribution) == DISTRIBUTION:
                 plugin, replaced = import_own(point.module)
             else:
@@ -135,6 +163,8 @@ def _import(found: Found, packages: Packages) -> None:
     except BaseException as error:  # a package that calls sys.exit on import must not end the others either
         packages.problems.append(found.problem(f"importing '{point.value}' failed: {in_one_line(error)}"))
         return
+    finally:
+        packages.problems.extend(noted(found, notes))
     if replaced is not None:
         cause = (
             f"another module called '{point.module}' ({replaced}) had been imported and was replaced by ours; rename it"
@@ -148,16 +178,20 @@ def _import(found: Found, packages: Packages) -> None:
         packages.problems.append(found.problem(cause))
 
 
-@contextlib.contextmanager
-def quiet_stdout() -> Iterator[None]:
-    """While this lasts, what plugin code prints goes to stderr: stdout may be somebody's JSON."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def noted(of: Found | Source, notes: list[str]) -> list[PluginProblem]:
+    """What a package did while it was imported or registered, as problems; of ours nothing is told."""
+    if normalised(of.distribution) == DISTRIBUTION:
+        return []
+    return [of.problem(note, left_out=False) for note in notes]
 
 
 def in_one_line(error: BaseException) -> str:
     """Type, message and place of an exception, in one line."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception of the plugin's own
+        text = "its message cannot be shown"
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
     if isinstance(error, SyntaxError):  # its message has the place already, its traceback only ours
         return f"{type(error).__name__}: {text}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]

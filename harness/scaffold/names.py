@@ -45,7 +45,7 @@ def check_name(name: str, kind: Kind, registry: Registry) -> None:
     taken = next((entry for entry in registry.entries(kind) if entry.name == name), None)
     if taken is not None:
         raise PluginError(
-            f"there is a {kind} called '{name}' already, from {taken.distribution} {taken.version}; choose another name"
+            f"the {kind}s have one called '{name}' already, of {taken.distribution} {taken.version}; choose another"
         )
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise PluginError(

@@ -3,7 +3,7 @@
 ``harness check NAME`` runs the checks on an installed plugin. In pytest a test is marked with the class, and becomes
 one test per check::
 
-    @pytest.mark.conforms(MyAttack, {"tries": 4})
+    @conforms(MyAttack, {"tries": 4})
     def test_my_attack(conformance):
         conformance()
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.testing.cases import Case, Choose, ToyJudge, made_up, ordinary
     from harness.testing.finding import Check, Finding, NotApplicableError, UnmetError
+    from harness.testing.marker import conforms
     from harness.testing.run import check_plugin, checks_for, run_check, run_checks
     from harness.testing.subject import Subject, subject_of
     from harness.testing.tokenizers_of import tokenizer_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "harness.testing.cases": ("Case", "Choose", "ToyJudge", "made_up", "ordinary"),
     "harness.testing.finding": ("Check", "Finding", "NotApplicableError", "UnmetError"),
+    "harness.testing.marker": ("conforms",),
     "harness.testing.run": ("check_plugin", "checks_for", "run_check", "run_checks"),
     "harness.testing.subject": ("Subject", "subject_of"),
     "harness.testing.tokenizers_of": ("tokenizer_of",),
@@ -53,6 +55,7 @@ __all__ = [
     "UnmetError",
     "check_plugin",
     "checks_for",
+    "conforms",
     "made_up",
     "ordinary",
     "run_check",

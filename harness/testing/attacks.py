@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness.records.journal import Journal
 from harness.state import State
 from harness.task import TaskKind
 from harness.testing.cases import BlockAll, Case, at_random, in_words, made_up, ordinary
+from harness.testing.chance import global_seed
 from harness.testing.finding import Check, NotApplicableError, UnmetError
 from harness.testing.subject import Subject
 from harness.testing.troubles import Numberless
@@ -75,10 +75,10 @@ def kinds_of(subject: Subject) -> list[TaskKind]:
     refusals: list[Exception] = []
     for kind in _KINDS:
         attack = subject.fresh(steps=1)
-        case = ordinary(kind, "latent", count=attack.group())
+        case = ordinary(kind, "latent", _count(attack))
         try:
             attack.check(case.data)
-            case.search(Counted(attack), "latent").run(case.problems())  # type: ignore[arg-type]
+            case.search(Counted(attack), "latent").run(case.problems()[: attack.group()])  # type: ignore[arg-type]
         except (AccessError, DataError) as error:
             refusals.append(error)
         except Exception:  # the checks themselves will say
@@ -95,7 +95,12 @@ def kinds_of(subject: Subject) -> list[TaskKind]:
 def cases(subject: Subject, **changes: Any) -> Iterator[Case]:
     """The ordinary case for each kind of answers that the attack takes."""
     for kind in kinds_of(subject):
-        yield ordinary(kind, subject.cls.access, max(4, 2 * subject.fresh().group()), **changes)  # type: ignore[attr-defined]
+        yield ordinary(kind, subject.cls.access, _count(subject.fresh()), **changes)  # type: ignore[attr-defined]
+
+
+def _count(attack: Attack) -> int:
+    """Examples of the ordinary case: at least two groups."""
+    return max(4, 2 * attack.group())
 
 
 def searched(subject: Subject, case: Case, attack: Any = None, **options: Any) -> SearchResult:
@@ -136,13 +141,8 @@ def _seeded(subject: Subject) -> None:
     for case in cases(subject):
         found: list[list[Row]] = []
         for other in (0, 1):
-            random.seed(other)
-            before = np.random.get_state()
-            np.random.seed(other)
-            try:
+            with global_seed(other):
                 found.append(searched(subject, case).rows)
-            finally:
-                np.random.set_state(before)
         _same(
             found[0],
             found[1],

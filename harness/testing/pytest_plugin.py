@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if mark is None or not mark.args:
         raise pytest.UsageError(
             f"{metafunc.definition.nodeid}: the fixture `conformance` needs a plugin; write "
-            f"@pytest.mark.{_MARK}(TheClass, {{'parameter': value}}) above the test"
+            "@conforms(TheClass, {'parameter': value}) of harness.testing above the test"
         )
     from harness.testing.run import checks_for
 

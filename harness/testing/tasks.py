@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from harness.run.tasks import Tasks
 from harness.task import TaskData
 from harness.testing.cases import threat_of
+from harness.testing.chance import global_seed
 from harness.testing.finding import Check, NotApplicableError, UnmetError
 from harness.testing.subject import Subject
 from harness.testing.toy import toy_tokenizer
@@ -51,14 +49,10 @@ def _loads(subject: Subject) -> None:
 
 
 def _again(subject: Subject) -> None:
-    first = data_of(subject).hash
-    random.seed(1)
-    before = np.random.get_state()
-    np.random.seed(1)
-    try:
+    with global_seed(0):
+        first = loaded(subject).hash
+    with global_seed(1):
         second = loaded(subject).hash
-    finally:
-        np.random.set_state(before)
     _equal(first, second, "loading twice", "draw from random.Random('a name') or harness.named_rng, not from random")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from harness.flops import Flops
 from harness.identity import canonical_json
 from harness.task import Chunk, Edit, Example, TaskData, TaskKind
 from harness.testing.cases import threat_of
+from harness.testing.chance import global_seed
 from harness.testing.finding import Check, NotApplicableError, UnmetError
 from harness.testing.subject import Subject
 from harness.testing.toy import TEXT
@@ -305,8 +305,8 @@ def _generates(subject: Subject) -> None:
 def _same_model(subject: Subject) -> None:
     for kind in kinds_of(subject):
         one = ready(subject, kind)
-        random.seed(1)
-        other = ready(subject, kind, again=1)
+        with global_seed(1):
+            other = ready(subject, kind, again=1)
         texts = [example.text for example in one.data.validation[:4]]
         if one.backend.tokenizer.encode(texts) != other.backend.tokenizer.encode(texts):
             raise UnmetError("the same tokenizer from the same seed", "another", "order what it is made from")

@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import SpecError
+from harness.registry.loader import load_plugins
+from harness.registry.registry import Registry
 from harness.spec import LoadedSpec, load_spec
+from harness.threat import Threat
 from tests.spec.test_cells import FULL
 from tests.spec.toys import toy_registry
 
@@ -34,10 +37,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "x.yaml"
 
 
-def _check(file: Path, content: bytes) -> None:
+def _check(file: Path, content: bytes, registry: Registry = REGISTRY) -> None:
     file.write_bytes(content)
     try:
-        assert isinstance(load_spec(file, REGISTRY), LoadedSpec)
+        assert isinstance(load_spec(file, registry), LoadedSpec)
     except SpecError as error:
         lines = str(error).split("\n")
         assert all(line.startswith(f"{file}:") and line.isprintable() for line in lines), lines
@@ -85,3 +88,42 @@ def test_a_spec_with_another_value_somewhere(file: Path, place: tuple[Any, ...],
         parent = parent[key]
     parent[place[-1]] = value
     _check(file, yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"))
+
+
+_BUILT_IN = load_plugins().registry
+_KINDS = {"task": "tasks", "victim": "victims", "defense": "defenses", "attack": "attacks"}
+
+
+@given(st.data())
+@settings(FUZZ, max_examples=EXAMPLES // 2)
+def test_any_value_for_any_parameter_of_a_built_in(file: Path, data: st.DataObject) -> None:
+    entry = data.draw(st.sampled_from([entry for entry in _BUILT_IN.entries() if entry.kind in _KINDS]))
+    names = [*entry.cls.Params.model_fields, "no_such_"]
+    params = data.draw(st.dictionaries(st.sampled_from(names), _TREES, max_size=3))
+    spec = {
+        "name": "x",
+        "version": "1",
+        "tasks": ["word_length"],
+        "victims": ["tiny"],
+        "defenses": ["none"],
+        "attacks": ["none"],
+        _KINDS[entry.kind]: [{entry.name: params}],
+        "threats": [data.draw(st.dictionaries(st.sampled_from(list(Threat.model_fields)), _LEAVES, max_size=3))],
+    }
+    _check(file, yaml.safe_dump(spec, allow_unicode=True).encode("utf-8", "surrogatepass"), _BUILT_IN)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["task", "victim", "attack", "seed", "round", "x"]), _TREES), max_size=4)
+)
+@settings(FUZZ, max_examples=EXAMPLES // 2)
+def test_any_excludes(file: Path, excludes: list[Any]) -> None:
+    data = yaml.safe_load(FULL) | {"exclude": excludes}
+    _check(file, yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize("depth", [50, 2000])
+def test_nesting_without_end(file: Path, depth: int) -> None:
+    _check(file, b"name: " + b"[" * depth)
+    _check(file, b"name: " + b"{a: " * depth + b"1" + b"}" * depth)
+    _check(file, FULL.encode() + b"\nsummary: &a [*a, *a]\n")

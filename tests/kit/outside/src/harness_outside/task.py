@@ -2,7 +2,7 @@
 
 import random
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from harness import Chunk, Edit, Example, Task, TaskData, hookimpl
 
@@ -15,17 +15,22 @@ class WeatherOrFood(Task):
     name = "weather_or_food"
 
     class Params(Task.Params):
-        size: PositiveInt = 200
+        size: PositiveInt = Field(200, le=500)
 
     def load(self):
-        return TaskData(labels=(" WEATHER", " FOOD"), train=self._rows("train"), validation=self._rows("validation"))
+        seen = set()
+        train, validation = (self._rows(split, seen) for split in ("train", "validation"))
+        return TaskData(labels=(" WEATHER", " FOOD"), train=train, validation=validation)
 
-    def _rows(self, split):
+    def _rows(self, split, seen):
         rng = random.Random(f"weather_or_food/{split}")
         rows = []
         for i in range(self.params.size):
             label = i % 2
-            words = " ".join(rng.choice(WORDS[label]) for _ in range(4))
+            words = None
+            while words is None or words in seen:  # no prompt stands in both splits
+                words = " ".join(rng.choice(WORDS[label]) for _ in range(4))
+            seen.add(words)
             chunks = (Chunk(f"Words: {words}"), Chunk("", Edit.OVERWRITABLE), Chunk("\nAnswer:"))
             rows.append(Example(f"{split}-{i:05d}", chunks, label, 1 - label))
         return rows

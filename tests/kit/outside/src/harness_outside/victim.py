@@ -14,6 +14,7 @@ from harness import (
     Scored,
     Victim,
     VictimCard,
+    VictimError,
     WithoutText,
     cross_entropy,
     hookimpl,
@@ -76,6 +77,8 @@ class Counts(Victim):
         return 1e6
 
     def prepare(self, job):
+        if not job.data.labels:
+            raise VictimError("counts answers with labels; use a task that has some")
         rust = tokenizers.Tokenizer(models.BPE())
         rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         rust.decoder = decoders.ByteLevel()

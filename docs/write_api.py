@@ -1,0 +1,160 @@
+"""Writes docs/api.md, the reference of what `harness` and `harness.testing` export, from signatures and docstrings.
+
+python docs/write_api.py            writes docs/api.md
+python docs/write_api.py --release  and tests/api/VERSION.json: what this version exports, for the next to be held to
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+import harness.testing
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "api.md"
+RELEASES = ROOT / "tests" / "api"
+
+
+def exports() -> dict[str, dict[str, str]]:
+    """Signature of every exported name, and of the public members of classes, by module."""
+    return {
+        module.__name__: {name: signature(module, name) for name in module.__all__}
+        for module in (harness, harness.testing)
+    }
+
+
+def signature(module: Any, name: str) -> str:
+    """An exported name in a few lines that change when users would notice."""
+    value = getattr(module, name)
+    if name.startswith("__"):
+        return name
+    if inspect.isclass(value) and value.__module__.startswith("harness"):
+        return "\n".join([_class_line(name, value), *(f"    {line}" for line in _members(value))])
+    if inspect.isfunction(value):
+        return f"def {name}{_arguments(value)}"
+    return f"{name} = {_assigned(module, name)}"
+
+
+def _class_line(name: str, cls: type) -> str:
+    bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
+    return f"class {name}({bases})" if bases else f"class {name}"
+
+
+def _members(cls: type) -> list[str]:
+    found = []
+    annotated = inspect.get_annotations(cls)
+    for name, annotation in annotated.items():
+        if not name.startswith("_"):
+            default = _default(cls, name)
+            found.append(f"{name}: {_text(annotation)}{default}")
+    if "__init__" in vars(cls) and not is_dataclass(cls):
+        found.append(f"def __init__{_arguments(vars(cls)['__init__'])}")
+    for name, member in vars(cls).items():
+        if name.startswith("_") or name in annotated or name in ("Params", "model_config"):
+            continue
+        inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        if isinstance(member, property) or type(member).__name__ == "cached_property":
+            found.append(f"{name} (property)")
+        elif inspect.isfunction(inner):
+            found.append(f"def {name}{_arguments(inner)}")
+    return found
+
+
+def _default(cls: type, name: str) -> str:
+    """What a field or a class attribute is when nobody says, where that can be written down."""
+    value = vars(cls).get(name, inspect.Parameter.empty)
+    if is_dataclass(cls):
+        value = next((field.default for field in fields(cls) if field.name == name), value)
+    return f" = {value!r}" if isinstance(value, str | int | float | tuple | None) else ""
+
+
+def _arguments(function: Any) -> str:
+    try:
+        return str(inspect.signature(function)).replace("'", "")
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _text(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _assigned(module: Any, name: str) -> str:
+    """What a constant or an alias was assigned in its module, as it is written there."""
+    home = importlib.import_module(module._HOME_OF[name])
+    for node in ast.parse(inspect.getsource(home)).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return ast.unparse(node.value)
+    return "imported"
+
+
+def page() -> str:
+    """The text of docs/api.md."""
+    lines = [
+        "# What `harness` exports",
+        "",
+        "Written from the docstrings by `python docs/write_api.py`. What plugins import is all here: other modules may",
+        "change at any time, and a change of these names is in the [changelog](../CHANGELOG.md).",
+        "",
+    ]
+    for module in (harness, harness.testing):
+        lines += [f"## `{module.__name__}`", ""]
+        names = [name for name in module.__all__ if not name.startswith("__")]
+        for name in sorted(names, key=str.lower):
+            lines += _entry(module, name)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(module: Any, name: str) -> list[str]:
+    value = getattr(module, name)
+    text = [f"### `{name}`", "", "```python", signature(module, name), "```", ""]
+    documented = inspect.isclass(value) or inspect.isfunction(value)
+    own = vars(value).get("__doc__") if inspect.isclass(value) else getattr(value, "__doc__", None)
+    if documented and own and value.__module__.startswith("harness"):
+        text += [_markdown(inspect.cleandoc(own)), ""]
+    if inspect.isclass(value) and value.__module__.startswith("harness"):
+        for member_name, member in vars(value).items():
+            inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+            doc = inspect.cleandoc(inner.__doc__ or "") if inspect.isfunction(inner) else ""
+            if doc and not member_name.startswith("_") and not doc.startswith("As `"):
+                text += [f"**`{member_name}`** {_markdown(doc)}", ""]
+    return text
+
+
+def _markdown(doc: str) -> str:
+    """A docstring as Markdown: double backquotes become single ones, sections such as ``Args:`` become code blocks."""
+    lines, fenced = [], False
+    for line in doc.replace("``", "`").split("\n"):
+        section = line.rstrip() in ("Attributes:", "Args:", "Returns:", "Raises:")
+        if section and not fenced:
+            lines.append("```text")
+            fenced = True
+        elif fenced and line and not line.startswith(" ") and not section:
+            lines.append("```")
+            fenced = False
+        lines.append(line)
+    return "\n".join([*lines, "```"] if fenced else lines).rstrip()
+
+
+def main() -> None:
+    """Write the page, and at a release what it exports."""
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+    if "--release" in sys.argv[1:]:
+        target = RELEASES / f"{harness.__version__}.json"
+        target.write_text(json.dumps(exports(), indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,393 @@
+"""Tasks, judges, defenses and victims that break a promise fail the check of that promise, with words."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import (
+    Auxiliary,
+    Chunk,
+    Edit,
+    Example,
+    Flops,
+    Generate,
+    GuardDefense,
+    Judge,
+    PluginRef,
+    Task,
+    TaskData,
+    TransformDefense,
+    Verdict,
+    Victim,
+    VictimCard,
+    named_seed,
+)
+from harness.registry.loader import load_plugins
+from harness.testing import ToyBackend, checks_for, run_check, subject_of
+
+REGISTRY = load_plugins().registry
+
+
+def finding(cls, check):
+    (wanted,) = (one for one in checks_for(cls.kind, cls) if one.name == check)
+    return run_check(wanted, subject_of(cls, registry=REGISTRY))
+
+
+def rows(split, words, labels=(0, 1)):
+    chunks = [(Chunk(f"{word} {i}"), Chunk("", Edit.OVERWRITABLE)) for i, word in enumerate(words)]
+    return [
+        Example(f"{split}-{i}", chunk, labels[i % len(labels)], 1 - labels[i % len(labels)])
+        for i, chunk in enumerate(chunks)
+    ]
+
+
+class GoodTask(Task):
+    """Words."""
+
+    name = "words"
+
+    def load(self):
+        return TaskData((" A", " B"), rows("train", ["red"] * 6), rows("validation", ["blue"] * 6))
+
+
+class RandomTask(GoodTask):
+    """Draws from the global generator."""
+
+    def load(self):
+        return TaskData((" A", " B"), rows("train", [str(random.random())] * 2), rows("validation", ["b"] * 2))
+
+
+class SetOrder(GoodTask):
+    """Takes the order of a set."""
+
+    def load(self):
+        words = list({f"word{i}" for i in range(50)})
+        return TaskData((" A", " B"), rows("train", words[:25]), rows("validation", words[25:]))
+
+
+class Leaks(GoodTask):
+    """Has the same prompts in both splits."""
+
+    def load(self):
+        return TaskData((" A", " B"), rows("train", ["red"] * 6), rows("validation", ["red"] * 6))
+
+
+class NoSpace(GoodTask):
+    """Labels without a space."""
+
+    def load(self):
+        return TaskData(("A", "B"), rows("train", ["red"] * 6), rows("validation", ["blue"] * 6))
+
+
+class OneLabel(GoodTask):
+    """A label that does not occur."""
+
+    def load(self):
+        return TaskData((" A", " B"), rows("train", ["red"] * 6), rows("validation", ["blue"] * 6, (0,)))
+
+
+class Empty(GoodTask):
+    """No rows."""
+
+    def load(self):
+        return TaskData((" A", " B"), [], [])
+
+
+class GoodJudge(Judge):
+    """The last word counts."""
+
+    name = "words"
+    reads = "text"
+
+    def success(self, example, answer):
+        return (answer.text or "").endswith("5")
+
+
+class Fickle(GoodJudge):
+    """Decides by chance."""
+
+    def success(self, example, answer):
+        return random.random() < 0.5
+
+
+class Counts(GoodJudge):
+    """Decides by how often it was asked."""
+
+    seen = 0
+
+    def success(self, example, answer):
+        self.seen += 1
+        return self.seen % 2 == 0
+
+
+class Breaks(GoodJudge):
+    """Takes the first word of an answer that has none."""
+
+    def success(self, example, answer):
+        return answer.text.split()[0] == "Sure,"
+
+
+class BeyondOne(GoodJudge):
+    """Scores beyond 1."""
+
+    def verdict(self, example, answer):
+        yield from ()
+        return Verdict(True, 7.0)
+
+
+class Asks(GoodJudge):
+    """Asks a model."""
+
+    def models(self):
+        return {"judge": Auxiliary(PluginRef(name="tiny"), sees="nothing")}
+
+    def verdict(self, example, answer):
+        (said,) = yield Generate((answer.text or "",), seed=named_seed(example.id), model="judge")
+        if said not in ("yes", "no"):
+            return Verdict(False, unparseable=True)
+        return Verdict(said == "yes")
+
+
+class TakesNonsense(Asks):
+    """Takes nonsense for a no."""
+
+    def verdict(self, example, answer):
+        (said,) = yield Generate((answer.text or "",), model="judge")
+        return Verdict(said == "yes")
+
+
+class AsksOn(Asks):
+    """Asks until it gets an answer."""
+
+    def verdict(self, example, answer):
+        for _ in range(200):
+            (said,) = yield Generate((answer.text or "",), model="judge")
+            if said in ("yes", "no"):
+                return Verdict(said == "yes")
+        return Verdict(False, unparseable=True)
+
+
+class GoodGuard(GuardDefense):
+    """Refuses what is long."""
+
+    name = "words"
+
+    def fit(self, job):
+        return {"longest": max(len(example.text) for example in job.data.train)}
+
+    def blocks(self, texts, fitted):
+        return [len(text) > fitted["longest"] for text in texts]
+
+    def cost(self, text):
+        return Flops()
+
+
+class Arrays(GoodGuard):
+    """Is fitted to an array."""
+
+    def fit(self, job):
+        return {"longest": np.ones(3)}
+
+
+class Drawn(GoodGuard):
+    """Is fitted by chance."""
+
+    def fit(self, job):
+        return {"longest": random.randint(10**3, 10**9)}
+
+
+class Short(GoodGuard):
+    """Forgets the last prompt."""
+
+    def blocks(self, texts, fitted):
+        return [False for _ in texts[:-1]]
+
+
+class Rank(GoodGuard):
+    """Refuses the longest of those that come together."""
+
+    def blocks(self, texts, fitted):
+        return [len(texts) > 1 and text == max(texts, key=len) for text in texts]
+
+
+class Free(GoodGuard):
+    """Costs less than nothing."""
+
+    def cost(self, text):
+        return Flops(-1.0)
+
+
+class Shut(GoodGuard):
+    """Refuses everything."""
+
+    def blocks(self, texts, fitted):
+        return [True for _ in texts]
+
+
+class GoodTransform(TransformDefense):
+    """Small letters."""
+
+    name = "words"
+
+    def apply(self, texts):
+        return [text.lower() for text in texts]
+
+    def cost(self, text):
+        return Flops()
+
+
+class OffersAnything(GoodTransform):
+    """Offers what does not exist."""
+
+    offers = "anything"
+
+
+class GoodVictim(Victim):
+    """A toy."""
+
+    name = "words"
+    backend: type = ToyBackend
+
+    def card(self, data):
+        return VictimCard("words", ToyBackend().n_params, None, "gradient", 64)
+
+    def estimate(self, data):
+        return 1.0
+
+    def prepare(self, job):
+        seed = named_seed(job.seed) % 1000
+        (Path(job.folder) / "seed.json").write_text(json.dumps(seed))
+        return Flops(1.0, 1.0)
+
+    def open(self, folder, data):
+        from harness import VictimError
+
+        if not data.labels:
+            raise VictimError("answers with labels")
+        return self.backend(seed=json.loads((folder / "seed.json").read_text()))
+
+
+class Padded(ToyBackend):
+    """Scores depend on what is asked beside."""
+
+    def score(self, items):
+        found = super().score(items)
+        for one in found:
+            one.losses[...] += 0.1 * len(items) * len(one.losses)
+        return found
+
+
+class Other(ToyBackend):
+    """Scores are not those of classify."""
+
+    def score(self, items):
+        found = super().score(items)
+        for one in found:
+            one.losses[...] *= 1.1
+        return found
+
+
+class Steep(ToyBackend):
+    """Gradients of another loss."""
+
+    def classify(self, rows):
+        logits, spent = super().classify(rows)
+        return (logits * 2, spent) if len(rows) == 1 else (logits, spent)
+
+
+class PaddedVictim(GoodVictim):
+    """Padded."""
+
+    backend = Padded
+
+
+class OtherVictim(GoodVictim):
+    """Other."""
+
+    backend = Other
+
+
+class SteepVictim(GoodVictim):
+    """Steep."""
+
+    backend = Steep
+
+
+class Unseeded(GoodVictim):
+    """Draws its weights by chance."""
+
+    def prepare(self, job):
+        (Path(job.folder) / "seed.json").write_text(json.dumps(random.SystemRandom().randint(0, 10**6)))
+        return Flops(1.0, 1.0)
+
+
+class WrongCard(GoodVictim):
+    """Has another size than its card says."""
+
+    def card(self, data):
+        return VictimCard("words", 7, None, "gradient", 64)
+
+
+class Latent(GoodVictim):
+    """Promises more access than it gives."""
+
+    def card(self, data):
+        return VictimCard("words", ToyBackend().n_params, None, "latent", 64)
+
+
+class FreeVictim(GoodVictim):
+    """Says that it costs nothing."""
+
+    def estimate(self, data):
+        return 0.0
+
+
+BROKEN = [
+    (RandomTask, "same_data"),
+    (SetOrder, "same_elsewhere"),
+    (Leaks, "disjoint"),
+    (NoSpace, "labels"),
+    (OneLabel, "labels"),
+    (Empty, "loads"),
+    (Fickle, "deterministic"),
+    (Counts, "deterministic"),
+    (Breaks, "verdicts"),
+    (BeyondOne, "verdicts"),
+    (TakesNonsense, "unparseable"),
+    (AsksOn, "bounded"),
+    (Arrays, "fits"),
+    (Drawn, "fits"),
+    (Short, "shapes"),
+    (Rank, "independent"),
+    (Free, "costs"),
+    (Shut, "spares"),
+    (OffersAnything, "offers"),
+    (PaddedVictim, "company"),
+    (OtherVictim, "agrees"),
+    (SteepVictim, "gradient"),
+    (Unseeded, "same_model"),
+    (WrongCard, "opens"),
+    (Latent, "opens"),
+    (FreeVictim, "estimate"),
+]
+
+
+@pytest.mark.parametrize(
+    "cls", [GoodTask, GoodJudge, Asks, GoodGuard, GoodTransform, GoodVictim], ids=lambda c: c.__name__
+)
+def test_one_that_keeps_its_promises_passes(cls):
+    subject = subject_of(cls, registry=REGISTRY)
+    findings = [run_check(check, subject) for check in checks_for(cls.kind, cls)]
+    assert [str(one) for one in findings if one.status == "failed"] == []
+
+
+@pytest.mark.parametrize(("cls", "check"), BROKEN, ids=lambda x: x if isinstance(x, str) else x.__name__)
+def test_a_broken_promise_is_found_and_explained(cls, check):
+    found = finding(cls, check)
+    assert found.status == "failed", found
+    assert all((found.expected, found.got, found.mend))
