@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from harness.engine.defended import DefendedVictim, Reply
+from harness.engine.defended import DefendedVictim
 from harness.engine.judging import Jury
+from harness.engine.reply import Reply
 from harness.errors import in_words
-from harness.flops import nominal_forward
-from harness.judge import Verdict
+from harness.flops import Flops, nominal_forward
+from harness.judge import Answer, Verdict
 from harness.records.cell import CellRecord
 from harness.run.cell import check_access
 from harness.run.clean import shortened
 from harness.run.estimate import make_plan, prompt_tokens
+from harness.run.keys import Keys
 from harness.run.prepare import Preparer
 from harness.run.report import Forecast
 from harness.spec.cells import Cell
@@ -126,7 +128,8 @@ def _of_cell(cell: Cell, strings: Sequence[Recorded], preparer: Preparer) -> lis
             said = f"its {what} is {own[:20]}, and of this spec with the data and models found here {should[:20]}"
             return [Replayed(each, None, said) for each in strings]
     check_access(cell, data)
-    victim, jury = preparer.defended(cell), Jury(cell.judge.plugin, preparer.judges(cell))
+    _, judges = preparer.desks(cell)
+    victim, jury = judges.victim, Jury(cell.judge.plugin, judges, cell.judge_draws)
     size = None if claimed.victim_facts is None else claimed.victim_facts.n_params
     if victim.backend.n_params != size:
         said = f"its victim has {size} parameters in the records, and {victim.backend.n_params} here"
@@ -139,31 +142,44 @@ def _of_cell(cell: Cell, strings: Sequence[Recorded], preparer: Preparer) -> lis
     if cell.too_long == "truncate":
         cut, _ = shortened(list(examples.values()), victim, cell.threat)
         examples = {example.id: example for example in cut}
-    return _asked(cell, strings, examples, victim, jury)
+    return _asked(cell, strings, examples, victim, jury, keys)
 
 
 def _asked(
-    cell: Cell, strings: Sequence[Recorded], examples: dict[str, Example], victim: DefendedVictim, jury: Jury
+    cell: Cell,
+    strings: Sequence[Recorded],
+    examples: dict[str, Example],
+    victim: DefendedVictim,
+    jury: Jury,
+    keys: Keys,
 ) -> list[Replayed]:
     unknown = [Replayed(each, None, "the task has no such example") for each in strings if each.example not in examples]
     known = [each for each in strings if each.example in examples]
     tokenizer = victim.backend.tokenizer
     allowed = allowed_tokens(tokenizer, cell.threat)
     problems = [place(examples[e.example], cell.threat, tokenizer, allowed, victim.labels) for e in known]
-    prompts = [problem.prompt(each.attack_text) for problem, each in zip(problems, known, strict=True)]
-    replies = victim.ask(prompts, [problem.target for problem in problems])
-    answers = [reply.answer(p.example.proxy_label) for reply, p in zip(replies, problems, strict=True)]
-    verdicts = jury.verdicts([(p.example, answer) for p, answer in zip(problems, answers, strict=True)])
-    clean = victim.ask([problem.example.text for problem in problems])
+    draws = jury.draws if victim.randomised else 1
+    each_draw = [(at, draw) for at in range(len(known)) for draw in range(draws)]
+    replies = victim.ask(
+        [problems[at].prompt(known[at].attack_text) for at, _ in each_draw],
+        [problems[at].target for at, _ in each_draw],
+        [(cell.seed, keys.search, known[at].example, known[at].step, "verdict", draw) for at, draw in each_draw],
+    )
+    examples_asked = [problems[at].example for at, _ in each_draw]
+    answers = [reply.answer(of.proxy_label) for reply, of in zip(replies, examples_asked, strict=True)]
+    verdicts = jury.verdicts(list(zip(examples_asked, answers, strict=True)))
+    clean = victim.ask(
+        [problem.example.text for problem in problems],
+        names=[(cell.seed, keys.pipeline, problem.example.id, "clean") for problem in problems],
+    )
     found = []
-    for each, problem, reply, answer, (verdict, cost), before in zip(
-        known, problems, replies, answers, verdicts, clean, strict=True
-    ):
+    for at, (each, problem, before) in enumerate(zip(known, problems, clean, strict=True)):
         said = _clean_differences(each, before)
         tokens = problem.tokens_of(each.attack_text)
         if tokens is not None and len(tokens) > problem.budget and each.success:
             said.append(f"its string has {len(tokens)} tokens here, and the threat model allows {problem.budget}")
-        found.append(_compared(each, reply, verdict, answer.loss, cost.nominal, said))
+        own = slice(at * draws, (at + 1) * draws)
+        found.append(_compared(each, list(zip(replies[own], answers[own], verdicts[own], strict=True)), said))
     return found + unknown
 
 
@@ -173,16 +189,22 @@ def _clean_differences(each: Recorded, reply: Reply) -> list[str]:
     return [f"its clean prompt got label {each.clean_predicted} in the records, {reply.label} here"]
 
 
-def _compared(each: Recorded, reply: Reply, verdict: Verdict, loss: float, judging: float, said: list[str]) -> Replayed:
-    success = verdict.success and not reply.too_long
+def _compared(
+    each: Recorded, draws: Sequence[tuple[Reply, Answer, tuple[Verdict, Flops]]], said: list[str]
+) -> Replayed:
+    """A recorded step against what is said now, once for each draw of a randomised defense."""
+    broken = sum(verdict.success and not reply.too_long for reply, _, (verdict, _) in draws)
+    success = 2 * broken > len(draws)
+    losses = [answer.loss for _, answer, _ in draws if not answer.blocked and not np.isnan(answer.loss)]
+    loss = float(np.mean(losses)) if losses else np.nan
     apart = None if each.loss is None or not np.isfinite([each.loss, loss]).all() else abs(each.loss - loss)
-    close = success != each.success and _undecided(reply)
+    close = success != each.success and any(_undecided(reply) for reply, _, _ in draws)
     if success != each.success and not close:
         said.append(f"a {_word(each.success)} in the records, a {_word(success)} here")
-    spent = reply.victim.nominal + judging
-    counted = each.judge_nominal is not None and not reply.too_long and reply.label is not None
+    spent = sum(reply.victim.nominal + cost.nominal for reply, _, (_, cost) in draws)
+    labels = all(reply.label is not None and not reply.too_long for reply, _, _ in draws)
     # The convention counts tokens: no rounding, no machine.
-    if counted and not np.isclose(spent, each.judge_nominal or 0.0, rtol=1e-9, atol=0.0):
+    if each.judge_nominal is not None and labels and not np.isclose(spent, each.judge_nominal, rtol=1e-9, atol=0.0):
         said.append(f"judging it took {each.judge_nominal} FLOPs in the records, {spent:g} here (nominal)")
     return Replayed(each, success, "; ".join(said), close, apart)
 

@@ -109,9 +109,8 @@ def uncertainty(found: Maximum, blocks: Blocks, floor: bool = True) -> Uncertain
     shared = inverse @ _shared(found, blocks, keep) @ inverse
     shares = inverse @ -found.parts.hessian[:, :p, :p] @ inverse
     # A saturating curve may bend the wrong way at a known shift; then the whole information has to do.
-    within: Floats = inverse
-    if np.linalg.eigvalsh(meat)[0] > 0:
-        within = inverse @ meat @ inverse
+    bends = np.linalg.eigvalsh(meat)[0] <= 0
+    within: Floats = np.asarray(inverse if bends else inverse @ meat @ inverse, dtype=np.float64)
     return Uncertainty(clusters, between, within, shared, shares, floor)
 
 
