@@ -48,9 +48,13 @@ class Spelling(GuardDefense):
 
     def surrogate(self, place: Place) -> Any:
         yield from ()
-        texts = ToyBackend().tokenizer.decode(place.allowed[:, None])
-        counts = np.asarray([odd(text) for text in texts], dtype=float)
-        return Slope(0.0, np.broadcast_to(5.0 * counts, (len(place.tokens), len(counts))).copy())
+        tokenizer = ToyBackend().tokenizer
+        excess = odd(tokenizer.decode([place.row.tolist()])[0]) - self.most
+        if excess <= 0:
+            return Slope(0.0)
+        counts = np.asarray([odd(text) for text in tokenizer.decode(place.allowed[:, None])], dtype=float)
+        slope = np.broadcast_to(5.0 * counts, (len(place.tokens), len(counts))).copy()
+        return Slope(5.0 + 5.0 * excess, slope)
 
 
 class Swaps(TransformDefense):
@@ -136,8 +140,8 @@ class _Same(TransformDefense):
 
 def test_the_adaptive_attack_breaks_a_filter_that_the_static_one_does_not() -> None:
     backend = ToyBackend()
-    them = problems(backend, 8)
-    attack = GCG(GCG.Params(steps=12, candidates=24, topk=64, keep="best_so_far"))
+    them = problems(backend, 8, tokens=8)
+    attack = GCG(GCG.Params(steps=24, candidates=48, topk=64, keep="best_so_far"))
     fence = Spelling(max(odd(p.example.text) for p in them))
     broken = {}
     for kind, attacked in (("static", victim(backend)), ("adaptive", victim(backend, fence))):

@@ -68,7 +68,7 @@ def test_no_prompt_within_a_certified_radius_is_answered_otherwise(noise: str, r
         radii.append(radius)
         for other in changed(row, max(radius, 0), noise):
             assert chance(other, label, rate, noise, weights) > 0.5, (row, other, radius)
-    assert max(radii) >= 1
+    assert max(radii) >= (rate > 0.5)  # a radius of 1 needs a rate above 1/2
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.sampled_from([0.001, 0.05]))
