@@ -137,7 +137,7 @@ def test_completion_is_offered() -> None:
 
 NEED_TORCH = {
     *("HeadName", "TorchBackend", "context_length", "load_model", "make_head", "open_folder", "resolve_device"),
-    *("ending_ids", "retrain", "save_model", "train"),
+    *("ending_ids", "retrain", "save_model", "saved_ending", "train"),
 }
 
 
