@@ -99,7 +99,7 @@ def uncertainty(found: Maximum, blocks: Blocks, floor: bool = True) -> Uncertain
     Shared: products of the influences of the same example in different seeds (Cameron, Gelbach and Miller 2011).
     """
     p, clusters = len(found.free), blocks.clusters
-    inverse = np.linalg.inv(found.information)
+    inverse = np.asarray(np.linalg.inv(found.information), dtype=np.float64)
     inner = -found.parts.inner
     keep = np.tile(np.eye(p), (clusters, 1, 1))
     if found.spread:
@@ -109,9 +109,9 @@ def uncertainty(found: Maximum, blocks: Blocks, floor: bool = True) -> Uncertain
     shared = inverse @ _shared(found, blocks, keep) @ inverse
     shares = inverse @ -found.parts.hessian[:, :p, :p] @ inverse
     # A saturating curve may bend the wrong way at a known shift; then the whole information has to do.
-    bends = np.linalg.eigvalsh(meat)[0] <= 0
-    within: Floats = np.asarray(inverse if bends else inverse @ meat @ inverse, dtype=np.float64)
-    return Uncertainty(clusters, between, within, shared, shares, floor)
+    if np.linalg.eigvalsh(meat)[0] <= 0:
+        meat = found.information
+    return Uncertainty(clusters, between, inverse @ meat @ inverse, shared, shares, floor)
 
 
 def _left_out(found: Maximum) -> Floats:

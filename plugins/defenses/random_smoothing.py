@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
-from scipy.stats import beta
 
 from harness import Case, Certificate, Params, Rewritten, VoteDefense, allowed_tokens, hookimpl
 
@@ -70,6 +69,8 @@ class RandomSmoothing(VoteDefense):
 
 def lower_bound(successes: int, trials: int, alpha: float) -> float:
     """Clopper–Pearson: with chance 1 - alpha a success is at least so likely (one-sided)."""
+    from scipy.stats import beta  # takes seconds to import
+
     return float(beta.ppf(alpha, successes, trials - successes + 1)) if successes else 0.0
 
 
