@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.attack import Attack
-from harness.defense import GuardDefense
 from harness.engine.allowance import Allowance
 from harness.engine.defended import DefendedVictim, Layer
 from harness.engine.desk import Desk
@@ -19,6 +18,7 @@ from harness.engine.search import Search
 from harness.flops import Flops
 from harness.judge import Answer, Judge
 from harness.problem import Problem
+from harness.runtime_defense import GuardDefense
 from harness.task import Chunk, Edit, Example, TaskData, TaskKind
 from harness.testing.tokenizers_of import KINDS, tokenizer_of
 from harness.testing.toy import ToyLatent, toy_examples

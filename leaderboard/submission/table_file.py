@@ -36,7 +36,7 @@ class TableFile:
             self._plain = pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata)
             self.rows = [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)]
             found = self._plain.schema_arrow
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:  # also names that are no text
             raise _unreadable(where, error) from None
         if found.names != SCHEMA.names:
             strange = [n for n in found.names if n not in SCHEMA.names] or [
@@ -100,7 +100,7 @@ class TableFile:
                 raise RefusedError(f"{self.where}: row group {at} holds {len(table)} rows, not {self.rows[at]}")
             table.validate(full=True)
             return table
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:  # also names that are no text
             raise _unreadable(self.where, error) from None
 
     def _checked(self, at: int) -> pa.Table:

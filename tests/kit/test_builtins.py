@@ -18,6 +18,15 @@ TRAINING = {
     "strength": {"start": 1, "end": 2, "rounds": 2},
     "attack": {"gcg": {"candidates": 8}},
 }
+SMALL_GCG = {"gcg": {"steps": 1, "candidates": 8}}
+DEFENSES = {
+    "adversarial_training": TRAINING,
+    "perturbation_training": {"rounds": 1, "examples_per_round": 12},
+    "activation_detector": {"fit_examples": 8, "attack": SMALL_GCG},
+    "classifier_guard": {"classes": ["fine", "bad"], "refuse": ["bad"]},
+    "inference_compute": {"samples": 3},
+    "random_smoothing": {"copies": 3},
+}
 
 
 @cache
@@ -105,4 +114,4 @@ def test_huggingface(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names("defense"))
 def test_defenses(name):
-    passes(f"defense/{name}", TRAINING if name == "adversarial_training" else None)
+    passes(f"defense/{name}", DEFENSES.get(name))

@@ -66,7 +66,9 @@ def _facts(record: CellRecord) -> Hashable:
 
 
 def _defense(record: CellRecord) -> Hashable:
-    return None if record.defense_facts is None else record.defense_facts.model_dump_json()
+    """All that is known of a defense but what it looked like under the cell's own attack."""
+    facts = record.defense_facts
+    return None if facts is None else facts.model_copy(update={"diagnostics": {}}).model_dump_json()
 
 
 _SHARED: tuple[tuple[str, Of, Of], ...] = (

@@ -58,7 +58,9 @@ def _costs(record: CellRecord) -> Iterator[str]:
         return
     amounts = [facts.preparation, record.clean_compute]
     if record.defense_facts is not None:
-        amounts += [record.defense_facts.search, record.defense_facts.training]
+        of = record.defense_facts
+        amounts += [of.search, of.training, of.fit, of.per_query, *(part.fit for part in of.parts)]
+        amounts += [of.certificate.compute] if of.certificate else []
     amounts += [each.preparation for each in record.auxiliary.values()]
     numbers = [facts.pretraining_flops, facts.reference_flops, record.seconds]
     if not all(map(_sound, amounts)) or not all(x is None or (math.isfinite(x) and x >= 0) for x in numbers):

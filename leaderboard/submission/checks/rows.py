@@ -26,6 +26,8 @@ _PLAIN: tuple[str, ...] = (
     "predicted",
     "attack_loss",
     "queries",
+    "draws",
+    "broken_draws",
 )
 _PLAIN += ("attack_nominal", "attack_executed", "judge_nominal", "judge_executed", "defense_nominal")
 _PLAIN += ("defense_executed", "seconds")

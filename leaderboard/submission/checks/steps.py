@@ -148,6 +148,13 @@ def _verdict_problems(record: CellRecord, clean: Rows, rows: Rows) -> Iterator[t
     yield "a score that is not from 0 to 1", rows["has_score"] & ~((score >= 0) & (score <= 1))
     yield "a loss that is NaN or negative", rows["has_loss"] & ~(loss >= -1e-6)
     yield "an attack loss that is NaN", rows["has_attack_loss"] & np.isnan(rows["attack_loss"].astype(np.float64))
+    draws, broken = rows["draws"].astype(np.int64), rows["broken_draws"].astype(np.int64)
+    drawn = rows["has_draws"]
+    yield (
+        "draws without a count of those broken, or more broken than drawn",
+        (drawn != rows["has_broken_draws"]) | (drawn & ~((draws >= 1) & (broken >= 0) & (broken <= draws))),
+    )
+    yield "a verdict that is not that of more than half of its draws", drawn & (success != (2 * broken > draws))
     said = rows["has_predicted"] if record.task_kind == "labels" else rows["has_answer"]
     yield "a success without an answer of the victim", success & ~said
     yield "neither an answer, nor blocked, nor failed", ~said & ~failed & ~np.isposinf(loss)
@@ -159,7 +166,12 @@ def _verdict_problems(record: CellRecord, clean: Rows, rows: Rows) -> Iterator[t
     labels[clean.example] = clean["label"]
     right = said & (rows["predicted"] == labels[rows.example])
     yield "a success, although the victim gave the right label", success & right
-    yield "the right label, although the loss says that the proxy label is the likelier", right & (loss < _HALF)
+    yield (
+        "the right label, although the loss says that the proxy label is the likelier",
+        (
+            right & (loss < _HALF) & ~(draws > 1)  # of several draws the loss is a mean
+        ),
+    )
 
 
 def verdicts_of(record: CellRecord, clean: Rows, steps: Rows) -> Iterator[tuple[int, int, bool]]:

@@ -181,7 +181,8 @@ class TestReplay:
             labels = {(r["cell"], r["example"]): r["label"] for r in rows if r["step"] == 0}
             for row in rows:
                 if row["success"]:
-                    row |= {"success": False, "loss": 1.5, "predicted": labels[row["cell"], row["example"]]}
+                    row |= {"success": False, "loss": 1.5, "broken_draws": 0}
+                    row["predicted"] = labels[row["cell"], row["example"]]
 
         path = forged(with_rows(parts, lie), tmp_path / "lie.zip")
         assert verify(path)[0] == 0

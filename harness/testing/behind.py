@@ -1,0 +1,98 @@
+"""A victim behind the defense under test: a toy, or a random transformer where the defense asks models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from harness.attack import Attack
+from harness.engine.backend import Backend
+from harness.engine.defended import DefendedVictim, Layer
+from harness.engine.desk import Desk
+from harness.engine.inquiry import answer_all
+from harness.engine.search import Search
+from harness.engine.track import SearchResult
+from harness.identity import canonical_json
+from harness.problem import Problem
+from harness.rng import named_rng
+from harness.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.task import Example, TaskData, TaskKind
+from harness.testing.cases import LABELS, threat_of
+from harness.testing.finding import UnmetError
+from harness.testing.subject import Subject
+from harness.testing.toy import ToyBackend
+from harness.testing.toy_language import ToyLanguageModel
+from harness.testing.trained import resolver
+from harness.testing.victims import data_for
+from harness.tokens.placement import allowed_tokens, place
+
+THREAT = threat_of("gradient", tokens=5)
+_PLAIN = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefense.rewrite, VoteDefense.copy)
+
+
+def asks_models(defense: RuntimeDefense) -> bool:
+    """Whether it may ask a model, the victim included: one of its methods is a generator of its own, or it fits."""
+    own = [getattr(type(defense), name, None) for name in ("ruling", "surrogate", "rewrite", "copy")]
+    generators = any(method is not None and method not in _PLAIN for method in own)
+    return bool(defense.models()) or generators or isinstance(defense, VoteDefense)
+
+
+def victim_of(defense: RuntimeDefense, kind: TaskKind) -> Any:
+    """A toy that answers so, or a transformer."""
+    if asks_models(defense):
+        from harness.testing.transformer import random_backend
+
+        return random_backend(2 if kind == "labels" else 0)
+    return ToyBackend(context=8192) if kind == "labels" else ToyLanguageModel()
+
+
+def models_of(defense: RuntimeDefense) -> dict[str, Backend]:
+    """Random transformers in the places of the models that it names."""
+    if not defense.models():
+        return {}
+    from harness.testing.transformer import random_backend
+
+    return {role: random_backend(len(need.labels), seed=1) for role, need in defense.models().items()}
+
+
+def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
+    """What `fit` gives, as it comes back from the artifact that it is kept in.
+
+    Raises:
+        UnmetError: it is no JSON data.
+    """
+    victim, models, data = victim_of(defense, kind), models_of(defense), data_for(kind)
+
+    def ask(requests: Sequence[Any]) -> list[Any]:
+        return [answer for answer, _ in answer_all(f"defense {defense.name}", requests, {"": victim, **models})]
+
+    def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:
+        problems = problems_of(victim, data, examples)
+        desk = Desk(DefendedVictim(victim, (), data.labels, data.answer_tokens))
+        return Search(desk, attack, ("conformance", "fit"), granted="latent").run(problems)
+
+    rng = named_rng("conformance", "fit")
+    given = defense.fit(FitJob(data, 0, victim, rng, list, ask, search, resolver(subject), THREAT))
+    try:
+        text = canonical_json(given)
+    except ValueError as error:
+        raise UnmetError("fit() gives JSON data", str(error), "turn arrays into lists, and leave out NaN") from None
+    back: dict[str, Any] = json.loads(text)
+    return back
+
+
+def defended(subject: Subject, kind: TaskKind = "labels", draws: int = 1) -> DefendedVictim:
+    """A victim behind a fresh instance of the defense, fitted once."""
+    defense: RuntimeDefense = subject.fresh()
+    key = ("fitted", kind)
+    if key not in subject.kept:
+        subject.kept[key] = fitted(subject, defense, kind)
+    layer = Layer(defense, subject.kept[key], models_of(defense))
+    return DefendedVictim(victim_of(defense, kind), [layer], LABELS if kind == "labels" else (), 8, draws)
+
+
+def problems_of(victim: Backend, data: TaskData, examples: Sequence[Example]) -> list[Problem]:
+    """Examples ready to be attacked with five tokens."""
+    allowed = allowed_tokens(victim.tokenizer, THREAT)
+    return [place(example, THREAT, victim.tokenizer, allowed, data.labels) for example in examples]
