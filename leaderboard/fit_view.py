@@ -31,7 +31,8 @@ def fit_json(fit: Fit | None) -> dict[str, Any] | None:
     found = fit.to_json()
     low, high = found.get("slope_ci") or (None, None)
     found = {"slope_low": low, "slope_high": high} | found
-    return {name: rounded(found[name]) for name in (*SHOWN, *SHOWN_WHERE_THERE) if name in found}
+    shown = {name: rounded(found[name]) for name in SHOWN if name in found}
+    return shown | {name: rounded(found[name]) for name in SHOWN_WHERE_THERE if found.get(name) not in (None, "")}
 
 
 def band(fit: Fit, compute: Floats) -> tuple[Floats, Floats | None, Floats | None]:

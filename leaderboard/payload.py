@@ -22,8 +22,9 @@ from leaderboard.worst_case import WorstCase
 __all__ = ["payload", "series"]
 
 FORMAT = 2
-MAX_POINTS = 24  # per curve; more cannot be told apart on the plot
-FIT_POINTS = 11
+MAX_POINTS = 20  # per curve; more cannot be told apart on the plot
+WORST_POINTS = 14
+FIT_POINTS = 9
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[Matrix] = ()) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _curve(curve: AttackCurve, reference: float | None) -> dict[str, Any]:
 
 
 def _worst(worst: WorstCase) -> dict[str, Any]:
-    shown = [worst.curve[at] for at in _thinned(len(worst.curve))]
+    shown = [worst.curve[at] for at in _thinned(len(worst.curve), WORST_POINTS)]
     columns: dict[str, list[Any]] = {"budget": [p.budget for p in shown], "compute": [p.compute for p in shown]}
     return {
         "attacks": list(worst.attacks),
@@ -157,10 +158,10 @@ def _worst(worst: WorstCase) -> dict[str, Any]:
 def _columns(columns: dict[str, list[Any]], rates: Sequence[Rate]) -> dict[str, Any]:
     """Points as lists, one per quantity: half the size of objects, and as easy to read."""
     return {
-        **{name: rounded(values, 6) for name, values in columns.items()},
+        **{name: rounded(values, 5) for name, values in columns.items()},
         "value": rounded([rate.value for rate in rates], 5),
-        "low": rounded([rate.low for rate in rates], 4),
-        "high": rounded([rate.high for rate in rates], 4),
+        "low": rounded([rate.low for rate in rates], 3),
+        "high": rounded([rate.high for rate in rates], 3),
         "successes": [rate.successes for rate in rates],
         "trials": rates[0].trials if rates else 0,
     }
@@ -183,9 +184,9 @@ def _band(curve: AttackCurve, reference: float | None) -> dict[str, Any] | None:
     }
 
 
-def _thinned(length: int) -> list[int]:
+def _thinned(length: int, most: int = MAX_POINTS) -> list[int]:
     """Which of ``length`` points to show: all of a short curve, else some that are evenly spread on a log axis."""
-    if length <= MAX_POINTS:
+    if length <= most:
         return list(range(length))
-    spread = np.geomspace(1, length, MAX_POINTS).round().astype(int) - 1
+    spread = np.geomspace(1, length, most).round().astype(int) - 1
     return sorted({0, length - 1, *spread.tolist()})
