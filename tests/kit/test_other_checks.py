@@ -242,9 +242,9 @@ class GoodTransform(TransformDefense):
 
 
 class OffersAnything(GoodTransform):
-    """Offers what does not exist."""
+    """Offers what only guards do."""
 
-    offers = "anything"
+    offers = "surrogate"
 
 
 class GoodVictim(Victim):

@@ -98,7 +98,7 @@ def test_what_was_typed_survives_unless_it_merges_with_its_neighbours(kind: str)
     alive = []
 
     @given(st.data(), TEXTS)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=300, deadline=None)
     def law(data: st.DataObject, typed: str) -> None:
         problem = data.draw(problems(tokenizer, 4))
         tokens = problem.tokens_of(typed)

@@ -101,8 +101,8 @@ def test_a_run_records_null_and_shows_unknown(server: Server, folder: Path, tmp_
     (row,) = strict((tmp_path / "site" / "data.json").read_text())["sections"][0]["rows"]
     assert row["asr"] is not None
     assert row["n_params"] is None
-    assert row["curves"][0]["points"][-1]["compute"] is None
-    assert row["curves"][0]["points"][-1]["queries"] == sum(steps["queries"]) / cell.record.n_attacked
+    assert row["curves"][0]["points"]["compute"][-1] is None
+    assert row["curves"][0]["points"]["queries"][-1] == sum(steps["queries"]) / cell.record.n_attacked
     told = harness_here("leaderboard", "show", "out", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "compute unknown" in told.stdout
