@@ -56,7 +56,7 @@ def diagnose(
     return {
         "ece": {
             "clean": _calibration(clean.replies, examples) if victim.labels else None,
-            "attacked": _calibration(replies, [problem.example for problem, _ in attacked]),
+            "attacked": _calibration(replies, [p.example for p, _ in attacked]) if victim.labels else None,
             "bins": BINS,
         },
         "worst_case": worst_case(rows, sum(clean.correct) / max(1, len(examples)), len({r["example"] for r in rows})),
