@@ -41,6 +41,8 @@ class FitJob:
     """What a runtime defense is given to fit itself: task data (train split) and the victim it will stand before.
 
     Attributes:
+        held_out: validation prompts behind those that the spec evaluates on, in order: clean prompts that no model was
+            trained on, to take thresholds from. Often there are none.
         victim: its model, undefended.
         seen: prompts as they reach this defense, behind the transforms that stand before it.
         ask: answers requests, metered as the compute of the fit.
@@ -58,6 +60,7 @@ class FitJob:
     search: Callable[[Attack, Sequence[Example]], SearchResult] | None = None
     resolve: Resolve | None = None
     threat: Threat = field(default_factory=lambda: Threat.model_validate({}))
+    held_out: Sequence[Example] = ()
 
 
 @dataclass(frozen=True)

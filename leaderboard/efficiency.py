@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Method = Literal["counts", "ols"]
 Scale = Literal["log", "linear"]
 MIN_RATES = 4  # (seed, x) pairs
+SETTINGS = "settings"  # column of whole labels of defenses, beside their names alone
 REACH = 2.0  # how far beyond the data, as a multiple of their extent, a crossing is still told
 
 
@@ -113,17 +114,31 @@ def fit_efficiency(
 
 
 def _named(table: Table, x: str) -> Table:
-    """With a defense's settings left out of its label where they are what ``x`` is about."""
+    """With a defense's settings left out of its label where they are what ``x`` is about, and kept in a column."""
     if x in ("round", "defense_compute") or "defense" not in table:
         return table
-    names = np.array([label.split("(")[0] for label in table["defense"]], dtype=object)
-    return Table(table.source, {**table.columns, "defense": names})
+    names = np.array([_without_settings(label) for label in table["defense"]], dtype=object)
+    return Table(table.source, {**table.columns, "defense": names, SETTINGS: table["defense"]})
+
+
+def _without_settings(label: str) -> str:
+    """``a(x=f(1)) + b (static)`` is ``a + b (static)``: settings follow a name without a space."""
+    kept, depth, before = [], 0, " "
+    for letter in label:
+        if letter == "(" and (depth or before not in " ("):
+            depth += 1
+        elif depth:
+            depth -= letter == ")"
+        else:
+            kept.append(letter)
+        before = letter
+    return "".join(kept)
 
 
 def _rates(rows: Table, x: str, budget: float | None) -> NDArray[np.float64]:
     """Seed, amount, successes, trials of each curve, [N, 4]."""
     out = []
-    keys = ["seed", "round"] if x in ("round", "defense_compute") else ["seed", "round", x]
+    keys = ["seed", "round"] if x in ("round", "defense_compute") else ["seed", "round", x, SETTINGS]
     for key, curve in rows.groups(rows.keys(*keys)):
         at = curve["iteration"]
         if budget is not None:
@@ -188,7 +203,10 @@ def _crossing(
     _, low, high = _odds(line, shape, grid)
     held = np.flatnonzero((low <= odds) & (odds <= high))
     at = (odds - line.intercept) / line.slope if line.slope else None
-    if at is None or not grid[0] <= at <= grid[-1] or not len(held):
+    if at is None or not grid[0] <= at <= grid[-1]:
         return None, (None, None)
+    if not len(held):  # a band narrower than the grid: between the two places around the crossing
+        after = int(np.searchsorted(grid, at).clip(1, len(grid) - 1))
+        return at, (float(grid[after - 1]), float(grid[after]))
     first, last = int(held[0]), int(held[-1])
     return at, (None if first == 0 else float(grid[first]), None if last == len(grid) - 1 else float(grid[last]))

@@ -10,6 +10,7 @@ from harness.errors import DataError
 from harness.records.cell import CellRecord, VictimFacts
 from harness.records.read import Cell, Run
 from harness.records.unknown import UNKNOWN
+from leaderboard.defense_cost import inference_compute, undefended_answers
 from leaderboard.table import OPTIONAL_TEXT, TEXT, UNKNOWN_SIZE, Column, Table, make_table
 from leaderboard.trajectories import Trajectories, trajectories
 
@@ -41,6 +42,7 @@ def run_table(run: Run, asr: AsrKind = "so_far") -> Table:
 def cells_table(source: str, cells: list[tuple[Cell, Trajectories]], asr: AsrKind = "so_far") -> Table | None:
     """The rows of the given cells, or None when no cell has an attacked example and a step."""
     parts: list[dict[str, Any]] = []
+    undefended = undefended_answers([cell.record for cell, _ in cells])
     for cell, paths in cells:
         examples, steps = paths.at_step.shape
         if not examples or not steps:
@@ -53,6 +55,7 @@ def cells_table(source: str, cells: list[tuple[Cell, Trajectories]], asr: AsrKin
                 "trials": np.full(steps, examples),
                 "successes": won.sum(axis=0),
                 "attack_compute": paths.compute.mean(axis=0) / reference_flops(cell.record),
+                "inference_compute": inference_compute(cell.record, undefended),
             }
         )
     if not parts:

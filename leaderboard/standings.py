@@ -13,7 +13,7 @@ from harness.records.unknown import known
 from leaderboard.attack_curves import AttackCurve, attack_curve, by_attack
 from leaderboard.balance import balances
 from leaderboard.breaking import Breaking, breakings
-from leaderboard.defense_cost import Overhead, marks, overhead
+from leaderboard.defense_cost import Overhead, Undefended, marks, overhead, undefended_answers
 from leaderboard.from_run import cells_table, defense_flops, defense_round, facts, reference_flops, replayed_from
 from leaderboard.intervals import Rate, pooled_rate
 from leaderboard.offense_defense import OffenseDefense
@@ -113,8 +113,9 @@ def _standings(section: Section, target: float) -> Standings:
         groups.setdefault(key, []).append(cell)
     rows: list[Standing] = []
     counts: list[Table] = []
+    undefended = undefended_answers([cell.record for cell in section.cells])
     for _, cells in sorted(groups.items()):
-        row, table = _standing(cells, target)
+        row, table = _standing(cells, target, undefended)
         rows.append(row)
         counts += [table] if table is not None and row.round is not None else []
     placed = ranks([row.breaking for row in rows])
@@ -130,7 +131,7 @@ def _standings(section: Section, target: float) -> Standings:
 Paths = dict[str, dict[int, Trajectories]]
 
 
-def _standing(cells: Sequence[Cell], target: float) -> tuple[Standing, Table | None]:
+def _standing(cells: Sequence[Cell], target: float, undefended: Undefended) -> tuple[Standing, Table | None]:
     attacks = by_attack(cells)
     paths: Paths = {name: {seed: trajectories(cell) for seed, cell in seeds.items()} for name, seeds in attacks.items()}
     curves = tuple(attack_curve(name, attacks[name], paths[name]) for name in sorted(paths))
@@ -155,7 +156,7 @@ def _standing(cells: Sequence[Cell], target: float) -> tuple[Standing, Table | N
         each=each,
         defense_compute=known(float(np.mean([defense_flops(r) for r in per_seed.values()]))),
         reference_compute=known(float(np.mean([reference_flops(r) for r in per_seed.values()]))),
-        overhead=overhead([cell.record for cell in cells]),
+        overhead=overhead([cell.record for cell in cells], undefended),
         marks=marks([cell.record for cell in cells]),
         seeds=len(per_seed),
         curves=curves,

@@ -83,6 +83,9 @@ class DefenseFacts(BaseModel):
     judge_draws: int = 1  # fresh draws that each string is judged by; a success is more than half of them
     fit: Compute = Compute()  # what fitting its guards took
     per_query: Compute = Compute()  # what it adds to answering a clean prompt, mean
+    # what the victim's own answer takes (of a vote, one copy's), mean over clean prompts that reach it; None where no
+    # one said, as in older records
+    per_answer: Compute | None = None
     benign_clean: int | None = None  # clean prompts, answered in text, that a good victim answers
     over_refused: int | None = None  # of them, those refused, by a guard or by the victim
     certificate: CertificateFacts | None = None

@@ -151,6 +151,9 @@ def guarded_facts(
     asked = [reply.defense for reply in clean.replies]
     per_query = sum(asked, Flops()) * (1 / len(asked)) if asked else Flops()
     update = {"parts": parts, "fit": compute(fit), "per_query": compute(per_query)}
+    answered = [reply.victim for reply in clean.replies if reply.victim != Flops()]
+    if answered:
+        update["per_answer"] = compute(sum(answered, Flops()) * (1 / len(answered)))
     if not victim.labels:
         benign = [right for example, right in zip(examples, clean.correct, strict=True) if example.benign]
         update |= {"benign_clean": len(benign), "over_refused": len(benign) - sum(benign)}

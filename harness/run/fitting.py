@@ -102,6 +102,7 @@ class _Fit:
             self.search,
             self.preparer.resolve,
             self.cell.threat.unlimited(),
+            self.data.validation[max(self.cell.clean_examples, self.cell.examples) :],
         )
 
     def seen(self, texts: Sequence[str]) -> list[str]:

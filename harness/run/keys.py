@@ -64,6 +64,7 @@ def fit_identity(cell: Cell, at: int, weights_key: str, models: Mapping[str, str
     """What makes the fit of the runtime defense at place ``at``."""
     part = cell.runtime[at]
     identity = {"what": "guard", "defense": part.identity(), "from": weights_key, "seed": cell.seed}
+    identity["evaluated"] = _evaluated(cell)  # what is behind may set thresholds
     before = [other.identity() for other in cell.runtime[:at] if isinstance(other.plugin, TransformDefense)]
     if before:
         identity["behind"] = before
@@ -83,7 +84,13 @@ def pipeline_identity(cell: Cell, weights_key: str, models: Mapping[str, str]) -
         "defenses": [part.identity() for part in cell.runtime],
         "models": {role: key for role, key in models.items() if role.startswith(DEFENSES)},
         "seed": cell.seed,
+        "evaluated": _evaluated(cell),
     }
+
+
+def _evaluated(cell: Cell) -> int:
+    """How many validation examples are."""
+    return max(cell.clean_examples, cell.examples)
 
 
 def _defended_by(cell: Cell) -> Any:

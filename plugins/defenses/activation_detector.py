@@ -25,8 +25,9 @@ from harness import (
     hookimpl,
 )
 from plugins.defenses._detectors import Detector, Mahalanobis, Probe, area, restored
+from plugins.defenses._threshold import clean_prompts, threshold_of
 
-HELD_OUT = 3  # one in so many clean prompts sets the threshold and is not fitted on
+HELD_OUT = 3  # one in so many training prompts is not fitted on
 
 
 class ActivationDetector(GuardDefense):
@@ -55,7 +56,7 @@ class ActivationDetector(GuardDefense):
         )
         attack: AttackRef = Field(PluginRef(name="gcg"), description="the attack that the probe is fitted on")
         fit_examples: PositiveInt = Field(200, ge=6, description="training prompts; of the probe attacked as well")
-        quantile: float = Field(0.99, gt=0, le=1, description="share of clean held-out prompts that passes")
+        quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that passes")
         l2: PositiveFloat = Field(0.01, description="of the probe, on standardised activations")
         components: PositiveInt = Field(64, description="of the distance: main directions of clean text that count")
         penalty: NonNegativeFloat = Field(
@@ -81,11 +82,14 @@ class ActivationDetector(GuardDefense):
         else:
             labels = np.asarray([example.label for example in examples], dtype=np.float64)
             detector = Mahalanobis.fit(clean[~held], labels[~held], self.params.components)
-        scores = np.asarray([detector.score(row) for row in clean[held]])
-        found = {"threshold": float(np.quantile(scores, self.params.quantile)), "prompts": len(examples)}
+        scores = _scores(detector, clean[held])
+        found: dict[str, Any] = {"prompts": len(examples)}
         if attacked is not None:  # of prompts that it was not fitted on
-            found["auroc"] = area(scores, np.asarray([detector.score(row) for row in attacked[held]]))
-        return found | {"detector": detector.to_json()}
+            found["auroc"] = area(scores, _scores(detector, attacked[held]))
+        unseen, found["split"] = clean_prompts(job, self.params.fit_examples)
+        if found["split"] == "held_out":  # the victim was trained on the others
+            scores = _scores(detector, self._activations(job, job.seen([example.text for example in unseen])))
+        return found | {"threshold": threshold_of(scores, self.params.quantile), "detector": detector.to_json()}
 
     def ruling(self, case: Case) -> Any:
         activations = yield Activations(case.text, self.params.layer, self.params.pool)
@@ -123,6 +127,10 @@ class ActivationDetector(GuardDefense):
 
     def _activations(self, job: FitJob, texts: list[str]) -> Floats:
         return np.stack(job.ask([Activations(text, self.params.layer, self.params.pool) for text in texts]))
+
+
+def _scores(detector: Detector, activations: Floats) -> Floats:
+    return np.asarray([detector.score(row) for row in activations])
 
 
 @hookimpl

@@ -23,6 +23,7 @@ from harness import (
     VictimRef,
     hookimpl,
 )
+from plugins.defenses._threshold import clean_prompts, threshold_of
 
 ROLE = "lm"
 
@@ -40,10 +41,8 @@ class PerplexityFilter(GuardDefense):
         window: PositiveInt | None = Field(
             10, description="tokens of the window whose mean NLL counts, the worst one of the prompt; null: the whole"
         )
-        quantile: float = Field(
-            0.99, gt=0, le=1, description="of the training prompts' values, which is the threshold; the rest is refused"
-        )
-        fit_examples: PositiveInt = Field(500, description="training prompts that the threshold is taken from")
+        quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that passes")
+        fit_examples: PositiveInt = Field(500, description="clean prompts that the threshold is taken from, at most")
         lm: VictimRef | None = Field(
             None,
             description="causal language model; by default the victim itself if it is one, else the small model of its "
@@ -61,14 +60,16 @@ class PerplexityFilter(GuardDefense):
         return {ROLE: Auxiliary(self.params.lm, sees="text" if self.params.sees else "nothing")}
 
     def fit(self, job: FitJob) -> dict[str, Any]:
-        texts = job.seen([example.text for example in job.data.train[: self.params.fit_examples]])
+        examples, split = clean_prompts(job, self.params.fit_examples)
+        texts = job.seen([example.text for example in examples])
         if not texts:
-            raise DataError("perplexity_filter: the task has no training prompts to take a threshold from")
+            raise DataError("perplexity_filter: the task has no clean prompts to take a threshold from")
         values = [self._worst(nll)[0] for nll in job.ask([Likelihood(text, model=ROLE) for text in texts])]
         return {
-            "threshold": float(np.quantile(values, self.params.quantile)),
+            "threshold": threshold_of(values, self.params.quantile),
             "median": float(np.median(values)),
             "prompts": len(values),
+            "split": split,
         }
 
     def ruling(self, case: Case) -> Any:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.flops import CONVENTION
-from harness.records.cell import CellRecord, Compute, DefenseFacts, PluginRecord, VictimFacts
+from harness.records.cell import CellRecord, Compute, DefenseFacts, PartFacts, PluginRecord, VictimFacts
 from harness.records.schema import EXAMPLES, STEPS, VERSION
 
 
@@ -29,6 +29,9 @@ class FakeCell:
     defense: str = "none"
     round: int | None = None
     defense_flops: float = 0.0
+    per_query: float | None = None  # FLOPs that a defense at run time adds to a clean answer; None: there is none
+    answer_flops: float = 1e6  # FLOPs of the victim's own answer to a clean prompt
+    told: bool = True  # whether the record has the latter by itself, as newer ones do
     attack: str = "gcg"
     seed: int = 0
     against: dict[str, str] | None = None  # what the defense was trained against
@@ -119,6 +122,7 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         n_clean=cell.examples + cell.wrong if done else 0,
         n_clean_correct=cell.examples if done else 0,
         n_attacked=cell.examples if done else 0,
+        clean_compute=_clean_compute(cell) if done else Compute(),
         attack_steps=cell.steps,
     ).model_dump(mode="json")
     (folder / "cell.json").write_text(json.dumps(record | cell.more))
@@ -127,9 +131,19 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
     return folder
 
 
+def _clean_compute(cell: FakeCell) -> Compute:
+    each = cell.answer_flops + (cell.per_query or 0.0)
+    return Compute(nominal=each * (cell.examples + cell.wrong), executed=0.0)
+
+
 def _defense(cell: FakeCell) -> DefenseFacts:
+    own = Compute(nominal=cell.answer_flops, executed=cell.answer_flops / 2) if cell.told else None
+    if cell.per_query is not None:
+        added = Compute(nominal=cell.per_query, executed=cell.per_query / 2)
+        part = PartFacts(defense=_plugin(cell.defense), sort="vote", offers="straight_through")
+        return DefenseFacts(parts=[part], per_query=added, per_answer=own)
     if not cell.round:
-        return DefenseFacts()
+        return DefenseFacts(per_answer=own)
     spent = Compute(nominal=cell.defense_flops * 0.98, executed=0.0)
     training = Compute(nominal=cell.defense_flops * 0.02, executed=0.0)
     return DefenseFacts(round=cell.round, search=spent, training=training, against=cell.against or {})
