@@ -425,7 +425,9 @@ def test_rows_that_do_not_fit_and_foreign_ids_are_errors() -> None:
 def test_a_classifier_refuses_in_words() -> None:
     made = TorchBackend(random_model("gpt_neox", "classification", tokenizer().vocabulary), tokenizer())
     assert made.abilities == {"activations", "score", "gradient", "perturb"}
-    with pytest.raises(AccessError, match=r"answer sample requests \(it answers activations, gradient, perturb, score\); use"):
+    with pytest.raises(
+        AccessError, match=r"answer sample requests \(it answers activations, gradient, perturb, score\); use"
+    ):
         made.sample([SampleItem(np.asarray([3]), np.asarray([[4]]), np.asarray([5]), 1, 0)])
     with pytest.raises(AccessError, match="does not answer generate requests"):
         made.generate([GenerateItem("a", 1)])
