@@ -22,7 +22,7 @@ from leaderboard.worst_case import WorstCase
 __all__ = ["payload", "series"]
 
 FORMAT = 2
-MAX_POINTS = 20  # per curve; more cannot be told apart on the plot
+MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 WORST_POINTS = 14
 FIT_POINTS = 9
 
