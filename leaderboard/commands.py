@@ -42,10 +42,11 @@ def build(
     target_asr: TargetOption = None,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
+    from leaderboard.processes import usable
     from leaderboard.site import build_site
     from leaderboard.submission.sources import read_sources
 
-    index = build_site(read_sources(runs), out, target_asr)
+    index = build_site(read_sources(runs), out, target_asr, usable())
     typer.echo(f"Wrote {index}")
 
 
@@ -66,10 +67,11 @@ def study(
 def show(runs: RunsArg, target_asr: TargetOption = None) -> None:
     """Print the standings."""
     from leaderboard.print_standings import print_standings
+    from leaderboard.processes import usable
     from leaderboard.standings import standings
     from leaderboard.submission.sources import read_sources
 
-    print_standings(standings(read_sources(runs), target_asr))
+    print_standings(standings(read_sources(runs), target_asr, usable()))
 
 
 def transfer(runs: RunsArg, as_json: JsonFlag = False) -> None:

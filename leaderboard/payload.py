@@ -22,7 +22,7 @@ from leaderboard.worst_case import WorstCase
 __all__ = ["payload", "series"]
 
 FORMAT = 2
-MAX_POINTS = 20  # per curve; more cannot be told apart on the plot
+MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 WORST_POINTS = 14
 FIT_POINTS = 9
 
@@ -33,7 +33,8 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
         "format": FORMAT,
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
-            | {"cells": len(run.cells), "failed": len(run.failed), "unfinished": run.unfinished}
+            | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
+            | {"unfinished": run.unfinished}
             for run in runs
         ],
         "transfer": [{"id": f"t{at}"} | matrix.to_json() for at, matrix in enumerate(matrices)],
@@ -179,7 +180,7 @@ def _band(curve: AttackCurve, reference: float | None) -> dict[str, Any] | None:
     compute = np.geomspace(spent[0], spent[-1], FIT_POINTS)
     middle, low, high = band(curve.fit, compute / reference)
     ends = {"low": low, "high": high}
-    return {"compute": rounded(compute.tolist(), 5), "value": rounded(middle.tolist(), 4)} | {
+    return {"compute": rounded(compute.tolist(), 4), "value": rounded(middle.tolist(), 4)} | {
         name: None if values is None else rounded(values.tolist(), 4) for name, values in ends.items()
     }
 

@@ -25,13 +25,15 @@ from leaderboard.transfer import transfer_matrices
 MARKER = ".harness-site.json"  # lists what is ours, so that nothing else is ever overwritten
 
 
-def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None) -> Path:
+def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None, processes: int = 1) -> Path:
     """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
     Args:
         runs: run directories, read.
         out: a new or empty folder, or a site that this function made and nobody added to.
         target: attack success rate that counts as broken; each spec's own when None.
+        processes: how many may share the work of many cells; above 1, the calling script must be one that can be
+            imported (``if __name__ == "__main__":``).
 
     Raises:
         DataError: ``out`` holds something else, cannot be written, or the runs have no finished cell.
@@ -39,7 +41,7 @@ def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None
     # A link is followed: what is replaced is the folder, not the link.
     folder = Path(out).resolve()
     check_replaceable(folder)
-    tables = standings(runs, target)
+    tables = standings(runs, target, processes)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
     site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)))

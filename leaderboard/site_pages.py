@@ -29,6 +29,7 @@ PLOTTING = (
     "figure.js",
 )
 DRAWN = 10  # rows drawn at first on an attack's page
+BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
 TEXTS = ("clean", "asr", "breaking", "examples", "defense", "overhead", "balance", "rank")
 
 
@@ -88,9 +89,11 @@ def write_pages(folder: Path, site: Site) -> None:
 
 
 def _write(path: Path, html: str) -> None:
-    """Without the indentation of the templates, which is a fifth of a page; what is in ``pre`` stays as it is."""
+    """Without the indentation of the templates, which is a fifth of a page, and without space between the cells of
+    tables, which is not shown; what is in ``pre`` stays as it is.
+    """
     parts = re.split(r"(<pre.*?</pre>)", html, flags=re.DOTALL)
-    parts[::2] = [re.sub(r"\n\s+", "\n", part) for part in parts[::2]]
+    parts[::2] = [BETWEEN_CELLS.sub(r"\1", re.sub(r"\n\s+", "\n", part)) for part in parts[::2]]
     path.write_text("".join(parts), encoding="utf-8")
 
 

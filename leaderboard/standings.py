@@ -17,6 +17,7 @@ from leaderboard.defense_cost import Overhead, Undefended, marks, overhead, unde
 from leaderboard.from_run import cells_table, defense_flops, defense_round, facts, reference_flops, replayed_from
 from leaderboard.intervals import Rate, pooled_rate
 from leaderboard.offense_defense import OffenseDefense
+from leaderboard.processes import shared
 from leaderboard.ranks import ranks
 from leaderboard.sections import Section, common_target, sections
 from leaderboard.table import Table
@@ -95,36 +96,67 @@ class Standings:
     rows: tuple[Standing, ...]
 
 
-def standings(runs: Sequence[Run], target: float | None = None) -> list[Standings]:
+def standings(runs: Sequence[Run], target: float | None = None, processes: int = 1) -> list[Standings]:
     """One table per section of ``runs``.
 
     Args:
         runs: run directories, read.
         target: attack success rate that counts as broken; the spec's own when None.
+        processes: how many may share the rows of many cells; see `shared`.
     """
-    return [_standings(section, common_target(section, target)) for section in sections(runs)]
+    found = [(section, common_target(section, target)) for section in sections(runs)]
+    groups = [_groups(section) for section, _ in found]
+    jobs = []
+    for (section, aim), each in zip(found, groups, strict=True):
+        undefended = undefended_answers([cell.record for cell in section.cells])
+        jobs += [(rounds, aim, undefended) for rounds in each]
+    cells = [cell for rounds, _, _ in jobs for each in rounds for cell in each]
+    # The table of a submission is a mapped file, which no other process is sent.
+    rows = iter(shared(_rows, jobs, len(cells), processes if all(type(cell) is Cell for cell in cells) else 1))
+    return [
+        _ranked(section, aim, [_with_cells(next(rows), rounds) for rounds in each])
+        for (section, aim), each in zip(found, groups, strict=True)
+    ]
 
 
-def _standings(section: Section, target: float) -> Standings:
-    groups: dict[tuple[str, str, str, int], list[Cell]] = {}
+Rounds = list[list[Cell]]
+Job = tuple[Rounds, float, Undefended]
+
+
+def _groups(section: Section) -> list[Rounds]:
+    """The cells of each victim and defense, by round: each round is a row."""
+    groups: dict[tuple[str, str, str], dict[int, list[Cell]]] = {}
     for cell in section.cells:
         record = cell.record
-        key = (facts(record).family, record.victim.label, record.defense.label, defense_round(record))
-        groups.setdefault(key, []).append(cell)
-    rows: list[Standing] = []
-    counts: list[Table] = []
-    undefended = undefended_answers([cell.record for cell in section.cells])
-    for _, cells in sorted(groups.items()):
+        key = (facts(record).family, record.victim.label, record.defense.label)
+        groups.setdefault(key, {}).setdefault(defense_round(record), []).append(cell)
+    return [[cells for _, cells in sorted(rounds.items())] for _, rounds in sorted(groups.items())]
+
+
+def _rows(job: Job) -> list[Standing]:
+    """The rows of one victim and defense at a target, unranked, without the cells: another process may make them."""
+    rounds, target, undefended = job
+    rows, counts = [], []
+    for cells in rounds:
         row, table = _standing(cells, target, undefended)
         rows.append(row)
         counts += [table] if table is not None and row.round is not None else []
-    placed = ranks([row.breaking for row in rows])
     slopes = balances(counts, target)
-    ranked = []
-    for row, rank in zip(rows, placed, strict=True):
-        cheapest = None if row.breaking is None else row.breaking.attack
-        slope = slopes.get((row.family, row.victim, row.defense, cheapest))
-        ranked.append(replace(row, rank=rank, balance=slope))
+    of_attack = [None if row.breaking is None else row.breaking.attack for row in rows]
+    return [
+        replace(row, balance=slopes.get((row.family, row.victim, row.defense, attack)))
+        for row, attack in zip(rows, of_attack, strict=True)
+    ]
+
+
+def _with_cells(rows: Sequence[Standing], rounds: Rounds) -> list[Standing]:
+    return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, rounds, strict=True)]
+
+
+def _ranked(section: Section, target: float, found: Sequence[Sequence[Standing]]) -> Standings:
+    rows = [row for each in found for row in each]
+    placed = ranks([row.breaking for row in rows])
+    ranked = [replace(row, rank=rank) for row, rank in zip(rows, placed, strict=True)]
     return Standings(section, target, tuple(sorted(ranked, key=_hardest_first)))
 
 
@@ -164,7 +196,6 @@ def _standing(cells: Sequence[Cell], target: float, undefended: Undefended) -> t
         replayed=replayed,
         unparseable=sum(path.unparseable for path in found),
         failures=dict(sorted(sum((Counter(path.failures) for path in found), Counter[str]()).items())),
-        cells=tuple(cells),
     )
     with_rounds = [(cell, paths[name][seed]) for name, seeds in attacks.items() for seed, cell in seeds.items()]
     return row, cells_table(first.defense.label, with_rounds) if round_ is not None else None

@@ -114,7 +114,9 @@ def _check_curves(table: Table) -> None:
     if len(table) == 0:
         raise DataError(f"{table.source}: has no rows. Give a table with at least one row.")
     names = curve_keys(table)
-    codes = [np.unique(table[name], return_inverse=True)[1] for name in names]
+    # A column of one value tells no curves apart, and most tables are of one task, victim, defense.
+    varied = [column for name in names if ((column := table[name]) != column[0]).any()]
+    codes = [np.unique(column, return_inverse=True)[1] for column in varied]
     order = np.lexsort([table["iteration"], *reversed(codes)])
     same = np.ones(len(order) - 1, dtype=bool)
     for code in codes:

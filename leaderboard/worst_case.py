@@ -83,7 +83,7 @@ def worst_case(attacks: Mapping[str, PerSeed]) -> WorstCase | None:
     unit: Spent = "queries" if unknown else "compute"
     trials = [len(each[0].examples) for each in shared]
     curve = []
-    budgets = _budgets([getattr(found, unit) for each in shared for found in each])
+    budgets = _budgets([_distinct(getattr(found, unit)) for each in shared for found in each])
     parts = [_within(each, unit, np.array(budgets)) for each in shared]
     won = np.array([part[0] for part in parts], dtype=np.int64)
     compute, queries = (np.sum([part[at] for part in parts], axis=0) / sum(trials) for at in (1, 2))
@@ -101,6 +101,11 @@ def _shared(attacks: Sequence[PerSeed]) -> list[list[Trajectories]]:
         if names and all(found.at_step.shape[1] for found in each):
             out.append([found.only(names) for found in each])
     return out
+
+
+def _distinct(spent: Floats) -> Floats:
+    """[E, T] or, where every example spent the same, as searches that never stop early do, [1, T]."""
+    return spent[:1] if (spent == spent[:1]).all() else spent
 
 
 def _budgets(spent: Sequence[Floats]) -> list[float]:
@@ -123,8 +128,8 @@ def _within(each: Sequence[Trajectories], unit: Spent, budgets: Floats) -> tuple
     compute, queries = np.zeros(len(budgets)), np.zeros(len(budgets))
     rows = np.arange(count)[:, None]
     for found in each:
-        spent = getattr(found, unit)
-        steps = np.stack([np.searchsorted(own, budgets, side="right") for own in spent])  # [E, B]
+        spent = _distinct(getattr(found, unit))
+        steps = np.stack([np.searchsorted(own, budgets, side="right") for own in spent])  # [E, B] or [1, B]
         last = np.maximum(steps - 1, 0)
         begun = steps > 0
         broken |= begun & found.so_far[rows, last]

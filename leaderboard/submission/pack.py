@@ -23,8 +23,13 @@ def default_name(run: Run) -> str:
 
 
 def finished_run(path: Path) -> Run:
-    """A run of which every cell is done. Raises DataError where one is missing, or there is none."""
+    """A run of which every cell is done. Raises DataError where one is missing or was skipped, or there is none."""
     run = read_run(path)
+    if run.skipped:
+        raise DataError(
+            f"{path}: {len(run.skipped)} cells were skipped: they are beyond a defense's budget. A submission has "
+            "measured cells alone: name in the spec only rounds that the budget allows, and run that."
+        )
     missing = int(run.info.get("cells", len(run.cells))) - len(run.cells)
     if missing or run.failed or run.unfinished or not run.cells:
         raise DataError(
