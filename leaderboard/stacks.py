@@ -19,6 +19,7 @@ Outcome = Literal["above", "below", "not told apart", ""]
 DRAWS = 4000
 LEVEL = 0.95
 MIN_EXAMPLES = 5
+MIN_EXPECTED = 3.0  # examples that fall if the parts are independent: with fewer no stack can be told to do more
 
 
 @dataclass(frozen=True)
@@ -111,23 +112,33 @@ def _effect(section: Section, stack: Mapping[int, Cell], by_defense: Mapping[str
     if len(won) < MIN_EXAMPLES:
         return StackEffect(**base, examples=len(won), note=f"only {len(won)} examples were attacked in all cells")
     asr = won.mean(axis=0)
+    expected = len(won) * float(asr[0] * np.prod(asr[1:-1] / asr[0])) if asr[0] > 0 else 0.0
+    if expected < MIN_EXPECTED:
+        return StackEffect(**base, examples=len(won), note=_too_few(len(won), asr, expected))
     ratio = float(_log_ratio(won[None])[0])
     rng = np.random.default_rng(0)
     drawn = won[rng.integers(len(won), size=(DRAWS, len(won)))]
     low, high = (float(x) for x in np.quantile(_log_ratio(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    known = bool(asr[0] > 0)
     return StackEffect(
         **base,
         examples=len(won),
         asr_none=float(asr[0]),
         asr_parts=tuple(float(x) for x in asr[1:-1]),
         asr_stack=float(asr[-1]),
-        left=float(asr[-1] / asr[0]) if known else None,
-        product=float(np.prod(asr[1:-1] / asr[0])) if known else None,
+        left=float(asr[-1] / asr[0]),
+        product=float(np.prod(asr[1:-1] / asr[0])),
         log_ratio=ratio,
         low=low,
         high=high,
         effect="above" if high < 0 else "below" if low > 0 else "not told apart",
+    )
+
+
+def _too_few(examples: int, asr: NDArray[np.float64], expected: float) -> str:
+    parts = ", ".join(f"{share:.0%}" for share in asr[1:-1])
+    return (
+        f"not enough data: ASR {asr[0]:.0%} undefended, {parts} behind the parts, {asr[-1]:.0%} behind the stack: of "
+        f"{examples} examples {expected:.1f} would fall behind independent parts, and {MIN_EXPECTED:g} are needed"
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from leaderboard.stacks import _log_ratio
+from harness.records.read import read_run
+from leaderboard.stacks import StackEffect, _log_ratio, stack_effects
+from tests.leaderboard.fake_run import FakeCell, write_run
 
 
 def broken(*, none: float, parts: tuple[float, ...], stack: float, n: int = 400) -> np.ndarray:
@@ -27,3 +32,31 @@ def test_a_stack_that_is_never_broken_has_a_ratio_too() -> None:
     ratio = _log_ratio(broken(none=1.0, parts=(0.5, 0.5), stack=0.0, n=50))[0]
     assert np.isfinite(ratio)
     assert ratio < -1
+
+
+def test_where_a_part_alone_leaves_nothing_no_verdict_is_given(tmp_path: Path) -> None:
+    """0 over 0 is no ratio, whatever smoothing makes of it."""
+
+    def cell(defense: str, parts: tuple[str, ...], broken: int) -> FakeCell:
+        first = [1] * broken + [0] * (40 - broken)
+        facts = {"parts": [_part(part) for part in parts]}
+        return FakeCell(defense=defense, first_success=first, more={"defense_facts": facts})
+
+    def effect(filtered: int, stacked: int) -> StackEffect:
+        cells = [cell("none", (), 30), cell("a", ("a",), 20), cell("b", ("b",), filtered)]
+        cells.append(cell("a + b", ("a", "b"), stacked))
+        folder = tmp_path / f"{filtered}-{stacked}"
+        (found,) = stack_effects([read_run(write_run(folder, cells))])
+        return found
+
+    nothing = effect(0, 0)
+    assert (nothing.effect, nothing.log_ratio) == ("", None)
+    assert "of 40 examples 0.0 would fall behind independent parts, and 3 are needed" in nothing.note
+    told = effect(20, 2)  # 13 would fall behind independent parts
+    assert (told.effect, told.note) == ("above", "")
+    assert effect(20, 20).effect == "below"
+
+
+def _part(name: str) -> dict[str, Any]:
+    plugin = {"name": name, "label": name, "params": {}, "distribution": "x", "version": "1"}
+    return {"defense": plugin, "sort": "guard", "offers": "victim"}
