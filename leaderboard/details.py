@@ -12,7 +12,7 @@ from leaderboard.naming import attack_id, entry_id, row_id
 from leaderboard.provenance import artifacts, plugins, versions
 from leaderboard.standings import Standing, Standings
 from leaderboard.strings import FoundString, found_strings
-from leaderboard.words import UNKNOWN_COMPUTE, amount, multiple, plain_number, scientific
+from leaderboard.words import UNKNOWN_COMPUTE, amount, multiple, percent, plain_number, scientific
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,9 @@ def _told(row: Standing) -> Iterator[tuple[str, str]]:
             yield f"{label}{of}", text
         for label, text in _of_defense(found):
             yield f"{label}{of}", text
+        for cell in sorted((c for c in row.cells if c.record.seed == seed), key=lambda c: c.record.attack.label):
+            for label, text in _diagnosed(cell.record):
+                yield f"{label}{of}", text
         if record.n_truncated:
             yield f"clean examples cut to fit{of}", str(record.n_truncated)
     for why, count in row.failures.items():
@@ -148,7 +151,23 @@ def _of_defense(found: DefenseFacts | None) -> Iterator[tuple[str, str]]:
     if certificate is not None:
         certified = sum(radius >= 0 for radius in certificate.radii)
         yield "clean prompts with a certified answer", f"{certified} of {len(certificate.radii)}"
-    yield from flat(getattr(found, "diagnostics", {}))
+
+
+def _diagnosed(record: CellRecord) -> Iterator[tuple[str, str]]:
+    """Calibration, worst-case accuracy and how far activations move, under the cell's own attack."""
+    facts = record.defense_facts
+    told = {} if facts is None else facts.diagnostics
+    ece, attack = told.get("ece") or {}, record.attack.label
+    if ece.get("clean") is not None:
+        yield "calibration error (ECE), clean", plain_number(ece["clean"])
+    if ece.get("attacked") is not None:
+        yield f"calibration error (ECE) under {attack}", plain_number(ece["attacked"])
+    if told.get("worst_case"):
+        left = told["worst_case"][-1]
+        yield f"accuracy left after {left['step']} steps of {attack}", percent(left["accuracy"])
+    if told.get("shift"):
+        moved = (f"{each['layer']}: {percent(each['moved'])}" for each in told["shift"])
+        yield f"activations moved by {attack}, per layer (of their norm)", ", ".join(moved)
 
 
 def flat(notes: Any, label: str = "") -> list[tuple[str, str]]:

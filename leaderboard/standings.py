@@ -80,6 +80,11 @@ class Standing:
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
+    def static(self) -> bool:
+        """Whether no attack on it knew of the defense."""
+        return self.marks == ("static",)
+
+    @property
     def asr(self) -> Rate | None:
         """At full budget: of all attacks together where several attacked the same examples, else of the strongest."""
         if self.worst is not None:
@@ -155,7 +160,8 @@ def _with_cells(rows: Sequence[Standing], rounds: Rounds) -> list[Standing]:
 
 def _ranked(section: Section, target: float, found: Sequence[Sequence[Standing]]) -> Standings:
     rows = [row for each in found for row in each]
-    placed = ranks([row.breaking for row in rows])
+    # A static attack does not know of the defense: what it costs to break is no worst case.
+    placed = ranks([None if row.static else row.breaking for row in rows])
     ranked = [replace(row, rank=rank) for row, rank in zip(rows, placed, strict=True)]
     return Standings(section, target, tuple(sorted(ranked, key=_hardest_first)))
 
@@ -206,9 +212,9 @@ def _strength(curve: AttackCurve) -> tuple[float, float, float]:
     return last.asr.value, -np.inf if last.compute is None else -last.compute, -last.queries
 
 
-def _hardest_first(row: Standing) -> tuple[int, int, float, float, str, str, int]:
-    """By rank, then by the cost itself. Rows of unknown compute come after those that can be compared, and those that
-    were not attacked last.
+def _hardest_first(row: Standing) -> tuple[int, bool, int, float, float, str, str, int]:
+    """By rank, then by the cost itself. Static rows come after those with a rank, rows of unknown compute after those
+    that can be compared, and those that were not attacked last.
     """
     found = row.breaking
     if found is None:
@@ -220,4 +226,4 @@ def _hardest_first(row: Standing) -> tuple[int, int, float, float, str, str, int
     else:
         place, cost = 1, 0.0 if found.reached else np.inf
     asr = row.asr.value if row.asr else 0.0
-    return (place, row.rank or 0, -cost, asr, row.victim, row.defense, row.round or 0)
+    return (place, row.static, row.rank or 0, -cost, asr, row.victim, row.defense, row.round or 0)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.records.read import read_run
 from leaderboard.breaking import Breaking
 from leaderboard.ranks import bounds, ranks
+from leaderboard.standings import standings
+from tests.leaderboard.fake_run import FakeCell, write_run
 
 
 def at(compute: float | None, low: float | None, high: float | None, within: float = 1e9) -> Breaking:
@@ -47,3 +52,18 @@ def test_laws(found: list[Breaking | None]) -> None:
                 assert rank < its
         assert mine is not None
         assert rank == 1 + sum(other[0] > mine[1] for other, _ in known if other is not None)
+
+
+def test_a_static_row_has_no_rank_and_stands_below(tmp_path: Path) -> None:
+    def cell(defense: str, hardness: float, adaptive: bool) -> FakeCell:
+        plugin = {"name": defense, "label": defense, "params": {}, "distribution": "x", "version": "1"}
+        parts = [{"defense": plugin, "sort": "guard", "offers": "victim"}]
+        return FakeCell(
+            defense=defense, hardness=hardness, more={"defense_facts": {"parts": parts, "adaptive": adaptive}}
+        )
+
+    cells = [cell("filter", 9.3, True), cell("filter (static)", 11.0, False), FakeCell()]
+    (table,) = standings([read_run(write_run(tmp_path / "run", cells))])
+    assert table.rows[-1].defense == "filter (static)"
+    assert table.rows[-1].rank is None
+    assert all(row.rank is not None for row in table.rows[:-1])
