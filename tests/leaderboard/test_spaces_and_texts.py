@@ -20,7 +20,8 @@ TEXT = FakeCell(
 
 
 def test_latent_attacks_are_never_beside_text_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cells = [FakeCell(), FakeCell(attack="random_token"), FakeCell(attack="pgd", space="latent", hardness=8)]
+    cells = [FakeCell(), FakeCell(attack="random_token", hardness=10.8)]
+    cells.append(FakeCell(attack="pgd", space="latent", hardness=8))
     run = write_run(tmp_path / "run", cells)
     text, latent = standings([read_run(run)])
     (row,), (other,) = text.rows, latent.rows

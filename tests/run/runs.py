@@ -117,7 +117,7 @@ class Started:
             self.lines.append(line)
             self.times.append(time.monotonic())
 
-    def wait_for(self, words: str, timeout: float = 120) -> bool:
+    def wait_for(self, words: str, timeout: float = 300) -> bool:
         """Wait until a line with these words has been said; whether it was before the process ended."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -134,7 +134,7 @@ class Started:
         if self.process.poll() is None:
             os.killpg(self.process.pid, how)
 
-    def end(self, timeout: float = 120) -> int:
+    def end(self, timeout: float = 300) -> int:
         """Wait for the end; the exit status."""
         try:
             code = self.process.wait(timeout)
