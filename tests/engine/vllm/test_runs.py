@@ -68,7 +68,7 @@ def started(root: Path, name: str) -> Started:
 
 def engine_of(run: Started, ready: Callable[[], bool]) -> psutil.Process:
     """The engine's process, once something has come about."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         children = psutil.Process(run.process.pid).children()
         found = [child for child in children if "harness.engine.vllm.child" in " ".join(child.cmdline())]
