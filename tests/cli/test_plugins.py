@@ -24,6 +24,8 @@ COMMANDS = '''
 import typer
 from harness import hookimpl
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 @hookimpl
 def harness_register_commands(app: typer.Typer):
     @app.command("{name}")

@@ -10,6 +10,8 @@ from harness.registry.loader import load_plugins
 from harness.testing import check_plugin
 from tests.plugins.tasks.test_hub_tasks import folder, labelled
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 SMALL = {"word_length": {"train_size": 400, "validation_size": 100}, "password_match": {"validation_size": 100}}
 TRAINING = {
     "rounds": 1,

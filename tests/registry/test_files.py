@@ -12,6 +12,8 @@ from harness.registry.loader import load_plugins
 from harness.registry.packages import Packages
 from tests.registry.outside import attack, harness, plugins
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 
 def load(*files: Path) -> list[tuple[str, str, str]]:
     loaded = load_plugins(files, Packages())

@@ -10,6 +10,8 @@ import pytest
 
 from tests.registry.outside import attack, harness, make_distribution, plugins
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 BUILT_IN = {"attack/gcg", "attack/random_token", "judge/wrong_label", "judge/proxy_label", "defense/none"}
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.registry.outside import attack, harness, make_distribution, plugins, python
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 FOREIGN = {
     "package that raises": {"plugins/__init__.py": "raise RuntimeError('foreign')", "leaderboard/__init__.py": "1 / 0"},
     "folder without init": {"plugins/attacks/gcg.py": "1 / 0", "leaderboard/notes.txt": ""},

@@ -17,6 +17,8 @@ import yaml
 from harness.records.read import read_run
 from tests.run.runs import FAST, FROM_FILES, TINY, Started, harness, harness_here, nothing_half_written, records, status
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 ODD = [*FROM_FILES, f"--plugin={Path(__file__).parent / 'odd_plugins.py'}"]
 
 

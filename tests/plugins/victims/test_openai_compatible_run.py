@@ -19,6 +19,8 @@ from plugins.victims import openai_compatible as plugin
 from tests.plugins.victims.completions_server import Served, Server, save_tiny, status
 from tests.run.runs import FAST, FROM_FILES, KIT, WORDS, harness_here, records
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 SPEC: dict[str, Any] = {
     "name": "served",
     "version": "1",
