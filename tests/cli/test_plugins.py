@@ -9,6 +9,8 @@ import pytest
 
 from tests.registry.outside import attack, harness, make_distribution, plugins, python
 
+pytestmark = pytest.mark.slow  # starts many processes
+
 HEAVY = {"torch", "transformers", "scipy", "pandas", "pyarrow", "datasets"}
 # Runs the command line in this process, then says on stderr what it has imported.
 WATCHED = """
@@ -23,8 +25,6 @@ finally:
 COMMANDS = '''
 import typer
 from harness import hookimpl
-
-pytestmark = pytest.mark.slow  # starts many processes
 
 @hookimpl
 def harness_register_commands(app: typer.Typer):
