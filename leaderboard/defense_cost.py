@@ -63,7 +63,7 @@ def overhead(records: Sequence[CellRecord], undefended: Undefended) -> Overhead 
 
 def marks(records: Sequence[CellRecord]) -> tuple[str, ...]:
     """``adaptive`` or ``static`` where records say whether the attack searched against the defended victim."""
-    said = {getattr(r.defense_facts, "adaptive", None) for r in records if getattr(r.defense_facts, "parts", None)}
+    said = {r.defense_facts.adaptive for r in records if r.defense_facts is not None and r.defense_facts.parts}
     return tuple(word for word, told in (("adaptive", True), ("static", False)) if told in said)
 
 

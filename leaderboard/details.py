@@ -140,17 +140,17 @@ def _told(row: Standing) -> Iterator[tuple[str, str]]:
 
 
 def _of_defense(found: DefenseFacts | None) -> Iterator[tuple[str, str]]:
-    """What newer records say of guards, refusals, certificates and diagnostics."""
-    for part in getattr(found, "parts", ()):
+    """What records say of guards, refusals and certificates."""
+    if found is None:
+        return
+    for part in found.parts:
         if part.reached:
             yield f"{part.defense.label}: clean prompts refused", f"{part.blocked} of {part.reached}"
-    benign = getattr(found, "benign_clean", None)
-    if benign:
-        yield "over-refusal of clean prompts", f"{getattr(found, 'over_refused', None)} of {benign}"
-    certificate = getattr(found, "certificate", None)
-    if certificate is not None:
-        certified = sum(radius >= 0 for radius in certificate.radii)
-        yield "clean prompts with a certified answer", f"{certified} of {len(certificate.radii)}"
+    if found.benign_clean:
+        yield "over-refusal of clean prompts", f"{found.over_refused} of {found.benign_clean}"
+    if found.certificate is not None:
+        certified = sum(radius >= 0 for radius in found.certificate.radii)
+        yield "clean prompts with a certified answer", f"{certified} of {len(found.certificate.radii)}"
 
 
 def _diagnosed(record: CellRecord) -> Iterator[tuple[str, str]]:
