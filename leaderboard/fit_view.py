@@ -21,6 +21,10 @@ class Fit(Protocol):
         """Flat: method, slope, its interval, intercept, n, note."""
         ...
 
+    def band(self, compute: Floats) -> tuple[Floats, Floats, Floats]:
+        """Middle, low and high at ``compute``."""
+        ...
+
 
 def fit_json(fit: Fit | None) -> dict[str, Any] | None:
     """The keys of `SHOWN`, and those of `SHOWN_WHERE_THERE` that the method gives; ``slope`` is null where there is not
@@ -35,17 +39,9 @@ def fit_json(fit: Fit | None) -> dict[str, Any] | None:
     return shown | {name: rounded(found[name]) for name in SHOWN_WHERE_THERE if found.get(name) not in (None, "")}
 
 
-def band(fit: Fit, compute: Floats) -> tuple[Floats, Floats | None, Floats | None]:
-    """The fitted curve at ``compute`` [n] (fractions of the reference compute): middle, and its 95% interval where the
-    method gives one. ASR for attack scaling; compute to the target for offense-defense. Call it for fits with a slope.
+def band(fit: Fit, compute: Floats) -> tuple[Floats, Floats, Floats]:
+    """The fitted curve at ``compute`` [n] (fractions of the reference compute): middle, and its 95%
+    interval. ASR for attack scaling; compute to the target for offense-defense. Call it for fits with a slope.
     """
-    given = getattr(fit, "band", None)
-    if given is not None:
-        middle, low, high = given(compute)
-        return np.asarray(middle), np.asarray(low), np.asarray(high)
-    found = fit.to_json()
-    value = found["intercept"] + found["slope"] * np.log10(compute)
-    if "target_asr" in found:
-        return 10.0**value, None, None
-    # 1 / (1 + 10^-z), with z bounded so that the power stays finite.
-    return 1 / (1 + 10.0 ** -np.clip(value, -300, 300)), None, None
+    middle, low, high = fit.band(compute)
+    return np.asarray(middle), np.asarray(low), np.asarray(high)
