@@ -91,6 +91,9 @@ class _LiveWorker:
         self.began, self.spent = time.monotonic(), 0.0
         self.view.work.reset(self.row, description=what, total=None, figures="")
 
+    def note(self, what: str) -> None:
+        self.view.console.print(f"note    {what}", markup=False, highlight=False, style="yellow")
+
     def progress(self, what: str, done: float, total: float) -> None:
         self.view.work.update(self.row, completed=done, total=total, figures=what)
 
@@ -142,6 +145,9 @@ class _PlainWorker:
     def stage(self, what: str) -> None:
         self.what, self.last = what, time.monotonic()
         self.view.say(what)
+
+    def note(self, what: str) -> None:
+        self.view.say(f"note    {what}")
 
     def progress(self, what: str, done: float, total: float) -> None:
         self._now_and_then(f"{what}: {done / max(total, 1e-9):.0%}")

@@ -21,7 +21,9 @@ def plan_command(
     out: Annotated[
         Path | None, typer.Option(help="Run directory to look for work already done; default runs/NAME.")
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where trained models are kept, a folder or a URL; default OUT/artifacts.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
@@ -32,12 +34,13 @@ def plan_command(
     from harness.run.report import Silent
     from harness.run.tasks import Tasks
     from harness.spec.load import load_spec
-    from harness.store.artifacts import Store
+    from harness.store.place import open_store
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
     folder = RunFolder(out or DEFAULT_ROOT / chosen.spec.name)
-    plan = make_plan(chosen.cells, Preparer(Store(store or folder.artifacts), registry, Tasks(), Silent()), folder)
+    preparer = Preparer(open_store(store or folder.artifacts), registry, Tasks(), Silent())
+    plan = make_plan(chosen.cells, preparer, folder)
     if as_json:
         left = plan.forecast()
         typer.echo(

@@ -21,7 +21,10 @@ def run_command(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Where trained models are kept; default OUT/artifacts.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Where trained models are kept, a folder or a URL (s3://...); default OUT/artifacts."),
+    ] = None,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(
@@ -30,7 +33,10 @@ def run_command(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Processes that share the work of this machine.")
+        int,
+        typer.Option(
+            "--jobs", "-j", min=0, help="Processes that share the work of this machine; 0: no process of its own."
+        ),
     ] = 1,
     site: Annotated[
         Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")
@@ -43,16 +49,19 @@ def run_command(
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
     from harness.registry.loader import Loaded
+    from harness.run.executor import Executor, Here
     from harness.run.runner import run
+    from harness.run.workers.processes import Processes
     from harness.spec.load import load_spec
 
     loaded: Loaded = ctx.obj.loaded()
     _quiet_libraries()
     chosen = load_spec(spec, loaded.registry)
     root = out or DEFAULT_ROOT / chosen.spec.name
+    executor: Executor = Processes(jobs) if jobs else Here()
     with _view(quiet or as_json) as view:
         try:
-            outcome = run(chosen, loaded.registry, root, view, store, jobs, ctx.obj.files, reuse or ())
+            outcome = run(chosen, loaded.registry, root, view, store, executor, ctx.obj.files, reuse or ())
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None

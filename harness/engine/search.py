@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -26,6 +27,7 @@ from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
 from harness.group import Group
 from harness.problem import Problem
+from harness.process_state import Kept, numerics
 from harness.records.journal import Journal
 from harness.rng import named_rng
 from harness.state import State
@@ -46,6 +48,8 @@ class Search:
         together: how many examples run side by side at most.
         allowance: what the attack may spend per example. A request beyond it is not answered: that step is given up,
             the string that stands is judged, and the search of the example ends.
+        limited: what each step runs under; called with what is about to be done.
+        note: told once of each setting of the process that plugins change; it is put back before anything is computed.
     """
 
     desk: Desk
@@ -56,6 +60,8 @@ class Search:
     stop_on_success: bool = False
     together: int = 64
     allowance: Allowance = UNLIMITED
+    limited: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
+    note: Callable[[str], None] = lambda _: None
 
     def run(
         self, problems: Sequence[Problem], journal: Journal | None = None, seen: RoundSeen = lambda _round, _rows: None
@@ -70,7 +76,10 @@ class Search:
         self.allowance.check(self.desk.victim.backend.n_params)
         for role, model in self.desk.auxiliary.items():
             self.allowance.check(model.backend.n_params, f"model '{role}'")
-        tracks = [Track(problem, self._start(problem)) for problem in self._grouped(problems)]
+        settings = _Settings(self.note, self.attack.name)
+        with self.limited(f"the start of attack {self.attack.name}"):
+            tracks = [Track(problem, self._start(problem)) for problem in self._grouped(problems)]
+        settings.put_back()
         rows: list[Row] = []
         rounds = 0
         for entry in journal.entries if journal else ():
@@ -87,7 +96,8 @@ class Search:
         self.desk.begin([member for track in tracks if track.step for member in track.problem.members])
         while active := self._active(tracks):
             began = time.monotonic()
-            new = self._round([tracks[i] for i in active])
+            with self.limited(f"a step of attack {self.attack.name} (round {rounds + 1}, {len(active)} side by side)"):
+                new = self._round([tracks[i] for i in active], settings)
             seconds = (time.monotonic() - began) / len(new)
             for row in new:
                 row["seconds"] = seconds
@@ -170,7 +180,7 @@ class Search:
     def _meter(self, member: Problem, track: Track) -> StepMeter:
         return StepMeter(names=(*self.names, member.example.id, track.step + 1))
 
-    def _round(self, tracks: list[Track]) -> list[Row]:
+    def _round(self, tracks: list[Track], settings: _Settings) -> list[Row]:
         """One step of each track."""
         self.desk.begin_step()
         meters = [[self._meter(member, track) for member in track.problem.members] for track in tracks]
@@ -182,10 +192,12 @@ class Search:
                 request = self._send(steps[i], answer, tracks[i])
                 if request is not None and self._affordable(request, tracks[i], meters[i]):
                     asked[i] = Asked(tracks[i].problem, request, meters[i])
+            settings.put_back()
             answers = dict(zip(asked, self.desk.answer(list(asked.values())), strict=True))
         rows = [first_rows(track, own) for track, own in zip(tracks, meters, strict=True)]
         if self.jury is not None:
             fill_in(self.jury, tracks, rows, meters)
+            settings.put_back()
         for track, own, spent in zip(tracks, rows, meters, strict=True):
             for row, meter in zip(own, spent, strict=True):
                 row.update(meter.columns())
@@ -226,6 +238,20 @@ class Search:
             queries = spent.queries + meter.queries
             track.ended = track.ended or self.allowance.refusal(request, member, size, queries, flops.nominal, draws)
         return not track.ended
+
+
+class _Settings:
+    """Keeps what plugins may do to the process out of the numbers."""
+
+    def __init__(self, note: Callable[[str], None], attack: str) -> None:
+        self._kept, self._note, self._attack = Kept(numerics()), note, attack
+        self._told: set[str] = set()
+
+    def put_back(self) -> None:
+        for what in self._kept.put_back():
+            if what not in self._told:
+                self._told.add(what)
+                self._note(f"attack {self._attack}, or who is asked with it, changed {what}; put back after each step")
 
 
 def _plain(value: Any, where: str) -> State:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import random
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import TextIO
+
+from harness.process_state import Kept, chance, numerics, surroundings
 
 DISABLE = "HARNESS_DISABLE_PLUGINS"
 MOST_PRINTED = 2000  # characters
@@ -35,7 +34,8 @@ def guarded(package: str) -> Iterator[list[str]]:
     """While this lasts, code of that package is run; afterwards the list holds what it did that it should not have."""
     notes: list[str] = []
     out, error = _Short(sys.stderr), _Short(sys.stderr)
-    before, threads, began = _changeable(), list[threading.Thread](), time.monotonic()
+    before = Kept([*surroundings(), *chance(), *numerics()])
+    threads, began = list[threading.Thread](), time.monotonic()
     leave_out = f"{DISABLE}={package}"
     timer = threading.Timer(WAITING, _tell, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it"))
     timer.daemon = True
@@ -53,7 +53,7 @@ def guarded(package: str) -> Iterator[list[str]]:
             notes.append(f"it printed {printed:,} characters, of which the first are shown; print nothing at import")
         if seconds > SLOW:
             notes.append(f"it took {seconds:.1f} s, for which every command waits; import what is heavy in functions")
-        notes += [f"it changed {what} for the whole process, which was put back" for what in _put_back(before)]
+        notes += [f"it changed {what} for the whole process, which was put back" for what in before.put_back()]
         left = [thread.name for thread in threads if thread.is_alive()]
         if left:
             notes.append(f"it left the thread '{left[0]}' running, which ends with the command; start it when needed")
@@ -119,57 +119,3 @@ def _daemons_only(started: list[threading.Thread]) -> Iterator[None]:
         yield
     finally:
         threading.Thread.start = original  # type: ignore[method-assign]
-
-
-_Setting = tuple[str, Callable[[], Any], Callable[[Any], Any]]
-
-
-def _settings() -> list[_Setting]:
-    """What is everybody's: its name, how it is read (as something that can be compared), how it is set."""
-    found: list[_Setting] = [
-        ("the random state", random.getstate, random.setstate),
-        ("the working directory", _folder, os.chdir),
-        ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    ]
-    if threading.current_thread() is threading.main_thread():
-        found.append(
-            (
-                "what Ctrl-C does",
-                lambda: signal.getsignal(signal.SIGINT),
-                lambda handler: signal.signal(signal.SIGINT, handler),
-            )
-        )
-    if numpy := sys.modules.get("numpy.random"):
-        found.append(("numpy's random state", lambda: _comparable(numpy.get_state()), numpy.set_state))
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "set_default_dtype"):
-        found.append(("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype))
-        found.append(("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled))
-        found.append(("torch's random state", lambda: bytes(torch.get_rng_state().numpy()), lambda _: None))
-    return found
-
-
-def _folder() -> str:
-    try:
-        return str(os.getcwd())  # noqa: PTH109 - Path.cwd() would resolve what it is given back
-    except OSError:
-        return os.sep
-
-
-def _comparable(state: Any) -> tuple[Any, ...]:
-    return tuple(part.tolist() if hasattr(part, "tolist") else part for part in state)
-
-
-def _changeable() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
-    return {name: (read(), put) for name, read, put in _settings()}
-
-
-def _put_back(before: dict[str, tuple[Any, Callable[[Any], Any]]]) -> list[str]:
-    """Put back what is not as before; the names of it."""
-    changed = []
-    now = {name: read for name, read, _ in _settings()}
-    for name, (value, put) in before.items():
-        if name in now and now[name]() != value:
-            put(tuple(value) if name == "numpy's random state" else value)
-            changed.append(name)
-    return changed

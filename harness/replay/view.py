@@ -80,6 +80,10 @@ class ReplayView:
         """A model is made ready or loaded."""
         self._say(what)
 
+    def note(self, what: str) -> None:
+        """Something to know of."""
+        self._say(what)
+
     def progress(self, what: str, done: float, total: float) -> None:
         """Progress in making it ready."""
         if time.monotonic() - self.last > _EVERY:

@@ -105,6 +105,8 @@ def run_cell(
     watch = _Watch(preparer, len(problems) * steps)
     journal = Journal(folder.cell(keys.cell) / "journal.jsonl")
     with journal:
+        if journal.entries:
+            preparer.reporter.note(f"{label(cell)} goes on after round {len(journal.entries)}")
         search = Search(
             desk,
             cell.attack.plugin,
@@ -113,6 +115,8 @@ def run_cell(
             jury,
             stop_on_success=cell.stop_on_success,
             allowance=Allowance(cell.threat.queries, cell.threat.flops),
+            limited=preparer.limited,
+            note=preparer.reporter.note,
         )
         result = search.run(problems, journal, watch.seen)
     moved = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string

@@ -26,10 +26,11 @@ from harness.run.certify import certified_vote, certify
 from harness.run.fitting import layers_of
 from harness.run.helpers import DEFENSES, JUDGES, Helper, attack_helpers, check_same_tokens, helpers
 from harness.run.keys import Keys, Training, victim_identity
+from harness.run.limit import Limit, no_limit
 from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
-from harness.store.artifacts import Artifact, Store
+from harness.store.artifacts import Artifact, ArtifactStore
 from harness.task import Example, TaskData
 from harness.tokens.placement import allowed_tokens, place
 
@@ -37,13 +38,14 @@ from harness.tokens.placement import allowed_tokens, place
 class Preparer:
     """Finds or makes the artifacts of cells; keeps the model of the last one open."""
 
-    def __init__(self, store: Store, registry: Registry, tasks: Tasks, reporter: WorkReporter) -> None:
+    def __init__(self, store: ArtifactStore, registry: Registry, tasks: Tasks, reporter: WorkReporter) -> None:
         self.store, self.registry, self.tasks, self.reporter = store, registry, tasks, reporter
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._open: tuple[str, Backend] | None = None
         self._bare: tuple[str, Backend] | None = None  # the undefended model, where another is attacked
         self._beside: dict[str, Backend] = {}  # auxiliary models that are open, by artifact
         self._failed: dict[str, str] = {}
+        self.limited: Limit = no_limit
 
     def ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
         """The artifact; what failed once in this run fails at once for the other cells that need it."""
@@ -215,7 +217,8 @@ class Preparer:
             with Journal(scratch / f"search-{searches}.jsonl") as journal:
                 names = (cell.seed, key, f"search-{searches}")
                 # Whoever trains the weights may look at all of them, whatever the attacker is granted.
-                return Search(desk, attack, names, granted="latent").run(problems, journal, seen)
+                search = Search(desk, attack, names, granted="latent", limited=self.limited, note=self.reporter.note)
+                return search.run(problems, journal, seen)
 
         job = RoundJob(
             round=number,

@@ -51,6 +51,9 @@ class WorkReporter(Protocol):
     def stage(self, what: str) -> None:
         """A new piece of work, e.g. ``prepare tiny 26k on word_length, seed 0``."""
 
+    def note(self, what: str) -> None:
+        """Something to know of that stops nothing, in a line of its own."""
+
     def progress(self, what: str, done: float, total: float) -> None:
         """Progress inside a piece of work."""
 
@@ -79,6 +82,7 @@ class Silent:
         return self
 
     def stage(self, what: str) -> None: ...
+    def note(self, what: str) -> None: ...
     def progress(self, what: str, done: float, total: float) -> None: ...
     def cell(self, progress: CellProgress) -> None: ...
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None: ...

@@ -1,4 +1,4 @@
-"""A run: every cell not done yet, in this process or in several; what fails is recorded and the rest goes on."""
+"""A run: every cell not done yet, by whoever does the work; what fails is recorded and the rest goes on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.records.read import read_run
 from harness.registry.registry import Registry
 from harness.run.cell import label
 from harness.run.estimate import make_plan
+from harness.run.executor import HERE, Executor, Job
 from harness.run.keys import keyless
 from harness.run.layout import RunFolder
-from harness.run.pool import run_groups
 from harness.run.prepare import Preparer
 from harness.run.rejudge import Sources
 from harness.run.report import Forecast, Reporter
-from harness.run.work import Outcome, RunSetup, do_cell, record_failure
+from harness.run.work import Outcome, RunSetup, record_failure
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
 
@@ -28,21 +28,22 @@ def run(
     registry: Registry,
     root: Path,
     reporter: Reporter,
-    store: Path | None = None,
-    jobs: int = 1,
+    store: str | Path | None = None,
+    executor: Executor = HERE,
     plugin_files: Sequence[Path] = (),
     sources: Sequence[Path] = (),
 ) -> Outcome:
     """Do what is missing of a spec, in ``root``.
 
     Args:
-        jobs: how many processes share the work; models of one victim stay with one process.
+        store: where models are kept, a folder or a URL; None: in ``root``.
+        executor: who does the cells.
         plugin_files: files given with ``--plugin``, which other processes have to load too.
         sources: runs whose attacks are not run again: a cell that differs from one of theirs in nothing but the judge
             is only judged.
 
     Raises:
-        RunError: the folder belongs to another spec or another process.
+        RunError: the folder belongs to another spec or another process, or there is nobody to do the work.
         KeyboardInterrupt: stopped; everything finished so far is on disk.
     """
     from harness import __version__
@@ -50,10 +51,11 @@ def run(
     folder = RunFolder(root)
     for source in sources:
         read_run(source)  # a mistake is told before anything is done
-    setup = RunSetup(spec, registry, folder, store or folder.artifacts, Sources(tuple(sources)))
+    setup = RunSetup(spec, registry, folder, str(store or folder.artifacts), Sources(tuple(sources)))
     with folder.locked():
         folder.check(spec)
         preparer = setup.preparer(reporter.worker(0))
+        preparer.store.check()
         cells: dict[str, Cell] = {}  # two cells that differ in nothing that counts (a device, say) are one
         lost: dict[str, tuple[Cell, str]] = {}
         for cell in spec.cells:
@@ -68,19 +70,16 @@ def run(
         folder.begin(spec, __version__, len(cells) + len(lost))
         todo = {key: cell for key, cell in cells.items() if not folder.is_settled(key)}
         outcome = Outcome(done=len(cells) - len(todo))
-        jobs = max(1, min(jobs, len({preparer.keys(cell).victim for cell in cells.values()})))
-        reporter.begin(len(cells) + len(lost), outcome.done, _forecast(todo, preparer, folder, jobs))
+        victims = len({preparer.keys(cell).victim for cell in cells.values()})
+        forecast = _forecast(todo, preparer, folder, executor.width(victims))
+        reporter.begin(len(cells) + len(lost), outcome.done, forecast)
         for key, (cell, problem) in lost.items():
             record_failure(key, cell, setup, problem, problem)
             preparer.reporter.cell_done(label(cell), None, None, problem)
             outcome.add(label(cell), problem)
         groups = _groups(todo, folder, preparer)
-        if jobs > 1:  # even for one group that is left: the threads of a worker must not change when a run is resumed
-            run_groups(setup, groups, jobs, reporter, outcome, plugin_files)
-        else:
-            for group in groups:
-                for key, cell in group.items():
-                    outcome.add(label(cell), do_cell(key, cell, setup, preparer))
+        if groups:
+            executor.work(Job(setup, preparer, groups, reporter, outcome, tuple(plugin_files), victims))
         return outcome
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.errors import in_words
+from harness.process_state import Kept, chance, kept, numerics, surroundings
 from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
 from harness.run.cell import NONE, label, run_cell
 from harness.run.facts import base_record
 from harness.run.layout import RunFolder, now
+from harness.run.limit import step_limit
 from harness.run.prepare import Preparer
 from harness.run.rejudge import Sources
 from harness.run.report import WorkReporter
 from harness.run.tasks import Tasks
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
-from harness.store.artifacts import Store
 from harness.store.atomic import write_json
+from harness.store.place import open_store
 
 
 @dataclass
@@ -45,23 +47,33 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What a worker needs to do cells of a run."""
+    """What a worker needs to do cells of a run.
+
+    Attributes:
+        store: a folder or a URL.
+        ends_alone: whether this process may end without ending the run, when a step takes too long.
+    """
 
     spec: LoadedSpec
     registry: Registry
     folder: RunFolder
-    store: Path
+    store: str
     sources: Sources = NONE
+    ends_alone: bool = False
 
     def preparer(self, reporter: WorkReporter) -> Preparer:
         """A preparer of its own for each worker."""
-        return Preparer(Store(self.store), self.registry, Tasks(), reporter)
+        return Preparer(open_store(self.store), self.registry, Tasks(), reporter)
 
 
 def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
     """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
+    seconds = setup.spec.spec.step_seconds
+    if seconds is not None and setup.ends_alone:
+        preparer.limited = step_limit(seconds, setup.folder.cell(key))
     try:
-        record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
+        with _threads(cell.resources.cpus), _left_as_it_was(cell, preparer.reporter):
+            record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
     except (Exception, SystemExit) as error:
         message = in_words(error)
         preparer.reporter.cell_done(label(cell), None, None, message)
@@ -74,6 +86,36 @@ def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | 
     clean = record.n_clean_correct / max(1, record.n_clean)
     preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
     return None
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads for the numbers of one cell."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _left_as_it_was(cell: Cell, reporter: WorkReporter) -> Iterator[None]:
+    """The cells that follow must not see what the plugins of this one do to the process."""
+    shared = Kept(chance())  # libraries draw from it as well, which is nobody's mistake
+    try:
+        with kept(
+            [*numerics(), *surroundings()],
+            lambda what: reporter.note(f"a plugin of {label(cell)} changed {what}, which was put back"),
+        ):
+            yield
+    finally:
+        shared.put_back()
 
 
 def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: str) -> None:

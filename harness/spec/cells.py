@@ -14,6 +14,7 @@ from harness.spec.exclude import Mask, remaining
 from harness.spec.model import Spec
 from harness.spec.problems import DataPath, InvalidSpecError, Problem
 from harness.spec.resolve import Axes, axes_of, choose_all
+from harness.spec.resources import NOTHING_SAID, Resources, resources_of
 from harness.spec.shape import refs_of
 from harness.stack import is_static, parts_of, runtime_parts, trained_part, why_impossible
 from harness.threat import Access, Threat, allows
@@ -28,6 +29,7 @@ class Cell:
 
     Attributes:
         round: which checkpoint of a `TrainedDefense` is attacked; None for every other defense.
+        resources: what a worker is given for it; no part of what it is known by.
     """
 
     task: Chosen
@@ -44,6 +46,7 @@ class Cell:
     attack_draws: int = 4
     judge_draws: int = 5
     too_long: Literal["exclude", "error", "truncate"] = "exclude"
+    resources: Resources = NOTHING_SAID
 
     @property
     def trained(self) -> Chosen | None:
@@ -96,12 +99,13 @@ def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, pro
     _check_access(axes, left, problems)
     _check_training(axes, left, registry, problems)
     _check_answers(axes, left, problems)
+    resources = resources_of(spec, axes, registry, problems)
     if not problems and not left.any():
         problems.append(Problem(("exclude",), "leaves out every cell; remove an entry"))
-    return [] if problems else [_cell(spec, axes, place) for place in np.argwhere(left).tolist()]
+    return [] if problems else [_cell(spec, axes, resources, place) for place in np.argwhere(left).tolist()]
 
 
-def _cell(spec: Spec, axes: Axes, place: list[int]) -> Cell:
+def _cell(spec: Spec, axes: Axes, resources: list[Resources], place: list[int]) -> Cell:
     task, victim, variant, attack, threat, seed = place
     defense, round_ = axes.variants[variant]
     return Cell(
@@ -119,6 +123,7 @@ def _cell(spec: Spec, axes: Axes, place: list[int]) -> Cell:
         attack_draws=spec.attack_draws,
         judge_draws=spec.judge_draws,
         too_long=spec.too_long,
+        resources=resources[victim],
     )
 
 

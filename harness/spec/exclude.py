@@ -35,7 +35,7 @@ def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[Problem
     )
     left: Mask = np.ones(shape, dtype=np.bool_)
     for index, entry in enumerate(spec.exclude):
-        matcher = _Matcher(axes, registry, ("exclude", index), problems)
+        matcher = Matcher(axes, registry, ("exclude", index), problems)
         left[np.ix_(*matcher.matches(entry))] = False
     return left
 
@@ -44,11 +44,19 @@ def _parts(defense: Chosen) -> tuple[Chosen, ...]:
     return defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
 
 
-class _Matcher:
+class Matcher:
     """Finds, for one entry, the matching places on each axis."""
 
-    def __init__(self, axes: Axes, registry: Registry, path: DataPath, problems: list[Problem]) -> None:
+    def __init__(
+        self,
+        axes: Axes,
+        registry: Registry,
+        path: DataPath,
+        problems: list[Problem],
+        otherwise: str = "nothing is excluded",
+    ) -> None:
         self._axes, self._registry, self._path, self._problems = axes, registry, path, problems
+        self._otherwise = otherwise
 
     def matches(self, entry: Exclude) -> list[list[int]]:
         axes = self._axes
@@ -60,6 +68,10 @@ class _Matcher:
             self._threats(entry),
             self._seeds(entry),
         ]
+
+    def victims(self, ref: PluginRef) -> list[int]:
+        """Places of the victims that a reference means."""
+        return self._plugins(ref, self._axes.victims)
 
     def _defenses(self, entry: DefenseEntry | None, axis: Axis) -> list[int]:
         """Defenses by name, adaptive or static; stacks by all their parts."""
@@ -116,7 +128,7 @@ class _Matcher:
         found, refused = self._with_params(ref, axis, named)
         if not found and refused is None:
             self._note(
-                (axis.kind,), f"no {axis.kind} '{ref.name}' of this spec has these parameters, so nothing is excluded"
+                (axis.kind,), f"no {axis.kind} '{ref.name}' of this spec has these parameters, so {self._otherwise}"
             )
         elif not found and refused is not None:
             for loc, message in refused.problems:

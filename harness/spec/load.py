@@ -27,7 +27,8 @@ class LoadedSpec:
         cells: in the order of the product.
         text: the file as it is, comments and all.
         resolved: what the hash is taken of: every parameter and the version of every plugin, as JSON data.
-        hash: sha256 of ``resolved``, 64 hexadecimal digits; formatting, comments, key order and `summary` do not count.
+        hash: sha256 of ``resolved``, 64 hexadecimal digits; formatting, comments, key order, `summary`,
+            `resources` and `step_seconds` do not count.
         path: of the file.
     """
 
@@ -77,7 +78,8 @@ def _entry_identity(entry: DefenseEntry, index: int, chosen: dict[DataPath, Chos
 
 def resolve_spec(spec: Spec, chosen: dict[DataPath, Chosen]) -> dict[str, Any]:
     """Everything that a spec asks for, as JSON data; plugins by identity."""
-    plain = spec.model_dump(mode="json", exclude={"summary", "judge", "exclude", "threats", *PLUGIN_LISTS})
+    outside = {"summary", "resources", "step_seconds"}  # cannot change a number
+    plain = spec.model_dump(mode="json", exclude={*outside, "judge", "exclude", "threats", *PLUGIN_LISTS})
     for name in ("attack_draws", "judge_draws"):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     model_serializer,
     model_validator,
@@ -106,6 +109,35 @@ class Exclude(BaseModel):
         return value
 
 
+def _whole_above_one(value: float) -> float:
+    if value > 1 and value != int(value):
+        raise ValueError("a share of one GPU (0.5) or whole ones (2)")
+    return value
+
+
+class ResourceEntry(BaseModel):
+    """What a worker of a cluster is given for the cells of one victim, or of all where none is named.
+
+    Of several entries that say something about a victim, the last counts.
+
+    The number of CPUs is that of the threads as well, on every executor.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    victim: PluginRef | None = None
+    cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
+    gpus: Annotated[float, Field(ge=0, le=1024), AfterValidator(_whole_above_one)] | None = Field(
+        default=None, description="a share of one, for several workers on a GPU, or whole ones"
+    )
+    memory: Annotated[ByteSize, Field(gt=0)] | None = Field(default=None, description="main memory, such as 16GiB")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ResourceEntry:
+        if self.cpus is None and self.gpus is None and self.memory is None:
+            raise ValueError("asks for nothing; give cpus, gpus or memory")
+        return self
+
+
 class Spec(BaseModel):
     """A benchmark: the product of tasks, victims, defenses, attacks, threats and seeds, less what `exclude` names."""
 
@@ -150,4 +182,12 @@ class Spec(BaseModel):
     stop_on_success: bool = Field(default=False, description="stop attacking an example once it has been broken")
     target_asr: float = Field(
         default=0.5, gt=0.0, le=1.0, description="attack success rate to which the leaderboard refers"
+    )
+    step_seconds: PositiveFloat | None = Field(
+        default=None,
+        description="most seconds for one step of all the examples that run side by side (64 at most); a cell with a "
+        "step that takes longer fails, and the run goes on. No part of the hash",
+    )
+    resources: Annotated[tuple[ResourceEntry, ...], _Many] = Field(
+        default=(), max_length=500, description="what workers are given, by victim; no part of the hash"
     )

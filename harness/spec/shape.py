@@ -9,9 +9,19 @@ from pydantic import BaseModel, ValidationError
 
 from harness.plugin import KINDS, Kind
 from harness.refs import PluginRef
-from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Exclude, Spec, entry_parts
+from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Exclude, ResourceEntry, Spec, entry_parts
 from harness.spec.problems import DataPath, Problem, did_you_mean, shown
 from harness.threat import Threat
+
+_MATCHING = ("exclude", "resources")  # the fields whose references mean plugins that stand elsewhere
+
+
+_MODELS: dict[DataPath, type[BaseModel]] = {
+    (): Spec,
+    ("threats",): Threat,
+    ("exclude",): Exclude,
+    ("resources",): ResourceEntry,
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ def spec_from(data: Any, problems: list[Problem]) -> Spec | None:
     try:
         return Spec.model_validate(data, strict=True)
     except ValidationError as error:
-        problems.extend(in_words(error, data, {(): Spec, ("threats",): Threat, ("exclude",): Exclude}))
+        problems.extend(in_words(error, data, _MODELS))
         return None
 
 
@@ -112,7 +122,7 @@ def in_words(error: ValidationError, data: Any, models: dict[DataPath, type[Base
     values: dict[DataPath, Any] = {}
     for detail in details:
         loc, kind = detail["loc"], detail["type"]
-        if _ref_path(loc) is not None and loc[0] != "exclude":
+        if _ref_path(loc) is not None and loc[0] not in _MATCHING:
             continue
         if kind == "too_short" and any(
             len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in details
@@ -158,7 +168,7 @@ def _ref_path(loc: DataPath) -> DataPath | None:
         return loc[:1]
     if len(loc) >= 2 and loc[0] in PLUGIN_LISTS:
         return loc[:2]
-    return loc[:3] if len(loc) >= 3 and loc[0] == "exclude" and loc[2] in KINDS else None
+    return loc[:3] if len(loc) >= 3 and loc[0] in _MATCHING and loc[2] in KINDS else None
 
 
 def _written(loc: DataPath, data: Any, *, missing: bool) -> tuple[DataPath, Any]:
@@ -185,6 +195,8 @@ def _text(detail: Any, model: type[BaseModel] | None) -> str:
         return text.removeprefix("Value error, ")
     if kind == "too_short":
         return "needs at least one entry"
+    if kind == "byte_size_unit":
+        return f"{text}; write a number of bytes, or one with a unit: 16GiB"
     if kind == "tuple_type":
         return "should be a list"
     if kind in ("model_type", "dict_type"):

@@ -14,9 +14,10 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock
 
@@ -26,13 +27,22 @@ from harness.store.atomic import write_json
 MANIFEST = "manifest.json"
 
 
+Make = Callable[[Path, Path], dict[str, Any]]
+"""Called with (folder to fill, scratch folder that survives a kill); returns facts as JSON data."""
+
+
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact: its folder and its manifest (``identity``, ``facts``, ``files``, ``seconds``)."""
+    """A finished artifact and its manifest (``identity``, ``facts``, ``files``, ``seconds``)."""
 
     key: str
-    folder: Path
     manifest: dict[str, Any]
+    _fetch: Callable[[], Path] = field(compare=False)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Its files, on this machine; they may have to be fetched first."""
+        return self._fetch()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -41,11 +51,15 @@ class Artifact:
         return facts
 
 
-class Store:
-    """Artifacts under one folder; safe for several processes on one machine."""
+class ArtifactStore(Protocol):
+    """Where artifacts are kept."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def check(self) -> None:
+        """Whether anything can be kept there.
+
+        Raises:
+            RunError: it cannot.
+        """
 
     def find(self, key: str) -> Artifact | None:
         """The finished artifact, or None.
@@ -53,27 +67,45 @@ class Store:
         Raises:
             RunError: it is there but its manifest cannot be read.
         """
+
+    def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
+        """The artifact, made if it is missing.
+
+        Args:
+            identity: what the key hashes; kept in the manifest.
+        """
+
+
+class Store:
+    """Artifacts under one folder; safe for several processes of machines that share a file system with locks."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def check(self) -> None:
+        """Make the folder."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{self.root}: cannot hold models ({error.strerror or error}); mend that, or give another --store"
+            ) from None
+
+    def find(self, key: str) -> Artifact | None:
+        """See `ArtifactStore`."""
         folder = self.root / key
         path = folder / MANIFEST
         if not path.exists():
             return None
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(manifest, dict) or not isinstance(manifest.get("facts"), dict):
-                raise ValueError("facts are missing")
-            return Artifact(key, folder, manifest)
+            return Artifact(key, read_manifest(path.read_bytes()), lambda: folder)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"{path}: damaged manifest ({error}); delete the folder {folder} to have it made again"
             ) from None
 
-    def ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
-        """The artifact, made if it is missing.
-
-        Args:
-            identity: what the key hashes; kept in the manifest.
-            make: called with (folder to fill, scratch folder that survives a kill); returns facts as JSON data.
-        """
+    def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
+        """See `ArtifactStore`."""
         found = self.find(key)
         if found:
             return found
@@ -90,7 +122,7 @@ class Store:
             began = time.monotonic()
             try:
                 facts = make(out, scratch)
-                files = {str(p.relative_to(out)): _sha256(p) for p in sorted(out.rglob("*")) if p.is_file()}
+                files = {p.relative_to(out).as_posix(): sha256_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
                 manifest = {
                     "key": key,
                     "identity": identity,
@@ -110,7 +142,20 @@ class Store:
         return made
 
 
-def _sha256(path: Path) -> str:
+def read_manifest(content: bytes) -> dict[str, Any]:
+    """A manifest from its file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    manifest = json.loads(content)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("facts"), dict):
+        raise ValueError("facts are missing")
+    return manifest
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -68,7 +68,7 @@ def test_the_folder_by_default_is_named_after_the_spec(folder: Path) -> None:
         (["run", "missing.yaml"], "missing.yaml"),
         (["run", "."], "."),
         (["run", "spec.yaml"], "did you mean"),
-        (["run", "spec.yaml", "--jobs", "0"], "--jobs"),
+        (["run", "spec.yaml", "--jobs", "-1"], "--jobs"),
         (["run", "spec.yaml", "--plugin", "no.py"], "no.py: No such file"),
         (["plan", "missing.yaml"], "missing.yaml"),
         (["status", "nowhere"], "nowhere: no run there"),

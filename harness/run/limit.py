@@ -1,0 +1,52 @@
+"""A limit on the time of a step, kept even where the code that takes too long never comes back to Python."""
+
+from __future__ import annotations
+
+import faulthandler
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+NAME = "over_time.txt"
+
+Limit = Callable[[str], AbstractContextManager[None]]
+"""Made with what is about to be done."""
+
+
+def no_limit(_: str) -> AbstractContextManager[None]:
+    """None."""
+    return nullcontext()
+
+
+def step_limit(seconds: float, folder: Path) -> Limit:
+    """A limit that ends this process when a step takes longer than that.
+
+    What was going on, and where every thread stood, is left in ``folder`` for whoever started the process.
+    """
+
+    @contextmanager
+    def limited(what: str) -> Iterator[None]:
+        path = folder / NAME
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            file.write(f"{what} took longer than step_seconds ({seconds:g})\n")
+            file.flush()
+            # A thread of its own that needs no lock of the interpreter.
+            faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+        path.unlink()
+
+    return limited
+
+
+def read_over_time(folder: Path) -> tuple[str, str] | None:
+    """What a process that ended at its limit left: what took too long, and where it stood. None: it did not."""
+    try:
+        text = (folder / NAME).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    first, _, where = text.partition("\n")
+    return (first, where) if where.startswith("Timeout") else None

@@ -1,0 +1,51 @@
+"""What is printed in a worker goes to a file beside the run, of which the end is kept when it grows too long."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+MOST = 4 << 20  # bytes
+EVERY = 0.5  # seconds between two looks at the file's size
+
+
+class Printed:
+    """A file for stdout and stderr of this process and of its children."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Appending, whoever writes where: the file can be cut while it is being written to.
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
+
+    def take_over(self) -> None:
+        """From now on all that this process prints goes there."""
+        os.dup2(self._file, 1)
+        os.dup2(self._file, 2)
+        threading.Thread(target=self._watch, name="output", daemon=True).start()
+
+    def _watch(self) -> None:
+        ended = threading.Event()
+        while not ended.wait(EVERY):
+            self.shorten()
+
+    def shorten(self) -> None:
+        """Keep the last quarter of what may be kept, where there is more than may be."""
+        size = os.fstat(self._file).st_size
+        if size <= MOST:
+            return
+        end = os.pread(self._file, MOST // 4, size - MOST // 4)
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"[{size - len(end):,} bytes were printed here and not kept]\n".encode() + end)
+
+
+def last_words(path: Path, since: int) -> str:
+    """The last line printed after the first ``since`` bytes, or ""."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            file.seek(max(since if since <= size else 0, size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,89 @@
+"""Files of a remote store: a thin layer over fsspec that says in words what goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import fsspec
+
+from harness.errors import RunError
+
+
+class RemoteFiles:
+    """Files below a URL. Where the place cannot be used every method raises RunError, with the URL and what to mend."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            with self._in_words():
+                self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise RunError(f"--store {url}: {error}; install what knows such URLs, or give a folder") from None
+
+    def read(self, path: str) -> bytes | None:
+        """A file's content, or None where there is none."""
+        with self._in_words():
+            try:
+                content: bytes = self._fs.cat_file(self._at(path))
+            except FileNotFoundError:
+                return None
+        return content
+
+    def write(self, path: str, content: bytes) -> None:
+        """A small file, at once."""
+        with self._in_words():
+            self._make_room(path)
+            self._fs.pipe_file(self._at(path), content)
+
+    def put(self, local: Path, path: str) -> None:
+        """Send a file."""
+        with self._in_words():
+            self._make_room(path)
+            self._fs.put_file(str(local), self._at(path))
+
+    def get(self, path: str, local: Path) -> None:
+        """Fetch a file."""
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with self._in_words():
+            self._fs.get_file(self._at(path), str(local))
+
+    def below(self, path: str) -> list[str]:
+        """All files below a folder, as paths in it."""
+        with self._in_words():
+            self._fs.invalidate_cache()
+            root = self._at(path)
+            found = self._fs.find(root)
+        # Some file systems give paths with a leading slash that others leave out.
+        return sorted(name.lstrip("/").removeprefix(root.lstrip("/")).lstrip("/") for name in found)
+
+    def remove(self, path: str) -> None:
+        """A file or a folder, if it is there."""
+        with self._in_words():
+            with suppress(FileNotFoundError):
+                self._fs.rm(self._at(path), recursive=True)
+            self._fs.invalidate_cache()
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _make_room(self, path: str) -> None:
+        """Folders, where the file system has any."""
+        self._fs.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (RunError, ImportError, ValueError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # each file system has errors of its own
+            raise RunError(
+                f"--store {self.url}: {_first_line(error)}; see that the place exists and may be read and written from "
+                "here"
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
