@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def merge(
     with target.locked():
         _held(target, parts)  # somebody may have begun a run there meanwhile
         _write_manifest(target, parts)
-        _copy(todo, target, seen)
+        _copy(todo, target, found.damaged, seen)
     return Merged(_of_spec(parts, found), len(found.finished), len(todo), absent, list(theirs.values()))
 
 
@@ -117,8 +117,8 @@ def _absent(parts: Sequence[Part], found: Survey, cells: int, damaged: bool) -> 
     if lines or damaged:
         return lines
     return [
-        f"{cells - len(found.finished)} cells are in none of these shards: they were cut with other estimates, by another "
-        "version of the harness or a plugin; merge with --partial, and `harness run` the spec in the merged run"
+        f"{cells - len(found.finished)} cells are in none of these shards: they were cut with other estimates, by "
+        "another version of the harness or a plugin; merge with --partial, and `harness run` the spec in the merged run"
     ]
 
 
@@ -142,14 +142,14 @@ def _write_manifest(target: RunFolder, parts: Sequence[Part]) -> None:
     write_json(target.manifest, info)
 
 
-def _copy(todo: dict[str, Path], target: RunFolder, seen: Seen) -> None:
+def _copy(todo: dict[str, Path], target: RunFolder, damaged: Collection[Path], seen: Seen) -> None:
     """Each cell beside the others first, then in place by a rename."""
     beside = target.root / ".merging"
     shutil.rmtree(beside, ignore_errors=True)  # of a merge that was killed
     for done, (key, source) in enumerate(todo.items()):
         seen("copy", done, len(todo))
         place = target.cell(key)
-        if target.is_settled(key):  # finished there since it was looked at
+        if target.is_settled(key) and place not in damaged:  # finished there since it was looked at
             check_same(Cell(read_cell(place / "cell.json"), place), Cell(read_cell(source / "cell.json"), source))
             continue
         (beside / key).mkdir(parents=True)

@@ -126,7 +126,7 @@ def _spread(pieces: list[list[Item]], n: int, making: Mapping[str, float]) -> tu
     """The heaviest piece first to the shard that is lightest with it; the keys of each shard, the heaviest's load."""
     shards: list[set[str]] = [set() for _ in range(n)]
     loads, made = [0.0] * n, [set[str]() for _ in range(n)]
-    homes: dict[str, list[int]] = {}  # of groups: where making is saved
+    homes: dict[str, dict[int, None]] = {}  # of groups: where making is saved
     lightest = [(0.0, 0, index) for index in range(n)]  # a heap of load, cells, shard; an entry that is old is skipped
     costs = [sum(item.weight for item in piece) + _made(piece, making) for piece in pieces]
     for place in sorted(range(len(pieces)), key=lambda place: (-costs[place], place)):
@@ -135,15 +135,15 @@ def _spread(pieces: list[list[Item]], n: int, making: Mapping[str, float]) -> tu
             heapq.heappop(lightest)
         weight = sum(item.weight for item in piece)
         needs = list(dict.fromkeys(need for item in piece for need in item.needs))
-        home = homes.setdefault(piece[0].group, [])
+        home = homes.setdefault(piece[0].group, {})
         with_it = [
             (loads[i] + weight + sum(making.get(need, 0.0) for need in needs if need not in made[i]), len(shards[i]), i)
-            for i in dict.fromkeys([*home, lightest[0][2]])
+            for i in home | {lightest[0][2]: None}
         ]
         load, _, i = min(with_it)
         loads[i] = load
         shards[i].update(item.key for item in piece)
         made[i].update(needs)
-        home.append(i)
+        home[i] = None
         heapq.heappush(lightest, (loads[i], len(shards[i]), i))
     return shards, max(loads)

@@ -62,7 +62,7 @@ def test_every_cell_is_in_one_shard_in_the_order_of_the_run(run: tuple[list[Item
 @given(runs())
 def test_every_machine_cuts_alike(run: tuple[list[Item], int, dict[str, float]]) -> None:
     cells, n, making = run
-    anew = [Item(item.key, item.group, item.weight, tuple(list(item.needs))) for item in cells]
+    anew = [Item(item.key, item.group, item.weight, tuple(item.needs)) for item in cells]
     assert cut(cells, n, making) == cut(anew, n, dict(reversed(making.items())))
 
 
@@ -127,7 +127,7 @@ def test_weightless_cells_are_shared_out_by_number() -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/2", "0/3", "4/3", "-1/3", "1/0", "a/b", "1/2/3", "1.0/2", "²/3"])
 def test_a_shard_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(RunError, match="^--shard "):
+    with pytest.raises(RunError, match=r"^--shard "):
         Shard.parse(text)
 
 
