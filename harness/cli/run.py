@@ -20,10 +20,15 @@ def register(app: typer.Typer) -> None:
 def run_command(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; default runs/NAME, of a shard runs/NAME-shard-I-of-N.")
+    ] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="Where trained models are kept, a folder or a URL (s3://...); default OUT/artifacts."),
+        typer.Option(
+            help="Where trained models are kept, a folder or a URL (s3://...); default OUT/artifacts, of shards "
+            "runs/NAME/artifacts."
+        ),
     ] = None,
     reuse: Annotated[
         list[Path] | None,
@@ -38,6 +43,14 @@ def run_command(
             "--jobs", "-j", min=0, help="Processes that share the work of this machine; 0: no process of its own."
         ),
     ] = 1,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Do the I-th of N parts alone, on a machine of its own; `harness merge` puts them together.",
+        ),
+    ] = None,
     site: Annotated[
         Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")
     ] = None,
@@ -48,20 +61,28 @@ def run_command(
 
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
+    from harness.errors import RunError
     from harness.registry.loader import Loaded
     from harness.run.executor import Executor, Here
     from harness.run.runner import run
+    from harness.run.shards import Shard
     from harness.run.workers.processes import Processes
     from harness.spec.load import load_spec
 
+    shard = Shard.parse(part) if part is not None else None
+    if shard and site:
+        raise RunError("--site with --shard: a page of a part would mislead; build it after `harness merge`")
     loaded: Loaded = ctx.obj.loaded()
     _quiet_libraries()
     chosen = load_spec(spec, loaded.registry)
     root = out or DEFAULT_ROOT / chosen.spec.name
     executor: Executor = Processes(jobs) if jobs else Here()
+    if shard and out is None:
+        store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
+        root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
     with _view(quiet or as_json) as view:
         try:
-            outcome = run(chosen, loaded.registry, root, view, store, executor, ctx.obj.files, reuse or ())
+            outcome = run(chosen, loaded.registry, root, view, store, executor, ctx.obj.files, reuse or (), shard)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None

@@ -30,7 +30,8 @@ def status_command(
         from rich.text import Text
 
         console = Console()
-        table = Table(title=f"{status.spec_name} {status.spec_version} ({status.spec_hash[:12]})")
+        part = f", {status.shard}" if status.shard else ""
+        table = Table(title=f"{status.spec_name} {status.spec_version} ({status.spec_hash[:12]}){part}")
         for column in ("status", "cell", "attacked", "note"):
             table.add_column(column)
         for cell in status.cells:

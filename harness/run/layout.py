@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import RunError
 from harness.records.schema import VERSION
+from harness.run.shards import Shard
 from harness.store.atomic import write_json
 
 if TYPE_CHECKING:
@@ -46,38 +47,79 @@ class RunFolder:
         """Whether nothing is left to do for a cell: it is measured, or it has been found that it cannot be."""
         return self.cell_status(key) in ("done", "skipped")
 
-    def check(self, spec: LoadedSpec) -> None:
-        """Check that the run here, if there is one, is of this spec.
+    def check(self, spec: LoadedSpec, shard: Shard | None = None) -> None:
+        """Check that the run here, if there is one, is of this spec, and the same shard of it (or the whole).
 
         Raises:
             RunError: it is of another, or its manifest is damaged.
         """
-        if self.manifest.exists():
-            held = self.read_manifest()
-            if held["spec_hash"] != spec.hash:
-                raise RunError(
-                    f"{self.root}: holds a run of spec {held['spec_name']} {held['spec_version']} "
-                    f"(hash {held['spec_hash'][:12]}), not of this one (hash {spec.hash[:12]}); give another --out, "
-                    f"with --store {self.artifacts} to reuse its trained models"
-                )
+        if not self.manifest.exists():
+            return
+        held = self.read_manifest()
+        if held["spec_hash"] != spec.hash:
+            raise RunError(
+                f"{self.root}: holds a run of spec {held['spec_name']} {held['spec_version']} "
+                f"(hash {held['spec_hash'][:12]}), not of this one (hash {spec.hash[:12]}); give another --out, "
+                f"with --store {self.artifacts} to reuse its trained models"
+            )
+        found = self.shard(held)
+        if found != shard:
+            mend = f"give --shard {found.index}/{found.of}" if found else "leave --shard out"
+            raise RunError(
+                f"{self.root}: holds {found or 'a whole run'} of this spec, not {shard or 'a whole run'}; {mend} to go "
+                "on with it, or give another --out"
+            )
 
-    def check_cells(self, keys: Collection[str]) -> None:
-        """Check that every finished cell here is one of the spec's: records of two states of the data must not mix.
+    def shard(self, held: dict[str, Any]) -> Shard | None:
+        """Which shard a manifest is of; None of a whole run.
+
+        Raises:
+            RunError: it does not say that in the right form.
+        """
+        match held.get("shard"):
+            case None:
+                return None
+            case [int(index), int(of)] if 1 <= index <= of:
+                return Shard(index, of)
+        raise RunError(f"{self.manifest}: damaged (shard is no [i, n]); restore it, or run the shard in another folder")
+
+    def check_cells(self, keys: Collection[str], digest: str | None = None) -> None:
+        """Check that every finished cell here is one of the run's: records of two states of the data must not mix.
+
+        Args:
+            digest: of a shard, that of all cells of the spec; with another one the run would be cut otherwise.
 
         Raises:
             RunError: one is not.
         """
         held = [path.name for path in self.cells.iterdir()] if self.cells.is_dir() else []
         strange = [key for key in held if key not in keys and self.cell_status(key) == "done"]
+        if digest and self.manifest.exists():
+            if self.read_manifest().get("cells_digest") != digest:
+                strange = [key for key in held if self.is_settled(key)]
+            elif strange:
+                raise RunError(
+                    f"{self.root}: holds {len(strange)} finished cells that would be another shard's now (e.g. "
+                    f"{self.cell(strange[0])}): another version estimates what cells take otherwise; use the version "
+                    "that began the run, or `harness merge --partial` all shards and do the rest there"
+                )
         if strange:
             raise RunError(
                 f"{self.root}: holds {len(strange)} finished cells of other data or another model than the spec finds "
                 f"now (e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete them"
             )
 
-    def begin(self, spec: LoadedSpec, harness_version: str, cells: int) -> None:
-        """Write run.json unless it is there."""
+    def begin(self, spec: LoadedSpec, harness_version: str, cells: dict[str, Any]) -> None:
+        """Write run.json unless it is there and says the same of the cells.
+
+        Args:
+            cells: what it says of them: ``cells``, how many this run has to do, ``cells_digest``, of the keys of all
+                cells of the spec, and of a shard ``shard`` and ``cells_of_spec``.
+        """
         if self.manifest.exists():
+            held = self.read_manifest()
+            if "cells_digest" in cells and held | cells != held:  # the data had not been found, or were others then
+                write_json(self.manifest, held | cells)
             return
         write_json(
             self.manifest,
@@ -87,10 +129,10 @@ class RunFolder:
                 "spec_version": spec.spec.version,
                 "spec_hash": spec.hash,
                 "spec": spec.text,
-                "cells": cells,
                 "harness_version": harness_version,
                 "created": now(),
-            },
+            }
+            | cells,
         )
 
     def read_manifest(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.errors import in_words
 from harness.records.read import read_run
@@ -18,6 +19,8 @@ from harness.run.layout import RunFolder
 from harness.run.prepare import Preparer
 from harness.run.rejudge import Sources
 from harness.run.report import Forecast, Reporter
+from harness.run.shards import Shard, digest
+from harness.run.weigh import check_found, own_cells
 from harness.run.work import Outcome, RunSetup, record_failure
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
@@ -32,6 +35,7 @@ def run(
     executor: Executor = HERE,
     plugin_files: Sequence[Path] = (),
     sources: Sequence[Path] = (),
+    shard: Shard | None = None,
 ) -> Outcome:
     """Do what is missing of a spec, in ``root``.
 
@@ -53,7 +57,7 @@ def run(
         read_run(source)  # a mistake is told before anything is done
     setup = RunSetup(spec, registry, folder, str(store or folder.artifacts), Sources(tuple(sources)))
     with folder.locked():
-        folder.check(spec)
+        folder.check(spec, shard)
         preparer = setup.preparer(reporter.worker(0))
         preparer.store.check()
         cells: dict[str, Cell] = {}  # two cells that differ in nothing that counts (a device, say) are one
@@ -65,9 +69,15 @@ def run(
             else:
                 cells.setdefault(key, cell)
                 shutil.rmtree(folder.cell(keyless(cell)), ignore_errors=True)  # of a start that could not find its key
+        known: dict[str, Any] = {} if lost else {"cells_digest": digest(cells)}
+        if shard is not None:
+            check_found(lost, shard)
+            known |= {"shard": [shard.index, shard.of], "cells_of_spec": len(cells)}
+            cells = own_cells(cells, shard, preparer)
+            preparer.reporter.stage(f"{shard}: {len(cells)} of the {known['cells_of_spec']} cells of the spec")
         if not lost:
-            folder.check_cells(cells.keys())
-        folder.begin(spec, __version__, len(cells) + len(lost))
+            folder.check_cells(cells.keys(), known["cells_digest"] if shard else None)
+        folder.begin(spec, __version__, {"cells": len(cells) + len(lost)} | known)
         todo = {key: cell for key, cell in cells.items() if not folder.is_settled(key)}
         outcome = Outcome(done=len(cells) - len(todo))
         victims = len({preparer.keys(cell).victim for cell in cells.values()})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.run.layout import RunFolder
+from harness.run.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class RunStatus:
     spec_hash: str
     expected: int
     cells: list[CellState]
+    shard: Shard | None = None  # None: a whole run
 
     def count(self, status: str) -> int:
         """Cells in that state; ``missing`` are those without a folder."""
@@ -53,6 +55,7 @@ class RunStatus:
             "spec_version": self.spec_version,
             "spec_hash": self.spec_hash,
             "expected": self.expected,
+            "shard": [self.shard.index, self.shard.of] if self.shard else None,
         } | {
             "counts": self.counts(),
             "cells": [asdict(cell) for cell in self.cells],
@@ -75,6 +78,7 @@ def read_status(root: Path) -> RunStatus:
         manifest["spec_hash"],
         int(manifest.get("cells", len(cells))),
         cells,
+        folder.shard(manifest),
     )
 
 

@@ -25,6 +25,8 @@ def default_name(run: Run) -> str:
 def finished_run(path: Path) -> Run:
     """A run of which every cell is done. Raises DataError where one is missing or was skipped, or there is none."""
     run = read_run(path)
+    if run.info.get("shard"):
+        raise DataError(f"{path}: a shard, which is a part of a run. Merge it with the others first: `harness merge`.")
     if run.skipped:
         raise DataError(
             f"{path}: {len(run.skipped)} cells were skipped: they are beyond a defense's budget. A submission has "

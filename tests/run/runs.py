@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harness.cli import main
+from harness.records.compare import VOLATILE, VOLATILE_COLUMNS
 
 KIT = Path(__file__).parents[1] / "kit" / "outside" / "src" / "harness_outside"
 FROM_FILES = [f"--plugin={KIT / name}.py" for name in ("task", "victim", "attack")]
@@ -158,9 +159,9 @@ def records(out: Path) -> dict[str, Any]:
     for path in sorted((out / "cells").iterdir()):
         cell = json.loads((path / "cell.json").read_text())
         assert cell["status"] == "done", cell["error"]
-        for volatile in ("started", "seconds", "host", "versions"):
+        for volatile in VOLATILE:
             del cell[volatile]
-        steps = pq.read_table(path / "steps.parquet").drop(["seconds"]).to_pylist()
+        steps = pq.read_table(path / "steps.parquet").drop(list(VOLATILE_COLUMNS)).to_pylist()
         found[path.name] = (cell, steps, pq.read_table(path / "examples.parquet").to_pylist())
     return found
 

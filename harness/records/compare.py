@@ -1,0 +1,60 @@
+"""Whether two records of one cell say the same: what may differ between two runs of it, and the first thing that does
+beside that.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from harness.records.cell import CellRecord
+from harness.records.read import Cell
+
+VOLATILE = frozenset({"started", "seconds", "host", "versions"})
+"""Fields of ``cell.json`` that say when and where a cell was measured, not what was."""
+
+VOLATILE_COLUMNS = frozenset({"seconds"})
+"""Columns of ``steps.parquet``, likewise."""
+
+OF_THE_MACHINE = frozenset({"agreement"})
+"""What it was computed with (device, libraries): two machines differ in it, two runs on one do not."""
+
+
+def difference(one: Cell, other: Cell) -> str | None:
+    """The first field or column in which two records of a cell differ, whenever and wherever they were measured; None
+    where none does.
+
+    Raises:
+        DataError: a table cannot be read.
+    """
+    if found := manifest_difference(one.record, other.record):
+        return found
+    if one.record.status == "skipped":  # there are no tables
+        return None
+    for name, left, right in (
+        ("examples.parquet", one.examples(), other.examples()),
+        ("steps.parquet", one.steps(), other.steps()),
+    ):
+        if left.num_rows != right.num_rows:
+            return f"{name}: {left.num_rows} rows, and {right.num_rows}"
+        for column in left.column_names:
+            if column not in VOLATILE_COLUMNS and not _equal(left[column], right[column]):
+                return f"{name}: column {column}"
+    return None
+
+
+def manifest_difference(one: CellRecord, other: CellRecord) -> str | None:
+    """The same of the manifests alone."""
+    left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
+    for field in left:
+        if field not in VOLATILE | OF_THE_MACHINE and left[field] != right[field]:
+            return f"cell.json: {field}"
+    return None
+
+
+def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> bool:
+    if left.equals(right):
+        return True
+    if not pa.types.is_floating(left.type):
+        return False
+    pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
+    return all(a == b or (a is not None and b is not None and a != a and b != b) for a, b in pairs)  # NaN is NaN

@@ -1,0 +1,169 @@
+"""Shards, or parts of a run, put together into one run directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RunError
+from harness.records.read import Cell, read_cell
+from harness.run.layout import RunFolder, now
+from harness.run.shards import digest
+from harness.run.survey import Part, Seen, Survey, check_alike, check_same, label, survey
+from harness.store.atomic import write_json
+
+SHOWN = 20  # lines of an error that names what is missing
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How a merge ended.
+
+    Attributes:
+        cells: how many the spec has.
+        finished: of them, those in the target now.
+        copied: of those, the ones that were not there before.
+        absent: what is missing, a line each.
+        damaged: what cannot be read and was left out, a line each.
+    """
+
+    cells: int
+    finished: int
+    copied: int
+    absent: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+def merge(
+    parts: Sequence[Part], out: Path, partial: bool = False, seen: Seen = lambda what, done, total: None
+) -> Merged:
+    """Copy every finished cell of the ``parts`` to the run in ``out``, which may hold some of them already.
+
+    Nothing is written before everything was read. Each cell appears in ``out`` whole; a merge that was stopped is done
+    by the same call.
+
+    Args:
+        parts: of `read_parts`.
+        partial: merge what is there when cells are missing or damaged.
+
+    Raises:
+        RunError: cells are missing or damaged, two parts contradict each other, or ``out`` holds something else.
+    """
+    target = RunFolder(out)
+    held = _held(target, parts)
+    found = survey([*held, *(part for part in parts if not _is(part.folder, target))], seen)
+    theirs = {path: error for path, error in found.damaged.items() if path.parent != target.cells}
+    absent = _absent(parts, found, _of_spec(parts, found), bool(theirs))
+    if (absent or theirs) and not partial:
+        raise RunError(_incomplete(out, absent, list(theirs.values())))
+    todo = {key: path for key, path in found.finished.items() if path.parent != target.cells}
+    with target.locked():
+        _held(target, parts)  # somebody may have begun a run there meanwhile
+        _write_manifest(target, parts)
+        _copy(todo, target, found.damaged, seen)
+    return Merged(_of_spec(parts, found), len(found.finished), len(todo), absent, list(theirs.values()))
+
+
+def _is(one: RunFolder, other: RunFolder) -> bool:
+    return one.root.resolve() == other.root.resolve()
+
+
+def _held(target: RunFolder, parts: Sequence[Part]) -> list[Part]:
+    """The run that the target is already, if it is one. Raises RunError where that is no whole run of the spec."""
+    if not target.manifest.exists():
+        return []
+    held = Part.read(target.root)
+    if held.shard:
+        raise RunError(f"{target.root}: holds {held.shard}; give another --out for the whole run")
+    check_alike(parts[0], held)
+    return [held]
+
+
+def _of_spec(parts: Sequence[Part], found: Survey) -> int:
+    """How many cells the spec has. Raises RunError where cells are there that it has not."""
+    cells = parts[0].of_spec
+    known = next((part.info["cells_digest"] for part in parts if "cells_digest" in part.info), None)
+    finished = found.finished
+    if len(finished) > cells or (len(finished) == cells and known and digest(finished) != known):
+        folders = sorted({str(path.parent.parent) for path in finished.values()})
+        raise RunError(
+            f"{', '.join(folders)}: hold cells of other data or models than the spec had when these runs began; put "
+            "the same in place on every machine, and run what is of the old state again in a new folder"
+        )
+    return cells
+
+
+def _absent(parts: Sequence[Part], found: Survey, cells: int, damaged: bool) -> list[str]:
+    """What is missing, a line each, beside what is damaged."""
+    if len(found.finished) == cells:
+        return []  # wherever they come from: an empty shard need not be there
+    lines = []
+    there = {part.shard.index for part in parts if part.shard}
+    of = next((part.shard.of for part in parts if part.shard), 0)
+    if lost := [str(index) for index in range(1, of + 1) if index not in there]:
+        lines.append(f"shard{'s' if len(lost) > 1 else ''} {', '.join(lost)} of {of}: not given")
+    for record, path in found.failed.values():
+        lines.append(f"{path}: failed: {label(record)}: {record.error}")
+    lines += [f"{path}: begun, not finished" for path in found.begun.values()]
+    if all(part.shard for part in parts):
+        own = {part.folder.root: found.missing[part.folder.root] for part in parts}
+        lines += [f"{root}: {count} cells not begun" for root, count in own.items() if count]
+    elif (left := cells - len(found.finished.keys() | found.failed.keys() | found.begun.keys())) and not damaged:
+        lines.append(f"{left} cells were begun in none of these runs")
+    if lines or damaged:
+        return lines
+    return [
+        f"{cells - len(found.finished)} cells are in none of these shards: they were cut with other estimates, by "
+        "another version of the harness or a plugin; merge with --partial, and `harness run` the spec in the merged run"
+    ]
+
+
+def _incomplete(out: Path, absent: Sequence[str], damaged: Sequence[str]) -> str:
+    lines = [*absent, *damaged]
+    more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    head = f"{out}: nothing merged, since cells are missing or damaged; finish these, or merge the rest with --partial:"
+    return "\n  ".join([head, *lines[:SHOWN], *more])
+
+
+def _write_manifest(target: RunFolder, parts: Sequence[Part]) -> None:
+    """run.json of a whole run; first, so that a merge that is stopped leaves a run that is not finished."""
+    if target.manifest.exists():
+        return
+    info: dict[str, Any] = {name: value for name, value in parts[0].info.items() if not name.startswith("shard")}
+    info["cells"] = info.pop("cells_of_spec", info["cells"])
+    info["created"] = min((str(part.info["created"]) for part in parts if "created" in part.info), default=now())
+    for part in parts:
+        if "cells_digest" in part.info:
+            info["cells_digest"] = part.info["cells_digest"]
+    write_json(target.manifest, info)
+
+
+def _copy(todo: dict[str, Path], target: RunFolder, damaged: Collection[Path], seen: Seen) -> None:
+    """Each cell beside the others first, then in place by a rename."""
+    beside = target.root / ".merging"
+    shutil.rmtree(beside, ignore_errors=True)  # of a merge that was killed
+    for done, (key, source) in enumerate(todo.items()):
+        seen("copy", done, len(todo))
+        place = target.cell(key)
+        if target.is_settled(key) and place not in damaged:  # finished there since it was looked at
+            check_same(Cell(read_cell(place / "cell.json"), place), Cell(read_cell(source / "cell.json"), source))
+            continue
+        (beside / key).mkdir(parents=True)
+        skipped = read_cell(source / "cell.json").status == "skipped"
+        for name in ("cell.json",) if skipped else ("examples.parquet", "steps.parquet", "cell.json"):
+            _copy_file(source / name, beside / key / name)
+        target.cells.mkdir(exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)  # failed, begun or damaged there
+        (beside / key).replace(place)
+    seen("copy", len(todo), len(todo))
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def _copy_file(source: Path, to: Path) -> None:
+    shutil.copyfile(source, to)
+    with to.open("rb+") as file:
+        os.fsync(file.fileno())
