@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.run.executor import Executor
 
 DEFAULT_ROOT = Path("runs")
 
@@ -38,11 +41,22 @@ def run_command(
         ),
     ] = None,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--jobs", "-j", min=0, help="Processes that share the work of this machine; 0: no process of its own."
+            "--jobs",
+            "-j",
+            min=0,
+            help="Processes that share the work of this machine, default 1; 0: no process of its own. With Ray, the "
+            "most workers at a time; default as many as there is room for.",
         ),
-    ] = 1,
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Who does the work: this machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster's head, HOST:PORT; default the one that this machine belongs to."),
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(
@@ -63,10 +77,8 @@ def run_command(
     """
     from harness.errors import RunError
     from harness.registry.loader import Loaded
-    from harness.run.executor import Executor, Here
     from harness.run.runner import run
     from harness.run.shards import Shard
-    from harness.run.workers.processes import Processes
     from harness.spec.load import load_spec
 
     shard = Shard.parse(part) if part is not None else None
@@ -76,13 +88,13 @@ def run_command(
     _quiet_libraries()
     chosen = load_spec(spec, loaded.registry)
     root = out or DEFAULT_ROOT / chosen.spec.name
-    executor: Executor = Processes(jobs) if jobs else Here()
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
     with _view(quiet or as_json) as view:
         try:
-            outcome = run(chosen, loaded.registry, root, view, store, executor, ctx.obj.files, reuse or (), shard)
+            who = _executor(executor, jobs, address)
+            outcome = run(chosen, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None
@@ -99,6 +111,20 @@ def run_command(
             typer.echo(f"Page: {site / 'index.html'}")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _executor(name: str, jobs: int | None, address: str | None) -> Executor:
+    """Who does the work."""
+    from harness.errors import RunError
+    from harness.run.cluster.driver import RayCluster
+    from harness.run.executor import HERE
+    from harness.run.workers.processes import Processes
+
+    if name == "ray":
+        return RayCluster(address, jobs or None)
+    if address is not None:
+        raise RunError("--address is for --executor ray; add that, or leave the address out")
+    return HERE if jobs == 0 else Processes(jobs or 1)
 
 
 def _view(silent: bool) -> Any:

@@ -17,10 +17,13 @@ class Journal:
     """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
 
     Unknown compute is null in the file, as in the records, and NaN in `entries`.
+
+    Args:
+        sent: given each line that has been written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, sent: Callable[[bytes], object] = lambda _: None) -> None:
+        self.path, self._sent = path, sent
         self.entries: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = 0
@@ -51,6 +54,7 @@ class Journal:
             self._file.truncate(start)  # a full disk must not leave half a line in front of the next one
             raise
         self.entries.append(entry)
+        self._sent(line)
 
     def close(self) -> None:
         """Close the file; the journal stays."""

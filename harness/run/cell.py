@@ -16,7 +16,6 @@ from harness.errors import AccessError, VictimError
 from harness.flops import Flops
 from harness.problem import Problem
 from harness.records.cell import CellRecord
-from harness.records.journal import Journal
 from harness.records.read import Cell as Recorded
 from harness.records.write import write_cell
 from harness.run.clean import check_clean, choose_examples, shortened
@@ -94,6 +93,7 @@ def run_cell(
     if reason := preparer.not_trained(cell):
         return _skipped(cell, spec, folder, preparer, reason)
     desk, judges = preparer.desks(cell)
+    preparer.made(keys.pipeline)
     victim, jury = judges.victim, Jury(cell.judge.plugin, judges, cell.judge_draws)
     preparer.reporter.stage(f"attack {label(cell)}")
     examples, cut = list(data.validation[: cell.clean_examples]), 0
@@ -103,8 +103,7 @@ def run_cell(
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     steps = cell.attack.plugin.params.steps
     watch = _Watch(preparer, len(problems) * steps)
-    journal = Journal(folder.cell(keys.cell) / "journal.jsonl")
-    with journal:
+    with folder.journal(keys.cell) as journal:
         if journal.entries:
             preparer.reporter.note(f"{label(cell)} goes on after round {len(journal.entries)}")
         search = Search(

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from harness.errors import RunError
+from harness.records.journal import Journal
 from harness.records.schema import VERSION
 from harness.run.shards import Shard
 from harness.store.atomic import write_json
 
 if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
+
+
+JOURNAL = "journal.jsonl"  # of a cell that is not done
 
 
 class RunFolder:
@@ -33,6 +37,10 @@ class RunFolder:
         """Folder of one cell."""
         return self.cells / key
 
+    def journal(self, key: str) -> Journal:
+        """The journal of one cell, opened."""
+        return Journal(self.cell(key) / JOURNAL)
+
     def cell_status(self, key: str) -> str:
         """``done``, ``skipped``, ``failed``, ``begun`` (a journal is there) or ``missing``."""
         path = self.cell(key) / "cell.json"
@@ -41,7 +49,7 @@ class RunFolder:
                 return str(json.loads(path.read_text(encoding="utf-8"))["status"])
             except (OSError, ValueError, KeyError, TypeError):
                 return "missing"  # damaged: it will be made again
-        return "begun" if (self.cell(key) / "journal.jsonl").exists() else "missing"
+        return "begun" if (self.cell(key) / JOURNAL).exists() else "missing"
 
     def is_settled(self, key: str) -> bool:
         """Whether nothing is left to do for a cell: it is measured, or it has been found that it cannot be."""

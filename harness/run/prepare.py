@@ -45,14 +45,17 @@ class Preparer:
         self._bare: tuple[str, Backend] | None = None  # the undefended model, where another is attacked
         self._beside: dict[str, Backend] = {}  # auxiliary models that are open, by artifact
         self._failed: dict[str, str] = {}
-        self.limited: Limit = no_limit
+        self.limited: Limit = no_limit  # for the steps of training attacks, and of the cell in hand
+        self.made: Callable[[str], object] = lambda _: None  # told the key of each artifact that is there
 
     def ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
         """The artifact; what failed once in this run fails at once for the other cells that need it."""
         if key in self._failed:
             raise VictimError(self._failed[key])
         try:
-            return self.store.ensure(key, identity, make)
+            artifact = self.store.ensure(key, identity, make)
+            self.made(key)
+            return artifact
         except Exception as error:
             self._failed[key] = in_words(error)
             raise

@@ -1,0 +1,74 @@
+"""The cluster: joining it, and what its machines can hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from harness.errors import RunError
+from harness.spec.resources import Resources
+
+
+def join(address: str | None) -> Any:
+    """Connect to a running cluster; Ray's module.
+
+    Raises:
+        RunError: Ray is not installed, or there is no such cluster.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise RunError("--executor ray needs Ray: pip install 'robustness-harness[ray]'") from None
+    if address is not None and "://" in address:
+        raise RunError(
+            f"--address {address}: a client's address; start the run on a machine of the cluster (`ray job submit`), "
+            "with HOST:PORT of its head or none"
+        )
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        except (ConnectionError, RuntimeError, ValueError, AssertionError, OSError) as error:
+            where = f"--address {address}" if address else "--executor ray"
+            raise RunError(
+                f"{where}: no cluster to join ({str(error).splitlines()[0][:200]}); start one with `ray start --head`, "
+                "or name one with --address HOST:PORT"
+            ) from None
+    return ray
+
+
+def demand(shape: Resources) -> dict[str, float]:
+    """What one worker takes, in Ray's names."""
+    wanted: dict[str, float] = {"CPU": shape.cpus or 1, "GPU": shape.gpus, "memory": shape.memory or 0}
+    return {name: amount for name, amount in wanted.items() if amount}
+
+
+def options(shape: Resources) -> dict[str, Any]:
+    """The same as options of an actor."""
+    found: dict[str, Any] = {"num_cpus": shape.cpus or 1, "num_gpus": shape.gpus}
+    return found | ({"memory": shape.memory} if shape.memory else {})
+
+
+def room(nodes: list[dict[str, Any]], shape: Resources) -> int:
+    """How many workers of a shape the machines hold that are there, if nothing else runs on them."""
+    return sum(_fits(node["Resources"], demand(shape)) for node in nodes if node["Alive"])
+
+
+def _fits(held: dict[str, float], wanted: dict[str, float]) -> int:
+    return min(math.floor(held.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
+
+
+def in_words(shape: Resources) -> str:
+    """What one worker takes, for people."""
+    words = [f"{shape.cpus or 1} CPUs"]
+    if shape.gpus:
+        words.append(f"{shape.gpus:g} GPUs")
+    if shape.memory:
+        words.append(f"{shape.memory / 2**30:.3g} GiB of memory")
+    return ", ".join(words)
+
+
+def largest(nodes: list[dict[str, Any]]) -> str:
+    """What the largest machine of each sort has, for people."""
+    held = [node["Resources"] for node in nodes if node["Alive"]]
+    most = {name: max((one.get(name, 0.0) for one in held), default=0.0) for name in ("CPU", "GPU", "memory")}
+    return f"{most['CPU']:g} CPUs, {most['GPU']:g} GPUs, {most['memory'] / 2**30:.3g} GiB"
