@@ -57,6 +57,9 @@ def run_command(
         str | None,
         typer.Option(help="Of the Ray cluster's head, HOST:PORT; default the one that this machine belongs to."),
     ] = None,
+    node_wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a machine that can hold what a cell asks for.")
+    ] = 60.0,
     part: Annotated[
         str | None,
         typer.Option(
@@ -93,7 +96,7 @@ def run_command(
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
     with _view(quiet or as_json) as view:
         try:
-            who = _executor(executor, jobs, address)
+            who = _executor(executor, jobs, address, node_wait)
             outcome = run(chosen, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
@@ -113,7 +116,7 @@ def run_command(
         raise typer.Exit(1)
 
 
-def _executor(name: str, jobs: int | None, address: str | None) -> Executor:
+def _executor(name: str, jobs: int | None, address: str | None, node_wait: float) -> Executor:
     """Who does the work."""
     from harness.errors import RunError
     from harness.run.cluster.driver import RayCluster
@@ -121,7 +124,7 @@ def _executor(name: str, jobs: int | None, address: str | None) -> Executor:
     from harness.run.workers.processes import Processes
 
     if name == "ray":
-        return RayCluster(address, jobs or None)
+        return RayCluster(address, jobs or None, node_wait)
     if address is not None:
         raise RunError("--address is for --executor ray; add that, or leave the address out")
     return HERE if jobs == 0 else Processes(jobs or 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,15 +33,11 @@ class RemoteFiles:
 
     def write(self, path: str, content: bytes) -> None:
         """A small file, at once."""
-        with self._in_words():
-            self._make_room(path)
-            self._fs.pipe_file(self._at(path), content)
+        self._sent(path, lambda at: self._fs.pipe_file(at, content))
 
     def put(self, local: Path, path: str) -> None:
         """Send a file."""
-        with self._in_words():
-            self._make_room(path)
-            self._fs.put_file(str(local), self._at(path))
+        self._sent(path, lambda at: self._fs.put_file(str(local), at))
 
     def get(self, path: str, local: Path) -> None:
         """Fetch a file."""
@@ -68,9 +64,22 @@ class RemoteFiles:
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
 
+    def _sent(self, path: str, send: Callable[[str], object]) -> None:
+        with self._in_words():
+            try:
+                send(self._at(path))
+            except FileNotFoundError:  # where there are folders, they have to be made
+                self._make_room(path)
+                send(self._at(path))
+
     def _make_room(self, path: str) -> None:
-        """Folders, where the file system has any."""
-        self._fs.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
+        """The folders of a file, from the store's own on; never what holds the store: a bucket may be misspelt."""
+        parts = path.split("/")[:-1]
+        for count in range(len(parts) + 1):
+            folder = "/".join([self._root, *parts[:count]])
+            if "/" in folder.strip("/"):
+                with suppress(FileExistsError):
+                    self._fs.mkdir(folder, create_parents=False)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

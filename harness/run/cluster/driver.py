@@ -66,10 +66,10 @@ class RayCluster:
         ray = nodes.join(self.address)
         log = job.setup.folder.root / "logs" / "ray.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as printed:
+        # Ray prints what its machines have to say of themselves, until it is shut down.
+        with log.open("a", encoding="utf-8") as printed, contextlib.redirect_stdout(printed):
             try:
-                with contextlib.redirect_stdout(printed):  # Ray prints what its machines have to say of themselves
-                    _Driver(ray, job, self).run()
+                _Driver(ray, job, self).run()
             finally:
                 ray.shutdown()
 
@@ -268,7 +268,7 @@ class _Driver:
         while True:
             alive = any(one["NodeID"] == node and one["Alive"] for one in self.ray.nodes())
             if not alive or time.monotonic() > end:
-                return not alive or ("node" in str(error).lower() and "has died" in str(error))
+                return not alive or "its node has died" in str(error)
             time.sleep(0.2)
 
     def _over_time(self, hello: Hello, task: Task) -> tuple[str, str] | None:

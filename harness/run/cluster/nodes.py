@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 from typing import Any
 
 from harness.errors import RunError
@@ -15,6 +17,7 @@ def join(address: str | None) -> Any:
     Raises:
         RunError: Ray is not installed, or there is no such cluster.
     """
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would keep lines back, and print them when all is over
     try:
         import ray
     except ImportError:
@@ -24,6 +27,8 @@ def join(address: str | None) -> Any:
             f"--address {address}: a client's address; start the run on a machine of the cluster (`ray job submit`), "
             "with HOST:PORT of its head or none"
         )
+    if address is not None:
+        _knock(address)  # Ray itself would wait for minutes
     if not ray.is_initialized():
         try:
             ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -34,6 +39,18 @@ def join(address: str | None) -> Any:
                 "or name one with --address HOST:PORT"
             ) from None
     return ray
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=10):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise RunError(
+            f"--address {address}: no cluster to join ({error}); start one with `ray start --head`, and give HOST:PORT "
+            "of its head"
+        ) from None
 
 
 def demand(shape: Resources) -> dict[str, float]:
