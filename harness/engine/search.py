@@ -27,7 +27,7 @@ from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
 from harness.group import Group
 from harness.problem import Problem
-from harness.process_state import Kept, numerics
+from harness.process_state import Kept, numerics, surroundings
 from harness.records.journal import Journal
 from harness.rng import named_rng
 from harness.state import State
@@ -197,7 +197,7 @@ class Search:
         rows = [first_rows(track, own) for track, own in zip(tracks, meters, strict=True)]
         if self.jury is not None:
             fill_in(self.jury, tracks, rows, meters)
-            settings.put_back()
+        settings.put_back()
         for track, own, spent in zip(tracks, rows, meters, strict=True):
             for row, meter in zip(own, spent, strict=True):
                 row.update(meter.columns())
@@ -244,7 +244,8 @@ class _Settings:
     """Keeps what plugins may do to the process out of the numbers."""
 
     def __init__(self, note: Callable[[str], None], attack: str) -> None:
-        self._kept, self._note, self._attack = Kept(numerics()), note, attack
+        self._kept = Kept([*numerics(), *surroundings()])
+        self._note, self._attack = note, attack
         self._told: set[str] = set()
 
     def put_back(self) -> None:

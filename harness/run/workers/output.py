@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
 
 MOST = 4 << 20  # bytes
-EVERY = 0.5  # seconds between two looks at the file's size
+EVERY = 0.1  # seconds between two looks at the file's size
 
 
 class Printed:
@@ -37,6 +38,16 @@ class Printed:
         end = os.pread(self._file, MOST // 4, size - MOST // 4)
         os.ftruncate(self._file, 0)
         os.write(self._file, f"[{size - len(end):,} bytes were printed here and not kept]\n".encode() + end)
+
+
+def tidy(path: Path) -> None:
+    """Shorten the file of a worker that has ended; remove it, and its folder, where nothing was printed."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size:
+            Printed(path).shorten()
+        else:
+            path.unlink()
+            path.parent.rmdir()
 
 
 def last_words(path: Path, since: int) -> str:

@@ -23,7 +23,7 @@ from harness.run.limit import NAME, read_over_time
 from harness.run.work import do_cell, record_failure
 from harness.run.workers.handles import Handles
 from harness.run.workers.order import Order, get_ready
-from harness.run.workers.output import Printed, last_words
+from harness.run.workers.output import Printed, last_words, tidy
 from harness.run.workers.teller import Message, Teller
 from harness.spec.cells import Cell
 
@@ -132,7 +132,7 @@ class _Driver:
         finally:
             for worker in self.workers:
                 worker.stop()
-                _remove_empty(worker.log)
+                tidy(worker.log)
 
     def _hear(self, worker: _Worker, message: Message) -> None:
         what, values = message
@@ -176,14 +176,6 @@ class _Driver:
         record_failure(key, cell, self.job.setup, message, trace)
         self.job.reporter.worker(worker.index).cell_done(label(cell), None, None, message)
         self.job.outcome.add(label(worker.group.pop(key)), message)
-
-
-def _remove_empty(log: Path) -> None:
-    """A file in which nothing was printed, and its folder."""
-    with contextlib.suppress(OSError):
-        if not log.stat().st_size:
-            log.unlink()
-            log.parent.rmdir()
 
 
 def _work(order: Order, log: Path, pipe: Connection) -> None:

@@ -1,0 +1,1 @@
+"""What goes wrong in the middle of runs: plugins, memory, clocks, kills."""
