@@ -83,9 +83,12 @@ class Store:
         self.root = root
 
     def check(self) -> None:
-        """Make the folder."""
+        """Make the folder, and leave none that was not there."""
+        fresh = not self.root.exists()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                self.root.rmdir()
         except OSError as error:
             raise RunError(
                 f"{self.root}: cannot hold models ({error.strerror or error}); mend that, or give another --store"
