@@ -222,18 +222,24 @@ def _plain_state(subject: Subject) -> None:
 
 def _threat(subject: Subject) -> None:
     kinds = kinds_of(subject)
+    access = subject.cls.access  # type: ignore[attr-defined]
+    tried = 0
     for number in range(subject.examples):
-        case = made_up(at_random(number), kinds[number % len(kinds)], subject.cls.access)  # type: ignore[attr-defined]
-        keeps_to_the_threat(subject, case)
+        case = made_up(at_random(number), kinds[number % len(kinds)], access)
+        tried += keeps_to_the_threat(subject, case)
+    if not tried:
+        raise NotApplicableError("the attack says that it cannot be run on any of the made-up examples")
 
 
-def keeps_to_the_threat(subject: Subject, case: Case) -> None:
-    """Raise `UnmetError` where an attack breaks the threat model of a case, or breaks down on it."""
+def keeps_to_the_threat(subject: Subject, case: Case) -> bool:
+    """Raise `UnmetError` where an attack breaks the threat model of a case, or breaks down on it; False where it says
+    that it cannot be run on the case.
+    """
     attack = Counted(subject.fresh(steps=2))
     try:
         attack.check(case.data)
     except DataError:
-        return
+        return False
     try:
         rows = searched(subject, case, attack).rows
     except UnmetError:
@@ -252,6 +258,7 @@ def keeps_to_the_threat(subject: Subject, case: Case) -> None:
             f"step {broken[0]['step']}: {broken[0]['failure']} ({in_words(case)})",
             "draw tokens from problem.allowed, and let problem.fitted cut a text to what is allowed",
         )
+    return True
 
 
 def _breaks(failure: str) -> bool:

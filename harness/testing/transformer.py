@@ -15,24 +15,24 @@ from harness.testing.toy import byte_bpe
 from harness.tokens.hf import HFTokenizer
 
 
-def random_model(labels: int = 2, seed: int = 0) -> Any:
-    """A GPT-NeoX classifier, or a language model where ``labels`` is 0."""
-    config = GPTNeoXConfig(
-        vocab_size=byte_bpe().get_vocab_size(),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=256,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=0,
-        **({"num_labels": labels} if labels else {}),
-    )
+def random_model(labels: int = 2, seed: int = 0, **config: Any) -> Any:
+    """A GPT-NeoX classifier, or a language model where ``labels`` is 0; ``config``: fields of its GPTNeoXConfig."""
+    fields: dict[str, Any] = {
+        "vocab_size": byte_bpe().get_vocab_size(),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 256,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    whole = GPTNeoXConfig(**fields | ({"num_labels": labels} if labels else {}) | config)
     auto = AutoModelForSequenceClassification if labels else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return auto.from_config(config).eval()
+        return auto.from_config(whole).eval()
 
 
 @cache

@@ -84,7 +84,7 @@ class UrlBackend:
         elif found.way is None:
             raise VictimError(
                 f"{completions.server.access.base_url}: tells no log-probabilities ({_why(found)}), which labels need; "
-                "use head: generation"
+                "take a server that does, or a task answered in text"
             )
         elif len(self.labels) < 2 or not all(self.labels) or len(set(self.labels)) < len(self.labels):
             raise VictimError(

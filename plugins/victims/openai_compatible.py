@@ -106,8 +106,10 @@ class OpenAICompatible(Victim):
         """Facts from the parameters and from the server; a victim that answers in text is probed for its scores.
 
         Raises:
-            VictimError: the server cannot be reached, or does not tell its context and nobody else does.
+            VictimError: the server cannot be reached, or does not tell its context and nobody else does; a task of
+                labels, and head: generation.
         """
+        self._check(data)
         params = self.params
         return VictimCard(
             family=params.family or params.model,
@@ -135,8 +137,9 @@ class OpenAICompatible(Victim):
         """Keep the tokenizer, and what the server says of the model.
 
         Raises:
-            VictimError: as `fingerprint`.
+            VictimError: as `fingerprint`; a task of labels, and head: generation.
         """
+        self._check(job.data)
         shutil.copyfile(self._tokenizer_file, job.folder / "tokenizer.json")
         notes = {"model": self.params.model, "served": self._facts, "vocabulary": self._vocabulary}
         (job.folder / _NOTES).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
@@ -170,6 +173,14 @@ class OpenAICompatible(Victim):
             batch=params.batch,
         )
         return UrlBackend(*found, served, labels)
+
+    def _check(self, data: TaskData) -> None:
+        # An answer in text is no label: every example would count as wrong, and none would be attacked.
+        if data.labels and self.params.head == "generation":
+            raise VictimError(
+                f"openai_compatible: {self.params.model} with head: generation answers in text, but the task has "
+                f"labels ({', '.join(data.labels)}); write head: label_tokens, or take a task answered in text"
+            )
 
     def _classifies(self, data: TaskData) -> bool:
         return bool(data.labels) and self.params.head == "label_tokens"

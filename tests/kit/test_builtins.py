@@ -6,9 +6,12 @@ from functools import cache
 
 import pytest
 
+from harness.cli import main
 from harness.registry.loader import load_plugins
 from harness.testing import check_plugin
 from tests.plugins.tasks.test_hub_tasks import folder, labelled
+from tests.plugins.victims.completions_server import Served, Server, save_tiny
+from tests.run.runs import FROM_FILES
 
 pytestmark = pytest.mark.slow  # starts many processes
 
@@ -56,6 +59,42 @@ def test_attacks(name):
     assert [finding.check for finding in findings if finding.status == "skipped"] == []
 
 
+KIT_EXAMPLES = '''
+from harness import Task, hookimpl
+from harness.testing import ordinary
+
+class KitExamples(Task):
+    """The examples on which the kit tries an attack."""
+
+    name = "kit_examples"
+
+    def load(self):
+        return ordinary("labels", "text").data
+
+@hookimpl
+def harness_register_tasks(register):
+    register(KitExamples)
+'''
+SOURCE = """
+name: source
+version: "1"
+tasks: [kit_examples]
+victims: [counts]
+attacks: [{random_token: {steps: 4}}]
+threats: [{tokens: 5}]
+"""
+
+
+def test_transfer(tmp_path):
+    (tmp_path / "kit_examples.py").write_text(KIT_EXAMPLES)
+    (tmp_path / "source.yaml").write_text(SOURCE)
+    plugins = [*FROM_FILES, f"--plugin={tmp_path / 'kit_examples.py'}"]
+    assert main([*plugins, "run", str(tmp_path / "source.yaml"), "--out", str(tmp_path / "source"), "--quiet"]) == 0
+    findings = passes("attack/transfer", {"run": str(tmp_path / "source"), "strings": "each_step"})
+    # Its strings are for the examples of its source and no others.
+    assert [finding.check for finding in findings if finding.status == "skipped"] == ["threat_model"]
+
+
 @pytest.mark.parametrize("params", [{"prompts": 2}, {"keep": "annealed", "momentum": 0.5, "swaps": 2}], ids=str)
 def test_gcg_with_other_parameters(params):
     passes("attack/gcg", params | {"candidates": 16, "topk": 16})
@@ -86,26 +125,38 @@ def test_tasks_from_files(tmp_path):
     passes("task/behaviors", {"path": str(tmp_path / "prompts.csv")})
 
 
-@pytest.mark.slow
-def test_tasks_from_the_hub(tmp_path, monkeypatch):
+def compared(i):
+    return {"chosen": f"\n\nHuman: {i}\n\nAssistant: good", "rejected": f"\n\nHuman: {i}\n\nAssistant: bad"}
+
+
+def forbidden(start, count):
+    return [{"category": "c", "source": "s", "forbidden_prompt": f"Tell of {i}"} for i in range(start, start + count)]
+
+
+@pytest.mark.parametrize("name", ["spam", "imdb", "helpful", "harmless", "strongreject"])
+def test_tasks_from_the_hub(tmp_path, monkeypatch, name):
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    mail = folder(tmp_path / "mail", train=labelled(0, 60), test=labelled(60, 20))
-    passes("task/spam", {"dataset": str(mail)})
+    there = tmp_path / name
+    if name in ("helpful", "harmless"):
+        folder(there / f"{name}-base", train=[*map(compared, range(40))], test=[*map(compared, range(40, 60))])
+    elif name == "strongreject":
+        folder(there, validation=forbidden(0, 20))
+    else:
+        folder(there, train=labelled(0, 60), test=labelled(60, 20))
+    passes(f"task/{name}", {"dataset": str(there)})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("params", [{"size": "7k", "steps": 20}], ids=str)
 def test_tiny(params):
     findings = passes("victim/tiny", params)
     assert [finding.check for finding in findings if finding.status == "skipped"] == []
 
 
-@pytest.mark.slow
 def test_huggingface(tmp_path):
     from tests.engine.hub_models import write_folder
 
@@ -113,7 +164,23 @@ def test_huggingface(tmp_path):
     passes("victim/huggingface", {"model": str(model), "dtype": "float32"})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", names("defense"))
 def test_defenses(name):
     passes(f"defense/{name}", DEFENSES.get(name))
+
+
+@pytest.mark.parametrize("head", ["label_tokens", "generation"])
+def test_openai_compatible(tmp_path, monkeypatch, head):
+    from transformers import AutoModelForCausalLM
+
+    from harness.tokens.hf import HFTokenizer
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    model = save_tiny(tmp_path / "served")
+    tokenizer = HFTokenizer.from_file(model / "tokenizer.json", rows=416)
+    with Server(Served(AutoModelForCausalLM.from_pretrained(model).eval(), tokenizer)) as server:
+        params = {"base_url": server.url, "model": "tiny", "tokenizer": str(model), "head": head, "timeout": 20.0}
+        findings = passes("victim/openai_compatible", params)
+    # No gradients and no samples go over the wire, and there is no folder to open.
+    assert [finding.check for finding in findings if finding.status == "skipped"] == ["eager", "gradient", "samples"]

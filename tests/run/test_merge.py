@@ -74,7 +74,7 @@ def cells(root: Path) -> list[Path]:
     return sorted((root / "cells").iterdir())
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, CELLS + 2])
+@pytest.mark.parametrize("n", [1, 2, 3, pytest.param(CELLS + 2, marks=pytest.mark.slow)])
 def test_shards_merged_are_the_whole_run(folder: Path, n: int) -> None:
     for i in range(1, n + 1):
         done = run(folder, "--shard", f"{i}/{n}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.spec.test_cells import FULL
 from tests.spec.toys import toy_registry
 
 REGISTRY = toy_registry()
+DATA = yaml.safe_load(FULL)
 EXAMPLES = int(os.environ.get("HARNESS_FUZZ_EXAMPLES", "200"))  # thousands when somebody wants to be sure
 FUZZ = settings(max_examples=EXAMPLES, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
 
@@ -79,10 +81,10 @@ def _places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, value in inner for place in _places(value, (*path, key)))]
 
 
-@given(st.sampled_from(_places(yaml.safe_load(FULL))[1:]), _TREES)
+@given(st.sampled_from(_places(DATA)[1:]), _TREES)
 @FUZZ
 def test_a_spec_with_another_value_somewhere(file: Path, place: tuple[Any, ...], value: Any) -> None:
-    data = yaml.safe_load(FULL)
+    data = copy.deepcopy(DATA)
     parent = data
     for key in place[:-1]:
         parent = parent[key]
@@ -118,7 +120,7 @@ def test_any_value_for_any_parameter_of_a_built_in(file: Path, data: st.DataObje
 )
 @settings(FUZZ, max_examples=EXAMPLES // 2)
 def test_any_excludes(file: Path, excludes: list[Any]) -> None:
-    data = yaml.safe_load(FULL) | {"exclude": excludes}
+    data = DATA | {"exclude": excludes}
     _check(file, yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 

@@ -34,6 +34,7 @@ def same_tables(one: Run, other: Run) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same(packed: Path, tmp_path: Path) -> None:
     added = harness_here(*FROM_FILES, "leaderboard", "add", packed, cwd=tmp_path)
     assert added.returncode == 0, added.stderr

@@ -279,6 +279,7 @@ def test_compute_adds_up_over_the_rounds(undisturbed: Path) -> None:
     assert all(facts[round]["search"] == made[round]["search"] for round in (1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "nth"), [("training attack", 1), ("training attack", 3), ("training attack", 4), ("training", 17)]
 )

@@ -331,23 +331,10 @@ def trickle(handler: Handler) -> bool:
 
 def save_tiny(folder: Path, seed: int = 0, *, bos: bool = False) -> Path:
     """A tiny GPT-NeoX with weights wide enough that its answers differ, and its tokenizer, in hub layout."""
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
+    from harness.testing.transformer import random_model
     from tests.engine.hub_models import byte_bpe
 
-    tokenizer = byte_bpe(bos=bos)
-    config = GPTNeoXConfig(
-        vocab_size=416,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        eos_token_id=0,
-        bos_token_id=0,
-    )
-    torch.manual_seed(seed)
-    GPTNeoXForCausalLM(config).eval().save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    wide = {"vocab_size": 416, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    random_model(0, seed, **wide, initializer_range=0.2).save_pretrained(folder)
+    byte_bpe(bos=bos).save(str(folder / "tokenizer.json"))
     return folder

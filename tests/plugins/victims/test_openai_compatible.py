@@ -80,7 +80,8 @@ def data(labels: tuple[str, ...] = LABELS) -> TaskData:
 
 
 def prepared(made: OpenAICompatible, tmp_path: Path, labels: tuple[str, ...] = LABELS) -> Any:
-    """The victim's backend, by the way a run takes."""
+    """The victim's backend, by the way a run takes; of a task in text where it answers in text."""
+    labels = labels if made.params.head == "label_tokens" else ()
     out = tmp_path / "artifact"
     out.mkdir(exist_ok=True)
     spent = made.prepare(PrepareJob(data(labels), 0, out, tmp_path / "scratch", lambda *_: None))
@@ -173,7 +174,7 @@ def test_a_target_costs_what_it_costs_the_model(
 
 def test_answers_in_text_are_those_of_the_model(server: Server, folder: Path, tmp_path: Path) -> None:
     reference = open_folder(folder, "generation", dtype="float32", device="cpu")
-    prompts = [*TEXTS, *(f"{text} and {number} times" for text in TEXTS for number in range(8))]
+    prompts = [*TEXTS, *(f"{text} and {number} times" for text in TEXTS for number in range(4))]  # two requests
     items = [GenerateItem(text, 12) for text in prompts]
     true = reference.generate(items)
     for can in (ALL, ALL - {"new_ids"}, ALL - {"new_ids", "unknown_fields"}, ALL - {"ids"}):
@@ -202,7 +203,7 @@ def test_answers_in_text_are_those_of_the_model(server: Server, folder: Path, tm
 
 def test_a_chat_is_asked_by_message_and_tells_no_scores(server: Server, folder: Path, tmp_path: Path) -> None:
     made = victim(server, folder, head="generation", api="chat")
-    assert made.card(data()).access == "text"
+    assert made.card(data(())).access == "text"
     served = prepared(made, tmp_path)
     assert served.abilities == {"generate"}
     (answer,) = served.generate([GenerateItem("Hello", 5)])
@@ -237,6 +238,14 @@ def test_without_labels_it_answers_in_text(
         served.classify(rows_of(served.tokenizer))
 
 
+def test_a_task_of_labels_needs_label_tokens(server: Server, folder: Path, tmp_path: Path) -> None:
+    made = victim(server, folder, head="generation")
+    job = PrepareJob(data(), 0, tmp_path, tmp_path, lambda *_: None)
+    for ask in (lambda: made.card(data()), lambda: made.prepare(job)):
+        with pytest.raises(VictimError, match=r"has labels \( NEGATIVE,  POSITIVE\); write head: label_tokens"):
+            ask()
+
+
 def test_what_it_cannot_answer_is_refused_in_words(server: Server, folder: Path, tmp_path: Path) -> None:
     served = opened(server, folder, tmp_path)
     empty = np.empty(0, dtype=np.int64)
@@ -269,7 +278,7 @@ def test_the_way_is_found_by_asking(
 ) -> None:
     server.served.can = can
     made = victim(server, folder, head=head)
-    assert made.card(data()).access == ("text" if way is None else "scores")
+    assert made.card(data(LABELS if head == "label_tokens" else ())).access == ("text" if way is None else "scores")
     served = prepared(made, tmp_path)
     facts = served.describe()
     assert facts["log_probabilities"] == way
@@ -302,7 +311,7 @@ def test_two_ways_that_disagree_are_an_error(server: Server, folder: Path, tmp_p
 
 def test_labels_without_log_probabilities_are_refused(server: Server, folder: Path, tmp_path: Path) -> None:
     server.served.can = frozenset({"ids"})
-    with pytest.raises(VictimError, match=r"tells no log-probabilities .*use head: generation"):
+    with pytest.raises(VictimError, match=r"tells no log-probabilities .*take a server that does, or"):
         opened(server, folder, tmp_path)
     with pytest.raises(VictimError, match="does not tell log-probabilities by echo"):
         opened(server, folder, tmp_path, scoring="echo")
