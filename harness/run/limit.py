@@ -37,7 +37,7 @@ def step_limit(seconds: float, folder: Path) -> Limit:
                 yield
             finally:
                 faulthandler.cancel_dump_traceback_later()
-        path.unlink()
+                path.unlink(missing_ok=True)
 
     return limited
 

@@ -1,7 +1,7 @@
 """Attacks that do one bad thing each, in the second step of every example; given to runs with ``--plugin``."""
 
-import contextlib
 import ctypes
+import datetime
 import os
 import random
 import re
@@ -112,15 +112,24 @@ def eats():
 
 
 def devours():
-    with contextlib.suppress(MemoryError):
-        while True:
-            KEPT.append(np.ones(1 << 22))
+    while True:
+        KEPT.append(np.ones(1 << 22))
 
 
 def turns_the_clock():
-    real, jump = time.time, random.choice([-86400.0, 86400.0])
-    time.time = lambda: real() + jump
-    time.time_ns = lambda: int((real() + jump) * 1e9)
+    import harness.run.layout as layout
+
+    jump = datetime.timedelta(days=random.choice([-1, 1]))
+
+    class Jumped(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.datetime.now(tz) + jump
+
+    real = time.time
+    time.time = lambda: real() + jump.total_seconds()
+    time.time_ns = lambda: int((real() + jump.total_seconds()) * 1e9)
+    layout.datetime = Jumped
 
 
 BAD = {

@@ -214,12 +214,12 @@ class _Driver:
         elif what == "made":
             self.schedule.made(*values)
         elif what == "ended":
-            key, error, leaked = values
+            key, error, worn = values
             task = self.schedule.ended(key)
             worker.task = worker.stream = None
             self.job.outcome.add(label(task.cell), error)
-            if leaked:
-                told.note(f"{leaked} files were left open by {label(task.cell)}; a fresh worker goes on")
+            if worn:
+                told.note(f"{worn} by {label(task.cell)}; a fresh worker goes on")
                 self._dismiss(worker)
         else:
             getattr(told, what)(*values)

@@ -19,7 +19,7 @@ from harness.run.layout import JOURNAL, RunFolder
 from harness.run.limit import read_over_time
 from harness.run.rejudge import Sources
 from harness.run.work import RunSetup, do_cell, record_failure
-from harness.run.workers.handles import Handles
+from harness.run.workers.handles import Handles, worn_out
 from harness.run.workers.teller import Message, Teller
 
 WAITING = 64  # messages that the driver has not taken; then the work waits
@@ -138,7 +138,7 @@ class CellWorker:
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
-        send(("ended", (key, error, self._handles.leaked())))
+        send(("ended", (key, error, worn_out(error, self._handles))))
 
     def leave(self) -> None:
         """Remove its folder."""

@@ -1,4 +1,4 @@
-"""Files that plugins leave open: a process has only so many handles."""
+"""What plugins leave behind in a process: files that are open, memory that is not given back."""
 
 from __future__ import annotations
 
@@ -36,3 +36,15 @@ class Handles:
         gc.collect()  # some only wait for that
         more = _open_handles() - self.before
         return more if more > MOST else 0
+
+
+def worn_out(error: str | None, handles: Handles) -> str:
+    """What a cell did to this process, where a fresh one had better do the next; else "".
+
+    Args:
+        error: what the cell failed with.
+    """
+    if error is not None and ("MemoryError" in error or "not enough memory" in error):
+        return "all memory was taken"
+    leaked = handles.leaked()
+    return f"{leaked} files were left open" if leaked else ""

@@ -21,7 +21,7 @@ from harness.run.cell import label
 from harness.run.executor import Job
 from harness.run.limit import NAME, read_over_time
 from harness.run.work import do_cell, record_failure
-from harness.run.workers.handles import Handles
+from harness.run.workers.handles import Handles, worn_out
 from harness.run.workers.order import Order, get_ready
 from harness.run.workers.output import Printed, last_words, tidy
 from harness.run.workers.teller import Message, Teller
@@ -202,9 +202,10 @@ def _do(
     handles: Handles,
 ) -> None:
     for key, place in group:
-        send(("ended", (key, do(key, cells[place]))))
-        if leaked := handles.leaked():
-            send(("note", (f"{leaked} files were left open by {label(cells[place])}; a fresh worker goes on",)))
+        error = do(key, cells[place])
+        send(("ended", (key, error)))
+        if why := worn_out(error, handles):
+            send(("note", (f"{why} by {label(cells[place])}; a fresh worker goes on",)))
             send(("worn", ()))
             os._exit(0)
 
