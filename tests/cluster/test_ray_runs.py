@@ -184,3 +184,18 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path, arguments: list
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_machine_that_cannot_take_part_says_why(tmp_path: Path, nodes: Nodes) -> None:
+    (tmp_path / "spec.yaml").write_text(slow(tmp_path / "trace.txt"))
+    (tmp_path / "picky.py").write_text(
+        'import os\nif os.environ.get("FAR"):\n    raise RuntimeError("my library is missing")\n'
+        "from harness import hookimpl\n@hookimpl\ndef harness_register_attacks(register):\n    pass\n"
+    )
+    nodes.add(env_vars={"FAR": "1"})
+    done = harness(*far(nodes, "--plugin", "picky.py", "--quiet"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "my library is missing" in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert status(tmp_path / "far")["counts"]["failed"] == 0
