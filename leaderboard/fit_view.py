@@ -39,9 +39,9 @@ def fit_json(fit: Fit | None) -> dict[str, Any] | None:
     return shown | {name: rounded(found[name]) for name in SHOWN_WHERE_THERE if found.get(name) not in (None, "")}
 
 
-def band(fit: Fit, compute: Floats) -> tuple[Floats, Floats, Floats]:
-    """The fitted curve at ``compute`` [n] (fractions of the reference compute): middle, and its 95%
-    interval. ASR for attack scaling; compute to the target for offense-defense. Call it for fits with a slope.
+def band_json(fit: Fit, compute: Floats, digits: int) -> dict[str, Any]:
+    """The fitted curve at ``compute`` [n] (fractions of the reference compute) and its 95% interval, as lists. ASR for
+    attack scaling; compute to the target for offense-defense. Call it for fits with a slope.
     """
-    middle, low, high = fit.band(compute)
-    return np.asarray(middle), np.asarray(low), np.asarray(high)
+    lines = zip(("value", "low", "high"), fit.band(compute), strict=True)
+    return {name: rounded(line.tolist(), digits) for name, line in lines}

@@ -12,7 +12,7 @@ from harness.records.read import Run
 from leaderboard.as_json import rate_json, rounded
 from leaderboard.attack_curves import AttackCurve
 from leaderboard.breaking import Breaking
-from leaderboard.fit_view import band, fit_json
+from leaderboard.fit_view import band_json, fit_json
 from leaderboard.intervals import Rate
 from leaderboard.naming import entry_id, row_id, section_id, series
 from leaderboard.standings import Standing, Standings
@@ -120,11 +120,7 @@ def _add_balance_bands(data: Sequence[dict[str, Any]], rows: Sequence[Standing])
         if fit is None or reference is None or len(spent) < 2 or fit.to_json()["slope"] is None:
             continue
         defense = np.geomspace(min(spent), max(spent), FIT_POINTS) / reference
-        middle, low, high = band(fit, defense)
-        lines = {"defense": defense, "value": middle, "low": low, "high": high}
-        data[last]["balance"]["band"] = {
-            name: None if values is None else rounded(values.tolist(), 5) for name, values in lines.items()
-        }
+        data[last]["balance"]["band"] = {"defense": rounded(defense.tolist(), 5)} | band_json(fit, defense, 5)
 
 
 def _breaking(found: Breaking | None) -> dict[str, Any] | None:
@@ -169,20 +165,14 @@ def _columns(columns: dict[str, list[Any]], rates: Sequence[Rate]) -> dict[str, 
 
 
 def _band(curve: AttackCurve, reference: float | None) -> dict[str, Any] | None:
-    """The fitted curve between the first and the last point with compute, as lists; low and high are null where the
-    method gives none.
-    """
+    """The fitted curve between the first and the last point with compute, as lists."""
     spent = [point.compute for point in curve.points if point.compute]
     if curve.fit is None or reference is None or not spent or spent[0] == spent[-1]:
         return None
     if curve.fit.to_json()["slope"] is None:
         return None
     compute = np.geomspace(spent[0], spent[-1], FIT_POINTS)
-    middle, low, high = band(curve.fit, compute / reference)
-    ends = {"low": low, "high": high}
-    return {"compute": rounded(compute.tolist(), 4), "value": rounded(middle.tolist(), 4)} | {
-        name: None if values is None else rounded(values.tolist(), 4) for name, values in ends.items()
-    }
+    return {"compute": rounded(compute.tolist(), 4)} | band_json(curve.fit, compute / reference, 4)
 
 
 def _thinned(length: int, most: int = MAX_POINTS) -> list[int]:

@@ -15,7 +15,7 @@ from harness.errors import DataError
 from leaderboard.as_json import rate_json, rounded
 from leaderboard.crossing import first_reach
 from leaderboard.curves import fit_attack_scaling
-from leaderboard.fit_view import Fit, band, fit_json
+from leaderboard.fit_view import Fit, band_json, fit_json
 from leaderboard.intervals import pooled_rates
 from leaderboard.naming import slug
 from leaderboard.offense_defense import fit_offense_defense
@@ -164,6 +164,4 @@ def _offense_rows(rows: Table, fit: Fit, target: float, section: str) -> list[di
 
 def _lines(fit: Fit, low: float, high: float, name: str) -> dict[str, Any]:
     at = np.geomspace(low, high, FIT_POINTS)
-    middle, below, above = band(fit, at)
-    columns = {name: at, "value": middle, "low": below, "high": above}
-    return {key: None if each is None else rounded(each.tolist(), 5) for key, each in columns.items()}
+    return {name: rounded(at.tolist(), 5)} | band_json(fit, at, 5)
