@@ -14,6 +14,12 @@ def in_words(error: BaseException) -> str:
     return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, cut short; its type where it says nothing."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
 class SpecError(HarnessError):
     """A spec file that cannot be used: syntax, a field, a value."""
 

@@ -16,7 +16,7 @@ from harness.engine.executed import count_parameters
 from harness.engine.heads import HeadName, make_head
 from harness.engine.limits import context_length
 from harness.engine.loading import load_model
-from harness.errors import VictimError
+from harness.errors import VictimError, first_line
 from harness.tokens.hf import HFTokenizer
 from harness.tokens.placement import allowed_tokens
 from harness.tokens.text import Tokens
@@ -112,7 +112,7 @@ def _load(source: str, dtype: torch.dtype) -> tuple[Any, HFTokenizer, HeadName]:
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise VictimError(f"--model {source}: no model can be found there: {str(error).splitlines()[0]}") from error
+        raise VictimError(f"--model {source}: no model can be found there: {first_line(error)}") from error
     named = [str(name) for name in getattr(config, "architectures", None) or ()]
     classifies = any(name.endswith("ForSequenceClassification") for name in named)
     head: HeadName = "classification" if classifies else "generation"
@@ -125,5 +125,5 @@ def _load(source: str, dtype: torch.dtype) -> tuple[Any, HFTokenizer, HeadName]:
     try:
         fast = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise VictimError(f"--model {source}: no tokenizer can be found there: {str(error).splitlines()[0]}") from error
+        raise VictimError(f"--model {source}: no tokenizer can be found there: {first_line(error)}") from error
     return model, HFTokenizer.from_transformers(fast, rows=rows), head

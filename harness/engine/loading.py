@@ -13,7 +13,7 @@ from harness.engine.devices import SPREAD, resolve_device
 from harness.engine.heads import HeadName
 from harness.engine.quiet import no_bars
 from harness.engine.torch_backend import TorchBackend
-from harness.errors import VictimError
+from harness.errors import VictimError, first_line
 from harness.tokens.hf import HFTokenizer
 
 if TYPE_CHECKING:
@@ -113,10 +113,6 @@ def load_model(
                     **common,
                 )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise VictimError(f"{source}: cannot be loaded for head {head}: {_first_line(error)}") from error
+        raise VictimError(f"{source}: cannot be loaded for head {head}: {first_line(error)}") from error
     drawn = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
     return model, sorted(drawn)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

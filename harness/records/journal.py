@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,14 +46,7 @@ class Journal:
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and hand it to the operating system."""
         line = json.dumps(_each_row(entry, with_nulls)).encode() + b"\n"
-        start = self._file.tell()
-        try:
-            rest = memoryview(line)
-            while rest:  # a disk that fills up takes a part, and names its trouble when asked to take the rest
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            self._file.truncate(start)  # a full disk must not leave half a line in front of the next one
-            raise
+        write_line(self._file, line)
         self.entries.append(entry)
         self._sent(line)
 
@@ -72,6 +66,18 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def write_line(file: FileIO, line: bytes) -> None:
+    """Add a line at the end of a file opened without a buffer: the whole of it, or nothing and an OSError."""
+    start = file.tell()
+    try:
+        rest = memoryview(line)
+        while rest:  # a disk that fills up takes a part, and names its trouble when asked to take the rest
+            rest = rest[file.write(rest) :]
+    except OSError:
+        file.truncate(start)  # a full disk must not leave half a line in front of the next one
+        raise
 
 
 def _each_row(entry: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from harness.errors import DataError
+from harness.errors import DataError, first_line
 from harness.records.cell import CellRecord
 from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
 
@@ -107,7 +107,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-        raise DataError(f"{path}: cannot be read as JSON ({_first_line(error)}). {_mend(path)}") from None
+        raise DataError(f"{path}: cannot be read as JSON ({first_line(error)}). {_mend(path)}") from None
     if not isinstance(data, dict):
         raise DataError(f"{path}: holds {type(data).__name__}, not an object. {_mend(path)}")
     version = data.get("format")
@@ -143,12 +143,7 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
             return table.select(wanted)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, LookupError, TypeError) as error:
         # Damage shows in many ways: names that are no text, sizes that no memory holds, places beyond the file.
-        raise DataError(f"{path}: cannot be read as Parquet ({_first_line(error)}). {_mend(path)}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    text = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "..."
+        raise DataError(f"{path}: cannot be read as Parquet ({first_line(error)}). {_mend(path)}") from None
 
 
 def _mend(path: Path) -> str:

@@ -15,14 +15,14 @@ from harness.registry.registry import Registry
 from harness.run.prepare import Preparer
 from harness.run.report import CellProgress, Forecast
 from harness.run.tasks import Tasks
-from harness.store.artifacts import Store
+from harness.store.place import open_store
 
 _EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
-def preparer_for(registry: Registry, store: Path, view: ReplayView) -> Preparer:
+def preparer_for(registry: Registry, store: str | Path, view: ReplayView) -> Preparer:
     """What makes ready the models to be replayed, or finds them in ``store``, and tells the view."""
-    return Preparer(Store(store), registry, Tasks(), view)
+    return Preparer(open_store(store), registry, Tasks(), view)
 
 
 @contextmanager

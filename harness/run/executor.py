@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from harness.run.cell import label
 from harness.run.prepare import Preparer
 from harness.run.report import Reporter
-from harness.run.work import Outcome, RunSetup, do_cell
+from harness.run.work import Outcome, RunSetup, do_cell, record_failure
 from harness.spec.cells import Cell
+
+MAX_DEATHS = 2  # of workers on one cell, before it is given up
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ class Job:
     outcome: Outcome
     plugin_files: tuple[Path, ...]
     victims: int
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Of each cell in the spec, by key: what other processes know it by."""
+        of = {id(cell): place for place, cell in enumerate(self.setup.spec.cells)}
+        return {key: of[id(cell)] for group in self.groups for key, cell in group.items()}
+
+    def failed(self, key: str, cell: Cell, message: str, trace: str | None = None, worker: int = 0) -> None:
+        """Record and count a cell that nobody can do, and tell of it."""
+        record_failure(key, cell, self.setup, message, trace or message)
+        self.reporter.worker(worker).cell_done(label(cell), None, None, message)
+        self.outcome.add(label(cell), message)
 
 
 class Executor(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-NAME = "over_time.txt"
+OVER_TIME = "over_time.txt"
 
 Limit = Callable[[str], AbstractContextManager[None]]
 """Made with what is about to be done."""
@@ -26,7 +26,7 @@ def step_limit(seconds: float, folder: Path) -> Limit:
 
     @contextmanager
     def limited(what: str) -> Iterator[None]:
-        path = folder / NAME
+        path = folder / OVER_TIME
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
             file.write(f"{what} took longer than step_seconds ({seconds:g})\n")
@@ -42,10 +42,15 @@ def step_limit(seconds: float, folder: Path) -> Limit:
     return limited
 
 
-def read_over_time(folder: Path) -> tuple[str, str] | None:
-    """What a process that ended at its limit left: what took too long, and where it stood. None: it did not."""
+def take_over_time(folder: Path) -> tuple[str, str] | None:
+    """What a process that ended at its limit left: what took too long, and where it stood. None: it did not.
+
+    It is there once, so that a later death is not taken for the same.
+    """
+    path = folder / OVER_TIME
     try:
-        text = (folder / NAME).read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        path.unlink()
     except OSError:
         return None
     first, _, where = text.partition("\n")

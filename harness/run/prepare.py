@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,7 @@ class Preparer:
     def keys(self, cell: Cell) -> Keys:
         """The content addresses of a cell; loads its task's data."""
         data = self.tasks.data(cell.task)
-        models = {
-            role: self.model_key(helper.chosen, helper.data, helper.seed)[0]
-            for role, helper in self.helpers(cell).items()
-            if helper.chosen is not None
-        }
+        models = self.model_keys(self.helpers(cell))
         return Keys(cell, data.hash, self._fingerprint(cell.victim), models, self._training(cell))
 
     def _training(self, cell: Cell) -> Training:
@@ -75,13 +71,7 @@ class Preparer:
         attack = self.training_attack(cell)
         if attack is None:
             return Training()
-        needs = self.training_helpers(cell)
-        models = {
-            role: self.model_key(helper.chosen, helper.data, helper.seed)[0]
-            for role, helper in needs.items()
-            if helper.chosen is not None
-        }
-        return Training(models, attack.fingerprint())
+        return Training(self.model_keys(self.training_helpers(cell)), attack.fingerprint())
 
     def training_attack(self, cell: Cell) -> Attack | None:
         """The attack that the cell's defense trains against, if it does."""
@@ -115,6 +105,14 @@ class Preparer:
         """Key and identity of a victim made ready with some data."""
         identity = victim_identity(victim, data.hash, self._fingerprint(victim), seed)
         return content_key(identity), identity
+
+    def model_keys(self, helpers: Mapping[str, Helper]) -> dict[str, str]:
+        """Keys of auxiliary models by role; the victim, where it takes one itself, is left out."""
+        return {
+            role: self.model_key(helper.chosen, helper.data, helper.seed)[0]
+            for role, helper in helpers.items()
+            if helper.chosen is not None
+        }
 
     def victim(self, cell: Cell) -> Artifact:
         """The victim, fine-tuned on the task."""
@@ -220,8 +218,8 @@ class Preparer:
             with Journal(scratch / f"search-{searches}.jsonl") as journal:
                 names = (cell.seed, key, f"search-{searches}")
                 # Whoever trains the weights may look at all of them, whatever the attacker is granted.
-                search = Search(desk, attack, names, granted="latent", limited=self.limited, note=self.reporter.note)
-                return search.run(problems, journal, seen)
+                attacking = Search(desk, attack, names, granted="latent", limited=self.limited, note=self.reporter.note)
+                return attacking.run(problems, journal, seen)
 
         job = RoundJob(
             round=number,

@@ -11,7 +11,6 @@ from typing import Any
 from harness.errors import in_words
 from harness.records.read import read_run
 from harness.registry.registry import Registry
-from harness.run.cell import label
 from harness.run.estimate import make_plan
 from harness.run.executor import HERE, Executor, Job
 from harness.run.keys import keyless
@@ -21,7 +20,7 @@ from harness.run.rejudge import Sources
 from harness.run.report import Forecast, Reporter
 from harness.run.shards import Shard, digest
 from harness.run.weigh import check_found, own_cells
-from harness.run.work import Outcome, RunSetup, record_failure
+from harness.run.work import Outcome, RunSetup
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
 
@@ -83,13 +82,12 @@ def run(
         victims = len({preparer.keys(cell).victim for cell in cells.values()})
         forecast = _forecast(todo, preparer, folder, executor.width(victims))
         reporter.begin(len(cells) + len(lost), outcome.done, forecast)
-        for key, (cell, problem) in lost.items():
-            record_failure(key, cell, setup, problem, problem)
-            preparer.reporter.cell_done(label(cell), None, None, problem)
-            outcome.add(label(cell), problem)
         groups = _groups(todo, folder, preparer)
+        job = Job(setup, preparer, groups, reporter, outcome, tuple(plugin_files), victims)
+        for key, (cell, problem) in lost.items():
+            job.failed(key, cell, problem)
         if groups:
-            executor.work(Job(setup, preparer, groups, reporter, outcome, tuple(plugin_files), victims))
+            executor.work(job)
         return outcome
 
 

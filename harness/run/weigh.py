@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.errors import RunError
 from harness.run.cell import label
 from harness.run.estimate import make_plan
+from harness.run.needs import needs_of
 from harness.run.prepare import Preparer
 from harness.run.shards import Item, Shard, cut
 from harness.spec.cells import Cell
@@ -36,9 +37,8 @@ def weigh(cells: Mapping[str, Cell], preparer: Preparer) -> tuple[list[Item], di
     items = []
     for key, cell in cells.items():
         keys = preparer.keys(cell)
-        needs = dict.fromkeys([keys.victim, *(made for made, _ in keys.rounds), *keys.models.values()])
         weight = max(known.get(key, mean), LEAST * mean)
-        items.append(Item(key, keys.victim, _rounded(weight), tuple(needs)))
+        items.append(Item(key, keys.victim, _rounded(weight), needs_of(cell, keys, preparer)))
     return items, {key: _rounded(amount) for key, amount in flops.items() if key not in cells}
 
 

@@ -14,7 +14,7 @@ from harness.registry.registry import Registry
 from harness.run.cell import NONE, label, run_cell
 from harness.run.facts import base_record
 from harness.run.layout import RunFolder, now
-from harness.run.limit import NAME, step_limit
+from harness.run.limit import step_limit, take_over_time
 from harness.run.prepare import Preparer
 from harness.run.rejudge import Sources
 from harness.run.report import WorkReporter
@@ -68,7 +68,7 @@ class RunSetup:
 
 def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
     """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
-    (setup.folder.cell(key) / NAME).unlink(missing_ok=True)  # of a start whose driver died before it was read
+    take_over_time(setup.folder.cell(key))  # of a start whose driver died before it was read
     seconds = setup.spec.spec.step_seconds
     if seconds is not None and setup.ends_alone:
         preparer.limited = step_limit(seconds, setup.folder.cell(key))

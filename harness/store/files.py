@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fsspec
 
-from harness.errors import RunError
+from harness.errors import RunError, first_line
 
 
 class RemoteFiles:
@@ -89,10 +89,6 @@ class RemoteFiles:
             raise
         except Exception as error:  # each file system has errors of its own
             raise RunError(
-                f"--store {self.url}: {_first_line(error)}; see that the place exists and may be read and written from "
-                "here"
+                f"--store {self.url}: {type(error).__name__}: {first_line(error)}; see that the place exists and may "
+                "be read and written from here"
             ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -42,6 +42,7 @@ class RemoteStore:
         self.url, self.local = url, Store(cache)
         self._beat, self._send = beat, send
         self._files = RemoteFiles(url)
+        self._known: dict[str, Artifact] = {}  # what is finished does not change: it is asked for once
 
     def check(self) -> None:
         """Write a small file and remove it."""
@@ -52,6 +53,8 @@ class RemoteStore:
 
     def find(self, key: str) -> Artifact | None:
         """See `harness.store.artifacts.ArtifactStore`."""
+        if key in self._known:
+            return self._known[key]
         content = self._files.read(f"{key}/{MANIFEST}")
         if content is None:
             return None
@@ -63,7 +66,8 @@ class RemoteStore:
                 f"{self.url}/{key}/{MANIFEST}: damaged manifest ({type(error).__name__}: {error}); delete the folder "
                 f"{self.url}/{key} to have it made again"
             ) from None
-        return Artifact(key, manifest, lambda: self._fetched(key, upload, files, content))
+        self._known[key] = Artifact(key, manifest, lambda: self._fetched(key, upload, files, content))
+        return self._known[key]
 
     def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
         """See `harness.store.artifacts.ArtifactStore`."""

@@ -24,8 +24,10 @@ SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="With the hash of the file, says which strings; choose one of your own.")
 ]
 StoreOption = Annotated[
-    Path | None,
-    typer.Option("--store", help="Where the models to replay are, or are made; default runs/NAME/artifacts."),
+    str | None,
+    typer.Option(
+        "--store", help="Where the models to replay are, or are made, a folder or a URL; default runs/NAME/artifacts."
+    ),
 ]
 EntriesOption = Annotated[Path, typer.Option("--entries", help="Folder of entries.")]
 
@@ -123,7 +125,7 @@ def add(
 
 
 def _report(
-    ctx: typer.Context, file: Path, count: int, seed: int, spec: Path | None, store: Path | None, *, quiet: bool
+    ctx: typer.Context, file: Path, count: int, seed: int, spec: Path | None, store: str | None, *, quiet: bool
 ) -> Report:
     from leaderboard.submission.verify import Replaying, verify
 

@@ -53,6 +53,14 @@ def rounds(folder: Path) -> int:
     return (folder / "trace.txt").read_text().count("\n") // EXAMPLES if (folder / "trace.txt").exists() else 0
 
 
+def begun(folder: Path, nodes: Nodes) -> Started:
+    """A run on the cluster that has done some rounds of its first cells."""
+    run = Started(*far(nodes), cwd=folder)
+    assert run.wait_for("done already")
+    wait_until(lambda: rounds(folder) > 4)
+    return run
+
+
 def test_trained_models_and_records_are_those_of_one_machine(tmp_path: Path, nodes: Nodes) -> None:
     (tmp_path / "spec.yaml").write_text(TINY)
     assert harness("run", "spec.yaml", "--out", "local", "--quiet", cwd=tmp_path).returncode == 0
@@ -90,9 +98,7 @@ def test_a_worker_and_then_a_node_are_lost(folder: Path, local: Path, nodes: Nod
 
 def test_a_lost_machine_is_replaced_by_one_that_comes(folder: Path, local: Path, nodes: Nodes) -> None:
     only = nodes.add()
-    run = Started(*far(nodes), cwd=folder)
-    assert run.wait_for("done already")
-    wait_until(lambda: rounds(folder) > 4)
+    run = begun(folder, nodes)
     nodes.kill(only)
     assert run.wait_for("waiting for one")
     nodes.add()
@@ -102,9 +108,7 @@ def test_a_lost_machine_is_replaced_by_one_that_comes(folder: Path, local: Path,
 
 def test_ctrl_c_leaves_a_run_that_goes_on_anywhere(folder: Path, local: Path, nodes: Nodes) -> None:
     node = nodes.add()
-    run = Started(*far(nodes), cwd=folder)
-    assert run.wait_for("done already")
-    wait_until(lambda: rounds(folder) > 4)
+    run = begun(folder, nodes)
     run.kill(signal.SIGINT)
     assert run.end() == 130
     assert run.lines[-1] == "Stopped. The same command goes on from here: far\n"
@@ -121,9 +125,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_anywhere(folder: Path, local: Path, no
 
 def test_a_killed_driver_takes_its_workers_with_it(folder: Path, local: Path, nodes: Nodes) -> None:
     node = nodes.add()
-    run = Started(*far(nodes), cwd=folder)
-    assert run.wait_for("done already")
-    wait_until(lambda: rounds(folder) > 4)
+    run = begun(folder, nodes)
     run.kill()
     run.end()
     wait_until(lambda: not workers_of(node))

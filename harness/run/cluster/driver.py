@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RunError
+from harness.errors import RunError, first_line
 from harness.run.cell import label
 from harness.run.cluster import inbox, nodes
-from harness.run.cluster.needs import needs_of
 from harness.run.cluster.schedule import Schedule, Task
 from harness.run.cluster.worker import FarOrder, Hello, after_death, remote_worker
-from harness.run.executor import Job
+from harness.run.executor import MAX_DEATHS, Job
+from harness.run.needs import needs_of
 from harness.run.rejudge import Sources
-from harness.run.work import record_failure
+from harness.run.workers.order import Order
 from harness.run.workers.teller import Message
 from harness.spec.resources import Resources
 from harness.store.place import is_url
 
-MAX_DEATHS = 2  # of workers on one cell, before it is given up
 MAX_LOST = 5  # of machines under one cell: that is seldom the cell's doing
 TAKEN = 256  # messages of a worker that may be under way; then it waits
 LOOK = 2.0  # seconds between two looks at the cluster
@@ -80,19 +79,20 @@ class _Driver:
     job: Job
     cluster: RayCluster
     workers: list[_Worker] = field(default_factory=list)
-    shapes_since: dict[Resources, float] = field(default_factory=dict)  # when there was first no room for them
+    no_room_since: dict[Resources, float] = field(default_factory=dict)
+    looked: float = -math.inf  # when the cluster was last looked at
 
-    def run(self) -> None:
-        setup, preparer = self.job.setup, self.job.preparer
-        places = {id(cell): place for place, cell in enumerate(setup.spec.cells)}
-        tasks = [
-            Task(key, cell, places[id(cell)], needs_of(cell, preparer), preparer.keys(cell).weights)
-            for group in self.job.groups
-            for key, cell in group.items()
-        ]
+    def __post_init__(self) -> None:
+        preparer = self.job.preparer
+        tasks = []
+        for group in self.job.groups:
+            for key, cell in group.items():
+                keys = preparer.keys(cell)
+                tasks.append(Task(key, cell, self.job.places[key], needs_of(cell, keys, preparer), keys.weights))
         self.schedule = Schedule(tasks, lambda key: preparer.store.find(key) is not None)
         self.order = self._order()
-        self.looked = 0.0
+
+    def run(self) -> None:
         try:
             while self.schedule.waiting or self.schedule.running:
                 self._look()
@@ -107,10 +107,9 @@ class _Driver:
 
         setup = self.job.setup
         files = tuple((path.resolve(), path.read_bytes()) for path in self.job.plugin_files)
-        path = setup.spec.path.resolve()
         store = setup.store if is_url(setup.store) else str(Path(setup.store).resolve())
         sources = Sources(tuple(source.resolve() for source in setup.sources.runs))
-        return FarOrder(setup.spec.text, path, setup.spec.hash, store, files, sources, 1, __version__)
+        return FarOrder(replace(Order.of(setup, (), None), store=store, sources=sources), files, __version__)
 
     def _look(self) -> None:
         """Ask for workers where there is room and work for them; give up cells that there is no room for at all."""
@@ -123,7 +122,7 @@ class _Driver:
             if not room:
                 self._no_room(shape, there)
                 continue
-            self.shapes_since.pop(shape, None)
+            self.no_room_since.pop(shape, None)
             own = [worker for worker in self.workers if worker.shape == shape]
             idle = sum(worker.task is None for worker in own)
             most = room if self.cluster.jobs is None else min(room, self.cluster.jobs - len(self.workers) + len(own))
@@ -131,9 +130,9 @@ class _Driver:
                 self._ask_for(shape)
 
     def _no_room(self, shape: Resources, there: list[dict[str, Any]]) -> None:
-        since = self.shapes_since.get(shape)
+        since = self.no_room_since.get(shape)
         if since is None:
-            self.shapes_since[shape] = time.monotonic()
+            self.no_room_since[shape] = time.monotonic()
             self.job.reporter.worker(0).note(f"no machine of the cluster has {nodes.in_words(shape)}; waiting for one")
         elif time.monotonic() - since > self.cluster.patience:
             message = (
@@ -142,12 +141,14 @@ class _Driver:
             )
             while task := self.schedule.next(shape):
                 self.schedule.ended(task.key)
-                self._fail(task, message)
+                self.job.failed(task.key, task.cell, message)
 
     def _ask_for(self, shape: Resources) -> None:
         taken = {worker.index for worker in self.workers}
         index = next(i for i in range(len(taken) + 1) if i not in taken)
-        actor = remote_worker(**nodes.options(shape)).remote(replace(self.order, threads=shape.cpus or 1))
+        actor = remote_worker(**nodes.options(shape)).remote(
+            replace(self.order, order=replace(self.order.order, threads=shape.cpus or 1))
+        )
         self.workers.append(_Worker(index, shape, actor, actor.hello.remote()))
 
     def _hand_out(self) -> None:
@@ -169,7 +170,7 @@ class _Driver:
         except OSError as error:
             worker.task = None
             self.schedule.ended(task.key)
-            self._fail(task, str(error))
+            self.job.failed(task.key, task.cell, str(error))
             return
         far = worker.actor.do.options(num_returns="streaming", _generator_backpressure_num_objects=TAKEN)
         worker.stream = far.remote(task.key, task.place, journal)
@@ -195,7 +196,7 @@ class _Driver:
                 self._dismiss(worker)
                 if task is not None:
                     self.schedule.ended(task.key)
-                    self._fail(task, str(error))
+                    self.job.failed(task.key, task.cell, str(error))
 
     def _take(self, worker: _Worker) -> None:
         """All messages of a worker that have come."""
@@ -239,7 +240,7 @@ class _Driver:
         task.lost += machine
         task.deaths += not machine
         why = (
-            f"the machine {hello.host} was lost" if machine else f"a worker on {hello.host} died ({_first_line(error)})"
+            f"the machine {hello.host} was lost" if machine else f"a worker on {hello.host} died ({first_line(error)})"
         )
         if over is None and task.deaths < MAX_DEATHS and task.lost < MAX_LOST:
             self.job.reporter.worker(worker.index).note(f"{why}; another goes on with {label(task.cell)}")
@@ -247,19 +248,20 @@ class _Driver:
             return
         self.schedule.ended(task.key)
         if over is not None:
-            self._fail(task, *over)
+            self.job.failed(task.key, task.cell, *over)
         else:
             count = f"{task.deaths} times" if task.deaths else f"with {task.lost} machines"
-            self._fail(task, f"its process died {count}: {why}; if memory ran out, ask for more in `resources`")
+            message = f"its process died {count}: {why}; if memory ran out, ask for more in `resources`"
+            self.job.failed(task.key, task.cell, message)
 
     def _never_came(self, worker: _Worker, error: Any) -> None:
         """A worker that could not start says why, and so will the next: nobody can do its cells."""
         cause = getattr(error, "cause", None) or error
-        known = [line for line in str(cause).splitlines() if "RunError: " in line or "Error: " in line]
+        known = [line for line in str(cause).splitlines() if "Error: " in line]
         if isinstance(error, self.ray.exceptions.RayActorError) and not known:
-            self.job.reporter.worker(worker.index).note(f"a worker was lost while it started ({_first_line(error)})")
+            self.job.reporter.worker(worker.index).note(f"a worker was lost while it started ({first_line(error)})")
             return
-        raise RunError((known[-1] if known else _first_line(error)).split("RunError: ", 1)[-1].strip())
+        raise RunError((known[-1] if known else first_line(error)).split("RunError: ", 1)[-1].strip())
 
     def _is_gone(self, node: str, error: Any) -> bool:
         """Whether a machine is no longer there; the cluster needs a moment to notice."""
@@ -283,11 +285,6 @@ class _Driver:
             return None
         return found
 
-    def _fail(self, task: Task, message: str, trace: str | None = None) -> None:
-        record_failure(task.key, task.cell, self.job.setup, message, trace or message)
-        self.job.reporter.worker(0).cell_done(label(task.cell), None, None, message)
-        self.job.outcome.add(label(task.cell), message)
-
     def _dismiss(self, worker: _Worker) -> None:
         """End a worker; what its cell has done is in the journal."""
         self.workers.remove(worker)
@@ -299,8 +296,3 @@ class _Driver:
     def _kill(self, worker: _Worker) -> None:
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(worker.actor)
-
-
-def _first_line(error: BaseException) -> str:
-    lines: Iterator[str] = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)[:300]

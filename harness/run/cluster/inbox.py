@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.records.journal import write_line
 from harness.run.layout import JOURNAL, RunFolder
 from harness.store.atomic import write_file
 
@@ -23,14 +24,8 @@ def add_line(folder: RunFolder, key: str, line: bytes) -> None:
     """Add a round to a cell's journal."""
     path = folder.cell(key) / JOURNAL
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        start = file.tell()
-        try:
-            file.write(line)
-            file.flush()
-        except OSError:
-            file.truncate(start)  # a full disk must not leave half a line in front of the next one
-            raise
+    with path.open("ab", buffering=0) as file:
+        write_line(file, line)
 
 
 def begin(folder: RunFolder, key: str, journal: bytes) -> None:

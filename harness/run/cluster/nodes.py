@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any
 
-from harness.errors import RunError
+from harness.errors import RunError, first_line
 from harness.spec.resources import Resources
 
 
@@ -35,7 +35,7 @@ def join(address: str | None) -> Any:
         except (ConnectionError, RuntimeError, ValueError, AssertionError, OSError) as error:
             where = f"--address {address}" if address else "--executor ray"
             raise RunError(
-                f"{where}: no cluster to join ({str(error).splitlines()[0][:200]}); start one with `ray start --head`, "
+                f"{where}: no cluster to join ({first_line(error)}); start one with `ray start --head`, "
                 "or name one with --address HOST:PORT"
             ) from None
     return ray

@@ -55,7 +55,7 @@ class Schedule:
         self._makers: dict[str, str] = {}  # who makes an artifact: the key of a running task
 
     def _free(self, task: Task) -> bool:
-        return not any(need in self._missing and need in self._makers for need in task.needs)
+        return not any(need in self._makers for need in task.needs)
 
     def ready(self, shape: Resources) -> int:
         """How many could be begun at the same time by workers of that shape."""

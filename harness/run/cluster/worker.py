@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from harness.errors import RunError, in_words
 from harness.records.journal import Journal
 from harness.run.cell import label
 from harness.run.layout import JOURNAL, RunFolder
-from harness.run.limit import read_over_time
-from harness.run.rejudge import Sources
-from harness.run.work import RunSetup, do_cell, record_failure
+from harness.run.limit import take_over_time
+from harness.run.work import do_cell, record_failure
 from harness.run.workers.handles import Handles, worn_out
+from harness.run.workers.order import Order, get_ready
 from harness.run.workers.teller import Message, Teller
 
 WAITING = 64  # messages that the driver has not taken; then the work waits
@@ -27,15 +27,10 @@ WAITING = 64  # messages that the driver has not taken; then the work waits
 
 @dataclass(frozen=True)
 class FarOrder:
-    """What a worker is started with: plain data, files by content, since the machines may share no file system."""
+    """An order for other machines: its plugin files by content, since they may share no file system."""
 
-    spec_text: str
-    spec_path: Path
-    spec_hash: str
-    store: str
-    plugin_files: tuple[tuple[Path, bytes], ...]
-    sources: Sources
-    threads: int
+    order: Order
+    plugins: tuple[tuple[Path, bytes], ...]
     version: str
 
 
@@ -67,32 +62,18 @@ class SentFolder(RunFolder):
 class CellWorker:
     """Becomes an actor of the cluster; lives until the driver is done with it."""
 
-    def __init__(self, order: FarOrder) -> None:
-        import torch
-
+    def __init__(self, far: FarOrder) -> None:
         from harness import __version__
-        from harness.registry.loader import load_plugins
-        from harness.spec.load import read_spec
 
-        if order.version != __version__:
+        if far.version != __version__:
             raise RunError(
-                f"{socket.gethostname()} has harness {__version__}, the driver {order.version}; install the same "
+                f"{socket.gethostname()} has harness {__version__}, the driver {far.version}; install the same "
                 "everywhere"
             )
-        torch.set_num_threads(order.threads)
         self._root = Path(tempfile.mkdtemp(prefix="harness-worker-"))
-        files = [
-            _here(path, content, self._root / f"plugin-{i}") for i, (path, content) in enumerate(order.plugin_files)
-        ]
-        registry = load_plugins(files).registry
-        spec = read_spec(order.spec_text, order.spec_path.name, order.spec_path.parent, registry)
-        if spec.hash != order.spec_hash:
-            raise RunError(
-                f"{socket.gethostname()} reads the spec otherwise than the driver; install the same plugins, of the "
-                "same versions, everywhere"
-            )
+        files = tuple(_here(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(far.plugins))
         self._folder = SentFolder(self._root)
-        self._setup = RunSetup(spec, registry, self._folder, order.store, order.sources, ends_alone=True)
+        self._setup = get_ready(replace(far.order, plugin_files=files), self._folder)
         self._preparer = self._setup.preparer(Teller(lambda _: None))
         self._handles = Handles()
 
@@ -146,8 +127,8 @@ class CellWorker:
 
 
 def after_death(root: Path, key: str) -> tuple[str, str] | None:
-    """On the machine of a worker that died: whether the step took too long, as in `read_over_time`. Clears up."""
-    found = read_over_time(RunFolder(root).cell(key))
+    """On the machine of a worker that died: whether the step took too long, as in `take_over_time`. Clears up."""
+    found = take_over_time(RunFolder(root).cell(key))
     shutil.rmtree(root, ignore_errors=True)
     return found
 

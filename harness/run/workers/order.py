@@ -13,32 +13,45 @@ from harness.run.work import RunSetup
 
 @dataclass(frozen=True)
 class Order:
-    """Plain data, since plugin classes from files cannot be sent."""
+    """Plain data, since plugin classes from files cannot be sent.
 
+    Attributes:
+        threads: None: all that torch takes; of cells whose victim names a number, that number counts.
+    """
+
+    spec_text: str
     spec_path: Path
     spec_hash: str
-    root: Path
     store: str
     plugin_files: tuple[Path, ...]
     sources: Sources
-    threads: int | None  # None: all that torch takes; of cells whose victim names a number, that number counts
+    threads: int | None
+
+    @classmethod
+    def of(cls, setup: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> Order:
+        """For workers of a driver's run."""
+        spec = setup.spec
+        return cls(spec.text, spec.path.resolve(), spec.hash, setup.store, plugin_files, setup.sources, threads)
 
 
-def get_ready(order: Order) -> RunSetup:
-    """Load plugins and spec as the driver did.
+def get_ready(order: Order, folder: RunFolder) -> RunSetup:
+    """Load plugins and spec as the driver did; what is done goes to ``folder``.
 
     Raises:
-        RunError: the spec is not what it was.
+        RunError: the spec does not mean here what it means to the driver.
     """
     import torch  # before any cell: what is changed of it is put back after each
 
     from harness.registry.loader import load_plugins
-    from harness.spec.load import load_spec
+    from harness.spec.load import read_spec
 
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     registry = load_plugins(order.plugin_files).registry
-    spec = load_spec(order.spec_path, registry)
+    spec = read_spec(order.spec_text, order.spec_path.name, order.spec_path.parent, registry)
     if spec.hash != order.spec_hash:
-        raise RunError(f"{order.spec_path}: changed while the run was starting; start it again")
-    return RunSetup(spec, registry, RunFolder(order.root), order.store, order.sources, ends_alone=True)
+        raise RunError(
+            f"{order.spec_path}: a worker reads it otherwise than the driver; have the same plugins, of the same "
+            "versions, everywhere, and leave them alone while a run starts"
+        )
+    return RunSetup(spec, registry, folder, order.store, order.sources, ends_alone=True)

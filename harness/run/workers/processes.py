@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -18,16 +17,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from harness.run.cell import label
-from harness.run.executor import Job
-from harness.run.limit import NAME, read_over_time
-from harness.run.work import do_cell, record_failure
+from harness.run.executor import MAX_DEATHS, Job
+from harness.run.layout import RunFolder
+from harness.run.limit import take_over_time
+from harness.run.work import do_cell
 from harness.run.workers.handles import Handles, worn_out
 from harness.run.workers.order import Order, get_ready
 from harness.run.workers.output import Printed, last_words, tidy
 from harness.run.workers.teller import Message, Teller
 from harness.spec.cells import Cell
-
-MAX_DEATHS = 2  # of workers on one cell, before it is given up
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class Processes:
         threads = None if jobs == 1 else max(1, _threads() // jobs)
         setup = job.setup
         files = tuple(path.resolve() for path in job.plugin_files)
-        order = Order(
-            setup.spec.path.resolve(), setup.spec.hash, setup.folder.root, setup.store, files, setup.sources, threads
-        )
+        order = Order.of(setup, files, threads)
         _Driver(job, order).run(jobs)
 
 
@@ -62,10 +58,10 @@ def _threads() -> int:
 class _Worker:
     """A process and the group it is on."""
 
-    def __init__(self, index: int, order: Order, places: dict[int, int]) -> None:
-        self.index, self.order, self.places = index, order, places
+    def __init__(self, index: int, order: Order, root: Path, places: dict[str, int]) -> None:
+        self.index, self.order, self.root, self.places = index, order, root, places
         self.group: dict[str, Cell] = {}
-        self.log = order.root / "logs" / f"worker-{index}.txt"
+        self.log = root / "logs" / f"worker-{index}.txt"
         self.process: BaseProcess
         self.pipe: Connection
         self.start()
@@ -76,7 +72,7 @@ class _Worker:
         self.said = self.log.stat().st_size if self.log.exists() else 0  # bytes of the log that are older
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(self.order, self.log, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(self.order, self.root, self.log, theirs), daemon=True)
         resource_tracker.ensure_running()  # its own start would unblock the signal
         # The child inherits the mask: Ctrl-C, which goes to every process of a terminal, is for the driver alone.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -90,7 +86,7 @@ class _Worker:
         """Hand over a group of cells."""
         self.group = dict(group)
         with contextlib.suppress(BrokenPipeError):  # it has died: the pipe's end will be heard
-            self.pipe.send([(key, self.places[id(cell)]) for key, cell in group.items()])
+            self.pipe.send([(key, self.places[key]) for key in group])
 
     def how_it_ended(self) -> str:
         """Signal or exit status, and what it said last."""
@@ -114,10 +110,12 @@ class _Driver:
     deaths: dict[str, int] = field(default_factory=dict)
 
     def run(self, jobs: int) -> None:
-        places = {id(cell): place for place, cell in enumerate(self.job.setup.spec.cells)}
         waiting = list(self.job.groups)
         try:
-            self.workers += (_Worker(index, self.order, places) for index in range(min(jobs, len(waiting))))
+            self.workers += (
+                _Worker(index, self.order, self.job.setup.folder.root, self.job.places)
+                for index in range(min(jobs, len(waiting)))
+            )
             for worker in self.workers:
                 worker.give(waiting.pop(0))
             while busy := [worker for worker in self.workers if worker.group]:
@@ -155,35 +153,26 @@ class _Driver:
             worker.give(worker.group)
 
     def _died(self, worker: _Worker, key: str, cell: Cell) -> None:
-        folder = self.job.setup.folder.cell(key)
         self.deaths[key] = self.deaths.get(key, 0) + 1
-        over = read_over_time(folder)
-        if over is not None:
-            message, trace = over
-        elif self.deaths[key] >= MAX_DEATHS:
-            message = (
-                f"its process died {MAX_DEATHS} times ({worker.how_it_ended()}); if memory ran out, use fewer --jobs "
-                "or a smaller model"
-            )
-            trace = message
-        else:
-            self.job.reporter.worker(worker.index).note(
-                f"a worker died ({worker.how_it_ended()}); another goes on with {label(cell)}"
-            )
+        ended = worker.how_it_ended()
+        beyond: tuple[str, str | None] | None = take_over_time(self.job.setup.folder.cell(key))
+        if beyond is None and self.deaths[key] >= MAX_DEATHS:
+            often = f"its process died {MAX_DEATHS} times ({ended})"
+            beyond = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
+        if beyond is None:
+            told = self.job.reporter.worker(worker.index)
+            told.note(f"a worker died ({ended}); another goes on with {label(cell)}")
             return
-        with contextlib.suppress(OSError):
-            (folder / NAME).unlink(missing_ok=True)
-        record_failure(key, cell, self.job.setup, message, trace)
-        self.job.reporter.worker(worker.index).cell_done(label(cell), None, None, message)
-        self.job.outcome.add(label(worker.group.pop(key)), message)
+        del worker.group[key]
+        self.job.failed(key, cell, *beyond, worker.index)
 
 
-def _work(order: Order, log: Path, pipe: Connection) -> None:
+def _work(order: Order, root: Path, log: Path, pipe: Connection) -> None:
     """A worker's life: groups of cells until the driver is gone."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):  # a full disk: then it is printed where the driver prints
         Printed(log).take_over()
-    setup = get_ready(order)
+    setup = get_ready(order, RunFolder(root))
     preparer = setup.preparer(Teller(pipe.send))
     handles = Handles()
     while True:
@@ -191,23 +180,14 @@ def _work(order: Order, log: Path, pipe: Connection) -> None:
             group = pipe.recv()
         except EOFError:
             return
-        _do(group, setup.spec.cells, pipe.send, lambda key, cell: do_cell(key, cell, setup, preparer), handles)
-
-
-def _do(
-    group: list[tuple[str, int]],
-    cells: tuple[Cell, ...],
-    send: Callable[[Message], None],
-    do: Callable[[str, Cell], str | None],
-    handles: Handles,
-) -> None:
-    for key, place in group:
-        error = do(key, cells[place])
-        send(("ended", (key, error)))
-        if why := worn_out(error, handles):
-            send(("note", (f"{why} by {label(cells[place])}; a fresh worker goes on",)))
-            send(("worn", ()))
-            os._exit(0)
+        for key, place in group:
+            cell = setup.spec.cells[place]
+            error = do_cell(key, cell, setup, preparer)
+            pipe.send(("ended", (key, error)))
+            if why := worn_out(error, handles):
+                pipe.send(("note", (f"{why} by {label(cell)}; a fresh worker goes on",)))
+                pipe.send(("worn", ()))
+                os._exit(0)
 
 
 def _die_with_parent() -> None:
