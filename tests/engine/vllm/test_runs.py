@@ -66,12 +66,20 @@ def started(root: Path, name: str) -> Started:
     return Started("run", "vllm.yaml", "--out", name, "--store", "store", cwd=root)
 
 
+def command_of(process: psutil.Process) -> str:
+    """Its command line, or "" where it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def engine_of(run: Started, ready: Callable[[], bool]) -> psutil.Process:
     """The engine's process, once something has come about."""
     end = time.monotonic() + 300
     while time.monotonic() < end:
-        children = psutil.Process(run.process.pid).children()
-        found = [child for child in children if "harness.engine.vllm.child" in " ".join(child.cmdline())]
+        children = psutil.Process(run.process.pid).children(recursive=True)  # a worker has started it
+        found = [child for child in children if "harness.engine.vllm.child" in command_of(child)]
         if found and ready():
             return found[0]
         time.sleep(0.01)

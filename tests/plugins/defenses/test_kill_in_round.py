@@ -33,13 +33,13 @@ DEFENSES = {
     "strength: {start: 4, end: 6, rounds: 2}, attack: {gcg: {candidates: 16, topk: 8}}}",
     "perturbation": "perturbation_training: {rounds: 2, evaluate: last, examples_per_round: 120}",
 }
-# A checkpoint after every update, so that there is one to go on from.
+# A checkpoint after every update, so that there is one to go on from; in this process, where it has been asked for.
 RUN = """
 import sys
 from harness.training import loop
 loop.CHECKPOINT_SECONDS, loop._SAVE_SHARE = 0.0, float("inf")
 from harness.cli import main
-sys.exit(main(["run", "spec.yaml", "--out", "out", "--quiet"]))
+sys.exit(main(["run", "spec.yaml", "--out", "out", "--quiet", "--jobs", "0"]))
 """
 
 
