@@ -5,7 +5,7 @@
     URL/KEY/manifest.json    written last: names the upload that is the artifact
     URL/KEY/UPLOAD/          its files
     URL/.partial/KEY/        scratch of one being made: whoever goes on with it begins there
-    URL/.leases/KEY          who makes it
+    URL/.leases/KEY/         who makes it, or wants to
 
 What has been made or fetched is kept on this machine as well, in a store of its own.
 """
