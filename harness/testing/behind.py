@@ -57,14 +57,17 @@ def models_of(defense: RuntimeDefense) -> dict[str, Backend]:
 
 
 def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
-    """What `fit` gives, as it comes back from the artifact that it is kept in.
+    """What `fit` gives, as it comes back from the artifact that it is kept in; kept: whether it asked for that.
 
     Raises:
         UnmetError: it is no JSON data.
     """
     victim, models, data = victim_of(defense, kind), models_of(defense), data_for(kind)
 
+    subject.kept["fit asks", kind] = False
+
     def ask(requests: Sequence[Any]) -> list[Any]:
+        subject.kept["fit asks", kind] = True
         return [answer for answer, _ in answer_all(f"defense {defense.name}", requests, {"": victim, **models})]
 
     def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:

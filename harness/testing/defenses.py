@@ -153,10 +153,11 @@ def _spares(subject: Subject) -> None:
     defense: RuntimeDefense = subject.fresh()
     if not isinstance(defense, GuardDefense):
         raise NotApplicableError("it refuses nothing by itself")
-    if asks_models(defense):
-        raise NotApplicableError("what the models say that it asks is random here")
+    kind = _kinds(subject)[0]
     clean = [example.text for example in data_for("labels").validation]
-    replies = _replies(subject, _kinds(subject)[0], clean, range(len(clean)))
+    replies = _replies(subject, kind, clean, range(len(clean)))
+    if asks_models(defense) and not subject.kept["fit asks", kind]:  # what it is fitted to holds of random ones too
+        raise NotApplicableError("its fit() asks no model, so it trusts trained ones; the kit's are random")
     blocked = sum(reply.logits is None and reply.text is None for reply in replies)
     if blocked > MOST_BLOCKED * len(clean):
         raise UnmetError(

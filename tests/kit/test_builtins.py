@@ -166,7 +166,14 @@ def test_huggingface(tmp_path):
 
 @pytest.mark.parametrize("name", names("defense"))
 def test_defenses(name):
-    passes(f"defense/{name}", DEFENSES.get(name))
+    findings = passes(f"defense/{name}", DEFENSES.get(name))
+    if name in ("perplexity_filter", "activation_detector"):  # fitted to the answers of the kit's models
+        assert {finding.check: finding.status for finding in findings}["spares"] == "ok"
+
+
+def test_a_classifier_that_is_calibrated():
+    findings = passes("defense/classifier_guard", DEFENSES["classifier_guard"] | {"quantile": 0.9})
+    assert {finding.check: finding.status for finding in findings}["spares"] == "ok"
 
 
 @pytest.mark.parametrize("head", ["label_tokens", "generation"])

@@ -18,7 +18,9 @@ from harness import (
     Generate,
     GuardDefense,
     Judge,
+    Likelihood,
     PluginRef,
+    Ruling,
     Task,
     TaskData,
     TransformDefense,
@@ -229,6 +231,28 @@ class Shut(GoodGuard):
         return [True for _ in texts]
 
 
+class TooLow(GoodGuard):
+    """Asks a model, and puts its threshold below what that says of clean prompts."""
+
+    def models(self):
+        return {"lm": Auxiliary(None, sees="text")}
+
+    def fit(self, job):
+        losses = job.ask([Likelihood(example.text, model="lm") for example in job.data.train[:4]])
+        return {"most": min(float(nll.mean()) for nll in losses) - 1.0}
+
+    def ruling(self, case):
+        nll = yield Likelihood(case.text, model="lm")
+        return Ruling(float(nll.mean()) > case.fitted["most"])
+
+
+class Fixed(TooLow):
+    """Has a threshold for trained models, which the kit's are not."""
+
+    def fit(self, job):
+        return {"most": 0.1}
+
+
 class GoodTransform(TransformDefense):
     """Small letters."""
 
@@ -366,6 +390,7 @@ BROKEN = [
     (Rank, "independent"),
     (Free, "costs"),
     (Shut, "spares"),
+    (TooLow, "spares"),
     (OffersAnything, "offers"),
     (PaddedVictim, "company"),
     (OtherVictim, "agrees"),
@@ -391,3 +416,9 @@ def test_a_broken_promise_is_found_and_explained(cls, check):
     found = finding(cls, check)
     assert found.status == "failed", found
     assert all((found.expected, found.got, found.mend))
+
+
+def test_a_threshold_for_trained_models_cannot_be_tried_on_random_ones():
+    found = finding(Fixed, "spares")
+    assert found.status == "skipped"
+    assert "fit() asks no model" in str(found)
