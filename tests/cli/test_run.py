@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_plain_lines_when_not_a_terminal(folder: Path) -> None:
     done = harness(*ARGUMENTS, cwd=folder)
     assert done.returncode == 0
@@ -83,6 +84,7 @@ def test_a_mistake_is_status_2_and_says_which(tmp_path: Path, arguments: list[st
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_page_is_built_at_the_end(folder: Path) -> None:
     done = harness_here(*ARGUMENTS, "--site", "site", cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -69,6 +69,7 @@ def slopes(made: TorchBackend) -> tuple[list[GradientAnswer], float]:
     return [answer.answer for answer in found], sum(answer.executed for answer in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PARTS)
 @pytest.mark.parametrize("head", HEADS)
 def test_a_model_in_parts_answers_as_the_whole(kind: str, head: str, tmp_path: Path) -> None:

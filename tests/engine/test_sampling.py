@@ -86,6 +86,7 @@ def in_order(chances: np.ndarray, k: int) -> dict[tuple[int, ...], float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vary", ["strings", "seeds"])
 def test_frequencies_are_those_of_drawing_without_replacement(vary: str) -> None:
     chances, count = np.asarray([0.5, 0.2, 0.15, 0.1, 0.05]), 40_000

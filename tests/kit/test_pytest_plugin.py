@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GOOD = """
 from harness import Judge
 from harness.testing import conforms
@@ -30,6 +32,7 @@ def pytest_run(folder: Path, source: str, *options: str) -> subprocess.Completed
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200)
 
 
+@pytest.mark.slow
 def test_a_test_per_promise(tmp_path):
     test = "@conforms(Words, skip=['blocked'])\ndef test_words(conformance):\n    conformance()\n"
     done = pytest_run(tmp_path, GOOD + test, "-vv", "--strict-markers")
@@ -48,6 +51,7 @@ def test_what_is_wrong_is_said(tmp_path):
     assert "mend: " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_mark_that_is_missing_or_wrong_is_explained(tmp_path):
     done = pytest_run(tmp_path, "def test_words(conformance):\n    conformance()\n")
     assert done.returncode != 0

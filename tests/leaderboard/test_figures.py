@@ -43,6 +43,7 @@ def test_every_kind_and_form(run: Run, tmp_path: Path, kind: Kind, form: str) ->
     assert out.read_bytes().startswith(STARTS[form])
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
     for form in STARTS:
         pair = [tmp_path / f"{name}.{form}" for name in ("one", "two")]

@@ -64,8 +64,10 @@ def peak_of(folder: Path, *arguments: object) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["7k", "3m"])
 def test_a_run_takes_no_more_than_the_plan_says(tmp_path: Path, size: str) -> None:
-    changes = {"victims": [{"tiny": {"size": size, "steps": 6}}], "seeds": [0]}
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(TINY) | changes))
+    changes = {"victims": [{"tiny": {"size": size, "steps": 6}}], "seeds": [0], "examples": 8}
+    spec = yaml.safe_load(TINY) | changes
+    spec["defenses"][1]["adversarial_training"]["rounds"] = 1
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     most = stated(tmp_path)["memory_bytes"]["process"]
     assert 1 / 3 < peak_of(tmp_path, "run", "spec.yaml", "--quiet") / most < 1
 
@@ -82,9 +84,7 @@ def test_a_plan_states_memory(tmp_path: Path) -> None:
 
 def test_a_run_states_memory_as_it_begins(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAST)
-    done = subprocess.run(
-        command("run", "spec.yaml", *FROM_FILES), cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    done = harness_here("run", "spec.yaml", *FROM_FILES, cwd=tmp_path)
     assert re.search(r"; memory at most \d+ MB$", done.stderr.splitlines()[0])
 
 

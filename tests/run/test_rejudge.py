@@ -15,7 +15,7 @@ from tests.run.runs import FAST, FROM_FILES
 def run(folder: Path, text: str, name: str, *options: str) -> int:
     spec = folder / f"{name}.yaml"
     spec.write_text(text, encoding="utf-8")
-    return int(main([*FROM_FILES, "run", str(spec), "--out", str(folder / name), "--quiet", *options]))
+    return int(main([*FROM_FILES, "run", str(spec), "--out", str(folder / name), "--quiet", "--jobs", "0", *options]))
 
 
 def table(folder: Path) -> dict:

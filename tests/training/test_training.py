@@ -53,6 +53,7 @@ def fit(model: Any, tokenizer: HFTokenizer, rows: list[TrainRow], scratch: Path,
     return train(model, tokenizer, rows, settings.pop("config"), scratch=scratch, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "head", "optimizer"),
     [

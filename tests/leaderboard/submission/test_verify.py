@@ -38,6 +38,7 @@ def test_a_valid_one_is_verified(packed: Path) -> None:
     assert "is its own" in spec["notes"][0]  # it is nobody's standard
 
 
+@pytest.mark.slow
 def test_the_spec_of_the_reader(packed: Path, tmp_path: Path) -> None:
     assert verify(packed, "--spec", packed.parent / "fast.yaml")[0] == 0
     other = tmp_path / "other.yaml"
@@ -47,6 +48,7 @@ def test_the_spec_of_the_reader(packed: Path, tmp_path: Path) -> None:
     assert "differ in attacks" in problems(report)["spec"]
 
 
+@pytest.mark.slow
 def test_a_table_is_printed(packed: Path) -> None:
     done = harness_here(*FROM_FILES, "leaderboard", "verify", packed, cwd=packed.parent)
     assert done.returncode == 0
@@ -134,6 +136,7 @@ def test_what_a_cheat_would_forge(name: str, parts: Parts, tmp_path: Path) -> No
     assert reason in problems(report)[check]
 
 
+@pytest.mark.slow
 def test_a_standard_name_is_not_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.leaderboard.submission.forge.FAST", FAST.replace("name: fast", "name: quickstart"))
     code, report = verify(pack_fast(tmp_path))

@@ -436,10 +436,10 @@ clean_examples: 20
 def test_a_run_trains_the_sampler_that_the_spec_leaves_out(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from tests.run.runs import harness
+    from tests.run.runs import harness_here
 
     (tmp_path / "beams.yaml").write_text(SPEC, encoding="utf-8")
-    done = harness("run", "beams.yaml", cwd=tmp_path)
+    done = harness_here("run", "beams.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs/beams/cells").iterdir()
     facts = json.loads((folder / "cell.json").read_text(encoding="utf-8"))

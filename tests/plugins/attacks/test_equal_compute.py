@@ -28,8 +28,8 @@ def broken_by(attack: Any, backend: Any, problems: list[Problem], seed: int) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_gcg_beats_random_draws_at_equal_compute(trained: Callable[..., Any], seed: int) -> None:
+def test_gcg_beats_random_draws_at_equal_compute(trained: Callable[..., Any]) -> None:
+    seed = 0
     victim = trained("word_length", "26k", seed)
     backend = victim.open()
     problems = victim.problems(backend, EXAMPLES)

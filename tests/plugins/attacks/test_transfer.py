@@ -44,7 +44,7 @@ EMPTY = State(())
 def run(folder: Path, text: str, name: str) -> int:
     spec = folder / f"{name}.yaml"
     spec.write_text(text, encoding="utf-8")
-    return int(main([*FROM_FILES, "run", str(spec), "--out", str(folder / name), "--quiet"]))
+    return int(main([*FROM_FILES, "run", str(spec), "--out", str(folder / name), "--quiet", "--jobs", "0"]))
 
 
 def replaying(source: Path, seeds: str = "[1]", **params: Any) -> str:

@@ -114,6 +114,7 @@ class BadRequestError(Exception):
 class Handler(BaseHTTPRequestHandler):
     served: Served
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets; the second would wait 40 ms for the first
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
