@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.vllm.host import why_unusable
-from tests.crash.kills import ALL, DRIVER, ENGINE, TARGETS, kill, kill_engine
+from tests.crash.kills import ALL, DRIVER, ENGINE, TARGETS, Usual, kill, kill_engine
 from tests.crash.watched import ENGINE_DOINGS, Watched
 from tests.run.runs import Started, harness, records
 from tests.run.same import difference
@@ -70,15 +70,13 @@ class Undisturbed:
     def __init__(self, folder: Path, backend: str, steps: int) -> None:
         self.name = backend
         (folder / f"{backend}.yaml").write_text(SPEC.replace("BACKEND", backend).replace("STEPS", str(steps)))
-        run, self.watched = begin(folder, backend, backend, 1)
-        assert run.wait_for("done already"), run.stderr
-        began = time.monotonic()
+        run, watched = begin(folder, backend, backend, 1)
         assert run.end() == 0, run.stderr
         ended = time.monotonic()
-        self.watched.look()
-        assert self.watched.begun, "the attacks are watched"
-        assert self.watched.again() == 0
-        self.seconds, self.stood = ended - began, ended - self.watched.stood
+        watched.look()
+        assert watched.begun, "the attacks are watched"
+        assert watched.again() == 0
+        self.seen = Usual(watched, run.began, ended)
         self.records, self.files = records(folder / backend), files(folder / backend)
 
     def compare(self, out: Path) -> str:
@@ -135,13 +133,13 @@ class Campaign:
             run, watched = begin(self.folder, usual.name, name, jobs)
             engine = ""
             if target == ENGINE:
-                doing, engine = kill_engine(run, aim, watched, rng, usual.watched, usual.stood)
+                doing, engine = kill_engine(run, aim, watched, rng, usual.seen, jobs)
             else:
-                if rng.random() < 0.9:
-                    run.wait_for("done already")
-                time.sleep(rng.uniform(0, usual.seconds))
+                usual.seen.wait(run, watched, rng, usual.seen.began, jobs)
                 doing = kill(run, target, watched, rng)
             code = run.end()
+            if target in (ALL, DRIVER) and code >= 0:
+                doing = ""  # it had just ended
             wrong = self._end(run, code, usual, name, jobs, goes_on=not doing or target not in (ALL, DRIVER))
             watched.look()
             left = [] if wrong else sorted(set(files(self.folder / name)) - set(usual.files))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from bisect import bisect
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psutil
 
-from tests.crash.watched import ANSWERING, DOINGS, LOADING, OTHERWISE, STARTING, Watched
+from tests.crash.watched import DOINGS, LOADING, OTHERWISE, STARTING, Watched
 from tests.run.runs import Started
 
 ALL, DRIVER, WORKER, ENGINE = TARGETS = ("all processes", "the driver", "a worker", "vLLM's process")
@@ -40,6 +42,32 @@ def wait_until(run: Started, ready: Callable[[], object]) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What was seen of the run that nobody disturbs: one worker did it.
+
+    Attributes:
+        began, ended: on the monotonic clock.
+    """
+
+    watched: Watched
+    began: float
+    ended: float
+
+    def wait(self, run: Started, watched: Watched, rng: random.Random, after: float, jobs: int) -> bool:
+        """Wait in another run for the like of a random moment after this one; whether that came.
+
+        Runs are told to be equally far by what they have written, however long it took them; from there on time
+        counts, of which two workers that start together take up to twice as much.
+        """
+        moment = rng.uniform(after, self.ended)
+        lines = bisect(self.watched.times, moment)
+        since = self.watched.times[lines - 1] if lines else self.began
+        came = wait_until(run, lambda: watched.reach(lines))
+        time.sleep((moment - since) * jobs)
+        return came
+
+
 def kill(run: Started, target: str, watched: Watched, rng: random.Random) -> str:
     """Kill with a signal that nobody can catch; what the run was doing, "" where nobody was there to be killed.
 
@@ -63,13 +91,9 @@ def kill(run: Started, target: str, watched: Watched, rng: random.Random) -> str
 
 
 def kill_engine(
-    run: Started, aim: str, watched: Watched, rng: random.Random, usual: Watched, seconds: float
+    run: Started, aim: str, watched: Watched, rng: random.Random, usual: Usual, jobs: int
 ) -> tuple[str, str]:
     """Kill an engine at a random one of the moments in which it does what is aimed at.
-
-    Args:
-        usual: what was seen of the run that nobody disturbed.
-        seconds: that it took from when its engine stood.
 
     Returns:
         what the worker and the engine were doing; "" where no engine was there to be killed.
@@ -83,11 +107,10 @@ def kill_engine(
         times = rng.randint(1, 2) if aim == LOADING else 1
         if not wait_until(run, lambda: seen(aim, times)):
             return "", ""
-        time.sleep(rng.uniform(0, rng.choice(usual.seconds[aim])))
+        time.sleep(rng.uniform(0, rng.choice(usual.watched.seconds[aim])))
     else:
-        if not wait_until(run, lambda: seen(ANSWERING)):
+        if not usual.wait(run, watched, rng, usual.watched.stood, jobs):
             return "", ""
-        time.sleep(rng.uniform(0, seconds))
 
         def found() -> bool:
             time.sleep(rng.uniform(0, 0.02))  # not always at the beginning of an answer or a pause

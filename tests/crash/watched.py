@@ -18,8 +18,9 @@ class Watched:
         workers: by process id, one of `DOINGS`.
         engines: by process id, (process id of its worker, one of `ENGINE_DOINGS`).
         seconds: that each start and load of an engine took, in turn.
+        times: of every line, on the monotonic clock.
         calls: how often an engine began to do each of `ENGINE_DOINGS`.
-        stood: when the first engine stood, on the monotonic clock; 0 before.
+        stood: when the first engine stood; 0 before.
         begun: how often each step of each search began.
     """
 
@@ -27,6 +28,7 @@ class Watched:
         self.workers: dict[int, str] = {}
         self.engines: dict[int, tuple[int, str]] = {}
         self.seconds: dict[str, list[float]] = {STARTING: [], LOADING: []}
+        self.times: list[float] = []
         self.calls: Counter[str] = Counter()
         self.stood = 0.0
         self.begun: Counter[tuple[str, int]] = Counter()
@@ -44,6 +46,7 @@ class Watched:
         self._at += len(whole)
         for line in whole.decode().splitlines():
             when, what, *words = line.split()
+            self.times.append(float(when))
             getattr(self, f"_{what}")(float(when), *words)
 
     def _worker(self, _: float, pid: str, stage: str) -> None:
@@ -62,6 +65,11 @@ class Watched:
 
     def _round(self, _: float, search: str, step: str) -> None:
         self.begun[search, int(step)] += 1
+
+    def reach(self, lines: int) -> bool:
+        """Whether so many are there by now."""
+        self.look()
+        return len(self.times) >= lines
 
     def again(self) -> int:
         """The most rounds that were done again in any cell: of the searches of a cell's examples, which go side by
