@@ -41,6 +41,10 @@ class RunFolder:
         """The journal of one cell, opened."""
         return Journal(self.cell(key) / JOURNAL)
 
+    def drop_journal(self, key: str) -> None:
+        """Remove the journal of a finished cell, if it has one."""
+        (self.cell(key) / JOURNAL).unlink(missing_ok=True)
+
     def cell_status(self, key: str) -> str:
         """``done``, ``skipped``, ``failed``, ``begun`` (a journal is there) or ``missing``."""
         path = self.cell(key) / "cell.json"

@@ -78,6 +78,8 @@ def run(
             folder.check_cells(cells.keys(), known["cells_digest"] if shard else None)
         folder.begin(spec, __version__, {"cells": len(cells) + len(lost)} | known)
         todo = {key: cell for key, cell in cells.items() if not folder.is_settled(key)}
+        for key in cells.keys() - todo.keys():
+            folder.drop_journal(key)  # left where a kill came just after the records were written
         outcome = Outcome(done=len(cells) - len(todo))
         victims = len({preparer.keys(cell).victim for cell in cells.values()})
         forecast = _forecast(todo, preparer, folder, executor.width(victims))

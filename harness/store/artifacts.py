@@ -109,15 +109,16 @@ class Store:
 
     def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
         """See `ArtifactStore`."""
+        partial = self.root / ".partial" / key
         found = self.find(key)
-        if found:
+        if found and not partial.exists():
             return found
         (self.root / ".locks").mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".locks" / key):
             found = self.find(key)  # another process may have made it while this one waited
             if found:
+                shutil.rmtree(partial, ignore_errors=True)  # of one that was killed just after it had made it
                 return found
-            partial = self.root / ".partial" / key
             out, scratch = partial / "out", partial / "scratch"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)

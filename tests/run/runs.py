@@ -97,13 +97,13 @@ def status(out: Path) -> dict[str, Any]:
 class Started:
     """A command going on in a process group of its own; what it says on stderr can be waited for."""
 
-    def __init__(self, *arguments: object, cwd: Path) -> None:
+    def __init__(self, *arguments: object, cwd: Path, env: dict[str, str] | None = None) -> None:
         self.began = time.monotonic()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
             command(*arguments),
             cwd=cwd,
-            env=os.environ | ENVIRONMENT,
+            env=os.environ | ENVIRONMENT | (env or {}),
             stdout=self._file,
             stderr=subprocess.PIPE,
             text=True,

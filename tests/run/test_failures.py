@@ -348,6 +348,15 @@ def test_a_damaged_manifest_of_a_cell_is_made_again(finished: Path, content: str
     assert records(finished / "out") == before
 
 
+def test_a_journal_left_beside_a_finished_cell_goes(finished: Path) -> None:
+    before = records(finished / "out")
+    cell = next((finished / "out/cells").iterdir())
+    (cell / "journal.jsonl").write_text('{"rows": []}\n')
+    assert run(finished).returncode == 0
+    assert not list((finished / "out").glob("cells/*/journal.jsonl"))
+    assert records(finished / "out") == before
+
+
 @pytest.mark.parametrize("content", [b"\x00\xff\n", b"3\n", b"[]\n", b'{"rows": []', b'"rows"\n{"rows"', b"\n\n"])
 def test_garbage_in_a_journal_is_dropped(finished: Path, content: bytes) -> None:
     before = records(finished / "out")

@@ -97,6 +97,15 @@ def test_a_maker_that_is_killed_leaves_its_scratch_and_nothing_else(tmp_path: Pa
     assert not (tmp_path / ".partial" / KEY).exists()
 
 
+def test_what_a_kill_left_beside_a_finished_artifact_goes(tmp_path: Path) -> None:
+    store, make = Store(tmp_path / "store"), Maker(tmp_path / "trace")
+    store.ensure(KEY, IDENTITY, make)
+    (tmp_path / "store" / ".partial" / KEY / "scratch").mkdir(parents=True)
+    store.ensure(KEY, IDENTITY, make)
+    assert (tmp_path / "trace").read_text() == "x"
+    assert not list((tmp_path / "store" / ".partial").iterdir())
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_maker_that_raises_leaves_no_file_of_the_artifact(tmp_path: Path, error: type[BaseException]) -> None:
     def make(out: Path, scratch: Path) -> dict[str, Any]:

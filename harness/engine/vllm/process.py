@@ -42,6 +42,10 @@ class EngineGoneError(Exception):
     """The process ended, or said that its engine failed; the words say how, with the tail of its log."""
 
 
+class EngineKilledError(EngineGoneError):
+    """A signal ended it, which says nothing of the engine itself: another may fare better."""
+
+
 class EngineProcess:
     """One running engine.
 
@@ -64,6 +68,7 @@ class EngineProcess:
 
         Raises:
             VictimError: the engine cannot be made; the message shows the tail of its log.
+            EngineKilledError: it was killed before it stood.
         """
         began = time.monotonic()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process, and leaves nothing behind
@@ -91,6 +96,8 @@ class EngineProcess:
         _RUNNING.add(self)
         try:
             self.facts: dict[str, Any] = self._ask("start", {"options": options}, waiting, began + START_LIMIT)
+        except EngineKilledError:
+            raise
         except EngineGoneError as error:
             self._stop()
             raise VictimError(f"the vLLM engine could not be started: {error}") from None
@@ -132,7 +139,9 @@ class EngineProcess:
                     break
         except (EOFError, OSError):
             self._stop()
-            raise EngineGoneError(f"it {_how(self._process.returncode)}{self._tail()}") from None
+            code = self._process.returncode
+            gone = EngineKilledError if code is not None and code < 0 else EngineGoneError
+            raise gone(f"it {_how(code)}{self._tail()}") from None
         if how == "invalid":
             raise VictimError(f"vLLM cannot answer: {data}")
         if how == "failed":

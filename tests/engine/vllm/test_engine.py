@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -117,6 +118,34 @@ def test_an_engine_that_is_killed_is_started_again_once(folders: dict[str, Path]
     assert "harness-vllm-" in str(failed.value), "names its log"
     assert "Traceback" not in str(failed.value)
     assert ours._engine.process is None
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_engine_that_is_killed_while_it_starts_is_started_again_once(folders: dict[str, Path], times: int) -> None:
+    ours, theirs = both(folders["classifier 0"], "classification")
+    ours._engine.end()
+    ours._engine.forgive()
+    others, killed = engines(), list[psutil.Process]()
+
+    def kill_each() -> None:
+        end = time.monotonic() + 60
+        while len(killed) < times and time.monotonic() < end:
+            for engine in set(engines()) - {*others, *killed}:
+                time.sleep(1)
+                engine.kill()
+                killed.append(engine)
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill_each)
+    killer.start()
+    row = [tokens(30)]
+    if times == 1:
+        np.testing.assert_allclose(ours.classify(row)[0], theirs.classify(row)[0], atol=1e-4)
+    else:
+        with pytest.raises(VictimError, match="died 2 times: it was killed by SIGKILL"):
+            ours.classify(row)
+    killer.join()
+    assert len(killed) == times
 
 
 def test_settings_that_cannot_be_are_one_clear_error(folders: dict[str, Path]) -> None:
