@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import Nodes, far
-from tests.run.runs import TINY, harness, records
+from tests.cluster.conftest import TRAINED, Nodes, far
+from tests.run.runs import harness, harness_here, records
 
 pytest.importorskip("s3fs", reason="needs s3fs")
 pytest.importorskip("moto", reason="needs moto[server]")
@@ -55,9 +55,9 @@ def bucket() -> Iterator[str]:
         server.wait()
 
 
-def test_machines_that_share_nothing_but_a_bucket(bucket: str, tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(TINY.replace("seeds: [0, 1]", "seeds: [0]"))
-    local = harness("run", "spec.yaml", "--out", "local", "--quiet", cwd=tmp_path)
+def test_machines_that_share_nothing_but_a_bucket(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spec.yaml").write_text(TRAINED.replace("seeds: [0, 1]", "seeds: [0]"))
+    local = harness_here("run", "spec.yaml", "--out", "local", "--quiet", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     nodes = Nodes()
     try:
@@ -73,17 +73,16 @@ def test_machines_that_share_nothing_but_a_bucket(bucket: str, tmp_path: Path) -
     assert done.stderr.count("prepare tiny") == 1, "made on one machine, fetched by the other"
     assert done.stderr.count("adversarial_training round 1 for") == 1
 
-    again = harness(
-        "run", "spec.yaml", "--out", "more", "--store", bucket, cwd=tmp_path, env={"HARNESS_CACHE": str(tmp_path / "x")}
-    )
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "x"))
+    again = harness_here("run", "spec.yaml", "--out", "more", "--store", bucket, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "prepare tiny" not in again.stderr
     assert records(tmp_path / "more") == records(tmp_path / "local")
 
 
 def test_a_bucket_that_is_not_there_is_one_error(bucket: str, tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(TINY)
-    done = harness("run", "spec.yaml", "--store", "s3://nowhere/x", cwd=tmp_path)
+    (tmp_path / "spec.yaml").write_text(TRAINED)
+    done = harness_here("run", "spec.yaml", "--store", "s3://nowhere/x", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: --store s3://nowhere/x: ")
     assert done.stderr.count("\n") == 1, done.stderr

@@ -116,6 +116,11 @@ def devours():
         KEPT.append(np.ones(1 << 22))
 
 
+def reserves():
+    while True:
+        KEPT.append(np.empty(1 << 24))
+
+
 def turns_the_clock():
     import harness.run.layout as layout
 
@@ -148,6 +153,7 @@ BAD = {
         leaks,
         eats,
         devours,
+        reserves,
         turns_the_clock,
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from harness.plugin import KINDS
 from harness.registry.loader import load_plugins
 from harness.registry.packages import Packages
 from harness.testing import check_plugin
-from tests.kit.test_tutorial import install, run
+from tests.kit.test_tutorial import install, python, run
 from tests.run.runs import harness_here
 
 
@@ -87,21 +88,77 @@ def test_nothing_is_written_over(tmp_path):
     assert "--into file" in done.stderr
 
 
+# Commands one after another in one process; what each ended with and printed.
+SEVERAL = """
+import contextlib, io, json, sys
+from harness.cli import main
+
+done = []
+for folder, words in json.loads(sys.argv[1]):
+    out = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out):
+        done.append((main(words), out.getvalue()))
+json.dump(done, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> tuple[Path, Path]:
+    """Where there is a new package of each kind, and where all of them are installed."""
+    folder = tmp_path_factory.mktemp("outside")
+    for kind in KINDS:
+        assert new(f"brand_new_{kind}", kind, folder).returncode == 0
+    site = folder / "site-packages"
+    install(*(folder / f"brand_new_{kind}" for kind in KINDS), site=site)
+    return folder, site
+
+
+@pytest.fixture(scope="module")
+def used(installed) -> dict[str, list[tuple[int, str]]]:
+    """By kind: what checking its package ended with and printed, and what running its spec did."""
+    folder, site = installed
+    commands = []
+    for kind in KINDS:
+        package = folder / f"brand_new_{kind}"
+        spec = (package / "spec.yaml").read_text()
+        learnt = re.sub(r"- tiny: {size: 26k(.*?)(, steps: 300)?}", r"- tiny: {size: 26k\1, steps: 60}", spec)
+        (package / "spec.yaml").write_text(learnt)  # a victim that knows little is as good here
+        commands.append((str(package), ["check", f"{kind}/{package.name}", "--json"]))
+        run_it = ["run", "spec.yaml", "--quiet", "--site", "site", "--store", str(folder / "store"), "--jobs", "0"]
+        commands.append((str(package), run_it))
+    done = python("-c", SEVERAL, json.dumps(commands), cwd=folder, site=site)
+    assert done.returncode == 0, done.stderr
+    ended = [*map(tuple, json.loads(done.stdout))]
+    return {kind: ended[2 * i : 2 * i + 2] for i, kind in enumerate(KINDS)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_installed_from_outside_it_is_checked_tested_and_run(tmp_path, kind):
-    name, site = f"brand_new_{kind}", tmp_path / "site-packages"
-    assert new(name, kind, tmp_path).returncode == 0
-    package = tmp_path / name
-    install(package, site)
-    checked = run("harness", "check", f"{kind}/{name}", "--json", cwd=package, site=site)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert {finding["status"] for finding in json.loads(checked.stdout)} <= {"ok", "skipped"}
-    tested = run("pytest", "-q", "-p", "no:cacheprovider", cwd=package, site=site)
-    assert tested.returncode == 0, tested.stdout
-    done = run("harness", "run", "spec.yaml", "--quiet", "--site", "site", cwd=package, site=site)
-    assert done.returncode == 0, done.stderr
+def test_installed_from_outside_it_is_checked(used, kind):
+    code, said = used[kind][0]
+    assert code == 0, said
+    findings = json.loads(said)
+    assert {finding["plugin"] for finding in findings} == {f"{kind} brand_new_{kind}"}
+    assert {finding["status"] for finding in findings} <= {"ok", "skipped"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_installed_from_outside_it_is_run(installed, used, kind):
+    assert used[kind][1][0] == 0
+    package = installed[0] / f"brand_new_{kind}"
     cells = [json.loads(path.read_text()) for path in package.glob("runs/*/cells/*/cell.json")]
     assert cells
     assert all(cell["status"] == "done" for cell in cells)
     assert any(cell[kind]["distribution"] == f"harness-brand-new-{kind}" for cell in cells)
+    assert (package / "site" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_their_own_tests_pass(installed):
+    folder, site = installed
+    tests = [f"brand_new_{kind}/tests" for kind in KINDS]
+    done = run("pytest", "-v", "-p", "no:cacheprovider", *tests, cwd=folder, site=site)
+    assert done.returncode == 0, done.stdout
+    for kind in KINDS:
+        assert re.search(rf"test_brand_new_{kind}\.py::\S+ PASSED", done.stdout), done.stdout

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent / "outside"
 def installed(tmp_path_factory):
     work = tmp_path_factory.mktemp("outside")
     shutil.copytree(PACKAGE, work / "outside")  # pip builds inside the source folder
-    install(work / "outside", work / "site")
+    install(work / "outside", site=work / "site")
     return work / "outside", work / "site"
 
 

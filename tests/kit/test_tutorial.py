@@ -26,10 +26,11 @@ def block(language: str, containing: str) -> str:
     return found
 
 
-def run(*words: str, cwd: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, cwd: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Python in a process that sees the packages in ``site``."""
     paths = {"PYTHONPATH": str(site)} if site else {}
     return subprocess.run(
-        [sys.executable, "-P", "-m", *words],
+        [sys.executable, "-P", *arguments],
         cwd=cwd,
         env=os.environ | paths,
         capture_output=True,
@@ -38,9 +39,13 @@ def run(*words: str, cwd: Path, site: Path | None = None) -> subprocess.Complete
     )
 
 
-def install(package: Path, site: Path) -> None:
+def run(*words: str, cwd: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return python("-m", *words, cwd=cwd, site=site)
+
+
+def install(*packages: Path, site: Path) -> None:
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(site)]
-    done = run("pip", "install", *options, str(package), cwd=package)
+    done = run("pip", "install", *options, *map(str, packages), cwd=site.parent)
     assert done.returncode == 0, done.stderr
 
 
@@ -70,7 +75,7 @@ def test_the_commands(tmp_path):
     package = tmp_path / "two_point"
     (package / "src" / "two_point.py").write_text(block("python", "class TwoPoint"))
     (package / "tests" / "test_two_point.py").write_text(block("python", "import conforms"))
-    install(package, site)
+    install(package, site=site)
     checked = run("harness", "check", "two_point", "--json", cwd=package, site=site)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert {finding["status"] for finding in json.loads(checked.stdout)} == {"ok"}

@@ -6,8 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.registry.forks import in_a_fork
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ATTACK = '''
 from harness import Attack, Score, hookimpl
@@ -69,14 +74,22 @@ def python(
 def harness(
     *arguments: str, site: Path | None = None, cwd: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line; ``-P`` keeps the working directory off the path, as the installed script does."""
+    """Run the command line in a fork of a process that has imported the harness and the built-ins."""
+    paths = {"PYTHONPATH": str(site)} if site else {}
+    return in_a_fork(*arguments, cwd=cwd, env=paths | env)
+
+
+def harness_anew(
+    *arguments: str, site: Path | None = None, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line anew; ``-P`` keeps the working directory off the path, as the installed script does."""
     return python("-P", "-m", "harness", *arguments, site=site, cwd=cwd, **env)
 
 
 def plugins(
-    *arguments: str, site: Path | None = None, cwd: Path | None = None, **env: str
+    *arguments: str, site: Path | None = None, cwd: Path | None = None, run: Run = harness, **env: str
 ) -> tuple[dict[str, Any], str]:
     """What `harness plugins` lists, by ``kind/name``, and what it says on stderr."""
-    done = harness(*arguments, "plugins", "--json", site=site, cwd=cwd, **env)
+    done = run(*arguments, "plugins", "--json", site=site, cwd=cwd, **env)
     assert done.returncode == 0, done.stderr
     return {f"{row['kind']}/{row['name']}": row for row in json.loads(done.stdout)}, done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry.broken import CASES, FINE, Broken
-from tests.registry.outside import attack, harness, make_distribution, plugins
+from tests.registry.outside import attack, harness, harness_anew, make_distribution, plugins
 
 BUILT_IN = {"attack/gcg", "attack/random_token", "judge/wrong_label", "defense/none", "task/word_length", "victim/tiny"}
 
@@ -30,7 +30,7 @@ def all_at_once(tmp_path_factory):
         install(site, name, broken)
     make_distribution(site, "good", {"good.py": attack("good")})
     began = time.monotonic()
-    listed, said = plugins(site=site, cwd=work)
+    listed, said = plugins(site=site, cwd=work, run=harness_anew)
     return site, work, listed, said, time.monotonic() - began
 
 

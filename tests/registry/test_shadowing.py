@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.registry.outside import attack, harness, make_distribution, plugins, python
+from tests.registry.outside import attack, harness_anew, make_distribution, plugins, python
 
 pytestmark = pytest.mark.slow  # starts many processes
 
@@ -26,11 +27,16 @@ def workplace(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path
 
 
-def test_in_the_working_directory(workplace: Path) -> None:
-    ours = harness("plugins", cwd=Path(__file__).parent)
+@pytest.fixture(scope="module")
+def ours() -> subprocess.CompletedProcess[str]:
+    """What is listed where there is nothing foreign."""
+    return harness_anew("plugins", cwd=Path(__file__).parent)
+
+
+def test_in_the_working_directory(workplace: Path, ours: subprocess.CompletedProcess[str]) -> None:
     for done in (
-        harness("plugins", cwd=workplace),
-        harness("plugins", cwd=workplace, PYTHONPATH="."),
+        harness_anew("plugins", cwd=workplace),
+        harness_anew("plugins", cwd=workplace, PYTHONPATH="."),
         python("-m", "harness", "plugins", cwd=workplace),
     ):
         assert (done.returncode, done.stdout, done.stderr) == (0, ours.stdout, ours.stderr)
@@ -54,7 +60,7 @@ def test_imported_before_ours(tmp_path: Path) -> None:
 
 def test_another_distribution_that_brings_a_module_of_the_same_name(tmp_path: Path) -> None:
     make_distribution(tmp_path, "copycat", {"plugins.py": attack()})
-    listed, said = plugins(site=tmp_path)
+    listed, said = plugins(site=tmp_path, run=harness_anew)
     assert "attack/gcg" in listed
     assert (
         "plugin package copycat 1.2.3: its module 'plugins' has the name of one that robustness-harness brings" in said

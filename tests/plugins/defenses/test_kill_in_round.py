@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.run.runs import ENVIRONMENT, records, weights
+from tests.run.runs import ENVIRONMENT, harness_here, records, weights
 
 pytestmark = pytest.mark.slow
 
@@ -23,16 +23,19 @@ name: killed
 version: "1"
 tasks: [{word_length: {instructions: "Which word is longer?", syllables: open, train_size: 300, validation_size: 64}}]
 victims: [{tiny: {size: 7k, steps: 12, batch_size: 16}}]
-defenses: [{%s}]
+defenses:
+  - adversarial_training:
+      rounds: 2
+      evaluate: last
+      attacked_per_round: 12
+      examples_per_round: 400
+      strength: {start: 4, end: 6, rounds: 2}
+      attack: {gcg: {candidates: 16, topk: 8}}
+  - perturbation_training: {rounds: 2, evaluate: last, examples_per_round: 120}
 attacks: [{random_token: {steps: 1, draws: 2}}]
 examples: 4
 clean_examples: 8
 """
-DEFENSES = {
-    "adversarial": "adversarial_training: {rounds: 2, evaluate: last, attacked_per_round: 12, examples_per_round: 400, "
-    "strength: {start: 4, end: 6, rounds: 2}, attack: {gcg: {candidates: 16, topk: 8}}}",
-    "perturbation": "perturbation_training: {rounds: 2, evaluate: last, examples_per_round: 120}",
-}
 # A checkpoint after every update, so that there is one to go on from; in this process, where it has been asked for.
 RUN = """
 import sys
@@ -67,9 +70,14 @@ def in_search(scratch: Path) -> bool:
     return journal.exists() and journal.read_bytes().count(b"\n") >= 2 and not (scratch / "training.pt").exists()
 
 
-def in_training_of(round_file: str) -> Callable[[Path], bool]:
-    """The training of a round (the victim's own has no such file beside its checkpoint)."""
-    return lambda scratch: (scratch / "training.pt").exists() and (not round_file or (scratch / round_file).exists())
+def in_training(searched: bool) -> Callable[[Path], bool]:
+    """The training of a round that began with a search, or of one that did not."""
+
+    def seen(scratch: Path) -> bool:
+        done = not (scratch.parent / "out").exists()  # and its files are being removed
+        return (scratch / "training.pt").exists() and (scratch / "search-1.jsonl").exists() == searched and not done
+
+    return seen
 
 
 def facts(out: Path) -> dict[str, Any]:
@@ -77,22 +85,29 @@ def facts(out: Path) -> dict[str, Any]:
     return {manifest["key"]: manifest["facts"] for manifest in found}
 
 
-@pytest.mark.parametrize("sort", list(DEFENSES))
-def test_a_kill_inside_a_round_changes_nothing(tmp_path: Path, sort: str) -> None:
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "spec.yaml").write_text(SPEC % DEFENSES[sort])
-    assert start(tmp_path / "whole").wait(300) == 0
-    killed = tmp_path / "killed"
-    if sort == "adversarial":
-        kill_once(killed, in_search)
-        kill_once(killed, in_training_of("search-1.jsonl"))
-    else:
-        kill_once(killed, in_training_of(""))
-    left = list((killed / "out/artifacts/.partial").glob("*/scratch/*"))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody kills."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "spec.yaml").write_text(SPEC)
+    done = harness_here("run", "spec.yaml", "--out", "out", "--quiet", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
+
+
+def test_a_kill_inside_a_round_changes_nothing(tmp_path: Path, whole: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    out = tmp_path / "out"
+    kill_once(tmp_path, in_search)
+    kill_once(tmp_path, in_training(searched=True))
+    made = facts(out)
+    kill_once(tmp_path, in_training(searched=False))
+    assert {key for key in facts(out) if key not in made}, "the rounds that were killed before are done"
+    left = list((out / "artifacts/.partial").glob("*/scratch/*"))
     assert {path.name for path in left} >= {"training.pt"}
-    assert start(killed).wait(300) == 0
-    assert records(killed / "out") == records(tmp_path / "whole" / "out")
-    assert weights(killed / "out") == weights(tmp_path / "whole" / "out")
-    assert facts(killed / "out") == facts(tmp_path / "whole" / "out")
-    assert not list((killed / "out/artifacts/.partial").iterdir())
+    again = harness_here("run", "spec.yaml", "--out", "out", "--quiet", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert records(out) == records(whole)
+    assert weights(out) == weights(whole)
+    assert facts(out) == facts(whole)
+    assert not list((out / "artifacts/.partial").iterdir())
