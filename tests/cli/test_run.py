@@ -36,11 +36,11 @@ def test_plain_lines_when_not_a_terminal(folder: Path) -> None:
     assert re.fullmatch(
         r"2 cells, 0 done already; the rest is estimated at .* FLOP \(nominal\), about .*|2 cells, 0 done .*", lines[0]
     )
-    assert lines[1] == "prepare counts on weather_or_food, seed 0"
+    assert lines[1:3] == ["start a worker", "prepare counts on weather_or_food, seed 0"]
     cell = "weather_or_food × counts × none × random_token × suffix, 4 tokens, gradient, seed 0"
-    assert lines[2:4] == ["load counts", f"attack {cell}"]
-    assert re.fullmatch(re.escape(f"done    {cell}: ASR ") + r"\d+%, clean accuracy 100.0%", lines[4])
-    assert len(lines) == 7
+    assert lines[3:5] == ["load counts", f"attack {cell}"]
+    assert re.fullmatch(re.escape(f"done    {cell}: ASR ") + r"\d+%, clean accuracy 100.0%", lines[5])
+    assert len(lines) == 8
     assert ESCAPE not in done.stderr + done.stdout
     again = harness_here(*ARGUMENTS, cwd=folder)
     assert again.stderr == "2 cells, 2 done already\n"

@@ -117,6 +117,7 @@ class _Driver:
                 for index in range(min(jobs, len(waiting)))
             )
             for worker in self.workers:
+                self.job.reporter.worker(worker.index).stage("start a worker")  # its imports take seconds
                 worker.give(waiting.pop(0))
             while busy := [worker for worker in self.workers if worker.group]:
                 for pipe in wait([worker.pipe for worker in busy]):
