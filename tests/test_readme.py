@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.run.runs import harness_here
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -27,7 +29,7 @@ def harness(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
 
 def test_the_spec_is_valid(tmp_path):
     (tmp_path / "my.yaml").write_text(block("yaml", "name: mine"))
-    done = harness("validate", "my.yaml", cwd=tmp_path)
+    done = harness_here("validate", "my.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -36,7 +38,7 @@ def test_a_mistake_is_answered_as_shown(tmp_path):
     assert shown
     spec = block("yaml", "name: mine").replace("gcg: {steps: 32}", "gcg: {candidats: 32}")
     (tmp_path / "my.yaml").write_text(spec)
-    done = harness("validate", "my.yaml", cwd=tmp_path)
+    done = harness_here("validate", "my.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert shown[1] in done.stderr
 

@@ -6,12 +6,11 @@ from functools import cache
 
 import pytest
 
-from harness.cli import main
 from harness.registry.loader import load_plugins
 from harness.testing import check_plugin
 from tests.plugins.tasks.test_hub_tasks import folder, labelled
 from tests.plugins.victims.completions_server import Served, Server, save_tiny
-from tests.run.runs import FROM_FILES
+from tests.run.runs import FROM_FILES, harness_here
 
 pytestmark = pytest.mark.slow  # starts many processes
 
@@ -89,7 +88,8 @@ def test_transfer(tmp_path):
     (tmp_path / "kit_examples.py").write_text(KIT_EXAMPLES)
     (tmp_path / "source.yaml").write_text(SOURCE)
     plugins = [*FROM_FILES, f"--plugin={tmp_path / 'kit_examples.py'}"]
-    assert main([*plugins, "run", str(tmp_path / "source.yaml"), "--out", str(tmp_path / "source"), "--quiet"]) == 0
+    done = harness_here("run", "source.yaml", "--out", "source", "--quiet", *plugins, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     findings = passes("attack/transfer", {"run": str(tmp_path / "source"), "strings": "each_step"})
     # Its strings are for the examples of its source and no others.
     assert [finding.check for finding in findings if finding.status == "skipped"] == ["threat_model"]

@@ -16,6 +16,7 @@ from harness.registry.loader import load_plugins
 from harness.registry.packages import Packages
 from harness.testing import subject_of
 from harness.testing.attacks import keeps_to_the_threat, ordinary
+from tests.run.runs import harness_here
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
@@ -70,7 +71,7 @@ def test_the_line_for_the_quickstart_fits_it():
 @pytest.mark.slow
 def test_the_commands(tmp_path):
     site = tmp_path / "site-packages"
-    made = run("harness", "new-plugin", "two_point", "--kind", "attack", cwd=tmp_path)
+    made = harness_here("new-plugin", "two_point", "--kind", "attack", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     package = tmp_path / "two_point"
     (package / "src" / "two_point.py").write_text(block("python", "class TwoPoint"))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.run.runs import harness_here
+
 PACKAGE = Path(__file__).parents[1] / "kit" / "outside"
 
 SPEC = """
@@ -57,13 +59,20 @@ def harness(*arguments, environment, cwd):
     )
 
 
+@pytest.fixture(scope="module")
+def done(environment, tmp_path_factory):
+    """The spec, run where the package is installed."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "spec.yaml").write_text(SPEC)
+    return folder, harness("run", "spec.yaml", "--json", environment=environment, cwd=folder)
+
+
 @pytest.mark.slow
-def test_a_spec_uses_all_that_the_package_brings(environment, tmp_path):
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    done = harness("run", "spec.yaml", "--json", environment=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["done"] == 12
-    cells = [json.loads(path.read_text()) for path in (tmp_path / "runs/outside/cells").glob("*/cell.json")]
+def test_a_spec_uses_all_that_the_package_brings(done):
+    folder, ended = done
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["done"] == 12
+    cells = [json.loads(path.read_text()) for path in (folder / "runs/outside/cells").glob("*/cell.json")]
     assert {cell["defense"]["name"] for cell in cells} == {"none", "longest_word", "lower_case"}
     assert {(cell["attack"]["name"], cell["attack"]["distribution"], cell["attack"]["version"]) for cell in cells} == {
         ("hill_climb", "harness-outside", "1.2.3"),
@@ -73,12 +82,13 @@ def test_a_spec_uses_all_that_the_package_brings(environment, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_transform_costs_is_booked_to_the_defense(environment, tmp_path):
+def test_what_a_transform_costs_is_booked_to_the_defense(done):
     import pyarrow.parquet as pq
 
-    (tmp_path / "spec.yaml").write_text(SPEC.replace("seeds: [0, 1]", "seeds: [0]"))
-    assert harness("run", "spec.yaml", "--quiet", environment=environment, cwd=tmp_path).returncode == 0
-    for path in (tmp_path / "runs/outside/cells").glob("*/cell.json"):
+    folder, _ = done
+    cells = [*(folder / "runs/outside/cells").glob("*/cell.json")]
+    assert len(cells) == 12
+    for path in cells:
         cell = json.loads(path.read_text())
         spent = sum(pq.read_table(path.parent / "steps.parquet")["defense_nominal"].to_pylist())
         assert (spent > 0) == (cell["defense"]["name"] == "lower_case")
@@ -87,7 +97,7 @@ def test_what_a_transform_costs_is_booked_to_the_defense(environment, tmp_path):
 @pytest.mark.slow
 def test_without_the_package_the_spec_says_what_is_missing(tmp_path):
     (tmp_path / "spec.yaml").write_text(SPEC)
-    failed = harness("run", "spec.yaml", environment=dict(os.environ), cwd=tmp_path)
+    failed = harness_here("run", "spec.yaml", cwd=tmp_path)
     assert failed.returncode == 2
     assert "spec.yaml:4" in failed.stderr
     assert "weather_or_food" in failed.stderr

@@ -280,13 +280,11 @@ def test_compute_adds_up_over_the_rounds(undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("what", "nth"), [("training attack", 1), ("training attack", 3), ("training attack", 4), ("training", 17)]
-)
+@pytest.mark.parametrize(("what", "nth"), [("training attack", 1), ("training attack", 4), ("training", 17)])
 def test_a_stopped_training_ends_with_the_same_artifacts(
     tmp_path: Path, undisturbed: Path, what: str, nth: int
 ) -> None:
-    """Stopped in round 1's search, in round 2's (twice), and in round 1's training, after the victim's 12 updates."""
+    """Stopped in round 1's search, in round 2's, and in round 1's training, after the victim's 12 updates."""
     with pytest.raises(KeyboardInterrupt):
         run_spec(tmp_path, Stop(what, nth))
     assert len(artifacts(tmp_path)) < 3
@@ -312,13 +310,13 @@ def test_a_few_rounds_make_the_attack_harder(tmp_path: Path) -> None:
     run_spec(
         tmp_path,
         train=4000,
-        tiny="{size: 26k, steps: 500, filler: 0.2}",
+        tiny="{size: 26k, steps: 300, filler: 0.2}",
         defense="{rounds: 3, evaluate: last, attacked_per_round: 64, examples_per_round: 400, epochs: 2, "
         "optimizer: adamw, learning_rate: 1e-3, batch_size: 16, "
         "strength: {start: 4, end: 8, rounds: 3}, attack: {gcg: {candidates: 32}}}",
         attack="{gcg: {steps: 12, candidates: 48}}",
         examples=48,
-        clean=256,
+        clean=128,
     )
     import pyarrow.parquet as pq
 
