@@ -19,27 +19,6 @@ HERE = Path(__file__).parent
 PLUGINS = [*FROM_FILES, f"--plugin={HERE / 'plugins.py'}"]
 STORE = 80_000_000  # bytes of shared memory for each node
 
-# A model that is trained in a second, and a defense that trains it again, twice.
-TRAINED = """
-name: trained
-version: "1"
-tasks: [{word_length: {instructions: "Which word is longer?", syllables: open, train_size: 300, validation_size: 64}}]
-victims: [{tiny: {size: 7k, steps: 12, batch_size: 16}}]
-defenses:
-  - none
-  - adversarial_training:
-      rounds: 2
-      attacked_per_round: 6
-      examples_per_round: 24
-      strength: {start: 2, end: 3, rounds: 2}
-      attack: {gcg: {candidates: 8, topk: 8}}
-attacks: [{gcg: {steps: 3, candidates: 8, topk: 8}}]
-threats: [{tokens: 5}]
-seeds: [0, 1]
-examples: 6
-clean_examples: 16
-"""
-
 
 class Nodes:
     """Several nodes on loopback; the head has no CPU to give."""
@@ -114,4 +93,4 @@ def wait_until(said: Any, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-__all__ = ["PLUGINS", "TRAINED", "Nodes", "Started", "command", "far", "wait_until", "workers_of"]
+__all__ = ["PLUGINS", "Nodes", "Started", "command", "far", "wait_until", "workers_of"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import TRAINED, Nodes, far
-from tests.run.runs import harness, harness_here, records
+from tests.cluster.conftest import Nodes, far
+from tests.run.runs import TRAINED, harness, harness_here, one_seed, records
 
 pytest.importorskip("s3fs", reason="needs s3fs")
 pytest.importorskip("moto", reason="needs moto[server]")
@@ -56,7 +56,7 @@ def bucket() -> Iterator[str]:
 
 
 def test_machines_that_share_nothing_but_a_bucket(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "spec.yaml").write_text(TRAINED.replace("seeds: [0, 1]", "seeds: [0]"))
+    (tmp_path / "spec.yaml").write_text(one_seed(TRAINED))
     local = harness_here("run", "spec.yaml", "--out", "local", "--quiet", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     nodes = Nodes()

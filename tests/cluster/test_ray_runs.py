@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import PLUGINS, TRAINED, Nodes, far, wait_until, workers_of
-from tests.run.runs import Started, harness, harness_here, records, status, weights
+from tests.cluster.conftest import PLUGINS, Nodes, far, wait_until, workers_of
+from tests.run.runs import TRAINED, Started, harness, harness_here, records, status, weights
 
 pytestmark = pytest.mark.slow
 CELLS, STEPS, EXAMPLES = 4, 12, 3

@@ -11,26 +11,10 @@ from dataclasses import dataclass
 import psutil
 
 from tests.crash.watched import DOINGS, LOADING, OTHERWISE, STARTING, Watched
+from tests.run import runs
 from tests.run.runs import Started
 
 ALL, DRIVER, WORKER, ENGINE = TARGETS = ("all processes", "the driver", "a worker", "vLLM's process")
-_WORKERS, _ENGINES = "spawn_main", "harness.engine.vllm.child"  # words of their command lines
-
-
-def living(run: Started, word: str) -> list[psutil.Process]:
-    """Processes that a run has started, of those with this word in their command line."""
-    found = []
-    try:
-        family = psutil.Process(run.process.pid).children(recursive=True)
-    except psutil.Error:
-        return []  # it has just ended
-    for process in family:
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and word in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def wait_until(run: Started, ready: Callable[[], object]) -> bool:
@@ -74,9 +58,9 @@ def kill(run: Started, target: str, watched: Watched, rng: random.Random) -> str
     What the worker was doing that is killed; where both are, attacking counts before training, and that before the
     rest.
     """
-    if target == WORKER and not wait_until(run, lambda: living(run, _WORKERS)):
+    if target == WORKER and not wait_until(run, lambda: run.running(runs.WORKER)):
         return ""
-    workers = living(run, _WORKERS)
+    workers = run.running(runs.WORKER)
     killed = [rng.choice(workers)] if target == WORKER and workers else workers
     watched.look()
     if run.process.poll() is not None:
@@ -119,7 +103,7 @@ def kill_engine(
 
         if not wait_until(run, found):
             return "", ""
-    engines = {engine.pid: engine for engine in living(run, _ENGINES)}
+    engines = {engine.pid: engine for engine in run.running(runs.ENGINE)}
     watched.look()
     there = {pid: told for pid, told in watched.engines.items() if pid in engines}
     if not there:

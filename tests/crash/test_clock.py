@@ -7,34 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.runs import Started, harness_here, records, weights
+from tests.run.runs import TRAINED, Started, harness_here, one_seed, records, weights
 
 pytestmark = pytest.mark.slow
-SPEC = """
-name: clock
-version: "1"
-tasks: [{word_length: {instructions: "Which word is longer?", syllables: open, train_size: 300, validation_size: 64}}]
-victims: [{tiny: {size: 7k, steps: 12, batch_size: 16}}]
-defenses:
-  - none
-  - adversarial_training:
-      rounds: 2
-      attacked_per_round: 6
-      examples_per_round: 24
-      strength: {start: 2, end: 3, rounds: 2}
-      attack: {gcg: {candidates: 8, topk: 8}}
-attacks: [{gcg: {steps: 3, candidates: 8, topk: 8}}]
-threats: [{tokens: 5}]
-examples: 6
-clean_examples: 16
-"""
 
 
 def test_a_clock_that_jumps_back_and_forth_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:
         pytest.skip("needs libfaketime, which moves the clock of a process (Debian: faketime)")
-    (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "spec.yaml").write_text(one_seed(TRAINED))
     assert harness_here("run", "spec.yaml", "--out", "still", "--quiet", cwd=tmp_path).returncode == 0
 
     clock = tmp_path / "clock"

@@ -12,7 +12,8 @@ from harness.plugin import KINDS
 from harness.registry.loader import load_plugins
 from harness.registry.packages import Packages
 from harness.testing import check_plugin
-from tests.kit.test_tutorial import install, python, run
+from tests.kit.test_tutorial import LONGEST, install, run
+from tests.registry.outside import python
 from tests.run.runs import harness_here
 
 
@@ -126,7 +127,7 @@ def used(installed) -> dict[str, list[tuple[int, str]]]:
         commands.append((str(package), ["check", f"{kind}/{package.name}", "--json"]))
         run_it = ["run", "spec.yaml", "--quiet", "--site", "site", "--store", str(folder / "store"), "--jobs", "0"]
         commands.append((str(package), run_it))
-    done = python("-c", SEVERAL, json.dumps(commands), cwd=folder, site=site)
+    done = python("-P", "-c", SEVERAL, json.dumps(commands), cwd=folder, site=site, timeout=LONGEST)
     assert done.returncode == 0, done.stderr
     ended = [*map(tuple, json.loads(done.stdout))]
     return {kind: ended[2 * i : 2 * i + 2] for i, kind in enumerate(KINDS)}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +14,11 @@ from harness.registry.loader import load_plugins
 from harness.registry.packages import Packages
 from harness.testing import subject_of
 from harness.testing.attacks import keeps_to_the_threat, ordinary
+from tests.registry.outside import python
 from tests.run.runs import harness_here
 
 ROOT = Path(__file__).parents[2]
+LONGEST = 500  # seconds
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 
 
@@ -27,21 +27,9 @@ def block(language: str, containing: str) -> str:
     return found
 
 
-def python(*arguments: str, cwd: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Python in a process that sees the packages in ``site``."""
-    paths = {"PYTHONPATH": str(site)} if site else {}
-    return subprocess.run(
-        [sys.executable, "-P", *arguments],
-        cwd=cwd,
-        env=os.environ | paths,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-
-
 def run(*words: str, cwd: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return python("-m", *words, cwd=cwd, site=site)
+    """A module as a command, with the packages in ``site``."""
+    return python("-P", "-m", *words, cwd=cwd, site=site, timeout=LONGEST)
 
 
 def install(*packages: Path, site: Path) -> None:

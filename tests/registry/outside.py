@@ -57,7 +57,7 @@ def make_distribution(
 
 
 def python(
-    *arguments: str, site: Path | None = None, cwd: Path | None = None, **env: str
+    *arguments: str, site: Path | None = None, cwd: Path | None = None, timeout: float = 120, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python in a process that sees the packages in ``site``."""
     paths = {"PYTHONPATH": str(site)} if site else {}
@@ -67,7 +67,7 @@ def python(
         text=True,
         cwd=cwd,
         env={**os.environ, **paths, **env},
-        timeout=120,
+        timeout=timeout,
     )
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 
 from harness.cli import main
@@ -49,6 +50,27 @@ examples: 16
 clean_examples: 40
 """
 
+# A model that is trained in a second, and a defense that trains it again, twice.
+TRAINED = """
+name: trained
+version: "1"
+tasks: [{word_length: {instructions: "Which word is longer?", syllables: open, train_size: 300, validation_size: 64}}]
+victims: [{tiny: {size: 7k, steps: 12, batch_size: 16}}]
+defenses:
+  - none
+  - adversarial_training:
+      rounds: 2
+      attacked_per_round: 6
+      examples_per_round: 24
+      strength: {start: 2, end: 3, rounds: 2}
+      attack: {gcg: {candidates: 8, topk: 8}}
+attacks: [{gcg: {steps: 3, candidates: 8, topk: 8}}]
+threats: [{tokens: 5}]
+seeds: [0, 1]
+examples: 6
+clean_examples: 16
+"""
+
 # No torch in it: a task of word lists and a logistic regression, both from plugin files; about a second.
 FAST = """
 name: fast
@@ -61,7 +83,16 @@ examples: 6
 clean_examples: 20
 """
 
+WORKER, ENGINE = "spawn_main", "harness.engine.vllm.child"  # words of the command lines of a run's processes
+
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "200"}
+
+
+def one_seed(spec: str) -> str:
+    """A spec of two seeds with the first alone."""
+    two, one = "seeds: [0, 1]", "seeds: [0]"
+    assert two in spec
+    return spec.replace(two, one)
 
 
 def command(*arguments: object) -> list[str]:
@@ -146,6 +177,21 @@ class Started:
         self._reader.join(10)
         self._file.close()
         return code
+
+    def running(self, word: str) -> list[psutil.Process]:
+        """The processes that it has started, and these, of those with this word in their command line."""
+        found = []
+        try:
+            family = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.Error:
+            return []  # it has just ended
+        for process in family:
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and word in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
 
     @property
     def stderr(self) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.run.runs import TINY, Started, harness, records, status, weights
+from tests.run.runs import TINY, WORKER, Started, harness, one_seed, records, status, weights
 
 pytestmark = pytest.mark.slow
-SPEC = TINY.replace("seeds: [0, 1]", "seeds: [0]")
+SPEC = one_seed(TINY)
 CELLS = 6
 
 
@@ -89,17 +89,12 @@ def family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def workers(run: Started) -> list[psutil.Process]:
-    children = psutil.Process(run.process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
 def test_a_killed_driver_leaves_no_process_behind(folder: Path) -> None:
     (folder / "spec.yaml").write_text(TINY)  # two models, and so work for two
     run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
     assert run.wait_for("attack ")
     processes = family(psutil.Process(run.process.pid))
-    assert len(workers(run)) == 2
+    assert len(run.running(WORKER)) == 2
     run.process.kill()  # the driver alone
     _, alive = psutil.wait_procs(processes[1:], timeout=5)
     assert alive == []
@@ -109,7 +104,7 @@ def test_a_killed_driver_leaves_no_process_behind(folder: Path) -> None:
 def test_a_killed_worker_costs_nothing_but_time(folder: Path, undisturbed: Undisturbed) -> None:
     run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
     assert run.wait_for("attack ")
-    workers(run)[0].kill()
+    run.running(WORKER)[0].kill()
     assert run.end() == 0, run.stderr
     assert_same(folder / "out", undisturbed)
 
@@ -137,7 +132,7 @@ def test_ctrl_c_while_workers_start_is_quiet_too(folder: Path) -> None:
     run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
     assert run.wait_for("done already")
     end = time.monotonic() + 30
-    while not workers(run) and time.monotonic() < end:
+    while not run.running(WORKER) and time.monotonic() < end:
         time.sleep(0.005)
     run.kill(signal.SIGINT)
     assert run.end() == 130

@@ -13,7 +13,17 @@ import pytest
 from filelock import FileLock
 
 from harness.run import merge as merging
-from tests.run.runs import FAST, FROM_FILES, TINY, Started, harness_here, nothing_half_written, records, status
+from tests.run.runs import (
+    FAST,
+    FROM_FILES,
+    TINY,
+    Started,
+    harness_here,
+    nothing_half_written,
+    one_seed,
+    records,
+    status,
+)
 
 CELLS = 4
 SPEC = FAST + "seeds: [0, 1]\n"
@@ -318,7 +328,7 @@ def test_a_target_that_is_in_use_is_left_alone(folder: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the whole run, in ``whole``, of a spec that trains a model and a defense."""
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "spec.yaml").write_text(TINY.replace("tiny-run", "fast").replace("seeds: [0, 1]", "seeds: [0]"))
+    (folder / "spec.yaml").write_text(one_seed(TINY.replace("tiny-run", "fast")))
     assert harness_here("run", "spec.yaml", "--out", "whole", "--quiet", cwd=folder).returncode == 0
     return folder
 

@@ -14,13 +14,17 @@ from harness.records.read import read_run
 SPECS = Path(__file__).parents[2] / "specs"
 
 
-def smaller(name: str, folder: Path, **changes: Any) -> Path:
-    """A shipped spec whose attacks take two steps, with some fields replaced."""
+def smaller(name: str, folder: Path, models: dict[str, Any], **changes: Any) -> Path:
+    """A shipped spec whose attacks take two steps, with some fields replaced.
+
+    Args:
+        models: parameters, by attack, with models that are made ready in a moment.
+    """
     spec = yaml.safe_load((SPECS / f"{name}.yaml").read_text(encoding="utf-8"))
     attacks = []
     for attack in spec["attacks"]:
         ((plugin, params),) = attack.items() if isinstance(attack, dict) else [(attack, {})]
-        attacks.append({plugin: params | ({} if plugin == "none" else {"steps": 2})})
+        attacks.append({plugin: params | ({} if plugin == "none" else {"steps": 2}) | models.get(plugin, {})})
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(spec | {"attacks": attacks} | changes), encoding="utf-8")
     return path
@@ -47,16 +51,12 @@ def test_all_attacks_on_a_victim_that_answers_in_text(tmp_path: Path) -> None:
     spec = smaller(
         "generation",
         tmp_path,
+        {"llm_attacker": {"attacker": writer}},
         tasks=[{"forbidden_topics": {"train_size": 4000, "validation_size": 40}}],
         victims=[small],
         examples=4,
         clean_examples=20,
     )
-    content = yaml.safe_load(spec.read_text(encoding="utf-8"))
-    for attack in content["attacks"]:
-        if "llm_attacker" in attack:
-            attack["llm_attacker"]["attacker"] = writer
-    spec.write_text(yaml.safe_dump(content), encoding="utf-8")
     cells = finished(spec, tmp_path / "out")
     names = {cell.record.attack.name for cell in cells}
     assert names == {"none", "gcg", "beast", "random_search", "best_of_n", "llm_attacker"}
@@ -72,10 +72,12 @@ def test_all_attacks_on_a_victim_that_answers_in_text(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_attacks_on_classifiers(tmp_path: Path) -> None:
+    helper = {"tiny": {"size": "7k", "steps": 20}}
     task = {"train_size": 600, "validation_size": 40, "syllables": "open", "min_letters": 4, "max_letters": 6}
     spec = smaller(
         "attacks",
         tmp_path,
+        {"beast": {"sampler": helper}, "probe_gcg": {"draft": helper}},
         tasks=[
             {"word_length": {**task, "instructions": "Which?"}},
             {"password_match": {**task, "instructions": "Same?"}},
@@ -84,12 +86,6 @@ def test_all_attacks_on_classifiers(tmp_path: Path) -> None:
         examples=6,
         clean_examples=20,
     )
-    content = yaml.safe_load(spec.read_text(encoding="utf-8"))
-    for attack in content["attacks"]:  # models that are made ready in a moment
-        for name, role in (("beast", "sampler"), ("probe_gcg", "draft")):
-            if name in attack:
-                attack[name][role] = {"tiny": {"size": "7k", "steps": 20}}
-    spec.write_text(yaml.safe_dump(content), encoding="utf-8")
     cells = finished(spec, tmp_path / "out")
     assert len(cells) == 2 * len(yaml.safe_load(spec.read_text(encoding="utf-8"))["attacks"])
     sampled = [cell.record.auxiliary for cell in cells if cell.record.attack.name == "beast"]

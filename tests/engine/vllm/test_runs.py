@@ -11,7 +11,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.run.runs import Started, harness, records
+from tests.run.runs import ENGINE, Started, harness, records
 from tests.run.same import difference
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -49,6 +49,7 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     assert set(ours) == set(theirs), "the same cells: who answers is no part of a cell"
     assert len(ours) == 2
     assert difference(ours, theirs) == ""
+    assert all(steps for _, steps, _ in ours.values())
     assert all(row["attack_executed"] > 0 for _, steps, _ in ours.values() for row in steps)
     assert {row["success"] for cell in theirs.values() for row in cell[1]} == {True, False}, "there is a curve"
 
@@ -57,20 +58,11 @@ def started(root: Path, name: str) -> Started:
     return Started("run", "vllm.yaml", "--out", name, "--store", "store", cwd=root)
 
 
-def command_of(process: psutil.Process) -> str:
-    """Its command line, or "" where it has just ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
 def engine_of(run: Started, ready: Callable[[], bool]) -> psutil.Process:
     """The engine's process, once something has come about."""
     end = time.monotonic() + 300
     while time.monotonic() < end:
-        children = psutil.Process(run.process.pid).children(recursive=True)  # a worker has started it
-        found = [child for child in children if "harness.engine.vllm.child" in command_of(child)]
+        found = run.running(ENGINE)
         if found and ready():
             return found[0]
         time.sleep(0.01)
