@@ -29,7 +29,7 @@ class Lease:
     def __init__(self, files: RemoteFiles, path: str, beat: float = 15.0, patience: float = 90.0) -> None:
         self._files, self._folder, self._beat, self._patience = files, path, beat, patience
         self._own = secrets.token_hex(8)
-        self._seen: dict[str, tuple[bytes | None, float]] = {}  # of other claims: what they said, and since when
+        self._seen: dict[str, tuple[bytes, float]] = {}  # of other claims: what they said, and since when
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -54,8 +54,8 @@ class Lease:
             said, now = self._files.read(f"{self._folder}/{name}"), time.monotonic()
             if said is None:
                 continue
-            before, since = self._seen.get(name, (None, now))
-            self._seen[name] = (said, since if said == before else now)
+            if name not in self._seen or self._seen[name][0] != said:
+                self._seen[name] = (said, now)
             if now - self._seen[name][1] < self._patience:
                 alive.append(name)
             else:

@@ -57,13 +57,12 @@ def models_of(defense: RuntimeDefense) -> dict[str, Backend]:
 
 
 def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
-    """What `fit` gives, as it comes back from the artifact that it is kept in; kept: whether it asked for that.
+    """What `fit` gives, as it comes back from the artifact that it is kept in.
 
     Raises:
         UnmetError: it is no JSON data.
     """
     victim, models, data = victim_of(defense, kind), models_of(defense), data_for(kind)
-
     subject.kept["fit asks", kind] = False
 
     def ask(requests: Sequence[Any]) -> list[Any]:
@@ -93,6 +92,12 @@ def defended(subject: Subject, kind: TaskKind = "labels", draws: int = 1) -> Def
         subject.kept[key] = fitted(subject, defense, kind)
     layer = Layer(defense, subject.kept[key], models_of(defense))
     return DefendedVictim(victim_of(defense, kind), [layer], LABELS if kind == "labels" else (), 8, draws)
+
+
+def fit_asks(subject: Subject, kind: TaskKind) -> bool:
+    """Whether its `fit` asks a model."""
+    defended(subject, kind)  # fits it, unless that has been done
+    return bool(subject.kept["fit asks", kind])
 
 
 def problems_of(victim: Backend, data: TaskData, examples: Sequence[Example]) -> list[Problem]:

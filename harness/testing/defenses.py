@@ -18,7 +18,7 @@ from harness.plugin import Plugin
 from harness.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense
 from harness.task import TaskKind
 from harness.testing import trained
-from harness.testing.behind import asks_models, defended, fitted, problems_of
+from harness.testing.behind import asks_models, defended, fit_asks, fitted, problems_of
 from harness.testing.cases import TEXTS
 from harness.testing.finding import Check, NotApplicableError, UnmetError
 from harness.testing.subject import Subject
@@ -154,10 +154,10 @@ def _spares(subject: Subject) -> None:
     if not isinstance(defense, GuardDefense):
         raise NotApplicableError("it refuses nothing by itself")
     kind = _kinds(subject)[0]
+    if asks_models(defense) and not fit_asks(subject, kind):  # what it is fitted to holds of random ones too
+        raise NotApplicableError("its fit() asks no model, so it trusts trained ones; the kit's are random")
     clean = [example.text for example in data_for("labels").validation]
     replies = _replies(subject, kind, clean, range(len(clean)))
-    if asks_models(defense) and not subject.kept["fit asks", kind]:  # what it is fitted to holds of random ones too
-        raise NotApplicableError("its fit() asks no model, so it trusts trained ones; the kit's are random")
     blocked = sum(reply.logits is None and reply.text is None for reply in replies)
     if blocked > MOST_BLOCKED * len(clean):
         raise UnmetError(
