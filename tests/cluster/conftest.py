@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.processes import started_by
 from tests.run.runs import ENVIRONMENT, FROM_FILES, Started, command
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'robustness-harness[ray]'")
@@ -52,14 +53,8 @@ class Nodes:
 
 def workers_of(node: Any) -> list[psutil.Process]:
     """Processes on a node that do cells."""
-    found = []
-    for raylet in node.all_processes.get("raylet", []):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(raylet.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if "CellWorker" in " ".join(child.cmdline()):
-                        found.append(child)
-    return found
+    raylets = node.all_processes.get("raylet", [])
+    return [worker for raylet in raylets for worker in started_by(raylet.process.pid, "CellWorker")]
 
 
 @pytest.fixture(scope="module")

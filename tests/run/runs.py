@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from harness.cli import main
 from harness.records.compare import VOLATILE, VOLATILE_COLUMNS
+from tests.processes import started_by
 
 KIT = Path(__file__).parents[1] / "kit" / "outside" / "src" / "harness_outside"
 FROM_FILES = [f"--plugin={KIT / name}.py" for name in ("task", "victim", "attack")]
@@ -180,18 +181,7 @@ class Started:
 
     def running(self, word: str) -> list[psutil.Process]:
         """The processes that it has started, and these, of those with this word in their command line."""
-        found = []
-        try:
-            family = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.Error:
-            return []  # it has just ended
-        for process in family:
-            try:
-                if process.status() != psutil.STATUS_ZOMBIE and word in " ".join(process.cmdline()):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return started_by(self.process.pid, word)
 
     @property
     def stderr(self) -> str:

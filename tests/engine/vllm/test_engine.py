@@ -24,14 +24,14 @@ from harness.engine.vllm.agreeing import DisagreementError
 from harness.engine.vllm.backend import VLLMBackend
 from harness.errors import VictimError
 from tests.engine.vllm.conftest import both, tokens
+from tests.processes import started_by
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
 def engines() -> list[psutil.Process]:
     """Engine processes of this one."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "harness.engine.vllm.child" in " ".join(child.cmdline())]
+    return started_by(os.getpid(), "harness.engine.vllm.child")
 
 
 def kill(backend: VLLMBackend) -> None:
