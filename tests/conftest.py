@@ -15,3 +15,10 @@ def _same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own switches do not change what the tests see."""
     for name in ("HARNESS_DISABLE_PLUGINS", "HARNESS_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: what two processes do last should not be a long file for one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
