@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -18,26 +20,59 @@ class Printed:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Appending, whoever writes where: the file can be cut while it is being written to.
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
+        self._streams: tuple[int, ...] = ()
+        self._cutting = threading.Lock()
 
     def take_over(self) -> None:
         """From now on all that this process prints goes there."""
-        os.dup2(self._file, 1)
-        os.dup2(self._file, 2)
+        self._streams = (1, 2)
+        self._lead_to(self._file)
         threading.Thread(target=self._watch, name="output", daemon=True).start()
+
+    def settle(self) -> None:
+        """Return when all that was printed so far is in the file: from then on this process may be killed."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # whatever a plugin has put there
+                stream.flush()
+        self.shorten()  # so that the other thread does not begin to
+
+    def _lead_to(self, file: int) -> None:
+        for stream in self._streams:
+            os.dup2(file, stream)
 
     def _watch(self) -> None:
         ended = threading.Event()
         while not ended.wait(EVERY):
-            self.shorten()
+            with contextlib.suppress(OSError):  # a full disk: the next look may find it otherwise
+                self.shorten()
 
     def shorten(self) -> None:
-        """Keep the last quarter of what may be kept, where there is more than may be."""
+        """Keep the last quarter of what may be kept, where there is more than may be.
+
+        What this process prints meanwhile goes to another file and then behind it, so that it is not cut off unread;
+        what it was just printing, or a child prints, may be.
+        """
+        with self._cutting:
+            if os.fstat(self._file).st_size <= MOST:
+                return
+            with tempfile.TemporaryFile(buffering=0) as aside:
+                self._lead_to(aside.fileno())
+                try:
+                    self._cut()
+                finally:
+                    self._lead_to(self._file)
+                aside.seek(0)
+                self._write(aside.read())
+
+    def _cut(self) -> None:
         size = os.fstat(self._file).st_size
-        if size <= MOST:
-            return
         end = os.pread(self._file, MOST // 4, size - MOST // 4)
         os.ftruncate(self._file, 0)
-        os.write(self._file, f"[{size - len(end):,} bytes were printed here and not kept]\n".encode() + end)
+        self._write(f"[{size - len(end):,} bytes were printed here and not kept]\n".encode() + end)
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._file, data) :]
 
 
 def tidy(path: Path) -> None:

@@ -171,8 +171,10 @@ class _Driver:
 def _work(order: Order, root: Path, log: Path, pipe: Connection) -> None:
     """A worker's life: groups of cells until the driver is gone."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    printed: Printed | None = None
     with contextlib.suppress(OSError):  # a full disk: then it is printed where the driver prints
-        Printed(log).take_over()
+        printed = Printed(log)
+        printed.take_over()
     setup = get_ready(order, RunFolder(root))
     preparer = setup.preparer(Teller(pipe.send))
     handles = Handles()
@@ -184,6 +186,8 @@ def _work(order: Order, root: Path, log: Path, pipe: Connection) -> None:
         for key, place in group:
             cell = setup.spec.cells[place]
             error = do_cell(key, cell, setup, preparer)
+            if printed:
+                printed.settle()
             pipe.send(("ended", (key, error)))
             if why := worn_out(error, handles):
                 pipe.send(("note", (f"{why} by {label(cell)}; a fresh worker goes on",)))

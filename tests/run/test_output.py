@@ -1,0 +1,41 @@
+"""What a worker prints goes to a file that is cut while it is being written to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# Prints in the middle of a cut, as another thread would.
+MEANWHILE = """
+import os, sys
+from pathlib import Path
+from harness.run.workers import output
+
+output.MOST, output.EVERY = 4000, 3600.0
+cut = os.ftruncate
+
+def cut_late(file, length):
+    os.write(1, b"printed ")
+    cut(file, length)
+    os.write(2, b"meanwhile\\n")
+
+os.ftruncate = cut_late
+printed = output.Printed(Path(sys.argv[1]))
+printed.take_over()
+for burst in range(3):
+    for line in range(300):
+        print("burst", burst, "line", line)
+    printed.settle()
+os._exit(0)
+"""
+
+
+def test_what_is_printed_while_the_file_is_cut_stands_at_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "worker-0.txt"
+    done = subprocess.run([sys.executable, "-c", MEANWHILE, str(log)], capture_output=True, timeout=120, check=True)
+    assert done.stdout + done.stderr == b"", "all goes to the file"
+    first, *lines = log.read_text().splitlines()
+    assert first.endswith("bytes were printed here and not kept]")
+    assert lines[-3:] == ["burst 2 line 298", "burst 2 line 299", "printed meanwhile"]
+    assert log.stat().st_size < 4000
