@@ -53,6 +53,7 @@ def test_json_is_all_there_is_on_stdout(folder: Path) -> None:
     assert json.loads(done.stdout) == {"run": "out", "done": 2, "failed": []}
 
 
+@pytest.mark.slow
 def test_quiet_is_silent(folder: Path) -> None:
     done = harness(*ARGUMENTS, "--quiet", cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -117,7 +118,8 @@ def in_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
     return process.wait(60), shown.decode()
 
 
-@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_terminal_shows_cells_and_success(folder: Path, jobs: str) -> None:
     (folder / "spec.yaml").write_text(FAST + "seeds: [0, 1]\n")
     code, shown = in_terminal(*ARGUMENTS, "-j", jobs, cwd=folder)

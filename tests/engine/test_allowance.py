@@ -22,6 +22,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 @given(queries=st.integers(1, 130))
 @settings(max_examples=25, deadline=None)

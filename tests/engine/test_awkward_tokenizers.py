@@ -84,6 +84,7 @@ def test_labels_of_several_tokens_are_scored_as_they_follow_the_prompt(kind: str
     assert made.classify([np.asarray(start)])[0][0] == pytest.approx(scores, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_of_a_label_is_that_of_the_whole_prompt(kind: str) -> None:
     victim = DefendedVictim(backend(kind, "label_tokens"), labels=LABELS)

@@ -142,15 +142,10 @@ def deep(head: str, family: str, dtype: torch.dtype) -> tuple[Any, Any]:
     return half, copy.deepcopy(half).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "dtype"),
-    [
-        ("llama", torch.bfloat16),
-        ("gpt_neox", torch.float16),
-        # The other pairs take as long again.
-        pytest.param("llama", torch.float16, marks=pytest.mark.slow),
-        pytest.param("gpt_neox", torch.bfloat16, marks=pytest.mark.slow),
-    ],
+    [(family, dtype) for family in ("llama", "gpt_neox") for dtype in (torch.bfloat16, torch.float16)],
 )
 @pytest.mark.parametrize("head", HEADS)
 def test_half_precision_loses_no_more_on_any_path_than_in_an_eager_forward(

@@ -131,6 +131,7 @@ def test_greedy_answers_are_those_of_single_rows_without_a_cache(kind: str) -> N
     assert len(set(ends)) > 1 or kind not in PLAIN  # else this says little about rows that end apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLAIN)
 def test_what_is_drawn_depends_on_prompt_and_seed_alone(kind: str) -> None:
     made = backend(kind)
@@ -349,6 +350,7 @@ def test_sampled_tokens_are_those_of_full_forwards(kind: str, path: str) -> None
     assert shared == (path == "auto" and kind not in ("gemma2, scores capped", "bloom", "mamba")), shared
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
 def test_sampled_tokens_are_right_for_any_shape(seed: int) -> None:

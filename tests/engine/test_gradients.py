@@ -64,6 +64,7 @@ def test_other_models_have_plain_gradients(kind: str, head: str) -> None:
 shapes = st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 4)).filter(lambda shape: sum(shape) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "head"), [("gpt_neox", "classification"), ("qwen2", "generation")])
 @given(seed=st.integers(0, 2**32 - 1), drawn=st.lists(shapes, min_size=1, max_size=5))
 @settings(max_examples=25, deadline=None)

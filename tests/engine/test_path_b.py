@@ -87,6 +87,7 @@ def test_executed_agrees_with_the_counter(kind: str, head: str) -> None:
 shape = st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 4), st.integers(0, 12), st.booleans())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "head"), [("bloom", "classification"), ("gemma2, scores capped", "label_tokens")])
 @given(
     seed=st.integers(0, 2**32 - 1),

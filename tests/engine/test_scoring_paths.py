@@ -151,6 +151,7 @@ def draw(rng: np.random.Generator, usable: np.ndarray[Any, Any], shape: tuple[in
 shapes = st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 4), st.integers(0, 12), st.booleans())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "head"), [("gpt_neox", "classification"), ("qwen2", "label_tokens")])
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -42,6 +42,7 @@ def test_a_test_per_promise(tmp_path):
     assert "test_words[blocked]" not in done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said(tmp_path):
     test = "@conforms(Beyond)\ndef test_words(conformance):\n    conformance()\n"
     done = pytest_run(tmp_path, GOOD + test)

@@ -34,6 +34,7 @@ def run(folder: Path) -> Run:
     return read_run(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "form"), [*((kind, "pdf") for kind in Kind), *((Kind.attack_scaling, f) for f in STARTS)]
 )

@@ -109,6 +109,7 @@ def test_the_made_up_law_is_recovered(tmp_path: Path) -> None:
     assert fit.seeds == 3
 
 
+@pytest.mark.slow
 def test_no_torch_and_a_light_start(tmp_path: Path) -> None:
     write_run(tmp_path / "run", study(seeds=1, tasks=["word_length"])[:2])
     code = (

@@ -68,6 +68,7 @@ def test_all_of_them_can_be_left_out_in_silence(all_at_once):
     assert listed.keys() >= BUILT_IN | {"attack/good"}
 
 
+@pytest.mark.slow
 def test_the_table_shows_them(all_at_once):
     site, work, *_ = all_at_once
     table = harness("plugins", site=site, cwd=work)

@@ -79,7 +79,7 @@ def kill_often(folder: Path, early: int, late: int, mean: float) -> list[int]:
 
 def test_one_kill_after_another_changes_nothing(folder: Path, undisturbed: Undisturbed) -> None:
     """One in each of many runs, and of runs by two workers: tests/crash."""
-    done = kill_often(folder, 1, 5, undisturbed.seconds / 12)
+    done = kill_often(folder, 1, 3, undisturbed.seconds / 8)
     assert done == sorted(done), "what is finished stays finished"
     assert 0 < done[-1] < CELLS, "the kills were spread over the run"
     assert_same(folder / "out", undisturbed)

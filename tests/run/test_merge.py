@@ -106,6 +106,7 @@ def test_shards_merged_are_the_whole_run(folder: Path, n: int) -> None:
     assert manifests[0] | dict.fromkeys(ignored) == manifests[1] | dict.fromkeys(ignored)
 
 
+@pytest.mark.slow
 def test_a_merged_run_is_a_run_as_any_other(folder: Path) -> None:
     merge(folder, *shards(2), "--out", "merged")
     again = harness_here("run", "spec.yaml", "--out", "merged", *FROM_FILES, cwd=folder)

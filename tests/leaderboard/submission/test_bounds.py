@@ -68,6 +68,7 @@ BOMBS = {name: TABLES[name] for name in TABLES if "bomb" in name} | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_takes_little(name: str, parts: Parts, tmp_path: Path) -> None:
     BOMBS[name][0](parts, tmp_path / "bomb.zip")

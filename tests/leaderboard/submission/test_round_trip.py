@@ -89,6 +89,7 @@ def test_an_entry_is_read_as_it_was_packed(packed: Path, tmp_path: Path) -> None
     assert json.loads(path.read_text(encoding="utf-8"))["spec"] == FAST.split("\n")
 
 
+@pytest.mark.slow
 def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
     """More rows than a row group holds, in cells of which some lie in two of them."""
     cells = [FakeCell(seed=seed, attack=name, steps=200) for seed in range(6) for name in ("gcg", "beast")]
@@ -103,6 +104,7 @@ def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
     assert shown(run) == shown(as_run(found))
 
 
+@pytest.mark.slow
 def test_an_entry_that_was_edited(packed: Path, tmp_path: Path) -> None:
     path = write_entry(open_submission(packed), tmp_path)
     text = path.read_text(encoding="utf-8")

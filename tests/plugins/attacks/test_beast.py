@@ -190,6 +190,7 @@ def test_another_pass_draws_anew() -> None:
     assert first != second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 3, 5])
 def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int) -> None:
     class StoppedError(Exception):

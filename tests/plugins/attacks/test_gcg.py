@@ -91,6 +91,7 @@ def model(request: pytest.FixtureRequest) -> tuple[Path, Any, list[Problem]]:
     return folder, backend, [place(e, Threat(tokens=8), backend.tokenizer, allowed) for e in toy_examples(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["this_step", "best_so_far"])
 def test_ten_steps_are_those_of_an_independent_reference(model: Any, keep: str) -> None:
     from tests.plugins.attacks.reference import Reference

@@ -90,6 +90,7 @@ def test_without_decay_all_are_alike() -> None:
     np.testing.assert_allclose(sampling_weights(pool_of((1, 0.1), (2, None), (9, 4.0)), 0.0), np.full(3, 1 / 3))
 
 
+@pytest.mark.slow
 def test_sampling_is_without_replacement_and_by_weight() -> None:
     pool = pool_of(*((round, None) for round in range(5)))
     rng = np.random.default_rng(0)

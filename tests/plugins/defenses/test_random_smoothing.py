@@ -55,6 +55,7 @@ def changed(row: tuple[int, ...], radius: int, noise: str) -> set[tuple[int, ...
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["delete", "substitute"])
 @pytest.mark.parametrize("rate", [0.5, 0.8])
 def test_no_prompt_within_a_certified_radius_is_answered_otherwise(noise: str, rate: float) -> None:

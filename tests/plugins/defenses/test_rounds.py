@@ -264,6 +264,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_compute_adds_up_over_the_rounds(undisturbed: Path) -> None:
     made = {facts["round"]: facts for facts, _ in artifacts(undisturbed).values() if "round" in facts}
     assert sorted(made) == [1, 2]

@@ -33,6 +33,7 @@ def test_words_go_together() -> None:
     assert all(wording.count("{}") == 1 for wording in WORDINGS)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 9), st.integers(10, len(THINGS)), st.integers(1, 9))
 def test_forbidden_things_are_refused_and_the_others_answered(seed: int, things: int, tenths: int) -> None:

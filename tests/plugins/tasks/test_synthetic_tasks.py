@@ -110,6 +110,7 @@ def test_default_sizes_load_fast_and_fill_both_splits(task) -> None:
     assert Counter(example.label for example in data.validation) == {0: 12_500, 1: 12_500}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_hash_is_the_same_in_every_process(task) -> None:
     code = (

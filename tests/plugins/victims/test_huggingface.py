@@ -60,6 +60,7 @@ def accuracy(made: Any, data: TaskData) -> float:
     return float((made.classify(rows)[0].argmax(1) == [e.label for e in data.validation]).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "saved", "head"),
     [

@@ -88,6 +88,7 @@ def test_retokenisation_matters() -> None:
     assert tokenizer.decode([letters]) == ["word"]
 
 
+@pytest.mark.slow
 def test_the_tokenizer_is_the_same_in_every_process() -> None:
     code = (
         "import hashlib; from tests.plugins.conftest import task_data; from plugins.victims._bpe import train_bpe\n"
