@@ -28,7 +28,9 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         os.environ |= ENVIRONMENT  # nodes, and the workers on them, take it over
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
+        soon = {"health_check_period_ms": 500}  # a node that does not answer five times is lost: not after 15 seconds
+        head = {"num_cpus": 0, "object_store_memory": STORE, "_system_config": soon}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address = str(self.cluster.address)
         self.added: list[Any] = []
 
