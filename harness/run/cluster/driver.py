@@ -146,6 +146,7 @@ class _Driver:
     def _ask_for(self, shape: Resources) -> None:
         taken = {worker.index for worker in self.workers}
         index = next(i for i in range(len(taken) + 1) if i not in taken)
+        self.job.reporter.worker(index).stage("start a worker on the cluster")  # for which Ray may have no room yet
         actor = remote_worker(**nodes.options(shape)).remote(
             replace(self.order, order=replace(self.order.order, threads=shape.cpus or 1))
         )
