@@ -124,10 +124,11 @@ class Campaign:
     def one(self, number: int) -> Result:
         """A run that is killed once at a random moment, and then goes on to its end."""
         rng = random.Random(f"{self.seed} {number}")
-        target, turn = self.targets[number % len(self.targets)], number // len(self.targets)
+        turn, place = divmod(number, len(self.targets))
+        target = self.targets[place]
         usual = self.vllm if target == ENGINE else self.torch
         aims = len(ENGINE_DOINGS)
-        aim, jobs = ENGINE_DOINGS[turn % aims], 1 + (turn + turn // aims) % 2  # each aim with either, in turn
+        aim, jobs = ENGINE_DOINGS[turn % aims], 1 + (turn + turn // aims + place) % 2  # each with either, in turn
         for _ in range(TRIES):
             name = f"run-{number}"
             run, watched = begin(self.folder, usual.name, name, jobs)

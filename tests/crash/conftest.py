@@ -6,4 +6,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--crashes", type=int, default=6, help="runs that are killed at random moments")
+    parser.addoption("--crashes", type=int, default=3, help="runs that are killed at random moments")
