@@ -162,28 +162,27 @@ class Problem:
 
     def prompts(self, candidates: Tokens) -> list[str]:
         """The whole prompts of candidates, surviving or not; length K."""
-        texts = self.tokenizer.decode(self._in_place(np.asarray(candidates)))
-        between = map(self._between, texts)
-        return [text if own is None else self.prompt(own) for text, own in zip(texts, between, strict=True)]
+        rows = np.asarray(candidates)
+        (head, tail), *others = self._given_back
+        decoded = self.tokenizer.decode(self._in_place(rows))
+        alive = self._texts_in_place(rows) if others else [None] * len(rows)
+        texts = [
+            own if own is not None else _between(text, head, tail) for own, text in zip(alive, decoded, strict=True)
+        ]
+        return [text if own is None else self.prompt(own) for own, text in zip(texts, decoded, strict=True)]
 
     def _texts_in_place(self, candidates: Tokens) -> list[str | None]:
         """As `attack_texts`, whole prompts being decoded and tokenised: right for every tokenizer."""
         rows = self._in_place(candidates)
-        found: list[str | None] = list(map(self._between, self.tokenizer.decode(rows)))
-        prompts = {i: self.prompt(text) for i, text in enumerate(found) if text is not None}
-        for i, ids in zip(prompts, self.tokenizer.encode(list(prompts.values())), strict=True):
-            if ids != rows[i]:
-                found[i] = None
+        decoded = self.tokenizer.decode(rows)
+        found: list[str | None] = [None] * len(rows)
+        for head, tail in self._given_back:
+            texts = {i: _between(decoded[i], head, tail) for i, text in enumerate(found) if text is None}
+            prompts = {i: self.prompt(text) for i, text in texts.items() if text is not None}
+            for i, ids in zip(prompts, self.tokenizer.encode(list(prompts.values())), strict=True):
+                if ids == rows[i]:
+                    found[i] = texts[i]
         return found
-
-    def _between(self, text: str) -> str | None:
-        """What stands between the texts around the attack string in a decoded prompt; None where one of them is not as
-        the tokenizer gives it back.
-        """
-        head, tail = self._given_back
-        if len(text) < len(head) + len(tail) or not (text.startswith(head) and text.endswith(tail)):
-            return None
-        return text[len(head) : len(text) - len(tail)]
 
     def _in_place(self, candidates: Tokens) -> list[list[int]]:
         before, after = (part.tolist() for part in self._core)
@@ -196,9 +195,10 @@ class Problem:
         return self.before[left:], self.after[: len(self.after) - right]
 
     @cached_property
-    def _given_back(self) -> tuple[str, str]:
-        """The texts before and after as they are in a decoded prompt: some tokenizers turn capitals to small letters,
-        put a space before a text, or drop one.
+    def _given_back(self) -> list[tuple[str, str]]:
+        """How the texts before and after may stand in a decoded prompt, the likeliest first: some tokenizers turn
+        capitals to small letters, drop a space, or put one before a text or before some (as WordPiece's decoder does
+        before all but the rest of a word).
         """
         before, after = [], []
         for middle in _MIDDLES:
@@ -206,7 +206,13 @@ class Problem:
             alone, head, tail = self.tokenizer.decode(self.tokenizer.encode(texts))
             before += [head.removesuffix(middle)] if head.endswith(middle) else []
             after += [tail.removeprefix(alone)] if tail.startswith(alone) else []
-        return [*before, self.before_text][0], [*after, self.after_text][0]
+        before.append(self.before_text)
+        after.append(self.after_text)
+        if not self.before_text.endswith(" "):
+            before += [head.removesuffix(" ") for head in before]
+        if not self.after_text.startswith(" "):
+            after += [tail.removeprefix(" ") for tail in after]
+        return [(head, tail) for head in dict.fromkeys(before) for tail in dict.fromkeys(after)]
 
     @cached_property
     def _margins(self) -> tuple[Tokens, Tokens, Segments] | None:
@@ -223,3 +229,10 @@ class Problem:
         ends = np.flatnonzero(segments.cuts(after[None])[0])
         left = before[starts[-1] :] if len(starts) else before
         return left, after[: ends[1]] if len(ends) > 1 else after, segments
+
+
+def _between(text: str, head: str, tail: str) -> str | None:
+    """What stands between two texts in a third; None where it does not begin and end with them."""
+    if len(text) < len(head) + len(tail) or not (text.startswith(head) and text.endswith(tail)):
+        return None
+    return text[len(head) : len(text) - len(tail)]

@@ -92,6 +92,17 @@ def test_a_string_survives_if_there_is_a_text_that_is_tokenised_to_it(kind: str)
     assert min(settled) > 2  # both answers were put to the test
 
 
+def test_a_space_that_a_decoder_puts_before_some_of_what_follows_is_the_strings_own() -> None:
+    """Before a colon WordPiece's decoder has a space that no text had, and before a word one that a text must have."""
+    tokenizer = tokenizer_of("word_piece")
+    for after, text in (("0", "fox "), ("0Answer", "fox "), (" 0", "fox"), (":", "fox")):
+        chunks = (Chunk(""), Chunk("", Edit.OVERWRITABLE), Chunk(after))
+        problem = place(Example("e", chunks, 0, 1), Threat(tokens=1), tokenizer, allowed_by(tokenizer))
+        string = np.asarray(tokenizer.encode(["fox"]))
+        assert problem.attack_texts(string) == [text]
+        assert problem.prompts(string) == [text + after]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_typed_survives_unless_it_merges_with_its_neighbours(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
