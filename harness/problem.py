@@ -162,19 +162,24 @@ class Problem:
 
     def prompts(self, candidates: Tokens) -> list[str]:
         """The whole prompts of candidates, surviving or not; length K."""
-        rows = np.asarray(candidates)
+        rows = self._in_place(np.asarray(candidates))
+        decoded = self.tokenizer.decode(rows)
         (head, tail), *others = self._given_back
-        decoded = self.tokenizer.decode(self._in_place(rows))
-        alive = self._texts_in_place(rows) if others else [None] * len(rows)
-        texts = [
-            own if own is not None else _between(text, head, tail) for own, text in zip(alive, decoded, strict=True)
-        ]
-        return [text if own is None else self.prompt(own) for own, text in zip(texts, decoded, strict=True)]
+        texts = [_between(text, head, tail) for text in decoded]
+        if others:  # it may survive in another way than the likeliest
+            alive = self._alive(rows, decoded)
+            texts = [first if own is None else own for own, first in zip(alive, texts, strict=True)]
+        return [whole if own is None else self.prompt(own) for own, whole in zip(texts, decoded, strict=True)]
 
     def _texts_in_place(self, candidates: Tokens) -> list[str | None]:
         """As `attack_texts`, whole prompts being decoded and tokenised: right for every tokenizer."""
         rows = self._in_place(candidates)
-        decoded = self.tokenizer.decode(rows)
+        return self._alive(rows, self.tokenizer.decode(rows))
+
+    def _alive(self, rows: list[list[int]], decoded: list[str]) -> list[str | None]:
+        """The text of the string in each prompt, given in tokens and as the tokenizer gives it back; None where it does
+        not survive.
+        """
         found: list[str | None] = [None] * len(rows)
         for head, tail in self._given_back:
             texts = {i: _between(decoded[i], head, tail) for i, text in enumerate(found) if text is None}

@@ -180,7 +180,7 @@ class Started:
         return code
 
     def running(self, word: str) -> list[psutil.Process]:
-        """The processes that it has started, and these, of those with this word in their command line."""
+        """Its workers, or their engines: processes that came from it with this word in their command line."""
         return started_by(self.process.pid, word)
 
     @property

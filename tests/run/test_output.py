@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import pytest
+
+from harness.run.workers import output
 
 # Prints in the middle of a cut, as another thread would.
 MEANWHILE = """
@@ -39,3 +44,21 @@ def test_what_is_printed_while_the_file_is_cut_stands_at_its_end(tmp_path: Path)
     assert first.endswith("bytes were printed here and not kept]")
     assert lines[-3:] == ["burst 2 line 298", "burst 2 line 299", "printed meanwhile"]
     assert log.stat().st_size < 4000
+
+
+def test_a_full_disk_does_not_end_a_worker_that_settles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = tmp_path / "worker-0.txt"
+    log.write_text("printed\n" * 1000)
+    printed = output.Printed(log)
+    with monkeypatch.context() as changed:
+        changed.setattr(output, "MOST", 4000)
+        changed.setattr(tempfile, "TemporaryFile", full)
+        printed.settle()
+        assert log.stat().st_size == 8000
+        changed.undo()
+        changed.setattr(output, "MOST", 4000)
+        printed.settle()
+    assert log.stat().st_size < 2000

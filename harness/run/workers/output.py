@@ -43,8 +43,7 @@ class Printed:
     def _watch(self) -> None:
         ended = threading.Event()
         while not ended.wait(EVERY):
-            with contextlib.suppress(OSError):  # a full disk: the next look may find it otherwise
-                self.shorten()
+            self.shorten()
 
     def shorten(self) -> None:
         """Keep the last quarter of what may be kept, where there is more than may be.
@@ -52,7 +51,7 @@ class Printed:
         What this process prints meanwhile goes to another file and then behind it, so that it is not cut off unread;
         what it was just printing, or a child prints, may be.
         """
-        with self._cutting:
+        with self._cutting, contextlib.suppress(OSError):  # a full disk: the next look may find it otherwise
             if os.fstat(self._file).st_size <= MOST:
                 return
             with tempfile.TemporaryFile(buffering=0) as aside:

@@ -25,13 +25,14 @@ from harness.engine.vllm.backend import VLLMBackend
 from harness.errors import VictimError
 from tests.engine.vllm.conftest import both, tokens
 from tests.processes import started_by
+from tests.run.runs import ENGINE
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
 def engines() -> list[psutil.Process]:
     """Engine processes of this one."""
-    return started_by(os.getpid(), "harness.engine.vllm.child")
+    return started_by(os.getpid(), ENGINE)
 
 
 def kill(backend: VLLMBackend) -> None:
