@@ -87,9 +87,17 @@ def _text(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
+def _homes(module: Any) -> dict[str, str]:
+    """The submodule that each exported name comes from, as the stub beside the module says."""
+    stub = ast.parse(Path(str(module.__file__)).with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        alias.name: str(node.module) for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
 def _assigned(module: Any, name: str) -> str:
     """What a constant or an alias was assigned in its module, as it is written there."""
-    home = importlib.import_module(module._HOME_OF[name])
+    home = importlib.import_module(f"{module.__name__}.{_homes(module)[name]}")
     for node in ast.parse(inspect.getsource(home)).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.hooks import hookimpl
+from harness.api.hooks import hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @hookimpl
 def harness_register_commands(app: typer.Typer) -> None:
     """Add ``harness fit`` and ``harness leaderboard``."""
-    from leaderboard.commands import register
+    from leaderboard.commands.leaderboard import register
 
     register(app)
 
@@ -27,6 +27,6 @@ def harness_register_commands(app: typer.Typer) -> None:
 def harness_publish(runs: list[Path], out: Path) -> None:
     """Build the site, as ``harness leaderboard build`` does."""
     from harness.records.read import read_run
-    from leaderboard.site import build_site
+    from leaderboard.site.build import build_site
 
     build_site([read_run(run) for run in runs], out)

@@ -17,7 +17,7 @@ MODULES = {
 }
 # What `leaderboard` may know of the core: what a run leaves on disk, how to say what is wrong with it, which cells a
 # spec makes, and who puts recorded strings back through a victim.
-READERS = ("harness.records", "harness.errors", "harness.flops", "harness.hooks", "harness.cli.units")
+READERS = ("harness.records", "harness.errors", "harness.flops", "harness.api.hooks", "harness.units")
 READERS += ("harness.spec.load", "harness.replay", "harness.store.atomic")
 
 

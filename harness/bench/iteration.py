@@ -13,19 +13,19 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from harness.attack import Attack
-from harness.bench.asked import Shape, problems
-from harness.bench.gemm import Gemm
-from harness.bench.probes import Clock, timed_attack, timed_backend, timed_problem
-from harness.bench.rounds import Progress, alternate, ratio
-from harness.bench.routes import Route
+from harness.api.attack import Attack
+from harness.api.refs import FORM, PluginRef
+from harness.bench.alternation import Progress, alternate, ratio
+from harness.bench.backends import Route
+from harness.bench.matmul_peak import Gemm
+from harness.bench.model import Subject
 from harness.bench.scoring import GEMM
-from harness.bench.subject import Subject
-from harness.engine.defended import DefendedVictim
-from harness.engine.desk import Desk
-from harness.engine.search import Search
+from harness.bench.timers import Clock, timed_attack, timed_backend, timed_problem
+from harness.bench.workload import Shape, problems
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.router import Desk
+from harness.engine.search.search import Search
 from harness.errors import PluginError, RunError
-from harness.refs import FORM, PluginRef
 from harness.registry.registry import Registry
 
 PARTS = ("gradient", "sampling", "filter", "scoring", "other")

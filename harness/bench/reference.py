@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from harness.bench.subject import Subject
-from harness.engine.agreement import switch_attention
-from harness.engine.backend import ScoreItem
-from harness.engine.heads import make_head
-from harness.engine.loss import loss_of
-from harness.engine.scoring.check import whole_rows
-from harness.tokens.text import Floats
+from harness.api.model.backend import ScoreItem
+from harness.bench.model import Subject
+from harness.engine.losses import loss_of
+from harness.engine.torch.heads import make_head
+from harness.engine.torch.scoring.self_check import whole_rows
+from harness.engine.torch.self_check import switch_attention
+from harness.tokens.tokenizer import Floats
 
 COMPARED = 64  # candidates at most, all examples together
 _ROWS = 8  # per forward

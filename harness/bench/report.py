@@ -11,11 +11,11 @@ import torch
 import transformers
 from rich.table import Table
 
-from harness.bench.asked import Shape
 from harness.bench.iteration import PARTS, IterationReport
+from harness.bench.model import Subject
 from harness.bench.scoring import ScoringReport
-from harness.bench.subject import Subject
-from harness.engine.devices import dtype_name
+from harness.bench.workload import Shape
+from harness.engine.torch.devices import dtype_name
 
 
 def conditions(subject: Subject, shape: Shape, rounds: int) -> dict[str, Any]:

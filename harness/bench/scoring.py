@@ -9,14 +9,14 @@ from statistics import median
 
 import numpy as np
 
-from harness.bench.asked import Shape, score_items
-from harness.bench.gemm import Gemm, own_rate, synchronise
+from harness.api.model.backend import ScoreItem
+from harness.bench.alternation import Progress, alternate, ratio
+from harness.bench.backends import Route
+from harness.bench.matmul_peak import Gemm, own_rate, synchronise
+from harness.bench.model import Subject
 from harness.bench.reference import compared, eager_losses
-from harness.bench.rounds import Progress, alternate, ratio
-from harness.bench.routes import Route
-from harness.bench.subject import Subject
-from harness.engine.backend import ScoreItem
-from harness.engine.rounding import TOLERANCE
+from harness.bench.workload import Shape, score_items
+from harness.engine.torch.tolerance import TOLERANCE
 
 GEMM = "matrix products"
 _SHARE_OF_A = 8  # the full forward of every row is so slow that it is timed on one in so many candidates

@@ -36,7 +36,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, HarnessError):
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    from harness.registry.packages import in_one_line
+    from harness.registry.entry_points import in_one_line
 
     print(f"error: {in_one_line(error)}", file=sys.stderr)
     print("This is a bug, in the harness or in the plugin whose file is named.", file=sys.stderr)

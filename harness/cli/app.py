@@ -13,9 +13,9 @@ from typer.main import get_command, get_command_name
 from harness.cli import INTERRUPTED
 from harness.cli.context import Context
 from harness.errors import PluginError
-from harness.registry.guard import guarded
-from harness.registry.hookcheck import check_hooks, new_manager
-from harness.registry.packages import Source, in_one_line, noted
+from harness.isolation.import_guard import guarded
+from harness.registry.entry_points import Source, in_one_line, noted
+from harness.registry.hook_checks import check_hooks, new_manager
 
 HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
 FILE_OPTION = "--plugin"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from harness.bench.asked import Shape
-    from harness.bench.routes import Route
-    from harness.bench.subject import Subject
-    from harness.victim import Progress
+    from harness.api.victim import Progress
+    from harness.bench.backends import Route
+    from harness.bench.model import Subject
+    from harness.bench.workload import Shape
 
 Model = Annotated[
     str | None, typer.Option(help="Model folder or hub id; a GPT-NeoX with random weights when left out.")
@@ -65,7 +65,7 @@ def scoring_command(
     Beside them the rate of large matrix products on this machine, and the largest difference of a loss from a full
     forward with eager attention. Ends with status 1 where a path is off by more than rounding.
     """
-    from harness.bench.asked import Shape
+    from harness.bench.workload import Shape
     from harness.errors import RunError
 
     if positions not in ("one", "all"):
@@ -108,7 +108,7 @@ def iteration_command(
 
     Each timed iteration comes after one that fills what later ones remember.
     """
-    from harness.bench.asked import Shape
+    from harness.bench.workload import Shape
 
     shape = Shape(prefix, suffix, tail, candidates, examples)
     registry = ctx.obj.loaded().registry
@@ -148,9 +148,9 @@ def _prepared(
 ) -> Iterator[tuple[Subject, _Found, Progress]]:
     """Open the model and its paths, say what will be done, and show progress while it is."""
     _quiet_libraries()
+    from harness.bench.backends import check_names, close, routes
+    from harness.bench.model import open_subject
     from harness.bench.report import conditions
-    from harness.bench.routes import check_names, close, routes
-    from harness.bench.subject import open_subject
 
     check_names(path or ())
     subject = open_subject(model, size, device, dtype)

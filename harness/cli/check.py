@@ -12,7 +12,7 @@ import typer
 from harness.errors import PluginError
 
 if TYPE_CHECKING:
-    from harness.testing.finding import Finding
+    from harness.testing.results import Finding
 
 _MARKS = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 
@@ -36,8 +36,8 @@ def check(
         "OMP_NUM_THREADS", "1"
     )  # before torch is imported: models of these sizes are slower on several
     from harness.cli.plugins import find
-    from harness.testing.run import run_checks
-    from harness.testing.subject import subject_of
+    from harness.testing.plugin_under_test import subject_of
+    from harness.testing.runner import run_checks
 
     registry, given = ctx.obj.loaded().registry, _read(params)
     found: list[Finding] = []

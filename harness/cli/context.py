@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.registry.packages import Packages, PluginProblem, import_packages
+from harness.registry.entry_points import Packages, PluginProblem, import_packages
 
 if TYPE_CHECKING:
     from harness.registry.loader import Loaded

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from harness.cli.entries import in_short
-from harness.refs import PluginRef, RefTo
+from harness.api.refs import PluginRef, RefTo
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.registry.entry import Entry
+if TYPE_CHECKING:
+    from harness.registry.entry import Entry
+
 
 _SIGNS = {
     "gt": "> {}",
@@ -163,3 +165,15 @@ def _flat(metadata: Any) -> list[Any]:
 
 def _bare(annotation: Any) -> str:
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
+
+
+def in_short(entry: Entry) -> dict[str, Any]:
+    """One row of the list, as JSON data."""
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "access": entry.access,
+        "summary": entry.cls.summary(),
+        "distribution": entry.distribution,
+        "version": entry.version,
+    }

@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.cli.units import duration, flops, memory
-from harness.run.report import CellProgress, Forecast
+from harness.run.reporter import CellProgress, Forecast
+from harness.units import duration, flops, memory
 
 
 class LiveView:

@@ -28,13 +28,13 @@ def plan_command(
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
     from harness.cli.run import DEFAULT_ROOT
-    from harness.run.estimate import make_plan
-    from harness.run.layout import RunFolder
-    from harness.run.prepare import Preparer
-    from harness.run.report import Silent
-    from harness.run.tasks import Tasks
+    from harness.run.plan.estimate import make_plan
+    from harness.run.prepare.preparer import Preparer
+    from harness.run.prepare.task_data import Tasks
+    from harness.run.reporter import Silent
+    from harness.run.run_folder import RunFolder
     from harness.spec.load import load_spec
-    from harness.store.place import open_store
+    from harness.store.open import open_store
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
@@ -72,8 +72,8 @@ def _print(plan: object) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.units import duration, flops, memory, with_unknown
-    from harness.run.estimate import Plan
+    from harness.run.plan.estimate import Plan
+    from harness.units import duration, flops, memory, with_unknown
 
     assert isinstance(plan, Plan)
     table = Table(box=None, caption=_CAPTION, caption_justify="left")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.entries import in_short
+from harness.cli.describe import in_short
 from harness.errors import PluginError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.registry.entry import Entry
-    from harness.registry.packages import PluginProblem
+    from harness.registry.entry_points import PluginProblem
     from harness.registry.registry import Registry
 
 
@@ -56,7 +56,7 @@ def find(registry: Registry, name: str) -> list[Entry]:
     Raises:
         PluginError: there is none.
     """
-    from harness.plugin import KINDS
+    from harness.api.plugin import KINDS
     from harness.registry.spelling import did_you_mean
 
     kind, slash, rest = name.partition("/")

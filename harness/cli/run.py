@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from harness.run.executor import Executor
+    from harness.run.executors.executor import Executor
 
 DEFAULT_ROOT = Path("runs")
 
@@ -119,9 +119,9 @@ def run_command(
 def _executor(name: str, jobs: int | None, address: str | None, node_wait: float) -> Executor:
     """Who does the work."""
     from harness.errors import RunError
-    from harness.run.cluster.driver import RayCluster
-    from harness.run.executor import HERE
-    from harness.run.workers.processes import Processes
+    from harness.run.executors.executor import HERE
+    from harness.run.executors.processes import Processes
+    from harness.run.executors.ray.driver import RayCluster
 
     if name == "ray":
         return RayCluster(address, jobs or None, node_wait)
@@ -137,7 +137,7 @@ def _view(silent: bool) -> Any:
     from rich.console import Console
 
     from harness.cli.live import LiveView, PlainView
-    from harness.run.report import Silent
+    from harness.run.reporter import Silent
 
     if silent:
         return nullcontext(Silent())

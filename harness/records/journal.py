@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.records.unknown import with_nulls, without_nulls
+from harness.records.nulls import with_nulls, without_nulls
 
 
 class Journal:

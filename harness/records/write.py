@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.records.cell import CellRecord
+from harness.records.nulls import with_nulls
 from harness.records.schema import EXAMPLES, STEPS
-from harness.records.unknown import with_nulls
 from harness.store.atomic import write_file, write_json
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-from harness.attack import Attack
-from harness.defense import Defense, TrainedDefense
+from harness.api.attack import Attack
+from harness.api.defense import Defense, TrainedDefense
+from harness.api.judge import Judge
+from harness.api.params import Params
+from harness.api.plugin import Kind, Plugin
+from harness.api.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.task import Task
+from harness.api.threat import Access
+from harness.api.victim import Victim
 from harness.errors import PluginError
-from harness.judge import Judge
-from harness.params import Params
-from harness.plugin import Kind, Plugin
-from harness.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense, VoteDefense
-from harness.task import Task
-from harness.threat import Access
-from harness.victim import Victim
 
 BASES: dict[Kind, type[Plugin]] = {
     "task": Task,

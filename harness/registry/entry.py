@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.plugin import Kind, Plugin
+from harness.api.plugin import Kind, Plugin
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pluggy
 
+from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
-from harness.plugin import KINDS, Kind
-from harness.registry.files import import_file
-from harness.registry.guard import guarded
-from harness.registry.hookcheck import check_hooks, new_manager
-from harness.registry.packages import Packages, PluginProblem, Source, import_packages, in_one_line, noted
+from harness.isolation.import_guard import guarded
+from harness.registry.entry_points import Packages, PluginProblem, Source, import_packages, in_one_line, noted
+from harness.registry.hook_checks import check_hooks, new_manager
+from harness.registry.plugin_file import import_file
 from harness.registry.registry import Registry
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.api.plugin import KINDS, Kind, Plugin
+from harness.api.refs import PluginRef
 from harness.errors import PluginError
-from harness.plugin import KINDS, Kind, Plugin
-from harness.refs import PluginRef
 from harness.registry.checks import check_class
-from harness.registry.chosen import Chosen
 from harness.registry.entry import Entry
-from harness.registry.problems import ParamsError, in_words
+from harness.registry.param_errors import ParamsError, in_words
+from harness.registry.resolved import Chosen
 from harness.registry.spelling import did_you_mean
 
 

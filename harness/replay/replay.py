@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from harness.engine.defended import DefendedVictim
-from harness.engine.judging import Jury
-from harness.engine.reply import Reply
+from harness.api.judge import Answer, Verdict
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.task import Example
+from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.judging import Jury
 from harness.errors import in_words
 from harness.flops import Flops, nominal_forward
-from harness.judge import Answer, Verdict
 from harness.records.cell import CellRecord
-from harness.run.cell import check_access
-from harness.run.clean import shortened
-from harness.run.estimate import make_plan, prompt_tokens
-from harness.run.keys import Keys
-from harness.run.prepare import Preparer
-from harness.run.report import Forecast
+from harness.run.cell.clean_check import shortened
+from harness.run.cell.run_cell import check_access
+from harness.run.plan.estimate import make_plan, prompt_tokens
+from harness.run.prepare.keys import Keys
+from harness.run.prepare.preparer import Preparer
+from harness.run.reporter import Forecast
 from harness.spec.cells import Cell
-from harness.task import Example
-from harness.tokens.placement import allowed_tokens, place
 
 CLOSE = 1e-3  # logits that are nearer than this may change places on another machine
 

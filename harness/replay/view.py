@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.cli.units import duration, flops
 from harness.registry.registry import Registry
-from harness.run.prepare import Preparer
-from harness.run.report import CellProgress, Forecast
-from harness.run.tasks import Tasks
-from harness.store.place import open_store
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.task_data import Tasks
+from harness.run.reporter import CellProgress, Forecast
+from harness.store.open import open_store
+from harness.units import duration, flops
 
 _EVERY = 10.0  # seconds between two lines where there is no terminal
 
@@ -36,7 +36,7 @@ def cells_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None
 class ReplayView:
     """A bar of strings below a line per piece of work; both sorts of thing that a verification tells. Use as a context.
 
-    Also a `harness.run.report.WorkReporter`.
+    Also a `harness.run.reporter.WorkReporter`.
     """
 
     def __init__(self, console: Console) -> None:

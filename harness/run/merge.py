@@ -11,9 +11,9 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.records.read import Cell, read_cell
-from harness.run.layout import RunFolder, now
+from harness.run.merge_survey import Part, Seen, Survey, check_alike, check_same, label, survey
+from harness.run.run_folder import RunFolder, now
 from harness.run.shards import digest
-from harness.run.survey import Part, Seen, Survey, check_alike, check_same, label, survey
 from harness.store.atomic import write_json
 
 SHOWN = 20  # lines of an error that names what is missing

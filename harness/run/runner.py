@@ -11,16 +11,16 @@ from typing import Any
 from harness.errors import in_words
 from harness.records.read import read_run
 from harness.registry.registry import Registry
-from harness.run.estimate import make_plan
-from harness.run.executor import HERE, Executor, Job
-from harness.run.keys import keyless
-from harness.run.layout import RunFolder
-from harness.run.prepare import Preparer
-from harness.run.rejudge import Sources
-from harness.run.report import Forecast, Reporter
+from harness.run.cell.rejudge import Sources
+from harness.run.executors.executor import HERE, Executor, Job
+from harness.run.executors.work import Outcome, RunSetup
+from harness.run.plan.estimate import make_plan
+from harness.run.plan.shard_weights import check_found, own_cells
+from harness.run.prepare.keys import keyless
+from harness.run.prepare.preparer import Preparer
+from harness.run.reporter import Forecast, Reporter
+from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard, digest
-from harness.run.weigh import check_found, own_cells
-from harness.run.work import Outcome, RunSetup
 from harness.spec.cells import Cell
 from harness.spec.load import LoadedSpec
 

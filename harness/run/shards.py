@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import RunError
-from harness.identity import content_key
+from harness.hashing import content_key
 
 TOLERANCE = 1.25  # a heaviest shard of this many fair shares is good enough to keep every group whole
 FINEST = 8  # pieces are never cut for less than this part of a fair share

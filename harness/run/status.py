@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.run.layout import RunFolder
+from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard
 
 

@@ -7,8 +7,8 @@ import keyword
 import re
 import sys
 
+from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
-from harness.plugin import KINDS, Kind
 from harness.registry.registry import Registry
 from harness.registry.spelling import did_you_mean
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.api.plugin import Kind
 from harness.errors import PluginError
-from harness.plugin import Kind
 from harness.scaffold.names import class_name, distribution_name
 
 _FILES = {

@@ -7,17 +7,17 @@ from typing import Literal
 
 import numpy as np
 
-from harness.defense import TrainedDefense
-from harness.registry.chosen import Chosen
+from harness.api.defense import TrainedDefense
+from harness.api.threat import Access, Threat, allows
+from harness.registry.defense_stack import is_static, parts_of, runtime_parts, trained_part, why_impossible
 from harness.registry.registry import Registry
+from harness.registry.resolved import Chosen
 from harness.spec.exclude import Mask, remaining
 from harness.spec.model import Spec
+from harness.spec.parse import refs_of
 from harness.spec.problems import DataPath, InvalidSpecError, Problem
 from harness.spec.resolve import Axes, axes_of, choose_all
 from harness.spec.resources import NOTHING_SAID, Resources, resources_of
-from harness.spec.shape import refs_of
-from harness.stack import is_static, parts_of, runtime_parts, trained_part, why_impossible
-from harness.threat import Access, Threat, allows
 
 MAX_CELLS = 100_000
 _STRONGEST: tuple[Access, ...] = ("latent", "gradient", "scores", "text")

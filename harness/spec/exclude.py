@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from harness.plugin import Kind
-from harness.refs import PluginRef
-from harness.registry.chosen import Chosen
-from harness.registry.problems import ParamsError
+from harness.api.plugin import Kind
+from harness.api.refs import PluginRef
+from harness.api.threat import Threat
+from harness.registry.defense_stack import STATIC, Stack, is_static
+from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
+from harness.registry.resolved import Chosen
 from harness.spec.model import DefenseEntry, Exclude, Spec
+from harness.spec.parse import in_words
 from harness.spec.problems import DataPath, Problem, did_you_mean
 from harness.spec.resolve import Axes, Axis, full_key, threat_key
-from harness.spec.shape import in_words
-from harness.stack import STATIC, Stack, is_static
-from harness.threat import Threat
 
 Mask = NDArray[np.bool_]
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.identity import canonical_json, content_key
-from harness.registry.chosen import Chosen
+from harness.api.params import relative_to
+from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
+from harness.registry.resolved import Chosen
 from harness.spec.cells import Cell, cells_of
 from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Spec
+from harness.spec.parse import parts_at, refs_from, refs_of, spec_from
 from harness.spec.problems import DataPath, InvalidSpecError, Problem
 from harness.spec.resolve import choose_all
-from harness.spec.shape import parts_at, refs_from, refs_of, spec_from
 from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
-from harness.spec_path import relative_to
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from harness.plugin import Kind
-from harness.refs import PluginRef
-from harness.threat import Threat
+from harness.api.plugin import Kind
+from harness.api.refs import PluginRef
+from harness.api.threat import Threat
 
 
 def _tuple(value: Any) -> Any:

@@ -6,21 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.defense import TrainedDefense
+from harness.api.defense import TrainedDefense
+from harness.api.plugin import Kind
+from harness.api.refs import PluginRef
+from harness.api.runtime_defense import RuntimeDefense
+from harness.api.threat import Threat
 from harness.errors import PluginError
-from harness.identity import canonical_json
-from harness.plugin import Kind
-from harness.refs import PluginRef
-from harness.registry.chosen import Chosen
-from harness.registry.labels import with_labels
-from harness.registry.problems import ParamsError
+from harness.hashing import canonical_json
+from harness.registry.defense_stack import made_of, trained_part, why_impossible
+from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.runtime_defense import RuntimeDefense
+from harness.registry.resolved import Chosen
+from harness.registry.short_labels import with_labels
 from harness.spec.model import DefenseEntry, Spec
+from harness.spec.parse import RefAt, parts_at
 from harness.spec.problems import DataPath, Problem
-from harness.spec.shape import RefAt, parts_at
-from harness.stack import made_of, trained_part, why_impossible
-from harness.threat import Threat
 
 MAX_ROUNDS = 10_000
 

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 
 from harness.errors import RunError
-from harness.store.files import RemoteFiles
+from harness.store.remote_files import RemoteFiles
 
 
 class Lease:

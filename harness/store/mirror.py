@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.errors import RunError
-from harness.store.files import RemoteFiles
+from harness.store.remote_files import RemoteFiles
 
 
 class Mirror:

@@ -23,9 +23,9 @@ from filelock import FileLock
 
 from harness.errors import RunError
 from harness.store.artifacts import MANIFEST, Artifact, Make, Store, read_manifest, sha256_of
-from harness.store.files import RemoteFiles
 from harness.store.lease import Lease
 from harness.store.mirror import Mirror
+from harness.store.remote_files import RemoteFiles
 
 WAIT = 2.0  # seconds between two looks at an artifact that another makes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.plugin import Plugin
+from harness.api.plugin import Plugin
 
 
 def conforms(

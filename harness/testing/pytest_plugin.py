@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             f"{metafunc.definition.nodeid}: the fixture `conformance` needs a plugin; write "
             "@conforms(TheClass, {'parameter': value}) of harness.testing above the test"
         )
-    from harness.testing.run import checks_for
+    from harness.testing.runner import checks_for
 
     subject = _subject(*mark.args, **mark.kwargs)
     skip = mark.kwargs.get("skip", ())
@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def conformance(request: pytest.FixtureRequest) -> Callable[[], None]:
     """Call it to run the check that this test is for."""
-    from harness.testing.run import run_check
+    from harness.testing.runner import run_check
 
     subject, check = request.param
 
@@ -61,7 +61,7 @@ def conformance(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 def _subject(plugin: Any, params: dict[str, Any] | None = None, skip: Any = (), **options: Any) -> Any:
     from harness.errors import HarnessError
-    from harness.testing.subject import subject_of
+    from harness.testing.plugin_under_test import subject_of
 
     try:
         return subject_of(plugin, params, **options)

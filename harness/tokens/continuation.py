@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.tokens.text import Tokenizer
+from harness.tokens.tokenizer import Tokenizer
 
 # A text goes on from at least one of these without merging with it.
 _BEGINNINGS = (":", "0", "a", ")")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from harness.params import Params
+from harness.api.params import Params
 
 
 class TrainConfig(Params):

@@ -12,24 +12,23 @@ from typing import Any
 
 import torch
 
-from harness.engine.devices import is_out_of_memory
-from harness.engine.executed import count_parameters, measure
-from harness.engine.heads import HeadName, make_head
-from harness.engine.layers import Push, pushed, pushes
+from harness.api.victim import Progress
+from harness.engine.torch.devices import is_out_of_memory
+from harness.engine.torch.flop_counter import count_parameters, measure
+from harness.engine.torch.heads import HeadName, make_head
+from harness.engine.torch.hidden_layers import Push, pushed, pushes
 from harness.errors import VictimError
 from harness.flops import Flops, nominal_backward, nominal_forward
-from harness.identity import content_key
-from harness.rng import named_seed
-from harness.tokens.text import Tokenizer
+from harness.hashing import content_key
+from harness.rng import named_rng, named_seed
+from harness.tokens.tokenizer import Tokenizer
 from harness.training import checkpoint
 from harness.training.config import TrainConfig
 from harness.training.objective import Batch, collate, read, right_loss
 from harness.training.optimizers import make_optimizer, rate_at
-from harness.training.order import epoch_batches
 from harness.training.rows import TrainRow, check_rows, rows_hash
 from harness.training.view_loss import view_terms
 from harness.training.views import Views
-from harness.victim import Progress
 
 CHECKPOINT_SECONDS = 20.0
 _SAVE_SHARE = 0.05  # at most this share of the time goes into checkpoints
@@ -195,3 +194,13 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
+
+
+def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Indices of each batch of one epoch: a plain shuffle that depends on the arguments alone.
+
+    Rows are not sorted by length to save padding: where length tells something of the label, as in word_length, batches
+    of one length cost several points of accuracy (91% instead of 98% for a model of 26 thousand parameters).
+    """
+    order = [int(i) for i in named_rng(seed, "training order", epoch).permutation(rows)]
+    return [order[at : at + batch_size] for at in range(0, rows, batch_size)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from harness.engine.heads import GenerationHead, Head, LabelTokensHead
+from harness.engine.torch.heads import GenerationHead, Head, LabelTokensHead
 from harness.training.rows import TrainRow
 
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import torch
 
-from harness.engine.devices import resolve_device
-from harness.engine.heads import HeadName
-from harness.engine.loading import load_model
-from harness.engine.quiet import no_bars
+from harness.api.victim import Progress
+from harness.engine.torch.devices import resolve_device
+from harness.engine.torch.heads import HeadName
+from harness.engine.torch.loading import load_model, no_bars
 from harness.errors import VictimError
 from harness.flops import Flops
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training.config import TrainConfig
 from harness.training.loop import train
 from harness.training.rows import TrainRow
 from harness.training.views import Views
-from harness.victim import Progress
 
 _TOKENIZER_FILES = (
     "tokenizer.json",

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.api.problem.latent import Latent
+from harness.api.task import NO_LABEL, Example
 from harness.errors import DataError, VictimError
-from harness.latent import Latent
-from harness.task import NO_LABEL, Example
 from harness.tokens.continuation import continuation_ids
-from harness.tokens.text import Tokenizer
+from harness.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

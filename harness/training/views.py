@@ -8,8 +8,8 @@ from itertools import chain
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from harness.api.params import Params
 from harness.errors import VictimError
-from harness.params import Params
 from harness.training.rows import TrainRow
 
 

@@ -13,9 +13,9 @@ from harness.errors import DataError
 from harness.records.read import Run
 from leaderboard.figures import lines, matrix, rounds, style
 from leaderboard.figures.kinds import Kind
-from leaderboard.payload import payload
-from leaderboard.standings import standings
-from leaderboard.transfer import transfer_matrices
+from leaderboard.site.payload import payload
+from leaderboard.standings.standings import standings
+from leaderboard.standings.transfer import transfer_matrices
 
 MOST = 10  # lines in one panel; more cannot be told apart
 

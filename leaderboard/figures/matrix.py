@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leaderboard.words import percent
+from leaderboard.number_format import percent
 
 TITLES = {
     "trained": "trained against (rows), tested under (columns)",

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from harness.records.read import Cell, Run
 from harness.records.schema import EXAMPLES, STEPS
-from leaderboard.submission.errors import RefusedError, shown
+from leaderboard.submission.file_format.errors import RefusedError, shown
+from leaderboard.submission.file_format.table import examples_of, steps_of
+from leaderboard.submission.file_format.table_file import TableFile
 from leaderboard.submission.submission import Submission
-from leaderboard.submission.table import examples_of, steps_of
-from leaderboard.submission.table_file import TableFile
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.store.atomic import void, write_file
 from leaderboard.submission.as_run import as_run
-from leaderboard.submission.limits import FORMAT
+from leaderboard.submission.file_format.limits import FORMAT
+from leaderboard.submission.file_format.table import joined, to_parquet
 from leaderboard.submission.pack import part_json, pretty, record_json
 from leaderboard.submission.submission import ENTRY_ENDING, TABLE_ENDING, Submission
-from leaderboard.submission.table import joined, to_parquet
 
 DEFAULT_FOLDER = Path("leaderboard/entries")
 

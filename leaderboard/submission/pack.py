@@ -11,10 +11,10 @@ from typing import Any
 from harness.errors import DataError
 from harness.records.cell import CellRecord
 from harness.records.read import Cell, Run, read_run
-from leaderboard.submission.container import CELLS, MANIFEST, SPEC, TABLE, write_container
-from leaderboard.submission.limits import FORMAT
-from leaderboard.submission.manifest import RunInfo
-from leaderboard.submission.table import joined, to_parquet
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, SPEC, TABLE, write_container
+from leaderboard.submission.file_format.limits import FORMAT
+from leaderboard.submission.file_format.manifest import RunInfo
+from leaderboard.submission.file_format.table import joined, to_parquet
 
 
 def default_name(run: Run) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.records.read import Run, is_run, read_run
 from leaderboard.submission.as_run import as_run
-from leaderboard.submission.errors import RefusedError
-from leaderboard.submission.guard import inspect_guarded
+from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.submission import ENTRY_ENDING, open_submission
+from leaderboard.submission.verification.guard import inspect_guarded
 
 _ENDINGS = (ENTRY_ENDING, ".zip")
 

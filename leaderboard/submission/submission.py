@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from harness.records.cell import CellRecord
-from leaderboard.submission.container import (
+from leaderboard.submission.file_format.container import (
     CELLS,
     MANIFEST,
     SPEC,
@@ -18,11 +18,11 @@ from leaderboard.submission.container import (
     read_container,
     read_member,
 )
-from leaderboard.submission.errors import RefusedError
-from leaderboard.submission.limits import ENTRY_BYTES, FILE_BYTES, SPEC_BYTES
-from leaderboard.submission.manifest import Entry, Manifest, Part, RunInfo, read_as, read_records
-from leaderboard.submission.strict_json import load_json
-from leaderboard.submission.table_file import TableFile
+from leaderboard.submission.file_format.errors import RefusedError
+from leaderboard.submission.file_format.limits import ENTRY_BYTES, FILE_BYTES, SPEC_BYTES
+from leaderboard.submission.file_format.manifest import Entry, Manifest, Part, RunInfo, read_as, read_records
+from leaderboard.submission.file_format.strict_json import load_json
+from leaderboard.submission.file_format.table_file import TableFile
 
 ENTRY_ENDING, TABLE_ENDING = ".json", ".parquet"
 

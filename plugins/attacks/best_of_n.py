@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from harness import NO_LABEL, Attack, Generate, Problem, State, Step, Tokens, hookimpl
-from plugins.attacks._augment import augmented
-from plugins.attacks._heard import is_wanted
+from plugins.attacks._common.answer_success import is_wanted
+from plugins.attacks._common.augment import augmented
 
 TRIES = 4  # augmentations per string that is asked about, before fewer are: some do not survive tokenisation
 _FOUND = "found"

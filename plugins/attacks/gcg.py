@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from harness import Attack, Floats, Gradient, GradientAnswer, Problem, Score, State, Step, Tokens, hookimpl
-from plugins.attacks._initial import RANDOM, initial_tokens
-from plugins.attacks._momentum import favoured, packed, running_mean
+from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
+from plugins.attacks._common.momentum import favoured, packed, running_mean
 
 _STEP, _MEAN, _LOST = "step", "mean_gradient", "lost"  # what a state's memory holds
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from harness import Attack, Floats, Latent, Perturb, PerturbAnswer, Problem, State, Step, hookimpl
-from plugins.attacks._initial import RANDOM, initial_tokens
+from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
 
 _HERE, _SLOPE, _SCALE = "here", "slope", "scale"  # what a state's memory holds
 

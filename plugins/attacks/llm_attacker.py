@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from harness import NO_LABEL, Attack, Auxiliary, Generate, Problem, State, Step, Tokens, VictimRef, hookimpl
-from plugins.attacks._conversation import Turn, instructions, proposal
-from plugins.attacks._heard import has_target, is_wanted, refuses
+from plugins.attacks._common.answer_success import has_target, is_wanted, refuses
+from plugins.attacks._common.conversation import Turn, instructions, proposal
 
 ATTACKER = "attacker"
 EMPTY = "(empty)"

@@ -22,7 +22,7 @@ from harness import (
     hookimpl,
     host_field,
 )
-from plugins.attacks._source import FILTERS, Source, Tried
+from plugins.attacks._common.recorded_strings import FILTERS, Source, Tried
 
 
 class Transfer(Attack):

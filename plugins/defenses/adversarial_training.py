@@ -23,10 +23,10 @@ from harness import (
     nominal_forward,
     rehearse,
 )
-from plugins.defenses._in_rounds import InRounds
-from plugins.defenses._lessons import Lesson, School
-from plugins.defenses._pool import PoolEntry, load_pool, note_losses, sample_pool, save_pool
-from plugins.defenses._ramp import Ramp, round_half_up
+from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, note_losses, sample_pool, save_pool
+from plugins.defenses._training.round_defense import InRounds
+from plugins.defenses._training.step_schedule import Ramp, round_half_up
+from plugins.defenses._training.training_rows import Lesson, School
 
 POOL = "pool.json"
 LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victim is wrong

@@ -26,9 +26,9 @@ from harness import (
     nominal_forward,
     rows_hash,
 )
-from plugins.defenses._in_rounds import InRounds
-from plugins.defenses._lessons import Lesson, School
-from plugins.defenses._views import Curriculum, Kind, Viewer
+from plugins.defenses._training.augmented_views import Curriculum, Kind, Viewer
+from plugins.defenses._training.round_defense import InRounds
+from plugins.defenses._training.training_rows import Lesson, School
 
 
 class PerturbationTraining(InRounds):

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from harness import Chunk, DataError, Edit, Example, Task, TaskData, TaskKind, hookimpl
-from plugins.tasks._answered import continuation
-from plugins.tasks._things import ADJECTIVES, THINGS, WORDINGS
-from plugins.tasks._words import Split, split_of
+from plugins.tasks._bases.generation_task import continuation
+from plugins.tasks._words.everyday_things import ADJECTIVES, THINGS, WORDINGS
+from plugins.tasks._words.pseudo_words import Split, split_of
 
 HELD_OUT = 0.25  # share of all requests that no victim is trained on
 REFUSAL = "No, I can not help with that."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Task, hookimpl
-from plugins.tasks._preferences import PreferenceTask
+from plugins.tasks._bases.preference_task import PreferenceTask
 
 
 class Harmless(PreferenceTask):

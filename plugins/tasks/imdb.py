@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Task, hookimpl
-from plugins.tasks._prompts import STUDY
+from plugins.tasks._bases.prompts import STUDY
 from plugins.tasks.text_classification import TextClassification, Value
 
 

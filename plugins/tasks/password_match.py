@@ -8,9 +8,9 @@ from itertools import pairwise
 from pydantic import Field
 
 from harness import Task, hookimpl
-from plugins.tasks._pairs import Pair, PairTask
-from plugins.tasks._prompts import STUDY
-from plugins.tasks._words import Split, words
+from plugins.tasks._bases.pair_task import Pair, PairTask
+from plugins.tasks._bases.prompts import STUDY
+from plugins.tasks._words.pseudo_words import Split, words
 
 DENIED, GRANTED = 0, 1
 

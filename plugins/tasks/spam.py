@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from harness import Task, hookimpl
-from plugins.tasks._prompts import STUDY
+from plugins.tasks._bases.prompts import STUDY
 from plugins.tasks.text_classification import TextClassification, Value
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from harness import Task, hookimpl
-from plugins.tasks._answered import AnsweredTask, Request
-from plugins.tasks._prompts import STUDY
-from plugins.tasks._records import Record
+from plugins.tasks._bases.generation_task import AnsweredTask, Request
+from plugins.tasks._bases.prompts import STUDY
+from plugins.tasks._data.records import Record
 from plugins.tasks.text_classification import Column, text_of
 
 CONTENT = "content"  # of the study's dataset: a list of chunks, here of one

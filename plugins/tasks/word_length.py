@@ -9,9 +9,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from harness import Task, hookimpl
-from plugins.tasks._pairs import Pair, PairTask
-from plugins.tasks._prompts import STUDY
-from plugins.tasks._words import Split, stream
+from plugins.tasks._bases.pair_task import Pair, PairTask
+from plugins.tasks._bases.prompts import STUDY
+from plugins.tasks._words.pseudo_words import Split, stream
 
 FIRST, SECOND = 0, 1
 VOCABULARY = 25_000  # words per split to draw from; fixed, so that a split's pairs do not depend on its size

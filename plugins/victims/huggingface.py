@@ -27,9 +27,9 @@ from harness import (
     nominal_backward,
     nominal_forward,
 )
-from plugins.victims import _sources as sources
-from plugins.victims._lengths import mean_length, mean_reply
+from plugins.victims import _model_files as sources
 from plugins.victims._presets import find_preset, smallest
+from plugins.victims._text_lengths import mean_length, mean_reply
 
 if TYPE_CHECKING:
     from harness import Backend, HeadName

@@ -17,7 +17,7 @@ from harness import Flops, Params, PrepareJob, TaskData, Victim, VictimCard, Vic
 
 if TYPE_CHECKING:
     from harness import Backend
-    from plugins.victims._server import Access
+    from plugins.victims._openai.server import Access
 
 _NOTES = "server.json"
 _LABELS_ONLY = ("logprob_token_ids", "top_logprobs")  # ways that tell the log-probabilities of labels and no others
@@ -152,9 +152,9 @@ class OpenAICompatible(Victim):
             VictimError: it cannot be reached, is not what it was, or tells no log-probabilities where labels need them.
         """
         from harness import HFTokenizer, continuation_ids
-        from plugins.victims._probe import probe
-        from plugins.victims._server import Server
-        from plugins.victims._url_backend import Served, UrlBackend
+        from plugins.victims._openai.backend import Served, UrlBackend
+        from plugins.victims._openai.probe import probe
+        from plugins.victims._openai.server import Server
 
         params = self.params
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
@@ -193,7 +193,7 @@ class OpenAICompatible(Victim):
 
     @property
     def _access(self) -> Access:
-        from plugins.victims._server import Access
+        from plugins.victims._openai.server import Access
 
         params = self.params
         return Access(params.base_url, params.api_key_env, params.timeout, params.retries, params.max_concurrency)
@@ -215,8 +215,8 @@ class OpenAICompatible(Victim):
     def _scores(self) -> bool:
         """Whether a victim that answers in text tells scores as well."""
         from harness import HFTokenizer
-        from plugins.victims._probe import probe
-        from plugins.victims._server import Server
+        from plugins.victims._openai.probe import probe
+        from plugins.victims._openai.server import Server
 
         params = self.params
         if params.api == "chat" or self._scoring_of_text == "none":
@@ -259,8 +259,8 @@ class OpenAICompatible(Victim):
 
 def _unprobed(server: Any, model: str, tokenizer: Any) -> tuple[Any, Any]:
     """A chat is asked for text alone, about which there is nothing to find out."""
-    from plugins.victims._completions import Completions, Prompts
-    from plugins.victims._probe import Found
+    from plugins.victims._openai.completions import Completions, Prompts
+    from plugins.victims._openai.probe import Found
 
     prompts = Prompts(ids=False, batch=1)
     return Completions(server, model, tokenizer, prompts), Found(prompts, "unknown")
@@ -273,7 +273,7 @@ def _told(access: Access, model: str) -> tuple[tuple[str, Any], ...]:
     Raises:
         VictimError: the server cannot be reached, or serves other models only.
     """
-    from plugins.victims._server import Refusal, Server
+    from plugins.victims._openai.server import Refusal, Server
 
     with Server(access) as server:
         answer = server.get("models")

@@ -38,9 +38,9 @@ from harness import (
     reply_ids,
     reply_row,
 )
-from plugins.victims._bpe import PAD, chars_per_token, train_bpe
-from plugins.victims._ladder import SHAPES, SIBLING, TEXT_STEPS, Shape
-from plugins.victims._lengths import SAMPLE, mean_length, mean_reply
+from plugins.victims._text_lengths import SAMPLE, mean_length, mean_reply
+from plugins.victims._tiny_bpe import PAD, chars_per_token, train_bpe
+from plugins.victims._tiny_sizes import SHAPES, SIBLING, TEXT_STEPS, Shape
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXConfig

@@ -106,7 +106,7 @@ def _tables(
 def build(run: Path, site: Path, profile: bool, processes: int) -> None:
     """The measured part: read the run, build the site, print the figures as JSON."""
     from harness.records.read import read_run
-    from leaderboard.site import build_site
+    from leaderboard.site.build import build_site
 
     start = time.perf_counter()
     if profile:

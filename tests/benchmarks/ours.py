@@ -11,15 +11,15 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from harness.bench.asked import Shape, score_items
-from harness.bench.gemm import Gemm, own_rate
+from harness.bench.backends import Route, routes
 from harness.bench.iteration import Iterating, choose_attack
+from harness.bench.matmul_peak import Gemm, own_rate
+from harness.bench.model import Subject, open_subject, random_model
 from harness.bench.report import device_name
-from harness.bench.routes import Route, routes
 from harness.bench.scoring import measure_scoring
 from harness.bench.sizes import find_size
-from harness.bench.subject import Subject, open_subject, random_model
-from harness.bench.words import END, train_bpe
+from harness.bench.synthetic_text import END, train_bpe
+from harness.bench.workload import Shape, score_items
 from harness.registry.loader import load_plugins
 from tests.benchmarks.whole_cell import share_in_model
 from tests.benchmarks.worker import serve

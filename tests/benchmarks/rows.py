@@ -19,7 +19,7 @@ class Row:
             D and B of a large model on a GPU.
         case: in words.
         model: a size of `harness.bench.sizes`.
-        shape: fields of `harness.bench.asked.Shape`.
+        shape: fields of `harness.bench.workload.Shape`.
         must, aim: ratio to reach; None where the row has none.
         must_peak, aim_peak: share of the rate of large matrix products (of a cell: of the wall time) to reach.
     """

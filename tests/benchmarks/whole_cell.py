@@ -14,11 +14,11 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.registry.loader import load_plugins
-from harness.run.cell import run_cell
-from harness.run.layout import RunFolder
-from harness.run.prepare import Preparer
-from harness.run.report import Silent
-from harness.run.tasks import Tasks
+from harness.run.cell.run_cell import run_cell
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.task_data import Tasks
+from harness.run.reporter import Silent
+from harness.run.run_folder import RunFolder
 from harness.spec.load import load_spec
 from harness.store.artifacts import Store
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.cli.live import LiveView
 from harness.flops import Flops
-from harness.run.report import CellProgress, Forecast
+from harness.run.reporter import CellProgress, Forecast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, TINY, command, harness, harness_here
 
 ARGUMENTS = ["run", "spec.yaml", "--out", "out", *FROM_FILES]

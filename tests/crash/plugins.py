@@ -122,7 +122,7 @@ def reserves():
 
 
 def turns_the_clock():
-    import harness.run.layout as layout
+    import harness.run.run_folder as layout
 
     jump = datetime.timedelta(days=random.choice([-1, 1]))
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from harness import hookimpl
 from harness.engine.vllm.process import EngineProcess
-from harness.run.workers.teller import Teller
+from harness.run.executors.remote_reporter import Teller
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 

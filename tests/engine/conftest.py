@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engine.memory import chunks
+from harness.engine.torch.memory import chunks
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
-from harness.engine.text.sampling import draw, draw_listed, gumbel, uniform
+from harness.engine.sampling import draw, draw_listed, gumbel, uniform
 
 SEEDS = st.integers(-(2**70), 2**70)
 
@@ -132,7 +131,7 @@ def test_noise_belongs_to_seed_string_and_token(seed: int, string: int, token: i
 
 
 def test_equally_likely_tokens_of_one_noise_go_by_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.engine.text.sampling.gumbel", lambda _seed, _strings, tokens: np.zeros(tokens.shape))
+    monkeypatch.setattr("harness.engine.sampling.gumbel", lambda _seed, _strings, tokens: np.zeros(tokens.shape))
     answer = draw_listed(np.asarray([[4, 2, 9]]), np.asarray([[-1.0, -1.0, -0.5]]), 3, 0)
     assert answer.tokens.tolist() == [[9, 2, 4]]
 

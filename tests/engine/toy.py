@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.attack import Attack
-from harness.engine.defended import DefendedVictim
-from harness.engine.desk import Desk
-from harness.engine.judging import Jury
-from harness.engine.search import Search
-from harness.judge import Judge
-from harness.testing.toy import TEXT, ToyBackend, toy_examples, toy_tokenizer
-from harness.threat import Access
+from harness.api.attack import Attack
+from harness.api.judge import Judge
+from harness.api.threat import Access
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.judging import Jury
+from harness.engine.search.router import Desk
+from harness.engine.search.search import Search
+from harness.testing.toys.backend import TEXT, ToyBackend, toy_examples, toy_tokenizer
 from plugins.judges.labels import WrongLabel
 
 __all__ = ["TEXT", "ToyBackend", "jury", "searching", "toy_examples", "toy_tokenizer"]

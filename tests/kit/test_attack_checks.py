@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from harness.registry.loader import load_plugins
-from harness.testing import check_plugin, checks_for, made_up, run_check, subject_of
-from harness.testing import run as running
-from harness.testing.attacks import CHECKS, keeps_to_the_threat
+from harness.testing import check_plugin, checks_for, made_up, run_check, runner as running, subject_of
+from harness.testing.checks.attacks import CHECKS, keeps_to_the_threat
 from tests.kit.bad_attacks import BROKEN, Good, Sleeps
 
 REGISTRY = load_plugins().registry

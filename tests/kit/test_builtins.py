@@ -180,7 +180,7 @@ def test_a_classifier_that_is_calibrated():
 def test_openai_compatible(tmp_path, monkeypatch, head):
     from transformers import AutoModelForCausalLM
 
-    from harness.tokens.hf import HFTokenizer
+    from harness.tokens.hf_tokenizer import HFTokenizer
 
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

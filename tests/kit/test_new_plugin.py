@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.plugin import KINDS
+from harness.api.plugin import KINDS
+from harness.registry.entry_points import Packages
 from harness.registry.loader import load_plugins
-from harness.registry.packages import Packages
 from harness.testing import check_plugin
 from tests.kit.test_tutorial import LONGEST, install, run
 from tests.registry.outside import python
@@ -47,7 +47,7 @@ def test_what_is_written_conforms(tmp_path, kind):
 
 
 def load_packages() -> Packages:
-    from harness.registry.packages import import_packages
+    from harness.registry.entry_points import import_packages
 
     return import_packages()
 

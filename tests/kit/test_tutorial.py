@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.registry.entry_points import Packages
 from harness.registry.loader import load_plugins
-from harness.registry.packages import Packages
 from harness.testing import subject_of
-from harness.testing.attacks import keeps_to_the_threat, ordinary
+from harness.testing.checks.attacks import keeps_to_the_threat, ordinary
 from tests.registry.outside import python
 from tests.run.runs import harness_here
 

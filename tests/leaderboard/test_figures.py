@@ -14,8 +14,8 @@ from harness.records.read import Run, read_run
 from leaderboard.figures import lines, rounds
 from leaderboard.figures.draw import plot
 from leaderboard.figures.kinds import Kind
-from leaderboard.payload import payload
-from leaderboard.standings import standings
+from leaderboard.site.payload import payload
+from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.fake_study import study
 

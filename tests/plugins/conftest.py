@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from harness.api.task import Example, TaskData
+from harness.api.threat import Threat
+from harness.api.victim import PrepareJob
 from harness.flops import Flops
-from harness.identity import content_key
-from harness.task import Example, TaskData
-from harness.threat import Threat
-from harness.victim import PrepareJob
+from harness.hashing import content_key
 
 INSTRUCTIONS = {"word_length": "Which word is longer?", "password_match": "Same password?"}
 
@@ -48,7 +48,7 @@ class Trained:
 
     def problems(self, backend: Any, count: int, threat: Threat | None = None) -> list[Any]:
         """The first ``count`` validation examples that the victim gets right, ready to be attacked."""
-        from harness.tokens.placement import allowed_tokens, place
+        from harness.api.problem.placement import allowed_tokens, place
 
         allowed = allowed_tokens(backend.tokenizer)
         examples = self.correct(backend, list(self.data.validation[: 2 * count]))[:count]

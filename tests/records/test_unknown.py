@@ -9,15 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord, Compute, PluginRecord, VictimFacts
 from harness.records.journal import Journal
+from harness.records.nulls import with_nulls, without_nulls
 from harness.records.read import Cell, read_cell
 from harness.records.schema import COMPUTE, STEPS
-from harness.records.unknown import with_nulls, without_nulls
 from harness.records.write import write_cell
 
 amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))

@@ -18,9 +18,9 @@ from pathlib import Path
 SERVER = """
 import importlib, json, os, runpy, sys
 from harness.cli import app, describe, plugins
-from harness.registry import loader, own
+from harness.registry import builtin_imports, loader
 
-for name in own.import_own("plugins")[0].harness_plugin_modules():
+for name in builtin_imports.import_own("plugins")[0].harness_plugin_modules():
     importlib.import_module(name)
 print("ready", flush=True)
 for line in sys.stdin:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.registry.packages import installed
+from harness.registry.entry_points import installed
 from tests.registry.outside import make_distribution
 
 

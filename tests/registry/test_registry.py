@@ -20,7 +20,7 @@ from harness import (
     TrainedDefense,
     host_field,
 )
-from harness.registry.problems import ParamsError
+from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
 
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from harness.errors import RunError
 from harness.registry.loader import load_plugins
-from harness.run.prepare import Preparer
-from harness.run.report import Silent
+from harness.run.plan.shard_weights import own_cells, weigh
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.task_data import Tasks
+from harness.run.reporter import Silent
 from harness.run.shards import FINEST, TOLERANCE, Item, Shard, cut
-from harness.run.tasks import Tasks
-from harness.run.weigh import own_cells, weigh
 from harness.spec.load import load_spec
 from harness.store.artifacts import Store
 from tests.run.runs import FAST, KIT

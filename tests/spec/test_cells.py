@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.identity import canonical_json, content_key
+from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
 from harness.spec import Cell, Spec, expand, load_spec
 from tests.spec.conftest import Load

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
+from harness.api.threat import Threat
 from harness.errors import SpecError
 from harness.registry.loader import load_plugins
 from harness.registry.registry import Registry
 from harness.spec import LoadedSpec, load_spec
-from harness.threat import Threat
 from tests.spec.test_cells import FULL
 from tests.spec.toys import toy_registry
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.registry.loader import load_plugins
-from harness.run.keys import Keys
+from harness.run.prepare.keys import Keys
 from harness.spec import Cell, InvalidSpecError, LoadedSpec, load_spec
 
 REGISTRY = load_plugins().registry

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 from pydantic import PositiveInt
 
-from harness.attack import Attack, Step
-from harness.defense import Defense, RoundCost, RoundJob, TrainedDefense
+from harness.api.attack import Attack, Step
+from harness.api.defense import Defense, RoundCost, RoundJob, TrainedDefense
+from harness.api.judge import Answer, Judge
+from harness.api.params import Params, SpecPath, host_field
+from harness.api.plugin import KINDS, Kind, Plugin
+from harness.api.problem.state import State
+from harness.api.refs import AttackRef, PluginRef
+from harness.api.task import Example, Task, TaskData
+from harness.api.victim import PrepareJob, Victim, VictimCard
 from harness.flops import Flops
-from harness.judge import Answer, Judge
-from harness.params import Params, host_field
-from harness.plugin import KINDS, Kind, Plugin
-from harness.refs import AttackRef, PluginRef
 from harness.registry.registry import Registry
-from harness.spec_path import SpecPath
-from harness.state import State
-from harness.task import Example, Task, TaskData
-from harness.victim import PrepareJob, Victim, VictimCard
 
 
 class WordLength(Task):

@@ -9,12 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from harness.errors import RunError
-from harness.store.files import RemoteFiles
 from harness.store.lease import Lease
+from harness.store.remote_files import RemoteFiles
 
 NEVER = 1000.0  # seconds
 

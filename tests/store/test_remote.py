@@ -12,10 +12,10 @@ import pytest
 
 from harness.errors import RunError
 from harness.store.artifacts import Store
-from harness.store.files import RemoteFiles
 from harness.store.lease import Lease
-from harness.store.place import open_store
+from harness.store.open import open_store
 from harness.store.remote import RemoteStore
+from harness.store.remote_files import RemoteFiles
 
 KEY, IDENTITY = "k" * 20, {"what": "test"}
 BEAT = 0.1

@@ -10,8 +10,8 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Split
 
-from harness.tokens.cuts import PATTERNS
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.split_points import PATTERNS
 from tests.engine.hub_models import CORPUS, byte_bpe, word_piece
 
 PYTHIA = Path(__file__).parents[3] / "shared" / "data" / "pythia_tokenizer.json"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from harness import continuation_ids
 from tests.tokens.kinds import CUTTING, PYTHIA, SENTENCES, tokenizer_of

@@ -14,25 +14,25 @@ import pytest
 import torch
 
 import harness
-from harness.engine.backend import LatentItem
-from harness.engine.layers import pushed, pushes
-from harness.engine.loading import open_folder
-from harness.engine.loss import cross_entropy
-from harness.engine.torch_backend import TorchBackend
+from harness.api.model.backend import LatentItem
+from harness.api.problem.latent import Latent
+from harness.api.threat import Threat
+from harness.engine.losses import cross_entropy
+from harness.engine.open import open_folder
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.hidden_layers import pushed, pushes
 from harness.errors import VictimError
-from harness.latent import Latent
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
-from harness.run.report import Silent
+from harness.run.reporter import Silent
 from harness.run.runner import run
 from harness.spec.load import load_spec
-from harness.threat import Threat
 from harness.training import checkpoint, loop
 from harness.training.loop import _perturbations, train
 from harness.training.objective import batch_loss, collate
 from harness.training.rows import TrainRow, reply_row, rows_hash
-from plugins.defenses._lessons import School
-from plugins.defenses._pool import PoolEntry, load_pool, note_losses, save_pool
+from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, note_losses, save_pool
+from plugins.defenses._training.training_rows import School
 from tests.engine.hub_models import write_folder
 from tests.plugins.defenses.test_adversarial_training import defense
 from tests.plugins.defenses.test_rounds import DATA, LABELS, SMALL, Rounds

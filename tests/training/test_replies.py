@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.backend import GenerateItem
-from harness.engine.heads import GenerationHead
-from harness.engine.torch_backend import TorchBackend
+from harness.api.model.backend import GenerateItem
+from harness.api.task import NO_LABEL, Chunk, Edit, Example
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.heads import GenerationHead
 from harness.errors import DataError, VictimError
-from harness.task import NO_LABEL, Chunk, Edit, Example
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
 from harness.training.config import TrainConfig
 from harness.training.loop import train
@@ -199,7 +199,7 @@ def test_retrain_a_model_that_answers_in_text(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 60})
     options: dict[str, Any] = {"labels": (), "seed": 1, "scratch": tmp_path / "s", "progress": silent, "device": "cpu"}
     assert retrain(source, tmp_path / "out", rows(), config, **options).nominal > 0
-    from harness.engine.loading import open_folder
+    from harness.engine.open import open_folder
 
     made = open_folder(tmp_path / "out", saved_head(tmp_path / "out", ()), dtype="float32", device="cpu")
     (said,) = made.generate([GenerateItem(taught()[0].text, 8)])

@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from harness.engine.torch_backend import TorchBackend
+from harness.api.task import Chunk, Edit, Example
+from harness.engine.torch.backend import TorchBackend
 from harness.errors import DataError, VictimError
-from harness.task import Chunk, Edit, Example
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import checkpoint, loop
 from harness.training.config import TrainConfig
-from harness.training.loop import train
+from harness.training.loop import epoch_batches, train
 from harness.training.objective import batch_loss, collate
 from harness.training.optimizers import rate_at
-from harness.training.order import epoch_batches
 from harness.training.retrain import retrain, saved_head
 from harness.training.rows import TrainRow, clean_rows, render
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, word_piece, write_folder

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.engine.heads import GenerationHead, make_head
+from harness.engine.torch.heads import GenerationHead, make_head
 from harness.errors import VictimError
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
 from harness.training.config import TrainConfig
 from harness.training.loop import train

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.attack import SampleAnswer
-from harness.engine.backend import (
+from harness.api.model.backend import (
     Ability,
     Differentiated,
     Generated,
@@ -30,19 +29,20 @@ from harness.engine.backend import (
     prompt_ids,
     refused,
 )
-from harness.engine.gradients import target_width
-from harness.engine.heads import ClassificationHead, LabelTokensHead
-from harness.engine.loss import loss_of
-from harness.engine.scoring.check import whole_rows
-from harness.engine.text.generation import ending_ids
-from harness.engine.text.sampling import draw_listed
-from harness.engine.torch_backend import TorchBackend
-from harness.engine.vllm.agreeing import Agreed, compare
-from harness.engine.vllm.costs import Costs
+from harness.api.requests import SampleAnswer
+from harness.engine.losses import loss_of
+from harness.engine.sampling import draw_listed
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.generation.generator import ending_ids
+from harness.engine.torch.gradients import target_width
+from harness.engine.torch.heads import ClassificationHead, LabelTokensHead
+from harness.engine.torch.scoring.self_check import whole_rows
+from harness.engine.vllm.flop_costs import Costs
 from harness.engine.vllm.host import Ask, engine_for, why_unusable
 from harness.engine.vllm.options import not_on_one_device, options_of
+from harness.engine.vllm.self_check import Agreed, compare
 from harness.errors import AccessError, VictimError
-from harness.tokens.text import Floats, Tokens
+from harness.tokens.tokenizer import Floats, Tokens
 
 _CHOSEN = 128  # ids that vLLM tells the log-probabilities of, by name
 _SPARE = 64  # tokens that are asked for beyond those needed, since some may not be drawn

@@ -35,11 +35,11 @@ class Calls:
         self._pooling = options["runner"] == "pooling"
         widths: list[int] = []
         if current_platform.is_cpu():
-            from harness.engine.vllm.padding import pad_narrow_heads
+            from harness.engine.vllm.head_padding import pad_narrow_heads
 
             widths = pad_narrow_heads()
         if not self._pooling:
-            from harness.engine.vllm.draws import SameDraws
+            from harness.engine.vllm.seeded_sampling import SameDraws
 
             options = options | {"logits_processors": [SameDraws]}
         self._llm = vllm.LLM(**options)
@@ -150,7 +150,7 @@ class Calls:
         """New ids of each row, the one of ``endings`` that ended it included."""
         from vllm import SamplingParams
 
-        from harness.engine.vllm.draws import ARGUMENT
+        from harness.engine.vllm.seeded_sampling import ARGUMENT
 
         params = [
             SamplingParams(

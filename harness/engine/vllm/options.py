@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.engine.devices import dtype_name
-from harness.engine.torch_backend import TorchBackend
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.devices import dtype_name
 from harness.errors import VictimError
-from harness.identity import content_key
+from harness.hashing import content_key
 
 Runner = Literal["generate", "pooling"]
 

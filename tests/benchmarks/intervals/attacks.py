@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit, ndtr
 
-from leaderboard.curves import AttackScaling, fit_attack_scaling, from_observed
-from leaderboard.fit.first_success import from_records
-from leaderboard.table import Table, make_table
-from leaderboard.trajectories import Trajectories
+from leaderboard.data.table import Table, make_table
+from leaderboard.data.trajectories import Trajectories
+from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, from_observed
+from leaderboard.fit.likelihood.first_success import from_records
 from tests.benchmarks.intervals.tally import Tally
 
 REFERENCE = 1e15  # FLOPs; a whole budget is one thousandth of it

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from leaderboard.curves import AttackScaling
-from leaderboard.efficiency import fit_efficiency
-from leaderboard.line import Line
-from leaderboard.offense_defense import fit_offense_defense
-from leaderboard.size_scaling import fit_size_scaling
-from leaderboard.table import Table, make_table
+from leaderboard.data.table import Table, make_table
+from leaderboard.fit.attack_scaling import AttackScaling
+from leaderboard.fit.efficiency import fit_efficiency
+from leaderboard.fit.line import Line
+from leaderboard.fit.offense_defense import fit_offense_defense
+from leaderboard.fit.size_scaling import fit_size_scaling
 from tests.benchmarks.intervals.tally import Tally
 
 STEPS = 64

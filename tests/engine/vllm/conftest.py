@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.engine.heads import HeadName
-from harness.engine.loading import open_folder
-from harness.engine.torch_backend import TorchBackend
+from harness.engine.open import open_folder
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.heads import HeadName
 from harness.engine.vllm.backend import VLLMBackend
 from harness.engine.vllm.host import end_engines
 from tests.engine.hub_models import LABELS, write_folder

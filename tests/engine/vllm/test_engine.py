@@ -18,10 +18,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.engine.backend import ScoreItem
+from harness.api.model.backend import ScoreItem
 from harness.engine.vllm import host
-from harness.engine.vllm.agreeing import DisagreementError
 from harness.engine.vllm.backend import VLLMBackend
+from harness.engine.vllm.self_check import DisagreementError
 from harness.errors import VictimError
 from tests.engine.vllm.conftest import both, tokens
 from tests.processes import started_by
@@ -160,7 +160,7 @@ def test_settings_that_cannot_be_are_one_clear_error(folders: dict[str, Path]) -
 
 PARENT = """
 import sys, time
-from harness.engine.loading import open_folder
+from harness.engine.open import open_folder
 from harness.engine.vllm.backend import VLLMBackend
 import numpy as np
 backend = VLLMBackend(sys.argv[1], open_folder(sys.argv[1], device="cpu", dtype="float32"))

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from harness.engine.backend import GradientItem, ScoreItem
-from harness.engine.loading import open_folder
-from harness.engine.rounding import TOLERANCE
-from harness.engine.torch_backend import TorchBackend
+from harness.api.model.backend import GradientItem, ScoreItem
+from harness.engine.open import open_folder
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.tolerance import TOLERANCE
 from harness.engine.vllm.backend import VLLMBackend
 from harness.errors import AccessError, VictimError
 from tests.engine.hub_models import write_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.engine.backend import GenerateItem, SampleItem
+from harness.api.model.backend import GenerateItem, SampleItem
 from harness.errors import AccessError, VictimError
 from tests.engine.vllm.conftest import Both, tokens
 

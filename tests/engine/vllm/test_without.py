@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.engine.executed import Executed
-from harness.engine.loading import open_folder
-from harness.engine.routed import RoutedBackend
-from harness.engine.torch_backend import TorchBackend
-from harness.engine.vllm import calibration, host
-from harness.engine.vllm.calibration import Calibration
-from harness.engine.vllm.costs import Costs
+from harness.engine.dispatch import calibration
+from harness.engine.dispatch.backend import RoutedBackend
+from harness.engine.dispatch.calibration import Calibration
+from harness.engine.open import open_folder
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.flop_counter import Executed
+from harness.engine.vllm import host
+from harness.engine.vllm.flop_costs import Costs
 from harness.engine.vllm.options import BLOCK, options_of
 from harness.errors import VictimError
 from tests.engine.hub_models import write_folder

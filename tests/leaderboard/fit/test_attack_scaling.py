@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 import pytest
 
-from leaderboard.curves import AttackScaling, fit_attack_scaling, from_observed
-from leaderboard.fit.first_success import from_counts, from_records
-from leaderboard.table import Table, make_table
-from leaderboard.trajectories import Trajectories
+from leaderboard.data.table import Table, make_table
+from leaderboard.data.trajectories import Trajectories
+from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, from_observed
+from leaderboard.fit.likelihood.first_success import from_counts, from_records
 from tests.benchmarks.intervals.attacks import REFERENCE, Study, simulate
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.special import expit
 
-from leaderboard.fit.likelihood import blocks, row_scores, terms
-from leaderboard.fit.maximum import maximise
-from leaderboard.fit.rows import Rows
+from leaderboard.fit.likelihood.likelihood import blocks, row_scores, terms
+from leaderboard.fit.likelihood.maximum import maximise
+from leaderboard.fit.likelihood.rows import Rows
 
 seeds = st.integers(0, 2**32 - 1)
 asymptotes = st.sampled_from([None, 0.3, 0.9])

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from leaderboard.crossing import reached_between
-from leaderboard.curves import AttackScaling
-from leaderboard.efficiency import fit_efficiency
-from leaderboard.line import Line, ols, weighted
-from leaderboard.offense_defense import OffenseDefense, fit_offense_defense
-from leaderboard.size_scaling import fit_size_scaling
-from leaderboard.table import Table, make_table
+from leaderboard.data.table import Table, make_table
+from leaderboard.fit.attack_scaling import AttackScaling
+from leaderboard.fit.crossing import reached_between
+from leaderboard.fit.efficiency import fit_efficiency
+from leaderboard.fit.line import Line, ols, weighted
+from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
+from leaderboard.fit.size_scaling import fit_size_scaling
 from tests.benchmarks.intervals.defenses import INTERCEPT, SLOPE, Balance, Training, _balance
-from tests.leaderboard.test_study_tables import run
+from tests.leaderboard.site.test_study import run
 
 
 def balance(seed: int = 0, **changes: object) -> Table:

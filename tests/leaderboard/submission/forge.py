@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from leaderboard.submission.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, write_container
-from leaderboard.submission.table import SCHEMA, to_parquet
-from leaderboard.submission.table_file import TableFile
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, write_container
+from leaderboard.submission.file_format.table import SCHEMA, to_parquet
+from leaderboard.submission.file_format.table_file import TableFile
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
 Parts = dict[str, bytes]

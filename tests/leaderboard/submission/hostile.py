@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from leaderboard.submission.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, _info
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, _info
 from tests.leaderboard.submission.forge import Parts, forged, with_cells
 
 Make = Callable[[Parts, Path], None]

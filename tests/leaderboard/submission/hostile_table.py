@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboard.submission.container import TABLE
-from leaderboard.submission.table import SCHEMA
+from leaderboard.submission.file_format.container import TABLE
+from leaderboard.submission.file_format.table import SCHEMA
 from tests.leaderboard.submission.forge import Parts, forged, table_of, with_rows, with_table
 from tests.leaderboard.submission.hostile import Make
 

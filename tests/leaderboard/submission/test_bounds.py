@@ -13,15 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from leaderboard.submission.container import CELLS, MANIFEST, MEMBERS, TABLE
-from leaderboard.submission.errors import RefusedError
-from leaderboard.submission.guard import inspect_guarded
-from leaderboard.submission.inspect import inspect
-from leaderboard.submission.limits import MEMORY_BYTES
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, TABLE
+from leaderboard.submission.file_format.errors import RefusedError
+from leaderboard.submission.file_format.limits import MEMORY_BYTES
 from leaderboard.submission.submission import open_submission
+from leaderboard.submission.verification.guard import inspect_guarded
+from leaderboard.submission.verification.inspect import inspect
 from tests.leaderboard.submission.forge import Parts, forged, table_of, with_table
 from tests.leaderboard.submission.hostile import JSON, Make
 from tests.leaderboard.submission.hostile_table import TABLES
@@ -35,7 +34,8 @@ FUZZ = settings(
 
 MEASURE = """
 import resource, subprocess, sys
-done = subprocess.run([sys.executable, "-P", "-m", "leaderboard.submission.child", sys.argv[1]], capture_output=True)
+child = [sys.executable, "-P", "-m", "leaderboard.submission.verification.child", sys.argv[1]]
+done = subprocess.run(child, capture_output=True)
 sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss} {done.stdout.decode()}")
 """
 
@@ -44,7 +44,7 @@ sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss} {don
 GUARDED = """
 import resource, sys
 from pathlib import Path
-from leaderboard.submission.guard import inspect_guarded
+from leaderboard.submission.verification.guard import inspect_guarded
 try:
     said = inspect_guarded(Path(sys.argv[1]))
 except Exception as error:
@@ -112,7 +112,9 @@ def test_a_bomb_that_lies_about_itself(parts: Parts, tmp_path: Path) -> None:
     assert "malloc" in said or "of memory to check" in said
 
 
-LIMITED = "from leaderboard.submission.child import limit; limit(); import sys; sys.stdout.write('limited'); "
+LIMITED = (
+    "from leaderboard.submission.verification.child import limit; limit(); import sys; sys.stdout.write('limited'); "
+)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_reading_leaves_nothing_behind(packed: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_reader_that_dies(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leaderboard.submission.guard.CHILD", ("-c", "import os; os.abort()"))
+    monkeypatch.setattr("leaderboard.submission.verification.guard.CHILD", ("-c", "import os; os.abort()"))
     with pytest.raises(RefusedError, match="ended without an answer"):
         inspect_guarded(packed)
 
@@ -188,7 +190,7 @@ def test_damage_with_hashes_that_fit(name: str, data: st.DataObject, parts: Part
 
 
 def _with_manifest(parts: Parts, out: Path) -> None:
-    from leaderboard.submission.container import write_container
+    from leaderboard.submission.file_format.container import write_container
 
     write_container(out, parts)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.submission.errors import RefusedError
-from leaderboard.submission.inspect import inspect
+from leaderboard.submission.file_format.errors import RefusedError
+from leaderboard.submission.verification.inspect import inspect
 from tests.leaderboard.submission.forge import Parts, forged
 from tests.leaderboard.submission.hostile import CONTAINERS, JSON, Make
 from tests.leaderboard.submission.hostile_table import ROWS, TABLES

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness.records.read import Run, read_run
-from leaderboard.payload import payload
-from leaderboard.standings import standings
+from leaderboard.site.payload import payload
+from leaderboard.standings.standings import standings
+from leaderboard.standings.transfer import transfer_matrices
 from leaderboard.submission.entry import write_entry
+from leaderboard.submission.file_format.table import SCHEMA
 from leaderboard.submission.pack import write_submission
 from leaderboard.submission.sources import read_sources
 from leaderboard.submission.submission import open_submission
-from leaderboard.submission.table import SCHEMA
-from leaderboard.transfer import transfer_matrices
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from leaderboard.submission.container import MANIFEST, SPEC
-from leaderboard.submission.inspect import inspect
+from leaderboard.submission.file_format.container import MANIFEST, SPEC
+from leaderboard.submission.verification.inspect import inspect
 from tests.leaderboard.submission.forge import Parts, forged, pack_fast, table_of, with_cells, with_rows, with_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -63,7 +63,7 @@ def test_a_table_is_printed(packed: Path) -> None:
 @pytest.fixture
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The inspection in this process: quick. What the process of its own is for is tested in test_bounds."""
-    monkeypatch.setattr("leaderboard.submission.verify.inspect_guarded", inspect)
+    monkeypatch.setattr("leaderboard.submission.verification.verify.inspect_guarded", inspect)
 
 
 def drop_cell(parts: Parts, out: Path) -> None:
@@ -164,8 +164,8 @@ class TestReplay:
 
     def test_another_seed_draws_other_strings(self, packed: Path) -> None:
         from leaderboard.submission.as_run import as_run
-        from leaderboard.submission.sample import draw
         from leaderboard.submission.submission import open_submission
+        from leaderboard.submission.verification.sample import draw
 
         found = open_submission(packed)
         draws = [draw(as_run(found), 8, found.hash, seed) for seed in (0, 0, 1)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine.defended import DefendedVictim
-from harness.problem import Problem
+from harness.api.problem.problem import Problem
+from harness.engine.defended.victim import DefendedVictim
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification
 
-from harness.problem import Problem
+from harness.api.problem.problem import Problem
 
 
 class Reference:

@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 import torch
 
-from harness.attack import Sample, SampleAnswer, Score
-from harness.engine.defended import DefendedVictim
-from harness.engine.rehearse import rehearse
-from harness.engine.search import Search
-from harness.engine.text.sampling import gumbel
-from harness.engine.torch_backend import TorchBackend
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.requests import Sample, SampleAnswer, Score
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.dry_run import rehearse
+from harness.engine.sampling import gumbel
+from harness.engine.search.search import Search
+from harness.engine.torch.backend import TorchBackend
 from harness.errors import PluginError
-from harness.problem import Problem
 from harness.records.journal import Journal
 from harness.rng import named_rng
-from harness.state import State
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.hf import HFTokenizer
-from harness.tokens.placement import allowed_tokens, place
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.beast import Beast, beams_of
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model

@@ -10,24 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.attack import Generate
-from harness.engine.defended import DefendedVictim, Layer
-from harness.engine.rehearse import rehearse
-from harness.engine.torch_backend import TorchBackend
+from harness.api.judge import Answer, Judge
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.state import State
+from harness.api.requests import Generate
+from harness.api.runtime_defense import GuardDefense
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.dry_run import rehearse
+from harness.engine.torch.backend import TorchBackend
 from harness.flops import Flops
-from harness.judge import Answer, Judge
 from harness.records.journal import Journal
-from harness.runtime_defense import GuardDefense
-from harness.state import State
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.hf import HFTokenizer
-from harness.tokens.placement import allowed_tokens, place
-from plugins.attacks._augment import augmented, scrambled, shifted
-from plugins.attacks._heard import has_target, is_wanted
+from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.attacks._common.answer_success import has_target, is_wanted
+from plugins.attacks._common.augment import augmented, scrambled, shifted
 from plugins.attacks.best_of_n import BestOfN, base_text
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model

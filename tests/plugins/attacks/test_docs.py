@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.refs import PluginRef
+from harness.api.refs import PluginRef
 from harness.registry.loader import load_plugins
 
 ROOT = Path(__file__).parents[3]

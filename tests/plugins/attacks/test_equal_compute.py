@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.problem import Problem
+from harness.api.problem.problem import Problem
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
@@ -20,7 +20,7 @@ DRAWS = CANDIDATES + 3  # a gradient costs a forward and a backward pass: three 
 
 def broken_by(attack: Any, backend: Any, problems: list[Problem], seed: int) -> tuple[np.ndarray, float]:
     """Which examples are broken so far after each step, shape [examples, steps], and the compute spent."""
-    from harness.engine.defended import DefendedVictim
+    from harness.engine.defended.victim import DefendedVictim
 
     result = searching(DefendedVictim(backend), attack, (seed, attack.name), "gradient", WrongLabel()).run(problems)
     table = np.asarray([row["success"] for row in result.rows]).reshape(len(problems), -1)

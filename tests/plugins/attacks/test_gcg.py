@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.attack import Gradient, GradientAnswer, Score
-from harness.engine.defended import DefendedVictim
-from harness.engine.rehearse import PretendTokenizer
-from harness.problem import Problem
-from harness.state import State
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.requests import Gradient, GradientAnswer, Score
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.dry_run import PretendTokenizer
 from plugins.attacks.gcg import GCG, substitutions
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples
@@ -83,7 +83,7 @@ def model(request: pytest.FixtureRequest) -> tuple[Path, Any, list[Problem]]:
         victim = request.getfixturevalue("trained")("word_length", "26k")
         backend = victim.open()
         return victim.folder, backend, victim.problems(backend, 3)
-    from harness.engine.loading import open_folder
+    from harness.engine.open import open_folder
 
     folder = request.getfixturevalue("qwen")
     backend = open_folder(folder, dtype="float32", device="cpu")

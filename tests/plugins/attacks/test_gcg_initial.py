@@ -6,16 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.engine.rehearse import PretendTokenizer
-from harness.group import Group
-from harness.problem import Problem
-from harness.threat import Threat
-from harness.tokens.hf import HFTokenizer
-from harness.tokens.placement import allowed_tokens, place
-from plugins.attacks._initial import initial_tokens
+from harness.api.problem.group import Group
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.threat import Threat
+from harness.engine.dry_run import PretendTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.attacks._common.initial_tokens import initial_tokens
 from plugins.attacks.gcg import GCG
 from tests.engine.toy import toy_examples
 from tests.plugins.attacks.same_model import byte_bpe

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.attack import GradientAnswer
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
-from plugins.attacks._momentum import favoured, packed, running_mean
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.requests import GradientAnswer
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from plugins.attacks._common.momentum import favoured, packed, running_mean
 from plugins.attacks.gcg import GCG
 from tests.engine.toy import searching
 from tests.plugins.attacks.recorder import RecordingVictim
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, **params: Any) -> tuple[Any, Any, RecordingVictim]:
     """The problem, where its search ended, and what was asked and answered."""
-    from harness.engine.loading import open_folder
+    from harness.engine.open import open_folder
 
     victim = RecordingVictim(open_folder(folder, "generation", dtype="float32", device="cpu"))
     tokenizer = victim.backend.tokenizer

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from harness.attack import Gradient, Score
-from harness.engine.defended import DefendedVictim
-from harness.problem import Problem
-from harness.state import State
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.requests import Gradient, Score
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
 from plugins.attacks import gcg as module
 from plugins.attacks.gcg import GCG
 from tests.engine.toy import searching
@@ -34,7 +34,7 @@ INITIAL = RECORD["prompt"]["initial"]
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The model that nanogcg attacked."""
-    from harness.engine.loading import open_folder
+    from harness.engine.open import open_folder
 
     folder = tmp_path_factory.mktemp("same")
     assert write_folder(folder) == RECORD["weights"], "the model is another one than the figures are of: record anew"

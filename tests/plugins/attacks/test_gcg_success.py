@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.defended import DefendedVictim
+from harness.engine.defended.victim import DefendedVictim
 from plugins.attacks.gcg import GCG
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import searching

@@ -13,12 +13,12 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import binomtest, chisquare
 
-from harness.attack import Gradient, GradientAnswer
-from harness.engine.defended import DefendedVictim
-from harness.engine.rehearse import rehearse
+from harness.api.problem.state import State
+from harness.api.requests import Gradient, GradientAnswer
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.dry_run import rehearse
 from harness.records.journal import Journal
-from harness.state import State
-from harness.threat import Threat
 from plugins.attacks.gcg import GCG, substitutions
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from harness.attack import Perturb, PerturbAnswer
-from harness.engine.rehearse import PretendTokenizer
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.requests import Perturb, PerturbAnswer
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.api.victim import VictimCard
+from harness.engine.dry_run import PretendTokenizer
 from harness.errors import AccessError
-from harness.problem import Problem
 from harness.records.read import Cell, read_run
-from harness.run.cell import check_access
+from harness.run.cell.run_cell import check_access
 from harness.spec.cells import Cell as Planned
-from harness.state import State
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
-from harness.victim import VictimCard
 from plugins.attacks.latent import LatentAttack, directions, projected
 from tests.engine.toy import toy_examples, toy_tokenizer
 from tests.run.runs import harness_here

@@ -11,30 +11,29 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.attack import Generate
-from harness.engine.backend import GenerateItem
-from harness.engine.defended import DefendedVictim
-from harness.engine.rehearse import rehearse
-from harness.engine.torch_backend import TorchBackend
-from harness.judge import Answer, Judge
-from harness.problem import Problem
+from harness.api.judge import Answer, Judge
+from harness.api.model.backend import GenerateItem
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.refs import PluginRef
+from harness.api.requests import Generate
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.threat import Threat
+from harness.api.victim import PrepareJob
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.dry_run import rehearse
+from harness.engine.torch.backend import TorchBackend
 from harness.records.journal import Journal
-from harness.refs import PluginRef
-from harness.state import State
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.threat import Threat
-from harness.tokens.hf import HFTokenizer
-from harness.tokens.placement import allowed_tokens, place
-from harness.victim import PrepareJob
-from plugins.attacks._conversation import CLOSE, HERE, OPEN, Turn, instructions, proposal
-from plugins.attacks._heard import has_target, is_wanted
+from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.attacks._common.answer_success import has_target, is_wanted
+from plugins.attacks._common.conversation import CLOSE, HERE, OPEN, Turn, instructions, proposal
 from plugins.attacks.llm_attacker import EMPTY, UNUSABLE, LLMAttacker, in_place
 from plugins.judges.labels import WrongLabel
-from plugins.victims import _server
 from plugins.victims import openai_compatible as plugin
+from plugins.victims._openai import server as _server
 from tests.engine.hub_models import byte_bpe, random_model
 from tests.engine.toy import ToyBackend, searching, toy_examples
 from tests.plugins.judges import scripted

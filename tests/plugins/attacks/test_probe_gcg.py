@@ -14,23 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.stats import spearmanr
 
-from harness.attack import Gradient, GradientAnswer, Score
-from harness.engine.defended import DefendedVictim
-from harness.engine.rehearse import rehearse
-from harness.engine.search import Search
-from harness.engine.torch_backend import TorchBackend
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.requests import Gradient, GradientAnswer, Score
+from harness.api.task import NO_LABEL
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.dry_run import rehearse
+from harness.engine.search.search import Search
+from harness.engine.torch.backend import TorchBackend
 from harness.errors import PluginError
-from harness.problem import Problem
 from harness.records.journal import Journal
-from harness.state import State
-from harness.task import NO_LABEL
-from harness.threat import Threat
-from harness.tokens.hf import HFTokenizer
-from harness.tokens.placement import allowed_tokens, place
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.gcg import GCG
 from plugins.attacks.probe_gcg import ProbeGCG, agreement, filtered_size
 from plugins.attacks.random_token import RandomToken

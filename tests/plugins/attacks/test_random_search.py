@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.attack import Score
-from harness.state import State
+from harness.api.problem.state import State
+from harness.api.requests import Score
 from plugins.attacks.random_search import RandomSearch, neighbours
 from plugins.attacks.random_token import RandomToken
-from tests.engine.test_search import problems_of, search_of
+from tests.engine.search.test_search import problems_of, search_of
 from tests.engine.toy import ToyBackend
 
 

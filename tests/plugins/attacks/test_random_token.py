@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from harness.attack import Score
-from harness.engine.defended import DefendedVictim
-from harness.engine.rehearse import PretendTokenizer
-from harness.problem import Problem
-from harness.state import State
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.state import State
+from harness.api.requests import Score
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.dry_run import PretendTokenizer
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples

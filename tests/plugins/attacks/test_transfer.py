@@ -15,20 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.state import State
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.threat import Threat
 from harness.cli import main
-from harness.engine.rehearse import rehearse
+from harness.engine.dry_run import rehearse
 from harness.errors import DataError
 from harness.records.journal import Journal
 from harness.records.read import read_run
 from harness.records.schema import STEPS
-from harness.state import State
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
-from plugins.attacks._source import Tried
+from plugins.attacks._common.recorded_strings import Tried
 from plugins.attacks.transfer import Transfer, chosen, clean, tokens_in_place
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples
@@ -166,7 +165,7 @@ def test_strings_of_one_tiny_victim_on_another(tmp_path: Path) -> None:
                 replayed += 1
     assert replayed > 12
     # Verdicts are those of the victim that is asked: a victim of its own, reopened.
-    from harness.engine.defended import DefendedVictim
+    from harness.engine.defended.victim import DefendedVictim
     from plugins.tasks.word_length import WordLength
     from plugins.victims.tiny import Tiny
 
@@ -329,7 +328,7 @@ def toy_source(folder: Path, texts: dict[str, list[str | None]]) -> Path:
 
 
 def toy_search(attack: Transfer, *, edit: Edit = Edit.OVERWRITABLE, threat: Threat | None = None) -> Any:
-    from harness.engine.defended import DefendedVictim
+    from harness.engine.defended.victim import DefendedVictim
 
     backend = ToyBackend()
     allowed, threat = allowed_tokens(backend.tokenizer), threat or Threat(tokens=5)

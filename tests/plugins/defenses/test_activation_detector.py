@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.defense_requests import ActivationGradient, Activations
+from harness.api.requests import ActivationGradient, Activations
+from harness.api.runtime_defense import Case, FitJob, Place, Slope
+from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.errors import DataError
 from harness.registry.loader import load_plugins
-from harness.run.report import Silent
+from harness.run.reporter import Silent
 from harness.run.runner import run
-from harness.runtime_defense import Case, FitJob, Place, Slope
 from harness.spec.load import load_spec
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses._detectors import Mahalanobis, Probe, area, restored
 from plugins.defenses.activation_detector import ActivationDetector
 from tests.engine.hub_models import byte_bpe

@@ -7,19 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
+from harness.api.refs import PluginRef
+from harness.api.threat import Threat
 from harness.flops import nominal_backward, nominal_forward
-from harness.refs import PluginRef
 from harness.registry.registry import Registry
-from harness.threat import Threat
 from plugins.attacks.gcg import GCG
 from plugins.attacks.latent import LatentAttack
 from plugins.attacks.random_token import RandomToken
-from plugins.defenses._pool import PoolEntry, load_pool, sample_pool, sampling_weights, save_pool, true_ranks
-from plugins.defenses._ramp import Ramp, round_half_up
+from plugins.defenses._training.adversarial_pool import (
+    PoolEntry,
+    load_pool,
+    sample_pool,
+    sampling_weights,
+    save_pool,
+    true_ranks,
+)
+from plugins.defenses._training.step_schedule import Ramp, round_half_up
 from plugins.defenses.adversarial_training import AdversarialTraining
 
 VALUES = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 3.0, 7.0, float("inf")]), min_size=1, max_size=40)

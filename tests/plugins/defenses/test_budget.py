@@ -12,14 +12,14 @@ from harness.flops import Flops
 from harness.records.cell import CellRecord
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
-from harness.run.estimate import make_plan
-from harness.run.keys import Keys
-from harness.run.layout import RunFolder
-from harness.run.prepare import Preparer
-from harness.run.report import Silent
+from harness.run.plan.estimate import make_plan
+from harness.run.prepare.keys import Keys
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.task_data import Tasks
+from harness.run.reporter import Silent
+from harness.run.run_folder import RunFolder
 from harness.run.runner import run
 from harness.run.status import read_status
-from harness.run.tasks import Tasks
 from harness.spec.load import LoadedSpec, load_spec
 from harness.store.artifacts import Store
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from harness.attack import Classify
+from harness.api.requests import Classify
+from harness.api.runtime_defense import Case, FitJob, Ruling
+from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.errors import DataError
 from harness.registry.loader import load_plugins
-from harness.run.report import Silent
+from harness.run.reporter import Silent
 from harness.run.runner import run
-from harness.runtime_defense import Case, FitJob, Ruling
 from harness.spec.load import load_spec
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.classifier_guard import ClassifierGuard
 from tests.engine.hub_models import byte_bpe, write_folder
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from harness.attack import Generate
+from harness.api.requests import Generate
+from harness.api.runtime_defense import Case
 from harness.registry.loader import load_plugins
-from harness.run.report import Silent
+from harness.run.reporter import Silent
 from harness.run.runner import run
-from harness.runtime_defense import Case
 from harness.spec.load import load_spec
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.paraphrase import Paraphrase
 from tests.engine.hub_models import byte_bpe
 

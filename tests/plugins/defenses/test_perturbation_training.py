@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
 import harness
-from harness.engine.loading import open_folder
+from harness.api.task import Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.open import open_folder
 from harness.flops import Flops
-from harness.task import Chunk, Edit, Example
-from harness.threat import Threat
-from harness.tokens.hf import HFTokenizer
-from plugins.defenses._views import PRINTABLE, Curriculum, Viewer, mistyped
+from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.defenses._training.augmented_views import PRINTABLE, Curriculum, Viewer, mistyped
 from plugins.defenses.perturbation_training import PerturbationTraining
 from tests.engine.hub_models import byte_bpe, write_folder
 from tests.plugins.defenses.test_adversarial_training import resolve

@@ -6,11 +6,10 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.stats import binom
 
-from harness.runtime_defense import Case
+from harness.api.runtime_defense import Case
 from plugins.defenses.random_smoothing import RandomSmoothing, certified_radius, lower_bound
 from tests.engine.toy import toy_tokenizer
 

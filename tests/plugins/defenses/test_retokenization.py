@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tokenizers import models
 
+from harness.api.runtime_defense import FitJob
+from harness.api.task import TaskData
 from harness.errors import VictimError
-from harness.runtime_defense import FitJob
-from harness.task import TaskData
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.retokenization import BPE, Retokenization
 from tests.engine.toy import ToyBackend, toy_examples, toy_tokenizer
 

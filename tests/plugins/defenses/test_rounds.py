@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.defense import RoundCost, RoundJob
-from harness.engine.defended import DefendedVictim
-from harness.engine.desk import Desk
-from harness.engine.search import Search
+from harness.api.defense import RoundCost, RoundJob
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.threat import Threat
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.router import Desk
+from harness.engine.search.search import Search
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.rng import named_rng
-from harness.run.report import Silent
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.threat import Threat
-from harness.tokens.placement import allowed_tokens, place
+from harness.run.reporter import Silent
 from plugins.defenses.adversarial_training import AdversarialTraining
 from tests.plugins.conftest import silent
 from tests.plugins.defenses.test_adversarial_training import defense, resolve
@@ -63,7 +63,7 @@ class Rounds:
         self.previous: Path | None = None
 
     def run(self, plugin: AdversarialTraining, round: int) -> RoundCost:
-        from harness.engine.loading import open_folder
+        from harness.engine.open import open_folder
 
         out = self.folder / f"round-{round}"
         (out / "scratch").mkdir(parents=True)
@@ -162,7 +162,7 @@ def test_rows_are_right(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
     )
     rounds = Rounds(tmp_path, victim)
     rounds.run(defense(**SMALL), 1)
-    from harness.tokens.hf import HFTokenizer
+    from harness.tokens.hf_tokenizer import HFTokenizer
 
     tokenizer = HFTokenizer.from_folder(victim)
     pool = {(entry["text"], entry["label"]) for entry in rounds.pool(1)}
@@ -176,7 +176,7 @@ def test_rows_are_right(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
 def test_costs_are_the_searchs_and_the_trainings(tmp_path: Path, victim: Path) -> None:
     rounds = Rounds(tmp_path, victim)
     cost = rounds.run(defense(**SMALL), 1)
-    from harness.engine.loading import open_folder
+    from harness.engine.open import open_folder
 
     n = open_folder(victim, device="cpu").n_params
     lengths = [len(open_folder(victim, device="cpu").tokenizer.encode([text])[0]) for text in rounds.strings[0]]
@@ -187,7 +187,7 @@ def test_costs_are_the_searchs_and_the_trainings(tmp_path: Path, victim: Path) -
 
 
 def test_examples_without_room_for_the_attack_are_left_out(tmp_path: Path, victim: Path) -> None:
-    from harness.tokens.hf import HFTokenizer
+    from harness.tokens.hf_tokenizer import HFTokenizer
 
     context = 128
     around = len(HFTokenizer.from_folder(victim).encode([" Answer:"])[0])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.api.task import TaskData
 from harness.records.read import read_run
-from harness.task import TaskData
-from leaderboard.from_run import run_table
+from leaderboard.data.from_run import run_table
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
 from tests.run.runs import harness_here, records
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from harness.runtime_defense import FitJob
-from harness.task import Chunk, Edit, Example, TaskData
+from harness.api.runtime_defense import FitJob
+from harness.api.task import Chunk, Edit, Example, TaskData
 from plugins.defenses._threshold import LEAST, clean_prompts, threshold_of
 from plugins.defenses.activation_detector import ActivationDetector
 from plugins.defenses.perplexity_filter import PerplexityFilter

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 
 import harness
-from harness.engine.backend import ScoreItem
-from harness.engine.loading import open_folder
+from harness.api.model.backend import ScoreItem
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.engine.open import open_folder
 from harness.errors import DataError
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
-from harness.run.estimate import make_plan
-from harness.run.layout import RunFolder
-from harness.run.prepare import Preparer
-from harness.run.report import Silent
+from harness.run.plan.estimate import make_plan
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.task_data import Tasks
+from harness.run.reporter import Silent
+from harness.run.run_folder import RunFolder
 from harness.run.runner import run
-from harness.run.tasks import Tasks
 from harness.spec.load import load_spec
 from harness.store.artifacts import Store
-from harness.task import Chunk, Edit, Example, TaskData
-from plugins.defenses._lessons import School
-from plugins.defenses._pool import load_pool
+from plugins.defenses._training.adversarial_pool import load_pool
+from plugins.defenses._training.training_rows import School
 from plugins.tasks.forbidden_topics import REFUSAL
 
 WORDS = '{word_length: {instructions: "Which?", syllables: open, train_size: 300, validation_size: 64}}'
@@ -126,7 +126,7 @@ def test_good_replies_to_attacked_prompts_are_learnt(taught: tuple[Path, list[An
 
 
 def test_a_task_without_replies_is_refused(tmp_path: Path) -> None:
-    from harness.tokens.hf import HFTokenizer
+    from harness.tokens.hf_tokenizer import HFTokenizer
     from tests.engine.hub_models import byte_bpe
 
     mute = Example("train-0", (Chunk("Hello", Edit.PERTURBABLE),), target=" Sure")

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
-from harness.tokens.hf import HFTokenizer
+from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.plugins.victims.completions_server import Handler, Served, Server
 from tests.run.runs import harness_here
 

@@ -13,16 +13,16 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from harness.engine.defended import DefendedVictim
-from harness.engine.desk import Desk
-from harness.engine.heads import HeadName
-from harness.engine.judging import Jury
-from harness.engine.loading import open_folder
-from harness.judge import Answer, Verdict
-from harness.task import Chunk, Edit, Example
+from harness.api.judge import Answer, Verdict
+from harness.api.task import Chunk, Edit, Example
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.open import open_folder
+from harness.engine.search.judging import Jury
+from harness.engine.search.router import Desk
+from harness.engine.torch.heads import HeadName
 from plugins.judges.classifier_judge import ClassifierJudge
-from plugins.victims import _server
 from plugins.victims import openai_compatible as plugin
+from plugins.victims._openai import server as _server
 from tests.engine.hub_models import write_folder
 from tests.engine.toy import ToyBackend
 from tests.plugins.judges.scripted import run, server, victim

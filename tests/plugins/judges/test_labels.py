@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.judge import Answer
-from harness.task import Chunk, Edit, Example
+from harness.api.judge import Answer
+from harness.api.task import Chunk, Edit, Example
 from plugins.judges.labels import ProxyLabel, WrongLabel
 
 

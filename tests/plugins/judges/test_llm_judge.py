@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.victim import PrepareJob
 from harness.records.read import read_run
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.victim import PrepareJob
 from plugins.judges._refusals import refused
 from plugins.judges._text import filled
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
-from plugins.victims import _server
 from plugins.victims import openai_compatible as plugin
+from plugins.victims._openai import server as _server
 from plugins.victims.tiny import Tiny
 from tests.engine.hub_models import write_folder
 from tests.plugins.judges.scripted import run, server, victim

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from harness.judge import Answer
-from harness.task import Chunk, Edit, Example
+from harness.api.judge import Answer
+from harness.api.task import Chunk, Edit, Example
 from plugins.judges._refusals import PHRASES, plain, refused
 from plugins.judges.refusal_match import RefusalMatch
 

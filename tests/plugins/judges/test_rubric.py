@@ -7,12 +7,11 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from harness.attack import Generate
-from harness.judge import Answer, Verdict
-from harness.task import Chunk, Edit, Example
+from harness.api.judge import Answer, Verdict
+from harness.api.requests import Generate
+from harness.api.task import Chunk, Edit, Example
 from plugins.judges._rubric import TEMPLATE, Rating, read_rating, without_tags
 from plugins.judges._text import cut, filled, request_of
 from plugins.judges.llm_judge import LLMJudge

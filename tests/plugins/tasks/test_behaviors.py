@@ -10,11 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from harness.task import NO_LABEL, Edit, Example, TaskData
-from plugins.tasks._answered import continuation
+from harness.api.task import NO_LABEL, Edit, Example, TaskData
+from plugins.tasks._bases.generation_task import continuation
 from plugins.tasks.behaviors import Behaviors
 from plugins.tasks.strongreject import StrongReject
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from harness.task import Edit, TaskData
+from harness.api.task import Edit, TaskData
 from plugins.judges._refusals import refused
-from plugins.tasks._things import ADJECTIVES, THINGS, WORDINGS
+from plugins.tasks._words.everyday_things import ADJECTIVES, THINGS, WORDINGS
 from plugins.tasks.forbidden_topics import ForbiddenTopics
 
 SMALL = {"train_size": 400, "validation_size": 60}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.api.task import TaskData
 from harness.errors import DataError
-from harness.task import TaskData
 from plugins.tasks.harmless import Harmless
 from plugins.tasks.helpful import Helpful
 from plugins.tasks.imdb import IMDB

@@ -11,12 +11,11 @@ from collections import Counter
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
+from harness.api.task import Edit, Example, TaskData
 from harness.errors import DataError
-from harness.task import Edit, Example, TaskData
 from plugins.tasks import word_length
 from plugins.tasks.password_match import PasswordMatch
 from plugins.tasks.word_length import WordLength

@@ -10,12 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
+from harness.api.params import relative_to
+from harness.api.task import Edit, TaskData
 from harness.errors import DataError
-from harness.spec_path import relative_to
-from harness.task import Edit, TaskData
 from plugins.tasks.text_classification import TextClassification
 
 SMS = Path(__file__).parents[4] / "shared" / "data" / "sms_spam" / "sms.tsv"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from harness.api.task import TaskData
 from harness.errors import DataError
-from harness.task import TaskData
 from plugins.tasks.text_classification import TextClassification
 
 LABELS = ["ham", "spam"]

@@ -6,11 +6,10 @@ from collections import Counter
 from itertools import islice
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from harness.errors import DataError
-from plugins.tasks._words import CODAS, ONSETS, VOWELS, split_of, stream, words
+from plugins.tasks._words.pseudo_words import CODAS, ONSETS, VOWELS, split_of, stream, words
 
 lengths = st.tuples(st.integers(3, 12), st.integers(3, 12)).map(sorted)
 seeds = st.integers(-(2**40), 2**40)

@@ -332,7 +332,7 @@ def trickle(handler: Handler) -> bool:
 
 def save_tiny(folder: Path, seed: int = 0, *, bos: bool = False) -> Path:
     """A tiny GPT-NeoX with weights wide enough that its answers differ, and its tokenizer, in hub layout."""
-    from harness.testing.transformer import random_model
+    from harness.testing.toys.random_transformer import random_model
     from tests.engine.hub_models import byte_bpe
 
     wide = {"vocab_size": 416, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GPTNeoXConfig, Qwen2Config
 
 from harness import Chunk, Edit, Example, PrepareJob, TaskData, VictimError
-from harness.engine.executed import count_parameters
+from harness.engine.torch.flop_counter import count_parameters
 from harness.training.rows import render
-from plugins.victims import _sources as sources
+from plugins.victims import _model_files as sources
 from plugins.victims._presets import PRESETS, Preset, find_preset
 from plugins.victims.huggingface import FineTune, HuggingFace
 from tests.engine.hub_models import LABELS, write_folder

@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from harness.engine.backend import GenerateItem
-from harness.engine.defended import DefendedVictim
+from harness.api.model.backend import GenerateItem
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.registry.loader import load_plugins
-from harness.run.memory import Need
-from harness.task import Chunk, Edit, Example, TaskData
+from harness.run.plan.memory import Need
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import fast_tokenizer, write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, task_data, victim

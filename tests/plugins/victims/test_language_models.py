@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.engine.backend import GenerateItem, ScoreItem
-from harness.engine.executed import count_parameters
+from harness.api.model.backend import GenerateItem, ScoreItem
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.engine.torch.flop_counter import count_parameters
 from harness.errors import VictimError
 from harness.registry.loader import load_plugins
-from harness.run.memory import Need
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.tokens.hf import HFTokenizer
+from harness.run.plan.memory import Need
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training.rows import reply_rows
-from plugins.victims._ladder import SHAPES
+from plugins.victims._tiny_sizes import SHAPES
 from plugins.victims.tiny import END, Tiny
 from tests.plugins.conftest import task_data
 from tests.plugins.victims.test_tiny import job, rows_trained_on, tiny

@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from harness.engine.backend import GenerateItem, GradientItem, SampleItem, ScoreItem
-from harness.engine.defended import DefendedVictim
-from harness.engine.loading import open_folder
+from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem
+from harness.api.task import TaskData
+from harness.api.victim import PrepareJob
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.open import open_folder
 from harness.errors import AccessError, VictimError
-from harness.task import TaskData
-from harness.tokens.hf import HFTokenizer
-from harness.victim import PrepareJob
-from plugins.victims import _server
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.victims import openai_compatible as plugin
+from plugins.victims._openai import server as _server
 from plugins.victims.openai_compatible import OpenAICompatible
 from tests.plugins.victims.completions_server import (
     ALL,

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from harness.records.read import read_run
-from harness.tokens.hf import HFTokenizer
-from plugins.victims import _server
+from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.victims import openai_compatible as plugin
+from plugins.victims._openai import server as _server
 from tests.plugins.victims.completions_server import Served, Server, save_tiny, status
 from tests.run.runs import FAST, FROM_FILES, KIT, WORDS, harness_here, records
 
@@ -241,7 +241,7 @@ def test_the_live_view_says_unknown() -> None:
 
     from harness.cli.live import LiveView
     from harness.flops import Flops
-    from harness.run.report import CellProgress
+    from harness.run.reporter import CellProgress
 
     out = io.StringIO()
     with LiveView(Console(file=out, force_terminal=True, width=200)) as view:

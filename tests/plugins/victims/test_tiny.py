@@ -14,19 +14,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
-from harness.engine.executed import count_parameters
+from harness.api.problem.placement import allowed_tokens
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.victim import PrepareJob
+from harness.engine.torch.flop_counter import count_parameters
 from harness.errors import VictimError
 from harness.flops import Flops
-from harness.task import Chunk, Edit, Example, TaskData
-from harness.tokens.hf import HFTokenizer
-from harness.tokens.placement import allowed_tokens
-from harness.victim import PrepareJob
-from plugins.victims._bpe import PAD, train_bpe
-from plugins.victims._ladder import SHAPES
+from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.victims._tiny_bpe import PAD, train_bpe
+from plugins.victims._tiny_sizes import SHAPES
 from plugins.victims.tiny import Tiny
 from tests.engine.toy import searching
 from tests.plugins.conftest import Trained, silent, task_data
@@ -91,7 +90,8 @@ def test_retokenisation_matters() -> None:
 @pytest.mark.slow
 def test_the_tokenizer_is_the_same_in_every_process() -> None:
     code = (
-        "import hashlib; from tests.plugins.conftest import task_data; from plugins.victims._bpe import train_bpe\n"
+        "import hashlib; from tests.plugins.conftest import task_data\n"
+        "from plugins.victims._tiny_bpe import train_bpe\n"
         "made = train_bpe([example.text for example in task_data('word_length').train[:500]], 600)\n"
         "print(hashlib.sha256(made.to_str().encode()).hexdigest())"
     )
@@ -254,7 +254,7 @@ def test_success_rises_with_compute(trained: Callable[..., Trained], task: str) 
 
     Weights differ a little from one kind of processor to another, and how fast a victim falls differs more.
     """
-    from harness.engine.defended import DefendedVictim
+    from harness.engine.defended.victim import DefendedVictim
     from plugins.attacks.gcg import GCG
     from plugins.attacks.random_token import RandomToken
     from plugins.judges.labels import WrongLabel

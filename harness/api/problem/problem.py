@@ -1,0 +1,243 @@
+"""What an attack sees of one example: where its string goes, which tokens it may use, and whether a string survives
+tokenisation in context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.api.problem.state import State
+from harness.api.task import NO_LABEL, Example
+from harness.tokens.continuation import continuation_ids
+from harness.tokens.tokenizer import Cutting, Target, Tokenizer, Tokens
+
+if TYPE_CHECKING:
+    from harness.tokens.roundtrip import Segments
+
+_MIDDLES = ("a", ":")  # stand for the attack string; not every text leaves its neighbours as they are
+MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
+SPARE = 1.25  # proposals per string in the first try: each try costs more than some strings too many
+MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
+MAX_EXCESS = 16  # proposals per missing string at most, where few survive
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One example under one threat model, in one victim's tokens.
+
+    Attributes:
+        example: the task's row; its label is what the victim should say, its proxy label what the attacker wants.
+        before_text, after_text: the prompt around the attack string.
+        before, after: the same in tokens, special ids of the model included; shapes [P] and [T].
+        budget: S, how many tokens the attack string has.
+        allowed: token ids the attack may use, sorted, shape [A].
+        tokenizer: the victim's.
+        wanted: what the attacker wants to hear: the text of the proxy label, or of the target; "" where unknown.
+        radius: the longest perturbation of a token's activations, as a multiple of their mean norm (see
+            `harness.api.threat.Threat`); None: there may be none.
+    """
+
+    example: Example
+    before_text: str
+    after_text: str
+    before: Tokens
+    after: Tokens
+    budget: int
+    allowed: Tokens
+    tokenizer: Tokenizer
+    wanted: str = ""
+    radius: float | None = None
+
+    @cached_property
+    def target(self) -> Target:
+        """What the loss is of: the proxy label, or the ids of the target text."""
+        if self.example.proxy_label != NO_LABEL:
+            return self.example.proxy_label
+        return continuation_ids(self.tokenizer, self.example.target)
+
+    @property
+    def members(self) -> tuple[Problem, ...]:
+        """The examples that share one string: this one, or those of a group."""
+        return (self,)
+
+    def state(self, tokens: Tokens) -> State:
+        """A first state with this attack string, shape [S]."""
+        return State(tuple(int(token) for token in tokens))
+
+    def random_tokens(self, rng: np.random.Generator, draws: int | None = None) -> Tokens:
+        """Strings with every token uniform over the allowed ones, of those that survive tokenisation.
+
+        Returns:
+            shape [draws, S] (fewer rows when not enough survive `MAX_TRIES` refills), or [S] when ``draws`` is None. In
+            the latter case, when none survives, one that does not is returned: it will be judged a
+            failure, and the search can go on from it.
+        """
+        rows = self.refill(1 if draws is None else draws, lambda n: rng.choice(self.allowed, size=(n, self.budget)))
+        if draws is not None:
+            return rows
+        return rows[0] if len(rows) else rng.choice(self.allowed, size=self.budget)
+
+    def refill(self, count: int, propose: Callable[[int], Tokens]) -> Tokens:
+        """Draw until ``count`` proposals survive tokenisation, at most `MAX_TRIES` times; shape [≤ count, S].
+
+        Args:
+            propose: called with a number n, returns n strings, shape [n, S].
+        """
+        kept: list[Tokens] = []
+        have = proposed = found = 0
+        for _ in range(MAX_TRIES):
+            rate = max(found / proposed, 1 / MAX_EXCESS) if proposed else 1 / SPARE
+            rows = propose(max(ceil((count - have) / rate), MIN_DRAW))
+            proposed += len(rows)
+            rows = rows[self.survives(rows)]
+            found += len(rows)
+            kept.append(rows[: count - have])
+            have += len(kept[-1])
+            if have >= count:
+                break
+        return np.concatenate(kept)
+
+    def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
+        """Whether each string, put into the prompt as text, tokenises back to before + string + after unchanged; shape
+        [K].
+        """
+        rows = np.asarray(candidates)
+        if rows.ndim == 2 and rows.shape[1] == 0:  # the prompt without a string, however it is tokenised
+            return np.ones(len(rows), dtype=bool)
+        if self._margins is None or rows.ndim != 2:
+            return np.asarray([text is not None for text in self._texts_in_place(rows)], dtype=bool)
+        *sides, segments = self._margins
+        left, right = (np.broadcast_to(side, (len(rows), len(side))) for side in sides)
+        return segments.stable(np.concatenate([left, rows, right], axis=1))
+
+    def attack_texts(self, candidates: Tokens) -> list[str | None]:
+        """The text of each string in its place, or None where it does not survive tokenisation; length K."""
+        rows = np.asarray(candidates)
+        if rows.ndim == 2 and rows.shape[1] == 0:
+            return [""] * len(rows)
+        if self._margins is None or rows.ndim != 2:
+            return self._texts_in_place(rows)
+        fits = self.survives(rows)
+        texts = iter(self.tokenizer.decode(rows[fits]))  # type: ignore[arg-type]
+        return [next(texts) if fit else None for fit in fits]
+
+    def tokens_of(self, text: str) -> Tokens | None:
+        """The tokens of a text in the string's place, however many; None where they merge with the text around it."""
+        ids = self.tokenizer.encode([self.prompt(text)])[0]
+        before, after = (part.tolist() for part in self._core)
+        end = len(ids) - len(after)
+        if end < len(before) or ids[: len(before)] != before or ids[end:] != after:
+            return None
+        return np.asarray(ids[len(before) : end], dtype=np.int64)
+
+    def fitted(self, text: str) -> Tokens | None:
+        """The tokens of the longest beginning of a text that the threat model allows and that survives tokenisation;
+        None where not even its first token does.
+        """
+        tokens = self.tokens_of(text)
+        if tokens is None:  # something else may stand well between the same neighbours
+            ids = continuation_ids(self.tokenizer, text) if self.before_text else self.tokenizer.encode([text])[0]
+            tokens = np.asarray(ids, dtype=np.int64)
+        foreign = np.flatnonzero(~np.isin(tokens, self.allowed))
+        longest = min(len(tokens), self.budget, int(foreign[0]) if len(foreign) else len(tokens))
+        for length in range(longest, 0, -1):
+            if self.survives(tokens[None, :length])[0]:
+                return tokens[:length]
+        return None
+
+    def prompt(self, attack_text: str) -> str:
+        """The whole prompt with this attack string in it."""
+        return self.before_text + attack_text + self.after_text
+
+    def prompt_of(self, state: State) -> str:
+        """The whole prompt with a state's string in it, whether or not it survives tokenisation."""
+        return self.prompts(state.array[None])[0]
+
+    def prompts(self, candidates: Tokens) -> list[str]:
+        """The whole prompts of candidates, surviving or not; length K."""
+        rows = self._in_place(np.asarray(candidates))
+        decoded = self.tokenizer.decode(rows)
+        (head, tail), *others = self._given_back
+        texts = [_between(text, head, tail) for text in decoded]
+        if others:  # it may survive in another way than the likeliest
+            alive = self._alive(rows, decoded)
+            texts = [first if own is None else own for own, first in zip(alive, texts, strict=True)]
+        return [whole if own is None else self.prompt(own) for own, whole in zip(texts, decoded, strict=True)]
+
+    def _texts_in_place(self, candidates: Tokens) -> list[str | None]:
+        """As `attack_texts`, whole prompts being decoded and tokenised: right for every tokenizer."""
+        rows = self._in_place(candidates)
+        return self._alive(rows, self.tokenizer.decode(rows))
+
+    def _alive(self, rows: list[list[int]], decoded: list[str]) -> list[str | None]:
+        """The text of the string in each prompt, given in tokens and as the tokenizer gives it back; None where it does
+        not survive.
+        """
+        found: list[str | None] = [None] * len(rows)
+        for head, tail in self._given_back:
+            texts = {i: _between(decoded[i], head, tail) for i, text in enumerate(found) if text is None}
+            prompts = {i: self.prompt(text) for i, text in texts.items() if text is not None}
+            for i, ids in zip(prompts, self.tokenizer.encode(list(prompts.values())), strict=True):
+                if ids == rows[i]:
+                    found[i] = texts[i]
+        return found
+
+    def _in_place(self, candidates: Tokens) -> list[list[int]]:
+        before, after = (part.tolist() for part in self._core)
+        return [before + row + after for row in candidates.tolist()]
+
+    @cached_property
+    def _core(self) -> tuple[Tokens, Tokens]:
+        """Before and after without the model's special ids."""
+        left, right = len(self.tokenizer.left), len(self.tokenizer.right)
+        return self.before[left:], self.after[: len(self.after) - right]
+
+    @cached_property
+    def _given_back(self) -> list[tuple[str, str]]:
+        """How the texts before and after may stand in a decoded prompt, the likeliest first: some tokenizers turn
+        capitals to small letters, drop a space, or put one before a text or before some (as WordPiece's decoder does
+        before all but the rest of a word).
+        """
+        before, after = [], []
+        for middle in _MIDDLES:
+            texts = [middle, self.before_text + middle, middle + self.after_text]
+            alone, head, tail = self.tokenizer.decode(self.tokenizer.encode(texts))
+            before += [head.removesuffix(middle)] if head.endswith(middle) else []
+            after += [tail.removeprefix(alone)] if tail.startswith(alone) else []
+        before.append(self.before_text)
+        after.append(self.after_text)
+        if not self.before_text.endswith(" "):
+            before += [head.removesuffix(" ") for head in before]
+        if not self.after_text.startswith(" "):
+            after += [tail.removeprefix(" ") for tail in after]
+        return [(head, tail) for head in dict.fromkeys(before) for tail in dict.fromkeys(after)]
+
+    @cached_property
+    def _margins(self) -> tuple[Tokens, Tokens, Segments] | None:
+        """What of before and after can merge with the attack string, and what checks it; None where the tokenizer is
+        not known to cut anywhere, or does not return the texts as they are.
+        """
+        segments = self.tokenizer.segments if isinstance(self.tokenizer, Cutting) else None
+        before, after = self._core
+        if segments is None or self.tokenizer.decode([before, after]) != [self.before_text, self.after_text]:  # type: ignore[list-item]
+            return None
+        if not (segments.stable(before[None])[0] and segments.stable(after[None])[0]):
+            return None
+        starts = np.flatnonzero(segments.cuts(before[None])[0])
+        ends = np.flatnonzero(segments.cuts(after[None])[0])
+        left = before[starts[-1] :] if len(starts) else before
+        return left, after[: ends[1]] if len(ends) > 1 else after, segments
+
+
+def _between(text: str, head: str, tail: str) -> str | None:
+    """What stands between two texts in a third; None where it does not begin and end with them."""
+    if len(text) < len(head) + len(tail) or not (text.startswith(head) and text.endswith(tail)):
+        return None
+    return text[len(head) : len(text) - len(tail)]

@@ -1,0 +1,255 @@
+"""What attacks, judges and defenses ask of models, and what they get in answer.
+
+Every request goes to the model whose role it names; "" is the victim itself. The engine answers it and meters what that
+takes. A defense may ask `Generate`, `Classify` and the requests below `DefenseRequest`; it meets the undefended victim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from harness.api.threat import Access
+from harness.tokens.tokenizer import Floats, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Ask for the loss of each candidate. Answer: `Floats` of shape [K], in nats: cross-entropy to the proxy label, or
+    mean NLL of the target text; ``inf`` where a guard blocks it.
+
+    Attributes:
+        candidates: attack strings, shape [K, S] with S the threat model's token budget; K may be 0.
+        near: shape [S], the string from which each candidate differs in few positions, if there is one, or several such
+            strings, [n, S] (lets the engine reuse computation).
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    candidates: Tokens
+    near: Tokens | None = None
+    model: str = ""
+    access: ClassVar[Access] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Ask for the gradient of the loss with respect to the one-hot encoding of the attack string. Answer:
+    `GradientAnswer`.
+
+    Attributes:
+        tokens: the attack string, shape [S].
+        top: how many tokens to return per position, those whose substitution lowers the loss most to first order; only
+            allowed tokens count.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    tokens: Tokens
+    top: int
+    model: str = ""
+    access: ClassVar[Access] = "gradient"
+
+
+@dataclass(frozen=True, slots=True)
+class GradientAnswer:
+    """The most promising substitutions.
+
+    Attributes:
+        loss: loss of the string itself.
+        tokens: shape [S, top], best first (most negative gradient; ties by token id). `top` is cut to the number of
+            allowed tokens.
+        values: shape [S, top], the gradient entries of those tokens.
+    """
+
+    loss: float
+    tokens: Tokens
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Ask for next tokens of each string in its place, drawn without replacement from the victim's distribution (a
+    language model's). Answer: `SampleAnswer`.
+
+    Attributes:
+        strings: attack strings so far, shape [n, m] with m below the threat model's token budget; n and m may be 0.
+        k: how many tokens per string.
+        seed: of the draw.
+        top: draw among so many of the most likely tokens of those that are allowed; None: among all of these.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    strings: Tokens
+    k: int
+    seed: int
+    top: int | None = None
+    model: str = ""
+    access: ClassVar[Access] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAnswer:
+    """Next tokens. Only tokens that the threat model allows are drawn, none twice for one string.
+
+    Attributes:
+        tokens: shape [n, k], in the order in which they were drawn. `k` is cut to the number of tokens drawn among.
+        log_probs: shape [n, k], in nats, under the victim's distribution over its whole vocabulary.
+    """
+
+    tokens: Tokens
+    log_probs: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask for answers in text. Answer: list of texts, None where a guard refused. A victim of a task with labels
+    answers with the text of its label.
+
+    Attributes:
+        prompts: whole prompts.
+        max_tokens: longest answer.
+        temperature: 0 for the most likely token at each place.
+        seed: of the draw at a temperature above 0.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    prompts: tuple[str, ...]
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    model: str = ""
+    access: ClassVar[Access] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Classify:
+    """Ask for the label logits of whole prompts. Answer: `Floats` of shape [prompts, labels], NaN where a guard refused
+    or the prompt is longer than the context.
+
+    Attributes:
+        prompts: whole prompts.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    prompts: tuple[str, ...]
+    model: str = ""
+    access: ClassVar[Access] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Perturb:
+    """Ask for the loss when something is added to the activations at the attack string, and for its gradient by that.
+    Answer: `PerturbAnswer`.
+
+    Attributes:
+        tokens: the attack string, shape [S], at least one token.
+        delta: what is added, shape [S, H] with H the width of the activations; None: zeros.
+        layer: where: 0 the input embeddings; l the output of decoder layer l, counted from 1.
+        model: the role of an auxiliary model; "" is the victim.
+    """
+
+    tokens: Tokens
+    delta: Floats | None = None
+    layer: int = 0
+    model: str = ""
+    access: ClassVar[Access] = "latent"
+
+
+@dataclass(frozen=True, slots=True)
+class PerturbAnswer:
+    """Where a perturbation stands.
+
+    Attributes:
+        loss: in nats, with the perturbation.
+        gradient: of the loss by the perturbation, shape [S, H].
+        scale: mean L2 norm of the unperturbed activations at the string: the unit of the threat model's radius. Of a
+            string that several examples share, the smallest of theirs.
+    """
+
+    loss: float
+    gradient: Floats
+    scale: float
+
+
+Request = Score | Gradient | Sample | Generate | Classify | Perturb
+
+
+Pool = Literal["last", "mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Ask how likely each token of a text is, given those before it. Answer: NLL in nats, shape [L - 1] for a text of L
+    tokens (special ones included), from the second token on; empty for shorter texts.
+
+    Attributes:
+        text: a whole text; only as much of its end as the context holds is read.
+        tokens: the row itself, special ids included; then ``text`` is not looked at.
+        model: the role of a causal language model.
+    """
+
+    text: str = ""
+    tokens: Tokens | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodGradient:
+    """Ask for the gradient of ``sum(weights * NLL)`` of a row of tokens by the one-hot encoding of some of them, which
+    are read and predicted. Answer: `Floats` [S, A].
+
+    Attributes:
+        before, tokens, after: the row in three parts, special ids included; differentiated by ``tokens`` [S].
+        weights: one per NLL of the whole row, shape [P + S + T - 1].
+        allowed: ids whose entries are wanted, sorted, [A].
+        model: the role of a causal language model with the victim's tokens.
+    """
+
+    before: Tokens
+    tokens: Tokens
+    after: Tokens
+    weights: Floats
+    allowed: Tokens
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Ask for what a layer says of a text. Answer: `Floats` [H].
+
+    Attributes:
+        text: a whole text; only as much of its end as the context holds is read.
+        tokens: the row itself, special ids included; then ``text`` is not looked at.
+        layer: 0 the input embeddings; l the output of decoder layer l, counted from 1; negative from the last.
+        pool: the activations at the last token, or their mean over all.
+        model: the role of a model that runs here.
+    """
+
+    text: str = ""
+    layer: int = -1
+    pool: Pool = "last"
+    tokens: Tokens | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGradient:
+    """Ask for the gradient of ``direction · activations`` by the one-hot encoding of some tokens. Answer: `Floats`
+    [S, A].
+
+    Attributes:
+        before, tokens, after, allowed: as in `LikelihoodGradient`.
+        direction: shape [H].
+        layer, pool: as in `Activations`.
+    """
+
+    before: Tokens
+    tokens: Tokens
+    after: Tokens
+    direction: Floats
+    allowed: Tokens
+    layer: int = -1
+    pool: Pool = "last"
+    model: str = ""
+
+
+DefenseRequest = Generate | Classify | Likelihood | LikelihoodGradient | Activations | ActivationGradient

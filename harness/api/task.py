@@ -1,0 +1,145 @@
+"""Tasks: labelled examples made of chunks, of which the attacker may change exactly one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from harness.api.plugin import Kind, Plugin
+from harness.errors import DataError
+
+NO_LABEL = -1
+"""Label and proxy label of an example that is answered in text."""
+
+TaskKind = Literal["labels", "text"]
+"""How a victim answers: with one of the task's labels, or in text."""
+
+
+class Edit(StrEnum):
+    """What an attacker may do to a chunk."""
+
+    IMMUTABLE = "immutable"
+    PERTURBABLE = "perturbable"  # attack text is inserted
+    OVERWRITABLE = "overwritable"  # attack text replaces the chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of the prompt."""
+
+    text: str
+    edit: Edit = Edit.IMMUTABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a task.
+
+    Attributes:
+        id: stable within the task and split, e.g. ``validation-00017``.
+        chunks: joined without separator they are the prompt; exactly one may be changed.
+        label: index into the task's labels; `NO_LABEL` where the answer is a text.
+        proxy_label: the label the attacker wants (``1 - label`` when there are two); `NO_LABEL` as above.
+        target: of a text answer, its beginning as the attacker wants it, with the space that stands before it.
+        reply: of a text answer, a good one, for training; "" where there is none.
+        benign: whether the prompt is one that a good victim answers, so that the attacker wants a refusal.
+    """
+
+    id: str
+    chunks: tuple[Chunk, ...]
+    label: int = NO_LABEL
+    proxy_label: int = NO_LABEL
+    target: str = ""
+    reply: str = ""
+    benign: bool = False
+
+    def __post_init__(self) -> None:
+        changeable = sum(chunk.edit is not Edit.IMMUTABLE for chunk in self.chunks)
+        if changeable != 1:
+            raise DataError(f"example {self.id}: exactly one chunk may be changeable, found {changeable}")
+        if self.label == self.proxy_label != NO_LABEL:
+            raise DataError(f"example {self.id}: label and proxy_label are both {self.label}")
+
+    @property
+    def text(self) -> str:
+        """The clean prompt."""
+        return "".join(chunk.text for chunk in self.chunks)
+
+    @property
+    def region(self) -> int:
+        """Index of the chunk that may be changed."""
+        return next(i for i, chunk in enumerate(self.chunks) if chunk.edit is not Edit.IMMUTABLE)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The examples of a task and what they hash to.
+
+    Attributes:
+        labels: label texts in index order, each with the leading space with which a language model would generate it;
+            none where the victim answers in text.
+        train, validation: examples, in a fixed order; their prompts share nothing that would leak.
+    """
+
+    labels: tuple[str, ...]
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    source: dict[str, str] = field(default_factory=dict)  # where the data came from: revision, file hash
+    answer_tokens: int = 64  # longest answer in text, in the victim's tokens
+
+    @property
+    def kind(self) -> TaskKind:
+        """How a victim answers."""
+        return "labels" if self.labels else "text"
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 over labels and all examples of both splits, as canonical JSON; hexadecimal."""
+        digest = hashlib.sha256(json.dumps(list(self.labels)).encode())
+        for example in (*self.train, *self.validation):
+            chunks = [[chunk.text, chunk.edit.value] for chunk in example.chunks]
+            row: list[object] = [example.id, chunks, example.label, example.proxy_label]
+            if not self.labels:
+                row += [example.target, example.reply, example.benign]
+            digest.update(json.dumps(row).encode())
+            digest.update(b"\n")
+        if not self.labels:
+            digest.update(json.dumps(self.answer_tokens).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def text(self) -> TaskData:
+        """The same prompts without labels: what a language model is made ready with."""
+        if not self.labels:
+            return self
+        train, validation = ([_without_label(example) for example in split] for split in (self.train, self.validation))
+        return TaskData((), train, validation, self.source)
+
+
+def _without_label(example: Example) -> Example:
+    return Example(example.id, example.chunks)
+
+
+class Task(Plugin):
+    """A source of examples. Implement `load`.
+
+    Attributes:
+        answers: how a victim answers: with one of the labels, or in text.
+    """
+
+    kind: ClassVar[Kind] = "task"
+    answers: ClassVar[TaskKind] = "labels"
+
+    @abstractmethod
+    def load(self) -> TaskData:
+        """Read or generate the data; the same parameters always give the same data.
+
+        Raises:
+            DataError: the data is missing or malformed; names the file, the column or row, and the mend.
+        """

@@ -1,0 +1,88 @@
+"""The threat model: where the attack string goes, how long it is, and what the attacker may see."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from harness.api.params import Params
+
+Access = Literal["latent", "gradient", "scores", "text"]
+_RANK: dict[Access, int] = {"text": 0, "scores": 1, "gradient": 2, "latent": 3}
+POSITIONS: dict[str, float] = {"prefix": 0.0, "infix": 0.9, "suffix": 1.0}
+
+
+def allows(granted: Access, wanted: Access) -> bool:
+    """Whether access ``granted`` includes ``wanted`` (latent ⊃ gradient ⊃ scores ⊃ text)."""
+    return _RANK[granted] >= _RANK[wanted]
+
+
+class Threat(Params):
+    """What the attacker may do; part of every cell's identity.
+
+    Source of the positions: "Scaling Trends in Language Model Robustness", arXiv 2407.18213 (there measured in
+    characters, here in tokens).
+    """
+
+    position: Literal["prefix", "infix", "suffix"] | Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        "suffix", description="where in a perturbable chunk the attack string goes: a name, or a fraction of its tokens"
+    )
+    tokens: PositiveInt = Field(10, le=4096, description="length of the attack string in the victim's tokens")
+    access: Access = Field(
+        "gradient",
+        description="the most that the attacker may ask for; latent: it may also perturb activations at the attack "
+        "string, which is no text attack",
+    )
+    radius: PositiveFloat | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="of access latent: largest L2 norm of the perturbation of a token, as a multiple of the mean L2 "
+        "norm of the activations that it is added to",
+    )
+    edit: Literal["as_task", "insert", "replace"] = Field(
+        "as_task",
+        description="what happens to the text of the changeable chunk: as the task says, kept with the attack string "
+        "inserted, or replaced by it",
+    )
+    alphabet: Literal["all", "printable_ascii"] = Field(
+        "all", description="tokens that the attack string may have: all but special ones, or those of printable ASCII"
+    )
+    queries: PositiveInt | None = Field(
+        None, description="sequences that the attack may have answered per example; none: as many as its steps take"
+    )
+    flops: PositiveFloat | None = Field(
+        None, description="nominal FLOPs that the attack may spend per example, defenses included; none: no limit"
+    )
+
+    @model_validator(mode="after")
+    def _radius_with_latent(self) -> Threat:
+        if self.access == "latent" and self.radius is None:
+            raise ValueError("access: latent needs a bound on the perturbation; add radius, such as radius: 0.5")
+        if self.access != "latent" and self.radius is not None:
+            raise ValueError(f"radius bounds a perturbation, and access: {self.access} allows none; remove one of them")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As `Params.identity`; without a radius where there is none, so that keys are those of before it was."""
+        whole = super().identity()
+        return {name: value for name, value in whole.items() if name != "radius" or value is not None}
+
+    @property
+    def fraction(self) -> float:
+        """Position as a fraction of the chunk's tokens, 0 = before the first, 1 = after the last."""
+        return POSITIONS[self.position] if isinstance(self.position, str) else float(self.position)
+
+    def label(self) -> str:
+        """Short name for tables."""
+        parts = [f"{self.position}, {self.tokens} tokens, {self.access}"]
+        parts += [] if self.radius is None else [f"radius {self.radius:g}"]
+        parts += [] if self.edit == "as_task" else [self.edit]
+        parts += [] if self.alphabet == "all" else [self.alphabet.replace("_", " ")]
+        parts += [] if self.queries is None else [f"{self.queries} queries"]
+        parts += [] if self.flops is None else [f"{self.flops:g} FLOPs"]
+        return ", ".join(parts)
+
+    def unlimited(self) -> Threat:
+        """The same without limits on what the attack spends; for what is no evaluation."""
+        return self.model_copy(update={"queries": None, "flops": None})

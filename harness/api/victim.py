@@ -1,0 +1,119 @@
+"""Victims: models under attack, and how one is made ready for a task."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from harness.api.model.shape import MemoryFacts, ModelShape
+from harness.api.plugin import Kind, Plugin
+from harness.api.refs import PluginRef
+from harness.api.task import TaskData
+from harness.api.threat import Access
+from harness.flops import Flops
+
+if TYPE_CHECKING:
+    from harness.api.model.backend import Backend
+
+Progress = Callable[[str, float, float], None]
+"""Called as ``progress(what, done, total)``; cheap to call often."""
+
+
+@dataclass(frozen=True, slots=True)
+class VictimCard:
+    """What is known of a victim before it is made; everything a plan and a plot need.
+
+    Attributes:
+        family: models on one scaling curve, e.g. ``pythia``.
+        n_params: all parameters as used, embeddings included (N of the nominal convention); None where nobody knows.
+        pretraining_flops: compute spent before the task was seen, or None when there was none or it is unknown.
+        access: the most that the model can answer.
+        context: longest sequence in tokens.
+        chars_per_token: rough average, for estimates only.
+        language_model: whether it gives next tokens of any text, so that attacks can sample from it.
+        local: whether the model runs on this machine, from an artifact that holds its weights. A model behind a URL
+            does not: no defense can train it, and this machine's speed says nothing of its.
+    """
+
+    family: str
+    n_params: int | None
+    pretraining_flops: float | None
+    access: Access
+    context: int
+    chars_per_token: float = 4.0
+    local: bool = True
+    language_model: bool = False
+
+
+@dataclass(frozen=True)
+class PrepareJob:
+    """What a victim is given to make itself ready.
+
+    Attributes:
+        data: the task's data; train on ``data.train`` only.
+        seed: of the run.
+        folder: write the finished model here, in hub layout (config.json, model.safetensors, tokenizer.json).
+        scratch: keeps its content when the run is killed and started again; for checkpoints of the training itself.
+        progress: to be called as the work goes on.
+    """
+
+    data: TaskData
+    seed: int
+    folder: Path
+    scratch: Path
+    progress: Progress
+
+
+class Victim(Plugin):
+    """A model. Implement `card`, `prepare`, `estimate` and `open`.
+
+    Data without labels ask for a language model: trained on the prompts, each with its ``reply``, and opened with a
+    head that answers in text.
+    """
+
+    kind: ClassVar[Kind] = "victim"
+
+    @abstractmethod
+    def card(self, data: TaskData) -> VictimCard:
+        """Facts about the model, without loading it and without importing torch where that can be helped."""
+
+    def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
+        """A small model of its family with the same tokens, as a reference to a victim: what attacks ask besides the
+        victim where the spec names no other. None: there is none.
+
+        Args:
+            sees: ``text``: it is to be a language model; ``task``: another victim of the task.
+        """
+        return None
+
+    def fingerprint(self) -> dict[str, str]:
+        """What else identifies the model: hash of a local folder's files, commit of a hub id. Part of the artifact's
+        key.
+        """
+        return {}
+
+    @abstractmethod
+    def estimate(self, data: TaskData) -> float:
+        """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train."""
+
+    def memory(self, data: TaskData) -> MemoryFacts | None:
+        """What its need of memory follows from, for a plan; None where that is unknown. By default a guess from
+        `card` for a decoder in float32 on a CPU.
+        """
+        card = self.card(data)
+        if card.n_params is None:
+            return None
+        return MemoryFacts(card.n_params, ModelShape.guess(card.n_params), batch=16 if self.estimate(data) else 0)
+
+    @abstractmethod
+    def prepare(self, job: PrepareJob) -> Flops:
+        """Make the model ready for the task, write it to ``job.folder``, return the compute spent. Called once per
+        artifact.
+        """
+
+    @abstractmethod
+    def open(self, folder: Path, data: TaskData) -> Backend:
+        """Load a prepared or defended model from ``folder`` (most return `harness.TorchBackend`)."""

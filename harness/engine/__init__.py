@@ -1,0 +1,1 @@
+"""Runs attacks against defended models: many steps side by side, requests answered together, all of it metered."""

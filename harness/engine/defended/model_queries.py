@@ -1,0 +1,212 @@
+"""What defenses ask: the requests of many texts answered together, each text paying for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.api.model.backend import (
+    Activated,
+    ActivationItem,
+    Backend,
+    GenerateItem,
+    LikelihoodItem,
+    Likely,
+    refused,
+)
+from harness.api.requests import (
+    ActivationGradient,
+    Activations,
+    Classify,
+    DefenseRequest,
+    Generate,
+    Likelihood,
+    LikelihoodGradient,
+)
+from harness.api.runtime_defense import Asking
+from harness.errors import AccessError, HarnessError, PluginError
+from harness.flops import Flops, nominal_backward, nominal_forward
+from harness.rng import named_seed
+from harness.tokens.tokenizer import Tokens
+
+Answers = list[tuple[Any, Flops]]
+
+
+def inquire(who: str, asking: Sequence[Asking], models: Mapping[str, Backend]) -> Answers:
+    """Run generators of one defense to their ends.
+
+    Args:
+        who: the defense, for messages.
+        models: by role; "" is the victim.
+
+    Returns:
+        what each returned, and the compute of what it asked.
+
+    Raises:
+        PluginError: one raised, or asked for what it may not.
+        AccessError: a model does not answer such requests.
+    """
+    found: list[Any] = [None] * len(asking)
+    spent = [Flops() for _ in asking]
+    replies: dict[int, Any] = dict.fromkeys(range(len(asking)))
+    while replies:
+        waiting: dict[int, DefenseRequest] = {}
+        for i, reply in replies.items():
+            try:
+                waiting[i] = asking[i].send(reply)
+            except StopIteration as stop:
+                found[i] = stop.value
+            except HarnessError:
+                raise
+            except Exception as error:
+                raise PluginError(f"{who}: raised {type(error).__name__}: {error}") from error
+        answers = answer_all(who, list(waiting.values()), models)
+        replies = {}
+        for i, (reply, cost) in zip(waiting, answers, strict=True):
+            replies[i] = reply
+            spent[i] = spent[i] + cost
+    return list(zip(found, spent, strict=True))
+
+
+def answer_all(who: str, requests: Sequence[DefenseRequest], models: Mapping[str, Backend]) -> Answers:
+    """Answers in order, with their compute. Raises as `inquire`."""
+    found: Answers = [(None, Flops())] * len(requests)
+    groups: dict[tuple[str, type], list[int]] = {}
+    for i, request in enumerate(requests):
+        if type(request) not in _ANSWERED:
+            known = ", ".join(kind.__name__ for kind in _ANSWERED)
+            raise PluginError(f"{who}: yielded {type(request).__name__}; a defense may yield {known}")
+        groups.setdefault((request.model, type(request)), []).append(i)
+    for (role, kind), places in groups.items():
+        if role not in models:
+            named = ", ".join(repr(name) for name in models if name) or "none"
+            raise PluginError(f"{who}: asked model '{role}', but models() names {named}; return it there as well")
+        try:
+            answers = _ANSWERED[kind](models[role], [requests[i] for i in places])
+        except AccessError as error:
+            raise AccessError(f"{who}: {error}") from None
+        for i, own in zip(places, answers, strict=True):
+            found[i] = own
+    return found
+
+
+def row_of(text: str, tokens: Tokens | None, backend: Backend, room: int | None = None) -> Tokens:
+    """The ids that a model reads of a text: of a long one, its end."""
+    if tokens is not None:
+        return np.asarray(tokens, dtype=np.int64)[-(room or backend.context) :]
+    left, right = backend.tokenizer.left, backend.tokenizer.right
+    ids = backend.tokenizer.encode([text])[0]
+    most = (room or backend.context) - len(left) - len(right)
+    return np.asarray([*left, *ids[max(0, len(ids) - most) :], *right], dtype=np.int64)
+
+
+def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
+    """Lists of texts; None where a prompt leaves no room for an answer."""
+    if "generate" not in backend.abilities:
+        raise refused("generate", backend.abilities)
+    flat = [(i, at, prompt) for i, request in enumerate(requests) for at, prompt in enumerate(request.prompts)]
+    lengths = [len(ids) for ids in backend.tokenizer.encode([prompt for _, _, prompt in flat])]
+    around = len(backend.tokenizer.left) + len(backend.tokenizer.right)
+    fits = [one for one, length in zip(flat, lengths, strict=True) if 0 < length + around < backend.context]
+    items = []
+    for i, at, prompt in fits:
+        request = requests[i]
+        seed = named_seed("generate", request.seed, at)
+        items.append(GenerateItem(prompt, request.max_tokens, request.temperature, seed))
+    texts: list[list[str | None]] = [[None] * len(request.prompts) for request in requests]
+    costs = [Flops() for _ in requests]
+    for (i, at, _), said in zip(fits, backend.generate(items) if items else (), strict=True):
+        texts[i][at] = said.text
+        tokens = said.prompt_tokens + said.new_tokens
+        costs[i] = costs[i] + Flops(nominal_forward(backend.n_params, tokens), said.executed)
+    return list(zip(texts, costs, strict=True))
+
+
+def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
+    """Logits [prompts, labels]; NaN where a prompt is longer than the context."""
+    if not backend.n_labels:
+        raise refused("classify", backend.abilities)
+    flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
+    rows = [row_of(requests[i].prompts[at], None, backend, 10**9) for i, at in flat]
+    fits = [k for k, row in enumerate(rows) if 0 < len(row) <= backend.context]
+    logits = [np.full((len(request.prompts), backend.n_labels), np.nan) for request in requests]
+    costs = [Flops() for _ in requests]
+    answers, executed = backend.classify([rows[k] for k in fits]) if fits else ((), ())
+    for k, answer, ran in zip(fits, answers, executed, strict=True):
+        i, at = flat[k]
+        logits[i][at] = answer
+        costs[i] = costs[i] + Flops(nominal_forward(backend.n_params, len(rows[k])), ran)
+    return list(zip(logits, costs, strict=True))
+
+
+def _likely(backend: Backend) -> Likely:
+    if "likelihood" not in backend.abilities or not isinstance(backend, Likely):
+        raise refused("likelihood", backend.abilities)
+    return backend
+
+
+def _active(backend: Backend) -> Activated:
+    if "activations" not in backend.abilities or not isinstance(backend, Activated):
+        raise refused("activations", backend.abilities)
+    return backend
+
+
+def _likelihoods(backend: Backend, requests: Sequence[Likelihood]) -> Answers:
+    rows = [row_of(request.text, request.tokens, backend) for request in requests]
+    answers = _likely(backend).likelihood([LikelihoodItem(row) for row in rows])
+    return [
+        (answer.nll, Flops(nominal_forward(backend.n_params, len(row)), answer.executed))
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _likelihood_gradients(backend: Backend, requests: Sequence[LikelihoodGradient]) -> Answers:
+    items = []
+    for r in requests:
+        row = np.concatenate([r.before, r.tokens, r.after])
+        span = len(r.before), len(r.before) + len(r.tokens)
+        items.append(LikelihoodItem(row, np.asarray(r.weights, dtype=np.float64), span, r.allowed))
+    answers = _likely(backend).likelihood(items)
+    return [
+        (answer.gradient, _both_ways(backend, len(item.row), answer.executed))
+        for item, answer in zip(items, answers, strict=True)
+    ]
+
+
+def _activations(backend: Backend, requests: Sequence[Activations]) -> Answers:
+    rows = [row_of(request.text, request.tokens, backend) for request in requests]
+    items = [ActivationItem(row, r.layer, r.pool) for row, r in zip(rows, requests, strict=True)]
+    answers = _active(backend).activations(items)
+    return [
+        (answer.values, Flops(nominal_forward(backend.n_params, len(row)), answer.executed))
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _activation_gradients(backend: Backend, requests: Sequence[ActivationGradient]) -> Answers:
+    items = []
+    for r in requests:
+        row = np.concatenate([r.before, r.tokens, r.after])
+        span = len(r.before), len(r.before) + len(r.tokens)
+        items.append(ActivationItem(row, r.layer, r.pool, np.asarray(r.direction), span, r.allowed))
+    answers = _active(backend).activations(items)
+    return [
+        (answer.gradient, _both_ways(backend, len(item.row), answer.executed))
+        for item, answer in zip(items, answers, strict=True)
+    ]
+
+
+def _both_ways(backend: Backend, tokens: int, executed: float) -> Flops:
+    return Flops(nominal_forward(backend.n_params, tokens) + nominal_backward(backend.n_params, tokens), executed)
+
+
+_ANSWERED: dict[type, Callable[[Backend, Any], Answers]] = {
+    Generate: _generated,
+    Classify: _classified,
+    Likelihood: _likelihoods,
+    LikelihoodGradient: _likelihood_gradients,
+    Activations: _activations,
+    ActivationGradient: _activation_gradients,
+}

@@ -1,0 +1,56 @@
+"""What a defended victim said to one prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.api.judge import Answer
+from harness.engine.losses import cross_entropy
+from harness.flops import Flops
+from harness.tokens.tokenizer import Floats
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the defended victim said to one prompt, and the compute it took.
+
+    Attributes:
+        logits: one per label; of a vote, log shares. None when a guard blocked the prompt, or where the answer is a
+            text.
+        text: the answer in text; None when a guard blocked the prompt, or where the answer is a label.
+        nll: of an answer in text, mean NLL of the target text; NaN where the victim does not tell.
+        too_long: the prompt, with the longest answer, does not fit the context.
+        blocked_by: place in the pipeline of the guard that blocked it.
+        penalty: what guards raise the loss by, in nats.
+        copies: of a vote on labels, the logits of each copy [n, labels]; the loss is the mean over them.
+    """
+
+    logits: Floats | None
+    victim: Flops
+    defense: Flops
+    too_long: bool = False
+    text: str | None = None
+    nll: float = float("nan")
+    blocked_by: int | None = None
+    penalty: float = 0.0
+    copies: Floats | None = None
+
+    @property
+    def label(self) -> int | None:
+        """The label said, if one was."""
+        return None if self.logits is None else int(self.logits.argmax())
+
+    def answer(self, proxy_label: int) -> Answer:
+        """For a judge; of an answer with a label, the loss is the cross-entropy of the proxy label."""
+        if self.text is not None:
+            return Answer(None, (), self.nll, self.text)
+        if self.logits is None:
+            return Answer(None, (), float("inf"))
+        seen = self.logits if self.copies is None else self.copies
+        return Answer(self.label, tuple(self.logits.tolist()), float(np.mean(cross_entropy(seen, proxy_label))))
+
+    def loss(self, proxy_label: int) -> float:
+        """For an attack: penalties of guards included."""
+        return self.answer(proxy_label).loss + self.penalty

@@ -1,0 +1,57 @@
+"""Opening a model folder as a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.devices import SPREAD, resolve_device
+from harness.engine.torch.heads import HeadName
+from harness.engine.torch.loading import load_model
+from harness.errors import VictimError
+from harness.tokens.hf_tokenizer import HFTokenizer
+
+if TYPE_CHECKING:
+    from harness.engine.dispatch.backend import RoutedBackend
+
+
+def open_folder(
+    folder: Path | str,
+    head: HeadName = "classification",
+    labels: Sequence[str] = (),
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    chunk_tokens: int | None = None,
+    backend: Literal["torch", "vllm", "auto"] = "torch",
+) -> TorchBackend | RoutedBackend:
+    """Load a prepared model from a folder that holds config.json, model.safetensors and tokenizer.json.
+
+    Args:
+        head: ``classification``, ``label_tokens`` or ``generation``.
+        labels: label texts in index order, with their leading space; none for a model that answers in text.
+        dtype, device: as in `harness.engine.torch.devices.resolve_device`; a model that fits no single device is
+            placed on several with ``spread``.
+        chunk_tokens: tokens per forward to begin with.
+        backend: who answers: ``torch``; ``vllm``, with torch for gradients; ``auto``, whichever was measured to be
+            faster at each sort of request (see `harness.engine.dispatch.backend`).
+
+    Raises:
+        VictimError: the folder holds no such model, weights are missing, or labels do not fit; or vLLM is asked for
+            and not installed.
+    """
+    where, precision = resolve_device(device, dtype)
+    spread = device == SPREAD
+    model, missing = load_model(folder, head, dtype=precision, device_map="balanced" if spread else None)
+    if missing:
+        raise VictimError(f"{folder}: the file lacks weights that the model needs: {', '.join(missing)}")
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    tokenizer = HFTokenizer.from_file(Path(folder) / "tokenizer.json", rows=rows)
+    ours = TorchBackend(model if spread else model.to(where), tokenizer, head, labels, chunk_tokens=chunk_tokens)
+    if backend == "torch":
+        return ours
+    from harness.engine.dispatch.backend import RoutedBackend
+
+    return RoutedBackend(folder, ours, backend)

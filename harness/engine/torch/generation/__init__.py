@@ -1,0 +1,1 @@
+"""Next tokens and answers in text from a torch model."""

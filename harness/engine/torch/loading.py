@@ -1,0 +1,103 @@
+"""From a folder in hub layout (or a hub id) to a model, and to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers.utils import logging
+
+from harness.engine.torch.heads import HeadName
+from harness.errors import VictimError, first_line
+
+if TYPE_CHECKING:
+    pass
+
+
+def load_model(
+    source: Path | str,
+    head: HeadName,
+    *,
+    dtype: torch.dtype | str = torch.float32,
+    n_labels: int | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+    device_map: str | dict[str, Any] | None = None,
+) -> tuple[Any, list[str]]:
+    """Load a model, on the CPU unless told otherwise; safetensors only, no code from the hub.
+
+    Args:
+        source: folder or hub id.
+        dtype: a dtype or its name; ``auto`` is the one that the file is in.
+        n_labels: width of the classification head; by default as in the configuration. A head of another width is
+            replaced.
+        revision: commit of a hub id.
+        seed: from which weights that the file lacks (a new head) are drawn; the global random state is left alone.
+        device_map: how accelerate places the layers, by module name or by a rule (``balanced``). What lies on the disk
+            or, beside GPUs, on the CPU is brought in whenever it is needed: slow.
+
+    Returns:
+        the model, and the names of the weights that were drawn instead of loaded.
+
+    Raises:
+        VictimError: no such model, no safetensors, or an architecture that cannot be used.
+    """
+    local = Path(source).is_dir()
+    common: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    if revision and not local:
+        common["revision"] = revision
+    auto = AutoModelForSequenceClassification if head == "classification" else AutoModelForCausalLM
+    try:
+        config = AutoConfig.from_pretrained(str(source), **common)
+        if getattr(config, "is_encoder_decoder", False):
+            raise VictimError(f"{source}: encoder-decoder models are not supported; use a decoder or an encoder")
+        if head == "classification" and n_labels is not None and config.num_labels != n_labels:
+            config.num_labels = n_labels
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            with no_bars():
+                model, info = auto.from_pretrained(
+                    str(source),
+                    config=config,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    ignore_mismatched_sizes=head == "classification" and n_labels is not None,
+                    output_loading_info=True,
+                    device_map=device_map,
+                    **common,
+                )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise VictimError(f"{source}: cannot be loaded for head {head}: {first_line(error)}") from error
+    drawn = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
+    return model, sorted(drawn)
+
+
+UNLIMITED = 1 << 20  # for models whose configuration states no limit
+
+
+def context_length(model: Any) -> int:
+    """Longest row in tokens, from the configuration and from learnt position embeddings."""
+    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = int(stated) if isinstance(stated, int) and stated > 0 else UNLIMITED
+    for name, module in model.named_modules():
+        # RoBERTa counts positions from padding_idx + 1, so its table holds fewer than its configuration says.
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            limit = min(limit, module.num_embeddings - module.padding_idx - 1)
+    return limit
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """While this lasts, transformers shows no bars when it reads or writes a model; afterwards as before."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""How many tokens go into one forward: found by trying, halved when memory runs out."""

@@ -1,0 +1,1 @@
+"""Candidates of several examples packed into one row without padding, behind shared prefixes."""

@@ -1,0 +1,99 @@
+"""Self-check of a loaded model: what the backend answers against an eager forward, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.engine.torch.tolerance import TOLERANCE, rounding, tolerance as tolerance_for
+from harness.errors import VictimError
+from harness.tokens.tokenizer import Floats, Tokens
+
+_LENGTHS = (4, 9, 33)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Outcome of the check.
+
+    Attributes:
+        rows: random rows compared.
+        difference: largest absolute difference of a label logit, divided by the largest logit where that is above 1.
+        tolerance: what was allowed.
+        rounding: how far eager answers in half precision are from float32, likewise; None in full precision or where
+            that could not be measured.
+        attention: implementation in use after the check.
+        note: why another one than asked for, or "".
+    """
+
+    rows: int
+    difference: float
+    tolerance: float
+    attention: str
+    note: str = ""
+    rounding: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for the manifest."""
+        return asdict(self)
+
+
+def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens, context: int) -> Agreement:
+    """Compare ``classify`` with eager attention on a few random rows; fall back to eager where the fused one is wrong.
+
+    Args:
+        model: its attention implementation may be changed (some fused kernels ignore soft-capping).
+        classify: label logits of rows, as the backend gives them.
+        usable: ids to draw rows from.
+        context: longest row.
+
+    Raises:
+        VictimError: logits that are not finite, or a difference above the tolerance even with eager attention
+            throughout.
+    """
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(usable, size=min(n, context)).astype(np.int64) for n in _LENGTHS for _ in range(2)]
+    asked = str(model.config._attn_implementation)
+    ours = classify(rows)
+    if not switch_attention(model, "eager"):
+        note = "the model has no eager attention to compare with"
+        return Agreement(len(rows), 0.0, TOLERANCE[model.dtype], asked, note)
+    one_by_one = np.concatenate([classify([row]) for row in rows])
+    if not np.isfinite(one_by_one).all():
+        raise VictimError("the model's logits are not finite on random rows; load it with dtype: float32")
+    lost = rounding(model, lambda: classify(rows), relative_difference)
+    tolerance = tolerance_for(model.dtype, lost)
+    difference = relative_difference(ours, one_by_one)
+    if difference <= tolerance:
+        switch_attention(model, asked)
+        return Agreement(len(rows), difference, tolerance, asked, "", lost)
+    note = f"{asked} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
+    difference = relative_difference(classify(rows), one_by_one)
+    tolerance = max(tolerance, TOLERANCE[model.dtype])  # to go on with eager attention, or not at all
+    if difference <= tolerance:
+        return Agreement(len(rows), difference, tolerance, "eager", note, lost)
+    raise VictimError(
+        f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from single rows "
+        f"(tolerance {tolerance:g}); try dtype: float32, or exclude this victim"
+    )
+
+
+def relative_difference(ours: Floats, reference: Floats) -> float:
+    """Largest absolute difference, divided by the largest reference where that is above 1; NaN counts as infinite."""
+    scale = max(1.0, float(np.abs(reference).max()))
+    difference = float(np.abs(ours - reference).max()) / scale
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def switch_attention(model: Any, attention: str) -> bool:
+    """Exchange the attention implementation; False where the model has no such."""
+    if model.config._attn_implementation == attention:
+        return True
+    try:
+        model.set_attn_implementation(attention)
+    except (AttributeError, ImportError, NotImplementedError, ValueError):
+        return False
+    return bool(model.config._attn_implementation == attention)

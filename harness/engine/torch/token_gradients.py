@@ -1,0 +1,79 @@
+"""Gradient of the loss by the one-hot encoding of some positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.engine.torch.devices import input_device
+from harness.engine.torch.heads import Head
+from harness.tokens.tokenizer import Tokens
+
+
+def embedding_gradient(
+    model: Any, head: Head, rows: Tensor, targets: Tensor, start: int, stop: int
+) -> tuple[Tensor, Tensor]:
+    """Differentiate each row's loss by the embeddings of positions ``start`` to ``stop``.
+
+    Args:
+        rows: ids of equal length [n, L].
+        targets: label indices [n], or target ids [n, t].
+
+    Returns:
+        readings of the head [n, width] (float32) and gradients [n, stop - start, width of the embedding].
+    """
+    with torch.enable_grad(), embeddings_as_leaves(model) as leaves:
+        readings = head.readings(model, rows, targets)
+        # A label of several tokens runs several forwards: each contributes to the same positions.
+        grads = torch.autograd.grad(summed_loss(readings, targets), leaves)
+    return readings.detach(), torch.stack([grad[:, start:stop] for grad in grads]).sum(0)
+
+
+def summed_loss(readings: Tensor, targets: Tensor) -> Tensor:
+    """Sum of the rows' losses: cross-entropies to label indices [n], or mean NLLs of target ids [n, t]."""
+    if targets.dim() == 1:
+        return torch.nn.functional.cross_entropy(readings, targets.to(readings.device), reduction="sum")
+    return -readings.mean(-1).sum()
+
+
+class EmbeddingTable:
+    """Embeddings of the allowed ids as the model sees them, scaled where it scales; the last selection is kept."""
+
+    def __init__(self, model: Any) -> None:
+        self._embed, self._device = model.get_input_embeddings(), input_device(model)
+        self._allowed: Tokens | None = None
+        self._table: Tensor | None = None
+
+    def of(self, allowed: Tokens) -> Tensor:
+        """Table [A, width] of sorted ids [A]."""
+        if self._table is None or self._allowed is None or not np.array_equal(self._allowed, allowed):
+            with torch.inference_mode():
+                ids = torch.as_tensor(allowed, device=self._device)
+                self._table = self._embed(ids)
+            self._allowed = allowed.copy()
+        return self._table
+
+
+@contextmanager
+def embeddings_as_leaves(model: Any) -> Iterator[list[Tensor]]:
+    """Within, what the input embedding returns is a leaf to differentiate by; the leaves are listed, one per forward.
+
+    A hook rather than ``inputs_embeds``: the model pools by ids as always, and scales after the embedding are part of
+    the graph.
+    """
+    leaves: list[Tensor] = []
+
+    def hook(_module: Any, _inputs: Any, output: Tensor) -> Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[-1].view_as(leaves[-1])  # module hooks of profilers cannot stand a leaf as a module's input
+
+    handle = model.get_input_embeddings().register_forward_hook(hook)
+    try:
+        yield leaves
+    finally:
+        handle.remove()

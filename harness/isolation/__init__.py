@@ -1,0 +1,1 @@
+"""What plugins and libraries may do to a process, held, put back and told."""

@@ -1,0 +1,121 @@
+"""What a plugin package may do to this process while it is imported or registers.
+
+What it prints is kept off stdout and cut short; what it changes for everybody is put back; threads that it leaves do
+not keep the process from ending. All of it is told, with its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from harness.isolation.process_state import Kept, chance, numerics, surroundings
+
+DISABLE = "HARNESS_DISABLE_PLUGINS"
+MOST_PRINTED = 2000  # characters
+SLOW = 4.0  # seconds of one import; more is told afterwards
+WAITING = 8.0  # seconds after which it is told that a package is being waited for
+
+
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """While this lasts, what plugin code prints goes to stderr: stdout may be somebody's JSON."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def guarded(package: str) -> Iterator[list[str]]:
+    """While this lasts, code of that package is run; afterwards the list holds what it did that it should not have."""
+    notes: list[str] = []
+    out, error = _Short(sys.stderr), _Short(sys.stderr)
+    before = Kept([*surroundings(), *chance(), *numerics()])
+    threads, began = list[threading.Thread](), time.monotonic()
+    leave_out = f"{DISABLE}={package}"
+    timer = threading.Timer(WAITING, _tell, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it"))
+    timer.daemon = True
+    timer.start()
+    try:
+        with _daemons_only(threads), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            yield notes
+    except KeyboardInterrupt:
+        _tell(sys.stderr, f"interrupted in plugin package {package}; set {leave_out} to leave it out")
+        raise
+    finally:
+        timer.cancel()
+        seconds, printed = time.monotonic() - began, out.end() + error.end()
+        if printed > MOST_PRINTED:
+            notes.append(f"it printed {printed:,} characters, of which the first are shown; print nothing at import")
+        if seconds > SLOW:
+            notes.append(f"it took {seconds:.1f} s, for which every command waits; import what is heavy in functions")
+        notes += [f"it changed {what} for the whole process, which was put back" for what in before.put_back()]
+        left = [thread.name for thread in threads if thread.is_alive()]
+        if left:
+            notes.append(f"it left the thread '{left[0]}' running, which ends with the command; start it when needed")
+
+
+class _Short(io.TextIOBase):
+    """Lets the first characters through to another stream; once it has ended, all: loggers may have kept it."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to, self._count, self._ended = to, 0, False
+
+    def write(self, text: str) -> int:
+        room = len(text) if self._ended else max(0, MOST_PRINTED - self._count)
+        self._count += len(text)
+        self._to.write(text[:room])
+        return len(text)
+
+    def flush(self) -> None:
+        self._to.flush()
+
+    def close(self) -> None:
+        """Nothing: the stream behind it is everybody's."""
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._to, "encoding", None) or "utf-8"
+
+    def fileno(self) -> int:
+        return self._to.fileno()
+
+    def isatty(self) -> bool:
+        return False
+
+    def end(self) -> int:
+        """Let everything through from now on; how many characters there were."""
+        if self._count > MOST_PRINTED:
+            self._to.write("\n")
+        self._ended = True
+        return self._count
+
+
+def _tell(stream: TextIO, text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def _daemons_only(started: list[threading.Thread]) -> Iterator[None]:
+    """While this lasts, every thread that is started is one that ends with the process; others are listed."""
+    original = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        if not self.daemon:
+            self.daemon = True
+            started.append(self)
+        original(self)
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = original  # type: ignore[method-assign]

@@ -1,0 +1,1 @@
+"""The format of what a run leaves behind: written once, read by anybody."""

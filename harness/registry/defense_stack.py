@@ -1,0 +1,114 @@
+"""Stacks: several defenses in a row, or one that the attack does not know of."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.api.defense import Defense, TrainedDefense
+from harness.api.refs import DefenseRef, PluginRef
+from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.task import TaskKind
+from harness.registry.resolved import Chosen
+
+STATIC = " (static)"
+"""After the label of a defense that attacks are not adapted to."""
+
+
+class Stack(Defense):
+    """Defenses that a prompt meets in order."""
+
+    name = "stack"
+
+    class Params(Defense.Params):
+        """The parts, and whether attacks see them."""
+
+        parts: tuple[DefenseRef, ...] = Field(description="in the order in which a prompt meets them")
+        non_adaptive: bool = Field(
+            False, description="attacks search against the undefended victim; only verdicts come from the defended one"
+        )
+
+    @property
+    def parts(self) -> tuple[Chosen, ...]:
+        """The defenses, resolved."""
+        return tuple(ref.chosen for ref in self.params.parts)
+
+
+def parts_of(defense: Chosen) -> tuple[Chosen, ...]:
+    """The defenses of a stack, or the one; the absence of a defense is no part."""
+    found = defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
+    return tuple(part for part in found if isinstance(part.plugin, TrainedDefense | RuntimeDefense))
+
+
+def trained_part(defense: Chosen) -> Chosen | None:
+    """The part that trains weights, if there is one."""
+    return next((part for part in parts_of(defense) if isinstance(part.plugin, TrainedDefense)), None)
+
+
+def runtime_parts(defense: Chosen) -> tuple[Chosen, ...]:
+    """The parts that work while the victim is asked, in order."""
+    return tuple(part for part in parts_of(defense) if isinstance(part.plugin, RuntimeDefense))
+
+
+def sort_of(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]:
+    """Of a part."""
+    if isinstance(plugin, GuardDefense):
+        return "guard"
+    if isinstance(plugin, TransformDefense):
+        return "transform"
+    return "vote" if isinstance(plugin, VoteDefense) else "trained"
+
+
+def is_static(defense: Chosen) -> bool:
+    """Whether attacks search against the undefended victim."""
+    return isinstance(defense.plugin, Stack) and bool(defense.plugin.params.non_adaptive)
+
+
+def is_randomised(defense: Chosen) -> bool:
+    """Whether equal prompts may be treated differently."""
+    return any(part.plugin.randomised for part in runtime_parts(defense))
+
+
+def made_of(parts: tuple[Chosen, ...], non_adaptive: bool, registry: Any) -> Chosen:
+    """The stack of defenses that have been chosen."""
+    refs = []
+    for part in parts:
+        ref = PluginRef(name=part.name, params=part.plugin.params.model_dump(mode="json"))
+        ref._chosen = part
+        refs.append(ref)
+    params = Stack.Params.model_construct(parts=tuple(refs), non_adaptive=non_adaptive)
+    label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
+    return Chosen("defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, shown=label)
+
+
+def why_impossible(parts: tuple[Chosen, ...], answers: TaskKind | None = None) -> str:
+    """Why these defenses cannot stand in a row, and the mend; "" where they can.
+
+    Args:
+        answers: how the task is answered, where that is known.
+    """
+    trained = [part.name for part in parts if isinstance(part.plugin, TrainedDefense)]
+    if len(trained) > 1:
+        return f"{' and '.join(trained)} both train weights; a stack has one such part: keep one of them"
+    if any(not isinstance(part.plugin, TrainedDefense | RuntimeDefense) for part in parts) and len(parts) > 1:
+        plain = next(p.name for p in parts if not isinstance(p.plugin, TrainedDefense | RuntimeDefense))
+        return f"'{plain}' is the absence of a defense and stands alone; remove it from the list"
+    tokens = ""
+    for part in parts:
+        plugin = part.plugin
+        if isinstance(plugin, TransformDefense | VoteDefense):
+            if tokens and _rewrites(plugin):
+                return f"{part.name} rewrites the prompt behind {tokens}, whose tokens it would undo; put {tokens} last"
+            tokens = part.name if plugin.gives_tokens else tokens
+        if isinstance(plugin, GuardDefense) and plugin.reads == "answer" and answers == "labels":
+            return (
+                f"{part.name} reads answers in text, and the task is answered with labels; have it read the prompt, "
+                "or exclude that combination"
+            )
+    return ""
+
+
+def _rewrites(plugin: TransformDefense | VoteDefense) -> bool:
+    """Whether it changes the prompt; a vote that takes copies as they are does not."""
+    return isinstance(plugin, TransformDefense) or type(plugin).copy is not VoteDefense.copy

@@ -1,0 +1,58 @@
+"""Whether a module's hooks are ones that the harness knows. pluggy would pass over a misspelt one in silence."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pluggy
+
+from harness.api import hooks
+from harness.errors import PluginError
+from harness.registry.spelling import did_you_mean
+
+HOOKS = frozenset(name for name in vars(hooks) if name.startswith("harness_"))
+
+
+def new_manager() -> pluggy.PluginManager:
+    """A plugin manager that knows the hooks and no plugin."""
+    manager = pluggy.PluginManager(hooks.NAMESPACE)
+    manager.add_hookspecs(hooks)
+    return manager
+
+
+def check_hooks(plugin: Any, name: str) -> frozenset[str]:
+    """The hooks that a module (or object) called ``name`` implements.
+
+    Raises:
+        PluginError: there are none, or one is misspelt, unmarked or takes a wrong argument; names the function, the
+            module and the mend.
+    """
+    manager = new_manager()
+    found = set()
+    for attribute in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, attribute)
+        if options is None:
+            if attribute in HOOKS and inspect.isfunction(getattr(plugin, attribute)):
+                raise PluginError(f"function {attribute} of '{name}' is not marked as a hook; put @hookimpl above it")
+            continue
+        hook = options.get("specname") or attribute
+        if hook not in HOOKS:
+            hint = did_you_mean(hook, HOOKS) or ";"
+            raise PluginError(
+                f"function {attribute} of '{name}' is no known hook{hint} known: {', '.join(sorted(HOOKS))}"
+            )
+        _check_arguments(plugin, attribute, hook, name)
+        found.add(hook)
+    if not found:
+        raise PluginError(f"'{name}' has no function marked with @hookimpl, so it registers nothing")
+    return frozenset(found)
+
+
+def _check_arguments(plugin: Any, attribute: str, hook: str, name: str) -> None:
+    wanted = inspect.signature(getattr(hooks, hook)).parameters
+    for parameter in inspect.signature(getattr(plugin, attribute)).parameters.values():
+        if parameter.name not in wanted and parameter.default is parameter.empty:
+            hint = did_you_mean(parameter.name, wanted) or ";"
+            takes = f"this hook takes ({', '.join(wanted)})"
+            raise PluginError(f"function {attribute} of '{name}' has an argument '{parameter.name}'{hint} {takes}")

@@ -1,0 +1,108 @@
+"""The cells that a spec makes, held against the records that claim to be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.records.cell import CellRecord
+from harness.run.cell.manifest import base_record
+from harness.spec.cells import Cell
+from harness.spec.load import LoadedSpec
+
+CLAIMS: tuple[str, ...] = (
+    "task",
+    "victim",
+    "defense",
+    "attack",
+    "judge",
+    "threat",
+    "seed",
+    "stop_on_success",
+    "target_asr",
+)
+CLAIMS += ("threat_label", "accounting", "task_kind", "space", "spec_name", "spec_version", "spec_hash")
+"""What a record says of its cell that follows from the spec alone."""
+
+Place = tuple[Any, ...]
+
+
+def cells_of_records(spec: LoadedSpec, records: Sequence[CellRecord]) -> dict[str, Cell]:
+    """The cell of the spec that each record is of, by the record's key; those without one are left out."""
+    expected = _by_place(spec)
+    found = {record.key: expected.get(_place(record, _round(record))) for record in records}
+    return {key: cell for key, cell in found.items() if cell is not None}
+
+
+def completeness_problems(spec: LoadedSpec, records: Sequence[CellRecord], listed: Mapping[str, int]) -> Iterator[str]:
+    """Cells of the spec without a record, records of no cell of it, and what else records say that is not the spec's.
+
+    Each a line in words. Plugins are compared by parameters, distribution and version.
+
+    Args:
+        listed: how many examples each record has rows of, by key.
+    """
+    expected = _by_place(spec)
+    found: dict[Place, CellRecord] = {}
+    for record in records:
+        place = _place(record, _round(record))
+        cell = expected.get(place)
+        if cell is None:
+            yield f"cell {record.key!a} is none of the spec's: {_in_words(place)}"
+        elif place in found:
+            yield f"cells {found[place].key!a} and {record.key!a} are the same cell of the spec: {_in_words(place)}"
+        else:
+            found[place] = record
+            yield from (f"cell {record.key!a}: {what}" for what in _differences(spec, cell, record))
+            rows = min(cell.examples, record.n_clean)
+            if listed.get(record.key, 0) != rows:
+                yield f"cell {record.key!a}: lists {listed.get(record.key, 0)} examples, the spec asks for {rows}"
+    missing = [place for place in expected if place not in found]
+    if missing:
+        yield f"{len(missing)} of {len(expected)} cells of the spec are missing, such as {_in_words(missing[0])}"
+
+
+def _by_place(spec: LoadedSpec) -> dict[Place, Cell]:
+    """Two cells that differ in nothing that counts (a device, say) are one."""
+    return {_place(base_record(cell, spec, ""), cell.round): cell for cell in spec.cells}
+
+
+def _place(record: CellRecord, round_: int | None) -> Place:
+    plugins = (record.task, record.victim, record.defense, record.attack)
+    return *(plugin.label for plugin in plugins), round_, record.threat_label, record.seed
+
+
+def _round(record: CellRecord) -> int | None:
+    return None if record.defense_facts is None else record.defense_facts.round
+
+
+def _in_words(place: Place) -> str:
+    task, victim, defense, attack, round_, threat, seed = place
+    checkpoint = defense if round_ is None else f"{defense} round {round_}"
+    return ascii(f"{task} × {victim} × {checkpoint} × {attack} × {threat}, seed {seed}"[:300])
+
+
+def _differences(spec: LoadedSpec, cell: Cell, record: CellRecord) -> Iterator[str]:
+    told = base_record(cell, spec, "").model_dump(mode="json", include=set(CLAIMS))
+    own = record.model_dump(mode="json", include=set(CLAIMS))
+    for where, said, should in _unequal(own, told):
+        yield f"{where} is {ascii(said)[:80]}, the spec says {ascii(should)[:80]}"
+    steps: int = cell.attack.plugin.params.steps
+    if record.attack_steps != steps:
+        yield f"attack_steps is {record.attack_steps}, the spec says {steps}"
+    if record.n_clean > cell.clean_examples:
+        yield f"{record.n_clean} clean examples, the spec asks for {cell.clean_examples}"
+    if record.n_attacked > cell.examples:
+        yield f"{record.n_attacked} examples attacked, the spec asks for {cell.examples}"
+    if record.n_truncated and cell.too_long != "truncate":
+        yield f"{record.n_truncated} prompts were cut off, the spec does not ask for that"
+
+
+def _unequal(own: Mapping[str, Any], told: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Fields that differ, by dotted name, with both values."""
+    for name in sorted(own.keys() | told.keys()):
+        said, should = own.get(name), told.get(name)
+        if isinstance(said, dict) and isinstance(should, dict):
+            yield from _unequal(said, should, f"{where}{name}.")
+        elif said != should or type(said) is not type(should):
+            yield f"{where}{name}", said, should

@@ -1,0 +1,1 @@
+"""A spec becomes a folder of records: planned, prepared, attacked, judged, written."""

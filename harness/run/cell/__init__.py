@@ -1,0 +1,1 @@
+"""One cell, from opened models to records."""

@@ -1,0 +1,149 @@
+"""The clean prompts of a cell: what the victim makes of them, and which examples are then attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.search_result import Row
+from harness.api.task import NO_LABEL, Chunk, Edit, Example
+from harness.api.threat import Threat
+from harness.engine.defended.pipeline import Names
+from harness.engine.defended.victim import DefendedVictim, Reply
+from harness.engine.search.judging import Jury
+from harness.errors import DataError
+from harness.flops import Flops
+from harness.spec.cells import Cell
+
+
+@dataclass(frozen=True)
+class CleanCheck:
+    """The victim's answers to the clean prompts of the cell.
+
+    Attributes:
+        correct: the right label; of an answer in text, that the judge sees no success of the attacker in it.
+        judging: compute of the judge's models.
+    """
+
+    replies: list[Reply]
+    correct: list[bool]
+    judging: Flops
+
+    @property
+    def cost(self) -> Flops:
+        return sum((reply.victim + reply.defense for reply in self.replies), self.judging)
+
+
+def check_clean(jury: Jury, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
+    """Ask for every clean prompt. With labels, a blocked one and one that is too long count as wrong; in text, a
+    blocked one is a refusal.
+
+    Args:
+        names: what the draws of a randomised defense depend on, besides the example.
+    """
+    own = [(*names, example.id, "clean") for example in examples]
+    replies = jury.desk.victim.ask([example.text for example in examples], names=own)
+    if not any(example.label == NO_LABEL for example in examples):
+        correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
+        return CleanCheck(replies, correct, Flops())
+    answers = [reply.answer(example.proxy_label) for example, reply in zip(examples, replies, strict=True)]
+    judged = jury.verdicts(list(zip(examples, answers, strict=True)))
+    # A guard that blocks a benign prompt refuses it.
+    blocked = [answer.blocked and example.benign for example, answer in zip(examples, answers, strict=True)]
+    correct = [
+        not (verdict.success or refused or reply.too_long)
+        for (verdict, _), refused, reply in zip(judged, blocked, replies, strict=True)
+    ]
+    return CleanCheck(replies, correct, sum((cost for _, cost in judged), Flops()))
+
+
+def choose_examples(
+    victim: DefendedVictim, cell: Cell, examples: Sequence[Example], clean: CleanCheck
+) -> tuple[list[Problem], list[Row]]:
+    """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked.
+
+    Raises:
+        DataError: a prompt is too long with the attack string, and the spec asks for an error then.
+    """
+    tokenizer = victim.backend.tokenizer
+    allowed = allowed_tokens(tokenizer, cell.threat)
+    problems: list[Problem] = []
+    rows: list[Row] = []
+    for example, reply, right in list(zip(examples, clean.replies, clean.correct, strict=True))[: cell.examples]:
+        problem = place(example, cell.threat, tokenizer, allowed, victim.labels)
+        length, room = _length(problem), room_of(victim)
+        why = None
+        if reply.too_long or length > room:
+            why = f"too long: {length} tokens with the attack string, context {room}"
+            if cell.too_long == "error":
+                raise DataError(
+                    f"example {example.id} is {why}; write too_long: exclude or truncate in the spec, give the task a "
+                    "smaller max_chars, or use a victim with a longer context"
+                )
+        elif reply.logits is None and reply.text is None:
+            why = "blocked when clean"
+        elif not right:
+            why = "already wrong" if victim.labels else "already broken when clean"
+        if why is None:
+            problems.append(problem)
+        rows.append(
+            {
+                "example": example.id,
+                "label": None if example.label == NO_LABEL else example.label,
+                "predicted": reply.label,
+                "answer": reply.text,
+                "attacked": why is None,
+                "excluded": why,
+            }
+        )
+    return problems, rows
+
+
+def room_of(victim: DefendedVictim) -> int:
+    """Longest prompt in tokens, with room for an answer."""
+    return victim.backend.context - (0 if victim.labels else victim.answer_tokens)
+
+
+def _length(problem: Problem) -> int:
+    return len(problem.before) + problem.budget + len(problem.after)
+
+
+def shortened(examples: Sequence[Example], victim: DefendedVictim, threat: Threat) -> tuple[list[Example], int]:
+    """The examples, those that are too long with their changeable text cut off at the end until they fit; and how many
+    were cut. One that is too long without any of that text stays as it is.
+    """
+    found, cut = [], 0
+    for example in examples:
+        short = _shortened(example, victim, threat)
+        cut += short is not example
+        found.append(short)
+    return found, cut
+
+
+def _shortened(example: Example, victim: DefendedVictim, threat: Threat) -> Example:
+    tokenizer, room = victim.backend.tokenizer, room_of(victim)
+    chunk = example.chunks[example.region]
+    if chunk.edit is not Edit.PERTURBABLE:
+        return example
+    none = allowed_tokens(tokenizer)[:0]
+
+    def excess(of: Example) -> int:
+        return _length(place(of, threat, tokenizer, none)) - room
+
+    def with_text(text: str) -> Example:
+        chunks = list(example.chunks)
+        chunks[example.region] = Chunk(text, chunk.edit)
+        return replace(example, chunks=tuple(chunks))
+
+    if excess(example) <= 0:
+        return example
+    spans = tokenizer.spans(chunk.text)
+    kept = len(spans)
+    while kept > 0:
+        kept = max(0, kept - max(1, excess(with_text(chunk.text[: spans[kept - 1][1]]))))
+        short = with_text(chunk.text[: spans[kept - 1][1]] if kept else "")
+        if excess(short) <= 0:
+            return short
+    return example

@@ -1,0 +1,105 @@
+"""Judging again what another run recorded: no attack is run, and no victim is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.api.judge import Answer
+from harness.api.problem.search_result import Row
+from harness.api.task import Example, TaskData
+from harness.engine.search.judging import Jury
+from harness.errors import DataError
+from harness.flops import Flops
+from harness.records.cell import CellRecord
+from harness.records.nulls import UNKNOWN, known, without_nulls
+from harness.records.read import Cell, read_run
+
+JUDGED_BROKEN = "already broken when clean"
+NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Runs whose finished searches need not be done again."""
+
+    runs: tuple[Path, ...] = ()
+
+    @cached_property
+    def _cells(self) -> dict[str, Cell]:
+        cells = [cell for path in reversed(self.runs) for cell in read_run(path)]
+        return {cell.record.search: cell for cell in cells if cell.record.search}
+
+    def find(self, search: str) -> Cell | None:
+        """The finished cell of this search key, if one of the runs has it.
+
+        Raises:
+            DataError: a run cannot be read.
+        """
+        return self._cells.get(search) if self.runs else None
+
+
+@dataclass(frozen=True)
+class Rejudged:
+    """The tables of a cell under another judge, and what of its manifest they change."""
+
+    examples: list[Row]
+    steps: list[Row]
+    changes: dict[str, Any]
+
+
+def rejudge(source: Cell, jury: Jury, data: TaskData) -> Rejudged:
+    """Put the recorded answers to a judge.
+
+    An example whose clean answer this judge takes for a success drops out; one that was not attacked because of the
+    judge before stays out. In text, the clean prompts that count are those of the table, whose answers are recorded.
+
+    Raises:
+        DataError: the records hold examples that the task has not.
+    """
+    by_id = {example.id: example for example in data.validation}
+    examples: list[Row] = source.examples().to_pylist()
+    missing = [row["example"] for row in examples if row["example"] not in by_id]
+    if missing:
+        raise DataError(f"{source.folder}: holds example {missing[0]}, which the task has not; use the task's old data")
+    steps = [without_nulls(row) for row in source.steps().to_pylist()]
+    if data.labels:  # whom to attack does not depend on the judge
+        _judge_steps(jury, steps, by_id, source.record)
+        return Rejudged(examples, steps, {})
+    verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in examples])
+    for row, (verdict, _) in zip(examples, verdicts, strict=True):
+        if verdict.success and row["attacked"]:
+            row["attacked"], row["excluded"] = False, JUDGED_BROKEN
+        elif not verdict.success and row["excluded"] == JUDGED_BROKEN:
+            row["excluded"] = NOT_ATTACKED
+    attacked = {row["example"] for row in examples if row["attacked"]}
+    steps = [row for row in steps if row["example"] in attacked]
+    _judge_steps(jury, steps, by_id, source.record)
+    cost = sum((spent for _, spent in verdicts), Flops())
+    changes = {
+        "n_clean": len(examples),
+        "n_clean_correct": sum(not verdict.success for verdict, _ in verdicts),
+        "n_attacked": len(attacked),
+        "clean_compute": {"nominal": known(cost.nominal), "executed": known(cost.executed)},
+    }
+    return Rejudged(examples, steps, changes)
+
+
+def _judge_steps(jury: Jury, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
+    """Fill in verdicts; what the judge's models take comes on top of what the victim's answer took."""
+    # What the models of the judge before took was added to what the answers took, and cannot be told from it.
+    mixed = any(role.startswith("judge:") for role in record.auxiliary)
+    asked = [row for row in rows if row["failure"] is None]
+    verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in asked])
+    for row, (verdict, cost) in zip(asked, verdicts, strict=True):
+        row["success"], row["score"], row["unparseable"] = verdict.success, verdict.score, verdict.unparseable
+        row["judge_nominal"] = UNKNOWN if mixed else row["judge_nominal"] + cost.nominal
+        row["judge_executed"] = UNKNOWN if mixed else row["judge_executed"] + cost.executed
+
+
+def _answer(row: Row) -> Answer:
+    loss = row.get("loss")
+    return Answer(row["predicted"], (), float("nan") if loss is None else loss, row["answer"])

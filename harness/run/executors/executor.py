@@ -1,0 +1,83 @@
+"""Who does the cells of a run: this process, several on this machine, or a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from harness.run.cell_label import label
+from harness.run.executors.work import Outcome, RunSetup, do_cell, record_failure
+from harness.run.prepare.preparer import Preparer
+from harness.run.reporter import Reporter
+from harness.spec.cells import Cell
+
+MAX_DEATHS = 2  # of workers on one cell, before it is given up
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done, and who is told.
+
+    Attributes:
+        preparer: the driver's.
+        groups: cells by key, those of one victim together; begun and large ones first.
+        outcome: in which every cell is counted.
+        plugin_files: given with ``--plugin``; other processes have to load them too.
+        victims: how many different ones the whole run has, those that are done included.
+    """
+
+    setup: RunSetup
+    preparer: Preparer
+    groups: list[dict[str, Cell]]
+    reporter: Reporter
+    outcome: Outcome
+    plugin_files: tuple[Path, ...]
+    victims: int
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Of each cell in the spec, by key: what other processes know it by."""
+        of = {id(cell): place for place, cell in enumerate(self.setup.spec.cells)}
+        return {key: of[id(cell)] for group in self.groups for key, cell in group.items()}
+
+    def failed(self, key: str, cell: Cell, message: str, trace: str | None = None, worker: int = 0) -> None:
+        """Record and count a cell that nobody can do, and tell of it."""
+        record_failure(key, cell, self.setup, message, trace or message)
+        self.reporter.worker(worker).cell_done(label(cell), None, None, message)
+        self.outcome.add(label(cell), message)
+
+
+class Executor(Protocol):
+    """Does the cells of a run."""
+
+    def width(self, victims: int) -> int:
+        """How many workers there will be at most for so many different victims."""
+
+    def work(self, job: Job) -> None:
+        """Do every cell, or record why it failed. Cells that were begun go on where they were.
+
+        Raises:
+            RunError: there is nobody to do it.
+            KeyboardInterrupt: stopped; the workers have ended, what is finished is on disk.
+        """
+
+
+class Here:
+    """This process. A plugin that ends it ends the run, and a time limit for steps is not kept."""
+
+    def width(self, victims: int) -> int:
+        """One."""
+        return 1
+
+    def work(self, job: Job) -> None:
+        """One cell after another."""
+        if job.setup.spec.spec.step_seconds is not None:
+            job.reporter.worker(0).note("step_seconds is not kept without a process of its own (--jobs 1)")
+        for group in job.groups:
+            for key, cell in group.items():
+                job.outcome.add(label(cell), do_cell(key, cell, job.setup, job.preparer))
+
+
+HERE = Here()

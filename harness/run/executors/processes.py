@@ -1,0 +1,203 @@
+"""Several processes on one machine, each doing whole groups of cells.
+
+None outlives the run, and one that dies takes only its cell with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from harness.isolation.captured_output import Printed, last_words, tidy
+from harness.isolation.open_files import Handles, worn_out
+from harness.isolation.step_timeout import take_over_time
+from harness.run.cell_label import label
+from harness.run.executors.executor import MAX_DEATHS, Job
+from harness.run.executors.remote_reporter import Message, Teller
+from harness.run.executors.work import do_cell
+from harness.run.executors.worker_setup import Order, get_ready
+from harness.run.run_folder import RunFolder
+from harness.spec.cells import Cell
+
+
+@dataclass(frozen=True)
+class Processes:
+    """So many processes, each with an equal share of the machine's threads; models of one victim stay with one."""
+
+    jobs: int
+
+    def width(self, victims: int) -> int:
+        """No more than there are victims."""
+        return max(1, min(self.jobs, victims))
+
+    def work(self, job: Job) -> None:
+        """Share the groups out."""
+        jobs = self.width(job.victims)
+        # Even for one group that is left: the threads of a worker must not change when a run is resumed.
+        threads = None if jobs == 1 else max(1, _threads() // jobs)
+        setup = job.setup
+        files = tuple(path.resolve() for path in job.plugin_files)
+        order = Order.of(setup, files, threads)
+        _Driver(job, order).run(jobs)
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+class _Worker:
+    """A process and the group it is on."""
+
+    def __init__(self, index: int, order: Order, root: Path, places: dict[str, int]) -> None:
+        self.index, self.order, self.root, self.places = index, order, root, places
+        self.group: dict[str, Cell] = {}
+        self.log = root / "logs" / f"worker-{index}.txt"
+        self.process: BaseProcess
+        self.pipe: Connection
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, or a fresh one in place of one that ended."""
+        self.worn = False  # it ends by itself, so that a fresh one can take its place
+        self.said = self.log.stat().st_size if self.log.exists() else 0  # bytes of the log that are older
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(self.order, self.root, self.log, theirs), daemon=True)
+        resource_tracker.ensure_running()  # its own start would unblock the signal
+        # The child inherits the mask: Ctrl-C, which goes to every process of a terminal, is for the driver alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def give(self, group: dict[str, Cell]) -> None:
+        """Hand over a group of cells."""
+        self.group = dict(group)
+        with contextlib.suppress(BrokenPipeError):  # it has died: the pipe's end will be heard
+            self.pipe.send([(key, self.places[key]) for key in group])
+
+    def how_it_ended(self) -> str:
+        """Signal or exit status, and what it said last."""
+        code = self.process.exitcode or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        said = last_words(self.log, self.said)
+        return f"{how}; last words: {said}" if said else how
+
+    def stop(self) -> None:
+        """End the process at once; its journals stay."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass
+class _Driver:
+    job: Job
+    order: Order
+    workers: list[_Worker] = field(default_factory=list)
+    deaths: dict[str, int] = field(default_factory=dict)
+
+    def run(self, jobs: int) -> None:
+        waiting = list(self.job.groups)
+        try:
+            self.workers += (
+                _Worker(index, self.order, self.job.setup.folder.root, self.job.places)
+                for index in range(min(jobs, len(waiting)))
+            )
+            for worker in self.workers:
+                self.job.reporter.worker(worker.index).stage("start a worker")  # its imports take seconds
+                worker.give(waiting.pop(0))
+            while busy := [worker for worker in self.workers if worker.group]:
+                for pipe in wait([worker.pipe for worker in busy]):
+                    worker = next(w for w in self.workers if w.pipe is pipe)
+                    try:
+                        self._hear(worker, worker.pipe.recv())
+                    except (EOFError, OSError):  # also in the middle of a message
+                        self._bury(worker)
+                    if not worker.group and waiting:
+                        worker.give(waiting.pop(0))
+        finally:
+            for worker in self.workers:
+                worker.stop()
+                tidy(worker.log)
+
+    def _hear(self, worker: _Worker, message: Message) -> None:
+        what, values = message
+        if what == "ended":
+            key, error = values
+            self.job.outcome.add(label(worker.group.pop(key)), error)
+        elif what == "worn":
+            worker.worn = True
+        else:
+            getattr(self.job.reporter.worker(worker.index), what)(*values)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker ended: go on with a fresh one, which tries the cell in hand again unless that is beyond hope."""
+        worker.process.join()
+        if worker.group and not worker.worn:
+            self._died(worker, *next(iter(worker.group.items())))
+        worker.pipe.close()
+        worker.start()
+        if worker.group:
+            worker.give(worker.group)
+
+    def _died(self, worker: _Worker, key: str, cell: Cell) -> None:
+        self.deaths[key] = self.deaths.get(key, 0) + 1
+        ended = worker.how_it_ended()
+        beyond: tuple[str, str | None] | None = take_over_time(self.job.setup.folder.cell(key))
+        if beyond is None and self.deaths[key] >= MAX_DEATHS:
+            often = f"its process died {MAX_DEATHS} times ({ended})"
+            beyond = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
+        if beyond is None:
+            told = self.job.reporter.worker(worker.index)
+            told.note(f"a worker died ({ended}); another goes on with {label(cell)}")
+            return
+        del worker.group[key]
+        self.job.failed(key, cell, *beyond, worker.index)
+
+
+def _work(order: Order, root: Path, log: Path, pipe: Connection) -> None:
+    """A worker's life: groups of cells until the driver is gone."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    printed: Printed | None = None
+    with contextlib.suppress(OSError):  # a full disk: then it is printed where the driver prints
+        printed = Printed(log)
+        printed.take_over()
+    setup = get_ready(order, RunFolder(root))
+    preparer = setup.preparer(Teller(pipe.send))
+    handles = Handles()
+    while True:
+        try:
+            group = pipe.recv()
+        except EOFError:
+            return
+        for key, place in group:
+            cell = setup.spec.cells[place]
+            error = do_cell(key, cell, setup, preparer)
+            if printed:
+                printed.settle()
+            pipe.send(("ended", (key, error)))
+            if why := worn_out(error, handles):
+                pipe.send(("note", (f"{why} by {label(cell)}; a fresh worker goes on",)))
+                pipe.send(("worn", ()))
+                os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent has ended, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

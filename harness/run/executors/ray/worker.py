@@ -1,0 +1,154 @@
+"""A worker on some machine of the cluster: cells in a folder of its own, everything sent to the driver."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RunError, in_words
+from harness.isolation.open_files import Handles, worn_out
+from harness.isolation.step_timeout import take_over_time
+from harness.records.journal import Journal
+from harness.run.cell_label import label
+from harness.run.executors.remote_reporter import Message, Teller
+from harness.run.executors.work import do_cell, record_failure
+from harness.run.executors.worker_setup import Order, get_ready
+from harness.run.run_folder import JOURNAL, RunFolder
+
+WAITING = 64  # messages that the driver has not taken; then the work waits
+
+
+@dataclass(frozen=True)
+class FarOrder:
+    """An order for other machines: its plugin files by content, since they may share no file system."""
+
+    order: Order
+    plugins: tuple[tuple[Path, bytes], ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a worker says when it is ready.
+
+    Attributes:
+        node: the machine's name in the cluster.
+        host: its own name.
+        folder: where the worker keeps what it is doing.
+    """
+
+    node: str
+    host: str
+    folder: Path
+
+
+class SentFolder(RunFolder):
+    """A run directory whose journals are sent as they grow."""
+
+    send: Callable[[Message], None]
+
+    def journal(self, key: str) -> Journal:
+        """See `RunFolder`."""
+        return Journal(self.cell(key) / JOURNAL, lambda line: self.send(("journal", (key, line))))
+
+
+class CellWorker:
+    """Becomes an actor of the cluster; lives until the driver is done with it."""
+
+    def __init__(self, far: FarOrder) -> None:
+        from harness import __version__
+
+        if far.version != __version__:
+            raise RunError(
+                f"{socket.gethostname()} has harness {__version__}, the driver {far.version}; install the same "
+                "everywhere"
+            )
+        self._root = Path(tempfile.mkdtemp(prefix="harness-worker-"))
+        files = tuple(_here(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(far.plugins))
+        self._folder = SentFolder(self._root)
+        self._setup = get_ready(replace(far.order, plugin_files=files), self._folder)
+        self._preparer = self._setup.preparer(Teller(lambda _: None))
+        self._handles = Handles()
+
+    def hello(self) -> Hello:
+        """That it is ready."""
+        import ray
+
+        return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), self._root)
+
+    def do(self, key: str, place: int, journal: bytes) -> Iterator[Message]:
+        """Do a cell, going on where its journal ends; gives what the driver is to know, ``ended`` last."""
+        messages: queue.Queue[Message] = queue.Queue(WAITING)
+        thread = threading.Thread(target=self._do, args=(key, place, journal, messages.put), daemon=True)
+        thread.start()
+        while True:
+            message = messages.get()
+            yield message
+            if message[0] == "ended":
+                return
+
+    def _do(self, key: str, place: int, journal: bytes, send: Callable[[Message], None]) -> None:
+        cell = self._setup.spec.cells[place]
+        folder = self._folder.cell(key)
+        error: str | None = None
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            if journal:
+                (folder / JOURNAL).write_bytes(journal)
+            self._folder.send = send
+            self._preparer.reporter = Teller(send)
+            self._preparer.made = lambda artifact: send(("made", (artifact,)))
+            found = self._preparer.keys(cell).cell
+            if found != key:
+                raise RunError(
+                    f"{socket.gethostname()} finds other data or another model than the driver; put the same everywhere"
+                )
+            error = do_cell(key, cell, self._setup, self._preparer)
+        except BaseException as problem:
+            error = in_words(problem)
+            record_failure(key, cell, self._setup, error, error)
+            send(("cell_done", (label(cell), None, None, error)))
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
+        shutil.rmtree(folder, ignore_errors=True)
+        send(("files", (key, files)))
+        send(("ended", (key, error, worn_out(error, self._handles))))
+
+    def leave(self) -> None:
+        """Remove its folder."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def after_death(root: Path, key: str) -> tuple[str, str] | None:
+    """On the machine of a worker that died: whether the step took too long, as in `take_over_time`. Clears up."""
+    found = take_over_time(RunFolder(root).cell(key))
+    shutil.rmtree(root, ignore_errors=True)
+    return found
+
+
+def _here(path: Path, content: bytes, folder: Path) -> Path:
+    """A plugin file of the driver on this machine: the same one where there is one."""
+    try:
+        if path.read_bytes() == content:
+            return path
+    except OSError:
+        pass
+    folder.mkdir(parents=True)
+    copy = folder / path.name
+    copy.write_bytes(content)
+    return copy
+
+
+def remote_worker(**options: Any) -> Any:
+    """The actor class, with what is asked of the cluster for it."""
+    import ray
+
+    # Retries are the driver's: it knows what a cell had done.
+    return ray.remote(CellWorker).options(max_restarts=0, max_task_retries=0, **options)

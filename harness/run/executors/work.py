@@ -1,0 +1,140 @@
+"""The work of one process: cells, one after another; what fails is recorded and the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.errors import in_words
+from harness.isolation.process_state import Kept, chance, kept, numerics, surroundings
+from harness.isolation.step_timeout import step_limit, take_over_time
+from harness.records.cell import CellRecord
+from harness.registry.registry import Registry
+from harness.run.cell.manifest import base_record
+from harness.run.cell.rejudge import Sources
+from harness.run.cell.run_cell import NONE, run_cell
+from harness.run.cell_label import label
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.task_data import Tasks
+from harness.run.reporter import WorkReporter
+from harness.run.run_folder import RunFolder, now
+from harness.spec.cells import Cell
+from harness.spec.load import LoadedSpec
+from harness.store.atomic import write_json
+from harness.store.open import open_store
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        done: cells with records, those of earlier starts included.
+        failed: label and reason of each cell that failed in this start.
+    """
+
+    done: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, label: str, error: str | None) -> None:
+        """Count a cell that ended."""
+        if error is None:
+            self.done += 1
+        else:
+            self.failed.append((label, error))
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What a worker needs to do cells of a run.
+
+    Attributes:
+        store: a folder or a URL.
+        ends_alone: whether this process may end without ending the run, when a step takes too long.
+    """
+
+    spec: LoadedSpec
+    registry: Registry
+    folder: RunFolder
+    store: str
+    sources: Sources = NONE
+    ends_alone: bool = False
+
+    def preparer(self, reporter: WorkReporter) -> Preparer:
+        """A preparer of its own for each worker."""
+        return Preparer(open_store(self.store), self.registry, Tasks(), reporter)
+
+
+def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
+    """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
+    take_over_time(setup.folder.cell(key))  # of a start whose driver died before it was read
+    seconds = setup.spec.spec.step_seconds
+    if seconds is not None and setup.ends_alone:
+        preparer.limited = step_limit(seconds, setup.folder.cell(key))
+    try:
+        with _threads(cell.resources.cpus), _left_as_it_was(cell, preparer.reporter):
+            record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
+    except (Exception, SystemExit) as error:
+        message = in_words(error)
+        preparer.reporter.cell_done(label(cell), None, None, message)
+        record_failure(key, cell, setup, message, traceback.format_exc())
+        return message
+    if record.status == "skipped":
+        preparer.reporter.stage(f"skip {label(cell)}: {record.error}")
+        preparer.reporter.cell_done(label(cell), None, None, None)
+        return None
+    clean = record.n_clean_correct / max(1, record.n_clean)
+    preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
+    return None
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads for the numbers of one cell."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _left_as_it_was(cell: Cell, reporter: WorkReporter) -> Iterator[None]:
+    """The cells that follow must not see what the plugins of this one do to the process."""
+    shared = Kept(chance())  # libraries draw from it as well, which is nobody's mistake
+    try:
+        with kept(
+            [*numerics(), *surroundings()],
+            lambda what: reporter.note(f"a plugin of {label(cell)} changed {what}, which was put back"),
+        ):
+            yield
+    finally:
+        shared.put_back()
+
+
+def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: str) -> None:
+    """Leave the reason beside the journal, which stays: the next start tries again from there."""
+    # A full disk cannot hold this either: exit status and terminal still say it, and the cell counts as missing.
+    with contextlib.suppress(OSError):
+        update = {"error": message.replace("\n", " ")[:2000], "started": now()}
+        record = base_record(cell, setup.spec, key).model_copy(update=update)
+        write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
+        (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")
+
+
+def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:
+    """Share of attacked examples broken at any step, from the records just written; None when none was attacked."""
+    import pyarrow.parquet as pq
+
+    if record.n_attacked == 0:
+        return None
+    table = pq.read_table(folder.cell(record.key) / "steps.parquet", columns=["example", "success"]).to_pylist()
+    return len({row["example"] for row in table if row["success"]}) / record.n_attacked

@@ -1,0 +1,74 @@
+"""What each cell weighs when a run is cut into shards, and which cells are a shard's own."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import RunError
+from harness.run.cell_label import label
+from harness.run.plan.estimate import make_plan
+from harness.run.prepare.preparer import Preparer, needs_of
+from harness.run.shards import Item, Shard, cut
+from harness.spec.cells import Cell
+from harness.store.artifacts import Store
+
+LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
+
+
+def own_cells(cells: Mapping[str, Cell], shard: Shard, preparer: Preparer) -> dict[str, Cell]:
+    """Of all cells of a spec, by key in the order of the product, those of one shard."""
+    items, making = weigh(cells, preparer)
+    return {key: cells[key] for key in cut(items, shard.of, making)[shard.index - 1]}
+
+
+def weigh(cells: Mapping[str, Cell], preparer: Preparer) -> tuple[list[Item], dict[str, float]]:
+    """Every cell with its estimated nominal FLOPs, and those of making each artifact; the same on every machine.
+
+    A cell of unknown compute weighs as much as the mean of the others.
+    """
+    flops = _flops(cells, preparer)
+    known = {key: flops[key] for key in cells if flops.get(key) is not None}
+    mean = sum(known.values()) / max(1, len(known)) or 1.0
+    items = []
+    for key, cell in cells.items():
+        keys = preparer.keys(cell)
+        weight = max(known.get(key, mean), LEAST * mean)
+        items.append(Item(key, keys.victim, _rounded(weight), needs_of(cell, keys, preparer)))
+    return items, {key: _rounded(amount) for key, amount in flops.items() if key not in cells}
+
+
+def _flops(cells: Mapping[str, Cell], preparer: Preparer) -> dict[str, float]:
+    """Estimates by key of cell or artifact, where there are any."""
+    blind = copy.copy(preparer)
+    blind.store = Store(Path(os.devnull))  # what is made already, or damaged, must not change the cut
+    try:
+        plan = make_plan(list(cells.values()), blind, None)
+    except Exception:  # a plugin that cannot say must not keep the run from starting
+        return {}
+    return {stage.key: stage.flops for stage in plan.stages if stage.flops is not None and math.isfinite(stage.flops)}
+
+
+def _rounded(amount: float) -> float:
+    """To three digits: another library version may round the last ones of an estimate differently."""
+    return float(f"{amount:.2e}")
+
+
+def check_found(lost: Mapping[str, tuple[Cell, str]], shard: Shard) -> None:
+    """Check that every cell of the spec has a key: without it no shard can tell whose the cell is.
+
+    Raises:
+        RunError: some have none; says why.
+    """
+    if not lost:
+        return
+    reasons = dict.fromkeys(f"{label(cell)}: {problem}" for cell, problem in lost.values())
+    few = list(reasons)[:3]
+    more = f" (and {len(reasons) - len(few)} more)" if len(reasons) > len(few) else ""
+    raise RunError(
+        f"{shard}: {len(lost)} cells of the spec have no key, since their data or model is not found, and shards could "
+        f"not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
+    )

@@ -1,0 +1,1 @@
+"""What a cell needs before it is attacked: data, content keys, trained and fitted models, all kept as artifacts."""

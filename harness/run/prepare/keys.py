@@ -1,0 +1,184 @@
+"""Content addresses: what a victim, a defended victim and a cell are known by.
+
+Whatever can change a number is hashed here, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harness.api.runtime_defense import TransformDefense
+from harness.flops import CONVENTION
+from harness.hashing import content_key
+from harness.records.schema import VERSION
+from harness.registry.defense_stack import is_randomised
+from harness.registry.resolved import Chosen
+from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
+from harness.spec.cells import Cell
+from harness.spec.resolve import full_key
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training attack brings beside its parameters: its auxiliary models by role, as keys, and its files."""
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str], seed: int) -> dict[str, Any]:
+    """What makes a fine-tuned victim: model, task data, seed."""
+    return {
+        "what": "victim",
+        "victim": victim.identity(),
+        "model": fingerprint,
+        "data": data_hash,
+        "seed": seed,
+        "accounting": CONVENTION,
+    }
+
+
+def round_identity(cell: Cell, round: int, previous_key: str, training: Training) -> dict[str, Any]:
+    """What makes one round of a trained defense: the weights it starts from and what that round does."""
+    part = cell.trained
+    assert part is not None
+    plugin, identity = part.plugin, part.identity()
+    of = plugin.round_identity(identity.pop("params"), round, plugin.against(cell.threat))
+    made = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
+    return made | {name: value for name, value in asdict(training).items() if value}
+
+
+def stop_identity(cell: Cell) -> dict[str, Any] | None:
+    """Where a budget may end the training before the cell's round, which is not known before: the budget, and what the
+    cell is then. None without a budget, so that such cells keep their keys.
+    """
+    plugin = cell.trained_plugin
+    if cell.round is None or plugin is None or plugin.budget() is None:
+        return None
+    return {"flops": plugin.budget(), "settles": plugin.settles(cell.round)}
+
+
+def fit_identity(cell: Cell, at: int, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+    """What makes the fit of the runtime defense at place ``at``."""
+    part = cell.runtime[at]
+    identity = {"what": "guard", "defense": part.identity(), "from": weights_key, "seed": cell.seed}
+    identity["evaluated"] = _evaluated(cell)  # what is behind may set thresholds
+    before = [other.identity() for other in cell.runtime[:at] if isinstance(other.plugin, TransformDefense)]
+    if before:
+        identity["behind"] = before
+    own = {role: key for role, key in models.items() if role.startswith(f"{DEFENSES}{at}:")}
+    if own:
+        identity["models"] = {role.split(":", 2)[2]: key for role, key in own.items()}
+    if part.plugin.attack() is not None:
+        identity["threat"] = cell.threat.unlimited().identity()
+    return identity
+
+
+def pipeline_identity(cell: Cell, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+    """What makes a defended victim: the same for every attack on it."""
+    return {
+        "what": "pipeline",
+        "weights": weights_key,
+        "defenses": [part.identity() for part in cell.runtime],
+        "models": {role: key for role, key in models.items() if role.startswith(DEFENSES)},
+        "seed": cell.seed,
+        "evaluated": _evaluated(cell),
+    }
+
+
+def _evaluated(cell: Cell) -> int:
+    """How many validation examples are."""
+    return max(cell.clean_examples, cell.examples)
+
+
+def _defended_by(cell: Cell) -> Any:
+    """What stands before the weights, for the key of a search."""
+    runtime = [part.identity() for part in cell.runtime]
+    if not runtime:
+        return cell.defense.name if cell.trained is None else cell.trained.name
+    return runtime[0] if cell.runtime == (cell.defense,) else runtime
+
+
+def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[str, str]) -> dict[str, Any]:
+    """What makes a cell's attack strings; ``weights_key`` stands for victim, seed, data and trained defense."""
+    identity: dict[str, Any] = {
+        "what": "search",
+        "format": VERSION,
+        "accounting": CONVENTION,
+        "task": cell.task.identity(),
+        "data": data_hash,
+        "weights": weights_key,
+        "defense": _defended_by(cell),
+        "attack": cell.attack.identity(),
+        "threat": cell.threat.identity(),
+        "files": cell.attack.plugin.fingerprint(),
+        "models": {role: key for role, key in models.items() if not role.startswith(JUDGES)},
+        "seed": cell.seed,
+        "examples": cell.examples,
+        "clean_examples": cell.clean_examples,
+    }
+    if cell.static:
+        identity["non_adaptive"] = True
+    if is_randomised(cell.defense):
+        identity["draws"] = [cell.attack_draws, cell.judge_draws]
+    if cell.too_long == "truncate":
+        identity["too_long"] = cell.too_long
+    if stop := stop_identity(cell):
+        identity["budget"] = stop
+    if cell.stop_on_success:  # then the judge tells how long each example is attacked
+        identity["stopped_by"] = cell.judge.identity()
+    return identity
+
+
+def cell_identity(cell: Cell, search_key: str, models: dict[str, str]) -> dict[str, Any]:
+    """What makes a cell's numbers: its attack strings, and who judges them."""
+    return {
+        "what": "cell",
+        "search": search_key,
+        "judge": cell.judge.identity(),
+        "models": {role: key for role, key in models.items() if role.startswith(JUDGES)},
+        "stop_on_success": cell.stop_on_success,
+    }
+
+
+def keyless(cell: Cell) -> str:
+    """A stand-in for the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
+    plugins = [full_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
+    rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
+    return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})
+
+
+class Keys:
+    """Keys of a cell and of the artifacts it needs, from the task's data hash, the victim's fingerprint, and the keys
+    of the auxiliary models by role (and of those of the training attack).
+
+    Attributes:
+        search: of what the attack does; cells that differ in nothing but the judge share it.
+        cell: of the cell.
+        models: of the auxiliary models by role.
+        pipeline: of the defended victim, whatever attacks it.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        data_hash: str,
+        fingerprint: dict[str, str],
+        models: dict[str, str] | None = None,
+        training: Training = Training(),
+    ) -> None:
+        models = self.models = models or {}
+        self.victim_identity = victim_identity(cell.victim, data_hash, fingerprint, cell.seed)
+        self.victim = content_key(self.victim_identity)
+        self.rounds: list[tuple[str, dict[str, Any]]] = []  # key and identity of rounds 1 … cell.round
+        key = self.victim
+        for round in range(1, (cell.round or 0) + 1):
+            identity = round_identity(cell, round, key, training)
+            key = content_key(identity)
+            self.rounds.append((key, identity))
+        self.weights = key
+        self.pipeline = content_key(pipeline_identity(cell, key, models))
+        self.search = content_key(search_identity(cell, data_hash, key, models))
+        self.cell = content_key(cell_identity(cell, self.search, models))

@@ -1,0 +1,88 @@
+"""Task data, loaded once per run."""
+
+from __future__ import annotations
+
+from harness.api.task import NO_LABEL, Example, Task, TaskData, TaskKind
+from harness.errors import DataError, HarnessError, in_words
+from harness.hashing import canonical_json
+from harness.registry.resolved import Chosen
+
+
+class Tasks:
+    """Loads each distinct task once and keeps it."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, TaskData] = {}
+        self._failed: dict[str, str] = {}  # what failed once is not tried again for every cell
+
+    def data(self, chosen: Chosen) -> TaskData:
+        """The data of a task.
+
+        Raises:
+            DataError: it cannot be read; errors that are not ours are named with the task.
+        """
+        key = canonical_json([chosen.identity(), chosen.plugin.params.model_dump(mode="json")])
+        if key in self._failed:
+            raise DataError(self._failed[key])
+        if key not in self._loaded:
+            assert isinstance(chosen.plugin, Task)
+            try:
+                data = chosen.plugin.load()
+                if not isinstance(data, TaskData):
+                    raise TypeError(f"load() returned {type(data).__name__}, not TaskData")
+                _check(f"task {chosen.name}", data, chosen.plugin.answers)
+            except HarnessError as error:
+                self._failed[key] = str(error)
+                raise
+            except Exception as error:
+                self._failed[key] = f"task {chosen.name} ({chosen.distribution}): {in_words(error)}"
+                raise DataError(self._failed[key]) from error
+            self._loaded[key] = data
+        return self._loaded[key]
+
+
+def _check(task: str, data: TaskData, answers: TaskKind) -> None:
+    """Raise DataError where the data are not what the task says of them, or an example lacks what its kind needs."""
+    if data.kind != answers:
+        raise DataError(
+            f"{task}: its `answers` is {answers!r}, and its data have {len(data.labels)} labels; write "
+            f"answers = {data.kind!r}, or mend load()"
+        )
+    if data.answer_tokens < 1:
+        raise DataError(f"{task}: answer_tokens is {data.answer_tokens}; an answer has at least 1 token")
+    wrong = _wrong_label if data.labels else _wrong_answer
+    for split, examples in (("train", data.train), ("validation", data.validation)):
+        # A benchmark of prompts has nothing to learn from; a victim that must be trained says so itself.
+        if not examples and (data.labels or split == "validation"):
+            raise DataError(f"{task}: the {split} split is empty")
+        ids = {example.id for example in examples}
+        if len(ids) != len(examples):
+            raise DataError(f"{task}: the {split} split has two examples with one id")
+        for example in examples:
+            what = wrong(example, data)
+            if what:
+                raise DataError(f"{task}: example {example.id}: {what}")
+
+
+def _wrong_label(example: Example, data: TaskData) -> str:
+    """What is wrong with an example of a task with labels, or nothing."""
+    if 0 <= example.label < len(data.labels) and 0 <= example.proxy_label < len(data.labels):
+        return ""
+    return (
+        f"label {example.label} or proxy_label {example.proxy_label} is none of the {len(data.labels)} labels; "
+        "they are counted from 0"
+    )
+
+
+def _wrong_answer(example: Example, _: TaskData) -> str:
+    """What is wrong with an example that is answered in text, or nothing."""
+    if not example.text.strip():
+        return "the prompt is empty; leave the example out"
+    if (example.label, example.proxy_label) != (NO_LABEL, NO_LABEL):
+        return (
+            f"label {example.label} and proxy_label {example.proxy_label}, but the task has no labels; leave both out, "
+            "or give TaskData its labels"
+        )
+    if not example.target.strip():
+        return "no target; give it the beginning of the answer that the attacker wants, such as ' Sure, here'"
+    return ""

@@ -1,0 +1,88 @@
+"""What a run says while it goes on: an interface, so that the runner knows nothing of terminals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.api.model.shape import Memory
+from harness.flops import Flops
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is left to do.
+
+    Attributes:
+        flops, seconds: estimated nominal FLOPs and time of the stages that can be estimated.
+        stages: how many there are.
+        unknown: how many of them have unknown FLOPs.
+        untimed: how many take an unknown time: those, and what another machine computes.
+        memory: the most that all processes take together; None where that is unknown.
+    """
+
+    flops: float
+    seconds: float
+    stages: int = 0
+    unknown: int = 0
+    untimed: int = 0
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellProgress:
+    """Where the cell in hand stands.
+
+    Attributes:
+        steps, steps_total: example-steps done and to do.
+        asr: attack success rate so far, 0 to 1.
+        spent: attack compute so far; NaN where unknown.
+    """
+
+    steps: int
+    steps_total: int
+    asr: float
+    spent: Flops
+
+
+class WorkReporter(Protocol):
+    """Told of one worker's work."""
+
+    def stage(self, what: str) -> None:
+        """A new piece of work, e.g. ``prepare tiny 26k on word_length, seed 0``."""
+
+    def note(self, what: str) -> None:
+        """Something to know of that stops nothing, in a line of its own."""
+
+    def progress(self, what: str, done: float, total: float) -> None:
+        """Progress inside a piece of work."""
+
+    def cell(self, progress: CellProgress) -> None:
+        """Progress of the cell in hand."""
+
+    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+        """A cell ended."""
+
+
+class Reporter(Protocol):
+    """Told of everything that happens in a run."""
+
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
+        """The run starts."""
+
+    def worker(self, index: int) -> WorkReporter:
+        """Whom worker ``index`` (0, 1, …) tells."""
+
+
+class Silent:
+    """Says nothing; both sorts of reporter."""
+
+    def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None: ...
+    def worker(self, index: int) -> WorkReporter:
+        return self
+
+    def stage(self, what: str) -> None: ...
+    def note(self, what: str) -> None: ...
+    def progress(self, what: str, done: float, total: float) -> None: ...
+    def cell(self, progress: CellProgress) -> None: ...
+    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None: ...

@@ -1,1 +1,0 @@
-"""Processes that do the cells of a run for a driver: on this machine (`processes`) or on others."""

@@ -1,0 +1,1 @@
+"""Trained models by content key, in a folder or a bucket, made once."""

@@ -1,0 +1,106 @@
+"""A victim behind the defense under test: a toy, or a random transformer where the defense asks models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from harness.api.attack import Attack
+from harness.api.model.backend import Backend
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.problem.search_result import SearchResult
+from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.task import Example, TaskData, TaskKind
+from harness.engine.defended.model_queries import answer_all
+from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.search.router import Desk
+from harness.engine.search.search import Search
+from harness.hashing import canonical_json
+from harness.rng import named_rng
+from harness.testing.checks.trained_defenses import resolver
+from harness.testing.checks.victims import data_for
+from harness.testing.plugin_under_test import Subject
+from harness.testing.results import UnmetError
+from harness.testing.toys.backend import ToyBackend
+from harness.testing.toys.examples import LABELS, threat_of
+from harness.testing.toys.language_model import ToyLanguageModel
+
+THREAT = threat_of("gradient", tokens=5)
+_PLAIN = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefense.rewrite, VoteDefense.copy)
+
+
+def asks_models(defense: RuntimeDefense) -> bool:
+    """Whether it may ask a model, the victim included: one of its methods is a generator of its own, or it fits."""
+    own = [getattr(type(defense), name, None) for name in ("ruling", "surrogate", "rewrite", "copy")]
+    generators = any(method is not None and method not in _PLAIN for method in own)
+    return bool(defense.models()) or generators or isinstance(defense, VoteDefense)
+
+
+def victim_of(defense: RuntimeDefense, kind: TaskKind) -> Any:
+    """A toy that answers so, or a transformer."""
+    if asks_models(defense):
+        from harness.testing.toys.random_transformer import random_backend
+
+        return random_backend(2 if kind == "labels" else 0)
+    return ToyBackend(context=8192) if kind == "labels" else ToyLanguageModel()
+
+
+def models_of(defense: RuntimeDefense) -> dict[str, Backend]:
+    """Random transformers in the places of the models that it names."""
+    if not defense.models():
+        return {}
+    from harness.testing.toys.random_transformer import random_backend
+
+    return {role: random_backend(len(need.labels), seed=1) for role, need in defense.models().items()}
+
+
+def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
+    """What `fit` gives, as it comes back from the artifact that it is kept in.
+
+    Raises:
+        UnmetError: it is no JSON data.
+    """
+    victim, models, data = victim_of(defense, kind), models_of(defense), data_for(kind)
+    subject.kept["fit asks", kind] = False
+
+    def ask(requests: Sequence[Any]) -> list[Any]:
+        subject.kept["fit asks", kind] = True
+        return [answer for answer, _ in answer_all(f"defense {defense.name}", requests, {"": victim, **models})]
+
+    def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:
+        problems = problems_of(victim, data, examples)
+        desk = Desk(DefendedVictim(victim, (), data.labels, data.answer_tokens))
+        return Search(desk, attack, ("conformance", "fit"), granted="latent").run(problems)
+
+    rng = named_rng("conformance", "fit")
+    given = defense.fit(FitJob(data, 0, victim, rng, list, ask, search, resolver(subject), THREAT))
+    try:
+        text = canonical_json(given)
+    except ValueError as error:
+        raise UnmetError("fit() gives JSON data", str(error), "turn arrays into lists, and leave out NaN") from None
+    back: dict[str, Any] = json.loads(text)
+    return back
+
+
+def defended(subject: Subject, kind: TaskKind = "labels", draws: int = 1) -> DefendedVictim:
+    """A victim behind a fresh instance of the defense, fitted once."""
+    defense: RuntimeDefense = subject.fresh()
+    key = ("fitted", kind)
+    if key not in subject.kept:
+        subject.kept[key] = fitted(subject, defense, kind)
+    layer = Layer(defense, subject.kept[key], models_of(defense))
+    return DefendedVictim(victim_of(defense, kind), [layer], LABELS if kind == "labels" else (), 8, draws)
+
+
+def fit_asks(subject: Subject, kind: TaskKind) -> bool:
+    """Whether its `fit` asks a model."""
+    defended(subject, kind)  # fits it, unless that has been done
+    return bool(subject.kept["fit asks", kind])
+
+
+def problems_of(victim: Backend, data: TaskData, examples: Sequence[Example]) -> list[Problem]:
+    """Examples ready to be attacked with five tokens."""
+    allowed = allowed_tokens(victim.tokenizer, THREAT)
+    return [place(example, THREAT, victim.tokenizer, allowed, data.labels) for example in examples]

@@ -1,0 +1,185 @@
+"""What a defense promises: guards, transforms and votes here, defenses that train weights in `trained`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from harness.api.defense import TrainedDefense
+from harness.api.plugin import Plugin
+from harness.api.requests import Gradient, Score
+from harness.api.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense
+from harness.api.task import TaskKind
+from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import offers_gradient
+from harness.engine.meter import StepMeter
+from harness.errors import AccessError
+from harness.testing.checks import trained_defenses as trained
+from harness.testing.checks.defended_victim import asks_models, defended, fit_asks, fitted, problems_of
+from harness.testing.checks.victims import data_for
+from harness.testing.plugin_under_test import Subject
+from harness.testing.results import Check, NotApplicableError, UnmetError
+from harness.testing.toys.examples import TEXTS
+
+KINDS: tuple[TaskKind, ...] = ("labels", "text")
+MOST_BLOCKED = 0.5  # of clean prompts of the kind that a guard was fitted on
+CLOSE = 1e-4
+
+
+def _kinds(subject: Subject) -> tuple[TaskKind, ...]:
+    """A guard of answers needs answers in text."""
+    defense = subject.fresh()
+    return ("text",) if isinstance(defense, GuardDefense) and defense.reads == "answer" else KINDS
+
+
+def prompts() -> list[str]:
+    """Clean prompts and odd ones."""
+    return [*(example.text for example in data_for("labels").train[:8]), *(text for text in TEXTS if text.strip())]
+
+
+def _replies(subject: Subject, kind: TaskKind, texts: Sequence[str], names: Sequence[int]) -> list[Reply]:
+    return defended(subject, kind).ask(list(texts), names=[("conformance", name) for name in names])
+
+
+def _same(one: Reply, other: Reply) -> bool:
+    if one.logits is not None and other.logits is not None:
+        return bool(np.allclose(one.logits, other.logits, atol=CLOSE))
+    return (one.logits is None, one.text, one.too_long) == (other.logits is None, other.text, other.too_long)
+
+
+def _fits(subject: Subject) -> None:
+    for kind in _kinds(subject):
+        one, other = (fitted(subject, subject.fresh(), kind) for _ in range(2))
+        if one != other:
+            raise UnmetError("the same fit from the same seed", f"{one} and {other}", "draw from job.rng alone")
+
+
+def _shapes(subject: Subject) -> None:
+    defense: Any = subject.fresh()
+    blocks = isinstance(defense, GuardDefense) and type(defense).blocks is not GuardDefense.blocks
+    applies = isinstance(defense, TransformDefense) and type(defense).apply is not TransformDefense.apply
+    if not (blocks or applies):
+        raise NotApplicableError("it treats one text at a time")
+    name: str = "blocks" if blocks else "apply"
+    wanted: tuple[type, ...] = (bool, np.bool_) if blocks else (str,)
+    facts, texts = fitted(subject, defense, _kinds(subject)[0]), prompts()
+    for some in ([], texts[:1], texts):
+        given = defense.blocks(some, facts) if blocks else defense.apply(some)
+        if len(given) != len(some) or not all(isinstance(one, wanted) for one in given):
+            raise UnmetError(
+                f"{name}() gives one {wanted[0].__name__} per prompt, {len(some)} here",
+                f"{len(given)}: {str(list(given))[:80]}",
+                "return a list in the order of the prompts; of no prompts an empty one",
+            )
+
+
+def _alone(subject: Subject) -> None:
+    kind, texts = _kinds(subject)[0], prompts()
+    order = list(range(len(texts)))
+    together = _replies(subject, kind, texts, order)
+    alone = [_replies(subject, kind, [text], [i])[0] for i, text in enumerate(texts)]
+    turned = _replies(subject, kind, texts[::-1], order[::-1])[::-1]
+    for text, a, b, c in zip(texts, together, alone, turned, strict=True):
+        if not (_same(a, b) and _same(a, c)):
+            raise UnmetError(
+                "the same treatment of a prompt, whatever other prompts come with it",
+                f"{text[:40]!r}: {_told(a)}, alone {_told(b)}, in another order {_told(c)}",
+                "decide about each text by itself; draw nothing at random but from case.rng",
+            )
+
+
+def _told(reply: Reply) -> str:
+    if reply.logits is not None:
+        return f"logits {np.round(reply.logits, 3).tolist()}"
+    return "blocked" if reply.text is None else repr(reply.text[:30])
+
+
+def _costs(subject: Subject) -> None:
+    texts = prompts()
+    first, again = (_replies(subject, _kinds(subject)[0], texts, range(len(texts))) for _ in range(2))
+    for text, one, other in zip(texts, first, again, strict=True):
+        cost = one.defense
+        if any(x < 0 or math.isinf(x) for x in (cost.nominal, cost.executed)):
+            raise UnmetError(
+                "costs of 0 or more FLOPs", f"{cost!r} for {text[:30]!r}", "Flops() for plain string rules"
+            )
+        if cost.nominal != other.defense.nominal:
+            raise UnmetError("the same cost for the same prompt", "another", "let it follow from the text alone")
+
+
+def _offers(subject: Subject) -> None:
+    defense: RuntimeDefense = subject.fresh()
+    guard = isinstance(defense, GuardDefense)
+    known = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
+    if defense.offers not in known:
+        raise UnmetError(
+            f"offers is {' or '.join(map(repr, known))}: what a gradient attack gets (of {get_args(Offer)})",
+            repr(defense.offers),
+            "write one",
+        )
+    victim, data = defended(subject, _kinds(subject)[0]), data_for(_kinds(subject)[0])
+    problem = problems_of(victim.backend, data, data.validation[:1])[0]
+    string = problem.random_tokens(np.random.default_rng(0), 3)
+    try:
+        (answer,) = victim.gradient([(problem, Gradient(string[0], top=4), StepMeter())])
+    except AccessError:
+        if offers_gradient(defense) and "gradient" in victim.backend.abilities:
+            raise
+        return
+    if answer.tokens.shape != (5, 4) or not np.isfinite(answer.values).all():
+        raise UnmetError("a finite gradient of the string, [5, 4]", str(answer), "surrogate() returns a Slope [S, A]")
+
+
+def _keeps(subject: Subject) -> None:
+    for kind in _kinds(subject):
+        victim, data = defended(subject, kind), data_for(kind)
+        examples = data.validation[:4]
+        for reply in victim.ask([example.text for example in examples]):
+            if reply.logits is not None and reply.logits.shape != (2,):
+                raise UnmetError("logits of the task's labels", str(reply.logits.shape), "leave the answer alone")
+        problem, meter = problems_of(victim.backend, data, examples)[0], StepMeter()
+        rows = problem.random_tokens(np.random.default_rng(0), 6)
+        (losses,) = victim.score([(problem, Score(rows), meter)])
+        if losses.shape != (6,) or np.isnan(losses).any():
+            raise UnmetError("a loss per candidate, no NaN", repr(losses), "a blocked candidate's loss is inf")
+        if meter.queries != 6:
+            raise UnmetError("6 queries for 6 candidates", str(meter.queries), "report this: the engine counts them")
+
+
+def _spares(subject: Subject) -> None:
+    defense: RuntimeDefense = subject.fresh()
+    if not isinstance(defense, GuardDefense):
+        raise NotApplicableError("it refuses nothing by itself")
+    kind = _kinds(subject)[0]
+    if asks_models(defense) and not fit_asks(subject, kind):  # what it is fitted to holds of random ones too
+        raise NotApplicableError("its fit() asks no model, so it trusts trained ones; the kit's are random")
+    clean = [example.text for example in data_for("labels").validation]
+    replies = _replies(subject, kind, clean, range(len(clean)))
+    blocked = sum(reply.logits is None and reply.text is None for reply in replies)
+    if blocked > MOST_BLOCKED * len(clean):
+        raise UnmetError(
+            f"at most {MOST_BLOCKED:.0%} of clean prompts refused, of the kind that the guard was fitted on",
+            f"{blocked} of {len(clean)}",
+            "fit the threshold on job.data.train, or choose one that lets them pass",
+        )
+
+
+RUNTIME = (
+    Check("fits", "what it is fitted to is JSON data, and follows from the seed", _fits),
+    Check("shapes", "it answers for each prompt, in order", _shapes),
+    Check("independent", "it treats a prompt the same whatever comes with it, and every time", _alone),
+    Check("costs", "what a prompt costs is metered, and the same every time", _costs),
+    Check("offers", "it says what a gradient attack gets, and gives that", _offers),
+    Check("keeps", "labels, losses and queries keep their shapes", _keeps),
+    Check("spares", "it lets clean prompts pass", _spares),
+)
+
+
+def checks_of(cls: type[Plugin]) -> tuple[Check, ...]:
+    """The checks of a defense by its sort; none for the absence of one."""
+    if issubclass(cls, TrainedDefense):
+        return trained.CHECKS
+    return RUNTIME if issubclass(cls, RuntimeDefense) else ()

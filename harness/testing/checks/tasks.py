@@ -1,0 +1,146 @@
+"""What a task promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.task import TaskData
+from harness.isolation.process_state import global_seed
+from harness.run.prepare.task_data import Tasks
+from harness.testing.plugin_under_test import Subject
+from harness.testing.results import Check, NotApplicableError, UnmetError
+from harness.testing.toys.backend import toy_tokenizer
+from harness.testing.toys.examples import threat_of
+
+TRIED = 50  # examples of a split that are placed
+
+_HASH = """
+import importlib, json, sys
+from harness.testing.plugin_under_test import subject_of
+module, name, params = sys.argv[1:]
+cls = importlib.import_module(module)
+for part in name.split("."):
+    cls = getattr(cls, part)
+print(subject_of(cls, json.loads(params)).fresh().load().hash)
+"""
+
+
+def loaded(subject: Subject) -> TaskData:
+    """The task's data, loaded anew and checked as a run does. Raises DataError."""
+    return Tasks().data(subject.chosen())
+
+
+def data_of(subject: Subject) -> TaskData:
+    """The task's data, loaded once. Raises DataError."""
+    if "data" not in subject.kept:
+        subject.kept["data"] = loaded(subject)
+    data: TaskData = subject.kept["data"]
+    return data
+
+
+def _loads(subject: Subject) -> None:
+    data_of(subject)
+
+
+def _again(subject: Subject) -> None:
+    with global_seed(0):
+        first = loaded(subject).hash
+    with global_seed(1):
+        second = loaded(subject).hash
+    _equal(first, second, "loading twice", "draw from random.Random('a name') or harness.named_rng, not from random")
+
+
+def _elsewhere(subject: Subject) -> None:
+    cls = subject.cls
+    if cls.__module__.startswith("harness_file_") or "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+        raise NotApplicableError("the class cannot be imported by another process")
+    command = [sys.executable, "-c", _HASH, cls.__module__, cls.__qualname__, json.dumps(subject.params, default=str)]
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UnmetError("data that another process can load", last, "load nothing that only this process has")
+    mend = "a set has another order in each process: sort it, or keep a list; do not use hash() of a text"
+    _equal(data_of(subject).hash, done.stdout.split()[-1], "loading in two processes", mend)
+
+
+def _equal(one: str, other: str, when: str, mend: str) -> None:
+    if one != other:
+        raise UnmetError(f"the same data hash when {when}", f"{one[:12]} and {other[:12]}", mend)
+
+
+def _disjoint(subject: Subject) -> None:
+    data = data_of(subject)
+    seen = {example.text: example.id for example in data.train}
+    shared = [(seen[example.text], example.id) for example in data.validation if example.text in seen]
+    if shared:
+        raise UnmetError(
+            "no prompt in both splits",
+            f"{len(shared)} are, such as {shared[0][0]} and {shared[0][1]}",
+            "part the rows before prompts are made of them, or leave out of train what validation has",
+        )
+
+
+def _labels(subject: Subject) -> None:
+    data = data_of(subject)
+    if not data.labels:
+        raise NotApplicableError("it is answered in text")
+    bad = [label for label in data.labels if not (label.startswith(" ") and label.strip())]
+    if bad or len(set(data.labels)) < len(data.labels):
+        raise UnmetError(
+            "different labels, each with the space with which a language model would say it",
+            repr(data.labels),
+            f"write {tuple(' ' + label.strip() for label in data.labels)}",
+        )
+    for name, split in (("train", data.train), ("validation", data.validation)):
+        counts = Counter(example.label for example in split)
+        missing = [data.labels[label] for label in range(len(data.labels)) if not counts[label]]
+        if missing:
+            raise UnmetError(
+                "every label in both splits", f"no {name} example with {missing[0]!r}", "draw rows of every label"
+            )
+
+
+def _placed(subject: Subject) -> None:
+    data, tokenizer = data_of(subject), toy_tokenizer()
+    allowed = allowed_tokens(tokenizer)
+    for position in ("prefix", "suffix"):
+        for example in (*data.train[:TRIED], *data.validation[:TRIED]):
+            problem = place(
+                example, threat_of("gradient", position=position, tokens=4), tokenizer, allowed, data.labels
+            )
+            _fits(problem, example, data)
+
+
+def _fits(problem: Any, example: Any, data: TaskData) -> None:
+    for text in (chunk.text for chunk in example.chunks if chunk.edit.value == "immutable"):
+        if text not in problem.prompt(" x"):
+            raise UnmetError("a place for an attack string", f"{example.id} loses {text!r}", "report it")
+    if data.labels and problem.wanted != data.labels[example.proxy_label]:
+        raise UnmetError("a proxy label that the attacker wants", problem.wanted, "set proxy_label")
+    if not data.labels and not problem.target:
+        raise UnmetError("a target of at least one token", repr(example.target), "begin it with a space: ' Sure, here'")
+
+
+def _sliceable(subject: Subject) -> None:
+    data = data_of(subject)
+    for split in (data.train, data.validation):
+        if list(split[:3]) != list(split)[:3]:
+            raise UnmetError("splits that can be sliced", type(split).__name__, "return lists or tuples")
+
+
+CHECKS = (
+    Check("loads", "load() gives proper data", _loads),
+    Check("same_data", "loading twice gives the same data", _again),
+    Check("same_elsewhere", "another process loads the same data", _elsewhere),
+    Check("disjoint", "no prompt stands in both splits", _disjoint),
+    Check("labels", "labels are different, begin with a space, and occur in both splits", _labels),
+    Check("placed", "an attack string has a place in every prompt", _placed),
+    Check("sliceable", "splits are sequences", _sliceable),
+)

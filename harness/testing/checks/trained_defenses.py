@@ -1,0 +1,164 @@
+"""What a defense promises that trains weights, tried on a real transformer of a few thousand parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.api.attack import Attack
+from harness.api.defense import RoundCost, RoundJob, TrainedDefense
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.refs import PluginRef
+from harness.api.task import Example
+from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.router import Desk
+from harness.engine.search.search import Search
+from harness.errors import PluginError
+from harness.flops import Flops
+from harness.hashing import canonical_json
+from harness.records.journal import Journal
+from harness.rng import named_rng
+from harness.testing.checks.victims import data_for
+from harness.testing.plugin_under_test import Subject
+from harness.testing.results import Check, UnmetError
+from harness.testing.toys.examples import threat_of
+from harness.testing.toys.language_model import ToyLanguageModel
+
+THREAT = threat_of("gradient", tokens=4)
+TOKENS, N_PARAMS = 20.0, 10_000
+
+
+def _trained(subject: Subject) -> TrainedDefense:
+    found: TrainedDefense = subject.fresh()
+    return found
+
+
+def resolver(subject: Subject) -> Any:
+    """Makes the attack that a reference names."""
+
+    def resolve(ref: PluginRef, changes: dict[str, Any]) -> Attack:
+        plugin = subject.registry.choose("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
+        if not isinstance(plugin, Attack):
+            raise PluginError(f"{ref.name} is no attack")
+        return plugin
+
+    return resolve
+
+
+def _rounds(subject: Subject) -> None:
+    defense = _trained(subject)
+    rounds, evaluated = defense.rounds(), tuple(defense.evaluated())
+    if rounds < 1:
+        raise UnmetError("at least 1 round", str(rounds), "let a parameter say how many rounds there are")
+    beyond = [number for number in evaluated if not 1 <= number <= rounds]
+    if beyond or not evaluated or len(set(evaluated)) < len(evaluated):
+        raise UnmetError(
+            f"evaluated() names some of the rounds 1 to {rounds}, each once", str(evaluated), "at least the last"
+        )
+
+
+def _identities(subject: Subject) -> None:
+    defense = _trained(subject)
+    params = subject.chosen().identity()["params"]
+    numbers = sorted({1, defense.rounds()})
+    for number in numbers:
+        one, other = (canonical_json(d.round_identity(params, number, THREAT)) for d in (defense, _trained(subject)))
+        if one != other:
+            raise UnmetError("the same identity of a round every time", f"{one} and {other}", "leave out what varies")
+
+
+def _estimates(subject: Subject) -> None:
+    defense = _trained(subject)
+    for number in sorted({1, defense.rounds()}):
+        told = defense.estimate(N_PARAMS, TOKENS, number, THREAT, resolver(subject))
+        if not (math.isfinite(told) and told >= 0):
+            raise UnmetError(f"the nominal FLOPs of round {number}", repr(told), "0 or more, and finite")
+
+
+def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> RoundJob:
+    from harness.engine.open import open_folder
+
+    data = data_for("labels")
+    folder, scratch = work / "out", work / "scratch"
+    folder.mkdir(parents=True)
+    scratch.mkdir()
+    searches = 0
+
+    def search(backend: Any, attack: Attack, examples: Sequence[Example]) -> Any:
+        nonlocal searches
+        searches += 1
+        against = defense.against(THREAT)
+        allowed = allowed_tokens(backend.tokenizer, against)
+        problems = [place(example, against, backend.tokenizer, allowed, data.labels) for example in examples]
+        beside: Any = ToyLanguageModel(backend.tokenizer)
+        models = {role: DefendedVictim(beside) for role in attack.models()}
+        desk = Desk(DefendedVictim(backend, labels=data.labels), models)
+        with Journal(scratch / f"search-{searches}.jsonl") as journal:
+            names = (0, "conformance", f"search-{searches}")
+            return Search(desk, attack, names, granted="latent").run(problems, journal)
+
+    return RoundJob(
+        round=1,
+        model=model,
+        previous=None,
+        folder=folder,
+        scratch=scratch,
+        data=data,
+        threat=defense.against(THREAT),
+        seed=0,
+        rng=lambda purpose: named_rng(0, "conformance", purpose),
+        open=lambda place: open_folder(place, "classification", data.labels),
+        search=search,
+        resolve=resolver(subject),
+        progress=lambda *_: None,
+    )
+
+
+def _trains(subject: Subject) -> None:
+    from harness.engine.open import open_folder
+    from harness.testing.toys.random_transformer import write_transformer
+
+    hashes = []
+    with tempfile.TemporaryDirectory(prefix="harness-check-") as place_:
+        work = Path(place_)
+        model = write_transformer(work / "model")
+        for turn in ("one", "other"):
+            defense = _trained(subject)
+            cost = defense.train_round(_job(subject, defense, model, work / turn))
+            _proper(cost)
+            opened = open_folder(work / turn / "out", "classification", data_for("labels").labels)
+            if opened.n_labels != 2:
+                raise UnmetError(
+                    "a model with the labels of the one it began with", str(opened.n_labels), "keep the head"
+                )
+            weights = (work / turn / "out" / "model.safetensors").read_bytes()
+            hashes.append(hashlib.sha256(weights).hexdigest())
+    if hashes[0] != hashes[1]:
+        raise UnmetError(
+            "the same weights from the same seed",
+            "others",
+            "draw from job.rng alone, and let torch draw within torch.random.fork_rng",
+        )
+
+
+def _proper(cost: Any) -> None:
+    if not isinstance(cost, RoundCost) or not all(isinstance(f, Flops) for f in (cost.search, cost.training)):
+        raise UnmetError("train_round() gives a RoundCost", repr(cost), "return RoundCost(search, training, notes)")
+    if not cost.search.nominal + cost.training.nominal > 0:
+        raise UnmetError("a round that costs something", repr(cost), "add up what search and training spent")
+    try:
+        canonical_json(cost.notes)
+    except ValueError as error:
+        raise UnmetError("notes that are JSON data", str(error), "turn arrays into lists") from None
+
+
+CHECKS = (
+    Check("rounds", "it says how many rounds there are, and which are attacked", _rounds),
+    Check("round_identity", "a round's identity is JSON data, the same every time", _identities),
+    Check("round_estimate", "it says what a round will cost", _estimates),
+    Check("trains", "a round leaves a model and says what it cost; the same seed gives the same weights", _trains),
+)

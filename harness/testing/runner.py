@@ -1,0 +1,93 @@
+"""Running checks: each under a time limit, none stopping the others."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from harness.api.plugin import Kind, Plugin
+from harness.errors import HarnessError
+from harness.registry.entry_points import in_one_line
+from harness.testing.checks import attacks, defenses, general, judges, tasks, victims
+from harness.testing.plugin_under_test import Subject, subject_of
+from harness.testing.results import Check, Finding, NotApplicableError, UnmetError
+
+LIMIT = 120.0
+"""Seconds that a check may take; of a victim or a trained defense, whose checks train, ten times that."""
+
+
+def checks_for(kind: Kind, cls: type[Plugin]) -> tuple[Check, ...]:
+    """The checks of a class of that kind, general ones first."""
+    if kind == "defense":
+        return (*general.CHECKS, *defenses.checks_of(cls))
+    own = {"task": tasks.CHECKS, "victim": victims.CHECKS, "attack": attacks.CHECKS, "judge": judges.CHECKS}
+    return (*general.CHECKS, *own[kind])
+
+
+def run_checks(subject: Subject) -> Iterator[Finding]:
+    """The findings, one after the other."""
+    for check in checks_for(subject.kind, subject.cls):
+        yield run_check(check, subject)
+
+
+def check_plugin(plugin: type[Plugin] | str, params: dict[str, Any] | None = None, **options: Any) -> list[Finding]:
+    """All findings for a class, or for an installed plugin by name; see `subject_of`."""
+    return list(run_checks(subject_of(plugin, params, **options)))
+
+
+def run_check(check: Check, subject: Subject) -> Finding:
+    """One finding. Raises KeyboardInterrupt alone."""
+    began = time.monotonic()
+    limit = LIMIT * (10 if subject.kind in ("victim", "defense") else 1)
+    error = _limited(check, subject, limit)
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    words: dict[str, Any] = {"status": "ok"}
+    if isinstance(error, NotApplicableError):
+        words = {"status": "skipped", "note": str(error)}
+    elif isinstance(error, UnmetError):
+        words = {"status": "failed", "expected": error.expected, "got": error.got, "mend": error.mend}
+    elif error is not None:
+        if os.environ.get("HARNESS_TRACEBACK") == "1":
+            traceback.print_exception(error)
+        got = str(error) if isinstance(error, HarnessError) else in_one_line(error)
+        if error.__cause__ is not None:
+            got = f"{got} (from {in_one_line(error.__cause__)})"
+        words = {"status": "failed", "expected": check.promise, "got": got, "mend": check.mend}
+    return Finding(str(subject), check.name, check.promise, seconds=time.monotonic() - began, **words)
+
+
+class _TooLongError(BaseException):
+    pass
+
+
+def _limited(check: Check, subject: Subject, limit: float) -> BaseException | None:
+    """What a check raised, or None; one that does not end is left behind."""
+    found: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            check.run(subject)
+        except BaseException as error:
+            found.append(error)
+        else:
+            found.append(None)
+
+    thread = threading.Thread(target=work, daemon=True, name=f"check {check.name}")
+    thread.start()
+    thread.join(limit)
+    if found:
+        return found[0]
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TooLongError))
+    return UnmetError(
+        f"an end within {limit:g} s ({check.promise})",
+        "it was still running",
+        "look for a loop that waits for something that need not come, such as a string that survives tokenisation; "
+        "or give smaller parameters",
+    )

@@ -1,0 +1,1 @@
+"""Small victims, judges and examples to try a plugin on without a model."""

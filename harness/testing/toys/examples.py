@@ -1,0 +1,207 @@
+"""Made-up examples and threat models, ordinary and awkward, and the toy models that an attack is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.api.attack import Attack
+from harness.api.judge import Answer, Judge
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.problem.problem import Problem
+from harness.api.runtime_defense import GuardDefense
+from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
+from harness.api.threat import Access, Threat
+from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.search.budget import Allowance
+from harness.engine.search.judging import Jury
+from harness.engine.search.router import Desk
+from harness.engine.search.search import Search
+from harness.flops import Flops
+from harness.testing.toys.backend import ToyLatent, toy_examples
+from harness.testing.toys.language_model import ToyLanguageModel
+from harness.testing.toys.tokenizers import KINDS, tokenizer_of
+from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.tokenizer import Tokens
+
+LABELS = (" NO", " YES")
+TARGET = " over the fence"
+RADIUS = 0.5
+TEXTS = (
+    "",
+    " ",
+    "fox",
+    "The red fox jumps over the fence.",
+    "  two  spaces ",
+    "naïve café",
+    "日本語",
+    "a\n\nb\t",
+    "12345 6.7",
+    "🙂!?",
+    "word " * 30,
+)
+
+T = TypeVar("T")
+
+
+class Choose(Protocol):
+    """Takes one of some options: ``rng.choice`` at run time, hypothesis' ``draw`` in a property test."""
+
+    def __call__(self, options: Sequence[T], /) -> T: ...
+
+
+class ToyJudge(Judge):
+    """Another label than the true one; in text, any answer that holds the target's last word."""
+
+    name = "toy_judge"
+
+    def success(self, example: Example, answer: Answer) -> bool:
+        """As `Judge`."""
+        if answer.text is None:
+            return answer.label != example.label
+        return example.target.split()[-1] in answer.text
+
+
+class BlockAll(GuardDefense):
+    """A guard that refuses every prompt."""
+
+    name = "block_all"
+
+    def blocks(self, texts: Sequence[str], fitted: dict[str, Any]) -> list[bool]:
+        """As `GuardDefense`."""
+        return [True for _ in texts]
+
+    def cost(self, text: str) -> Flops:
+        """As `GuardDefense`."""
+        return Flops()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Examples under a threat model, in the tokens of some model.
+
+    Attributes:
+        answers: whether the toy victim answers with labels or in text.
+        hopeless: whether no string survives tokenisation.
+        wrap: makes another backend of each toy, such as one whose losses are NaN.
+        layers: what stands before the victim.
+    """
+
+    examples: tuple[Example, ...]
+    threat: Threat
+    tokenizer: HFTokenizer
+    answers: TaskKind = "labels"
+    hopeless: bool = False
+    wrap: Callable[[Any], Any] = lambda backend: backend
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def data(self) -> TaskData:
+        """The examples as a task's data."""
+        labels = LABELS if self.answers == "labels" else ()
+        return TaskData(labels, self.examples, self.examples, answer_tokens=8)
+
+    def problems(self) -> list[Problem]:
+        """The examples, ready to be attacked."""
+        allowed = allowed_tokens(self.tokenizer, self.threat)
+        found = [place(one, self.threat, self.tokenizer, allowed, self.data.labels) for one in self.examples]
+        return [Hopeless(**vars(problem)) for problem in found] if self.hopeless else found
+
+    def search(self, attack: Attack, granted: Access, seed: int = 0, together: int = 64) -> Search:
+        """The engine's own search, with toys for the victim and for every model that the attack names."""
+        victim = DefendedVictim(self._backend(self.answers, 0), self.layers, self.data.labels, 8)
+        models = {role: self._helper(need) for role, need in attack.models().items()}
+        names = (seed, "conformance")
+        limits = Allowance(self.threat.queries, self.threat.flops)
+        jury = Jury(ToyJudge(), Desk(victim))
+        return Search(Desk(victim, models), attack, names, granted, jury, together=together, allowance=limits)
+
+    def _helper(self, need: Any) -> DefendedVictim:
+        if need.sees == "nothing" and need.labels:
+            return DefendedVictim(self._backend("labels", 1, len(need.labels)), labels=need.labels)
+        kind = self.answers if need.sees == "task" else "text"
+        labels = LABELS if kind == "labels" else ()
+        return DefendedVictim(self._backend(kind, 1), labels=labels, answer_tokens=8)
+
+    def _backend(self, kind: TaskKind, seed: int, labels: int = 2) -> Any:
+        if kind == "labels":
+            return self.wrap(ToyLatent(self.tokenizer, seed, labels, context=8192))
+        return self.wrap(ToyLanguageModel(self.tokenizer, seed))
+
+
+class Hopeless(Problem):
+    """An example in which no attack string survives tokenisation, but for the empty one."""
+
+    def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
+        """As `Problem`."""
+        rows = np.asarray(candidates)
+        return np.full(len(rows), rows.ndim == 2 and rows.shape[1] == 0)
+
+    def attack_texts(self, candidates: Tokens) -> list[str | None]:
+        """As `Problem`."""
+        return ["" if alive else None for alive in self.survives(candidates)]
+
+    def tokens_of(self, text: str) -> Tokens | None:
+        """As `Problem`."""
+        return np.empty(0, dtype=np.int64) if not text else None
+
+
+def ordinary(answers: TaskKind, access: Access, count: int = 4, tokens: int = 5, **changes: Any) -> Case:
+    """A few sentences with an attack string of five tokens."""
+    examples = toy_examples(count, target=TARGET if answers == "text" else "")
+    return Case(tuple(examples), threat_of(access, tokens=tokens), tokenizer_of("byte_bpe"), answers, **changes)
+
+
+def made_up(choose: Choose, answers: TaskKind, access: Access) -> Case:
+    """A case of lengths, positions, alphabets, edits, prompts and a tokenizer as they come."""
+    texts = [choose(TEXTS) for _ in range(3)]
+    edit = choose((Edit.PERTURBABLE, Edit.OVERWRITABLE))
+    layout = choose(("first", "middle", "last", "only"))
+    region = Chunk(texts[0], edit)
+    chunks = {
+        "first": (region, Chunk(texts[1])),
+        "middle": (Chunk(texts[1]), region, Chunk(texts[2])),
+        "last": (Chunk(texts[1]), region),
+        "only": (region,),
+    }[layout]
+    labels: dict[str, Any] = {"label": 0, "proxy_label": 1} if answers == "labels" else {"target": TARGET}
+    first = Example("validation-00000", chunks, **labels)
+    second = replace(toy_examples(2, edit, TARGET if answers == "text" else "")[1])
+    threat = threat_of(
+        access,
+        tokens=choose((1, 2, 3, 8, 20)),
+        position=choose(("suffix", "prefix", "infix", 0.0, 0.4)),
+        alphabet=choose(("all", "printable_ascii")),
+        edit=choose(("as_task", "insert", "replace")),
+    )
+    return Case((first, second), threat, tokenizer_of(choose(KINDS)), answers)
+
+
+def threat_of(access: Access, **fields: Any) -> Threat:
+    """A threat model of that access, with a radius where it needs one."""
+    return Threat(access=access, radius=RADIUS if access == "latent" else None, **fields)
+
+
+def at_random(seed: int) -> Choose:
+    """Takes options by a generator of this seed."""
+    rng = np.random.default_rng(seed)
+
+    def choose(options: Sequence[T], /) -> T:
+        return options[int(rng.integers(len(options)))]
+
+    return choose
+
+
+def in_words(case: Case, names: Mapping[int, str] | None = None) -> str:
+    """A case in a line, so that it can be made again."""
+    prompt = "|".join(f"[{c.text!r} {c.edit}]" if c.edit is not Edit.IMMUTABLE else repr(c.text) for c in _first(case))
+    known = names or {id(tokenizer_of(kind)): kind for kind in KINDS}
+    return f"{case.threat.label()}, tokenizer {known.get(id(case.tokenizer), '?')}, prompt {prompt}"
+
+
+def _first(case: Case) -> tuple[Chunk, ...]:
+    return case.examples[0].chunks

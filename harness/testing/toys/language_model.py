@@ -1,0 +1,204 @@
+"""A language model small enough to reason about: what comes next follows from a fading memory of the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.api.model.backend import (
+    Ability,
+    Differentiated,
+    Generated,
+    GenerateItem,
+    GradientItem,
+    LatentAnswer,
+    LatentItem,
+    Perturbed,
+    PerturbItem,
+    Sampled,
+    SampleItem,
+    Scored,
+    ScoreItem,
+    refused,
+)
+from harness.api.requests import GradientAnswer, PerturbAnswer
+from harness.engine.sampling import draw
+from harness.errors import VictimError
+from harness.testing.toys.backend import toy_tokenizer
+from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
+
+WIDTH, FADING, END = 6, 0.8, 0
+LONGEST = 24  # tokens of an answer: it is terse, so that trying a plugin on it takes no time
+
+
+class ToyLanguageModel:
+    """Logits of the next token are a linear map of the tokens' embeddings, each weighed by 0.8 to the power of how long
+    ago it was.
+
+    Attributes:
+        embedding: shape [V, 6].
+        out: shape [6, V].
+    """
+
+    abilities: frozenset[Ability] = frozenset({"score", "gradient", "sample", "generate", "perturb"})
+
+    def __init__(self, tokenizer: Tokenizer | None = None, seed: int = 0, context: int = 8192) -> None:
+        self.tokenizer = tokenizer or toy_tokenizer()
+        rng = np.random.default_rng(seed)
+        self.embedding: Floats = rng.normal(size=(self.tokenizer.vocabulary, WIDTH))
+        self.out: Floats = rng.normal(size=(WIDTH, self.tokenizer.vocabulary))
+        self.n_params: int | None = self.embedding.size + self.out.size
+        self.n_params_non_embedding: int | None = 0
+        self.n_labels = 0
+        self.context = context
+
+    def classify(self, rows: Sequence[Tokens]) -> tuple[Floats, list[float]]:
+        """Refuse."""
+        raise refused("classify", self.abilities)
+
+    def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
+        """As `harness.Backend`."""
+        results = []
+        for item in items:
+            rows = [np.concatenate([item.before, row, item.after]) for row in item.candidates]
+            losses = np.asarray([self._loss(row, _ids(item.target)) for row in rows], dtype=np.float64)
+            results.append(Scored(np.empty((len(rows), 0)), losses, float(sum(map(len, rows))) * self._per_token))
+        return results
+
+    def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
+        """As `harness.Backend`."""
+        results = []
+        for item in items:
+            row = np.concatenate([item.before, item.tokens, item.after])
+            loss, slope = self._slope(row, len(item.before), len(item.tokens), _ids(item.target))
+            values = slope @ self.embedding[item.allowed].T
+            order = np.argsort(values, axis=1, kind="stable")[:, : item.top]
+            answer = GradientAnswer(loss, item.allowed[order], np.take_along_axis(values, order, 1))
+            results.append(Differentiated(answer, 3 * len(row) * self._per_token))
+        return results
+
+    def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
+        """As `harness.Backend`."""
+        results = []
+        for item in items:
+            rows = [np.concatenate([item.before, string]) for string in item.strings]
+            logs = np.asarray([_log_softmax(self._memory(row) @ self.out) for row in rows]).reshape(len(rows), -1)
+            logs = logs if len(rows) else np.empty((0, self.tokenizer.vocabulary))
+            answer = draw(logs, item.allowed, item.k, item.seed, item.top)
+            results.append(Sampled(answer, float(sum(map(len, rows))) * self._per_token))
+        return results
+
+    def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
+        """As `harness.Backend`."""
+        return [self._said(self._row(i.prompt), i.max_tokens, i.temperature, i.seed) for i in items]
+
+    def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
+        """As `harness.Perturbable`; the embeddings are its only activations, layer 0."""
+        results = []
+        for item in items:
+            row = np.concatenate([item.before, item.tokens, item.after])
+            delta, count = self._checked(item.delta, item.layer, len(item.tokens)), len(item.tokens)
+            loss, slope = self._slope(row, len(item.before), count, _ids(item.target), delta)
+            scale = float(np.linalg.norm(self.embedding[item.tokens], axis=1).mean())
+            results.append(Perturbed(PerturbAnswer(loss, slope, scale), 3 * len(row) * self._per_token))
+        return results
+
+    def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
+        """As `harness.Perturbable`."""
+        results = []
+        for item in items:
+            row, count = self._row(item.prompt), len(item.latent.array)
+            delta = self._checked(item.latent.array, item.latent.layer, count)
+            scale = float(np.linalg.norm(self.embedding[row[item.start : item.start + count]], axis=1).mean())
+            spent = len(row) * self._per_token
+            if item.latent.beyond(item.radius, scale):
+                results.append(LatentAnswer(np.empty(0), scale, spent, beyond=True))
+                continue
+            loss, _ = self._slope(row, item.start, count, _ids(item.target), delta)
+            said = self._said(row, item.max_tokens, 0.0, 0, (item.start, delta))
+            results.append(LatentAnswer(np.empty(0), scale, spent, loss, said))
+        return results
+
+    def describe(self) -> dict[str, object]:
+        """As `harness.Backend`."""
+        return {"head": "toy language model"}
+
+    @property
+    def _per_token(self) -> float:
+        return 4.0 * self.embedding.size
+
+    def _row(self, prompt: str) -> Tokens:
+        ids = [*self.tokenizer.left, *self.tokenizer.encode([prompt])[0], *self.tokenizer.right]
+        if len(ids) >= self.context:
+            raise VictimError(f"the prompt has {len(ids)} tokens, the context is {self.context}")
+        return np.asarray(ids, dtype=np.int64)
+
+    def _memory(self, row: Tokens, moved: tuple[int, Floats] | None = None) -> Floats:
+        """What is remembered after a row, [6]."""
+        there = self.embedding[row]
+        if moved is not None:
+            there[moved[0] : moved[0] + len(moved[1])] += moved[1]
+        memory: Floats = (FADING ** np.arange(len(row))[::-1]) @ there
+        return memory
+
+    def _loss(self, row: Tokens, target: tuple[int, ...]) -> float:
+        return self._slope(row, 0, 0, target)[0]
+
+    def _slope(
+        self, row: Tokens, start: int, count: int, target: tuple[int, ...], delta: Floats | None = None
+    ) -> tuple[float, Floats]:
+        """Mean NLL of the target after a row, and its gradient by the embeddings of ``count`` tokens, [count, 6]."""
+        whole = np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
+        there = self.embedding[whole]
+        if delta is not None:
+            there[start : start + count] += delta
+        ends = np.arange(len(target))[:, None] + len(row) - 1
+        age = ends - np.arange(len(whole))[None]
+        weight = np.where(age >= 0, FADING ** np.maximum(age, 0), 0.0)  # [T, L]
+        logs = _log_softmax(weight @ there @ self.out)
+        at = np.arange(len(target)), np.asarray(target)
+        chance = np.exp(logs)
+        chance[at] -= 1.0
+        slope: Floats = weight[:, start : start + count].T @ (chance @ self.out.T) / len(target)
+        return float(-logs[at].mean()), slope
+
+    def _said(
+        self, row: Tokens, most: int, temperature: float, seed: int, moved: tuple[int, Floats] | None = None
+    ) -> Generated:
+        said: list[int] = []
+        usable = np.arange(self.tokenizer.vocabulary)
+        memory = self._memory(row, moved)
+        while len(said) < min(most, LONGEST) and len(row) + len(said) < self.context:
+            logits = memory @ self.out
+            if temperature > 0:
+                drawn = draw(_log_softmax(logits / temperature)[None], usable, 1, seed, first=len(said))
+                token = int(drawn.tokens[0, 0])
+            else:
+                token = int(logits.argmax())
+            said.append(token)
+            if token == END:
+                break
+            memory = FADING * memory + self.embedding[token]
+        ended = bool(said) and said[-1] == END
+        text = self.tokenizer.decode([said[:-1] if ended else said])[0]
+        return Generated(text, ended, len(row), len(said), (len(row) + len(said)) * self._per_token)
+
+    @staticmethod
+    def _checked(delta: Floats | None, layer: int, count: int) -> Floats:
+        if layer or (delta is not None and delta.shape != (count, WIDTH)):
+            raise VictimError(f"the toy has layer 0 alone, of width {WIDTH}")
+        return np.zeros((count, WIDTH)) if delta is None else delta
+
+
+def _log_softmax(logits: Floats) -> Floats:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return logs
+
+
+def _ids(target: Any) -> tuple[int, ...]:
+    if isinstance(target, int) or not target:
+        raise VictimError("the toy language model answers in text: its target is the ids of one, at least one")
+    return tuple(target)

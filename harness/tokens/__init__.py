@@ -1,0 +1,1 @@
+"""Tokenizers behind one small protocol, and which strings survive tokenisation in their place."""

@@ -1,0 +1,154 @@
+"""Hugging Face fast tokenizers behind the `Tokenizer` protocol. Imports `tokenizers`, not torch or transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from harness.errors import VictimError
+from harness.tokens.roundtrip import Segments
+
+_PROBE = "a"  # any text that is at least one token in every tokenizer
+
+
+class HFTokenizer:
+    """A Rust tokenizer, with nothing added, cut, padded or cleaned up.
+
+    Special ids (which no attack may use) are: special tokens, added control tokens (any added token that is more than
+    white space), ids without a text, and rows of the embedding beyond the tokenizer (padded vocabularies).
+
+    Attributes:
+        vocabulary: number of ids: rows of the model's embedding where known, else highest id + 1.
+        special: ids that no attack may use.
+        left, right: special ids that the model expects around every prompt.
+    """
+
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, *, rows: int | None = None, special: Iterable[int] = ()
+    ) -> None:
+        """Copy ``tokenizer``.
+
+        Args:
+            rows: rows of the model's input embedding; ids at or beyond it do not exist for the model.
+            special: further ids that no attack may use.
+
+        Raises:
+            VictimError: the ids around a prompt cannot be told from the prompt's own.
+        """
+        self._rust = tokenizers.Tokenizer.from_str(_plain(tokenizer.to_str()))
+        self._rust.no_padding()
+        self._rust.no_truncation()
+        known = self._rust.get_vocab(with_added_tokens=True).values()
+        self.vocabulary: int = rows if rows is not None else max(known, default=-1) + 1
+        self.left, self.right = self._around()
+        self.special: frozenset[int] = frozenset(self._special(set(known)) | {int(i) for i in special})
+
+    @classmethod
+    def from_file(cls, path: Path | str, *, rows: int | None = None) -> HFTokenizer:
+        """Read a ``tokenizer.json``.
+
+        Raises:
+            VictimError: the file is missing or is no tokenizer.
+        """
+        if not Path(path).is_file():
+            raise VictimError(
+                f"{path}: no such file; a model folder needs a tokenizer.json (save a fast tokenizer into it)"
+            )
+        try:
+            rust = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise VictimError(f"{path}: not a tokenizer.json that `tokenizers` can read: {error}") from error
+        return cls(rust, rows=rows)
+
+    @classmethod
+    def from_folder(cls, folder: Path | str) -> HFTokenizer:
+        """Read ``tokenizer.json`` of a model folder, and the embedding rows from its ``config.json``, if any."""
+        config = Path(folder) / "config.json"
+        rows = json.loads(config.read_text(encoding="utf-8")).get("vocab_size") if config.is_file() else None
+        return cls.from_file(Path(folder) / "tokenizer.json", rows=rows if isinstance(rows, int) else None)
+
+    @classmethod
+    def from_transformers(cls, tokenizer: Any, *, rows: int | None = None) -> HFTokenizer:
+        """Take the Rust backend of a `transformers.PreTrainedTokenizerFast`.
+
+        Raises:
+            VictimError: the tokenizer has no Rust backend.
+        """
+        rust = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(rust, tokenizers.Tokenizer):
+            raise VictimError(f"{type(tokenizer).__name__} has no fast (Rust) backend; convert it to a tokenizer.json")
+        return cls(rust, rows=rows, special=tokenizer.all_special_ids)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text, without special ids around it."""
+        return [e.ids for e in self._rust.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each row of ids, special ones included, nothing cleaned up."""
+        rows = [row.tolist() if hasattr(row, "tolist") else list(row) for row in ids]
+        return self._rust.decode_batch(rows, skip_special_tokens=False)
+
+    def to_json(self) -> str:
+        """The tokenizer as the text of a ``tokenizer.json``, as used here."""
+        return self._serialised
+
+    @cached_property
+    def _serialised(self) -> str:
+        return self._rust.to_str()
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of ``text``, leading white space included where it belongs to the token."""
+        return list(self._rust.encode(text, add_special_tokens=False).offsets)
+
+    @cached_property
+    def segments(self) -> Segments | None:
+        """Checks rows of ids piece by piece; None where nothing is known of where this tokenizer cuts."""
+        return Segments.of(self._rust)
+
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        plain = self._rust.encode(_PROBE, add_special_tokens=False).ids
+        full = self._rust.encode(_PROBE, add_special_tokens=True).ids
+        for at in range(len(full) - len(plain) + 1):
+            if full[at : at + len(plain)] == plain:
+                return tuple(full[:at]), tuple(full[at + len(plain) :])
+        raise VictimError(f"the tokenizer changes a prompt when it adds special tokens ({plain} became {full})")
+
+    def _special(self, known: set[int]) -> set[int]:
+        added = self._rust.get_added_tokens_decoder()
+        special = {i for i, token in added.items() if token.special or token.content.strip()}
+        inside = [i for i in range(self.vocabulary) if i in known]
+        return special | set(self._without_text(inside)) | (set(range(self.vocabulary)) - known)
+
+    def _without_text(self, ids: list[int]) -> list[int]:
+        """Those that no text has: alone a space has none either where the decoder drops the first space of a text."""
+        texts = self.decode([[i] for i in ids])
+        alone = [i for i, text in zip(ids, texts, strict=True) if not text]
+        start = self._rust.encode(_PROBE, add_special_tokens=False).ids
+        bare, *behind = self.decode([start, *([*start, i] for i in alone)])
+        return [i for i, text in zip(alone, behind, strict=True) if text == bare]
+
+
+def _plain(serialised: str) -> str:
+    """The same tokenizer without clean-up in its decoder and with spans that keep leading white space."""
+    data = json.loads(serialised)
+
+    def visit(part: Any) -> None:
+        if isinstance(part, list):
+            for item in part:
+                visit(item)
+        elif isinstance(part, dict):
+            if part.get("type") in {"WordPiece", "CTC"} and "cleanup" in part:
+                part["cleanup"] = False
+            if "trim_offsets" in part:
+                part["trim_offsets"] = False
+            for key in ("decoders", "pretokenizers", "processors"):
+                visit(part.get(key))
+
+    for key in ("decoder", "pre_tokenizer", "post_processor"):
+        visit(data.get(key))
+    return json.dumps(data)

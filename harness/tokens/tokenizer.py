@@ -1,0 +1,56 @@
+"""A tokenizer as the harness needs it: text to ids and back, in batches, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from harness.tokens.roundtrip import Segments
+
+Tokens = NDArray[np.int64]  # token ids
+Floats = NDArray[np.float64]
+
+Target = int | tuple[int, ...]
+"""What the loss is of: the cross-entropy of a label by its index, or the mean NLL of some ids (at least one) as
+continuation of the row. A backend with labels takes indices, one that answers in text takes ids."""
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What the engine asks of a tokenizer.
+
+    Attributes:
+        vocabulary: number of ids.
+        special: ids that no attack may use (special and added control tokens, ids without a text).
+        left, right: special ids that the model expects around every prompt, e.g. [CLS] and [SEP].
+    """
+
+    vocabulary: int
+    special: frozenset[int]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text, without special ids."""
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each row of ids, nothing cleaned up."""
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of ``text``."""
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """A tokenizer of which is known where it cuts every text.
+
+    Attributes:
+        segments: checks rows of ids between the cuts; None where nothing is known after all.
+    """
+
+    @property
+    def segments(self) -> Segments | None: ...

@@ -1,0 +1,1 @@
+"""Fine-tuning on rows: deterministic, resumable, metered."""

@@ -1,0 +1,50 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from math import isnan
+
+from harness.api.model.shape import Memory
+
+_BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def flops(value: float | None) -> str:
+    """``1.2 TFLOP``; ``unknown`` for None and NaN."""
+    if value is None or isnan(value):
+        return "unknown"
+    for size, prefix in _PREFIXES:
+        if value >= size:
+            return f"{value / size:.3g} {prefix}FLOP"
+    return f"{value:.3g} FLOP"
+
+
+def memory(value: Memory | None) -> str:
+    """``1.2 GB``, ``2.5 GB and 14 GB on the GPU``; ``unknown`` for None."""
+    if value is None:
+        return "unknown"
+    return _bytes(value.process) + (f" and {_bytes(value.gpu)} on the GPU" if value.gpu else "")
+
+
+def _bytes(value: float) -> str:
+    size, name = next(((size, name) for size, name in _BYTES if value >= size), _BYTES[-1])
+    return f"{value / size:.2g} {name}" if value < 10 * size else f"{value / size:.0f} {name}"
+
+
+def duration(seconds: float | None) -> str:
+    """``45 s``, ``12 min``, ``3.4 h``; ``unknown`` for None."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def with_unknown(total: str, unknown: int, stages: int) -> str:
+    """A sum over stages and what it leaves out: ``1.2 TFLOP + 2 unknown``."""
+    if not unknown:
+        return total
+    return "unknown" if unknown == stages else f"{total} + {unknown} unknown"

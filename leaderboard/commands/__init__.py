@@ -1,0 +1,1 @@
+"""The commands of the leaderboard, and tables for terminals."""

@@ -1,0 +1,1 @@
+"""Likelihoods of counts and of first successes, their maxima and intervals."""

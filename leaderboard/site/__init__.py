@@ -1,0 +1,1 @@
+"""The page: standings, curves and details, as files that need no server."""

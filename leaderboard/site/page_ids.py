@@ -1,0 +1,40 @@
+"""Names of rows and pages: readable, and the same in every build, so that an address can be shared."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from leaderboard.data.sections import Scope
+from leaderboard.standings.standings import Standing
+
+
+def slug(text: str, *unique: object) -> str:
+    """A name for files and addresses: what is plain in ``text``, and a hash of ``unique`` to tell like ones apart."""
+    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-")
+    return f"{plain or 'x'}-{hashlib.sha256(repr(unique).encode()).hexdigest()[:6]}"
+
+
+def section_id(scope: Scope) -> str:
+    """Of a table."""
+    return slug(f"{scope.task} {scope.threat}", scope)
+
+
+def entry_id(section: str, row: Standing) -> str:
+    """Of a victim and defense in a table, all rounds together."""
+    return slug(f"{row.victim} {row.defense}", section, row.family, row.victim, row.defense)
+
+
+def row_id(entry: str, row: Standing) -> str:
+    """Of a row."""
+    return entry if row.round is None else f"{entry}-r{row.round}"
+
+
+def attack_id(attack: str) -> str:
+    """Of an attack, by its label."""
+    return slug(attack, attack)
+
+
+def series(row: Standing) -> str:
+    """The name of a row in a plot's legend."""
+    return f"{row.victim} · {row.defense}" + ("" if row.round is None else f" · round {row.round}")

@@ -1,0 +1,1 @@
+"""What is told of each defense, how rows are ranked, and what attacks do to one another's victims."""

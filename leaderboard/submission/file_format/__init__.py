@@ -1,0 +1,1 @@
+"""The one file that a submission is: its container, manifest and table."""

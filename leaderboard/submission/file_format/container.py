@@ -1,0 +1,173 @@
+"""The file of a submission: a zip of four members that are stored as they are, byte for byte the only way to write
+them.
+
+Nothing is compressed, so the file is as large as what it holds; nothing is ever extracted; what differs in any header
+from what `write_container` writes is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from leaderboard.submission.file_format.errors import RefusedError, shown
+from leaderboard.submission.file_format.limits import CELLS_BYTES, FILE_BYTES, MANIFEST_BYTES, SPEC_BYTES
+
+MANIFEST, CELLS, TABLE, SPEC = "manifest.json", "cells.json", "records.parquet", "spec.yaml"
+MEMBERS = {CELLS: CELLS_BYTES, MANIFEST: MANIFEST_BYTES, TABLE: FILE_BYTES, SPEC: SPEC_BYTES}
+"""In this order, and how large each may be."""
+
+_END = struct.Struct("<4s4H2LH")  # end of central directory; PKWARE APPNOTE 6.3.10, section 4.3.16
+_MOST_MEMBERS = 64  # of which the names are still read, to say what is wrong
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where a member's bytes lie in the file, and their hash."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+
+def write_container(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Write the members; the same bytes give the same file."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        for name in MEMBERS:
+            file.writestr(_info(name), parts[name])
+
+
+def read_container(path: Path) -> dict[str, Member]:
+    """The members of a submission, hashed, none of them kept in memory.
+
+    Raises:
+        RefusedError: anything about the file is not as `write_container` leaves it.
+    """
+    try:
+        if not path.is_file():  # also keeps us from waiting on a pipe
+            raise RefusedError(f"{path}: no such file. Give what `harness leaderboard pack` wrote.")
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if size > FILE_BYTES:
+                raise RefusedError(f"{path}: {size:,} bytes, more than {FILE_BYTES:,}")
+            _check_end(path, file, size)
+            with zipfile.ZipFile(file) as opened:
+                entries = opened.infolist()
+            return _members(path, file, entries, size)
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error, ValueError) as error:
+        raise RefusedError(f"{path}: is not a zip file that can be read ({shown(str(error))})") from None
+    except OSError as error:
+        raise RefusedError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_member(path: Path, member: Member) -> bytes:
+    """A member's bytes; as many as `MEMBERS` allows at most."""
+    with path.open("rb") as file:
+        file.seek(member.offset)
+        return file.read(member.size)
+
+
+def digest(file: BinaryIO, size: int) -> tuple[str, int]:
+    """sha256 and CRC-32 of the next ``size`` bytes."""
+    sha, crc = hashlib.sha256(), 0
+    while size and (block := file.read(min(size, _BLOCK))):
+        sha.update(block)
+        crc = zlib.crc32(block, crc)
+        size -= len(block)
+    return sha.hexdigest(), crc
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a whole file."""
+    with path.open("rb") as file:
+        return digest(file, path.stat().st_size)[0]
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.create_system = 3
+    info.external_attr = 0o100644 << 16  # a plain file
+    return info
+
+
+def _check_end(path: Path, file: BinaryIO, size: int) -> None:
+    """The last record, before any library believes what it says."""
+    file.seek(max(0, size - _END.size))
+    tail = file.read(_END.size)
+    if len(tail) < _END.size or not tail.startswith(b"PK\x05\x06"):
+        raise RefusedError(f"{path}: is cut short, or is no zip file, or bytes were added behind it")
+    _, disk, start, here, total, length, offset, comment = _END.unpack(tail)
+    if disk or start or here != total or comment:
+        raise RefusedError(f"{path}: is a part of a zip file in several parts, or bears a comment")
+    if total > _MOST_MEMBERS or length > 2**16:
+        raise RefusedError(f"{path}: holds {total:,} members; a submission holds {len(MEMBERS)}")
+    if offset + length + _END.size != size:
+        raise RefusedError(f"{path}: its list of members does not lie where it says: bytes are missing or were added")
+
+
+def _members(path: Path, file: BinaryIO, entries: list[zipfile.ZipInfo], size: int) -> dict[str, Member]:
+    names = [entry.filename for entry in entries]
+    for entry in entries:
+        _check_member(path, entry, names)
+    missing = [name for name in MEMBERS if name not in names]
+    if missing:
+        raise RefusedError(f"{path}: the member {missing[0]} is missing")
+    if names != list(MEMBERS):
+        raise RefusedError(f"{path}: the members stand in another order than {', '.join(MEMBERS)}")
+    found: dict[str, Member] = {}
+    at = 0
+    for entry in entries:
+        expected = _info(entry.filename)
+        expected.file_size = expected.compress_size = entry.file_size
+        expected.CRC = entry.CRC
+        header = expected.FileHeader()
+        file.seek(at)
+        strange = [n for n in zipfile.ZipInfo.__slots__ if n in _COMPARED and getattr(entry, n) != getattr(expected, n)]
+        if entry.header_offset != at or file.read(len(header)) != header or strange:
+            what = f" ({', '.join(strange)})" if strange else ""
+            raise RefusedError(f"{path}: {entry.filename}: its headers are not as a submission has them{what}")
+        sha, crc = digest(file, entry.file_size)
+        if crc != entry.CRC:
+            raise RefusedError(f"{path}: {entry.filename}: is damaged, its CRC-32 is another")
+        found[entry.filename] = Member(entry.filename, at + len(header), entry.file_size, sha)
+        at += len(header) + entry.file_size
+    if at + sum(46 + len(name) for name in names) + _END.size != size:
+        raise RefusedError(f"{path}: has bytes that belong to none of its members")
+    return found
+
+
+_COMPARED: tuple[str, ...] = (
+    "date_time",
+    "compress_type",
+    "comment",
+    "extra",
+    "create_system",
+    "flag_bits",
+    "volume",
+    "internal_attr",
+)
+_COMPARED += ("external_attr",)
+
+
+def _check_member(path: Path, entry: zipfile.ZipInfo, names: list[str]) -> None:
+    name = entry.filename
+    if name not in MEMBERS:
+        raise RefusedError(f"{path}: the member {shown(name)} does not belong; a submission has {', '.join(MEMBERS)}")
+    if names.count(name) > 1:
+        raise RefusedError(f"{path}: the member {name} is there twice")
+    if entry.flag_bits & 0x1:
+        raise RefusedError(f"{path}: {name}: is encrypted")
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        raise RefusedError(f"{path}: {name}: is compressed; the members of a submission are stored as they are")
+    if entry.external_attr >> 16 & 0o170000 != 0o100000:
+        raise RefusedError(f"{path}: {name}: is a link, a folder or a device, not a plain file")
+    if entry.file_size > MEMBERS[name]:
+        raise RefusedError(f"{path}: {name}: {entry.file_size:,} bytes, more than {MEMBERS[name]:,}")

@@ -1,0 +1,1 @@
+"""Reading labelled texts and prompts from files and hubs."""

@@ -1,0 +1,59 @@
+"""Hub datasets, and local folders laid out like one, through the `datasets` library."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from harness import DataError
+from plugins.tasks._data.records import Record, Table, did_you_mean
+
+_COMMIT = re.compile(r"@([0-9a-f]{40})/")
+
+
+def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: str | None) -> dict[str, Table]:
+    """All splits of a dataset, by name; some may be empty.
+
+    Raises:
+        DataError: it cannot be reached, or has no such configuration, folder or revision.
+    """
+    import datasets  # slow to import, and needed only here
+
+    try:
+        builder = datasets.load_dataset_builder(dataset, name=config, data_dir=data_dir, revision=revision)
+        builder.download_and_prepare()
+        # one by one, since the library refuses to load a split without rows
+        splits = {name: builder.as_dataset(name) for name, info in builder.info.splits.items() if info.num_examples}
+    except Exception as error:  # the library raises anything from httpx errors to plain ValueError
+        cause = " ".join(str(error).split())
+        raise DataError(
+            f"dataset {dataset!r} could not be loaded ({type(error).__name__}: {cause}). Check its name, `config`, "
+            "`data_dir` and `revision` and the connection; without one, load it once where there "
+            "is, or give a local file as `path`"
+        ) from error
+    full = {str(name): _table(f"{dataset} {name}", rows, dataset, revision) for name, rows in splits.items()}
+    return {str(name): Table([], {}) for name in builder.info.splits} | full
+
+
+def pick(tables: dict[str, Table], split: str, dataset: str) -> Table:
+    """The split of this name.
+
+    Raises:
+        DataError: no such split, or it is empty.
+    """
+    if split not in tables:
+        raise DataError(
+            f"dataset {dataset!r} has no split {split!r}{did_you_mean(split, tables)}; splits there: {list(tables)}"
+        )
+    if not tables[split].records:
+        raise DataError(f"dataset {dataset!r}: split {split!r} holds no rows")
+    return tables[split]
+
+
+def _table(where: str, rows: Any, dataset: str, revision: str | None) -> Table:
+    records = [Record(f"{where}, row {number}", values) for number, values in enumerate(rows, 1)]
+    source = {"dataset": dataset, "fingerprint": str(rows._fingerprint)}
+    commit = _COMMIT.search(" ".join(rows.info.download_checksums or {}))  # what the revision stood for on that day
+    if commit or revision:
+        source["revision"] = commit[1] if commit else str(revision)
+    return Table(records, source)

@@ -1,0 +1,1 @@
+"""Words for synthetic tasks."""

@@ -1,0 +1,1 @@
+"""A model behind a URL that speaks OpenAI's protocol."""

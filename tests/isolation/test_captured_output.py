@@ -1,0 +1,64 @@
+"""What a worker prints goes to a file that is cut while it is being written to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness.isolation import captured_output as output
+
+# Prints in the middle of a cut, as another thread would.
+MEANWHILE = """
+import os, sys
+from pathlib import Path
+from harness.isolation import captured_output as output
+
+output.MOST, output.EVERY = 4000, 3600.0
+cut = os.ftruncate
+
+def cut_late(file, length):
+    os.write(1, b"printed ")
+    cut(file, length)
+    os.write(2, b"meanwhile\\n")
+
+os.ftruncate = cut_late
+printed = output.Printed(Path(sys.argv[1]))
+printed.take_over()
+for burst in range(3):
+    for line in range(300):
+        print("burst", burst, "line", line)
+    printed.settle()
+os._exit(0)
+"""
+
+
+def test_what_is_printed_while_the_file_is_cut_stands_at_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "worker-0.txt"
+    done = subprocess.run([sys.executable, "-c", MEANWHILE, str(log)], capture_output=True, timeout=120, check=True)
+    assert done.stdout + done.stderr == b"", "all goes to the file"
+    first, *lines = log.read_text().splitlines()
+    assert first.endswith("bytes were printed here and not kept]")
+    assert lines[-3:] == ["burst 2 line 298", "burst 2 line 299", "printed meanwhile"]
+    assert log.stat().st_size < 4000
+
+
+def test_a_full_disk_does_not_end_a_worker_that_settles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = tmp_path / "worker-0.txt"
+    log.write_text("printed\n" * 1000)
+    printed = output.Printed(log)
+    with monkeypatch.context() as changed:
+        changed.setattr(output, "MOST", 4000)
+        changed.setattr(tempfile, "TemporaryFile", full)
+        printed.settle()
+        assert log.stat().st_size == 8000
+        changed.undo()
+        changed.setattr(output, "MOST", 4000)
+        printed.settle()
+    assert log.stat().st_size < 2000

@@ -1,0 +1,210 @@
+"""The standings page in a real browser, from disk: it works, says what the data says, and asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.records.read import read_run
+from leaderboard.site.build import build_site
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.fake_study import study
+from tests.leaderboard.site.conftest import watched
+
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    cells = study()
+    like = next(cell for cell in cells if cell.task == "password_match")
+    cells.append(FakeCell(task=like.task, data_hash=like.data_hash, victim=MARKUP, defense=MARKUP, attack="gcg"))
+    cells.append(FakeCell(task=like.task, data_hash=like.data_hash, victim=MARKUP, seed=1, status="failed"))
+    build_site([read_run(write_run(folder / "run", cells, spec_name=MARKUP))], folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture
+def page(browser: Any, site: Path) -> Iterator[Any]:
+    with watched(browser, site) as page:
+        yield page
+
+
+def shown(page: Any, selector: str) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        f"section:not([hidden]) table.standings {selector}", "all => all.map((e) => e.textContent.trim())"
+    )
+    return found
+
+
+def head(page: Any, name: str) -> Any:
+    return page.locator("section:not([hidden]) table.standings thead th", has_text=name)
+
+
+def test_sorting_by_mouse_and_keyboard(page: Any) -> None:
+    assert head(page, "Rank").get_attribute("aria-sort") == "ascending"
+    ranks = [int(text) for text in shown(page, 'td[data-label="Rank"] .main')]
+    assert ranks == sorted(ranks)
+    sizes = 'td[data-label="Size"]'
+    before = shown(page, sizes)
+    head(page, "Size").get_by_role("button").click()
+    descending = shown(page, sizes)
+    assert head(page, "Size").get_attribute("aria-sort") == "descending"
+    assert descending == sorted(before, key=lambda text: {"12k": 3, "100k": 2, "110k": 1, "900k": 0}[text])
+    assert descending != before
+    head(page, "Size").get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert head(page, "Size").get_attribute("aria-sort") == "ascending"
+    assert [text for text in shown(page, sizes) if text != "100k"] == [t for t in descending[::-1] if t != "100k"]
+    assert page.locator("section:not([hidden]) [aria-sort]").count() == 1
+
+
+def test_search_and_filters_narrow_table_and_plot(page: Any) -> None:
+    page.fill("#filter", "size=xs round 4")
+    page.wait_for_function("document.getElementById('count').textContent === '1 of 10 rows'")
+    assert shown(page, "tbody tr:not([hidden]) th") == ["tiny(size=xs)"]
+    legend = "section:not([hidden]) .canvas .role-legend-label text"
+    page.wait_for_function(f"document.querySelectorAll('{legend}').length === 1")
+    page.fill("#filter", "no such thing")
+    page.wait_for_selector("section:not([hidden]) .empty:not([hidden])")
+    page.fill("#filter", "")
+    page.select_option("#victim", "tiny(size=m)")
+    page.select_option("#defense", "none")
+    page.wait_for_function("document.getElementById('count').textContent === '1 of 10 rows'")
+    assert shown(page, "tbody tr:not([hidden]) th") == ["tiny(size=m)"]
+    page.wait_for_function("location.hash.includes('defense=none')")
+
+
+def test_the_address_holds_the_view_and_gives_it_back(page: Any, browser: Any, site: Path) -> None:
+    page.select_option("#task", "word_length")
+    page.fill("#filter", "adversarial")
+    head(page, "Defense compute").get_by_role("button").click()
+    first = page.locator("section:not([hidden]) tbody tr:not([hidden]) input[type=checkbox]").first
+    first.uncheck()
+    plot = page.locator("section:not([hidden]) figure.plot")
+    plot.locator("[data-plot=y]").select_option("linear")
+    plot.locator("[data-plot=kind]").select_option("rounds")
+    page.wait_for_function("location.hash.includes('kind=rounds') && location.hash.includes('q=adversarial')")
+    shared = page.evaluate("location.hash")
+    want = shown(page, "tbody tr:not([hidden])")
+    ticks = page.eval_on_selector_all("section:not([hidden]) tbody input", "all => all.map((e) => e.checked)")
+    with watched(browser, site, f"index.html{shared}") as again:
+        assert again.locator("#task").input_value() == "word_length"
+        assert again.locator("#filter").input_value() == "adversarial"
+        assert shown(again, "tbody tr:not([hidden])") == want
+        found = again.eval_on_selector_all("section:not([hidden]) tbody input", "all => all.map((e) => e.checked)")
+        assert found == ticks
+        assert head(again, "Defense compute").get_attribute("aria-sort") == "descending"
+        assert again.locator("section:not([hidden]) [data-plot=kind]").input_value() == "rounds"
+        assert again.locator("section:not([hidden]) [data-plot=y]").input_value() == "linear"
+        again.evaluate("location.hash = ''")
+        again.wait_for_function("document.getElementById('filter').value === ''")
+        assert again.locator("#task").input_value() == "password_match"
+
+
+def test_a_hover_shows_the_number_that_is_in_the_json(page: Any, site: Path) -> None:
+    section = json.loads((site / "data.json").read_text())["sections"][0]
+    points = page.locator("section:not([hidden]) .canvas .mark-symbol.role-mark path")
+    for at in (0, 25, points.count() - 1):
+        points.nth(at).hover(force=True)
+        tip = page.locator("#vg-tooltip-element.visible")
+        tip.wait_for()
+        rows = tip.locator("tr").all()
+        told = {r.locator(".key").inner_text(): r.locator(".value").inner_text() for r in rows}
+        row = next(row for row in section["rows"] if row["series"] == told["row"])
+        columns = next(curve for curve in row["curves"] if curve["attack"] == told["attack"])["points"]
+        place = columns["step"].index(int(told["step"]))
+        assert float(told["ASR"]) == columns["value"][place]
+        assert float(told["FLOPs"]) == columns["compute"][place]
+        assert told["broken"] == f"{columns['successes'][place]} of {columns['trials']}"
+        assert told["95% interval"] == f"{columns['low'][place]:g} – {columns['high'][place]:g}"
+        page.mouse.move(1, 1)
+
+
+def test_choosing_a_task_shows_its_table_and_plot(page: Any) -> None:
+    page.select_option("#task", "word_length")
+    page.wait_for_selector("section[data-task=word_length]:not([hidden]) .canvas svg")
+    assert page.locator("section.scope:not([hidden])").count() == 1
+    assert len(shown(page, "tbody tr")) == 9
+
+
+def test_switches_redraw_the_plot(page: Any) -> None:
+    plot = page.locator("section:not([hidden]) figure.plot")
+    lines = plot.locator(".mark-line.role-mark path")
+    few = lines.count()
+    plot.locator('[data-plot="attack"]').select_option("all")
+    page.wait_for_function(
+        f"document.querySelectorAll('section:not([hidden]) .mark-line.role-mark path').length > {few}"
+    )
+    plot.locator('[data-plot="y"]').select_option("linear")
+    plot.locator('[data-plot="x"]').select_option("share")
+    plot.locator('[data-plot="fit"]').check()
+    plot.get_by_text("share of reference compute").first.wait_for()
+    plot.locator('[data-plot="kind"]').select_option("offense")
+    plot.get_by_text("slope 1: stalemate").wait_for()
+    plot.locator('[data-plot="kind"]').select_option("rounds")
+    plot.get_by_text("round of the defense (0: undefended)").wait_for()
+
+
+def test_unticking_rows_empties_the_plot(page: Any) -> None:
+    page.locator("section:not([hidden])").get_by_role("button", name="Untick all").click()
+    page.get_by_text("No row is ticked.").wait_for()
+    assert page.locator("section:not([hidden]) [data-save=png]").is_disabled()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_every_look(browser: Any, site: Path, look: str) -> None:
+    with watched(browser, site, look=look) as page:
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert MARKUP in shown(page, "tbody th")
+        assert page.locator("script:not([src])").count() == 0
+        assert page.locator("img").count() == 0
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+        assert dark == (look == "dark")
+        # Text stands out from the page: WCAG's contrast of at least 4.5 for the quiet text too.
+        assert page.evaluate(CONTRAST) >= 4.5
+
+
+CONTRAST = """() => {
+  const light = (colour) => {
+    const parts = colour.match(/[0-9]+/g).slice(0, 3).map((part) => part / 255);
+    const linear = parts.map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const [a, b] = [getComputedStyle(document.querySelector('.lead')).color,
+    getComputedStyle(document.body).backgroundColor].map(light).sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("also_known", [False, True])
+def test_unknown_compute_is_drawn_over_queries_and_sorted_last(browser: Any, tmp_path: Path, also_known: bool) -> None:
+    served = FakeCell(victim="served", n_params=None, step_flops=None, reference_flops=None)
+    run = write_run(tmp_path / "run", [served, *[FakeCell()] * also_known])
+    build_site([read_run(run)], tmp_path / "site")
+    with watched(browser, tmp_path / "site") as page:
+        axis = page.locator("[data-plot=x]")
+        assert axis.input_value() == ("flops" if also_known else "queries")
+        if also_known:
+            (section,) = json.loads((tmp_path / "site" / "data.json").read_text())["sections"]
+            (row,) = [row for row in section["rows"] if row["victim"] == "served"]
+            (curve,) = row["curves"]
+            points = len(curve["points"]["step"])
+            page.get_by_text(f"{points} points of unknown compute are left out").wait_for()
+            for _ in range(2):
+                head(page, "Compute to ASR").get_by_role("button").click()
+                assert shown(page, "tbody th")[-1] == "served"
+            axis.select_option("queries")
+        page.locator(".canvas").get_by_text("queries per example").first.wait_for()
+        page.wait_for_function(f"document.querySelectorAll('.role-legend-label text').length === {1 + also_known}")
+        if not also_known:
+            axis.select_option("flops")
+            page.get_by_text("Compute unknown: nothing to draw").wait_for()
+        assert "NaN" not in page.content()

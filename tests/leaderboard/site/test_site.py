@@ -1,0 +1,161 @@
+"""The site's files: what is written, and what is never overwritten."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from harness.errors import DataError
+from harness.records.read import Run, read_run
+from leaderboard import harness_register_commands
+from leaderboard.site.build import build_site
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.fake_study import study
+
+HOSTILE = "x</script><script>alert(1)</script>&<!--"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return read_run(write_run(tmp_path / "run", [FakeCell(), FakeCell(defense="at", round=2, defense_flops=1e13)]))
+
+
+def shown_data(index: Path) -> dict[str, object]:
+    text = (index.parent / "assets" / "data.js").read_text()
+    packed = re.search(r'\("([A-Za-z0-9+/=]{20,})"\)', text)
+    assert packed is not None
+    data: dict[str, object] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return data
+
+
+def test_the_page_holds_the_data(run: Run, tmp_path: Path) -> None:
+    index = build_site([run], tmp_path / "site")
+    assert shown_data(index) == json.loads((tmp_path / "site" / "data.json").read_text())
+    assert "NaN" not in (tmp_path / "site" / "data.json").read_text()
+    pages = list(index.parent.rglob("*.html"))
+    assert {page.parent.name for page in pages} == {"site", "entries", "attacks"}
+    for page in pages:
+        for address in re.findall(r'(?:src|href)="([^"#]+)', page.read_text()):
+            assert address.startswith(("data:", "https://vega.github.io")) or (page.parent / address).is_file()
+
+
+def test_the_page_counts_what_was_not_measured(tmp_path: Path) -> None:
+    cells = [FakeCell(), FakeCell(seed=1, status="failed"), FakeCell(defense="at", round=3, status="skipped")]
+    index = build_site([read_run(write_run(tmp_path / "run", cells, unfinished=2))], tmp_path / "site")
+    assert "1 cells done, 1 failed, 1 skipped: beyond their budget, 2 unfinished" in index.read_text()
+
+
+def test_the_same_records_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    one, two = build_site([run], tmp_path / "one"), build_site([run], tmp_path / "two")
+    for file in one.parent.rglob("*"):
+        assert file.is_dir() or file.read_bytes() == (two.parent / file.relative_to(one.parent)).read_bytes()
+
+
+def test_names_with_markup_are_text(tmp_path: Path) -> None:
+    cells = [
+        FakeCell(task=HOSTILE, victim=HOSTILE, defense=HOSTILE, attack=HOSTILE, threat=HOSTILE, judge=HOSTILE),
+        FakeCell(task=HOSTILE, attack=HOSTILE, threat=HOSTILE, judge=HOSTILE, status="failed"),
+    ]
+    index = build_site([read_run(write_run(tmp_path / "run", cells, spec_name=HOSTILE))], tmp_path / "site")
+    assert all("<script>alert" not in page.read_text() for page in index.parent.rglob("*.html"))
+    assert shown_data(index)["sections"][0]["task"] == HOSTILE  # type: ignore[index]
+
+
+def test_attack_strings_are_escaped_on_their_pages_and_nowhere_else(run: Run, tmp_path: Path) -> None:
+    build_site([run], tmp_path / "site")
+    files = [file for file in (tmp_path / "site").rglob("*") if file.is_file() and b"aa bb" in file.read_bytes()]
+    assert {file.parent.name for file in files} == {"entries"}
+    assert all("&lt;b&gt;aa bb&lt;/b&gt;" in file.read_text() for file in files)
+    assert all("<b>aa bb" not in file.read_text() for file in files)
+
+
+def test_downloads_hold_the_standings_and_the_curves(run: Run, tmp_path: Path) -> None:
+    index = build_site([run], tmp_path / "site")
+    folder = index.parent / "downloads"
+    rows = pq.read_table(folder / "standings.parquet").to_pylist()
+    data: Any = shown_data(index)
+    assert [row["id"] for row in rows] == [row["id"] for row in data["sections"][0]["rows"]]
+    assert [row["breaking_compute"] for row in rows] == [r["breaking"]["compute"] for r in data["sections"][0]["rows"]]
+    with (folder / "standings.csv").open() as file:
+        assert [row["victim"] for row in csv.DictReader(file)] == [row["victim"] for row in rows]
+    curves = pq.read_table(folder / "curves.parquet")
+    points = [len(c["points"]["step"]) for row in data["sections"][0]["rows"] for c in row["curves"]]
+    assert len(curves) == sum(points)
+
+
+def test_names_are_the_same_whatever_else_is_in_the_site(run: Run, tmp_path: Path) -> None:
+    more = read_run(write_run(tmp_path / "more", [FakeCell(victim="another", hardness=12)]))
+    one = build_site([run], tmp_path / "one").parent
+    two = build_site([run, more], tmp_path / "two").parent
+    pages = {page.name for page in (one / "entries").iterdir()}
+    assert pages < {page.name for page in (two / "entries").iterdir()}
+
+
+def test_a_site_is_replaced_and_nothing_else_is(run: Run, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    build_site([run], site)  # an empty folder will do
+    (site / "index.html").write_text("old")
+    assert "Robustness" in build_site([run], site).read_text()
+    (site / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"holds 'notes\.txt'"):
+        build_site([run], site)
+    assert (site / "notes.txt").read_text() == "mine"
+    with pytest.raises(DataError, match="not empty and not a leaderboard site"):
+        build_site([run], tmp_path / "run")
+    with pytest.raises(DataError, match="is a file"):
+        build_site([run], site / "notes.txt")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "site"]  # no leftovers
+
+
+def test_a_build_that_fails_leaves_the_old_site(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = build_site([run], tmp_path / "site")
+    before = index.read_bytes()
+
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("leaderboard.site.build.plotting_library", fail)
+    with pytest.raises(DataError, match="No space left"):
+        build_site([run], tmp_path / "site")
+    assert index.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "site"]
+
+
+def test_nothing_finished_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Not enough data"):
+        build_site([read_run(write_run(tmp_path / "run", [], unfinished=1))], tmp_path / "site")
+
+
+def test_a_wrong_target_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"target ASR 1\.5"):
+        build_site([run], tmp_path / "site", 1.5)
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    app = typer.Typer()
+    harness_register_commands(app)
+    run = write_run(tmp_path / "run", study(seeds=1, tasks=["word_length"]))
+    call = ["leaderboard", "build", str(run), "--out", str(tmp_path / "site"), "--target-asr", "0.2"]
+    result = CliRunner().invoke(app, call, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "index.html" in result.output
+    assert "Compute to ASR 20%" in (tmp_path / "site" / "index.html").read_text()
+    result = CliRunner().invoke(app, ["leaderboard", "show", str(run)], catch_exceptions=False)
+    assert "adversarial_training, round 4" in result.output
+    result = CliRunner().invoke(app, ["fit", "attack-scaling", str(run), "--json"], catch_exceptions=False)
+    assert len(json.loads(result.stdout)) == 18
+    call = ["fit", "offense-defense", str(run), "--target-asr", "0.2", "--json"]
+    fits = json.loads(CliRunner().invoke(app, call, catch_exceptions=False).stdout)
+    assert {fit["defense"] for fit in fits} == {"adversarial_training"}
+    assert all("Not enough data" in fit["note"] for fit in fits)  # two rounds, one seed

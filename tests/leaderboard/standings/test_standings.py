@@ -1,0 +1,172 @@
+"""Standings: what is pooled, what is chosen, what is kept apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.stats import binomtest
+
+from harness.errors import DataError
+from harness.records.read import read_run
+from leaderboard.fit.intervals import design_effect, pooled_rate, pooled_rates
+from leaderboard.site.payload import payload
+from leaderboard.standings.standings import Standing, Standings, standings
+from tests.leaderboard.fake_run import FakeCell, write_run
+
+
+def tables(tmp_path: Path, *cells: FakeCell, target: float | None = None) -> list[Standings]:
+    return standings([read_run(write_run(tmp_path / "run", cells))], target)
+
+
+def only(tmp_path: Path, *cells: FakeCell, target: float | None = None) -> Standing:
+    (table,) = tables(tmp_path, *cells, target=target)
+    (row,) = table.rows
+    return row
+
+
+def test_seeds_are_pooled(tmp_path: Path) -> None:
+    row = only(
+        tmp_path,
+        FakeCell(examples=4, steps=2, first_success=[1, 2, 0, 0], seed=0),
+        FakeCell(examples=2, steps=2, first_success=[1, 1], seed=1),
+    )
+    assert row.seeds == 2
+    assert row.strongest is not None
+    assert [point.asr.successes for point in row.strongest.points] == [3, 4]
+    assert [point.asr.trials for point in row.strongest.points] == [6, 6]
+    assert row.clean is not None
+    assert (row.clean.successes, row.clean.trials) == (6, 10)
+
+
+def test_clean_examples_count_once_per_seed_whatever_the_attacks(tmp_path: Path) -> None:
+    row = only(tmp_path, FakeCell(attack="gcg"), FakeCell(attack="random_token"))
+    assert row.clean is not None
+    assert row.clean.trials == 42
+
+
+def test_the_strongest_and_the_cheapest_attack_may_differ(tmp_path: Path) -> None:
+    quick = FakeCell(attack="quick", examples=4, steps=4, first_success=[1, 1, 0, 0], step_flops=1e9)
+    slow = FakeCell(attack="slow", examples=4, steps=4, first_success=[4, 4, 4, 0], step_flops=1e9)
+    row = only(tmp_path, quick, slow, target=0.5)
+    assert row.strongest is not None
+    assert row.strongest.attack == "slow"
+    assert row.breaking is not None
+    assert row.breaking.attack == "quick"
+    assert row.breaking.compute == pytest.approx(1e9)
+
+
+def test_compute_to_the_target_by_hand(tmp_path: Path) -> None:
+    # Pooled ASR 0, .25, .5, .75 after 1, 2, 3, 4 steps: 40% lies at 2.6 steps.
+    row = only(tmp_path, FakeCell(examples=4, steps=4, first_success=[2, 3, 4, 0], step_flops=1e9), target=0.4)
+    assert row.breaking is not None
+    assert row.breaking.compute == pytest.approx(2.6e9)
+    assert row.breaking.low is not None
+    assert row.breaking.low <= 2.6e9
+    assert row.breaking.high is None  # some draws of four examples never reach the target
+
+
+def test_the_interval_narrows_with_examples_and_holds_the_truth(tmp_path: Path) -> None:
+    cells = [FakeCell(seed=seed, examples=400, steps=30, hardness=9.8) for seed in range(4)]
+    found = only(tmp_path, *cells).breaking
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.compute < found.high  # type: ignore[operator]
+    assert found.low * 0.9 < 10**9.8 < found.high * 1.1
+    assert found.high / found.low < 1.3
+
+
+def test_not_broken_says_within_what(tmp_path: Path) -> None:
+    row = only(tmp_path, FakeCell(examples=4, steps=3, first_success=[0, 0, 0, 1], step_flops=1e9))
+    assert row.breaking is not None
+    assert (row.breaking.compute, row.breaking.within) == (None, pytest.approx(3e9))
+
+
+def test_hardest_comes_first(tmp_path: Path) -> None:
+    cells = [FakeCell(victim=f"v{at}", hardness=h, examples=100) for at, h in enumerate((9.5, 20, 9.9))]
+    (table,) = tables(tmp_path, *cells)
+    assert [row.victim for row in table.rows] == ["v1", "v2", "v0"]
+
+
+def test_defense_compute_and_rounds(tmp_path: Path) -> None:
+    cells = [FakeCell(), *(FakeCell(defense="at", round=r, defense_flops=r * 1e13) for r in (1, 2))]
+    (table,) = tables(tmp_path, *cells)
+    found = {(row.defense, row.round): row.defense_compute for row in table.rows}
+    assert found == {("none", None): 0, ("at", 1): pytest.approx(1e13), ("at", 2): pytest.approx(2e13)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "word"),
+    [
+        ("spec_hash", "6" * 64, "spec hash"),
+        ("data_hash", "e" * 64, "data hash"),
+        ("accounting", "other", "accounting convention"),
+        ("judge", "other", "judge"),
+        ("stop_on_success", True, "stopping rule"),
+    ],
+)
+def test_what_is_not_comparable_shares_no_table(field: str, value: object, word: str, tmp_path: Path) -> None:
+    found = tables(tmp_path, FakeCell(), FakeCell(**{field: value}))  # type: ignore[arg-type]
+    assert [len(table.rows) for table in found] == [1, 1]
+    assert all(table.section.apart.endswith(f"they differ in {word}.") for table in found)
+
+
+def test_tasks_and_threats_have_their_own_tables_without_a_notice(tmp_path: Path) -> None:
+    found = tables(tmp_path, FakeCell(), FakeCell(task="spam"), FakeCell(threat="prefix, 10 tokens, gradient"))
+    assert [(t.section.scope.task, t.section.scope.threat[:6], t.section.apart) for t in found] == [
+        ("spam", "suffix", ""),
+        ("word_length", "prefix", ""),
+        ("word_length", "suffix", ""),
+    ]
+
+
+def test_a_failed_cell_is_listed_where_its_like_stand(tmp_path: Path) -> None:
+    (table,) = tables(tmp_path, FakeCell(), FakeCell(seed=1, status="failed", data_hash=""))
+    assert [record.seed for record in table.section.failed] == [1]
+    assert table.section.apart == ""
+
+
+def test_the_same_run_twice_changes_nothing(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", [FakeCell()]))
+    again = read_run(write_run(tmp_path / "again", [FakeCell()]))
+    once, twice = standings([run]), standings([run, again])
+    assert once[0].rows == twice[0].rows
+
+
+def test_one_cell_by_two_versions_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [FakeCell(), FakeCell(examples=41)])
+    with pytest.raises(DataError, match="different versions"):
+        standings([read_run(run)])
+
+
+@pytest.mark.parametrize("examples", [0, 1])
+def test_little_data_gives_words_and_no_nan(examples: int, tmp_path: Path) -> None:
+    runs = [read_run(write_run(tmp_path / "run", [FakeCell(examples=examples, wrong=0, first_success=[0] * examples)]))]
+    data = payload(runs, standings(runs))
+    json.dumps(data, allow_nan=False)
+    (row,) = data["sections"][0]["rows"]
+    (curve,) = row["curves"]
+    assert curve["fit"] is None or curve["fit"]["note"].startswith("Not enough data")
+    assert (row["asr"] is None) == (examples == 0)
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_one_seed_is_wilsons_interval(pair: tuple[int, int]) -> None:
+    won, tried = pair
+    rate = pooled_rate([won], [tried])
+    want = binomtest(won, tried).proportion_ci(method="wilson")
+    assert rate is not None
+    assert (rate.low, rate.high) == pytest.approx((want.low, want.high), abs=1e-9)
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    alike, apart = pooled_rate([50, 50], [100, 100]), pooled_rate([20, 80], [100, 100])
+    assert alike is not None
+    assert apart is not None
+    assert apart.high - apart.low > 2 * (alike.high - alike.low)
+    assert design_effect(np.array([[50], [50]]), [100, 100]) == 1
+    assert pooled_rates(np.zeros((2, 3), dtype=np.int64), [0, 0]) == []

@@ -1,0 +1,174 @@
+"""A plan's estimates against what a run then records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from harness.api.attack import Attack
+from harness.api.requests import Score
+from harness.api.threat import Threat
+from harness.engine.dry_run import rehearse
+from harness.errors import PluginError
+from harness.flops import nominal_backward, nominal_forward
+from harness.records.read import Cell, read_run
+from harness.run.plan.estimate import prompt_tokens
+from plugins.attacks.gcg import GCG
+from plugins.attacks.random_token import RandomToken
+from plugins.tasks.password_match import PasswordMatch
+from plugins.tasks.word_length import WordLength
+from plugins.victims._tiny_bpe import train_bpe
+from plugins.victims.tiny import BPE_EXAMPLES, Tiny
+from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
+
+NEAR = pytest.approx(1.0, abs=0.25)
+
+
+def stages(folder: Path, *options: object) -> dict[str, dict[str, Any]]:
+    """What `harness plan` says, by key."""
+    done = harness_here("plan", "spec.yaml", "--out", "out", "--json", *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return {stage["key"]: stage for stage in json.loads(done.stdout)["stages"]}
+
+
+def spent(cell: Cell) -> float:
+    """Nominal FLOPs of a cell: its clean check, attack steps and judging."""
+    steps = cell.steps(["attack_nominal", "judge_nominal"]).to_pydict()
+    return cell.record.clean_compute.nominal + sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
+
+
+def test_the_estimate_of_a_cell_is_what_it_costs(tmp_path: Path) -> None:
+    attacks = [{"random_token": {"steps": 5, "draws": 12}}, {"gcg": {"steps": 5, "candidates": 12, "topk": 16}}]
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(FAST) | {"attacks": attacks}))
+    before = stages(tmp_path, *FROM_FILES)
+    assert {stage["status"] for stage in before.values()} == {"missing"}
+    assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", *FROM_FILES, cwd=tmp_path).returncode == 0
+    cells = read_run(tmp_path / "out").cells
+    assert len(cells) == 2
+    for cell in cells:
+        assert cell.record.n_attacked == 6, "the estimate is for all of them"
+        assert before[cell.record.key]["flops"] / spent(cell) == NEAR
+    after = stages(tmp_path, *FROM_FILES)
+    assert {stage["status"] for stage in after.values()} == {"done"}
+    assert {key: stage["flops"] for key, stage in after.items()} == {k: stage["flops"] for k, stage in before.items()}
+
+
+@pytest.mark.slow
+def test_the_estimates_of_every_stage_are_what_they_cost(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(TINY) | {"seeds": [0]}))
+    planned = stages(tmp_path)
+    assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", cwd=tmp_path).returncode == 0
+    seen = set()
+    for cell in read_run(tmp_path / "out"):
+        # A victim that has learnt little gets only some examples right, and the others are not attacked.
+        part = cell.record.n_attacked / 16
+        clean = cell.record.clean_compute.nominal
+        assert part * (planned[cell.record.key]["flops"] - clean) / (spent(cell) - clean) == NEAR
+        seen.add(cell.record.key)
+    for path in (tmp_path / "out/artifacts").glob("*/manifest.json"):
+        facts = json.loads(path.read_text())["facts"]
+        costs = [facts["compute"]] if "compute" in facts else list(facts["this_round"].values())
+        assert planned[path.parent.name]["flops"] / sum(cost["nominal"] for cost in costs) == NEAR
+        seen.add(path.parent.name)
+    assert seen == set(planned)
+    assert [stage["what"] for stage in planned.values()] == ["prepare"] + ["defend"] * 2 + ["attack"] * 6
+
+
+@pytest.mark.parametrize("task", [WordLength, PasswordMatch])
+@pytest.mark.parametrize("plain", [True, False])
+def test_prompt_lengths_are_near_the_truth(task: type[Any], plain: bool) -> None:
+    sizes = {"train_size": 2000, "validation_size": 100}
+    data = task(task.Params(**sizes, **({"instructions": "Say which."} if plain else {}))).load()
+    tokenizer = train_bpe((example.text for example in data.train[:BPE_EXAMPLES]), 1024)
+    lengths = [len(tokenizer.encode(example.text).ids) for example in data.validation]
+    card = Tiny(Tiny.Params(vocabulary=1024)).card(data)
+    assert prompt_tokens(data, card, 0) / np.mean(lengths) == NEAR
+
+
+@pytest.mark.parametrize("draws", [1, 7, 300])
+def test_a_random_attack_is_rehearsed_to_its_draws(draws: int) -> None:
+    found = rehearse(RandomToken(RandomToken.Params(draws=draws)), Threat(tokens=5))
+    assert (found.scored, found.differentiated) == (draws, 0)
+    assert found.nominal(1000, 20.0) == draws * nominal_forward(1000, 20)
+
+
+@pytest.mark.parametrize("tokens", [1, 10])
+@pytest.mark.parametrize("topk", [1, 5000])
+def test_gcg_is_rehearsed_to_its_candidates_and_a_gradient(tokens: int, topk: int) -> None:
+    found = rehearse(GCG(GCG.Params(candidates=64, topk=topk)), Threat(tokens=tokens))
+    assert found.differentiated == 1
+    assert found.scored == 64
+    both = nominal_forward(1000, 20) + nominal_backward(1000, 20)
+    assert found.nominal(1000, 20.0) == 64 * nominal_forward(1000, 20) + both
+
+
+class Scripted(Attack):
+    """An attack whose step is given by the test."""
+
+    name = "scripted"
+
+    def __init__(self, script: Any) -> None:
+        super().__init__()
+        self.script = script
+
+    def start(self, problem: Any, rng: Any) -> Any:
+        return problem.state(problem.random_tokens(rng))
+
+    def step(self, state: Any, problem: Any, rng: Any) -> Any:
+        return (yield from self.script(state))
+
+
+def endless(state: Any) -> Any:
+    while True:
+        yield Score(state.array[None])
+
+
+def no_request(state: Any) -> Any:
+    yield "score, please"
+    return state
+
+
+def no_state(state: Any) -> Any:
+    yield Score(state.array[None])
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (endless, "attack scripted: a step does not end"),
+        (no_request, "attack scripted: a step yielded str, no request"),
+        (no_state, "attack scripted: a step returned NoneType, no State"),
+    ],
+)
+def test_an_attack_that_breaks_the_rules_is_caught_in_rehearsal(script: Any, words: str) -> None:
+    with pytest.raises(PluginError, match=words):
+        rehearse(Scripted(script), Threat(tokens=3))
+
+
+def test_a_plan_goes_on_without_an_estimate(tmp_path: Path) -> None:
+    """An attack that never ends, and a victim that cannot say what it costs."""
+    odd = f"--plugin={Path(__file__).parents[1] / 'odd_plugins.py'}"
+    changes = {"attacks": ["endless", "random_token"], "victims": [{"unprepared": {"tries": "x"}}]}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(FAST) | changes))
+    found = [(stage["what"], stage["flops"]) for stage in stages(tmp_path, *FROM_FILES, odd).values()]
+    assert found[:2] == [("prepare", None), ("attack", None)]
+    assert found[2][1] > 0
+    shown = harness_here("plan", "spec.yaml", *FROM_FILES, odd, cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "unknown" in shown.stdout
+
+
+def test_a_measured_rate_takes_the_place_of_the_guess(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(FAST)
+    plan = ("plan", "spec.yaml", "--out", "out", "--json", *FROM_FILES)
+    assert json.loads(harness_here(*plan, cwd=tmp_path).stdout)["rate_source"] == "guessed from a matrix product"
+    assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", *FROM_FILES, cwd=tmp_path).returncode == 0
+    found = json.loads(harness_here(*plan, cwd=tmp_path).stdout)
+    assert found["rate_source"] == "measured over 2 cells of this run"
+    assert found["rate_flops_per_second"] > 0
+    assert found["remaining_flops"] == found["remaining_seconds"] == 0
