@@ -118,6 +118,7 @@ from .api.victim import (
     VictimCard as VictimCard,
 )
 from .engine.dry_run import (
+    dry_run_attack as dry_run_attack,
     rehearse as rehearse,
 )
 from .engine.losses import (

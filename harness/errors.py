@@ -9,7 +9,7 @@ class HarnessError(Exception):
     """Base of every error that is the user's to mend."""
 
 
-def in_words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error for people: its message where it is one of ours, else its type as well."""
     return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 

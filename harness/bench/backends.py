@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import get_args
 
 from harness.api.model.backend import Backend
-from harness.bench.model import Subject
-from harness.bench.workload import Shape, score_items
-from harness.engine.dispatch.backend import RoutedBackend
+from harness.bench.model import BenchModel
+from harness.bench.workload import WorkloadShape, score_items
+from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.scoring.strategy import PathName
 from harness.engine.vllm.host import end_engines, why_unusable
@@ -21,7 +21,7 @@ KNOWN = ("auto", "A", "B", "C", "D", "vllm")
 
 
 @dataclass(frozen=True)
-class Route:
+class BenchBackend:
     """A way that works.
 
     Attributes:
@@ -43,7 +43,7 @@ def check_names(asked: Sequence[str]) -> None:
         raise RunError(f"--path {unknown[0]}: no such path; write one of {', '.join(KNOWN)}")
 
 
-def routes(subject: Subject, asked: Sequence[str]) -> tuple[list[Route], dict[str, str]]:
+def routes(subject: BenchModel, asked: Sequence[str]) -> tuple[list[BenchBackend], dict[str, str]]:
     """Backends of the paths asked for, all that work by default; and of the others, by name, why they are left out.
 
     Raises:
@@ -66,7 +66,7 @@ def routes(subject: Subject, asked: Sequence[str]) -> tuple[list[Route], dict[st
     return found, missing
 
 
-def _torch(subject: Subject, name: str) -> Route | str:
+def _torch(subject: BenchModel, name: str) -> BenchBackend | str:
     if name not in get_args(PathName):
         return "this version of the engine has no such path"
     path: PathName = name  # type: ignore[assignment]
@@ -76,17 +76,17 @@ def _torch(subject: Subject, name: str) -> Route | str:
     chosen = str(facts["path"])
     if name not in ("auto", chosen):
         return str(facts["reason"])
-    return Route(name, chosen, backend)
+    return BenchBackend(name, chosen, backend)
 
 
-def _vllm(subject: Subject) -> Route | str:
+def _vllm(subject: BenchModel) -> BenchBackend | str:
     why = why_unusable()
     if why:
         return why
     folder, scratch = _folder(subject)
     torch = TorchBackend(subject.model, subject.tokenizer, subject.head)
-    route = Route("vllm", "vllm", RoutedBackend(folder, torch, "vllm"), scratch)
-    (item,) = score_items(Shape(2, 2, 2, 1), subject.allowed, subject.head == "classification", 0)
+    route = BenchBackend("vllm", "vllm", DispatchBackend(folder, torch, "vllm"), scratch)
+    (item,) = score_items(WorkloadShape(2, 2, 2, 1), subject.allowed, subject.head == "classification", 0)
     try:
         route.backend.score([item])  # starts the engine, and compares it with torch
     except HarnessError:
@@ -95,7 +95,7 @@ def _vllm(subject: Subject) -> Route | str:
     return route
 
 
-def _folder(subject: Subject) -> tuple[Path, TemporaryDirectory[str] | None]:
+def _folder(subject: BenchModel) -> tuple[Path, TemporaryDirectory[str] | None]:
     """A folder that an engine can load the model from, and what it is deleted with."""
     if subject.source is not None and Path(subject.source).is_dir():
         return Path(subject.source), None
@@ -104,7 +104,7 @@ def _folder(subject: Subject) -> tuple[Path, TemporaryDirectory[str] | None]:
     return Path(scratch.name), scratch
 
 
-def close(found: Sequence[Route]) -> None:
+def close(found: Sequence[BenchBackend]) -> None:
     """End the engines that run in processes of their own."""
     if any(route.path == "vllm" for route in found):
         end_engines()

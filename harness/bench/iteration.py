@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from harness.api.attack import Attack
 from harness.api.refs import FORM, PluginRef
 from harness.bench.alternation import Progress, alternate, ratio
-from harness.bench.backends import Route
+from harness.bench.backends import BenchBackend
 from harness.bench.matmul_peak import Gemm
-from harness.bench.model import Subject
+from harness.bench.model import BenchModel
 from harness.bench.scoring import GEMM
 from harness.bench.timers import Clock, timed_attack, timed_backend, timed_problem
-from harness.bench.workload import Shape, problems
+from harness.bench.workload import WorkloadShape, problems
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import PluginError, RunError
 from harness.registry.registry import Registry
@@ -36,7 +36,7 @@ class Iterations:
     """Of one path.
 
     Attributes:
-        asked, path: as in `Route`.
+        asked, path: as in `BenchBackend`.
         seconds: of each iteration, all examples together.
         parts: the same by part.
         scored: candidates of each iteration, all examples together; the filter may leave fewer than asked.
@@ -69,7 +69,7 @@ class IterationReport:
 class Iterating:
     """An attack on a subject by one route, of which single iterations are timed."""
 
-    def __init__(self, subject: Subject, shape: Shape, route: Route, attack: Attack) -> None:
+    def __init__(self, subject: BenchModel, shape: WorkloadShape, route: BenchBackend, attack: Attack) -> None:
         """Place the attack string in made-up prompts.
 
         Args:
@@ -86,7 +86,7 @@ class Iterating:
     def turn(self, number: int) -> None:
         """Run one iteration that does not count and one that does, which is then in ``clock``."""
         attack = timed_attack(self.attack, self.clock)
-        search = Search(Desk(self._victim), attack, ("bench", number), "gradient", together=len(self._problems))
+        search = Search(ModelRouter(self._victim), attack, ("bench", number), "gradient", together=len(self._problems))
         # Called between rounds: what is added up so far belonged to the first.
         search.run(self._problems, seen=lambda done, _rows: self.clock.restart() if done == 1 else self.clock.stop())
 
@@ -113,9 +113,9 @@ def choose_attack(registry: Registry, written: str, candidates: int) -> Attack:
 
 
 def measure_iterations(
-    subject: Subject,
-    shape: Shape,
-    found: Sequence[Route],
+    subject: BenchModel,
+    shape: WorkloadShape,
+    found: Sequence[BenchBackend],
     attack: Attack,
     rounds: int,
     progress: Progress = lambda _what, _done, _total: None,
@@ -128,7 +128,7 @@ def measure_iterations(
     reports = {route.asked: Iterations(route.asked, route.path) for route in found}
     gemm = Gemm(subject.device, subject.dtype)
 
-    def one(route: Route) -> Callable[[int], float]:
+    def one(route: BenchBackend) -> Callable[[int], float]:
         running, report = Iterating(subject, shape, route, attack), reports[route.asked]
 
         def call(number: int) -> float:

@@ -22,7 +22,7 @@ from harness.tokens.tokenizer import Tokens
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchModel:
     """A loaded model.
 
     Attributes:
@@ -56,7 +56,7 @@ class Subject:
         return dtype
 
 
-def open_subject(source: str | None, size: str, device: str = "auto", dtype: str = "auto") -> Subject:
+def open_model(source: str | None, size: str, device: str = "auto", dtype: str = "auto") -> BenchModel:
     """Load a model, or make one of random weights.
 
     Args:
@@ -78,7 +78,7 @@ def open_subject(source: str | None, size: str, device: str = "auto", dtype: str
     chosen: HeadName = head or "generation"
     context = context_length(model) - make_head(chosen, model, tokenizer, ()).extra
     allowed = allowed_tokens(tokenizer)
-    return Subject(name, source, model, tokenizer, chosen, count_parameters(model)[0], context, allowed)
+    return BenchModel(name, source, model, tokenizer, chosen, count_parameters(model)[0], context, allowed)
 
 
 def random_config(shape: Size) -> GPTNeoXConfig:

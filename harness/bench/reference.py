@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from harness.api.model.backend import ScoreItem
-from harness.bench.model import Subject
+from harness.bench.model import BenchModel
 from harness.engine.losses import loss_of
 from harness.engine.torch.heads import make_head
 from harness.engine.torch.scoring.self_check import whole_rows
@@ -19,7 +19,7 @@ COMPARED = 64  # candidates at most, all examples together
 _ROWS = 8  # per forward
 
 
-def eager_losses(subject: Subject, items: Sequence[ScoreItem]) -> list[Floats]:
+def eager_losses(subject: BenchModel, items: Sequence[ScoreItem]) -> list[Floats]:
     """Losses [k] of the first candidates of each item; k is `compared`."""
     count = compared(items)
     head = make_head(subject.head, subject.model, subject.tokenizer, ())

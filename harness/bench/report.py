@@ -12,13 +12,13 @@ import transformers
 from rich.table import Table
 
 from harness.bench.iteration import PARTS, IterationReport
-from harness.bench.model import Subject
+from harness.bench.model import BenchModel
 from harness.bench.scoring import ScoringReport
-from harness.bench.workload import Shape
+from harness.bench.workload import WorkloadShape
 from harness.engine.torch.devices import dtype_name
 
 
-def conditions(subject: Subject, shape: Shape, rounds: int) -> dict[str, Any]:
+def conditions(subject: BenchModel, shape: WorkloadShape, rounds: int) -> dict[str, Any]:
     """What was measured, and on what machine."""
     return {
         "model": {

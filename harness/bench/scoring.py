@@ -11,11 +11,11 @@ import numpy as np
 
 from harness.api.model.backend import ScoreItem
 from harness.bench.alternation import Progress, alternate, ratio
-from harness.bench.backends import Route
+from harness.bench.backends import BenchBackend
 from harness.bench.matmul_peak import Gemm, own_rate, synchronise
-from harness.bench.model import Subject
+from harness.bench.model import BenchModel
 from harness.bench.reference import compared, eager_losses
-from harness.bench.workload import Shape, score_items
+from harness.bench.workload import WorkloadShape, score_items
 from harness.engine.torch.tolerance import TOLERANCE
 
 GEMM = "matrix products"
@@ -27,7 +27,7 @@ class Measured:
     """One path.
 
     Attributes:
-        asked, path: as in `Route`.
+        asked, path: as in `BenchBackend`.
         candidates: scored per round, all examples together.
         seconds: of each round.
         executed: FLOPs of a round.
@@ -73,9 +73,9 @@ class ScoringReport:
 
 
 def measure_scoring(
-    subject: Subject,
-    shape: Shape,
-    found: Sequence[Route],
+    subject: BenchModel,
+    shape: WorkloadShape,
+    found: Sequence[BenchBackend],
     rounds: int,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> ScoringReport:
@@ -87,7 +87,7 @@ def measure_scoring(
     executed: dict[str, float] = {}
     difference: dict[str, float] = {}
 
-    def one(route: Route) -> Callable[[int], float]:
+    def one(route: BenchBackend) -> Callable[[int], float]:
         def call(number: int) -> float:
             items = part(route, score_items(shape, subject.allowed, labels, number))
             synchronise(subject.device)
@@ -124,7 +124,7 @@ def measure_scoring(
     )
 
 
-def part(route: Route, items: Sequence[ScoreItem]) -> list[ScoreItem]:
+def part(route: BenchBackend, items: Sequence[ScoreItem]) -> list[ScoreItem]:
     """What a path is timed on: all items whole, but only some of the candidates of a full forward."""
     if route.path != "A":
         return list(items)

@@ -21,7 +21,7 @@ Positions = Literal["one", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class WorkloadShape:
     """Of the requests.
 
     Attributes:
@@ -63,7 +63,7 @@ class Shape:
         return asdict(self)
 
 
-def score_items(shape: Shape, allowed: Tokens, labels: bool, seed: int) -> list[ScoreItem]:
+def score_items(shape: WorkloadShape, allowed: Tokens, labels: bool, seed: int) -> list[ScoreItem]:
     """The requests of one round: random ids, the same prompts in every round, other strings and candidates."""
     prompts = np.random.default_rng(0)
     drawn = np.random.default_rng([1, seed])
@@ -78,7 +78,7 @@ def score_items(shape: Shape, allowed: Tokens, labels: bool, seed: int) -> list[
     return items
 
 
-def variants(near: Tokens, allowed: Tokens, shape: Shape, rng: np.random.Generator) -> Tokens:
+def variants(near: Tokens, allowed: Tokens, shape: WorkloadShape, rng: np.random.Generator) -> Tokens:
     """Candidates [K, S]: the string with one token replaced at a uniform position, or all of them drawn anew."""
     size = (shape.candidates, shape.suffix)
     if shape.positions == "all":
@@ -90,7 +90,7 @@ def variants(near: Tokens, allowed: Tokens, shape: Shape, rng: np.random.Generat
     return rows
 
 
-def problems(shape: Shape, tokenizer: Tokenizer, allowed: Tokens, labels: bool) -> tuple[list[Problem], Target]:
+def problems(shape: WorkloadShape, tokenizer: Tokenizer, allowed: Tokens, labels: bool) -> tuple[list[Problem], Target]:
     """Examples in text for a whole attack, ``shape.examples`` of them, and the target of all.
 
     Raises:

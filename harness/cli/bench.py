@@ -11,9 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from harness.api.victim import Progress
-    from harness.bench.backends import Route
-    from harness.bench.model import Subject
-    from harness.bench.workload import Shape
+    from harness.bench.backends import BenchBackend
+    from harness.bench.model import BenchModel
+    from harness.bench.workload import WorkloadShape
 
 Model = Annotated[
     str | None, typer.Option(help="Model folder or hub id; a GPT-NeoX with random weights when left out.")
@@ -65,12 +65,12 @@ def scoring_command(
     Beside them the rate of large matrix products on this machine, and the largest difference of a loss from a full
     forward with eager attention. Ends with status 1 where a path is off by more than rounding.
     """
-    from harness.bench.workload import Shape
+    from harness.bench.workload import WorkloadShape
     from harness.errors import RunError
 
     if positions not in ("one", "all"):
         raise RunError(f"--positions {positions}: write one or all")
-    shape = Shape(prefix, suffix, tail, candidates, examples, "one" if positions == "one" else "all")
+    shape = WorkloadShape(prefix, suffix, tail, candidates, examples, "one" if positions == "one" else "all")
     with _prepared("scoring", shape, model, size, path, rounds, dtype, device, as_json) as (subject, found, progress):
         from harness.bench.report import rates, scoring_json, scoring_table
         from harness.bench.scoring import measure_scoring
@@ -108,9 +108,9 @@ def iteration_command(
 
     Each timed iteration comes after one that fills what later ones remember.
     """
-    from harness.bench.workload import Shape
+    from harness.bench.workload import WorkloadShape
 
-    shape = Shape(prefix, suffix, tail, candidates, examples)
+    shape = WorkloadShape(prefix, suffix, tail, candidates, examples)
     registry = ctx.obj.loaded().registry
     _quiet_libraries()
     from harness.bench.iteration import choose_attack, measure_iterations
@@ -130,14 +130,14 @@ def iteration_command(
 class _Found:
     """What can be measured, what cannot, and the facts that go before the figures."""
 
-    def __init__(self, routes: list[Route], missing: dict[str, str], facts: dict[str, Any]) -> None:
+    def __init__(self, routes: list[BenchBackend], missing: dict[str, str], facts: dict[str, Any]) -> None:
         self.routes, self.missing, self.facts = routes, missing, facts
 
 
 @contextmanager
 def _prepared(
     what: str,
-    shape: Shape,
+    shape: WorkloadShape,
     model: str | None,
     size: str,
     path: list[str] | None,
@@ -145,15 +145,15 @@ def _prepared(
     dtype: str,
     device: str,
     silent: bool,
-) -> Iterator[tuple[Subject, _Found, Progress]]:
+) -> Iterator[tuple[BenchModel, _Found, Progress]]:
     """Open the model and its paths, say what will be done, and show progress while it is."""
     _quiet_libraries()
     from harness.bench.backends import check_names, close, routes
-    from harness.bench.model import open_subject
+    from harness.bench.model import open_model
     from harness.bench.report import conditions
 
     check_names(path or ())
-    subject = open_subject(model, size, device, dtype)
+    subject = open_model(model, size, device, dtype)
     shape.check(subject.context, subject.head == "classification")
     found, missing = routes(subject, path or ())
     try:
@@ -167,7 +167,7 @@ def _prepared(
         close(found)
 
 
-def _say(what: str, shape: Shape, facts: dict[str, Any], paths: list[str]) -> None:
+def _say(what: str, shape: WorkloadShape, facts: dict[str, Any], paths: list[str]) -> None:
     model, machine = facts["model"], facts["machine"]
     loss = "a label's cross-entropy" if model["head"] == "classification" else f"NLL of {shape.tail} target tokens"
     typer.echo(

@@ -14,9 +14,9 @@ from harness.api.refs import PluginRef, RefTo
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.entry import Entry
+    from harness.registry.entry import PluginEntry
 if TYPE_CHECKING:
-    from harness.registry.entry import Entry
+    from harness.registry.entry import PluginEntry
 
 
 _SIGNS = {
@@ -30,7 +30,7 @@ _SIGNS = {
 _LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long"}
 
 
-def in_full(entry: Entry) -> dict[str, Any]:
+def in_full(entry: PluginEntry) -> dict[str, Any]:
     """A plugin as JSON data, with its parameters one by one and as a JSON schema."""
     model = entry.cls.Params
     return {
@@ -103,7 +103,7 @@ def constraints(metadata: Any) -> str:
     return ", ".join(words)
 
 
-def print_entry(console: Console, entry: Entry) -> None:
+def print_entry(console: Console, entry: PluginEntry) -> None:
     """A plugin for reading."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -167,7 +167,7 @@ def _bare(annotation: Any) -> str:
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
 
 
-def in_short(entry: Entry) -> dict[str, Any]:
+def in_short(entry: PluginEntry) -> dict[str, Any]:
     """One row of the list, as JSON data."""
     return {
         "kind": entry.kind,

@@ -30,7 +30,7 @@ def plan_command(
     from harness.cli.run import DEFAULT_ROOT
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.preparer import Preparer
-    from harness.run.prepare.task_data import Tasks
+    from harness.run.prepare.task_data import TaskDataCache
     from harness.run.reporter import Silent
     from harness.run.run_folder import RunFolder
     from harness.spec.load import load_spec
@@ -39,7 +39,7 @@ def plan_command(
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
     folder = RunFolder(out or DEFAULT_ROOT / chosen.spec.name)
-    preparer = Preparer(open_store(store or folder.artifacts), registry, Tasks(), Silent())
+    preparer = Preparer(open_store(store or folder.artifacts), registry, TaskDataCache(), Silent())
     plan = make_plan(chosen.cells, preparer, folder)
     if as_json:
         left = plan.forecast()

@@ -13,7 +13,7 @@ from harness.errors import PluginError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.entry import Entry
+    from harness.registry.entry import PluginEntry
     from harness.registry.entry_points import PluginProblem
     from harness.registry.registry import Registry
 
@@ -50,7 +50,7 @@ def plugins_command(
         print_entry(console, entry)
 
 
-def find(registry: Registry, name: str) -> list[Entry]:
+def find(registry: Registry, name: str) -> list[PluginEntry]:
     """The plugins called ``name``, of any kind, or the one that ``kind/name`` names.
 
     Raises:
@@ -82,7 +82,7 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=10_000)
 
 
-def _print_table(console: Console, entries: list[Entry]) -> None:
+def _print_table(console: Console, entries: list[PluginEntry]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

@@ -36,7 +36,7 @@ from harness.api.threat import Threat
 from harness.engine.sampling import draw
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
-from harness.tokens.fake_tokenizer import PretendTokenizer
+from harness.tokens.fake_tokenizer import FakeTokenizer
 
 _STEPS = 2
 _BOUND = 10_000  # requests in a step after which an attack is taken not to end
@@ -48,7 +48,7 @@ _WIDTH = 8  # of made-up activations
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRun:
     """What one step of one example asks for.
 
     Attributes:
@@ -62,7 +62,7 @@ class Rehearsal:
     sampled: float = 0.0
     answered: float = 0.0
     words: float = 0.0
-    beside: Mapping[str, Rehearsal] = field(default_factory=dict)  # what auxiliary models are asked, by role
+    beside: Mapping[str, DryRun] = field(default_factory=dict)  # what auxiliary models are asked, by role
 
     def nominal(
         self, n_params: int | None, tokens: float, sizes: Mapping[str, int | None] = MappingProxyType({})
@@ -79,7 +79,7 @@ class Rehearsal:
         return own + sum(others)
 
 
-def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
+def dry_run_attack(attack: Attack, threat: Threat) -> DryRun:
     """Average over the first steps.
 
     Raises:
@@ -113,7 +113,11 @@ def rehearse(attack: Attack, threat: Threat) -> Rehearsal:
     return _by_role(asked, _STEPS)
 
 
-def rehearse_judge(judge: Judge) -> Rehearsal:
+rehearse = dry_run_attack
+"""The name of `dry_run_attack` in version 0.1."""
+
+
+def dry_run_judge(judge: Judge) -> DryRun:
     """What judging one answer asks of the judge's models.
 
     Raises:
@@ -136,13 +140,13 @@ def rehearse_judge(judge: Judge) -> Rehearsal:
 
 
 def _problem(example: Example, tokens: int) -> Problem:
-    empty, ids = np.empty(0, dtype=np.int64), np.arange(PretendTokenizer.vocabulary)
-    return Problem(example, "", "", empty, empty, tokens, ids, PretendTokenizer())
+    empty, ids = np.empty(0, dtype=np.int64), np.arange(FakeTokenizer.vocabulary)
+    return Problem(example, "", "", empty, empty, tokens, ids, FakeTokenizer())
 
 
 def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> Any:
     """An answer of the right form."""
-    vocabulary = PretendTokenizer.vocabulary
+    vocabulary = FakeTokenizer.vocabulary
     if isinstance(request, Score):
         return rng.random(len(request.candidates))
     if isinstance(request, Gradient):
@@ -161,17 +165,17 @@ def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> An
     return problem.tokenizer.decode(words.tolist())
 
 
-def _by_role(asked: Sequence[Request], steps: int) -> Rehearsal:
+def _by_role(asked: Sequence[Request], steps: int) -> DryRun:
     """Counts per step: the victim's own, and those of each role beside it."""
     roles = sorted({request.model for request in asked if request.model})
     beside = {role: _counted([request for request in asked if request.model == role], steps) for role in roles}
     return replace(_counted([request for request in asked if not request.model], steps), beside=beside)
 
 
-def _counted(asked: Sequence[Request], steps: int) -> Rehearsal:
+def _counted(asked: Sequence[Request], steps: int) -> DryRun:
     whole = [request for request in asked if isinstance(request, Generate | Classify)]
     prompts = [(p, r.max_tokens if isinstance(r, Generate) else 0) for r in whole for p in r.prompts]
-    return Rehearsal(
+    return DryRun(
         scored=sum(len(r.candidates) for r in asked if isinstance(r, Score)) / steps,
         differentiated=sum(isinstance(r, Gradient | Perturb) for r in asked) / steps,
         sampled=sum(len(r.strings) for r in asked if isinstance(r, Sample)) / steps,
@@ -212,7 +216,7 @@ def _of_defense(defense: RuntimeDefense, sizes: Mapping[str, int | None], tokens
     """Nominal FLOPs of what a defense asks about one text. One that cannot go on with made-up answers is taken to have
     asked for all it wants.
     """
-    case = Case(_TEXT, {}, PretendTokenizer(), ("rehearsal",), _TEXT)
+    case = Case(_TEXT, {}, FakeTokenizer(), ("rehearsal",), _TEXT)
     total = 0.0
     asking: Any = iter(())
     if isinstance(defense, GuardDefense):

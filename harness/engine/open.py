@@ -14,7 +14,7 @@ from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 
 if TYPE_CHECKING:
-    from harness.engine.dispatch.backend import RoutedBackend
+    from harness.engine.dispatch.backend import DispatchBackend
 
 
 def open_folder(
@@ -26,7 +26,7 @@ def open_folder(
     device: str = "auto",
     chunk_tokens: int | None = None,
     backend: Literal["torch", "vllm", "auto"] = "torch",
-) -> TorchBackend | RoutedBackend:
+) -> TorchBackend | DispatchBackend:
     """Load a prepared model from a folder that holds config.json, model.safetensors and tokenizer.json.
 
     Args:
@@ -52,6 +52,6 @@ def open_folder(
     ours = TorchBackend(model if spread else model.to(where), tokenizer, head, labels, chunk_tokens=chunk_tokens)
     if backend == "torch":
         return ours
-    from harness.engine.dispatch.backend import RoutedBackend
+    from harness.engine.dispatch.backend import DispatchBackend
 
-    return RoutedBackend(folder, ours, backend)
+    return DispatchBackend(folder, ours, backend)

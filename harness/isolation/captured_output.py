@@ -13,7 +13,7 @@ MOST = 4 << 20  # bytes
 EVERY = 0.1  # seconds between two looks at the file's size
 
 
-class Printed:
+class CapturedOutput:
     """A file for stdout and stderr of this process and of its children."""
 
     def __init__(self, path: Path) -> None:
@@ -78,13 +78,13 @@ def tidy(path: Path) -> None:
     """Shorten the file of a worker that has ended; remove it, and its folder, where nothing was printed."""
     with contextlib.suppress(OSError):
         if path.stat().st_size:
-            Printed(path).shorten()
+            CapturedOutput(path).shorten()
         else:
             path.unlink()
             path.parent.rmdir()
 
 
-def last_words(path: Path, since: int) -> str:
+def last_lines(path: Path, since: int) -> str:
     """The last line printed after the first ``since`` bytes, or ""."""
     try:
         with path.open("rb") as file:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from harness.isolation.process_state import Kept, chance, numerics, surroundings
+from harness.isolation.process_state import SavedSettings, chance, numerics, surroundings
 
 DISABLE = "HARNESS_DISABLE_PLUGINS"
 MOST_PRINTED = 2000  # characters
@@ -34,7 +34,7 @@ def guarded(package: str) -> Iterator[list[str]]:
     """While this lasts, code of that package is run; afterwards the list holds what it did that it should not have."""
     notes: list[str] = []
     out, error = _Short(sys.stderr), _Short(sys.stderr)
-    before = Kept([*surroundings(), *chance(), *numerics()])
+    before = SavedSettings([*surroundings(), *chance(), *numerics()])
     threads, began = list[threading.Thread](), time.monotonic()
     leave_out = f"{DISABLE}={package}"
     timer = threading.Timer(WAITING, _tell, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it"))

@@ -17,7 +17,7 @@ def _open_handles() -> int:
 
 
 @dataclass
-class Handles:
+class OpenFiles:
     """Counts from its making on; first raises the limit of this process as far as it may."""
 
     before: int = field(init=False)
@@ -38,7 +38,7 @@ class Handles:
         return more if more > MOST else 0
 
 
-def worn_out(error: str | None, handles: Handles) -> str:
+def worn_out(error: str | None, handles: OpenFiles) -> str:
     """What a cell did to this process, where a fresh one had better do the next; else "".
 
     Args:

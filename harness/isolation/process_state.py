@@ -28,7 +28,7 @@ class Setting:
     put: Callable[[Any], Any]
 
 
-class Kept:
+class SavedSettings:
     """Values of settings as they are now. Modules that are imported later are not looked at."""
 
     def __init__(self, settings: list[Setting]) -> None:
@@ -47,7 +47,7 @@ class Kept:
 @contextmanager
 def kept(settings: list[Setting], tell: Callable[[str], None]) -> Iterator[None]:
     """Put settings back at the end, and tell of each that had been changed."""
-    before = Kept(settings)
+    before = SavedSettings(settings)
     try:
         yield
     finally:

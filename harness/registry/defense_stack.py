@@ -10,7 +10,7 @@ from harness.api.defense import Defense, TrainedDefense
 from harness.api.refs import DefenseRef, PluginRef
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import TaskKind
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 
 STATIC = " (static)"
 """After the label of a defense that attacks are not adapted to."""
@@ -30,23 +30,23 @@ class Stack(Defense):
         )
 
     @property
-    def parts(self) -> tuple[Chosen, ...]:
+    def parts(self) -> tuple[ResolvedPlugin, ...]:
         """The defenses, resolved."""
         return tuple(ref.chosen for ref in self.params.parts)
 
 
-def parts_of(defense: Chosen) -> tuple[Chosen, ...]:
+def parts_of(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     """The defenses of a stack, or the one; the absence of a defense is no part."""
     found = defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
     return tuple(part for part in found if isinstance(part.plugin, TrainedDefense | RuntimeDefense))
 
 
-def trained_part(defense: Chosen) -> Chosen | None:
+def trained_part(defense: ResolvedPlugin) -> ResolvedPlugin | None:
     """The part that trains weights, if there is one."""
     return next((part for part in parts_of(defense) if isinstance(part.plugin, TrainedDefense)), None)
 
 
-def runtime_parts(defense: Chosen) -> tuple[Chosen, ...]:
+def runtime_parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     """The parts that work while the victim is asked, in order."""
     return tuple(part for part in parts_of(defense) if isinstance(part.plugin, RuntimeDefense))
 
@@ -60,17 +60,17 @@ def sort_of(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]
     return "vote" if isinstance(plugin, VoteDefense) else "trained"
 
 
-def is_static(defense: Chosen) -> bool:
+def is_static(defense: ResolvedPlugin) -> bool:
     """Whether attacks search against the undefended victim."""
     return isinstance(defense.plugin, Stack) and bool(defense.plugin.params.non_adaptive)
 
 
-def is_randomised(defense: Chosen) -> bool:
+def is_randomised(defense: ResolvedPlugin) -> bool:
     """Whether equal prompts may be treated differently."""
     return any(part.plugin.randomised for part in runtime_parts(defense))
 
 
-def made_of(parts: tuple[Chosen, ...], non_adaptive: bool, registry: Any) -> Chosen:
+def made_of(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: Any) -> ResolvedPlugin:
     """The stack of defenses that have been chosen."""
     refs = []
     for part in parts:
@@ -79,10 +79,12 @@ def made_of(parts: tuple[Chosen, ...], non_adaptive: bool, registry: Any) -> Cho
         refs.append(ref)
     params = Stack.Params.model_construct(parts=tuple(refs), non_adaptive=non_adaptive)
     label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
-    return Chosen("defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, shown=label)
+    return ResolvedPlugin(
+        "defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, shown=label
+    )
 
 
-def why_impossible(parts: tuple[Chosen, ...], answers: TaskKind | None = None) -> str:
+def why_impossible(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:
     """Why these defenses cannot stand in a row, and the mend; "" where they can.
 
     Args:

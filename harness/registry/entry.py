@@ -8,7 +8,7 @@ from harness.api.plugin import Kind, Plugin
 
 
 @dataclass(frozen=True)
-class Entry:
+class PluginEntry:
     """A registered plugin class and the distribution it comes from."""
 
     kind: Kind

@@ -61,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPlugins:
     """An entry point of the group ``harness`` and its distribution."""
 
     point: metadata.EntryPoint
@@ -95,11 +95,11 @@ def disabled() -> frozenset[str]:
     return frozenset(normalised(name.strip()) for name in os.environ.get(DISABLE, "").split(",") if name.strip())
 
 
-def installed() -> tuple[list[Found], list[PluginProblem]]:
+def installed() -> tuple[list[FoundPlugins], list[PluginProblem]]:
     """Entry points of all distributions: ours first, so that nobody can take a built-in's name, then by name; and what
     is wrong with the metadata of those that have some in our group.
     """
-    seen: dict[str, list[Found]] = {}
+    seen: dict[str, list[FoundPlugins]] = {}
     problems: list[PluginProblem] = []
     for distribution in metadata.distributions():
         try:
@@ -107,7 +107,7 @@ def installed() -> tuple[list[Found], list[PluginProblem]]:
                 seen.setdefault(_name(distribution), [])
                 continue
             name, version = distribution.metadata["Name"], distribution.version
-            points = [Found(point, name, version) for point in distribution.entry_points if point.group == GROUP]
+            points = [FoundPlugins(point, name, version) for point in distribution.entry_points if point.group == GROUP]
             seen.setdefault(normalised(name), points)  # the first on the path is the one that gets imported
         except Exception as error:
             problems += _unreadable(distribution, error)
@@ -158,7 +158,7 @@ def import_packages() -> Packages:
     return packages
 
 
-def _import(found: Found, packages: Packages) -> None:
+def _import(found: FoundPlugins, packages: Packages) -> None:
     point = found.point
     replaced = None
     notes: list[str] = []
@@ -192,7 +192,7 @@ def _import(found: Found, packages: Packages) -> None:
         packages.problems.append(found.problem(cause))
 
 
-def noted(of: Found | Source, notes: list[str]) -> list[PluginProblem]:
+def noted(of: FoundPlugins | Source, notes: list[str]) -> list[PluginProblem]:
     """What a package did while it was imported or registered, as problems; of ours nothing is told."""
     if normalised(of.distribution) == DISTRIBUTION:
         return []

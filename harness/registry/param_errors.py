@@ -11,7 +11,7 @@ from harness.errors import PluginError
 from harness.registry.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from harness.registry.entry import Entry
+    from harness.registry.entry import PluginEntry
 
 Location = tuple[str | int, ...]
 Problem = tuple[Location, str]
@@ -26,7 +26,7 @@ class ParamsError(PluginError):
             the long form.
     """
 
-    def __init__(self, entry: Entry, problems: list[Problem]) -> None:
+    def __init__(self, entry: PluginEntry, problems: list[Problem]) -> None:
         self.entry = entry
         self.problems = problems
         lines = [f"  {'.'.join(map(str, where)) or 'parameters'}: {text}" for where, text in problems]
@@ -36,7 +36,7 @@ class ParamsError(PluginError):
         return type(self), (self.entry, self.problems)
 
 
-def in_words(model: type[BaseModel], error: ValidationError, written: Any) -> list[Problem]:
+def params_error_text(model: type[BaseModel], error: ValidationError, written: Any) -> list[Problem]:
     """One problem per place; alternatives of a union are told together."""
     found: dict[Location, list[str]] = {}
     for detail in error.errors(include_url=False):

@@ -10,9 +10,9 @@ from harness.api.plugin import KINDS, Kind, Plugin
 from harness.api.refs import PluginRef
 from harness.errors import PluginError
 from harness.registry.checks import check_class
-from harness.registry.entry import Entry
-from harness.registry.param_errors import ParamsError, in_words
-from harness.registry.resolved import Chosen
+from harness.registry.entry import PluginEntry
+from harness.registry.param_errors import ParamsError, params_error_text
+from harness.registry.resolved import ResolvedPlugin
 from harness.registry.spelling import did_you_mean
 
 
@@ -20,7 +20,7 @@ class Registry:
     """Plugins by kind and name. Filled by `load_plugins`; a test may fill its own."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[Kind, str], Entry] = {}
+        self._entries: dict[tuple[Kind, str], PluginEntry] = {}
 
     def copy(self) -> Registry:
         """A registry with the same entries, to which more can be added without touching this one."""
@@ -28,7 +28,7 @@ class Registry:
         twin._entries = dict(self._entries)
         return twin
 
-    def add(self, kind: Kind, cls: type[Plugin], distribution: str, version: str) -> Entry:
+    def add(self, kind: Kind, cls: type[Plugin], distribution: str, version: str) -> PluginEntry:
         """Register a class.
 
         Raises:
@@ -36,7 +36,7 @@ class Registry:
         """
         source = f"{distribution} {version}"
         check_class(kind, cls, source)
-        entry = Entry(kind, cls.name, cls, distribution, version)
+        entry = PluginEntry(kind, cls.name, cls, distribution, version)
         taken = self._entries.get((kind, cls.name))
         if taken is not None and taken.cls is not cls:
             raise PluginError(
@@ -45,12 +45,12 @@ class Registry:
             )
         return self._entries.setdefault((kind, cls.name), entry)
 
-    def entries(self, kind: Kind | None = None) -> list[Entry]:
+    def entries(self, kind: Kind | None = None) -> list[PluginEntry]:
         """All entries, or those of one kind, by kind and then by name."""
         found = [entry for entry in self._entries.values() if kind in (None, entry.kind)]
         return sorted(found, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
-    def get(self, kind: Kind, name: str) -> Entry:
+    def get(self, kind: Kind, name: str) -> PluginEntry:
         """The entry of that kind and name.
 
         Raises:
@@ -65,7 +65,7 @@ class Registry:
         known = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
         raise PluginError(f"no {kind} is called '{name}'{hint} {known}")
 
-    def choose(self, kind: Kind, ref: PluginRef) -> Chosen:
+    def choose(self, kind: Kind, ref: PluginRef) -> ResolvedPlugin:
         """The plugin that a reference names, with its parameters validated by its own model.
 
         Raises:
@@ -77,5 +77,5 @@ class Registry:
         try:
             params = model.model_validate(ref.params, context={"registry": self})
         except ValidationError as error:
-            raise ParamsError(entry, in_words(model, error, ref.params)) from error
-        return Chosen(kind, entry.name, entry.cls(params), entry.distribution, entry.version, registry=self)
+            raise ParamsError(entry, params_error_text(model, error, ref.params)) from error
+        return ResolvedPlugin(kind, entry.name, entry.cls(params), entry.distribution, entry.version, registry=self)

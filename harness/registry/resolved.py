@@ -14,7 +14,7 @@ from harness.api.refs import PluginRef, references_written
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ResolvedPlugin:
     """A plugin instance and where its class comes from.
 
     Attributes:

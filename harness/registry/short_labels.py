@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from harness.hashing import canonical_json
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 
 MAX_VALUE = 40
 
 
-def with_labels(plugins: Sequence[Chosen], written: Sequence[Collection[str]] | None = None) -> tuple[Chosen, ...]:
+def with_labels(
+    plugins: Sequence[ResolvedPlugin], written: Sequence[Collection[str]] | None = None
+) -> tuple[ResolvedPlugin, ...]:
     """The same plugins, each labelled by its name and, where several of a name are in the list, by what differs.
 
     Args:
@@ -28,7 +30,7 @@ def with_labels(plugins: Sequence[Chosen], written: Sequence[Collection[str]] | 
     return tuple(replace(plugin, shown=label) for plugin, label in zip(plugins, numbered, strict=True))
 
 
-def _label(plugin: Chosen, same_name: list[Chosen], shown: set[str] | None) -> str:
+def _label(plugin: ResolvedPlugin, same_name: list[ResolvedPlugin], shown: set[str] | None) -> str:
     params: dict[str, Any] = plugin.identity()["params"]
     others = [other.identity()["params"] for other in same_name]
     differing = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.records.cell import CellRecord
 from harness.run.cell.manifest import base_record
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
 CLAIMS: tuple[str, ...] = (
@@ -27,7 +27,7 @@ CLAIMS += ("threat_label", "accounting", "task_kind", "space", "spec_name", "spe
 Place = tuple[Any, ...]
 
 
-def cells_of_records(spec: LoadedSpec, records: Sequence[CellRecord]) -> dict[str, Cell]:
+def cells_of_records(spec: LoadedSpec, records: Sequence[CellRecord]) -> dict[str, CellSpec]:
     """The cell of the spec that each record is of, by the record's key; those without one are left out."""
     expected = _by_place(spec)
     found = {record.key: expected.get(_place(record, _round(record))) for record in records}
@@ -62,7 +62,7 @@ def completeness_problems(spec: LoadedSpec, records: Sequence[CellRecord], liste
         yield f"{len(missing)} of {len(expected)} cells of the spec are missing, such as {_in_words(missing[0])}"
 
 
-def _by_place(spec: LoadedSpec) -> dict[Place, Cell]:
+def _by_place(spec: LoadedSpec) -> dict[Place, CellSpec]:
     """Two cells that differ in nothing that counts (a device, say) are one."""
     return {_place(base_record(cell, spec, ""), cell.round): cell for cell in spec.cells}
 
@@ -82,7 +82,7 @@ def _in_words(place: Place) -> str:
     return ascii(f"{task} × {victim} × {checkpoint} × {attack} × {threat}, seed {seed}"[:300])
 
 
-def _differences(spec: LoadedSpec, cell: Cell, record: CellRecord) -> Iterator[str]:
+def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterator[str]:
     told = base_record(cell, spec, "").model_dump(mode="json", include=set(CLAIMS))
     own = record.model_dump(mode="json", include=set(CLAIMS))
     for where, said, should in _unequal(own, told):

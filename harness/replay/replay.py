@@ -13,8 +13,8 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import Example
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.judging import Jury
-from harness.errors import in_words
+from harness.engine.search.judging import JudgeRunner
+from harness.errors import error_text
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord
 from harness.run.cell.clean_check import shortened
@@ -23,7 +23,7 @@ from harness.run.plan.estimate import make_plan, prompt_tokens
 from harness.run.prepare.keys import Keys
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import Forecast
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 
 CLOSE = 1e-3  # logits that are nearer than this may change places on another machine
 
@@ -62,7 +62,7 @@ class Replayed:
     loss_difference: float | None = None
 
 
-def forecast(cells: Sequence[Cell], strings: int, preparer: Preparer) -> Forecast:
+def forecast(cells: Sequence[CellSpec], strings: int, preparer: Preparer) -> Forecast:
     """What making ready the models of these cells will take, and asking them about so many strings."""
     plan = make_plan(cells, preparer, None)
     made = [plan.forecast(what) for what in ("prepare", "defend")]
@@ -83,7 +83,7 @@ def forecast(cells: Sequence[Cell], strings: int, preparer: Preparer) -> Forecas
 
 
 def replay(
-    cells: Sequence[tuple[Cell, Sequence[Recorded]]],
+    cells: Sequence[tuple[CellSpec, Sequence[Recorded]]],
     preparer: Preparer,
     seen: Callable[[Replayed], None] = lambda _: None,
 ) -> list[Replayed]:
@@ -97,17 +97,17 @@ def replay(
         try:
             results = _of_cell(cell, strings, preparer)
         except Exception as error:
-            results = [Replayed(each, None, f"cannot be replayed: {in_words(error)}") for each in strings]
+            results = [Replayed(each, None, f"cannot be replayed: {error_text(error)}") for each in strings]
         for each in results:
             found.append(each)
             seen(each)
     return found
 
 
-def _by_model(cells: Sequence[tuple[Cell, Any]], preparer: Preparer) -> list[tuple[Cell, Any]]:
+def _by_model(cells: Sequence[tuple[CellSpec, Any]], preparer: Preparer) -> list[tuple[CellSpec, Any]]:
     """Cells of one model after each other, rounds in turn, so that each is loaded once."""
 
-    def order(item: tuple[Cell, Any]) -> tuple[str, int]:
+    def order(item: tuple[CellSpec, Any]) -> tuple[str, int]:
         try:
             return preparer.keys(item[0]).victim, item[0].round or 0
         except Exception:  # told when its turn comes
@@ -116,7 +116,7 @@ def _by_model(cells: Sequence[tuple[Cell, Any]], preparer: Preparer) -> list[tup
     return sorted(cells, key=order)
 
 
-def _of_cell(cell: Cell, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
+def _of_cell(cell: CellSpec, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
     data, keys = preparer.tasks.data(cell.task), preparer.keys(cell)
     claimed = strings[0].record
     for what, own, should in (
@@ -129,7 +129,7 @@ def _of_cell(cell: Cell, strings: Sequence[Recorded], preparer: Preparer) -> lis
             return [Replayed(each, None, said) for each in strings]
     check_access(cell, data)
     _, judges = preparer.desks(cell)
-    victim, jury = judges.victim, Jury(cell.judge.plugin, judges, cell.judge_draws)
+    victim, jury = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
     size = None if claimed.victim_facts is None else claimed.victim_facts.n_params
     if victim.backend.n_params != size:
         said = f"its victim has {size} parameters in the records, and {victim.backend.n_params} here"
@@ -146,11 +146,11 @@ def _of_cell(cell: Cell, strings: Sequence[Recorded], preparer: Preparer) -> lis
 
 
 def _asked(
-    cell: Cell,
+    cell: CellSpec,
     strings: Sequence[Recorded],
     examples: dict[str, Example],
     victim: DefendedVictim,
-    jury: Jury,
+    jury: JudgeRunner,
     keys: Keys,
 ) -> list[Replayed]:
     unknown = [Replayed(each, None, "the task has no such example") for each in strings if each.example not in examples]

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.records.read import Cell, read_cell
-from harness.run.merge_survey import Part, Seen, Survey, check_alike, check_same, label, survey
+from harness.run.merge_survey import RunPart, Seen, Survey, check_alike, check_same, label, survey
 from harness.run.run_folder import RunFolder, now
 from harness.run.shards import digest
 from harness.store.atomic import write_json
@@ -39,7 +39,7 @@ class Merged:
 
 
 def merge(
-    parts: Sequence[Part], out: Path, partial: bool = False, seen: Seen = lambda what, done, total: None
+    parts: Sequence[RunPart], out: Path, partial: bool = False, seen: Seen = lambda what, done, total: None
 ) -> Merged:
     """Copy every finished cell of the ``parts`` to the run in ``out``, which may hold some of them already.
 
@@ -72,18 +72,18 @@ def _is(one: RunFolder, other: RunFolder) -> bool:
     return one.root.resolve() == other.root.resolve()
 
 
-def _held(target: RunFolder, parts: Sequence[Part]) -> list[Part]:
+def _held(target: RunFolder, parts: Sequence[RunPart]) -> list[RunPart]:
     """The run that the target is already, if it is one. Raises RunError where that is no whole run of the spec."""
     if not target.manifest.exists():
         return []
-    held = Part.read(target.root)
+    held = RunPart.read(target.root)
     if held.shard:
         raise RunError(f"{target.root}: holds {held.shard}; give another --out for the whole run")
     check_alike(parts[0], held)
     return [held]
 
 
-def _of_spec(parts: Sequence[Part], found: Survey) -> int:
+def _of_spec(parts: Sequence[RunPart], found: Survey) -> int:
     """How many cells the spec has. Raises RunError where cells are there that it has not."""
     cells = parts[0].of_spec
     known = next((part.info["cells_digest"] for part in parts if "cells_digest" in part.info), None)
@@ -97,7 +97,7 @@ def _of_spec(parts: Sequence[Part], found: Survey) -> int:
     return cells
 
 
-def _absent(parts: Sequence[Part], found: Survey, cells: int, damaged: bool) -> list[str]:
+def _absent(parts: Sequence[RunPart], found: Survey, cells: int, damaged: bool) -> list[str]:
     """What is missing, a line each, beside what is damaged."""
     if len(found.finished) == cells:
         return []  # wherever they come from: an empty shard need not be there
@@ -129,7 +129,7 @@ def _incomplete(out: Path, absent: Sequence[str], damaged: Sequence[str]) -> str
     return "\n  ".join([head, *lines[:SHOWN], *more])
 
 
-def _write_manifest(target: RunFolder, parts: Sequence[Part]) -> None:
+def _write_manifest(target: RunFolder, parts: Sequence[RunPart]) -> None:
     """run.json of a whole run; first, so that a merge that is stopped leaves a run that is not finished."""
     if target.manifest.exists():
         return

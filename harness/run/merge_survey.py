@@ -25,7 +25,7 @@ Seen = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """A run directory that is to be merged: a shard or a whole run, finished or not."""
 
     folder: RunFolder
@@ -33,7 +33,7 @@ class Part:
     shard: Shard | None
 
     @classmethod
-    def read(cls, root: Path) -> Part:
+    def read(cls, root: Path) -> RunPart:
         """Its manifest.
 
         Raises:
@@ -82,13 +82,13 @@ class Survey:
     missing: dict[Path, int] = field(default_factory=dict)
 
 
-def read_parts(roots: Sequence[Path]) -> list[Part]:
+def read_parts(roots: Sequence[Path]) -> list[RunPart]:
     """The runs in these directories, each once, when they can be merged.
 
     Raises:
         RunError: one is no run, they are of different specs, or they were cut from different states of the data.
     """
-    parts = [Part.read(root) for root in {root.resolve(): root for root in roots}.values()]
+    parts = [RunPart.read(root) for root in {root.resolve(): root for root in roots}.values()]
     first = next((part for part in parts if "cells_digest" in part.info), parts[0])  # older runs do not tell
     for part in parts:
         check_alike(first, part)
@@ -102,7 +102,7 @@ def read_parts(roots: Sequence[Path]) -> list[Part]:
     return parts
 
 
-def check_alike(one: Part, other: Part) -> None:
+def check_alike(one: RunPart, other: RunPart) -> None:
     """Check that two runs are of one spec and found the same data and models.
 
     Raises:
@@ -123,7 +123,7 @@ def check_alike(one: Part, other: Part) -> None:
         )
 
 
-def survey(parts: Sequence[Part], seen: Seen = lambda what, done, total: None) -> Survey:
+def survey(parts: Sequence[RunPart], seen: Seen = lambda what, done, total: None) -> Survey:
     """Read all cells of these runs and check them: manifests and tables can be read, and a cell that is in two of them
     says the same.
 
@@ -144,7 +144,7 @@ def survey(parts: Sequence[Part], seen: Seen = lambda what, done, total: None) -
     return found
 
 
-def _look(part: Part, path: Path, found: Survey) -> None:
+def _look(part: RunPart, path: Path, found: Survey) -> None:
     if path.name in found.finished and _same_bytes(found.finished[path.name], path):
         return
     if not (path / "cell.json").is_file():
@@ -172,7 +172,7 @@ def _same_bytes(one: Path, other: Path) -> bool:
     return same == there
 
 
-def _checked(part: Part, path: Path) -> Cell:
+def _checked(part: RunPart, path: Path) -> Cell:
     """A cell of a run, all of which can be read. Raises DataError."""
     cell = Cell(read_cell(path / "cell.json"), path)
     for name, held, should in (

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import in_words
+from harness.errors import error_text
 from harness.records.read import read_run
 from harness.registry.registry import Registry
 from harness.run.cell.rejudge import Sources
 from harness.run.executors.executor import HERE, Executor, Job
 from harness.run.executors.work import Outcome, RunSetup
 from harness.run.plan.estimate import make_plan
-from harness.run.plan.shard_weights import check_found, own_cells
+from harness.run.plan.shard_weights import cells_of_shard, check_found
 from harness.run.prepare.keys import keyless
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import Forecast, Reporter
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard, digest
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
 
@@ -59,8 +59,8 @@ def run(
         folder.check(spec, shard)
         preparer = setup.preparer(reporter.worker(0))
         preparer.store.check()
-        cells: dict[str, Cell] = {}  # two cells that differ in nothing that counts (a device, say) are one
-        lost: dict[str, tuple[Cell, str]] = {}
+        cells: dict[str, CellSpec] = {}  # two cells that differ in nothing that counts (a device, say) are one
+        lost: dict[str, tuple[CellSpec, str]] = {}
         for cell in spec.cells:
             key, problem = _key(preparer, cell)
             if key is None:
@@ -72,7 +72,7 @@ def run(
         if shard is not None:
             check_found(lost, shard)
             known |= {"shard": [shard.index, shard.of], "cells_of_spec": len(cells)}
-            cells = own_cells(cells, shard, preparer)
+            cells = cells_of_shard(cells, shard, preparer)
             preparer.reporter.stage(f"{shard}: {len(cells)} of the {known['cells_of_spec']} cells of the spec")
         if not lost:
             folder.check_cells(cells.keys(), known["cells_digest"] if shard else None)
@@ -93,15 +93,15 @@ def run(
         return outcome
 
 
-def _key(preparer: Preparer, cell: Cell) -> tuple[str | None, str]:
+def _key(preparer: Preparer, cell: CellSpec) -> tuple[str | None, str]:
     """The cell's key, or why it has none: its data or model cannot be found."""
     try:
         return preparer.keys(cell).cell, ""
     except Exception as error:
-        return None, in_words(error)
+        return None, error_text(error)
 
 
-def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder, jobs: int) -> Forecast | None:
+def _forecast(todo: dict[str, CellSpec], preparer: Preparer, folder: RunFolder, jobs: int) -> Forecast | None:
     """What is left to do, or None when a plugin cannot say; that must not keep the run from starting."""
     try:
         plan = make_plan(list(todo.values()), preparer, folder)
@@ -110,14 +110,14 @@ def _forecast(todo: dict[str, Cell], preparer: Preparer, folder: RunFolder, jobs
         return None
 
 
-def _groups(todo: dict[str, Cell], folder: RunFolder, preparer: Preparer) -> list[dict[str, Cell]]:
+def _groups(todo: dict[str, CellSpec], folder: RunFolder, preparer: Preparer) -> list[dict[str, CellSpec]]:
     """Cells of one victim together, rounds in turn, so that it is made once; begun groups first, then large models."""
-    found: dict[str, list[tuple[str, Cell]]] = {}
+    found: dict[str, list[tuple[str, CellSpec]]] = {}
     for key, cell in todo.items():
         found.setdefault(preparer.keys(cell).victim, []).append((key, cell))
     groups = [dict(sorted(items, key=lambda item: item[1].round or 0)) for items in found.values()]
 
-    def urgency(group: dict[str, Cell]) -> tuple[bool, int]:
+    def urgency(group: dict[str, CellSpec]) -> tuple[bool, int]:
         begun = any(folder.cell_status(key) == "begun" for key in group)
         cell = next(iter(group.values()))
         size = 0

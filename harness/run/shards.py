@@ -45,7 +45,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ShardItem:
     """A cell as the cut sees it.
 
     Attributes:
@@ -66,7 +66,7 @@ def digest(keys: Collection[str]) -> str:
     return content_key(sorted(keys), 64)
 
 
-def cut(items: Sequence[Item], n: int, making: Mapping[str, float] | None = None) -> list[list[str]]:
+def cut(items: Sequence[ShardItem], n: int, making: Mapping[str, float] | None = None) -> list[list[str]]:
     """The keys of each of ``n`` shards, in the order of ``items``; every key is in exactly one.
 
     Groups go whole to the lightest shard, heaviest first. Where that leaves one shard too heavy, groups are cut into
@@ -77,7 +77,7 @@ def cut(items: Sequence[Item], n: int, making: Mapping[str, float] | None = None
         making: what making each of the ``needs`` takes, in the unit of the weights; nothing where it is not named.
     """
     making = making or {}
-    groups: dict[str, list[Item]] = {}
+    groups: dict[str, list[ShardItem]] = {}
     for item in items:
         groups.setdefault(item.group, []).append(item)
     fair = (sum(item.weight for item in items) + _made(items, making)) / n
@@ -92,7 +92,7 @@ def cut(items: Sequence[Item], n: int, making: Mapping[str, float] | None = None
     return _in_order(items, best)
 
 
-def _in_order(items: Sequence[Item], shards: Sequence[set[str]]) -> list[list[str]]:
+def _in_order(items: Sequence[ShardItem], shards: Sequence[set[str]]) -> list[list[str]]:
     owner = {key: index for index, keys in enumerate(shards) for key in keys}
     found: list[list[str]] = [[] for _ in shards]
     for item in items:
@@ -100,18 +100,18 @@ def _in_order(items: Sequence[Item], shards: Sequence[set[str]]) -> list[list[st
     return found
 
 
-def _made(items: Sequence[Item], making: Mapping[str, float]) -> float:
+def _made(items: Sequence[ShardItem], making: Mapping[str, float]) -> float:
     """What making all that these need takes, each once."""
     return sum(making.get(need, 0.0) for need in dict.fromkeys(need for item in items for need in item.needs))
 
 
-def _pieces(group: list[Item], size: float) -> list[list[Item]]:
+def _pieces(group: list[ShardItem], size: float) -> list[list[ShardItem]]:
     """Neighbours together, in nearly equal pieces that weigh at most ``size``, unless a single cell weighs more."""
     weight = sum(item.weight for item in group)
     if weight <= size or size <= 0:
         return [group]
     limit = weight / math.ceil(weight / size)
-    pieces: list[list[Item]] = []
+    pieces: list[list[ShardItem]] = []
     room = 0.0
     for item in group:
         if not pieces or item.weight > room:
@@ -122,7 +122,7 @@ def _pieces(group: list[Item], size: float) -> list[list[Item]]:
     return pieces
 
 
-def _spread(pieces: list[list[Item]], n: int, making: Mapping[str, float]) -> tuple[list[set[str]], float]:
+def _spread(pieces: list[list[ShardItem]], n: int, making: Mapping[str, float]) -> tuple[list[set[str]], float]:
     """The heaviest piece first to the shard that is lightest with it; the keys of each shard, the heaviest's load."""
     shards: list[set[str]] = [set() for _ in range(n)]
     loads, made = [0.0] * n, [set[str]() for _ in range(n)]

@@ -11,11 +11,11 @@ from harness.api.defense import TrainedDefense
 from harness.api.threat import Access, Threat, allows
 from harness.registry.defense_stack import is_static, parts_of, runtime_parts, trained_part, why_impossible
 from harness.registry.registry import Registry
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 from harness.spec.exclude import Mask, remaining
 from harness.spec.model import Spec
 from harness.spec.parse import refs_of
-from harness.spec.problems import DataPath, InvalidSpecError, Problem
+from harness.spec.problems import DataPath, InvalidSpecError, SpecProblem
 from harness.spec.resolve import Axes, axes_of, choose_all
 from harness.spec.resources import NOTHING_SAID, Resources, resources_of
 
@@ -24,7 +24,7 @@ _STRONGEST: tuple[Access, ...] = ("latent", "gradient", "scores", "text")
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellSpec:
     """One measurement: a victim with a task and a defense, under one attack, threat and seed.
 
     Attributes:
@@ -32,11 +32,11 @@ class Cell:
         resources: what a worker is given for it; no part of what it is known by.
     """
 
-    task: Chosen
-    victim: Chosen
-    defense: Chosen
-    attack: Chosen
-    judge: Chosen
+    task: ResolvedPlugin
+    victim: ResolvedPlugin
+    defense: ResolvedPlugin
+    attack: ResolvedPlugin
+    judge: ResolvedPlugin
     threat: Threat
     seed: int
     round: int | None
@@ -49,7 +49,7 @@ class Cell:
     resources: Resources = NOTHING_SAID
 
     @property
-    def trained(self) -> Chosen | None:
+    def trained(self) -> ResolvedPlugin | None:
         """The part of the defense that trains weights."""
         return trained_part(self.defense)
 
@@ -60,7 +60,7 @@ class Cell:
         return None if part is None else part.plugin
 
     @property
-    def runtime(self) -> tuple[Chosen, ...]:
+    def runtime(self) -> tuple[ResolvedPlugin, ...]:
         """The parts of the defense that work while the victim is asked, in order."""
         return runtime_parts(self.defense)
 
@@ -70,13 +70,13 @@ class Cell:
         return is_static(self.defense)
 
 
-def expand(spec: Spec, registry: Registry) -> list[Cell]:
+def expand(spec: Spec, registry: Registry) -> list[CellSpec]:
     """The cells of a spec in the order task, victim, defense (its rounds in turn), attack, threat, seed (fastest).
 
     Raises:
         SpecError: a plugin, its parameters, an exclude or the access of an attack does not fit; names every problem.
     """
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     chosen = choose_all(refs_of(spec, []), registry, problems)
     cells = [] if problems else cells_of(spec, chosen, registry, problems)
     if problems:
@@ -84,7 +84,9 @@ def expand(spec: Spec, registry: Registry) -> list[Cell]:
     return cells
 
 
-def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, problems: list[Problem]) -> list[Cell]:
+def cells_of(
+    spec: Spec, chosen: dict[DataPath, ResolvedPlugin], registry: Registry, problems: list[SpecProblem]
+) -> list[CellSpec]:
     """The cells of a spec whose plugins have all been chosen; none, and problems noted, where fields disagree."""
     _check_counts(spec, problems)
     axes = axes_of(spec, chosen, registry, problems)
@@ -92,7 +94,7 @@ def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, pro
     for axis in (axes.tasks, axes.victims, axes.attacks):
         size *= len(axis.chosen)
     if size > MAX_CELLS:
-        problems.append(Problem((), f"makes {size} cells, more than {MAX_CELLS}; split it into several specs"))
+        problems.append(SpecProblem((), f"makes {size} cells, more than {MAX_CELLS}; split it into several specs"))
         return []
     _check_judge(axes, problems)
     left = remaining(spec, axes, registry, problems)
@@ -101,14 +103,14 @@ def cells_of(spec: Spec, chosen: dict[DataPath, Chosen], registry: Registry, pro
     _check_answers(axes, left, problems)
     resources = resources_of(spec, axes, registry, problems)
     if not problems and not left.any():
-        problems.append(Problem(("exclude",), "leaves out every cell; remove an entry"))
+        problems.append(SpecProblem(("exclude",), "leaves out every cell; remove an entry"))
     return [] if problems else [_cell(spec, axes, resources, place) for place in np.argwhere(left).tolist()]
 
 
-def _cell(spec: Spec, axes: Axes, resources: list[Resources], place: list[int]) -> Cell:
+def _cell(spec: Spec, axes: Axes, resources: list[Resources], place: list[int]) -> CellSpec:
     task, victim, variant, attack, threat, seed = place
     defense, round_ = axes.variants[variant]
-    return Cell(
+    return CellSpec(
         task=axes.tasks.chosen[task],
         victim=axes.victims.chosen[victim],
         defense=axes.defenses.chosen[defense],
@@ -127,14 +129,14 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], place: list[int]) 
     )
 
 
-def _check_counts(spec: Spec, problems: list[Problem]) -> None:
+def _check_counts(spec: Spec, problems: list[SpecProblem]) -> None:
     if spec.clean_examples < spec.examples:
         where = "clean_examples" if "clean_examples" in spec.model_fields_set else "examples"
         said = f"clean_examples ({spec.clean_examples}) must be at least examples ({spec.examples}); raise or lower one"
-        problems.append(Problem((where,), said))
+        problems.append(SpecProblem((where,), said))
 
 
-def _check_judge(axes: Axes, problems: list[Problem]) -> None:
+def _check_judge(axes: Axes, problems: list[SpecProblem]) -> None:
     """The judge must read what the victims of every task say."""
     reads = axes.judge.plugin.reads
     for index, task in enumerate(axes.tasks.chosen):
@@ -143,10 +145,10 @@ def _check_judge(axes: Axes, problems: list[Problem]) -> None:
                 f"is answered with {task.plugin.answers}, and judge {axes.judge.name} reads {reads}; name another "
                 "judge, or put the task into a spec of its own"
             )
-            problems.append(Problem(("tasks", index), said))
+            problems.append(SpecProblem(("tasks", index), said))
 
 
-def _check_access(axes: Axes, left: Mask, problems: list[Problem]) -> None:
+def _check_access(axes: Axes, left: Mask, problems: list[SpecProblem]) -> None:
     """Every attack must have a threat that grants what it asks for, and no cell that is left may grant less."""
     combined: Mask = np.asarray(left.any(axis=(0, 1, 2, 5)))  # [attacks, threats]
     most = next(access for access in _STRONGEST if any(threat.access == access for threat in axes.threats))
@@ -155,15 +157,15 @@ def _check_access(axes: Axes, left: Mask, problems: list[Problem]) -> None:
         path: DataPath = ("attacks", attack)
         if not allows(most, wants):
             said = f"asks for {wants} access, but no threat grants more than {most}; raise a threat's access"
-            problems.append(Problem(path, said))
+            problems.append(SpecProblem(path, said))
             continue
         for index, threat in enumerate(axes.threats):
             if combined[attack, index] and not allows(threat.access, wants):
                 said = f"asks for {wants} access, but {{other}} grants only {threat.access}; exclude that combination"
-                problems.append(Problem(path, said, other=("threats", index)))
+                problems.append(SpecProblem(path, said, other=("threats", index)))
 
 
-def _check_answers(axes: Axes, left: Mask, problems: list[Problem]) -> None:
+def _check_answers(axes: Axes, left: Mask, problems: list[SpecProblem]) -> None:
     """A guard of answers must have answers to read."""
     combined: Mask = np.asarray(left.any(axis=(1, 3, 4, 5)))  # [tasks, variants]
     noted: set[tuple[int, int]] = set()
@@ -172,10 +174,10 @@ def _check_answers(axes: Axes, left: Mask, problems: list[Problem]) -> None:
         why = why_impossible(parts_of(axes.defenses.chosen[place]), axes.tasks.chosen[task].plugin.answers)
         if why and (task, place) not in noted and not why_impossible(parts_of(axes.defenses.chosen[place])):
             noted.add((task, place))
-            problems.append(Problem(("defenses", place), f"{why} (task {axes.tasks.chosen[task].label})"))
+            problems.append(SpecProblem(("defenses", place), f"{why} (task {axes.tasks.chosen[task].label})"))
 
 
-def _check_training(axes: Axes, left: Mask, registry: Registry, problems: list[Problem]) -> None:
+def _check_training(axes: Axes, left: Mask, registry: Registry, problems: list[SpecProblem]) -> None:
     """A training attack that perturbs activations must be told how far."""
     combined: Mask = np.asarray(left.any(axis=(0, 1, 3, 5)))  # [variants, threats]
     noted: set[int] = set()
@@ -196,4 +198,4 @@ def _check_training(axes: Axes, left: Mask, registry: Registry, problems: list[P
                 f"trains against attack {ref.name}, which perturbs activations, under a threat model without a radius; "
                 "give the defense a threat of its own: {access: latent, radius: ...}"
             )
-            problems.append(Problem(("defenses", defense), said))
+            problems.append(SpecProblem(("defenses", defense), said))

@@ -14,16 +14,16 @@ from harness.api.threat import Threat
 from harness.registry.defense_stack import STATIC, Stack, is_static
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 from harness.spec.model import DefenseEntry, Exclude, Spec
-from harness.spec.parse import in_words
-from harness.spec.problems import DataPath, Problem, did_you_mean
+from harness.spec.parse import validation_problems
+from harness.spec.problems import DataPath, SpecProblem, did_you_mean
 from harness.spec.resolve import Axes, Axis, full_key, threat_key
 
 Mask = NDArray[np.bool_]
 
 
-def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[Problem]) -> Mask:
+def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProblem]) -> Mask:
     """True for each combination that is left, shape [tasks, victims, variants, attacks, threats, seeds]."""
     shape = (
         len(axes.tasks.chosen),
@@ -40,7 +40,7 @@ def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[Problem
     return left
 
 
-def _parts(defense: Chosen) -> tuple[Chosen, ...]:
+def _parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     return defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
 
 
@@ -52,7 +52,7 @@ class Matcher:
         axes: Axes,
         registry: Registry,
         path: DataPath,
-        problems: list[Problem],
+        problems: list[SpecProblem],
         otherwise: str = "nothing is excluded",
     ) -> None:
         self._axes, self._registry, self._path, self._problems = axes, registry, path, problems
@@ -110,7 +110,7 @@ class Matcher:
                 self._note(("defense", names[0], *loc), message)
         return found
 
-    def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, chosen: Chosen) -> bool:
+    def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, chosen: ResolvedPlugin) -> bool:
         # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
         written = PluginRef(name=ref.name, params={**base.params, **ref.params})
         return full_key(self._registry.choose(kind, written)) == full_key(chosen)
@@ -170,7 +170,7 @@ class Matcher:
             except ValidationError as error:
                 if not any(detail["loc"] for detail in error.errors()):
                     continue  # fields that do not go together: no threat has these beside its own
-                for problem in in_words(error, given, {(): Threat}):
+                for problem in validation_problems(error, given, {(): Threat}):
                     self._note(("threat", *problem.path), problem.message)
                 return []
             if threat_key(changed) == threat_key(threat):
@@ -188,4 +188,4 @@ class Matcher:
         return [index for index, seed in enumerate(seeds) if seed == entry.seed]
 
     def _note(self, where: DataPath, message: str) -> None:
-        self._problems.append(Problem((*self._path, *where), message))
+        self._problems.append(SpecProblem((*self._path, *where), message))

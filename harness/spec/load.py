@@ -9,11 +9,11 @@ from typing import Any
 from harness.api.params import relative_to
 from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
-from harness.registry.resolved import Chosen
-from harness.spec.cells import Cell, cells_of
+from harness.registry.resolved import ResolvedPlugin
+from harness.spec.cells import CellSpec, cells_of
 from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Spec
 from harness.spec.parse import parts_at, refs_from, refs_of, spec_from
-from harness.spec.problems import DataPath, InvalidSpecError, Problem
+from harness.spec.problems import DataPath, InvalidSpecError, SpecProblem
 from harness.spec.resolve import choose_all
 from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
 
@@ -33,7 +33,7 @@ class LoadedSpec:
     """
 
     spec: Spec
-    cells: tuple[Cell, ...]
+    cells: tuple[CellSpec, ...]
     text: str
     resolved: dict[str, Any]
     hash: str
@@ -56,7 +56,7 @@ def read_spec(text: str, name: str, folder: Path, registry: Registry) -> LoadedS
 
 
 def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     with relative_to(path.parent):
         spec = spec_from(file.data, problems)
         written = refs_from(file.data, problems)
@@ -68,7 +68,7 @@ def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
     return LoadedSpec(spec, tuple(cells), file.text, resolved, content_key(resolved, 64), path)
 
 
-def _entry_identity(entry: DefenseEntry, index: int, chosen: dict[DataPath, Chosen]) -> Any:
+def _entry_identity(entry: DefenseEntry, index: int, chosen: dict[DataPath, ResolvedPlugin]) -> Any:
     """Of one entry of ``defenses``."""
     found = [chosen[path].identity() for path, _ in parts_at(entry, ("defenses", index))]
     if entry.single is not None:
@@ -76,7 +76,7 @@ def _entry_identity(entry: DefenseEntry, index: int, chosen: dict[DataPath, Chos
     return {"stack": found, "non_adaptive": entry.non_adaptive}
 
 
-def resolve_spec(spec: Spec, chosen: dict[DataPath, Chosen]) -> dict[str, Any]:
+def resolve_spec(spec: Spec, chosen: dict[DataPath, ResolvedPlugin]) -> dict[str, Any]:
     """Everything that a spec asks for, as JSON data; plugins by identity."""
     outside = {"summary", "resources", "step_seconds"}  # cannot change a number
     plain = spec.model_dump(mode="json", exclude={*outside, "judge", "exclude", "threats", *PLUGIN_LISTS})

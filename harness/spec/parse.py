@@ -11,7 +11,7 @@ from harness.api.plugin import KINDS, Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
 from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Exclude, ResourceEntry, Spec, entry_parts
-from harness.spec.problems import DataPath, Problem, did_you_mean, shown
+from harness.spec.problems import DataPath, SpecProblem, did_you_mean, shown
 
 _MATCHING = ("exclude", "resources")  # the fields whose references mean plugins that stand elsewhere
 
@@ -39,19 +39,19 @@ class RefAt:
     stands: DataPath | None = None
 
 
-def spec_from(data: Any, problems: list[Problem]) -> Spec | None:
+def spec_from(data: Any, problems: list[SpecProblem]) -> Spec | None:
     """The spec that the data describe, or None after noting what is wrong, except for references: see `refs_from`."""
     if not isinstance(data, dict):
-        problems.append(Problem((), f"a spec is a mapping of fields (name: ..., tasks: ...), not {_sort(data)}"))
+        problems.append(SpecProblem((), f"a spec is a mapping of fields (name: ..., tasks: ...), not {_sort(data)}"))
         return None
     try:
         return Spec.model_validate(data, strict=True)
     except ValidationError as error:
-        problems.extend(in_words(error, data, _MODELS))
+        problems.extend(validation_problems(error, data, _MODELS))
         return None
 
 
-def refs_from(data: Any, problems: list[Problem]) -> list[RefAt]:
+def refs_from(data: Any, problems: list[SpecProblem]) -> list[RefAt]:
     """Every well-formed plugin reference of the axes and the judge; the malformed are noted."""
     found: list[RefAt] = []
     if not isinstance(data, dict):
@@ -90,15 +90,15 @@ def parts_at(entry: PluginRef | DefenseEntry, path: DataPath) -> list[tuple[Data
     return [((*path, place), part) for place, part in enumerate(entry.parts)]
 
 
-def _read_entry(item: Any, path: DataPath, found: list[RefAt], problems: list[Problem]) -> None:
+def _read_entry(item: Any, path: DataPath, found: list[RefAt], problems: list[SpecProblem]) -> None:
     """The references of one entry of ``defenses``."""
     parts, static = entry_parts(item)
     if not isinstance(static, bool):
-        problems.append(Problem((*path, "non_adaptive"), f"should be true or false, not {_sort(static)}"))
+        problems.append(SpecProblem((*path, "non_adaptive"), f"should be true or false, not {_sort(static)}"))
         return
     if not isinstance(parts, list) or not parts:
         said = "a stack is a list of defenses, in the order in which a prompt meets them: [first, second]"
-        problems.append(Problem(path, said))
+        problems.append(SpecProblem(path, said))
         return
     alone = len(parts) == 1 and not static
     inside: DataPath = (*path, "stack") if isinstance(item, dict) and "stack" in item else path
@@ -108,14 +108,16 @@ def _read_entry(item: Any, path: DataPath, found: list[RefAt], problems: list[Pr
         if isinstance(item, str) or (isinstance(item, dict) and alone):
             where = path
         if isinstance(part, list):
-            problems.append(Problem(where, "a stack in a stack; write one list of defenses"))
+            problems.append(SpecProblem(where, "a stack in a stack; write one list of defenses"))
             continue
         _read_ref(part, where, "defense", one, problems)
         key: DataPath = path if alone else (*path, place)
         found += [RefAt(key, ref.params, ref.kind, ref.ref, where) for ref in one]
 
 
-def in_words(error: ValidationError, data: Any, models: dict[DataPath, type[BaseModel]]) -> list[Problem]:
+def validation_problems(
+    error: ValidationError, data: Any, models: dict[DataPath, type[BaseModel]]
+) -> list[SpecProblem]:
     """pydantic's errors as problems. ``models``: which one sits at the top and in each list, to suggest field names."""
     details = error.errors(include_url=False)
     found: dict[DataPath, list[str]] = {}
@@ -134,7 +136,7 @@ def in_words(error: ValidationError, data: Any, models: dict[DataPath, type[Base
         values[path] = value
         if text not in found.setdefault(path, []):
             found[path].append(text)
-    return [Problem(path, _joined(texts, values[path])) for path, texts in found.items()]
+    return [SpecProblem(path, _joined(texts, values[path])) for path, texts in found.items()]
 
 
 def ref_message(value: Any) -> str:
@@ -148,11 +150,11 @@ def ref_message(value: Any) -> str:
     return f"write a plugin's name, or {{name: {{parameter: value}}}}, not {_sort(value)}"
 
 
-def _read_ref(item: Any, path: DataPath, kind: Kind, found: list[RefAt], problems: list[Problem]) -> None:
+def _read_ref(item: Any, path: DataPath, kind: Kind, found: list[RefAt], problems: list[SpecProblem]) -> None:
     try:
         ref = PluginRef.model_validate(item, strict=True)
     except ValidationError:
-        problems.append(Problem(path, ref_message(item)))
+        problems.append(SpecProblem(path, ref_message(item)))
         return
     found.append(RefAt(path, params_path(path, item, ref), kind, ref))
 

@@ -28,7 +28,7 @@ Positions = Mapping[DataPath, Position]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SpecProblem:
     """One thing to mend.
 
     Attributes:
@@ -43,7 +43,7 @@ class Problem:
     other: DataPath | None = None
     at: Position | None = None
 
-    def place(self, positions: Positions) -> Problem:
+    def place(self, positions: Positions) -> SpecProblem:
         """The same problem with its position filled in, as near as the positions know it."""
         message = self.message
         if self.other is not None:
@@ -61,7 +61,7 @@ class InvalidSpecError(SpecError):
         problems: placed problems (their ``at`` is None only when the spec does not come from a file).
     """
 
-    def __init__(self, file: str, problems: Iterable[Problem], positions: Positions | None = None) -> None:
+    def __init__(self, file: str, problems: Iterable[SpecProblem], positions: Positions | None = None) -> None:
         placed = {problem.place(positions or {}) for problem in problems}
         self.file = file
         self.problems = tuple(sorted(placed, key=_order))
@@ -70,13 +70,13 @@ class InvalidSpecError(SpecError):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.file, self.problems)  # the default would call `__init__` with the message alone
 
-    def _line(self, problem: Problem) -> str:
+    def _line(self, problem: SpecProblem) -> str:
         where = f"{printable(self.file, 500)}:{problem.at.line}" if problem.at else printable(self.file, 500)
         field = f"{field_text(problem.path)}: " if problem.path else ""
         return f"{where}: {field}{printable(problem.message)}"
 
 
-def _order(problem: Problem) -> tuple[int, int, str, str]:
+def _order(problem: SpecProblem) -> tuple[int, int, str, str]:
     at = problem.at or Position(0, 0)
     return (at.line, at.column, field_text(problem.path), problem.message)
 

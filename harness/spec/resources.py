@@ -8,7 +8,7 @@ from typing import Any
 from harness.registry.registry import Registry
 from harness.spec.exclude import Matcher
 from harness.spec.model import Spec
-from harness.spec.problems import Problem
+from harness.spec.problems import SpecProblem
 from harness.spec.resolve import Axes
 
 
@@ -30,7 +30,7 @@ class Resources:
 NOTHING_SAID = Resources()
 
 
-def resources_of(spec: Spec, axes: Axes, registry: Registry, problems: list[Problem]) -> list[Resources]:
+def resources_of(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProblem]) -> list[Resources]:
     """For each victim of the spec, in order; entries that mean no victim are noted."""
     found = [NOTHING_SAID] * len(axes.victims.chosen)
     for index, entry in enumerate(spec.resources):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.spec.problems import DataPath, InvalidSpecError, Position, Problem, near_name, shown
+from harness.spec.problems import DataPath, InvalidSpecError, Position, SpecProblem, near_name, shown
 from harness.spec.yaml_scalar import plain_scalar
-from harness.spec.yaml_tree import Mapping, Node, RefusedError, Scalar, Sequence, check_bounds, compose
+from harness.spec.yaml_tree import Mapping, Node, Scalar, Sequence, YamlRefusedError, check_bounds, compose
 
 MAX_BYTES = 2**20
 
@@ -40,21 +40,21 @@ def read_yaml_file(path: Path) -> YamlFile:
     try:
         if not path.is_file():  # also keeps us from waiting on a pipe
             what = "is not a file; name a spec file" if path.exists() else f"no such file{_neighbour(path)}"
-            raise InvalidSpecError(name, [Problem((), what)])
+            raise InvalidSpecError(name, [SpecProblem((), what)])
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as cause:
-        raise InvalidSpecError(name, [Problem((), f"cannot be read: {cause}")]) from None
+        raise InvalidSpecError(name, [SpecProblem((), f"cannot be read: {cause}")]) from None
     if len(raw) > MAX_BYTES:
         at = Position(raw.count(b"\n") + 1, 1)
         raise InvalidSpecError(
-            name, [Problem((), f"larger than {MAX_BYTES} bytes; a spec holds settings, not data", at=at)]
+            name, [SpecProblem((), f"larger than {MAX_BYTES} bytes; a spec holds settings, not data", at=at)]
         )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         at = Position(raw.count(b"\n", 0, cause.start) + 1, 1)
-        raise InvalidSpecError(name, [Problem((), "not UTF-8 text; save the file as UTF-8", at=at)]) from None
+        raise InvalidSpecError(name, [SpecProblem((), "not UTF-8 text; save the file as UTF-8", at=at)]) from None
     return read_yaml(text, name)
 
 
@@ -68,8 +68,8 @@ def read_yaml(text: str, name: str) -> YamlFile:
     build = _Build()
     try:
         data = build.data(compose(text), (), 0)
-    except RefusedError as stop:
-        problems = [*build.problems, Problem((), str(stop), at=stop.at)]
+    except YamlRefusedError as stop:
+        problems = [*build.problems, SpecProblem((), str(stop), at=stop.at)]
         raise InvalidSpecError(name, problems, build.positions) from None
     if build.problems:
         raise InvalidSpecError(name, build.problems, build.positions)
@@ -90,7 +90,7 @@ class _Build:
 
     def __init__(self) -> None:
         self.positions: dict[DataPath, Position] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[SpecProblem] = []
         self._nodes = 0
 
     def data(self, node: Node, path: DataPath, depth: int) -> Any:
@@ -151,4 +151,4 @@ class _Build:
             return 0
 
     def _problem(self, path: DataPath, message: str, node: Node) -> None:
-        self.problems.append(Problem(path, message, at=node.at))
+        self.problems.append(SpecProblem(path, message, at=node.at))

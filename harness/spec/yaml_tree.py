@@ -45,7 +45,7 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
-class RefusedError(Exception):
+class YamlRefusedError(Exception):
     """Reading cannot go on; ``at`` says where."""
 
     def __init__(self, message: str, at: Position) -> None:
@@ -54,11 +54,13 @@ class RefusedError(Exception):
 
 
 def check_bounds(nodes: int, depth: int, at: Position) -> None:
-    """Raise `RefusedError` when there are too many nodes or they nest too deep."""
+    """Raise `YamlRefusedError` when there are too many nodes or they nest too deep."""
     if nodes > MAX_NODES:
-        raise RefusedError(f"more than {MAX_NODES} values (aliases counted each time); a spec is smaller than that", at)
+        raise YamlRefusedError(
+            f"more than {MAX_NODES} values (aliases counted each time); a spec is smaller than that", at
+        )
     if depth > MAX_DEPTH:
-        raise RefusedError(f"nested deeper than {MAX_DEPTH} levels; flatten it", at)
+        raise YamlRefusedError(f"nested deeper than {MAX_DEPTH} levels; flatten it", at)
 
 
 def compose(text: str) -> Node:
@@ -86,12 +88,12 @@ class _Composer:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise RefusedError(
+                    raise YamlRefusedError(
                         "a second document starts here; keep one document per file", position(event.start_mark)
                     )
                 root = self._node(next(self._events), 0)
         if root is None:
-            raise RefusedError(
+            raise YamlRefusedError(
                 "the file is empty; a spec needs at least name, version, tasks, victims and attacks", Position(1, 1)
             )
         return root
@@ -102,7 +104,7 @@ class _Composer:
         check_bounds(self._nodes, depth, at)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise RefusedError("the alias stands for nothing; its anchor must be complete before it", at)
+                raise YamlRefusedError("the alias stands for nothing; its anchor must be complete before it", at)
             return self._anchors[event.anchor]
         tagged = event.tag is not None
         node: Node
@@ -131,13 +133,13 @@ def _events(text: str) -> Iterator[Any]:
     except yaml.MarkedYAMLError as cause:
         mark = cause.problem_mark or cause.context_mark
         said = ", ".join(part for part in (cause.context, cause.problem) if part)
-        raise RefusedError(f"not valid YAML: {said}", position(mark) if mark else at) from None
+        raise YamlRefusedError(f"not valid YAML: {said}", position(mark) if mark else at) from None
     except yaml.reader.ReaderError as cause:
         before = text[: cause.position]
         code = cause.character if isinstance(cause.character, int) else ord(cause.character)
-        raise RefusedError(
+        raise YamlRefusedError(
             f"character U+{code:04X} is not allowed in YAML; remove it or write it as an escape in double quotes",
             Position(before.count("\n") + 1, len(before) - before.rfind("\n")),
         ) from None
     except (ValueError, OverflowError):  # PyYAML lets these out, e.g. for the escape "\UFFFFFFFF"
-        raise RefusedError("not valid YAML: a number or an escape sequence is out of range", at) from None
+        raise YamlRefusedError("not valid YAML: a number or an escape sequence is out of range", at) from None

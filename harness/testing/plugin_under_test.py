@@ -10,7 +10,7 @@ from harness.api.refs import PluginRef, RefTo
 from harness.errors import PluginError
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Subject:
     examples: int = 24
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def chosen(self, **changes: Any) -> Chosen:
+    def chosen(self, **changes: Any) -> ResolvedPlugin:
         """A fresh instance, with some parameters replaced where it has such. Raises PluginError."""
         return self.registry.choose(self.kind, PluginRef(name=self.name, params=self.params | changes))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 _FIRST = 0x4E00  # one printable character per token, so that every string survives tokenisation
 
 
-class PretendTokenizer:
+class FakeTokenizer:
     """See the module."""
 
     vocabulary = 1024

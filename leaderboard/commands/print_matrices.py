@@ -12,7 +12,7 @@ from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.data.sections import Scope
 from leaderboard.number_format import UNKNOWN_COMPUTE, scientific
 from leaderboard.site.cell_text import rate_pair
-from leaderboard.standings.fixed_compute import AttackTable, Column, Entry
+from leaderboard.standings.fixed_compute import AttackAtCompute, AttackTable, Column
 from leaderboard.standings.transfer import Matrix
 
 TITLES = {
@@ -102,7 +102,7 @@ def _at(column: Column, table: AttackTable) -> str:
     return f"{scientific(column.budget)} FLOPs" if table.unit == "compute" else f"{column.budget:.6g} queries"
 
 
-def _cell(entry: Entry | None) -> tuple[str, str]:
+def _cell(entry: AttackAtCompute | None) -> tuple[str, str]:
     if entry is None:
         return "–", ""
     if entry.asr is None:

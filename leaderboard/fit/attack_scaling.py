@@ -12,7 +12,7 @@ from scipy.special import expit
 from leaderboard.data.table import IDENTITY, Table
 from leaderboard.fit.likelihood.first_success import Kind, Observed, from_counts
 from leaderboard.fit.likelihood.log_odds import LN10, LogOdds, fit_log_odds
-from leaderboard.fit.likelihood.uncertainty import in_words
+from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Line, ols
 from leaderboard.number_format import UNKNOWN_COMPUTE
 
@@ -122,7 +122,7 @@ def from_observed(group: dict[str, Any], seen: Observed) -> AttackScaling:
         dropped=seen.dropped,
         seeds=seen.seeds,
         successes=seen.successes,
-        interval=in_words(seen.seeds) if shape else "",
+        interval=uncertainty_text(seen.seeds) if shape else "",
         asr=seen.kind,
         shape=shape,
     )

@@ -12,7 +12,7 @@ from harness.errors import DataError
 from leaderboard.data.table import IDENTITY, NUMBERS, Table
 from leaderboard.fit.likelihood.log_odds import LogOdds
 from leaderboard.fit.likelihood.rates import fit_rates
-from leaderboard.fit.likelihood.uncertainty import in_words
+from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Line, ols, points
 from leaderboard.fit.reach import one_value
 
@@ -162,7 +162,7 @@ def _fit(group: dict[str, Any], rates: Floats, x: str, method: Method, scale: Sc
         words = "points, as if independent"
     else:
         line, shape = _counts(place, won[use], tried[use], seed[use])
-        words = in_words(seeds, "training runs")
+        words = uncertainty_text(seeds, "training runs")
     fitted = line.slope is not None
     at, ends = _crossing(line, shape, place, np.log10(target / (1 - target))) if fitted else (None, (None, None))
     if scale == "log":

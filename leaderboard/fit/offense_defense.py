@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from leaderboard.data.table import IDENTITY, Table
 from leaderboard.fit.likelihood.censored import Censored, fit_censored
-from leaderboard.fit.likelihood.uncertainty import in_words
+from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Line, ols, points
 from leaderboard.fit.reach import Reach, reach
 from leaderboard.number_format import UNKNOWN_COMPUTE
@@ -127,7 +127,7 @@ def _fit(group: dict[str, Any], rows: Table, target: float, method: Method) -> O
     else:
         kept = pairs.only(use)
         line, shape = _censored(kept)
-        middle, words = None if shape is None else shape.centre, in_words(len(np.unique(kept.seed)), "rounds")
+        middle, words = None if shape is None else shape.centre, uncertainty_text(len(np.unique(kept.seed)), "rounds")
     censored, dropped = int(never.sum()), int((~use).sum())
     if line.slope is None and (censored or dropped):
         unknown = np.isnan(pairs.spent + pairs.at)[~never]

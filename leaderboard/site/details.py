@@ -16,7 +16,7 @@ from leaderboard.standings.standings import Standing, Standings
 
 
 @dataclass(frozen=True)
-class Entry:
+class DetailEntry:
     """A victim and defense in one table.
 
     Attributes:
@@ -40,15 +40,17 @@ class Entry:
         return [cell.record for row in self.rows for cell in row.cells]
 
 
-def entries(section: str, table: Standings) -> list[Entry]:
+def entries(section: str, table: Standings) -> list[DetailEntry]:
     """The victims and defenses of a table, in its order."""
     found: dict[str, list[Standing]] = {}
     for row in table.rows:
         found.setdefault(entry_id(section, row), []).append(row)
-    return [Entry(name, table, tuple(sorted(rows, key=lambda row: row.round or 0))) for name, rows in found.items()]
+    return [
+        DetailEntry(name, table, tuple(sorted(rows, key=lambda row: row.round or 0))) for name, rows in found.items()
+    ]
 
 
-def entry_page(entry: Entry) -> dict[str, Any]:
+def entry_page(entry: DetailEntry) -> dict[str, Any]:
     """Everything that the template of an entry shows besides the standings' own cells."""
     records = entry.records
     cells = list(entry.last.cells)
@@ -80,7 +82,7 @@ def attack_line(row: Standing, attack: str) -> dict[str, Any]:
     return line
 
 
-def costs(entry: Entry) -> list[tuple[str, str]]:
+def costs(entry: DetailEntry) -> list[tuple[str, str]]:
     """What was spent on the last round, mean over seeds: label and text."""
     row = entry.last
     seeds = {cell.record.seed: cell.record for cell in row.cells}
@@ -109,7 +111,7 @@ def _mean_flops(values: Sequence[float | None]) -> str:
     return f"{scientific(sum(known) / len(known))} FLOPs"
 
 
-def diagnostics(entry: Entry) -> list[tuple[str, list[str]]]:
+def diagnostics(entry: DetailEntry) -> list[tuple[str, list[str]]]:
     """What records tell beyond their numbers: label, and a text per round. Only what is there."""
     columns = [dict(_told(row)) for row in entry.rows]
     labels = dict.fromkeys(label for column in columns for label in column)

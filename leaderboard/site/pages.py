@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from harness.records.read import Run
 from leaderboard import number_format as words
 from leaderboard.site import cell_text as cells_text
-from leaderboard.site.details import Entry, attack_line, entries, entry_page
+from leaderboard.site.details import DetailEntry, attack_line, entries, entry_page
 from leaderboard.site.page_ids import attack_id
 from leaderboard.site.provenance import plugins, spec_files
 from leaderboard.standings.standings import Standings
@@ -120,7 +120,7 @@ def breaks(text: str) -> Markup:
 Sections = Sequence[tuple[dict[str, Any], Standings]]
 
 
-def _model(entry: Entry) -> tuple[str, str, str]:
+def _model(entry: DetailEntry) -> tuple[str, str, str]:
     return entry.last.family, entry.last.victim, entry.last.defense
 
 

@@ -35,7 +35,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Entry:
+class AttackAtCompute:
     """An attack's ASR so far at the last step until which it had spent at most the budget.
 
     Attributes:
@@ -65,7 +65,7 @@ class AttackTable:
     defense: str
     attacks: tuple[str, ...]
     columns: tuple[Column, ...]
-    entries: tuple[tuple[Entry | None, ...], ...]
+    entries: tuple[tuple[AttackAtCompute | None, ...], ...]
 
     @property
     def notice(self) -> str:
@@ -155,22 +155,22 @@ def _smallest(curves: Sequence[AttackCurve], unit: Unit) -> float | None:
     return min((spent for spent in full if spent > 0), default=0.0 if full else None)
 
 
-def _entry(curve: AttackCurve, unit: Unit, budget: float | None, elsewhere: bool) -> Entry:
+def _entry(curve: AttackCurve, unit: Unit, budget: float | None, elsewhere: bool) -> AttackAtCompute:
     last = _spent(curve.points[-1], unit)
     if elsewhere:
-        return Entry(curve.points[-1].asr, last, "search elsewhere")
+        return AttackAtCompute(curve.points[-1].asr, last, "search elsewhere")
     if last is None or budget is None:
-        return Entry(None, None, "compute unknown")
+        return AttackAtCompute(None, None, "compute unknown")
     within = [point for point in curve.points if (_spent(point, unit) or 0.0) <= budget * SLACK]
     if not within:
-        return Entry(None, None, "one step takes more")
-    return Entry(within[-1].asr, _spent(within[-1], unit), "spent less" if last * SLACK < budget else "")
+        return AttackAtCompute(None, None, "one step takes more")
+    return AttackAtCompute(within[-1].asr, _spent(within[-1], unit), "spent less" if last * SLACK < budget else "")
 
 
 def _spent(point: Point, unit: Unit) -> float | None:
     return point.compute if unit == "compute" else point.queries
 
 
-def _mean(attack: str, columns: Sequence[dict[str, Entry]]) -> float:
+def _mean(attack: str, columns: Sequence[dict[str, AttackAtCompute]]) -> float:
     values = [e.asr.value for entries in columns if (e := entries.get(attack)) is not None and e.asr is not None]
     return sum(values) / len(values) if values else -1.0

@@ -16,11 +16,19 @@ from leaderboard.data.trajectories import trajectories
 from leaderboard.fit.intervals import Rate, pooled_rate
 from leaderboard.standings.attack_curves import by_attack
 from leaderboard.standings.json_numbers import rate_json
-from leaderboard.standings.transfer_heads import HEADS, Head, Kind, against, checkpoint, tested_under, trained_against
+from leaderboard.standings.transfer_heads import (
+    HEADS,
+    Kind,
+    TransferHeading,
+    against,
+    checkpoint,
+    tested_under,
+    trained_against,
+)
 
 
 @dataclass(frozen=True)
-class Entry:
+class TransferCell:
     """ASR so far at full budget, seeds pooled.
 
     Attributes:
@@ -46,9 +54,9 @@ class Matrix:
 
     kind: Kind
     scope: Scope
-    rows: tuple[Head, ...]
-    columns: tuple[Head, ...]
-    entries: tuple[tuple[Entry | None, ...], ...]
+    rows: tuple[TransferHeading, ...]
+    columns: tuple[TransferHeading, ...]
+    entries: tuple[tuple[TransferCell | None, ...], ...]
 
     @property
     def notice(self) -> str:
@@ -86,7 +94,7 @@ def transfer_matrices(runs: Sequence[Run]) -> list[Matrix]:
 
 def _trained(scope: Scope, cells: Sequence[Cell]) -> Matrix | None:
     searched = [cell for cell in cells if not replayed_from(cell.record)]
-    tested: dict[tuple[str, Head], set[Head]] = {}
+    tested: dict[tuple[str, TransferHeading], set[TransferHeading]] = {}
     for cell in searched:
         if against(cell.record).get("attack"):
             place = cell.record.victim.label, trained_against(cell.record)
@@ -101,8 +109,8 @@ def _replayed(scope: Scope, cells: Sequence[Cell]) -> Matrix | None:
 
 def _matrix(kind: Kind, scope: Scope, cells: Sequence[Cell]) -> Matrix | None:
     row_of, column_of, own = HEADS[kind]
-    places: dict[tuple[Head, Head], list[Cell]] = {}
-    order: dict[Head, tuple[Any, ...]] = {}
+    places: dict[tuple[TransferHeading, TransferHeading], list[Cell]] = {}
+    order: dict[TransferHeading, tuple[Any, ...]] = {}
     for cell in cells:
         head = row_of(cell.record)
         places.setdefault((head, column_of(cell.record)), []).append(cell)
@@ -113,8 +121,8 @@ def _matrix(kind: Kind, scope: Scope, cells: Sequence[Cell]) -> Matrix | None:
     return Matrix(kind, scope, rows, columns, entries) if places else None
 
 
-def _entry(cells: Sequence[Cell], own: Callable[[CellRecord], bool]) -> Entry | None:
+def _entry(cells: Sequence[Cell], own: Callable[[CellRecord], bool]) -> TransferCell | None:
     by_attack(cells)  # refuses two cells in one place
     paths = [found for found in map(trajectories, cells) if found.at_step.size]
     asr = pooled_rate([int(p.so_far[:, -1].sum()) for p in paths], [len(p.examples) for p in paths])
-    return None if asr is None else Entry(asr, len(paths), any(own(cell.record) for cell in cells))
+    return None if asr is None else TransferCell(asr, len(paths), any(own(cell.record) for cell in cells))

@@ -15,7 +15,7 @@ NO_ATTACK = "no attack"
 
 
 @dataclass(frozen=True, order=True)
-class Head:
+class TransferHeading:
     """Of a row or column: what it is, and what else tells it from others."""
 
     main: str
@@ -34,31 +34,31 @@ def checkpoint(record: CellRecord) -> tuple[Any, ...]:
     return *place, bool(against(record)), record.defense.label, defense_round(record)
 
 
-def trained_against(record: CellRecord) -> Head:
+def trained_against(record: CellRecord) -> TransferHeading:
     """Row of a checkpoint: the attack and threat model trained against, and which checkpoint it is."""
     found = against(record)
     names = [found["attack"], found.get("threat", "")] if found.get("attack") else [NO_ATTACK]
-    return Head(" · ".join(filter(None, names)), _of(record))
+    return TransferHeading(" · ".join(filter(None, names)), _of(record))
 
 
-def tested_under(record: CellRecord) -> Head:
+def tested_under(record: CellRecord) -> TransferHeading:
     """Column of a checkpoint's test: attack and threat model."""
-    return Head(record.attack.label, record.threat_label)
+    return TransferHeading(record.attack.label, record.threat_label)
 
 
-def found_on(record: CellRecord) -> Head:
+def found_on(record: CellRecord) -> TransferHeading:
     """Row of replayed strings: victim, defense and attack that they come from; the threat model there and what replays
     them.
     """
     source = replayed_from(record) or {}
     attack = str(source.get("attack", "unknown attack"))
     threat = f"{source['threat']}; " if source.get("threat") else ""
-    return Head(f"{_from(source)} · {attack}", f"{threat}tried by {record.attack.label}")
+    return TransferHeading(f"{_from(source)} · {attack}", f"{threat}tried by {record.attack.label}")
 
 
-def tried_on(record: CellRecord) -> Head:
+def tried_on(record: CellRecord) -> TransferHeading:
     """Column of replayed strings: the victim and defense that they are tried on, and the threat model there."""
-    return Head(_of(record), record.threat_label)
+    return TransferHeading(_of(record), record.threat_label)
 
 
 def _as_trained(record: CellRecord) -> bool:
@@ -88,7 +88,7 @@ def _model(victim: str, defense: str, round: int | None) -> str:
     return f"{victim} · {defense}" + (f" · round {round}" if round else "")
 
 
-Naming = Callable[[CellRecord], Head]
+Naming = Callable[[CellRecord], TransferHeading]
 HEADS: dict[Kind, tuple[Naming, Naming, Callable[[CellRecord], bool]]] = {
     "trained": (trained_against, tested_under, _as_trained),
     "replayed": (found_on, tried_on, _same_model),

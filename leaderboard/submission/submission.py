@@ -20,7 +20,14 @@ from leaderboard.submission.file_format.container import (
 )
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.file_format.limits import ENTRY_BYTES, FILE_BYTES, SPEC_BYTES
-from leaderboard.submission.file_format.manifest import Entry, Manifest, Part, RunInfo, read_as, read_records
+from leaderboard.submission.file_format.manifest import (
+    Manifest,
+    ManifestEntry,
+    ManifestPart,
+    RunInfo,
+    read_as,
+    read_records,
+)
 from leaderboard.submission.file_format.strict_json import load_json
 from leaderboard.submission.file_format.table_file import TableFile
 
@@ -76,7 +83,7 @@ def _file(path: Path) -> Submission:
 
 def _entry(path: Path) -> Submission:
     raw = _bounded(path, ENTRY_BYTES)
-    entry = read_as(Entry, load_json(raw, str(path)), str(path))
+    entry = read_as(ManifestEntry, load_json(raw, str(path)), str(path))
     spec = "\n".join(entry.spec)
     if len(spec.encode()) > SPEC_BYTES:
         raise RefusedError(f"{path}: spec: more than {SPEC_BYTES:,} bytes")
@@ -106,7 +113,7 @@ def _consistent(found: Submission) -> Submission:
     return found
 
 
-def _check_part(part: Part, size: int, sha256: str, where: str) -> None:
+def _check_part(part: ManifestPart, size: int, sha256: str, where: str) -> None:
     if (part.bytes, part.sha256) != (size, sha256):
         raise RefusedError(f"{where}: is not what the manifest says: its size or sha256 is another")
 

@@ -22,7 +22,7 @@ from harness import (
     hookimpl,
     host_field,
 )
-from plugins.attacks._common.recorded_strings import FILTERS, Source, Tried
+from plugins.attacks._common.recorded_strings import FILTERS, RecordedRun, RecordedString
 
 
 class Transfer(Attack):
@@ -53,8 +53,8 @@ class Transfer(Attack):
         seed: int | None = Field(None, description="seed of the source; the lowest when left out")
 
     @cached_property
-    def _source(self) -> Source:
-        return Source.find(self.params.run, {name: getattr(self.params, name) for name in FILTERS})
+    def _source(self) -> RecordedRun:
+        return RecordedRun.find(self.params.run, {name: getattr(self.params, name) for name in FILTERS})
 
     def fingerprint(self) -> dict[str, str]:
         return {"records": self._source.fingerprint}
@@ -81,7 +81,7 @@ class Transfer(Attack):
         yield  # a step is a generator
 
 
-def chosen(there: list[Tried], strings: str, step: int) -> str | None:
+def chosen(there: list[RecordedString], strings: str, step: int) -> str | None:
     """The string to try in a step, counted from 1; None where the source has none.
 
     Args:

@@ -18,15 +18,15 @@ from harness import (
     State,
     Threat,
     TrainConfig,
+    dry_run_attack,
     hookimpl,
     nominal_backward,
     nominal_forward,
-    rehearse,
 )
 from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, note_losses, sample_pool, save_pool
 from plugins.defenses._training.round_defense import InRounds
 from plugins.defenses._training.step_schedule import Ramp, round_half_up
-from plugins.defenses._training.training_rows import Lesson, School
+from plugins.defenses._training.training_rows import TrainingRow, TrainingRows
 
 POOL = "pool.json"
 LN2 = 0.6931471805599453  # below this loss to the proxy label a two-label victim is wrong
@@ -74,7 +74,7 @@ class AdversarialTraining(InRounds):
 
     def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
         steps = self.params.strength.steps(round)
-        per_step = rehearse(resolve(self.params.attack, {"steps": steps}), threat).nominal(n_params, tokens)
+        per_step = dry_run_attack(resolve(self.params.attack, {"steps": steps}), threat).nominal(n_params, tokens)
         trained = self.params.examples_per_round * self.params.epochs * tokens
         return self.params.attacked_per_round * steps * per_step + trained * (
             nominal_forward(n_params, 1) + nominal_backward(n_params, 1)
@@ -85,7 +85,7 @@ class AdversarialTraining(InRounds):
 
         params = self.params
         victim = job.open(job.model)
-        school = School(job.model, victim.tokenizer, victim.context, job.data, self.name)
+        school = TrainingRows(job.model, victim.tokenizer, victim.context, job.data, self.name)
         pool = load_pool(job.previous / POOL) if job.previous else []
 
         attack = job.resolve(params.attack, {"steps": params.strength.steps(job.round)})
@@ -102,7 +102,7 @@ class AdversarialTraining(InRounds):
         sampled = [pool[i] for i in sample_pool(pool, wanted, params.decay, job.rng("pool"))]
         clean = school.draw(params.examples_per_round - wanted, job.rng("clean"))
         lessons = [entry.lesson for entry in sampled]
-        lessons += [Lesson(example.text, example.label, example.reply) for example in clean]
+        lessons += [TrainingRow(example.text, example.label, example.reply) for example in clean]
         rows = [school.row(lesson) for lesson in lessons]
         config = TrainConfig(
             epochs=params.epochs,

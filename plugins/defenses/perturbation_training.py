@@ -28,7 +28,7 @@ from harness import (
 )
 from plugins.defenses._training.augmented_views import Curriculum, Kind, Viewer
 from plugins.defenses._training.round_defense import InRounds
-from plugins.defenses._training.training_rows import Lesson, School
+from plugins.defenses._training.training_rows import TrainingRow, TrainingRows
 
 
 class PerturbationTraining(InRounds):
@@ -96,7 +96,7 @@ class PerturbationTraining(InRounds):
 
         params = self.params
         victim = job.open(job.model)
-        school = School(job.model, victim.tokenizer, victim.context, job.data, self.name)
+        school = TrainingRows(job.model, victim.tokenizer, victim.context, job.data, self.name)
         viewer = Viewer(victim.tokenizer, job.threat, params.tokens or job.threat.tokens, params.characters)
         chosen = school.draw(params.examples_per_round, job.rng("examples"), viewer.widest)
         if not chosen:
@@ -143,17 +143,17 @@ class PerturbationTraining(InRounds):
         example: Example,
         strength: float,
         viewer: Viewer,
-        school: School,
+        school: TrainingRows,
         rng: np.random.Generator,
         counts: Counter[str],
     ) -> tuple[TrainRow, ...]:
         """The views of an example; one that does not fit the context is taken as the example is, and counted."""
-        clean = school.row(Lesson(example.text, example.label, example.reply))
+        clean = school.row(TrainingRow(example.text, example.label, example.reply))
         rows = [clean] * self.params.clean
         counts["clean"] += len(rows)
         for _ in range(self.params.views):
             kind = self.params.perturbations[int(rng.integers(len(self.params.perturbations)))]
-            row = school.row(Lesson(viewer.view(example, kind, strength, rng), example.label, example.reply))
+            row = school.row(TrainingRow(viewer.view(example, kind, strength, rng), example.label, example.reply))
             fits = school.holds(row)
             counts[kind if fits else "too long, left as it is"] += 1
             rows.append(row if fits else clean)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Shape(NamedTuple):
+class TinyShape(NamedTuple):
     """Of the transformer, and how it is trained.
 
     Attributes:
@@ -42,10 +42,10 @@ SIBLING = "26k"  # the size that attacks ask besides a larger one
 TEXT_STEPS = 300  # for that size to learn how prompts go on: later steps lower its perplexity by a few percent
 
 SHAPES = {
-    "7k": Shape(16, 2, 2),
-    "26k": Shape(32, 2, 2),
-    "57k": Shape(48, 2, 3),
-    "150k": Shape(64, 3, 4),
-    "800k": Shape(128, 4, 4, steps=500, learning_rate=2e-3),
-    "3m": Shape(256, 4, 8, steps=400, learning_rate=1e-3, init=0.05),
+    "7k": TinyShape(16, 2, 2),
+    "26k": TinyShape(32, 2, 2),
+    "57k": TinyShape(48, 2, 3),
+    "150k": TinyShape(64, 3, 4),
+    "800k": TinyShape(128, 4, 4, steps=500, learning_rate=2e-3),
+    "3m": TinyShape(256, 4, 8, steps=400, learning_rate=1e-3, init=0.05),
 }

@@ -260,10 +260,10 @@ class OpenAICompatible(Victim):
 def _unprobed(server: Any, model: str, tokenizer: Any) -> tuple[Any, Any]:
     """A chat is asked for text alone, about which there is nothing to find out."""
     from plugins.victims._openai.completions import Completions, Prompts
-    from plugins.victims._openai.probe import Found
+    from plugins.victims._openai.probe import ServerProbe
 
     prompts = Prompts(ids=False, batch=1)
-    return Completions(server, model, tokenizer, prompts), Found(prompts, "unknown")
+    return Completions(server, model, tokenizer, prompts), ServerProbe(prompts, "unknown")
 
 
 @lru_cache(maxsize=64)

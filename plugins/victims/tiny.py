@@ -40,7 +40,7 @@ from harness import (
 )
 from plugins.victims._text_lengths import SAMPLE, mean_length, mean_reply
 from plugins.victims._tiny_bpe import PAD, chars_per_token, train_bpe
-from plugins.victims._tiny_sizes import SHAPES, SIBLING, TEXT_STEPS, Shape
+from plugins.victims._tiny_sizes import SHAPES, SIBLING, TEXT_STEPS, TinyShape
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXConfig
@@ -103,7 +103,7 @@ class Tiny(Victim):
             return given | {name: value for name, value in filled.items() if given.get(name) is None}
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> TinyShape:
         return SHAPES[self.params.size]
 
     def card(self, data: TaskData) -> VictimCard:

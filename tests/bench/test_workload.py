@@ -9,14 +9,14 @@ from hypothesis import given, settings, strategies as st
 from harness.api.problem.placement import allowed_tokens
 from harness.bench.sizes import SIZES
 from harness.bench.synthetic_text import text, train_bpe
-from harness.bench.workload import Shape, problems, score_items, text_of
+from harness.bench.workload import WorkloadShape, problems, score_items, text_of
 from harness.errors import RunError
 from harness.tokens.hf_tokenizer import HFTokenizer
 
 TOKENIZER = HFTokenizer(train_bpe(512))
 ALLOWED = allowed_tokens(TOKENIZER)
 SHAPES = st.builds(
-    Shape,
+    WorkloadShape,
     prefix=st.integers(0, 40),
     suffix=st.integers(1, 12),
     tail=st.integers(1, 5),
@@ -28,7 +28,7 @@ SHAPES = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(SHAPES, st.booleans(), st.integers(0, 5))
-def test_requests_have_the_shape_asked_for(shape: Shape, labels: bool, number: int) -> None:
+def test_requests_have_the_shape_asked_for(shape: WorkloadShape, labels: bool, number: int) -> None:
     items = score_items(shape, ALLOWED, labels, number)
     assert len(items) == shape.examples
     for item in items:
@@ -44,7 +44,7 @@ def test_requests_have_the_shape_asked_for(shape: Shape, labels: bool, number: i
 
 
 def test_rounds_have_the_same_prompts_and_other_strings() -> None:
-    shape = Shape(20, 8, 4, 16)
+    shape = WorkloadShape(20, 8, 4, 16)
     (first,), (again,), (second,) = (score_items(shape, ALLOWED, False, number) for number in (1, 1, 2))
     assert (first.candidates == again.candidates).all()
     assert (first.before == second.before).all()
@@ -61,7 +61,7 @@ def test_a_text_has_exactly_so_many_tokens(tokens: int, seed: int) -> None:
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_problems_are_of_the_shape_and_can_be_attacked(labels: bool) -> None:
-    found, target = problems(Shape(30, 10, 4, 16, examples=3), TOKENIZER, ALLOWED, labels)
+    found, target = problems(WorkloadShape(30, 10, 4, 16, examples=3), TOKENIZER, ALLOWED, labels)
     assert len({problem.before_text for problem in found}) == 3
     rng = np.random.default_rng(0)
     for problem in found:
@@ -73,10 +73,10 @@ def test_problems_are_of_the_shape_and_can_be_attacked(labels: bool) -> None:
 
 def test_what_cannot_be_measured_is_said() -> None:
     with pytest.raises(RunError, match="124 tokens, the model takes 100"):
-        Shape().check(100, labels=False)
+        WorkloadShape().check(100, labels=False)
     with pytest.raises(RunError, match="at least one"):
-        Shape(tail=0).check(1000, labels=False)
-    Shape(tail=0).check(1000, labels=True)
+        WorkloadShape(tail=0).check(1000, labels=False)
+    WorkloadShape(tail=0).check(1000, labels=True)
 
 
 @pytest.mark.parametrize("name", ["60k", "1.7m"])

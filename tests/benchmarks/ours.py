@@ -11,22 +11,22 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from harness.bench.backends import Route, routes
+from harness.bench.backends import BenchBackend, routes
 from harness.bench.iteration import Iterating, choose_attack
 from harness.bench.matmul_peak import Gemm, own_rate
-from harness.bench.model import Subject, open_subject, random_model
+from harness.bench.model import BenchModel, open_model, random_model
 from harness.bench.report import device_name
 from harness.bench.scoring import measure_scoring
 from harness.bench.sizes import find_size
 from harness.bench.synthetic_text import END, train_bpe
-from harness.bench.workload import Shape, score_items
+from harness.bench.workload import WorkloadShape, score_items
 from harness.registry.loader import load_plugins
 from tests.benchmarks.whole_cell import share_in_model
 from tests.benchmarks.worker import serve
 
 CPU = torch.device("cpu")
-_subjects: dict[str, Subject] = {}
-_routes: dict[tuple[str, str], Route] = {}
+_subjects: dict[str, BenchModel] = {}
+_routes: dict[tuple[str, str], BenchBackend] = {}
 _running: dict[str, Iterating] = {}
 _gemm: list[Gemm] = []
 
@@ -74,14 +74,14 @@ def items(folder: str, shape: dict[str, Any], number: int) -> list[dict[str, Any
     """The requests of a round, as ids."""
     return [
         {"before": item.before.tolist(), "candidates": item.candidates.tolist(), "target": list(item.target)}
-        for item in score_items(Shape(**shape), _subject(folder).allowed, False, number)
+        for item in score_items(WorkloadShape(**shape), _subject(folder).allowed, False, number)
         if isinstance(item.target, tuple)
     ]
 
 
 def score(folder: str, path: str, shape: dict[str, Any], number: int, losses: bool) -> dict[str, Any]:
     """Seconds of one round of scoring."""
-    asked = score_items(Shape(**shape), _subject(folder).allowed, False, number)
+    asked = score_items(WorkloadShape(**shape), _subject(folder).allowed, False, number)
     backend = _route(folder, path).backend
     began = time.perf_counter()
     answers = backend.score(asked)
@@ -97,7 +97,7 @@ def iterate(folder: str, shape: dict[str, Any], number: int) -> dict[str, Any]:
     """Seconds of one GCG iteration, and what was scored in it."""
     if folder not in _running:
         attack = choose_attack(load_plugins().registry, "gcg", shape["candidates"])
-        _running[folder] = Iterating(_subject(folder), Shape(**shape), _route(folder, "auto"), attack)
+        _running[folder] = Iterating(_subject(folder), WorkloadShape(**shape), _route(folder, "auto"), attack)
     _running[folder].turn(number)
     clock = _running[folder].clock
     (item,), (answer,) = clock.items, clock.answers
@@ -120,22 +120,22 @@ def gpu(size: str, shape: dict[str, Any], rounds: int) -> dict[str, Any] | None:
     """Path D on a GPU against the rate of products there and against path B; None where there is no GPU."""
     if not torch.cuda.is_available():
         return None
-    subject = open_subject(None, size, "cuda", "bfloat16")
+    subject = open_model(None, size, "cuda", "bfloat16")
     found, missing = routes(subject, ("D", "B"))
     if missing:
         raise RuntimeError("; ".join(f"path {name}: {why}" for name, why in missing.items()))
-    report = measure_scoring(subject, Shape(**shape), found, rounds)
+    report = measure_scoring(subject, WorkloadShape(**shape), found, rounds)
     d, b = report.paths
     return {"ratio": d.rate / b.rate, "of_peak": d.of_peak, "error": d.difference, "peak": report.peak}
 
 
-def _subject(folder: str) -> Subject:
+def _subject(folder: str) -> BenchModel:
     if folder not in _subjects:
-        _subjects[folder] = open_subject(folder, "", "cpu", "float32")
+        _subjects[folder] = open_model(folder, "", "cpu", "float32")
     return _subjects[folder]
 
 
-def _route(folder: str, path: str) -> Route:
+def _route(folder: str, path: str) -> BenchBackend:
     if (folder, path) not in _routes:
         found, missing = routes(_subject(folder), (path,))
         assert not missing

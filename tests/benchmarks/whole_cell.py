@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from harness.registry.loader import load_plugins
 from harness.run.cell.run_cell import run_cell
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import Tasks
+from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.spec.load import load_spec
@@ -85,7 +85,7 @@ def share_in_model(store: Path, rounds: int) -> dict[str, Any]:
         chosen = load_spec(spec, registry)
         (cell,) = chosen.cells
         for number in range(rounds + 1):  # the first does not count
-            preparer = Preparer(Store(store), registry, Tasks(), Silent())
+            preparer = Preparer(Store(store), registry, TaskDataCache(), Silent())
             preparer.victim(cell)
             folder = RunFolder(Path(name) / str(number))
             with watched() as meter:

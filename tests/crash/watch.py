@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from harness import hookimpl
 from harness.engine.vllm.process import EngineProcess
-from harness.run.executors.remote_reporter import Teller
+from harness.run.executors.remote_reporter import RemoteReporter
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 
@@ -64,10 +64,10 @@ def watch(told, asked):
         finally:
             write("engine", process.pid, os.getpid(), "idle")
 
-    Teller._tell, EngineProcess._ask = tell, ask
+    RemoteReporter._tell, EngineProcess._ask = tell, ask
 
 
-watch(Teller._tell, EngineProcess._ask)
+watch(RemoteReporter._tell, EngineProcess._ask)
 
 
 @hookimpl

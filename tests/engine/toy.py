@@ -8,8 +8,8 @@ from harness.api.attack import Attack
 from harness.api.judge import Judge
 from harness.api.threat import Access
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.testing.toys.backend import TEXT, ToyBackend, toy_examples, toy_tokenizer
 from plugins.judges.labels import WrongLabel
@@ -17,9 +17,9 @@ from plugins.judges.labels import WrongLabel
 __all__ = ["TEXT", "ToyBackend", "jury", "searching", "toy_examples", "toy_tokenizer"]
 
 
-def jury(victim: DefendedVictim, judge: Judge | None = None, **models: DefendedVictim) -> Jury:
+def jury(victim: DefendedVictim, judge: Judge | None = None, **models: DefendedVictim) -> JudgeRunner:
     """A judge (by default one for labels) of what this victim says, with its models by role."""
-    return Jury(judge or WrongLabel(), Desk(victim, models))
+    return JudgeRunner(judge or WrongLabel(), ModelRouter(victim, models))
 
 
 def searching(
@@ -33,4 +33,4 @@ def searching(
 ) -> Search:
     """A search for strings against this victim, judged where a judge is given."""
     seen = None if judge is None else jury(victim, judge)
-    return Search(Desk(victim, models or {}), attack, names, granted, seen, **options)
+    return Search(ModelRouter(victim, models or {}), attack, names, granted, seen, **options)

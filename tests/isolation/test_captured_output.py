@@ -52,7 +52,7 @@ def test_a_full_disk_does_not_end_a_worker_that_settles(tmp_path: Path, monkeypa
 
     log = tmp_path / "worker-0.txt"
     log.write_text("printed\n" * 1000)
-    printed = output.Printed(log)
+    printed = output.CapturedOutput(log)
     with monkeypatch.context() as changed:
         changed.setattr(output, "MOST", 4000)
         changed.setattr(tempfile, "TemporaryFile", full)

@@ -10,11 +10,11 @@ from hypothesis import given, strategies as st
 
 from harness.errors import RunError
 from harness.registry.loader import load_plugins
-from harness.run.plan.shard_weights import own_cells, weigh
+from harness.run.plan.shard_weights import cells_of_shard, shard_items
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import Tasks
+from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import Silent
-from harness.run.shards import FINEST, TOLERANCE, Item, Shard, cut
+from harness.run.shards import FINEST, TOLERANCE, Shard, ShardItem, cut
 from harness.spec.load import load_spec
 from harness.store.artifacts import Store
 from tests.run.runs import FAST, KIT
@@ -25,31 +25,31 @@ PLUGINS = [KIT / f"{name}.py" for name in ("task", "victim", "attack")]
 
 
 @st.composite
-def items(draw: st.DrawFn, *, needs: bool = True) -> list[Item]:
+def items(draw: st.DrawFn, *, needs: bool = True) -> list[ShardItem]:
     """Cells in the order of a product: groups one after another, each with what its cells need."""
     found = []
     for group in range(draw(st.integers(0, 8))):
         for number in range(draw(st.integers(1, 12))):
             made = (f"v{group}", *[f"r{group}.{i}" for i in range(number % 3)]) if needs else ()
-            found.append(Item(f"{group}.{number}", f"v{group}", draw(WEIGHTS), made))
+            found.append(ShardItem(f"{group}.{number}", f"v{group}", draw(WEIGHTS), made))
     return found
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[list[Item], int, dict[str, float]]:
+def runs(draw: st.DrawFn) -> tuple[list[ShardItem], int, dict[str, float]]:
     cells = draw(items())
     made = sorted({need for item in cells for need in item.needs})
     return cells, draw(st.integers(1, 20)), {need: draw(WEIGHTS) for need in made if draw(st.booleans())}
 
 
-def load(keys: Sequence[str], cells: Sequence[Item], making: dict[str, float]) -> float:
+def load(keys: Sequence[str], cells: Sequence[ShardItem], making: dict[str, float]) -> float:
     """What a shard takes: its cells, and making what they need, each once."""
     own = [item for item in cells if item.key in set(keys)]
     return sum(item.weight for item in own) + sum(making.get(n, 0.0) for n in {n for item in own for n in item.needs})
 
 
 @given(runs())
-def test_every_cell_is_in_one_shard_in_the_order_of_the_run(run: tuple[list[Item], int, dict[str, float]]) -> None:
+def test_every_cell_is_in_one_shard_in_the_order_of_the_run(run: tuple[list[ShardItem], int, dict[str, float]]) -> None:
     cells, n, making = run
     shards = cut(cells, n, making)
     assert len(shards) == n
@@ -59,14 +59,14 @@ def test_every_cell_is_in_one_shard_in_the_order_of_the_run(run: tuple[list[Item
 
 
 @given(runs())
-def test_every_machine_cuts_alike(run: tuple[list[Item], int, dict[str, float]]) -> None:
+def test_every_machine_cuts_alike(run: tuple[list[ShardItem], int, dict[str, float]]) -> None:
     cells, n, making = run
-    anew = [Item(item.key, item.group, item.weight, tuple(item.needs)) for item in cells]
+    anew = [ShardItem(item.key, item.group, item.weight, tuple(item.needs)) for item in cells]
     assert cut(cells, n, making) == cut(anew, n, dict(reversed(making.items())))
 
 
 @given(runs())
-def test_no_shard_is_heavier_than_with_whole_groups(run: tuple[list[Item], int, dict[str, float]]) -> None:
+def test_no_shard_is_heavier_than_with_whole_groups(run: tuple[list[ShardItem], int, dict[str, float]]) -> None:
     cells, n, making = run
     heaviest = max(load(keys, cells, making) for keys in cut(cells, n, making))
     groups = {item.group: [other.key for other in cells if other.group == item.group] for item in cells}
@@ -76,15 +76,15 @@ def test_no_shard_is_heavier_than_with_whole_groups(run: tuple[list[Item], int, 
 
 
 @given(items(needs=False), st.integers(1, 20))
-def test_no_shard_is_much_heavier_than_its_fair_share(cells: list[Item], n: int) -> None:
+def test_no_shard_is_much_heavier_than_its_fair_share(cells: list[ShardItem], n: int) -> None:
     heaviest = max(load(keys, cells, {}) for keys in cut(cells, n))
     fair = sum(item.weight for item in cells) / n
     piece = max([fair / FINEST, *(item.weight for item in cells)])
     assert heaviest <= SLACK * max(TOLERANCE * fair, fair + (1 - 1 / n) * piece)
 
 
-def grid(groups: int, cells: int, weight: float = 1.0) -> list[Item]:
-    return [Item(f"{g}.{c}", f"v{g}", weight, (f"v{g}",)) for g in range(groups) for c in range(cells)]
+def grid(groups: int, cells: int, weight: float = 1.0) -> list[ShardItem]:
+    return [ShardItem(f"{g}.{c}", f"v{g}", weight, (f"v{g}",)) for g in range(groups) for c in range(cells)]
 
 
 def homes(shards: list[list[str]]) -> dict[str, int]:
@@ -141,11 +141,11 @@ def test_what_is_made_or_damaged_does_not_change_the_cut(tmp_path: Path) -> None
     spec = load_spec(tmp_path / "spec.yaml", registry)
 
     def preparer() -> Preparer:
-        return Preparer(Store(tmp_path / "artifacts"), registry, Tasks(), Silent())
+        return Preparer(Store(tmp_path / "artifacts"), registry, TaskDataCache(), Silent())
 
     fresh = preparer()
     cells = {fresh.keys(cell).cell: cell for cell in spec.cells}
-    items, making = weigh(cells, fresh)
+    items, making = shard_items(cells, fresh)
     assert len(items) == 6
     assert len({item.group for item in items}) == 3
     assert all(item.weight > 0 for item in items)
@@ -154,7 +154,7 @@ def test_what_is_made_or_damaged_does_not_change_the_cut(tmp_path: Path) -> None
     made = fresh.keys(spec.cells[2]).victim
     (tmp_path / "artifacts" / made).mkdir()
     (tmp_path / "artifacts" / made / "manifest.json").write_text("{")
-    assert weigh(cells, preparer()) == (items, making)
-    own = [own_cells(cells, Shard(i, 2), preparer()) for i in (1, 2)]
+    assert shard_items(cells, preparer()) == (items, making)
+    own = [cells_of_shard(cells, Shard(i, 2), preparer()) for i in (1, 2)]
     assert own[0] | own[1] == cells
     assert not own[0].keys() & own[1].keys()

@@ -16,7 +16,7 @@ from harness.api.problem.latent import Latent
 from harness.api.problem.problem import Problem
 from harness.api.requests import Perturb, PerturbAnswer
 from harness.api.runtime_defense import GuardDefense, TransformDefense, VoteDefense
-from harness.engine.defended.pipeline import Item
+from harness.engine.defended.pipeline import PromptItem
 from harness.engine.defended.victim import DefendedVictim, Reply
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
@@ -83,7 +83,7 @@ def _screened(victim: DefendedVictim, prompts: Sequence[str]) -> tuple[list[int]
     for at, layer in enumerate(victim.layers):
         if not isinstance(layer.defense, GuardDefense) or layer.defense.reads == "answer":
             continue
-        ruled = victim.pipeline.rulings(at, [Item(prompts[i]) for i in open_rows])
+        ruled = victim.pipeline.rulings(at, [PromptItem(prompts[i]) for i in open_rows])
         for i, (ruling, cost) in zip(open_rows, ruled, strict=True):
             costs[i] = costs[i] + cost
             by[i] = at if ruling.blocked else None
@@ -100,7 +100,7 @@ def _answers_screened(
         if not isinstance(guard, GuardDefense) or guard.reads == "prompt":
             continue
         said = [(i, reply.text) for i, (reply, _) in enumerate(found) if reply.text is not None]
-        ruled = victim.pipeline.rulings(at, [Item(prompts[i]) for i, _ in said], [text for _, text in said])
+        ruled = victim.pipeline.rulings(at, [PromptItem(prompts[i]) for i, _ in said], [text for _, text in said])
         for (i, _), (ruling, cost) in zip(said, ruled, strict=True):
             reply, beyond = found[i]
             reply = replace(reply, defense=reply.defense + cost)

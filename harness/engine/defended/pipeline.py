@@ -54,7 +54,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Item:
+class PromptItem:
     """A prompt on its way.
 
     Attributes:
@@ -80,7 +80,7 @@ class Item:
         return self.max_tokens is not None
 
 
-Terminal = Callable[[Sequence[Item]], list[Reply]]
+Terminal = Callable[[Sequence[PromptItem]], list[Reply]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Pipeline:
     backend: Backend
     victim: Terminal
 
-    def replies(self, items: Sequence[Item], at: int = 0) -> list[Reply]:
+    def replies(self, items: Sequence[PromptItem], at: int = 0) -> list[Reply]:
         """What comes of each item from layer ``at`` on."""
         if not items:
             return []
@@ -107,7 +107,7 @@ class Pipeline:
         raise PluginError(f"{self.layers[at].who}: is no guard, transform or vote")
 
     def rulings(
-        self, at: int, items: Sequence[Item], answers: Sequence[str] | None = None
+        self, at: int, items: Sequence[PromptItem], answers: Sequence[str] | None = None
     ) -> list[tuple[Ruling, Flops]]:
         """What the guard at ``at`` makes of prompts, or of answers to them; with what that cost."""
         layer = self.layers[at]
@@ -127,7 +127,7 @@ class Pipeline:
                 raise PluginError(f"{layer.who}: returned {type(ruling).__name__}; it must return a Ruling")
         return [(ruling, spent + cost) for (ruling, spent), cost in zip(found, own, strict=True)]
 
-    def rewritten(self, at: int, items: Sequence[Item]) -> list[tuple[Item, Flops]]:
+    def rewritten(self, at: int, items: Sequence[PromptItem]) -> list[tuple[PromptItem, Flops]]:
         """What the transform, or one copy of the vote, at ``at`` makes of prompts; with what that cost."""
         layer = self.layers[at]
         defense = layer.defense
@@ -153,7 +153,7 @@ class Pipeline:
             out.append((replace(item, text=whole.text, ids=item.ids if kept else whole.ids), spent + cost))
         return out
 
-    def _guarded(self, guard: GuardDefense, items: Sequence[Item], at: int) -> list[Reply]:
+    def _guarded(self, guard: GuardDefense, items: Sequence[PromptItem], at: int) -> list[Reply]:
         if guard.reads == "answer":
             return self._answers_guarded(items, at)
         ruled = self.rulings(at, items)
@@ -169,7 +169,7 @@ class Pipeline:
             replies[i] = replace(reply, defense=reply.defense + cost, penalty=reply.penalty + ruling.charged)
         return replies
 
-    def _answers_guarded(self, items: Sequence[Item], at: int) -> list[Reply]:
+    def _answers_guarded(self, items: Sequence[PromptItem], at: int) -> list[Reply]:
         replies = self.replies(items, at + 1)
         said = [(i, reply.text) for i, reply in enumerate(replies) if reply.text is not None]
         ruled = self.rulings(at, [items[i] for i, _ in said], [text for _, text in said])
@@ -182,12 +182,12 @@ class Pipeline:
             replies[i] = reply
         return replies
 
-    def _transformed(self, transform: TransformDefense, items: Sequence[Item], at: int) -> list[Reply]:
+    def _transformed(self, transform: TransformDefense, items: Sequence[PromptItem], at: int) -> list[Reply]:
         made = self.rewritten(at, items)
         behind = self.replies([item for item, _ in made], at + 1)
         return [replace(reply, defense=reply.defense + cost) for reply, (_, cost) in zip(behind, made, strict=True)]
 
-    def _voted(self, vote: VoteDefense, items: Sequence[Item], at: int) -> list[Reply]:
+    def _voted(self, vote: VoteDefense, items: Sequence[PromptItem], at: int) -> list[Reply]:
         if all(item.one_pass for item in items):
             return self.copied(items, at)
         n = vote.copies()
@@ -204,20 +204,20 @@ class Pipeline:
             for i, item in enumerate(items)
         ]
 
-    def copied(self, items: Sequence[Item], at: int) -> list[Reply]:
+    def copied(self, items: Sequence[PromptItem], at: int) -> list[Reply]:
         """What comes of one copy of each item by the vote at ``at``."""
         made = self.rewritten(at, items)
         behind = self.replies([item for item, _ in made], at + 1)
         return [replace(reply, defense=reply.defense + cost) for reply, (_, cost) in zip(behind, made, strict=True)]
 
-    def _case(self, at: int, item: Item) -> Case:
+    def _case(self, at: int, item: PromptItem) -> Case:
         return Case(item.text, self.layers[at].fitted, self.backend.tokenizer, (*item.names, "layer", at))
 
     def _models(self, layer: Layer) -> dict[str, Backend]:
         return {"": self.backend, **layer.models}
 
 
-def combined(vote: VoteDefense, item: Item, copies: Sequence[Reply], at: int, *, labels: bool) -> Reply:
+def combined(vote: VoteDefense, item: PromptItem, copies: Sequence[Reply], at: int, *, labels: bool) -> Reply:
     """One reply from those of the copies. One copy's worth of the victim's compute is the victim's, the rest the
     defense's.
     """
@@ -243,7 +243,7 @@ def combined(vote: VoteDefense, item: Item, copies: Sequence[Reply], at: int, *,
     return Reply(None, share, defense, text=chosen.text, nll=float(np.mean(known)) if known else float("nan"))
 
 
-def _shares(vote: VoteDefense, item: Item, logits: Floats) -> Floats:
+def _shares(vote: VoteDefense, item: PromptItem, logits: Floats) -> Floats:
     """Log shares of the votes, [labels]; ties go to the higher mean probability, which counts for half a vote."""
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)

@@ -18,7 +18,7 @@ from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.engine.defended.guard_gradients import add_surrogates
-from harness.engine.defended.pipeline import Item, Layer, Names, Pipeline
+from harness.engine.defended.pipeline import Layer, Names, Pipeline, PromptItem
 from harness.engine.defended.reply import Reply
 from harness.engine.meter import StepMeter
 from harness.engine.search.validation import candidate_array
@@ -95,10 +95,10 @@ class DefendedVictim:
         """
         aims: Sequence[Target | None] = targets or [None] * len(prompts)
         seeds = names or [("unnamed", i) for i in range(len(prompts))]
-        items = [Item(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)]
+        items = [PromptItem(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)]
         return self.pipeline.replies(items)
 
-    def _say(self, items: Sequence[Item]) -> list[Reply]:
+    def _say(self, items: Sequence[PromptItem]) -> list[Reply]:
         """What the bare victim says."""
         tokenizer = self.backend.tokenizer
         plain = [i for i, item in enumerate(items) if item.ids is None]
@@ -134,7 +134,7 @@ class DefendedVictim:
                 replies[i] = replace(replies[i], nll=nll, victim=replies[i].victim + spent)
         return replies
 
-    def _spoken(self, item: Item) -> GenerateItem:
+    def _spoken(self, item: PromptItem) -> GenerateItem:
         longest = self.answer_tokens if item.max_tokens is None else item.max_tokens
         seed = item.seed if not item.temperature or not self.randomised else named_seed(*item.names, "answer")
         return GenerateItem(item.text, longest, item.temperature, seed, item.ids)
@@ -179,7 +179,9 @@ class DefendedVictim:
     def _penalties(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
         """What guards of prompts raise each candidate's loss by."""
         flat = [
-            (i, Item(text, one_pass=True)) for i, (p, r, _) in enumerate(requests) for text in p.prompts(r.candidates)
+            (i, PromptItem(text, one_pass=True))
+            for i, (p, r, _) in enumerate(requests)
+            for text in p.prompts(r.candidates)
         ]
         found = np.zeros(len(flat))
         for at in range(len(self.layers)):
@@ -200,7 +202,7 @@ class DefendedVictim:
             target = None if self.backend.n_labels else problem.target
             for text in problem.prompts(request.candidates):
                 for draw in range(self.draws):
-                    items.append(Item(text, (*names, "draw", draw), target, one_pass=True))
+                    items.append(PromptItem(text, (*names, "draw", draw), target, one_pass=True))
                     owners.append(i)
         losses = np.empty(len(items))
         for k, reply in enumerate(self.pipeline.replies(items)):
@@ -281,7 +283,7 @@ class DefendedVictim:
             for at, prompt in enumerate(request.prompts):
                 seed = named_seed("generate", request.seed, at)  # equal prompts get answers of their own
                 items.append(
-                    Item(
+                    PromptItem(
                         prompt,
                         (*names, at),
                         max_tokens=request.max_tokens,

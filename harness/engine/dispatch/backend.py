@@ -43,7 +43,7 @@ from harness.tokens.tokenizer import Floats, Tokens
 BackendName = Literal["torch", "vllm", "auto"]
 
 
-class RoutedBackend:
+class DispatchBackend:
     """Answers each sort of request by torch or by vLLM.
 
     ``vllm``: everything by vLLM but gradients, perturbations and what defenses read off the model, which are torch's.

@@ -15,7 +15,7 @@ REASONS = (QUERIES, FLOPS)
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class SearchBudget:
     """Limits per example; None where there is none.
 
     Attributes:
@@ -51,7 +51,7 @@ class Allowance:
         return ""
 
 
-UNLIMITED = Allowance()
+UNLIMITED = SearchBudget()
 
 
 def queries_of(request: Request) -> int:

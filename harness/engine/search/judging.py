@@ -12,17 +12,17 @@ from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Request
 from harness.api.task import Example
 from harness.engine.meter import StepMeter
-from harness.engine.search.router import Asked, Desk
+from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.engine.search.validation import checked
 from harness.errors import PluginError
 from harness.flops import Flops
-from harness.tokens.fake_tokenizer import PretendTokenizer
+from harness.tokens.fake_tokenizer import FakeTokenizer
 
 _NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Jury:
+class JudgeRunner:
     """A judge and the models it asks.
 
     Attributes:
@@ -31,7 +31,7 @@ class Jury:
     """
 
     judge: Judge
-    desk: Desk
+    desk: ModelRouter
     draws: int = 1
 
     def verdicts(self, cases: Sequence[tuple[Example, Answer]]) -> list[tuple[Verdict, Flops]]:
@@ -47,14 +47,14 @@ class Jury:
         }
         replies: dict[int, object] = dict.fromkeys(open_cases)
         while open_cases:
-            asked: dict[int, Asked] = {}
+            asked: dict[int, PendingRequest] = {}
             for i, judging in list(open_cases.items()):
                 request = self._next(judging, replies[i], cases[i][0])
                 if isinstance(request, Verdict):
                     found[i] = request
                     del open_cases[i]
                 else:
-                    asked[i] = Asked(_nowhere(cases[i][0]), request, (meters[i],))
+                    asked[i] = PendingRequest(_nowhere(cases[i][0]), request, (meters[i],))
             replies = dict(zip(asked, self.desk.answer(list(asked.values())), strict=True))
         return [(found[i], meter.attack + meter.defense) for i, meter in enumerate(meters)]
 
@@ -90,4 +90,4 @@ class Jury:
 
 def _nowhere(example: Example) -> Problem:
     """A stand-in: requests of whole prompts are about no place in an example."""
-    return Problem(example, "", "", _NONE, _NONE, 0, _NONE, PretendTokenizer())
+    return Problem(example, "", "", _NONE, _NONE, 0, _NONE, FakeTokenizer())

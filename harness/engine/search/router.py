@@ -22,7 +22,7 @@ VICTIM = ""
 
 
 @dataclass(frozen=True)
-class Asked:
+class PendingRequest:
     """One request: of which problem, and who pays.
 
     Attributes:
@@ -35,7 +35,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Desk:
+class ModelRouter:
     """The models that can be asked.
 
     Attributes:
@@ -83,7 +83,7 @@ class Desk:
         for model in (self.victim, *self.auxiliary.values()):
             model.begin_step()
 
-    def answer(self, asked: Sequence[Asked]) -> list[Any]:
+    def answer(self, asked: Sequence[PendingRequest]) -> list[Any]:
         """The answers, in order. Requests of a kind to one model are answered together, whichever examples they are of.
 
         Raises:
@@ -98,7 +98,7 @@ class Desk:
                 answers[i] = own
         return answers
 
-    def _ask(self, model: DefendedVictim, kind: type[Request], asked: Sequence[Asked]) -> list[Any]:
+    def _ask(self, model: DefendedVictim, kind: type[Request], asked: Sequence[PendingRequest]) -> list[Any]:
         """Answers of one model to requests of one kind."""
         parts = [_parts(one) for one in asked]
         flat = [part for own in parts for part in own]
@@ -118,7 +118,7 @@ Part = tuple[Problem, Any, StepMeter]
 """A request as it goes to a model, with a meter of its own."""
 
 
-def _parts(one: Asked) -> list[Part]:
+def _parts(one: PendingRequest) -> list[Part]:
     """Once for each example that shares the string, where the request is about the string; else once."""
     request, members = one.request, one.problem.members
     if len(members) == 1 or not isinstance(request, Score | Gradient | Perturb):
@@ -128,7 +128,7 @@ def _parts(one: Asked) -> list[Part]:
     return [(member, request, meter.part()) for member, meter in zip(members, one.meters, strict=True)]
 
 
-def _payers(asked: Sequence[Asked], parts: Sequence[list[Part]]) -> list[StepMeter]:
+def _payers(asked: Sequence[PendingRequest], parts: Sequence[list[Part]]) -> list[StepMeter]:
     """Whose meter each part goes to."""
     return [meter for one, own in zip(asked, parts, strict=True) for meter, _ in zip(one.meters, own, strict=False)]
 
@@ -145,7 +145,7 @@ def _answered(model: DefendedVictim, kind: type[Request], parts: list[Part]) -> 
     return model.generate(parts) if kind is Generate else model.classify(parts)
 
 
-def _joined(one: Asked, answers: Sequence[Any]) -> Any:
+def _joined(one: PendingRequest, answers: Sequence[Any]) -> Any:
     """The answer to a request from those to its parts: the mean over the examples that share a string."""
     if len(answers) == 1:
         return answers[0]

@@ -23,14 +23,14 @@ from harness.api.problem.state import State
 from harness.api.requests import Request, Score
 from harness.api.threat import Access, allows
 from harness.engine.meter import StepMeter
-from harness.engine.search.budget import UNLIMITED, Allowance
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Asked, Desk
+from harness.engine.search.budget import UNLIMITED, SearchBudget
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.engine.search.step_rows import fill_in, first_rows
 from harness.engine.search.validation import checked
 from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
-from harness.isolation.process_state import Kept, numerics, surroundings
+from harness.isolation.process_state import SavedSettings, numerics, surroundings
 from harness.records.journal import Journal
 from harness.rng import named_rng
 
@@ -53,14 +53,14 @@ class Search:
         note: told once of each setting of the process that plugins change; it is put back before anything is computed.
     """
 
-    desk: Desk
+    desk: ModelRouter
     attack: Attack
     names: tuple[str | int, ...]
     granted: Access
-    jury: Jury | None = None
+    jury: JudgeRunner | None = None
     stop_on_success: bool = False
     together: int = 64
-    allowance: Allowance = UNLIMITED
+    allowance: SearchBudget = UNLIMITED
     limited: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     note: Callable[[str], None] = lambda _: None
 
@@ -188,11 +188,11 @@ class Search:
         steps = [self.attack.step(t.state, t.problem, self._rng(t.problem, t.step + 1)) for t in tracks]
         answers: dict[int, Any] = dict.fromkeys(range(len(tracks)))
         while answers:
-            asked: dict[int, Asked] = {}
+            asked: dict[int, PendingRequest] = {}
             for i, answer in answers.items():
                 request = self._send(steps[i], answer, tracks[i])
                 if request is not None and self._affordable(request, tracks[i], meters[i]):
-                    asked[i] = Asked(tracks[i].problem, request, meters[i])
+                    asked[i] = PendingRequest(tracks[i].problem, request, meters[i])
             settings.put_back()
             answers = dict(zip(asked, self.desk.answer(list(asked.values())), strict=True))
         rows = [first_rows(track, own) for track, own in zip(tracks, meters, strict=True)]
@@ -245,7 +245,7 @@ class _Settings:
     """Keeps what plugins may do to the process out of the numbers."""
 
     def __init__(self, note: Callable[[str], None], attack: str) -> None:
-        self._kept = Kept([*numerics(), *surroundings()])
+        self._kept = SavedSettings([*numerics(), *surroundings()])
         self._note, self._attack = note, attack
         self._told: set[str] = set()
 

@@ -18,7 +18,7 @@ from harness.api.problem.state import State
 from harness.engine.defended.latent import ask_perturbed
 from harness.engine.defended.reply import Reply
 from harness.engine.meter import StepMeter
-from harness.engine.search.judging import Jury
+from harness.engine.search.judging import JudgeRunner
 from harness.records.schema import STEPS
 
 BEYOND = "perturbation beyond the radius"
@@ -48,7 +48,7 @@ def first_rows(track: Track, meters: Sequence[StepMeter]) -> list[Row]:
 
 
 def fill_in(
-    jury: Jury, tracks: Sequence[Track], rows: Sequence[list[Row]], meters: Sequence[Sequence[StepMeter]]
+    jury: JudgeRunner, tracks: Sequence[Track], rows: Sequence[list[Row]], meters: Sequence[Sequence[StepMeter]]
 ) -> None:
     """Ask the victim about each string that keeps to the threat model, and the judge about each answer; fill in what
     they say, and add what it costs to the meters.
@@ -111,7 +111,7 @@ class _Case:
         row["predicted"], row["answer"] = Counter(said).most_common(1)[0][0]
 
 
-def _replies(jury: Jury, cases: Sequence[_Case]) -> list[list[tuple[Reply, bool]]]:
+def _replies(jury: JudgeRunner, cases: Sequence[_Case]) -> list[list[tuple[Reply, bool]]]:
     """What the victim says to each string, once per draw, and whether its perturbation is beyond the radius."""
     victim = jury.desk.victim
     draws = jury.draws if victim.randomised else 1

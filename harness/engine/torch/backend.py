@@ -38,7 +38,7 @@ from harness.api.requests import GradientAnswer
 from harness.engine.losses import loss_of
 from harness.engine.top_substitutions import best_substitutions
 from harness.engine.torch.devices import dtype_name, input_device, place_names
-from harness.engine.torch.flop_counter import Executed, count_parameters, measure
+from harness.engine.torch.flop_counter import FlopCount, count_parameters, measure
 from harness.engine.torch.generation.generator import Generator
 from harness.engine.torch.generation.next_tokens import NextTokens
 from harness.engine.torch.gradients import Gradients, target_width, whole_row
@@ -48,11 +48,11 @@ from harness.engine.torch.memory.allocator import keep_freed_memory
 from harness.engine.torch.memory.chunks import chunkers
 from harness.engine.torch.memory.first_chunk import first_chunk
 from harness.engine.torch.perturbations import Perturbations
-from harness.engine.torch.readouts import Probes
-from harness.engine.torch.scoring.packed.gradients import Slope
+from harness.engine.torch.readouts import Readouts
+from harness.engine.torch.scoring.packed.gradients import PackedGradient
 from harness.engine.torch.scoring.self_check import whole_rows
-from harness.engine.torch.scoring.strategy import PathName, Paths, choose
-from harness.engine.torch.self_check import Agreement, check
+from harness.engine.torch.scoring.strategy import PathName, Strategies, choose
+from harness.engine.torch.self_check import SelfCheck, check
 from harness.engine.torch.token_gradients import EmbeddingTable
 from harness.errors import AccessError, VictimError
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
@@ -253,7 +253,7 @@ class TorchBackend:
     # -- how it answers ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def agreement(self) -> Agreement | None:
+    def agreement(self) -> SelfCheck | None:
         """Outcome of the self-check, run on first use; None when it was not asked for."""
         if not self._check_agreement:
             return None
@@ -261,7 +261,7 @@ class TorchBackend:
         return check(self.model, self._read, self._usable, self.context - (not self.n_labels))
 
     @cached_property
-    def paths(self) -> Paths:
+    def paths(self) -> Strategies:
         """How candidates are scored, checked on first use."""
         _ = self.agreement  # may change the attention implementation
         chunker = self._chunks["score"]
@@ -293,12 +293,12 @@ class TorchBackend:
         )
 
     @cached_property
-    def probes(self) -> Probes:
+    def probes(self) -> Readouts:
         """How likelihoods and activations are read."""
-        return Probes(self.model, self._chunks, self.executed, self._table)
+        return Readouts(self.model, self._chunks, self.executed, self._table)
 
     @cached_property
-    def executed(self) -> Executed:
+    def executed(self) -> FlopCount:
         """Coefficients of the executed-compute formula, found once by two tiny forwards."""
         _ = self.agreement  # may change the attention implementation
         ids = torch.as_tensor(np.resize(self._usable, 8)).to(self._device)
@@ -369,7 +369,7 @@ class TorchBackend:
             raise VictimError(f"the model answered NaN in {dtype_name(self.model.dtype)}; load it with dtype: float32")
         return answer
 
-    def _substitutions(self, item: GradientItem, slope: Slope) -> Differentiated:
+    def _substitutions(self, item: GradientItem, slope: PackedGradient) -> Differentiated:
         table = self._table.of(item.allowed)
         values = (slope.gradient @ table.T).float().cpu().numpy()
         tokens, chosen = best_substitutions(values, item.allowed, item.top)

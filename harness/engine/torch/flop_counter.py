@@ -26,7 +26,7 @@ FUSED_BACKWARD = 2.5  # backward over forward compute of attention kernels that 
 
 
 @dataclass(frozen=True, slots=True)
-class Executed:
+class FlopCount:
     """Executed compute of one row as a function of its length.
 
     Attributes:
@@ -63,7 +63,7 @@ class Executed:
         return 3 * self._linear(tokens, outputs) + (1 + self.attention_backward) * attention
 
 
-def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor) -> Executed:
+def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor) -> FlopCount:
     """Find the coefficients for ``model``.
 
     Args:
@@ -88,7 +88,7 @@ def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor
         work = 2.0 * layers[key].weight.numel()
         per_token += work * slope
         per_row += work * (short - slope * _SHORT)
-    return Executed(
+    return FlopCount(
         per_token=per_token,
         per_row=per_row,
         per_output=2.0 * output.weight.numel() if output is not None else 0.0,

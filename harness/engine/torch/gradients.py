@@ -11,13 +11,13 @@ import torch
 
 from harness.api.model.backend import GradientItem, PerturbItem, Target
 from harness.engine.torch.devices import input_device
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
 from harness.engine.torch.scoring.packed.context import FAILURES, UnfitError, words_of
-from harness.engine.torch.scoring.packed.gradients import Slope, differentiate
+from harness.engine.torch.scoring.packed.gradients import PackedGradient, differentiate
 from harness.engine.torch.scoring.self_check import random_items, tolerance_of, worded
-from harness.engine.torch.scoring.strategy import Paths
+from harness.engine.torch.scoring.strategy import Strategies
 from harness.engine.torch.self_check import relative_difference, switch_attention
 from harness.engine.torch.token_gradients import embedding_gradient
 from harness.tokens.tokenizer import Tokens
@@ -32,7 +32,14 @@ class Gradients:
     """
 
     def __init__(
-        self, model: Any, head: Head, paths: Paths, chunker: Chunker, executed: Executed, usable: Tokens, context: int
+        self,
+        model: Any,
+        head: Head,
+        paths: Strategies,
+        chunker: Chunker,
+        executed: FlopCount,
+        usable: Tokens,
+        context: int,
     ) -> None:
         """Choose.
 
@@ -55,13 +62,13 @@ class Gradients:
             with paths.packing.cache.set_aside():
                 self.reason = self._check(usable, context)
 
-    def of(self, items: Sequence[GradientItem]) -> list[Slope]:
+    def of(self, items: Sequence[GradientItem]) -> list[PackedGradient]:
         """Answers in order; items valid and within the context.
 
         Raises:
             VictimError: no memory for one row.
         """
-        found: dict[int, Slope] = {}
+        found: dict[int, PackedGradient] = {}
         fit = [i for i, item in enumerate(items) if not self.reason and self._fits(item)]
         if fit and self._paths.packing is not None:
             try:
@@ -81,9 +88,9 @@ class Gradients:
         window = self._paths.window
         return len(item.tokens) > 0 and (window is None or row_length(item) <= window)
 
-    def _plain(self, items: Sequence[GradientItem]) -> list[Slope]:
+    def _plain(self, items: Sequence[GradientItem]) -> list[PackedGradient]:
         """By plain forwards and backwards of whole rows; items of equal shape share them."""
-        found: dict[int, Slope] = {}
+        found: dict[int, PackedGradient] = {}
         shapes: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
         for i, item in enumerate(items):
             shapes[len(item.before), len(item.tokens), len(item.after), target_width(item.target)].append(i)
@@ -100,7 +107,7 @@ class Gradients:
             for part, (readings, grads) in self._chunker.map(run, *rows.shape):
                 for i, own, grad in zip(group[part], readings, grads, strict=True):
                     runs = self._head.forwards(rows.shape[1], items[i].target)
-                    found[i] = Slope(own, grad, sum(self._executed.gradient(*run) for run in runs))
+                    found[i] = PackedGradient(own, grad, sum(self._executed.gradient(*run) for run in runs))
         return [found[i] for i in range(len(items))]
 
     def _check(self, usable: Tokens, context: int) -> str:
@@ -126,7 +133,7 @@ class Gradients:
         return worded(self.difference, tolerance_of(self._model))
 
 
-def _difference(ours: Slope, wanted: Slope) -> float:
+def _difference(ours: PackedGradient, wanted: PackedGradient) -> float:
     readings = relative_difference(_array(ours.readings), _array(wanted.readings))
     reference = _array(wanted.gradient)
     scale = float(np.abs(reference).max()) or 1.0  # gradients may be small throughout

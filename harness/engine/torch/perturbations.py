@@ -26,7 +26,7 @@ from harness.api.model.backend import (
 from harness.api.requests import PerturbAnswer
 from harness.engine.losses import loss_of
 from harness.engine.torch.devices import input_device
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.generation.generator import Generator
 from harness.engine.torch.gradients import target_width
 from harness.engine.torch.heads import Head
@@ -52,7 +52,13 @@ class Perturbations:
     """
 
     def __init__(
-        self, model: Any, head: Head, chunkers: Mapping[Kind, Chunker], executed: Executed, usable: Tokens, context: int
+        self,
+        model: Any,
+        head: Head,
+        chunkers: Mapping[Kind, Chunker],
+        executed: FlopCount,
+        usable: Tokens,
+        context: int,
     ) -> None:
         """Look at the model, and check.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harness.api.model.backend import ActivationItem, Activity, LikelihoodItem, Likelihoods
 from harness.engine.torch.devices import input_device
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import no_cache
 from harness.engine.torch.hidden_layers import no_such_layer, sites
 from harness.engine.torch.memory.chunks import Chunker, Kind
@@ -26,10 +26,12 @@ from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 
 
-class Probes:
+class Readouts:
     """Of one model."""
 
-    def __init__(self, model: Any, chunkers: Mapping[Kind, Chunker], executed: Executed, table: EmbeddingTable) -> None:
+    def __init__(
+        self, model: Any, chunkers: Mapping[Kind, Chunker], executed: FlopCount, table: EmbeddingTable
+    ) -> None:
         """Wrap ``model``; nothing is run."""
         self._model, self._chunkers, self._executed, self._table = model, chunkers, executed, table
         self._device = input_device(model)

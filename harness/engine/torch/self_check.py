@@ -16,7 +16,7 @@ _LENGTHS = (4, 9, 33)
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class SelfCheck:
     """Outcome of the check.
 
     Attributes:
@@ -41,7 +41,7 @@ class Agreement:
         return asdict(self)
 
 
-def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens, context: int) -> Agreement:
+def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens, context: int) -> SelfCheck:
     """Compare ``classify`` with eager attention on a few random rows; fall back to eager where the fused one is wrong.
 
     Args:
@@ -60,7 +60,7 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
     ours = classify(rows)
     if not switch_attention(model, "eager"):
         note = "the model has no eager attention to compare with"
-        return Agreement(len(rows), 0.0, TOLERANCE[model.dtype], asked, note)
+        return SelfCheck(len(rows), 0.0, TOLERANCE[model.dtype], asked, note)
     one_by_one = np.concatenate([classify([row]) for row in rows])
     if not np.isfinite(one_by_one).all():
         raise VictimError("the model's logits are not finite on random rows; load it with dtype: float32")
@@ -69,12 +69,12 @@ def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens
     difference = relative_difference(ours, one_by_one)
     if difference <= tolerance:
         switch_attention(model, asked)
-        return Agreement(len(rows), difference, tolerance, asked, "", lost)
+        return SelfCheck(len(rows), difference, tolerance, asked, "", lost)
     note = f"{asked} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
     difference = relative_difference(classify(rows), one_by_one)
     tolerance = max(tolerance, TOLERANCE[model.dtype])  # to go on with eager attention, or not at all
     if difference <= tolerance:
-        return Agreement(len(rows), difference, tolerance, "eager", note, lost)
+        return SelfCheck(len(rows), difference, tolerance, "eager", note, lost)
     raise VictimError(
         f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from single rows "
         f"(tolerance {tolerance:g}); try dtype: float32, or exclude this victim"

@@ -37,10 +37,10 @@ from harness.engine.torch.generation.generator import ending_ids
 from harness.engine.torch.gradients import target_width
 from harness.engine.torch.heads import ClassificationHead, LabelTokensHead
 from harness.engine.torch.scoring.self_check import whole_rows
-from harness.engine.vllm.flop_costs import Costs
+from harness.engine.vllm.flop_costs import EngineFlops
 from harness.engine.vllm.host import Ask, engine_for, why_unusable
 from harness.engine.vllm.options import not_on_one_device, options_of
-from harness.engine.vllm.self_check import Agreed, compare
+from harness.engine.vllm.self_check import EngineSelfCheck, compare
 from harness.errors import AccessError, VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 
@@ -85,7 +85,7 @@ class VLLMBackend:
         self.longest = self.options.context
         self._engine = engine_for(self.options)
         self._endings = ending_ids(torch.model)
-        self._agreed: Agreed | None = None
+        self._agreed: EngineSelfCheck | None = None
 
     # -- what the engine asks ------------------------------------------------------------------------------------------
 
@@ -195,9 +195,9 @@ class VLLMBackend:
     # -- how it answers ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _costs(self) -> Costs:
+    def _costs(self) -> EngineFlops:
         widths = self._engine.facts.get("head_widths") or [1, 1]
-        return Costs(self.torch.executed, widths[1] / widths[0])
+        return EngineFlops(self.torch.executed, widths[1] / widths[0])
 
     def _ask(self, what: str, **values: Any) -> Any:
         return self._engine.ask(self, what, **values)

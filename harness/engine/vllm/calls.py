@@ -39,9 +39,9 @@ class Calls:
 
             widths = pad_narrow_heads()
         if not self._pooling:
-            from harness.engine.vllm.seeded_sampling import SameDraws
+            from harness.engine.vllm.seeded_sampling import SeededSampling
 
-            options = options | {"logits_processors": [SameDraws]}
+            options = options | {"logits_processors": [SeededSampling]}
         self._llm = vllm.LLM(**options)
         engine = self._llm.llm_engine
         self._longest = int(engine.model_config.max_model_len) - 1  # vLLM wants room for a token to come

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class EngineFlops:
     """The formula of `harness.engine.torch.flop_counter`, over the tokens that were not in the prefix cache.
 
     vLLM reports for each row how many tokens it took from the cache; the others run through every layer and attend to
@@ -21,7 +21,7 @@ class Costs:
         wider: width of attention heads as computed over their width as stated (see padding.py).
     """
 
-    executed: Executed
+    executed: FlopCount
     wider: float = 1.0
 
     def row(self, tokens: int, cached: int, outputs: int) -> float:

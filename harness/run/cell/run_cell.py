@@ -12,9 +12,9 @@ from harness.api.runtime_defense import TransformDefense, VoteDefense
 from harness.api.task import TaskData
 from harness.api.threat import allows
 from harness.engine.defended.victim import offers_gradient
-from harness.engine.search.budget import Allowance
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.budget import SearchBudget
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import AccessError, VictimError
 from harness.flops import Flops
@@ -40,14 +40,14 @@ from harness.run.prepare.auxiliary_models import JUDGES
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import CellProgress
 from harness.run.run_folder import RunFolder, now
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 from harness.store.atomic import write_json
 
 NONE = Sources()
 
 
-def check_access(cell: Cell, data: TaskData) -> None:
+def check_access(cell: CellSpec, data: TaskData) -> None:
     """Check that the victim and its defense offer what the attack asks for (the threat model's grant is the spec's),
     that the defense can be had, and that the attack fits the task.
 
@@ -82,7 +82,7 @@ def check_access(cell: Cell, data: TaskData) -> None:
 
 
 def run_cell(
-    cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, sources: Sources = NONE
+    cell: CellSpec, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, sources: Sources = NONE
 ) -> CellRecord:
     """Prepare, attack, write the records; where one of the ``sources`` has done the attack, only judge it."""
     began, started = time.monotonic(), now()
@@ -95,7 +95,7 @@ def run_cell(
         return _skipped(cell, spec, folder, preparer, reason)
     desk, judges = preparer.desks(cell)
     preparer.made(keys.pipeline)
-    victim, jury = judges.victim, Jury(cell.judge.plugin, judges, cell.judge_draws)
+    victim, jury = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
     preparer.reporter.stage(f"attack {label(cell)}")
     examples, cut = list(data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":
@@ -114,7 +114,7 @@ def run_cell(
             cell.threat.access,
             jury,
             stop_on_success=cell.stop_on_success,
-            allowance=Allowance(cell.threat.queries, cell.threat.flops),
+            allowance=SearchBudget(cell.threat.queries, cell.threat.flops),
             limited=preparer.limited,
             note=preparer.reporter.note,
         )
@@ -151,7 +151,7 @@ def run_cell(
     return record
 
 
-def _skipped(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, reason: str) -> CellRecord:
+def _skipped(cell: CellSpec, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, reason: str) -> CellRecord:
     """The manifest of a cell that is not measured, with the reason; there are no tables beside it."""
     key = preparer.keys(cell).cell
     facts = defense_facts(cell, preparer)
@@ -162,7 +162,7 @@ def _skipped(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer
     return record
 
 
-def _again(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, source: Recorded) -> CellRecord:
+def _again(cell: CellSpec, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, source: Recorded) -> CellRecord:
     """The records of a search done before, under this cell's judge."""
     began, started, key = time.monotonic(), now(), preparer.keys(cell).cell
     preparer.reporter.stage(f"judge {label(cell)}")
@@ -170,10 +170,10 @@ def _again(cell: Cell, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, 
     examples, steps = source.examples().to_pylist(), source.steps().to_pylist()
     if source.record.key != key:
         models = preparer.judges(cell)
-        found = rejudge(source, Jury(cell.judge.plugin, models), preparer.tasks.data(cell.task))
+        found = rejudge(source, JudgeRunner(cell.judge.plugin, models), preparer.tasks.data(cell.task))
         examples, steps, changes = found.examples, found.steps, found.changes
         attack = {role: facts for role, facts in source.record.auxiliary.items() if not role.startswith(JUDGES)}
-        judge = auxiliary_facts(cell, Desk(None), models, preparer)
+        judge = auxiliary_facts(cell, ModelRouter(None), models, preparer)
         changes |= {"auxiliary": attack | judge, "seconds": time.monotonic() - began, "started": started}
         if source.record.defense_facts is not None:
             right = changes.get("n_clean_correct", source.record.n_clean_correct) / max(1, source.record.n_clean)

@@ -11,7 +11,7 @@ from harness.run.cell_label import label
 from harness.run.executors.work import Outcome, RunSetup, do_cell, record_failure
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import Reporter
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 
 MAX_DEATHS = 2  # of workers on one cell, before it is given up
 
@@ -30,7 +30,7 @@ class Job:
 
     setup: RunSetup
     preparer: Preparer
-    groups: list[dict[str, Cell]]
+    groups: list[dict[str, CellSpec]]
     reporter: Reporter
     outcome: Outcome
     plugin_files: tuple[Path, ...]
@@ -42,7 +42,7 @@ class Job:
         of = {id(cell): place for place, cell in enumerate(self.setup.spec.cells)}
         return {key: of[id(cell)] for group in self.groups for key, cell in group.items()}
 
-    def failed(self, key: str, cell: Cell, message: str, trace: str | None = None, worker: int = 0) -> None:
+    def failed(self, key: str, cell: CellSpec, message: str, trace: str | None = None, worker: int = 0) -> None:
         """Record and count a cell that nobody can do, and tell of it."""
         record_failure(key, cell, self.setup, message, trace or message)
         self.reporter.worker(worker).cell_done(label(cell), None, None, message)

@@ -16,16 +16,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from harness.isolation.captured_output import Printed, last_words, tidy
-from harness.isolation.open_files import Handles, worn_out
+from harness.isolation.captured_output import CapturedOutput, last_lines, tidy
+from harness.isolation.open_files import OpenFiles, worn_out
 from harness.isolation.step_timeout import take_over_time
 from harness.run.cell_label import label
 from harness.run.executors.executor import MAX_DEATHS, Job
-from harness.run.executors.remote_reporter import Message, Teller
+from harness.run.executors.remote_reporter import Message, RemoteReporter
 from harness.run.executors.work import do_cell
-from harness.run.executors.worker_setup import Order, get_ready
+from harness.run.executors.worker_setup import WorkerSetup, get_ready
 from harness.run.run_folder import RunFolder
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Processes:
         threads = None if jobs == 1 else max(1, _threads() // jobs)
         setup = job.setup
         files = tuple(path.resolve() for path in job.plugin_files)
-        order = Order.of(setup, files, threads)
+        order = WorkerSetup.of(setup, files, threads)
         _Driver(job, order).run(jobs)
 
 
@@ -58,9 +58,9 @@ def _threads() -> int:
 class _Worker:
     """A process and the group it is on."""
 
-    def __init__(self, index: int, order: Order, root: Path, places: dict[str, int]) -> None:
+    def __init__(self, index: int, order: WorkerSetup, root: Path, places: dict[str, int]) -> None:
         self.index, self.order, self.root, self.places = index, order, root, places
-        self.group: dict[str, Cell] = {}
+        self.group: dict[str, CellSpec] = {}
         self.log = root / "logs" / f"worker-{index}.txt"
         self.process: BaseProcess
         self.pipe: Connection
@@ -82,7 +82,7 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
-    def give(self, group: dict[str, Cell]) -> None:
+    def give(self, group: dict[str, CellSpec]) -> None:
         """Hand over a group of cells."""
         self.group = dict(group)
         with contextlib.suppress(BrokenPipeError):  # it has died: the pipe's end will be heard
@@ -92,7 +92,7 @@ class _Worker:
         """Signal or exit status, and what it said last."""
         code = self.process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        said = last_words(self.log, self.said)
+        said = last_lines(self.log, self.said)
         return f"{how}; last words: {said}" if said else how
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class _Worker:
 @dataclass
 class _Driver:
     job: Job
-    order: Order
+    order: WorkerSetup
     workers: list[_Worker] = field(default_factory=list)
     deaths: dict[str, int] = field(default_factory=dict)
 
@@ -153,7 +153,7 @@ class _Driver:
         if worker.group:
             worker.give(worker.group)
 
-    def _died(self, worker: _Worker, key: str, cell: Cell) -> None:
+    def _died(self, worker: _Worker, key: str, cell: CellSpec) -> None:
         self.deaths[key] = self.deaths.get(key, 0) + 1
         ended = worker.how_it_ended()
         beyond: tuple[str, str | None] | None = take_over_time(self.job.setup.folder.cell(key))
@@ -168,16 +168,16 @@ class _Driver:
         self.job.failed(key, cell, *beyond, worker.index)
 
 
-def _work(order: Order, root: Path, log: Path, pipe: Connection) -> None:
+def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
     """A worker's life: groups of cells until the driver is gone."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    printed: Printed | None = None
+    printed: CapturedOutput | None = None
     with contextlib.suppress(OSError):  # a full disk: then it is printed where the driver prints
-        printed = Printed(log)
+        printed = CapturedOutput(log)
         printed.take_over()
     setup = get_ready(order, RunFolder(root))
-    preparer = setup.preparer(Teller(pipe.send))
-    handles = Handles()
+    preparer = setup.preparer(RemoteReporter(pipe.send))
+    handles = OpenFiles()
     while True:
         try:
             group = pipe.recv()

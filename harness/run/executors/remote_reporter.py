@@ -12,7 +12,7 @@ Message = tuple[str, tuple[Any, ...]]
 """What is told, and its arguments: a method of `harness.run.reporter.WorkReporter`, or a word of the executor's own."""
 
 
-class Teller:
+class RemoteReporter:
     """Sends progress at most ten times a second, the rest at once."""
 
     EVERY = 0.1

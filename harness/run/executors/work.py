@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harness.errors import in_words
-from harness.isolation.process_state import Kept, chance, kept, numerics, surroundings
+from harness.errors import error_text
+from harness.isolation.process_state import SavedSettings, chance, kept, numerics, surroundings
 from harness.isolation.step_timeout import step_limit, take_over_time
 from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
@@ -17,10 +17,10 @@ from harness.run.cell.rejudge import Sources
 from harness.run.cell.run_cell import NONE, run_cell
 from harness.run.cell_label import label
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import Tasks
+from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import WorkReporter
 from harness.run.run_folder import RunFolder, now
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 from harness.store.atomic import write_json
 from harness.store.open import open_store
@@ -64,10 +64,10 @@ class RunSetup:
 
     def preparer(self, reporter: WorkReporter) -> Preparer:
         """A preparer of its own for each worker."""
-        return Preparer(open_store(self.store), self.registry, Tasks(), reporter)
+        return Preparer(open_store(self.store), self.registry, TaskDataCache(), reporter)
 
 
-def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | None:
+def do_cell(key: str, cell: CellSpec, setup: RunSetup, preparer: Preparer) -> str | None:
     """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
     take_over_time(setup.folder.cell(key))  # of a start whose driver died before it was read
     seconds = setup.spec.spec.step_seconds
@@ -77,7 +77,7 @@ def do_cell(key: str, cell: Cell, setup: RunSetup, preparer: Preparer) -> str | 
         with _threads(cell.resources.cpus), _left_as_it_was(cell, preparer.reporter):
             record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
     except (Exception, SystemExit) as error:
-        message = in_words(error)
+        message = error_text(error)
         preparer.reporter.cell_done(label(cell), None, None, message)
         record_failure(key, cell, setup, message, traceback.format_exc())
         return message
@@ -107,9 +107,9 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _left_as_it_was(cell: Cell, reporter: WorkReporter) -> Iterator[None]:
+def _left_as_it_was(cell: CellSpec, reporter: WorkReporter) -> Iterator[None]:
     """The cells that follow must not see what the plugins of this one do to the process."""
-    shared = Kept(chance())  # libraries draw from it as well, which is nobody's mistake
+    shared = SavedSettings(chance())  # libraries draw from it as well, which is nobody's mistake
     try:
         with kept(
             [*numerics(), *surroundings()],
@@ -120,7 +120,7 @@ def _left_as_it_was(cell: Cell, reporter: WorkReporter) -> Iterator[None]:
         shared.put_back()
 
 
-def record_failure(key: str, cell: Cell, setup: RunSetup, message: str, trace: str) -> None:
+def record_failure(key: str, cell: CellSpec, setup: RunSetup, message: str, trace: str) -> None:
     """Leave the reason beside the journal, which stays: the next start tries again from there."""
     # A full disk cannot hold this either: exit status and terminal still say it, and the cell counts as missing.
     with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from harness.run.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerSetup:
     """Plain data, since plugin classes from files cannot be sent.
 
     Attributes:
@@ -28,13 +28,13 @@ class Order:
     threads: int | None
 
     @classmethod
-    def of(cls, setup: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> Order:
+    def of(cls, setup: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> WorkerSetup:
         """For workers of a driver's run."""
         spec = setup.spec
         return cls(spec.text, spec.path.resolve(), spec.hash, setup.store, plugin_files, setup.sources, threads)
 
 
-def get_ready(order: Order, folder: RunFolder) -> RunSetup:
+def get_ready(order: WorkerSetup, folder: RunFolder) -> RunSetup:
     """Load plugins and spec as the driver did; what is done goes to ``folder``.
 
     Raises:

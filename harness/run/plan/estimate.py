@@ -17,7 +17,7 @@ import numpy as np
 from harness.api.model.shape import Memory
 from harness.api.task import TaskData
 from harness.api.victim import VictimCard
-from harness.engine.dry_run import pipeline_flops, rehearse, rehearse_judge
+from harness.engine.dry_run import dry_run_attack, dry_run_judge, pipeline_flops
 from harness.errors import DataError
 from harness.flops import known, nominal_forward
 from harness.registry.defense_stack import is_randomised
@@ -28,7 +28,7 @@ from harness.run.prepare.keys import Keys
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import Forecast
 from harness.run.run_folder import RunFolder
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 
 GUESSED_SHARE = (
     0.2  # of the machine's matrix-product rate that models of this size reach; used until a cell has been run here
@@ -91,7 +91,7 @@ def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
     return sum(texts) / len(texts) / card.chars_per_token + extra
 
 
-def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | None) -> Plan:
+def make_plan(cells: Sequence[CellSpec], preparer: Preparer, folder: RunFolder | None) -> Plan:
     """Stages and their costs; loads the tasks' data, no model."""
     stages: dict[str, Stage] = {}
     for cell in cells:
@@ -127,7 +127,9 @@ def make_plan(cells: Sequence[Cell], preparer: Preparer, folder: RunFolder | Non
     return Plan(sorted(stages.values(), key=lambda stage: order[stage.what]), rate, source)
 
 
-def attack_flops(cell: Cell, card: VictimCard, tokens: float, sizes: Mapping[str, int | None], data: TaskData) -> float:
+def attack_flops(
+    cell: CellSpec, card: VictimCard, tokens: float, sizes: Mapping[str, int | None], data: TaskData
+) -> float:
     """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked. NaN: unknown.
 
     Args:
@@ -141,7 +143,7 @@ def attack_flops(cell: Cell, card: VictimCard, tokens: float, sizes: Mapping[str
     if answer:  # and the loss of the target
         judged += nominal_forward(card.n_params, 1) * tokens + _judging(cell, sizes)
     judged *= cell.judge_draws if is_randomised(cell.defense) else 1
-    asked = rehearse(cell.attack.plugin, cell.threat)
+    asked = dry_run_attack(cell.attack.plugin, cell.threat)
     per_step = asked.nominal(card.n_params, tokens, sizes) + judged
     if not cell.static:
         draws = cell.attack_draws if any(plugin.loss_varies for plugin in defenses) else 1
@@ -155,16 +157,16 @@ def _roles(sizes: Mapping[str, int | None], prefix: str) -> dict[str, int | None
     return {role.removeprefix(prefix): size for role, size in sizes.items() if role.startswith(prefix)}
 
 
-def _judging(cell: Cell, sizes: Mapping[str, int | None]) -> float:
+def _judging(cell: CellSpec, sizes: Mapping[str, int | None]) -> float:
     """Nominal FLOPs of the judge's models for one answer."""
     own = {role.removeprefix(JUDGES): size for role, size in sizes.items() if role.startswith(JUDGES)}
-    return rehearse_judge(cell.judge.plugin).nominal(0, 0.0, own)
+    return dry_run_judge(cell.judge.plugin).nominal(0, 0.0, own)
 
 
-def _add_helpers(stages: dict[str, Stage], cell: Cell, preparer: Preparer) -> dict[str, int | None]:
+def _add_helpers(stages: dict[str, Stage], cell: CellSpec, preparer: Preparer) -> dict[str, int | None]:
     """Note what has to be made ready besides the victim; parameters of the auxiliary models by role."""
     sizes: dict[str, int | None] = {}
-    for role, helper in (preparer.training_helpers(cell) | preparer.helpers(cell)).items():
+    for role, helper in (preparer.training_helpers(cell) | preparer.auxiliary_models(cell)).items():
         if helper.chosen is None:
             continue
         card = helper.chosen.plugin.card(helper.data)
@@ -193,7 +195,7 @@ def _made(preparer: Preparer, key: str) -> str:
 
 def _add_rounds(
     stages: dict[str, Stage],
-    cell: Cell,
+    cell: CellSpec,
     keys: Keys,
     card: VictimCard,
     tokens: float,

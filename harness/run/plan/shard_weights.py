@@ -12,20 +12,20 @@ from harness.errors import RunError
 from harness.run.cell_label import label
 from harness.run.plan.estimate import make_plan
 from harness.run.prepare.preparer import Preparer, needs_of
-from harness.run.shards import Item, Shard, cut
-from harness.spec.cells import Cell
+from harness.run.shards import Shard, ShardItem, cut
+from harness.spec.cells import CellSpec
 from harness.store.artifacts import Store
 
 LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
 
 
-def own_cells(cells: Mapping[str, Cell], shard: Shard, preparer: Preparer) -> dict[str, Cell]:
+def cells_of_shard(cells: Mapping[str, CellSpec], shard: Shard, preparer: Preparer) -> dict[str, CellSpec]:
     """Of all cells of a spec, by key in the order of the product, those of one shard."""
-    items, making = weigh(cells, preparer)
+    items, making = shard_items(cells, preparer)
     return {key: cells[key] for key in cut(items, shard.of, making)[shard.index - 1]}
 
 
-def weigh(cells: Mapping[str, Cell], preparer: Preparer) -> tuple[list[Item], dict[str, float]]:
+def shard_items(cells: Mapping[str, CellSpec], preparer: Preparer) -> tuple[list[ShardItem], dict[str, float]]:
     """Every cell with its estimated nominal FLOPs, and those of making each artifact; the same on every machine.
 
     A cell of unknown compute weighs as much as the mean of the others.
@@ -37,11 +37,11 @@ def weigh(cells: Mapping[str, Cell], preparer: Preparer) -> tuple[list[Item], di
     for key, cell in cells.items():
         keys = preparer.keys(cell)
         weight = max(known.get(key, mean), LEAST * mean)
-        items.append(Item(key, keys.victim, _rounded(weight), needs_of(cell, keys, preparer)))
+        items.append(ShardItem(key, keys.victim, _rounded(weight), needs_of(cell, keys, preparer)))
     return items, {key: _rounded(amount) for key, amount in flops.items() if key not in cells}
 
 
-def _flops(cells: Mapping[str, Cell], preparer: Preparer) -> dict[str, float]:
+def _flops(cells: Mapping[str, CellSpec], preparer: Preparer) -> dict[str, float]:
     """Estimates by key of cell or artifact, where there are any."""
     blind = copy.copy(preparer)
     blind.store = Store(Path(os.devnull))  # what is made already, or damaged, must not change the cut
@@ -57,7 +57,7 @@ def _rounded(amount: float) -> float:
     return float(f"{amount:.2e}")
 
 
-def check_found(lost: Mapping[str, tuple[Cell, str]], shard: Shard) -> None:
+def check_found(lost: Mapping[str, tuple[CellSpec, str]], shard: Shard) -> None:
     """Check that every cell of the spec has a key: without it no shard can tell whose the cell is.
 
     Raises:

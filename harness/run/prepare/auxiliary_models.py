@@ -9,8 +9,8 @@ from harness.api.model.auxiliary import Auxiliary
 from harness.api.task import TaskData
 from harness.errors import PluginError, VictimError
 from harness.registry.registry import Registry
-from harness.registry.resolved import Chosen
-from harness.spec.cells import Cell
+from harness.registry.resolved import ResolvedPlugin
+from harness.spec.cells import CellSpec
 from harness.tokens.tokenizer import Tokenizer
 
 JUDGES = "judge:"
@@ -20,7 +20,7 @@ DEFENSES = "defense:"
 
 
 @dataclass(frozen=True)
-class Helper:
+class AuxiliaryModel:
     """One auxiliary model.
 
     Attributes:
@@ -30,18 +30,18 @@ class Helper:
     """
 
     need: Auxiliary
-    chosen: Chosen | None
+    chosen: ResolvedPlugin | None
     data: TaskData
     seed: int
 
 
-def helpers(cell: Cell, data: TaskData, registry: Registry) -> dict[str, Helper]:
+def auxiliary_models(cell: CellSpec, data: TaskData, registry: Registry) -> dict[str, AuxiliaryModel]:
     """The models that the attack, the judge and the defenses of a cell ask, by role.
 
     Raises:
         PluginError, VictimError: there is no such model.
     """
-    found = attack_helpers(cell, cell.attack.plugin.models(), data, registry)
+    found = attack_models(cell, cell.attack.plugin.models(), data, registry)
     for role, need in cell.judge.plugin.models().items():
         if need.victim is None:
             raise PluginError(f"judge {cell.judge.name}: model '{role}' is not named; name a victim for it")
@@ -52,19 +52,21 @@ def helpers(cell: Cell, data: TaskData, registry: Registry) -> dict[str, Helper]
     return found
 
 
-def attack_helpers(cell: Cell, needs: Mapping[str, Auxiliary], data: TaskData, registry: Registry) -> dict[str, Helper]:
+def attack_models(
+    cell: CellSpec, needs: Mapping[str, Auxiliary], data: TaskData, registry: Registry
+) -> dict[str, AuxiliaryModel]:
     """The same for the models of one attack against the cell's victim."""
     return {
         role: _asked(cell, f"attack {cell.attack.name}", role, need, data, registry) for role, need in needs.items()
     }
 
 
-def _asked(cell: Cell, who: str, role: str, need: Auxiliary, data: TaskData, registry: Registry) -> Helper:
+def _asked(cell: CellSpec, who: str, role: str, need: Auxiliary, data: TaskData, registry: Registry) -> AuxiliaryModel:
     if need.victim is not None:
         return _helper(need, registry.choose("victim", need.victim), data, cell.seed)
     victim = cell.victim.plugin
     if need.sees == "text" and victim.card(data).language_model:
-        return Helper(need, None, data, cell.seed)
+        return AuxiliaryModel(need, None, data, cell.seed)
     sibling = None if need.sees == "nothing" else victim.sibling(need.sees)
     if sibling is None:
         raise VictimError(
@@ -74,13 +76,13 @@ def _asked(cell: Cell, who: str, role: str, need: Auxiliary, data: TaskData, reg
     return _helper(need, registry.choose("victim", sibling), data, cell.seed)
 
 
-def _helper(need: Auxiliary, chosen: Chosen, data: TaskData, seed: int) -> Helper:
+def _helper(need: Auxiliary, chosen: ResolvedPlugin, data: TaskData, seed: int) -> AuxiliaryModel:
     if need.sees == "nothing":
-        return Helper(need, chosen, TaskData(need.labels, (), ()), 0)
+        return AuxiliaryModel(need, chosen, TaskData(need.labels, (), ()), 0)
     seen = data.text if need.sees == "text" else data
     if not chosen.plugin.estimate(seen):  # used as it is: one artifact for all tasks and seeds
-        return Helper(need, chosen, TaskData(seen.labels, (), (), answer_tokens=seen.answer_tokens), 0)
-    return Helper(need, chosen, seen, seed)
+        return AuxiliaryModel(need, chosen, TaskData(seen.labels, (), (), answer_tokens=seen.answer_tokens), 0)
+    return AuxiliaryModel(need, chosen, seen, seed)
 
 
 def check_same_tokens(victim: Tokenizer, other: Tokenizer, who: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.api.runtime_defense import Certificate, TransformDefense, VoteDefense
 from harness.api.task import Example
-from harness.engine.defended.pipeline import Item, Layer
+from harness.engine.defended.pipeline import Layer, PromptItem
 from harness.engine.defended.victim import DefendedVictim
 from harness.flops import Flops
 from harness.run.reporter import WorkReporter
@@ -43,7 +43,7 @@ def certify(
     for start in range(0, len(chosen), _BATCH):
         batch = chosen[start : start + _BATCH]
         items = [
-            Item(example.text, (seed, key, example.id, "certificate", copy))
+            PromptItem(example.text, (seed, key, example.id, "certificate", copy))
             for example in batch
             for copy in range(how.samples)
         ]

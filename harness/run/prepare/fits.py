@@ -14,19 +14,19 @@ from harness.api.requests import DefenseRequest
 from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense
 from harness.api.task import Example
 from harness.engine.defended.model_queries import answer_all
-from harness.engine.defended.pipeline import Item, Layer, Pipeline
+from harness.engine.defended.pipeline import Layer, Pipeline, PromptItem
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import VictimError
 from harness.flops import Flops
 from harness.hashing import content_key
 from harness.records.journal import Journal
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 from harness.rng import named_rng
-from harness.run.prepare.auxiliary_models import DEFENSES, attack_helpers, check_same_tokens
+from harness.run.prepare.auxiliary_models import DEFENSES, attack_models, check_same_tokens
 from harness.run.prepare.keys import fit_identity
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.store.artifacts import Artifact
 from harness.tokens.tokenizer import Tokenizer
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.run.prepare.preparer import Preparer
 
 
-def layers_of(preparer: Preparer, cell: Cell, backend: Backend, models: dict[str, DefendedVictim]) -> list[Layer]:
+def layers_of(preparer: Preparer, cell: CellSpec, backend: Backend, models: dict[str, DefendedVictim]) -> list[Layer]:
     """The runtime defenses of a cell, in order.
 
     Args:
@@ -52,7 +52,7 @@ def layers_of(preparer: Preparer, cell: Cell, backend: Backend, models: dict[str
 
 
 def fitted(
-    preparer: Preparer, cell: Cell, at: int, backend: Backend, models: dict[str, Backend], before: Sequence[Layer]
+    preparer: Preparer, cell: CellSpec, at: int, backend: Backend, models: dict[str, Backend], before: Sequence[Layer]
 ) -> Artifact | None:
     """The fit of the runtime defense at place ``at``; None where it fits nothing."""
     part = cell.runtime[at]
@@ -77,8 +77,8 @@ class _Fit:
     def __init__(
         self,
         preparer: Preparer,
-        cell: Cell,
-        part: Chosen,
+        cell: CellSpec,
+        part: ResolvedPlugin,
         key: str,
         backend: Backend,
         models: dict[str, Backend],
@@ -108,7 +108,7 @@ class _Fit:
     def seen(self, texts: Sequence[str]) -> list[str]:
         """Behind the transforms that stand before this defense."""
         pipeline = Pipeline(self.before, self.backend, lambda _: [])
-        items = [Item(text, (self.cell.seed, self.key, "seen", i)) for i, text in enumerate(texts)]
+        items = [PromptItem(text, (self.cell.seed, self.key, "seen", i)) for i, text in enumerate(texts)]
         for at, layer in enumerate(self.before):
             if isinstance(layer.defense, TransformDefense):
                 made = pipeline.rewritten(at, items)
@@ -127,8 +127,8 @@ class _Fit:
         allowed = allowed_tokens(self.backend.tokenizer, threat)
         problems = [place(e, threat, self.backend.tokenizer, allowed, self.data.labels) for e in examples]
         victim = DefendedVictim(self.backend, (), self.data.labels, self.data.answer_tokens)
-        needs = attack_helpers(self.cell, attack.models(), self.data, self.preparer.registry)
-        desk = Desk(victim, self.preparer.opened(self.cell, needs, victim))
+        needs = attack_models(self.cell, attack.models(), self.data, self.preparer.registry)
+        desk = ModelRouter(victim, self.preparer.opened(self.cell, needs, victim))
         with Journal(self.scratch / f"search-{self._searches}.jsonl") as journal:
             names = (self.cell.seed, self.key, f"search-{self._searches}")
             found = Search(desk, attack, names, granted="latent").run(problems, journal)

@@ -14,9 +14,9 @@ from harness.flops import CONVENTION
 from harness.hashing import content_key
 from harness.records.schema import VERSION
 from harness.registry.defense_stack import is_randomised
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.resolve import full_key
 
 
@@ -28,7 +28,7 @@ class Training:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str], seed: int) -> dict[str, Any]:
+def victim_identity(victim: ResolvedPlugin, data_hash: str, fingerprint: dict[str, str], seed: int) -> dict[str, Any]:
     """What makes a fine-tuned victim: model, task data, seed."""
     return {
         "what": "victim",
@@ -40,7 +40,7 @@ def victim_identity(victim: Chosen, data_hash: str, fingerprint: dict[str, str],
     }
 
 
-def round_identity(cell: Cell, round: int, previous_key: str, training: Training) -> dict[str, Any]:
+def round_identity(cell: CellSpec, round: int, previous_key: str, training: Training) -> dict[str, Any]:
     """What makes one round of a trained defense: the weights it starts from and what that round does."""
     part = cell.trained
     assert part is not None
@@ -50,7 +50,7 @@ def round_identity(cell: Cell, round: int, previous_key: str, training: Training
     return made | {name: value for name, value in asdict(training).items() if value}
 
 
-def stop_identity(cell: Cell) -> dict[str, Any] | None:
+def stop_identity(cell: CellSpec) -> dict[str, Any] | None:
     """Where a budget may end the training before the cell's round, which is not known before: the budget, and what the
     cell is then. None without a budget, so that such cells keep their keys.
     """
@@ -60,7 +60,7 @@ def stop_identity(cell: Cell) -> dict[str, Any] | None:
     return {"flops": plugin.budget(), "settles": plugin.settles(cell.round)}
 
 
-def fit_identity(cell: Cell, at: int, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+def fit_identity(cell: CellSpec, at: int, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
     """What makes the fit of the runtime defense at place ``at``."""
     part = cell.runtime[at]
     identity = {"what": "guard", "defense": part.identity(), "from": weights_key, "seed": cell.seed}
@@ -76,7 +76,7 @@ def fit_identity(cell: Cell, at: int, weights_key: str, models: Mapping[str, str
     return identity
 
 
-def pipeline_identity(cell: Cell, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+def pipeline_identity(cell: CellSpec, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
     """What makes a defended victim: the same for every attack on it."""
     return {
         "what": "pipeline",
@@ -88,12 +88,12 @@ def pipeline_identity(cell: Cell, weights_key: str, models: Mapping[str, str]) -
     }
 
 
-def _evaluated(cell: Cell) -> int:
+def _evaluated(cell: CellSpec) -> int:
     """How many validation examples are."""
     return max(cell.clean_examples, cell.examples)
 
 
-def _defended_by(cell: Cell) -> Any:
+def _defended_by(cell: CellSpec) -> Any:
     """What stands before the weights, for the key of a search."""
     runtime = [part.identity() for part in cell.runtime]
     if not runtime:
@@ -101,7 +101,7 @@ def _defended_by(cell: Cell) -> Any:
     return runtime[0] if cell.runtime == (cell.defense,) else runtime
 
 
-def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[str, str]) -> dict[str, Any]:
+def search_identity(cell: CellSpec, data_hash: str, weights_key: str, models: dict[str, str]) -> dict[str, Any]:
     """What makes a cell's attack strings; ``weights_key`` stands for victim, seed, data and trained defense."""
     identity: dict[str, Any] = {
         "what": "search",
@@ -132,7 +132,7 @@ def search_identity(cell: Cell, data_hash: str, weights_key: str, models: dict[s
     return identity
 
 
-def cell_identity(cell: Cell, search_key: str, models: dict[str, str]) -> dict[str, Any]:
+def cell_identity(cell: CellSpec, search_key: str, models: dict[str, str]) -> dict[str, Any]:
     """What makes a cell's numbers: its attack strings, and who judges them."""
     return {
         "what": "cell",
@@ -143,7 +143,7 @@ def cell_identity(cell: Cell, search_key: str, models: dict[str, str]) -> dict[s
     }
 
 
-def keyless(cell: Cell) -> str:
+def keyless(cell: CellSpec) -> str:
     """A stand-in for the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
     plugins = [full_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
@@ -163,7 +163,7 @@ class Keys:
 
     def __init__(
         self,
-        cell: Cell,
+        cell: CellSpec,
         data_hash: str,
         fingerprint: dict[str, str],
         models: dict[str, str] | None = None,

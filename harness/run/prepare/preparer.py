@@ -15,30 +15,37 @@ from harness.api.problem.search_result import SearchResult
 from harness.api.refs import PluginRef
 from harness.api.task import Example, TaskData
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
-from harness.errors import HarnessError, VictimError, in_words
+from harness.errors import HarnessError, VictimError, error_text
 from harness.flops import Flops
 from harness.hashing import canonical_json, content_key
 from harness.isolation.step_timeout import Limit, no_limit
 from harness.records.journal import Journal
 from harness.registry.registry import Registry
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 from harness.rng import named_rng
-from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES, Helper, attack_helpers, check_same_tokens, helpers
+from harness.run.prepare.auxiliary_models import (
+    DEFENSES,
+    JUDGES,
+    AuxiliaryModel,
+    attack_models,
+    auxiliary_models,
+    check_same_tokens,
+)
 from harness.run.prepare.certificates import certified_vote, certify
 from harness.run.prepare.fits import layers_of
 from harness.run.prepare.keys import Keys, Training, victim_identity
-from harness.run.prepare.task_data import Tasks
+from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import WorkReporter
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.store.artifacts import Artifact, ArtifactStore
 
 
 class Preparer:
     """Finds or makes the artifacts of cells; keeps the model of the last one open."""
 
-    def __init__(self, store: ArtifactStore, registry: Registry, tasks: Tasks, reporter: WorkReporter) -> None:
+    def __init__(self, store: ArtifactStore, registry: Registry, tasks: TaskDataCache, reporter: WorkReporter) -> None:
         self.store, self.registry, self.tasks, self.reporter = store, registry, tasks, reporter
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._open: tuple[str, Backend] | None = None
@@ -57,39 +64,39 @@ class Preparer:
             self.made(key)
             return artifact
         except Exception as error:
-            self._failed[key] = in_words(error)
+            self._failed[key] = error_text(error)
             raise
 
-    def keys(self, cell: Cell) -> Keys:
+    def keys(self, cell: CellSpec) -> Keys:
         """The content addresses of a cell; loads its task's data."""
         data = self.tasks.data(cell.task)
-        models = self.model_keys(self.helpers(cell))
+        models = self.model_keys(self.auxiliary_models(cell))
         return Keys(cell, data.hash, self._fingerprint(cell.victim), models, self._training(cell))
 
-    def _training(self, cell: Cell) -> Training:
+    def _training(self, cell: CellSpec) -> Training:
         """What the defense's training attack brings beside its parameters."""
         attack = self.training_attack(cell)
         if attack is None:
             return Training()
         return Training(self.model_keys(self.training_helpers(cell)), attack.fingerprint())
 
-    def training_attack(self, cell: Cell) -> Attack | None:
+    def training_attack(self, cell: CellSpec) -> Attack | None:
         """The attack that the cell's defense trains against, if it does."""
         defense = cell.trained_plugin
         ref = None if defense is None else defense.attack()
         return None if ref is None else self.resolve(ref, {})
 
-    def training_helpers(self, cell: Cell) -> dict[str, Helper]:
+    def training_helpers(self, cell: CellSpec) -> dict[str, AuxiliaryModel]:
         """The auxiliary models of the training attack, by role."""
         attack = self.training_attack(cell)
         needs = {} if attack is None else attack.models()
-        return attack_helpers(cell, needs, self.tasks.data(cell.task), self.registry)
+        return attack_models(cell, needs, self.tasks.data(cell.task), self.registry)
 
-    def helpers(self, cell: Cell) -> dict[str, Helper]:
+    def auxiliary_models(self, cell: CellSpec) -> dict[str, AuxiliaryModel]:
         """The auxiliary models of a cell, by role."""
-        return helpers(cell, self.tasks.data(cell.task), self.registry)
+        return auxiliary_models(cell, self.tasks.data(cell.task), self.registry)
 
-    def _fingerprint(self, victim: Chosen) -> dict[str, str]:
+    def _fingerprint(self, victim: ResolvedPlugin) -> dict[str, str]:
         name = canonical_json(victim.plugin.params.model_dump(mode="json")) + victim.name
         if name in self._failed:
             raise VictimError(self._failed[name])
@@ -97,35 +104,35 @@ class Preparer:
             try:
                 self._fingerprints[name] = victim.plugin.fingerprint()
             except Exception as error:  # it may have waited for a network: once is enough
-                self._failed[name] = in_words(error)
+                self._failed[name] = error_text(error)
                 raise
         return self._fingerprints[name]
 
-    def model_key(self, victim: Chosen, data: TaskData, seed: int) -> tuple[str, dict[str, Any]]:
+    def model_key(self, victim: ResolvedPlugin, data: TaskData, seed: int) -> tuple[str, dict[str, Any]]:
         """Key and identity of a victim made ready with some data."""
         identity = victim_identity(victim, data.hash, self._fingerprint(victim), seed)
         return content_key(identity), identity
 
-    def model_keys(self, helpers: Mapping[str, Helper]) -> dict[str, str]:
+    def model_keys(self, auxiliary_models: Mapping[str, AuxiliaryModel]) -> dict[str, str]:
         """Keys of auxiliary models by role; the victim, where it takes one itself, is left out."""
         return {
             role: self.model_key(helper.chosen, helper.data, helper.seed)[0]
-            for role, helper in helpers.items()
+            for role, helper in auxiliary_models.items()
             if helper.chosen is not None
         }
 
-    def victim(self, cell: Cell) -> Artifact:
+    def victim(self, cell: CellSpec) -> Artifact:
         """The victim, fine-tuned on the task."""
         return self.model(cell.victim, self.tasks.data(cell.task), cell.seed, f"on {cell.task.label}")
 
-    def helper(self, cell: Cell, role: str, helper: Helper) -> Artifact:
+    def helper(self, cell: CellSpec, role: str, helper: AuxiliaryModel) -> Artifact:
         """An auxiliary model, made ready; the cell's victim where it takes that role itself."""
         if helper.chosen is None:
             return self.victim(cell)
         what = f"for {role.removeprefix(JUDGES).removeprefix(DEFENSES)} on {cell.task.label}"
         return self.model(helper.chosen, helper.data, helper.seed, what)
 
-    def model(self, victim: Chosen, data: TaskData, seed: int, what: str) -> Artifact:
+    def model(self, victim: ResolvedPlugin, data: TaskData, seed: int, what: str) -> Artifact:
         """A victim made ready with some data; ``what`` says what for."""
         key, identity = self.model_key(victim, data, seed)
 
@@ -138,7 +145,7 @@ class Preparer:
 
         return self.ensure(key, identity, make)
 
-    def weights(self, cell: Cell) -> Artifact:
+    def weights(self, cell: CellSpec) -> Artifact:
         """The artifact whose weights the cell attacks: the victim's, or those of a trained defense's round; of the last
         one that its budget allows, where that is an earlier one than the cell's.
         """
@@ -153,7 +160,7 @@ class Preparer:
             previous = artifact
         return artifact
 
-    def not_trained(self, cell: Cell) -> str:
+    def not_trained(self, cell: CellSpec) -> str:
         """Why there is nothing to attack in this cell, or "": its round lies beyond the defense's budget."""
         defense = cell.trained_plugin
         if cell.round is None or defense is None or defense.budget() is None:
@@ -168,7 +175,7 @@ class Preparer:
         )
 
     def _round_maker(
-        self, cell: Cell, number: int, key: str, before: Artifact, previous: Artifact | None
+        self, cell: CellSpec, number: int, key: str, before: Artifact, previous: Artifact | None
     ) -> Callable[[Path, Path], dict[str, Any]]:
         def make(out: Path, scratch: Path) -> dict[str, Any]:
             part, defense = cell.trained, cell.trained_plugin
@@ -192,7 +199,7 @@ class Preparer:
         return make
 
     def _job(
-        self, cell: Cell, number: int, key: str, model: Path, previous: Path | None, out: Path, scratch: Path
+        self, cell: CellSpec, number: int, key: str, model: Path, previous: Path | None, out: Path, scratch: Path
     ) -> RoundJob:
         data, defense = self.tasks.data(cell.task), cell.trained_plugin
         assert defense is not None
@@ -205,8 +212,8 @@ class Preparer:
             allowed = allowed_tokens(backend.tokenizer, against)
             problems = [place(example, against, backend.tokenizer, allowed, data.labels) for example in examples]
             victim = DefendedVictim(backend, labels=data.labels, answer_tokens=data.answer_tokens)
-            needs = attack_helpers(cell, attack.models(), data, self.registry)
-            desk = Desk(victim, self.opened(cell, needs, victim))
+            needs = attack_models(cell, attack.models(), data, self.registry)
+            desk = ModelRouter(victim, self.opened(cell, needs, victim))
             total = len(problems) * attack.params.steps
             done = 0
 
@@ -244,7 +251,7 @@ class Preparer:
         assert isinstance(plugin, Attack)
         return plugin
 
-    def backend(self, cell: Cell) -> Backend:
+    def backend(self, cell: CellSpec) -> Backend:
         """The model of the cell's weights, loaded; kept until another is asked for."""
         weights = self.weights(cell)
         if self._open is None or self._open[0] != weights.key:
@@ -253,7 +260,7 @@ class Preparer:
             self._open = (weights.key, _loaded(cell.victim, weights.folder, self.tasks.data(cell.task)))
         return self._open[1]
 
-    def undefended(self, cell: Cell) -> Backend:
+    def undefended(self, cell: CellSpec) -> Backend:
         """The model of the cell's victim as it was before any defense, loaded beside that of the cell's weights."""
         artifact, backend = self.victim(cell), self.backend(cell)
         if self._open is not None and self._open[0] == artifact.key:
@@ -264,11 +271,11 @@ class Preparer:
             self._bare = (artifact.key, _loaded(cell.victim, artifact.folder, self.tasks.data(cell.task)))
         return self._bare[1]
 
-    def desks(self, cell: Cell) -> tuple[Desk, Desk]:
+    def desks(self, cell: CellSpec) -> tuple[ModelRouter, ModelRouter]:
         """The victim that the attack searches against with the models that it asks besides, and the defended victim
         with those of the judge. The two victims are the same unless the attack is static.
         """
-        data, needs, backend = self.tasks.data(cell.task), self.helpers(cell), self.backend(cell)
+        data, needs, backend = self.tasks.data(cell.task), self.auxiliary_models(cell), self.backend(cell)
         bare = DefendedVictim(backend, (), data.labels, data.answer_tokens)
         found = self.opened(cell, needs, bare)
         layers = layers_of(self, cell, backend, found)
@@ -282,9 +289,11 @@ class Preparer:
             if not role.startswith((JUDGES, DEFENSES))
         }
         judge = {role.removeprefix(JUDGES): model for role, model in found.items() if role.startswith(JUDGES)}
-        return Desk(searched, attack), Desk(victim, judge)
+        return ModelRouter(searched, attack), ModelRouter(victim, judge)
 
-    def certificate(self, cell: Cell, victim: DefendedVictim, examples: Sequence[Example]) -> dict[str, object] | None:
+    def certificate(
+        self, cell: CellSpec, victim: DefendedVictim, examples: Sequence[Example]
+    ) -> dict[str, object] | None:
         """What the defense certifies of clean prompts, found once for all attacks on it; None where it certifies
         nothing.
         """
@@ -300,13 +309,15 @@ class Preparer:
         found: dict[str, object] | None = self.ensure(content_key(identity), identity, make).facts["certificate"]
         return found
 
-    def judges(self, cell: Cell) -> Desk:
+    def judges(self, cell: CellSpec) -> ModelRouter:
         """The models of the judge alone."""
-        needs = {role: need for role, need in self.helpers(cell).items() if role.startswith(JUDGES)}
+        needs = {role: need for role, need in self.auxiliary_models(cell).items() if role.startswith(JUDGES)}
         found = self.opened(cell, needs, None)
-        return Desk(None, {role.removeprefix(JUDGES): model for role, model in found.items()})
+        return ModelRouter(None, {role.removeprefix(JUDGES): model for role, model in found.items()})
 
-    def opened(self, cell: Cell, needs: dict[str, Helper], victim: DefendedVictim | None) -> dict[str, DefendedVictim]:
+    def opened(
+        self, cell: CellSpec, needs: dict[str, AuxiliaryModel], victim: DefendedVictim | None
+    ) -> dict[str, DefendedVictim]:
         """Auxiliary models by role, loaded; those that no longer serve are let go first. Roles that the victim takes
         itself, and those that need its tokens, need the ``victim``.
         """
@@ -330,14 +341,14 @@ class Preparer:
         return found
 
 
-def _spent(cell: Cell, last: Artifact) -> bool:
+def _spent(cell: CellSpec, last: Artifact) -> bool:
     """Whether the rounds up to this one have used up the defense's budget."""
     budget = cell.trained_plugin.budget() if cell.trained_plugin else None
     spent = Flops.from_json(last.facts["search"]) + Flops.from_json(last.facts["training"])
     return budget is not None and spent.nominal >= budget
 
 
-def _loaded(victim: Chosen, folder: Path, data: TaskData) -> Backend:
+def _loaded(victim: ResolvedPlugin, folder: Path, data: TaskData) -> Backend:
     """The model in an artifact. Raises VictimError where it cannot be loaded."""
     try:
         backend: Backend = victim.plugin.open(folder, data)
@@ -345,13 +356,13 @@ def _loaded(victim: Chosen, folder: Path, data: TaskData) -> Backend:
         raise
     except Exception as error:
         raise VictimError(
-            f"{folder}: cannot be loaded ({in_words(error)}); delete the folder to have it made again"
+            f"{folder}: cannot be loaded ({error_text(error)}); delete the folder to have it made again"
         ) from error
     return backend
 
 
-def needs_of(cell: Cell, keys: Keys, preparer: Preparer) -> tuple[str, ...]:
+def needs_of(cell: CellSpec, keys: Keys, preparer: Preparer) -> tuple[str, ...]:
     """Keys of the artifacts of a cell, in the order of their making, and of its defended victim if it has one."""
-    helpers = preparer.model_keys(preparer.training_helpers(cell)).values()
-    found = [keys.victim, *helpers, *(key for key, _ in keys.rounds), *keys.models.values()]
+    auxiliary_models = preparer.model_keys(preparer.training_helpers(cell)).values()
+    found = [keys.victim, *auxiliary_models, *(key for key, _ in keys.rounds), *keys.models.values()]
     return tuple(dict.fromkeys([*found, *([keys.pipeline] if cell.runtime else [])]))

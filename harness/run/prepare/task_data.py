@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from harness.api.task import NO_LABEL, Example, Task, TaskData, TaskKind
-from harness.errors import DataError, HarnessError, in_words
+from harness.errors import DataError, HarnessError, error_text
 from harness.hashing import canonical_json
-from harness.registry.resolved import Chosen
+from harness.registry.resolved import ResolvedPlugin
 
 
-class Tasks:
+class TaskDataCache:
     """Loads each distinct task once and keeps it."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, TaskData] = {}
         self._failed: dict[str, str] = {}  # what failed once is not tried again for every cell
 
-    def data(self, chosen: Chosen) -> TaskData:
+    def data(self, chosen: ResolvedPlugin) -> TaskData:
         """The data of a task.
 
         Raises:
@@ -35,7 +35,7 @@ class Tasks:
                 self._failed[key] = str(error)
                 raise
             except Exception as error:
-                self._failed[key] = f"task {chosen.name} ({chosen.distribution}): {in_words(error)}"
+                self._failed[key] = f"task {chosen.name} ({chosen.distribution}): {error_text(error)}"
                 raise DataError(self._failed[key]) from error
             self._loaded[key] = data
         return self._loaded[key]

@@ -23,7 +23,7 @@ from harness.isolation.process_state import global_seed
 from harness.records.journal import Journal
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
-from harness.testing.toys.examples import BlockAll, Case, at_random, in_words, made_up, ordinary
+from harness.testing.toys.examples import BlockAll, Case, at_random, made_up, ordinary, problem_text
 from harness.testing.toys.faulty import Numberless
 
 STEPS = 4
@@ -247,7 +247,7 @@ def keeps_to_the_threat(subject: Subject, case: Case) -> bool:
     except Exception as error:
         raise UnmetError(
             "a search that ends, whatever the prompt, the tokenizer and the threat model",
-            f"{error} ({in_words(case)})",
+            f"{error} ({problem_text(case)})",
             "problem.random_tokens and problem.refill may give fewer strings than asked for, and none; before and "
             "after may be empty",
         ) from error
@@ -255,7 +255,7 @@ def keeps_to_the_threat(subject: Subject, case: Case) -> bool:
     if broken:
         raise UnmetError(
             "strings within the threat model: at most problem.budget tokens, all of problem.allowed",
-            f"step {broken[0]['step']}: {broken[0]['failure']} ({in_words(case)})",
+            f"step {broken[0]['step']}: {broken[0]['failure']} ({problem_text(case)})",
             "draw tokens from problem.allowed, and let problem.fitted cut a text to what is allowed",
         )
     return True

@@ -15,7 +15,7 @@ from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, Tr
 from harness.api.task import Example, TaskData, TaskKind
 from harness.engine.defended.model_queries import answer_all
 from harness.engine.defended.victim import DefendedVictim, Layer
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.hashing import canonical_json
 from harness.rng import named_rng
@@ -71,7 +71,7 @@ def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[st
 
     def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:
         problems = problems_of(victim, data, examples)
-        desk = Desk(DefendedVictim(victim, (), data.labels, data.answer_tokens))
+        desk = ModelRouter(DefendedVictim(victim, (), data.labels, data.answer_tokens))
         return Search(desk, attack, ("conformance", "fit"), granted="latent").run(problems)
 
     rng = named_rng("conformance", "fit")

@@ -9,8 +9,8 @@ from typing import Any, get_args
 from harness.api.judge import Answer, Verdict
 from harness.api.task import Chunk, Edit, Example, TaskKind
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.errors import PluginError
 from harness.flops import Flops
 from harness.testing.plugin_under_test import Subject
@@ -50,7 +50,7 @@ def made_up(reads: TaskKind) -> list[Case]:
     ]
 
 
-def jury_of(subject: Subject, says: str = NONSENSE[1], logit: float = math.nan) -> tuple[Jury, list[Says]]:
+def jury_of(subject: Subject, says: str = NONSENSE[1], logit: float = math.nan) -> tuple[JudgeRunner, list[Says]]:
     """The judge with models that say the same to everything."""
     judge = subject.fresh()
     models: dict[str, Says] = {}
@@ -61,7 +61,7 @@ def jury_of(subject: Subject, says: str = NONSENSE[1], logit: float = math.nan) 
             )
         models[role] = Says(toy_tokenizer(), says, len(need.labels), logit)
     desk: dict[str, Any] = {role: DefendedVictim(model) for role, model in models.items()}  # type: ignore[arg-type]
-    return Jury(judge, Desk(None, desk)), list(models.values())
+    return JudgeRunner(judge, ModelRouter(None, desk)), list(models.values())
 
 
 def judged(subject: Subject, cases: Sequence[Case], **says: Any) -> list[tuple[Verdict, Flops]]:

@@ -12,7 +12,7 @@ from typing import Any
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import TaskData
 from harness.isolation.process_state import global_seed
-from harness.run.prepare.task_data import Tasks
+from harness.run.prepare.task_data import TaskDataCache
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
@@ -33,7 +33,7 @@ print(subject_of(cls, json.loads(params)).fresh().load().hash)
 
 def loaded(subject: Subject) -> TaskData:
     """The task's data, loaded anew and checked as a run does. Raises DataError."""
-    return Tasks().data(subject.chosen())
+    return TaskDataCache().data(subject.chosen())
 
 
 def data_of(subject: Subject) -> TaskData:

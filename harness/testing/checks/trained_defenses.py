@@ -15,7 +15,7 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.refs import PluginRef
 from harness.api.task import Example
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import PluginError
 from harness.flops import Flops
@@ -96,7 +96,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
         problems = [place(example, against, backend.tokenizer, allowed, data.labels) for example in examples]
         beside: Any = ToyLanguageModel(backend.tokenizer)
         models = {role: DefendedVictim(beside) for role in attack.models()}
-        desk = Desk(DefendedVictim(backend, labels=data.labels), models)
+        desk = ModelRouter(DefendedVictim(backend, labels=data.labels), models)
         with Journal(scratch / f"search-{searches}.jsonl") as journal:
             names = (0, "conformance", f"search-{searches}")
             return Search(desk, attack, names, granted="latent").run(problems, journal)

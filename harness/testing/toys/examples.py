@@ -17,9 +17,9 @@ from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
 from harness.api.threat import Access, Threat
 from harness.engine.defended.victim import DefendedVictim, Layer
-from harness.engine.search.budget import Allowance
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.budget import SearchBudget
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.flops import Flops
 from harness.testing.toys.backend import ToyLatent, toy_examples
@@ -116,9 +116,9 @@ class Case:
         victim = DefendedVictim(self._backend(self.answers, 0), self.layers, self.data.labels, 8)
         models = {role: self._helper(need) for role, need in attack.models().items()}
         names = (seed, "conformance")
-        limits = Allowance(self.threat.queries, self.threat.flops)
-        jury = Jury(ToyJudge(), Desk(victim))
-        return Search(Desk(victim, models), attack, names, granted, jury, together=together, allowance=limits)
+        limits = SearchBudget(self.threat.queries, self.threat.flops)
+        jury = JudgeRunner(ToyJudge(), ModelRouter(victim))
+        return Search(ModelRouter(victim, models), attack, names, granted, jury, together=together, allowance=limits)
 
     def _helper(self, need: Any) -> DefendedVictim:
         if need.sees == "nothing" and need.labels:
@@ -196,7 +196,7 @@ def at_random(seed: int) -> Choose:
     return choose
 
 
-def in_words(case: Case, names: Mapping[int, str] | None = None) -> str:
+def problem_text(case: Case, names: Mapping[int, str] | None = None) -> str:
     """A case in a line, so that it can be made again."""
     prompt = "|".join(f"[{c.text!r} {c.edit}]" if c.edit is not Edit.IMMUTABLE else repr(c.text) for c in _first(case))
     known = names or {id(tokenizer_of(kind)): kind for kind in KINDS}

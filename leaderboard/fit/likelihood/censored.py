@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from leaderboard.fit.likelihood.likelihood import blocks
 from leaderboard.fit.likelihood.maximum import maximise
-from leaderboard.fit.likelihood.rows import Floats, Rows
+from leaderboard.fit.likelihood.rows import CountRows, Floats
 from leaderboard.fit.likelihood.uncertainty import Uncertainty, uncertainty
 from leaderboard.fit.line import Line
 
@@ -54,7 +54,7 @@ def fit_censored(x: Floats, low: Floats, high: Floats, seed: NDArray[np.int64]) 
     design = np.column_stack([np.ones_like(x), x - centre])
     # Bounds that coincide are values known exactly; a hair between them is the density.
     low = np.where(low == high, high - 1e-6, low)
-    data = blocks(Rows(low - middle, high - middle, np.ones_like(x), cluster, design, np.empty(0, dtype=np.int64)))
+    data = blocks(CountRows(low - middle, high - middle, np.ones_like(x), cluster, design, np.empty(0, dtype=np.int64)))
     found = maximise(data, np.array([4.0, 0.0, 0.0]))
     if found is None or found.beta[0] <= 0:
         return None

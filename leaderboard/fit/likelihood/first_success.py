@@ -10,7 +10,7 @@ import numpy as np
 
 from leaderboard.data.table import Table
 from leaderboard.data.trajectories import Trajectories
-from leaderboard.fit.likelihood.rows import Floats, Rows, Whole
+from leaderboard.fit.likelihood.rows import CountRows, Floats, Whole
 
 Kind = Literal["so_far", "at_step"]
 
@@ -29,7 +29,7 @@ class Observed:
         seeds: how many, those without a usable row too.
     """
 
-    rows: Rows
+    rows: CountRows
     kind: Kind
     examples: int
     successes: int
@@ -111,7 +111,7 @@ def _observed(parts: Sequence[tuple[Floats, Floats, Whole]], kind: Kind, weights
     cluster = np.repeat(np.arange(len(kept)), [len(part[0]) for part in kept])
     low, high, weight = (np.concatenate([part[at] for part in kept] or [np.empty(0)]) for at in range(3))
     unit = np.concatenate([part[3] for part in kept] or [np.empty(0, dtype=np.int64)])
-    rows = Rows(low, high, weight, cluster, np.ones((len(low), 1)), unit)
+    rows = CountRows(low, high, weight, cluster, np.ones((len(low), 1)), unit)
     won = np.isfinite(high)
     later = won if kind == "at_step" else won & np.isfinite(low)
     total, successes, late = (round(float(weight[mask].sum())) for mask in (np.ones_like(won), won, later))

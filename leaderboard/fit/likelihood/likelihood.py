@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from leaderboard.fit.likelihood.rows import Floats, Rows, Whole
+from leaderboard.fit.likelihood.rows import CountRows, Floats, Whole
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Blocks:
         events: [S], weight of all rows that are not right-censored.
     """
 
-    rows: Rows
+    rows: CountRows
     ends: Floats
     turned: Floats
     sign: Floats
@@ -54,7 +54,7 @@ class Blocks:
         return bool(self.widths.size)
 
 
-def blocks(rows: Rows) -> Blocks:
+def blocks(rows: CountRows) -> Blocks:
     """``rows``, taken apart by cluster."""
     event, bounded = np.isfinite(rows.high), np.isfinite(rows.low)
     own = [np.flatnonzero(rows.cluster == cluster) for cluster in range(rows.clusters)]

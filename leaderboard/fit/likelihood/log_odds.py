@@ -14,7 +14,7 @@ from scipy.stats import chi2
 
 from leaderboard.fit.likelihood.likelihood import Blocks, blocks
 from leaderboard.fit.likelihood.maximum import Maximum, maximise
-from leaderboard.fit.likelihood.rows import Floats, Rows
+from leaderboard.fit.likelihood.rows import CountRows, Floats
 from leaderboard.fit.likelihood.uncertainty import Uncertainty, uncertainty
 
 LN10 = float(np.log(10.0))
@@ -85,7 +85,7 @@ class LogOdds:
         return z / LN10, (z - half) / LN10, (z + half) / LN10
 
 
-def fit_log_odds(rows: Rows, *, nested: bool = True) -> LogOdds | None:
+def fit_log_odds(rows: CountRows, *, nested: bool = True) -> LogOdds | None:
     """The fit; None when no maximum was found.
 
     Args:
@@ -94,7 +94,7 @@ def fit_log_odds(rows: Rows, *, nested: bool = True) -> LogOdds | None:
     """
     ends = np.concatenate([rows.low[np.isfinite(rows.low)], rows.high[np.isfinite(rows.high)]])
     centre = float(np.median(ends))
-    moved = Rows(rows.low - centre, rows.high - centre, rows.weight, rows.cluster, rows.design, rows.unit)
+    moved = CountRows(rows.low - centre, rows.high - centre, rows.weight, rows.cluster, rows.design, rows.unit)
     data = blocks(moved)
     plain = maximise(data, _start(data))
     if plain is None:

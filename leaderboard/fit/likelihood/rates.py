@@ -10,7 +10,7 @@ from scipy.special import expit, stdtrit
 from leaderboard.fit.likelihood.likelihood import blocks
 from leaderboard.fit.likelihood.log_odds import LogOdds, finish
 from leaderboard.fit.likelihood.maximum import maximise
-from leaderboard.fit.likelihood.rows import Floats, Rows, Whole
+from leaderboard.fit.likelihood.rows import CountRows, Floats, Whole
 from leaderboard.fit.likelihood.uncertainty import uncertainty
 
 
@@ -27,7 +27,7 @@ def fit_rates(y: Floats, won: Floats, tried: Floats, seed: Whole) -> LogOdds | N
     places = np.column_stack([(y - centre) / spacing, np.ones(len(y))])
     while True:
         unit = np.empty(0, dtype=np.int64)
-        rows = Rows(low[kept], high[kept], weight[kept] / scatter, cluster[kept], ones[kept], unit)
+        rows = CountRows(low[kept], high[kept], weight[kept] / scatter, cluster[kept], ones[kept], unit)
         data = blocks(rows)
         found = maximise(data, np.zeros(2))
         if found is None:

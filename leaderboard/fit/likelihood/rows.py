@@ -13,7 +13,7 @@ Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class CountRows:
     """R observations in S clusters (seeds), each of a place y with low < y <= high.
 
     Attributes:
@@ -36,18 +36,18 @@ class Rows:
     def clusters(self) -> int:
         return int(self.cluster.max()) + 1 if len(self.cluster) else 0
 
-    def of(self, cluster: int) -> Rows:
+    def of(self, cluster: int) -> CountRows:
         """The rows of one cluster."""
         own = self.cluster == cluster
         unit = self.unit[own] if len(self.unit) else self.unit
-        return Rows(self.low[own], self.high[own], self.weight[own], self.cluster[own], self.design[own], unit)
+        return CountRows(self.low[own], self.high[own], self.weight[own], self.cluster[own], self.design[own], unit)
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[CountRows]) -> CountRows:
     """All rows of ``parts``, one after the other; units only where all parts know them."""
     known = all(len(part.unit) == len(part.low) for part in parts)
     unit = np.concatenate([part.unit for part in parts]) if known else np.empty(0, dtype=np.int64)
-    return Rows(
+    return CountRows(
         np.concatenate([part.low for part in parts]),
         np.concatenate([part.high for part in parts]),
         np.concatenate([part.weight for part in parts]),

@@ -78,7 +78,7 @@ class Uncertainty:
         return np.sqrt(_along(self.within, direction) + np.maximum(_along(self.shared, direction), 0.0))
 
 
-def in_words(seeds: int, units: str = "examples") -> str:
+def uncertainty_text(seeds: int, units: str = "examples") -> str:
     """What intervals over so many seeds are over."""
     if seeds >= LEAST_CLUSTERS:
         return f"seeds and {units} (cluster jackknife over {seeds} seeds)"

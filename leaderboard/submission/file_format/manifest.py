@@ -33,7 +33,7 @@ class RunInfo(_Strict):
     created: Words
 
 
-class Part(_Strict):
+class ManifestPart(_Strict):
     """A member of the file."""
 
     bytes: Annotated[int, Field(ge=0)]
@@ -47,10 +47,10 @@ class Manifest(_Strict):
     what: Literal["robustness-harness submission"]
     run: RunInfo
     rows: Annotated[int, Field(ge=0, le=ROWS)]
-    parts: dict[str, Part]  # by name, the manifest excepted
+    parts: dict[str, ManifestPart]  # by name, the manifest excepted
 
 
-class Entry(_Strict):
+class ManifestEntry(_Strict):
     """The JSON file of an entry. Its table lies beside it, under the same name with another ending."""
 
     format: int
@@ -58,7 +58,7 @@ class Entry(_Strict):
     submission: Sha256  # of the file that it was made of
     run: RunInfo
     rows: Annotated[int, Field(ge=0, le=ROWS)]
-    table: Part
+    table: ManifestPart
     spec: Annotated[list[str], Field(max_length=20_000)]  # line by line
     cells: list[dict[str, Any]]
 

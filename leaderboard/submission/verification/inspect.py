@@ -15,7 +15,7 @@ from leaderboard.submission.submission import Submission, open_submission
 from leaderboard.submission.verification.checks.across import across_notes, across_problems
 from leaderboard.submission.verification.checks.compute import compute_notes
 from leaderboard.submission.verification.checks.manifests import manifest_problems
-from leaderboard.submission.verification.checks.rows import Rows, rows_of_cells
+from leaderboard.submission.verification.checks.rows import SubmittedRows, rows_of_cells
 from leaderboard.submission.verification.checks.steps import row_problems, verdicts_of
 
 Seen = Callable[[int, int], None]
@@ -87,7 +87,7 @@ class _Found:
     listed: dict[str, int] = field(default_factory=dict)
     verdicts: dict[tuple[int, int, bool], str] = field(default_factory=dict)
 
-    def add(self, record: CellRecord, rows: Rows) -> None:
+    def add(self, record: CellRecord, rows: SubmittedRows) -> None:
         clean = rows.where(rows["step"] == 0)
         steps = rows.where(rows["step"] > 0)
         self.listed[record.key] = len(clean)

@@ -14,7 +14,7 @@ from leaderboard.submission.file_format.limits import SHOWN
 
 
 @dataclass
-class Check:
+class CheckResult:
     """One thing that was looked at.
 
     Attributes:
@@ -44,7 +44,7 @@ class Report:
 
     file: Path
     sha256: str = ""
-    checks: list[Check] = field(default_factory=list)
+    checks: list[CheckResult] = field(default_factory=list)
 
     @property
     def verified(self) -> bool:

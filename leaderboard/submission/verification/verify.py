@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, in_words
+from harness.errors import HarnessError, error_text
 from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.submission import Submission, open_submission
 from leaderboard.submission.verification.guard import inspect_guarded
 from leaderboard.submission.verification.inspect import Inspection, Seen
-from leaderboard.submission.verification.report import Check, Report
+from leaderboard.submission.verification.report import CheckResult, Report
 from leaderboard.submission.verification.sample import draw
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def verify(
         if submission.hash != inspection.hash:
             raise RefusedError(f"{path}: was changed while it was read")
     except RefusedError as error:
-        report.checks.append(Check("file", "", [str(error)]))
+        report.checks.append(CheckResult("file", "", [str(error)]))
         return report
     report.sha256 = submission.sha256
     report.checks += _of_records(submission, inspection)
@@ -75,13 +75,13 @@ def verify(
     return report
 
 
-def _of_records(submission: Submission, found: Inspection) -> list[Check]:
-    records = Check("records", "consistent in themselves", found.problems, found.notes, found.n_problems)
+def _of_records(submission: Submission, found: Inspection) -> list[CheckResult]:
+    records = CheckResult("records", "consistent in themselves", found.problems, found.notes, found.n_problems)
     if not records.passed:
         records.detail = ""
-    checks = [Check("file", f"{found.cells} cells, {found.rows} rows, all hashes as stated"), records]
+    checks = [CheckResult("file", f"{found.cells} cells, {found.rows} rows, all hashes as stated"), records]
     if records.passed:
-        checks.append(Check("standings", f"{found.tables} tables and their curves computed from the records"))
+        checks.append(CheckResult("standings", f"{found.tables} tables and their curves computed from the records"))
     return checks
 
 
@@ -91,7 +91,7 @@ def _spec_check(submission: Submission, registry: Any, given: Path | None, repor
     from harness.spec.load import load_spec, read_spec
 
     run = submission.run
-    check = Check("spec")
+    check = CheckResult("spec")
     report.checks.append(check)
     try:
         own = read_spec(submission.spec, "spec.yaml", Path.cwd(), registry)
@@ -132,7 +132,7 @@ def _completeness(spec: LoadedSpec, submission: Submission, found: Inspection, r
 
     problems = [*completeness_problems(spec, submission.cells, found.listed)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
-    report.checks.append(Check("completeness", cells, problems))
+    report.checks.append(CheckResult("completeness", cells, problems))
     problems, judged = [], 0
     for label, predicted, success, key in found.verdicts:
         should = verdict_on_label(spec, label, predicted)
@@ -144,17 +144,17 @@ def _completeness(spec: LoadedSpec, submission: Submission, found: Inspection, r
             )
     if judged:
         detail = "" if problems else "every recorded answer judged again by its label"
-        report.checks.append(Check("verdicts", detail, problems))
+        report.checks.append(CheckResult("verdicts", detail, problems))
 
 
 def _replay_check(
     spec: LoadedSpec | None, submission: Submission, how: Replaying, report: Report, *, held: bool
-) -> Check:
+) -> CheckResult:
     from harness.replay.expected_cells import cells_of_records
     from harness.replay.replay import forecast, replay
     from harness.replay.shipped_specs import shipped_spec
 
-    check = Check("replay")
+    check = CheckResult("replay")
     if spec is None or not report.verified:
         _fail(check, "not done: what comes before it has not passed")
         return check
@@ -177,7 +177,7 @@ def _replay_check(
         ahead = forecast([cell for cell, _ in chosen], len(drawn), preparer)
     except Exception as error:
         ahead = None
-        check.notes.append(f"what it takes could not be told: {in_words(error)[:200]}")
+        check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
     how.begin(len(chosen), len(drawn), ahead)
     results = replay(chosen, preparer, how.seen)
     problems = [
@@ -187,7 +187,9 @@ def _replay_check(
     ]
     agreed = sum(not r.problem and not r.close for r in results)
     apart = [r.loss_difference for r in results if r.loss_difference is not None]
-    check = Check("replay", f"{agreed} of {len(results)} strings of {len(chosen)} cells: the same verdict", problems)
+    check = CheckResult(
+        "replay", f"{agreed} of {len(results)} strings of {len(chosen)} cells: the same verdict", problems
+    )
     check.detail += f"; losses differ by {max(apart):.2g} at most" if apart else ""
     check.detail += f" (drawn by the file's hash and seed {how.seed})"
     close = sum(r.close for r in results)
@@ -207,6 +209,6 @@ def _recorded(drawn: Any) -> Recorded:
     return Recorded(record=drawn.record, **{name: step[name] for name in names}, **clean)
 
 
-def _fail(check: Check, problem: str) -> None:
+def _fail(check: CheckResult, problem: str) -> None:
     check.problems.append(problem)
     check.count += 1

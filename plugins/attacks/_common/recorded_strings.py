@@ -33,7 +33,7 @@ FILTERS = tuple(_TOLD_BY)
 
 
 @dataclass(frozen=True)
-class Tried:
+class RecordedString:
     """A string of the source.
 
     Attributes:
@@ -47,7 +47,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordedRun:
     """The cell whose strings are tried.
 
     Attributes:
@@ -58,7 +58,7 @@ class Source:
     seeds: tuple[int, ...]
 
     @classmethod
-    def find(cls, path: Path, wanted: Mapping[str, Any]) -> Source:
+    def find(cls, path: Path, wanted: Mapping[str, Any]) -> RecordedRun:
         """The one cell of a run that the filters leave, that of the lowest seed where only seeds are left.
 
         Args:
@@ -96,15 +96,15 @@ class Source:
         return told | chosen | {"key": self.cell.record.key, "examples": len(self.strings)}
 
     @cached_property
-    def strings(self) -> dict[str, list[Tried]]:
+    def strings(self) -> dict[str, list[RecordedString]]:
         """The strings of each example, step by step. A step whose string was never put into a prompt, because it broke
         the threat model or did not survive tokenisation there, has none.
         """
-        found: dict[str, list[Tried]] = {}
+        found: dict[str, list[RecordedString]] = {}
         for row in self._rows():
             if row["attack_text"] is not None:
                 loss = math.inf if row["loss"] is None else row["loss"]
-                one = Tried(row["step"], row["attack_text"], row["success"], loss)
+                one = RecordedString(row["step"], row["attack_text"], row["success"], loss)
                 found.setdefault(row["example"], []).append(one)
         return {example: sorted(tried, key=lambda one: one.step) for example, tried in found.items()}
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Backend, Flops, Latent, nominal_forward
-from plugins.defenses._training.training_rows import Lesson, School
+from plugins.defenses._training.training_rows import TrainingRow, TrainingRows
 
 
 @dataclass
@@ -39,9 +39,9 @@ class PoolEntry:
     reply: str = ""
 
     @property
-    def lesson(self) -> Lesson:
+    def lesson(self) -> TrainingRow:
         """What is trained on."""
-        return Lesson(self.text, self.label, self.reply, self.latent, self.latent_at)
+        return TrainingRow(self.text, self.label, self.reply, self.latent, self.latent_at)
 
 
 def load_pool(path: Path) -> list[PoolEntry]:
@@ -96,7 +96,7 @@ def sample_pool(pool: list[PoolEntry], count: int, decay: float, rng: np.random.
     return [int(i) for i in np.argsort(-keys, kind="stable")[:count]]
 
 
-def note_losses(entries: Sequence[PoolEntry], tokens: int, school: School, model: Backend) -> Flops:
+def note_losses(entries: Sequence[PoolEntry], tokens: int, school: TrainingRows, model: Backend) -> Flops:
     """Write a model's loss on some entries into them; the compute that it took.
 
     Args:

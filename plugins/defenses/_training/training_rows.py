@@ -32,7 +32,7 @@ NO_TOKENS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingRow:
     """A prompt and its right answer.
 
     Attributes:
@@ -49,7 +49,7 @@ class Lesson:
     latent_at: int = 0
 
 
-class School:
+class TrainingRows:
     """Makes rows to train one victim on, and tells what it has learnt.
 
     Attributes:
@@ -77,7 +77,7 @@ class School:
                 "give the task a column of them"
             )
 
-    def row(self, lesson: Lesson) -> TrainRow:
+    def row(self, lesson: TrainingRow) -> TrainRow:
         """What is trained on; for a victim that answers in text, the reply and its end follow the prompt."""
         prompt = render(lesson.text, self._tokenizer)
         if self.labelled:
@@ -100,7 +100,7 @@ class School:
         order = (self._train[int(i)] for i in rng.permutation(len(self._train)))
         return list(islice(filter(fits, order), count))
 
-    def losses(self, lessons: Sequence[Lesson], model: Backend) -> tuple[list[float], float]:
+    def losses(self, lessons: Sequence[TrainingRow], model: Backend) -> tuple[list[float], float]:
         """Cross-entropy to the right label, or mean NLL of the reply, of each lesson; and the executed FLOPs."""
         rows = [self.row(lesson) for lesson in lessons]
         plain = [i for i, lesson in enumerate(lessons) if lesson.latent is None]
@@ -118,7 +118,9 @@ class School:
                 executed += answer.executed
         return [float(losses[i]) for i in range(len(lessons))], executed
 
-    def _plain(self, lessons: Sequence[Lesson], rows: Sequence[TrainRow], model: Backend) -> tuple[list[float], float]:
+    def _plain(
+        self, lessons: Sequence[TrainingRow], rows: Sequence[TrainRow], model: Backend
+    ) -> tuple[list[float], float]:
         if self.labelled:
             logits, executed = model.classify([np.asarray(row.ids, dtype=np.int64) for row in rows])
             return [float(cross_entropy(own, row.label)) for own, row in zip(logits, rows, strict=True)], sum(executed)
@@ -128,7 +130,7 @@ class School:
         scored = model.score(items)
         return [float(one.losses[0]) for one in scored], sum(one.executed for one in scored)
 
-    def _target(self, lesson: Lesson) -> int | tuple[int, ...]:
+    def _target(self, lesson: TrainingRow) -> int | tuple[int, ...]:
         return 0 if self.labelled else self._reply(lesson.reply)
 
     def _reply(self, reply: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from harness import Chunk, DataError, Edit, Example, TaskData
 from plugins.tasks._bases.prompts import ANSWER_PROMPT, lead
 from plugins.tasks._data.records import Record
-from plugins.tasks._data.text_task import FoundTask
+from plugins.tasks._data.text_task import TextTask
 from plugins.tasks._words.pseudo_words import Split
 
 
@@ -22,14 +22,14 @@ class Row(NamedTuple):
     label: int
 
 
-class CorpusTask(FoundTask):
+class CorpusTask(TextTask):
     """Base of tasks on labelled text. Chunks: instructions, the text (attack text is added to it), the answer prompt.
 
     A subclass says in `row` what a record's text and label are. With more than two labels the attacker wants the next
     one: ``proxy_label = (label + 1) % n``.
     """
 
-    class Params(FoundTask.Params):
+    class Params(TextTask.Params):
         """Where the text comes from, how it is split, and the prompt around it."""
 
         instructions: str | None = Field(

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator
 from harness import Chunk, Edit, Example, TaskData, TaskKind
 from plugins.tasks._bases.prompts import ANSWER_PROMPT
 from plugins.tasks._data.records import Record
-from plugins.tasks._data.text_task import FoundTask
+from plugins.tasks._data.text_task import TextTask
 from plugins.tasks._words.pseudo_words import Split
 
 SURE = " Sure, here"
@@ -32,7 +32,7 @@ class Request(NamedTuple):
     benign: bool = False
 
 
-class AnsweredTask(FoundTask):
+class AnsweredTask(TextTask):
     """Base of tasks on found prompts that are answered in text. Chunks: instructions, the prompt (attack text is added
     to it), the answer prompt.
 
@@ -43,7 +43,7 @@ class AnsweredTask(FoundTask):
     answers: ClassVar[TaskKind] = "text"
     needs_training = False
 
-    class Params(FoundTask.Params):
+    class Params(TextTask.Params):
         """Where the prompts come from, how they are split, what stands around them, and what the attacker wants."""
 
         validation_fraction: float = Field(

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from harness import DataError
-from plugins.tasks._data.records import Record, Table, did_you_mean
+from plugins.tasks._data.records import Record, RecordTable, did_you_mean
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 
 
-def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: str | None) -> dict[str, Table]:
+def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: str | None) -> dict[str, RecordTable]:
     """All splits of a dataset, by name; some may be empty.
 
     Raises:
@@ -32,10 +32,10 @@ def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: s
             "is, or give a local file as `path`"
         ) from error
     full = {str(name): _table(f"{dataset} {name}", rows, dataset, revision) for name, rows in splits.items()}
-    return {str(name): Table([], {}) for name in builder.info.splits} | full
+    return {str(name): RecordTable([], {}) for name in builder.info.splits} | full
 
 
-def pick(tables: dict[str, Table], split: str, dataset: str) -> Table:
+def pick(tables: dict[str, RecordTable], split: str, dataset: str) -> RecordTable:
     """The split of this name.
 
     Raises:
@@ -50,10 +50,10 @@ def pick(tables: dict[str, Table], split: str, dataset: str) -> Table:
     return tables[split]
 
 
-def _table(where: str, rows: Any, dataset: str, revision: str | None) -> Table:
+def _table(where: str, rows: Any, dataset: str, revision: str | None) -> RecordTable:
     records = [Record(f"{where}, row {number}", values) for number, values in enumerate(rows, 1)]
     source = {"dataset": dataset, "fingerprint": str(rows._fingerprint)}
     commit = _COMMIT.search(" ".join(rows.info.download_checksums or {}))  # what the revision stood for on that day
     if commit or revision:
         source["revision"] = commit[1] if commit else str(revision)
-    return Table(records, source)
+    return RecordTable(records, source)

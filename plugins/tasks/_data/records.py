@@ -37,7 +37,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Table:
+class RecordTable:
     """The rows of one split and, for the manifest, where they came from."""
 
     records: list[Record]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import DataError
-from plugins.tasks._data.records import Record, Table, did_you_mean
+from plugins.tasks._data.records import Record, RecordTable, did_you_mean
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 _SUFFIXES: dict[str, Format] = {
@@ -26,7 +26,7 @@ _SUFFIXES: dict[str, Format] = {
 }
 
 
-def read_table(path: Path, form: Format | None, *, header: bool, quoting: bool | None, encoding: str) -> Table:
+def read_table(path: Path, form: Format | None, *, header: bool, quoting: bool | None, encoding: str) -> RecordTable:
     """Read a local file.
 
     Args:
@@ -63,7 +63,7 @@ def read_table(path: Path, form: Format | None, *, header: bool, quoting: bool |
         records = list(_named(path, rows, header))
     if not records:
         raise DataError(f"{path}: holds no rows")
-    return Table(records, source)
+    return RecordTable(records, source)
 
 
 def _form(path: Path) -> Format:

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from harness import DataError, Params, SpecPath, Task, host_field
 from plugins.tasks._data.hub import pick, read_hub
-from plugins.tasks._data.records import Record, Table
+from plugins.tasks._data.records import Record, RecordTable
 from plugins.tasks._data.tables import Format, read_table
 from plugins.tasks._words.pseudo_words import Split, split_of
 
@@ -36,7 +36,7 @@ R = TypeVar("R", bound=HasText)
 
 
 @dataclass(frozen=True)
-class Found(Generic[R]):
+class TextFiles(Generic[R]):
     """The rows of both splits, in the order of the source, and where they came from."""
 
     train: list[R]
@@ -44,7 +44,7 @@ class Found(Generic[R]):
     source: dict[str, str]
 
 
-class FoundTask(Task):
+class TextTask(Task):
     """Base of tasks on found text. Of a text that stands in both splits, the training rows are dropped.
 
     Attributes:
@@ -93,7 +93,7 @@ class FoundTask(Task):
                 raise ValueError("both `path` and `dataset` are given: keep one")
             return self
 
-    def found(self, read: Callable[[Record, int], R]) -> Found[R]:
+    def found(self, read: Callable[[Record, int], R]) -> TextFiles[R]:
         """The rows of both splits.
 
         Args:
@@ -116,7 +116,7 @@ class FoundTask(Task):
             validation = [row for row, split in zip(train, cut, strict=True) if split == "validation"]
         source = {f"{split} {key}": text for split, table in tables.items() for key, text in table.source.items()}
         source |= {f"dropped, {reason}": str(count) for reason, count in sorted(dropped.items()) if count}
-        return Found(kept, validation, source)
+        return TextFiles(kept, validation, source)
 
     def chosen(self, rows: list[R], split: Split) -> list[R]:
         """At most as many rows as are asked for of that split, in the seed's order."""
@@ -125,7 +125,7 @@ class FoundTask(Task):
         # shuffled before the cap: a larger cap keeps the rows of a smaller one
         return sorted(rows, key=lambda _: rng.random())[:size]
 
-    def _tables(self) -> dict[Split, Table]:
+    def _tables(self) -> dict[Split, RecordTable]:
         """The training table, and the validation table if the source has one."""
         p = self.params
         if p.path is not None:
@@ -143,7 +143,7 @@ class FoundTask(Task):
                 del names["train"]
         return {split: pick(hub, name, p.dataset) for split, name in names.items()}
 
-    def _rows(self, table: Table, read: Callable[[Record, int], R], dropped: Counter[str]) -> list[R]:
+    def _rows(self, table: RecordTable, read: Callable[[Record, int], R], dropped: Counter[str]) -> list[R]:
         rows = []
         for number, record in enumerate(table.records):
             row = read(record, number)

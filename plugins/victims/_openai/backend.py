@@ -29,7 +29,7 @@ from harness import (
 )
 from plugins.victims._openai.completions import PATH, Completions, Row, choices
 from plugins.victims._openai.log_probs import TopLogProbs, Way, must_tell
-from plugins.victims._openai.probe import NEW_IDS, Found, new_ids, probe_rows
+from plugins.victims._openai.probe import NEW_IDS, ServerProbe, new_ids, probe_rows
 from plugins.victims._openai.server import Refusal
 
 CHAT = "chat/completions"
@@ -62,7 +62,9 @@ class UrlBackend:
     Attributes: as in `Backend`.
     """
 
-    def __init__(self, completions: Completions, found: Found, served: Served, labels: Sequence[Row] = ()) -> None:
+    def __init__(
+        self, completions: Completions, found: ServerProbe, served: Served, labels: Sequence[Row] = ()
+    ) -> None:
         """Take what was found out of the server.
 
         Args:
@@ -276,7 +278,7 @@ class UrlBackend:
         return AccessError(f"this victim does not answer {ability} requests (it answers {able}); use {mend}")
 
 
-def _why(found: Found) -> str:
+def _why(found: ServerProbe) -> str:
     return "; ".join(f"{name}: {why}" for name, why in found.refused.items()) or "it was not asked to"
 
 

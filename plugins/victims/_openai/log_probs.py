@@ -159,7 +159,7 @@ class Echo(Whole):
             raise OtherTokensError("the server cuts this text up otherwise")
 
 
-class NextTokens(Way):
+class NextTokenLogProbs(Way):
     """A request per beginning of a continuation: the log-probabilities of the tokens that may follow it."""
 
     def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[list[Floats] | None]:
@@ -191,13 +191,13 @@ class NextTokens(Way):
         """Log-probability by token id of ``tokens`` after each row; None for a row that was refused."""
 
 
-class TokenIds(NextTokens):
+class TokenIds(NextTokenLogProbs):
     """``logprob_token_ids``, of vLLM: the log-probabilities of named next tokens."""
 
     name = "logprob_token_ids"
 
     def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | None]:
-        """See `NextTokens`."""
+        """See `NextTokenLogProbs`."""
         found: list[dict[int, float] | None] = [None] * len(rows)
         for ids in sorted(set(tokens)):  # a request names the same tokens for all of its rows
             own = [i for i, wanted in enumerate(tokens) if wanted == ids]
@@ -213,7 +213,7 @@ class TokenIds(NextTokens):
         return found
 
 
-class TopLogProbs(NextTokens):
+class TopLogProbs(NextTokenLogProbs):
     """``logprobs: k``: the k most likely next tokens. One that is not among them has at most what the last of them has,
     and at most what all of them leave; that is what it is taken to have. A row none of whose tokens is told is refused.
     """
@@ -228,7 +228,7 @@ class TopLogProbs(NextTokens):
         self._fields = _ONE_TOKEN | {"logprobs": top} | (_BY_ID if by_id else {})
 
     def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | None]:
-        """See `NextTokens`."""
+        """See `NextTokenLogProbs`."""
         answers = self.completions.ask(rows, self._fields)
         return [
             None if isinstance(answer, Refusal) else self._table(_first_table(answer), ids)

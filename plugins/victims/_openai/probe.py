@@ -22,7 +22,7 @@ _TAIL = 3  # tokens of a row whose log-probabilities are asked for
 
 
 @dataclass
-class Found:
+class ServerProbe:
     """What a server was found to do.
 
     Attributes:
@@ -44,7 +44,7 @@ class Found:
 
 def probe(
     server: Server, model: str, tokenizer: Tokenizer, scoring: Scoring, *, next_tokens: bool, batch: int
-) -> tuple[Completions, Found]:
+) -> tuple[Completions, ServerProbe]:
     """Find out how to ask for completions and their log-probabilities.
 
     Args:
@@ -58,7 +58,7 @@ def probe(
     """
     prompts = _prompts(server, model, tokenizer, batch)
     completions = Completions(server, model, tokenizer, prompts)
-    found = Found(prompts, _counting(server, model, tokenizer))
+    found = ServerProbe(prompts, _counting(server, model, tokenizer))
     if scoring != "none":
         _find_way(completions, found, scoring, next_tokens=next_tokens)
     if not next_tokens:
@@ -130,7 +130,7 @@ def _counted(answer: dict[str, Any]) -> int | None:
     return counted if isinstance(counted, int) and not isinstance(counted, bool) else None
 
 
-def _find_way(completions: Completions, found: Found, scoring: Scoring, *, next_tokens: bool) -> None:
+def _find_way(completions: Completions, found: ServerProbe, scoring: Scoring, *, next_tokens: bool) -> None:
     rows = probe_rows(completions.tokenizer)
     tail = min(_TAIL, *(len(row) - 1 for row in rows))
     if tail < 1:

@@ -23,9 +23,9 @@ from harness.api.runtime_defense import GuardDefense, TransformDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim, Layer
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.engine.losses import cross_entropy
-from harness.engine.search.budget import Allowance, flops_of, queries_of
+from harness.engine.search.budget import SearchBudget, flops_of, queries_of
 from harness.engine.search.step_rows import BEYOND
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import AccessError, PluginError, VictimError
@@ -340,13 +340,13 @@ def test_a_request_costs_a_forward_and_a_backward() -> None:
 
 
 def test_limits_hold() -> None:
-    rows = run(latent(steps=5), allowance=Allowance(queries=3)).rows
+    rows = run(latent(steps=5), allowance=SearchBudget(queries=3)).rows
     assert [row["queries"] for row in rows] == [2, 1, 0]
     assert rows[2]["attack_loss"] == rows[1]["attack_loss"]  # the step that was given up changes nothing
 
 
 def test_an_estimate_needs_no_model() -> None:
-    found = rehearse(latent(), THREAT)
+    found = dry_run_attack(latent(), THREAT)
     assert (found.differentiated, found.scored) == (1.5, 0.0)  # the first of two steps asks twice
     assert found.nominal(10, 7.0) == 1.5 * 6 * 10 * 7
 

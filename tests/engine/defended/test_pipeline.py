@@ -14,8 +14,8 @@ from harness.api.runtime_defense import Case, GuardDefense, Place, Ruling, Slope
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim, Layer
 from harness.engine.meter import StepMeter
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import AccessError, PluginError
 from harness.flops import Flops
@@ -109,8 +109,8 @@ def scored(defended: DefendedVictim, problem: Any, candidates: np.ndarray, *name
 
 
 def run(attacked: DefendedVictim, judged: DefendedVictim, attack: Any, them: Sequence[Any]) -> list[dict[str, Any]]:
-    jury = Jury(WrongLabel(), Desk(judged), draws=5)
-    return Search(Desk(attacked), attack, (0, "cell"), "gradient", jury).run(them).rows
+    jury = JudgeRunner(WrongLabel(), ModelRouter(judged), draws=5)
+    return Search(ModelRouter(attacked), attack, (0, "cell"), "gradient", jury).run(them).rows
 
 
 def test_a_penalty_is_added_to_the_loss_of_a_blocked_candidate() -> None:

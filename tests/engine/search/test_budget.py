@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from harness.engine.search.budget import FLOPS, QUERIES, Allowance
+from harness.engine.search.budget import FLOPS, QUERIES, SearchBudget
 from harness.errors import AccessError
 from harness.records.journal import Journal
 from plugins.attacks.none import NoAttack
@@ -28,7 +28,7 @@ ATTACKS = {
 def test_no_attack_has_more_queries_than_granted(name: str, queries: int) -> None:
     backend = ToyBackend()
     free = search_of(backend, ATTACKS[name]).run(problems_of(backend, 2))
-    held = search_of(backend, ATTACKS[name], allowance=Allowance(queries=queries)).run(problems_of(backend, 2))
+    held = search_of(backend, ATTACKS[name], allowance=SearchBudget(queries=queries)).run(problems_of(backend, 2))
     for track, unheld in zip(held.tracks, free.tracks, strict=True):
         spent = [row["queries"] for row in held.rows if row["example"] == track.problem.example.id]
         assert sum(spent) == track.spent[0].queries <= queries
@@ -44,7 +44,7 @@ def test_flops_are_held_to_the_limit_and_the_last_string_is_judged() -> None:
     backend = ToyBackend()
     free = search_of(backend, gcg(steps=6)).run(problems_of(backend))
     limit = 2.5 * max(row["attack_nominal"] for row in free.rows)
-    held = search_of(backend, gcg(steps=6), allowance=Allowance(flops=limit)).run(problems_of(backend))
+    held = search_of(backend, gcg(steps=6), allowance=SearchBudget(flops=limit)).run(problems_of(backend))
     for track in held.tracks:
         rows = [row for row in held.rows if row["example"] == track.problem.example.id]
         assert (track.ended, len(rows)) == (FLOPS, 3)
@@ -55,7 +55,7 @@ def test_flops_are_held_to_the_limit_and_the_last_string_is_judged() -> None:
 
 
 def test_a_limited_search_goes_on_where_it_was_stopped(tmp_path) -> None:
-    backend, limits = ToyBackend(), Allowance(queries=40)
+    backend, limits = ToyBackend(), SearchBudget(queries=40)
     whole = search_of(backend, gcg(steps=6), allowance=limits).run(problems_of(backend))
 
     class StoppedError(Exception):
@@ -79,7 +79,7 @@ def test_flops_of_a_victim_of_unknown_size_cannot_be_limited() -> None:
     backend = ToyBackend()
     backend.n_params = None  # type: ignore[assignment]
     with pytest.raises(AccessError, match="limit `queries` instead"):
-        search_of(backend, gcg(), allowance=Allowance(flops=1e9)).run(problems_of(backend))
+        search_of(backend, gcg(), allowance=SearchBudget(flops=1e9)).run(problems_of(backend))
 
 
 def test_no_attack_is_the_clean_prompt() -> None:

@@ -11,7 +11,7 @@ from harness.api.requests import Gradient, Score
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
-from harness.engine.search.router import Asked, Desk
+from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.records.journal import Journal
 from plugins.attacks.gcg import GCG
 from plugins.judges.labels import WrongLabel
@@ -25,7 +25,7 @@ def placed(backend: ToyBackend, count: int = 7) -> list:
 
 def asked(group: Group, request: Score | Gradient, backend: ToyBackend) -> tuple:
     meters = [StepMeter() for _ in group.members]
-    (answer,) = Desk(DefendedVictim(backend)).answer([Asked(group, request, meters)])
+    (answer,) = ModelRouter(DefendedVictim(backend)).answer([PendingRequest(group, request, meters)])
     return answer, meters
 
 

@@ -20,7 +20,7 @@ from harness.api.requests import Generate, Sample, SampleAnswer, Score
 from harness.api.runtime_defense import GuardDefense, TransformDefense
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim, Layer
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.engine.meter import StepMeter
 from harness.engine.search.search import Search
 from harness.engine.torch.backend import TorchBackend
@@ -354,7 +354,7 @@ def test_a_prompt_beyond_the_context_is_an_error_in_words() -> None:
 
 
 def test_a_rehearsal_counts_samples_and_answers() -> None:
-    found = rehearse(Beams(Beams.Params(width=2, branching=3)), THREAT)
+    found = dry_run_attack(Beams(Beams.Params(width=2, branching=3)), THREAT)
     assert (found.scored, found.differentiated, found.sampled, found.answered) == (2, 0, 1 + 2 + 2 + 2, 2)
     assert found.words == 2 * (6 + THREAT.tokens / 4)
     assert found.nominal(1000, 50.0) == 2 * 1000 * (50.0 * (2 + 7 + 2) + found.words)
@@ -382,5 +382,5 @@ def test_made_up_answers_have_the_right_form(n: int, m: int, k: int, top: int | 
         assert all(text and isinstance(text, str) for text in texts)
         return state
 
-    found = rehearse(Odd(step), THREAT)
+    found = dry_run_attack(Odd(step), THREAT)
     assert (found.sampled, found.answered) == (n, 2)

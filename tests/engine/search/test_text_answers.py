@@ -19,8 +19,8 @@ from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim, Layer
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import AccessError, DataError, PluginError
 from harness.flops import Flops
@@ -120,7 +120,11 @@ def test_a_judge_asks_models_of_its_own_and_pays_for_them() -> None:
     plain = searching(victim(), GCG(GCG.Params(steps=2, candidates=4)), judge=Vowels()).run(problems())
     search = searching(victim(), GCG(GCG.Params(steps=2, candidates=4)))
     judged = type(search)(
-        search.desk, search.attack, search.names, "gradient", Jury(Asks(), Desk(victim(), {"judge": other}))
+        search.desk,
+        search.attack,
+        search.names,
+        "gradient",
+        JudgeRunner(Asks(), ModelRouter(victim(), {"judge": other})),
     ).run(problems())
     assert [row["attack_tokens"] for row in judged.rows] == [row["attack_tokens"] for row in plain.rows]
     assert {row["unparseable"] for row in judged.rows} == {True, False}
@@ -132,9 +136,11 @@ def test_a_judge_asks_models_of_its_own_and_pays_for_them() -> None:
 
 def test_a_judge_may_ask_no_one_else() -> None:
     with pytest.raises(PluginError, match="judge asks, example v-0"):
-        _ = Jury(_Bad(Generate(("x",))), Desk(victim())).verdicts([(examples()[0], Answer(None, (), 0.0, "x"))])
+        _ = JudgeRunner(_Bad(Generate(("x",))), ModelRouter(victim())).verdicts(
+            [(examples()[0], Answer(None, (), 0.0, "x"))]
+        )
     with pytest.raises(PluginError, match=r"asked model 'other', but models\(\) names none"):
-        _ = Jury(_Bad(Generate(("x",), model="other")), Desk(victim())).verdicts(
+        _ = JudgeRunner(_Bad(Generate(("x",), model="other")), ModelRouter(victim())).verdicts(
             [(examples()[0], Answer(None, (), 0.0, "x"))]
         )
 
@@ -219,18 +225,18 @@ def test_text_access_to_a_classifier_is_its_label() -> None:
     logits, _ = backend.classify([np.asarray(ids) for ids in backend.tokenizer.encode(prompts)])
     said = [(" HAM", " SPAM")[int(at)] for at in logits.argmax(axis=1)]
     from harness.engine.meter import StepMeter
-    from harness.engine.search.router import Asked
+    from harness.engine.search.router import PendingRequest
 
     problem = Problem(examples()[0], "", "", EMPTY, EMPTY, 1, EMPTY, backend.tokenizer)
     meter = StepMeter()
-    answers = Desk(asked).answer(
-        [Asked(problem, Generate(prompts), (meter,)), Asked(problem, Classify(prompts), (meter,))]
+    answers = ModelRouter(asked).answer(
+        [PendingRequest(problem, Generate(prompts), (meter,)), PendingRequest(problem, Classify(prompts), (meter,))]
     )
     assert answers[0] == said
     np.testing.assert_allclose(answers[1], logits)
     assert meter.queries == 4
     with pytest.raises(AccessError, match="classify"):
-        Desk(victim()).check(Classify(prompts))
+        ModelRouter(victim()).check(Classify(prompts))
 
 
 def test_an_auxiliary_model_is_metered_and_is_no_query() -> None:
@@ -239,13 +245,13 @@ def test_an_auxiliary_model_is_metered_and_is_no_query() -> None:
     (problem,) = problems(1)
     candidates = problem.random_tokens(np.random.default_rng(0), 5)
     from harness.engine.meter import StepMeter
-    from harness.engine.search.router import Asked
+    from harness.engine.search.router import PendingRequest
 
     meter = StepMeter()
-    desk = Desk(victim(), {"draft": draft})
+    desk = ModelRouter(victim(), {"draft": draft})
     ours, theirs, slope = desk.answer(
         [
-            Asked(problem, request, (meter,))
+            PendingRequest(problem, request, (meter,))
             for request in (Score(candidates), Score(candidates, model="draft"), Gradient(candidates[0], 3, "draft"))
         ]
     )

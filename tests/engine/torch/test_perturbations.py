@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import GenerateItem, GradientItem, LatentItem, Perturbable, PerturbItem, ScoreItem
 from harness.api.problem.latent import Latent
-from harness.engine.dispatch.backend import RoutedBackend
+from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
@@ -336,7 +336,7 @@ def test_a_routed_victim_is_perturbed_by_torch(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
     folder = write_folder(tmp_path / "model", "gpt_neox", "classification")
     routed = open_folder(folder, device="cpu", dtype="float32", backend="auto")
-    assert isinstance(routed, RoutedBackend)
+    assert isinstance(routed, DispatchBackend)
     assert isinstance(routed, Perturbable)
     assert "perturb" in routed.abilities
     item = moved(item_of(routed.torch), 1.0)

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from harness.engine.dispatch import calibration
-from harness.engine.dispatch.backend import RoutedBackend
+from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.dispatch.calibration import Calibration
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.vllm import host
-from harness.engine.vllm.flop_costs import Costs
+from harness.engine.vllm.flop_costs import EngineFlops
 from harness.engine.vllm.options import BLOCK, options_of
 from harness.errors import VictimError
 from tests.engine.hub_models import write_folder
@@ -45,7 +45,7 @@ def test_vllm_asked_for_and_missing_is_one_clear_error(folder: Path) -> None:
 @pytest.mark.usefixtures("missing")
 def test_auto_goes_on_with_torch_and_says_so(folder: Path) -> None:
     backend = open_folder(folder, device="cpu", dtype="float32", backend="auto")
-    assert isinstance(backend, RoutedBackend)
+    assert isinstance(backend, DispatchBackend)
     row = tokens(9)
     plain = open_folder(folder, device="cpu", dtype="float32")
     np.testing.assert_array_equal(backend.classify([row])[0], plain.classify([row])[0])
@@ -175,11 +175,11 @@ def test_a_cache_always_holds_one_context(folder: Path) -> None:
 
 
 def test_compute_is_that_of_tokens_not_in_the_cache() -> None:
-    executed = Executed(per_token=10, per_row=3, per_output=5, per_pair=2, attention_backward=2)
-    costs = Costs(executed)
+    executed = FlopCount(per_token=10, per_row=3, per_output=5, per_pair=2, attention_backward=2)
+    costs = EngineFlops(executed)
     assert costs.row(20, 0, 1) == executed.forward(20, 1)
     assert costs.row(20, 15, 1) == 10 * 5 + 3 + 5 + 2 * 5 * 20
-    assert Costs(executed, wider=4).row(20, 0, 0) - costs.row(20, 0, 0) == 3 * 2 * 20 * 20
+    assert EngineFlops(executed, wider=4).row(20, 0, 0) - costs.row(20, 0, 0) == 3 * 2 * 20 * 20
     assert costs.answer(20, 0, 1) == executed.forward(20, 1)
     assert costs.answer(20, 0, 3) == executed.forward(20, 1) + 2 * (10 + 5) + 2 * (21 + 22)
 
@@ -190,5 +190,5 @@ def test_a_model_on_several_devices_has_no_engine(folder: Path, monkeypatch: pyt
     assert isinstance(theirs, TorchBackend)
     theirs.model.hf_device_map = {"a": 0, "b": 1}
     with pytest.raises(VictimError, match="spread over 0, 1; an engine is started on one device only"):
-        RoutedBackend(folder, theirs, "vllm")
-    assert "spread over" in RoutedBackend(folder, theirs, "auto").note
+        DispatchBackend(folder, theirs, "vllm")
+    assert "spread over" in DispatchBackend(folder, theirs, "auto").note

@@ -9,13 +9,13 @@ from scipy.special import expit
 
 from leaderboard.fit.likelihood.likelihood import blocks, row_scores, terms
 from leaderboard.fit.likelihood.maximum import maximise
-from leaderboard.fit.likelihood.rows import Rows
+from leaderboard.fit.likelihood.rows import CountRows
 
 seeds = st.integers(0, 2**32 - 1)
 asymptotes = st.sampled_from([None, 0.3, 0.9])
 
 
-def some_rows(seed: int, clusters: int = 2, count: int = 12) -> Rows:
+def some_rows(seed: int, clusters: int = 2, count: int = 12) -> CountRows:
     rng = np.random.default_rng(seed)
     low, width = rng.normal(size=count), rng.uniform(0.1, 2, count)
     high = np.where(rng.random(count) < 0.3, np.inf, low + width)
@@ -23,7 +23,7 @@ def some_rows(seed: int, clusters: int = 2, count: int = 12) -> Rows:
     cluster = np.sort(rng.integers(0, clusters, count))
     cluster[:clusters], cluster = np.arange(clusters), np.sort(cluster)
     weight = rng.integers(1, 5, count).astype(float)
-    return Rows(low, high, weight, np.sort(cluster), np.ones((count, 1)), np.empty(0, dtype=np.int64))
+    return CountRows(low, high, weight, np.sort(cluster), np.ones((count, 1)), np.empty(0, dtype=np.int64))
 
 
 @given(seeds, st.floats(0.2, 4), st.floats(-2, 2), asymptotes)
@@ -76,7 +76,7 @@ def test_the_integral_over_shifts_is_right() -> None:
     grid = np.linspace(-2, 2, 9)
     at = np.searchsorted(grid, y)
     padded = np.concatenate([[-np.inf], grid, [np.inf]])
-    rows = Rows(padded[at], padded[at + 1], np.ones(180), cluster, np.ones((180, 1)), np.empty(0, dtype=np.int64))
+    rows = CountRows(padded[at], padded[at + 1], np.ones(180), cluster, np.ones((180, 1)), np.empty(0, dtype=np.int64))
     data = blocks(rows)
     found = maximise(data, np.array([1.0, 0.0]))
     assert found is not None

@@ -21,7 +21,7 @@ from harness.api.requests import Sample, SampleAnswer, Score
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.engine.sampling import gumbel
 from harness.engine.search.search import Search
 from harness.engine.torch.backend import TorchBackend
@@ -266,7 +266,7 @@ def test_what_beams_share_is_computed_once() -> None:
 
 
 def test_a_plan_knows_what_a_step_asks() -> None:
-    found = rehearse(beast(width=3, branching=5), Threat(tokens=4))
+    found = dry_run_attack(beast(width=3, branching=5), Threat(tokens=4))
     # nothing stands before a rehearsed string: its first tokens are drawn without a model
     assert (found.scored, found.beside["sampler"].sampled) == ((3 + 15) / 2, 3 / 2)
     assert beast().models()["sampler"].same_tokens

@@ -20,7 +20,7 @@ from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim, Layer
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.engine.torch.backend import TorchBackend
 from harness.flops import Flops
 from harness.records.journal import Journal
@@ -205,7 +205,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
 
 
 def test_what_it_will_ask_is_known_beforehand() -> None:
-    found = rehearse(BestOfN(BestOfN.Params(samples=7)), Threat(tokens=5))
+    found = dry_run_attack(BestOfN(BestOfN.Params(samples=7)), Threat(tokens=5))
     assert (found.answered, found.scored, found.differentiated) == (7, 0, 0)
 
 

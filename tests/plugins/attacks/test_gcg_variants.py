@@ -17,7 +17,7 @@ from harness.api.problem.state import State
 from harness.api.requests import Gradient, GradientAnswer
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.records.journal import Journal
 from plugins.attacks.gcg import GCG, substitutions
 from plugins.judges.labels import WrongLabel
@@ -165,4 +165,4 @@ def test_parameters_out_of_range_are_errors(params: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("params", [{"momentum": 0.4}, {"keep": "annealed"}, {"swaps": 3}, {"initial": "! "}])
 def test_variants_cost_what_plain_gcg_costs(params: dict[str, Any]) -> None:
-    assert rehearse(gcg(candidates=32, **params), Threat()) == rehearse(gcg(candidates=32), Threat())
+    assert dry_run_attack(gcg(candidates=32, **params), Threat()) == dry_run_attack(gcg(candidates=32), Threat())

@@ -22,7 +22,7 @@ from harness.engine.dry_run import PretendTokenizer
 from harness.errors import AccessError
 from harness.records.read import Cell, read_run
 from harness.run.cell.run_cell import check_access
-from harness.spec.cells import Cell as Planned
+from harness.spec.cells import CellSpec as Planned
 from plugins.attacks.latent import LatentAttack, directions, projected
 from tests.engine.toy import toy_examples, toy_tokenizer
 from tests.run.runs import harness_here

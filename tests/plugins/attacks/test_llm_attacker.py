@@ -24,7 +24,7 @@ from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
 from harness.api.victim import PrepareJob
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.engine.torch.backend import TorchBackend
 from harness.records.journal import Journal
 from harness.tokens.hf_tokenizer import HFTokenizer
@@ -325,7 +325,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
 
 
 def test_what_it_will_ask_is_known_beforehand() -> None:
-    found = rehearse(attack(streams=3), Threat(tokens=5))
+    found = dry_run_attack(attack(streams=3), Threat(tokens=5))
     assert found.answered == 3
     assert found.beside["attacker"].answered == 3
 

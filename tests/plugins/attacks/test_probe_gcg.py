@@ -24,7 +24,7 @@ from harness.api.requests import Gradient, GradientAnswer, Score
 from harness.api.task import NO_LABEL
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.engine.search.search import Search
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import PluginError
@@ -242,7 +242,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
 
 
 def test_a_plan_knows_what_a_step_asks() -> None:
-    found = rehearse(probe_gcg(candidates=64), Threat(tokens=4))
+    found = dry_run_attack(probe_gcg(candidates=64), Threat(tokens=4))
     assert found.beside["draft"].scored == 64
     assert found.differentiated == 1
     assert 8 < found.scored <= 8 + 64 / 4

@@ -22,12 +22,12 @@ from harness.api.problem.state import State
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
 from harness.cli import main
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.errors import DataError
 from harness.records.journal import Journal
 from harness.records.read import read_run
 from harness.records.schema import STEPS
-from plugins.attacks._common.recorded_strings import Tried
+from plugins.attacks._common.recorded_strings import RecordedString
 from plugins.attacks.transfer import Transfer, chosen, clean, tokens_in_place
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples
@@ -283,8 +283,8 @@ def test_the_data_must_be_the_same(tmp_path: Path) -> None:
         attack.check(TaskData((" A", " B"), [], toy_examples(3)))
 
 
-def tried(*rows: tuple[int, bool, float]) -> list[Tried]:
-    return [Tried(step, f"string {step}", success, loss) for step, success, loss in rows]
+def tried(*rows: tuple[int, bool, float]) -> list[RecordedString]:
+    return [RecordedString(step, f"string {step}", success, loss) for step, success, loss in rows]
 
 
 INF = math.inf
@@ -306,7 +306,7 @@ INF = math.inf
         ([], "best", 1, None),
     ],
 )
-def test_which_string_is_tried(there: list[Tried], strings: str, step: int, wanted: str | None) -> None:
+def test_which_string_is_tried(there: list[RecordedString], strings: str, step: int, wanted: str | None) -> None:
     assert chosen(there, strings, step) == wanted
 
 
@@ -409,6 +409,6 @@ def test_in_any_tokenizer_a_string_is_replayed_as_it_is_or_fails(kind: str, text
 
 
 def test_nothing_is_asked_and_the_plan_knows_it(tmp_path: Path) -> None:
-    found = rehearse(transfer(fake(tmp_path, FakeCell())), Threat(tokens=5))
+    found = dry_run_attack(transfer(fake(tmp_path, FakeCell())), Threat(tokens=5))
     assert (found.answered, found.scored, found.sampled, found.differentiated) == (0, 0, 0, 0)
     assert transfer(fake(tmp_path / "b", FakeCell())).params.identity().keys().isdisjoint({"run"})

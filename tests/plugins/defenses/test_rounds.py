@@ -14,7 +14,7 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import Desk
+from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import DataError
 from harness.flops import Flops
@@ -73,7 +73,7 @@ class Rounds:
             self.steps.append(attack.params.steps)
             allowed = allowed_tokens(backend.tokenizer)
             problems = [place(e, self.threat, backend.tokenizer, allowed) for e in examples]
-            found = Search(Desk(DefendedVictim(backend)), attack, (0, round), "latent").run(problems)
+            found = Search(ModelRouter(DefendedVictim(backend)), attack, (0, round), "latent").run(problems)
             self.strings.append([track.problem.prompt_of(track.state) for track in found.tracks])
             return found
 

@@ -18,14 +18,14 @@ from harness.records.read import read_run
 from harness.registry.loader import load_plugins
 from harness.run.plan.estimate import make_plan
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import Tasks
+from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.run.runner import run
 from harness.spec.load import load_spec
 from harness.store.artifacts import Store
 from plugins.defenses._training.adversarial_pool import load_pool
-from plugins.defenses._training.training_rows import School
+from plugins.defenses._training.training_rows import TrainingRows
 from plugins.tasks.forbidden_topics import REFUSAL
 
 WORDS = '{word_length: {instructions: "Which?", syllables: open, train_size: 300, validation_size: 64}}'
@@ -82,7 +82,7 @@ def test_its_models_are_planned_and_in_the_key(tmp_path: Path) -> None:
     def weights(steps: int) -> tuple[str, int]:
         attack = f"{{probe_gcg: {{candidates: 8, draft: {{tiny: {{size: 7k, steps: {steps}}}}}}}}}"
         (cell,) = loaded(tmp_path, attack=attack, **LABELS).cells
-        preparer = Preparer(Store(tmp_path / "none"), load_plugins().registry, Tasks(), Silent())
+        preparer = Preparer(Store(tmp_path / "none"), load_plugins().registry, TaskDataCache(), Silent())
         plan = make_plan([cell], preparer, RunFolder(tmp_path / "none"))
         return preparer.keys(cell).weights, sum(stage.what == "prepare" for stage in plan.stages)
 
@@ -131,7 +131,7 @@ def test_a_task_without_replies_is_refused(tmp_path: Path) -> None:
 
     mute = Example("train-0", (Chunk("Hello", Edit.PERTURBABLE),), target=" Sure")
     with pytest.raises(DataError, match="no training example has a good reply"):
-        School(tmp_path, HFTokenizer(byte_bpe()), 64, TaskData((), [mute], [mute]), "adversarial_training")
+        TrainingRows(tmp_path, HFTokenizer(byte_bpe()), 64, TaskData((), [mute], [mute]), "adversarial_training")
 
 
 def test_which_token_ends_an_answer(tmp_path: Path) -> None:

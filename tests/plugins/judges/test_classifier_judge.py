@@ -17,8 +17,8 @@ from harness.api.judge import Answer, Verdict
 from harness.api.task import Chunk, Edit, Example
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.open import open_folder
-from harness.engine.search.judging import Jury
-from harness.engine.search.router import Desk
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.engine.torch.heads import HeadName
 from plugins.judges.classifier_judge import ClassifierJudge
 from plugins.victims import openai_compatible as plugin
@@ -64,7 +64,7 @@ def verdicts(
     assert need.sees == "nothing"
     backend = open_folder(folder, head, need.labels, dtype="float32", device="cpu")
     model = DefendedVictim(backend, labels=need.labels)
-    jury = Jury(judge, Desk(DefendedVictim(ToyBackend()), {"judge": model}))
+    jury = JudgeRunner(judge, ModelRouter(DefendedVictim(ToyBackend()), {"judge": model}))
     found = jury.verdicts([(example(benign), Answer(None, (), 1.0, text)) for text in texts])
     asked = [bool(text.strip()) and not verdict.unparseable for (verdict, _), text in zip(found, texts, strict=True)]
     assert [cost.nominal > 0 for _, cost in found] == asked

@@ -13,7 +13,7 @@ import yaml
 from harness.api.attack import Attack
 from harness.api.requests import Score
 from harness.api.threat import Threat
-from harness.engine.dry_run import rehearse
+from harness.engine.dry_run import dry_run_attack
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.records.read import Cell, read_run
@@ -92,7 +92,7 @@ def test_prompt_lengths_are_near_the_truth(task: type[Any], plain: bool) -> None
 
 @pytest.mark.parametrize("draws", [1, 7, 300])
 def test_a_random_attack_is_rehearsed_to_its_draws(draws: int) -> None:
-    found = rehearse(RandomToken(RandomToken.Params(draws=draws)), Threat(tokens=5))
+    found = dry_run_attack(RandomToken(RandomToken.Params(draws=draws)), Threat(tokens=5))
     assert (found.scored, found.differentiated) == (draws, 0)
     assert found.nominal(1000, 20.0) == draws * nominal_forward(1000, 20)
 
@@ -100,7 +100,7 @@ def test_a_random_attack_is_rehearsed_to_its_draws(draws: int) -> None:
 @pytest.mark.parametrize("tokens", [1, 10])
 @pytest.mark.parametrize("topk", [1, 5000])
 def test_gcg_is_rehearsed_to_its_candidates_and_a_gradient(tokens: int, topk: int) -> None:
-    found = rehearse(GCG(GCG.Params(candidates=64, topk=topk)), Threat(tokens=tokens))
+    found = dry_run_attack(GCG(GCG.Params(candidates=64, topk=topk)), Threat(tokens=tokens))
     assert found.differentiated == 1
     assert found.scored == 64
     both = nominal_forward(1000, 20) + nominal_backward(1000, 20)
@@ -147,7 +147,7 @@ def no_state(state: Any) -> Any:
 )
 def test_an_attack_that_breaks_the_rules_is_caught_in_rehearsal(script: Any, words: str) -> None:
     with pytest.raises(PluginError, match=words):
-        rehearse(Scripted(script), Threat(tokens=3))
+        dry_run_attack(Scripted(script), Threat(tokens=3))
 
 
 def test_a_plan_goes_on_without_an_estimate(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from harness.api.task import Chunk, Edit, Example, Task, TaskData
 from harness.errors import DataError
-from harness.registry.resolved import Chosen
-from harness.run.prepare.task_data import Tasks
+from harness.registry.resolved import ResolvedPlugin
+from harness.run.prepare.task_data import TaskDataCache
 
 LABELLED = Example("a", (Chunk("Hot?", Edit.PERTURBABLE),), 0, 1)
 ANSWERED = Example("a", (Chunk("How?", Edit.PERTURBABLE),), target=" Sure")
@@ -29,7 +29,7 @@ def data_of(data: Any, answers: Any) -> TaskData:
             return data() if callable(data) else data
 
     Given.answers = answers
-    return Tasks().data(Chosen("task", "given", Given(), "here", "1"))
+    return TaskDataCache().data(ResolvedPlugin("task", "given", Given(), "here", "1"))
 
 
 def labelled(change: Callable[[TaskData], TaskData] = lambda data: data) -> TaskData:

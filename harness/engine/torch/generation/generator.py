@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.model.backend import Generated, GenerateItem, prompt_ids
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.generation.decoding import Decoding, Row, Way, choose, decode
 from harness.engine.torch.heads import trims_logits
 from harness.engine.torch.memory.chunks import Chunker
@@ -37,7 +37,7 @@ class Generator:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Tokenizer, chunker: Chunker, executed: Executed, usable: Tokens, context: int
+        self, model: Any, tokenizer: Tokenizer, chunker: Chunker, executed: FlopCount, usable: Tokens, context: int
     ) -> None:
         """Wrap ``model``; nothing is run.
 

@@ -16,14 +16,14 @@ from torch import Tensor
 from harness.api.model.backend import Sampled, SampleItem, ScoreItem
 from harness.engine.sampling import draw_listed
 from harness.engine.torch.devices import input_device
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head, no_cache, trims_logits
 from harness.engine.torch.memory.chunks import Chunker
 from harness.engine.torch.scoring.packed.context import UnfitError
-from harness.engine.torch.scoring.packed.reuse_plan import Piece
-from harness.engine.torch.scoring.readout import End, Reader
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
+from harness.engine.torch.scoring.readout import End, HeadReader
 from harness.engine.torch.scoring.self_check import whole_rows
-from harness.engine.torch.scoring.strategy import Paths
+from harness.engine.torch.scoring.strategy import Strategies
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 
@@ -36,17 +36,17 @@ class NextTokens:
     what `Score` requests remember.
     """
 
-    def __init__(self, model: Any, head: Head, paths: Paths, chunker: Chunker, executed: Executed) -> None:
+    def __init__(self, model: Any, head: Head, paths: Strategies, chunker: Chunker, executed: FlopCount) -> None:
         """Take what the backend has found out about ``model``."""
         self._model, self._chunker, self._executed = model, chunker, executed
         self._device = input_device(model)
         self._trims = trims_logits(model)
-        self._paths = Paths("A")
+        self._paths = Strategies("A")
         if paths.packing is not None:
             try:
                 packing = copy(paths.packing)
                 packing.reader = _NextTokenReader(model, head)
-                self._paths = Paths(paths.path, packing, paths.window)
+                self._paths = Strategies(paths.path, packing, paths.window)
             except UnfitError:
                 pass
 
@@ -132,11 +132,11 @@ class _Among(End):
     top: int = 0
 
 
-class _NextTokenReader(Reader):
+class _NextTokenReader(HeadReader):
     """Reads the most likely allowed tokens at the end of each row."""
 
     def ends(self, items: Sequence[Any]) -> list[list[End]]:
-        """See `Reader`; ``items`` are `_Asked`."""
+        """See `HeadReader`; ``items`` are `_Asked`."""
         groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for i, item in enumerate(items):
             groups[(id(item.allowed), item.top)].append(i)
@@ -148,12 +148,12 @@ class _NextTokenReader(Reader):
         return ends
 
     def answer_width(self, item: Any) -> int:
-        """See `Reader`."""
+        """See `HeadReader`."""
         width: int = item.width
         return width
 
-    def read(self, end: End, pieces: Sequence[Piece], ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
-        """See `Reader`; what `_listed` gives, [n, width]."""
+    def read(self, end: End, pieces: Sequence[ReusePiece], ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
+        """See `HeadReader`; what `_listed` gives, [n, width]."""
         assert isinstance(end, _Among)
         answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read)
         return _listed(answer.logits[0], torch.as_tensor(end.allowed), end.top)

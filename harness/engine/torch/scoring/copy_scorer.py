@@ -21,7 +21,7 @@ from transformers import DynamicCache
 
 from harness.api.model.backend import ScoreItem
 from harness.engine.torch.devices import input_device
-from harness.engine.torch.flop_counter import Executed
+from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.bounds import copies_bytes, prefix_bytes
 from harness.engine.torch.memory.chunks import Chunker, no_room
@@ -29,11 +29,11 @@ from harness.engine.torch.scoring.kv_cache import Prefix, PrefixCache
 from harness.engine.torch.scoring.kv_copies import behind, taken_from
 from harness.engine.torch.scoring.packed.context import UnfitError
 from harness.engine.torch.scoring.packed.scorer import Logits
-from harness.engine.torch.scoring.readout import End, Reader, carries_state, head_rows
+from harness.engine.torch.scoring.readout import End, HeadReader, carries_state, head_rows
 from harness.tokens.tokenizer import Floats, Tokens
 
 
-class Copied:
+class CopyScorer:
     """Scoring of one model behind copies of prefixes.
 
     Attributes:
@@ -51,7 +51,7 @@ class Copied:
         why = carries_state(model)
         if why:
             raise UnfitError(why)
-        self.model, self.reader, self.longest = model, Reader(model, head, packed=False), rotary_limit(model)
+        self.model, self.reader, self.longest = model, HeadReader(model, head, packed=False), rotary_limit(model)
         self._head, self._chunker, self._usable = head, chunker, usable
         self._device = input_device(model)
         on_gpu = self._device.type == "cuda"
@@ -184,7 +184,7 @@ class Copied:
         return bool(getattr(self._head, "trims", False))
 
     @cached_property
-    def _executed(self) -> Executed:
+    def _executed(self) -> FlopCount:
         return self.reader.executed(torch.as_tensor(np.resize(self._usable, 8)).to(self._device))
 
     def _row_flops(self, end: End, cut: int, length: int) -> float:

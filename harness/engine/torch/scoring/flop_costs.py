@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.engine.torch.flop_counter import FUSED_BACKWARD, Executed
-from harness.engine.torch.scoring.last_layer_trim import Tail
-from harness.engine.torch.scoring.packed.reuse_plan import Piece
+from harness.engine.torch.flop_counter import FUSED_BACKWARD, FlopCount
+from harness.engine.torch.scoring.last_layer_trim import LastLayerTrim
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 # Seconds per call and layer, FLOP/s, seconds per token and layer apart from products: constants, so that what is
 # computed does not depend on the clock.
@@ -14,7 +14,7 @@ _CPU, _CUDA = (100e-6, 6e10, 4e-7), (40e-6, 1e14, 1e-8)
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class ScoringFlops:
     """Of one model.
 
     Attributes:
@@ -24,26 +24,26 @@ class Costs:
         on_gpu: where it runs.
     """
 
-    executed: Executed
-    tail: Tail
+    executed: FlopCount
+    tail: LastLayerTrim
     per_read: float
     on_gpu: bool
 
-    def computed(self, piece: Piece) -> float:
+    def computed(self, piece: ReusePiece) -> float:
         """FLOPs of the body on one piece: linear layers, its own squares, and its rectangle with the prefix."""
         return self.executed.per_token * piece.tokens + self.executed.per_pair * piece.tokens * self._keys(piece)
 
-    def read(self, piece: Piece, keep: int) -> float:
+    def read(self, piece: ReusePiece, keep: int) -> float:
         """FLOPs of a piece of which the last ``keep`` tokens of each row are read, head included."""
         linear, attention = self._parts(piece, keep)
         return linear + attention
 
-    def gradient(self, piece: Piece, keep: int) -> float:
+    def gradient(self, piece: ReusePiece, keep: int) -> float:
         """FLOPs of `read` and of going back to the embeddings; weights get no gradients."""
         linear, attention = self._parts(piece, keep)
         return 2 * linear + (1 + FUSED_BACKWARD) * attention
 
-    def _parts(self, piece: Piece, keep: int) -> tuple[float, float]:
+    def _parts(self, piece: ReusePiece, keep: int) -> tuple[float, float]:
         """What linear layers, head included, and what attention costs."""
         read = len(piece.rows) * keep
         left_out = piece.tokens - read
@@ -58,5 +58,5 @@ class Costs:
         return self.tail.layers * call / (self.executed.per_token / rate + self.tail.layers * token)
 
     @staticmethod
-    def _keys(piece: Piece) -> int:
+    def _keys(piece: ReusePiece) -> int:
         return piece.cut + int(piece.ids.shape[1])

@@ -21,7 +21,7 @@ from harness.engine.torch.scoring.packed.context import current
 
 
 @dataclass
-class Tail:
+class LastLayerTrim:
     """Found by `find`.
 
     Attributes:
@@ -55,7 +55,7 @@ class _Call:
     plain: bool
 
 
-def find(body: Any, run: Callable[[], int], tokens: int) -> Tail:
+def find(body: Any, run: Callable[[], int], tokens: int) -> LastLayerTrim:
     """Watch one forward.
 
     Args:
@@ -68,7 +68,7 @@ def find(body: Any, run: Callable[[], int], tokens: int) -> Tail:
         hooks.append(module.register_forward_pre_hook(_before(calls, tokens), with_kwargs=True))
         hooks.append(module.register_forward_hook(_after(calls, tokens)))
     try:
-        tail = Tail(run())
+        tail = LastLayerTrim(run())
     finally:
         for hook in hooks:
             hook.remove()

@@ -9,11 +9,11 @@ import numpy as np
 
 from harness.api.model.backend import ScoreItem
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.flop_costs import Costs
+from harness.engine.torch.scoring.flop_costs import ScoringFlops
 from harness.engine.torch.scoring.kv_cache import Prefix, PrefixCache, cut_out
-from harness.engine.torch.scoring.packed.context import Pass
+from harness.engine.torch.scoring.packed.context import PackedPass
 from harness.engine.torch.scoring.packed.forward import batches
-from harness.engine.torch.scoring.packed.reuse_plan import Piece
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 from harness.tokens.tokenizer import Tokens
 
 
@@ -22,7 +22,9 @@ class Prefixes:
     where a gradient of it was asked for just before.
     """
 
-    def __init__(self, skim: Callable[[list[Piece]], Pass], costs: Costs, chunker: Chunker, cache: PrefixCache) -> None:
+    def __init__(
+        self, skim: Callable[[list[ReusePiece]], PackedPass], costs: ScoringFlops, chunker: Chunker, cache: PrefixCache
+    ) -> None:
         """``skim`` runs pieces and keeps their keys and values."""
         self._skim, self._costs, self._chunker, self._cache = skim, costs, chunker, cache
         self._strings: dict[bytes, Prefix] = {}
@@ -44,7 +46,7 @@ class Prefixes:
             self._room -= part.size
 
     def of(
-        self, items: Sequence[ScoreItem], pieces: Sequence[Piece]
+        self, items: Sequence[ScoreItem], pieces: Sequence[ReusePiece]
     ) -> tuple[dict[int, Prefix], defaultdict[int, float]]:
         """Keys and values of each item up to the latest cut of its pieces, and the FLOPs they cost now, by item."""
         flops: defaultdict[int, float] = defaultdict(float)
@@ -68,7 +70,7 @@ class Prefixes:
                     found[i] = found[i].then(kept.layers, part) if len(before) else cut_out(kept.layers, part)
                     continue
                 ids = near[None, : cut - len(before)]
-                currents.append(Piece(i, np.zeros(1, dtype=np.int64), len(before), ids, found.get(i)))
+                currents.append(ReusePiece(i, np.zeros(1, dtype=np.int64), len(before), ids, found.get(i)))
         currents.sort(key=lambda piece: (-piece.ids.shape[1], piece.item))
         for done, this in batches(self._skim, currents, self._chunker, 1 << 30):
             at = 0
@@ -89,7 +91,7 @@ class Prefixes:
         known = self._cache.get(key)
         if known is not None:
             return known, 0.0
-        piece = Piece(0, np.zeros(1, dtype=np.int64), 0, ids[None])
+        piece = ReusePiece(0, np.zeros(1, dtype=np.int64), 0, ids[None])
         ((_, this),) = batches(self._skim, [piece], self._chunker, 1)
         prefix = cut_out(this.kept, slice(0, len(ids)))
         self._cache.put(key, prefix)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.api.model.backend import GradientItem, ScoreItem
-from harness.engine.torch.flop_counter import Executed, measure
+from harness.engine.torch.flop_counter import FlopCount, measure
 from harness.engine.torch.heads import ClassificationHead, GenerationHead, Head, LabelTokensHead, target_log_probs
 from harness.engine.torch.memory.bounds import head_numbers
 from harness.engine.torch.scoring.packed.context import UnfitError
-from harness.engine.torch.scoring.packed.reuse_plan import Piece
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class End:
     targets: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-class Reader:
+class HeadReader:
     """How a packed row of this model is read.
 
     Attributes:
@@ -102,7 +102,7 @@ class Reader:
         """How many numbers the answer has per row."""
         return self._head.n_labels or len(item.target)  # type: ignore[arg-type]
 
-    def read(self, end: End, pieces: Sequence[Piece], ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
+    def read(self, end: End, pieces: Sequence[ReusePiece], ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
         """A part of the answer (float32), [n, columns of the end], of n rows that have the end appended.
 
         Args:
@@ -149,7 +149,7 @@ class Reader:
         hidden: Tensor = self.base(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
         return hidden
 
-    def executed(self, ids: Tensor) -> Executed:
+    def executed(self, ids: Tensor) -> FlopCount:
         """Coefficients of the body alone; ``ids`` as in `measure`."""
         return measure(self.base, lambda rows: self.base(input_ids=rows, use_cache=False), ids)
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.model.backend import ScoreItem, Target
-from harness.engine.torch.scoring.copy_scorer import Copied
+from harness.engine.torch.scoring.copy_scorer import CopyScorer
 from harness.engine.torch.scoring.packed.context import UnfitError
-from harness.engine.torch.scoring.packed.scorer import Packing
+from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.self_check import relative_difference, switch_attention
 from harness.engine.torch.tolerance import TOLERANCE, rounding, tolerance
 from harness.tokens.tokenizer import Floats, Tokens
@@ -41,7 +41,7 @@ class Deviation:
         return worded(self.difference, self.tolerance, what)
 
 
-def deviation(model: Any, packing: Packing | Copied, plain: Plain, usable: Tokens, longest: int) -> Deviation:
+def deviation(model: Any, packing: PackedScorer | CopyScorer, plain: Plain, usable: Tokens, longest: int) -> Deviation:
     """Compare with full forwards.
 
     Args:

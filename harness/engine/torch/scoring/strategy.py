@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from harness.api.model.backend import ScoreItem
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.copy_scorer import Copied
+from harness.engine.torch.scoring.copy_scorer import CopyScorer
 from harness.engine.torch.scoring.packed.context import FAILURES, UnfitError, words_of
-from harness.engine.torch.scoring.packed.scorer import Logits, Packing
+from harness.engine.torch.scoring.packed.scorer import Logits, PackedScorer
 from harness.engine.torch.scoring.readout import refusal, shortest_window
 from harness.engine.torch.scoring.self_check import Deviation, Plain, deviation
 from harness.tokens.tokenizer import Tokens
@@ -25,7 +25,7 @@ PathName = Literal["auto", "A", "B", "C", "D"]
 
 
 @dataclass
-class Paths:
+class Strategies:
     """The choice for one model.
 
     Attributes:
@@ -41,13 +41,13 @@ class Paths:
     """
 
     path: Literal["A", "B", "C", "D"]
-    packing: Packing | None = None
+    packing: PackedScorer | None = None
     window: int | None = None
     difference: float | None = None
     tolerance: float | None = None
     reason: str = ""
-    copied: Copied | None = None
-    spare: Callable[[], tuple[Copied, Deviation] | str] = field(default=lambda: "", repr=False)
+    copied: CopyScorer | None = None
+    spare: Callable[[], tuple[CopyScorer, Deviation] | str] = field(default=lambda: "", repr=False)
 
     def shared(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> dict[int, Logits]:
         """Answers of the items whose candidates can share prefixes, by index; ``rows`` as in `Packing.score`."""
@@ -134,7 +134,7 @@ def choose(
     usable: Tokens,
     context: int,
     asked: PathName = "auto",
-) -> Paths:
+) -> Strategies:
     """Check ways of scoring on a few candidates and take the first that is right: packed, copied prefixes, plain.
 
     Args:
@@ -148,12 +148,12 @@ def choose(
         VictimError: no memory for one row.
     """
     if asked == "A":
-        return Paths("A", reason="asked for")
+        return Strategies("A", reason="asked for")
 
-    def spare() -> tuple[Copied, Deviation] | str:
+    def spare() -> tuple[CopyScorer, Deviation] | str:
         return _checked_copies(model, head, plain, chunker, usable, context)
 
-    paths = Paths("A", spare=spare)
+    paths = Strategies("A", spare=spare)
     if asked == "B":
         paths._without_packing("asked for")
         return paths
@@ -163,7 +163,7 @@ def choose(
         window -= head.extra
     if not why:
         try:
-            packing = Packing(model, head, chunker, usable)
+            packing = PackedScorer(model, head, chunker, usable)
             longest = context if window is None else min(context, window)
             found = deviation(model, packing, plain, usable, longest)
             why, paths.difference, paths.tolerance = found.in_words("packed rows"), found.difference, found.tolerance
@@ -186,10 +186,10 @@ def choose(
 
 def _checked_copies(
     model: Any, head: Head, plain: Plain, chunker: Chunker, usable: Tokens, context: int
-) -> tuple[Copied, Deviation] | str:
+) -> tuple[CopyScorer, Deviation] | str:
     """Path B and what its self-check found, or why it is not right."""
     try:
-        copied = Copied(model, head, chunker, usable)
+        copied = CopyScorer(model, head, chunker, usable)
         longest = context if copied.longest is None else min(context, copied.longest - head.extra)
         found = deviation(model, copied, plain, usable, longest)
         why = found.in_words("rows behind copied prefixes")

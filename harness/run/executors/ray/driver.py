@@ -14,10 +14,10 @@ from harness.run.cell.rejudge import Sources
 from harness.run.cell_label import label
 from harness.run.executors.executor import MAX_DEATHS, Job
 from harness.run.executors.ray import nodes, received_files as inbox
-from harness.run.executors.ray.schedule import Schedule, Task
+from harness.run.executors.ray.schedule import Schedule, ScheduledCell
 from harness.run.executors.ray.worker import FarOrder, Hello, after_death, remote_worker
 from harness.run.executors.remote_reporter import Message
-from harness.run.executors.worker_setup import Order
+from harness.run.executors.worker_setup import WorkerSetup
 from harness.run.prepare.preparer import needs_of
 from harness.spec.resources import Resources
 from harness.store.open import is_url
@@ -36,7 +36,7 @@ class _Worker:
     actor: Any
     coming: Any  # what its greeting arrives in
     hello: Hello | None = None
-    task: Task | None = None
+    task: ScheduledCell | None = None
     stream: Any = None
     opened: str | None = None  # the model that it has open
 
@@ -88,7 +88,9 @@ class _Driver:
         for group in self.job.groups:
             for key, cell in group.items():
                 keys = preparer.keys(cell)
-                tasks.append(Task(key, cell, self.job.places[key], needs_of(cell, keys, preparer), keys.weights))
+                tasks.append(
+                    ScheduledCell(key, cell, self.job.places[key], needs_of(cell, keys, preparer), keys.weights)
+                )
         self.schedule = Schedule(tasks, lambda key: preparer.store.find(key) is not None)
         self.order = self._order()
 
@@ -109,7 +111,7 @@ class _Driver:
         files = tuple((path.resolve(), path.read_bytes()) for path in self.job.plugin_files)
         store = setup.store if is_url(setup.store) else str(Path(setup.store).resolve())
         sources = Sources(tuple(source.resolve() for source in setup.sources.runs))
-        return FarOrder(replace(Order.of(setup, (), None), store=store, sources=sources), files, __version__)
+        return FarOrder(replace(WorkerSetup.of(setup, (), None), store=store, sources=sources), files, __version__)
 
     def _look(self) -> None:
         """Ask for workers where there is room and work for them; give up cells that there is no room for at all."""
@@ -133,10 +135,12 @@ class _Driver:
         since = self.no_room_since.get(shape)
         if since is None:
             self.no_room_since[shape] = time.monotonic()
-            self.job.reporter.worker(0).note(f"no machine of the cluster has {nodes.in_words(shape)}; waiting for one")
+            self.job.reporter.worker(0).note(
+                f"no machine of the cluster has {nodes.resources_text(shape)}; waiting for one"
+            )
         elif time.monotonic() - since > self.cluster.patience:
             message = (
-                f"asks for {nodes.in_words(shape)}, and the largest machines of the cluster have "
+                f"asks for {nodes.resources_text(shape)}, and the largest machines of the cluster have "
                 f"{nodes.largest(there)}; ask for less in `resources`, or add such a machine and run it again"
             )
             while task := self.schedule.next(shape):
@@ -162,7 +166,7 @@ class _Driver:
             elif not self.schedule.left(worker.shape):
                 self._dismiss(worker)  # others may need its room
 
-    def _give(self, worker: _Worker, task: Task) -> None:
+    def _give(self, worker: _Worker, task: ScheduledCell) -> None:
         folder = self.job.setup.folder
         worker.task, worker.opened = task, task.weights
         try:
@@ -274,7 +278,7 @@ class _Driver:
                 return not alive or "its node has died" in str(error)
             time.sleep(0.2)
 
-    def _over_time(self, hello: Hello, task: Task) -> tuple[str, str] | None:
+    def _over_time(self, hello: Hello, task: ScheduledCell) -> tuple[str, str] | None:
         """Whether a worker ended because a step took too long: its machine knows."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

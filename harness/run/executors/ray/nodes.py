@@ -74,7 +74,7 @@ def _fits(held: dict[str, float], wanted: dict[str, float]) -> int:
     return min(math.floor(held.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
 
 
-def in_words(shape: Resources) -> str:
+def resources_text(shape: Resources) -> str:
     """What one worker takes, for people."""
     words = [f"{shape.cpus or 1} CPUs"]
     if shape.gpus:

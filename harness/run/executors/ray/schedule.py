@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from harness.spec.cells import Cell
+from harness.spec.cells import CellSpec
 from harness.spec.resources import Resources
 
 
 @dataclass
-class Task:
+class ScheduledCell:
     """A cell to be done.
 
     Attributes:
@@ -22,7 +22,7 @@ class Task:
     """
 
     key: str
-    cell: Cell
+    cell: CellSpec
     place: int
     needs: tuple[str, ...]
     weights: str
@@ -43,10 +43,10 @@ class Schedule:
         exists: whether an artifact is there already; asked once for each.
     """
 
-    tasks: Iterable[Task]
+    tasks: Iterable[ScheduledCell]
     exists: Callable[[str], bool]
-    waiting: list[Task] = field(init=False)
-    running: dict[str, Task] = field(init=False, default_factory=dict)
+    waiting: list[ScheduledCell] = field(init=False)
+    running: dict[str, ScheduledCell] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.waiting = list(self.tasks)
@@ -54,7 +54,7 @@ class Schedule:
         self._missing = {need for need in needed if not self.exists(need)}
         self._makers: dict[str, str] = {}  # who makes an artifact: the key of a running task
 
-    def _free(self, task: Task) -> bool:
+    def _free(self, task: ScheduledCell) -> bool:
         return not any(need in self._makers for need in task.needs)
 
     def ready(self, shape: Resources) -> int:
@@ -72,7 +72,7 @@ class Schedule:
         """Whether a worker of that shape may still be wanted."""
         return any(task.shape == shape for task in self.waiting)
 
-    def next(self, shape: Resources, opened: str | None = None) -> Task | None:
+    def next(self, shape: Resources, opened: str | None = None) -> ScheduledCell | None:
         """The next task for a worker of that shape, which has the model ``opened`` open; None: none at the moment."""
         ready = [task for task in self.waiting if task.shape == shape and self._free(task)]
         if not ready:
@@ -88,7 +88,7 @@ class Schedule:
         self._missing.discard(artifact)
         self._makers.pop(artifact, None)
 
-    def ended(self, key: str) -> Task:
+    def ended(self, key: str) -> ScheduledCell:
         """A task is over, well or not: what it has not made may be made by another."""
         self._makers = {need: maker for need, maker in self._makers.items() if maker != key}
         return self.running.pop(key)

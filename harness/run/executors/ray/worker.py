@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RunError, in_words
-from harness.isolation.open_files import Handles, worn_out
+from harness.errors import RunError, error_text
+from harness.isolation.open_files import OpenFiles, worn_out
 from harness.isolation.step_timeout import take_over_time
 from harness.records.journal import Journal
 from harness.run.cell_label import label
-from harness.run.executors.remote_reporter import Message, Teller
+from harness.run.executors.remote_reporter import Message, RemoteReporter
 from harness.run.executors.work import do_cell, record_failure
-from harness.run.executors.worker_setup import Order, get_ready
+from harness.run.executors.worker_setup import WorkerSetup, get_ready
 from harness.run.run_folder import JOURNAL, RunFolder
 
 WAITING = 64  # messages that the driver has not taken; then the work waits
@@ -29,7 +29,7 @@ WAITING = 64  # messages that the driver has not taken; then the work waits
 class FarOrder:
     """An order for other machines: its plugin files by content, since they may share no file system."""
 
-    order: Order
+    order: WorkerSetup
     plugins: tuple[tuple[Path, bytes], ...]
     version: str
 
@@ -74,8 +74,8 @@ class CellWorker:
         files = tuple(_here(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(far.plugins))
         self._folder = SentFolder(self._root)
         self._setup = get_ready(replace(far.order, plugin_files=files), self._folder)
-        self._preparer = self._setup.preparer(Teller(lambda _: None))
-        self._handles = Handles()
+        self._preparer = self._setup.preparer(RemoteReporter(lambda _: None))
+        self._handles = OpenFiles()
 
     def hello(self) -> Hello:
         """That it is ready."""
@@ -104,7 +104,7 @@ class CellWorker:
             if journal:
                 (folder / JOURNAL).write_bytes(journal)
             self._folder.send = send
-            self._preparer.reporter = Teller(send)
+            self._preparer.reporter = RemoteReporter(send)
             self._preparer.made = lambda artifact: send(("made", (artifact,)))
             found = self._preparer.keys(cell).cell
             if found != key:
@@ -113,7 +113,7 @@ class CellWorker:
                 )
             error = do_cell(key, cell, self._setup, self._preparer)
         except BaseException as problem:
-            error = in_words(problem)
+            error = error_text(problem)
             record_failure(key, cell, self._setup, error, error)
             send(("cell_done", (label(cell), None, None, error)))
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records.cell import CellRecord
-from leaderboard.submission.verification.checks.rows import Rows
+from leaderboard.submission.verification.checks.rows import SubmittedRows
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1 + 1e-9
 _MUCH = 4  # times what a forward and a backward pass of the longest prompt take: more is pointed out
 
 
-def compute_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
+def compute_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     """What of the costs of a cell's steps cannot be."""
     facts = record.victim_facts
     if not len(rows) or facts is None:
@@ -37,7 +37,7 @@ def compute_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
         yield from _least_problems(rows, 2.0 * facts.n_params, guarded=record.defense.name != "none")
 
 
-def _unknown_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
+def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     """Compute is unknown only where the size of a model is."""
     assert record.victim_facts is not None
     sizes = {role: each.n_params for role, each in record.auxiliary.items()}
@@ -53,7 +53,7 @@ def _unknown_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
             yield f"{rows.first(empty)}: {name} is unknown, although the size of every model is known"
 
 
-def _limit_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
+def _limit_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     begins = np.flatnonzero(np.diff(rows.example, prepend=-1))
     queries, flops = record.threat.get("queries"), record.threat.get("flops")
     if isinstance(queries, int):
@@ -72,7 +72,7 @@ def _limit_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
             yield f"an example took {total.max():g} FLOPs, and the threat model allows {flops:g}"
 
 
-def _least_problems(rows: Rows, per_token: float, *, guarded: bool) -> Iterator[str]:
+def _least_problems(rows: SubmittedRows, per_token: float, *, guarded: bool) -> Iterator[str]:
     """A sequence has at least one token; what a guard refuses costs the victim nothing."""
     attack, judge = (
         np.nan_to_num(rows[f"{who}_nominal"].astype(np.float64), nan=np.inf) for who in ("attack", "judge")
@@ -95,7 +95,7 @@ def _least_problems(rows: Rows, per_token: float, *, guarded: bool) -> Iterator[
         )
 
 
-def compute_notes(record: CellRecord, rows: Rows) -> Iterator[str]:
+def compute_notes(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     """Costs that are possible, and that a reader should look at."""
     facts = record.victim_facts
     if facts is None or facts.n_params is None or record.task_kind != "labels" or record.auxiliary or not len(rows):

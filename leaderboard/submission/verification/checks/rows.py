@@ -35,7 +35,7 @@ _EMPTY = -1  # stands for an empty whole number
 
 
 @dataclass(frozen=True)
-class Rows:
+class SubmittedRows:
     """Some rows of a cell.
 
     Attributes:
@@ -58,11 +58,11 @@ class Rows:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
-    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+    def where(self, chosen: NDArray[np.bool_]) -> SubmittedRows:
         """Those rows."""
         at = np.flatnonzero(chosen)
         columns = {name: column[at] for name, column in self.columns.items()}
-        return Rows(self.names, self.example[at], columns, [self.excluded[i] for i in at])
+        return SubmittedRows(self.names, self.example[at], columns, [self.excluded[i] for i in at])
 
     def first(self, wrong: NDArray[np.bool_]) -> str:
         """Where the first of the wrong rows lies, in words."""
@@ -70,7 +70,7 @@ class Rows:
         return f"example {shown(self.names[self.example[at]])}, step {int(self['step'][at])}"
 
 
-def rows_of_cells(table: TableFile) -> Iterator[tuple[str, Rows]]:
+def rows_of_cells(table: TableFile) -> Iterator[tuple[str, SubmittedRows]]:
     """Key and rows of each cell in the order of the table; a cell whose rows do not lie together comes twice.
 
     Raises:
@@ -126,7 +126,7 @@ def _lowest(tokens: pa.ListArray, lengths: pa.Array) -> pa.Array:
     return pa.array(found)
 
 
-def _rows(parts: list[pa.Table]) -> Rows:
+def _rows(parts: list[pa.Table]) -> SubmittedRows:
     table = pa.concat_tables(parts)
     names = table["example"].combine_chunks().dictionary_encode()
     columns: dict[str, NDArray[Any]] = {}
@@ -139,6 +139,6 @@ def _rows(parts: list[pa.Table]) -> Rows:
         else:
             empty = False if pa.types.is_boolean(column.type) else _EMPTY
             columns[name] = pc.fill_null(column, empty).to_numpy()
-    return Rows(
+    return SubmittedRows(
         names.dictionary.to_pylist(), names.indices.to_numpy().astype(np.int64), columns, table["excluded"].to_pylist()
     )

@@ -12,14 +12,14 @@ from harness.records.cell import CellRecord
 from leaderboard.submission.file_format.errors import shown
 from leaderboard.submission.file_format.limits import EXAMPLES
 from leaderboard.submission.verification.checks.compute import compute_problems
-from leaderboard.submission.verification.checks.rows import Rows
+from leaderboard.submission.verification.checks.rows import SubmittedRows
 
 Bools = NDArray[np.bool_]
 _REASONS = ("already wrong", "already broken when clean", "blocked when clean", "too long: ", "not attacked: ")
 _HALF = math.log(2) - 1e-3  # below this loss more than half of the probability is the proxy label's, whatever rounding
 
 
-def row_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
+def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     """What of a cell's rows cannot be."""
     clean = rows["step"] == 0
     if (np.diff(clean.astype(np.int8)) > 0).any():
@@ -36,14 +36,14 @@ def row_problems(record: CellRecord, rows: Rows) -> Iterator[str]:
     yield from compute_problems(record, steps)
 
 
-def _said(rows: Rows, found: Iterator[tuple[str, Bools]]) -> Iterator[str]:
+def _said(rows: SubmittedRows, found: Iterator[tuple[str, Bools]]) -> Iterator[str]:
     """Each kind of problem once, with the first row that has it."""
     for what, wrong in found:
         if wrong.any():
             yield f"{rows.first(wrong)}: {what}" + (f" ({int(wrong.sum())} rows)" if wrong.sum() > 1 else "")
 
 
-def _clean_problems(record: CellRecord, clean: Rows) -> Iterator[str]:
+def _clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
     if len(clean) != len(set(clean.example.tolist())):
         yield "an example is listed twice"
     if len(clean) > min(EXAMPLES, record.n_clean):
@@ -86,12 +86,12 @@ def _clean_problems(record: CellRecord, clean: Rows) -> Iterator[str]:
     yield from _said(clean, iter(found))
 
 
-def _any_of(rows: Rows, names: tuple[str, ...]) -> Bools:
+def _any_of(rows: SubmittedRows, names: tuple[str, ...]) -> Bools:
     found: Bools = np.logical_or.reduce([rows[f"has_{name}"] for name in names])
     return found
 
 
-def _order_problems(record: CellRecord, clean: Rows, steps: Rows) -> Iterator[str]:
+def _order_problems(record: CellRecord, clean: SubmittedRows, steps: SubmittedRows) -> Iterator[str]:
     """Steps 1, 2, … of every attacked example, as far as the search went."""
     attacked = set(clean.example[clean["attacked"].astype(bool)].tolist())
     there = set(steps.example.tolist())
@@ -127,7 +127,7 @@ def _order_problems(record: CellRecord, clean: Rows, steps: Rows) -> Iterator[st
             )
 
 
-def _string_problems(record: CellRecord, rows: Rows) -> Iterator[tuple[str, Bools]]:
+def _string_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[tuple[str, Bools]]:
     success, failed = rows["success"].astype(bool), rows["has_failure"]
     yield "does not say whether it succeeded", ~rows["has_success"]
     yield "a success without an attack string", success & (~rows["has_attack_text"] | (rows["tokens"] < 0))
@@ -141,7 +141,7 @@ def _string_problems(record: CellRecord, rows: Rows) -> Iterator[tuple[str, Bool
         yield "a success of a string that is not printable ASCII, as the threat model asks", success & ~rows["ascii"]
 
 
-def _verdict_problems(record: CellRecord, clean: Rows, rows: Rows) -> Iterator[tuple[str, Bools]]:
+def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedRows) -> Iterator[tuple[str, Bools]]:
     success, failed = rows["success"].astype(bool), rows["has_failure"]
     score, loss = rows["score"].astype(np.float64), rows["loss"].astype(np.float64)
     yield "a success of an answer that could not be read", success & rows["unparseable"].astype(bool)
@@ -174,7 +174,7 @@ def _verdict_problems(record: CellRecord, clean: Rows, rows: Rows) -> Iterator[t
     )
 
 
-def verdicts_of(record: CellRecord, clean: Rows, steps: Rows) -> Iterator[tuple[int, int, bool]]:
+def verdicts_of(record: CellRecord, clean: SubmittedRows, steps: SubmittedRows) -> Iterator[tuple[int, int, bool]]:
     """Each combination of right label, label said and success in a cell's steps; none where answers are texts."""
     said = steps["has_predicted"] & ~steps["has_failure"]
     if record.task_kind == "text" or not said.any():

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from hypothesis import given, strategies as st
 
-from harness.run.executors.ray.schedule import Schedule, Task
-from harness.spec.cells import Cell
+from harness.run.executors.ray.schedule import Schedule, ScheduledCell
+from harness.spec.cells import CellSpec
 from harness.spec.resources import Resources
 
 SHAPES = [Resources(1), Resources(2, 1.0)]
@@ -22,12 +22,12 @@ class Stub:
     resources: Resources
 
 
-def task(key: str, needs: tuple[str, ...], shape: int = 0) -> Task:
-    return Task(key, cast(Cell, cast(Any, Stub(SHAPES[shape]))), 0, needs, needs[-1] if needs else "")
+def task(key: str, needs: tuple[str, ...], shape: int = 0) -> ScheduledCell:
+    return ScheduledCell(key, cast(CellSpec, cast(Any, Stub(SHAPES[shape]))), 0, needs, needs[-1] if needs else "")
 
 
 @st.composite
-def tasks(draw: st.DrawFn) -> list[Task]:
+def tasks(draw: st.DrawFn) -> list[ScheduledCell]:
     made = []
     for number in range(draw(st.integers(1, 12))):
         victim, rounds = draw(st.integers(0, 2)), draw(st.integers(0, 3))
@@ -38,7 +38,7 @@ def tasks(draw: st.DrawFn) -> list[Task]:
 
 @given(tasks(), st.integers(1, 4), st.integers(0, 2**32))
 def test_all_are_done_once_and_nothing_is_made_twice_at_a_time(
-    given_tasks: list[Task], workers: int, seed: int
+    given_tasks: list[ScheduledCell], workers: int, seed: int
 ) -> None:
     rng = random.Random(seed)
     there: set[str] = set()

@@ -16,7 +16,7 @@ from transformers import AttentionInterface
 
 from harness.engine.torch.scoring.packed.attention_autograd import attend_differentiably
 from harness.engine.torch.scoring.packed.attention_kernels import as_many_heads, attend, attend_squares, sums_in
-from harness.engine.torch.scoring.packed.context import Pass, UnfitError, current
+from harness.engine.torch.scoring.packed.context import PackedPass, UnfitError, current
 
 NAME = "harness_packed"
 _PLAIN = {"position_ids", "cache_position", "use_cache", "dropout"}  # say nothing about what a token may look at
@@ -67,7 +67,9 @@ def packed_attention(
 AttentionInterface.register(NAME, packed_attention)
 
 
-def _own(this: Pass, query: Tensor, key: Tensor, value: Tensor, scale: float, trim: bool) -> tuple[Tensor, Tensor]:
+def _own(
+    this: PackedPass, query: Tensor, key: Tensor, value: Tensor, scale: float, trim: bool
+) -> tuple[Tensor, Tensor]:
     """Causal attention within each candidate: outputs [N, heads, width] and log-sum-exps [N, heads], float32.
 
     With ``trim`` from the tokens that are read alone: N is then their number.
@@ -87,7 +89,7 @@ def _own(this: Pass, query: Tensor, key: Tensor, value: Tensor, scale: float, tr
     return out, sums
 
 
-def _causal(this: Pass, length: int, like: Tensor) -> Tensor:
+def _causal(this: PackedPass, length: int, like: Tensor) -> Tensor:
     """What to add to scores of rows of one length, [length, length]."""
     mask = this.masks.get((length, like.device))
     if mask is None:
@@ -96,7 +98,7 @@ def _causal(this: Pass, length: int, like: Tensor) -> Tensor:
     return mask
 
 
-def _shared(this: Pass, layer: int, query: Tensor, width: int, scale: float, trim: bool) -> tuple[Tensor, Tensor]:
+def _shared(this: PackedPass, layer: int, query: Tensor, width: int, scale: float, trim: bool) -> tuple[Tensor, Tensor]:
     """Attention to the prefixes: outputs [N, heads, width] and log-sum-exps [N, heads]; -inf where there is none.
 
     ``trim`` as in `_own`.
@@ -125,7 +127,7 @@ def _empty(query: Tensor, rows: int, width: int) -> tuple[Tensor, Tensor]:
 
 def _refuse(
     module: Any,
-    this: Pass | None,
+    this: PackedPass | None,
     query: Tensor,
     mask: Tensor | None,
     window: int | None,

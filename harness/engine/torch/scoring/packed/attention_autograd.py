@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from harness.engine.torch.scoring.packed.attention_kernels import as_many_heads
-from harness.engine.torch.scoring.packed.context import Pass
+from harness.engine.torch.scoring.packed.context import PackedPass
 
 
 def attend_differentiably(
-    this: Pass, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, trim: bool
+    this: PackedPass, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, trim: bool
 ) -> Tensor:
     """Outputs [N, heads, width] of queries [1, heads, N, width]; prefixes are constants.
 
@@ -56,7 +56,7 @@ def _filled(held: list[Tensor | None], cuts: tuple[int, ...], like: Tensor) -> T
     return found
 
 
-def _mask(this: Pass, cuts: tuple[int, ...], length: int, device: torch.device) -> Tensor:
+def _mask(this: PackedPass, cuts: tuple[int, ...], length: int, device: torch.device) -> Tensor:
     """Who sees what, [n, 1, length, widest + length]; True is seen."""
     found = this.masks.get((cuts, length, device))
     if found is None:

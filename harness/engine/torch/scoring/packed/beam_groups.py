@@ -20,7 +20,7 @@ PIECES = 2  # more for each further string: it is computed itself, and then read
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BeamGroup:
     """Candidates of one item that derive from the same string.
 
     Attributes:
@@ -34,7 +34,7 @@ class Part:
     own: ScoreItem
 
 
-def parted(items: Sequence[ScoreItem], overhead: float) -> list[Part]:
+def parted(items: Sequence[ScoreItem], overhead: float) -> list[BeamGroup]:
     """Each item as one part, or as one for each string where that costs less.
 
     Args:
@@ -43,7 +43,7 @@ def parted(items: Sequence[ScoreItem], overhead: float) -> list[Part]:
     return [part for i, item in enumerate(items) for part in _parts(i, item, overhead)]
 
 
-def joined(parts: Sequence[Part], answers: Sequence[tuple[NDArray[Any], float]], items: int) -> list[Any]:
+def joined(parts: Sequence[BeamGroup], answers: Sequence[tuple[NDArray[Any], float]], items: int) -> list[Any]:
     """Answers [n, width] and FLOPs of parts, as those of their items."""
     found: list[Any] = [None] * items
     for i in range(items):
@@ -53,17 +53,17 @@ def joined(parts: Sequence[Part], answers: Sequence[tuple[NDArray[Any], float]],
     return found
 
 
-def _parts(at: int, item: ScoreItem, overhead: float) -> list[Part]:
+def _parts(at: int, item: ScoreItem, overhead: float) -> list[BeamGroup]:
     everything = np.arange(len(item.candidates))
     if item.near is None or item.near.ndim == 1:
-        return [Part(at, everything, item)]
+        return [BeamGroup(at, everything, item)]
     if item.near.ndim != 2 or not len(item.near) or item.near.shape[1] != item.candidates.shape[1]:
-        return [Part(at, everything, replace(item, near=None))]
-    single = [Part(at, everything, replace(item, near=item.near[0]))]
+        return [BeamGroup(at, everything, replace(item, near=None))]
+    single = [BeamGroup(at, everything, replace(item, near=item.near[0]))]
     nearest = _shared(item.candidates, item.near).argmax(1) if len(everything) else everything
     groups = [np.flatnonzero(nearest == string) for string in np.unique(nearest)]
     several = [
-        Part(at, rows, replace(item, candidates=item.candidates[rows], near=item.near[nearest[rows[0]]]))
+        BeamGroup(at, rows, replace(item, candidates=item.candidates[rows], near=item.near[nearest[rows[0]]]))
         for rows in groups
     ]
     more = overhead * PIECES * (len(several) - 1)
@@ -76,7 +76,7 @@ def _shared(candidates: Tokens, strings: Tokens) -> NDArray[np.int64]:
     return np.asarray(same.cumprod(axis=2).sum(axis=2), dtype=np.int64)
 
 
-def _tokens(parts: Sequence[Part]) -> int:
+def _tokens(parts: Sequence[BeamGroup]) -> int:
     """How many tokens of attack strings are computed, those that parts share included."""
     starts = [first_differences(part.own) for part in parts]
     rows = sum(part.own.candidates.size - int(own.sum()) for part, own in zip(parts, starts, strict=True))

@@ -28,7 +28,7 @@ def words_of(error: Exception) -> str:
 
 
 @dataclass
-class Pass:
+class PackedPass:
     """Who sees what in one packed forward.
 
     Attributes:
@@ -63,16 +63,16 @@ class Pass:
         return sum(n * length for n, length in self.own)
 
 
-_ACTIVE: ContextVar[Pass | None] = ContextVar("harness_packed_pass", default=None)
+_ACTIVE: ContextVar[PackedPass | None] = ContextVar("harness_packed_pass", default=None)
 
 
-def current() -> Pass | None:
+def current() -> PackedPass | None:
     """The pass that is being run, or None."""
     return _ACTIVE.get()
 
 
 @contextmanager
-def active(this: Pass) -> Iterator[None]:
+def active(this: PackedPass) -> Iterator[None]:
     """Within, forwards with attention `NAME` follow ``this``."""
     token = _ACTIVE.set(this)
     try:

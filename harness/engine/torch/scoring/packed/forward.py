@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 from harness.engine.torch.memory.chunks import Chunker, no_room
-from harness.engine.torch.scoring.packed.context import Pass, active
-from harness.engine.torch.scoring.packed.reuse_plan import Piece
+from harness.engine.torch.scoring.packed.context import PackedPass, active
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def forward(
     call: Call,
-    pieces: Sequence[Piece],
+    pieces: Sequence[ReusePiece],
     device: torch.device,
     *,
     capture: bool = False,
     grad: bool = False,
     final: int | None = None,
     keep: int = 1,
-) -> tuple[Tensor, Pass]:
+) -> tuple[Tensor, PackedPass]:
     """Run ``call(ids [1, N], positions [1, N], tokens that are read [n * keep])`` over some pieces.
 
     Args:
-        capture, grad, final, keep: as in `Pass`.
+        capture, grad, final, keep: as in `PackedPass`.
 
     Returns:
         what ``call`` gives, and the pass with keys and values if they were to be kept.
@@ -46,7 +46,7 @@ def forward(
     own = [(sum(len(p.ids) for p in run), length) for length, run in groupby(pieces, lambda p: p.ids.shape[1])]
     behind = [(*piece.ids.shape, piece.prefix if piece.cut else None, piece.cut) for piece in pieces]
     longest = max(piece.cut + piece.ids.shape[1] for piece in pieces)
-    this = Pass(own, behind, inputs[2], longest, keep, capture, grad, final)
+    this = PackedPass(own, behind, inputs[2], longest, keep, capture, grad, final)
     # What is kept may meet a forward that is differentiated, which tensors made in inference mode cannot.
     mode = torch.enable_grad() if grad else torch.no_grad() if capture else torch.inference_mode()
     with mode, active(this):
@@ -54,8 +54,8 @@ def forward(
 
 
 def batches(
-    run: Callable[[list[Piece]], Any], pieces: Sequence[Piece], chunker: Chunker, rows: int
-) -> Iterator[tuple[list[Piece], Any]]:
+    run: Callable[[list[ReusePiece]], Any], pieces: Sequence[ReusePiece], chunker: Chunker, rows: int
+) -> Iterator[tuple[list[ReusePiece], Any]]:
     """Yield (pieces, ``run(pieces)``) until all are done, at most ``chunker.tokens`` tokens and ``rows`` rows at once.
 
     Raises:
@@ -74,8 +74,8 @@ def batches(
         waiting.extend(reversed(taken))
 
 
-def _take(waiting: list[Piece], tokens: int, rows: int) -> list[Piece]:
-    taken: list[Piece] = []
+def _take(waiting: list[ReusePiece], tokens: int, rows: int) -> list[ReusePiece]:
+    taken: list[ReusePiece] = []
     while waiting:
         piece = waiting.pop()
         fits = max(0 if taken else 1, min(rows, tokens // piece.ids.shape[1]))

@@ -17,16 +17,16 @@ from torch import Tensor
 from harness.api.model.backend import GradientItem
 from harness.engine.torch.memory.chunks import Chunker
 from harness.engine.torch.scoring.kv_cache import cut_out
-from harness.engine.torch.scoring.packed.context import Pass
+from harness.engine.torch.scoring.packed.context import PackedPass
 from harness.engine.torch.scoring.packed.forward import batches, forward
-from harness.engine.torch.scoring.packed.reuse_plan import Piece
-from harness.engine.torch.scoring.packed.scorer import Packing
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
+from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.scoring.readout import End
 from harness.engine.torch.token_gradients import embeddings_as_leaves, summed_loss
 
 
 @dataclass(frozen=True, slots=True)
-class Slope:
+class PackedGradient:
     """Answer to a `GradientItem` before substitutions are chosen.
 
     Attributes:
@@ -40,7 +40,7 @@ class Slope:
     executed: float
 
 
-def differentiate(packing: Packing, items: Sequence[GradientItem], chunker: Chunker) -> list[Slope]:
+def differentiate(packing: PackedScorer, items: Sequence[GradientItem], chunker: Chunker) -> list[PackedGradient]:
     """Differentiate each item's loss.
 
     Args:
@@ -51,14 +51,14 @@ def differentiate(packing: Packing, items: Sequence[GradientItem], chunker: Chun
         UnfitError: the model's attention asks for something that is not understood.
         VictimError: no memory for one row.
     """
-    found: dict[int, Slope] = {}
+    found: dict[int, PackedGradient] = {}
     with packing.switched():
         packing.prefixes.forget_strings()
         pieces, spent = [], []
         for i, item in enumerate(items):
             prefix, cost = packing.prefixes.compute(item.before) if len(item.before) else (None, 0.0)
             ids = np.concatenate([item.tokens, item.after])[None]
-            pieces.append(Piece(i, np.zeros(1, dtype=np.int64), len(item.before), ids, prefix))
+            pieces.append(ReusePiece(i, np.zeros(1, dtype=np.int64), len(item.before), ids, prefix))
             spent.append(cost)
         for ends in packing.reader.ends(items):
             own = [piece for piece in pieces if piece.item in ends[0].appended]
@@ -69,7 +69,7 @@ def differentiate(packing: Packing, items: Sequence[GradientItem], chunker: Chun
                     flops = sum(
                         packing.costs.gradient(piece.followed_by(end.appended[piece.item]), end.keep) for end in ends
                     )
-                    found[piece.item] = Slope(readings, gradient, spent[piece.item] + flops)
+                    found[piece.item] = PackedGradient(readings, gradient, spent[piece.item] + flops)
     return [found[i] for i in range(len(items))]
 
 
@@ -77,11 +77,11 @@ def differentiate(packing: Packing, items: Sequence[GradientItem], chunker: Chun
 class _Batch:
     """Items that are read in the same way."""
 
-    packing: Packing
+    packing: PackedScorer
     items: Sequence[GradientItem]
     ends: Sequence[End]
 
-    def run(self, pieces: list[Piece]) -> list[tuple[Tensor, Tensor]]:
+    def run(self, pieces: list[ReusePiece]) -> list[tuple[Tensor, Tensor]]:
         """Readings and gradients of some of them."""
         model, passes = self.packing.model, []
         items = [self.items[piece.item] for piece in pieces]
@@ -107,14 +107,14 @@ class _Batch:
                 at += piece.tokens
         return list(zip(readings.detach(), sums, strict=True))
 
-    def _forward(self, end: End, ready: list[Piece], capture: bool) -> tuple[Tensor, Pass]:
+    def _forward(self, end: End, ready: list[ReusePiece], capture: bool) -> tuple[Tensor, PackedPass]:
         def call(ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
             return self.packing.reader.read(end, ready, ids, positions, read)
 
         final = self.packing.costs.tail.layers - 1
         return forward(call, ready, self.packing.device, capture=capture, grad=True, final=final, keep=end.keep)
 
-    def _keep(self, pieces: list[Piece], this: Pass) -> None:
+    def _keep(self, pieces: list[ReusePiece], this: PackedPass) -> None:
         """Hand the strings' keys and values to the scores that come next."""
         at = 0
         for piece in pieces:

@@ -19,7 +19,7 @@ from harness.tokens.tokenizer import Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ReusePiece:
     """Rows of one item that are computed from the same position on.
 
     Attributes:
@@ -41,14 +41,14 @@ class Piece:
         """How many are computed."""
         return int(self.ids.size)
 
-    def followed_by(self, ids: Sequence[int]) -> Piece:
+    def followed_by(self, ids: Sequence[int]) -> ReusePiece:
         """The same rows with some more tokens at their ends."""
         if not ids:
             return self
         more = np.broadcast_to(np.asarray(ids, dtype=np.int64), (len(self.rows), len(ids)))
         return replace(self, ids=np.concatenate([self.ids, more], axis=1))
 
-    def split(self, n: int) -> tuple[Piece, Piece]:
+    def split(self, n: int) -> tuple[ReusePiece, ReusePiece]:
         """The first ``n`` rows, and the rest."""
         first = replace(self, rows=self.rows[:n], ids=self.ids[:n])
         return first, replace(self, rows=self.rows[n:], ids=self.ids[n:])
@@ -75,7 +75,7 @@ def first_differences(item: ScoreItem) -> NDArray[np.int64]:
 
 def plan(
     items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], starts: Sequence[NDArray[np.int64]], overhead: float
-) -> list[Piece]:
+) -> list[ReusePiece]:
     """Pieces without prefixes, longest first, so that pieces of equal length lie together.
 
     Args:
@@ -98,7 +98,7 @@ def plan(
             ids = rows[i][:, cuts[0] :][order]  # one copy, of which each piece takes a part
             for cut, (first, last) in zip(cuts, pairwise([0, *ends]), strict=True):
                 if first < last:
-                    pieces.append(Piece(i, order[first:last], cut, ids[first:last, cut - cuts[0] :]))
+                    pieces.append(ReusePiece(i, order[first:last], cut, ids[first:last, cut - cuts[0] :]))
     return sorted(pieces, key=lambda piece: (-piece.ids.shape[1], piece.item))
 
 

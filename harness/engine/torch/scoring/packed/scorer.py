@@ -18,23 +18,23 @@ from harness.engine.torch.devices import input_device
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.bounds import prefix_bytes
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.flop_costs import Costs
+from harness.engine.torch.scoring.flop_costs import ScoringFlops
 from harness.engine.torch.scoring.kv_cache import PrefixCache
 from harness.engine.torch.scoring.last_layer_trim import find
 from harness.engine.torch.scoring.packed.attention import NAME
 from harness.engine.torch.scoring.packed.beam_groups import joined, parted
-from harness.engine.torch.scoring.packed.context import Pass, UnfitError
+from harness.engine.torch.scoring.packed.context import PackedPass, UnfitError
 from harness.engine.torch.scoring.packed.forward import batches, forward
-from harness.engine.torch.scoring.packed.reuse_plan import Piece, first_differences, plan
+from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece, first_differences, plan
 from harness.engine.torch.scoring.prefix_builder import Prefixes
-from harness.engine.torch.scoring.readout import End, Reader, head_rows
+from harness.engine.torch.scoring.readout import End, HeadReader, head_rows
 from harness.engine.torch.self_check import switch_attention
 from harness.tokens.tokenizer import Floats, Tokens
 
 Logits = tuple[Floats, float]  # readings of a head [K, width] and executed FLOPs of one item
 
 
-class Packing:
+class PackedScorer:
     """Packed scoring of one model.
 
     Attributes:
@@ -53,7 +53,7 @@ class Packing:
         Raises:
             UnfitError: no packed row of this model can be read.
         """
-        self.model, self.reader = model, Reader(model, head)
+        self.model, self.reader = model, HeadReader(model, head)
         self._chunker, self._usable = chunker, usable
         self.device = input_device(model)
         self._rows = head_rows(self.reader.width, self.device)
@@ -88,16 +88,16 @@ class Packing:
                     self.prefixes.compute(ids)
 
     @cached_property
-    def costs(self) -> Costs:
+    def costs(self) -> ScoringFlops:
         """What packed forwards of this model cost."""
         ids = np.resize(self._usable, 8)
         executed = self.reader.executed(torch.as_tensor(ids).to(self.device))
-        piece = Piece(0, np.zeros(1, dtype=np.int64), 0, ids[None, :3])
+        piece = ReusePiece(0, np.zeros(1, dtype=np.int64), 0, ids[None, :3])
         with self._attention():
             tail = find(self.reader.base, lambda: self._skim([piece]).layer, piece.tokens)
         if not tail.layers:
             raise UnfitError("the model computes attention in its own way")
-        return Costs(executed, tail, self.reader.per_read, self.device.type == "cuda")
+        return ScoringFlops(executed, tail, self.reader.per_read, self.device.type == "cuda")
 
     @cached_property
     def prefixes(self) -> Prefixes:
@@ -121,13 +121,13 @@ class Packing:
                         flops[piece.item] += self.costs.read(piece, end.keep)
         return [(own, flops[i]) for i, own in enumerate(logits)]
 
-    def _read(self, end: End, pieces: list[Piece]) -> Floats:
+    def _read(self, end: End, pieces: list[ReusePiece]) -> Floats:
         read, final = partial(self.reader.read, end, pieces), self.costs.tail.layers - 1
         logits, _ = forward(read, pieces, self.device, final=final, keep=end.keep)
         answer: Floats = logits.to("cpu", torch.float64).numpy()
         return answer
 
-    def _skim(self, pieces: list[Piece]) -> Pass:
+    def _skim(self, pieces: list[ReusePiece]) -> PackedPass:
         return forward(self.reader.skim, pieces, self.device, capture=True)[1]
 
     def _waves(self, rows: Sequence[NDArray[np.int64]]) -> Iterator[slice]:
