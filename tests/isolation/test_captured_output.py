@@ -26,7 +26,7 @@ def cut_late(file, length):
     os.write(2, b"meanwhile\\n")
 
 os.ftruncate = cut_late
-printed = output.Printed(Path(sys.argv[1]))
+printed = output.CapturedOutput(Path(sys.argv[1]))
 printed.take_over()
 for burst in range(3):
     for line in range(300):

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
-from harness.spec import Cell, Spec, expand, load_spec
+from harness.spec import CellSpec, Spec, expand, load_spec
 from tests.spec.conftest import Load
 from tests.spec.toys import toy_registry
 
@@ -120,7 +120,7 @@ def test_paths_count_from_the_folder_of_the_spec(
     assert expand(spec, registry)[0].task.plugin.params.path == Path("../a.csv")  # no file, so as it is written
 
 
-def _data(cell: Cell) -> Any:
+def _data(cell: CellSpec) -> Any:
     """A cell as data that can be compared (plugin instances cannot)."""
     plugins = [chosen.identity() for chosen in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     return [*plugins, cell.threat, cell.seed, cell.round]

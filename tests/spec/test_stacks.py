@@ -8,7 +8,7 @@ import pytest
 
 from harness.registry.loader import load_plugins
 from harness.run.prepare.keys import Keys
-from harness.spec import Cell, InvalidSpecError, LoadedSpec, load_spec
+from harness.spec import CellSpec, InvalidSpecError, LoadedSpec, load_spec
 
 REGISTRY = load_plugins().registry
 HEAD = """name: stacked
@@ -33,7 +33,7 @@ def told(tmp_path: Path, defenses: str, more: str = "", task: str = "password_ma
     return str(caught.value)
 
 
-def keys(cell: Cell) -> Keys:
+def keys(cell: CellSpec) -> Keys:
     return Keys(cell, "data", {}, {})
 
 

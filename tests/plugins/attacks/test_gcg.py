@@ -15,7 +15,7 @@ from harness.api.requests import Gradient, GradientAnswer, Score
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import PretendTokenizer
+from harness.engine.dry_run import FakeTokenizer
 from plugins.attacks.gcg import GCG, substitutions
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples
@@ -38,7 +38,7 @@ def pretend_problem(tokens: int = 4, vocabulary: int = 50) -> Problem:
     """Every string survives tokenisation."""
     empty = np.empty(0, dtype=np.int64)
     example = Example("pretend", (Chunk("", Edit.OVERWRITABLE),), 0, 1)
-    return Problem(example, "", "", empty, empty, tokens, np.arange(vocabulary), PretendTokenizer())
+    return Problem(example, "", "", empty, empty, tokens, np.arange(vocabulary), FakeTokenizer())
 
 
 def answer_for(problem: Problem, rng: np.random.Generator, top: int, loss: float = 1.0) -> GradientAnswer:

@@ -12,7 +12,7 @@ from harness.api.problem.group import Group
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
 from harness.api.threat import Threat
-from harness.engine.dry_run import PretendTokenizer
+from harness.engine.dry_run import FakeTokenizer
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks._common.initial_tokens import initial_tokens
 from plugins.attacks.gcg import GCG
@@ -108,5 +108,5 @@ def test_a_universal_string_survives_in_every_prompt() -> None:
 
 
 def test_a_victim_without_such_tokens_begins_at_random() -> None:
-    assert isinstance(pretend_problem().tokenizer, PretendTokenizer)
+    assert isinstance(pretend_problem().tokenizer, FakeTokenizer)
     assert first("! ", pretend_problem()).shape == (4,)

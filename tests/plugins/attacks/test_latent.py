@@ -18,7 +18,7 @@ from harness.api.requests import Perturb, PerturbAnswer
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.api.victim import VictimCard
-from harness.engine.dry_run import PretendTokenizer
+from harness.engine.dry_run import FakeTokenizer
 from harness.errors import AccessError
 from harness.records.read import Cell, read_run
 from harness.run.cell.run_cell import check_access
@@ -38,7 +38,7 @@ def pretend_problem(tokens: int = 4) -> Problem:
     """Every string survives tokenisation."""
     empty = np.empty(0, dtype=np.int64)
     example = Example("pretend", (Chunk("", Edit.OVERWRITABLE),), 0, 1)
-    return Problem(example, "", "", empty, empty, tokens, np.arange(50), PretendTokenizer(), radius=RADIUS)
+    return Problem(example, "", "", empty, empty, tokens, np.arange(50), FakeTokenizer(), radius=RADIUS)
 
 
 class Bowl:

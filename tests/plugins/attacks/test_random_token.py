@@ -16,7 +16,7 @@ from harness.api.requests import Score
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import PretendTokenizer
+from harness.engine.dry_run import FakeTokenizer
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples
@@ -46,7 +46,7 @@ def test_draws_are_uniform_over_the_allowed_tokens_at_every_position() -> None:
     empty = np.empty(0, dtype=np.int64)
     example = Example("pretend", (Chunk("", Edit.OVERWRITABLE),), 0, 1)
     allowed = np.arange(7, 107)
-    problem = Problem(example, "", "", empty, empty, 3, allowed, PretendTokenizer())
+    problem = Problem(example, "", "", empty, empty, 3, allowed, FakeTokenizer())
     draws = draws_of(problem, 20_000)
     assert draws.shape == (20_000, 3)
     for column in draws.T:

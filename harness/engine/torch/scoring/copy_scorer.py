@@ -43,7 +43,7 @@ class CopyScorer:
     """
 
     def __init__(self, model: Any, head: Head, chunker: Chunker, usable: Tokens) -> None:
-        """Look at the model; nothing is run. Arguments as in `Packing`.
+        """Look at the model; nothing is run. Arguments as in `PackedScorer`.
 
         Raises:
             UnfitError: keys and values of earlier tokens are not all that later ones need.
@@ -65,7 +65,7 @@ class CopyScorer:
         return self.longest is None or length + appended <= self.longest
 
     def score(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> list[Logits]:
-        """See `Packing.score`.
+        """See `PackedScorer.score`.
 
         Raises:
             UnfitError: the model keeps something else than keys and values.

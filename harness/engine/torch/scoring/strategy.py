@@ -50,7 +50,7 @@ class Strategies:
     spare: Callable[[], tuple[CopyScorer, Deviation] | str] = field(default=lambda: "", repr=False)
 
     def shared(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> dict[int, Logits]:
-        """Answers of the items whose candidates can share prefixes, by index; ``rows`` as in `Packing.score`."""
+        """Answers of the items whose candidates can share prefixes, by index; ``rows`` as in `PackedScorer.score`."""
         answers = self.packed(items, rows)
         copied = self.copied
         if copied is None:
@@ -64,7 +64,7 @@ class Strategies:
         return answers
 
     def packed(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> dict[int, Logits]:
-        """Answers of the items that can be packed, by index; ``rows`` as in `Packing.score`."""
+        """Answers of the items that can be packed, by index; ``rows`` as in `PackedScorer.score`."""
         if self.packing is None:
             return {}
         fit = [i for i, own in enumerate(rows) if len(own) and self._fits(items[i], own)]
