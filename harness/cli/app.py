@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command, get_command_name
 
-from harness.cli import INTERRUPTED
 from harness.cli.context import Context
 from harness.errors import PluginError
 from harness.isolation.import_guard import guarded
@@ -31,8 +29,7 @@ def run(arguments: list[str]) -> int:
         status = end.code if isinstance(end.code, int) else int(bool(end.code))
         # typer turns Ctrl-C into an exit; a command that said something itself breaks the chain with `from None`.
         if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
+            raise KeyboardInterrupt from None
         return status
     finally:
         if (

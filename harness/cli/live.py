@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from harness.run.reporter import CellProgress, Forecast
-from harness.units import duration, flops, memory
+from harness.units import format_flops, format_memory, format_seconds
 
 
 class LiveView:
@@ -73,7 +73,7 @@ class LiveView:
             self.unknown = True
         else:
             self.spent += amount
-        known = [flops(self.spent)] * bool(self.spent or not self.unknown)
+        known = [format_flops(self.spent)] * bool(self.spent or not self.unknown)
         self.cells.update(self.bar, spent="attacks " + " + ".join(known + ["unknown"] * self.unknown))
 
 
@@ -171,16 +171,18 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
         return line
     if forecast.unknown and not forecast.flops:
         return f"{line}; the rest takes unknown compute"
-    line += f"; the rest is estimated at {flops(forecast.flops)} (nominal), about {duration(forecast.seconds)}"
+    line += (
+        f"; the rest is estimated at {format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
+    )
     if forecast.untimed:
         line += (
             f"; of {forecast.stages} stages {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
         )
-    return f"{line}; memory at most {memory(forecast.memory)}" if forecast.memory else line
+    return f"{line}; memory at most {format_memory(forecast.memory)}" if forecast.memory else line
 
 
 def _compute(spent: float) -> str:
-    return "compute unknown" if math.isnan(spent) else flops(spent)
+    return "compute unknown" if math.isnan(spent) else format_flops(spent)
 
 
 def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None) -> str:

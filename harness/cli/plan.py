@@ -73,7 +73,7 @@ def _print(plan: object) -> None:
     from rich.text import Text
 
     from harness.run.plan.estimate import Plan
-    from harness.units import duration, flops, memory, with_unknown
+    from harness.units import format_flops, format_memory, format_seconds, with_unknown
 
     assert isinstance(plan, Plan)
     table = Table(box=None, caption=_CAPTION, caption_justify="left")
@@ -81,16 +81,20 @@ def _print(plan: object) -> None:
         right = column in ("FLOPs", "time", "memory")
         table.add_column(column, justify="right" if right else "left", no_wrap=column != "of", overflow="fold")
     for stage in plan.stages:
-        time = "" if stage.status == "done" else duration(plan.seconds(stage))
-        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), time, memory(stage.memory))
+        time = "" if stage.status == "done" else format_seconds(plan.seconds(stage))
+        table.add_row(
+            stage.what, stage.status, Text(stage.label), format_flops(stage.flops), time, format_memory(stage.memory)
+        )
     console = Console()
     console.print(table)
     for what in ("prepare", "defend", "attack"):
         left = plan.forecast(what)
-        spent = with_unknown(flops(left.flops), left.unknown, left.stages)
-        time = with_unknown(f"about {duration(left.seconds)}", left.untimed, left.stages)
+        spent = with_unknown(format_flops(left.flops), left.unknown, left.stages)
+        time = with_unknown(f"about {format_seconds(left.seconds)}", left.untimed, left.stages)
         console.print(f"{what:8} {left.stages:4} to do   {spent:>12}   {time}", highlight=False)
-    console.print(f"Rate {flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
+    console.print(f"Rate {format_flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
     left = plan.forecast()
     if left.stages:
-        console.print(f"Memory at most {memory(left.memory)}; --jobs N takes up to N times that.", highlight=False)
+        console.print(
+            f"Memory at most {format_memory(left.memory)}; --jobs N takes up to N times that.", highlight=False
+        )
