@@ -152,6 +152,7 @@ from .errors import (
     RunError as RunError,
     SpecError as SpecError,
     VictimError as VictimError,
+    did_you_mean as did_you_mean,
 )
 from .flops import (
     UNKNOWN as UNKNOWN,

@@ -57,7 +57,7 @@ def find(registry: Registry, name: str) -> list[PluginEntry]:
         PluginError: there is none.
     """
     from harness.api.plugin import KINDS
-    from harness.registry.spelling import did_you_mean
+    from harness.errors import did_you_mean
 
     kind, slash, rest = name.partition("/")
     if slash:
@@ -70,7 +70,7 @@ def find(registry: Registry, name: str) -> list[PluginEntry]:
     found = [entry for entry in registry.entries() if entry.name == name]
     if not found:
         names = sorted({entry.name for entry in registry.entries()})
-        raise PluginError(f"no plugin is called '{name}'{did_you_mean(name, names) or ';'} known: {', '.join(names)}")
+        raise PluginError(f"no plugin is called '{name}'{did_you_mean(name, names)}; known: {', '.join(names)}")
     return found
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import PluginError
-from harness.registry.spelling import did_you_mean
+from harness.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.registry.entry import PluginEntry
@@ -66,7 +65,7 @@ def _message(model: type[BaseModel], detail: Any, where: Location) -> str:
         if names is None:
             return "unknown parameter"
         known = f"known: {', '.join(sorted(names))}" if names else "there are no parameters"
-        return f"unknown parameter{did_you_mean(str(where[-1]), names) or ';'} {known}"
+        return f"unknown parameter{did_you_mean(where[-1], names)}; {known}"
     if kind in ("value_error", "assertion_error"):
         text = text.split(", ", 1)[-1]
     got = repr(detail["input"])

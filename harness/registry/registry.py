@@ -8,12 +8,11 @@ from pydantic import ValidationError
 
 from harness.api.plugin import KINDS, Kind, Plugin
 from harness.api.refs import PluginRef
-from harness.errors import PluginError
+from harness.errors import PluginError, did_you_mean
 from harness.registry.checks import check_class
 from harness.registry.entry import PluginEntry
 from harness.registry.param_errors import ParamsError, params_error_text
 from harness.registry.resolved import ResolvedPlugin
-from harness.registry.spelling import did_you_mean
 
 
 class Registry:
@@ -61,9 +60,9 @@ class Registry:
             return entry
         names = [entry.name for entry in self.entries(kind)]
         others = [entry.kind for entry in self.entries() if entry.name == name]
-        hint = f"; there is a {others[0]} of that name;" if others else did_you_mean(name, names) or ";"
+        hint = f"; there is a {others[0]} of that name" if others else did_you_mean(name, names)
         known = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
-        raise PluginError(f"no {kind} is called '{name}'{hint} {known}")
+        raise PluginError(f"no {kind} is called '{name}'{hint}; {known}")
 
     def choose(self, kind: Kind, ref: PluginRef) -> ResolvedPlugin:
         """The plugin that a reference names, with its parameters validated by its own model.

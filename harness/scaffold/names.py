@@ -8,9 +8,8 @@ import re
 import sys
 
 from harness.api.plugin import KINDS, Kind
-from harness.errors import PluginError
+from harness.errors import PluginError, did_you_mean
 from harness.registry.registry import Registry
-from harness.registry.spelling import did_you_mean
 
 LONGEST = 40
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -21,7 +20,7 @@ def checked_kind(kind: str) -> Kind:
     """The kind of that name. Raises PluginError."""
     found = next((known for known in KINDS if kind == known), None)
     if found is None:
-        raise PluginError(f"--kind {kind}: no such kind{did_you_mean(kind, KINDS) or ';'} kinds: {', '.join(KINDS)}")
+        raise PluginError(f"--kind {kind}: no such kind{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
     return found
 
 

@@ -17,7 +17,7 @@ from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
 from harness.spec.model import DefenseEntry, Exclude, Spec
 from harness.spec.parse import validation_problems
-from harness.spec.problems import DataPath, SpecProblem, did_you_mean
+from harness.spec.problems import DataPath, SpecProblem, name_hint
 from harness.spec.resolve import Axes, Axis, full_key, threat_key
 
 Mask = NDArray[np.bool_]
@@ -87,7 +87,7 @@ class Matcher:
         if not named:
             known = {name for _, own in stacks if len(own) == 1 for name in own}
             if len(names) == 1 and not entry.non_adaptive:
-                said = f"no defense of this spec is called '{names[0]}'{did_you_mean(names[0], known)}"
+                said = f"no defense of this spec is called '{names[0]}'{name_hint(names[0], known)}"
             else:
                 said = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
             self._note(("defense",), said)
@@ -121,9 +121,7 @@ class Matcher:
         named = [index for index, chosen in enumerate(axis.chosen) if chosen.name == ref.name]
         if not named:
             names = {chosen.name for chosen in axis.chosen}
-            self._note(
-                (axis.kind,), f"no {axis.kind} of this spec is called '{ref.name}'{did_you_mean(ref.name, names)}"
-            )
+            self._note((axis.kind,), f"no {axis.kind} of this spec is called '{ref.name}'{name_hint(ref.name, names)}")
             return []
         found, refused = self._with_params(ref, axis, named)
         if not found and refused is None:

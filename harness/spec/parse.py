@@ -11,7 +11,7 @@ from harness.api.plugin import KINDS, Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
 from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Exclude, ResourceEntry, Spec, entry_parts
-from harness.spec.problems import DataPath, SpecProblem, did_you_mean, shown
+from harness.spec.problems import DataPath, SpecProblem, name_hint, shown
 
 _MATCHING = ("exclude", "resources")  # the fields whose references mean plugins that stand elsewhere
 
@@ -192,7 +192,7 @@ def _text(detail: Any, model: type[BaseModel] | None) -> str:
     if kind == "missing":
         return "is required; add it"
     if kind == "extra_forbidden":
-        return f"unknown field{did_you_mean(str(detail['loc'][-1]), model.model_fields if model else ())}"
+        return f"unknown field{name_hint(str(detail['loc'][-1]), model.model_fields if model else ())}"
     if kind == "value_error":
         return text.removeprefix("Value error, ")
     if kind == "too_short":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.errors import SpecError
+from harness.errors import SpecError, did_you_mean
 
 DataPath = tuple[str | int, ...]
 """Keys and indices from the top of the file, e.g. ``("victims", 0, "tiny", "size")``."""
@@ -113,14 +112,8 @@ def printable(text: str, limit: int = 2000) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def near_name(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'size'?`` when a known name is near, else nothing."""
-    near = difflib.get_close_matches(word[:100], sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`near_name`, or else the known names when they are few."""
+def name_hint(word: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest known one, or else all of them where they are few."""
     names = sorted(known)
     listed = f"; known: {', '.join(names)}" if 0 < len(names) <= 15 else ""
-    return near_name(word, names) or listed
+    return did_you_mean(word, names) or listed

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.spec.problems import DataPath, InvalidSpecError, Position, SpecProblem, near_name, shown
+from harness.errors import did_you_mean
+from harness.spec.problems import DataPath, InvalidSpecError, Position, SpecProblem, shown
 from harness.spec.yaml_scalar import plain_scalar
 from harness.spec.yaml_tree import Mapping, Node, Scalar, Sequence, YamlRefusedError, check_bounds, compose
 
@@ -78,7 +79,7 @@ def read_yaml(text: str, name: str) -> YamlFile:
 
 def _neighbour(path: Path) -> str:
     try:
-        return near_name(
+        return did_you_mean(
             path.name, [other.name for other in path.parent.iterdir() if other.suffix in (".yaml", ".yml")]
         )
     except OSError:

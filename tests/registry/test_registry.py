@@ -124,9 +124,9 @@ def test_choose_validates_with_the_plugins_own_model(registry: Registry) -> None
 
 def test_problems_have_places_and_suggestions(registry: Registry) -> None:
     found = dict(problems(registry, "judge", ref("strict", leest=3, least=0, mode="x", inner={"widht": 2})))
-    assert found["leest",] == "unknown parameter; did you mean 'least'? known: device, inner, least, mode"
+    assert found["leest",] == "unknown parameter (did you mean 'least'?); known: device, inner, least, mode"
     assert found["least",] == "Input should be greater than or equal to 1 (got 0)"
-    assert found["inner", "widht"] == "unknown parameter; did you mean 'width'? known: width"
+    assert found["inner", "widht"] == "unknown parameter (did you mean 'width'?); known: width"
     assert "valid number" in found["mode",]
     assert "valid boolean" in found["mode",]
     assert found["mode",].count("(got 'x')") == 1
@@ -176,7 +176,7 @@ def test_without_a_registry_only_the_form_is_checked() -> None:
 
 
 def test_unknown_names(registry: Registry) -> None:
-    with pytest.raises(PluginError, match=r"called 'plian'; did you mean 'plain'\? known: needy, plain, strict"):
+    with pytest.raises(PluginError, match=r"called 'plian' \(did you mean 'plain'\?\); known: needy, plain, strict"):
         registry.get("judge", "plian")
     with pytest.raises(PluginError, match=r"no judge is called 'seek'; there is an? attack of that name"):
         registry.get("judge", "seek")
