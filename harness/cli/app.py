@@ -11,9 +11,10 @@ from typer.main import get_command, get_command_name
 
 from harness.cli.context import Context
 from harness.errors import PluginError
-from harness.isolation.import_guard import guarded
-from harness.registry.entry_points import Source, in_one_line, noted
+from harness.isolation.import_guard import guard_plugin_code
 from harness.registry.hook_checks import check_hooks, new_manager
+from harness.registry.package_imports import PluginModule
+from harness.registry.plugin_problem import error_with_place
 
 HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
 FILE_OPTION = "--plugin"
@@ -45,8 +46,8 @@ def build_app(context: Context | None = None) -> typer.Typer:
     app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_options)
     core_commands(app)
-    for source in context.packages().sources:
-        _plugin_commands(source, app, context)
+    for module in context.packages().modules:
+        _plugin_commands(module, app, context)
     return app
 
 
@@ -94,16 +95,16 @@ def _options(
     context.files = tuple(plugin or ())
 
 
-def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None:
+def _plugin_commands(module: PluginModule, app: typer.Typer, context: Context) -> None:
     """Add a package's commands, all or none: they are collected and tried on an application of their own first."""
     own = typer.Typer()
     notes: list[str] = []
     try:
-        if "harness_register_commands" not in check_hooks(source.plugin, source.name):
+        if "harness_register_commands" not in check_hooks(module.plugin, module.name):
             return
-        with guarded(source.distribution) as notes:
+        with guard_plugin_code(module.distribution) as notes:
             manager = new_manager()
-            manager.register(source.plugin)
+            manager.register(module.plugin)
             manager.hook.harness_register_commands(app=own)
             if not (own.registered_commands or own.registered_groups):
                 return
@@ -114,11 +115,11 @@ def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        cause = str(error) if isinstance(error, PluginError) else in_one_line(error)
-        context.problems.append(source.problem(f"its commands cannot be added: {cause}"))
+        cause = str(error) if isinstance(error, PluginError) else error_with_place(error)
+        context.problems.append(module.problem(f"its commands cannot be added: {cause}"))
         return
     finally:
-        context.problems += noted(source, notes)
+        context.problems += module.side_effects(notes)
     app.registered_commands += own.registered_commands
     app.registered_groups += own.registered_groups
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.registry.entry_points import Packages, PluginProblem, import_packages
+from harness.registry.package_imports import ImportedPackages, import_packages
+from harness.registry.plugin_problem import PluginProblem
 
 if TYPE_CHECKING:
     from harness.registry.loader import Loaded
@@ -23,11 +24,11 @@ class Context:
     def __init__(self, files: tuple[Path, ...] = ()) -> None:
         self.files = files
         self.problems: list[PluginProblem] = []
-        self._packages: Packages | None = None
+        self._packages: ImportedPackages | None = None
         self._loaded: Loaded | None = None
         self._told: set[PluginProblem] = set()
 
-    def packages(self) -> Packages:
+    def packages(self) -> ImportedPackages:
         """The installed packages, imported but not registered: cheap, enough to know their commands."""
         if self._packages is None:
             self._packages = import_packages()

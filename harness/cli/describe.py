@@ -14,10 +14,7 @@ from harness.api.refs import PluginRef, RefTo
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.entry import PluginEntry
-if TYPE_CHECKING:
-    from harness.registry.entry import PluginEntry
-
+    from harness.registry.plugin_entry import PluginEntry
 
 _SIGNS = {
     "gt": "> {}",

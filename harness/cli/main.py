@@ -36,9 +36,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, HarnessError):
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    from harness.registry.entry_points import in_one_line
+    from harness.registry.plugin_problem import error_with_place
 
-    print(f"error: {in_one_line(error)}", file=sys.stderr)
+    print(f"error: {error_with_place(error)}", file=sys.stderr)
     print("This is a bug, in the harness or in the plugin whose file is named.", file=sys.stderr)
     if os.environ.get("HARNESS_TRACEBACK") != "1":
         print("Set HARNESS_TRACEBACK=1 to see the whole traceback.", file=sys.stderr)

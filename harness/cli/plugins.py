@@ -13,8 +13,8 @@ from harness.errors import PluginError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.entry import PluginEntry
-    from harness.registry.entry_points import PluginProblem
+    from harness.registry.plugin_entry import PluginEntry
+    from harness.registry.plugin_problem import PluginProblem
     from harness.registry.registry import Registry
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.registry.entry import PluginEntry
+    from harness.registry.plugin_entry import PluginEntry
 
 Location = tuple[str | int, ...]
 Problem = tuple[Location, str]

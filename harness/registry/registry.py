@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from harness.api.plugin import KINDS, Kind, Plugin
 from harness.api.refs import PluginRef
 from harness.errors import PluginError, did_you_mean
-from harness.registry.checks import check_class
-from harness.registry.entry import PluginEntry
+from harness.registry.class_checks import check_class
 from harness.registry.param_errors import ParamsError, params_error_text
+from harness.registry.plugin_entry import PluginEntry
 from harness.registry.resolved import ResolvedPlugin
 
 
