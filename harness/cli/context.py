@@ -1,7 +1,8 @@
-"""What all commands share: the plugins, loaded when a command first asks for them."""
+"""What all commands share: the plugins, loaded when a command first asks for them, and where runs go."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,15 @@ from harness.registry.plugin_problem import PluginProblem
 
 if TYPE_CHECKING:
     from harness.registry.loader import Loaded
+
+RUNS = Path("runs")
+"""The folder of run directories, where the user names none."""
+
+
+def hide_library_progress() -> None:
+    """Loading bars of other libraries would tear up our own; to be called before they are imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 class Context:
@@ -26,7 +36,7 @@ class Context:
         self.problems: list[PluginProblem] = []
         self._packages: ImportedPackages | None = None
         self._loaded: Loaded | None = None
-        self._told: set[PluginProblem] = set()
+        self._warned: set[PluginProblem] = set()
 
     def packages(self) -> ImportedPackages:
         """The installed packages, imported but not registered: cheap, enough to know their commands."""
@@ -36,7 +46,7 @@ class Context:
         return self._packages
 
     def loaded(self, *, warn: bool = True) -> Loaded:
-        """All plugins. What had to be left out is told on stderr, once.
+        """All plugins. What had to be left out is warned of on stderr, once.
 
         Raises:
             PluginError: a file given with ``--plugin`` cannot be used.
@@ -51,12 +61,12 @@ class Context:
         return self._loaded
 
     def warn(self) -> None:
-        """Tell on stderr every problem that was not told yet."""
+        """Warn on stderr of every problem that was not warned of yet."""
         for problem in self.problems:
-            if problem not in self._told:
+            if problem not in self._warned:
                 print(f"warning: {problem}", file=sys.stderr)
-        self.mark_told()
+        self.mark_warned()
 
-    def mark_told(self) -> None:
-        """Take all problems known so far as told: a command has shown them itself."""
-        self._told.update(self.problems)
+    def mark_warned(self) -> None:
+        """Warn no more of the problems known so far: a command has listed them itself."""
+        self._warned.update(self.problems)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.context import RUNS
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -27,7 +29,6 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
-    from harness.cli.run import DEFAULT_ROOT
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.preparer import Preparer
     from harness.run.prepare.task_data import TaskDataCache
@@ -38,7 +39,7 @@ def plan_command(
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
-    folder = RunFolder(out or DEFAULT_ROOT / chosen.spec.name)
+    folder = RunFolder(out or RUNS / chosen.spec.name)
     preparer = Preparer(open_store(store or folder.artifacts), registry, TaskDataCache(), Silent())
     plan = make_plan(chosen.cells, preparer, folder)
     if as_json:

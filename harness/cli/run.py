@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harness.cli.context import RUNS, hide_library_progress
+
 if TYPE_CHECKING:
     from harness.run.executors.executor import Executor
-
-DEFAULT_ROOT = Path("runs")
 
 
 def register(app: typer.Typer) -> None:
@@ -88,9 +87,9 @@ def run_command(
     if shard and site:
         raise RunError("--site with --shard: a page of a part would mislead; build it after `harness merge`")
     loaded: Loaded = ctx.obj.loaded()
-    _quiet_libraries()
+    hide_library_progress()
     chosen = load_spec(spec, loaded.registry)
-    root = out or DEFAULT_ROOT / chosen.spec.name
+    root = out or RUNS / chosen.spec.name
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
@@ -136,16 +135,10 @@ def _view(silent: bool) -> Any:
 
     from rich.console import Console
 
-    from harness.cli.live import LiveView, PlainView
+    from harness.cli.progress_views import LiveView, PlainView
     from harness.run.reporter import Silent
 
     if silent:
         return nullcontext(Silent())
     console = Console(stderr=True)
     return LiveView(console) if console.is_terminal else PlainView(console)
-
-
-def _quiet_libraries() -> None:
-    """Loading bars of other libraries would tear up the live view."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -49,6 +49,24 @@ class Registry:
         found = [entry for entry in self._entries.values() if kind in (None, entry.kind)]
         return sorted(found, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
+    def find(self, name: str) -> list[PluginEntry]:
+        """The entries called ``name``, of any kind, or the one that ``kind/name`` names.
+
+        Raises:
+            PluginError: there is none.
+        """
+        kind, slash, rest = name.partition("/")
+        if slash:
+            known = next((known for known in KINDS if kind in (known, f"{known}s")), None)
+            if known is None:
+                raise PluginError(f"there is no kind of plugin called '{kind}'; kinds: {', '.join(KINDS)}")
+            return [self.get(known, rest)]
+        found = [entry for entry in self.entries() if entry.name == name]
+        if not found:
+            names = sorted({entry.name for entry in self.entries()})
+            raise PluginError(f"no plugin is called '{name}'{did_you_mean(name, names)}; known: {', '.join(names)}")
+        return found
+
     def get(self, kind: Kind, name: str) -> PluginEntry:
         """The entry of that kind and name.
 
