@@ -88,15 +88,15 @@ def run_command(
         raise RunError("--site with --shard: a page of a part would mislead; build it after `harness merge`")
     loaded: Loaded = ctx.obj.loaded()
     hide_library_progress()
-    chosen = load_spec(spec, loaded.registry)
-    root = out or RUNS / chosen.spec.name
+    source = load_spec(spec, loaded.registry)
+    root = out or RUNS / source.spec.name
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
     with _view(quiet or as_json) as view:
         try:
             who = _executor(executor, jobs, address, node_wait)
-            outcome = run(chosen, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
+            outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.api.defense import Defense, TrainedDefense
-from harness.api.refs import DefenseRef, PluginRef
+from harness.api.refs import DefenseRef, resolved_ref
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import TaskKind
 from harness.registry.resolved import ResolvedPlugin
@@ -32,7 +32,7 @@ class Stack(Defense):
     @property
     def parts(self) -> tuple[ResolvedPlugin, ...]:
         """The defenses, resolved."""
-        return tuple(ref.chosen for ref in self.params.parts)
+        return tuple(ref.resolved for ref in self.params.parts)
 
 
 def parts_of(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
@@ -51,8 +51,8 @@ def runtime_parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     return tuple(part for part in parts_of(defense) if isinstance(part.plugin, RuntimeDefense))
 
 
-def sort_of(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]:
-    """Of a part."""
+def defense_sort(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]:
+    """Which of the four sorts a defense is."""
     if isinstance(plugin, GuardDefense):
         return "guard"
     if isinstance(plugin, TransformDefense):
@@ -70,21 +70,16 @@ def is_randomised(defense: ResolvedPlugin) -> bool:
     return any(part.plugin.randomised for part in runtime_parts(defense))
 
 
-def made_of(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: Any) -> ResolvedPlugin:
-    """The stack of defenses that have been chosen."""
-    refs = []
-    for part in parts:
-        ref = PluginRef(name=part.name, params=part.plugin.params.model_dump(mode="json"))
-        ref._chosen = part
-        refs.append(ref)
-    params = Stack.Params.model_construct(parts=tuple(refs), non_adaptive=non_adaptive)
+def make_stack(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: Any) -> ResolvedPlugin:
+    """The stack of some resolved defenses."""
+    params = Stack.Params.model_construct(parts=tuple(map(resolved_ref, parts)), non_adaptive=non_adaptive)
     label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
     return ResolvedPlugin(
-        "defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, shown=label
+        "defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, short_label=label
     )
 
 
-def why_impossible(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:
+def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:
     """Why these defenses cannot stand in a row, and the mend; "" where they can.
 
     Args:

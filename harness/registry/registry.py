@@ -10,7 +10,7 @@ from harness.api.plugin import KINDS, Kind, Plugin
 from harness.api.refs import PluginRef
 from harness.errors import PluginError, did_you_mean
 from harness.registry.class_checks import check_class
-from harness.registry.param_errors import ParamsError, params_error_text
+from harness.registry.param_errors import ParamsError, params_problems
 from harness.registry.plugin_entry import PluginEntry
 from harness.registry.resolved import ResolvedPlugin
 
@@ -82,7 +82,7 @@ class Registry:
         known = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
         raise PluginError(f"no {kind} is called '{name}'{hint}; {known}")
 
-    def choose(self, kind: Kind, ref: PluginRef) -> ResolvedPlugin:
+    def resolve(self, kind: Kind, ref: PluginRef) -> ResolvedPlugin:
         """The plugin that a reference names, with its parameters validated by its own model.
 
         Raises:
@@ -94,5 +94,5 @@ class Registry:
         try:
             params = model.model_validate(ref.params, context={"registry": self})
         except ValidationError as error:
-            raise ParamsError(entry, params_error_text(model, error, ref.params)) from error
+            raise ParamsError(entry, params_problems(model, error, ref.params)) from error
         return ResolvedPlugin(kind, entry.name, entry.cls(params), entry.distribution, entry.version, registry=self)

@@ -41,7 +41,7 @@ def test_what_is_written_conforms(tmp_path, kind):
     registry = load_plugins([source], load_packages()).registry
     findings = check_plugin(f"{kind}/{name}", registry=registry)
     assert [str(finding) for finding in findings if finding.status == "failed"] == []
-    from harness.spec import load_spec
+    from harness.spec.load import load_spec
 
     assert load_spec(package / "spec.yaml", registry).cells
 

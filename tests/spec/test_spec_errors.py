@@ -10,8 +10,11 @@ import pytest
 
 from harness.errors import SpecError
 from harness.registry.registry import Registry
-from harness.spec import InvalidSpecError, Spec, expand, load_spec
+from harness.spec.load import load_spec
+from harness.spec.model import Spec
+from harness.spec.problems import InvalidSpecError
 from tests.spec.conftest import Complain
+from tests.spec.toys import cells_of
 
 _HEAD = "name: q\nversion: '1'\n"
 _TASKS = "tasks: [word_length]\n"
@@ -105,4 +108,4 @@ def test_a_spec_made_in_python_is_told_its_fields(registry: Registry) -> None:
         {"name": "q", "version": "1", "tasks": ["word_length"], "victims": [{"tiny": {"sise": 1}}], "attacks": ["gcg"]}
     )
     with pytest.raises(SpecError, match=r"spec 'q': victims\[0\]\.tiny\.sise: unknown parameter"):
-        expand(spec, registry)
+        cells_of(spec, registry)

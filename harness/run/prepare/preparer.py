@@ -247,7 +247,7 @@ class Preparer:
 
     def resolve(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
         """The attack that a reference names, with some parameters replaced."""
-        plugin = self.registry.choose("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
+        plugin = self.registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
         assert isinstance(plugin, Attack)
         return plugin
 
