@@ -1,4 +1,4 @@
-"""A store by its place: a folder, or a URL of any file system that fsspec knows."""
+"""Opens a store by its place: a folder, or a URL of any file system that fsspec knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from harness.store.artifacts import ArtifactStore, Store
+from harness.store.artifacts import ArtifactStore, FolderStore
 
 
 def is_url(place: str | Path) -> bool:
@@ -21,7 +21,7 @@ def open_store(place: str | Path) -> ArtifactStore:
         RunError: nothing is installed here that knows such URLs.
     """
     if not is_url(place):
-        return Store(Path(str(place).removeprefix("file://")))
+        return FolderStore(Path(str(place).removeprefix("file://")))
     from harness.store.remote import RemoteStore
 
     url = str(place).rstrip("/")
