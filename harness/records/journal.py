@@ -11,20 +11,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.records.nulls import with_nulls, without_nulls
+from harness.records.unknown_compute import with_nulls, without_nulls
 
 
 class Journal:
     """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
 
-    Unknown compute is null in the file, as in the records, and NaN in `entries`.
+    Unknown compute is null in the file, as in the records, and NaN in `entries`. Packages for JSON lines neither mend a
+    file that a kill has cut nor take back a line that a full disk has cut.
 
     Args:
-        sent: given each line that has been written.
+        on_write: called with each line that has been written.
     """
 
-    def __init__(self, path: Path, sent: Callable[[bytes], object] = lambda _: None) -> None:
-        self.path, self._sent = path, sent
+    def __init__(self, path: Path, on_write: Callable[[bytes], object] = lambda _: None) -> None:
+        self.path, self._on_write = path, on_write
         self.entries: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = 0
@@ -48,7 +49,7 @@ class Journal:
         line = json.dumps(_each_row(entry, with_nulls)).encode() + b"\n"
         write_line(self._file, line)
         self.entries.append(entry)
-        self._sent(line)
+        self._on_write(line)
 
     def close(self) -> None:
         """Close the file; the journal stays."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError, first_line
 from harness.records.cell import CellRecord
-from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
+from harness.records.schema import EXAMPLES, OPTIONAL_COLUMNS, STEPS, VERSION
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,16 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
-            lacking = [name for name in wanted if name in ADDED and found.get_field_index(name) < 0]
+            lacking = [name for name in wanted if name in OPTIONAL_COLUMNS and found.get_field_index(name) < 0]
             for name in wanted:
                 at = found.get_field_index(name)
                 if at < 0 and name in lacking:
                     continue
                 if at < 0:
                     raise DataError(f"{path}: has no column {name!r}. {_mend(path)}")
-                is_, should = found.field(at).type, schema.field(name).type
-                if is_ != should:
-                    raise DataError(f"{path}: column {name!r} is {is_}, not {should}. {_mend(path)}")
+                type_, expected = found.field(at).type, schema.field(name).type
+                if type_ != expected:
+                    raise DataError(f"{path}: column {name!r} is {type_}, not {expected}. {_mend(path)}")
             known = [name for name in wanted if name not in lacking]
             table = file.read(columns=known, use_threads=False)  # the files are small: threads cost more than they save
             for name in lacking:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.records.cell import CellRecord
-from harness.records.nulls import with_nulls
 from harness.records.schema import EXAMPLES, STEPS
+from harness.records.unknown_compute import with_nulls
 from harness.store.atomic import write_file, write_json
 
 
@@ -21,7 +21,7 @@ def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> No
 
 
 def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
-    """Everything of one cell."""
+    """Write a finished cell into ``folder``: ``examples.parquet``, ``steps.parquet``, and last ``cell.json``."""
     for stale in folder.glob(".*"):  # what a kill left of an earlier write
         stale.unlink()
     write_table(folder / "examples.parquet", examples, EXAMPLES)
