@@ -187,10 +187,12 @@ from .training.config import (
 from .training.loop import (
     train as train,
 )
-from .training.retrain import (
-    retrain as retrain,
+from .training.model_folder import (
     save_model as save_model,
     saved_ending as saved_ending,
+)
+from .training.retrain import (
+    retrain as retrain,
 )
 from .training.rows import (
     TrainRow as TrainRow,

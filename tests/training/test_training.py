@@ -17,11 +17,13 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import checkpoint, loop
 from harness.training.config import TrainConfig
 from harness.training.loop import epoch_batches, train
-from harness.training.objective import batch_loss, collate
+from harness.training.model_folder import saved_head
+from harness.training.objective import collate
 from harness.training.optimizers import rate_at
-from harness.training.retrain import retrain, saved_head
+from harness.training.retrain import retrain
 from harness.training.rows import TrainRow, clean_rows, render
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, word_piece, write_folder
+from tests.training.batches import batch_loss
 
 CONFIG = TrainConfig(epochs=2, learning_rate=1e-3, optimizer="adafactor", batch_size=4)
 
