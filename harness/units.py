@@ -28,6 +28,7 @@ def format_memory(value: Memory | None) -> str:
 
 
 def format_bytes(value: float) -> str:
+    """``950 MB``, ``1.2 GB``, ``14 GB``."""
     size, name = next(((size, name) for size, name in _BYTES if value >= size), _BYTES[-1])
     return f"{value / size:.2g} {name}" if value < 10 * size else f"{value / size:.0f} {name}"
 

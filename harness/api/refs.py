@@ -38,7 +38,7 @@ class Resolved(Protocol):
 
     @property
     def label(self) -> str:
-        """Short name for tables."""
+        """Short name of the plugin for tables."""
 
     def identity(self) -> dict[str, Any]:
         """All of it that can change a number, as JSON data."""

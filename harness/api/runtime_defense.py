@@ -126,7 +126,7 @@ class Ruling:
 
     @property
     def charged(self) -> float:
-        """What is added to the loss."""
+        """What is added to a candidate's loss, in nats: the penalty where it is blocked, else 0."""
         return self.penalty if self.blocked else 0.0
 
 
@@ -150,7 +150,11 @@ Asking = Generator[DefenseRequest, Any, Any]
 
 
 class RuntimeDefense(Defense):
-    """Base of guards, transforms and votes."""
+    """Base of guards, transforms and votes; subclass one of those.
+
+    Attributes:
+        offers: what it gives to gradient attacks.
+    """
 
     offers: ClassVar[Offer] = "victim"
 
@@ -245,7 +249,7 @@ class VoteDefense(RuntimeDefense):
 
     @property
     def gives_tokens(self) -> bool:
-        """As of a `TransformDefense`."""
+        """Whether its copies are tokens, which no other rewriting may follow."""
         return False
 
     @property
@@ -254,7 +258,7 @@ class VoteDefense(RuntimeDefense):
         return 0.0
 
     def copies(self) -> int:
-        """How many answers are taken."""
+        """How many copies of a prompt the victim answers."""
         raise NotImplementedError
 
     def copy(self, case: Case) -> Generator[DefenseRequest, Any, str | Rewritten]:

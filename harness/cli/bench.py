@@ -1,4 +1,4 @@
-"""`harness bench scoring` and `harness bench gcg`."""
+"""`harness bench scoring` and `harness bench gcg`: how fast this machine answers what attacks ask for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure how fast this machine answ
 
 
 def register(main: typer.Typer) -> None:
-    """Add the commands."""
+    """Add it to the application."""
     main.add_typer(app, name="bench")
 
 

@@ -1,4 +1,4 @@
-"""`harness check`."""
+"""`harness check`: whether a plugin keeps what its kind promises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKS = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("check")(check)
 
 

@@ -1,4 +1,4 @@
-"""`harness merge`."""
+"""`harness merge`: puts the shards of a run together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("merge")(merge_command)
 
 

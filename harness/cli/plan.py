@@ -1,4 +1,4 @@
-"""`harness plan`."""
+"""`harness plan`: what a spec would cost, before it is run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.cli.context import RUNS
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("plan")(plan_command)
 
 

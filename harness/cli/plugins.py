@@ -1,4 +1,4 @@
-"""`harness plugins`."""
+"""`harness plugins`: lists plugins, or one with its parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("plugins")(plugins_command)
 
 

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal, and as plain lines elsewhere."""
+"""How the progress of a run is shown: bars in a terminal, plain lines elsewhere (see `harness.run.reporter`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from harness.units import format_flops, format_memory, format_seconds
 
 
 class LiveView:
-    """A bar over cells, a bar per worker with its figures, above them a line per finished cell. Use as a context."""
+    """A reporter for terminals: a bar over cells, one per worker with its figures, above them a line per finished cell.
+    Use as a context.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -111,7 +113,7 @@ class _LiveWorker:
 
 
 class PlainView:
-    """A line per event and, inside long pieces of work, a line every ten seconds."""
+    """A reporter for logs: a line per event and, inside long pieces of work, a line every ten seconds."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

@@ -1,4 +1,4 @@
-"""`harness run`."""
+"""`harness run`: does everything in a spec."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("run")(run_command)
 
 
@@ -116,7 +116,7 @@ def run_command(
 
 
 def _executor(name: str, jobs: int | None, address: str | None, node_wait: float) -> Executor:
-    """Who does the work."""
+    """The executor that the options name."""
     from harness.errors import RunError
     from harness.run.executors.executor import HERE
     from harness.run.executors.processes import Processes

@@ -93,7 +93,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def read_cell(path: Path) -> CellRecord:
-    """The manifest in file ``path``. Raises `DataError`."""
+    """The manifest in the file ``path``. Raises `DataError` where it is missing, damaged or of another version."""
     data = _manifest(path)
     try:
         return CellRecord.model_validate(data)

@@ -15,7 +15,7 @@ from harness.store.atomic import write_file, write_json
 
 
 def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """Rows as Parquet, atomically."""
+    """Write rows as a Parquet file of that schema, whole or not at all."""
     table = pa.Table.from_pylist(rows, schema=schema)
     write_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 

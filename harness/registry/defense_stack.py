@@ -17,12 +17,12 @@ STATIC = " (static)"
 
 
 class Stack(Defense):
-    """Defenses that a prompt meets in order."""
+    """Several defenses that a prompt meets in order, or one that attacks are not adapted to."""
 
     name = "stack"
 
     class Params(Defense.Params):
-        """The parts, and whether attacks see them."""
+        """The defenses of the stack, and whether attacks are adapted to them."""
 
         parts: tuple[DefenseRef, ...] = Field(description="in the order in which a prompt meets them")
         non_adaptive: bool = Field(
@@ -31,7 +31,7 @@ class Stack(Defense):
 
     @property
     def parts(self) -> tuple[ResolvedPlugin, ...]:
-        """The defenses, resolved."""
+        """The resolved defenses of the stack, in order."""
         return tuple(ref.resolved for ref in self.params.parts)
 
 
@@ -66,12 +66,17 @@ def is_static(defense: ResolvedPlugin) -> bool:
 
 
 def is_randomised(defense: ResolvedPlugin) -> bool:
-    """Whether equal prompts may be treated differently."""
+    """Whether the defense may treat equal prompts differently."""
     return any(part.plugin.randomised for part in runtime_parts(defense))
 
 
 def make_stack(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: Any) -> ResolvedPlugin:
-    """The stack of some resolved defenses."""
+    """The stack of resolved defenses.
+
+    Args:
+        non_adaptive: whether attacks search against the undefended victim.
+        registry: that resolved them.
+    """
     params = Stack.Params.model_construct(parts=tuple(map(resolved_ref, parts)), non_adaptive=non_adaptive)
     label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
     return ResolvedPlugin(

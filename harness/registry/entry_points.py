@@ -29,7 +29,7 @@ class PluginEntryPoint(FromPackage):
 
 
 def disabled_names() -> frozenset[str]:
-    """What the environment says to leave out."""
+    """The packages and entry points to leave out, by the environment variable `DISABLE_VARIABLE`; normalised."""
     written = os.environ.get(DISABLE_VARIABLE, "").split(",")
     return frozenset(normalised_name(name.strip()) for name in written if name.strip())
 

@@ -40,7 +40,7 @@ class ImportedPackages:
 
 
 def import_packages() -> ImportedPackages:
-    """Import what every enabled entry point names."""
+    """Import the module that each installed entry point names, except disabled ones."""
     packages = ImportedPackages()
     disabled = disabled_names()
     points, unreadable = installed_entry_points()

@@ -1,4 +1,4 @@
-"""A registered plugin class."""
+"""A registered plugin class, and where it comes from."""
 
 from __future__ import annotations
 

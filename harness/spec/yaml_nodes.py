@@ -13,7 +13,7 @@ MAX_DEPTH = 40
 
 
 class YamlRefusedError(Exception):
-    """Reading cannot go on; ``at`` says where."""
+    """A YAML document that cannot be read any further; ``at`` is the position reached."""
 
     def __init__(self, message: str, at: Position) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ def check_bounds(nodes: int, depth: int, at: Position) -> None:
 
 
 def position(mark: Any) -> Position:
-    """A PyYAML mark, counted from 1."""
+    """The position of a PyYAML mark: line and column, counted from 1."""
     return Position(mark.line + 1, mark.column + 1)
 
 

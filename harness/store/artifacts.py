@@ -52,7 +52,7 @@ class Artifact:
 
 
 class ArtifactStore(Protocol):
-    """Where artifacts are kept."""
+    """Keeps artifacts, each made once by whoever needs it first: `FolderStore`, `harness.store.remote.RemoteStore`."""
 
     def check(self) -> None:
         """Check that artifacts can be kept there.
@@ -95,7 +95,7 @@ class FolderStore:
             ) from None
 
     def find(self, key: str) -> Artifact | None:
-        """See `ArtifactStore`."""
+        """The finished artifact, or None. Raises RunError where its manifest cannot be read."""
         folder = self.root / key
         path = folder / MANIFEST
         if not path.exists():
@@ -108,7 +108,7 @@ class FolderStore:
             ) from None
 
     def ensure(self, key: str, identity: dict[str, Any], make: MakeArtifact) -> Artifact:
-        """See `ArtifactStore`."""
+        """The artifact, made if it is missing, by one process at a time."""
         partial = self.root / ".partial" / key
         found = self.find(key)
         if found and not partial.exists():

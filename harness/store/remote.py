@@ -45,14 +45,16 @@ class RemoteStore:
         self._known: dict[str, Artifact] = {}  # finished artifacts do not change: each is asked for once
 
     def check(self) -> None:
-        """Write a small file and remove it."""
+        """Check that the place can be written to, with a small file. Raises RunError."""
         probe = f".leases/probe-{secrets.token_hex(4)}"
         self._files.write(probe, b"")
         self._files.remove(probe)
         self.local.check()
 
     def find(self, key: str) -> Artifact | None:
-        """See `harness.store.artifacts.ArtifactStore`."""
+        """The finished artifact, its files to be fetched when asked for, or None. Raises RunError where its manifest
+        cannot be read.
+        """
         if key in self._known:
             return self._known[key]
         content = self._files.read(f"{key}/{MANIFEST}")
@@ -70,7 +72,7 @@ class RemoteStore:
         return self._known[key]
 
     def ensure(self, key: str, identity: dict[str, Any], make: MakeArtifact) -> Artifact:
-        """See `harness.store.artifacts.ArtifactStore`."""
+        """The artifact, made and sent if it is missing, by one machine at a time."""
         with Lease(self._files, f".leases/{key}", self._beat, 6 * self._beat) as lease:
             while True:
                 if found := self.find(key):

@@ -32,15 +32,15 @@ class RemoteFiles:
         return content
 
     def write(self, path: str, content: bytes) -> None:
-        """A small file, at once."""
+        """Write a small file."""
         self._sent(path, lambda at: self._fs.pipe_file(at, content))
 
     def put(self, local: Path, path: str) -> None:
-        """Send a file."""
+        """Send a file of this machine to ``path``."""
         self._sent(path, lambda at: self._fs.put_file(str(local), at))
 
     def get(self, path: str, local: Path) -> None:
-        """Fetch a file."""
+        """Fetch the file at ``path`` to this machine."""
         local.parent.mkdir(parents=True, exist_ok=True)
         with self._clear_errors():
             self._fs.get_file(self._at(path), str(local))
@@ -55,7 +55,7 @@ class RemoteFiles:
         return sorted(name.lstrip("/").removeprefix(root.lstrip("/")).lstrip("/") for name in found)
 
     def remove(self, path: str) -> None:
-        """A file or a folder, if it is there."""
+        """Remove a file or a folder, if it is there."""
         with self._clear_errors():
             with suppress(FileNotFoundError):
                 self._fs.rm(self._at(path), recursive=True)

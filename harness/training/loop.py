@@ -111,7 +111,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Batches:
-    """Which rows each update sees."""
+    """The order of training: which rows each update learns from."""
 
     rows: Sequence[TrainRow]
     config: TrainConfig

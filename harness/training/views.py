@@ -43,7 +43,7 @@ class Views:
 
     @property
     def rows(self) -> list[TrainRow]:
-        """All rows, group by group."""
+        """All rows in the order in which they are learnt, group by group."""
         return list(chain.from_iterable(self.groups))
 
     @property

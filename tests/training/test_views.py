@@ -199,9 +199,7 @@ def test_generation_heads_read_where_the_reply_begins() -> None:
     model = random_model("qwen2", "label_tokens", TOKENIZER.vocabulary)
     row = reply_row(ids_of("The lazy dog"), (5, 6))
     with torch.no_grad():
-        output = forward_batch(
-            model, GenerationHead(model), collate([row], GenerationHead(model), 1, CPU), states=True
-        )
+        output = forward_batch(model, GenerationHead(model), collate([row], GenerationHead(model), 1, CPU), states=True)
         hidden = model(input_ids=torch.tensor([row.ids]), output_hidden_states=True).hidden_states[-1]
     assert output.states is not None
     assert torch.allclose(output.states[0], hidden[0, (row.start or 0) - 1], atol=1e-5)

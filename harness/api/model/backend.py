@@ -1,4 +1,4 @@
-"""What the engine asks of a model. The torch implementation is in `torch_backend.py`; nothing here imports torch.
+"""What the engine asks of a model. The torch implementation is `harness.TorchBackend`; nothing here imports torch.
 
 A backend works on token ids and knows nothing of attacks, threat models or defenses. It reports the compute it really
 ran; the nominal convention is applied by the meter. Rows are never padded, so a result does not depend on which rows
@@ -72,7 +72,7 @@ class GradientItem:
 
 @dataclass(frozen=True, slots=True)
 class Differentiated:
-    """Answer to a `GradientItem`."""
+    """Answer to a `GradientItem`: the substitutions, and the executed FLOPs."""
 
     answer: GradientAnswer
     executed: float
@@ -99,7 +99,7 @@ class SampleItem:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Answer to a `SampleItem`."""
+    """Answer to a `SampleItem`: the tokens drawn, and the executed FLOPs."""
 
     answer: SampleAnswer
     executed: float
@@ -121,7 +121,7 @@ class GenerateItem:
 
 
 def prompt_ids(items: Sequence[GenerateItem], tokenizer: Tokenizer) -> list[list[int]]:
-    """Tokens of each prompt without special ids."""
+    """Tokens of each prompt without special ids: those that it brings, or the tokenizer's."""
     encoded = iter(tokenizer.encode([item.prompt for item in items if item.ids is None]))
     return [next(encoded) if item.ids is None else list(item.ids) for item in items]
 
@@ -163,7 +163,7 @@ class PerturbItem:
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """Answer to a `PerturbItem`."""
+    """Answer to a `PerturbItem`: loss and gradient, and the executed FLOPs."""
 
     answer: PerturbAnswer
     executed: float
@@ -301,7 +301,7 @@ class Perturbable(Protocol):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A backend that keeps something from one request for the next."""
+    """A backend that keeps keys and values, or the like, from one request for the next."""
 
     def begin(self, befores: Sequence[Tokens]) -> None:
         """A search begins, or goes on with examples of these beginnings: forget everything else.
@@ -320,16 +320,16 @@ class WithoutText:
     abilities: frozenset[Ability] = frozenset({"score", "gradient"})
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
-        """Refuse."""
+        """Raise AccessError: the model gives no next tokens."""
         raise refused("sample", self.abilities)
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
-        """Refuse."""
+        """Raise AccessError: the model gives no text."""
         raise refused("generate", self.abilities)
 
 
 def refused(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
-    """What a backend raises that is asked for something it cannot do."""
+    """The error for a request that a backend does not answer; it says which victim would."""
     mend = {
         "score": "a victim that tells scores",
         "gradient": "a victim with open weights",
