@@ -1,7 +1,7 @@
 """What a plugin package may do to this process while it is imported or registers.
 
 What it prints is kept off stdout and cut short; what it changes for everybody is put back; threads that it leaves do
-not keep the process from ending. All of it is told, with its name.
+not keep the process from ending. All of it is reported, with its name.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from harness.isolation.process_state import SavedSettings, interpreter_settings,
 
 DISABLE_VARIABLE = "HARNESS_DISABLE_PLUGINS"
 MAX_PRINTED = 2000  # characters
-SLOW = 4.0  # seconds of one import; more is told afterwards
-WAITING = 8.0  # seconds after which it is told that a package is being waited for
+SLOW = 4.0  # seconds of one import; more is reported afterwards
+WAITING = 8.0  # seconds after which the user is told which package is being waited for
 
 
 @contextlib.contextmanager
@@ -39,14 +39,16 @@ def guard_plugin_code(package: str) -> Iterator[list[str]]:
     before = SavedSettings([*interpreter_settings(), *random_generators(), *torch_settings()])
     threads, began = list[threading.Thread](), time.monotonic()
     leave_out = f"{DISABLE_VARIABLE}={package}"
-    timer = threading.Timer(WAITING, _tell, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it"))
+    timer = threading.Timer(
+        WAITING, _print, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it")
+    )
     timer.daemon = True
     timer.start()
     try:
         with _daemons_only(threads), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
             yield notes
     except KeyboardInterrupt:
-        _tell(sys.stderr, f"interrupted in plugin package {package}; set {leave_out} to leave it out")
+        _print(sys.stderr, f"interrupted in plugin package {package}; set {leave_out} to leave it out")
         raise
     finally:
         timer.cancel()
@@ -100,7 +102,7 @@ class _TruncatedStream(io.TextIOBase):
         return self._count
 
 
-def _tell(stream: TextIO, text: str) -> None:
+def _print(stream: TextIO, text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         print(text, file=stream, flush=True)
 

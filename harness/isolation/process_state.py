@@ -45,14 +45,14 @@ class SavedSettings:
 
 
 @contextmanager
-def restored_after(settings: list[Setting], tell: Callable[[str], None]) -> Iterator[None]:
-    """At the end of the block put settings back, and call ``tell`` with the name of each that had been changed."""
+def restored_after(settings: list[Setting], report: Callable[[str], None]) -> Iterator[None]:
+    """At the end of the block put settings back, and call ``report`` with the name of each that had been changed."""
     before = SavedSettings(settings)
     try:
         yield
     finally:
         for name in before.put_back():
-            tell(name)
+            report(name)
 
 
 def torch_settings() -> list[Setting]:

@@ -84,5 +84,5 @@ def write_line(file: FileIO, line: bytes) -> None:
 def _each_row(entry: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     rows = entry.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return entry  # no rows of steps: a damaged journal is the reader's to tell
+        return entry  # no rows of steps: a damaged journal is the reader's to report
     return entry | {"rows": [change(row) for row in rows]}

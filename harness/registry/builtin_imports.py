@@ -2,9 +2,9 @@
 
 The built-ins have plain names, and so may a folder of the user's: in the working directory under ``python -m harness``,
 or on PYTHONPATH. Python would then import whichever comes first. Ours are therefore found in the folder that holds
-`harness`, without looking at ``sys.path``, and put into ``sys.modules``. A foreign module that already sits there under
+`harness`, without looking at ``sys.path``, and put into ``sys.modules``. A foreign module that is there already under
 the same name is replaced, with its submodules: whoever imported it keeps it, but an ``import`` of that name from now on
-in this process gives ours. The built-ins cannot break that way, and the user is told.
+in this process gives ours. The built-ins cannot break that way, and the user is warned.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def import_own(name: str) -> tuple[ModuleType, str | None]:
     replaced = None
     present = sys.modules.get(top)
     spec = _find(top)
-    if present is None or not _is(present, spec):
+    if present is None or not _is_from(present, spec):
         if present is not None:
             replaced = str(
                 getattr(present, "__file__", None) or next(iter(getattr(present, "__path__", [])), "unknown place")
@@ -57,7 +57,7 @@ def _find(top: str) -> ModuleSpec:
     return spec
 
 
-def _is(module: ModuleType, spec: ModuleSpec) -> bool:
+def _is_from(module: ModuleType, spec: ModuleSpec) -> bool:
     file = getattr(module, "__file__", None)
     return file is not None and spec.origin is not None and Path(file).resolve() == Path(spec.origin).resolve()
 

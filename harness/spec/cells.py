@@ -122,8 +122,10 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> 
 def _check_counts(spec: Spec, problems: list[SpecProblem]) -> None:
     if spec.clean_examples < spec.examples:
         where = "clean_examples" if "clean_examples" in spec.model_fields_set else "examples"
-        said = f"clean_examples ({spec.clean_examples}) must be at least examples ({spec.examples}); raise or lower one"
-        problems.append(SpecProblem((where,), said))
+        message = (
+            f"clean_examples ({spec.clean_examples}) must be at least examples ({spec.examples}); raise or lower one"
+        )
+        problems.append(SpecProblem((where,), message))
 
 
 def _check_judge(axes: Axes, problems: list[SpecProblem]) -> None:
@@ -131,11 +133,11 @@ def _check_judge(axes: Axes, problems: list[SpecProblem]) -> None:
     reads = axes.judge.plugin.reads
     for index, task in enumerate(axes.tasks.plugins):
         if task.plugin.answers != reads:
-            said = (
+            message = (
                 f"is answered with {task.plugin.answers}, and judge {axes.judge.name} reads {reads}; name another "
                 "judge, or put the task into a spec of its own"
             )
-            problems.append(SpecProblem(("tasks", index), said))
+            problems.append(SpecProblem(("tasks", index), message))
 
 
 def _check_access(axes: Axes, left: Mask, problems: list[SpecProblem]) -> None:
@@ -146,13 +148,15 @@ def _check_access(axes: Axes, left: Mask, problems: list[SpecProblem]) -> None:
         wants: Access = plugin.plugin.access
         path: DataPath = ("attacks", attack)
         if not allows(most, wants):
-            said = f"asks for {wants} access, but no threat grants more than {most}; raise a threat's access"
-            problems.append(SpecProblem(path, said))
+            message = f"asks for {wants} access, but no threat grants more than {most}; raise a threat's access"
+            problems.append(SpecProblem(path, message))
             continue
         for index, threat in enumerate(axes.threats):
             if combined[attack, index] and not allows(threat.access, wants):
-                said = f"asks for {wants} access, but {{other}} grants only {threat.access}; exclude that combination"
-                problems.append(SpecProblem(path, said, other=("threats", index)))
+                message = (
+                    f"asks for {wants} access, but {{other}} grants only {threat.access}; exclude that combination"
+                )
+                problems.append(SpecProblem(path, message, other=("threats", index)))
 
 
 def _check_answers(axes: Axes, left: Mask, problems: list[SpecProblem]) -> None:
@@ -183,8 +187,8 @@ def _check_training(axes: Axes, left: Mask, registry: Registry, problems: list[S
             continue
         if any(plugin.against(axes.threats[i]).radius is None for i in np.flatnonzero(threats)):
             reported.add(defense)
-            said = (
+            message = (
                 f"trains against attack {ref.name}, which perturbs activations, under a threat model without a radius; "
                 "give the defense a threat of its own: {access: latent, radius: ...}"
             )
-            problems.append(SpecProblem(("defenses", defense), said))
+            problems.append(SpecProblem(("defenses", defense), message))

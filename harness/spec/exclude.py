@@ -93,10 +93,10 @@ class EntryMatcher:
         if not named:
             known = {name for _, part_names in stacks if len(part_names) == 1 for name in part_names}
             if len(names) == 1 and not entry.non_adaptive:
-                said = f"no defense of this spec is called '{names[0]}'{name_hint(names[0], known)}"
+                message = f"no defense of this spec is called '{names[0]}'{name_hint(names[0], known)}"
             else:
-                said = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
-            self._add_problem(("defense",), said)
+                message = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
+            self._add_problem(("defense",), message)
             return []
         found, refused = [], None
         for index in named:
@@ -109,8 +109,8 @@ class EntryMatcher:
             except ParamsError as error:
                 refused = error
         if not found and refused is None:
-            said = f"no defense '{' + '.join(names)}' of this spec has these parameters, so nothing is excluded"
-            self._add_problem(("defense",), said)
+            message = f"no defense '{' + '.join(names)}' of this spec has these parameters, so nothing is excluded"
+            self._add_problem(("defense",), message)
         elif not found and refused is not None:
             for loc, message in refused.problems:
                 self._add_problem(("defense", names[0], *loc), message)

@@ -101,8 +101,8 @@ def _parse_entry(item: Any, path: DataPath, problems: list[SpecProblem]) -> list
         problems.append(SpecProblem((*path, "non_adaptive"), f"should be true or false, not {describe_value(static)}"))
         return []
     if not isinstance(parts, list) or not parts:
-        said = "a stack is a list of defenses, in the order in which a prompt meets them: [first, second]"
-        problems.append(SpecProblem(path, said))
+        message = "a stack is a list of defenses, in the order in which a prompt meets them: [first, second]"
+        problems.append(SpecProblem(path, message))
         return []
     found: list[LocatedRef] = []
     alone = len(parts) == 1 and not static

@@ -49,8 +49,8 @@ def ref_problem_text(value: Any) -> str:
         return f"one plugin here, but the keys {', '.join(keys[:4])}; indent the parameters below the plugin's name"
     if isinstance(value, dict) and len(value) == 1:
         ((name, params),) = value.items()
-        said = describe_value(params)
-        return f"the parameters of {printable_value(name)} must be a mapping {{parameter: value}}, not {said}"
+        given = describe_value(params)
+        return f"the parameters of {printable_value(name)} must be a mapping {{parameter: value}}, not {given}"
     return f"write a plugin's name, or {{name: {{parameter: value}}}}, not {describe_value(value)}"
 
 

@@ -57,8 +57,8 @@ def compose(text: str) -> yaml.Node:
         return root
     except yaml.MarkedYAMLError as cause:
         mark = cause.problem_mark or cause.context_mark
-        said = ", ".join(part for part in (cause.context, cause.problem) if part)
-        raise YamlRefusedError(f"not valid YAML: {said}", position(mark or loader.get_mark())) from None
+        message = ", ".join(part for part in (cause.context, cause.problem) if part)
+        raise YamlRefusedError(f"not valid YAML: {message}", position(mark or loader.get_mark())) from None
     except yaml.reader.ReaderError as cause:
         before = text[: cause.position]
         code = cause.character if isinstance(cause.character, int) else ord(cause.character)

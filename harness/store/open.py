@@ -30,5 +30,5 @@ def open_store(place: str | Path) -> ArtifactStore:
 
 def cache_folder() -> Path:
     """Where this machine keeps what it has fetched: ``HARNESS_CACHE``, or ``harness`` in the user's cache folder."""
-    own = os.environ.get("HARNESS_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+    named = os.environ.get("HARNESS_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"

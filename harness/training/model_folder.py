@@ -56,8 +56,8 @@ def saved_ending(folder: Path) -> int | None:
         return None if found is None else int(found)
     token = _json(folder / "tokenizer_config.json").get("eos_token")
     known = {one["content"]: one["id"] for one in _json(folder / "tokenizer.json").get("added_tokens", ())}
-    own: Any = known.get(token.get("content") if isinstance(token, dict) else token)
-    return int(own if own in found else found[0]) if found else None
+    tokenizers: Any = known.get(token.get("content") if isinstance(token, dict) else token)
+    return int(tokenizers if tokenizers in found else found[0]) if found else None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def mean_loss(head: Head, output: BatchOutput) -> Tensor:
     """Mean loss over the rows in nats.
 
     Classification: cross-entropy over labels. Label tokens: language-model loss on the label's tokens alone, summed
-    over them. Generation: language-model loss on the tokens that are to be said, the mean over those of all rows, so
-    that each token counts the same.
+    over them. Generation: language-model loss on the tokens that are to be generated, the mean over those of all rows,
+    so that each token counts the same.
     """
     if isinstance(head, LabelTokensHead):
         return cross_entropy(output.logits, output.targets, reduction="sum") / len(output.counts)

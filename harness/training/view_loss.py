@@ -32,15 +32,15 @@ def view_loss(output: BatchOutput, batch: Batch, views: int, loss: ViewLoss) -> 
 
 def consistency_loss(output: BatchOutput, views: int) -> Tensor:
     """Jensen-Shannon divergence between the answers to the views of an example, in nats, 0 to ln(views): the mean over
-    examples, or over all tokens that are to be said.
+    examples, or over all tokens that are to be generated.
     """
     log_probs = output.logits.log_softmax(-1)
     counts = output.counts[::views]  # the views of an example have equally many places
     parts = []
     for part, count in zip(torch.split(log_probs, [count * views for count in counts]), counts, strict=True):
-        own = part.view(views, count, -1)
-        middle = own.logsumexp(0) - math.log(views)
-        parts.append((own.exp() * (own - middle)).sum(-1).mean(0))  # [count]
+        of_views = part.view(views, count, -1)
+        mixture = of_views.logsumexp(0) - math.log(views)
+        parts.append((of_views.exp() * (of_views - mixture)).sum(-1).mean(0))  # [count]
     return torch.cat(parts).mean()
 
 
@@ -53,13 +53,13 @@ def contrastive_loss(states: Tensor, answers: list[tuple[object, ...]], views: i
         answers: of each row.
     """
     rows = len(answers)
-    own = normalize(states, dim=-1)
-    alike = own @ own.T / temperature
-    kinds = {answer: i for i, answer in enumerate(dict.fromkeys(answers))}
-    kind = torch.tensor([kinds[answer] for answer in answers], device=states.device)
+    units = normalize(states, dim=-1)
+    similarity = units @ units.T / temperature
+    numbers = {answer: i for i, answer in enumerate(dict.fromkeys(answers))}
+    number = torch.tensor([numbers[answer] for answer in answers], device=states.device)
     example = torch.arange(rows, device=states.device) // views
-    other = kind[:, None] != kind[None]
-    against = alike.masked_fill(~other, -torch.inf).logsumexp(1, keepdim=True)  # [B, 1], −inf without any
-    losses = torch.logaddexp(alike, against) - alike
+    negative = number[:, None] != number[None]
+    negatives = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)  # [B, 1], −inf without any
+    losses = torch.logaddexp(similarity, negatives) - similarity
     positive = (example[:, None] == example[None]) & ~torch.eye(rows, dtype=torch.bool, device=states.device)
     return losses[positive].mean()

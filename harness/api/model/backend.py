@@ -216,7 +216,7 @@ class LikelihoodItem:
     Attributes:
         row: shape [L], special ids included.
         weights: one per NLL, shape [L - 1]; None: no gradient is wanted.
-        span: first position differentiated by, and the one behind the last.
+        span: first position differentiated by, and the one after the last.
         allowed: ids whose entries of the gradient are wanted, sorted, [A].
     """
 
