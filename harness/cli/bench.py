@@ -117,14 +117,14 @@ def iteration_command(
     hide_library_progress()
     from harness.bench.iteration import choose_attack, measure_iterations
 
-    plugin = choose_attack(registry, attack, candidates)
-    what = f"one iteration of {plugin.name}"
+    chosen = choose_attack(registry, attack, candidates)
+    what = f"one iteration of {chosen.name}"
     with _prepared(what, shape, model, size, path, rounds, dtype, device, as_json) as (subject, found, progress):
         from harness.bench.report import iteration_json, iteration_table, rates
 
-        report = measure_iterations(subject, shape, found.routes, plugin, rounds, progress)
+        report = measure_iterations(subject, shape, found.routes, chosen, rounds, progress)
         if as_json:
-            typer.echo(json.dumps(found.facts | {"attack": plugin.name} | iteration_json(report)))
+            typer.echo(json.dumps(found.facts | {"attack": chosen.name} | iteration_json(report)))
         else:
             _show(iteration_table(report), rates(report.peak), found.missing)
 

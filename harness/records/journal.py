@@ -1,5 +1,5 @@
 """The journal of an unfinished cell: one JSON line per round of steps, so that a kill loses at most the round in
-flight.
+flight. Packages for JSON lines neither mend a file that a kill has cut nor take back a line that a full disk has cut.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.records.unknown_compute import with_nulls, without_nulls
+from harness.records.nulls import with_nulls, without_nulls
 
 
 class Journal:
     """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
 
-    Unknown compute is null in the file, as in the records, and NaN in `entries`. Packages for JSON lines neither mend a
-    file that a kill has cut nor take back a line that a full disk has cut.
+    Unknown compute is null in the file, as in the records, and NaN in `entries`.
 
     Args:
-        on_write: called with each line that has been written.
+        sent: given each line that has been written.
     """
 
-    def __init__(self, path: Path, on_write: Callable[[bytes], object] = lambda _: None) -> None:
-        self.path, self._on_write = path, on_write
+    def __init__(self, path: Path, sent: Callable[[bytes], object] = lambda _: None) -> None:
+        self.path, self._sent = path, sent
         self.entries: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = 0
@@ -49,7 +48,7 @@ class Journal:
         line = json.dumps(_each_row(entry, with_nulls)).encode() + b"\n"
         write_line(self._file, line)
         self.entries.append(entry)
-        self._on_write(line)
+        self._sent(line)
 
     def close(self) -> None:
         """Close the file; the journal stays."""
@@ -84,5 +83,5 @@ def write_line(file: FileIO, line: bytes) -> None:
 def _each_row(entry: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     rows = entry.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return entry  # no rows of steps: a damaged journal is the reader's to report
+        return entry  # no rows of steps: a damaged journal is the reader's to tell
     return entry | {"rows": [change(row) for row in rows]}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError, first_line
 from harness.records.cell import CellRecord
-from harness.records.schema import EXAMPLES, OPTIONAL_COLUMNS, STEPS, VERSION
+from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
-            lacking = [name for name in wanted if name in OPTIONAL_COLUMNS and found.get_field_index(name) < 0]
+            lacking = [name for name in wanted if name in ADDED and found.get_field_index(name) < 0]
             for name in wanted:
                 at = found.get_field_index(name)
                 if at < 0 and name in lacking:

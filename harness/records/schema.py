@@ -60,8 +60,8 @@ STEPS = pa.schema(
     ]
 )
 
-OPTIONAL_COLUMNS = frozenset({"draws", "broken_draws"})
+ADDED = frozenset({"draws", "broken_draws"})
 """Columns that older records of this version lack; read as nulls."""
 
-FLOPS_COLUMNS = tuple(name for name in STEPS.names if name.endswith(("_nominal", "_executed")))
+COMPUTE = tuple(name for name in STEPS.names if name.endswith(("_nominal", "_executed")))
 """The columns of FLOPs. In memory an unknown amount is NaN, on disk it is null."""

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.records.cell import CellRecord
+from harness.records.nulls import with_nulls
 from harness.records.schema import EXAMPLES, STEPS
-from harness.records.unknown_compute import with_nulls
 from harness.store.atomic import write_file, write_json
 
 
 def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as a Parquet file of that schema, whole or not at all."""
+    """Rows as Parquet, atomically."""
     table = pa.Table.from_pylist(rows, schema=schema)
     write_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
 def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
-    """Write a finished cell into ``folder``: ``examples.parquet``, ``steps.parquet``, and last ``cell.json``."""
+    """Everything of one cell."""
     for stale in folder.glob(".*"):  # what a kill left of an earlier write
         stale.unlink()
     write_table(folder / "examples.parquet", examples, EXAMPLES)

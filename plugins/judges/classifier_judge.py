@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import ClassVar, Self
 
@@ -19,7 +20,6 @@ from harness import (
     TaskKind,
     Verdict,
     VictimRef,
-    did_you_mean,
     hookimpl,
 )
 from plugins.judges._text import check_template, filled, request_of, said
@@ -65,7 +65,8 @@ class ClassifierJudge(Judge):
             if len(set(names)) < len(names) or not all(names):
                 raise ValueError(f"`classes` must be different names, one per class, got {list(self.classes)}")
             if self.success.strip() not in names:
-                hint = did_you_mean(self.success, names)
+                close = difflib.get_close_matches(self.success, names, n=1, cutoff=0.5)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
                 raise ValueError(f"`success` is {self.success!r}{hint}, which is none of `classes`: {names}")
             return self
 

@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness import DataError, Task, did_you_mean, hookimpl
+from harness import DataError, Task, hookimpl
 from plugins.tasks._bases.generation_task import AnsweredTask, Request
-from plugins.tasks._data.records import Record
+from plugins.tasks._data.records import Record, did_you_mean
 from plugins.tasks.text_classification import Column, Value, canonical, text_of
 
 

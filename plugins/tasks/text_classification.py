@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from harness import DataError, Task, did_you_mean, hookimpl
+from harness import DataError, Task, hookimpl
 from plugins.tasks._bases.corpus_task import CorpusTask
-from plugins.tasks._data.records import Record
+from plugins.tasks._data.records import Record, did_you_mean
 
 Value = bool | int | float | str
 Column = str | int

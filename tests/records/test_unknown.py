@@ -14,9 +14,9 @@ from hypothesis import given, strategies as st
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord, Compute, PluginRecord, VictimFacts
 from harness.records.journal import Journal
+from harness.records.nulls import with_nulls, without_nulls
 from harness.records.read import Cell, read_cell
-from harness.records.schema import FLOPS_COLUMNS, STEPS
-from harness.records.unknown_compute import with_nulls, without_nulls
+from harness.records.schema import COMPUTE, STEPS
 from harness.records.write import write_cell
 
 amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))
@@ -25,7 +25,7 @@ amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))
 def step(**compute: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(STEPS.names)
     row |= {"example": "e", "step": 1, "success": False, "loss": math.inf, "queries": 3, "seconds": 0.5}
-    return row | dict.fromkeys(FLOPS_COLUMNS, 0.0) | compute
+    return row | dict.fromkeys(COMPUTE, 0.0) | compute
 
 
 def record() -> CellRecord:
@@ -67,18 +67,17 @@ def strict(text: str) -> Any:
 
 
 def test_the_columns_of_compute() -> None:
-    assert len(FLOPS_COLUMNS) == 6
-    assert set(FLOPS_COLUMNS) < set(STEPS.names)
+    assert len(COMPUTE) == 6
+    assert set(COMPUTE) < set(STEPS.names)
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(FLOPS_COLUMNS, amounts)))
+@given(st.fixed_dictionaries(dict.fromkeys(COMPUTE, amounts)))
 def test_there_and_back(compute: dict[str, float]) -> None:
     row = step(**compute)
     written = with_nulls(row)
-    nulls = {name for name in FLOPS_COLUMNS if written[name] is None}
-    assert nulls == {name for name in FLOPS_COLUMNS if math.isnan(row[name])}
+    assert {name for name in COMPUTE if written[name] is None} == {name for name in COMPUTE if math.isnan(row[name])}
     again = without_nulls(written)
-    assert all(again[name] == row[name] or math.isnan(again[name] + row[name]) for name in FLOPS_COLUMNS)
+    assert all(again[name] == row[name] or math.isnan(again[name] + row[name]) for name in COMPUTE)
     assert again.keys() == row.keys()
     assert again["loss"] == math.inf, "only compute is looked at"
 

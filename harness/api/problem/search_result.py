@@ -1,4 +1,4 @@
-"""Where a search stands between two steps, and what it ends with."""
+"""Where a search stands, and what it ends with."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class SearchResult:
     Attributes:
         rows: one per example and step, see `records.schema.STEPS`; in order of example, then step.
         tracks: final state of each string, in the order of the examples.
+        cost: attack and defense compute of all examples and steps (judging left out).
     """
 
     rows: list[Row]
@@ -51,7 +52,6 @@ class SearchResult:
 
     @property
     def cost(self) -> Flops:
-        """Attack and defense compute of all examples and steps; judging is left out."""
         return sum((spent.flops for track in self.tracks for spent in track.spent), Flops())
 
     def ends(self) -> Iterator[tuple[Problem, State]]:

@@ -13,10 +13,10 @@ from harness.api.problem.search_result import Row
 from harness.api.task import Example, TaskData
 from harness.engine.search.judging import JudgeRunner
 from harness.errors import DataError
-from harness.flops import UNKNOWN, Flops, known
+from harness.flops import Flops
 from harness.records.cell import CellRecord
+from harness.records.nulls import UNKNOWN, known, without_nulls
 from harness.records.read import Cell, read_run
-from harness.records.unknown_compute import without_nulls
 
 JUDGED_BROKEN = "already broken when clean"
 NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from harness import DataError, did_you_mean
+from harness import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,9 @@ class RecordTable:
 
     records: list[Record]
     source: dict[str, str]
+
+
+def did_you_mean(wrong: object, known: Iterable[object]) -> str:
+    """A suggestion to append to an error, or nothing."""
+    close = difflib.get_close_matches(str(wrong), [str(name) for name in known], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

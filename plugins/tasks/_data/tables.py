@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from harness import DataError, did_you_mean
-from plugins.tasks._data.records import Record, RecordTable
+from harness import DataError
+from plugins.tasks._data.records import Record, RecordTable, did_you_mean
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 _SUFFIXES: dict[str, Format] = {
