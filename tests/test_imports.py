@@ -175,3 +175,9 @@ def test_what_should_load_no_torch_loads_none() -> None:
     )
     done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_importing_harness_loads_nothing_heavy() -> None:
+    loaded = "import harness, sys; print(*{'torch', 'numpy', 'pydantic', 'pluggy', 'pyarrow'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
