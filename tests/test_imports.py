@@ -47,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 # What `leaderboard` may know of the core: what a run leaves on disk, how to say what is wrong with it, which cells a
 # spec makes, and who puts recorded strings back through a victim; of these folders every file.
-READERS = ("harness.records", "harness.errors", "harness.flops", "harness.api.hooks", "harness.units")
+READERS = ("harness.records", "harness.errors", "harness.flops", "harness.api.hooks")
 READERS += ("harness.spec.load", "harness.replay", "harness.store.atomic")
 WITHOUT_TORCH = ("harness.api.", "harness.engine.search.", "harness.engine.defended.", "leaderboard")
 

@@ -12,7 +12,7 @@ from typer.main import get_command, get_command_name
 from harness.cli.context import Context
 from harness.errors import PluginError
 from harness.isolation.import_guard import guard_plugin_code
-from harness.registry.hook_checks import check_hooks, new_manager
+from harness.registry.hook_checks import check_hooks, new_plugin_manager
 from harness.registry.package_imports import PluginModule
 from harness.registry.plugin_problem import error_with_place
 
@@ -101,7 +101,7 @@ def _plugin_commands(module: PluginModule, app: typer.Typer, context: Context) -
         if "harness_register_commands" not in check_hooks(module.plugin, module.name):
             return
         with guard_plugin_code(module.distribution) as notes:
-            manager = new_manager()
+            manager = new_plugin_manager()
             manager.register(module.plugin)
             manager.hook.harness_register_commands(app=added)
             if not (added.registered_commands or added.registered_groups):

@@ -11,7 +11,7 @@ from harness.registry.package_imports import ImportedPackages, import_packages
 from harness.registry.plugin_problem import PluginProblem
 
 if TYPE_CHECKING:
-    from harness.registry.loader import Loaded
+    from harness.registry.loader import LoadedPlugins
 
 RUNS = Path("runs")
 """The folder of run directories, where the user names none."""
@@ -35,7 +35,7 @@ class Context:
         self.files = files
         self.problems: list[PluginProblem] = []
         self._packages: ImportedPackages | None = None
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedPlugins | None = None
         self._warned: set[PluginProblem] = set()
 
     def packages(self) -> ImportedPackages:
@@ -45,7 +45,7 @@ class Context:
             self.problems += self._packages.problems
         return self._packages
 
-    def loaded(self, *, warn: bool = True) -> Loaded:
+    def loaded(self, *, warn: bool = True) -> LoadedPlugins:
         """All plugins. What had to be left out is warned of on stderr, once.
 
         Raises:

@@ -78,7 +78,7 @@ def run_command(
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
     from harness.errors import RunError
-    from harness.registry.loader import Loaded
+    from harness.registry.loader import LoadedPlugins
     from harness.run.runner import run
     from harness.run.shards import Shard
     from harness.spec.load import load_spec
@@ -86,7 +86,7 @@ def run_command(
     shard = Shard.parse(part) if part is not None else None
     if shard and site:
         raise RunError("--site with --shard: a page of a part would mislead; build it after `harness merge`")
-    loaded: Loaded = ctx.obj.loaded()
+    loaded: LoadedPlugins = ctx.obj.loaded()
     hide_library_progress()
     source = load_spec(spec, loaded.registry)
     root = out or RUNS / source.spec.name

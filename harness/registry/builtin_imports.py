@@ -22,12 +22,12 @@ from harness.errors import PluginError
 DISTRIBUTION = "robustness-harness"
 
 
-def folder() -> Path:
+def harness_parent() -> Path:
     """The folder that holds the `harness` package: site-packages, or a checkout."""
     return Path(harness.__path__[0]).resolve().parent
 
 
-def import_own(name: str) -> tuple[ModuleType, str | None]:
+def import_builtin(name: str) -> tuple[ModuleType, str | None]:
     """Import an entry point's module of our own distribution.
 
     The second value says which foreign module had to make room for it, if one had.
@@ -51,9 +51,9 @@ def import_own(name: str) -> tuple[ModuleType, str | None]:
 
 
 def _find(top: str) -> ModuleSpec:
-    spec = PathFinder.find_spec(top, [str(folder())])
+    spec = PathFinder.find_spec(top, [str(harness_parent())])
     if spec is None or spec.origin is None or spec.loader is None:
-        raise PluginError(f"{DISTRIBUTION} should have '{top}' in {folder()}, and has not; install it again")
+        raise PluginError(f"{DISTRIBUTION} should have '{top}' in {harness_parent()}, and has not; install it again")
     return spec
 
 

@@ -16,7 +16,7 @@ STATIC = " (static)"
 """After the label of a defense that attacks are not adapted to."""
 
 
-class Stack(Defense):
+class DefenseStack(Defense):
     """Several defenses that a prompt meets in order, or one that attacks are not adapted to."""
 
     name = "stack"
@@ -37,7 +37,7 @@ class Stack(Defense):
 
 def parts_of(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     """The defenses of a stack, or the one; the absence of a defense is no part."""
-    found = defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
+    found = defense.plugin.parts if isinstance(defense.plugin, DefenseStack) else (defense,)
     return tuple(part for part in found if isinstance(part.plugin, TrainedDefense | RuntimeDefense))
 
 
@@ -62,7 +62,7 @@ def defense_sort(plugin: Defense) -> Literal["trained", "guard", "transform", "v
 
 def is_static(defense: ResolvedPlugin) -> bool:
     """Whether attacks search against the undefended victim."""
-    return isinstance(defense.plugin, Stack) and bool(defense.plugin.params.non_adaptive)
+    return isinstance(defense.plugin, DefenseStack) and bool(defense.plugin.params.non_adaptive)
 
 
 def is_randomised(defense: ResolvedPlugin) -> bool:
@@ -77,11 +77,10 @@ def make_stack(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: 
         non_adaptive: whether attacks search against the undefended victim.
         registry: that resolved them.
     """
-    params = Stack.Params.model_construct(parts=tuple(map(resolved_ref, parts)), non_adaptive=non_adaptive)
+    params = DefenseStack.Params.model_construct(parts=tuple(map(resolved_ref, parts)), non_adaptive=non_adaptive)
     label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
-    return ResolvedPlugin(
-        "defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, short_label=label
-    )
+    plugin = DefenseStack(params)
+    return ResolvedPlugin("defense", plugin.name, plugin, "robustness-harness", "1", registry, short_label=label)
 
 
 def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:

@@ -13,7 +13,7 @@ from harness.errors import PluginError, did_you_mean
 HOOKS = frozenset(name for name in vars(hooks) if name.startswith("harness_"))
 
 
-def new_manager() -> pluggy.PluginManager:
+def new_plugin_manager() -> pluggy.PluginManager:
     """A plugin manager that knows the hooks and no plugin."""
     manager = pluggy.PluginManager(hooks.NAMESPACE)
     manager.add_hookspecs(hooks)
@@ -27,7 +27,7 @@ def check_hooks(plugin: Any, name: str) -> frozenset[str]:
         PluginError: there are none, or one is misspelt, unmarked or takes a wrong argument; names the function, the
             module and the mend.
     """
-    manager = new_manager()
+    manager = new_plugin_manager()
     found = set()
     for attribute in dir(plugin):
         options = manager.parse_hookimpl_opts(plugin, attribute)

@@ -13,7 +13,7 @@ import pluggy
 from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
 from harness.isolation.import_guard import guard_plugin_code
-from harness.registry.hook_checks import check_hooks, new_manager
+from harness.registry.hook_checks import check_hooks, new_plugin_manager
 from harness.registry.package_imports import ImportedPackages, PluginModule, import_packages
 from harness.registry.plugin_file import import_file
 from harness.registry.plugin_problem import PluginProblem, error_with_place
@@ -21,7 +21,7 @@ from harness.registry.registry import Registry
 
 
 @dataclass
-class Loaded:
+class LoadedPlugins:
     """What could be loaded, and what could not.
 
     Attributes:
@@ -30,11 +30,11 @@ class Loaded:
     """
 
     registry: Registry = field(default_factory=Registry)
-    manager: pluggy.PluginManager = field(default_factory=new_manager)
+    manager: pluggy.PluginManager = field(default_factory=new_plugin_manager)
     problems: list[PluginProblem] = field(default_factory=list)
 
 
-def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | None = None) -> Loaded:
+def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | None = None) -> LoadedPlugins:
     """Load every installed plugin package and the named files.
 
     A package or module that is broken is left out, with all it would have registered, and is reported in
@@ -48,7 +48,7 @@ def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | 
         PluginError: a file in ``files`` cannot be used; the user named it, so going on without it would mislead.
     """
     packages = import_packages() if packages is None else packages
-    loaded = Loaded(problems=list(packages.problems))
+    loaded = LoadedPlugins(problems=list(packages.problems))
     for module in packages.modules:
         _load(module, loaded)
     for path in dict.fromkeys(Path(file).expanduser().resolve() for file in files):
@@ -62,7 +62,7 @@ def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | 
     return loaded
 
 
-def _load(module: PluginModule, loaded: Loaded) -> None:
+def _load(module: PluginModule, loaded: LoadedPlugins) -> None:
     """Register a module and those it lists; what is wrong with one of them does not touch the others."""
     if loaded.manager.is_registered(module.plugin):
         return
@@ -86,12 +86,12 @@ def _load(module: PluginModule, loaded: Loaded) -> None:
             loaded.problems += module.side_effects(notes)
 
 
-def _register(module: PluginModule, loaded: Loaded) -> list[str]:
+def _register(module: PluginModule, loaded: LoadedPlugins) -> list[str]:
     """Let a module register on a manager of its own; take over what it registered only when nothing went wrong.
 
     Returns the names of the further modules it lists.
     """
-    trial, staged = new_manager(), loaded.registry.copy()
+    trial, staged = new_plugin_manager(), loaded.registry.copy()
     notes: list[str] = []
     try:
         check_hooks(module.plugin, module.name)

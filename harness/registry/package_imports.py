@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import PluginError
 from harness.isolation.import_guard import guard_plugin_code
-from harness.registry.builtin_imports import DISTRIBUTION, import_own
+from harness.registry.builtin_imports import DISTRIBUTION, import_builtin
 from harness.registry.entry_points import PluginEntryPoint, disabled_names, installed_entry_points
 from harness.registry.hook_checks import check_hooks
 from harness.registry.plugin_problem import FromPackage, PluginProblem, error_with_place
@@ -64,7 +64,7 @@ def _import(found: PluginEntryPoint, packages: ImportedPackages) -> None:
     try:
         with guard_plugin_code(found.distribution) as notes:
             if found.builtin:
-                plugin, replaced = import_own(point.module)
+                plugin, replaced = import_builtin(point.module)
             else:
                 plugin = point.load()
             check_hooks(plugin, point.value)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
-from harness.registry.defense_stack import STATIC, Stack, is_static
+from harness.registry.defense_stack import STATIC, DefenseStack, is_static
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
@@ -41,7 +41,7 @@ def remaining_cells(spec: Spec, axes: Axes, registry: Registry, problems: list[S
 
 
 def _parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
-    return defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
+    return defense.plugin.parts if isinstance(defense.plugin, DefenseStack) else (defense,)
 
 
 class EntryMatcher:

@@ -12,7 +12,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import pre_tokenizers
 
-from harness.tokens.split_points import OTHER, SplitTable, split_table
+from harness.tokens.split_points import NON_ASCII, SplitTable, split_table
 from harness.tokens.tokenizer import Tokens
 
 MAX_KNOWN = 1 << 17  # verdicts kept: some 25 MB
@@ -35,7 +35,7 @@ class SegmentRoundTrip:
     ) -> None:
         self._plain, self._joining, self._break = rust, joining, separator
         first, last = _edges(rust)
-        self._first, self._last = first, last * (OTHER + 1)  # added up they index the table
+        self._first, self._last = first, last * (NON_ASCII + 1)  # added up they index the table
         self._table = table.ravel()
         self._known: dict[bytes, bool] = {}
 
@@ -112,7 +112,7 @@ def _edges(rust: tokenizers.Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.in
     vocabulary = rust.get_vocab(with_added_tokens=True)
     added = rust.get_added_tokens_decoder()
     alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-    first = np.full(max(vocabulary.values(), default=-1) + 2, OTHER, dtype=np.int64)
+    first = np.full(max(vocabulary.values(), default=-1) + 2, NON_ASCII, dtype=np.int64)
     last = first.copy()
     for text, i in vocabulary.items():
         if text and i not in added and alphabet.issuperset(text):
@@ -121,8 +121,9 @@ def _edges(rust: tokenizers.Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _code(character: str) -> int:
-    """The ASCII character that one of the byte-level alphabet stands for, or `OTHER`."""
+    """The ASCII character that one of the byte-level alphabet stands for, or `NON_ASCII`."""
     code = ord(character)
     if 0x21 <= code <= 0x7E:
         return code
-    return code - 256 if 256 <= code <= 256 + 0x20 else OTHER  # control characters and the space follow upon Latin-1
+    # Control characters and the space follow upon Latin-1.
+    return code - 256 if 256 <= code <= 256 + 0x20 else NON_ASCII

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OTHER = 128  # stands for every character that is not ASCII and for fragments of characters
+NON_ASCII = 128  # stands for every character that is not ASCII and for fragments of characters
 
 SplitTable = NDArray[np.bool_]
 
@@ -39,7 +39,7 @@ class SplitRule:
 
     def table(self) -> SplitTable:
         """Whether a text is always split between a character (row) and the next (column), shape [129, 129]."""
-        table = np.zeros((OTHER + 1, OTHER + 1), dtype=bool)
+        table = np.zeros((NON_ASCII + 1, NON_ASCII + 1), dtype=bool)
         table[np.ix_(_codes(ascii_letters + digits + punctuation), _codes(self.spaces))] = True
         table[np.ix_(_codes(ascii_letters), _codes(digits + self.after_letters))] = True
         table[np.ix_(_codes(digits), _codes(ascii_letters + punctuation))] = True
@@ -93,7 +93,7 @@ def split_table(serialised: dict[str, Any]) -> SplitTable | None:
         # Added tokens are found before the text is split: none may reach across a split point.
         codes = _codes(token["content"])
         for one, two in pairwise(codes):
-            table[one, slice(None) if two == OTHER else two] = False  # NFC may have made it of an ASCII character
+            table[one, slice(None) if two == NON_ASCII else two] = False  # NFC may have made it of an ASCII character
     return table
 
 
@@ -125,4 +125,4 @@ def _rule(parts: list[dict[str, Any]]) -> SplitRule | None:
 
 
 def _codes(text: str) -> list[int]:
-    return [min(ord(character), OTHER) for character in text]
+    return [min(ord(character), NON_ASCII) for character in text]

@@ -25,7 +25,7 @@ from harness.tokens.tokenizer import Tokenizer
 from harness.training import checkpoint
 from harness.training.config import TrainConfig
 from harness.training.objective import Batch, collate, forward_batch, mean_loss
-from harness.training.optimizers import make_optimizer, rate_at
+from harness.training.optimizers import learning_rate_at, make_optimizer
 from harness.training.rows import TrainRow, check_rows, rows_hash
 from harness.training.view_loss import view_loss
 from harness.training.views import Views
@@ -93,7 +93,8 @@ def train(
         for step, batch_rows in batches.after(done.step):
             batch = collate(batch_rows, reader, _pad_id(model), device)
             torch.manual_seed(named_seed(seed, "dropout", step))
-            outputs = _update(model, reader, optimizer, batch, rate_at(step, total, config), config, step, views=views)
+            rate = learning_rate_at(step, total, config)
+            outputs = _update(model, reader, optimizer, batch, rate, config, step, views=views)
             tokens = sum(batch.lengths)
             spent += Flops(
                 nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens),

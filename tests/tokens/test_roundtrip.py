@@ -14,7 +14,7 @@ from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.tokens import roundtrip as module
 from harness.tokens.hf_tokenizer import HFTokenizer
-from harness.tokens.split_points import OTHER
+from harness.tokens.split_points import NON_ASCII
 from harness.tokens.tokenizer import SegmentedTokenizer, Tokens
 from tests.tokens.kinds import CUTTING, OTHERS, PYTHIA, tokenizer_of
 
@@ -45,13 +45,13 @@ def pieces_of(kind: str) -> module.SegmentRoundTrip:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_halves_of_a_text_tokenise_as_they_do_together(kind: str) -> None:
-    tokenizer, table = tokenizer_of(kind), pieces_of(kind)._table.reshape(OTHER + 1, OTHER + 1)
+    tokenizer, table = tokenizer_of(kind), pieces_of(kind)._table.reshape(NON_ASCII + 1, NON_ASCII + 1)
     assert table.any()
 
     @given(TEXTS)
     @settings(max_examples=150, deadline=None)
     def law(text: str) -> None:
-        codes = [min(ord(character), OTHER) for character in text]
+        codes = [min(ord(character), NON_ASCII) for character in text]
         places = [i for i in range(1, len(text)) if table[codes[i - 1], codes[i]]]
         halves = tokenizer.encode([part for i in places for part in (text[:i], text[i:])])
         whole = tokenizer.encode([text])[0]
