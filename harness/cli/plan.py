@@ -38,18 +38,18 @@ def plan_command(
     from harness.store.open import open_store
 
     registry = ctx.obj.loaded().registry
-    loaded = load_spec(spec, registry)
-    folder = RunFolder(out or RUNS / loaded.spec.name)
+    chosen = load_spec(spec, registry)
+    folder = RunFolder(out or RUNS / chosen.spec.name)
     preparer = Preparer(open_store(store or folder.artifacts), registry, TaskDataCache(), Silent())
-    plan = make_plan(loaded.cells, preparer, folder)
+    plan = make_plan(chosen.cells, preparer, folder)
     if as_json:
         left = plan.forecast()
         typer.echo(
             json.dumps(
                 {
-                    "spec": loaded.spec.name,
-                    "version": loaded.spec.version,
-                    "hash": loaded.hash,
+                    "spec": chosen.spec.name,
+                    "version": chosen.spec.version,
+                    "hash": chosen.hash,
                     "stages": [asdict(stage) for stage in plan.stages],
                     "rate_flops_per_second": plan.rate,
                     "rate_source": plan.rate_source,
