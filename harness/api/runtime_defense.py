@@ -146,7 +146,7 @@ class Rewritten:
     ids: tuple[int, ...] | None = None
 
 
-Asking = Generator[DefenseRequest, Any, Any]
+DefenseSteps = Generator[DefenseRequest, Any, Any]
 
 
 class RuntimeDefense(Defense):

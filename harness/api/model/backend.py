@@ -227,7 +227,7 @@ class LikelihoodItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihoods:
+class LikelihoodAnswer:
     """Answer to a `LikelihoodItem`: NLL in nats [L - 1] of each token but the first, and the gradient [S, A]."""
 
     nll: Floats
@@ -256,7 +256,7 @@ class ActivationItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class ActivationAnswer:
     """Answer to an `ActivationItem`: activations [H], and the gradient [S, A]."""
 
     values: Floats
@@ -265,18 +265,18 @@ class Activity:
 
 
 @runtime_checkable
-class Likely(Protocol):
+class LikelihoodBackend(Protocol):
     """A causal language model that tells how likely a text is; it has the ability ``likelihood``."""
 
-    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[LikelihoodAnswer]:
         """NLL of many rows, and gradients where wanted, answered together."""
 
 
 @runtime_checkable
-class Activated(Protocol):
+class ActivationBackend(Protocol):
     """A backend whose activations can be read; it has the ability ``activations``."""
 
-    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
+    def activations(self, items: Sequence[ActivationItem]) -> list[ActivationAnswer]:
         """Activations of many rows, and gradients where wanted, answered together.
 
         Raises:
@@ -300,7 +300,7 @@ class Perturbable(Protocol):
 
 
 @runtime_checkable
-class Remembering(Protocol):
+class CachingBackend(Protocol):
     """A backend that keeps keys and values, or the like, from one request for the next."""
 
     def begin(self, befores: Sequence[Tokens]) -> None:
@@ -321,14 +321,14 @@ class WithoutText:
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """Raise AccessError: the model gives no next tokens."""
-        raise refused("sample", self.abilities)
+        raise unsupported_request("sample", self.abilities)
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
         """Raise AccessError: the model gives no text."""
-        raise refused("generate", self.abilities)
+        raise unsupported_request("generate", self.abilities)
 
 
-def refused(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
+def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
     """The error for a request that a backend does not answer; it says which victim would."""
     mend = {
         "score": "a victim that tells scores",
