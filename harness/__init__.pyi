@@ -152,6 +152,7 @@ from .errors import (
     RunError as RunError,
     SpecError as SpecError,
     VictimError as VictimError,
+    did_you_mean as did_you_mean,
 )
 from .flops import (
     UNKNOWN as UNKNOWN,
@@ -186,10 +187,12 @@ from .training.config import (
 from .training.loop import (
     train as train,
 )
-from .training.retrain import (
-    retrain as retrain,
+from .training.model_folder import (
     save_model as save_model,
     saved_ending as saved_ending,
+)
+from .training.retrain import (
+    retrain as retrain,
 )
 from .training.rows import (
     TrainRow as TrainRow,

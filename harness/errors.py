@@ -1,8 +1,11 @@
 """Errors a user can mend. Each says what is wrong, where, and how to put it right; the command line shows no traceback
-for them.
+for them. And what their messages are made of.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class HarnessError(Exception):
@@ -18,6 +21,13 @@ def first_line(error: BaseException) -> str:
     """The first line of what a library says, cut short; its type where it says nothing."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """`` (did you mean 'x'?)``, to stand after a misspelt word in a message; "" where no known word is near."""
+    names = {str(name).lower(): str(name) for name in known}
+    near = difflib.get_close_matches(str(word)[:100].lower(), names, n=1)
+    return f" (did you mean {names[near[0]]!r}?)" if near else ""
 
 
 class SpecError(HarnessError):

@@ -10,7 +10,7 @@ _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def flops(value: float | None) -> str:
+def format_flops(value: float | None) -> str:
     """``1.2 TFLOP``; ``unknown`` for None and NaN."""
     if value is None or isnan(value):
         return "unknown"
@@ -20,19 +20,20 @@ def flops(value: float | None) -> str:
     return f"{value:.3g} FLOP"
 
 
-def memory(value: Memory | None) -> str:
+def format_memory(value: Memory | None) -> str:
     """``1.2 GB``, ``2.5 GB and 14 GB on the GPU``; ``unknown`` for None."""
     if value is None:
         return "unknown"
-    return _bytes(value.process) + (f" and {_bytes(value.gpu)} on the GPU" if value.gpu else "")
+    return format_bytes(value.process) + (f" and {format_bytes(value.gpu)} on the GPU" if value.gpu else "")
 
 
-def _bytes(value: float) -> str:
+def format_bytes(value: float) -> str:
+    """``950 MB``, ``1.2 GB``, ``14 GB``."""
     size, name = next(((size, name) for size, name in _BYTES if value >= size), _BYTES[-1])
     return f"{value / size:.2g} {name}" if value < 10 * size else f"{value / size:.0f} {name}"
 
 
-def duration(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
     """``45 s``, ``12 min``, ``3.4 h``; ``unknown`` for None."""
     if seconds is None:
         return "unknown"

@@ -64,6 +64,30 @@ clean_examples: 20
     assert "it/s" not in done.stderr  # no other library's bars among the run's own lines
 
 
-def test_the_named_files_are_there():
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
+def test_links_and_named_files_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!http|#)([^)#]+)", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    named = re.findall(r"`((?:harness|plugins|leaderboard|tests|specs|docs)/[\w/.]*)`", text)
+    own = {"tests/test_two_point.py"}  # of the package that the tutorial writes
+    missing += [path for path in named if path not in own and not (ROOT / path).exists()]
+    assert not missing, f"{page.name} names {missing}"
+
+
+def test_the_tree_is_that_of_the_repository():
+    """Every line of the README's tree names what is there, and every folder of the core stands in it."""
+    (tree,) = re.findall(r"```\n(harness/ .*?)```", README, re.DOTALL)
+    found, parents = set(), []
+    for line in tree.splitlines():
+        names = [name for name in re.split(r"\s{2,}", line.strip())[0].split() if not name.endswith(",")]
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents = [*parents[:depth], names[0].rstrip("/")]
+        found |= {"/".join([*parents[:depth], name.rstrip("/")]) for name in names}
+    assert [path for path in sorted(found) if not (ROOT / path).exists()] == []
+    folders = {f"harness/{path.name}" for path in (ROOT / "harness").iterdir() if path.is_dir()} - {
+        "harness/__pycache__"
+    }
+    assert folders <= found

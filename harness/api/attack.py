@@ -33,6 +33,8 @@ class Attack(Plugin):
     access: ClassVar[Access] = "scores"
 
     class Params(Params):
+        """The parameters of an attack; subclass it to add to them."""
+
         steps: PositiveInt = Field(10, description="how many steps to run; each is judged and recorded")
 
     def models(self) -> dict[str, Auxiliary]:

@@ -1,6 +1,6 @@
 """Defenses: those that train weights are here, those that work while the victim is asked in `runtime_defense`.
 
-Every attack goes through them: scores, gradients and verdicts come from behind the defended victim.
+Every attack goes through them: scores, gradients and verdicts are those of the defended victim.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Answer:
         label: index of the predicted label; None when a guard blocked the prompt, or where the answer is a text.
         scores: one logit per label; empty when blocked, of an answer in text, and of one that is read from records.
         loss: cross-entropy to the proxy label, or mean NLL of the target text, in nats; ``inf`` when blocked, NaN
-            where the victim does not tell.
+            where the victim does not say.
         text: the answer in text; None when blocked, or where the answer is a label.
     """
 
@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge makes of an answer.
+    """A judge's verdict on an answer.
 
     Attributes:
         success: whether the attacker has got what it wants.

@@ -35,24 +35,24 @@ def host_field(default: Any, **kwargs: Any) -> Any:
     return Field(default, json_schema_extra={_NOT_IDENTITY: True}, **kwargs)
 
 
-spec_base: ContextVar[Path | None] = ContextVar("spec_base", default=None)
+_spec_folder: ContextVar[Path | None] = ContextVar("_spec_folder", default=None)
 """Folder of the spec being read, or None when parameters come from somewhere else."""
 
 
 @contextmanager
 def relative_to(folder: Path) -> Iterator[None]:
     """Within this block a relative `SpecPath` is taken from ``folder``."""
-    token = spec_base.set(folder.absolute())
+    token = _spec_folder.set(folder.absolute())
     try:
         yield
     finally:
-        spec_base.reset(token)
+        _spec_folder.reset(token)
 
 
 def _resolve(path: Path) -> Path:
     if "\0" in str(path):
         raise ValueError("a path cannot contain a NUL character")
-    base = spec_base.get()
+    base = _spec_folder.get()
     return path if base is None else base / path
 
 

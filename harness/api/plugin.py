@@ -25,7 +25,7 @@ class Plugin:
     paper: ClassVar[str] = ""
 
     class Params(BaseParams):
-        """No parameters."""
+        """The parameters: none, unless a subclass has its own."""
 
     params: Any  # an instance of the subclass's own Params
 

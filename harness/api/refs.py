@@ -30,7 +30,7 @@ from harness.api.plugin import Kind
 from harness.errors import PluginError
 
 FORM = "write a plugin's name, or {name: {parameter: value}}"
-_written_as: ContextVar[Callable[[PluginRef], Any] | None] = ContextVar("_written_as", default=None)
+_write: ContextVar[Callable[[PluginRef], Any] | None] = ContextVar("_write", default=None)
 
 
 class Resolved(Protocol):
@@ -38,7 +38,7 @@ class Resolved(Protocol):
 
     @property
     def label(self) -> str:
-        """Short name for tables."""
+        """Short name of the plugin for tables."""
 
     def identity(self) -> dict[str, Any]:
         """All of it that can change a number, as JSON data."""
@@ -50,12 +50,12 @@ class PluginRef(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     params: dict[str, Any] = {}
-    _chosen: Any = PrivateAttr(None)  # the resolved plugin; set by `RefTo` alone
+    _resolved: Any = PrivateAttr(None)
 
     @property
-    def chosen(self) -> Resolved | None:
+    def resolved(self) -> Resolved | None:
         """The plugin this stands for, or None where it was validated without a registry."""
-        found: Resolved | None = self._chosen
+        found: Resolved | None = self._resolved
         return found
 
     def __eq__(self, other: object) -> bool:
@@ -81,20 +81,27 @@ class PluginRef(BaseModel):
 
     @model_serializer(mode="plain")
     def _short(self) -> Any:
-        write = _written_as.get()
+        write = _write.get()
         if write is not None:
             return write(self)
         return {self.name: self.params} if self.params else self.name
 
 
+def resolved_ref(plugin: Any) -> PluginRef:
+    """The reference to a plugin that a registry has resolved, with all its parameters."""
+    ref = PluginRef(name=plugin.name, params=plugin.plugin.params.model_dump(mode="json"))
+    ref._resolved = plugin
+    return ref
+
+
 @contextmanager
-def references_written(write: Callable[[PluginRef], Any]) -> Iterator[None]:
+def dump_references(write: Callable[[PluginRef], Any]) -> Iterator[None]:
     """While this lasts, every reference inside a dumped model comes out as ``write(reference)``."""
-    token = _written_as.set(write)
+    token = _write.set(write)
     try:
         yield
     finally:
-        _written_as.reset(token)
+        _write.reset(token)
 
 
 @dataclass(frozen=True)
@@ -115,15 +122,12 @@ class RefTo:
         if registry is None:
             return ref
         try:
-            chosen = registry.choose(self.kind, ref)
+            return resolved_ref(registry.resolve(self.kind, ref))
         except PluginError as error:
-            raise _at(written, error) from error
-        resolved = PluginRef(name=ref.name, params=chosen.plugin.params.model_dump(mode="json"))
-        resolved._chosen = chosen
-        return resolved
+            raise _validation_error(written, error) from error
 
 
-def _at(written: Any, error: PluginError) -> ValidationError:
+def _validation_error(written: Any, error: PluginError) -> ValidationError:
     """The error as pydantic's own, each problem at the place where the user wrote it in whichever form."""
     problems = getattr(error, "problems", None)
     name_at: tuple[str | int, ...] = ()

@@ -41,10 +41,10 @@ class FitJob:
     """What a runtime defense is given to fit itself: task data (train split) and the victim it will stand before.
 
     Attributes:
-        held_out: validation prompts behind those that the spec evaluates on, in order: clean prompts that no model was
+        held_out: validation prompts after those that the spec evaluates on, in order: clean prompts that no model was
             trained on, to take thresholds from. Often there are none.
         victim: its model, undefended.
-        seen: prompts as they reach this defense, behind the transforms that stand before it.
+        seen: prompts as they reach this defense, after the transforms before it.
         ask: answers requests, metered as the compute of the fit.
         search: runs an attack on examples against the undefended victim, metered likewise.
         resolve: makes the attack that a `PluginRef` names, with some parameters replaced.
@@ -65,7 +65,7 @@ class FitJob:
 
 @dataclass(frozen=True)
 class Case:
-    """One text that a defense has to do with.
+    """One text that a defense works on.
 
     Attributes:
         text: the prompt as it reaches the defense.
@@ -89,7 +89,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Place:
-    """An attack string in its place, for a surrogate's gradient.
+    """An attack string in its place in a prompt, for a surrogate's gradient.
 
     Attributes:
         before, tokens, after: ids, special ones included; shapes [P], [S], [T].
@@ -112,7 +112,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What a guard makes of a text.
+    """A guard's verdict on a text.
 
     Attributes:
         blocked: whether it is refused.
@@ -126,7 +126,7 @@ class Ruling:
 
     @property
     def charged(self) -> float:
-        """What is added to the loss."""
+        """What is added to a candidate's loss, in nats: the penalty where it is blocked, else 0."""
         return self.penalty if self.blocked else 0.0
 
 
@@ -146,11 +146,15 @@ class Rewritten:
     ids: tuple[int, ...] | None = None
 
 
-Asking = Generator[DefenseRequest, Any, Any]
+DefenseSteps = Generator[DefenseRequest, Any, Any]
 
 
 class RuntimeDefense(Defense):
-    """Base of guards, transforms and votes."""
+    """Base of guards, transforms and votes; subclass one of those.
+
+    Attributes:
+        offers: what it gives to gradient attacks.
+    """
 
     offers: ClassVar[Offer] = "victim"
 
@@ -232,7 +236,7 @@ class TransformDefense(RuntimeDefense):
 class VoteDefense(RuntimeDefense):
     """A defense that has the victim answer several copies of a prompt and takes the most frequent answer.
 
-    A label is decided by majority, ties by the copies' mean probability; copies that a guard behind it blocks are votes
+    A label is decided by majority, ties by the copies' mean probability; copies that a later guard blocks are votes
     for blocking. The loss of a candidate is the expectation over copies. Answers in text: see `choose`.
     """
 
@@ -245,7 +249,7 @@ class VoteDefense(RuntimeDefense):
 
     @property
     def gives_tokens(self) -> bool:
-        """As of a `TransformDefense`."""
+        """Whether its copies are tokens, which no other rewriting may follow."""
         return False
 
     @property
@@ -254,7 +258,7 @@ class VoteDefense(RuntimeDefense):
         return 0.0
 
     def copies(self) -> int:
-        """How many answers are taken."""
+        """How many copies of a prompt the victim answers."""
         raise NotImplementedError
 
     def copy(self, case: Case) -> Generator[DefenseRequest, Any, str | Rewritten]:

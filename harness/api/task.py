@@ -31,7 +31,7 @@ class Edit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of the prompt."""
+    """A piece of the prompt, and what an attacker may do to it."""
 
     text: str
     edit: Edit = Edit.IMMUTABLE
@@ -68,7 +68,7 @@ class Example:
 
     @property
     def text(self) -> str:
-        """The clean prompt."""
+        """The clean prompt: all chunks joined."""
         return "".join(chunk.text for chunk in self.chunks)
 
     @property
@@ -95,7 +95,7 @@ class TaskData:
 
     @property
     def kind(self) -> TaskKind:
-        """How a victim answers."""
+        """How a victim answers: with one of the labels, or in text."""
         return "labels" if self.labels else "text"
 
     @cached_property

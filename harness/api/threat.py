@@ -74,7 +74,7 @@ class Threat(Params):
         return POSITIONS[self.position] if isinstance(self.position, str) else float(self.position)
 
     def label(self) -> str:
-        """Short name for tables."""
+        """Short name of the threat model for tables."""
         parts = [f"{self.position}, {self.tokens} tokens, {self.access}"]
         parts += [] if self.radius is None else [f"radius {self.radius:g}"]
         parts += [] if self.edit == "as_task" else [self.edit]

@@ -107,7 +107,7 @@ def choose_attack(registry: Registry, written: str, candidates: int) -> Attack:
         raise PluginError(f"--attack {written}: {FORM}") from error
     known = registry.get("attack", ref.name).cls.Params.model_fields
     asked = {"candidates": candidates} if "candidates" in known else {}
-    plugin = registry.choose("attack", PluginRef(name=ref.name, params={**asked, **ref.params, "steps": 2})).plugin
+    plugin = registry.resolve("attack", PluginRef(name=ref.name, params={**asked, **ref.params, "steps": 2})).plugin
     assert isinstance(plugin, Attack)
     return plugin
 

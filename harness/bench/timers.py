@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.attack import Attack, Step
-from harness.api.model.backend import Backend, Differentiated, GradientItem, Remembering, Scored, ScoreItem, Target
+from harness.api.model.backend import Backend, CachingBackend, Differentiated, GradientItem, Scored, ScoreItem, Target
 from harness.api.problem.problem import Problem
 from harness.api.problem.state import State
 from harness.tokens.tokenizer import Tokens
@@ -152,11 +152,11 @@ class _TimedBackend:
         return getattr(self._backend, name)
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        if isinstance(self._backend, Remembering):
+        if isinstance(self._backend, CachingBackend):
             self._backend.begin(befores)
 
     def begin_step(self) -> None:
-        if isinstance(self._backend, Remembering):
+        if isinstance(self._backend, CachingBackend):
             self._backend.begin_step()
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:

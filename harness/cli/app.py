@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command, get_command_name
 
-from harness.cli import INTERRUPTED
 from harness.cli.context import Context
 from harness.errors import PluginError
-from harness.isolation.import_guard import guarded
-from harness.registry.entry_points import Source, in_one_line, noted
-from harness.registry.hook_checks import check_hooks, new_manager
+from harness.isolation.import_guard import guard_plugin_code
+from harness.registry.hook_checks import check_hooks, new_plugin_manager
+from harness.registry.package_imports import PluginModule
+from harness.registry.plugin_problem import error_with_place
 
 HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
 FILE_OPTION = "--plugin"
@@ -26,18 +25,15 @@ def run(arguments: list[str]) -> int:
     context = Context()
     command: Any = get_command(build_app(context))
     try:
-        command.main(args=files_first(arguments), prog_name="harness", obj=context)
+        command.main(args=plugin_files_first(arguments), prog_name="harness", obj=context)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(bool(end.code))
         # typer turns Ctrl-C into an exit; a command that said something itself breaks the chain with `from None`.
         if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
+            raise KeyboardInterrupt from None
         return status
     finally:
-        if (
-            "_HARNESS_COMPLETE" not in os.environ
-        ):  # a shell that completes a word would show it in the middle of the line
+        if "_HARNESS_COMPLETE" not in os.environ:  # or it would stand in the middle of a line that a shell completes
             context.warn()
     return 0
 
@@ -48,8 +44,8 @@ def build_app(context: Context | None = None) -> typer.Typer:
     app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_options)
     core_commands(app)
-    for source in context.packages().sources:
-        _plugin_commands(source, app, context)
+    for module in context.packages().modules:
+        _plugin_commands(module, app, context)
     return app
 
 
@@ -61,7 +57,7 @@ def core_commands(app: typer.Typer) -> None:
         module.register(app)
 
 
-def files_first(arguments: list[str]) -> list[str]:
+def plugin_files_first(arguments: list[str]) -> list[str]:
     """The arguments with every ``--plugin FILE`` at the front, so that it can be written after the command as well."""
     first: list[str] = []
     rest: list[str] = []
@@ -97,43 +93,43 @@ def _options(
     context.files = tuple(plugin or ())
 
 
-def _plugin_commands(source: Source, app: typer.Typer, context: Context) -> None:
+def _plugin_commands(module: PluginModule, app: typer.Typer, context: Context) -> None:
     """Add a package's commands, all or none: they are collected and tried on an application of their own first."""
-    own = typer.Typer()
+    added = typer.Typer()
     notes: list[str] = []
     try:
-        if "harness_register_commands" not in check_hooks(source.plugin, source.name):
+        if "harness_register_commands" not in check_hooks(module.plugin, module.name):
             return
-        with guarded(source.distribution) as notes:
-            manager = new_manager()
-            manager.register(source.plugin)
-            manager.hook.harness_register_commands(app=own)
-            if not (own.registered_commands or own.registered_groups):
+        with guard_plugin_code(module.distribution) as notes:
+            manager = new_plugin_manager()
+            manager.register(module.plugin)
+            manager.hook.harness_register_commands(app=added)
+            if not (added.registered_commands or added.registered_groups):
                 return
-            get_command(own)  # finds arguments that typer cannot handle, which would break every command if found later
-        taken = sorted(_names(own) & _names(app))
+            get_command(added)  # refuses arguments that typer cannot handle: later they would break every command
+        taken = sorted(_names(added) & _names(app))
         if taken:
             raise PluginError(f"the command '{taken[0]}' exists already")
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        cause = str(error) if isinstance(error, PluginError) else in_one_line(error)
-        context.problems.append(source.problem(f"its commands cannot be added: {cause}"))
+        cause = str(error) if isinstance(error, PluginError) else error_with_place(error)
+        context.problems.append(module.problem(f"its commands cannot be added: {cause}"))
         return
     finally:
-        context.problems += noted(source, notes)
-    app.registered_commands += own.registered_commands
-    app.registered_groups += own.registered_groups
+        context.problems += module.side_effects(notes)
+    app.registered_commands += added.registered_commands
+    app.registered_groups += added.registered_groups
 
 
 def _names(app: typer.Typer) -> set[str]:
     commands = {
         info.name or get_command_name(getattr(info.callback, "__name__", "")) for info in app.registered_commands
     }
-    groups = {name for group in app.registered_groups for name in (group.name, _own_name(group.typer_instance)) if name}
+    groups = {name for group in app.registered_groups for name in (group.name, _app_name(group.typer_instance)) if name}
     return commands | groups
 
 
-def _own_name(app: typer.Typer | None) -> str | None:
+def _app_name(app: typer.Typer | None) -> str | None:
     name = None if app is None else app.info.name
     return name if isinstance(name, str) else None

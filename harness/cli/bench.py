@@ -1,4 +1,4 @@
-"""`harness bench scoring` and `harness bench gcg`."""
+"""`harness bench scoring` and `harness bench gcg`: how fast this machine answers what attacks ask for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from harness.cli.context import hide_library_progress
 
 if TYPE_CHECKING:
     from harness.api.victim import Progress
@@ -38,7 +40,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure how fast this machine answ
 
 
 def register(main: typer.Typer) -> None:
-    """Add the commands."""
+    """Add it to the application."""
     main.add_typer(app, name="bench")
 
 
@@ -112,7 +114,7 @@ def iteration_command(
 
     shape = WorkloadShape(prefix, suffix, tail, candidates, examples)
     registry = ctx.obj.loaded().registry
-    _quiet_libraries()
+    hide_library_progress()
     from harness.bench.iteration import choose_attack, measure_iterations
 
     chosen = choose_attack(registry, attack, candidates)
@@ -147,7 +149,7 @@ def _prepared(
     silent: bool,
 ) -> Iterator[tuple[BenchModel, _Found, Progress]]:
     """Open the model and its paths, say what will be done, and show progress while it is."""
-    _quiet_libraries()
+    hide_library_progress()
     from harness.bench.backends import check_names, close, routes
     from harness.bench.model import open_model
     from harness.bench.report import conditions
@@ -203,9 +205,3 @@ def _show(table: Any, line: str, missing: dict[str, str]) -> None:
     console.print(line, highlight=False, soft_wrap=True)
     for name, why in missing.items():
         console.print(f"{name} is left out: {why}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _quiet_libraries() -> None:
-    from harness.cli.run import _quiet_libraries as quiet
-
-    quiet()

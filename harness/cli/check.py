@@ -1,4 +1,4 @@
-"""`harness check`."""
+"""`harness check`: whether a plugin keeps what its kind promises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKS = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("check")(check)
 
 
@@ -35,13 +35,12 @@ def check(
     os.environ.setdefault(
         "OMP_NUM_THREADS", "1"
     )  # before torch is imported: models of these sizes are slower on several
-    from harness.cli.plugins import find
     from harness.testing.plugin_under_test import subject_of
     from harness.testing.runner import run_checks
 
     registry, given = ctx.obj.loaded().registry, _read(params)
     found: list[Finding] = []
-    for entry in find(registry, name):
+    for entry in registry.find(name):
         subject = subject_of(f"{entry.kind}/{entry.name}", given, registry, examples=examples)
         for finding in run_checks(subject):
             found.append(finding)

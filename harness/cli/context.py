@@ -1,15 +1,26 @@
-"""What all commands share: the plugins, loaded when a command first asks for them."""
+"""What all commands share: the plugins, loaded when a command first asks for them, and where runs go."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.registry.entry_points import Packages, PluginProblem, import_packages
+from harness.registry.package_imports import ImportedPackages, import_packages
+from harness.registry.plugin_problem import PluginProblem
 
 if TYPE_CHECKING:
-    from harness.registry.loader import Loaded
+    from harness.registry.loader import LoadedPlugins
+
+RUNS = Path("runs")
+"""The folder of run directories, where the user names none."""
+
+
+def hide_library_progress() -> None:
+    """Loading bars of other libraries would tear up our own; to be called before they are imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 class Context:
@@ -23,19 +34,19 @@ class Context:
     def __init__(self, files: tuple[Path, ...] = ()) -> None:
         self.files = files
         self.problems: list[PluginProblem] = []
-        self._packages: Packages | None = None
-        self._loaded: Loaded | None = None
-        self._told: set[PluginProblem] = set()
+        self._packages: ImportedPackages | None = None
+        self._loaded: LoadedPlugins | None = None
+        self._warned: set[PluginProblem] = set()
 
-    def packages(self) -> Packages:
+    def packages(self) -> ImportedPackages:
         """The installed packages, imported but not registered: cheap, enough to know their commands."""
         if self._packages is None:
             self._packages = import_packages()
             self.problems += self._packages.problems
         return self._packages
 
-    def loaded(self, *, warn: bool = True) -> Loaded:
-        """All plugins. What had to be left out is told on stderr, once.
+    def loaded(self, *, warn: bool = True) -> LoadedPlugins:
+        """All plugins. What had to be left out is warned of on stderr, once.
 
         Raises:
             PluginError: a file given with ``--plugin`` cannot be used.
@@ -50,12 +61,12 @@ class Context:
         return self._loaded
 
     def warn(self) -> None:
-        """Tell on stderr every problem that was not told yet."""
+        """Warn on stderr of every problem that was not warned of yet."""
         for problem in self.problems:
-            if problem not in self._told:
+            if problem not in self._warned:
                 print(f"warning: {problem}", file=sys.stderr)
-        self.mark_told()
+        self.mark_warned()
 
-    def mark_told(self) -> None:
-        """Take all problems known so far as told: a command has shown them itself."""
-        self._told.update(self.problems)
+    def mark_warned(self) -> None:
+        """Warn no more of the problems known so far: a command has listed them itself."""
+        self._warned.update(self.problems)

@@ -1,4 +1,4 @@
-"""`harness merge`."""
+"""`harness merge`: puts the shards of a run together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.context import RUNS
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("merge")(merge_command)
 
 
@@ -34,12 +36,11 @@ def merge_command(
 
     Exit status 1 when something was damaged and left out.
     """
-    from harness.cli.run import DEFAULT_ROOT
     from harness.run.merge import merge
     from harness.run.merge_survey import read_parts
 
     parts = read_parts(runs)
-    root = out or DEFAULT_ROOT / str(parts[0].info["spec_name"])
+    root = out or RUNS / str(parts[0].info["spec_name"])
     with _progress(silent=as_json) as seen:
         merged = merge(parts, root, partial, seen)
     if as_json:

@@ -1,4 +1,4 @@
-"""`harness new-plugin`."""
+"""`harness new-plugin`: writes a plugin package to begin with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("new-plugin")(new_plugin)
 
 

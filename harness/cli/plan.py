@@ -1,4 +1,4 @@
-"""`harness plan`."""
+"""`harness plan`: what a spec would cost, before it is run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.context import RUNS
+
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("plan")(plan_command)
 
 
@@ -27,7 +29,6 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
-    from harness.cli.run import DEFAULT_ROOT
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.preparer import Preparer
     from harness.run.prepare.task_data import TaskDataCache
@@ -38,7 +39,7 @@ def plan_command(
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
-    folder = RunFolder(out or DEFAULT_ROOT / chosen.spec.name)
+    folder = RunFolder(out or RUNS / chosen.spec.name)
     preparer = Preparer(open_store(store or folder.artifacts), registry, TaskDataCache(), Silent())
     plan = make_plan(chosen.cells, preparer, folder)
     if as_json:
@@ -73,7 +74,7 @@ def _print(plan: object) -> None:
     from rich.text import Text
 
     from harness.run.plan.estimate import Plan
-    from harness.units import duration, flops, memory, with_unknown
+    from harness.units import format_flops, format_memory, format_seconds, with_unknown
 
     assert isinstance(plan, Plan)
     table = Table(box=None, caption=_CAPTION, caption_justify="left")
@@ -81,16 +82,20 @@ def _print(plan: object) -> None:
         right = column in ("FLOPs", "time", "memory")
         table.add_column(column, justify="right" if right else "left", no_wrap=column != "of", overflow="fold")
     for stage in plan.stages:
-        time = "" if stage.status == "done" else duration(plan.seconds(stage))
-        table.add_row(stage.what, stage.status, Text(stage.label), flops(stage.flops), time, memory(stage.memory))
+        time = "" if stage.status == "done" else format_seconds(plan.seconds(stage))
+        table.add_row(
+            stage.what, stage.status, Text(stage.label), format_flops(stage.flops), time, format_memory(stage.memory)
+        )
     console = Console()
     console.print(table)
     for what in ("prepare", "defend", "attack"):
         left = plan.forecast(what)
-        spent = with_unknown(flops(left.flops), left.unknown, left.stages)
-        time = with_unknown(f"about {duration(left.seconds)}", left.untimed, left.stages)
+        spent = with_unknown(format_flops(left.flops), left.unknown, left.stages)
+        time = with_unknown(f"about {format_seconds(left.seconds)}", left.untimed, left.stages)
         console.print(f"{what:8} {left.stages:4} to do   {spent:>12}   {time}", highlight=False)
-    console.print(f"Rate {flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
+    console.print(f"Rate {format_flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
     left = plan.forecast()
     if left.stages:
-        console.print(f"Memory at most {memory(left.memory)}; --jobs N takes up to N times that.", highlight=False)
+        console.print(
+            f"Memory at most {format_memory(left.memory)}; --jobs N takes up to N times that.", highlight=False
+        )

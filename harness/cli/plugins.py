@@ -1,4 +1,4 @@
-"""`harness plugins`."""
+"""`harness plugins`: lists plugins, or one with its parameters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.describe import in_short
-from harness.errors import PluginError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.entry import PluginEntry
-    from harness.registry.entry_points import PluginProblem
-    from harness.registry.registry import Registry
+    from harness.registry.plugin_entry import PluginEntry
+    from harness.registry.plugin_problem import PluginProblem
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("plugins")(plugins_command)
 
 
@@ -32,46 +28,25 @@ def plugins_command(
 ) -> None:
     """List tasks, victims, attacks, defenses and judges; or show one of them with its parameters."""
     loaded = ctx.obj.loaded(warn=False)
-    entries = loaded.registry.entries() if name is None else find(loaded.registry, name)
+    entries = loaded.registry.entries() if name is None else loaded.registry.find(name)
+    if as_json and name is None:
+        typer.echo(json.dumps([entry.to_json() for entry in entries], indent=2))
+        return
     if as_json:
-        from harness.cli.describe import in_full
+        from harness.cli.plugin_details import plugin_details
 
-        typer.echo(json.dumps([in_full(entry) if name else in_short(entry) for entry in entries], indent=2))
+        typer.echo(json.dumps([plugin_details(entry) for entry in entries], indent=2))
         return
     console = _console()
     if name is None:
         _print_table(console, entries)
         _print_problems(console, ctx.obj.problems)
-        ctx.obj.mark_told()
+        ctx.obj.mark_warned()
         return
-    from harness.cli.describe import print_entry
+    from harness.cli.plugin_details import print_details
 
     for entry in entries:
-        print_entry(console, entry)
-
-
-def find(registry: Registry, name: str) -> list[PluginEntry]:
-    """The plugins called ``name``, of any kind, or the one that ``kind/name`` names.
-
-    Raises:
-        PluginError: there is none.
-    """
-    from harness.api.plugin import KINDS
-    from harness.registry.spelling import did_you_mean
-
-    kind, slash, rest = name.partition("/")
-    if slash:
-        if kind.removesuffix("s") in KINDS:
-            kind = kind.removesuffix("s")
-        found_kind = next((known for known in KINDS if known == kind), None)
-        if found_kind is None:
-            raise PluginError(f"there is no kind of plugin called '{kind}'; kinds: {', '.join(KINDS)}")
-        return [registry.get(found_kind, rest)]
-    found = [entry for entry in registry.entries() if entry.name == name]
-    if not found:
-        names = sorted({entry.name for entry in registry.entries()})
-        raise PluginError(f"no plugin is called '{name}'{did_you_mean(name, names) or ';'} known: {', '.join(names)}")
-    return found
+        print_details(console, entry)
 
 
 def _console() -> Console:
@@ -95,7 +70,7 @@ def _print_table(console: Console, entries: list[PluginEntry]) -> None:
         if last not in (None, entry.kind):
             table.add_section()
         last = entry.kind
-        table.add_row(*(Text(str(value)) for value in in_short(entry).values()))
+        table.add_row(*(Text(str(value)) for value in entry.to_json().values()))
     console.print(table)
 
 
@@ -103,8 +78,8 @@ def _print_problems(console: Console, problems: list[PluginProblem]) -> None:
     from rich.text import Text
 
     for title, left_out in (("Left out", True), ("Noted", False)):
-        shown = [problem for problem in problems if problem.left_out is left_out]
-        if shown:
+        listed = [problem for problem in problems if problem.left_out is left_out]
+        if listed:
             console.print(f"[bold]{title}[/bold]")
-        for problem in shown:
+        for problem in listed:
             console.print(Text(f"  {problem}"))

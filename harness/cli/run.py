@@ -1,22 +1,21 @@
-"""`harness run`."""
+"""`harness run`: does everything in a spec."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harness.cli.context import RUNS, hide_library_progress
+
 if TYPE_CHECKING:
     from harness.run.executors.executor import Executor
 
-DEFAULT_ROOT = Path("runs")
-
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("run")(run_command)
 
 
@@ -79,7 +78,7 @@ def run_command(
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
     from harness.errors import RunError
-    from harness.registry.loader import Loaded
+    from harness.registry.loader import LoadedPlugins
     from harness.run.runner import run
     from harness.run.shards import Shard
     from harness.spec.load import load_spec
@@ -87,17 +86,17 @@ def run_command(
     shard = Shard.parse(part) if part is not None else None
     if shard and site:
         raise RunError("--site with --shard: a page of a part would mislead; build it after `harness merge`")
-    loaded: Loaded = ctx.obj.loaded()
-    _quiet_libraries()
-    chosen = load_spec(spec, loaded.registry)
-    root = out or DEFAULT_ROOT / chosen.spec.name
+    loaded: LoadedPlugins = ctx.obj.loaded()
+    hide_library_progress()
+    source = load_spec(spec, loaded.registry)
+    root = out or RUNS / source.spec.name
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
     with _view(quiet or as_json) as view:
         try:
             who = _executor(executor, jobs, address, node_wait)
-            outcome = run(chosen, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
+            outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
             raise typer.Exit(130) from None
@@ -117,7 +116,7 @@ def run_command(
 
 
 def _executor(name: str, jobs: int | None, address: str | None, node_wait: float) -> Executor:
-    """Who does the work."""
+    """The executor that the options name."""
     from harness.errors import RunError
     from harness.run.executors.executor import HERE
     from harness.run.executors.processes import Processes
@@ -136,16 +135,10 @@ def _view(silent: bool) -> Any:
 
     from rich.console import Console
 
-    from harness.cli.live import LiveView, PlainView
+    from harness.cli.progress_views import LiveView, PlainView
     from harness.run.reporter import Silent
 
     if silent:
         return nullcontext(Silent())
     console = Console(stderr=True)
     return LiveView(console) if console.is_terminal else PlainView(console)
-
-
-def _quiet_libraries() -> None:
-    """Loading bars of other libraries would tear up the live view."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

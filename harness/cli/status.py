@@ -1,4 +1,4 @@
-"""`harness status`."""
+"""`harness status`: what of a run is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("status")(status_command)
 
 

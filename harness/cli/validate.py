@@ -1,4 +1,4 @@
-"""``harness validate SPEC``: say whether a spec can be run, and if not, all that is wrong with it."""
+"""`harness validate`: whether a spec can be run, and if not, all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add it to the application."""
     app.command("validate")(validate)
 
 

@@ -1,1 +1,3 @@
-"""What plugins and libraries may do to a process, held, put back and told."""
+"""Keeps plugins and libraries from harming the process: what they change, print, leave open or never finish is undone,
+bounded, ended and reported.
+"""

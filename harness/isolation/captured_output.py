@@ -1,4 +1,8 @@
-"""What is printed in a worker goes to a file beside the run, of which the end is kept when it grows too long."""
+"""What is printed in a worker goes to a file beside the run, of which the end is kept when it grows too long.
+
+By file descriptor, since native libraries and child processes print too: the rotating handlers of `logging` see only
+what is logged in Python.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-MOST = 4 << 20  # bytes
-EVERY = 0.1  # seconds between two looks at the file's size
+MAX_BYTES = 4 << 20
+WATCH_SECONDS = 0.1  # seconds between two looks at the file's size
 
 
 class CapturedOutput:
@@ -23,49 +27,49 @@ class CapturedOutput:
         self._streams: tuple[int, ...] = ()
         self._cutting = threading.Lock()
 
-    def take_over(self) -> None:
+    def redirect(self) -> None:
         """From now on all that this process prints goes there."""
         self._streams = (1, 2)
-        self._lead_to(self._file)
+        self._redirect_to(self._file)
         threading.Thread(target=self._watch, name="output", daemon=True).start()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Return when all that was printed so far is in the file: from then on this process may be killed."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # whatever a plugin has put there
                 stream.flush()
-        self.shorten()  # so that the other thread does not begin to
+        self.truncate()  # so that the other thread does not begin to
 
-    def _lead_to(self, file: int) -> None:
+    def _redirect_to(self, file: int) -> None:
         for stream in self._streams:
             os.dup2(file, stream)
 
     def _watch(self) -> None:
         ended = threading.Event()
-        while not ended.wait(EVERY):
-            self.shorten()
+        while not ended.wait(WATCH_SECONDS):
+            self.truncate()
 
-    def shorten(self) -> None:
-        """Keep the last quarter of what may be kept, where there is more than may be.
+    def truncate(self) -> None:
+        """Keep the last quarter of `MAX_BYTES` where the file is longer than that.
 
         What this process prints meanwhile goes to another file and then behind it, so that it is not cut off unread;
         what it was just printing, or a child prints, may be.
         """
         with self._cutting, contextlib.suppress(OSError):  # a full disk: the next look may find it otherwise
-            if os.fstat(self._file).st_size <= MOST:
+            if os.fstat(self._file).st_size <= MAX_BYTES:
                 return
             with tempfile.TemporaryFile(buffering=0) as aside:
-                self._lead_to(aside.fileno())
+                self._redirect_to(aside.fileno())
                 try:
                     self._cut()
                 finally:
-                    self._lead_to(self._file)
+                    self._redirect_to(self._file)
                 aside.seek(0)
                 self._write(aside.read())
 
     def _cut(self) -> None:
         size = os.fstat(self._file).st_size
-        end = os.pread(self._file, MOST // 4, size - MOST // 4)
+        end = os.pread(self._file, MAX_BYTES // 4, size - MAX_BYTES // 4)
         os.ftruncate(self._file, 0)
         self._write(f"[{size - len(end):,} bytes were printed here and not kept]\n".encode() + end)
 
@@ -74,17 +78,17 @@ class CapturedOutput:
             data = data[os.write(self._file, data) :]
 
 
-def tidy(path: Path) -> None:
-    """Shorten the file of a worker that has ended; remove it, and its folder, where nothing was printed."""
+def finish_log(path: Path) -> None:
+    """Truncate the file of a worker that has ended; remove it, and its folder, where nothing was printed."""
     with contextlib.suppress(OSError):
         if path.stat().st_size:
-            CapturedOutput(path).shorten()
+            CapturedOutput(path).truncate()
         else:
             path.unlink()
             path.parent.rmdir()
 
 
-def last_lines(path: Path, since: int) -> str:
+def last_line(path: Path, since: int) -> str:
     """The last line printed after the first ``since`` bytes, or ""."""
     try:
         with path.open("rb") as file:

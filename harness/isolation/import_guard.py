@@ -1,7 +1,7 @@
 """What a plugin package may do to this process while it is imported or registers.
 
 What it prints is kept off stdout and cut short; what it changes for everybody is put back; threads that it leaves do
-not keep the process from ending. All of it is told, with its name.
+not keep the process from ending. All of it is reported, with its name.
 """
 
 from __future__ import annotations
@@ -14,42 +14,46 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from harness.isolation.process_state import SavedSettings, chance, numerics, surroundings
+from harness.isolation.process_state import SavedSettings, interpreter_settings, random_generators, torch_settings
 
-DISABLE = "HARNESS_DISABLE_PLUGINS"
-MOST_PRINTED = 2000  # characters
-SLOW = 4.0  # seconds of one import; more is told afterwards
-WAITING = 8.0  # seconds after which it is told that a package is being waited for
+DISABLE_VARIABLE = "HARNESS_DISABLE_PLUGINS"
+MAX_PRINTED = 2000  # characters
+SLOW = 4.0  # seconds of one import; more is reported afterwards
+WAITING = 8.0  # seconds after which the user is told which package is being waited for
 
 
 @contextlib.contextmanager
-def quiet_stdout() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """While this lasts, what plugin code prints goes to stderr: stdout may be somebody's JSON."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 @contextlib.contextmanager
-def guarded(package: str) -> Iterator[list[str]]:
-    """While this lasts, code of that package is run; afterwards the list holds what it did that it should not have."""
+def guard_plugin_code(package: str) -> Iterator[list[str]]:
+    """While this lasts, code of that package is imported or registers; afterwards the list holds what it did that it
+    should not have, one sentence each.
+    """
     notes: list[str] = []
-    out, error = _Short(sys.stderr), _Short(sys.stderr)
-    before = SavedSettings([*surroundings(), *chance(), *numerics()])
+    out, error = _TruncatedStream(sys.stderr), _TruncatedStream(sys.stderr)
+    before = SavedSettings([*interpreter_settings(), *random_generators(), *torch_settings()])
     threads, began = list[threading.Thread](), time.monotonic()
-    leave_out = f"{DISABLE}={package}"
-    timer = threading.Timer(WAITING, _tell, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it"))
+    leave_out = f"{DISABLE_VARIABLE}={package}"
+    timer = threading.Timer(
+        WAITING, _print, (sys.stderr, f"waiting for plugin package {package}; {leave_out} skips it")
+    )
     timer.daemon = True
     timer.start()
     try:
         with _daemons_only(threads), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
             yield notes
     except KeyboardInterrupt:
-        _tell(sys.stderr, f"interrupted in plugin package {package}; set {leave_out} to leave it out")
+        _print(sys.stderr, f"interrupted in plugin package {package}; set {leave_out} to leave it out")
         raise
     finally:
         timer.cancel()
         seconds, printed = time.monotonic() - began, out.end() + error.end()
-        if printed > MOST_PRINTED:
+        if printed > MAX_PRINTED:
             notes.append(f"it printed {printed:,} characters, of which the first are shown; print nothing at import")
         if seconds > SLOW:
             notes.append(f"it took {seconds:.1f} s, for which every command waits; import what is heavy in functions")
@@ -59,14 +63,14 @@ def guarded(package: str) -> Iterator[list[str]]:
             notes.append(f"it left the thread '{left[0]}' running, which ends with the command; start it when needed")
 
 
-class _Short(io.TextIOBase):
+class _TruncatedStream(io.TextIOBase):
     """Lets the first characters through to another stream; once it has ended, all: loggers may have kept it."""
 
     def __init__(self, to: TextIO) -> None:
         self._to, self._count, self._ended = to, 0, False
 
     def write(self, text: str) -> int:
-        room = len(text) if self._ended else max(0, MOST_PRINTED - self._count)
+        room = len(text) if self._ended else max(0, MAX_PRINTED - self._count)
         self._count += len(text)
         self._to.write(text[:room])
         return len(text)
@@ -75,7 +79,7 @@ class _Short(io.TextIOBase):
         self._to.flush()
 
     def close(self) -> None:
-        """Nothing: the stream behind it is everybody's."""
+        """Do nothing: the stream that it writes to is shared."""
 
     def writable(self) -> bool:
         return True
@@ -92,13 +96,13 @@ class _Short(io.TextIOBase):
 
     def end(self) -> int:
         """Let everything through from now on; how many characters there were."""
-        if self._count > MOST_PRINTED:
+        if self._count > MAX_PRINTED:
             self._to.write("\n")
         self._ended = True
         return self._count
 
 
-def _tell(stream: TextIO, text: str) -> None:
+def _print(stream: TextIO, text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         print(text, file=stream, flush=True)
 

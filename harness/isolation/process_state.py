@@ -1,4 +1,4 @@
-"""What belongs to the whole process and a plugin may change: noticed, and put back."""
+"""Settings of the whole process that plugin code may change: the change is noticed and put back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that is everybody's.
+    """One setting that all code of a process shares.
 
     Attributes:
         name: as it stands after "it changed".
@@ -45,18 +45,18 @@ class SavedSettings:
 
 
 @contextmanager
-def kept(settings: list[Setting], tell: Callable[[str], None]) -> Iterator[None]:
-    """Put settings back at the end, and tell of each that had been changed."""
+def restored_after(settings: list[Setting], report: Callable[[str], None]) -> Iterator[None]:
+    """At the end of the block put settings back, and call ``report`` with the name of each that had been changed."""
     before = SavedSettings(settings)
     try:
         yield
     finally:
         for name in before.put_back():
-            tell(name)
+            report(name)
 
 
-def numerics() -> list[Setting]:
-    """What changes the numbers that other code computes."""
+def torch_settings() -> list[Setting]:
+    """torch's settings that change the numbers which other code computes; none where torch is not loaded."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "set_default_dtype"):  # not imported, or not all of it
         return []
@@ -76,8 +76,8 @@ def numerics() -> list[Setting]:
     ]
 
 
-def chance() -> list[Setting]:
-    """The generators that everybody shares."""
+def random_generators() -> list[Setting]:
+    """The shared random generators of `random` and, where they are loaded, numpy and torch."""
     found = [Setting("the random state", random.getstate, random.setstate)]
     if numpy := sys.modules.get("numpy.random"):
         found.append(Setting("numpy's random state", lambda: _numpy_state(numpy), lambda state: _seed(numpy, state)))
@@ -93,8 +93,8 @@ def chance() -> list[Setting]:
     return found
 
 
-def surroundings() -> list[Setting]:
-    """The working directory and how the interpreter behaves."""
+def interpreter_settings() -> list[Setting]:
+    """The working directory, the recursion limit and what Ctrl-C does."""
     found = [
         Setting("the working directory", _folder, os.chdir),
         Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),

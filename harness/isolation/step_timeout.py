@@ -1,4 +1,4 @@
-"""A limit on the time of a step, kept even where the code that takes too long never comes back to Python."""
+"""A limit on the time of a step, which holds even where the code that takes too long never comes back to Python."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-OVER_TIME = "over_time.txt"
+TIMEOUT_FILE = "over_time.txt"
 
-Limit = Callable[[str], AbstractContextManager[None]]
-"""Made with what is about to be done."""
+StepLimit = Callable[[str], AbstractContextManager[None]]
+"""Called with the name of what is about to be done; while the context lasts, the limit counts."""
 
 
-def no_limit(_: str) -> AbstractContextManager[None]:
-    """None."""
+def no_step_limit(_: str) -> AbstractContextManager[None]:
+    """The `StepLimit` that never ends anything."""
     return nullcontext()
 
 
-def step_limit(seconds: float, folder: Path) -> Limit:
-    """A limit that ends this process when a step takes longer than that.
+def step_limit(seconds: float, folder: Path) -> StepLimit:
+    """The `StepLimit` that ends this process when a step takes longer than so many seconds.
 
     What was going on, and where every thread stood, is left in ``folder`` for whoever started the process.
     """
 
     @contextmanager
     def limited(what: str) -> Iterator[None]:
-        path = folder / OVER_TIME
+        path = folder / TIMEOUT_FILE
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
             file.write(f"{what} took longer than step_seconds ({seconds:g})\n")
@@ -42,12 +42,13 @@ def step_limit(seconds: float, folder: Path) -> Limit:
     return limited
 
 
-def take_over_time(folder: Path) -> tuple[str, str] | None:
-    """What a process that ended at its limit left: what took too long, and where it stood. None: it did not.
+def pop_timeout_report(folder: Path) -> tuple[str, str] | None:
+    """What a process that ended at its limit left in ``folder``: what took too long, and where every thread stood. None
+    where none did.
 
-    It is there once, so that a later death is not taken for the same.
+    The report is removed, so that a later death is not taken for the same.
     """
-    path = folder / OVER_TIME
+    path = folder / TIMEOUT_FILE
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
         path.unlink()

@@ -18,7 +18,7 @@ class Compute(BaseModel):
 
 
 class PluginRecord(BaseModel):
-    """A plugin as it was used."""
+    """A plugin and the parameters that it was used with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -103,7 +103,7 @@ class AuxiliaryFacts(BaseModel):
 
 
 class CellRecord(BaseModel):
-    """Everything about a cell but its steps."""
+    """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand beside it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: int = VERSION

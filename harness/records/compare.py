@@ -1,5 +1,5 @@
-"""Whether two records of one cell say the same: what may differ between two runs of it, and the first thing that does
-beside that.
+"""Whether two records of one cell agree: which fields may differ between two runs of it, and the first that differs
+although it should not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VOLATILE = frozenset({"started", "seconds", "host", "versions"})
 VOLATILE_COLUMNS = frozenset({"seconds"})
 """Columns of ``steps.parquet``, likewise."""
 
-OF_THE_MACHINE = frozenset({"agreement"})
+MACHINE_FIELDS = frozenset({"agreement"})
 """What it was computed with (device, libraries): two machines differ in it, two runs on one do not."""
 
 
@@ -43,10 +43,10 @@ def difference(one: Cell, other: Cell) -> str | None:
 
 
 def manifest_difference(one: CellRecord, other: CellRecord) -> str | None:
-    """The same of the manifests alone."""
+    """The first field in which two manifests of a cell differ, as in `difference`; None where none does."""
     left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
     for field in left:
-        if field not in VOLATILE | OF_THE_MACHINE and left[field] != right[field]:
+        if field not in VOLATILE | MACHINE_FIELDS and left[field] != right[field]:
             return f"cell.json: {field}"
     return None
 

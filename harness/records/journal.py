@@ -1,5 +1,5 @@
 """The journal of an unfinished cell: one JSON line per round of steps, so that a kill loses at most the round in
-flight.
+flight. Packages for JSON lines neither mend a file that a kill has cut nor take back a line that a full disk has cut.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def read_cell(path: Path) -> CellRecord:
-    """The manifest in file ``path``. Raises `DataError`."""
+    """The manifest in the file ``path``. Raises `DataError` where it is missing, damaged or of another version."""
     data = _manifest(path)
     try:
         return CellRecord.model_validate(data)
@@ -133,9 +133,9 @@ def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa
                     continue
                 if at < 0:
                     raise DataError(f"{path}: has no column {name!r}. {_mend(path)}")
-                is_, should = found.field(at).type, schema.field(name).type
-                if is_ != should:
-                    raise DataError(f"{path}: column {name!r} is {is_}, not {should}. {_mend(path)}")
+                type_, expected = found.field(at).type, schema.field(name).type
+                if type_ != expected:
+                    raise DataError(f"{path}: column {name!r} is {type_}, not {expected}. {_mend(path)}")
             known = [name for name in wanted if name not in lacking]
             table = file.read(columns=known, use_threads=False)  # the files are small: threads cost more than they save
             for name in lacking:

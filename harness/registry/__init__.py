@@ -1,6 +1,5 @@
-"""Plugins found, checked and chosen.
-
-`loader.load_plugins` makes a `registry.Registry`, which makes a `chosen.Chosen` of a reference.
+"""Plugins found, checked and resolved: `loader.load_plugins` fills a `registry.Registry`, which turns a reference in a
+spec into a `resolved.ResolvedPlugin`.
 
 Nothing is imported here, so that the command line can look for packages without loading pydantic and numpy.
 """

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.api.defense import Defense, TrainedDefense
-from harness.api.refs import DefenseRef, PluginRef
+from harness.api.refs import DefenseRef, resolved_ref
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import TaskKind
 from harness.registry.resolved import ResolvedPlugin
@@ -16,13 +16,13 @@ STATIC = " (static)"
 """After the label of a defense that attacks are not adapted to."""
 
 
-class Stack(Defense):
-    """Defenses that a prompt meets in order."""
+class DefenseStack(Defense):
+    """Several defenses that a prompt meets in order, or one that attacks are not adapted to."""
 
     name = "stack"
 
     class Params(Defense.Params):
-        """The parts, and whether attacks see them."""
+        """The defenses of the stack, and whether attacks are adapted to them."""
 
         parts: tuple[DefenseRef, ...] = Field(description="in the order in which a prompt meets them")
         non_adaptive: bool = Field(
@@ -31,13 +31,13 @@ class Stack(Defense):
 
     @property
     def parts(self) -> tuple[ResolvedPlugin, ...]:
-        """The defenses, resolved."""
-        return tuple(ref.chosen for ref in self.params.parts)
+        """The resolved defenses of the stack, in order."""
+        return tuple(ref.resolved for ref in self.params.parts)
 
 
 def parts_of(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     """The defenses of a stack, or the one; the absence of a defense is no part."""
-    found = defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
+    found = defense.plugin.parts if isinstance(defense.plugin, DefenseStack) else (defense,)
     return tuple(part for part in found if isinstance(part.plugin, TrainedDefense | RuntimeDefense))
 
 
@@ -51,8 +51,8 @@ def runtime_parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     return tuple(part for part in parts_of(defense) if isinstance(part.plugin, RuntimeDefense))
 
 
-def sort_of(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]:
-    """Of a part."""
+def defense_sort(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]:
+    """Which of the four sorts a defense is."""
     if isinstance(plugin, GuardDefense):
         return "guard"
     if isinstance(plugin, TransformDefense):
@@ -62,29 +62,28 @@ def sort_of(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]
 
 def is_static(defense: ResolvedPlugin) -> bool:
     """Whether attacks search against the undefended victim."""
-    return isinstance(defense.plugin, Stack) and bool(defense.plugin.params.non_adaptive)
+    return isinstance(defense.plugin, DefenseStack) and bool(defense.plugin.params.non_adaptive)
 
 
 def is_randomised(defense: ResolvedPlugin) -> bool:
-    """Whether equal prompts may be treated differently."""
+    """Whether the defense may treat equal prompts differently."""
     return any(part.plugin.randomised for part in runtime_parts(defense))
 
 
-def made_of(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: Any) -> ResolvedPlugin:
-    """The stack of defenses that have been chosen."""
-    refs = []
-    for part in parts:
-        ref = PluginRef(name=part.name, params=part.plugin.params.model_dump(mode="json"))
-        ref._chosen = part
-        refs.append(ref)
-    params = Stack.Params.model_construct(parts=tuple(refs), non_adaptive=non_adaptive)
+def make_stack(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: Any) -> ResolvedPlugin:
+    """The stack of resolved defenses.
+
+    Args:
+        non_adaptive: whether attacks search against the undefended victim.
+        registry: that resolved them.
+    """
+    params = DefenseStack.Params.model_construct(parts=tuple(map(resolved_ref, parts)), non_adaptive=non_adaptive)
     label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
-    return ResolvedPlugin(
-        "defense", Stack.name, Stack(params), "robustness-harness", "1", registry=registry, shown=label
-    )
+    plugin = DefenseStack(params)
+    return ResolvedPlugin("defense", plugin.name, plugin, "robustness-harness", "1", registry, short_label=label)
 
 
-def why_impossible(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:
+def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:
     """Why these defenses cannot stand in a row, and the mend; "" where they can.
 
     Args:

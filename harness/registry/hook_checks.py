@@ -8,13 +8,12 @@ from typing import Any
 import pluggy
 
 from harness.api import hooks
-from harness.errors import PluginError
-from harness.registry.spelling import did_you_mean
+from harness.errors import PluginError, did_you_mean
 
 HOOKS = frozenset(name for name in vars(hooks) if name.startswith("harness_"))
 
 
-def new_manager() -> pluggy.PluginManager:
+def new_plugin_manager() -> pluggy.PluginManager:
     """A plugin manager that knows the hooks and no plugin."""
     manager = pluggy.PluginManager(hooks.NAMESPACE)
     manager.add_hookspecs(hooks)
@@ -28,7 +27,7 @@ def check_hooks(plugin: Any, name: str) -> frozenset[str]:
         PluginError: there are none, or one is misspelt, unmarked or takes a wrong argument; names the function, the
             module and the mend.
     """
-    manager = new_manager()
+    manager = new_plugin_manager()
     found = set()
     for attribute in dir(plugin):
         options = manager.parse_hookimpl_opts(plugin, attribute)
@@ -38,10 +37,8 @@ def check_hooks(plugin: Any, name: str) -> frozenset[str]:
             continue
         hook = options.get("specname") or attribute
         if hook not in HOOKS:
-            hint = did_you_mean(hook, HOOKS) or ";"
-            raise PluginError(
-                f"function {attribute} of '{name}' is no known hook{hint} known: {', '.join(sorted(HOOKS))}"
-            )
+            known = f"known: {', '.join(sorted(HOOKS))}"
+            raise PluginError(f"function {attribute} of '{name}' is no known hook{did_you_mean(hook, HOOKS)}; {known}")
         _check_arguments(plugin, attribute, hook, name)
         found.add(hook)
     if not found:
@@ -53,6 +50,6 @@ def _check_arguments(plugin: Any, attribute: str, hook: str, name: str) -> None:
     wanted = inspect.signature(getattr(hooks, hook)).parameters
     for parameter in inspect.signature(getattr(plugin, attribute)).parameters.values():
         if parameter.name not in wanted and parameter.default is parameter.empty:
-            hint = did_you_mean(parameter.name, wanted) or ";"
+            hint = did_you_mean(parameter.name, wanted)
             takes = f"this hook takes ({', '.join(wanted)})"
-            raise PluginError(f"function {attribute} of '{name}' has an argument '{parameter.name}'{hint} {takes}")
+            raise PluginError(f"function {attribute} of '{name}' has an argument '{parameter.name}'{hint}; {takes}")

@@ -1,7 +1,4 @@
-"""From installed packages and named files to a registry.
-
-Each module is on trial by itself: it is registered whole or not at all.
-"""
+"""From installed packages and named files to a registry: each module is registered whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,15 +12,16 @@ import pluggy
 
 from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
-from harness.isolation.import_guard import guarded
-from harness.registry.entry_points import Packages, PluginProblem, Source, import_packages, in_one_line, noted
-from harness.registry.hook_checks import check_hooks, new_manager
+from harness.isolation.import_guard import guard_plugin_code
+from harness.registry.hook_checks import check_hooks, new_plugin_manager
+from harness.registry.package_imports import ImportedPackages, PluginModule, import_packages
 from harness.registry.plugin_file import import_file
+from harness.registry.plugin_problem import PluginProblem, error_with_place
 from harness.registry.registry import Registry
 
 
 @dataclass
-class Loaded:
+class LoadedPlugins:
     """What could be loaded, and what could not.
 
     Attributes:
@@ -32,11 +30,11 @@ class Loaded:
     """
 
     registry: Registry = field(default_factory=Registry)
-    manager: pluggy.PluginManager = field(default_factory=new_manager)
+    manager: pluggy.PluginManager = field(default_factory=new_plugin_manager)
     problems: list[PluginProblem] = field(default_factory=list)
 
 
-def load_plugins(files: Iterable[str | Path] = (), packages: Packages | None = None) -> Loaded:
+def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | None = None) -> LoadedPlugins:
     """Load every installed plugin package and the named files.
 
     A package or module that is broken is left out, with all it would have registered, and is reported in
@@ -50,13 +48,13 @@ def load_plugins(files: Iterable[str | Path] = (), packages: Packages | None = N
         PluginError: a file in ``files`` cannot be used; the user named it, so going on without it would mislead.
     """
     packages = import_packages() if packages is None else packages
-    loaded = Loaded(problems=list(packages.problems))
-    for source in packages.sources:
-        _load(source, loaded)
+    loaded = LoadedPlugins(problems=list(packages.problems))
+    for module in packages.modules:
+        _load(module, loaded)
     for path in dict.fromkeys(Path(file).expanduser().resolve() for file in files):
-        source = import_file(path)
+        module = import_file(path)
         try:
-            if _register(source, loaded):
+            if _register(module, loaded):
                 # Other modules' content is not in the file's hash, so their results could not be told apart.
                 raise PluginError("harness_plugin_modules is for installed packages; a file holds its own plugins")
         except PluginError as error:
@@ -64,51 +62,51 @@ def load_plugins(files: Iterable[str | Path] = (), packages: Packages | None = N
     return loaded
 
 
-def _load(source: Source, loaded: Loaded) -> None:
-    """Register a source and the modules it lists; what is wrong with one of them does not touch the others."""
-    if loaded.manager.is_registered(source.plugin):
+def _load(module: PluginModule, loaded: LoadedPlugins) -> None:
+    """Register a module and those it lists; what is wrong with one of them does not touch the others."""
+    if loaded.manager.is_registered(module.plugin):
         return
     try:
-        names = _register(source, loaded)
+        names = _register(module, loaded)
     except PluginError as error:
-        loaded.problems.append(source.problem(" ".join(str(error).split())))
+        loaded.problems.append(module.problem(" ".join(str(error).split())))
         return
     for name in names:
         notes: list[str] = []
         try:
-            with guarded(source.distribution) as notes:
-                module = importlib.import_module(name)
+            with guard_plugin_code(module.distribution) as notes:
+                listed = importlib.import_module(name)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            loaded.problems.append(source.problem(f"importing '{name}' failed: {in_one_line(error)}"))
+            loaded.problems.append(module.problem(f"importing '{name}' failed: {error_with_place(error)}"))
         else:
-            _load(Source(module, name, source.distribution, source.version), loaded)
+            _load(PluginModule(listed, name, module.distribution, module.version), loaded)
         finally:
-            loaded.problems += noted(source, notes)
+            loaded.problems += module.side_effects(notes)
 
 
-def _register(source: Source, loaded: Loaded) -> list[str]:
-    """Let a source register on a manager of its own; take over what it registered only when nothing went wrong.
+def _register(module: PluginModule, loaded: LoadedPlugins) -> list[str]:
+    """Let a module register on a manager of its own; take over what it registered only when nothing went wrong.
 
     Returns the names of the further modules it lists.
     """
-    trial, staged = new_manager(), loaded.registry.copy()
+    trial, staged = new_plugin_manager(), loaded.registry.copy()
     notes: list[str] = []
     try:
-        check_hooks(source.plugin, source.name)
-        with guarded(source.distribution) as notes:
-            trial.register(source.plugin)
+        check_hooks(module.plugin, module.name)
+        with guard_plugin_code(module.distribution) as notes:
+            trial.register(module.plugin)
             for kind in KINDS:
-                getattr(trial.hook, f"harness_register_{kind}s")(register=_registrar(kind, source, staged))
+                getattr(trial.hook, f"harness_register_{kind}s")(register=_registrar(kind, module, staged))
             names = [name for listed in trial.hook.harness_plugin_modules() for name in _module_names(listed)]
     except (KeyboardInterrupt, PluginError):
         raise
     except BaseException as error:
-        raise PluginError(f"'{source.name}' failed while registering: {in_one_line(error)}") from error
+        raise PluginError(f"'{module.name}' failed while registering: {error_with_place(error)}") from error
     finally:
-        loaded.problems += noted(source, notes)
-    loaded.manager.register(source.plugin)
+        loaded.problems += module.side_effects(notes)
+    loaded.manager.register(module.plugin)
     loaded.registry = staged
     return names
 
@@ -120,8 +118,8 @@ def _module_names(listed: Any) -> list[str]:
     return names
 
 
-def _registrar(kind: Kind, source: Source, registry: Registry) -> Callable[[Any], None]:
+def _registrar(kind: Kind, module: PluginModule, registry: Registry) -> Callable[[Any], None]:
     def register(cls: Any) -> None:
-        registry.add(kind, cls, source.distribution, source.version)
+        registry.add(kind, cls, module.distribution, module.version)
 
     return register

@@ -1,4 +1,4 @@
-"""pydantic's complaints about parameters, in words for the person who wrote them."""
+"""pydantic's errors about a plugin's parameters, in words for the person who wrote them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import PluginError
-from harness.registry.spelling import did_you_mean
+from harness.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.registry.entry import PluginEntry
+    from harness.registry.plugin_entry import PluginEntry
 
-Location = tuple[str | int, ...]
-Problem = tuple[Location, str]
+ParamPath = tuple[str | int, ...]
+ParamProblem = tuple[ParamPath, str]
 
 
 class ParamsError(PluginError):
@@ -26,7 +25,7 @@ class ParamsError(PluginError):
             the long form.
     """
 
-    def __init__(self, entry: PluginEntry, problems: list[Problem]) -> None:
+    def __init__(self, entry: PluginEntry, problems: list[ParamProblem]) -> None:
         self.entry = entry
         self.problems = problems
         lines = [f"  {'.'.join(map(str, where)) or 'parameters'}: {text}" for where, text in problems]
@@ -36,9 +35,14 @@ class ParamsError(PluginError):
         return type(self), (self.entry, self.problems)
 
 
-def params_error_text(model: type[BaseModel], error: ValidationError, written: Any) -> list[Problem]:
-    """One problem per place; alternatives of a union are told together."""
-    found: dict[Location, list[str]] = {}
+def params_problems(model: type[BaseModel], error: ValidationError, written: Any) -> list[ParamProblem]:
+    """The problems that pydantic found, one per place; alternatives of a union are joined.
+
+    Args:
+        model: the plugin's ``Params``.
+        written: the parameters as the user wrote them.
+    """
+    found: dict[ParamPath, list[str]] = {}
     for detail in error.errors(include_url=False):
         where = _written_place(detail["loc"], written, missing=detail["type"] == "missing")
         text = _message(model, detail, where)
@@ -55,7 +59,7 @@ def _joined(texts: list[str]) -> str:
     return " or ".join(head[0] for head in heads) + got
 
 
-def _message(model: type[BaseModel], detail: Any, where: Location) -> str:
+def _message(model: type[BaseModel], detail: Any, where: ParamPath) -> str:
     kind, text = detail["type"], str(detail["msg"])
     if kind == "plugin":
         return text
@@ -66,14 +70,14 @@ def _message(model: type[BaseModel], detail: Any, where: Location) -> str:
         if names is None:
             return "unknown parameter"
         known = f"known: {', '.join(sorted(names))}" if names else "there are no parameters"
-        return f"unknown parameter{did_you_mean(str(where[-1]), names) or ';'} {known}"
+        return f"unknown parameter{did_you_mean(where[-1], names)}; {known}"
     if kind in ("value_error", "assertion_error"):
         text = text.split(", ", 1)[-1]
     got = repr(detail["input"])
     return f"{text} (got {got if len(got) <= 60 else got[:57] + '...'})"
 
 
-def _written_place(loc: Location, written: Any, *, missing: bool) -> Location:
+def _written_place(loc: ParamPath, written: Any, *, missing: bool) -> ParamPath:
     """The part of pydantic's location that was written: it also names branches of unions, which nobody wrote."""
     place: list[str | int] = []
     for index, part in enumerate(loc):
@@ -91,7 +95,7 @@ def _holds(written: Any, part: str | int) -> bool:
     return isinstance(written, list | tuple) and isinstance(part, int) and part < len(written)
 
 
-def _fields_at(model: type[BaseModel], where: Location) -> list[str] | None:
+def _fields_at(model: type[BaseModel], where: ParamPath) -> list[str] | None:
     """Names of the fields of the model at a place inside another one's data, or None where that cannot be told."""
     at: Any = model
     for part in where:

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import PluginError
-from harness.isolation.import_guard import quiet_stdout
-from harness.registry.entry_points import Source, in_one_line
+from harness.isolation.import_guard import stdout_to_stderr
+from harness.registry.package_imports import PluginModule
+from harness.registry.plugin_problem import error_with_place
 
 
-def import_file(path: Path) -> Source:
+def import_file(path: Path) -> PluginModule:
     """Run the file as a module.
 
     Its version is a hash of its content, so that results of an edited file are not taken for the old one's.
@@ -30,7 +31,7 @@ def import_file(path: Path) -> Source:
     name = f"harness_file_{version}_{path.stem}"
     if name not in sys.modules:
         _run(path, content, name)
-    return Source(sys.modules[name], path.name, f"file:{path.name}", version)
+    return PluginModule(sys.modules[name], path.name, f"file:{path.name}", version)
 
 
 def _run(path: Path, content: bytes, name: str) -> None:
@@ -38,11 +39,11 @@ def _run(path: Path, content: bytes, name: str) -> None:
     module.__file__ = str(path.resolve())
     sys.modules[name] = module  # dataclasses and pydantic look a class's module up while it is being made
     try:
-        with quiet_stdout():
+        with stdout_to_stderr():
             # Compiled from the bytes that were hashed, with no cache file left beside the user's.
             exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         sys.modules.pop(name, None)
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise PluginError(f"--plugin {path}: {in_one_line(error)}") from error
+        raise PluginError(f"--plugin {path}: {error_with_place(error)}") from error

@@ -8,12 +8,11 @@ from pydantic import ValidationError
 
 from harness.api.plugin import KINDS, Kind, Plugin
 from harness.api.refs import PluginRef
-from harness.errors import PluginError
-from harness.registry.checks import check_class
-from harness.registry.entry import PluginEntry
-from harness.registry.param_errors import ParamsError, params_error_text
+from harness.errors import PluginError, did_you_mean
+from harness.registry.class_checks import check_class
+from harness.registry.param_errors import ParamsError, params_problems
+from harness.registry.plugin_entry import PluginEntry
 from harness.registry.resolved import ResolvedPlugin
-from harness.registry.spelling import did_you_mean
 
 
 class Registry:
@@ -50,6 +49,24 @@ class Registry:
         found = [entry for entry in self._entries.values() if kind in (None, entry.kind)]
         return sorted(found, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
+    def find(self, name: str) -> list[PluginEntry]:
+        """The entries called ``name``, of any kind, or the one that ``kind/name`` names.
+
+        Raises:
+            PluginError: there is none.
+        """
+        kind, slash, rest = name.partition("/")
+        if slash:
+            known = next((known for known in KINDS if kind in (known, f"{known}s")), None)
+            if known is None:
+                raise PluginError(f"there is no kind of plugin called '{kind}'; kinds: {', '.join(KINDS)}")
+            return [self.get(known, rest)]
+        found = [entry for entry in self.entries() if entry.name == name]
+        if not found:
+            names = sorted({entry.name for entry in self.entries()})
+            raise PluginError(f"no plugin is called '{name}'{did_you_mean(name, names)}; known: {', '.join(names)}")
+        return found
+
     def get(self, kind: Kind, name: str) -> PluginEntry:
         """The entry of that kind and name.
 
@@ -61,11 +78,11 @@ class Registry:
             return entry
         names = [entry.name for entry in self.entries(kind)]
         others = [entry.kind for entry in self.entries() if entry.name == name]
-        hint = f"; there is a {others[0]} of that name;" if others else did_you_mean(name, names) or ";"
+        hint = f"; there is a {others[0]} of that name" if others else did_you_mean(name, names)
         known = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
-        raise PluginError(f"no {kind} is called '{name}'{hint} {known}")
+        raise PluginError(f"no {kind} is called '{name}'{hint}; {known}")
 
-    def choose(self, kind: Kind, ref: PluginRef) -> ResolvedPlugin:
+    def resolve(self, kind: Kind, ref: PluginRef) -> ResolvedPlugin:
         """The plugin that a reference names, with its parameters validated by its own model.
 
         Raises:
@@ -77,5 +94,5 @@ class Registry:
         try:
             params = model.model_validate(ref.params, context={"registry": self})
         except ValidationError as error:
-            raise ParamsError(entry, params_error_text(model, error, ref.params)) from error
+            raise ParamsError(entry, params_problems(model, error, ref.params)) from error
         return ResolvedPlugin(kind, entry.name, entry.cls(params), entry.distribution, entry.version, registry=self)

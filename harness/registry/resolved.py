@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from harness.api.plugin import Kind
-from harness.api.refs import PluginRef, references_written
+from harness.api.refs import PluginRef, dump_references
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class ResolvedPlugin:
     Attributes:
         plugin: instance of the kind's class.
         distribution, version: of the package, or ``file:NAME.py`` and the first 12 hex digits of the file's sha256.
-        registry: it was chosen from; tells a default reference from a changed one in `label`.
-        shown: a shorter label, where the list it stands in allows one.
+        registry: it was resolved by; tells a default reference from a changed one in `label`.
+        short_label: a shorter `label`, where the list it stands in allows one.
     """
 
     kind: Kind
@@ -30,11 +30,11 @@ class ResolvedPlugin:
     distribution: str
     version: str
     registry: Any = field(default=None, repr=False, compare=False)
-    shown: str | None = field(default=None, repr=False, compare=False)
+    short_label: str | None = field(default=None, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         """All of this plugin that can change a number, as JSON data; nested plugins as their own identities."""
-        with references_written(_identity):
+        with dump_references(_identity):
             params = self.plugin.params.identity()
         return {
             "kind": self.kind,
@@ -47,13 +47,13 @@ class ResolvedPlugin:
     @cached_property
     def label(self) -> str:
         """Short name for tables: the name and the parameters that are not at their default, nested plugins likewise."""
-        if self.shown is not None:
-            return self.shown
+        if self.short_label is not None:
+            return self.short_label
         params = self.plugin.params
         changed = {name for name, info in type(params).model_fields.items() if self._differs(name, info)}
         if not changed:
             return self.name
-        with references_written(_label):
+        with dump_references(_label):
             dumped = params.model_dump(mode="json", include=changed)
         return f"{self.name}({', '.join(f'{name}={_short(value)}' for name, value in dumped.items())})"
 
@@ -72,11 +72,11 @@ class ResolvedPlugin:
 
 
 def _identity(ref: PluginRef) -> Any:
-    return ref.chosen.identity() if ref.chosen else {"name": ref.name, "params": ref.params}
+    return ref.resolved.identity() if ref.resolved else {"name": ref.name, "params": ref.params}
 
 
 def _label(ref: PluginRef) -> str:
-    return ref.chosen.label if ref.chosen else ref.name
+    return ref.resolved.label if ref.resolved else ref.name
 
 
 def _short(value: Any) -> str:

@@ -21,22 +21,24 @@ def with_labels(
         written: names of the parameters that were written for each plugin; others, which follow from them or are
             defaults, are left out of the labels. All parameters count when it is not given.
     """
-    shown = None if written is None else {name for names in written for name in names}
-    labels = [_label(plugin, [other for other in plugins if other.name == plugin.name], shown) for plugin in plugins]
-    numbered = [
+    considered = None if written is None else {name for names in written for name in names}
+    labels = [
+        _label(plugin, [other for other in plugins if other.name == plugin.name], considered) for plugin in plugins
+    ]
+    unique = [
         label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
         for i, label in enumerate(labels)
     ]
-    return tuple(replace(plugin, shown=label) for plugin, label in zip(plugins, numbered, strict=True))
+    return tuple(replace(plugin, short_label=label) for plugin, label in zip(plugins, unique, strict=True))
 
 
-def _label(plugin: ResolvedPlugin, same_name: list[ResolvedPlugin], shown: set[str] | None) -> str:
+def _label(plugin: ResolvedPlugin, same_name: list[ResolvedPlugin], names: set[str] | None) -> str:
     params: dict[str, Any] = plugin.identity()["params"]
     others = [other.identity()["params"] for other in same_name]
     differing = [
         name
         for name, value in params.items()
-        if (shown is None or name in shown)
+        if (names is None or name in names)
         and any(canonical_json(other.get(name)) != canonical_json(value) for other in others)
     ]
     if not differing:

@@ -25,5 +25,5 @@ def shipped_spec(name: str, version: str, registry: Registry, folder: Path = SHI
 
 def differing_fields(one: LoadedSpec, other: LoadedSpec) -> list[str]:
     """The fields in which two specs differ, as far as their hash is concerned."""
-    names = one.resolved.keys() | other.resolved.keys()
-    return sorted(name for name in names if one.resolved.get(name) != other.resolved.get(name))
+    names = one.identity.keys() | other.identity.keys()
+    return sorted(name for name in names if one.identity.get(name) != other.identity.get(name))

@@ -15,7 +15,7 @@ from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import CellProgress, Forecast
 from harness.store.open import open_store
-from harness.units import duration, flops
+from harness.units import format_flops, format_seconds
 
 _EVERY = 10.0  # seconds between two lines where there is no terminal
 
@@ -62,8 +62,8 @@ class ReplayView:
         """The replay starts."""
         line = f"replaying {strings} strings of {cells} cells"
         if forecast is not None:
-            line += f": {forecast.stages} models to make ready; estimated at {flops(forecast.flops)} (nominal), "
-            line += f"about {duration(forecast.seconds)}"
+            line += f": {forecast.stages} models to make ready; estimated at {format_flops(forecast.flops)} (nominal), "
+            line += f"about {format_seconds(forecast.seconds)}"
             line += f"; {forecast.unknown} parts take an unknown amount" if forecast.unknown else ""
         self._say(line)
         self.bars.reset(self.bar, description="replaying", total=strings)

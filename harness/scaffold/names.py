@@ -8,9 +8,8 @@ import re
 import sys
 
 from harness.api.plugin import KINDS, Kind
-from harness.errors import PluginError
+from harness.errors import PluginError, did_you_mean
 from harness.registry.registry import Registry
-from harness.registry.spelling import did_you_mean
 
 LONGEST = 40
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -18,10 +17,10 @@ _RESERVED = ("name", "params")
 
 
 def checked_kind(kind: str) -> Kind:
-    """The kind of that name. Raises PluginError."""
+    """The kind of plugin of that name. Raises PluginError where there is none."""
     found = next((known for known in KINDS if kind == known), None)
     if found is None:
-        raise PluginError(f"--kind {kind}: no such kind{did_you_mean(kind, KINDS) or ';'} kinds: {', '.join(KINDS)}")
+        raise PluginError(f"--kind {kind}: no such kind{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
     return found
 
 
@@ -55,10 +54,10 @@ def check_name(name: str, kind: Kind, registry: Registry) -> None:
 
 
 def class_name(name: str) -> str:
-    """``hill_climb`` as a class: ``HillClimb``."""
+    """What a plugin's class is called: ``HillClimb`` for ``hill_climb``."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
 def distribution_name(name: str) -> str:
-    """What the package is installed as: ``harness-hill-climb``."""
+    """What a plugin's package is installed as: ``harness-hill-climb`` for ``hill_climb``."""
     return f"harness-{name.strip('_').replace('_', '-')}"

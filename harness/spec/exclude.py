@@ -1,4 +1,4 @@
-"""Which combinations an `exclude` entry leaves out. An entry that matches nothing is a mistake and is told."""
+"""Which combinations an `exclude` entry leaves out. An entry that matches nothing is a mistake and named as one."""
 
 from __future__ import annotations
 
@@ -11,41 +11,46 @@ from pydantic import ValidationError
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
-from harness.registry.defense_stack import STATIC, Stack, is_static
+from harness.registry.defense_stack import STATIC, DefenseStack, is_static
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
+from harness.spec.axes import Axes, Axis, plugin_key, threat_key
 from harness.spec.model import DefenseEntry, Exclude, Spec
-from harness.spec.parse import validation_problems
-from harness.spec.problems import DataPath, SpecProblem, did_you_mean
-from harness.spec.resolve import Axes, Axis, full_key, threat_key
+from harness.spec.problems import DataPath, SpecProblem, name_hint
+from harness.spec.validation_errors import validation_problems
 
 Mask = NDArray[np.bool_]
 
 
-def remaining(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProblem]) -> Mask:
+def remaining_cells(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProblem]) -> Mask:
     """True for each combination that is left, shape [tasks, victims, variants, attacks, threats, seeds]."""
     shape = (
-        len(axes.tasks.chosen),
-        len(axes.victims.chosen),
+        len(axes.tasks.plugins),
+        len(axes.victims.plugins),
         len(axes.variants),
-        len(axes.attacks.chosen),
+        len(axes.attacks.plugins),
         len(axes.threats),
         len(axes.seeds),
     )
     left: Mask = np.ones(shape, dtype=np.bool_)
     for index, entry in enumerate(spec.exclude):
-        matcher = Matcher(axes, registry, ("exclude", index), problems)
+        matcher = EntryMatcher(axes, registry, ("exclude", index), problems)
         left[np.ix_(*matcher.matches(entry))] = False
     return left
 
 
 def _parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
-    return defense.plugin.parts if isinstance(defense.plugin, Stack) else (defense,)
+    return defense.plugin.parts if isinstance(defense.plugin, DefenseStack) else (defense,)
 
 
-class Matcher:
-    """Finds, for one entry, the matching places on each axis."""
+class EntryMatcher:
+    """Finds what one entry of `exclude` or `resources` means on each axis.
+
+    Args:
+        path: of the entry, for problems.
+        otherwise: what follows from an entry that matches nothing, for messages.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Matcher:
         self._otherwise = otherwise
 
     def matches(self, entry: Exclude) -> list[list[int]]:
+        """Indices on each axis: tasks, victims, variants, attacks, threats, seeds."""
         axes = self._axes
         return [
             self._plugins(entry.task, axes.tasks),
@@ -70,69 +76,69 @@ class Matcher:
         ]
 
     def victims(self, ref: PluginRef) -> list[int]:
-        """Places of the victims that a reference means."""
+        """Indices of the victims that a reference means."""
         return self._plugins(ref, self._axes.victims)
 
     def _defenses(self, entry: DefenseEntry | None, axis: Axis) -> list[int]:
-        """Defenses by name, adaptive or static; stacks by all their parts."""
+        """Indices of the defenses that an entry means: by name, adaptive or static; of stacks, by all their parts."""
         if entry is None:
-            return list(range(len(axis.chosen)))
+            return list(range(len(axis.plugins)))
         names = [ref.name for ref in entry.parts]
-        stacks = [(stack, tuple(part.name for part in _parts(stack))) for stack in axis.chosen]
+        stacks = [(stack, tuple(part.name for part in _parts(stack))) for stack in axis.plugins]
         named = [
             index
-            for index, (stack, own) in enumerate(stacks)
-            if list(own) == names and (is_static(stack) or not entry.non_adaptive)
+            for index, (stack, part_names) in enumerate(stacks)
+            if list(part_names) == names and (is_static(stack) or not entry.non_adaptive)
         ]
         if not named:
-            known = {name for _, own in stacks if len(own) == 1 for name in own}
+            known = {name for _, part_names in stacks if len(part_names) == 1 for name in part_names}
             if len(names) == 1 and not entry.non_adaptive:
-                said = f"no defense of this spec is called '{names[0]}'{did_you_mean(names[0], known)}"
+                message = f"no defense of this spec is called '{names[0]}'{name_hint(names[0], known)}"
             else:
-                said = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
-            self._note(("defense",), said)
+                message = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
+            self._add_problem(("defense",), message)
             return []
         found, refused = [], None
         for index in named:
             written = axis.refs[index]
             assert isinstance(written, DefenseEntry)
             try:
-                pairs = zip(entry.parts, written.parts, _parts(axis.chosen[index]), strict=True)
+                pairs = zip(entry.parts, written.parts, _parts(axis.plugins[index]), strict=True)
                 if all(self._same("defense", ref, base, part) for ref, base, part in pairs):
                     found.append(index)
             except ParamsError as error:
                 refused = error
         if not found and refused is None:
-            said = f"no defense '{' + '.join(names)}' of this spec has these parameters, so nothing is excluded"
-            self._note(("defense",), said)
+            message = f"no defense '{' + '.join(names)}' of this spec has these parameters, so nothing is excluded"
+            self._add_problem(("defense",), message)
         elif not found and refused is not None:
             for loc, message in refused.problems:
-                self._note(("defense", names[0], *loc), message)
+                self._add_problem(("defense", names[0], *loc), message)
         return found
 
-    def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, chosen: ResolvedPlugin) -> bool:
+    def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, plugin: ResolvedPlugin) -> bool:
         # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
         written = PluginRef(name=ref.name, params={**base.params, **ref.params})
-        return full_key(self._registry.choose(kind, written)) == full_key(chosen)
+        return plugin_key(self._registry.resolve(kind, written)) == plugin_key(plugin)
 
     def _plugins(self, ref: PluginRef | None, axis: Axis) -> list[int]:
         if ref is None:
-            return list(range(len(axis.chosen)))
-        named = [index for index, chosen in enumerate(axis.chosen) if chosen.name == ref.name]
+            return list(range(len(axis.plugins)))
+        named = [index for index, plugin in enumerate(axis.plugins) if plugin.name == ref.name]
         if not named:
-            names = {chosen.name for chosen in axis.chosen}
-            self._note(
-                (axis.kind,), f"no {axis.kind} of this spec is called '{ref.name}'{did_you_mean(ref.name, names)}"
+            names = {plugin.name for plugin in axis.plugins}
+            self._add_problem(
+                (axis.kind,), f"no {axis.kind} of this spec is called '{ref.name}'{name_hint(ref.name, names)}"
             )
             return []
         found, refused = self._with_params(ref, axis, named)
         if not found and refused is None:
-            self._note(
+            self._add_problem(
                 (axis.kind,), f"no {axis.kind} '{ref.name}' of this spec has these parameters, so {self._otherwise}"
             )
         elif not found and refused is not None:
             for loc, message in refused.problems:
-                self._note((axis.kind, ref.name, *loc), message)
+                self._add_problem((axis.kind, ref.name, *loc), message)
         return found
 
     def _with_params(self, ref: PluginRef, axis: Axis, named: Sequence[int]) -> tuple[list[int], ParamsError | None]:
@@ -142,7 +148,7 @@ class Matcher:
             base = axis.refs[index]
             assert isinstance(base, PluginRef)
             try:
-                if self._same(axis.kind, ref, base, axis.chosen[index]):
+                if self._same(axis.kind, ref, base, axis.plugins[index]):
                     found.append(index)
             except ParamsError as error:
                 refused = error
@@ -158,7 +164,7 @@ class Matcher:
         if not found and of_defense:
             rounds = sorted({round_ for index in of_defense if (round_ := variants[index][1]) is not None})
             known = f"rounds: {', '.join(map(str, rounds[:20]))}" if rounds else "there are no rounds here"
-            self._note(("round",), f"no cell has round {entry.round}, so nothing is excluded; {known}")
+            self._add_problem(("round",), f"no cell has round {entry.round}, so nothing is excluded; {known}")
         return found
 
     def _threats(self, entry: Exclude) -> list[int]:
@@ -171,12 +177,12 @@ class Matcher:
                 if not any(detail["loc"] for detail in error.errors()):
                     continue  # fields that do not go together: no threat has these beside its own
                 for problem in validation_problems(error, given, {(): Threat}):
-                    self._note(("threat", *problem.path), problem.message)
+                    self._add_problem(("threat", *problem.path), problem.message)
                 return []
             if threat_key(changed) == threat_key(threat):
                 found.append(index)
         if not found:
-            self._note(("threat",), "no threat of this spec has these fields, so nothing is excluded")
+            self._add_problem(("threat",), "no threat of this spec has these fields, so nothing is excluded")
         return found
 
     def _seeds(self, entry: Exclude) -> list[int]:
@@ -184,8 +190,8 @@ class Matcher:
         if entry.seed is None:
             return list(range(len(seeds)))
         if entry.seed not in seeds:
-            self._note(("seed",), f"no cell has seed {entry.seed}, so nothing is excluded")
+            self._add_problem(("seed",), f"no cell has seed {entry.seed}, so nothing is excluded")
         return [index for index, seed in enumerate(seeds) if seed == entry.seed]
 
-    def _note(self, where: DataPath, message: str) -> None:
+    def _add_problem(self, where: DataPath, message: str) -> None:
         self._problems.append(SpecProblem((*self._path, *where), message))

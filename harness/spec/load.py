@@ -10,11 +10,11 @@ from harness.api.params import relative_to
 from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
-from harness.spec.cells import CellSpec, cells_of
+from harness.spec.axes import resolve_refs
+from harness.spec.cells import CellSpec, expand
 from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Spec
-from harness.spec.parse import parts_at, refs_from, refs_of, spec_from
+from harness.spec.parse import entry_refs, parse_refs, parse_spec, spec_refs
 from harness.spec.problems import DataPath, InvalidSpecError, SpecProblem
-from harness.spec.resolve import choose_all
 from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
 
 
@@ -26,8 +26,8 @@ class LoadedSpec:
         spec: what was written, with defaults filled in.
         cells: in the order of the product.
         text: the file as it is, comments and all.
-        resolved: what the hash is taken of: every parameter and the version of every plugin, as JSON data.
-        hash: sha256 of ``resolved``, 64 hexadecimal digits; formatting, comments, key order, `summary`,
+        identity: what the hash is taken of: every parameter and the version of every plugin, as JSON data.
+        hash: sha256 of ``identity``, 64 hexadecimal digits; formatting, comments, key order, `summary`,
             `resources` and `step_seconds` do not count.
         path: of the file.
     """
@@ -35,7 +35,7 @@ class LoadedSpec:
     spec: Spec
     cells: tuple[CellSpec, ...]
     text: str
-    resolved: dict[str, Any]
+    identity: dict[str, Any]
     hash: str
     path: Path
 
@@ -58,43 +58,47 @@ def read_spec(text: str, name: str, folder: Path, registry: Registry) -> LoadedS
 def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
     problems: list[SpecProblem] = []
     with relative_to(path.parent):
-        spec = spec_from(file.data, problems)
-        written = refs_from(file.data, problems)
-        chosen = choose_all(refs_of(spec, written) if spec else written, registry, problems)
-        cells = [] if spec is None or problems else cells_of(spec, chosen, registry, problems)
+        spec = parse_spec(file.data, problems)
+        written = parse_refs(file.data, problems)
+        plugins = resolve_refs(spec_refs(spec, written) if spec else written, registry, problems)
+        cells = [] if spec is None or problems else expand(spec, plugins, registry, problems)
     if spec is None or problems:
         raise InvalidSpecError(file.name, problems, file.positions)
-    resolved = resolve_spec(spec, chosen)
-    return LoadedSpec(spec, tuple(cells), file.text, resolved, content_key(resolved, 64), path)
+    identity = spec_identity(spec, plugins)
+    return LoadedSpec(spec, tuple(cells), file.text, identity, content_key(identity, 64), path)
 
 
-def _entry_identity(entry: DefenseEntry, index: int, chosen: dict[DataPath, ResolvedPlugin]) -> Any:
-    """Of one entry of ``defenses``."""
-    found = [chosen[path].identity() for path, _ in parts_at(entry, ("defenses", index))]
+def _entry_identity(entry: DefenseEntry, index: int, plugins: dict[DataPath, ResolvedPlugin]) -> Any:
+    """The identity of one entry of ``defenses``."""
+    found = [plugins[path].identity() for path, _ in entry_refs(entry, ("defenses", index))]
     if entry.single is not None:
         return found[0]
     return {"stack": found, "non_adaptive": entry.non_adaptive}
 
 
-def resolve_spec(spec: Spec, chosen: dict[DataPath, ResolvedPlugin]) -> dict[str, Any]:
-    """Everything that a spec asks for, as JSON data; plugins by identity."""
+def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[str, Any]:
+    """Everything of a spec that can change a number, as JSON data.
+
+    Args:
+        plugins: what its references were resolved to, by path.
+    """
     outside = {"summary", "resources", "step_seconds"}  # cannot change a number
     plain = spec.model_dump(mode="json", exclude={*outside, "judge", "exclude", "threats", *PLUGIN_LISTS})
     for name in ("attack_draws", "judge_draws"):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]
-    plugins: dict[str, list[Any]] = {
-        field: [chosen[field, i].identity() for i in range(len(getattr(spec, field)))]
+    lists: dict[str, list[Any]] = {
+        field: [plugins[field, i].identity() for i in range(len(getattr(spec, field)))]
         for field in PLUGIN_LISTS
         if field != "defenses"
     }
-    plugins["defenses"] = [_entry_identity(entry, i, chosen) for i, entry in enumerate(spec.defenses)]
+    lists["defenses"] = [_entry_identity(entry, i, plugins) for i, entry in enumerate(spec.defenses)]
     exclude = [entry.model_dump(mode="json", exclude_unset=True) for entry in spec.exclude]
     exclude.sort(key=canonical_json)  # which combinations are left does not depend on the order
     return {
         **plain,
-        **plugins,
-        "judge": chosen["judge",].identity(),
+        **lists,
+        "judge": plugins["judge",].identity(),
         "threats": [threat.identity() for threat in spec.threats],
         "exclude": exclude,
     }

@@ -1,4 +1,4 @@
-"""What a spec says, as pydantic models. Whether its plugins exist and accept their parameters: see `resolve`."""
+"""The fields of a spec as pydantic models. Whether its plugins exist and accept their parameters: see `axes`."""
 
 from __future__ import annotations
 

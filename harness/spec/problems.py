@@ -1,14 +1,13 @@
-"""What is wrong with a spec, and where: collected as paths, shown with file, line and field, all at once."""
+"""What is wrong with a spec, and where: collected as paths, reported with file, line and field, all at once."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.errors import SpecError
+from harness.errors import SpecError, did_you_mean
 
 DataPath = tuple[str | int, ...]
 """Keys and indices from the top of the file, e.g. ``("victims", 0, "tiny", "size")``."""
@@ -32,10 +31,10 @@ class SpecProblem:
     """One thing to mend.
 
     Attributes:
-        path: what it is about; empty for the file as a whole.
-        message: what is wrong and how to mend it. ``{other}`` in it stands for the second place, with its line.
-        other: a second place that the message speaks of.
-        at: where it is, when that is known better than from the path.
+        path: of the field that it is about; empty for the file as a whole.
+        message: what is wrong and how to mend it. ``{other}`` in it stands for the second field, with its line.
+        other: path of a second field that the message speaks of.
+        at: its position in the file, where that is known better than from the path.
     """
 
     path: DataPath
@@ -43,14 +42,14 @@ class SpecProblem:
     other: DataPath | None = None
     at: Position | None = None
 
-    def place(self, positions: Positions) -> SpecProblem:
+    def located(self, positions: Positions) -> SpecProblem:
         """The same problem with its position filled in, as near as the positions know it."""
         message = self.message
         if self.other is not None:
-            there = nearest(self.other, positions)
-            where = field_text(self.other) + (f" on line {there.line}" if there else "")
+            at = nearest_position(self.other, positions)
+            where = field_text(self.other) + (f" on line {at.line}" if at else "")
             message = message.replace("{other}", where)
-        return replace(self, message=message, other=None, at=self.at or nearest(self.path, positions))
+        return replace(self, message=message, other=None, at=self.at or nearest_position(self.path, positions))
 
 
 class InvalidSpecError(SpecError):
@@ -58,13 +57,13 @@ class InvalidSpecError(SpecError):
 
     Attributes:
         file: the file as the user named it.
-        problems: placed problems (their ``at`` is None only when the spec does not come from a file).
+        problems: with their positions (``at`` is None only when the spec does not come from a file).
     """
 
     def __init__(self, file: str, problems: Iterable[SpecProblem], positions: Positions | None = None) -> None:
-        placed = {problem.place(positions or {}) for problem in problems}
+        located = {problem.located(positions or {}) for problem in problems}
         self.file = file
-        self.problems = tuple(sorted(placed, key=_order))
+        self.problems = tuple(sorted(located, key=_order))
         super().__init__("\n".join(self._line(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,8 +80,8 @@ def _order(problem: SpecProblem) -> tuple[int, int, str, str]:
     return (at.line, at.column, field_text(problem.path), problem.message)
 
 
-def nearest(path: DataPath, positions: Positions) -> Position | None:
-    """Position of the path, or of the innermost thing around it that has one."""
+def nearest_position(path: DataPath, positions: Positions) -> Position | None:
+    """Position of the path, or of the innermost field around it that has one."""
     for end in range(len(path), -1, -1):
         if path[:end] in positions:
             return positions[path[:end]]
@@ -98,12 +97,12 @@ def field_text(path: DataPath) -> str:
         elif _PLAIN_KEY.fullmatch(part) and len(part) <= 60:
             text += f".{part}" if text else part
         else:
-            text += f"[{shown(part)}]"
+            text += f"[{printable_value(part)}]"
     return text
 
 
-def shown(value: object, limit: int = 40) -> str:
-    """A value for a message: quoted if text, on one line, cut when long."""
+def printable_value(value: object, limit: int = 40) -> str:
+    """A value for a message: quoted if text, on one line, shortened when long."""
     return printable(repr(value) if isinstance(value, str) else str(value), limit)
 
 
@@ -113,14 +112,8 @@ def printable(text: str, limit: int = 2000) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def near_name(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'size'?`` when a known name is near, else nothing."""
-    near = difflib.get_close_matches(word[:100], sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`near_name`, or else the known names when they are few."""
+def name_hint(word: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest known one, or else all of them where they are few."""
     names = sorted(known)
     listed = f"; known: {', '.join(names)}" if 0 < len(names) <= 15 else ""
-    return near_name(word, names) or listed
+    return did_you_mean(word, names) or listed

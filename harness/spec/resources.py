@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.registry.registry import Registry
-from harness.spec.exclude import Matcher
+from harness.spec.axes import Axes
+from harness.spec.exclude import EntryMatcher
 from harness.spec.model import Spec
 from harness.spec.problems import SpecProblem
-from harness.spec.resolve import Axes
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one worker. Nothing here can change a cell's key.
+    """What one worker is given. Nothing here can change a cell's key.
 
     Attributes:
         cpus: threads; None: as many as its executor gives.
@@ -27,18 +27,18 @@ class Resources:
     memory: int | None = None
 
 
-NOTHING_SAID = Resources()
+UNSPECIFIED = Resources()
 
 
-def resources_of(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProblem]) -> list[Resources]:
-    """For each victim of the spec, in order; entries that mean no victim are noted."""
-    found = [NOTHING_SAID] * len(axes.victims.chosen)
+def victim_resources(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProblem]) -> list[Resources]:
+    """The resources of each victim of the spec, in order; an entry that means no victim is a problem."""
+    found = [UNSPECIFIED] * len(axes.victims.plugins)
     for index, entry in enumerate(spec.resources):
-        said: dict[str, Any] = entry.model_dump(exclude={"victim"}, exclude_none=True)
-        places = list(range(len(found)))
+        given: dict[str, Any] = entry.model_dump(exclude={"victim"}, exclude_none=True)
+        victims = list(range(len(found)))
         if entry.victim is not None:
-            matcher = Matcher(axes, registry, ("resources", index), problems, "the entry means nothing")
-            places = matcher.victims(entry.victim)
-        for place in places:
-            found[place] = replace(found[place], **said)
+            matcher = EntryMatcher(axes, registry, ("resources", index), problems, "the entry means nothing")
+            victims = matcher.victims(entry.victim)
+        for victim in victims:
+            found[victim] = replace(found[victim], **given)
     return found

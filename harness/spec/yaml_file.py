@@ -1,4 +1,4 @@
-"""YAML from strangers: plain data and the position of every field, or a clear error for all that could hurt."""
+"""A YAML file that anyone may have written: plain data and the position of every field, or clear errors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.spec.problems import DataPath, InvalidSpecError, Position, SpecProblem, near_name, shown
+import yaml
+
+from harness.errors import did_you_mean
+from harness.spec.problems import DataPath, InvalidSpecError, Position, SpecProblem, printable_value
+from harness.spec.yaml_nodes import YamlRefusedError, check_bounds, compose, position
 from harness.spec.yaml_scalar import plain_scalar
-from harness.spec.yaml_tree import Mapping, Node, Scalar, Sequence, YamlRefusedError, check_bounds, compose
 
 MAX_BYTES = 2**20
 
@@ -65,9 +68,9 @@ def read_yaml(text: str, name: str) -> YamlFile:
         InvalidSpecError: bad syntax, several documents, keys twice or not text, tags, merge keys, numbers that are
             not finite or do not fit 64 bits, lone surrogates, too many values (aliases expanded) or too deep.
     """
-    build = _Build()
+    build = _DataBuilder()
     try:
-        data = build.data(compose(text), (), 0)
+        data = build.value(compose(text), (), 0)
     except YamlRefusedError as stop:
         problems = [*build.problems, SpecProblem((), str(stop), at=stop.at)]
         raise InvalidSpecError(name, problems, build.positions) from None
@@ -78,37 +81,42 @@ def read_yaml(text: str, name: str) -> YamlFile:
 
 def _neighbour(path: Path) -> str:
     try:
-        return near_name(
+        return did_you_mean(
             path.name, [other.name for other in path.parent.iterdir() if other.suffix in (".yaml", ".yml")]
         )
     except OSError:
         return ""
 
 
-class _Build:
-    """From nodes to data; notes what is wrong and goes on where it can."""
+class _DataBuilder:
+    """From nodes to data; notes what is wrong and goes on where it can.
+
+    PyYAML's own constructor stops at the first error, keeps the last of equal keys, and knows YAML 1.1 alone.
+    """
 
     def __init__(self) -> None:
         self.positions: dict[DataPath, Position] = {}
         self.problems: list[SpecProblem] = []
         self._nodes = 0
 
-    def data(self, node: Node, path: DataPath, depth: int) -> Any:
+    def value(self, node: yaml.Node, path: DataPath, depth: int) -> Any:
+        """The data of a node, which stands at a path."""
+        at = position(node.start_mark)
         self._nodes += 1
-        check_bounds(self._nodes, depth, node.at)  # again: here an alias counts as everything it stands for
-        self.positions.setdefault(path, node.at)
-        if node.tagged:
+        check_bounds(self._nodes, depth, at)  # again: here an alias counts as everything it stands for
+        self.positions.setdefault(path, at)
+        if node.tag:
             self._problem(path, "tags (!...) are not supported; write the plain value", node)
-        if isinstance(node, Scalar):
+        if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
-        if isinstance(node, Sequence):
-            return [self.data(item, (*path, index), depth + 1) for index, item in enumerate(node.items)]
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
         return self._mapping(node, path, depth)
 
-    def _mapping(self, node: Mapping, path: DataPath, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.Node, path: DataPath, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         first: dict[str, Position] = {}
-        for key_node, value_node in node.pairs:
+        for key_node, value_node in node.value:
             key = self._key(key_node, path)
             if key is None:
                 continue
@@ -116,39 +124,43 @@ class _Build:
                 line = first[key].line
                 self._problem((*path, key), f"written twice (first on line {line}); keep one of the two", key_node)
                 continue
-            first[key] = self.positions[(*path, key)] = key_node.at
-            result[key] = self.data(value_node, (*path, key), depth + 1)
+            first[key] = self.positions[(*path, key)] = position(key_node.start_mark)
+            result[key] = self.value(value_node, (*path, key), depth + 1)
         return result
 
-    def _key(self, node: Node, path: DataPath) -> str | None:
-        if not isinstance(node, Scalar):
+    def _key(self, node: yaml.Node, path: DataPath) -> str | None:
+        if not isinstance(node, yaml.ScalarNode):
             self._problem(path, "a key must be text, not a list or a mapping", node)
             return None
-        if node.tagged:
+        if node.tag:
             self._problem(path, "tags (!...) are not supported; write the plain key", node)
             return None
-        if node.plain and node.text == "<<":
+        if _is_plain(node) and node.value == "<<":
             self._problem(path, "merge keys (<<) are not supported; write the fields out", node)
             return None
         value = self._scalar(node, path)
         if not isinstance(value, str):
-            self._problem(
-                path, f"a key must be text, found {shown(node.text)}; put it in quotes if it is meant as text", node
-            )
+            found = printable_value(node.value)
+            self._problem(path, f"a key must be text, found {found}; put it in quotes if it is meant as text", node)
             return None
         return value
 
-    def _scalar(self, node: Scalar, path: DataPath) -> Any:
-        if any("\ud800" <= character <= "\udfff" for character in node.text):
+    def _scalar(self, node: yaml.ScalarNode, path: DataPath) -> Any:
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
             self._problem(path, "half of a surrogate pair is no character; write the character itself", node)
             return ""
-        if not node.plain:
-            return node.text
+        if not _is_plain(node):
+            return node.value
         try:
-            return plain_scalar(node.text)
+            return plain_scalar(node.value)
         except ValueError as cause:
             self._problem(path, str(cause), node)
             return 0
 
-    def _problem(self, path: DataPath, message: str, node: Node) -> None:
-        self.problems.append(SpecProblem(path, message, at=node.at))
+    def _problem(self, path: DataPath, message: str, node: yaml.Node) -> None:
+        self.problems.append(SpecProblem(path, message, at=position(node.start_mark)))
+
+
+def _is_plain(node: yaml.ScalarNode) -> bool:
+    """Whether it stands without quotes and so may be a number."""
+    return node.style is None

@@ -1,4 +1,6 @@
-"""What a plain word in YAML means: the core schema of YAML 1.2, so that ``no`` and ``2024-01-31`` are text."""
+"""What a plain word in YAML means: the core schema of YAML 1.2, so that ``no`` and ``2024-01-31`` are text. PyYAML has
+only that of YAML 1.1, where they are not.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from harness.store.atomic import write_json
 MANIFEST = "manifest.json"
 
 
-Make = Callable[[Path, Path], dict[str, Any]]
+MakeArtifact = Callable[[Path, Path], dict[str, Any]]
 """Called with (folder to fill, scratch folder that survives a kill); returns facts as JSON data."""
 
 
@@ -46,19 +46,19 @@ class Artifact:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What its maker had to say: compute, notes."""
+        """What its maker returned: compute, notes."""
         facts: dict[str, Any] = self.manifest["facts"]
         return facts
 
 
 class ArtifactStore(Protocol):
-    """Where artifacts are kept."""
+    """Keeps artifacts, each made once by whoever needs it first: `FolderStore`, `harness.store.remote.RemoteStore`."""
 
     def check(self) -> None:
-        """Whether anything can be kept there.
+        """Check that artifacts can be kept there.
 
         Raises:
-            RunError: it cannot.
+            RunError: they cannot.
         """
 
     def find(self, key: str) -> Artifact | None:
@@ -68,7 +68,7 @@ class ArtifactStore(Protocol):
             RunError: it is there but its manifest cannot be read.
         """
 
-    def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
+    def ensure(self, key: str, identity: dict[str, Any], make: MakeArtifact) -> Artifact:
         """The artifact, made if it is missing.
 
         Args:
@@ -76,7 +76,7 @@ class ArtifactStore(Protocol):
         """
 
 
-class Store:
+class FolderStore:
     """Artifacts under one folder; safe for several processes of machines that share a file system with locks."""
 
     def __init__(self, root: Path) -> None:
@@ -95,7 +95,7 @@ class Store:
             ) from None
 
     def find(self, key: str) -> Artifact | None:
-        """See `ArtifactStore`."""
+        """The finished artifact, or None. Raises RunError where its manifest cannot be read."""
         folder = self.root / key
         path = folder / MANIFEST
         if not path.exists():
@@ -107,8 +107,8 @@ class Store:
                 f"{path}: damaged manifest ({error}); delete the folder {folder} to have it made again"
             ) from None
 
-    def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
-        """See `ArtifactStore`."""
+    def ensure(self, key: str, identity: dict[str, Any], make: MakeArtifact) -> Artifact:
+        """The artifact, made if it is missing, by one process at a time."""
         partial = self.root / ".partial" / key
         found = self.find(key)
         if found and not partial.exists():
@@ -147,10 +147,10 @@ class Store:
 
 
 def read_manifest(content: bytes) -> dict[str, Any]:
-    """A manifest from its file.
+    """A manifest from the bytes of its file.
 
     Raises:
-        ValueError: it is none.
+        ValueError: they are no manifest.
     """
     manifest = json.loads(content)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("facts"), dict):
@@ -159,9 +159,6 @@ def read_manifest(content: bytes) -> dict[str, Any]:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
+    """The sha256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_file(path: Path, write: Callable[[Path], None]) -> None:
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Have ``write`` fill a temporary file, force it to disk, and put it in place; failure leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -32,8 +32,4 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write JSON atomically; refuses NaN and infinity."""
     text = json.dumps(data, indent=1, sort_keys=True, allow_nan=False)
-    write_file(path, lambda temporary: void(temporary.write_text(text + "\n", encoding="utf-8")))
-
-
-def void(_: object) -> None:
-    """Drop a result."""
+    write_file(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))

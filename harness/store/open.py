@@ -1,4 +1,4 @@
-"""A store by its place: a folder, or a URL of any file system that fsspec knows."""
+"""Opens a store by its place: a folder, or a URL of any file system that fsspec knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from harness.store.artifacts import ArtifactStore, Store
+from harness.store.artifacts import ArtifactStore, FolderStore
 
 
 def is_url(place: str | Path) -> bool:
@@ -21,7 +21,7 @@ def open_store(place: str | Path) -> ArtifactStore:
         RunError: nothing is installed here that knows such URLs.
     """
     if not is_url(place):
-        return Store(Path(str(place).removeprefix("file://")))
+        return FolderStore(Path(str(place).removeprefix("file://")))
     from harness.store.remote import RemoteStore
 
     url = str(place).rstrip("/")
@@ -30,5 +30,5 @@ def open_store(place: str | Path) -> ArtifactStore:
 
 def cache_folder() -> Path:
     """Where this machine keeps what it has fetched: ``HARNESS_CACHE``, or ``harness`` in the user's cache folder."""
-    own = os.environ.get("HARNESS_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+    named = os.environ.get("HARNESS_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"

@@ -22,10 +22,10 @@ from typing import Any
 from filelock import FileLock
 
 from harness.errors import RunError
-from harness.store.artifacts import MANIFEST, Artifact, Make, Store, read_manifest, sha256_of
+from harness.store.artifacts import MANIFEST, Artifact, FolderStore, MakeArtifact, read_manifest, sha256_of
 from harness.store.lease import Lease
-from harness.store.mirror import Mirror
 from harness.store.remote_files import RemoteFiles
+from harness.store.scratch_mirror import ScratchMirror
 
 WAIT = 2.0  # seconds between two looks at an artifact that another makes
 
@@ -34,25 +34,27 @@ class RemoteStore:
     """Artifacts under a URL, fetched to ``cache`` when their files are asked for.
 
     Args:
-        beat: seconds between two signs of life of whoever makes an artifact.
+        beat: seconds between two heartbeats of whoever makes an artifact.
         send: seconds between two copies of its scratch folder.
     """
 
     def __init__(self, url: str, cache: Path, beat: float = 15.0, send: float = 60.0) -> None:
-        self.url, self.local = url, Store(cache)
+        self.url, self.local = url, FolderStore(cache)
         self._beat, self._send = beat, send
         self._files = RemoteFiles(url)
-        self._known: dict[str, Artifact] = {}  # what is finished does not change: it is asked for once
+        self._known: dict[str, Artifact] = {}  # finished artifacts do not change: each is asked for once
 
     def check(self) -> None:
-        """Write a small file and remove it."""
+        """Check that the place can be written to, with a small file. Raises RunError."""
         probe = f".leases/probe-{secrets.token_hex(4)}"
         self._files.write(probe, b"")
         self._files.remove(probe)
         self.local.check()
 
     def find(self, key: str) -> Artifact | None:
-        """See `harness.store.artifacts.ArtifactStore`."""
+        """The finished artifact, its files to be fetched when asked for, or None. Raises RunError where its manifest
+        cannot be read.
+        """
         if key in self._known:
             return self._known[key]
         content = self._files.read(f"{key}/{MANIFEST}")
@@ -66,26 +68,26 @@ class RemoteStore:
                 f"{self.url}/{key}/{MANIFEST}: damaged manifest ({type(error).__name__}: {error}); delete the folder "
                 f"{self.url}/{key} to have it made again"
             ) from None
-        self._known[key] = Artifact(key, manifest, lambda: self._fetched(key, upload, files, content))
+        self._known[key] = Artifact(key, manifest, lambda: self._fetch(key, upload, files, content))
         return self._known[key]
 
-    def ensure(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
-        """See `harness.store.artifacts.ArtifactStore`."""
+    def ensure(self, key: str, identity: dict[str, Any], make: MakeArtifact) -> Artifact:
+        """The artifact, made and sent if it is missing, by one machine at a time."""
         with Lease(self._files, f".leases/{key}", self._beat, 6 * self._beat) as lease:
             while True:
                 if found := self.find(key):
                     return found
-                if lease.take():
+                if lease.try_acquire():
                     break
                 time.sleep(min(WAIT, self._beat))
             if found := self.find(key):  # while the lease changed hands
                 return found
 
-            def mirrored(out: Path, scratch: Path) -> dict[str, Any]:
-                with Mirror(self._files, f".partial/{key}", scratch, self._send):
+            def make_mirrored(out: Path, scratch: Path) -> dict[str, Any]:
+                with ScratchMirror(self._files, f".partial/{key}", scratch, self._send):
                     return make(out, scratch)
 
-            made = self.local.ensure(key, identity, mirrored)
+            made = self.local.ensure(key, identity, make_mirrored)
             self._upload(key, made)
             self._files.remove(f".partial/{key}")
         found = self.find(key)
@@ -99,7 +101,7 @@ class RemoteStore:
         manifest = json.dumps(made.manifest | {"upload": upload}, indent=1, sort_keys=True).encode()
         self._files.write(f"{key}/{MANIFEST}", manifest)
 
-    def _fetched(self, key: str, upload: str, files: dict[str, str], manifest: bytes) -> Path:
+    def _fetch(self, key: str, upload: str, files: dict[str, str], manifest: bytes) -> Path:
         """The artifact's folder on this machine."""
         folder = self.local.root / key
         locks = self.local.root / ".locks"

@@ -34,7 +34,7 @@ class Subject:
 
     def chosen(self, **changes: Any) -> ResolvedPlugin:
         """A fresh instance, with some parameters replaced where it has such. Raises PluginError."""
-        return self.registry.choose(self.kind, PluginRef(name=self.name, params=self.params | changes))
+        return self.registry.resolve(self.kind, PluginRef(name=self.name, params=self.params | changes))
 
     def fresh(self, **changes: Any) -> Any:
         """The plugin of `chosen`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.api.plugin import Kind, Plugin
 from harness.errors import HarnessError
-from harness.registry.entry_points import in_one_line
+from harness.registry.plugin_problem import error_with_place
 from harness.testing.checks import attacks, defenses, general, judges, tasks, victims
 from harness.testing.plugin_under_test import Subject, subject_of
 from harness.testing.results import Check, Finding, NotApplicableError, UnmetError
@@ -55,9 +55,9 @@ def run_check(check: Check, subject: Subject) -> Finding:
     elif error is not None:
         if os.environ.get("HARNESS_TRACEBACK") == "1":
             traceback.print_exception(error)
-        got = str(error) if isinstance(error, HarnessError) else in_one_line(error)
+        got = str(error) if isinstance(error, HarnessError) else error_with_place(error)
         if error.__cause__ is not None:
-            got = f"{got} (from {in_one_line(error.__cause__)})"
+            got = f"{got} (from {error_with_place(error.__cause__)})"
         words = {"status": "failed", "expected": check.promise, "got": got, "mend": check.mend}
     return Finding(str(subject), check.name, check.promise, seconds=time.monotonic() - began, **words)
 

@@ -14,7 +14,7 @@ def continuation_ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
 
     Some tokenizers put a space before every text that they are given (SentencePiece and its kin): its ids alone are
     then not those that it has in a longer text. Of tokenizers that add nothing, the ids are those of the text alone.
-    So they are where the text merges with whatever precedes it, and no ids of its own can be told.
+    They are also where the text merges with whatever precedes it, so that it has no ids by itself.
 
     Returns:
         length t; empty for an empty text.

@@ -1,14 +1,14 @@
-"""A tokenizer for where no text is really tokenised: one character per token and back."""
+"""A tokenizer for dry runs, in which no text is really tokenised: one character per token and back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_FIRST = 0x4E00  # one printable character per token, so that every string survives tokenisation
+_FIRST = 0x4E00  # the first of a long run of printable characters
 
 
 class FakeTokenizer:
-    """See the module."""
+    """One printable character per token, so that every string survives tokenisation."""
 
     vocabulary = 1024
     special: frozenset[int] = frozenset()

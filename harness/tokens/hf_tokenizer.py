@@ -11,7 +11,7 @@ from typing import Any
 import tokenizers
 
 from harness.errors import VictimError
-from harness.tokens.roundtrip import Segments
+from harness.tokens.roundtrip import SegmentRoundTrip
 
 _PROBE = "a"  # any text that is at least one token in every tokenizer
 
@@ -106,9 +106,9 @@ class HFTokenizer:
         return list(self._rust.encode(text, add_special_tokens=False).offsets)
 
     @cached_property
-    def segments(self) -> Segments | None:
-        """Checks rows of ids piece by piece; None where nothing is known of where this tokenizer cuts."""
-        return Segments.of(self._rust)
+    def segments(self) -> SegmentRoundTrip | None:
+        """Checks whether rows of ids survive tokenisation, segment by segment; None where no split points are known."""
+        return SegmentRoundTrip.of(self._rust)
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         plain = self._rust.encode(_PROBE, add_special_tokens=False).ids

@@ -1,9 +1,9 @@
-"""Between which characters a tokenizer parts every text, whatever stands around them.
+"""Between which characters a tokenizer splits every text, whatever stands around them.
 
 Byte-level BPE tokenizers split a text by a regular expression and merge within the parts alone. Of the expressions in
 use it can be said which pairs of neighbouring ASCII characters no match spans, and that matches on neither side of
-such a pair depend on the other side: there the text may be cut, and its halves tokenise as they do together. NFC leaves
-such places alone, because an ASCII character composes with nothing before it.
+such a pair depend on the other side: there the text may be split, and its halves tokenise as they do together. NFC
+leaves such places alone, because an ASCII character composes with nothing before it.
 """
 
 from __future__ import annotations
@@ -17,40 +17,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OTHER = 128  # stands for every character that is not ASCII and for fragments of characters
+NON_ASCII = 128  # stands for every character that is not ASCII and for fragments of characters
 
-Table = NDArray[np.bool_]
+SplitTable = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is parted, beside digits from anything else, and letters and digits from the white space behind them.
+class SplitRule:
+    """What a regular expression splits, beside digits from all else, and letters and digits from the white space after
+    them.
 
     Attributes:
-        spaces: white space that begins a part behind anything that is none.
-        before_letters: marks that part from a letter behind them.
-        after_letters: marks that part from a letter before them.
+        spaces: white space that begins a new part after anything that is none.
+        before_letters: punctuation that is split from a letter after it.
+        after_letters: punctuation that is split from a letter before it.
     """
 
     spaces: str
     before_letters: str
     after_letters: str
 
-    def table(self) -> Table:
-        """Whether a text is always cut between a character (row) and the next (column), shape [129, 129]."""
-        cuts = np.zeros((OTHER + 1, OTHER + 1), dtype=bool)
-        cuts[np.ix_(_codes(ascii_letters + digits + punctuation), _codes(self.spaces))] = True
-        cuts[np.ix_(_codes(ascii_letters), _codes(digits + self.after_letters))] = True
-        cuts[np.ix_(_codes(digits), _codes(ascii_letters + punctuation))] = True
-        cuts[np.ix_(_codes(punctuation), _codes(digits))] = True
-        cuts[np.ix_(_codes(self.before_letters), _codes(ascii_letters))] = True
-        return cuts
+    def table(self) -> SplitTable:
+        """Whether a text is always split between a character (row) and the next (column), shape [129, 129]."""
+        table = np.zeros((NON_ASCII + 1, NON_ASCII + 1), dtype=bool)
+        table[np.ix_(_codes(ascii_letters + digits + punctuation), _codes(self.spaces))] = True
+        table[np.ix_(_codes(ascii_letters), _codes(digits + self.after_letters))] = True
+        table[np.ix_(_codes(digits), _codes(ascii_letters + punctuation))] = True
+        table[np.ix_(_codes(punctuation), _codes(digits))] = True
+        table[np.ix_(_codes(self.before_letters), _codes(ascii_letters))] = True
+        return table
 
 
 _NO_QUOTE = punctuation.replace("'", "")  # 's and the like are parts of their own, or go with the word
-_GPT2 = Rule(" \t\n\r", _NO_QUOTE, punctuation)
-_CL100K = Rule(" \t", "", punctuation)  # a mark goes with the letters behind it, line ends with the mark before them
-_O200K = Rule(" \t", "", _NO_QUOTE)
+_GPT2 = SplitRule(" \t\n\r", _NO_QUOTE, punctuation)
+_CL100K = SplitRule(
+    " \t", "", punctuation
+)  # a mark goes with the letters after it, line ends with the mark before them
+_O200K = SplitRule(" \t", "", _NO_QUOTE)
 
 _ENDS = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 _QUOTES = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -69,8 +72,8 @@ PATTERNS = {
 }
 
 
-def cut_table(serialised: dict[str, Any]) -> Table | None:
-    """Where a tokenizer cuts every text, as `Rule.table`; None where nothing can be said of it.
+def split_table(serialised: dict[str, Any]) -> SplitTable | None:
+    """Where a tokenizer splits every text, as `SplitRule.table`; None where nothing can be said of it.
 
     Args:
         serialised: a ``tokenizer.json``.
@@ -83,15 +86,15 @@ def cut_table(serialised: dict[str, Any]) -> Table | None:
     rule = _rule(list(_flat(serialised.get("pre_tokenizer"))))
     if rule is None:
         return None
-    cuts = rule.table()
+    table = rule.table()
     for token in serialised.get("added_tokens", []):
         if token["lstrip"] or token["rstrip"] or token["single_word"]:
             return None
-        # Added tokens are found before the text is split: none may reach across a cut.
+        # Added tokens are found before the text is split: none may reach across a split point.
         codes = _codes(token["content"])
         for one, two in pairwise(codes):
-            cuts[one, slice(None) if two == OTHER else two] = False  # NFC may have made it of an ASCII character
-    return cuts
+            table[one, slice(None) if two == NON_ASCII else two] = False  # NFC may have made it of an ASCII character
+    return table
 
 
 def _flat(part: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -102,7 +105,7 @@ def _flat(part: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         yield part
 
 
-def _rule(parts: list[dict[str, Any]]) -> Rule | None:
+def _rule(parts: list[dict[str, Any]]) -> SplitRule | None:
     """Of the first expression in a chain of splits: what comes after only splits further.
 
     Digits may be set apart before it: that looks at two neighbours at a time.
@@ -122,4 +125,4 @@ def _rule(parts: list[dict[str, Any]]) -> Rule | None:
 
 
 def _codes(text: str) -> list[int]:
-    return [min(ord(character), OTHER) for character in text]
+    return [min(ord(character), NON_ASCII) for character in text]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from harness.tokens.roundtrip import Segments
 
 Tokens = NDArray[np.int64]  # token ids
 Floats = NDArray[np.float64]
@@ -44,13 +41,23 @@ class Tokenizer(Protocol):
         """Character span of each token of ``text``."""
 
 
+class RoundTrip(Protocol):
+    """Says whether the text of a row of ids tokenises back to that row, and where such texts may be split."""
+
+    def splits(self, rows: Tokens) -> NDArray[np.bool_]:
+        """Whether the text of each row [K, n] is always split before a token, shape [K, n]; at the first it is."""
+
+    def stable(self, rows: Tokens) -> NDArray[np.bool_]:
+        """Whether each row [K, n] is what its own text tokenises to, shape [K]."""
+
+
 @runtime_checkable
-class Cutting(Protocol):
-    """A tokenizer of which is known where it cuts every text.
+class SegmentedTokenizer(Protocol):
+    """A tokenizer of which is known where it splits every text into segments that do not depend on each other.
 
     Attributes:
-        segments: checks rows of ids between the cuts; None where nothing is known after all.
+        segments: checks rows of ids segment by segment; None where no split points are known after all.
     """
 
     @property
-    def segments(self) -> Segments | None: ...
+    def segments(self) -> RoundTrip | None: ...

@@ -1,1 +1,1 @@
-"""Fine-tuning on rows: deterministic, resumable, metered."""
+"""Fine-tuning of victims and defended models: deterministic, resumable, its compute counted."""

@@ -15,7 +15,7 @@ _NAME = "training.pt"
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
+class TrainingState:
     """Where training stands: updates done, and the compute they took."""
 
     step: int
@@ -40,18 +40,18 @@ def save(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer, 
     new.replace(scratch / _NAME)
 
 
-def load(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer) -> Resumed:
+def load(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer) -> TrainingState:
     """Restore model and optimiser from ``scratch``; from the start without a checkpoint of this very ``key``."""
     path = scratch / _NAME
     if not path.is_file():
-        return Resumed(0, Flops())
+        return TrainingState(0, Flops())
     device = next(model.parameters()).device
     state = torch.load(path, map_location=device, weights_only=True)
     if state["key"] != key:
-        return Resumed(0, Flops())
+        return TrainingState(0, Flops())
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return Resumed(int(state["step"]), Flops.from_json(state["spent"]))
+    return TrainingState(int(state["step"]), Flops.from_json(state["spent"]))
 
 
 def remove(scratch: Path) -> None:

@@ -24,10 +24,10 @@ from harness.rng import named_rng, named_seed
 from harness.tokens.tokenizer import Tokenizer
 from harness.training import checkpoint
 from harness.training.config import TrainConfig
-from harness.training.objective import Batch, collate, read, right_loss
-from harness.training.optimizers import make_optimizer, rate_at
+from harness.training.objective import Batch, collate, forward_batch, mean_loss
+from harness.training.optimizers import learning_rate_at, make_optimizer
 from harness.training.rows import TrainRow, check_rows, rows_hash
-from harness.training.view_loss import view_terms
+from harness.training.view_loss import view_loss
 from harness.training.views import Views
 
 CHECKPOINT_SECONDS = 20.0
@@ -89,11 +89,12 @@ def train(
     model.train()
     saved_at, save_took, saved_any = time.monotonic(), 0.0, done.step > 0
     progress(what, done.step, total)
-    with _own_randomness(device):
+    with _private_randomness(device):
         for step, batch_rows in batches.after(done.step):
             batch = collate(batch_rows, reader, _pad_id(model), device)
             torch.manual_seed(named_seed(seed, "dropout", step))
-            outputs = _update(model, reader, optimizer, batch, rate_at(step, total, config), config, step, views=views)
+            rate = learning_rate_at(step, total, config)
+            outputs = _update(model, reader, optimizer, batch, rate, config, step, views=views)
             tokens = sum(batch.lengths)
             spent += Flops(
                 nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens),
@@ -111,7 +112,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Batches:
-    """Which rows each update sees."""
+    """The order of training: which rows each update learns from."""
 
     rows: Sequence[TrainRow]
     config: TrainConfig
@@ -155,10 +156,10 @@ def _update(
         group["lr"] = rate
     try:
         with pushed(model, _perturbations(batch)):
-            reading = read(model, head, batch, states=views is not None and views.loss.contrastive > 0)
-        loss = right_loss(head, reading)
+            output = forward_batch(model, head, batch, states=views is not None and views.loss.contrastive > 0)
+        loss = mean_loss(head, output)
         if views is not None:
-            loss = loss + view_terms(reading, batch, views.each, views.loss)
+            loss = loss + view_loss(output, batch, views.each, views.loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -175,7 +176,7 @@ def _update(
             f"out of memory while training on {len(batch.rows)} rows of {batch.ids.shape[1]} tokens; "
             "use a smaller batch_size, a smaller model or a larger device"
         ) from error
-    return reading.outputs
+    return output.outputs
 
 
 def _perturbations(batch: Batch) -> list[Push]:
@@ -190,7 +191,8 @@ def _pad_id(model: Any) -> int:
 
 
 @contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
+def _private_randomness(device: torch.device) -> Iterator[None]:
+    """While this lasts, torch's random state may be set; then it is as before."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 
 from harness.engine.torch.heads import GenerationHead, Head, LabelTokensHead
 from harness.training.rows import TrainRow
@@ -42,21 +43,18 @@ def collate(rows: Sequence[TrainRow], head: Head, pad: int, device: torch.device
     last = {sequence[-1] for sequence in sequences}
     if pad in last and not labels:
         pad = next(i for i in range(len(last) + 1) if i not in last)
-    ids = torch.full((len(rows), max(lengths)), pad, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, sequence in enumerate(sequences):
-        ids[i, : len(sequence)] = torch.tensor(sequence)
-        mask[i, : len(sequence)] = 1
+    ids = pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True, padding_value=pad)
+    mask = (torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]).long()
     return Batch(ids.to(device), mask.to(device), lengths, list(rows), labels)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a model says where its answers are learnt.
+class BatchOutput:
+    """A model's answers to a batch, at the places where they are learnt.
 
     Attributes:
         logits: float32; of the labels [B, labels], or of the next tokens [n, vocabulary], row after row.
-        targets: what is right, [B] or [n].
+        targets: the right label [B] or token [n].
         counts: how many places each row has; 1 of a label.
         outputs: how many positions per row reached the output embedding.
         states: last hidden state of each row where its answer begins, float32, [B, H]; None where it was not asked for.
@@ -69,44 +67,38 @@ class Reading:
     states: Tensor | None = None
 
 
-def batch_loss(model: Any, head: Head, batch: Batch) -> tuple[Tensor, int]:
-    """Mean loss over the rows of ``batch`` in nats (`right_loss`), and how many positions per row reached the output
-    embedding.
-    """
-    reading = read(model, head, batch)
-    return right_loss(head, reading), reading.outputs
-
-
-def right_loss(head: Head, reading: Reading) -> Tensor:
+def mean_loss(head: Head, output: BatchOutput) -> Tensor:
     """Mean loss over the rows in nats.
 
     Classification: cross-entropy over labels. Label tokens: language-model loss on the label's tokens alone, summed
-    over them. Generation: language-model loss on the tokens that are to be said, the mean over those of all rows, so
-    that each token counts the same.
+    over them. Generation: language-model loss on the tokens that are to be generated, the mean over those of all rows,
+    so that each token counts the same.
     """
     if isinstance(head, LabelTokensHead):
-        return cross_entropy(reading.logits, reading.targets, reduction="sum") / len(reading.counts)
-    return cross_entropy(reading.logits, reading.targets)
+        return cross_entropy(output.logits, output.targets, reduction="sum") / len(output.counts)
+    return cross_entropy(output.logits, output.targets)
 
 
-def read(model: Any, head: Head, batch: Batch, *, states: bool = False) -> Reading:
+def forward_batch(model: Any, head: Head, batch: Batch, *, states: bool = False) -> BatchOutput:
     """One forward of ``batch``; its last hidden states are kept if asked for."""
     if isinstance(head, GenerationHead):
         wanted = [(i, place - 1, row.ids[place]) for i, row in enumerate(batch.rows) for place in row.says]
-        return _said(model, head.trims, batch, wanted, states)
+        return _token_output(model, head.trims, batch, wanted, states)
     if not isinstance(head, LabelTokensHead):
-        return _classified(model, head, batch, states)
+        return _label_output(model, head, batch, states)
     starts = [length - len(label) for length, label in zip(batch.lengths, batch.labels, strict=True)]
     wanted = [
         (i, start + j, token)
         for i, (start, label) in enumerate(zip(starts, batch.labels, strict=True))
         for j, token in enumerate(label)
     ]
-    return _said(model, head.trims, batch, wanted, states)
+    return _token_output(model, head.trims, batch, wanted, states)
 
 
-def _said(model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, int]], states: bool) -> Reading:
-    """What is said at (row, position), and the token that is to follow it; in order of rows."""
+def _token_output(
+    model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, int]], states: bool
+) -> BatchOutput:
+    """The logits at each (row, position) wanted, and the token that is to follow there; in order of rows."""
     positions = sorted({position for _, position, _ in wanted}) if trims else list(range(batch.ids.shape[1]))
     device = batch.ids.device
     options: dict[str, Any] = {"logits_to_keep": torch.tensor(positions, device=device)} if trims else {}
@@ -115,7 +107,7 @@ def _said(model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, in
     column = {position: at for at, position in enumerate(positions)}
     rows, columns, tokens = zip(*((i, column[p], token) for i, p, token in wanted), strict=True)
     firsts = {i: position for i, position, _ in reversed(wanted)}
-    return Reading(
+    return BatchOutput(
         output.logits.float()[list(rows), list(columns)],
         torch.tensor(tokens, device=device),
         [rows.count(i) for i in range(len(batch.rows))],
@@ -124,7 +116,7 @@ def _said(model: Any, trims: bool, batch: Batch, wanted: list[tuple[int, int, in
     )
 
 
-def _classified(model: Any, head: Head, batch: Batch, states: bool) -> Reading:
+def _label_output(model: Any, head: Head, batch: Batch, states: bool) -> BatchOutput:
     config = model.config.get_text_config()
     before = getattr(config, "pad_token_id", None)
     padded = batch.mask == 0
@@ -138,7 +130,7 @@ def _classified(model: Any, head: Head, batch: Batch, states: bool) -> Reading:
         config.pad_token_id = before
     order = getattr(head, "order", None)
     logits = output.logits.float()
-    return Reading(
+    return BatchOutput(
         logits if order is None else logits[:, order],
         torch.tensor([row.label for row in batch.rows], device=batch.ids.device),
         [1] * len(batch.rows),

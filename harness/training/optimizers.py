@@ -29,8 +29,10 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig
     return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-def rate_at(step: int, total: int, config: TrainConfig) -> float:
-    """Learning rate of update ``step`` (from 0) of ``total``; decays would reach 0 at ``total``."""
+def learning_rate_at(step: int, total: int, config: TrainConfig) -> float:
+    """Learning rate of update ``step`` (from 0) of ``total``; decays would reach 0 at ``total``. A function of the step
+    alone, so that a training that was stopped goes on without a scheduler's state.
+    """
     warmup = min(config.warmup_steps, total - 1)
     if step < warmup:
         return config.learning_rate * (step + 1) / (warmup + 1)

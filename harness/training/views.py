@@ -43,7 +43,7 @@ class Views:
 
     @property
     def rows(self) -> list[TrainRow]:
-        """All rows, group by group."""
+        """All rows in the order in which they are learnt, group by group."""
         return list(chain.from_iterable(self.groups))
 
     @property
@@ -53,10 +53,10 @@ class Views:
 
     def check(self) -> None:
         """Raise VictimError where the views of an example differ in number or in their answer."""
-        if any(len(group) != self.each or len({answer_of(row) for row in group}) > 1 for group in self.groups):
+        if any(len(group) != self.each or len({row_answer(row) for row in group}) > 1 for group in self.groups):
             raise VictimError("the views of an example must all have its answer, and examples equally many views")
 
 
-def answer_of(row: TrainRow) -> tuple[object, ...]:
-    """What a row teaches: its label, and the tokens that are to be said."""
+def row_answer(row: TrainRow) -> tuple[object, ...]:
+    """The answer that a row teaches: its label, and the tokens that are to be generated."""
     return row.label, None if row.start is None else row.ids[row.start :]

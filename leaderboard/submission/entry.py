@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.store.atomic import void, write_file
+from harness.store.atomic import write_file
 from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.limits import FORMAT
 from leaderboard.submission.file_format.table import joined, to_parquet
@@ -42,8 +42,8 @@ def write_entry(submission: Submission, folder: Path) -> Path:
     }
     path = folder / f"{entry_name(submission)}{ENTRY_ENDING}"
     try:
-        write_file(path.with_suffix(TABLE_ENDING), lambda temporary: void(temporary.write_bytes(table)))
-        write_file(path, lambda temporary: void(temporary.write_bytes(pretty(entry))))
+        write_file(path.with_suffix(TABLE_ENDING), lambda temporary: temporary.write_bytes(table))
+        write_file(path, lambda temporary: temporary.write_bytes(pretty(entry)))
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error}). Give another --entries.") from None
     return path

@@ -20,7 +20,7 @@ from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.spec.load import load_spec
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 
 SPEC = """
 name: whole-cell
@@ -85,7 +85,7 @@ def share_in_model(store: Path, rounds: int) -> dict[str, Any]:
         chosen = load_spec(spec, registry)
         (cell,) = chosen.cells
         for number in range(rounds + 1):  # the first does not count
-            preparer = Preparer(Store(store), registry, TaskDataCache(), Silent())
+            preparer = Preparer(FolderStore(store), registry, TaskDataCache(), Silent())
             preparer.victim(cell)
             folder = RunFolder(Path(name) / str(number))
             with watched() as meter:

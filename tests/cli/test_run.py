@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.live import LiveView
+from harness.cli.progress_views import LiveView
 from harness.flops import Flops
 from harness.run.reporter import CellProgress, Forecast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, TINY, command, harness, harness_here

@@ -17,7 +17,7 @@ import os, sys
 from pathlib import Path
 from harness.isolation import captured_output as output
 
-output.MOST, output.EVERY = 4000, 3600.0
+output.MAX_BYTES, output.WATCH_SECONDS = 4000, 3600.0
 cut = os.ftruncate
 
 def cut_late(file, length):
@@ -27,11 +27,11 @@ def cut_late(file, length):
 
 os.ftruncate = cut_late
 printed = output.CapturedOutput(Path(sys.argv[1]))
-printed.take_over()
+printed.redirect()
 for burst in range(3):
     for line in range(300):
         print("burst", burst, "line", line)
-    printed.settle()
+    printed.flush()
 os._exit(0)
 """
 
@@ -46,7 +46,7 @@ def test_what_is_printed_while_the_file_is_cut_stands_at_its_end(tmp_path: Path)
     assert log.stat().st_size < 4000
 
 
-def test_a_full_disk_does_not_end_a_worker_that_settles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_end_a_worker_that_flushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -54,11 +54,11 @@ def test_a_full_disk_does_not_end_a_worker_that_settles(tmp_path: Path, monkeypa
     log.write_text("printed\n" * 1000)
     printed = output.CapturedOutput(log)
     with monkeypatch.context() as changed:
-        changed.setattr(output, "MOST", 4000)
+        changed.setattr(output, "MAX_BYTES", 4000)
         changed.setattr(tempfile, "TemporaryFile", full)
-        printed.settle()
+        printed.flush()
         assert log.stat().st_size == 8000
         changed.undo()
-        changed.setattr(output, "MOST", 4000)
-        printed.settle()
+        changed.setattr(output, "MAX_BYTES", 4000)
+        printed.flush()
     assert log.stat().st_size < 2000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.api.plugin import KINDS
-from harness.registry.entry_points import Packages
 from harness.registry.loader import load_plugins
+from harness.registry.package_imports import ImportedPackages
 from harness.testing import check_plugin
 from tests.kit.test_tutorial import LONGEST, install, run
 from tests.registry.outside import python
@@ -41,13 +41,13 @@ def test_what_is_written_conforms(tmp_path, kind):
     registry = load_plugins([source], load_packages()).registry
     findings = check_plugin(f"{kind}/{name}", registry=registry)
     assert [str(finding) for finding in findings if finding.status == "failed"] == []
-    from harness.spec import load_spec
+    from harness.spec.load import load_spec
 
     assert load_spec(package / "spec.yaml", registry).cells
 
 
-def load_packages() -> Packages:
-    from harness.registry.entry_points import import_packages
+def load_packages() -> ImportedPackages:
+    from harness.registry.package_imports import import_packages
 
     return import_packages()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.registry.entry_points import Packages
 from harness.registry.loader import load_plugins
+from harness.registry.package_imports import ImportedPackages
 from harness.testing import subject_of
 from harness.testing.checks.attacks import keeps_to_the_threat, ordinary
 from tests.registry.outside import python
@@ -43,7 +43,7 @@ def test_the_attack_is_about_40_lines_and_conforms(tmp_path):
     lines = [line for line in source.split("\n") if line.strip()]
     assert len(lines) <= 40
     (tmp_path / "two_point.py").write_text(source)
-    registry = load_plugins([tmp_path / "two_point.py"], Packages()).registry
+    registry = load_plugins([tmp_path / "two_point.py"], ImportedPackages()).registry
     keeps_to_the_threat(subject_of("attack/two_point", registry=registry), ordinary("labels", "scores"))
 
 

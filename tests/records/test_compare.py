@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.records.compare import OF_THE_MACHINE, VOLATILE, difference
+from harness.records.compare import MACHINE_FIELDS, VOLATILE, difference
 from harness.records.read import Cell, read_cell
 from harness.records.write import write_cell
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -38,7 +38,7 @@ def test_when_and_where_do_not_count(cell: Cell, tmp_path: Path) -> None:
     other = with_steps(cell, tmp_path / "2", {"seconds": 2.0}, host={"cpus": 1}, agreement={"device": "cuda"})
     assert difference(one, other) is None
     assert {"started", "seconds", "host", "versions"} == VOLATILE
-    assert not VOLATILE & OF_THE_MACHINE
+    assert not VOLATILE & MACHINE_FIELDS
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, 0.1 + 0.2])

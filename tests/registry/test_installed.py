@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.registry.entry_points import installed
+from harness.registry.entry_points import installed_entry_points
 from tests.registry.outside import make_distribution
 
 
 def found(name: str) -> list[tuple[str, str]]:
-    return [(one.point.name, one.version) for one in installed()[0] if one.distribution == name]
+    return [(one.point.name, one.version) for one in installed_entry_points()[0] if one.distribution == name]
 
 
 @pytest.mark.parametrize("name", ["mine", "My-Own.Attacks"])

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PluginError
-from harness.registry.entry_points import Packages
 from harness.registry.loader import load_plugins
+from harness.registry.package_imports import ImportedPackages
 from tests.registry.outside import attack, harness, plugins
 
 pytestmark = pytest.mark.slow  # starts many processes
 
 
 def load(*files: Path) -> list[tuple[str, str, str]]:
-    loaded = load_plugins(files, Packages())
+    loaded = load_plugins(files, ImportedPackages())
     return [(entry.name, entry.distribution, entry.version) for entry in loaded.registry.entries()]
 
 

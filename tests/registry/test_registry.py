@@ -100,7 +100,7 @@ def ref(name: str, **params: Any) -> PluginRef:
 
 def problems(registry: Registry, kind: Any, wanted: PluginRef) -> list[Any]:
     with pytest.raises(ParamsError) as caught:
-        registry.choose(kind, wanted)
+        registry.resolve(kind, wanted)
     again = pickle.loads(pickle.dumps(caught.value.problems))
     assert str(caught.value).startswith(f"{kind} '{wanted.name}' (dist 1) does not accept")
     assert again == caught.value.problems
@@ -108,7 +108,7 @@ def problems(registry: Registry, kind: Any, wanted: PluginRef) -> list[Any]:
 
 
 def test_choose_validates_with_the_plugins_own_model(registry: Registry) -> None:
-    chosen = registry.choose("judge", ref("strict", least="7", device="cuda"))
+    chosen = registry.resolve("judge", ref("strict", least="7", device="cuda"))
     assert chosen.plugin.params.least == 7
     assert (chosen.kind, chosen.name, chosen.distribution, chosen.version) == ("judge", "strict", "dist", "1")
     assert chosen.identity() == {
@@ -119,14 +119,14 @@ def test_choose_validates_with_the_plugins_own_model(registry: Registry) -> None
         "version": "1",
     }
     assert chosen.label == "strict(least=7, device=cuda)"
-    assert registry.choose("judge", ref("strict")).label == "strict"
+    assert registry.resolve("judge", ref("strict")).label == "strict"
 
 
 def test_problems_have_places_and_suggestions(registry: Registry) -> None:
     found = dict(problems(registry, "judge", ref("strict", leest=3, least=0, mode="x", inner={"widht": 2})))
-    assert found["leest",] == "unknown parameter; did you mean 'least'? known: device, inner, least, mode"
+    assert found["leest",] == "unknown parameter (did you mean 'least'?); known: device, inner, least, mode"
     assert found["least",] == "Input should be greater than or equal to 1 (got 0)"
-    assert found["inner", "widht"] == "unknown parameter; did you mean 'width'? known: width"
+    assert found["inner", "widht"] == "unknown parameter (did you mean 'width'?); known: width"
     assert "valid number" in found["mode",]
     assert "valid boolean" in found["mode",]
     assert found["mode",].count("(got 'x')") == 1
@@ -135,7 +135,7 @@ def test_problems_have_places_and_suggestions(registry: Registry) -> None:
 
 
 def test_nested_references_hold_full_parameters_and_identities(registry: Registry) -> None:
-    chosen = registry.choose("defense", ref("nested", judge={"seek": {"width": 9}}, many=["seek"]))
+    chosen = registry.resolve("defense", ref("nested", judge={"seek": {"width": 9}}, many=["seek"]))
     params = chosen.plugin.params
     assert params.judge.params == {"steps": 10, "width": 9, "device": "auto"}
     assert params.default.params["width"] == 5
@@ -145,9 +145,9 @@ def test_nested_references_hold_full_parameters_and_identities(registry: Registr
     assert identity["many"] == [{**inner, "params": {"steps": 10, "width": 5}}]
     assert identity["default"] == {**inner, "params": {"steps": 10, "width": 5}}
     assert chosen.label == "nested(judge=seek(width=9), many=['seek'])"
-    assert registry.choose("defense", ref("nested")).label == "nested"
+    assert registry.resolve("defense", ref("nested")).label == "nested"
     assert params.model_dump(mode="json")["judge"] == {"seek": {"steps": 10, "width": 9, "device": "auto"}}
-    again = registry.choose("defense", ref("nested", **params.model_dump(mode="json")))
+    again = registry.resolve("defense", ref("nested", **params.model_dump(mode="json")))
     assert again.plugin.params == params
 
 
@@ -176,7 +176,7 @@ def test_without_a_registry_only_the_form_is_checked() -> None:
 
 
 def test_unknown_names(registry: Registry) -> None:
-    with pytest.raises(PluginError, match=r"called 'plian'; did you mean 'plain'\? known: needy, plain, strict"):
+    with pytest.raises(PluginError, match=r"called 'plian' \(did you mean 'plain'\?\); known: needy, plain, strict"):
         registry.get("judge", "plian")
     with pytest.raises(PluginError, match=r"no judge is called 'seek'; there is an? attack of that name"):
         registry.get("judge", "seek")

@@ -10,7 +10,7 @@ from harness.registry.short_labels import with_labels
 def labels(*refs):
     registry = load_plugins().registry
     kinds = {"tiny": "victim", "gcg": "attack", "random_token": "attack"}
-    chosen = [registry.choose(kinds[name], PluginRef(name=name, params=params)) for name, params in refs]
+    chosen = [registry.resolve(kinds[name], PluginRef(name=name, params=params)) for name, params in refs]
     return [plugin.label for plugin in with_labels(chosen)]
 
 

@@ -16,7 +16,7 @@ from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import Silent
 from harness.run.shards import FINEST, TOLERANCE, Shard, ShardItem, cut
 from harness.spec.load import load_spec
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 from tests.run.runs import FAST, KIT
 
 WEIGHTS = st.one_of(st.just(0.0), st.just(1.0), st.floats(1e-3, 1e6))
@@ -141,7 +141,7 @@ def test_what_is_made_or_damaged_does_not_change_the_cut(tmp_path: Path) -> None
     spec = load_spec(tmp_path / "spec.yaml", registry)
 
     def preparer() -> Preparer:
-        return Preparer(Store(tmp_path / "artifacts"), registry, TaskDataCache(), Silent())
+        return Preparer(FolderStore(tmp_path / "artifacts"), registry, TaskDataCache(), Silent())
 
     fresh = preparer()
     cells = {fresh.keys(cell).cell: cell for cell in spec.cells}

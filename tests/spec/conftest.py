@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import SpecError
 from harness.registry.registry import Registry
-from harness.spec import LoadedSpec, load_spec
+from harness.spec.load import LoadedSpec, load_spec
 from tests.spec.toys import toy_registry
 
 Load = Callable[[str], LoadedSpec]

@@ -13,9 +13,11 @@ from hypothesis import given, settings, strategies as st
 
 from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
-from harness.spec import CellSpec, Spec, expand, load_spec
+from harness.spec.cells import CellSpec
+from harness.spec.load import load_spec
+from harness.spec.model import Spec
 from tests.spec.conftest import Load
-from tests.spec.toys import toy_registry
+from tests.spec.toys import cells_of, toy_registry
 
 REGISTRY = toy_registry()
 
@@ -115,9 +117,9 @@ def test_paths_count_from_the_folder_of_the_spec(
     monkeypatch.chdir(tmp_path)
     loaded = load_spec("specs/x.yaml", registry)
     assert [c.task.plugin.params.path for c in loaded.cells] == [tmp_path / "specs" / "../a.csv", Path("/b.csv")]
-    assert "a.csv" not in canonical_json(loaded.resolved)
+    assert "a.csv" not in canonical_json(loaded.identity)
     spec = Spec.model_validate({**yaml.safe_load(text)})
-    assert expand(spec, registry)[0].task.plugin.params.path == Path("../a.csv")  # no file, so as it is written
+    assert cells_of(spec, registry)[0].task.plugin.params.path == Path("../a.csv")  # no file, so as it is written
 
 
 def _data(cell: CellSpec) -> Any:
@@ -147,7 +149,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 @given(specs(), st.data())
 @settings(max_examples=150, deadline=None)
 def test_cells_are_the_product_less_what_matches(data: dict[str, Any], choices: st.DataObject) -> None:
-    everything = expand(Spec.model_validate(data), REGISTRY)
+    everything = cells_of(Spec.model_validate(data), REGISTRY)
     size = sum(2 if defense != "none" else 1 for defense in data["defenses"])
     for field in ("tasks", "victims", "attacks", "threats", "seeds"):
         size *= len(data[field])
@@ -174,7 +176,7 @@ def test_cells_are_the_product_less_what_matches(data: dict[str, Any], choices: 
 
     left = [cell for cell in everything if not matches(cell)]
     if left:
-        found = expand(Spec.model_validate({**data, "exclude": [exclude]}), REGISTRY)
+        found = cells_of(Spec.model_validate({**data, "exclude": [exclude]}), REGISTRY)
         assert [_data(cell) for cell in found] == [_data(cell) for cell in left]
 
 

@@ -47,7 +47,7 @@ def test_neither_changes_the_hash_of_the_spec(load: Load) -> None:
     [
         ("resources: {cpus: 2}", ":6: resources: should be a list, not a mapping"),
         ("resources: [{victim: {tiny: {size: a}}}]", ":6: resources[0]: asks for nothing; give cpus, gpus or memory"),
-        ("resources: [{gpu: 1}]", ":6: resources[0].gpu: unknown field; did you mean 'gpus'?"),
+        ("resources: [{gpu: 1}]", ":6: resources[0].gpu: unknown field (did you mean 'gpus'?)"),
         ("resources: [{gpus: 1.5}]", ":6: resources[0].gpus: a share of one GPU (0.5) or whole ones (2)"),
         ("resources: [{cpus: 0}]", ":6: resources[0].cpus: should be greater than or equal to 1, not 0"),
         (
@@ -57,7 +57,7 @@ def test_neither_changes_the_hash_of_the_spec(load: Load) -> None:
         ),
         (
             "resources: [{victim: tine, cpus: 1}]",
-            ":6: resources[0].victim: no victim of this spec is called 'tine'; did you mean 'tiny'?",
+            ":6: resources[0].victim: no victim of this spec is called 'tine' (did you mean 'tiny'?)",
         ),
         (
             "resources: [{victim: {tiny: {size: c}}, cpus: 1}]",
@@ -65,7 +65,7 @@ def test_neither_changes_the_hash_of_the_spec(load: Load) -> None:
         ),
         (
             "resources: [{victim: {tiny: {siz: c}}, cpus: 1}]",
-            ":6: resources[0].victim.tiny.siz: unknown parameter; did you mean 'size'? known: device, size, width",
+            ":6: resources[0].victim.tiny.siz: unknown parameter (did you mean 'size'?); known: device, size, width",
         ),
         ("step_seconds: 0", ":6: step_seconds: should be greater than 0, not 0"),
     ],

@@ -15,7 +15,7 @@ from harness.api.threat import Threat
 from harness.errors import SpecError
 from harness.registry.loader import load_plugins
 from harness.registry.registry import Registry
-from harness.spec import LoadedSpec, load_spec
+from harness.spec.load import LoadedSpec, load_spec
 from tests.spec.test_cells import FULL
 from tests.spec.toys import toy_registry
 

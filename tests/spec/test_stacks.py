@@ -8,7 +8,9 @@ import pytest
 
 from harness.registry.loader import load_plugins
 from harness.run.prepare.keys import Keys
-from harness.spec import CellSpec, InvalidSpecError, LoadedSpec, load_spec
+from harness.spec.cells import CellSpec
+from harness.spec.load import LoadedSpec, load_spec
+from harness.spec.problems import InvalidSpecError
 
 REGISTRY = load_plugins().registry
 HEAD = """name: stacked
@@ -123,7 +125,7 @@ def test_what_cannot_be_is_told_in_words(tmp_path: Path, defenses: str, words: s
 
 
 def test_the_hash_of_a_spec_without_stacks_is_as_before(tmp_path: Path) -> None:
-    resolved = load(tmp_path, "  - none\n").resolved
+    resolved = load(tmp_path, "  - none\n").identity
     assert "attack_draws" not in resolved
     assert [entry["name"] for entry in resolved["defenses"]] == ["none"]
-    assert load(tmp_path, "  - none\n", "judge_draws: 9").resolved["judge_draws"] == 9
+    assert load(tmp_path, "  - none\n", "judge_draws: 9").identity["judge_draws"] == 9

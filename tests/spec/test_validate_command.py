@@ -39,13 +39,13 @@ def test_wrong(tmp_path: Path) -> None:
     path.write_text(FULL.replace("seeds:", "sedes:"))
     result = _run(str(path))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{path}:5: sedes: unknown field; did you mean 'seeds'?" in result.stderr
+    assert f"{path}:5: sedes: unknown field (did you mean 'seeds'?)" in result.stderr
     result = _run(str(path), "--json")
     assert result.exit_code == 2
     found = json.loads(result.stdout)
     (problem,) = found["problems"]
     assert (problem["line"], problem["column"], problem["field"]) == (5, 1, "sedes")
-    assert problem["message"].startswith("unknown field; did you mean 'seeds'?")
+    assert problem["message"].startswith("unknown field (did you mean 'seeds'?)")
 
 
 def test_missing_file() -> None:

@@ -120,7 +120,7 @@ def test_files(tmp_path: Path) -> None:
     for path, said in [
         (quick, f"{quick}:2: not UTF-8 text"),
         (_write(tmp_path / "big.yaml", b"#" * (MAX_BYTES + 1)), "larger than 1048576 bytes"),
-        (tmp_path / "quickstrat.yaml", "no such file; did you mean 'quickstart.yaml'?"),
+        (tmp_path / "quickstrat.yaml", "no such file (did you mean 'quickstart.yaml'?)"),
         (tmp_path / "nowhere" / "x.yaml", "no such file"),
         (tmp_path, "is not a file"),
         (Path("/dev/zero"), "is not a file"),

@@ -19,6 +19,11 @@ from harness.api.task import Example, Task, TaskData
 from harness.api.victim import PrepareJob, Victim, VictimCard
 from harness.flops import Flops
 from harness.registry.registry import Registry
+from harness.spec.axes import resolve_refs
+from harness.spec.cells import CellSpec, expand
+from harness.spec.model import Spec
+from harness.spec.parse import spec_refs
+from harness.spec.problems import InvalidSpecError, SpecProblem
 
 
 class WordLength(Task):
@@ -151,3 +156,13 @@ def toy_registry(version: str = "1.0") -> Registry:
         for cls in _ALL[kind]:
             registry.add(kind, cls, "toys", version)
     return registry
+
+
+def cells_of(spec: Spec, registry: Registry) -> list[CellSpec]:
+    """The cells of a spec that does not come from a file."""
+    problems: list[SpecProblem] = []
+    plugins = resolve_refs(spec_refs(spec, []), registry, problems)
+    cells = [] if problems else expand(spec, plugins, registry, problems)
+    if problems:
+        raise InvalidSpecError(f"spec '{spec.name}'", problems)
+    return cells

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import RunError
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 
 KEY = "0123456789abcdef0123"
 IDENTITY = {"what": "victim", "seed": 0}
@@ -35,20 +35,20 @@ class Maker:
 
 
 def test_it_is_made_once_and_found_again(tmp_path: Path) -> None:
-    store, make = Store(tmp_path / "store"), Maker(tmp_path / "trace")
+    store, make = FolderStore(tmp_path / "store"), Maker(tmp_path / "trace")
     assert store.find(KEY) is None
     made = store.ensure(KEY, IDENTITY, make)
     assert made.facts == {"compute": {"nominal": 1.0}}
     assert (made.folder / "sub" / "weights").read_bytes() == b"abc"
     assert made.manifest["identity"] == IDENTITY
     assert set(made.manifest["files"]) == {"sub/weights"}
-    assert store.ensure(KEY, IDENTITY, make) == made == Store(tmp_path / "store").find(KEY)
+    assert store.ensure(KEY, IDENTITY, make) == made == FolderStore(tmp_path / "store").find(KEY)
     assert (tmp_path / "trace").read_text() == "x"
     assert not list((tmp_path / "store" / ".partial").iterdir())
 
 
 def ensure(root: Path, trace: Path, slow: float, answers: Any = None) -> None:
-    found = Store(root).ensure(KEY, IDENTITY, Maker(trace, slow))
+    found = FolderStore(root).ensure(KEY, IDENTITY, Maker(trace, slow))
     if answers is not None:
         answers.put(found.facts)
 
@@ -75,7 +75,7 @@ def make_and_die(out: Path, scratch: Path) -> dict[str, Any]:
 
 
 def die_making(root: Path) -> None:
-    Store(root).ensure(KEY, IDENTITY, make_and_die)
+    FolderStore(root).ensure(KEY, IDENTITY, make_and_die)
 
 
 def test_a_maker_that_is_killed_leaves_its_scratch_and_nothing_else(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_maker_that_is_killed_leaves_its_scratch_and_nothing_else(tmp_path: Pa
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     assert store.find(KEY) is None
     seen = []
 
@@ -98,7 +98,7 @@ def test_a_maker_that_is_killed_leaves_its_scratch_and_nothing_else(tmp_path: Pa
 
 
 def test_what_a_kill_left_beside_a_finished_artifact_goes(tmp_path: Path) -> None:
-    store, make = Store(tmp_path / "store"), Maker(tmp_path / "trace")
+    store, make = FolderStore(tmp_path / "store"), Maker(tmp_path / "trace")
     store.ensure(KEY, IDENTITY, make)
     (tmp_path / "store" / ".partial" / KEY / "scratch").mkdir(parents=True)
     store.ensure(KEY, IDENTITY, make)
@@ -113,7 +113,7 @@ def test_a_maker_that_raises_leaves_no_file_of_the_artifact(tmp_path: Path, erro
         (scratch / "checkpoint").write_text("step 7")
         raise error("oops")
 
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     with pytest.raises(error):
         store.ensure(KEY, IDENTITY, make)
     assert store.find(KEY) is None
@@ -123,13 +123,13 @@ def test_a_maker_that_raises_leaves_no_file_of_the_artifact(tmp_path: Path, erro
 
 def test_facts_that_are_no_json_make_no_artifact(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        Store(tmp_path).ensure(KEY, IDENTITY, lambda out, scratch: {"loss": float("nan")})
-    assert Store(tmp_path).find(KEY) is None
+        FolderStore(tmp_path).ensure(KEY, IDENTITY, lambda out, scratch: {"loss": float("nan")})
+    assert FolderStore(tmp_path).find(KEY) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"facts": 3}', "\x00"])
 def test_a_damaged_manifest_is_named_with_its_mend(tmp_path: Path, text: str) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     made = store.ensure(KEY, IDENTITY, lambda out, scratch: {})
     (made.folder / "manifest.json").write_text(text)
     with pytest.raises(RunError, match="damaged manifest") as caught:
@@ -138,7 +138,7 @@ def test_a_damaged_manifest_is_named_with_its_mend(tmp_path: Path, text: str) ->
 
 
 def test_a_folder_without_a_manifest_is_made_anew(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     made = store.ensure(KEY, IDENTITY, Maker(tmp_path / "trace"))
     (made.folder / "manifest.json").unlink()
     (made.folder / "stale").touch()

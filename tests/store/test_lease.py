@@ -87,7 +87,7 @@ def test_never_two_at_once_and_everybody_in_the_end(count: int, order: list[int]
         nonlocal most
         files: Any = InTurns(there, turns, who)
         with Lease(files, ".leases/key", NEVER, NEVER) as lease:
-            while not lease.take():
+            while not lease.try_acquire():
                 pass
             inside.append(who)
             most = max(most, len(inside))
@@ -103,31 +103,31 @@ def test_never_two_at_once_and_everybody_in_the_end(count: int, order: list[int]
 
 def test_one_that_has_died_is_not_waited_for(files: RemoteFiles) -> None:
     dead = Lease(files, ".leases/key", NEVER, NEVER)
-    assert dead.take()
+    assert dead.try_acquire()
     waiting = Lease(files, ".leases/key", NEVER, patience=0.2)
-    assert not waiting.take()
+    assert not waiting.try_acquire()
     time.sleep(0.25)
     with waiting:
-        assert waiting.take()
+        assert waiting.try_acquire()
         assert len(files.below(".leases")) == 1
     assert files.below(".leases") == []
 
 
 def test_one_that_lives_is_waited_for_beyond_patience(files: RemoteFiles) -> None:
     with Lease(files, ".leases/key", beat=0.02) as holder:
-        assert holder.take()
+        assert holder.try_acquire()
         waiting = Lease(files, ".leases/key", beat=0.02, patience=0.4)
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
-            assert not waiting.take()
+            assert not waiting.try_acquire()
             time.sleep(0.05)
-    assert waiting.take()
+    assert waiting.try_acquire()
     waiting.__exit__(None, None, None)
 
 
 def test_a_beat_that_does_not_come_through_is_tried_again(files: RemoteFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     with Lease(files, ".leases/key", beat=0.02) as holder:
-        assert holder.take()
+        assert holder.try_acquire()
         (name,) = files.below(".leases/key")
         with monkeypatch.context() as context:
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from harness.errors import RunError
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 from harness.store.lease import Lease
 from harness.store.open import open_store
 from harness.store.remote import RemoteStore
@@ -52,7 +52,7 @@ def test_what_one_machine_has_made_another_fetches(url: str, tmp_path: Path) -> 
     assert not (tmp_path / "b" / KEY).exists(), "its files are fetched when they are asked for"
     assert (found.folder / "deep" / "weights.bin").read_bytes() == b"\x00\x01" * 1000
     assert found.folder == tmp_path / "b" / KEY
-    assert Store(tmp_path / "b").find(KEY) is not None
+    assert FolderStore(tmp_path / "b").find(KEY) is not None
     assert not [name for name in RemoteFiles(url).below("") if name.startswith(".")], "nothing but the artifact is left"
 
 
@@ -85,7 +85,7 @@ def test_another_machine_goes_on_where_one_was_lost(url: str, tmp_path: Path) ->
         """Stands for a machine without power: nothing is cleared up."""
 
     lease = Lease(RemoteFiles(url), f".leases/{KEY}", BEAT, 6 * BEAT)
-    assert lease.take()
+    assert lease.try_acquire()
     lease._ended.set()  # no more signs of life
 
     def begun(out: Path, scratch: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.tokens import roundtrip as module
 from harness.tokens.hf_tokenizer import HFTokenizer
-from harness.tokens.split_points import OTHER
-from harness.tokens.tokenizer import Cutting, Tokens
+from harness.tokens.split_points import NON_ASCII
+from harness.tokens.tokenizer import SegmentedTokenizer, Tokens
 from tests.tokens.kinds import CUTTING, OTHERS, PYTHIA, tokenizer_of
 
 KINDS = [*CUTTING, pytest.param("pythia", marks=pytest.mark.skipif(not PYTHIA.exists(), reason="no file"))]
@@ -37,7 +37,7 @@ class Whole:
         self.encode, self.decode, self.spans = inner.encode, inner.decode, inner.spans
 
 
-def pieces_of(kind: str) -> module.Segments:
+def pieces_of(kind: str) -> module.SegmentRoundTrip:
     found = tokenizer_of(kind).segments
     assert found is not None
     return found
@@ -45,13 +45,13 @@ def pieces_of(kind: str) -> module.Segments:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_halves_of_a_text_tokenise_as_they_do_together(kind: str) -> None:
-    tokenizer, table = tokenizer_of(kind), pieces_of(kind)._cuts.reshape(OTHER + 1, OTHER + 1)
+    tokenizer, table = tokenizer_of(kind), pieces_of(kind)._table.reshape(NON_ASCII + 1, NON_ASCII + 1)
     assert table.any()
 
     @given(TEXTS)
     @settings(max_examples=150, deadline=None)
     def law(text: str) -> None:
-        codes = [min(ord(character), OTHER) for character in text]
+        codes = [min(ord(character), NON_ASCII) for character in text]
         places = [i for i in range(1, len(text)) if table[codes[i - 1], codes[i]]]
         halves = tokenizer.encode([part for i in places for part in (text[:i], text[i:])])
         whole = tokenizer.encode([text])[0]
@@ -79,7 +79,7 @@ def problems(draw: st.DrawFn, kind: str) -> tuple[Problem, Tokens]:
 
 def check_equal(problem: Problem, rows: Tokens) -> None:
     whole = replace(problem, tokenizer=Whole(problem.tokenizer))  # type: ignore[arg-type]
-    assert not isinstance(whole.tokenizer, Cutting)
+    assert not isinstance(whole.tokenizer, SegmentedTokenizer)
     assert problem.attack_texts(rows) == whole.attack_texts(rows)
     assert problem.survives(rows).tolist() == whole.survives(rows).tolist()
 
@@ -147,7 +147,7 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_KNOWN", 50)
     monkeypatch.setattr(module, "PER_TEXT", 7)
     tokenizer = tokenizer_of("plain")
-    pieces = module.Segments.of(tokenizer._rust)
+    pieces = module.SegmentRoundTrip.of(tokenizer._rust)
     assert pieces is not None
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -29,13 +29,14 @@ from harness.run.runner import run
 from harness.spec.load import load_spec
 from harness.training import checkpoint, loop
 from harness.training.loop import _perturbations, train
-from harness.training.objective import batch_loss, collate
+from harness.training.objective import collate
 from harness.training.rows import TrainRow, reply_row, rows_hash
 from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, note_losses, save_pool
 from plugins.defenses._training.training_rows import TrainingRows
 from tests.engine.hub_models import write_folder
 from tests.plugins.defenses.test_adversarial_training import defense
 from tests.plugins.defenses.test_rounds import DATA, LABELS, SMALL, Rounds
+from tests.training.batches import batch_loss
 from tests.training.test_training import CONFIG, fit, fresh, rows_to_learn, silent
 
 WIDTH = 32

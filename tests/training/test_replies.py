@@ -20,10 +20,12 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
 from harness.training.config import TrainConfig
 from harness.training.loop import train
-from harness.training.objective import batch_loss, collate
-from harness.training.retrain import retrain, saved_head
+from harness.training.model_folder import saved_head
+from harness.training.objective import collate
+from harness.training.retrain import retrain
 from harness.training.rows import TrainRow, reply_ids, reply_row, reply_rows, rows_hash
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, write_folder
+from tests.training.batches import batch_loss
 
 END = 0
 TOKENIZER = HFTokenizer(byte_bpe())

@@ -17,11 +17,13 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import checkpoint, loop
 from harness.training.config import TrainConfig
 from harness.training.loop import epoch_batches, train
-from harness.training.objective import batch_loss, collate
-from harness.training.optimizers import rate_at
-from harness.training.retrain import retrain, saved_head
+from harness.training.model_folder import saved_head
+from harness.training.objective import collate
+from harness.training.optimizers import learning_rate_at
+from harness.training.retrain import retrain
 from harness.training.rows import TrainRow, clean_rows, render
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, word_piece, write_folder
+from tests.training.batches import batch_loss
 
 CONFIG = TrainConfig(epochs=2, learning_rate=1e-3, optimizer="adafactor", batch_size=4)
 
@@ -165,11 +167,11 @@ def test_order_holds_every_row_once(rows: int, size: int, seed: int, epoch: int)
 
 def test_learning_rate() -> None:
     linear = TrainConfig(learning_rate=1.0)
-    assert [rate_at(i, 4, linear) for i in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert [learning_rate_at(i, 4, linear) for i in range(4)] == [1.0, 0.75, 0.5, 0.25]
     warm = TrainConfig(learning_rate=1.0, warmup_steps=2, schedule="constant")
-    assert [rate_at(i, 4, warm) for i in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+    assert [learning_rate_at(i, 4, warm) for i in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
     cosine = TrainConfig(learning_rate=1.0, schedule="cosine")
-    assert rate_at(2, 4, cosine) == pytest.approx(0.5)
+    assert learning_rate_at(2, 4, cosine) == pytest.approx(0.5)
     assert TrainConfig(epochs=3, batch_size=8).total_steps(20) == 9
     assert TrainConfig(steps=5).total_steps(20) == 5
 

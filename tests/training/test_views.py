@@ -17,11 +17,12 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
 from harness.training.config import TrainConfig
 from harness.training.loop import train
-from harness.training.objective import Reading, batch_loss, collate, read, right_loss
+from harness.training.objective import BatchOutput, collate, forward_batch, mean_loss
 from harness.training.rows import TrainRow, reply_row
-from harness.training.view_loss import contrast, divergence, view_terms
+from harness.training.view_loss import consistency_loss, contrastive_loss, view_loss
 from harness.training.views import ViewLoss, Views
 from tests.engine.hub_models import byte_bpe, random_model
+from tests.training.batches import batch_loss
 
 TOKENIZER = HFTokenizer(byte_bpe())
 CPU = torch.device("cpu")
@@ -57,7 +58,7 @@ def naive_divergence(p: np.ndarray) -> float:
 def test_divergence_is_that_of_the_definition(seed: int, views: int, places: list[int]) -> None:
     counts = [count for count in places for _ in range(views)]
     logits = torch.tensor(np.random.default_rng(seed).normal(size=(sum(counts), 5)) * 3)
-    found = float(divergence(Reading(logits, torch.zeros(len(logits)), counts, 0), views))
+    found = float(consistency_loss(BatchOutput(logits, torch.zeros(len(logits)), counts, 0), views))
     chances, at, wanted = logits.softmax(-1).numpy(), 0, []
     for count in places:
         own = chances[at : at + views * count].reshape(views, count, -1)
@@ -69,9 +70,11 @@ def test_divergence_is_that_of_the_definition(seed: int, views: int, places: lis
 
 def test_divergence_at_its_ends() -> None:
     alike = torch.tensor([[1.0, 2.0]]).repeat(4, 1)
-    assert float(divergence(Reading(alike, torch.zeros(4), [1] * 4, 0), 2)) == pytest.approx(0, abs=1e-7)
+    assert float(consistency_loss(BatchOutput(alike, torch.zeros(4), [1] * 4, 0), 2)) == pytest.approx(0, abs=1e-7)
     apart = torch.tensor([[50.0, -50.0], [-50.0, 50.0]])
-    assert float(divergence(Reading(apart, torch.zeros(2), [1, 1], 0), 2)) == pytest.approx(math.log(2), abs=1e-6)
+    assert float(consistency_loss(BatchOutput(apart, torch.zeros(2), [1, 1], 0), 2)) == pytest.approx(
+        math.log(2), abs=1e-6
+    )
 
 
 @given(st.integers(0, 1000), st.lists(st.integers(0, 2), min_size=1, max_size=4))
@@ -80,7 +83,7 @@ def test_contrast_is_that_of_the_definition(seed: int, answers: list[int]) -> No
     views, temperature = 2, 0.3
     states = np.random.default_rng(seed).normal(size=(views * len(answers), 6))
     kinds = [(answer,) for answer in answers for _ in range(views)]
-    found = float(contrast(torch.tensor(states), kinds, views, temperature))
+    found = float(contrastive_loss(torch.tensor(states), kinds, views, temperature))
     unit = states / np.linalg.norm(states, axis=1, keepdims=True)
     losses = []
     for i in range(len(states)):
@@ -108,15 +111,15 @@ def test_terms_are_those_of_single_forwards(kind: str, head: str) -> None:
     flat = [row for group in made for row in group]
     batch = collate(flat, reader, 1, CPU)
     with torch.no_grad():
-        together = read(model, reader, batch, states=True)
-        total = float(right_loss(reader, together) + view_terms(together, batch, 3, loss))
-        alone = [read(model, reader, collate([row], reader, 1, CPU), states=True) for row in flat]
+        together = forward_batch(model, reader, batch, states=True)
+        total = float(mean_loss(reader, together) + view_loss(together, batch, 3, loss))
+        alone = [forward_batch(model, reader, collate([row], reader, 1, CPU), states=True) for row in flat]
         plain, _ = batch_loss(model, reader, batch)
     logits, counts = torch.cat([one.logits for one in alone]), [one.counts[0] for one in alone]
     states = torch.cat([one.states for one in alone if one.states is not None])
-    apart = float(divergence(Reading(logits, torch.zeros(len(logits)), counts, 0), 3))
+    apart = float(consistency_loss(BatchOutput(logits, torch.zeros(len(logits)), counts, 0), 3))
     answers = [(row.label, row.ids[row.start :] if row.start else None) for row in flat]
-    near = float(contrast(states, answers, 3, loss.temperature))
+    near = float(contrastive_loss(states, answers, 3, loss.temperature))
     assert min(apart, near) > (0 if kind == "bert" else 1e-3)
     assert total == pytest.approx(float(plain) + 2.0 * apart + 0.5 * near, abs=1e-4)
 
@@ -151,7 +154,7 @@ def test_consistency_brings_the_views_together(tmp_path: Path) -> None:
         reader = make_head("classification", model.eval(), TOKENIZER, ())
         batch = collate([row for group in made for row in group], reader, 1, CPU)
         with torch.no_grad():
-            found[weight] = float(divergence(read(model, reader, batch), 3))
+            found[weight] = float(consistency_loss(forward_batch(model, reader, batch), 3))
     assert found[0.0] > 0.01
     assert found[20.0] < 0.5 * found[0.0]
 
@@ -196,7 +199,7 @@ def test_generation_heads_read_where_the_reply_begins() -> None:
     model = random_model("qwen2", "label_tokens", TOKENIZER.vocabulary)
     row = reply_row(ids_of("The lazy dog"), (5, 6))
     with torch.no_grad():
-        reading = read(model, GenerationHead(model), collate([row], GenerationHead(model), 1, CPU), states=True)
+        output = forward_batch(model, GenerationHead(model), collate([row], GenerationHead(model), 1, CPU), states=True)
         hidden = model(input_ids=torch.tensor([row.ids]), output_hidden_states=True).hidden_states[-1]
-    assert reading.states is not None
-    assert torch.allclose(reading.states[0], hidden[0, (row.start or 0) - 1], atol=1e-5)
+    assert output.states is not None
+    assert torch.allclose(output.states[0], hidden[0, (row.start or 0) - 1], atol=1e-5)

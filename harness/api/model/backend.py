@@ -1,4 +1,4 @@
-"""What the engine asks of a model. The torch implementation is in `torch_backend.py`; nothing here imports torch.
+"""What the engine asks of a model. The torch implementation is `harness.TorchBackend`; nothing here imports torch.
 
 A backend works on token ids and knows nothing of attacks, threat models or defenses. It reports the compute it really
 ran; the nominal convention is applied by the meter. Rows are never padded, so a result does not depend on which rows
@@ -72,7 +72,7 @@ class GradientItem:
 
 @dataclass(frozen=True, slots=True)
 class Differentiated:
-    """Answer to a `GradientItem`."""
+    """Answer to a `GradientItem`: the substitutions, and the executed FLOPs."""
 
     answer: GradientAnswer
     executed: float
@@ -99,7 +99,7 @@ class SampleItem:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Answer to a `SampleItem`."""
+    """Answer to a `SampleItem`: the tokens drawn, and the executed FLOPs."""
 
     answer: SampleAnswer
     executed: float
@@ -121,7 +121,7 @@ class GenerateItem:
 
 
 def prompt_ids(items: Sequence[GenerateItem], tokenizer: Tokenizer) -> list[list[int]]:
-    """Tokens of each prompt without special ids."""
+    """Tokens of each prompt without special ids: those that it brings, or the tokenizer's."""
     encoded = iter(tokenizer.encode([item.prompt for item in items if item.ids is None]))
     return [next(encoded) if item.ids is None else list(item.ids) for item in items]
 
@@ -163,7 +163,7 @@ class PerturbItem:
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """Answer to a `PerturbItem`."""
+    """Answer to a `PerturbItem`: loss and gradient, and the executed FLOPs."""
 
     answer: PerturbAnswer
     executed: float
@@ -216,7 +216,7 @@ class LikelihoodItem:
     Attributes:
         row: shape [L], special ids included.
         weights: one per NLL, shape [L - 1]; None: no gradient is wanted.
-        span: first position differentiated by, and the one behind the last.
+        span: first position differentiated by, and the one after the last.
         allowed: ids whose entries of the gradient are wanted, sorted, [A].
     """
 
@@ -227,7 +227,7 @@ class LikelihoodItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihoods:
+class LikelihoodAnswer:
     """Answer to a `LikelihoodItem`: NLL in nats [L - 1] of each token but the first, and the gradient [S, A]."""
 
     nll: Floats
@@ -256,7 +256,7 @@ class ActivationItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class ActivationAnswer:
     """Answer to an `ActivationItem`: activations [H], and the gradient [S, A]."""
 
     values: Floats
@@ -265,18 +265,18 @@ class Activity:
 
 
 @runtime_checkable
-class Likely(Protocol):
+class LikelihoodBackend(Protocol):
     """A causal language model that tells how likely a text is; it has the ability ``likelihood``."""
 
-    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[LikelihoodAnswer]:
         """NLL of many rows, and gradients where wanted, answered together."""
 
 
 @runtime_checkable
-class Activated(Protocol):
+class ActivationBackend(Protocol):
     """A backend whose activations can be read; it has the ability ``activations``."""
 
-    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
+    def activations(self, items: Sequence[ActivationItem]) -> list[ActivationAnswer]:
         """Activations of many rows, and gradients where wanted, answered together.
 
         Raises:
@@ -300,8 +300,8 @@ class Perturbable(Protocol):
 
 
 @runtime_checkable
-class Remembering(Protocol):
-    """A backend that keeps something from one request for the next."""
+class CachingBackend(Protocol):
+    """A backend that keeps keys and values, or the like, from one request for the next."""
 
     def begin(self, befores: Sequence[Tokens]) -> None:
         """A search begins, or goes on with examples of these beginnings: forget everything else.
@@ -320,16 +320,16 @@ class WithoutText:
     abilities: frozenset[Ability] = frozenset({"score", "gradient"})
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
-        """Refuse."""
-        raise refused("sample", self.abilities)
+        """Raise AccessError: the model gives no next tokens."""
+        raise unsupported_request("sample", self.abilities)
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
-        """Refuse."""
-        raise refused("generate", self.abilities)
+        """Raise AccessError: the model gives no text."""
+        raise unsupported_request("generate", self.abilities)
 
 
-def refused(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
-    """What a backend raises that is asked for something it cannot do."""
+def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
+    """The error for a request that a backend does not answer; it says which victim would."""
     mend = {
         "score": "a victim that tells scores",
         "gradient": "a victim with open weights",

@@ -33,7 +33,7 @@ class Group(Problem):
 
     @property
     def members(self) -> tuple[Problem, ...]:
-        """The examples that share the string."""
+        """The problems of all examples that share the string."""
         return self.shared
 
     def survives(self, candidates: Tokens) -> NDArray[np.bool_]:

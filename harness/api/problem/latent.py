@@ -31,13 +31,13 @@ class Latent:
 
     @classmethod
     def of(cls, delta: Floats, layer: int) -> Latent:
-        """The perturbation [S, H], rounded to float32."""
+        """From a perturbation [S, H] of the activations of ``layer``; it is rounded to float32."""
         rows = np.asarray(delta, dtype="<f4")
         return cls(layer, (rows.shape[0], rows.shape[1]), base64.b64encode(rows.tobytes()).decode())
 
     @property
     def array(self) -> Floats:
-        """The entries, shape [S, H]."""
+        """The perturbation, shape [S, H]."""
         return np.frombuffer(base64.b64decode(self.data), dtype="<f4").reshape(self.shape).astype(np.float64)
 
     @property

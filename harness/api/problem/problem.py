@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,7 @@ from numpy.typing import NDArray
 from harness.api.problem.state import State
 from harness.api.task import NO_LABEL, Example
 from harness.tokens.continuation import continuation_ids
-from harness.tokens.tokenizer import Cutting, Target, Tokenizer, Tokens
-
-if TYPE_CHECKING:
-    from harness.tokens.roundtrip import Segments
+from harness.tokens.tokenizer import RoundTrip, SegmentedTokenizer, Target, Tokenizer, Tokens
 
 _MIDDLES = ("a", ":")  # stand for the attack string; not every text leaves its neighbours as they are
 MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
@@ -220,18 +216,18 @@ class Problem:
         return [(head, tail) for head in dict.fromkeys(before) for tail in dict.fromkeys(after)]
 
     @cached_property
-    def _margins(self) -> tuple[Tokens, Tokens, Segments] | None:
+    def _margins(self) -> tuple[Tokens, Tokens, RoundTrip] | None:
         """What of before and after can merge with the attack string, and what checks it; None where the tokenizer is
-        not known to cut anywhere, or does not return the texts as they are.
+        not known to split anywhere, or does not return the texts as they are.
         """
-        segments = self.tokenizer.segments if isinstance(self.tokenizer, Cutting) else None
+        segments = self.tokenizer.segments if isinstance(self.tokenizer, SegmentedTokenizer) else None
         before, after = self._core
         if segments is None or self.tokenizer.decode([before, after]) != [self.before_text, self.after_text]:  # type: ignore[list-item]
             return None
         if not (segments.stable(before[None])[0] and segments.stable(after[None])[0]):
             return None
-        starts = np.flatnonzero(segments.cuts(before[None])[0])
-        ends = np.flatnonzero(segments.cuts(after[None])[0])
+        starts = np.flatnonzero(segments.splits(before[None])[0])
+        ends = np.flatnonzero(segments.splits(after[None])[0])
         left = before[starts[-1] :] if len(starts) else before
         return left, after[: ends[1]] if len(ends) > 1 else after, segments
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.api.model.backend import LatentAnswer, LatentItem, Perturbable, PerturbItem, refused
+from harness.api.model.backend import LatentAnswer, LatentItem, Perturbable, PerturbItem, unsupported_request
 from harness.api.problem.latent import Latent
 from harness.api.problem.problem import Problem
 from harness.api.requests import Perturb, PerturbAnswer
@@ -128,5 +128,5 @@ def _checked(victim: DefendedVictim) -> Perturbable:
             )
     backend = victim.backend
     if "perturb" not in backend.abilities or not isinstance(backend, Perturbable):
-        raise refused("perturb", backend.abilities)
+        raise unsupported_request("perturb", backend.abilities)
     return backend

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from harness.api.model.backend import (
-    Activated,
+    ActivationBackend,
     ActivationItem,
     Backend,
     GenerateItem,
+    LikelihoodBackend,
     LikelihoodItem,
-    Likely,
-    refused,
+    unsupported_request,
 )
 from harness.api.requests import (
     ActivationGradient,
@@ -25,7 +25,7 @@ from harness.api.requests import (
     Likelihood,
     LikelihoodGradient,
 )
-from harness.api.runtime_defense import Asking
+from harness.api.runtime_defense import DefenseSteps
 from harness.errors import AccessError, HarnessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
@@ -34,7 +34,7 @@ from harness.tokens.tokenizer import Tokens
 Answers = list[tuple[Any, Flops]]
 
 
-def inquire(who: str, asking: Sequence[Asking], models: Mapping[str, Backend]) -> Answers:
+def inquire(who: str, asking: Sequence[DefenseSteps], models: Mapping[str, Backend]) -> Answers:
     """Run generators of one defense to their ends.
 
     Args:
@@ -105,7 +105,7 @@ def row_of(text: str, tokens: Tokens | None, backend: Backend, room: int | None 
 def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
     """Lists of texts; None where a prompt leaves no room for an answer."""
     if "generate" not in backend.abilities:
-        raise refused("generate", backend.abilities)
+        raise unsupported_request("generate", backend.abilities)
     flat = [(i, at, prompt) for i, request in enumerate(requests) for at, prompt in enumerate(request.prompts)]
     lengths = [len(ids) for ids in backend.tokenizer.encode([prompt for _, _, prompt in flat])]
     around = len(backend.tokenizer.left) + len(backend.tokenizer.right)
@@ -127,7 +127,7 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
 def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
     """Logits [prompts, labels]; NaN where a prompt is longer than the context."""
     if not backend.n_labels:
-        raise refused("classify", backend.abilities)
+        raise unsupported_request("classify", backend.abilities)
     flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
     rows = [row_of(requests[i].prompts[at], None, backend, 10**9) for i, at in flat]
     fits = [k for k, row in enumerate(rows) if 0 < len(row) <= backend.context]
@@ -141,15 +141,15 @@ def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
     return list(zip(logits, costs, strict=True))
 
 
-def _likely(backend: Backend) -> Likely:
-    if "likelihood" not in backend.abilities or not isinstance(backend, Likely):
-        raise refused("likelihood", backend.abilities)
+def _likely(backend: Backend) -> LikelihoodBackend:
+    if "likelihood" not in backend.abilities or not isinstance(backend, LikelihoodBackend):
+        raise unsupported_request("likelihood", backend.abilities)
     return backend
 
 
-def _active(backend: Backend) -> Activated:
-    if "activations" not in backend.abilities or not isinstance(backend, Activated):
-        raise refused("activations", backend.abilities)
+def _active(backend: Backend) -> ActivationBackend:
+    if "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
+        raise unsupported_request("activations", backend.abilities)
     return backend
 
 

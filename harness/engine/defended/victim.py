@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.defense import Defense
-from harness.api.model.backend import Ability, Backend, GenerateItem, GradientItem, Remembering, SampleItem, ScoreItem
+from harness.api.model.backend import (
+    Ability,
+    Backend,
+    CachingBackend,
+    GenerateItem,
+    GradientItem,
+    SampleItem,
+    ScoreItem,
+)
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
@@ -78,12 +86,12 @@ class DefendedVictim:
 
     def begin(self, known: Sequence[Problem]) -> None:
         """A search begins, ``known`` being the examples it had asked about before it was stopped, in order."""
-        if isinstance(self.backend, Remembering):
+        if isinstance(self.backend, CachingBackend):
             self.backend.begin([problem.before for problem in known])
 
     def begin_step(self) -> None:
         """A step of a search begins."""
-        if isinstance(self.backend, Remembering):
+        if isinstance(self.backend, CachingBackend):
             self.backend.begin_step()
 
     def ask(self, prompts: Sequence[str], targets: Sequence[Target] = (), names: Sequence[Names] = ()) -> list[Reply]:

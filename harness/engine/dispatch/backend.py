@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.model.backend import (
+    ActivationAnswer,
     ActivationItem,
-    Activity,
     Backend,
     Differentiated,
     Generated,
@@ -21,8 +21,8 @@ from harness.api.model.backend import (
     GradientItem,
     LatentAnswer,
     LatentItem,
+    LikelihoodAnswer,
     LikelihoodItem,
-    Likelihoods,
     Perturbed,
     PerturbItem,
     Sampled,
@@ -77,13 +77,13 @@ class DispatchBackend:
     # -- what the engine asks ------------------------------------------------------------------------------------------
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        """See `Remembering`."""
+        """See `CachingBackend`."""
         self.torch.begin(befores)
         if self._vllm is not None and "vllm" in self.routes.values():
             self._vllm.begin(befores)
 
     def begin_step(self) -> None:
-        """See `Remembering`."""
+        """See `CachingBackend`."""
         self.torch.begin_step()
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
@@ -107,12 +107,12 @@ class DispatchBackend:
         """See `Perturbable`; torch's."""
         return self.torch.answer_perturbed(items)
 
-    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
-        """See `Likely`; torch's."""
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[LikelihoodAnswer]:
+        """See `LikelihoodBackend`; torch's."""
         return self.torch.likelihood(items)
 
-    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
-        """See `Activated`; torch's."""
+    def activations(self, items: Sequence[ActivationItem]) -> list[ActivationAnswer]:
+        """See `ActivationBackend`; torch's."""
         return self.torch.activations(items)
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:

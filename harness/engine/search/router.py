@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.api.model.backend import refused
+from harness.api.model.backend import unsupported_request
 from harness.api.problem.problem import Problem
 from harness.api.requests import Generate, Gradient, GradientAnswer, Perturb, PerturbAnswer, Request, Sample, Score
 from harness.engine.defended.latent import perturb
@@ -71,7 +71,7 @@ class ModelRouter:
         """
         model = self.model(request.model)
         if ability_of(request) not in model.abilities:
-            raise refused(ability_of(request), model.abilities)
+            raise unsupported_request(ability_of(request), model.abilities)
 
     def begin(self, known: Sequence[Problem]) -> None:
         """A search begins, or goes on, with these examples."""

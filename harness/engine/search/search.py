@@ -30,7 +30,7 @@ from harness.engine.search.step_rows import fill_in, first_rows
 from harness.engine.search.validation import checked
 from harness.errors import AccessError, PluginError, RunError
 from harness.flops import Flops
-from harness.isolation.process_state import SavedSettings, numerics, surroundings
+from harness.isolation.process_state import SavedSettings, interpreter_settings, torch_settings
 from harness.records.journal import Journal
 from harness.rng import named_rng
 
@@ -245,7 +245,7 @@ class _Settings:
     """Keeps what plugins may do to the process out of the numbers."""
 
     def __init__(self, note: Callable[[str], None], attack: str) -> None:
-        self._kept = SavedSettings([*numerics(), *surroundings()])
+        self._kept = SavedSettings([*torch_settings(), *interpreter_settings()])
         self._note, self._attack = note, attack
         self._told: set[str] = set()
 

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from harness.api.model.backend import (
     Ability,
+    ActivationAnswer,
     ActivationItem,
-    Activity,
     Differentiated,
     Generated,
     GenerateItem,
     GradientItem,
     LatentAnswer,
     LatentItem,
+    LikelihoodAnswer,
     LikelihoodItem,
-    Likelihoods,
     Perturbed,
     PerturbItem,
     Sampled,
@@ -32,7 +32,7 @@ from harness.api.model.backend import (
     Scored,
     ScoreItem,
     Target,
-    refused,
+    unsupported_request,
 )
 from harness.api.requests import GradientAnswer
 from harness.engine.losses import loss_of
@@ -135,11 +135,11 @@ class TorchBackend:
         return self._read(rows), [self._forward_flops(len(row)) for row in rows]
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        """See `Remembering`. Raises as `classify`."""
+        """See `CachingBackend`. Raises as `classify`."""
         self.paths.begin(befores)
 
     def begin_step(self) -> None:
-        """See `Remembering`."""
+        """See `CachingBackend`."""
         self.paths.begin_step()
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
@@ -199,7 +199,7 @@ class TorchBackend:
             AccessError: the model has a classification head.
         """
         if "sample" not in self.abilities:
-            raise refused("sample", self.abilities)
+            raise unsupported_request("sample", self.abilities)
         for item in items:
             if len(item.strings):
                 self._valid_length(len(item.before) + item.strings.shape[1], self.context)
@@ -210,20 +210,20 @@ class TorchBackend:
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
         """Answers in text; see `Generator.generate`. Raises as `sample`."""
         if "generate" not in self.abilities:
-            raise refused("generate", self.abilities)
+            raise unsupported_request("generate", self.abilities)
         return self.generator.generate(items)
 
-    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
-        """See `Likely`. Raises as `sample`."""
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[LikelihoodAnswer]:
+        """See `LikelihoodBackend`. Raises as `sample`."""
         if "likelihood" not in self.abilities:
-            raise refused("likelihood", self.abilities)
+            raise unsupported_request("likelihood", self.abilities)
         for item in items:
             self._valid_length(len(item.row), self.context)
             self._valid_ids(item.row)
         return self.probes.likelihood(items)
 
-    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
-        """See `Activated`. Raises as `classify`, and VictimError where there is no such layer."""
+    def activations(self, items: Sequence[ActivationItem]) -> list[ActivationAnswer]:
+        """See `ActivationBackend`. Raises as `classify`, and VictimError where there is no such layer."""
         for item in items:
             self._valid_length(len(item.row), self.context)
             self._valid_ids(item.row)

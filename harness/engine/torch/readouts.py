@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.api.model.backend import ActivationItem, Activity, LikelihoodItem, Likelihoods
+from harness.api.model.backend import ActivationAnswer, ActivationItem, LikelihoodAnswer, LikelihoodItem
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import no_cache
@@ -36,35 +36,35 @@ class Readouts:
         self._model, self._chunkers, self._executed, self._table = model, chunkers, executed, table
         self._device = input_device(model)
 
-    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
+    def likelihood(self, items: Sequence[LikelihoodItem]) -> list[LikelihoodAnswer]:
         """NLL per token, and gradients where weights are given; in order, rows valid and within the context.
 
         Raises:
             VictimError: NaN, no memory for one row.
         """
-        found: dict[int, Likelihoods] = {}
+        found: dict[int, LikelihoodAnswer] = {}
         for (length, span), group in _groups([(len(i.row), None if i.weights is None else i.span) for i in items]):
             rows = np.stack([items[i].row for i in group])
             if length < 2:
                 for i in group:
-                    found[i] = Likelihoods(np.empty(0), 0.0)
+                    found[i] = LikelihoodAnswer(np.empty(0), 0.0)
                 continue
             if span is None:
                 for part, nll in self._chunkers["score"].map(partial(self._nll, rows), *rows.shape):
                     for i, own in zip(group[part], nll, strict=True):
-                        found[i] = Likelihoods(own, self._executed.forward(length, length))
+                        found[i] = LikelihoodAnswer(own, self._executed.forward(length, length))
                 continue
             run = partial(self._nll_gradient, rows, [items[i] for i in group])
             for part, (nll, gradients) in self._chunkers["gradient"].map(run, *rows.shape):
                 for i, own, gradient in zip(group[part], nll, gradients, strict=True):
-                    found[i] = Likelihoods(own, self._executed.gradient(length, length), gradient)
+                    found[i] = LikelihoodAnswer(own, self._executed.gradient(length, length), gradient)
         return [found[i] for i in range(len(items))]
 
-    def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
+    def activations(self, items: Sequence[ActivationItem]) -> list[ActivationAnswer]:
         """Activations, and gradients where a direction is given; in order. Raises as `likelihood`, and VictimError
         where there is no such layer.
         """
-        found: dict[int, Activity] = {}
+        found: dict[int, ActivationAnswer] = {}
         keys = [(len(i.row), i.layer, i.pool, None if i.direction is None else i.span) for i in items]
         for (length, layer, pool, span), group in _groups(keys):
             rows, slope = np.stack([items[i].row for i in group]), span is not None
@@ -73,7 +73,7 @@ class Readouts:
             run = partial(self._activity, rows, [items[i] for i in group], layer, pool)
             for part, (values, gradients) in chunker.map(run, *rows.shape):
                 for i, own, gradient in zip(group[part], values, gradients, strict=True):
-                    found[i] = Activity(own, spent, gradient)
+                    found[i] = ActivationAnswer(own, spent, gradient)
         return [found[i] for i in range(len(items))]
 
     def _nll(self, whole: Tokens, part: slice) -> Floats:

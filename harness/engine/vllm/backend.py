@@ -27,7 +27,7 @@ from harness.api.model.backend import (
     ScoreItem,
     Target,
     prompt_ids,
-    refused,
+    unsupported_request,
 )
 from harness.api.requests import SampleAnswer
 from harness.engine.losses import loss_of
@@ -90,7 +90,7 @@ class VLLMBackend:
     # -- what the engine asks ------------------------------------------------------------------------------------------
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        """See `Remembering`: the prefix cache is emptied and the beginnings are computed anew."""
+        """See `CachingBackend`: the prefix cache is emptied and the beginnings are computed anew."""
         self._engine.forgive()
         if not self._engine.running and not befores:
             return  # one that is yet to be started has nothing in its cache
@@ -100,7 +100,7 @@ class VLLMBackend:
             self._ask("warm", rows=fitting)
 
     def begin_step(self) -> None:
-        """See `Remembering`: what the cache holds is the same weights' and stays true."""
+        """See `CachingBackend`: what the cache holds is the same weights' and stays true."""
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
         """Label logits [rows, labels] of whole rows of ids, and the executed FLOPs of each row.
@@ -135,18 +135,18 @@ class VLLMBackend:
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
         """Refused: vLLM gives no gradients."""
-        raise refused("gradient", self.abilities)
+        raise unsupported_request("gradient", self.abilities)
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """Next tokens of many examples' strings. Raises as `classify`; AccessError for a classification head."""
         if "sample" not in self.abilities:
-            raise refused("sample", self.abilities)
+            raise unsupported_request("sample", self.abilities)
         return [self._sampled(item) for item in items]
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
         """Answers in text, the same as torch's beyond rounding, drawn ones as well. Raises as `sample`."""
         if "generate" not in self.abilities:
-            raise refused("generate", self.abilities)
+            raise unsupported_request("generate", self.abilities)
         rows = [self._prompt(ids) for ids in prompt_ids(items, self.tokenizer)]
         answers: list[Generated] = []
         for part in _batches(len(rows)):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.api.model.backend import Activated, ActivationItem, Backend
+from harness.api.model.backend import ActivationBackend, ActivationItem, Backend
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import Row
 from harness.api.task import Example
@@ -118,7 +118,7 @@ def _shift(backend: Backend, pairs: Sequence[tuple[str, str]]) -> tuple[list[dic
     """How far the activations at the last token move from the clean to the attacked prompt, layer by layer (0: the
     embeddings): mean L2 distance over the mean norm of the clean ones. The prompts are as written.
     """
-    if not pairs or "activations" not in backend.abilities or not isinstance(backend, Activated):
+    if not pairs or "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
         return None, Flops()
     tokenizer = backend.tokenizer
     encoded = tokenizer.encode([text for pair in pairs for text in pair])

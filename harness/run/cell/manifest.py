@@ -24,7 +24,7 @@ from harness.records.cell import (
     PluginRecord,
     VictimFacts,
 )
-from harness.registry.defense_stack import is_randomised, parts_of, sort_of
+from harness.registry.defense_stack import defense_sort, is_randomised, parts_of
 from harness.registry.resolved import ResolvedPlugin
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
@@ -106,7 +106,7 @@ def defense_facts(cell: CellSpec, preparer: Preparer) -> DefenseFacts:
     attack = defense.attack()
     against = {"threat": defense.against(cell.threat).label()}
     if attack is not None:
-        against["attack"] = preparer.registry.choose("attack", attack).label
+        against["attack"] = preparer.registry.resolve("attack", attack).label
     return DefenseFacts(
         round=facts["round"],  # an earlier one than the cell's where a budget ended the training
         search=compute(Flops.from_json(facts["search"])),
@@ -124,7 +124,9 @@ def _parts(cell: CellSpec) -> list[PartFacts]:
         plugin = part.plugin
         offers = plugin.offers if isinstance(plugin, RuntimeDefense) else "exact"
         randomised = isinstance(plugin, RuntimeDefense) and plugin.randomised
-        found.append(PartFacts(defense=plugin_record(part), sort=sort_of(plugin), offers=offers, randomised=randomised))
+        found.append(
+            PartFacts(defense=plugin_record(part), sort=defense_sort(plugin), offers=offers, randomised=randomised)
+        )
     return found
 
 

@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from harness.isolation.captured_output import CapturedOutput, last_lines, tidy
-from harness.isolation.open_files import OpenFiles, worn_out
-from harness.isolation.step_timeout import take_over_time
+from harness.isolation.captured_output import CapturedOutput, finish_log, last_line
+from harness.isolation.resource_leaks import OpenFiles, restart_reason
+from harness.isolation.step_timeout import pop_timeout_report
 from harness.run.cell_label import label
 from harness.run.executors.executor import MAX_DEATHS, Job
 from harness.run.executors.remote_reporter import Message, RemoteReporter
@@ -92,7 +92,7 @@ class _Worker:
         """Signal or exit status, and what it said last."""
         code = self.process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        said = last_lines(self.log, self.said)
+        said = last_line(self.log, self.said)
         return f"{how}; last words: {said}" if said else how
 
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class _Driver:
         finally:
             for worker in self.workers:
                 worker.stop()
-                tidy(worker.log)
+                finish_log(worker.log)
 
     def _hear(self, worker: _Worker, message: Message) -> None:
         what, values = message
@@ -156,7 +156,7 @@ class _Driver:
     def _died(self, worker: _Worker, key: str, cell: CellSpec) -> None:
         self.deaths[key] = self.deaths.get(key, 0) + 1
         ended = worker.how_it_ended()
-        beyond: tuple[str, str | None] | None = take_over_time(self.job.setup.folder.cell(key))
+        beyond: tuple[str, str | None] | None = pop_timeout_report(self.job.setup.folder.cell(key))
         if beyond is None and self.deaths[key] >= MAX_DEATHS:
             often = f"its process died {MAX_DEATHS} times ({ended})"
             beyond = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
@@ -174,7 +174,7 @@ def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
     printed: CapturedOutput | None = None
     with contextlib.suppress(OSError):  # a full disk: then it is printed where the driver prints
         printed = CapturedOutput(log)
-        printed.take_over()
+        printed.redirect()
     setup = get_ready(order, RunFolder(root))
     preparer = setup.preparer(RemoteReporter(pipe.send))
     handles = OpenFiles()
@@ -187,9 +187,9 @@ def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
             cell = setup.spec.cells[place]
             error = do_cell(key, cell, setup, preparer)
             if printed:
-                printed.settle()
+                printed.flush()
             pipe.send(("ended", (key, error)))
-            if why := worn_out(error, handles):
+            if why := restart_reason(error, handles):
                 pipe.send(("note", (f"{why} by {label(cell)}; a fresh worker goes on",)))
                 pipe.send(("worn", ()))
                 os._exit(0)

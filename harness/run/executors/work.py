@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from harness.errors import error_text
-from harness.isolation.process_state import SavedSettings, chance, kept, numerics, surroundings
-from harness.isolation.step_timeout import step_limit, take_over_time
+from harness.isolation.process_state import (
+    SavedSettings,
+    interpreter_settings,
+    random_generators,
+    restored_after,
+    torch_settings,
+)
+from harness.isolation.step_timeout import pop_timeout_report, step_limit
 from harness.records.cell import CellRecord
 from harness.registry.registry import Registry
 from harness.run.cell.manifest import base_record
@@ -69,7 +75,7 @@ class RunSetup:
 
 def do_cell(key: str, cell: CellSpec, setup: RunSetup, preparer: Preparer) -> str | None:
     """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
-    take_over_time(setup.folder.cell(key))  # of a start whose driver died before it was read
+    pop_timeout_report(setup.folder.cell(key))  # of a start whose driver died before it was read
     seconds = setup.spec.spec.step_seconds
     if seconds is not None and setup.ends_alone:
         preparer.limited = step_limit(seconds, setup.folder.cell(key))
@@ -109,10 +115,10 @@ def _threads(count: int | None) -> Iterator[None]:
 @contextlib.contextmanager
 def _left_as_it_was(cell: CellSpec, reporter: WorkReporter) -> Iterator[None]:
     """The cells that follow must not see what the plugins of this one do to the process."""
-    shared = SavedSettings(chance())  # libraries draw from it as well, which is nobody's mistake
+    shared = SavedSettings(random_generators())  # libraries draw from it as well, which is nobody's mistake
     try:
-        with kept(
-            [*numerics(), *surroundings()],
+        with restored_after(
+            [*torch_settings(), *interpreter_settings()],
             lambda what: reporter.note(f"a plugin of {label(cell)} changed {what}, which was put back"),
         ):
             yield

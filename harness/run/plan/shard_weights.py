@@ -14,7 +14,7 @@ from harness.run.plan.estimate import make_plan
 from harness.run.prepare.preparer import Preparer, needs_of
 from harness.run.shards import Shard, ShardItem, cut
 from harness.spec.cells import CellSpec
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 
 LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
 
@@ -44,7 +44,7 @@ def shard_items(cells: Mapping[str, CellSpec], preparer: Preparer) -> tuple[list
 def _flops(cells: Mapping[str, CellSpec], preparer: Preparer) -> dict[str, float]:
     """Estimates by key of cell or artifact, where there are any."""
     blind = copy.copy(preparer)
-    blind.store = Store(Path(os.devnull))  # what is made already, or damaged, must not change the cut
+    blind.store = FolderStore(Path(os.devnull))  # what is made already, or damaged, must not change the cut
     try:
         plan = make_plan(list(cells.values()), blind, None)
     except Exception:  # a plugin that cannot say must not keep the run from starting

@@ -45,7 +45,7 @@ def auxiliary_models(cell: CellSpec, data: TaskData, registry: Registry) -> dict
     for role, need in cell.judge.plugin.models().items():
         if need.victim is None:
             raise PluginError(f"judge {cell.judge.name}: model '{role}' is not named; name a victim for it")
-        found[JUDGES + role] = _helper(need, registry.choose("victim", need.victim), data, cell.seed)
+        found[JUDGES + role] = _helper(need, registry.resolve("victim", need.victim), data, cell.seed)
     for place, part in enumerate(cell.runtime):
         for role, need in part.plugin.models().items():
             found[f"{DEFENSES}{place}:{role}"] = _asked(cell, f"defense {part.name}", role, need, data, registry)
@@ -63,7 +63,7 @@ def attack_models(
 
 def _asked(cell: CellSpec, who: str, role: str, need: Auxiliary, data: TaskData, registry: Registry) -> AuxiliaryModel:
     if need.victim is not None:
-        return _helper(need, registry.choose("victim", need.victim), data, cell.seed)
+        return _helper(need, registry.resolve("victim", need.victim), data, cell.seed)
     victim = cell.victim.plugin
     if need.sees == "text" and victim.card(data).language_model:
         return AuxiliaryModel(need, None, data, cell.seed)
@@ -73,7 +73,7 @@ def _asked(cell: CellSpec, who: str, role: str, need: Auxiliary, data: TaskData,
             f"{who} asks a model '{role}' besides the victim, and {cell.victim.label} names none of its family; name "
             f"one: {{{who.split()[1]}: {{{role}: ...}}}}"
         )
-    return _helper(need, registry.choose("victim", sibling), data, cell.seed)
+    return _helper(need, registry.resolve("victim", sibling), data, cell.seed)
 
 
 def _helper(need: Auxiliary, chosen: ResolvedPlugin, data: TaskData, seed: int) -> AuxiliaryModel:

@@ -16,8 +16,8 @@ from harness.records.schema import VERSION
 from harness.registry.defense_stack import is_randomised
 from harness.registry.resolved import ResolvedPlugin
 from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
+from harness.spec.axes import plugin_key
 from harness.spec.cells import CellSpec
-from harness.spec.resolve import full_key
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def cell_identity(cell: CellSpec, search_key: str, models: dict[str, str]) -> di
 
 def keyless(cell: CellSpec) -> str:
     """A stand-in for the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
-    plugins = [full_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
+    plugins = [plugin_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
     return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})
 

@@ -20,7 +20,7 @@ from harness.engine.search.search import Search
 from harness.errors import HarnessError, VictimError, error_text
 from harness.flops import Flops
 from harness.hashing import canonical_json, content_key
-from harness.isolation.step_timeout import Limit, no_limit
+from harness.isolation.step_timeout import StepLimit, no_step_limit
 from harness.records.journal import Journal
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
@@ -52,7 +52,7 @@ class Preparer:
         self._bare: tuple[str, Backend] | None = None  # the undefended model, where another is attacked
         self._beside: dict[str, Backend] = {}  # auxiliary models that are open, by artifact
         self._failed: dict[str, str] = {}
-        self.limited: Limit = no_limit  # for the steps of training attacks, and of the cell in hand
+        self.limited: StepLimit = no_step_limit  # for the steps of training attacks, and of the cell in hand
         self.made: Callable[[str], object] = lambda _: None  # told the key of each artifact that is there
 
     def ensure(self, key: str, identity: dict[str, Any], make: Callable[[Path, Path], dict[str, Any]]) -> Artifact:
@@ -247,7 +247,7 @@ class Preparer:
 
     def resolve(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
         """The attack that a reference names, with some parameters replaced."""
-        plugin = self.registry.choose("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
+        plugin = self.registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
         assert isinstance(plugin, Attack)
         return plugin
 

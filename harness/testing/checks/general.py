@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from harness.errors import PluginError
 from harness.hashing import canonical_json
-from harness.registry.checks import check_class
+from harness.registry.class_checks import check_class
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 

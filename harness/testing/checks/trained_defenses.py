@@ -41,7 +41,7 @@ def resolver(subject: Subject) -> Any:
     """Makes the attack that a reference names."""
 
     def resolve(ref: PluginRef, changes: dict[str, Any]) -> Attack:
-        plugin = subject.registry.choose("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
+        plugin = subject.registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
         if not isinstance(plugin, Attack):
             raise PluginError(f"{ref.name} is no attack")
         return plugin

@@ -21,7 +21,7 @@ from harness.api.model.backend import (
     SampleItem,
     Scored,
     ScoreItem,
-    refused,
+    unsupported_request,
 )
 from harness.api.requests import GradientAnswer, PerturbAnswer
 from harness.engine.sampling import draw
@@ -56,7 +56,7 @@ class ToyLanguageModel:
 
     def classify(self, rows: Sequence[Tokens]) -> tuple[Floats, list[float]]:
         """Refuse."""
-        raise refused("classify", self.abilities)
+        raise unsupported_request("classify", self.abilities)
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
         """As `harness.Backend`."""

@@ -68,6 +68,6 @@ def test_what_the_pages_show_can_be_written_into_a_spec() -> None:
     for page in FOLDER.glob("*.md"):
         for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             for written in (yaml.safe_load(block) or {}).get("attacks", []):
-                registry.choose("attack", PluginRef.model_validate(written))  # raises where it cannot
+                registry.resolve("attack", PluginRef.model_validate(written))  # raises where it cannot
                 shown += 1
     assert shown > 3

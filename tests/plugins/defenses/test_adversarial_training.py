@@ -44,7 +44,7 @@ def resolve(ref: PluginRef, changes: dict[str, Any]) -> Any:
     registry = Registry()
     for cls in (GCG, LatentAttack, RandomToken):
         registry.add("attack", cls, "test", "0")
-    return registry.choose("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
+    return registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
 
 
 # -- ranks and weights ------------------------------------------------------------------------------------------------

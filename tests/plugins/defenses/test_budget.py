@@ -21,7 +21,7 @@ from harness.run.run_folder import RunFolder
 from harness.run.runner import run
 from harness.run.status import read_status
 from harness.spec.load import LoadedSpec, load_spec
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 
 SPEC = """
 name: budget
@@ -147,7 +147,7 @@ def test_cells_of_other_budgets_have_other_keys(folder: Path) -> None:
 def test_the_plan_ends_with_the_budget(folder: Path, whole: dict[int, CellRecord], budget: float) -> None:
     spec = loaded(folder, "all", budget)
     empty = folder / "elsewhere"
-    preparer = Preparer(Store(empty), load_plugins().registry, TaskDataCache(), Silent())
+    preparer = Preparer(FolderStore(empty), load_plugins().registry, TaskDataCache(), Silent())
     stages = [stage for stage in make_plan(spec.cells, preparer, RunFolder(empty)).stages if stage.what == "defend"]
     assert len(stages) == 2
     assert sum(stage.flops or 0.0 for stage in stages) == pytest.approx(spent(whole[2]), rel=0.2)

@@ -23,7 +23,7 @@ from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.run.runner import run
 from harness.spec.load import load_spec
-from harness.store.artifacts import Store
+from harness.store.artifacts import FolderStore
 from plugins.defenses._training.adversarial_pool import load_pool
 from plugins.defenses._training.training_rows import TrainingRows
 from plugins.tasks.forbidden_topics import REFUSAL
@@ -82,7 +82,7 @@ def test_its_models_are_planned_and_in_the_key(tmp_path: Path) -> None:
     def weights(steps: int) -> tuple[str, int]:
         attack = f"{{probe_gcg: {{candidates: 8, draft: {{tiny: {{size: 7k, steps: {steps}}}}}}}}}"
         (cell,) = loaded(tmp_path, attack=attack, **LABELS).cells
-        preparer = Preparer(Store(tmp_path / "none"), load_plugins().registry, TaskDataCache(), Silent())
+        preparer = Preparer(FolderStore(tmp_path / "none"), load_plugins().registry, TaskDataCache(), Silent())
         plan = make_plan([cell], preparer, RunFolder(tmp_path / "none"))
         return preparer.keys(cell).weights, sum(stage.what == "prepare" for stage in plan.stages)
 

@@ -173,7 +173,7 @@ def test_the_small_model_of_a_family() -> None:
     registry = load_plugins().registry
     for model, small in (("pythia-410m", "pythia-14m"), ("Qwen/Qwen2.5-7B", "qwen2.5-0.5b")):
         made = HuggingFace(HuggingFace.Params(model=model, fine_tune={"steps": 7}, revision="main", dtype="float32"))
-        text, task = (registry.choose("victim", made.sibling(sees)).plugin.params for sees in ("text", "task"))  # type: ignore[arg-type]
+        text, task = (registry.resolve("victim", made.sibling(sees)).plugin.params for sees in ("text", "task"))  # type: ignore[arg-type]
         assert (text.model, text.head, text.fine_tune) == (small, "causal_lm", None)
         assert (task.model, task.head, task.fine_tune.steps) == (small, "sequence_classification", 7)
         assert text.revision is task.revision is None  # the victim's is of another repository
@@ -192,7 +192,7 @@ def test_a_model_of_no_known_family_is_its_own_sampler(tmp_path: Path) -> None:
     assert made.sibling("task") is None
     ref = made.sibling("text")
     assert ref is not None
-    sampler = load_plugins().registry.choose("victim", ref).plugin
+    sampler = load_plugins().registry.resolve("victim", ref).plugin
     assert isinstance(sampler, HuggingFace)
     assert sampler.card(task_data(4).text).language_model
     assert sampler.estimate(task_data(4).text) == 0

@@ -94,7 +94,7 @@ def test_it_has_the_tokens_of_the_classifier(tmp_path: Path) -> None:
     """On the text of a task with labels: strings of tokens mean the same to both."""
     data, victim = task_data("password_match"), tiny(size="57k", vocabulary=500, context=96)
     ref = victim.sibling("text")
-    helper = load_plugins().registry.choose("victim", ref).plugin
+    helper = load_plugins().registry.resolve("victim", ref).plugin
     assert isinstance(helper, Tiny)
     assert (helper.params.size, helper.params.vocabulary, helper.params.context) == ("26k", 500, 96)
     made = []
@@ -111,7 +111,7 @@ def test_the_small_model_of_the_ladder() -> None:
     registry = load_plugins().registry
     for size, small in (("3m", "26k"), ("26k", "26k"), ("7k", "7k")):
         victim = tiny(size=size, vocabulary=700, filler=0.9, steps=5)
-        draft = registry.choose("victim", victim.sibling("task")).plugin
+        draft = registry.resolve("victim", victim.sibling("task")).plugin
         assert draft.params == Tiny.Params(size=small, vocabulary=700)  # type: ignore[arg-type]
 
 
@@ -207,7 +207,7 @@ def test_it_learns_how_prompts_go_on(task: str, tmp_path: Path) -> None:
     """Much better than chance, on prompts that it has not seen; the words in them are drawn at random."""
     data = task_data(task).text
     ref = tiny(size="57k").sibling("text")
-    sampler = load_plugins().registry.choose("victim", ref).plugin
+    sampler = load_plugins().registry.resolve("victim", ref).plugin
     assert isinstance(sampler, Tiny)
     work = job(tmp_path / "made", data)
     sampler.prepare(work)

@@ -19,7 +19,7 @@ from hypothesis import given, strategies as st
 from harness import MemoryFacts, ModelShape
 from harness.api.model.shape import Memory
 from harness.run.plan.memory import PROCESS, Need, largest
-from harness.units import memory
+from harness.units import format_memory
 from plugins.tasks.word_length import WordLength
 from plugins.victims._presets import PRESETS
 from plugins.victims.huggingface import HuggingFace
@@ -79,7 +79,7 @@ def test_a_plan_states_memory(tmp_path: Path) -> None:
     assert found["memory_bytes"] == {"process": max(each), "gpu": 0.0}
     assert min(each) > PROCESS
     shown = harness_here("plan", "spec.yaml", *FROM_FILES, cwd=tmp_path).stdout
-    assert f"Memory at most {memory(Memory(max(each)))}; --jobs N takes up to N times that." in shown
+    assert f"Memory at most {format_memory(Memory(max(each)))}; --jobs N takes up to N times that." in shown
 
 
 def test_a_run_states_memory_as_it_begins(tmp_path: Path) -> None:
@@ -191,5 +191,5 @@ def test_what_nobody_knows_is_not_guessed() -> None:
     assert Need(None, 10.0, local=False).attack(3, "text") == Memory(PROCESS)
     assert largest([None, None]) is None
     assert largest([Memory(3, 1), None, Memory(2, 5)], jobs=2) == Memory(6, 10)
-    assert memory(None) == "unknown"
-    assert memory(Memory(1.25e9, 14e9)) == "1.2 GB and 14 GB on the GPU"
+    assert format_memory(None) == "unknown"
+    assert format_memory(Memory(1.25e9, 14e9)) == "1.2 GB and 14 GB on the GPU"

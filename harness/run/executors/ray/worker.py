@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError, error_text
-from harness.isolation.open_files import OpenFiles, worn_out
-from harness.isolation.step_timeout import take_over_time
+from harness.isolation.resource_leaks import OpenFiles, restart_reason
+from harness.isolation.step_timeout import pop_timeout_report
 from harness.records.journal import Journal
 from harness.run.cell_label import label
 from harness.run.executors.remote_reporter import Message, RemoteReporter
@@ -119,7 +119,7 @@ class CellWorker:
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
-        send(("ended", (key, error, worn_out(error, self._handles))))
+        send(("ended", (key, error, restart_reason(error, self._handles))))
 
     def leave(self) -> None:
         """Remove its folder."""
@@ -127,8 +127,8 @@ class CellWorker:
 
 
 def after_death(root: Path, key: str) -> tuple[str, str] | None:
-    """On the machine of a worker that died: whether the step took too long, as in `take_over_time`. Clears up."""
-    found = take_over_time(RunFolder(root).cell(key))
+    """On the machine of a worker that died: whether the step took too long, as in `pop_timeout_report`. Clears up."""
+    found = pop_timeout_report(RunFolder(root).cell(key))
     shutil.rmtree(root, ignore_errors=True)
     return found
 

@@ -1,9 +1,12 @@
-"""From names to plugins: every reference of a spec chosen through the registry, and the axes of its product."""
+"""The axes of a spec's product: its references resolved to plugins by the registry, the rounds of its defenses, its
+threats and seeds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from harness.api.defense import TrainedDefense
@@ -13,13 +16,13 @@ from harness.api.runtime_defense import RuntimeDefense
 from harness.api.threat import Threat
 from harness.errors import PluginError
 from harness.hashing import canonical_json
-from harness.registry.defense_stack import made_of, trained_part, why_impossible
+from harness.registry.defense_stack import make_stack, stack_problem, trained_part
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
 from harness.registry.short_labels import with_labels
 from harness.spec.model import DefenseEntry, Spec
-from harness.spec.parse import RefAt, parts_at
+from harness.spec.parse import LocatedRef, entry_refs
 from harness.spec.problems import DataPath, SpecProblem
 
 MAX_ROUNDS = 10_000
@@ -27,12 +30,17 @@ MAX_ROUNDS = 10_000
 
 @dataclass(frozen=True)
 class Axis:
-    """One list of plugins of a spec: as written and as chosen, in order."""
+    """One list of plugins of a spec, in order.
+
+    Attributes:
+        refs: as written.
+        plugins: what they were resolved to.
+    """
 
     field: str
     kind: Kind
     refs: tuple[PluginRef | DefenseEntry, ...]
-    chosen: tuple[ResolvedPlugin, ...]
+    plugins: tuple[ResolvedPlugin, ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Axes:
     """Everything a cell is a combination of.
 
     Attributes:
-        variants: what is attacked of each defense: its place in ``defenses``, and a round or None.
+        variants: what is attacked of each defense: its index in ``defenses``, and a round or None.
     """
 
     tasks: Axis
@@ -53,37 +61,39 @@ class Axes:
     judge: ResolvedPlugin
 
 
-def choose_all(
-    refs: Iterable[RefAt], registry: Registry, problems: list[SpecProblem]
+def resolve_refs(
+    refs: Iterable[LocatedRef], registry: Registry, problems: list[SpecProblem]
 ) -> dict[DataPath, ResolvedPlugin]:
-    """The plugins of those references that can be chosen, by place; what the others lack is noted."""
+    """The plugins of those references that can be resolved, by path; what is wrong with the others is added to
+    ``problems``.
+    """
     found: dict[DataPath, ResolvedPlugin] = {}
-    for at in refs:
+    for located in refs:
         try:
-            found[at.path] = registry.choose(at.kind, at.ref)
+            found[located.path] = registry.resolve(located.kind, located.ref)
         except ParamsError as error:
-            problems.extend(SpecProblem((*at.params, *loc), message) for loc, message in error.problems)
+            problems.extend(SpecProblem((*located.params_path, *loc), message) for loc, message in error.problems)
         except PluginError as error:
-            problems.append(SpecProblem(at.stands or at.path, str(error)))
+            problems.append(SpecProblem(located.written_at or located.path, str(error)))
     return found
 
 
-def axes_of(
-    spec: Spec, chosen: dict[DataPath, ResolvedPlugin], registry: Registry, problems: list[SpecProblem]
+def make_axes(
+    spec: Spec, plugins: dict[DataPath, ResolvedPlugin], registry: Registry, problems: list[SpecProblem]
 ) -> Axes:
-    """The axes of a spec whose plugins have all been chosen; notes entries that are the same as an earlier one."""
-    defenses = _defenses(spec, chosen, registry, problems)
-    _note_repeated("threats", [threat_key(threat) for threat in spec.threats], problems)
-    _note_repeated("seeds", list(spec.seeds), problems)
+    """The axes of a spec whose plugins have all been resolved; an entry that equals an earlier one is a problem."""
+    defenses = _defenses(spec, plugins, registry, problems)
+    _check_repeated("threats", [threat_key(threat) for threat in spec.threats], problems)
+    _check_repeated("seeds", list(spec.seeds), problems)
     return Axes(
-        tasks=_axis(spec, "tasks", "task", chosen, problems),
-        victims=_axis(spec, "victims", "victim", chosen, problems),
+        tasks=_axis(spec, "tasks", "task", plugins, problems),
+        victims=_axis(spec, "victims", "victim", plugins, problems),
         defenses=defenses,
         variants=tuple(_variants(defenses, problems)),
-        attacks=_axis(spec, "attacks", "attack", chosen, problems),
+        attacks=_axis(spec, "attacks", "attack", plugins, problems),
         threats=spec.threats,
         seeds=spec.seeds,
-        judge=chosen["judge",],
+        judge=plugins["judge",],
     )
 
 
@@ -92,59 +102,52 @@ def threat_key(threat: Threat) -> Any:
     return canonical_json({**threat.model_dump(mode="json"), "position": threat.fraction})
 
 
-def full_key(chosen: ResolvedPlugin) -> str:
+def plugin_key(plugin: ResolvedPlugin) -> str:
     """Equal for plugins whose parameters are all equal, those outside the identity (paths and the like) included."""
-    params = chosen.plugin.params
-    identity = chosen.identity()
+    params = plugin.plugin.params
+    identity = plugin.identity()
     outside = set(type(params).model_fields) - set(identity["params"])
     return canonical_json([identity, params.model_dump(mode="json", include=outside)])
 
 
 def _axis(
-    spec: Spec, field: str, kind: Kind, chosen: dict[DataPath, ResolvedPlugin], problems: list[SpecProblem]
+    spec: Spec, field: str, kind: Kind, plugins: dict[DataPath, ResolvedPlugin], problems: list[SpecProblem]
 ) -> Axis:
     refs: tuple[PluginRef, ...] = getattr(spec, field)
-    plugins = tuple(chosen[field, index] for index in range(len(refs)))
-    _note_repeated(field, [full_key(plugin) for plugin in plugins], problems)
-    return Axis(field, kind, refs, with_labels(plugins, [ref.params for ref in refs]))
+    listed = tuple(plugins[field, index] for index in range(len(refs)))
+    _check_repeated(field, [plugin_key(plugin) for plugin in listed], problems)
+    return Axis(field, kind, refs, with_labels(listed, [ref.params for ref in refs]))
 
 
 def _defenses(
-    spec: Spec, chosen: dict[DataPath, ResolvedPlugin], registry: Registry, problems: list[SpecProblem]
+    spec: Spec, plugins: dict[DataPath, ResolvedPlugin], registry: Registry, problems: list[SpecProblem]
 ) -> Axis:
     """Defenses and stacks of them; a part is called the same wherever it stands."""
-    places = [parts_at(entry, ("defenses", index)) for index, entry in enumerate(spec.defenses)]
-    flat = [(path, ref) for own in places for path, ref in own]
-    first = {full_key(chosen[path]): chosen[path] for path, _ in reversed(flat)}
-    named = with_labels(tuple(first.values()), [chosen_ref.params for chosen_ref in _refs_of_keys(flat, chosen, first)])
-    by_key = dict(zip(first, named, strict=True))
+    refs = [entry_refs(entry, ("defenses", index)) for index, entry in enumerate(spec.defenses)]
+    # Each different defense as it was written first.
+    first = {plugin_key(plugins[path]): (plugins[path], ref) for path, ref in reversed([*chain.from_iterable(refs)])}
+    labelled = with_labels([plugin for plugin, _ in first.values()], [ref.params for _, ref in first.values()])
+    by_key = dict(zip(first, labelled, strict=True))
     found = []
-    for index, (entry, own) in enumerate(zip(spec.defenses, places, strict=True)):
-        parts = tuple(by_key[full_key(chosen[path])] for path, _ in own)
-        why = why_impossible(parts) or _none_static(parts, entry)
+    for index, (entry, parts_written) in enumerate(zip(spec.defenses, refs, strict=True)):
+        parts = tuple(by_key[plugin_key(plugins[path])] for path, _ in parts_written)
+        why = stack_problem(parts) or _static_problem(parts, entry)
         if why:
             problems.append(SpecProblem(("defenses", index), why))
-        found.append(parts[0] if entry.single is not None else made_of(parts, entry.non_adaptive, registry))
-    _note_repeated("defenses", [full_key(defense) for defense in found], problems)
+        found.append(parts[0] if entry.single is not None else make_stack(parts, entry.non_adaptive, registry))
+    _check_repeated("defenses", [plugin_key(defense) for defense in found], problems)
     return Axis("defenses", "defense", spec.defenses, tuple(found))
 
 
-def _refs_of_keys(
-    flat: list[tuple[DataPath, PluginRef]], chosen: dict[DataPath, ResolvedPlugin], keys: Iterable[str]
-) -> list[PluginRef]:
-    """What was written for each different defense, where it stands first."""
-    written = {full_key(chosen[path]): ref for path, ref in reversed(flat)}
-    return [written[key] for key in keys]
-
-
-def _none_static(parts: tuple[ResolvedPlugin, ...], entry: DefenseEntry) -> str:
+def _static_problem(parts: tuple[ResolvedPlugin, ...], entry: DefenseEntry) -> str:
+    """Why an entry cannot be non-adaptive; "" where it can."""
     if entry.non_adaptive and not isinstance(parts[0].plugin, TrainedDefense | RuntimeDefense):
         return "non_adaptive: without a defense there is nothing to adapt to; remove the field"
     return ""
 
 
 def _variants(defenses: Axis, problems: list[SpecProblem]) -> Iterable[tuple[int, int | None]]:
-    for index, defense in enumerate(defenses.chosen):
+    for index, defense in enumerate(defenses.plugins):
         trained = trained_part(defense)
         if trained is None:
             yield index, None
@@ -159,7 +162,7 @@ def _variants(defenses: Axis, problems: list[SpecProblem]) -> Iterable[tuple[int
         yield from ((index, round_) for round_ in rounds)
 
 
-def _note_repeated(field: str, keys: list[Any], problems: list[SpecProblem]) -> None:
+def _check_repeated(field: str, keys: list[Any], problems: list[SpecProblem]) -> None:
     first: dict[Any, int] = {}
     for index, key in enumerate(keys):
         if first.setdefault(key, index) != index:

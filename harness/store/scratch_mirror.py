@@ -1,4 +1,4 @@
-"""A scratch folder that is kept elsewhere too, so that another machine can go on with what this one has begun."""
+"""A copy of a scratch folder in a remote store, so that another machine can go on with what this one has begun."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from harness.errors import RunError
 from harness.store.remote_files import RemoteFiles
 
 
-class Mirror:
-    """Fetches what is there when it is entered; from then on sends what has changed, every so many seconds.
+class ScratchMirror:
+    """Fetches the copy when it is entered; from then on sends files that have changed, every so many seconds.
 
     Files in a scratch folder are replaced whole or only grow, so that a copy made at any moment is good for something.
     """
@@ -20,14 +20,14 @@ class Mirror:
         self._files, self._path, self._folder, self._seconds = files, path, folder, seconds
         self._sent: dict[str, tuple[int, int]] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="mirror", daemon=True)
+        self._thread = threading.Thread(target=self._send_now_and_then, name="mirror", daemon=True)
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> ScratchMirror:
         for name in self._files.below(self._path):
             local = self._folder / name
             if not local.exists():  # what lies here was made here, and is at least as new
                 self._files.get(f"{self._path}/{name}", local)
-                self._sent[name] = _state(local)
+                self._sent[name] = _version(local)
         self._thread.start()
         return self
 
@@ -37,7 +37,7 @@ class Mirror:
         self._ended.set()
         self._thread.join()
 
-    def _live(self) -> None:
+    def _send_now_and_then(self) -> None:
         while not self._ended.wait(self._seconds):
             try:
                 self.send()
@@ -50,12 +50,12 @@ class Mirror:
             name = path.relative_to(self._folder).as_posix()
             if not path.is_file() or path.name.startswith("."):  # half-written ones begin with a dot
                 continue
-            state = _state(path)
-            if self._sent.get(name) != state:
+            version = _version(path)
+            if self._sent.get(name) != version:
                 self._files.put(path, f"{self._path}/{name}")
-                self._sent[name] = state
+                self._sent[name] = version
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _version(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_size

@@ -1,4 +1,4 @@
-"""What plugins leave behind in a process: files that are open, memory that is not given back."""
+"""When a worker process had better be replaced: too many files are left open, or its memory ran out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-MOST = 128  # left open, before a fresh process is better
+MAX_LEAKED = 128  # files left open, before a fresh process is better
 _LIMIT = 65536  # of open files, where the system allows so many
 
 
@@ -18,7 +18,11 @@ def _open_handles() -> int:
 
 @dataclass
 class OpenFiles:
-    """Counts from its making on; first raises the limit of this process as far as it may."""
+    """Counts the files that are left open from its creation on; first raises this process's limit as far as it may.
+
+    Attributes:
+        before: how many were open at its creation.
+    """
 
     before: int = field(init=False)
 
@@ -30,19 +34,20 @@ class OpenFiles:
         self.before = _open_handles()
 
     def leaked(self) -> int:
-        """How many more are open now, where that is too many; else 0."""
-        if _open_handles() - self.before <= MOST:
+        """How many more are open now, where that is more than `MAX_LEAKED`; else 0."""
+        if _open_handles() - self.before <= MAX_LEAKED:
             return 0
         gc.collect()  # some only wait for that
         more = _open_handles() - self.before
-        return more if more > MOST else 0
+        return more if more > MAX_LEAKED else 0
 
 
-def worn_out(error: str | None, handles: OpenFiles) -> str:
-    """What a cell did to this process, where a fresh one had better do the next; else "".
+def restart_reason(error: str | None, handles: OpenFiles) -> str:
+    """Why a fresh process had better do the next cell; "" where this one will do.
 
     Args:
-        error: what the cell failed with.
+        error: what the last cell failed with.
+        handles: counted since before the first cell.
     """
     if error is not None and ("MemoryError" in error or "not enough memory" in error):
         return "all memory was taken"

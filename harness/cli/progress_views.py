@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal, and as plain lines elsewhere."""
+"""How the progress of a run is shown: bars in a terminal, plain lines elsewhere (see `harness.run.reporter`)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from rich.progress import (
 )
 
 from harness.run.reporter import CellProgress, Forecast
-from harness.units import duration, flops, memory
+from harness.units import format_flops, format_memory, format_seconds
 
 
 class LiveView:
-    """A bar over cells, a bar per worker with its figures, above them a line per finished cell. Use as a context."""
+    """A reporter for terminals: a bar over cells, one per worker with its figures, above them a line per finished cell.
+    Use as a context.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -73,7 +75,7 @@ class LiveView:
             self.unknown = True
         else:
             self.spent += amount
-        known = [flops(self.spent)] * bool(self.spent or not self.unknown)
+        known = [format_flops(self.spent)] * bool(self.spent or not self.unknown)
         self.cells.update(self.bar, spent="attacks " + " + ".join(known + ["unknown"] * self.unknown))
 
 
@@ -111,7 +113,7 @@ class _LiveWorker:
 
 
 class PlainView:
-    """A line per event and, inside long pieces of work, a line every ten seconds."""
+    """A reporter for logs: a line per event and, inside long pieces of work, a line every ten seconds."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -171,16 +173,18 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
         return line
     if forecast.unknown and not forecast.flops:
         return f"{line}; the rest takes unknown compute"
-    line += f"; the rest is estimated at {flops(forecast.flops)} (nominal), about {duration(forecast.seconds)}"
+    line += (
+        f"; the rest is estimated at {format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
+    )
     if forecast.untimed:
         line += (
             f"; of {forecast.stages} stages {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
         )
-    return f"{line}; memory at most {memory(forecast.memory)}" if forecast.memory else line
+    return f"{line}; memory at most {format_memory(forecast.memory)}" if forecast.memory else line
 
 
 def _compute(spent: float) -> str:
-    return "compute unknown" if math.isnan(spent) else flops(spent)
+    return "compute unknown" if math.isnan(spent) else format_flops(spent)
 
 
 def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None) -> str:

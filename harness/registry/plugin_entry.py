@@ -1,8 +1,9 @@
-"""A registered plugin class."""
+"""A registered plugin class, and where it comes from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from harness.api.plugin import Kind, Plugin
 
@@ -25,6 +26,17 @@ class PluginEntry:
     def origin(self) -> str:
         """For messages: the class, and the distribution it comes from."""
         return f"{self.cls.__module__}.{self.cls.__qualname__} of {self.distribution} {self.version}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Its row in a list of plugins, as JSON data."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "access": self.access,
+            "summary": self.cls.summary(),
+            "distribution": self.distribution,
+            "version": self.version,
+        }
 
     def described(self) -> str:
         """For messages: kind, name, distribution and version."""

@@ -1,4 +1,4 @@
-"""One plugin in full: its parameters in readable types, read off its pydantic model."""
+"""Details of one plugin: its parameters in readable types, read off its pydantic model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from harness.api.refs import PluginRef, RefTo
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.registry.entry import PluginEntry
-if TYPE_CHECKING:
-    from harness.registry.entry import PluginEntry
-
+    from harness.registry.plugin_entry import PluginEntry
 
 _SIGNS = {
     "gt": "> {}",
@@ -30,11 +27,11 @@ _SIGNS = {
 _LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long"}
 
 
-def in_full(entry: PluginEntry) -> dict[str, Any]:
+def plugin_details(entry: PluginEntry) -> dict[str, Any]:
     """A plugin as JSON data, with its parameters one by one and as a JSON schema."""
     model = entry.cls.Params
     return {
-        **in_short(entry),
+        **entry.to_json(),
         "class": f"{entry.cls.__module__}.{entry.cls.__qualname__}",
         "doc": inspect.cleandoc(entry.cls.__doc__ or ""),
         "paper": entry.cls.paper,
@@ -50,7 +47,7 @@ def parameters(model: type[BaseModel], prefix: str = "") -> list[dict[str, Any]]
         row: dict[str, Any] = {"name": prefix + name, "type": type_name(field.annotation, field.metadata)}
         row["required"] = field.is_required()
         if not field.is_required():
-            row["default"] = _plain(field)
+            row["default"] = _default(field)
         row["constraints"] = constraints(field.metadata)
         row["description"] = field.description or ""
         extra = field.json_schema_extra
@@ -103,8 +100,8 @@ def constraints(metadata: Any) -> str:
     return ", ".join(words)
 
 
-def print_entry(console: Console, entry: PluginEntry) -> None:
-    """A plugin for reading."""
+def print_details(console: Console, entry: PluginEntry) -> None:
+    """Print a plugin's details for people."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -122,7 +119,7 @@ def print_entry(console: Console, entry: PluginEntry) -> None:
     for column in ("parameter", "type", "default", "limits", "meaning"):
         table.add_column(column, no_wrap=column == "parameter", overflow="fold")
     for row in rows:
-        default = "required" if row["required"] else _shown(row["default"])
+        default = "required" if row["required"] else _default_text(row["default"])
         meaning = (
             row["description"] if row["changes_results"] else f"{row['description']} (cannot change a result)".strip()
         )
@@ -130,25 +127,25 @@ def print_entry(console: Console, entry: PluginEntry) -> None:
     console.print(table)
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if default is None:
         return "none"
     return default if isinstance(default, str) and default.strip() == default != "" else repr(default)
 
 
-def _plain(field: FieldInfo) -> Any:
+def _default(field: FieldInfo) -> Any:
     if field.default_factory_takes_validated_data:
         return "(depends on the other parameters)"
-    return _as_data(field.get_default(call_default_factory=True, validated_data={}))
+    return _as_json(field.get_default(call_default_factory=True, validated_data={}))
 
 
-def _as_data(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, list | tuple | set | frozenset):
-        return [_as_data(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _as_data(item) for key, item in value.items()}
+        return {str(key): _as_json(item) for key, item in value.items()}
     return value if isinstance(value, int | float | str | None) else str(value)
 
 
@@ -165,15 +162,3 @@ def _flat(metadata: Any) -> list[Any]:
 
 def _bare(annotation: Any) -> str:
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
-
-
-def in_short(entry: PluginEntry) -> dict[str, Any]:
-    """One row of the list, as JSON data."""
-    return {
-        "kind": entry.kind,
-        "name": entry.name,
-        "access": entry.access,
-        "summary": entry.cls.summary(),
-        "distribution": entry.distribution,
-        "version": entry.version,
-    }

@@ -1,4 +1,4 @@
-"""What a class must be to be registered. Every complaint says which class, from where, and how to mend it."""
+"""What a class must be to be registered. Every error says which class, from where, and how to mend it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ def check_class(kind: Kind, cls: object, source: str) -> type[Plugin]:
         )
     who = f"{source}: {kind} class {cls.__module__}.{cls.__qualname__}"
     if not issubclass(cls, base):
-        others = [f"{base.__name__}; it is a {own}" for own, other in BASES.items() if issubclass(cls, other)]
+        others = [f"{base.__name__}; it is a {found}" for found, other in BASES.items() if issubclass(cls, other)]
         raise PluginError(f"{who} does not inherit from {others[0] if others else base.__name__}")
-    wrong = [*_name_problems(cls), *_method_problems(cls, base), *_text_problems(cls), *_params_problems(cls, base)]
+    wrong = [*_name_problems(cls), *_method_problems(cls, base), *_params_problems(cls, base)]
+    if not cls.summary():  # `__doc__` is not inherited, so a class that copies its parent still says what it is
+        wrong.append("it has no docstring; its first line is the summary that `harness plugins` shows")
     if issubclass(cls, Attack) and cls.access not in get_args(Access):
         wrong.append(f"access is {cls.access!r}; write one of {', '.join(map(repr, get_args(Access)))}")
     if issubclass(cls, Defense):
-        wrong += _sort_problems(cls)
+        wrong += _defense_problems(cls)
     if issubclass(cls, Judge) and (cls.success, cls.verdict) == (Judge.success, Judge.verdict):
         wrong.append("it lacks the method success (see harness.Judge), or verdict, if it asks a model")
     if wrong:
@@ -73,39 +75,34 @@ def _method_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
     return [f"it lacks the method{plural} {', '.join(missing)} (see harness.{base.__name__})"]
 
 
-def _text_problems(cls: type[Plugin]) -> list[str]:
-    # `__doc__` is not inherited, so a class that copies its parent's behaviour still says what it is.
-    return [] if cls.summary() else ["it has no docstring; its first line is the summary that `harness plugins` shows"]
-
-
 def _params_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
     # Kinds without parameters of their own accept any `harness.Params`; an attack must keep `steps`.
     wanted: type = base.Params if "Params" in vars(base) else Params
-    own: Any = cls.Params
-    if isinstance(own, type) and issubclass(own, wanted):
+    params: Any = cls.Params
+    if isinstance(params, type) and issubclass(params, wanted):
         return []
     title = f"{base.__name__}.Params" if wanted is not Params else "harness.Params"
     return [f"its Params does not inherit from {title}; write `class Params({title}): ...`"]
 
 
-def _sort_problems(cls: type[Defense]) -> list[str]:
+def _defense_problems(cls: type[Defense]) -> list[str]:
     sorts = (TrainedDefense, GuardDefense, TransformDefense, VoteDefense)
-    mine = [sort.__name__ for sort in sorts if issubclass(cls, sort)]
-    if len(mine) > 1:
-        return [f"it is of several sorts at once ({', '.join(mine)}); inherit from one"]
-    if mine and issubclass(cls, RuntimeDefense):
-        return _way_problems(cls)
-    if mine or (Defense in cls.__bases__ and not issubclass(cls, RuntimeDefense)):
+    bases = [sort.__name__ for sort in sorts if issubclass(cls, sort)]
+    if len(bases) > 1:
+        return [f"it is of several sorts at once ({', '.join(bases)}); inherit from one"]
+    if bases and issubclass(cls, RuntimeDefense):
+        return _runtime_problems(cls)
+    if bases or (Defense in cls.__bases__ and not issubclass(cls, RuntimeDefense)):
         return []
     return [f"inherit from one of {', '.join(sort.__name__ for sort in sorts)}"]
 
 
-def _way_problems(cls: type[RuntimeDefense]) -> list[str]:
+def _runtime_problems(cls: type[RuntimeDefense]) -> list[str]:
     """What a runtime defense must implement: one method of two."""
     found = []
-    for base, ways in ((GuardDefense, ("blocks", "ruling")), (TransformDefense, ("apply", "rewrite"))):
-        if issubclass(cls, base) and all(getattr(cls, way) is getattr(base, way) for way in ways):
-            found.append(f"it lacks the method {' or '.join(ways)} (see harness.{base.__name__})")
+    for base, methods in ((GuardDefense, ("blocks", "ruling")), (TransformDefense, ("apply", "rewrite"))):
+        if issubclass(cls, base) and all(getattr(cls, name) is getattr(base, name) for name in methods):
+            found.append(f"it lacks the method {' or '.join(methods)} (see harness.{base.__name__})")
     if issubclass(cls, VoteDefense) and cls.copies is VoteDefense.copies:
         found.append("it lacks the method copies (see harness.VoteDefense)")
     if cls.offers not in get_args(Offer):
