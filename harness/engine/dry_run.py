@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -23,9 +24,9 @@ from harness.api.runtime_defense import Case, GuardDefense, RuntimeDefense, Tran
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.defense_requests import DEFENSE_REQUESTS
-from harness.engine.generators import PluginGenerator, call_plugin, run_generators
+from harness.engine.generators import PluginCall, call_plugin, run_generators
 from harness.engine.made_up_answers import made_up_answer
-from harness.engine.search.request_kinds import kind_of
+from harness.engine.search.request_kinds import Work, kind_of
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.tokens.fake_tokenizer import FakeTokenizer
@@ -67,22 +68,15 @@ class DryRun:
 
     @classmethod
     def _of_one_model(cls, requests: Sequence[Request], role: str, steps: int) -> DryRun:
+        own = [(request, kind_of(request)) for request in requests if request.model == role]
         counts: Counter[str] = Counter()
-        text_tokens = 0.0
-        for request in requests:
-            kind = kind_of(request)
-            if request.model == role:
-                counts[kind.work] += kind.sequences(request)
-                text_tokens += sum(
-                    len(prompt) / _CHARACTERS + kind.new_tokens(request) for prompt in getattr(request, "prompts", ())
-                )
-        return cls(
-            scored=counts["scored"] / steps,
-            differentiated=counts["differentiated"] / steps,
-            sampled=counts["sampled"] / steps,
-            answered=counts["answered"] / steps,
-            text_tokens=text_tokens / steps,
-        )
+        for request, kind in own:
+            counts[kind.work] += kind.sequences(request)
+        per_step: dict[str, Any] = {work: counts[work] / steps for work in get_args(Work)}
+        prompts = [
+            (len(text) / _CHARACTERS, kind.new_tokens(r)) for r, kind in own for text in getattr(r, "prompts", ())
+        ]
+        return cls(**per_step, text_tokens=sum(length + longest for length, longest in prompts) / steps)
 
     def nominal(
         self, n_params: int | None, tokens: float, sizes: Mapping[str, int | None] = MappingProxyType({})
@@ -112,8 +106,7 @@ def dry_run_attack(attack: Attack, threat: Threat) -> DryRun:
     state = call_plugin(f"attack {attack.name}: the start", attack.start, problem, rng)
     requests: list[Request] = []
     for _ in range(_STEPS):
-        step = PluginGenerator.begin(where, attack.step, state, problem, rng)
-        state = _run(step, requests, problem, rng)
+        state = _run((where, partial(attack.step, state, problem, rng)), requests, problem, rng)
         if not isinstance(state, State):
             raise PluginError(f"{where} returned {type(state).__name__}, no State")
     return DryRun.of(requests, _STEPS)
@@ -132,26 +125,27 @@ def dry_run_judge(judge: Judge) -> DryRun:
     example = Example(EXAMPLE, (Chunk(_TEXT, Edit.OVERWRITABLE),), target=" Sure", reply=" No")
     answer = Answer(0, (0.0, 1.0), 1.0, _TEXT)
     requests: list[Request] = []
-    verdict = PluginGenerator.begin(f"judge {judge.name}: a verdict", judge.verdict, example, answer)
+    verdict = f"judge {judge.name}: a verdict", partial(judge.verdict, example, answer)
     _run(verdict, requests, _problem(example, 10), np.random.default_rng(0))
     return DryRun.of(requests, 1)
 
 
-def _run(generator: PluginGenerator, requests: list[Request], problem: Problem, rng: np.random.Generator) -> Any:
+def _run(call: PluginCall, requests: list[Request], problem: Problem, rng: np.random.Generator) -> Any:
     """What the generator returns; what it asks for is added to the requests."""
+    where, _ = call
 
     def answer(yielded: dict[str, Any]) -> dict[str, Any]:
         (request,) = yielded.values()
         try:
             kind_of(request)
         except PluginError as error:
-            raise PluginError(f"{generator.where} {error}") from None
+            raise PluginError(f"{where} {error}") from None
         requests.append(request)
         if len(requests) > _MOST_REQUESTS:
-            raise PluginError(f"{generator.where} does not end ({_MOST_REQUESTS} requests)")
+            raise PluginError(f"{where} does not end ({_MOST_REQUESTS} requests)")
         return dict.fromkeys(yielded, made_up_answer(request, problem, rng))
 
-    return run_generators({"": generator}, answer)[""]
+    return run_generators({"": call}, answer)[""]
 
 
 def _problem(example: Example, tokens: int) -> Problem:
@@ -209,5 +203,5 @@ def _defense_flops(defense: RuntimeDefense, sizes: Mapping[str, int | None], tok
 
     with suppress(Exception):
         case = Case(_TEXT, {}, FakeTokenizer(), (EXAMPLE,), _TEXT)
-        run_generators({"": PluginGenerator.begin(f"defense {defense.name}", method, case)}, answer)
+        run_generators({"": (f"defense {defense.name}", partial(method, case))}, answer)
     return sum(spent)

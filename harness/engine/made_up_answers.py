@@ -24,7 +24,6 @@ from harness.api.requests import (
     Score,
 )
 from harness.engine.sampling import draw
-from harness.tokens.tokenizer import Floats
 
 _CLASSES = 2
 _WIDTH = 8  # of activations
@@ -39,14 +38,9 @@ def made_up_answer(request: Any, problem: Problem, rng: np.random.Generator) -> 
     return next(_MADE_UP[cls] for cls in type(request).__mro__ if cls in _MADE_UP)(request, problem, rng)
 
 
-def _losses(request: Score, problem: Problem, rng: np.random.Generator) -> Floats:
-    return rng.random(len(request.candidates))
-
-
 def _gradient(request: Gradient, problem: Problem, rng: np.random.Generator) -> GradientAnswer:
     vocabulary = problem.tokenizer.vocabulary
-    top = min(request.top, vocabulary)
-    tokens = np.stack([rng.permutation(vocabulary)[:top] for _ in request.tokens])
+    tokens = np.stack([rng.permutation(vocabulary)[: request.top] for _ in request.tokens])
     return GradientAnswer(float(rng.random()), tokens, np.sort(-rng.random(tokens.shape), axis=1))
 
 
@@ -65,27 +59,15 @@ def _texts(request: Generate, problem: Problem, rng: np.random.Generator) -> lis
     return problem.tokenizer.decode(rng.integers(problem.tokenizer.vocabulary, size=shape).tolist())
 
 
-def _logits(request: Classify, problem: Problem, rng: np.random.Generator) -> Floats:
-    return rng.normal(size=(len(request.prompts), _CLASSES))
-
-
-def _readings(request: Likelihood | Activations, problem: Problem, rng: np.random.Generator) -> Floats:
-    return np.ones(_WIDTH)
-
-
-def _flat(request: LikelihoodGradient | ActivationGradient, problem: Problem, rng: np.random.Generator) -> Floats:
-    return np.zeros((len(request.tokens), len(request.allowed)))
-
-
 _MADE_UP: dict[type, Callable[[Any, Problem, np.random.Generator], Any]] = {
-    Score: _losses,
+    Score: lambda request, problem, rng: rng.random(len(request.candidates)),
     Gradient: _gradient,
     Perturb: _perturbation,
     Sample: _samples,
     Generate: _texts,
-    Classify: _logits,
-    Likelihood: _readings,
-    Activations: _readings,
-    LikelihoodGradient: _flat,
-    ActivationGradient: _flat,
+    Classify: lambda request, problem, rng: rng.normal(size=(len(request.prompts), _CLASSES)),
+    Likelihood: lambda request, problem, rng: np.ones(_WIDTH),
+    Activations: lambda request, problem, rng: np.ones(_WIDTH),
+    LikelihoodGradient: lambda request, problem, rng: np.zeros((len(request.tokens), len(request.allowed))),
+    ActivationGradient: lambda request, problem, rng: np.zeros((len(request.tokens), len(request.allowed))),
 }

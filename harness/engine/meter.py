@@ -27,7 +27,7 @@ class StepMeter:
     names: tuple[str | int, ...] = field(default=("unnamed",), compare=False)
     requests: int = field(default=0, compare=False)
 
-    def count(self, queries: int, attack: Flops, defense: Flops | None = None) -> None:
+    def add_cost(self, queries: int, attack: Flops, defense: Flops | None = None) -> None:
         """Add what a request of the attack took."""
         self.queries += queries
         self.attack += attack

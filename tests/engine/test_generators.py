@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from harness.engine.generators import PluginGenerator, Returned, call_plugin, run_generators
+from harness.engine.generators import call_plugin, run_generators
 from harness.errors import DataError, PluginError
 
 
@@ -29,8 +30,8 @@ def test_each_gets_the_answers_to_its_own_requests(sizes: dict[str, int], most: 
         rounds.append(list(requests))
         return {name: ("answer", *request) for name, request in requests.items() if request[1] < most}
 
-    generators = {name: PluginGenerator.begin(name, counting, size, name) for name, size in sizes.items()}
-    returned = run_generators(generators, answer)
+    calls = {name: (name, partial(counting, size, name)) for name, size in sizes.items()}
+    returned = run_generators(calls, answer)
     assert returned == {
         name: [("answer", name, number) for number in range(size)] for name, size in sizes.items() if size <= most
     }
@@ -40,10 +41,9 @@ def test_each_gets_the_answers_to_its_own_requests(sizes: dict[str, int], most: 
     ], "requests of a round come together, in order"
 
 
-def test_a_request_or_the_end() -> None:
-    generator = PluginGenerator.begin("judge x", counting, 1, "a")
-    assert generator.send(None) == ("a", 0)
-    assert generator.send("yes") == Returned(["yes"])
+def run(method: Callable[[], Any]) -> Any:
+    """What one generator returns to whom every request is answered with None."""
+    return run_generators({0: ("judge x, example 7", method)}, dict.fromkeys)[0]
 
 
 def raising(error: Exception) -> Generator[Any, Any, Any]:
@@ -60,33 +60,38 @@ def raising(error: Exception) -> Generator[Any, Any, Any]:
     ],
 )
 def test_what_is_raised_is_told_with_where(error: Exception, words: str) -> None:
-    generator = PluginGenerator.begin("judge x, example 7", raising, error)
-    assert generator.send(None) == 1
     with pytest.raises(PluginError) as caught:
-        generator.send(None)
+        run(partial(raising, error))
     assert str(caught.value) == words
     assert caught.value.__cause__ is error
 
 
-def test_a_method_that_raises_at_once_or_is_no_generator() -> None:
-    with pytest.raises(PluginError, match="attack x: raised ZeroDivisionError"):
-        call_plugin("attack x", lambda: 1 / 0)
-    with pytest.raises(PluginError, match="attack x: raised ZeroDivisionError"):
-        PluginGenerator.begin("attack x", lambda: 1 / 0)
+def division() -> Any:
+    return 1 / 0
 
-    def verdict() -> bool:
-        return True
 
-    with pytest.raises(PluginError, match=r"judge x: verdict\(\) returned bool; it must be a generator"):
-        PluginGenerator.begin("judge x", verdict)
+def stops() -> Any:
+    return next(iter(()))
+
+
+@pytest.mark.parametrize(("method", "name"), [(division, "ZeroDivisionError"), (stops, "StopIteration")])
+def test_a_method_that_raises_at_once(method: Callable[[], Any], name: str) -> None:
+    with pytest.raises(PluginError, match=f"judge x, example 7: raised {name}"):
+        run(method)
+    with pytest.raises(PluginError, match=f"attack x: raised {name}"):
+        call_plugin("attack x", method)
+
+
+def test_a_method_that_is_no_generator() -> None:
+    with pytest.raises(PluginError, match="judge x, example 7: returned bool; it must be a generator"):
+        run(lambda: True)
+
+
+def leaving() -> Generator[Any, Any, Any]:
+    yield 1
+    raise KeyboardInterrupt
 
 
 def test_what_ends_a_process_is_not_caught() -> None:
-    def leaving() -> Generator[Any, Any, Any]:
-        yield 1
-        raise KeyboardInterrupt
-
-    generator = PluginGenerator.begin("attack x", leaving)
-    generator.send(None)
     with pytest.raises(KeyboardInterrupt):
-        generator.send(None)
+        run(leaving)

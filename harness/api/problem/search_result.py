@@ -25,7 +25,7 @@ class ExampleTotals:
     queries: int = 0
     success: bool = False
 
-    def add(self, row: StepRow) -> None:
+    def add_step(self, row: StepRow) -> None:
         """Count one more step."""
         self.success = self.success or bool(row.success)
         self.flops += Flops(row.attack_nominal + row.defense_nominal, row.attack_executed + row.defense_executed)
@@ -55,10 +55,10 @@ class StringProgress:
     def __post_init__(self) -> None:
         self.totals = self.totals or [ExampleTotals() for _ in self.problem.members]
 
-    def add(self, rows: Sequence[StepRow]) -> None:
+    def finish_step(self, rows: Sequence[StepRow]) -> None:
         """Count one more step: its rows, one per member of the problem."""
         for totals, row in zip(self.totals, rows, strict=True):
-            totals.add(row)
+            totals.add_step(row)
         self.step = rows[0].step
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.model.backend import Backend, GenerateItem, LatentAnswer, LatentItem, Perturbable, ScoreItem, refused
-from harness.engine.defended.prompt_item import PlacedLatent, PromptItem
+from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
 from harness.flops import Flops, nominal_forward
 from harness.rng import named_seed
@@ -34,14 +34,14 @@ class BareVictim:
     randomised: bool
     answers_are_read: bool
 
-    def replies(self, items: Sequence[PromptItem]) -> list[Reply]:
+    def answer_prompts(self, items: Sequence[PromptItem]) -> list[Reply]:
         """A reply to each prompt, tokenised anew: with a label, or with a text.
 
         Raises:
             AccessError: a perturbed prompt, and the model cannot be perturbed.
         """
         replies = [Reply(None, Flops(), Flops(), too_long=True) for _ in items]
-        perturbed = {i: (item, item.perturbation) for i, item in enumerate(items) if item.perturbation is not None}
+        perturbed = {i: item for i, item in enumerate(items) if item.latent is not None}
         rows = self._rows({i: item for i, item in enumerate(items) if i not in perturbed})
         in_text = {i: items[i] for i in rows if items[i].in_text or not self.backend.n_labels}
         found = self._labels({i: row for i, row in rows.items() if i not in in_text})
@@ -108,24 +108,20 @@ class BareVictim:
             found[i] = float(scored.losses[0]), spent
         return found
 
-    def _perturbed(self, items: Mapping[int, tuple[PromptItem, PlacedLatent]]) -> dict[int, Reply]:
+    def _perturbed(self, items: Mapping[int, PromptItem]) -> dict[int, Reply]:
         """Replies to perturbed prompts that fit the context; where a perturbation is too long, that it is."""
         backend, tokenizer = perturbable(self.backend), self.backend.tokenizer
         around = len(tokenizer.left) + len(tokenizer.right)
-        encoded = tokenizer.encode([item.text for item, _ in items.values()])
+        encoded = tokenizer.encode([item.text for item in items.values()])
         lengths = {i: around + len(ids) for i, ids in zip(items, encoded, strict=True)}
         longest = 0 if self.backend.n_labels else self.answer_tokens
-        fits = {i: own for i, own in items.items() if lengths[i] <= self.backend.context - longest}
+        fits = {i: item for i, item in items.items() if lengths[i] <= self.backend.context - longest}
         wanted = [
             LatentItem(
-                item.text,
-                placed.start,
-                placed.latent,
-                0 if item.target is None else item.target,
-                longest,
-                placed.radius,
+                item.text, item.start, item.latent, 0 if item.target is None else item.target, longest, item.radius
             )
-            for item, placed in fits.values()
+            for item in fits.values()
+            if item.latent is not None
         ]
         found = {}
         for i, answer in zip(fits, backend.answer_perturbed(wanted) if wanted else (), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from harness.api.requests import (
     Likelihood,
     LikelihoodGradient,
 )
-from harness.engine.generators import PluginGenerator, run_generators
+from harness.engine.generators import run_generators
 from harness.errors import AccessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
@@ -58,8 +59,7 @@ def run_defense(who: str, method: Callable[..., Any], cases: Sequence[Any], mode
             spent[i] = spent[i] + cost
         return {i: own for i, (own, _) in zip(requests, answers, strict=True)}
 
-    generators = {i: PluginGenerator.begin(who, method, case) for i, case in enumerate(cases)}
-    returned = run_generators(generators, answer)
+    returned = run_generators({i: (who, partial(method, case)) for i, case in enumerate(cases)}, answer)
     return [(returned[i], cost) for i, cost in enumerate(spent)]
 
 

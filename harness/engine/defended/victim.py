@@ -5,7 +5,8 @@ Attacks and judges reach the model through here and in no other way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -64,7 +65,7 @@ class DefendedVictim:
         self.answer_tokens = answer_tokens
         self.draws = draws if any(layer.defense.loss_varies for layer in self.layers) else 1
         bare = BareVictim(backend, answer_tokens, self.randomised, self._guards_answers)
-        self.pipeline = Pipeline(self.layers, backend, bare.replies)
+        self.pipeline = Pipeline(self.layers, backend, bare.answer_prompts)
 
     @property
     def randomised(self) -> bool:
@@ -102,27 +103,34 @@ class DefendedVictim:
         """
         aims: Sequence[Target | None] = targets or [None] * len(prompts)
         seeds = names or [("unnamed", i) for i in range(len(prompts))]
-        return self.replies([PromptItem(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)])
+        return self.reply_to([PromptItem(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)])
 
-    def replies(self, items: Sequence[PromptItem]) -> list[Reply]:
+    def reply_to(self, items: Sequence[PromptItem]) -> list[Reply]:
         """A reply to each prompt. A guard sees the string that carries a perturbation.
 
         Raises:
             AccessError: a perturbed prompt that a defense rewrites, or whose model cannot be perturbed.
         """
-        if any(item.perturbation is not None for item in items):
+        if any(item.latent is not None for item in items):
             self._check_perturbable()
         return self.pipeline.replies(items)
 
-    def _metered_replies(self, groups: Sequence[tuple[Sequence[PromptItem], StepMeter]]) -> list[list[Reply]]:
-        """Replies to the prompts of each request of an attack, all answered together; each is a query."""
-        replies = iter(self.pipeline.replies([item for items, _ in groups for item in items]))
-        found = []
-        for items, meter in groups:
-            own = [next(replies) for _ in items]
+    def _metered_replies(
+        self,
+        requests: Sequence[Metered[_Request]],
+        prompts: Callable[[Problem, _Request, Names], list[PromptItem]],
+    ) -> list[list[Reply]]:
+        """Replies to what attacks ask, every prompt of them a query.
+
+        Args:
+            prompts: those of a request, and what the randomness of their treatment is to depend on.
+        """
+        items = [prompts(problem, request, meter.next_names()) for problem, request, meter in requests]
+        replies = iter(self.pipeline.replies([item for own in items for item in own]))
+        found = [[next(replies) for _ in own] for own in items]
+        for own, (_, _, meter) in zip(found, requests, strict=True):
             for reply in own:
-                meter.count(1, reply.victim, reply.defense)
-            found.append(own)
+                meter.add_cost(1, reply.victim, reply.defense)
         return found
 
     # -- requests of attacks and judges: their costs go to the meters --------------------------------------------------
@@ -142,7 +150,7 @@ class DefendedVictim:
         for (problem, request, meter), own, scored in zip(requests, penalties, self.backend.score(items), strict=True):
             tokens = len(problem.before) + request.candidates.shape[1] + len(problem.after)
             nominal = nominal_forward(self.backend.n_params, len(scored.losses) * tokens)
-            meter.count(len(request.candidates), Flops(nominal, scored.executed))
+            meter.add_cost(len(request.candidates), Flops(nominal, scored.executed))
             if self.layers:
                 own[np.isfinite(own)] += scored.losses
             losses.append(own if self.layers else scored.losses)
@@ -167,18 +175,17 @@ class DefendedVictim:
         """By texts through the whole pipeline. All candidates of a request meet the same random draws, so that they
         can be compared.
         """
-        groups = []
-        for problem, request, meter in requests:
-            names = meter.next_names()
+
+        def prompts(problem: Problem, request: Score, names: Names) -> list[PromptItem]:
             target = None if self.backend.n_labels else problem.target
-            items = [
+            return [
                 PromptItem(text, (*names, "draw", draw), target, one_pass=True)
                 for text in problem.prompts(request.candidates)
                 for draw in range(self.draws)
             ]
-            groups.append((items, meter))
+
         losses: list[Floats] = []
-        for (problem, _, _), replies in zip(requests, self._metered_replies(groups), strict=True):
+        for (problem, _, _), replies in zip(requests, self._metered_replies(requests, prompts), strict=True):
             told = [np.inf if reply.too_long else reply.loss(problem.example.proxy_label) for reply in replies]
             own = np.asarray(told, dtype=np.float64)
             losses.append(np.where(np.isnan(own), np.inf, own).reshape(-1, self.draws).mean(axis=1))
@@ -199,7 +206,7 @@ class DefendedVictim:
         ]
         results = self.backend.gradient(items)
         for (problem, request, meter), result in zip(requests, results, strict=True):
-            meter.count(1, self._both_ways(problem, request, result.executed))
+            meter.add_cost(1, self._both_ways(problem, request, result.executed))
         answers = [result.answer for result in results]
         return add_guard_gradients(self.pipeline, requests, answers) if guards else answers
 
@@ -213,7 +220,7 @@ class DefendedVictim:
         items = [PerturbItem(p.before, r.tokens, p.after, p.target, r.layer, r.delta) for p, r, _ in requests]
         results = perturbable(self.backend).perturb(items)
         for (problem, request, meter), result in zip(requests, results, strict=True):
-            meter.count(1, self._both_ways(problem, request, result.executed))
+            meter.add_cost(1, self._both_ways(problem, request, result.executed))
         return [result.answer for result in results]
 
     def _both_ways(self, problem: Problem, request: Gradient | Perturb, executed: float) -> Flops:
@@ -237,7 +244,7 @@ class DefendedVictim:
         for (problem, request, meter), sampled in zip(requests, results, strict=True):
             count, width = request.strings.shape
             nominal = nominal_forward(self.backend.n_params, count * (len(problem.before) + width))
-            meter.count(count, Flops(nominal, sampled.executed))
+            meter.add_cost(count, Flops(nominal, sampled.executed))
         return [sampled.answer for sampled in results]
 
     def generate(self, requests: Sequence[Metered[Generate]]) -> list[list[str | None]]:
@@ -247,23 +254,18 @@ class DefendedVictim:
         Raises:
             VictimError: a prompt that leaves no room in the context.
         """
-        groups = []
-        for _, request, meter in requests:
-            names = meter.next_names()
-            items = [
-                PromptItem(prompt, (*names, at))
-                if self.labels
-                else PromptItem(
-                    prompt,
-                    (*names, at),
-                    max_tokens=request.max_tokens,
-                    temperature=request.temperature,
-                    seed=named_seed("generate", request.seed, at),  # equal prompts get answers of their own
-                )
-                for at, prompt in enumerate(request.prompts)
+
+        def prompts(_: Problem, request: Generate, names: Names) -> list[PromptItem]:
+            if self.labels:
+                return _whole_prompts(request, names)
+            longest, temperature = request.max_tokens, request.temperature
+            seeds = [named_seed("generate", request.seed, at) for at in range(len(request.prompts))]  # of each its own
+            return [
+                replace(item, max_tokens=longest, temperature=temperature, seed=seed)
+                for item, seed in zip(_whole_prompts(request, names), seeds, strict=True)
             ]
-            groups.append((items, meter))
-        return [[self._said(reply) for reply in replies] for replies in self._metered_replies(groups)]
+
+        return [[self._said(reply) for reply in own] for own in self._metered_replies(requests, prompts)]
 
     def _said(self, reply: Reply) -> str | None:
         if self.labels:
@@ -276,12 +278,8 @@ class DefendedVictim:
         Raises:
             AccessError: the model answers in text.
         """
-        groups = []
-        for _, request, meter in requests:
-            names = meter.next_names()
-            groups.append(([PromptItem(text, (*names, at)) for at, text in enumerate(request.prompts)], meter))
         answers = []
-        for replies in self._metered_replies(groups):
+        for replies in self._metered_replies(requests, lambda _, request, names: _whole_prompts(request, names)):
             logits = np.full((len(replies), self.backend.n_labels), np.nan)
             for row, reply in enumerate(replies):
                 if reply.logits is not None:
@@ -312,3 +310,7 @@ class DefendedVictim:
 
 def _top(problem: Problem, request: Gradient) -> int:
     return min(request.top, len(problem.allowed))
+
+
+def _whole_prompts(request: Generate | Classify, names: Names) -> list[PromptItem]:
+    return [PromptItem(text, (*names, at)) for at, text in enumerate(request.prompts)]

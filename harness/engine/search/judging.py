@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from harness.api.judge import Answer, Judge, Verdict
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate
 from harness.api.task import Example
-from harness.engine.generators import PluginGenerator, run_generators
+from harness.engine.generators import run_generators
 from harness.engine.meter import StepMeter
 from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.errors import PluginError
@@ -47,12 +48,12 @@ class JudgeRunner:
             pending = [self._checked(request, cases[i][0], meters[i]) for i, request in requests.items()]
             return dict(zip(requests, self.models.answer(pending), strict=True))
 
-        generators = {
-            i: PluginGenerator.begin(self._where(example), self.judge.verdict, example, said)
+        calls = {
+            i: (self._where(example), partial(self.judge.verdict, example, said))
             for i, (example, said) in enumerate(cases)
             if not said.blocked
         }
-        returned = run_generators(generators, answer)
+        returned = run_generators(calls, answer)
         return [
             (
                 self._verdict(returned[i], example) if i in returned else Verdict(False),

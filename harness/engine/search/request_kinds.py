@@ -11,7 +11,7 @@ from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Gradient, Perturb, Request, Sample, Score
 from harness.engine.defended.victim import DefendedVictim, Metered
 from harness.engine.search.group_means import mean_gradient, mean_losses, mean_perturbation
-from harness.engine.search.request_checks import (
+from harness.engine.search.validation import (
     check_classify,
     check_generate,
     check_gradient,

@@ -49,7 +49,7 @@ class PendingRequest:
         """The answer, from those to `for_members`, whose compute is added to the meters."""
         for meter, (_, _, spent) in zip(self.meters, requests, strict=False):
             queries = spent.queries if self.request.model == VICTIM else 0
-            meter.count(queries, spent.attack, spent.defense)
+            meter.add_cost(queries, spent.attack, spent.defense)
         mean = self.kind.mean
         return answers[0] if mean is None or len(answers) == 1 else mean(self.request, self.problem, answers)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from harness.api.problem.search_result import SearchResult, StringProgress
 from harness.api.problem.state import State
 from harness.api.requests import Request
 from harness.api.threat import Access
-from harness.engine.generators import PluginGenerator, call_plugin, run_generators
+from harness.engine.generators import PluginCall, call_plugin, run_generators
 from harness.engine.meter import StepMeter
 from harness.engine.search.budget import UNLIMITED, SearchBudget
 from harness.engine.search.judging import JudgeRunner
@@ -28,8 +29,8 @@ from harness.engine.search.request_kinds import kind_of
 from harness.engine.search.rounds import Round
 from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.engine.search.settings_guard import SettingsGuard
-from harness.engine.search.state_checks import check_state
 from harness.engine.search.step_rows import StepOutcome, judge_outcomes
+from harness.engine.search.validation import check_state
 from harness.errors import PluginError, RunError
 from harness.records.journal import Journal
 from harness.records.step_row import StepRow
@@ -124,7 +125,7 @@ class Search:
                     string = strings[place]
                     string.state, string.limit = state, done.limits.get(place, "")
                     size = len(string.problem.members)
-                    self._add(string, left[:size])
+                    self._finish_step(string, left[:size])
                     left = left[size:]
                 if left:
                     raise ValueError("more rows than states")
@@ -165,7 +166,7 @@ class Search:
             settings.put_back()
             return dict(zip(pending, self.models.answer(list(pending.values())), strict=True))
 
-        returned = run_generators({place: self._begin(string) for place, string in strings.items()}, answer)
+        returned = run_generators({place: self._step_of(string) for place, string in strings.items()}, answer)
         settings.put_back()
         for place, value in returned.items():
             strings[place].state = check_state(value, self.attack, self.granted, self._where(strings[place]))
@@ -188,20 +189,20 @@ class Search:
         rows: list[StepRow] = []
         for place, string in strings.items():
             own = [outcome.row(seconds) for outcome in outcomes[place]]
-            self._add(string, own)
+            self._finish_step(string, own)
             rows += own
         return rows
 
-    def _add(self, string: StringProgress, rows: Sequence[StepRow]) -> None:
+    def _finish_step(self, string: StringProgress, rows: Sequence[StepRow]) -> None:
         """Count one more step of a string, and see whether it was the last."""
-        string.add(rows)
+        string.finish_step(rows)
         broken = all(totals.success for totals in string.totals)
         last = string.step >= self.attack.params.steps
         string.done = last or bool(string.limit) or (self.stop_on_success and broken)
 
-    def _begin(self, string: StringProgress) -> PluginGenerator:
+    def _step_of(self, string: StringProgress) -> PluginCall:
         rng = self._rng(string.problem, string.step + 1)
-        return PluginGenerator.begin(self._where(string), self.attack.step, string.state, string.problem, rng)
+        return self._where(string), partial(self.attack.step, string.state, string.problem, rng)
 
     def _where(self, string: StringProgress) -> str:
         return f"attack {self.attack.name}, example {string.problem.example.id}, step {string.step + 1}"

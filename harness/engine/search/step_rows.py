@@ -13,7 +13,7 @@ from harness.api.judge import Answer, Verdict
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import StringProgress
 from harness.api.problem.state import State
-from harness.engine.defended.prompt_item import PlacedLatent, PromptItem
+from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
 from harness.records.step_row import StepRow
@@ -50,18 +50,19 @@ class StepOutcome:
             failure = "retokenisation"
         return cls(problem, string.step + 1, string.state, meter, text, failure)
 
-    def prompts(self, draws: int) -> list[PromptItem]:
+    def verdict_prompts(self, draws: int) -> list[PromptItem]:
         """What the victim is asked for a verdict, once per draw; a perturbed model draws nothing."""
         assert self.text is not None
-        perturbation = PlacedLatent.of(self.state.latent, self.problem)
         return [
             PromptItem(
                 self.problem.prompt(self.text),
                 (*self.meter.names, "verdict", draw),
                 self.problem.target,
-                perturbation=perturbation,
+                latent=self.state.latent,
+                start=len(self.problem.before),
+                radius=self.problem.radius or 0.0,
             )
-            for draw in range(draws if perturbation is None else 1)
+            for draw in range(1 if self.state.latent else draws)
         ]
 
     @property
@@ -128,8 +129,8 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
     """
     victim = judge.models.victim
     valid = [outcome for outcome in outcomes if outcome.failure is None]
-    prompts = [outcome.prompts(judge.draws if victim.randomised else 1) for outcome in valid]
-    replies = iter(victim.replies([prompt for own in prompts for prompt in own]))
+    prompts = [outcome.verdict_prompts(judge.draws if victim.randomised else 1) for outcome in valid]
+    replies = iter(victim.reply_to([prompt for own in prompts for prompt in own]))
     for outcome, own in zip(valid, prompts, strict=True):
         for reply in (next(replies) for _ in own):
             outcome.meter.judge += reply.victim

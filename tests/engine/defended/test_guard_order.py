@@ -17,7 +17,7 @@ from harness.api.problem.problem import Problem
 from harness.api.requests import Score
 from harness.api.runtime_defense import Case, GuardDefense, Ruling, TransformDefense
 from harness.engine.defended.layer import Layer
-from harness.engine.defended.prompt_item import PlacedLatent, PromptItem
+from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
 from harness.flops import Flops
@@ -112,10 +112,10 @@ def test_a_perturbed_prompt_meets_the_guards_of_a_plain_one(reads: list[str], se
     width = victim.backend.embedding.shape[1]  # type: ignore[attr-defined]
     nothing = Latent.of(np.zeros((5, width)), 0)
     prompts = [(problem, problem.prompts(own[None])[0]) for problem, own in zip(problems, tokens, strict=True)]
-    plain = victim.replies([PromptItem(text, target=problem.target) for problem, text in prompts])
-    perturbed = victim.replies(
+    plain = victim.reply_to([PromptItem(text, target=problem.target) for problem, text in prompts])
+    perturbed = victim.reply_to(
         [
-            PromptItem(text, target=problem.target, perturbation=PlacedLatent.of(nothing, problem))
+            PromptItem(text, target=problem.target, latent=nothing, start=len(problem.before), radius=0.5)
             for problem, text in prompts
         ]
     )
