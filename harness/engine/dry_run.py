@@ -165,7 +165,7 @@ def pipeline_flops(
     """Nominal FLOPs of one prompt through the defenses to the victim; NaN where a size is unknown.
 
     Args:
-        sizes: parameters of each defense's auxiliary models by role.
+        sizes: parameters of each defense's auxiliary models by role; a role that is left out is the victim's own.
         tokens, answer: of the prompt, and of an answer in text at its longest.
         loss: of one pass for a loss, in which a vote draws one copy.
     """
@@ -191,12 +191,12 @@ def _defense_flops(defense: RuntimeDefense, sizes: Mapping[str, int | None], tok
     else:
         return 0.0
     spent: list[float] = []
-    problem = _problem(Example(EXAMPLE, (Chunk(_TEXT),), target=" Sure"), 10)
+    problem = _problem(Example(EXAMPLE, (Chunk(_TEXT, Edit.OVERWRITABLE),), target=" Sure"), 10)
 
     def answer(yielded: dict[str, Any]) -> dict[str, Any]:
         (request,) = yielded.values()
         kind = DEFENSE_REQUESTS[type(request)]
-        per_token = nominal_forward(sizes.get(request.model), 1) * kind.passes
+        per_token = nominal_forward(sizes.get(request.model, sizes[""]), 1) * kind.passes
         spent.append(per_token * kind.texts(request) * (tokens + kind.new_tokens(request)))
         made_up = made_up_answer(request, problem, np.random.default_rng(0))
         return dict.fromkeys(yielded, made_up) if len(spent) < _MOST_DEFENSE_REQUESTS else {}
