@@ -65,7 +65,7 @@ class Pipeline:
 
     def guards_alone(self, items: Sequence[PromptItem]) -> list[Reply]:
         """What the layers make of the items while nobody answers behind them: who blocked, penalty and cost."""
-        return replace(self, victim=lambda passed: [Reply(None, Flops(), Flops()) for _ in passed]).replies(items)
+        return replace(self, victim=lambda passed: [Reply(None, Flops(), Flops())] * len(passed)).replies(items)
 
     def saw(self, at: int, reply: Reply) -> bool:
         """Whether the guard at ``at`` was asked, where this came of a prompt: others may have blocked it before."""
@@ -122,15 +122,18 @@ class Pipeline:
 
     def _prompts_guarded(self, items: Sequence[PromptItem], at: int) -> list[Reply]:
         ruled = self.rulings(at, items)
-        replies = [Reply(None, Flops(), cost, blocked_by=at) for _, cost in ruled]
         passed = {
             i: replace(item, penalty=item.penalty + ruling.charged) if ruling.blocked else item
             for i, (item, (ruling, _)) in enumerate(zip(items, ruled, strict=True))
             if not ruling.blocked or _only_charged(item, ruling)
         }
-        for i, reply in zip(passed, self.replies(list(passed.values()), at + 1), strict=True):
-            replies[i] = replace(reply, defense=reply.defense + ruled[i][1])
-        return replies
+        replies = dict(zip(passed, self.replies(list(passed.values()), at + 1), strict=True))
+        return [
+            replace(replies[i], defense=replies[i].defense + cost)
+            if i in passed
+            else Reply(None, Flops(), cost, blocked_by=at)
+            for i, (_, cost) in enumerate(ruled)
+        ]
 
     def _answers_guarded(self, items: Sequence[PromptItem], at: int) -> list[Reply]:
         replies = self.replies(items, at + 1)
