@@ -1,50 +1,44 @@
-"""What a step of an attack asks for, found by running two steps on made-up answers.
+"""What a step of an attack, a verdict or a defense asks for, found by running them on made-up answers.
 
 An estimate that needs no model and holds for any plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from harness.api.attack import Attack, Step
+from harness.api.attack import Attack
 from harness.api.judge import Answer, Judge
 from harness.api.problem.problem import Problem
 from harness.api.problem.state import State
-from harness.api.requests import (
-    Activations,
-    Classify,
-    Generate,
-    Gradient,
-    GradientAnswer,
-    Likelihood,
-    Perturb,
-    PerturbAnswer,
-    Request,
-    Sample,
-    Score,
-)
+from harness.api.requests import Request
 from harness.api.runtime_defense import Case, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.sampling import draw
+from harness.engine.defended.defense_requests import DEFENSE_REQUESTS
+from harness.engine.generators import PluginCall, call_plugin, run_generators
+from harness.engine.made_up_answers import made_up_answer
+from harness.engine.search.request_kinds import Work, kind_of
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.tokens.fake_tokenizer import FakeTokenizer
 
+EXAMPLE = "rehearsal"
+"""The id of the made-up example, by which a plugin may know a dry run."""
+
 _STEPS = 2
-_BOUND = 10_000  # requests in a step after which an attack is taken not to end
-
-
+_MOST_REQUESTS = 10_000  # after which an attack or a judge is taken not to end
+_MOST_DEFENSE_REQUESTS = 100  # about one text
+_TEXT = "x" * 200
 _CHARACTERS = 4  # per token of an attack's own words
-_CLASSES = 2
-_WIDTH = 8  # of made-up activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +48,35 @@ class DryRun:
     Attributes:
         scored, differentiated, sampled, answered: sequences that are scored forward, differentiated (forward and
             backward), continued by a token, and answered in text.
-        words: tokens of the answers at their longest, and those of the prompts that are the attack's own words.
+        text_tokens: tokens of the answers at their longest, and those of the prompts that are the attack's own words.
+        auxiliary: what auxiliary models are asked, by role.
     """
 
     scored: float
     differentiated: float
     sampled: float = 0.0
     answered: float = 0.0
-    words: float = 0.0
-    beside: Mapping[str, DryRun] = field(default_factory=dict)  # what auxiliary models are asked, by role
+    text_tokens: float = 0.0
+    auxiliary: Mapping[str, DryRun] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, requests: Sequence[Request], steps: int) -> DryRun:
+        """The requests of so many steps, per step: those to the victim, and those to each auxiliary model."""
+        roles = sorted({request.model for request in requests if request.model})
+        auxiliary = {role: cls._of_one_model(requests, role, steps) for role in roles}
+        return replace(cls._of_one_model(requests, "", steps), auxiliary=auxiliary)
+
+    @classmethod
+    def _of_one_model(cls, requests: Sequence[Request], role: str, steps: int) -> DryRun:
+        own = [(request, kind_of(request)) for request in requests if request.model == role]
+        counts: Counter[str] = Counter()
+        for request, kind in own:
+            counts[kind.work] += kind.sequences(request)
+        per_step: dict[str, Any] = {work: counts[work] / steps for work in get_args(Work)}
+        prompts = [
+            (len(text) / _CHARACTERS, kind.new_tokens(r)) for r, kind in own for text in getattr(r, "prompts", ())
+        ]
+        return cls(**per_step, text_tokens=sum(length + longest for length, longest in prompts) / steps)
 
     def nominal(
         self, n_params: int | None, tokens: float, sizes: Mapping[str, int | None] = MappingProxyType({})
@@ -74,8 +88,8 @@ class DryRun:
         """
         forward, backward = nominal_forward(n_params, 1), nominal_backward(n_params, 1)
         sequences = self.scored + self.differentiated + self.sampled + self.answered
-        own = (sequences * forward + self.differentiated * backward) * tokens + self.words * forward
-        others = (asked.nominal(sizes.get(role, n_params), tokens) for role, asked in self.beside.items())
+        own = (sequences * forward + self.differentiated * backward) * tokens + self.text_tokens * forward
+        others = (model.nominal(sizes.get(role, n_params), tokens) for role, model in self.auxiliary.items())
         return own + sum(others)
 
 
@@ -83,34 +97,19 @@ def dry_run_attack(attack: Attack, threat: Threat) -> DryRun:
     """Average over the first steps.
 
     Raises:
-        PluginError: a step does not end, yields what is no request or returns what is no state.
-        Exception: whatever the attack raises.
+        PluginError: the attack raised, a step does not end, yields what is no request or returns what is no state.
     """
     rng = np.random.default_rng(0)
-    problem = _problem(Example("rehearsal", (Chunk("", Edit.OVERWRITABLE),), 0, 1), threat.tokens)
+    problem = _problem(Example(EXAMPLE, (Chunk("", Edit.OVERWRITABLE),), 0, 1), threat.tokens)
     problem = replace(problem, radius=threat.radius or 1.0)
-    state = attack.start(problem, rng)
-    asked: list[Request] = []
+    where = f"attack {attack.name}: a step"
+    state = call_plugin(f"attack {attack.name}: the start", attack.start, problem, rng)
+    requests: list[Request] = []
     for _ in range(_STEPS):
-        step: Step = attack.step(state, problem, rng)
-        answer: Any = None
-        while True:
-            try:
-                request = step.send(answer)
-            except StopIteration as stop:
-                state = stop.value
-                if not isinstance(state, State):
-                    raise PluginError(
-                        f"attack {attack.name}: a step returned {type(state).__name__}, no State"
-                    ) from None
-                break
-            if not isinstance(request, Request):
-                raise PluginError(f"attack {attack.name}: a step yielded {type(request).__name__}, no request")
-            asked.append(request)
-            if len(asked) > _BOUND:
-                raise PluginError(f"attack {attack.name}: a step does not end ({_BOUND} requests)")
-            answer = _made_up(request, problem, rng)
-    return _by_role(asked, _STEPS)
+        state = _run((where, partial(attack.step, state, problem, rng)), requests, problem, rng)
+        if not isinstance(state, State):
+            raise PluginError(f"{where} returned {type(state).__name__}, no State")
+    return DryRun.of(requests, _STEPS)
 
 
 rehearse = dry_run_attack
@@ -121,71 +120,37 @@ def dry_run_judge(judge: Judge) -> DryRun:
     """What judging one answer asks of the judge's models.
 
     Raises:
-        PluginError: the judge does not end.
-        Exception: whatever the judge raises.
+        PluginError: the judge raised, or does not end.
     """
-    rng = np.random.default_rng(0)
-    example = Example("rehearsal", (Chunk("x" * 200, Edit.OVERWRITABLE),), target=" Sure", reply=" No")
-    judging = judge.verdict(example, Answer(0, (0.0, 1.0), 1.0, "x" * 200))
-    asked: list[Request] = []
-    answer: Any = None
-    while len(asked) <= _BOUND:
+    example = Example(EXAMPLE, (Chunk(_TEXT, Edit.OVERWRITABLE),), target=" Sure", reply=" No")
+    answer = Answer(0, (0.0, 1.0), 1.0, _TEXT)
+    requests: list[Request] = []
+    verdict = f"judge {judge.name}: a verdict", partial(judge.verdict, example, answer)
+    _run(verdict, requests, _problem(example, 10), np.random.default_rng(0))
+    return DryRun.of(requests, 1)
+
+
+def _run(call: PluginCall, requests: list[Request], problem: Problem, rng: np.random.Generator) -> Any:
+    """What the generator returns; what it asks for is added to the requests."""
+    where, _ = call
+
+    def answer(yielded: dict[str, Any]) -> dict[str, Any]:
+        (request,) = yielded.values()
         try:
-            request = judging.send(answer)
-        except StopIteration:
-            return _by_role(asked, 1)
-        asked.append(request)
-        answer = _made_up(request, _problem(example, 10), rng)
-    raise PluginError(f"judge {judge.name}: a verdict does not end ({_BOUND} requests)")
+            kind_of(request)
+        except PluginError as error:
+            raise PluginError(f"{where} {error}") from None
+        requests.append(request)
+        if len(requests) > _MOST_REQUESTS:
+            raise PluginError(f"{where} does not end ({_MOST_REQUESTS} requests)")
+        return dict.fromkeys(yielded, made_up_answer(request, problem, rng))
+
+    return run_generators({"": call}, answer)[""]
 
 
 def _problem(example: Example, tokens: int) -> Problem:
     empty, ids = np.empty(0, dtype=np.int64), np.arange(FakeTokenizer.vocabulary)
     return Problem(example, "", "", empty, empty, tokens, ids, FakeTokenizer())
-
-
-def _made_up(request: Request, problem: Problem, rng: np.random.Generator) -> Any:
-    """An answer of the right form."""
-    vocabulary = FakeTokenizer.vocabulary
-    if isinstance(request, Score):
-        return rng.random(len(request.candidates))
-    if isinstance(request, Gradient):
-        top = min(request.top, vocabulary)
-        tokens = np.stack([rng.permutation(vocabulary)[:top] for _ in request.tokens])
-        return GradientAnswer(float(rng.random()), tokens, np.sort(-rng.random(tokens.shape), axis=1))
-    if isinstance(request, Perturb):
-        width = _WIDTH if request.delta is None else np.shape(request.delta)[1]
-        return PerturbAnswer(float(rng.random()), rng.normal(size=(len(request.tokens), width)), 1.0)
-    if isinstance(request, Classify):
-        return rng.normal(size=(len(request.prompts), _CLASSES))
-    if isinstance(request, Sample):
-        chances = rng.dirichlet(np.ones(vocabulary), len(request.strings))
-        return draw(np.log(np.maximum(chances, 1e-300)), problem.allowed, request.k, request.seed, request.top)
-    words = rng.integers(vocabulary, size=(len(request.prompts), min(request.max_tokens, problem.budget)))
-    return problem.tokenizer.decode(words.tolist())
-
-
-def _by_role(asked: Sequence[Request], steps: int) -> DryRun:
-    """Counts per step: the victim's own, and those of each role beside it."""
-    roles = sorted({request.model for request in asked if request.model})
-    beside = {role: _counted([request for request in asked if request.model == role], steps) for role in roles}
-    return replace(_counted([request for request in asked if not request.model], steps), beside=beside)
-
-
-def _counted(asked: Sequence[Request], steps: int) -> DryRun:
-    whole = [request for request in asked if isinstance(request, Generate | Classify)]
-    prompts = [(p, r.max_tokens if isinstance(r, Generate) else 0) for r in whole for p in r.prompts]
-    return DryRun(
-        scored=sum(len(r.candidates) for r in asked if isinstance(r, Score)) / steps,
-        differentiated=sum(isinstance(r, Gradient | Perturb) for r in asked) / steps,
-        sampled=sum(len(r.strings) for r in asked if isinstance(r, Sample)) / steps,
-        answered=len(prompts) / steps,
-        words=sum(len(prompt) / _CHARACTERS + longest for prompt, longest in prompts) / steps,
-    )
-
-
-_TEXT = "x" * 200
-_QUESTIONS = 100  # requests about one text
 
 
 def pipeline_flops(
@@ -200,43 +165,43 @@ def pipeline_flops(
     """Nominal FLOPs of one prompt through the defenses to the victim; NaN where a size is unknown.
 
     Args:
-        sizes: parameters of each defense's auxiliary models by role.
+        sizes: parameters of each defense's auxiliary models by role; a role that is left out is the victim's own.
         tokens, answer: of the prompt, and of an answer in text at its longest.
         loss: of one pass for a loss, in which a vote draws one copy.
     """
     behind = nominal_forward(n_params, 1) * (tokens + answer)
     for defense, own in reversed(list(zip(defenses, sizes, strict=True))):
-        behind += _of_defense(defense, {"": n_params, **own}, tokens)
+        behind += _defense_flops(defense, {"": n_params, **own}, tokens)
         if isinstance(defense, VoteDefense) and not loss:
             behind *= defense.copies()
     return behind
 
 
-def _of_defense(defense: RuntimeDefense, sizes: Mapping[str, int | None], tokens: float) -> float:
+def _defense_flops(defense: RuntimeDefense, sizes: Mapping[str, int | None], tokens: float) -> float:
     """Nominal FLOPs of what a defense asks about one text. One that cannot go on with made-up answers is taken to have
     asked for all it wants.
     """
-    case = Case(_TEXT, {}, FakeTokenizer(), ("rehearsal",), _TEXT)
-    total = 0.0
-    asking: Any = iter(())
+    method: Callable[[Case], Any]
     if isinstance(defense, GuardDefense):
-        asking = defense.ruling(case)
+        method = defense.ruling
     elif isinstance(defense, TransformDefense):
-        asking = defense.rewrite(case)
+        method = defense.rewrite
     elif isinstance(defense, VoteDefense):
-        asking = defense.copy(case)
-    answer: Any = None
+        method = defense.copy
+    else:
+        return 0.0
+    spent: list[float] = []
+    problem = _problem(Example(EXAMPLE, (Chunk(_TEXT, Edit.OVERWRITABLE),), target=" Sure"), 10)
+
+    def answer(yielded: dict[str, Any]) -> dict[str, Any]:
+        (request,) = yielded.values()
+        kind = DEFENSE_REQUESTS[type(request)]
+        per_token = nominal_forward(sizes.get(request.model, sizes[""]), 1) * kind.passes
+        spent.append(per_token * kind.texts(request) * (tokens + kind.new_tokens(request)))
+        made_up = made_up_answer(request, problem, np.random.default_rng(0))
+        return dict.fromkeys(yielded, made_up) if len(spent) < _MOST_DEFENSE_REQUESTS else {}
+
     with suppress(Exception):
-        for _ in range(_QUESTIONS):
-            request = asking.send(answer)
-            per_token = nominal_forward(sizes.get(request.model), 1)
-            if isinstance(request, Generate):
-                total += per_token * len(request.prompts) * (tokens + request.max_tokens)
-                answer = [_TEXT] * len(request.prompts)
-            elif isinstance(request, Classify):
-                total += per_token * len(request.prompts) * tokens
-                answer = np.zeros((len(request.prompts), _CLASSES))
-            elif isinstance(request, Likelihood | Activations):
-                total += per_token * tokens
-                answer = np.ones(_WIDTH)
-    return total
+        case = Case(_TEXT, {}, FakeTokenizer(), (EXAMPLE,), _TEXT)
+        run_generators({"": (f"defense {defense.name}", partial(method, case))}, answer)
+    return sum(spent)

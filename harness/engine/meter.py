@@ -17,6 +17,7 @@ class StepMeter:
         judge: the harness's verdict on the step's string.
         defense: what guards, transforms and votes added to either.
         names: what the randomness of a defense depends on in this step; `next_names` gives each request its own.
+        requests: how many have been given names.
     """
 
     queries: int = 0
@@ -24,16 +25,23 @@ class StepMeter:
     judge: Flops = field(default_factory=Flops)
     defense: Flops = field(default_factory=Flops)
     names: tuple[str | int, ...] = field(default=("unnamed",), compare=False)
-    asked: int = field(default=0, compare=False)
+    requests: int = field(default=0, compare=False)
 
-    def part(self) -> StepMeter:
+    def add_cost(self, queries: int, attack: Flops, defense: Flops | None = None) -> None:
+        """Add what a request of the attack took."""
+        self.queries += queries
+        self.attack += attack
+        if defense is not None:
+            self.defense += defense
+
+    def for_request(self) -> StepMeter:
         """A meter for one request of this step, with names of its own."""
         return StepMeter(names=self.next_names())
 
     def next_names(self) -> tuple[str | int, ...]:
         """Names for the randomness of the next request."""
-        self.asked += 1
-        return (*self.names, "request", self.asked)
+        self.requests += 1
+        return (*self.names, "request", self.requests)
 
     def columns(self) -> dict[str, float]:
         """The columns of FLOPs of the step's row."""

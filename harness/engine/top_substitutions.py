@@ -1,4 +1,4 @@
-"""The best substitutions by a one-hot gradient."""
+"""The best substitutions by a one-hot gradient, and back from them to the gradient."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.api.requests import GradientAnswer
 from harness.tokens.tokenizer import Floats, Tokens
 
 _STRIDE = 16  # one entry in so many tells where the best ones end
@@ -36,6 +37,13 @@ def best_substitutions(values: Floats, allowed: Tokens, top: int) -> tuple[Token
         order = columns[np.argsort(row[columns], kind="stable")][:top]
         tokens[i], chosen[i] = allowed[order], values[i, order]
     return tokens, chosen
+
+
+def full_gradient(answer: GradientAnswer, allowed: Tokens) -> Floats:
+    """The gradient [S, A] in the order of the allowed ids [A], from an answer that tells all of it."""
+    gradient = np.zeros((len(answer.tokens), len(allowed)))
+    np.put_along_axis(gradient, np.searchsorted(allowed, answer.tokens), answer.values, axis=1)
+    return gradient
 
 
 def _bounds(keys: NDArray[np.floating[Any]], top: int) -> NDArray[np.floating[Any]]:

@@ -11,13 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.records.nulls import with_nulls, without_nulls
-
 
 class Journal:
     """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
 
-    Unknown compute is null in the file, as in the records, and NaN in `entries`.
+    What an entry holds is the search's affair: see `harness.engine.search.rounds.Round`.
 
     Args:
         sent: given each line that has been written.
@@ -37,7 +35,7 @@ class Journal:
                     break
                 if not line.endswith(b"\n") or not isinstance(entry, dict):
                     break
-                self.entries.append(_each_row(entry, without_nulls))
+                self.entries.append(entry)
                 whole += len(line)
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
@@ -45,7 +43,7 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and hand it to the operating system."""
-        line = json.dumps(_each_row(entry, with_nulls)).encode() + b"\n"
+        line = json.dumps(entry).encode() + b"\n"
         write_line(self._file, line)
         self.entries.append(entry)
         self._sent(line)
@@ -78,10 +76,3 @@ def write_line(file: FileIO, line: bytes) -> None:
     except OSError:
         file.truncate(start)  # a full disk must not leave half a line in front of the next one
         raise
-
-
-def _each_row(entry: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    rows = entry.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return entry  # no rows of steps: a damaged journal is the reader's to tell
-    return entry | {"rows": [change(row) for row in rows]}

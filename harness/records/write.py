@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.records.cell import CellRecord
-from harness.records.nulls import with_nulls
 from harness.records.schema import EXAMPLES, STEPS
+from harness.records.step_row import StepRow
 from harness.store.atomic import write_file, write_json
 
 
@@ -20,10 +21,10 @@ def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> No
     write_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
-def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
+def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]], steps: Sequence[StepRow]) -> None:
     """Everything of one cell."""
     for stale in folder.glob(".*"):  # what a kill left of an earlier write
         stale.unlink()
     write_table(folder / "examples.parquet", examples, EXAMPLES)
-    write_table(folder / "steps.parquet", [with_nulls(row) for row in steps], STEPS)
+    write_table(folder / "steps.parquet", [row.to_record() for row in steps], STEPS)
     write_json(folder / "cell.json", record.model_dump(mode="json"))

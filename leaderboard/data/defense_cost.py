@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.flops import UNKNOWN
 from harness.records.cell import CellRecord, Compute
-from harness.records.nulls import UNKNOWN
 
 
 @dataclass(frozen=True)

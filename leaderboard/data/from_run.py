@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import DataError
+from harness.flops import UNKNOWN
 from harness.records.cell import CellRecord, VictimFacts
-from harness.records.nulls import UNKNOWN
 from harness.records.read import Cell, Run
 from leaderboard.data.defense_cost import inference_compute, undefended_answers
 from leaderboard.data.table import OPTIONAL_TEXT, TEXT, UNKNOWN_SIZE, Column, Table, make_table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import DataError
-from harness.records.nulls import known
+from harness.flops import known
 from harness.records.read import Cell
 from leaderboard.data.from_run import reference_flops
 from leaderboard.fit.attack_scaling import AttackScaling, from_observed

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from harness.records.nulls import known
+from harness.flops import known
 from harness.records.read import Cell, Run
 from leaderboard.data.defense_cost import Overhead, Undefended, marks, overhead, undefended_answers
 from leaderboard.data.from_run import cells_table, defense_flops, defense_round, facts, reference_flops, replayed_from

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records.nulls import known
+from harness.flops import known
 from leaderboard.data.trajectories import Trajectories
 from leaderboard.fit.intervals import Rate, pooled_rates
 from leaderboard.standings.cost_to_break import PerSeed

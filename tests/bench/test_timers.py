@@ -123,7 +123,7 @@ def test_an_iteration_is_split_into_its_parts(hours: Hours, monkeypatch: pytest.
     assert clock.scored == 14
     assert [item.target for item in clock.items] == [0, 0], "one target, whatever the example says"
     same = toy_examples(2)[1].id  # its own target is the same
-    strings = [[row["attack_text"] for row in rows if row["example"] == same] for rows in (before, result.rows)]
+    strings = [[row.attack_text for row in rows if row.example == same] for rows in (before, result.rows)]
     assert strings[0] == strings[1], "timing changes nothing"
 
 

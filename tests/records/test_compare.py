@@ -12,6 +12,7 @@ from harness.records.compare import MACHINE_FIELDS, VOLATILE, difference
 from harness.records.read import Cell, read_cell
 from harness.records.write import write_cell
 from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.records.rows import step_row
 
 STEP = {"example": "a", "step": 1, "success": False, "loss": 1.0, "attack_nominal": 5.0, "seconds": 0.1}
 EXAMPLE = {"example": "a", "label": 1, "predicted": 1, "attacked": True}
@@ -28,8 +29,8 @@ def read_one(folder: Path) -> Cell:
 
 
 def with_steps(cell: Cell, folder: Path, *steps: dict[str, Any], **fields: Any) -> Cell:
-    whole = [dict.fromkeys(("attack_executed", "judge_nominal", "judge_executed"), 0.0) | STEP | row for row in steps]
-    write_cell(folder, cell.record.model_copy(update=fields), [EXAMPLE], whole)
+    rows = [step_row(**(STEP | own)) for own in steps]
+    write_cell(folder, cell.record.model_copy(update=fields), [EXAMPLE], rows)
     return read_one(folder)
 
 

@@ -15,6 +15,7 @@ from harness.errors import DataError
 from harness.records.cell import CellRecord, PluginRecord
 from harness.records.read import Cell, read_cell, read_run
 from harness.records.schema import EXAMPLES, STEPS
+from harness.records.step_row import StepRow
 from harness.records.write import write_cell, write_table
 from harness.store.atomic import write_json
 
@@ -60,7 +61,7 @@ def test_rows_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, examples: list[dict[str, Any]], steps: list[dict[str, Any]]
 ) -> None:
     folder = tmp_path_factory.mktemp("cell")
-    write_cell(folder, RECORD, examples, steps)
+    write_cell(folder, RECORD, examples, [StepRow.from_record(row) for row in steps])
     cell = Cell(read_cell(folder / "cell.json"), folder)
     assert cell.record == RECORD
     assert cell.examples().to_pylist() == examples

@@ -9,23 +9,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, strategies as st
 
+from harness.api.problem.state import State
+from harness.engine.search.rounds import Round
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord, Compute, PluginRecord, VictimFacts
 from harness.records.journal import Journal
-from harness.records.nulls import with_nulls, without_nulls
 from harness.records.read import Cell, read_cell
-from harness.records.schema import COMPUTE, STEPS
 from harness.records.write import write_cell
-
-amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))
-
-
-def step(**compute: float) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(STEPS.names)
-    row |= {"example": "e", "step": 1, "success": False, "loss": math.inf, "queries": 3, "seconds": 0.5}
-    return row | dict.fromkeys(COMPUTE, 0.0) | compute
+from tests.records.rows import step_row
 
 
 def record() -> CellRecord:
@@ -66,22 +58,6 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_the_columns_of_compute() -> None:
-    assert len(COMPUTE) == 6
-    assert set(COMPUTE) < set(STEPS.names)
-
-
-@given(st.fixed_dictionaries(dict.fromkeys(COMPUTE, amounts)))
-def test_there_and_back(compute: dict[str, float]) -> None:
-    row = step(**compute)
-    written = with_nulls(row)
-    assert {name for name in COMPUTE if written[name] is None} == {name for name in COMPUTE if math.isnan(row[name])}
-    again = without_nulls(written)
-    assert all(again[name] == row[name] or math.isnan(again[name] + row[name]) for name in COMPUTE)
-    assert again.keys() == row.keys()
-    assert again["loss"] == math.inf, "only compute is looked at"
-
-
 def test_a_sum_with_unknown_compute_is_unknown() -> None:
     total = Flops(1.0, 2.0) + Flops(nominal_forward(None, 7), 3.0)
     assert total.to_json() == {"nominal": None, "executed": 5.0}
@@ -89,7 +65,7 @@ def test_a_sum_with_unknown_compute_is_unknown() -> None:
 
 
 def test_a_cell_on_disk(tmp_path: Path) -> None:
-    rows = [step(attack_nominal=math.nan, attack_executed=math.nan), step(attack_nominal=7.0) | {"step": 2}]
+    rows = [step_row(attack_nominal=math.nan, attack_executed=math.nan), step_row(attack_nominal=7.0, step=2)]
     write_cell(tmp_path, record(), [], rows)
     strict((tmp_path / "cell.json").read_text())
     told = read_cell(tmp_path / "cell.json")
@@ -97,7 +73,7 @@ def test_a_cell_on_disk(tmp_path: Path) -> None:
     steps = Cell(told, tmp_path).steps(["attack_nominal", "attack_executed", "judge_nominal"]).to_pydict()
     assert steps == {"attack_nominal": [None, 7.0], "attack_executed": [None, 0.0], "judge_nominal": [0.0, 0.0]}
     assert pq.read_table(tmp_path / "steps.parquet").column("attack_nominal").null_count == 1
-    assert math.isnan(rows[0]["attack_nominal"]), "the rows of the caller stay as they are"
+    assert math.isnan(rows[0].attack_nominal), "the rows of the caller stay as they are"
 
 
 def test_a_record_of_before_can_be_read(tmp_path: Path) -> None:
@@ -113,16 +89,16 @@ def test_a_record_of_before_can_be_read(tmp_path: Path) -> None:
 
 def test_the_journal_says_null_and_gives_nan_back(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    row = step(attack_nominal=math.nan, loss=1.0)
+    done = Round([step_row(attack_nominal=math.nan, loss=1.0)], {0: State((1,))}, {})
     with Journal(path) as journal:
-        journal.append({"rows": [row], "states": {"0": {"tokens": [1]}}})
-        assert math.isnan(journal.entries[0]["rows"][0]["attack_nominal"])
+        journal.append(done.to_json())
     assert strict(path.read_text())["rows"][0]["attack_nominal"] is None
     with Journal(path) as journal:
         (entry,) = journal.entries
-    assert math.isnan(entry["rows"][0]["attack_nominal"])
-    assert entry["rows"][0]["judge_nominal"] == 0.0
-    assert entry["states"] == {"0": {"tokens": [1]}}
+    again = Round.from_json(entry)
+    assert math.isnan(again.rows[0].attack_nominal)
+    assert again.rows[0].judge_nominal == 0.0
+    assert again.states == {0: State((1,))}
 
 
 @pytest.mark.parametrize("rows", ['"rows": 3', '"rows": [3]', '"other": []'])

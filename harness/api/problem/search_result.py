@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.api.problem.problem import Problem
 from harness.api.problem.state import State
 from harness.flops import Flops
-
-Row = dict[str, Any]  # one row of records.schema.STEPS
+from harness.records.step_row import StepRow
 
 
 @dataclass
-class Spent:
-    """What one example has taken so far, attack and defense: compute, and queries of the victim."""
+class ExampleTotals:
+    """What one example has taken so far, over all its steps.
+
+    Attributes:
+        flops: of the attack and of what defenses add to it; judging left out.
+        queries: sequences that the victim was asked about.
+        success: whether any of its steps was one.
+    """
 
     flops: Flops = field(default_factory=Flops)
     queries: int = 0
     success: bool = False
 
+    def add_step(self, row: StepRow) -> None:
+        """Count one more step."""
+        self.success = self.success or bool(row.success)
+        self.flops += Flops(row.attack_nominal + row.defense_nominal, row.attack_executed + row.defense_executed)
+        self.queries += row.queries
+
 
 @dataclass
-class Track:
-    """One string on its way through the attack: of one example, or of a group that shares it."""
+class StringProgress:
+    """How far the search for one attack string has come: that of one example, or of a group that shares it.
+
+    Attributes:
+        problem: the example, or the group.
+        state: what the attack returned last.
+        step: steps done.
+        limit: which limit of the threat model ended the search, if one did; else "".
+        done: whether no step is to come.
+        totals: one per member of the problem.
+    """
 
     problem: Problem
     state: State
-    step: int = 0  # steps done
-    ended: str = ""  # which limit of the threat model ended the search, if one did
+    step: int = 0
+    limit: str = ""
     done: bool = False
-    spent: list[Spent] = field(default_factory=list)  # per member of the problem
+    totals: list[ExampleTotals] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.spent = self.spent or [Spent() for _ in self.problem.members]
+        self.totals = self.totals or [ExampleTotals() for _ in self.problem.members]
+
+    def finish_step(self, rows: Sequence[StepRow]) -> None:
+        """Count one more step: its rows, one per member of the problem."""
+        for totals, row in zip(self.totals, rows, strict=True):
+            totals.add_step(row)
+        self.step = rows[0].step
 
 
 @dataclass(frozen=True)
@@ -42,20 +67,20 @@ class SearchResult:
     """What a search ended with.
 
     Attributes:
-        rows: one per example and step, see `records.schema.STEPS`; in order of example, then step.
-        tracks: final state of each string, in the order of the examples.
-        cost: attack and defense compute of all examples and steps (judging left out).
+        rows: one per example and step; in order of example, then step.
+        strings: how the search for each string ended, in the order of the examples.
     """
 
-    rows: list[Row]
-    tracks: list[Track]
+    rows: list[StepRow]
+    strings: list[StringProgress]
 
     @property
     def cost(self) -> Flops:
-        return sum((spent.flops for track in self.tracks for spent in track.spent), Flops())
+        """Attack and defense compute of all examples and steps (judging left out)."""
+        return sum((totals.flops for string in self.strings for totals in string.totals), Flops())
 
     def ends(self) -> Iterator[tuple[Problem, State]]:
         """Each example with the state that its string ended in."""
-        for track in self.tracks:
-            for member in track.problem.members:
-                yield member, track.state
+        for string in self.strings:
+            for member in string.problem.members:
+                yield member, string.state

@@ -22,6 +22,7 @@ class Reply:
         text: the answer in text; None when a guard blocked the prompt, or where the answer is a label.
         nll: of an answer in text, mean NLL of the target text; NaN where the victim does not tell.
         too_long: the prompt, with the longest answer, does not fit the context.
+        beyond_radius: the prompt's perturbation is longer than it may be, and there is no answer.
         blocked_by: place in the pipeline of the guard that blocked it.
         penalty: what guards raise the loss by, in nats.
         copies: of a vote on labels, the logits of each copy [n, labels]; the loss is the mean over them.
@@ -36,6 +37,7 @@ class Reply:
     blocked_by: int | None = None
     penalty: float = 0.0
     copies: Floats | None = None
+    beyond_radius: bool = False
 
     @property
     def label(self) -> int | None:

@@ -1,43 +1,45 @@
-"""The defended victim: a backend behind its guards, transforms and votes.
+"""The defended victim: a model behind its guards, transforms and votes.
 
 Attacks and judges reach the model through here and in no other way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.api.defense import Defense
-from harness.api.model.backend import (
-    Ability,
-    Backend,
-    CachingBackend,
-    GenerateItem,
-    GradientItem,
-    SampleItem,
-    ScoreItem,
-)
+from harness.api.model.backend import Ability, Backend, CachingBackend, GradientItem, PerturbItem, SampleItem, ScoreItem
 from harness.api.problem.problem import Problem
-from harness.api.requests import Classify, Generate, Gradient, GradientAnswer, Sample, SampleAnswer, Score
-from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
-from harness.engine.defended.guard_gradients import add_surrogates
-from harness.engine.defended.pipeline import Layer, Names, Pipeline, PromptItem
+from harness.api.requests import (
+    Classify,
+    Generate,
+    Gradient,
+    GradientAnswer,
+    Perturb,
+    PerturbAnswer,
+    Sample,
+    SampleAnswer,
+    Score,
+)
+from harness.engine.defended.bare_victim import BareVictim, perturbable
+from harness.engine.defended.guard_gradients import add_guard_gradients
+from harness.engine.defended.layer import Layer, offers_gradient
+from harness.engine.defended.pipeline import Pipeline
+from harness.engine.defended.prompt_item import Names, PromptItem
 from harness.engine.defended.reply import Reply
 from harness.engine.meter import StepMeter
-from harness.engine.search.validation import candidate_array
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
 from harness.tokens.tokenizer import Floats, Target
 
-__all__ = ["DefendedVictim", "Layer", "Reply", "candidate_array", "offers_gradient"]
-
-_NOTHING = np.empty(0, dtype=np.int64)
+_Request = TypeVar("_Request")
+Metered = tuple[Problem, _Request, StepMeter]
+"""A request, the example that it is about, and the meter that its cost goes to."""
 
 
 class DefendedVictim:
@@ -62,7 +64,8 @@ class DefendedVictim:
         self.labels = tuple(labels)
         self.answer_tokens = answer_tokens
         self.draws = draws if any(layer.defense.loss_varies for layer in self.layers) else 1
-        self.pipeline = Pipeline(self.layers, backend, self._say)
+        bare = BareVictim(backend, answer_tokens, self.randomised, self._guards_answers)
+        self.pipeline = Pipeline(self.layers, backend, bare.answer_prompts)
 
     @property
     def randomised(self) -> bool:
@@ -70,13 +73,8 @@ class DefendedVictim:
         return any(layer.defense.randomised for layer in self.layers)
 
     @cached_property
-    def rewrites(self) -> bool:
-        """Whether the victim sees another prompt than was written."""
-        return any(isinstance(layer.defense, TransformDefense | VoteDefense) for layer in self.layers)
-
-    @cached_property
     def _guards_answers(self) -> bool:
-        return any(isinstance(layer.defense, GuardDefense) and layer.defense.reads == "answer" for layer in self.layers)
+        return any(layer.guards_answers for layer in self.layers)
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -94,6 +92,8 @@ class DefendedVictim:
         if isinstance(self.backend, CachingBackend):
             self.backend.begin_step()
 
+    # -- whole prompts -------------------------------------------------------------------------------------------------
+
     def ask(self, prompts: Sequence[str], targets: Sequence[Target] = (), names: Sequence[Names] = ()) -> list[Reply]:
         """Answer whole prompts, each tokenised anew: with a label, or with the most likely text.
 
@@ -103,257 +103,214 @@ class DefendedVictim:
         """
         aims: Sequence[Target | None] = targets or [None] * len(prompts)
         seeds = names or [("unnamed", i) for i in range(len(prompts))]
-        items = [PromptItem(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)]
+        return self.reply_to([PromptItem(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)])
+
+    def reply_to(self, items: Sequence[PromptItem]) -> list[Reply]:
+        """A reply to each prompt. A guard sees the string that carries a perturbation.
+
+        Raises:
+            AccessError: a perturbed prompt that a defense rewrites, or whose model cannot be perturbed.
+        """
+        if any(item.latent is not None for item in items):
+            self._check_perturbable()
         return self.pipeline.replies(items)
 
-    def _say(self, items: Sequence[PromptItem]) -> list[Reply]:
-        """What the bare victim says."""
-        tokenizer = self.backend.tokenizer
-        plain = [i for i, item in enumerate(items) if item.ids is None]
-        ids = dict(zip(plain, tokenizer.encode([items[i].text for i in plain]), strict=True))
-        rows = [
-            np.asarray([*tokenizer.left, *(ids[i] if item.ids is None else item.ids), *tokenizer.right], dtype=np.int64)
-            for i, item in enumerate(items)
-        ]
-        replies = [Reply(None, Flops(), Flops(), too_long=True) for _ in items]
-        in_text = [i for i, item in enumerate(items) if item.in_text or not self.backend.n_labels]
-        if len(in_text) < len(items):
-            with_labels = sorted(set(range(len(items))) - set(in_text))
-            fits = [i for i in with_labels if 0 < len(rows[i]) <= self.backend.context]
-            logits, executed = self.backend.classify([rows[i] for i in fits])
-            for k, i in enumerate(fits):
-                spent = Flops(nominal_forward(self.backend.n_params, len(rows[i])), executed[k])
-                own = None if np.isnan(logits[k]).any() else logits[k]
-                replies[i] = Reply(own, spent, Flops())
-        room = self.backend.context - self.answer_tokens
-        # An attack that asks for a text says how long it may be; the victim says where there is no room for it.
-        fits = [i for i in in_text if items[i].max_tokens is not None or 0 < len(rows[i]) <= room]
-        for i in fits:
-            replies[i] = Reply(None, Flops(), Flops(), text="")
-        spoken = [i for i in fits if not items[i].one_pass or self._guards_answers]
-        asked = [self._spoken(items[i]) for i in spoken]
-        for i, said in zip(spoken, self.backend.generate(asked) if asked else (), strict=True):
-            tokens = said.prompt_tokens + said.new_tokens
-            spent = Flops(nominal_forward(self.backend.n_params, tokens), said.executed)
-            replies[i] = Reply(None, spent, Flops(), text=said.text)
-        aimed = {i: (rows[i], aim) for i in fits if (aim := items[i].target) is not None}
-        if aimed and "score" in self.backend.abilities:
-            for i, nll, spent in self._likelihoods(aimed):
-                replies[i] = replace(replies[i], nll=nll, victim=replies[i].victim + spent)
-        return replies
+    def _metered_replies(
+        self,
+        requests: Sequence[Metered[_Request]],
+        prompts: Callable[[Problem, _Request, Names], list[PromptItem]],
+    ) -> list[list[Reply]]:
+        """Replies to what attacks ask, every prompt of them a query.
 
-    def _spoken(self, item: PromptItem) -> GenerateItem:
-        longest = self.answer_tokens if item.max_tokens is None else item.max_tokens
-        seed = item.seed if not item.temperature or not self.randomised else named_seed(*item.names, "answer")
-        return GenerateItem(item.text, longest, item.temperature, seed, item.ids)
-
-    def _likelihoods(self, rows: dict[int, tuple[NDArray[np.int64], Target]]) -> list[tuple[int, float, Flops]]:
-        """The loss of a target after each whole row, and what it took."""
-        items = [ScoreItem(_NOTHING, row[None], _NOTHING, target) for row, target in rows.values()]
-        found = []
-        for (i, (row, _)), scored in zip(rows.items(), self.backend.score(items), strict=True):
-            spent = Flops(nominal_forward(self.backend.n_params, len(row)), scored.executed)
-            found.append((i, float(scored.losses[0]), spent))
+        Args:
+            prompts: those of a request, and what the randomness of their treatment is to depend on.
+        """
+        items = [prompts(problem, request, meter.next_names()) for problem, request, meter in requests]
+        replies = iter(self.pipeline.replies([item for own in items for item in own]))
+        found = [[next(replies) for _ in own] for own in items]
+        for own, (_, _, meter) in zip(found, requests, strict=True):
+            for reply in own:
+                meter.add_cost(1, reply.victim, reply.defense)
         return found
 
-    def score(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
+    # -- requests of attacks and judges: their costs go to the meters --------------------------------------------------
+
+    def score(self, requests: Sequence[Metered[Score]]) -> list[Floats]:
         """Losses of each request's candidates, shape [K] each: penalties of guards included, ``inf`` where blocked
-        without one; of a randomised pipeline the mean over `draws` passes. Costs go to the meters.
+        without one; of a randomised pipeline the mean over `draws` passes.
         """
-        if self.rewrites or self._guards_answers:
+        if self._guards_answers or any(layer.rewrites for layer in self.layers):
             return self._score_texts(requests)
-        penalties = self._penalties(requests) if self.layers else None
-        items = [ScoreItem(p.before, r.candidates, p.after, p.target, r.near) for p, r, _ in requests]
-        if penalties is not None:  # what is blocked for good is not put to the victim
-            items = [
-                replace(item, candidates=item.candidates[np.isfinite(own)])
-                for item, own in zip(items, penalties, strict=True)
-            ]
-        results = self.backend.score(items)
+        penalties = self._guard_penalties(requests)
+        items = [  # what is blocked for good is not put to the victim
+            ScoreItem(p.before, r.candidates[np.isfinite(own)], p.after, p.target, r.near)
+            for (p, r, _), own in zip(requests, penalties, strict=True)
+        ]
         losses = []
-        for i, ((problem, request, meter), item, scored) in enumerate(zip(requests, items, results, strict=True)):
+        for (problem, request, meter), own, scored in zip(requests, penalties, self.backend.score(items), strict=True):
             tokens = len(problem.before) + request.candidates.shape[1] + len(problem.after)
-            meter.queries += len(request.candidates)
-            meter.attack += Flops(
-                nominal_forward(self.backend.n_params, len(item.candidates) * tokens), scored.executed
-            )
-            found = scored.losses
-            if penalties is not None:
-                found = penalties[i].copy()
-                found[np.isfinite(penalties[i])] += scored.losses
-            losses.append(found)
+            nominal = nominal_forward(self.backend.n_params, len(scored.losses) * tokens)
+            meter.add_cost(len(request.candidates), Flops(nominal, scored.executed))
+            if self.layers:
+                own[np.isfinite(own)] += scored.losses
+            losses.append(own if self.layers else scored.losses)
         return losses
 
-    def _penalties(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
-        """What guards of prompts raise each candidate's loss by."""
-        flat = [
-            (i, PromptItem(text, one_pass=True))
-            for i, (p, r, _) in enumerate(requests)
-            for text in p.prompts(r.candidates)
-        ]
-        found = np.zeros(len(flat))
-        for at in range(len(self.layers)):
-            asked = np.flatnonzero(np.isfinite(found))
-            for k, (ruling, cost) in zip(asked, self.pipeline.rulings(at, [flat[k][1] for k in asked]), strict=True):
-                requests[flat[k][0]][2].defense += cost
-                found[k] += ruling.charged
-        ends = np.cumsum([len(r.candidates) for _, r, _ in requests])[:-1]
-        return list(np.split(found, ends))
+    def _guard_penalties(self, requests: Sequence[Metered[Score]]) -> list[Floats]:
+        """What guards of prompts raise each candidate's loss by, ``inf`` where one blocks it; shape [K] each."""
+        if not self.layers:
+            return [np.zeros(len(request.candidates)) for _, request, _ in requests]
+        prompts = [problem.prompts(request.candidates) for problem, request, _ in requests]
+        replies = iter(self.pipeline.guards_alone([PromptItem(text, one_pass=True) for own in prompts for text in own]))
+        found = []
+        for own, (_, _, meter) in zip(prompts, requests, strict=True):
+            passed = [next(replies) for _ in own]
+            for reply in passed:
+                meter.defense += reply.defense
+            penalties = [np.inf if reply.blocked_by is not None else reply.penalty for reply in passed]
+            found.append(np.asarray(penalties, dtype=np.float64))
+        return found
 
-    def _score_texts(self, requests: Sequence[tuple[Problem, Score, StepMeter]]) -> list[Floats]:
+    def _score_texts(self, requests: Sequence[Metered[Score]]) -> list[Floats]:
         """By texts through the whole pipeline. All candidates of a request meet the same random draws, so that they
         can be compared.
         """
-        items, owners = [], []
-        for i, (problem, request, meter) in enumerate(requests):
-            names = meter.next_names()
-            target = None if self.backend.n_labels else problem.target
-            for text in problem.prompts(request.candidates):
-                for draw in range(self.draws):
-                    items.append(PromptItem(text, (*names, "draw", draw), target, one_pass=True))
-                    owners.append(i)
-        losses = np.empty(len(items))
-        for k, reply in enumerate(self.pipeline.replies(items)):
-            problem, _, meter = requests[owners[k]]
-            meter.queries += 1
-            meter.attack += reply.victim
-            meter.defense += reply.defense
-            loss = reply.loss(problem.example.proxy_label)
-            losses[k] = np.inf if reply.too_long or np.isnan(loss) else loss
-        means = losses.reshape(-1, self.draws).mean(axis=1)
-        return list(np.split(means, np.cumsum([len(r.candidates) for _, r, _ in requests])[:-1]))
 
-    def gradient(self, requests: Sequence[tuple[Problem, Gradient, StepMeter]]) -> list[GradientAnswer]:
+        def prompts(problem: Problem, request: Score, names: Names) -> list[PromptItem]:
+            target = None if self.backend.n_labels else problem.target
+            return [
+                PromptItem(text, (*names, "draw", draw), target, one_pass=True)
+                for text in problem.prompts(request.candidates)
+                for draw in range(self.draws)
+            ]
+
+        losses: list[Floats] = []
+        for (problem, _, _), replies in zip(requests, self._metered_replies(requests, prompts), strict=True):
+            told = [np.inf if reply.too_long else reply.loss(problem.example.proxy_label) for reply in replies]
+            own = np.asarray(told, dtype=np.float64)
+            losses.append(np.where(np.isnan(own), np.inf, own).reshape(-1, self.draws).mean(axis=1))
+        return losses
+
+    def gradient(self, requests: Sequence[Metered[Gradient]]) -> list[GradientAnswer]:
         """One-hot gradients; through transforms and votes, those of the victim at the prompt as written
         (straight-through); of guards that offer one, the gradient of their penalty is added.
 
         Raises:
             AccessError: a layer offers no gradient.
         """
-        self.check_gradient()
-        added = any(layer.defense.offers == "surrogate" for layer in self.layers)
+        self._check_gradient()
+        guards = any(layer.defense.offers == "surrogate" for layer in self.layers)
         items = [
-            GradientItem(
-                p.before,
-                r.tokens,
-                p.after,
-                p.target,
-                p.allowed,
-                len(p.allowed) if added else min(r.top, len(p.allowed)),
-            )
+            GradientItem(p.before, r.tokens, p.after, p.target, p.allowed, top=len(p.allowed) if guards else _top(p, r))
             for p, r, _ in requests
         ]
         results = self.backend.gradient(items)
         for (problem, request, meter), result in zip(requests, results, strict=True):
-            tokens = len(problem.before) + len(request.tokens) + len(problem.after)
-            n = self.backend.n_params
-            meter.queries += 1
-            meter.attack += Flops(nominal_forward(n, tokens) + nominal_backward(n, tokens), result.executed)
-        if added:
-            return add_surrogates(self.pipeline, requests, [result.answer for result in results])
-        return [result.answer for result in results]
+            meter.add_cost(1, self._both_ways(problem, request, result.executed))
+        answers = [result.answer for result in results]
+        return add_guard_gradients(self.pipeline, requests, answers) if guards else answers
 
-    def sample(self, requests: Sequence[tuple[Problem, Sample, StepMeter]]) -> list[SampleAnswer]:
-        """Next tokens from the model's own distribution. A guard has no say in it: it refuses whole prompts, and these
-        strings are unfinished ones. Costs go to the meters.
+    def perturb(self, requests: Sequence[Metered[Perturb]]) -> list[PerturbAnswer]:
+        """Losses and gradients at perturbed activations. A guard has no say in it, as in gradients.
 
         Raises:
-            AccessError: a transform, behind which no token of the prompt has a next one that could be asked for.
+            AccessError: a layer that rewrites, or a model that runs elsewhere.
         """
-        for layer in self.layers:
-            if isinstance(layer.defense, TransformDefense | VoteDefense):
-                raise AccessError(
-                    f"defense {layer.defense.name}: rewrites the prompt, so a string has no next tokens to sample; "
-                    "use an attack that scores or generates, or let the attack sample from another model"
-                )
+        self._check_perturbable()
+        items = [PerturbItem(p.before, r.tokens, p.after, p.target, r.layer, r.delta) for p, r, _ in requests]
+        results = perturbable(self.backend).perturb(items)
+        for (problem, request, meter), result in zip(requests, results, strict=True):
+            meter.add_cost(1, self._both_ways(problem, request, result.executed))
+        return [result.answer for result in results]
+
+    def _both_ways(self, problem: Problem, request: Gradient | Perturb, executed: float) -> Flops:
+        """Compute of a forward and a backward pass over one string in its place."""
+        tokens, n = len(problem.before) + len(request.tokens) + len(problem.after), self.backend.n_params
+        return Flops(nominal_forward(n, tokens) + nominal_backward(n, tokens), executed)
+
+    def sample(self, requests: Sequence[Metered[Sample]]) -> list[SampleAnswer]:
+        """Next tokens from the model's own distribution. A guard has no say in it: it refuses whole prompts, and these
+        strings are unfinished ones.
+
+        Raises:
+            AccessError: a layer that rewrites, behind which no token of the prompt has a next one to ask for.
+        """
+        self._check_unrewritten(
+            "a string has no next tokens to sample; use an attack that scores or generates, or let the attack sample "
+            "from another model"
+        )
         items = [SampleItem(p.before, r.strings, p.allowed, r.k, r.seed, r.top) for p, r, _ in requests]
         results = self.backend.sample(items)
         for (problem, request, meter), sampled in zip(requests, results, strict=True):
             count, width = request.strings.shape
-            tokens = count * (len(problem.before) + width)
-            meter.queries += count
-            meter.attack += Flops(nominal_forward(self.backend.n_params, tokens), sampled.executed)
+            nominal = nominal_forward(self.backend.n_params, count * (len(problem.before) + width))
+            meter.add_cost(count, Flops(nominal, sampled.executed))
         return [sampled.answer for sampled in results]
 
-    def generate(self, requests: Sequence[tuple[Problem, Generate, StepMeter]]) -> list[list[str | None]]:
+    def generate(self, requests: Sequence[Metered[Generate]]) -> list[list[str | None]]:
         """Answers to each request's prompts, None where a guard refused (or where a victim with labels gets a prompt
-        longer than its context). Costs go to the meters.
+        longer than its context).
 
         Raises:
             VictimError: a prompt that leaves no room in the context.
         """
-        if self.labels:
-            found = self._asked([(request.prompts, meter) for _, request, meter in requests])
-            return [[None if reply.label is None else self.labels[reply.label] for reply in own] for own in found]
-        items, owners = [], []
-        for i, (_, request, meter) in enumerate(requests):
-            names = meter.next_names()
-            for at, prompt in enumerate(request.prompts):
-                seed = named_seed("generate", request.seed, at)  # equal prompts get answers of their own
-                items.append(
-                    PromptItem(
-                        prompt,
-                        (*names, at),
-                        max_tokens=request.max_tokens,
-                        temperature=request.temperature,
-                        seed=seed,
-                    )
-                )
-                owners.append(i)
-        answers: list[list[str | None]] = [[] for _ in requests]
-        for i, reply in zip(owners, self.pipeline.replies(items), strict=True):
-            meter = requests[i][2]
-            meter.queries += 1
-            meter.attack += reply.victim
-            meter.defense += reply.defense
-            answers[i].append(reply.text)
-        return answers
 
-    def classify(self, requests: Sequence[tuple[Problem, Classify, StepMeter]]) -> list[Floats]:
-        """Label logits of each request's prompts, [prompts, labels] each, NaN where there are none. Costs go to the
-        meters.
+        def prompts(_: Problem, request: Generate, names: Names) -> list[PromptItem]:
+            if self.labels:
+                return _whole_prompts(request, names)
+            longest, temperature = request.max_tokens, request.temperature
+            seeds = [named_seed("generate", request.seed, at) for at in range(len(request.prompts))]  # of each its own
+            return [
+                replace(item, max_tokens=longest, temperature=temperature, seed=seed)
+                for item, seed in zip(_whole_prompts(request, names), seeds, strict=True)
+            ]
+
+        return [[self._said(reply) for reply in own] for own in self._metered_replies(requests, prompts)]
+
+    def _said(self, reply: Reply) -> str | None:
+        if self.labels:
+            return None if reply.label is None else self.labels[reply.label]
+        return reply.text
+
+    def classify(self, requests: Sequence[Metered[Classify]]) -> list[Floats]:
+        """Label logits of each request's prompts, [prompts, labels] each, NaN where there are none.
 
         Raises:
             AccessError: the model answers in text.
         """
         answers = []
-        replies = self._asked([(request.prompts, meter) for _, request, meter in requests])
-        for own in replies:
-            logits = np.full((len(own), self.backend.n_labels), np.nan)
-            for row, reply in enumerate(own):
+        for replies in self._metered_replies(requests, lambda _, request, names: _whole_prompts(request, names)):
+            logits = np.full((len(replies), self.backend.n_labels), np.nan)
+            for row, reply in enumerate(replies):
                 if reply.logits is not None:
                     logits[row] = reply.logits
             answers.append(logits)
         return answers
 
-    def _asked(self, groups: Sequence[tuple[Sequence[str], StepMeter]]) -> list[list[Reply]]:
-        """Replies to what attacks ask, every prompt met by draws of its own."""
-        prompts, names, owners = [], [], []
-        for i, (texts, meter) in enumerate(groups):
-            base = meter.next_names()
-            for at, text in enumerate(texts):
-                prompts.append(text)
-                names.append((*base, at))
-                owners.append(i)
-        found: list[list[Reply]] = [[] for _ in groups]
-        for i, reply in zip(owners, self.ask(prompts, names=names), strict=True):
-            meter = groups[i][1]
-            meter.queries += 1
-            meter.attack += reply.victim
-            meter.defense += reply.defense
-            found[i].append(reply)
-        return found
+    # -- what layers do not let through --------------------------------------------------------------------------------
 
-    def check_gradient(self) -> None:
-        """Raise AccessError when a layer lets no gradient through."""
+    def _check_gradient(self) -> None:
         for layer in self.layers:
             if not offers_gradient(layer.defense):
                 raise AccessError(
-                    f"defense {layer.defense.name}: offers no gradient (offers = 'none'); "
-                    "use an attack with access 'scores' or 'text'"
+                    f"{layer.who}: offers no gradient (offers = 'none'); use an attack with access 'scores' or 'text'"
                 )
 
+    def _check_perturbable(self) -> None:
+        self._check_unrewritten(
+            "there is no place in it to perturb; use an attack with access 'gradient', 'scores' or 'text'"
+        )
+        perturbable(self.backend)
 
-def offers_gradient(defense: Defense) -> bool:
-    """Whether a gradient attack can be run through this defense."""
-    return not (isinstance(defense, RuntimeDefense) and defense.offers == "none")
+    def _check_unrewritten(self, why: str) -> None:
+        for layer in self.layers:
+            if layer.rewrites:
+                raise AccessError(f"{layer.who}: rewrites the prompt, so {why}")
+
+
+def _top(problem: Problem, request: Gradient) -> int:
+    return min(request.top, len(problem.allowed))
+
+
+def _whole_prompts(request: Generate | Classify, names: Names) -> list[PromptItem]:
+    return [PromptItem(text, (*names, at)) for at, text in enumerate(request.prompts)]

@@ -31,7 +31,16 @@ from harness.api.model.backend import (
     ScoreItem,
     prompt_ids,
 )
-from harness.engine.dispatch.calibration import Calibration, Sort, Who, conditions, measure, place_of, read, write
+from harness.engine.dispatch.calibration import (
+    BackendName,
+    Calibration,
+    RequestType,
+    calibration_file,
+    conditions,
+    measure,
+    read_calibration,
+    write_calibration,
+)
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.vllm.backend import VLLMBackend
 from harness.engine.vllm.host import version, why_unusable
@@ -39,8 +48,6 @@ from harness.engine.vllm.options import not_on_one_device
 from harness.engine.vllm.self_check import DisagreementError
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
-
-BackendName = Literal["torch", "vllm", "auto"]
 
 
 class DispatchBackend:
@@ -62,7 +69,7 @@ class DispatchBackend:
         Raises:
             VictimError: ``vllm``, and vLLM is not installed.
         """
-        self.torch, self.asked, self.note = torch, backend, ""
+        self.torch, self.requested, self.note = torch, backend, ""
         self._folder = Path(folder)
         self._vllm: VLLMBackend | None = None
         why = why_unusable() or not_on_one_device(torch.model)
@@ -88,12 +95,12 @@ class DispatchBackend:
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
         """See `Backend`."""
-        return self._who("classify", map(len, rows)).classify(rows)
+        return self._backend_for("classify", map(len, rows)).classify(rows)
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
         """See `Backend`."""
         lengths = (len(i.before) + i.candidates.shape[1] + len(i.after) + _width(i) - 1 for i in items)
-        return self._who("score", lengths).score(items)
+        return self._backend_for("score", lengths).score(items)
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
         """See `Backend`; torch's."""
@@ -117,27 +124,27 @@ class DispatchBackend:
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """See `Backend`."""
-        return self._who("sample", (len(i.before) + i.strings.shape[1] for i in items)).sample(items)
+        return self._backend_for("sample", (len(i.before) + i.strings.shape[1] for i in items)).sample(items)
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
         """See `Backend`."""
-        if self._who("generate", ()) is self.torch:
+        if self._backend_for("generate", ()) is self.torch:
             return self.torch.generate(items)
         around = len(self.tokenizer.left) + len(self.tokenizer.right)
         prompts = prompt_ids(items, self.tokenizer)
         lengths = (len(ids) + around + item.max_tokens for ids, item in zip(prompts, items, strict=True))
         # An answer may be cut at the end of the context, but not at the end of the engine's cache.
-        return self._who("generate", (min(n, self.torch.context) for n in lengths)).generate(items)
+        return self._backend_for("generate", (min(n, self.torch.context) for n in lengths)).generate(items)
 
     def describe(self) -> dict[str, object]:
         """Facts for the manifest: torch's, and under ``vllm`` the engine's, with who answers what."""
-        facts = self.torch.describe() | {"backend": self.asked, "routes": {"gradient": "torch"} | self.routes}
+        facts = self.torch.describe() | {"backend": self.requested, "routes": {"gradient": "torch"} | self.routes}
         if self.note:
             facts["note"] = self.note
-        if self.asked == "auto" and self._vllm is not None and not self.note:
+        if self.requested == "auto" and self._vllm is not None and not self.note:
             facts["calibration"] = {
-                sort: {who: round(value, 6) for who, value in seconds.items()}
-                for sort, seconds in self.calibration.seconds.items()
+                request_type: {name: round(value, 6) for name, value in seconds.items()}
+                for request_type, seconds in self.calibration.seconds.items()
             }
         if self._vllm is not None:
             facts["vllm"] = self._vllm.describe()
@@ -146,19 +153,19 @@ class DispatchBackend:
     # -- who answers ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def routes(self) -> dict[Sort, Who]:
+    def routes(self) -> dict[RequestType, BackendName]:
         """Who answers each sort of request."""
         if self._vllm is None:
-            return dict.fromkeys(self._sorts, "torch")
-        if self.asked == "vllm":
-            return dict.fromkeys(self._sorts, "vllm")
+            return dict.fromkeys(self._request_types, "torch")
+        if self.requested == "vllm":
+            return dict.fromkeys(self._request_types, "vllm")
         try:
-            return {sort: self.calibration.route(sort) for sort in self._sorts}
+            return {request_type: self.calibration.route(request_type) for request_type in self._request_types}
         except DisagreementError:
             raise
         except VictimError as error:
             self.note = f"torch answers everything: {error}"
-            return dict.fromkeys(self._sorts, "torch")
+            return dict.fromkeys(self._request_types, "torch")
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -169,26 +176,26 @@ class DispatchBackend:
         """
         assert self._vllm is not None
         of = conditions(self.torch.head.name, asdict(self._vllm.options), version())
-        place = place_of(self._folder, of)
-        found = read(place, of, self._sorts) if place else None
+        place = calibration_file(self._folder, of)
+        found = read_calibration(place, of, self._request_types) if place else None
         if found is None:
             special = self.tokenizer.special
             usable = np.asarray([i for i in range(self.tokenizer.vocabulary) if i not in special], dtype=np.int64)
-            both: dict[Who, Backend] = {"torch": self.torch, "vllm": self._vllm}
-            found = Calibration(of=of, seconds=measure(both, usable, self._sorts))
+            both: dict[BackendName, Backend] = {"torch": self.torch, "vllm": self._vllm}
+            found = Calibration(of=of, seconds=measure(both, usable, self._request_types))
             if place:
-                write(place, found)
+                write_calibration(place, found)
         return found
 
     @property
-    def _sorts(self) -> list[Sort]:
-        found: list[Sort] = ["classify"] if self.n_labels else []
-        wanted: tuple[Sort, ...] = ("score", "sample", "generate")
-        return found + [sort for sort in wanted if sort in self.abilities]
+    def _request_types(self) -> list[RequestType]:
+        found: list[RequestType] = ["classify"] if self.n_labels else []
+        wanted: tuple[RequestType, ...] = ("score", "sample", "generate")
+        return found + [request_type for request_type in wanted if request_type in self.abilities]
 
-    def _who(self, sort: Sort, lengths: Iterable[int]) -> Backend:
+    def _backend_for(self, request_type: RequestType, lengths: Iterable[int]) -> Backend:
         """Who answers rows of these lengths."""
-        if self._vllm is None or self.routes.get(sort) != "vllm":
+        if self._vllm is None or self.routes.get(request_type) != "vllm":
             return self.torch
         return self._vllm if max(lengths, default=0) <= self._vllm.longest else self.torch
 

@@ -24,8 +24,8 @@ from harness.store.artifacts import MANIFEST
 from harness.store.atomic import write_json
 from harness.tokens.tokenizer import Tokens
 
-Sort = Literal["classify", "score", "sample", "generate"]
-Who = Literal["torch", "vllm"]
+RequestType = Literal["classify", "score", "sample", "generate"]
+BackendName = Literal["torch", "vllm"]
 
 _FOLDER = ".calibration"
 _BEFORE, _STRING, _AFTER = 96, 20, 4  # tokens of a row
@@ -45,11 +45,11 @@ class Calibration(BaseModel):
 
     format: Literal[1] = 1
     of: dict[str, Any]
-    seconds: dict[Sort, dict[Who, PositiveFloat]]
+    seconds: dict[RequestType, dict[BackendName, PositiveFloat]]
 
-    def route(self, sort: Sort) -> Who:
+    def route(self, request_type: RequestType) -> BackendName:
         """Who answers; torch where nothing was measured, and on a tie."""
-        seconds = self.seconds.get(sort)
+        seconds = self.seconds.get(request_type)
         return "vllm" if seconds and seconds["vllm"] < seconds["torch"] else "torch"
 
 
@@ -73,22 +73,22 @@ def conditions(head: str, engine: dict[str, Any], vllm: str) -> dict[str, Any]:
     }
 
 
-def place_of(folder: Path, of: dict[str, Any]) -> Path | None:
+def calibration_file(folder: Path, of: dict[str, Any]) -> Path | None:
     """The file for a checkpoint's victim, or None for a folder that lies in no artifact store."""
     return folder.parent / _FOLDER / f"{content_key(of)}.json" if (folder / MANIFEST).is_file() else None
 
 
-def read(path: Path, of: dict[str, Any], sorts: Sequence[Sort]) -> Calibration | None:
+def read_calibration(path: Path, of: dict[str, Any], request_types: Sequence[RequestType]) -> Calibration | None:
     """What was measured before; None where nothing was, or where it is damaged or of other conditions."""
     try:
         found = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError):
         return None
-    whole = all(set(found.seconds.get(sort, {})) == {"torch", "vllm"} for sort in sorts)
+    whole = all(set(found.seconds.get(request_type, {})) == {"torch", "vllm"} for request_type in request_types)
     return found if found.of == of and whole else None
 
 
-def write(path: Path, calibration: Calibration) -> bool:
+def write_calibration(path: Path, calibration: Calibration) -> bool:
     """Keep it; False where the store cannot be written to."""
     try:
         write_json(path, calibration.model_dump(mode="json"))
@@ -97,7 +97,9 @@ def write(path: Path, calibration: Calibration) -> bool:
     return True
 
 
-def measure(backends: dict[Who, Backend], usable: Tokens, sorts: Sequence[Sort]) -> dict[Sort, dict[Who, float]]:
+def measure(
+    backends: dict[BackendName, Backend], usable: Tokens, request_types: Sequence[RequestType]
+) -> dict[RequestType, dict[BackendName, float]]:
     """Have both answer like requests in turn; the shorter time of each counts.
 
     Args:
@@ -106,28 +108,30 @@ def measure(backends: dict[Who, Backend], usable: Tokens, sorts: Sequence[Sort])
     Raises:
         whatever a backend raises.
     """
-    return {sort: _measure(backends, usable, sort) for sort in sorts}
+    return {request_type: _measure(backends, usable, request_type) for request_type in request_types}
 
 
-def _measure(backends: dict[Who, Backend], usable: Tokens, sort: Sort) -> dict[Who, float]:
+def _measure(
+    backends: dict[BackendName, Backend], usable: Tokens, request_type: RequestType
+) -> dict[BackendName, float]:
     rng = np.random.default_rng(0)
-    best: dict[Who, float] = {}
+    best: dict[BackendName, float] = {}
     for count in _COUNTS:
         best = {}
         for turn in range(_TURNS + 1):
-            for who, backend in backends.items():
-                run = _request(backend, usable, sort, count, rng)
+            for name, backend in backends.items():
+                run = _request(backend, usable, request_type, count, rng)
                 began = time.perf_counter()
                 run()
                 if turn:  # the first also starts engines and checks paths
-                    best[who] = min(best.get(who, float("inf")), max(time.perf_counter() - began, 1e-9))
+                    best[name] = min(best.get(name, float("inf")), max(time.perf_counter() - began, 1e-9))
         if max(best.values()) > 1.0:
             break
     return best
 
 
 def _request(
-    backend: Backend, usable: Tokens, sort: Sort, count: int, rng: np.random.Generator
+    backend: Backend, usable: Tokens, request_type: RequestType, count: int, rng: np.random.Generator
 ) -> Callable[[], object]:
     """A request of the usual shape, cut to the context."""
     room = max(1, backend.context - _STRING - _AFTER - 1)
@@ -136,13 +140,13 @@ def _request(
     candidates = np.repeat(string[None], count, 0)
     candidates[np.arange(count), rng.integers(len(string), size=count)] = rng.choice(usable, size=count)
     after = rng.choice(usable, size=min(_AFTER, max(0, backend.context - len(before) - len(string)))).astype(np.int64)
-    if sort == "classify":
+    if request_type == "classify":
         rows = [np.concatenate([before, candidate, after]) for candidate in candidates]
         return lambda: backend.classify(rows)
-    if sort == "score":
+    if request_type == "score":
         target: Target = 0 if backend.n_labels else (int(usable[0]),)
         return lambda: backend.score([ScoreItem(before, candidates, after, target, string)])
-    if sort == "sample":
+    if request_type == "sample":
         strings = candidates[:, : max(1, len(string) // 2)]
         return lambda: backend.sample([SampleItem(before, strings, usable, 4, 0, min(32, len(usable)))])
     most = max(1, min(_NEW_TOKENS, backend.context // 4))

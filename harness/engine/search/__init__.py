@@ -1,1 +1,1 @@
-"""Many attack steps side by side: requests checked, routed, paid for and judged, and a row for each. Loads no torch."""
+"""Many attack steps side by side: requests checked, sent on, metered and judged, and a row for each. Loads no torch."""

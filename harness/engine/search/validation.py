@@ -1,67 +1,41 @@
-"""Requests as they arrive from an attack: of the right form, or an error that says what is wrong with them."""
+"""What an attack yields and returns: requests and states of the right form, or an error that says what is wrong.
+
+Each check of a request raises ValueError, TypeError or OverflowError.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.api.model.backend import Ability
+from harness.api.attack import Attack
 from harness.api.problem.problem import Problem
-from harness.api.requests import (
-    Classify,
-    Generate,
-    Gradient,
-    Perturb,
-    Request,
-    Sample,
-    Score,
-)
-from harness.errors import AccessError
+from harness.api.problem.state import State
+from harness.api.requests import Classify, Generate, Gradient, Perturb, Sample, Score
+from harness.api.threat import Access, allows
+from harness.errors import AccessError, PluginError
 from harness.tokens.tokenizer import Tokens
 
-_ABILITIES: dict[type[Request], Ability] = {
-    Score: "score",
-    Gradient: "gradient",
-    Sample: "sample",
-    Generate: "generate",
-    Classify: "classify",
-    Perturb: "perturb",
-}
+
+def check_score(request: Score, problem: Problem) -> Score:
+    """Candidates of at most the threat model's tokens, all of them the model's."""
+    return replace(request, candidates=_strings(request.candidates, problem))
 
 
-def ability_of(request: Request) -> Ability:
-    """What a backend must be able to do to answer."""
-    return next(ability for kind, ability in _ABILITIES.items() if isinstance(request, kind))
+def check_gradient(request: Gradient, problem: Problem) -> Gradient:
+    """A string likewise, and at least one token wanted per position."""
+    strings = _strings(np.asarray(request.tokens)[None], problem)
+    return replace(request, tokens=strings[0], top=_at_least_one(request.top, "Gradient.top"))
 
 
-def checked(request: Request, problem: Problem) -> Request:
-    """The request with arrays and numbers of the right form; one bad id must not reach the model.
-
-    Raises:
-        ValueError, TypeError, OverflowError: what is wrong with it.
-        AccessError: a perturbation, where the threat model does not say how long one may be.
-    """
-    if not isinstance(request.model, str):
-        raise ValueError(f"{type(request).__name__}.model is the name of a role, got {request.model!r}")
-    if isinstance(request, Score):
-        return replace(request, candidates=_strings(request.candidates, problem))
-    if isinstance(request, Gradient):
-        strings = _strings(np.asarray(request.tokens)[None], problem)
-        return replace(request, tokens=strings[0], top=_at_least_one(request.top, "Gradient.top"))
-    if isinstance(request, Sample):
-        return _checked_sample(request, problem)
-    if isinstance(request, Perturb):
-        return _checked_perturb(request, problem)
-    if isinstance(request, Classify):
-        return replace(request, prompts=_prompts(request.prompts, "Classify"))
-    return _checked_generate(request)
-
-
-def _checked_sample(request: Sample, problem: Problem) -> Sample:
+def check_sample(request: Sample, problem: Problem) -> Sample:
+    """Strings that leave room for a token more, of allowed tokens alone."""
     strings = _strings(request.strings, problem, more=1)
     foreign = np.setdiff1d(strings, problem.allowed)
     if len(foreign):
@@ -73,7 +47,8 @@ def _checked_sample(request: Sample, problem: Problem) -> Sample:
     return replace(request, strings=strings, k=k, seed=index(request.seed), top=top)
 
 
-def _checked_perturb(request: Perturb, problem: Problem) -> Perturb:
+def check_perturb(request: Perturb, problem: Problem) -> Perturb:
+    """A string of at least one token, and a finite perturbation of each. Raises AccessError where there may be none."""
     if problem.radius is None and not request.model:
         raise AccessError("asked for a perturbation, and the threat model has no radius; give it access: latent")
     tokens = _strings(np.asarray(request.tokens)[None], problem)[0]
@@ -90,7 +65,13 @@ def _checked_perturb(request: Perturb, problem: Problem) -> Perturb:
     return replace(request, tokens=tokens, delta=delta, layer=layer)
 
 
-def _checked_generate(request: Generate) -> Generate:
+def check_classify(request: Classify, problem: Problem) -> Classify:
+    """Prompts that are texts."""
+    return replace(request, prompts=_prompts(request.prompts, "Classify"))
+
+
+def check_generate(request: Generate, problem: Problem) -> Generate:
+    """Prompts that are texts, at least one token of each answer, and a temperature of 0 or above."""
     prompts = _prompts(request.prompts, "Generate")
     temperature = float(request.temperature)
     if not (temperature >= 0 and math.isfinite(temperature)):
@@ -107,7 +88,10 @@ def _prompts(value: object, kind: str) -> tuple[str, ...]:
 
 def _strings(value: Tokens, problem: Problem, more: int = 0) -> NDArray[np.int64]:
     """Strings [n, m] that leave room for some more tokens."""
-    rows = candidate_array(value)
+    array = np.asarray(value)
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"candidates must be an integer array of shape [K, S], got {array.dtype} {list(array.shape)}")
+    rows = array.astype(np.int64, copy=False)
     if rows.shape[1] + more > problem.budget:
         following = " and the next one" if more else ""
         raise ValueError(f"{rows.shape[1]} tokens per string{following}, the threat model allows {problem.budget}")
@@ -122,9 +106,39 @@ def _at_least_one(value: int, name: str) -> int:
     return index(value)
 
 
-def candidate_array(value: object) -> NDArray[np.int64]:
-    """Candidates as int64 [K, S]; raises TypeError or ValueError on anything else."""
-    array = np.asarray(value)
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"candidates must be an integer array of shape [K, S], got {array.dtype} {list(array.shape)}")
-    return array.astype(np.int64, copy=False)
+def check_state(value: Any, attack: Attack, granted: Access, where: str) -> State:
+    """The state as plain data, with a perturbation only where there may be one.
+
+    Args:
+        granted: the threat model's access.
+        where: for messages.
+
+    Raises:
+        PluginError: it is no state, no plain data, or brings a perturbation that the attack did not announce.
+        AccessError: it brings one that the threat model does not grant.
+    """
+    state = _plain(value, where)
+    if state.latent is not None and not allows(granted, "latent"):
+        raise AccessError(f"{where}: returned a perturbation, the threat model grants {granted}")
+    if state.latent is not None and attack.access != "latent":
+        raise PluginError(
+            f"{where}: returned a perturbation, but its access is {attack.access!r}; write access = 'latent', so that "
+            "it is not ranked beside text attacks"
+        )
+    return state
+
+
+def _plain(value: Any, where: str) -> State:
+    if not isinstance(value, State):
+        raise PluginError(f"{where}: returned {type(value).__name__}; it must return a State")
+    try:
+        json.dumps(value.memory)
+        loss = None if value.loss is None else float(value.loss)
+        if value.latent is not None:
+            value.latent.check(len(value.tokens))
+        return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PluginError(
+            f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes, "
+            "latent is what Latent.of makes"
+        ) from None

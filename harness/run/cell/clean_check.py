@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
-from harness.api.problem.search_result import Row
 from harness.api.task import NO_LABEL, Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.defended.pipeline import Names
-from harness.engine.defended.victim import DefendedVictim, Reply
+from harness.engine.defended.prompt_item import Names
+from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
 from harness.errors import DataError
 from harness.flops import Flops
@@ -36,7 +37,7 @@ class CleanCheck:
         return sum((reply.victim + reply.defense for reply in self.replies), self.judging)
 
 
-def check_clean(jury: JudgeRunner, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
+def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
     """Ask for every clean prompt. With labels, a blocked one and one that is too long count as wrong; in text, a
     blocked one is a refusal.
 
@@ -44,12 +45,12 @@ def check_clean(jury: JudgeRunner, examples: Sequence[Example], names: Names = (
         names: what the draws of a randomised defense depend on, besides the example.
     """
     own = [(*names, example.id, "clean") for example in examples]
-    replies = jury.desk.victim.ask([example.text for example in examples], names=own)
+    replies = judge.models.victim.ask([example.text for example in examples], names=own)
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())
     answers = [reply.answer(example.proxy_label) for example, reply in zip(examples, replies, strict=True)]
-    judged = jury.verdicts(list(zip(examples, answers, strict=True)))
+    judged = judge.verdicts(list(zip(examples, answers, strict=True)))
     # A guard that blocks a benign prompt refuses it.
     blocked = [answer.blocked and example.benign for example, answer in zip(examples, answers, strict=True)]
     correct = [
@@ -61,7 +62,7 @@ def check_clean(jury: JudgeRunner, examples: Sequence[Example], names: Names = (
 
 def choose_examples(
     victim: DefendedVictim, cell: CellSpec, examples: Sequence[Example], clean: CleanCheck
-) -> tuple[list[Problem], list[Row]]:
+) -> tuple[list[Problem], list[dict[str, Any]]]:
     """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked.
 
     Raises:
@@ -70,7 +71,7 @@ def choose_examples(
     tokenizer = victim.backend.tokenizer
     allowed = allowed_tokens(tokenizer, cell.threat)
     problems: list[Problem] = []
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for example, reply, right in list(zip(examples, clean.replies, clean.correct, strict=True))[: cell.examples]:
         problem = place(example, cell.threat, tokenizer, allowed, victim.labels)
         length, room = _length(problem), room_of(victim)

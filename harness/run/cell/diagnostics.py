@@ -13,13 +13,14 @@ import numpy as np
 
 from harness.api.model.backend import ActivationBackend, ActivationItem, Backend
 from harness.api.problem.problem import Problem
-from harness.api.problem.search_result import Row
 from harness.api.task import Example
-from harness.engine.defended.pipeline import Names
-from harness.engine.defended.victim import DefendedVictim, Reply
+from harness.engine.defended.prompt_item import Names
+from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
 from harness.records.cell import DefenseFacts
+from harness.records.step_row import StepRow
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.cell.manifest import compute
 from harness.tokens.tokenizer import Floats
@@ -34,7 +35,7 @@ def diagnose(
     examples: Sequence[Example],
     clean: CleanCheck,
     problems: Sequence[Problem],
-    rows: Sequence[Row],
+    rows: Sequence[StepRow],
     names: Names,
 ) -> dict[str, Any]:
     """JSON data: ``ece`` of labels (clean, under attack; null where nobody tells probabilities), ``worst_case``,
@@ -59,16 +60,16 @@ def diagnose(
             "attacked": _calibration(replies, [p.example for p, _ in attacked]) if victim.labels else None,
             "bins": BINS,
         },
-        "worst_case": worst_case(rows, sum(clean.correct) / max(1, len(examples)), len({r["example"] for r in rows})),
+        "worst_case": worst_case(rows, sum(clean.correct) / max(1, len(examples)), len({row.example for row in rows})),
         "shift": shift,
         "compute": compute(spent + moving).model_dump(mode="json"),
     }
 
 
-def last_strings(rows: Sequence[Row]) -> dict[str, str]:
+def last_strings(rows: Sequence[StepRow]) -> dict[str, str]:
     """The string of each example that was judged last."""
-    judged = [row for row in rows if row["attack_text"] is not None and row["failure"] is None]
-    return {row["example"]: row["attack_text"] for row in sorted(judged, key=lambda row: row["step"])}
+    in_order = sorted(rows, key=lambda row: row.step)
+    return {row.example: row.attack_text for row in in_order if row.attack_text is not None and row.failure is None}
 
 
 def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> float | None:
@@ -83,17 +84,17 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
     return sum(gaps) / len(sure)
 
 
-def worst_case(rows: Sequence[Row], clean_accuracy: float, attacked: int) -> list[dict[str, Any]]:
+def worst_case(rows: Sequence[StepRow], clean_accuracy: float, attacked: int) -> list[dict[str, Any]]:
     """Accuracy left when each example is attacked with so many steps, clean accuracy · (1 − ASR so far), and the
     mean nominal FLOPs that this takes per example (null where unknown). Starts at step 0; at most `POINTS` + 1 entries.
     """
-    steps = max((row["step"] for row in rows), default=0)
+    steps = max((row.step for row in rows), default=0)
     broken_at: dict[str, int] = {}
     spent = np.zeros(steps + 1)
     for row in rows:
-        spent[row["step"]] += float("nan") if row["attack_nominal"] is None else row["attack_nominal"]
-        if row["success"]:
-            broken_at[row["example"]] = min(row["step"], broken_at.get(row["example"], steps))
+        spent[row.step] += row.attack_nominal
+        if row.success:
+            broken_at[row.example] = min(row.step, broken_at.get(row.example, steps))
     cumulative = np.cumsum(spent) / max(1, attacked)
     wanted = sorted({round(at) for at in np.linspace(0, steps, min(steps, POINTS) + 1)})
     return [
@@ -145,7 +146,7 @@ def _softmax(logits: Floats) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def rejudged(facts: DefenseFacts, rows: Sequence[Row], clean_accuracy: float, attacked: int) -> DefenseFacts:
+def rejudged(facts: DefenseFacts, rows: Sequence[StepRow], clean_accuracy: float, attacked: int) -> DefenseFacts:
     """The same under another judge: only the worst case depends on it."""
     if not facts.diagnostics:
         return facts

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.api.runtime_defense import GuardDefense, RuntimeDefense
+from harness.api.runtime_defense import RuntimeDefense
 from harness.api.task import Example
-from harness.engine.defended.victim import DefendedVictim, Reply
+from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.router import ModelRouter
 from harness.flops import CONVENTION, Flops, known
 from harness.records.cell import (
@@ -167,23 +168,8 @@ def guarded_facts(
 
 def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) -> dict[str, int]:
     """How many clean prompts, or answers to them, a guard looked at, and how many it refused."""
-
-    def met(by: int | None) -> bool:
-        """Whether what was blocked there had been seen by this guard."""
-        if by is None:
-            return True
-        inner, outer = _reads(victim, by), _reads(victim, at)
-        if outer == "prompt":
-            return inner == "answer" or by >= at
-        return inner == "answer" and by <= at  # answers are met from the victim outwards
-
-    seen = [reply for reply in replies if not reply.too_long and met(reply.blocked_by)]
+    seen = [reply for reply in replies if victim.pipeline.saw(at, reply)]
     return {"reached": len(seen), "blocked": sum(reply.blocked_by == at for reply in seen)}
-
-
-def _reads(victim: DefendedVictim, at: int) -> str:
-    guard = victim.layers[at].defense
-    return guard.reads if isinstance(guard, GuardDefense) else "prompt"
 
 
 def auxiliary_facts(

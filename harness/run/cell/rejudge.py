@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.api.judge import Answer
-from harness.api.problem.search_result import Row
 from harness.api.task import Example, TaskData
 from harness.engine.search.judging import JudgeRunner
 from harness.errors import DataError
-from harness.flops import Flops
+from harness.flops import UNKNOWN, Flops, known
 from harness.records.cell import CellRecord
-from harness.records.nulls import UNKNOWN, known, without_nulls
 from harness.records.read import Cell, read_run
+from harness.records.step_row import StepRow
 
 JUDGED_BROKEN = "already broken when clean"
 NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
@@ -46,12 +45,12 @@ class Sources:
 class Rejudged:
     """The tables of a cell under another judge, and what of its manifest they change."""
 
-    examples: list[Row]
-    steps: list[Row]
+    examples: list[dict[str, Any]]
+    steps: list[StepRow]
     changes: dict[str, Any]
 
 
-def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
+def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     """Put the recorded answers to a judge.
 
     An example whose clean answer this judge takes for a success drops out; one that was not attacked because of the
@@ -61,23 +60,22 @@ def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
         DataError: the records hold examples that the task has not.
     """
     by_id = {example.id: example for example in data.validation}
-    examples: list[Row] = source.examples().to_pylist()
+    examples: list[dict[str, Any]] = source.examples().to_pylist()
     missing = [row["example"] for row in examples if row["example"] not in by_id]
     if missing:
         raise DataError(f"{source.folder}: holds example {missing[0]}, which the task has not; use the task's old data")
-    steps = [without_nulls(row) for row in source.steps().to_pylist()]
+    steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
     if data.labels:  # whom to attack does not depend on the judge
-        _judge_steps(jury, steps, by_id, source.record)
-        return Rejudged(examples, steps, {})
-    verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in examples])
+        return Rejudged(examples, _judged_again(judge, steps, by_id, source.record), {})
+    answers = [Answer(row["predicted"], (), float("nan"), row["answer"]) for row in examples]
+    verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
     for row, (verdict, _) in zip(examples, verdicts, strict=True):
         if verdict.success and row["attacked"]:
             row["attacked"], row["excluded"] = False, JUDGED_BROKEN
         elif not verdict.success and row["excluded"] == JUDGED_BROKEN:
             row["excluded"] = NOT_ATTACKED
     attacked = {row["example"] for row in examples if row["attacked"]}
-    steps = [row for row in steps if row["example"] in attacked]
-    _judge_steps(jury, steps, by_id, source.record)
+    steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
     changes = {
         "n_clean": len(examples),
@@ -88,18 +86,26 @@ def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
     return Rejudged(examples, steps, changes)
 
 
-def _judge_steps(jury: JudgeRunner, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
-    """Fill in verdicts; what the judge's models take comes on top of what the victim's answer took."""
+def _judged_again(
+    judge: JudgeRunner, rows: Sequence[StepRow], by_id: dict[str, Example], record: CellRecord
+) -> list[StepRow]:
+    """The rows with the judge's verdicts; what its models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(role.startswith("judge:") for role in record.auxiliary)
-    asked = [row for row in rows if row["failure"] is None]
-    verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in asked])
-    for row, (verdict, cost) in zip(asked, verdicts, strict=True):
-        row["success"], row["score"], row["unparseable"] = verdict.success, verdict.score, verdict.unparseable
-        row["judge_nominal"] = UNKNOWN if mixed else row["judge_nominal"] + cost.nominal
-        row["judge_executed"] = UNKNOWN if mixed else row["judge_executed"] + cost.executed
+    found = list(rows)
+    answered = [i for i, row in enumerate(rows) if row.failure is None]
+    verdicts = judge.verdicts([(by_id[rows[i].example], _answer(rows[i])) for i in answered])
+    for i, (verdict, cost) in zip(answered, verdicts, strict=True):
+        found[i] = replace(
+            rows[i],
+            success=verdict.success,
+            score=verdict.score,
+            unparseable=verdict.unparseable,
+            judge_nominal=UNKNOWN if mixed else rows[i].judge_nominal + cost.nominal,
+            judge_executed=UNKNOWN if mixed else rows[i].judge_executed + cost.executed,
+        )
+    return found
 
 
-def _answer(row: Row) -> Answer:
-    loss = row.get("loss")
-    return Answer(row["predicted"], (), float("nan") if loss is None else loss, row["answer"])
+def _answer(row: StepRow) -> Answer:
+    return Answer(row.predicted, (), float("nan") if row.loss is None else row.loss, row.answer)

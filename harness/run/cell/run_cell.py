@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.api.problem.problem import Problem
-from harness.api.problem.search_result import Row
 from harness.api.runtime_defense import TransformDefense, VoteDefense
 from harness.api.task import TaskData
 from harness.api.threat import allows
-from harness.engine.defended.victim import offers_gradient
+from harness.engine.defended.layer import offers_gradient
 from harness.engine.search.budget import SearchBudget
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
@@ -20,6 +19,7 @@ from harness.errors import AccessError, VictimError
 from harness.flops import Flops
 from harness.records.cell import CellRecord
 from harness.records.read import Cell as Recorded
+from harness.records.step_row import StepRow
 from harness.records.write import write_cell
 from harness.registry.defense_stack import is_randomised
 from harness.run.cell.clean_check import check_clean, choose_examples, shortened
@@ -95,12 +95,12 @@ def run_cell(
         return _skipped(cell, spec, folder, preparer, reason)
     desk, judges = preparer.desks(cell)
     preparer.made(keys.pipeline)
-    victim, jury = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
+    victim, judge = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
     preparer.reporter.stage(f"attack {label(cell)}")
     examples, cut = list(data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":
         examples, cut = shortened(examples, victim, cell.threat)
-    clean = check_clean(jury, examples, (cell.seed, keys.pipeline))
+    clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     steps = cell.attack.plugin.params.steps
     watch = _Watch(preparer, len(problems) * steps)
@@ -112,9 +112,9 @@ def run_cell(
             cell.attack.plugin,
             (cell.seed, keys.search),
             cell.threat.access,
-            jury,
+            judge,
             stop_on_success=cell.stop_on_success,
-            allowance=SearchBudget(cell.threat.queries, cell.threat.flops),
+            budget=SearchBudget(cell.threat.queries, cell.threat.flops),
             limited=preparer.limited,
             note=preparer.reporter.note,
         )
@@ -167,7 +167,8 @@ def _again(cell: CellSpec, spec: LoadedSpec, folder: RunFolder, preparer: Prepar
     began, started, key = time.monotonic(), now(), preparer.keys(cell).cell
     preparer.reporter.stage(f"judge {label(cell)}")
     changes: dict[str, Any] = {}
-    examples, steps = source.examples().to_pylist(), source.steps().to_pylist()
+    examples = source.examples().to_pylist()
+    steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
     if source.record.key != key:
         models = preparer.judges(cell)
         found = rejudge(source, JudgeRunner(cell.judge.plugin, models), preparer.tasks.data(cell.task))
@@ -202,13 +203,13 @@ class _Watch:
         self.broken: set[str] = set()
         self.examples: set[str] = set()
 
-    def seen(self, _: int, rows: list[Row]) -> None:
+    def seen(self, _: int, rows: Sequence[StepRow]) -> None:
         for row in rows:
             self.steps += 1
-            self.examples.add(row["example"])
-            if row["success"]:
-                self.broken.add(row["example"])
-            self.spent += Flops(row["attack_nominal"], row["attack_executed"])
+            self.examples.add(row.example)
+            if row.success:
+                self.broken.add(row.example)
+            self.spent += Flops(row.attack_nominal, row.attack_executed)
         self.reporter.cell(
             CellProgress(self.steps, self.total, len(self.broken) / max(1, len(self.examples)), self.spent)
         )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from harness.api.runtime_defense import Certificate, TransformDefense, VoteDefense
 from harness.api.task import Example
-from harness.engine.defended.pipeline import Layer, PromptItem
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.victim import DefendedVictim
 from harness.flops import Flops
 from harness.run.reporter import WorkReporter
@@ -47,7 +48,7 @@ def certify(
             for example in batch
             for copy in range(how.samples)
         ]
-        replies = victim.pipeline.copied(items, at)
+        replies = victim.pipeline.rewritten_replies(items, at)
         for i, example in enumerate(batch):
             own = replies[i * how.samples : (i + 1) * how.samples]
             right = sum(reply.label == example.label for reply in own)

@@ -13,8 +13,10 @@ from harness.api.problem.search_result import SearchResult
 from harness.api.requests import DefenseRequest
 from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense
 from harness.api.task import Example
-from harness.engine.defended.model_queries import answer_all
-from harness.engine.defended.pipeline import Layer, Pipeline, PromptItem
+from harness.engine.defended.defense_requests import answer_defense_requests
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.pipeline import Pipeline
+from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
@@ -111,13 +113,13 @@ class _Fit:
         items = [PromptItem(text, (self.cell.seed, self.key, "seen", i)) for i, text in enumerate(texts)]
         for at, layer in enumerate(self.before):
             if isinstance(layer.defense, TransformDefense):
-                made = pipeline.rewritten(at, items)
+                made = pipeline.rewritten(items, at)
                 items = [item for item, _ in made]
                 self.spent = sum((cost for _, cost in made), self.spent)
         return [item.text for item in items]
 
     def ask(self, requests: Sequence[DefenseRequest]) -> list[Any]:
-        answers = answer_all(f"defense {self.part.name}", requests, {"": self.backend, **self.models})
+        answers = answer_defense_requests(f"defense {self.part.name}", requests, {"": self.backend, **self.models})
         self.spent = sum((cost for _, cost in answers), self.spent)
         return [answer for answer, _ in answers]
 

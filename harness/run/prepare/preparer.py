@@ -22,6 +22,7 @@ from harness.flops import Flops
 from harness.hashing import canonical_json, content_key
 from harness.isolation.step_timeout import StepLimit, no_step_limit
 from harness.records.journal import Journal
+from harness.records.step_row import StepRow
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
 from harness.rng import named_rng
@@ -217,7 +218,7 @@ class Preparer:
             total = len(problems) * attack.params.steps
             done = 0
 
-            def seen(_: int, rows: list[dict[str, Any]]) -> None:
+            def seen(_: int, rows: Sequence[StepRow]) -> None:
                 nonlocal done
                 done += len(rows)
                 self.reporter.progress("training attack", done, total)

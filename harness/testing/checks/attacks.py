@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import numpy as np
 
 from harness.api.attack import Attack, Step
 from harness.api.problem.problem import Problem
-from harness.api.problem.search_result import Row, SearchResult
+from harness.api.problem.search_result import SearchResult
 from harness.api.problem.state import State
 from harness.api.task import TaskKind
-from harness.engine.defended.victim import Layer
+from harness.engine.defended.layer import Layer
 from harness.engine.search.search import Search
 from harness.errors import AccessError, DataError
 from harness.hashing import canonical_json
 from harness.isolation.process_state import global_seed
 from harness.records.journal import Journal
+from harness.records.step_row import StepRow
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.examples import BlockAll, Case, at_random, made_up, ordinary, problem_text
@@ -109,18 +111,19 @@ def searched(subject: Subject, case: Case, attack: Any = None, **options: Any) -
     return case.search(attack, subject.cls.access, **options).run(case.problems())  # type: ignore[attr-defined]
 
 
-def plain(rows: list[Row]) -> str:
+def plain(rows: list[StepRow]) -> str:
     """Rows as text, less what may differ between two runs; equal where the rows are, NaN included."""
-    return json.dumps([{k: v for k, v in row.items() if k != "seconds"} for row in rows], sort_keys=True)
+    return json.dumps([replace(row, seconds=0.0).to_record() for row in rows], sort_keys=True)
 
 
-def _same(one: list[Row], other: list[Row], expected: str, mend: str) -> None:
+def _same(one: list[StepRow], other: list[StepRow], expected: str, mend: str) -> None:
     if plain(one) == plain(other):
         return
     at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if plain([a]) != plain([b])), 0)
-    names = [name for name in one[at] if name != "seconds" and one[at][name] != other[at][name]] if other else []
-    where = f"example {one[at]['example']}, step {one[at]['step']}"
-    values = "; ".join(f"{name} {one[at][name]!r} and {other[at][name]!r}" for name in names[:3])
+    a, b = one[at].to_record(), other[at].to_record() if other else {}
+    names = [name for name in b if name != "seconds" and a[name] != b[name]]
+    where = f"example {one[at].example}, step {one[at].step}"
+    values = "; ".join(f"{name} {a[name]!r} and {b[name]!r}" for name in names[:3])
     raise UnmetError(expected, f"at {where} they differ: {values}", mend)
 
 
@@ -139,7 +142,7 @@ def _access(subject: Subject) -> None:
 
 def _seeded(subject: Subject) -> None:
     for case in cases(subject):
-        found: list[list[Row]] = []
+        found: list[list[StepRow]] = []
         for other in (0, 1):
             with global_seed(other):
                 found.append(searched(subject, case).rows)
@@ -191,7 +194,7 @@ class _StoppedError(Exception):
 
 
 def _stopped(search: Search, case: Case, path: Path, cut: int) -> None:
-    def stop(number: int, _rows: list[Row]) -> None:
+    def stop(number: int, _rows: list[StepRow]) -> None:
         if number == cut:
             raise _StoppedError
 
@@ -204,8 +207,8 @@ def _stopped(search: Search, case: Case, path: Path, cut: int) -> None:
 
 def _plain_state(subject: Subject) -> None:
     for case in cases(subject):
-        for track in searched(subject, case).tracks:
-            data = track.state.to_json()
+        for string in searched(subject, case).strings:
+            data = string.state.to_json()
             try:
                 text = canonical_json({**data, "loss": None})  # a loss may be NaN, where the victim said so
             except ValueError as error:
@@ -251,11 +254,11 @@ def keeps_to_the_threat(subject: Subject, case: Case) -> bool:
             "problem.random_tokens and problem.refill may give fewer strings than asked for, and none; before and "
             "after may be empty",
         ) from error
-    broken = [row for row in rows if row["failure"] and _breaks(row["failure"])]
+    broken = [row for row in rows if row.failure and _breaks(row.failure)]
     if broken:
         raise UnmetError(
             "strings within the threat model: at most problem.budget tokens, all of problem.allowed",
-            f"step {broken[0]['step']}: {broken[0]['failure']} ({problem_text(case)})",
+            f"step {broken[0].step}: {broken[0].failure} ({problem_text(case)})",
             "draw tokens from problem.allowed, and let problem.fitted cut a text to what is allowed",
         )
     return True
@@ -268,7 +271,7 @@ def _breaks(failure: str) -> bool:
 def _survives(subject: Subject) -> None:
     for case in cases(subject):
         rows = searched(subject, case).rows
-        lost = sum(row["failure"] == "retokenisation" for row in rows)
+        lost = sum(row.failure == "retokenisation" for row in rows)
         if 2 * lost > len(rows):
             raise UnmetError(
                 "strings that survive tokenisation, where most strings do",
@@ -318,7 +321,7 @@ def _limited(subject: Subject) -> None:
     for case in cases(subject):
         limited = case.threat.model_copy(update={"queries": 3})
         rows = searched(subject, Case(case.examples, limited, case.tokenizer, case.answers)).rows
-        if any(sum(row["queries"] for row in rows if row["example"] == one.id) > 3 for one in case.examples):
+        if any(sum(row.queries for row in rows if row.example == one.id) > 3 for one in case.examples):
             raise UnmetError("at most 3 queries", "more", "report this: the engine keeps the limit")
 
 

@@ -13,8 +13,9 @@ from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import SearchResult
 from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import Example, TaskData, TaskKind
-from harness.engine.defended.model_queries import answer_all
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.defense_requests import answer_defense_requests
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.hashing import canonical_json
@@ -67,7 +68,9 @@ def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[st
 
     def ask(requests: Sequence[Any]) -> list[Any]:
         subject.kept["fit asks", kind] = True
-        return [answer for answer, _ in answer_all(f"defense {defense.name}", requests, {"": victim, **models})]
+        return [
+            answer for answer, _ in answer_defense_requests(f"defense {defense.name}", requests, {"": victim, **models})
+        ]
 
     def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:
         problems = problems_of(victim, data, examples)

@@ -13,8 +13,8 @@ from harness.api.plugin import Plugin
 from harness.api.requests import Gradient, Score
 from harness.api.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense
 from harness.api.task import TaskKind
+from harness.engine.defended.layer import offers_gradient
 from harness.engine.defended.reply import Reply
-from harness.engine.defended.victim import offers_gradient
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
 from harness.testing.checks import trained_defenses as trained

@@ -16,7 +16,8 @@ from harness.api.problem.problem import Problem
 from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
 from harness.api.threat import Access, Threat
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.budget import SearchBudget
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
@@ -117,8 +118,8 @@ class Case:
         models = {role: self._helper(need) for role, need in attack.models().items()}
         names = (seed, "conformance")
         limits = SearchBudget(self.threat.queries, self.threat.flops)
-        jury = JudgeRunner(ToyJudge(), ModelRouter(victim))
-        return Search(ModelRouter(victim, models), attack, names, granted, jury, together=together, allowance=limits)
+        judge = JudgeRunner(ToyJudge(), ModelRouter(victim))
+        return Search(ModelRouter(victim, models), attack, names, granted, judge, together=together, budget=limits)
 
     def _helper(self, need: Any) -> DefendedVictim:
         if need.sees == "nothing" and need.labels:

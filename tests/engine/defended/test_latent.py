@@ -22,10 +22,12 @@ from harness.api.requests import Gradient, Perturb, PerturbAnswer, Request
 from harness.api.runtime_defense import GuardDefense, TransformDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.dry_run import dry_run_attack
 from harness.engine.losses import cross_entropy
-from harness.engine.search.budget import SearchBudget, flops_of, queries_of
+from harness.engine.search.budget import SearchBudget
+from harness.engine.search.request_kinds import kind_of
 from harness.engine.search.step_rows import BEYOND
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import AccessError, PluginError, VictimError
@@ -35,7 +37,7 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.latent import LatentAttack
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import ToyBackend, searching
+from tests.engine.toy import ToyBackend, searching, without_time
 
 THREAT = Threat(tokens=4, access="latent", radius=0.8)
 
@@ -99,19 +101,19 @@ def test_rows_are_verdicts_on_the_perturbed_model(layer: int) -> None:
     assert len(result.rows) == 12
     ends = {problem.example.id: (problem, state) for problem, state in result.ends()}
     for row in result.rows:
-        assert row["failure"] is None
-        assert row["loss"] == pytest.approx(row["attack_loss"], abs=1e-5)  # what the attack knows is what is judged
-        problem, state = ends[row["example"]]
-        assert problem.survives(np.asarray([row["attack_tokens"]])).all()
-        if row["step"] < 4:
+        assert row.failure is None
+        assert row.loss == pytest.approx(row.attack_loss, abs=1e-5)  # what the attack knows is what is judged
+        problem, state = ends[row.example]
+        assert problem.survives(np.asarray([row.attack_tokens])).all()
+        if row.step < 4:
             continue
-        found = LatentItem(problem.prompt(row["attack_text"]), len(problem.before), state.latent, 1)
+        found = LatentItem(problem.prompt(row.attack_text), len(problem.before), state.latent, 1)
         (answer,) = model().answer_perturbed([found])
-        assert row["predicted"] == int(answer.logits.argmax())
-        assert row["success"] == (row["predicted"] != 0)
-        assert row["loss"] == pytest.approx(float(cross_entropy(answer.logits, 1)), abs=1e-5)
-        (plain,) = victim().ask([problem.prompt(row["attack_text"])])
-        assert row["loss"] < plain.answer(1).loss  # the string alone is not what did it
+        assert row.predicted == int(answer.logits.argmax())
+        assert row.success == (row.predicted != 0)
+        assert row.loss == pytest.approx(float(cross_entropy(answer.logits, 1)), abs=1e-5)
+        (plain,) = victim().ask([problem.prompt(row.attack_text)])
+        assert row.loss < plain.answer(1).loss  # the string alone is not what did it
 
 
 class Vowels(Judge):
@@ -134,18 +136,18 @@ def test_answers_in_text_are_said_by_the_perturbed_model() -> None:
     assert n is not None
     different = 0
     for problem, state in result.ends():
-        row = [row for row in result.rows if row["example"] == problem.example.id][-1]
-        prompt = problem.prompt(row["attack_text"])
+        row = [row for row in result.rows if row.example == problem.example.id][-1]
+        prompt = problem.prompt(row.attack_text)
         (answer,) = made.answer_perturbed([LatentItem(prompt, len(problem.before), state.latent, problem.target, 6)])
         assert answer.said is not None
-        assert (row["answer"], row["predicted"]) == (answer.said.text, None)
-        assert row["loss"] == pytest.approx(answer.loss, abs=1e-5)
-        assert row["attack_loss"] == pytest.approx(answer.loss, abs=1e-4)
+        assert (row.answer, row.predicted) == (answer.said.text, None)
+        assert row.loss == pytest.approx(answer.loss, abs=1e-5)
+        assert row.attack_loss == pytest.approx(answer.loss, abs=1e-4)
         length = answer.said.prompt_tokens
-        assert row["judge_nominal"] == 2.0 * n * (2 * length + answer.said.new_tokens)
-        (plain,) = searched.desk.victim.ask([prompt], [problem.target])
+        assert row.judge_nominal == 2.0 * n * (2 * length + answer.said.new_tokens)
+        (plain,) = searched.models.victim.ask([prompt], [problem.target])
         assert answer.loss < plain.nll
-        different += plain.text != row["answer"]
+        different += plain.text != row.answer
     assert different
 
 
@@ -167,11 +169,11 @@ def perturbing(size: float, layer: int = 0, seed: int = 0) -> Any:
 def test_the_harness_keeps_to_the_radius(layer: int) -> None:
     for size, failure in ((0.79, None), (0.8, None), (0.8 * (1 + 2 * SLACK), BEYOND), (5.0, BEYOND), (1e25, BEYOND)):
         (row,) = run(Odd(perturbing(size, layer))).rows
-        assert row["failure"] == failure
+        assert row.failure == failure
         if failure:
-            assert (row["success"], row["predicted"], row["loss"]) == (False, None, None)
-            assert row["judge_nominal"] > 0  # it took a forward to find out
-        assert row["attack_text"] is not None
+            assert (row.success, row.predicted, row.loss) == (False, None, None)
+            assert row.judge_nominal > 0  # it took a forward to find out
+        assert row.attack_text is not None
 
 
 def test_beyond_the_radius_nothing_is_said() -> None:
@@ -187,8 +189,8 @@ def test_beyond_the_radius_nothing_is_said() -> None:
     (row,) = searching(normed, Odd(far), granted="latent", judge=Vowels()).run(them).rows
     n = normed.backend.n_params
     assert n is not None
-    assert (row["failure"], row["answer"], row["loss"], row["success"]) == (BEYOND, None, None, False)
-    assert row["judge_nominal"] == 2.0 * n * (len(them[0].before) + 4 + len(them[0].after))
+    assert (row.failure, row.answer, row.loss, row.success) == (BEYOND, None, None, False)
+    assert row.judge_nominal == 2.0 * n * (len(them[0].before) + 4 + len(them[0].after))
     inside = replace(them[0], radius=1e40)  # where it is allowed, it is told
     with pytest.raises(
         VictimError, match="the model answered NaN with its activations perturbed; use a smaller radius"
@@ -225,11 +227,11 @@ class Capitals(TransformDefense):
 def test_a_guard_sees_the_string_that_carries_the_perturbation() -> None:
     (row,) = run(latent(steps=1), Layer(Refuses(), {})).rows
     (problem,) = problems(1)
-    assert Refuses.seen == [problem.prompt(row["attack_text"])]
-    assert (row["success"], row["predicted"], row["failure"]) == (False, None, None)
-    assert row["loss"] == float("inf")
-    assert (row["judge_nominal"], row["defense_nominal"]) == (0.0, 7.0)
-    assert row["attack_nominal"] > 0
+    assert Refuses.seen == [problem.prompt(row.attack_text)]
+    assert (row.success, row.predicted, row.failure) == (False, None, None)
+    assert row.loss == float("inf")
+    assert (row.judge_nominal, row.defense_nominal) == (0.0, 7.0)
+    assert row.attack_nominal > 0
 
 
 def test_behind_a_transform_there_is_nothing_to_perturb() -> None:
@@ -275,7 +277,7 @@ def test_a_perturbation_must_be_granted_and_confessed() -> None:
     with pytest.raises(AccessError, match="asked for a perturbation, and the threat model has no radius"):
         run(latent(), problems=problems(1, Threat(tokens=4)))
     (row,) = run(Odd(lambda state: state, Gradient(np.zeros(4, dtype=np.int64), 3))).rows
-    assert row["failure"] is None  # latent includes gradient
+    assert row.failure is None  # latent includes gradient
 
 
 @pytest.mark.parametrize(
@@ -327,22 +329,23 @@ def test_a_request_costs_a_forward_and_a_backward() -> None:
     (row,) = run(attack).rows
     n, tokens = model().n_params, len(problem.before) + 4 + len(problem.after)
     assert n is not None
-    assert (row["attack_nominal"], row["queries"]) == (6.0 * n * tokens, 1)
-    assert row["judge_nominal"] == 2.0 * n * tokens
+    assert (row.attack_nominal, row.queries) == (6.0 * n * tokens, 1)
+    assert row.judge_nominal == 2.0 * n * tokens
     (answer,) = attack.answers
     assert isinstance(answer, PerturbAnswer)
     assert answer.gradient.shape == (4, 32)
-    request = Perturb(np.asarray(row["attack_tokens"]))
-    assert (flops_of(request, problem, n), queries_of(request)) == (row["attack_nominal"], 1)
+    request = Perturb(np.asarray(row.attack_tokens))
+    kind = kind_of(request)
+    assert (kind.flops(request, problem, n), kind.sequences(request)) == (row.attack_nominal, 1)
     deep = run(Odd(lambda state: state, Perturb(np.zeros(4), None, 2))).rows[0]
-    assert deep["attack_nominal"] == row["attack_nominal"]
-    assert deep["attack_executed"] < row["attack_executed"]  # no backward below the layer
+    assert deep.attack_nominal == row.attack_nominal
+    assert deep.attack_executed < row.attack_executed  # no backward below the layer
 
 
 def test_limits_hold() -> None:
-    rows = run(latent(steps=5), allowance=SearchBudget(queries=3)).rows
-    assert [row["queries"] for row in rows] == [2, 1, 0]
-    assert rows[2]["attack_loss"] == rows[1]["attack_loss"]  # the step that was given up changes nothing
+    rows = run(latent(steps=5), budget=SearchBudget(queries=3)).rows
+    assert [row.queries for row in rows] == [2, 1, 0]
+    assert rows[2].attack_loss == rows[1].attack_loss  # the step that was given up changes nothing
 
 
 def test_an_estimate_needs_no_model() -> None:
@@ -390,7 +393,7 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path, keep: str) -> Non
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert len(journal.entries) == 2
         resumed = search().run(problems(), journal).rows
-    plain = [[{k: v for k, v in row.items() if k != "seconds"} for row in rows] for rows in (whole, resumed)]
+    plain = [without_time(rows) for rows in (whole, resumed)]
     assert plain[0] == plain[1]
 
 
@@ -406,13 +409,13 @@ class Shared(LatentAttack):
 def test_a_shared_perturbation_is_within_the_radius_of_every_example() -> None:
     attack = Shared(Shared.Params(steps=3, layer=1, step_size=1.0))
     result = run(attack, problems=problems())
-    (track,) = result.tracks
+    (string,) = result.strings
     assert len(result.rows) == 9
-    assert {row["failure"] for row in result.rows} == {None}
+    assert {row.failure for row in result.rows} == {None}
     for step in (1, 2, 3):
-        rows = [row for row in result.rows if row["step"] == step]
-        assert np.mean([row["loss"] for row in rows]) == pytest.approx(rows[0]["attack_loss"], abs=1e-5)
-    items = [PerturbItem(p.before, track.state.array, p.after, 1, 1) for p in problems()]
+        rows = [row for row in result.rows if row.step == step]
+        assert np.mean([row.loss for row in rows]) == pytest.approx(rows[0].attack_loss, abs=1e-5)
+    items = [PerturbItem(p.before, string.state.array, p.after, 1, 1) for p in problems()]
     scales = [found.answer.scale for found in model().perturb(items)]
-    assert track.state.latent is not None
-    assert track.state.latent.length == pytest.approx(0.8 * min(scales), rel=1e-4)
+    assert string.state.latent is not None
+    assert string.state.latent.length == pytest.approx(0.8 * min(scales), rel=1e-4)

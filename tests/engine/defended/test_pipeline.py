@@ -12,17 +12,19 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.requests import Gradient, Likelihood, Score
 from harness.api.runtime_defense import Case, GuardDefense, Place, Ruling, Slope, TransformDefense, VoteDefense
 from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.errors import AccessError, PluginError
 from harness.flops import Flops
+from harness.records.step_row import StepRow
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, toy_examples
+from tests.engine.toy import ToyBackend, toy_examples, without_time
 
 
 def odd(text: str) -> int:
@@ -108,9 +110,9 @@ def scored(defended: DefendedVictim, problem: Any, candidates: np.ndarray, *name
     return losses, meter
 
 
-def run(attacked: DefendedVictim, judged: DefendedVictim, attack: Any, them: Sequence[Any]) -> list[dict[str, Any]]:
-    jury = JudgeRunner(WrongLabel(), ModelRouter(judged), draws=5)
-    return Search(ModelRouter(attacked), attack, (0, "cell"), "gradient", jury).run(them).rows
+def run(attacked: DefendedVictim, judged: DefendedVictim, attack: Any, them: Sequence[Any]) -> list[StepRow]:
+    judge = JudgeRunner(WrongLabel(), ModelRouter(judged), draws=5)
+    return Search(ModelRouter(attacked), attack, (0, "cell"), "gradient", judge).run(them).rows
 
 
 def test_a_penalty_is_added_to_the_loss_of_a_blocked_candidate() -> None:
@@ -145,8 +147,8 @@ def test_the_adaptive_attack_breaks_a_filter_that_the_static_one_does_not() -> N
     broken = {}
     for kind, attacked in (("static", victim(backend)), ("adaptive", victim(backend, fence))):
         rows = run(attacked, victim(backend, fence), attack, them)
-        broken[kind] = len({row["example"] for row in rows if row["success"]})
-        assert all(row["draws"] == 1 for row in rows)
+        broken[kind] = len({row.example for row in rows if row.success})
+        assert all(row.draws == 1 for row in rows)
     assert broken["static"] <= 2
     assert broken["adaptive"] >= 6
 
@@ -208,13 +210,11 @@ def test_draws_depend_on_names_alone_and_verdicts_are_fresh() -> None:
     assert alone[0] == pytest.approx(first[3])  # the same draws for all candidates of a request
 
     rows = run(defended, defended, RandomToken(RandomToken.Params(steps=4, draws=6)), [problem])
-    assert {row["draws"] for row in rows} == {5}
-    assert all(row["success"] == (2 * row["broken_draws"] > 5) for row in rows)
-    assert rows[0]["attack_loss"] != pytest.approx(rows[0]["loss"])  # judged on draws that the attack has not seen
-    assert [r | {"seconds": 0} for r in rows] == [
-        r | {"seconds": 0}
-        for r in run(defended, defended, RandomToken(RandomToken.Params(steps=4, draws=6)), [problem])
-    ]
+    assert {row.draws for row in rows} == {5}
+    assert all(row.success == (2 * row.broken_draws > 5) for row in rows)
+    assert rows[0].attack_loss != pytest.approx(rows[0].loss)  # judged on draws that the attack has not seen
+    again = run(defended, defended, RandomToken(RandomToken.Params(steps=4, draws=6)), [problem])
+    assert without_time(rows) == without_time(again)
 
 
 def test_order_matters_a_guard_behind_a_vote_sees_every_copy() -> None:

@@ -15,7 +15,8 @@ from harness.api.requests import Gradient, Score
 from harness.api.runtime_defense import GuardDefense, TransformDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim, Layer, offers_gradient
+from harness.engine.defended.layer import Layer, offers_gradient
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.losses import cross_entropy
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
@@ -24,7 +25,7 @@ from harness.run.cell.clean_check import check_clean
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, jury, searching, toy_examples
+from tests.engine.toy import ToyBackend, judge_of, searching, toy_examples
 
 
 class Blocker(GuardDefense):
@@ -113,14 +114,14 @@ def test_a_blocked_attack_is_no_success(backend: ToyBackend) -> None:
     attack = GCG(GCG.Params(steps=6, candidates=16, topk=16))
     names = (0, "x")
     undefended = searching(DefendedVictim(backend), attack, names, "gradient", WrongLabel()).run(problems).rows
-    assert any(row["success"] for row in undefended)
+    assert any(row.success for row in undefended)
     clean = {problem.example.text for problem in problems}
     victim = behind(backend, Blocker(lambda text: text not in clean))
     rows = searching(victim, attack, names, "gradient", WrongLabel()).run(problems).rows
-    assert not any(row["success"] for row in rows)
-    assert all(row["loss"] == float("inf") and row["failure"] is None for row in rows)
+    assert not any(row.success for row in rows)
+    assert all(row.loss == float("inf") and row.failure is None for row in rows)
     # Nothing finite was seen but the gradient's loss, so the attack stays at its first string.
-    assert len({(row["example"], *row["attack_tokens"]) for row in rows}) == 6
+    assert len({(row.example, *row.attack_tokens) for row in rows}) == 6
 
 
 def test_an_attack_steers_around_a_guard(backend: ToyBackend) -> None:
@@ -129,15 +130,15 @@ def test_an_attack_steers_around_a_guard(backend: ToyBackend) -> None:
     victim = behind(backend, Blocker(lambda text: "fence" in text.lower()[50:] or text.count("e") % 2 == 0))
     attack = RandomToken(RandomToken.Params(steps=4, draws=32))
     rows = searching(victim, attack, (0, "x"), "scores", WrongLabel()).run(problems).rows
-    assert all(np.isfinite(row["loss"]) for row in rows)
-    assert all(row["loss"] == pytest.approx(row["attack_loss"]) for row in rows)
+    assert all(np.isfinite(row.loss) for row in rows)
+    assert all(row.loss == pytest.approx(row.attack_loss) for row in rows)
 
 
 def test_a_blocked_clean_prompt_counts_wrong(backend: ToyBackend) -> None:
     examples = toy_examples(12)
-    open_check = check_clean(jury(DefendedVictim(backend)), examples)
+    open_check = check_clean(judge_of(DefendedVictim(backend)), examples)
     refused = {example.text for example in examples[:5]}
-    guarded = check_clean(jury(behind(backend, Blocker(refused.__contains__))), examples)
+    guarded = check_clean(judge_of(behind(backend, Blocker(refused.__contains__))), examples)
     for example, before, after in zip(examples, open_check.correct, guarded.correct, strict=True):
         assert after == (before and example.text not in refused)
     assert all(reply.logits is None for reply in guarded.replies[:5])
@@ -180,10 +181,10 @@ def test_scores_and_verdicts_are_of_the_rewritten_prompt(backend: ToyBackend) ->
     attack = RandomToken(RandomToken.Params(steps=2, draws=8))
     victim = behind(backend, Rewriter(str.upper))
     for row in searching(victim, attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows:
-        (reply,) = DefendedVictim(backend).ask([problem.prompt(row["attack_text"]).upper()])
+        (reply,) = DefendedVictim(backend).ask([problem.prompt(row.attack_text).upper()])
         assert reply.logits is not None
-        assert row["loss"] == pytest.approx(cross_entropy(reply.logits, problem.example.proxy_label))
-        assert row["success"] == (int(reply.logits.argmax()) != problem.example.label)
+        assert row.loss == pytest.approx(cross_entropy(reply.logits, problem.example.proxy_label))
+        assert row.success == (int(reply.logits.argmax()) != problem.example.label)
 
 
 def test_straight_through_is_the_gradient_at_the_prompt_as_written(backend: ToyBackend) -> None:
@@ -230,9 +231,9 @@ def test_costs_of_layers_are_the_defenses_and_of_the_victim_the_attacks(backend:
         searching(behind(backend, Rewriter(lambda t: t)), attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows
     )
     length = len(problem.before) + 5 + len(problem.after)
-    assert row["defense_nominal"] == 9000.0  # eight candidates and the verdict
-    assert row["judge_nominal"] == 2 * backend.n_params * length
-    assert row["attack_nominal"] == 8 * 2 * backend.n_params * length
+    assert row.defense_nominal == 9000.0  # eight candidates and the verdict
+    assert row.judge_nominal == 2 * backend.n_params * length
+    assert row.attack_nominal == 8 * 2 * backend.n_params * length
 
 
 def test_layers_are_met_in_order_and_what_is_refused_goes_no_further(backend: ToyBackend) -> None:
@@ -265,7 +266,7 @@ def test_a_prompt_too_long_is_told_apart_and_not_asked(backend: ToyBackend, laye
     assert [reply.too_long for reply in replies] == [False, True]
     assert replies[1].victim == Flops()
     example = Example("long", (Chunk(long), Chunk("", Edit.OVERWRITABLE)), 0, 1)
-    assert check_clean(jury(behind(backend, *layers)), [example]).correct == [False]
+    assert check_clean(judge_of(behind(backend, *layers)), [example]).correct == [False]
 
 
 def test_a_rewrite_that_becomes_too_long_is_a_failed_step(backend: ToyBackend) -> None:
@@ -273,8 +274,8 @@ def test_a_rewrite_that_becomes_too_long_is_a_failed_step(backend: ToyBackend) -
     victim = behind(backend, Rewriter(lambda text: text + "Q" * 99))
     attack = RandomToken(RandomToken.Params(steps=2, draws=4))
     for row in searching(victim, attack, (0, "x"), "scores", WrongLabel()).run([problem]).rows:
-        assert row["failure"] == "longer than the context"
-        assert not row["success"]
+        assert row.failure == "longer than the context"
+        assert not row.success
 
 
 def test_no_prompts_no_candidates_no_calls_that_fail(backend: ToyBackend) -> None:

@@ -15,7 +15,7 @@ from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.records.journal import Journal
 from plugins.attacks.gcg import GCG
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, searching, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 
 
 def placed(backend: ToyBackend, count: int = 7) -> list:
@@ -76,21 +76,21 @@ def test_examples_of_a_group_get_the_same_string_and_verdicts_of_their_own(tmp_p
     problems = placed(backend)  # groups of 3, 3 and 1
     attack = GCG(GCG.Params(prompts=3, steps=3, candidates=12, topk=8))
     result = searching(DefendedVictim(backend), attack, judge=WrongLabel()).run(problems)
-    assert [len(track.problem.members) for track in result.tracks] == [3, 3, 1]
+    assert [len(string.problem.members) for string in result.strings] == [3, 3, 1]
     ids = [problem.example.id for problem in problems]
-    assert [(row["example"], row["step"]) for row in result.rows] == [(i, s) for i in ids for s in (1, 2, 3)]
-    strings = {(row["example"], row["step"]): row["attack_tokens"] for row in result.rows}
+    assert [(row.example, row.step) for row in result.rows] == [(i, s) for i in ids for s in (1, 2, 3)]
+    strings = {(row.example, row.step): row.attack_tokens for row in result.rows}
     for step in (1, 2, 3):
         assert strings[ids[0], step] == strings[ids[1], step] == strings[ids[2], step] != strings[ids[3], step]
-    losses = {row["loss"] for row in result.rows if row["step"] == 3}
+    losses = {row.loss for row in result.rows if row.step == 3}
     assert len(losses) == len(problems)
-    for track in result.tracks:
+    for string in result.strings:
         own = [
-            row["loss"]
+            row.loss
             for row in result.rows
-            if row["step"] == 3 and row["example"] in {m.example.id for m in track.problem.members}
+            if row.step == 3 and row.example in {m.example.id for m in string.problem.members}
         ]
-        assert np.mean(own) == pytest.approx(track.state.loss)
+        assert np.mean(own) == pytest.approx(string.state.loss)
 
     # Stopped after one round and gone on with, it is the same.
     with Journal(tmp_path / "journal") as journal:
@@ -99,5 +99,4 @@ def test_examples_of_a_group_get_the_same_string_and_verdicts_of_their_own(tmp_p
     (tmp_path / "cut").write_bytes(lines[0])
     with Journal(tmp_path / "cut") as journal:
         again = searching(DefendedVictim(backend), attack, judge=WrongLabel()).run(problems, journal)
-    drop = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
-    assert drop(again.rows) == drop(result.rows)
+    assert without_time(again.rows) == without_time(result.rows)

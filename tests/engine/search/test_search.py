@@ -18,7 +18,7 @@ from harness.records.journal import Journal
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, searching, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 
 THREAT = Threat(tokens=5)
 
@@ -33,10 +33,6 @@ def search_of(backend, attack, **kwargs):
     return searching(DefendedVictim(backend), attack, **settings)
 
 
-def without_time(rows):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-
 def gcg(**params):
     return GCG(GCG.Params(**({"steps": 4, "candidates": 16, "topk": 8} | params)))
 
@@ -44,9 +40,7 @@ def gcg(**params):
 def test_every_example_gets_every_step_in_order():
     backend = ToyBackend()
     result = search_of(backend, gcg()).run(problems_of(backend))
-    assert [(row["example"], row["step"]) for row in result.rows] == [
-        (e.id, s) for e in toy_examples() for s in range(1, 5)
-    ]
+    assert [(row.example, row.step) for row in result.rows] == [(e.id, s) for e in toy_examples() for s in range(1, 5)]
 
 
 def test_recorded_loss_is_the_loss_of_the_recorded_text():
@@ -54,11 +48,11 @@ def test_recorded_loss_is_the_loss_of_the_recorded_text():
     problems = problems_of(backend)
     result = search_of(backend, gcg()).run(problems)
     for row in result.rows:
-        problem = next(p for p in problems if p.example.id == row["example"])
-        (reply,) = DefendedVictim(backend).ask([problem.prompt(row["attack_text"])])
-        assert row["loss"] == pytest.approx(reply.answer(problem.example.proxy_label).loss, abs=1e-12)
-        assert row["loss"] == pytest.approx(row["attack_loss"], abs=1e-9)
-        assert row["success"] == (int(reply.logits.argmax()) != problem.example.label)
+        problem = next(p for p in problems if p.example.id == row.example)
+        (reply,) = DefendedVictim(backend).ask([problem.prompt(row.attack_text)])
+        assert row.loss == pytest.approx(reply.answer(problem.example.proxy_label).loss, abs=1e-12)
+        assert row.loss == pytest.approx(row.attack_loss, abs=1e-9)
+        assert row.success == (int(reply.logits.argmax()) != problem.example.label)
 
 
 def test_neither_company_nor_width_changes_a_result():
@@ -102,20 +96,20 @@ def test_compute_is_counted_by_purpose():
     problem = problems_of(backend, 1)[0]
     (row,) = search_of(backend, gcg(steps=1)).run([problem]).rows
     length = len(problem.before) + 5 + len(problem.after)
-    assert row["queries"] == 17
-    assert row["attack_nominal"] == 2 * backend.n_params * length * 16 + 6 * backend.n_params * length
-    assert row["attack_executed"] == 4 * length * (16 + 3)
-    assert row["judge_nominal"] == 2 * backend.n_params * length
-    assert row["defense_nominal"] == 0
+    assert row.queries == 17
+    assert row.attack_nominal == 2 * backend.n_params * length * 16 + 6 * backend.n_params * length
+    assert row.attack_executed == 4 * length * (16 + 3)
+    assert row.judge_nominal == 2 * backend.n_params * length
+    assert row.defense_nominal == 0
 
 
 def test_stop_on_success_spends_nothing_after_it():
     backend = ToyBackend()
     rows = search_of(backend, gcg(steps=8), stop_on_success=True).run(problems_of(backend)).rows
     for example in toy_examples():
-        mine = [row for row in rows if row["example"] == example.id]
-        assert [row["success"] for row in mine[:-1]] == [False] * (len(mine) - 1)
-        assert mine[-1]["success"] or len(mine) == 8
+        mine = [row for row in rows if row.example == example.id]
+        assert [row.success for row in mine[:-1]] == [False] * (len(mine) - 1)
+        assert mine[-1].success or len(mine) == 8
 
 
 def test_access_is_checked_where_the_request_arrives():
@@ -161,9 +155,9 @@ def test_strings_that_break_the_threat_model_are_failed_steps(make, reason):
         return make(state, problem)
 
     for row in run_odd(step):
-        assert row["failure"] == reason
-        assert row["success"] is False
-        assert row["loss"] is None
+        assert row.failure == reason
+        assert row.success is False
+        assert row.loss is None
 
 
 def test_a_string_that_does_not_survive_tokenisation_is_a_failed_step():
@@ -174,7 +168,7 @@ def test_a_string_that_does_not_survive_tokenisation_is_a_failed_step():
         assert len(pieces) < 5
         return problem.state(np.asarray(letters))
 
-    assert {row["failure"] for row in run_odd(step)} == {"retokenisation"}
+    assert {row.failure for row in run_odd(step)} == {"retokenisation"}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +229,7 @@ def test_numpy_integers_in_a_state_are_taken_as_integers():
         yield Score(state.array[None])
         return State(tuple(np.asarray(state.tokens)), np.float32(0.5))
 
-    assert {type(token) for row in run_odd(step) for token in row["attack_tokens"]} == {int}
+    assert {type(token) for row in run_odd(step) for token in row.attack_tokens} == {int}
 
 
 def test_no_candidates_is_a_step_like_any_other():
@@ -246,7 +240,7 @@ def test_no_candidates_is_a_step_like_any_other():
 
     rows = run_odd(step)
     assert len(rows) == 4
-    assert all(row["queries"] == 0 for row in rows)
+    assert all(row.queries == 0 for row in rows)
 
 
 def test_states_are_plain_data():
@@ -269,5 +263,5 @@ def test_search_lowers_the_loss_below_chance():
     problems = problems_of(backend)
     searched = search_of(backend, gcg(steps=8)).run(problems)
     drawn = search_of(backend, RandomToken(RandomToken.Params(steps=8, draws=17))).run(problems)
-    last = [np.mean([row["loss"] for row in rows.rows if row["step"] == 8]) for rows in (searched, drawn)]
+    last = [np.mean([row.loss for row in rows.rows if row.step == 8]) for rows in (searched, drawn)]
     assert last[0] < last[1] / 10

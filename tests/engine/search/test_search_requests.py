@@ -19,7 +19,8 @@ from harness.api.problem.state import State
 from harness.api.requests import Generate, Sample, SampleAnswer, Score
 from harness.api.runtime_defense import GuardDefense, TransformDefense
 from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.dry_run import dry_run_attack
 from harness.engine.meter import StepMeter
 from harness.engine.search.search import Search
@@ -30,7 +31,7 @@ from harness.records.journal import Journal
 from harness.rng import named_seed
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import ToyBackend, searching, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 
 THREAT = Threat(tokens=4)
 
@@ -89,10 +90,6 @@ def search_of(backend: Any, attack: Attack, layers: tuple[Layer, ...] = (), **op
     return searching(DefendedVictim(backend, layers), attack, **settings)
 
 
-def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-
 # -- a whole search ----------------------------------------------------------------------------------------------------
 
 
@@ -101,9 +98,9 @@ def test_a_search_is_the_same_side_by_side_and_one_by_one() -> None:
     whole = search_of(backend, Beams()).run(problems_of(backend))
     alone = [search_of(backend, Beams()).run([problem]) for problem in problems_of(backend)]
     for key in ("attack_text", "attack_tokens", "queries", "attack_nominal"):
-        assert [row[key] for row in whole.rows] == [row[key] for one in alone for row in one.rows]
-    assert [t.state.memory for t in whole.tracks] == [one.tracks[0].state.memory for one in alone]
-    said = [text for track in whole.tracks for texts in track.state.memory["said"] for text in texts]
+        assert [getattr(row, key) for row in whole.rows] == [getattr(row, key) for one in alone for row in one.rows]
+    assert [string.state.memory for string in whole.strings] == [one.strings[0].state.memory for one in alone]
+    said = [text for string in whole.strings for texts in string.state.memory["said"] for text in texts]
     assert len(said) == 3 * 3 * 2
     assert all(isinstance(text, str) for text in said)
     assert len(set(said)) > 9
@@ -129,7 +126,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Any, cut: int,
         assert len(journal.entries) == cut
         again = search_of(language_model(), Beams(), layers).run(problems_of(shared()), journal)
     assert without_time(again.rows) == without_time(whole.rows)
-    assert [t.state for t in again.tracks] == [t.state for t in whole.tracks]
+    assert [string.state for string in again.strings] == [string.state for string in whole.strings]
 
 
 def test_requests_are_metered() -> None:
@@ -162,12 +159,12 @@ def test_a_victim_of_unknown_size_costs_an_unknown_amount_and_is_recorded_as_suc
     problems = problems_of(backend, 2)
     with Journal(tmp_path / "journal.jsonl") as journal:
         rows = search_of(backend, Beams()).run(problems, journal).rows
-    assert all(np.isnan(row["attack_nominal"]) and row["attack_executed"] > 0 for row in rows)
+    assert all(np.isnan(row.attack_nominal) and row.attack_executed > 0 for row in rows)
     with Journal(tmp_path / "journal.jsonl") as journal:
         again = search_of(backend, Beams()).run(problems, journal)
     assert len(again.rows) == len(rows)
     assert np.isnan(again.cost.nominal)
-    assert again.cost.executed == pytest.approx(sum(row["attack_executed"] for row in rows))
+    assert again.cost.executed == pytest.approx(sum(row.attack_executed for row in rows))
 
 
 def test_requests_of_many_examples_are_answered_together() -> None:
@@ -234,7 +231,7 @@ def test_generation_goes_through_guards_and_transforms_and_the_blocked_are_none(
         return state
 
     rows = search_of(backend, Odd(all_blocked), victim.layers).run([problem]).rows
-    assert (rows[0]["queries"], rows[0]["attack_nominal"], rows[0]["defense_nominal"]) == (1, 0.0, 1.0)
+    assert (rows[0].queries, rows[0].attack_nominal, rows[0].defense_nominal) == (1, 0.0, 1.0)
 
 
 def test_samples_are_the_bare_models_behind_a_guard_and_refused_behind_a_transform() -> None:
@@ -329,7 +326,7 @@ def test_access_is_checked_where_the_request_arrives() -> None:
     with pytest.raises(AccessError, match=r"beams.*asked for scores, the threat model grants text"):
         search_of(backend, Beams(), granted="text").run(problems_of(backend))
     rows = search_of(backend, asking(Generate(("a",), 2)), granted="text").run(problems_of(backend, 1)).rows
-    assert rows[0]["queries"] == 1
+    assert rows[0].queries == 1
 
 
 @pytest.mark.parametrize(("request_", "name"), [(Sample(FIT, 2, 0), "sample"), (Generate(("a",), 2), "generate")])
@@ -353,11 +350,11 @@ def test_a_prompt_beyond_the_context_is_an_error_in_words() -> None:
 # -- planning ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_rehearsal_counts_samples_and_answers() -> None:
+def test_a_dry_run_counts_samples_and_answers() -> None:
     found = dry_run_attack(Beams(Beams.Params(width=2, branching=3)), THREAT)
     assert (found.scored, found.differentiated, found.sampled, found.answered) == (2, 0, 1 + 2 + 2 + 2, 2)
-    assert found.words == 2 * (6 + THREAT.tokens / 4)
-    assert found.nominal(1000, 50.0) == 2 * 1000 * (50.0 * (2 + 7 + 2) + found.words)
+    assert found.text_tokens == 2 * (6 + THREAT.tokens / 4)
+    assert found.nominal(1000, 50.0) == 2 * 1000 * (50.0 * (2 + 7 + 2) + found.text_tokens)
     assert np.isnan(found.nominal(None, 50.0))
 
 

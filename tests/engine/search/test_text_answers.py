@@ -18,7 +18,8 @@ from harness.api.requests import Classify, Generate, Gradient, Score
 from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.torch.backend import TorchBackend
@@ -29,7 +30,7 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_search import RandomSearch
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import ToyBackend, jury, searching
+from tests.engine.toy import ToyBackend, judge_of, searching
 
 THREAT = Threat(tokens=4)
 EMPTY = np.empty(0, dtype=np.int64)
@@ -93,20 +94,20 @@ def test_rows_hold_what_the_victim_says_to_the_string(attack: Any) -> None:
     result = searching(victim(), attack, judge=Vowels()).run(problems())
     by_id = {problem.example.id: problem for problem in problems()}
     for row in result.rows:
-        problem = by_id[row["example"]]
-        prompt = problem.prompt(row["attack_text"])
+        problem = by_id[row.example]
+        prompt = problem.prompt(row.attack_text)
         (said,) = model().generate([GenerateItem(prompt, 8)])
-        assert row["answer"] == said.text
-        assert row["success"] == (sum(c in "aeiou" for c in said.text) > 2)
-        assert (row["predicted"], row["unparseable"], row["score"]) == (None, False, None)
+        assert row.answer == said.text
+        assert row.success == (sum(c in "aeiou" for c in said.text) > 2)
+        assert (row.predicted, row.unparseable, row.score) == (None, False, None)
         ids = np.asarray(model().tokenizer.encode([prompt]))
         target = tuple(model().tokenizer.encode([" Sure, here"])[0])
         (scored,) = model().score([ScoreItem(EMPTY, ids, EMPTY, target)])
-        assert row["loss"] == pytest.approx(scored.losses[0], abs=1e-5)
-        assert row["attack_loss"] == pytest.approx(row["loss"], abs=1e-4)
+        assert row.loss == pytest.approx(scored.losses[0], abs=1e-5)
+        assert row.attack_loss == pytest.approx(row.loss, abs=1e-4)
         n = model().n_params
         assert n is not None
-        assert row["judge_nominal"] == 2.0 * n * (said.prompt_tokens + said.new_tokens + ids.shape[1])
+        assert row.judge_nominal == 2.0 * n * (said.prompt_tokens + said.new_tokens + ids.shape[1])
 
 
 def test_the_target_is_what_the_gradient_lowers() -> None:
@@ -120,18 +121,18 @@ def test_a_judge_asks_models_of_its_own_and_pays_for_them() -> None:
     plain = searching(victim(), GCG(GCG.Params(steps=2, candidates=4)), judge=Vowels()).run(problems())
     search = searching(victim(), GCG(GCG.Params(steps=2, candidates=4)))
     judged = type(search)(
-        search.desk,
+        search.models,
         search.attack,
         search.names,
         "gradient",
         JudgeRunner(Asks(), ModelRouter(victim(), {"judge": other})),
     ).run(problems())
-    assert [row["attack_tokens"] for row in judged.rows] == [row["attack_tokens"] for row in plain.rows]
-    assert {row["unparseable"] for row in judged.rows} == {True, False}
+    assert [row.attack_tokens for row in judged.rows] == [row.attack_tokens for row in plain.rows]
+    assert {row.unparseable for row in judged.rows} == {True, False}
     for row, bare in zip(judged.rows, plain.rows, strict=True):
-        assert not (row["success"] and row["unparseable"])
-        assert row["judge_nominal"] > bare["judge_nominal"]
-        assert (row["queries"], row["attack_nominal"]) == (bare["queries"], bare["attack_nominal"])
+        assert not (row.success and row.unparseable)
+        assert row.judge_nominal > bare.judge_nominal
+        assert (row.queries, row.attack_nominal) == (bare.queries, bare.attack_nominal)
 
 
 def test_a_judge_may_ask_no_one_else() -> None:
@@ -175,16 +176,16 @@ def test_a_guard_stands_before_answers_and_losses() -> None:
     guarded = victim(Layer(Refuses(), {}))
     assert [reply.text is None for reply in guarded.ask([e.text for e in examples()])] == [False, True, False, False]
     found = searching(guarded, RandomSearch(RandomSearch.Params(steps=1, candidates=3)), judge=Vowels()).run(problems())
-    rows = {row["example"]: row for row in found.rows}
-    assert (rows["v-1"]["answer"], rows["v-1"]["success"], rows["v-1"]["attack_loss"]) == (None, False, None)
+    rows = {row.example: row for row in found.rows}
+    assert (rows["v-1"].answer, rows["v-1"].success, rows["v-1"].attack_loss) == (None, False, None)
     bare = searching(victim(), RandomSearch(RandomSearch.Params(steps=1, candidates=3)), judge=Vowels()).run(problems())
     for row in bare.rows:
-        if row["example"] != "v-1":
-            assert rows[row["example"]]["attack_loss"] == pytest.approx(row["attack_loss"], abs=1e-4)
+        if row.example != "v-1":
+            assert rows[row.example].attack_loss == pytest.approx(row.attack_loss, abs=1e-4)
 
 
 def test_only_what_has_not_yielded_unasked_is_attacked() -> None:
-    seen = jury(victim(), Vowels())
+    seen = judge_of(victim(), Vowels())
     clean = check_clean(seen, examples())
     said = [reply.text or "" for reply in clean.replies]
     assert clean.correct == [not sum(c in "aeiou" for c in text) > 2 for text in said]
@@ -200,7 +201,7 @@ def cell_like(too_long: str = "exclude", tokens: int = 4) -> Any:
 
 def test_a_prompt_that_leaves_no_room_for_the_answer_is_named_or_cut_as_the_spec_says() -> None:
     long = Example("long", (Chunk("word " * 300, Edit.PERTURBABLE), Chunk(" Answer:")), target=" Sure")
-    seen = jury(victim(), Vowels())
+    seen = judge_of(victim(), Vowels())
     clean = check_clean(seen, [long])
     assert clean.correct == [False]
     _, (row,) = choose_examples(victim(), cell_like(), [long], clean)
@@ -236,7 +237,7 @@ def test_text_access_to_a_classifier_is_its_label() -> None:
     np.testing.assert_allclose(answers[1], logits)
     assert meter.queries == 4
     with pytest.raises(AccessError, match="classify"):
-        ModelRouter(victim()).check(Classify(prompts))
+        ModelRouter(victim()).checked(Classify(prompts), problem, "attack x")
 
 
 def test_an_auxiliary_model_is_metered_and_is_no_query() -> None:

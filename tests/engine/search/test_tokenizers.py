@@ -93,8 +93,8 @@ def test_the_loss_of_a_label_is_that_of_the_whole_prompt(kind: str) -> None:
         rows = searching(victim, attack, judge=WrongLabel()).run(asked).rows
         assert len(rows) == 2 * len(asked)
         for row in rows:
-            assert row["failure"] is None
-            assert row["loss"] == pytest.approx(row["attack_loss"], abs=1e-4)
+            assert row.failure is None
+            assert row.loss == pytest.approx(row.attack_loss, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,8 +102,8 @@ def test_the_loss_of_a_target_is_that_of_the_whole_prompt(kind: str) -> None:
     victim = DefendedVictim(backend(kind, "generation"), answer_tokens=4)
     asked = problems(kind, target=" The dog jumps")
     tokenizer = tokenizer_of(kind)
-    for track in searching(victim, ATTACKS[0]).run(asked).tracks:
-        problem, state = track.problem, track.state
+    for string in searching(victim, ATTACKS[0]).run(asked).strings:
+        problem, state = string.problem, string.state
         (text,) = problem.attack_texts(state.array[None])
         assert text is not None
         (row,) = tokenizer.encode([problem.prompt(text)])
@@ -134,12 +134,12 @@ def test_where_nothing_survives_every_step_is_recorded(attack: Attack) -> None:
     problem = replace(problem, allowed=dead_letters())
     longer = type(attack)(attack.params.model_copy(update={"steps": 4}))
     found = searching(DefendedVictim(backend), longer, judge=WrongLabel()).run([problem])
-    assert [row["step"] for row in found.rows] == [1, 2, 3, 4]
-    assert {row["failure"] for row in found.rows} == {"retokenisation"}
-    assert not any(row["success"] for row in found.rows)
-    assert all(row["attack_text"] is None and row["attack_loss"] is None for row in found.rows)
+    assert [row.step for row in found.rows] == [1, 2, 3, 4]
+    assert {row.failure for row in found.rows} == {"retokenisation"}
+    assert not any(row.success for row in found.rows)
+    assert all(row.attack_text is None and row.attack_loss is None for row in found.rows)
     if not isinstance(attack, RandomToken):  # whose draws are fresh in any case
-        assert len({tuple(row["attack_tokens"]) for row in found.rows}) > 2
+        assert len({tuple(row.attack_tokens) for row in found.rows}) > 2
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
@@ -149,9 +149,9 @@ def test_from_a_string_without_hope_the_search_goes_on_from_a_fresh_draw(attack:
     victim = DefendedVictim(backend)
     search = searching(victim, replace_start(attack, dead), judge=WrongLabel())
     rows = search.run([problem]).rows
-    assert rows[-1]["failure"] is None
-    assert rows[-1]["loss"] == pytest.approx(rows[-1]["attack_loss"])
-    assert not set(rows[-1]["attack_tokens"]) & set(dead.tokens)
+    assert rows[-1].failure is None
+    assert rows[-1].loss == pytest.approx(rows[-1].attack_loss)
+    assert not set(rows[-1].attack_tokens) & set(dead.tokens)
 
 
 def replace_start(attack: Attack, state: Any) -> Attack:

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.engine.dispatch import calibration
 from harness.engine.dispatch.backend import DispatchBackend
-from harness.engine.dispatch.calibration import Calibration
+from harness.engine.dispatch.calibration import (
+    Calibration,
+    calibration_file,
+    read_calibration,
+    write_calibration,
+)
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.flop_counter import FlopCount
@@ -92,12 +96,12 @@ def test_the_faster_one_answers() -> None:
 
 def test_times_are_kept_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / ".calibration" / "key.json"
-    assert calibration.read(path, OF, ["score"]) is None
+    assert read_calibration(path, OF, ["score"]) is None
     kept = measured(torch=1.5, vllm=0.25)
-    assert calibration.write(path, kept)
-    assert calibration.read(path, OF, ["score"]) == kept
-    assert calibration.read(path, OF | {"head": "label_tokens"}, ["score"]) is None, "of other conditions"
-    assert calibration.read(path, OF, ["score", "generate"]) is None, "something is missing"
+    assert write_calibration(path, kept)
+    assert read_calibration(path, OF, ["score"]) == kept
+    assert read_calibration(path, OF | {"head": "label_tokens"}, ["score"]) is None, "of other conditions"
+    assert read_calibration(path, OF, ["score", "generate"]) is None, "something is missing"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_times_are_kept_and_read_back(tmp_path: Path) -> None:
 )
 def test_damaged_times_are_measured_anew(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "key.json"
-    calibration.write(path, measured(torch=1.5, vllm=0.25))
+    write_calibration(path, measured(torch=1.5, vllm=0.25))
     text = path.read_text()
     if damage.startswith("vllm to "):
         text = text.replace("0.25", damage.removeprefix("vllm to "))
@@ -128,23 +132,23 @@ def test_damaged_times_are_measured_anew(tmp_path: Path, damage: str) -> None:
     else:
         text = damage
     path.write_text(text)
-    assert calibration.read(path, OF, ["score"]) is None
+    assert read_calibration(path, OF, ["score"]) is None
 
 
 def test_times_lie_beside_the_artifact_and_in_no_other_folder(folder: Path, tmp_path: Path) -> None:
-    assert calibration.place_of(folder, OF) is None, "no artifact"
+    assert calibration_file(folder, OF) is None, "no artifact"
     artifact = tmp_path / "store" / "key"
     artifact.mkdir(parents=True)
     (artifact / "manifest.json").write_text("{}")
-    place = calibration.place_of(artifact, OF)
+    place = calibration_file(artifact, OF)
     assert place is not None
     assert place.parent == tmp_path / "store" / ".calibration"
-    assert place != calibration.place_of(artifact, OF | {"head": "label_tokens"})
+    assert place != calibration_file(artifact, OF | {"head": "label_tokens"})
 
 
 def test_times_that_cannot_be_kept_are_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert not calibration.write(tmp_path / "file" / "key.json", measured(torch=1.0, vllm=1.0))
+    assert not write_calibration(tmp_path / "file" / "key.json", measured(torch=1.0, vllm=1.0))
 
 
 def test_checkpoints_of_one_shape_share_an_engine(folder: Path, tmp_path: Path) -> None:

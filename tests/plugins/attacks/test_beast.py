@@ -32,7 +32,7 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.beast import Beast, beams_of
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import searching, toy_examples
+from tests.engine.toy import searching, toy_examples, without_time
 
 NAMES = (0, "cell")
 
@@ -139,13 +139,13 @@ def test_candidates_are_those_of_a_plain_beam_search(width: int, branching: int,
     result = search_of(attack, victim).run(problems)
     scores = [(request, losses) for request, losses, _ in victim.asked if isinstance(request, Score)]
     for at, problem in enumerate(problems):
-        rows = [row for row in result.rows if row["example"] == problem.example.id]
+        rows = [row for row in result.rows if row.example == problem.example.id]
         plain = plain_beast(problem, width, branching, steps, top)
         assert len(rows) == len(plain) == steps
         for (request, losses), row, (candidates, wanted, best) in zip(scores[at::2], rows, plain, strict=True):
             assert list(map(tuple, request.candidates.tolist())) == candidates
             np.testing.assert_allclose(losses, wanted, atol=1e-4)
-            assert tuple(row["attack_tokens"]) == best
+            assert tuple(row.attack_tokens) == best
             assert len(candidates) <= width * branching or len(candidates[0]) == 1
     assert max(len(candidates) for candidates, *_ in plain) == max(width, width * branching)
 
@@ -155,9 +155,9 @@ def test_the_victim_may_sample_itself() -> None:
     example = Example("text", toy_examples(1)[0].chunks, target=" the fox")
     problem = place(example, Threat(tokens=3), tokenizer(), allowed_tokens(tokenizer()))
     result = search_of(beast(steps=3, width=2, branching=3), victim, victim).run([problem])
-    assert len(result.rows[0]["attack_tokens"]) == 1
+    assert len(result.rows[0].attack_tokens) == 1
     assert {type(request) for request, _, _ in victim.asked} == {Sample, Score}
-    losses = [row["attack_loss"] for row in result.rows]
+    losses = [row.attack_loss for row in result.rows]
     assert losses == sorted(losses, reverse=True)
 
 
@@ -171,15 +171,15 @@ def test_without_its_sampler_it_cannot_be_run() -> None:
 
 def test_passes_follow_each_other_the_best_is_kept_and_short_strings_are_valid() -> None:
     result = search_of(beast(steps=9, width=3, branching=3), judge=WrongLabel()).run(problems_of(3))
-    for track in result.tracks:
-        rows = [row for row in result.rows if row["example"] == track.problem.example.id]
-        losses = [row["attack_loss"] for row in rows]
+    for string in result.strings:
+        rows = [row for row in result.rows if row.example == string.problem.example.id]
+        losses = [row.attack_loss for row in rows]
         assert losses == sorted(losses, reverse=True)
-        assert all(row["failure"] is None and 1 <= len(row["attack_tokens"]) <= 4 for row in rows)
+        assert all(row.failure is None and 1 <= len(row.attack_tokens) <= 4 for row in rows)
         for row in rows:
-            np.testing.assert_allclose(row["loss"], row["attack_loss"], atol=1e-4)  # the judge sees the same string
-        assert len(track.state.memory["beams"][0]) == 1  # the ninth step: two passes of four, and a first token
-    lengths = {len(row["attack_tokens"]) for row in result.rows}
+            np.testing.assert_allclose(row.loss, row.attack_loss, atol=1e-4)  # the judge sees the same string
+        assert len(string.state.memory["beams"][0]) == 1  # the ninth step: two passes of four, and a first token
+    lengths = {len(row.attack_tokens) for row in result.rows}
     assert min(lengths) < 4
 
 
@@ -210,9 +210,9 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert len(journal.entries) == cut
         again = fresh().run(problems_of(2), journal)
-    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in one.rows] for one in (whole, again)]
+    timeless = [without_time(one.rows) for one in (whole, again)]
     assert timeless[0] == timeless[1]
-    assert [track.state for track in again.tracks] == [track.state for track in whole.tracks]
+    assert [string.state for string in again.strings] == [string.state for string in whole.strings]
 
 
 def test_a_state_is_plain_data_between_any_two_steps() -> None:
@@ -239,10 +239,10 @@ def test_samples_and_scores_are_metered_and_the_samplers_are_no_queries() -> Non
     for step, (row, (scored, *_), (sampled, *_)) in enumerate(zip(rows, victim.asked, sampler.asked, strict=True)):
         kept = len(scored.candidates)
         assert sampled.strings.shape == (beams, step)
-        assert row["queries"] == kept
+        assert row.queries == kept
         wanted = 2 * victim.backend.n_params * kept * (around + step + 1)
         wanted += 2 * sampler.backend.n_params * beams * (len(problem.before) + step)
-        assert row["attack_nominal"] == wanted
+        assert row.attack_nominal == wanted
         beams = min(width, kept)
 
 
@@ -268,7 +268,7 @@ def test_what_beams_share_is_computed_once() -> None:
 def test_a_plan_knows_what_a_step_asks() -> None:
     found = dry_run_attack(beast(width=3, branching=5), Threat(tokens=4))
     # nothing stands before a rehearsed string: its first tokens are drawn without a model
-    assert (found.scored, found.beside["sampler"].sampled) == ((3 + 15) / 2, 3 / 2)
+    assert (found.scored, found.auxiliary["sampler"].sampled) == ((3 + 15) / 2, 3 / 2)
     assert beast().models()["sampler"].same_tokens
 
 
@@ -371,9 +371,9 @@ def test_an_alphabet_in_which_nothing_survives_ends_in_rows_all_the_same() -> No
     victim, sampler = Watched(shared()[0]), Watched(shared()[1])
     search = search_of(beast(steps=5, width=3, branching=2), victim, sampler, judge=WrongLabel())
     result = search.run([problem])
-    assert [row["attack_loss"] for row in result.rows] == [None] * 5
-    assert [row["queries"] for row in result.rows] == [0] * 5
-    assert {row["attack_text"] for row in result.rows} == {""}  # nothing was put in, and that was judged
+    assert [row.attack_loss for row in result.rows] == [None] * 5
+    assert [row.queries for row in result.rows] == [0] * 5
+    assert {row.attack_text for row in result.rows} == {""}  # nothing was put in, and that was judged
     drawn = [tuple(answer.tokens[0].tolist()) for _, answer, _ in sampler.asked]
     assert len(drawn) == 5
     assert len(set(drawn)) > 1  # each step draws anew
@@ -384,7 +384,7 @@ def test_a_budget_of_one_token_is_a_pass_per_step() -> None:
     rows = search_of(beast(steps=3, width=4, branching=9), victim).run(problems_of(1, tokens=1)).rows
     assert [request.candidates.shape[1] for request, *_ in victim.asked] == [1, 1, 1]
     assert all(len(request.candidates) <= 4 for request, *_ in victim.asked)
-    assert [len(row["attack_tokens"]) for row in rows] == [1, 1, 1]
+    assert [len(row.attack_tokens) for row in rows] == [1, 1, 1]
 
 
 def test_more_beams_than_there_are_tokens() -> None:
@@ -451,7 +451,7 @@ def test_a_run_trains_the_sampler_that_the_spec_leaves_out(tmp_path: Path) -> No
     assert len(rows) > 0
     assert len(rows) % 6 == 0  # every step of every example that the victim gets right
     for row in rows:
-        assert row["failure"] is None
-        assert 0 < len(row["attack_tokens"]) <= 4
-        assert 0 < row["queries"] <= 10  # scores; the sampler's strings are none
-        assert 0 < row["attack_executed"] < row["attack_nominal"]
+        assert row.failure is None
+        assert 0 < len(row.attack_tokens) <= 4
+        assert 0 < row.queries <= 10  # scores; the sampler's strings are none
+        assert 0 < row.attack_executed < row.attack_nominal

@@ -19,7 +19,8 @@ from harness.api.requests import Generate
 from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim, Layer
+from harness.engine.defended.layer import Layer
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.dry_run import dry_run_attack
 from harness.engine.torch.backend import TorchBackend
 from harness.flops import Flops
@@ -30,7 +31,7 @@ from plugins.attacks._common.augment import augmented, scrambled, shifted
 from plugins.attacks.best_of_n import BestOfN, base_text
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import ToyBackend, searching, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 
 LABELS = (" HAM", " SPAM")
 ATTACK = BestOfN(BestOfN.Params(steps=6, samples=8))
@@ -124,7 +125,7 @@ def test_an_augmented_request_is_the_papers_attack() -> None:
     backend = ToyBackend()
     placed = problems(backend, Threat(tokens=30, edit="replace"), Edit.PERTURBABLE)
     search = searching(DefendedVictim(backend, labels=LABELS), ATTACK, granted="text", judge=WrongLabel())
-    texts = {row["attack_text"] for row in search.run(placed).rows}
+    texts = {row.attack_text for row in search.run(placed).rows}
     assert len(texts) > 6
     assert all(len(text) == len(" over the old fence") for text in texts)
 
@@ -139,15 +140,15 @@ def test_the_first_string_that_works_is_kept_and_nothing_more_is_asked() -> None
     rows = searching(victim, ATTACK, granted="text", judge=WrongLabel()).run(placed).rows
     broken = 0
     for problem in placed:
-        own = [row for row in rows if row["example"] == problem.example.id]
+        own = [row for row in rows if row.example == problem.example.id]
         (reply,) = victim.ask([problem.prompt("")])
-        first = next((i for i, row in enumerate(own) if row["success"]), len(own))
+        first = next((i for i, row in enumerate(own) if row.success), len(own))
         for i, row in enumerate(own):
-            assert len(row["attack_tokens"]) <= 8
-            assert row["queries"] == (8 if i <= first else 0)
-            assert row["attack_nominal"] >= 2 * backend.n_params * row["queries"]
+            assert len(row.attack_tokens) <= 8
+            assert row.queries == (8 if i <= first else 0)
+            assert row.attack_nominal >= 2 * backend.n_params * row.queries
             if i > first:
-                assert row["attack_tokens"] == own[first]["attack_tokens"]
+                assert row.attack_tokens == own[first].attack_tokens
         broken += first < len(own) and reply.label == problem.example.label
     assert broken  # some that a clean prompt does not break
 
@@ -172,8 +173,8 @@ def test_where_nothing_fits_nothing_is_asked() -> None:
     rows = (
         searching(DefendedVictim(backend, labels=LABELS), ATTACK, granted="text", judge=WrongLabel()).run(placed).rows
     )
-    assert {row["queries"] for row in rows} == {0}
-    assert {tuple(row["attack_tokens"]) for row in rows} == {(odd,) * 8}
+    assert {row.queries for row in rows} == {0}
+    assert {tuple(row.attack_tokens) for row in rows} == {(odd,) * 8}
 
 
 @pytest.mark.parametrize(("said", "wanted"), [(" SPAM", True), ("SPAM", True), (" HAM", False), (None, False)])
@@ -199,9 +200,11 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
         search.run(problems(backend), journal, stop)
     with Journal(tmp_path / "journal.jsonl") as journal:
         again = search.run(problems(backend), journal)
-    assert [row | {"seconds": 0} for row in again.rows] == [row | {"seconds": 0} for row in whole.rows]
-    assert [track.state for track in again.tracks] == [track.state for track in whole.tracks]
-    assert all(State.from_json(json.loads(json.dumps(t.state.to_json()))) == t.state for t in whole.tracks)
+    assert without_time(again.rows) == without_time(whole.rows)
+    assert [string.state for string in again.strings] == [string.state for string in whole.strings]
+    assert all(
+        State.from_json(json.loads(json.dumps(string.state.to_json()))) == string.state for string in whole.strings
+    )
 
 
 def test_what_it_will_ask_is_known_beforehand() -> None:
@@ -252,8 +255,8 @@ def test_an_answer_in_text_is_kept_and_better_ones_are_still_asked_for() -> None
     victim = DefendedVictim(model(), [Layer(Shouting(), {})], answer_tokens=4)
     attack = BestOfN(BestOfN.Params(steps=4, samples=2, sigma=0.4, max_tokens=3))
     rows = searching(victim, attack, granted="text", judge=AnyAnswer()).run(placed).rows
-    assert {row["queries"] for row in rows} == {2}  # the judge may want more than an answer that does not refuse
-    by_example = [[row["success"] for row in rows if row["example"] == e.id] for e in examples]
+    assert {row.queries for row in rows} == {2}  # the judge may want more than an answer that does not refuse
+    by_example = [[row.success for row in rows if row.example == e.id] for e in examples]
     assert all(won == sorted(won) for won in by_example)  # what was found stays
     assert any(not won[0] and won[-1] for won in by_example)
 
@@ -269,7 +272,7 @@ def test_a_trained_classifier_falls_to_some(trained: Any) -> None:
     attack = BestOfN(BestOfN.Params(steps=8, samples=16))
     defended = DefendedVictim(backend, labels=victim.data.labels)
     rows = searching(defended, attack, granted="text", judge=WrongLabel()).run(placed).rows
-    table = np.asarray([row["success"] for row in rows]).reshape(len(placed), -1)
+    table = np.asarray([row.success for row in rows]).reshape(len(placed), -1)
     print("broken so far", np.logical_or.accumulate(table, axis=1).mean(axis=0).round(2))
     assert table[:, -1].mean() > 0.05
     assert (np.diff(table.astype(int), axis=1) >= 0).all()

@@ -23,7 +23,7 @@ def broken_by(attack: Any, backend: Any, problems: list[Problem], seed: int) -> 
     from harness.engine.defended.victim import DefendedVictim
 
     result = searching(DefendedVictim(backend), attack, (seed, attack.name), "gradient", WrongLabel()).run(problems)
-    table = np.asarray([row["success"] for row in result.rows]).reshape(len(problems), -1)
+    table = np.asarray([row.success for row in result.rows]).reshape(len(problems), -1)
     return np.logical_or.accumulate(table, axis=1), result.cost.nominal
 
 

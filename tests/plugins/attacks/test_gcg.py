@@ -100,8 +100,8 @@ def test_ten_steps_are_those_of_an_independent_reference(model: Any, keep: str) 
     reference, victim = Reference(folder), RecordingVictim(backend)
     attack = gcg(steps=STEPS, candidates=24, topk=48, keep=keep)
     result = searching(victim, attack, (0, "fidelity"), "gradient", WrongLabel()).run(problems)
-    for problem, track in zip(problems, result.tracks, strict=True):
-        rows = [row for row in result.rows if row["example"] == problem.example.id]
+    for problem, string in zip(problems, result.strings, strict=True):
+        rows = [row for row in result.rows if row.example == problem.example.id]
         gradients, scores = victim.of(victim.gradients, problem), victim.of(victim.scores, problem)
         assert len(rows) == len(gradients) == len(scores) == STEPS
         best = np.inf
@@ -126,13 +126,13 @@ def test_ten_steps_are_those_of_an_independent_reference(model: Any, keep: str) 
             # the state after the step
             at = int(np.argmin(score.answer))
             if keep == "this_step" or score.answer[at] < best:
-                assert row["attack_tokens"] == candidates[at].tolist()
-                assert row["attack_loss"] == score.answer[at]
+                assert row.attack_tokens == candidates[at].tolist()
+                assert row.attack_loss == score.answer[at]
             best = min(best, score.answer[at])
             if keep == "best_so_far":
-                assert row["attack_loss"] <= best
-            np.testing.assert_allclose(reference.losses(problem, [row["attack_tokens"]]), row["loss"], atol=1e-4)
-        assert list(track.state.tokens) == rows[-1]["attack_tokens"]
+                assert row.attack_loss <= best
+            np.testing.assert_allclose(reference.losses(problem, [row.attack_tokens]), row.loss, atol=1e-4)
+        assert list(string.state.tokens) == rows[-1].attack_tokens
 
 
 def check_top(exchange: Any, wanted: np.ndarray, problem: Problem) -> None:
@@ -152,7 +152,7 @@ def test_the_engine_goes_on_from_the_state() -> None:
     problem = toy_problem()
     result = searching(victim, gcg(steps=6, candidates=16, topk=8), (0, "x"), "gradient", WrongLabel()).run([problem])
     for row, following in zip(result.rows, victim.gradients[1:], strict=False):
-        assert row["attack_tokens"] == following.request.tokens.tolist()
+        assert row.attack_tokens == following.request.tokens.tolist()
 
 
 # -- by hand, without a model -----------------------------------------------------------------------------------------
@@ -275,5 +275,5 @@ def test_a_step_costs_its_candidates_and_one_backward_pass() -> None:
     rows = searching(DefendedVictim(backend), attack, (0, "x"), "gradient", WrongLabel()).run([problem]).rows
     length = len(problem.before) + 4 + len(problem.after)
     for row in rows:
-        assert row["queries"] == 11
-        assert row["attack_nominal"] == 2 * backend.n_params * length * (10 + 3)
+        assert row.queries == 11
+        assert row.attack_nominal == 2 * backend.n_params * length * (10 + 3)

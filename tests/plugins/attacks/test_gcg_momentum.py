@@ -37,7 +37,7 @@ def run(folder: Path, **params: Any) -> tuple[Any, Any, RecordingVictim]:
         Example("one", chunks, target=" yes"), Threat(tokens=6), tokenizer, allowed_tokens(tokenizer, Threat())
     )
     result = searching(victim, GCG(GCG.Params(**params))).run([problem])
-    return problem, result.tracks[0], victim
+    return problem, result.strings[0], victim
 
 
 def test_candidates_come_from_the_running_mean_of_scaled_gradients(folder: Path) -> None:

@@ -90,9 +90,9 @@ def test_given_the_same_candidates_the_steps_are_the_same(
         assert score.request.candidates.tolist() == step["candidates"]  # they survive tokenisation in context as well
         np.testing.assert_allclose(score.answer, step["losses"], atol=1e-3, rtol=0)
         furthest = max(furthest, np.abs(score.answer - step["losses"]).max())
-        assert row["attack_loss"] == pytest.approx(step["best"], abs=1e-3)
+        assert row.attack_loss == pytest.approx(step["best"], abs=1e-3)
         known = step["best"]
-    assert backend.tokenizer.decode([rows[-1]["attack_tokens"]]) == run["strings"][-1:]
+    assert backend.tokenizer.decode([rows[-1].attack_tokens]) == run["strings"][-1:]
     assert min(step["best"] for step in steps) < run["first_loss"] - 1  # it is a search that gets somewhere
     print(f"largest difference of a loss: {furthest:.1e}")
 

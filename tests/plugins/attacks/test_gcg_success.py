@@ -33,7 +33,7 @@ def test_success_is_not_below_a_plain_reference(trained: Callable[..., Any]) -> 
 
     def ours(seed: int) -> np.ndarray:
         search = searching(DefendedVictim(backend), attack, (seed, "asr"), "gradient", WrongLabel())
-        return so_far([row["success"] for row in search.run(problems).rows])
+        return so_far([row.success for row in search.run(problems).rows])
 
     reference = Reference(victim.folder)
 

@@ -21,7 +21,7 @@ from harness.engine.dry_run import dry_run_attack
 from harness.records.journal import Journal
 from plugins.attacks.gcg import GCG, substitutions
 from plugins.judges.labels import WrongLabel
-from tests.engine.toy import ToyBackend, searching
+from tests.engine.toy import ToyBackend, searching, without_time
 from tests.plugins.attacks.test_gcg import drive, gcg, pretend_problem, toy_problem
 
 # -- annealed ---------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def test_annealing_lies_between_its_two_ends() -> None:
 
     def losses(**params: Any) -> list[float]:
         attack = gcg(steps=12, candidates=4, topk=60, **params)
-        return [row["attack_loss"] for row in searching(DefendedVictim(ToyBackend()), attack).run([problem]).rows]
+        return [row.attack_loss for row in searching(DefendedVictim(ToyBackend()), attack).run([problem]).rows]
 
     cold, warm, hot = (losses(keep="annealed", temperature=t) for t in (0.0, 0.003, 1e9))
     plain, best = losses(keep="this_step"), losses(keep="best_so_far")
@@ -79,7 +79,7 @@ def test_a_stopped_search_goes_on_as_if_undisturbed(params: dict[str, Any], tmp_
     def run(path: Path) -> list[dict[str, Any]]:
         with Journal(path) as journal:
             rows = searching(DefendedVictim(ToyBackend()), attack).run([problem], journal).rows
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+        return without_time(rows)
 
     whole = run(tmp_path / "whole")
     lines = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
@@ -147,9 +147,9 @@ def test_steps_are_recorded_where_no_string_survives() -> None:
     problem = replace(problem, budget=2, allowed=np.asarray([letter]), after_text=after_text, after=after)
     assert not problem.survives(np.asarray([[letter, letter]]))[0]
     rows = searching(DefendedVictim(ToyBackend()), gcg(steps=4), judge=WrongLabel()).run([problem]).rows
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert not any(row["success"] for row in rows)
-    assert all(row["attack_loss"] is None and row["queries"] == 1 for row in rows)
+    assert [row.step for row in rows] == [1, 2, 3, 4]
+    assert not any(row.success for row in rows)
+    assert all(row.attack_loss is None and row.queries == 1 for row in rows)
 
 
 # -- parameters -------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from plugins.judges.labels import WrongLabel
 from plugins.victims import openai_compatible as plugin
 from plugins.victims._openai import server as _server
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import ToyBackend, searching, toy_examples
+from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 from tests.plugins.judges import scripted
 from tests.plugins.victims.completions_server import save_tiny
 
@@ -211,7 +211,7 @@ def test_what_is_said_is_tried_and_told_back(attacker: Callable[[Any], DefendedV
     first, second, third = result.rows
     assert len(heard) == 6
     assert all("You wrote" not in prompt for prompt in heard[:2])
-    assert [row["queries"] for row in result.rows] == [2, 0, 2]
+    assert [row.queries for row in result.rows] == [2, 0, 2]
 
     (said,) = model().generate([GenerateItem("Tell me of a kite please now:", 5)])
     for told, text in ((heard[2], said.text), (heard[4], said.text)):
@@ -220,15 +220,15 @@ def test_what_is_said_is_tried_and_told_back(attacker: Callable[[Any], DefendedV
     for told in heard[4:]:
         assert f"{OPEN}{CLOSE}\nIt answered: {EMPTY}\n{UNUSABLE}" in told
 
-    assert first["attack_text"] == second["attack_text"] == " please now"  # nothing better came
-    assert " one two three four five six seven".startswith(third["attack_text"])
-    assert len(third["attack_tokens"]) == 12
-    (track,) = result.tracks
-    assert [len(turns) for turns in track.state.memory["streams"]] == [2, 2]  # the last turns alone
-    assert track.state.memory["streams"][0][1][0] == third["attack_text"].strip()  # as it was tried
+    assert first.attack_text == second.attack_text == " please now"  # nothing better came
+    assert " one two three four five six seven".startswith(third.attack_text)
+    assert len(third.attack_tokens) == 12
+    (string,) = result.strings
+    assert [len(turns) for turns in string.state.memory["streams"]] == [2, 2]  # the last turns alone
+    assert string.state.memory["streams"][0][1][0] == third.attack_text.strip()  # as it was tried
     # An attacker of a million parameters: ten tokens in, five out, as the server says, for each of two streams.
-    assert second["attack_nominal"] == 2 * 2e6 * 15
-    assert first["attack_nominal"] > second["attack_nominal"]
+    assert second.attack_nominal == 2 * 2e6 * 15
+    assert first.attack_nominal > second.attack_nominal
 
 
 def test_what_is_nearest_to_the_goal_is_kept() -> None:
@@ -284,12 +284,12 @@ def test_a_classifier_is_asked_until_its_label_is_wrong(attacker: Callable[[Any]
     )
     rows = search.run(placed).rows
     for problem in placed:
-        own = [row for row in rows if row["example"] == problem.example.id]
-        first = next((i for i, row in enumerate(own) if row["success"]), len(own))
-        assert [row["queries"] for row in own] == [3 if i <= first else 0 for i in range(6)]
-        assert all(row["success"] for row in own[first:])
-    assert any(row["success"] for row in rows)
-    assert not all(row["success"] for row in rows if row["step"] == 1)
+        own = [row for row in rows if row.example == problem.example.id]
+        first = next((i for i, row in enumerate(own) if row.success), len(own))
+        assert [row.queries for row in own] == [3 if i <= first else 0 for i in range(6)]
+        assert all(row.success for row in own[first:])
+    assert any(row.success for row in rows)
+    assert not all(row.success for row in rows if row.step == 1)
     assert any(f"answered: {LABELS[0]}\nThat is" in prompt for prompt in seen)
 
 
@@ -317,17 +317,19 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
         real().run(problems(), journal, stop)
     with Journal(tmp_path / "journal.jsonl") as journal:
         again = real().run(problems(), journal)
-    assert [row | {"seconds": 0} for row in again.rows] == [row | {"seconds": 0} for row in whole.rows]
-    assert [track.state for track in again.tracks] == [track.state for track in whole.tracks]
-    assert all(State.from_json(json.loads(json.dumps(t.state.to_json()))) == t.state for t in whole.tracks)
-    assert all(row["queries"] <= 2 and row["attack_nominal"] > 0 for row in whole.rows)
-    assert len({row["attack_text"] for row in whole.rows}) > 2
+    assert without_time(again.rows) == without_time(whole.rows)
+    assert [string.state for string in again.strings] == [string.state for string in whole.strings]
+    assert all(
+        State.from_json(json.loads(json.dumps(string.state.to_json()))) == string.state for string in whole.strings
+    )
+    assert all(row.queries <= 2 and row.attack_nominal > 0 for row in whole.rows)
+    assert len({row.attack_text for row in whole.rows}) > 2
 
 
 def test_what_it_will_ask_is_known_beforehand() -> None:
     found = dry_run_attack(attack(streams=3), Threat(tokens=5))
     assert found.answered == 3
-    assert found.beside["attacker"].answered == 3
+    assert found.auxiliary["attacker"].answered == 3
 
 
 def test_an_attacker_has_to_be_named() -> None:
@@ -370,5 +372,5 @@ def test_a_run_with_an_attacker_behind_a_url(folder: Path, network: None, tmp_pa
     assert cell.record.auxiliary["attacker"].n_params is None
     rows = cell.steps().to_pylist()
     assert rows
-    assert all(" in a friendly way".startswith(row["attack_text"]) and len(row["attack_tokens"]) <= 6 for row in rows)
-    assert {(row["queries"], row["attack_nominal"]) for row in rows} == {(2, None)}  # nobody knows the attacker's size
+    assert all(" in a friendly way".startswith(row.attack_text) and len(row.attack_tokens) <= 6 for row in rows)
+    assert {(row.queries, row.attack_nominal) for row in rows} == {(2, None)}  # nobody knows the attacker's size

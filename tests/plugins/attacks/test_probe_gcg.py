@@ -35,7 +35,7 @@ from plugins.attacks.probe_gcg import ProbeGCG, agreement, filtered_size
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model
-from tests.engine.toy import searching, toy_examples
+from tests.engine.toy import searching, toy_examples, without_time
 
 
 @cache
@@ -84,10 +84,6 @@ def search_of(attack: GCG, victim: DefendedVictim, draft: DefendedVictim | None 
     return searching(victim, attack, (0, "cell"), models={"draft": draft} if draft else {}, **options)
 
 
-def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-
 # -- agreement and sizes -----------------------------------------------------------------------------------------------
 
 
@@ -129,9 +125,9 @@ def test_a_draft_that_agrees_chooses_what_gcg_chooses(params: dict[str, Any]) ->
     plain = search_of(GCG(GCG.Params(**given_)), DefendedVictim(shared())).run(problems_of(2))
     found = search_of(attack, victim, draft).run(problems_of(2))
     for row, wanted in zip(found.rows, plain.rows, strict=True):
-        assert row["attack_tokens"] == wanted["attack_tokens"]
-        assert row["attack_loss"] == pytest.approx(wanted["attack_loss"], abs=1e-5)
-        assert row["queries"] in (1 + 4, 1 + 4 + 1)  # gradient, probe set, and the draft's best if it is not among them
+        assert row.attack_tokens == wanted.attack_tokens
+        assert row.attack_loss == pytest.approx(wanted.attack_loss, abs=1e-5)
+        assert row.queries in (1 + 4, 1 + 4 + 1)  # gradient, probe set, and the draft's best if it is not among them
     assert [len(request.candidates) for request, *_ in draft.scores] == [32] * len(found.rows)
 
 
@@ -156,10 +152,10 @@ def test_a_search_asks_the_probe_set_and_the_drafts_best() -> None:
         assert best - set(known) <= set(others) <= best  # a candidate may have been drawn twice, as in GCG
         assert len(others) <= size
         losses = dict(zip([*known, *others], [*probed[1], *rest[1]], strict=True))
-        assert row["attack_tokens"] == list(min(losses, key=losses.__getitem__))
-        assert row["attack_loss"] == min(losses.values())
-        assert row["queries"] == 1 + len(probe) + len(filtered)
-        assert row["loss"] == pytest.approx(row["attack_loss"], abs=1e-4)
+        assert row.attack_tokens == list(min(losses, key=losses.__getitem__))
+        assert row.attack_loss == min(losses.values())
+        assert row.queries == 1 + len(probe) + len(filtered)
+        assert row.loss == pytest.approx(row.attack_loss, abs=1e-4)
     assert len(sizes) > 1  # it follows the agreement
 
 
@@ -172,14 +168,14 @@ def test_the_drafts_compute_is_paid_for_to_the_flop() -> None:
     assert backend.n_params != small.n_params
     for at, row in enumerate(rows):
         scored = sum(len(request.candidates) for request, *_ in victim.scores[2 * at : 2 * at + 2])
-        assert row["attack_nominal"] == 2 * length * (backend.n_params * (3 + scored) + small.n_params * 32)
+        assert row.attack_nominal == 2 * length * (backend.n_params * (3 + scored) + small.n_params * 32)
         executed = sum(spent for *_, spent in [draft.scores[at], *victim.scores[2 * at : 2 * at + 2]])
         assert draft.scores[at][2] > 0
-        assert row["attack_executed"] > executed  # the rest is the gradient's
+        assert row.attack_executed > executed  # the rest is the gradient's
     # beside the draft's share it costs less than GCG at the same candidates
     plain = search_of(GCG(GCG.Params(steps=4, candidates=32, topk=16)), DefendedVictim(classifier())).run([problem])
     for row, other in zip(rows, plain.rows, strict=True):
-        assert row["attack_nominal"] - 2 * length * small.n_params * 32 < other["attack_nominal"]
+        assert row.attack_nominal - 2 * length * small.n_params * 32 < other.attack_nominal
 
 
 def test_examples_that_share_a_string_are_probed_together() -> None:
@@ -187,9 +183,9 @@ def test_examples_that_share_a_string_are_probed_together() -> None:
     plain = search_of(GCG(GCG.Params(steps=3, candidates=32, topk=16, prompts=2)), DefendedVictim(shared()))
     wanted = plain.run(problems_of(2))
     found = search_of(probe_gcg(steps=3, prompts=2), victim, draft).run(problems_of(2))
-    assert [track.state.tokens for track in found.tracks] == [track.state.tokens for track in wanted.tracks]
-    assert len(found.tracks) == 1
-    assert {row["queries"] for row in found.rows} <= {1 + 4, 1 + 4 + 1}
+    assert [string.state.tokens for string in found.strings] == [string.state.tokens for string in wanted.strings]
+    assert len(found.strings) == 1
+    assert {row.queries for row in found.rows} <= {1 + 4, 1 + 4 + 1}
 
 
 def test_in_a_task_in_text_both_models_score_the_target() -> None:
@@ -209,7 +205,7 @@ def test_in_a_task_in_text_both_models_score_the_target() -> None:
         size = len(problem.target)  # type: ignore[arg-type]
         told = [float(log_probs[len(row) - size - 1 + i, row[len(row) - size + i]]) for i in range(size)]
         assert losses[0] == pytest.approx(-np.mean(told), abs=1e-4)
-    assert all(row["attack_loss"] is not None for row in rows)
+    assert all(row.attack_loss is not None for row in rows)
 
 
 def test_without_its_draft_it_cannot_be_run() -> None:
@@ -238,12 +234,12 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int
     with Journal(tmp_path / "journal.jsonl") as journal:
         again = fresh().run(problems_of(2), journal)
     assert without_time(again.rows) == without_time(whole.rows)
-    assert [track.state for track in again.tracks] == [track.state for track in whole.tracks]
+    assert [string.state for string in again.strings] == [string.state for string in whole.strings]
 
 
 def test_a_plan_knows_what_a_step_asks() -> None:
     found = dry_run_attack(probe_gcg(candidates=64), Threat(tokens=4))
-    assert found.beside["draft"].scored == 64
+    assert found.auxiliary["draft"].scored == 64
     assert found.differentiated == 1
     assert 8 < found.scored <= 8 + 64 / 4
 
@@ -307,7 +303,7 @@ def test_an_alphabet_in_which_nothing_survives_ends_in_rows_all_the_same() -> No
     problem = replace(problems_of()[0], allowed=np.asarray(never))
     victim, draft = Watched(shared()), Watched(shared(2, 16))
     rows = search_of(probe_gcg(), victim, draft, judge=WrongLabel()).run([problem]).rows
-    assert [(row["failure"], row["attack_loss"], row["queries"]) for row in rows] == [("retokenisation", None, 1)] * 4
+    assert [(row.failure, row.attack_loss, row.queries) for row in rows] == [("retokenisation", None, 1)] * 4
     assert {len(request.candidates) for request, *_ in [*victim.scores, *draft.scores]} == {0}
 
 
@@ -316,7 +312,7 @@ def test_a_budget_of_one_token_and_more_candidates_than_there_are() -> None:
     few = replace(problem, allowed=problem.allowed[problem.survives(problem.allowed[:, None])][:5])
     rows = search_of(probe_gcg(topk=1000), Watched(shared()), Watched(shared(2, 16))).run([few]).rows
     assert len(rows) == 4
-    assert all(row["attack_tokens"][0] in few.allowed and row["attack_loss"] is not None for row in rows)
+    assert all(row.attack_tokens[0] in few.allowed and row.attack_loss is not None for row in rows)
 
 
 def test_a_state_is_plain_data_between_any_two_steps() -> None:
@@ -350,9 +346,8 @@ def test_at_equal_compute_it_is_ahead_of_gcg_and_of_random_draws(trained: Callab
         search = searching(DefendedVictim(backend), attack, (seed, name), judge=WrongLabel(), models=models)
         rows = search.run(problems).rows
         table = {
-            key: np.asarray([row[key] for row in rows], dtype=float).reshape(30, -1)
-            for key in rows[0]
-            if key in ("success", "attack_loss", "attack_nominal")
+            key: np.asarray([getattr(row, key) for row in rows], dtype=float).reshape(30, -1)
+            for key in ("success", "attack_loss", "attack_nominal")
         }
         spent = table["attack_nominal"].cumsum(axis=1).mean(axis=0)
         if name == "gcg":

@@ -48,7 +48,7 @@ def test_the_first_string_is_scored_with_the_others_and_the_best_is_kept() -> No
         step.send(np.arange(16.0))
     assert end.value.value == State(state.tokens, 0.0)
     rows = search_of(backend, RandomSearch(RandomSearch.Params(steps=8, candidates=16))).run([problem]).rows
-    losses = [row["attack_loss"] for row in rows]
+    losses = [row.attack_loss for row in rows]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]
 
@@ -58,5 +58,5 @@ def test_it_beats_independent_draws_at_equal_compute() -> None:
     searched = search_of(backend, RandomSearch(RandomSearch.Params(steps=20, candidates=16))).run(problems_of(backend))
     drawn = search_of(backend, RandomToken(RandomToken.Params(steps=20, draws=16))).run(problems_of(backend))
     assert searched.cost == drawn.cost
-    better = [a.state.loss < b.state.loss for a, b in zip(searched.tracks, drawn.tracks, strict=True)]  # type: ignore[operator]
+    better = [a.state.loss < b.state.loss for a, b in zip(searched.strings, drawn.strings, strict=True)]  # type: ignore[operator]
     assert all(better)

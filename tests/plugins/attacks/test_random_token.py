@@ -74,12 +74,12 @@ def test_the_best_so_far_never_worsens_and_is_the_best() -> None:
     problems = toy_problems(4)
     rows = searching(victim, random_token(steps=12, draws=8), (0, "x"), "scores", WrongLabel()).run(problems).rows
     for problem in problems:
-        mine = [row for row in rows if row["example"] == problem.example.id]
+        mine = [row for row in rows if row.example == problem.example.id]
         lowest = np.inf
         for row, exchange in zip(mine, victim.of(victim.scores, problem), strict=True):
             before, lowest = lowest, min(lowest, exchange.answer.min())
-            assert row["attack_loss"] == lowest <= before
-            assert row["loss"] == pytest.approx(lowest, abs=1e-12)
+            assert row.attack_loss == lowest <= before
+            assert row.loss == pytest.approx(lowest, abs=1e-12)
     assert not victim.gradients
 
 
@@ -88,7 +88,7 @@ def test_draws_depend_on_no_other_example() -> None:
 
     def rows_of(chosen: list[Problem], **settings: Any) -> dict[str, Any]:
         search = searching(DefendedVictim(BACKEND), random_token(steps=3, draws=6), (0, "x"), "scores", **settings)
-        return {(row["example"], row["step"]): row["attack_tokens"] for row in search.run(chosen).rows}
+        return {(row.example, row.step): row.attack_tokens for row in search.run(chosen).rows}
 
     everything = rows_of(problems)
     assert everything == rows_of(problems[::-1], together=2)

@@ -74,7 +74,7 @@ class Rounds:
             allowed = allowed_tokens(backend.tokenizer)
             problems = [place(e, self.threat, backend.tokenizer, allowed) for e in examples]
             found = Search(ModelRouter(DefendedVictim(backend)), attack, (0, round), "latent").run(problems)
-            self.strings.append([track.problem.prompt_of(track.state) for track in found.tracks])
+            self.strings.append([string.problem.prompt_of(string.state) for string in found.strings])
             return found
 
         job = RoundJob(

@@ -64,8 +64,8 @@ def verdicts(
     assert need.sees == "nothing"
     backend = open_folder(folder, head, need.labels, dtype="float32", device="cpu")
     model = DefendedVictim(backend, labels=need.labels)
-    jury = JudgeRunner(judge, ModelRouter(DefendedVictim(ToyBackend()), {"judge": model}))
-    found = jury.verdicts([(example(benign), Answer(None, (), 1.0, text)) for text in texts])
+    runner = JudgeRunner(judge, ModelRouter(DefendedVictim(ToyBackend()), {"judge": model}))
+    found = runner.verdicts([(example(benign), Answer(None, (), 1.0, text)) for text in texts])
     asked = [bool(text.strip()) and not verdict.unparseable for (verdict, _), text in zip(found, texts, strict=True)]
     assert [cost.nominal > 0 for _, cost in found] == asked
     return [verdict for verdict, _ in found]

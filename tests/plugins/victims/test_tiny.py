@@ -267,7 +267,7 @@ def test_success_rises_with_compute(trained: Callable[..., Trained], task: str) 
         """Share of examples broken so far after each step."""
         search = searching(DefendedVictim(backend), attack, (0, attack.name), "gradient", WrongLabel())
         found = search.run(problems).rows
-        table = np.asarray([row["success"] for row in found]).reshape(len(problems), -1)
+        table = np.asarray([row.success for row in found]).reshape(len(problems), -1)
         return np.logical_or.accumulate(table, axis=1).mean(axis=0)
 
     one = success(RandomToken(RandomToken.Params(steps=1, draws=1)))

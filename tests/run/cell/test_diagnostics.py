@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,20 +12,18 @@ import pytest
 from hypothesis import given, strategies as st
 
 from harness.records.cell import DefenseFacts
+from harness.records.step_row import StepRow
 from harness.run.cell.diagnostics import expected_calibration_error, last_strings, rejudged, worst_case
+from tests.records.rows import step_row
 
 ANSWERS = st.lists(st.tuples(st.floats(0.01, 1.0), st.booleans()), min_size=1, max_size=50)
 
 
-def row(example: str, step: int, success: bool = False, flops: float | None = 1.0, text: str | None = "x") -> Any:
-    return {
-        "example": example,
-        "step": step,
-        "success": success,
-        "attack_nominal": flops,
-        "attack_text": text,
-        "failure": None if text else "retokenisation",
-    }
+def row(example: str, step: int, success: bool = False, flops: float = 1.0, text: str | None = "x") -> StepRow:
+    failure = None if text else "retokenisation"
+    return step_row(
+        example=example, step=step, success=success, attack_nominal=flops, attack_text=text, failure=failure
+    )
 
 
 @given(ANSWERS)
@@ -57,7 +55,7 @@ def test_worst_case_falls_with_what_is_broken() -> None:
     assert [point["accuracy"] for point in curve] == pytest.approx([0.9, 0.6, 0.3, 0.3])
     assert [point["flops"] for point in curve] == pytest.approx([0, 1, 2, 7 / 3])
     assert worst_case([], 0.7, 0) == [{"step": 0, "flops": 0.0, "accuracy": 0.7}]
-    assert worst_case([row("a", 1, flops=None)], 1.0, 1)[1]["flops"] is None
+    assert worst_case([row("a", 1, flops=math.nan)], 1.0, 1)[1]["flops"] is None
     assert len(worst_case([row("a", step) for step in range(1, 500)], 1.0, 1)) <= 33
 
 

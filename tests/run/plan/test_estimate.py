@@ -91,7 +91,7 @@ def test_prompt_lengths_are_near_the_truth(task: type[Any], plain: bool) -> None
 
 
 @pytest.mark.parametrize("draws", [1, 7, 300])
-def test_a_random_attack_is_rehearsed_to_its_draws(draws: int) -> None:
+def test_a_random_attack_is_counted_to_its_draws(draws: int) -> None:
     found = dry_run_attack(RandomToken(RandomToken.Params(draws=draws)), Threat(tokens=5))
     assert (found.scored, found.differentiated) == (draws, 0)
     assert found.nominal(1000, 20.0) == draws * nominal_forward(1000, 20)
@@ -99,7 +99,7 @@ def test_a_random_attack_is_rehearsed_to_its_draws(draws: int) -> None:
 
 @pytest.mark.parametrize("tokens", [1, 10])
 @pytest.mark.parametrize("topk", [1, 5000])
-def test_gcg_is_rehearsed_to_its_candidates_and_a_gradient(tokens: int, topk: int) -> None:
+def test_gcg_is_counted_to_its_candidates_and_a_gradient(tokens: int, topk: int) -> None:
     found = dry_run_attack(GCG(GCG.Params(candidates=64, topk=topk)), Threat(tokens=tokens))
     assert found.differentiated == 1
     assert found.scored == 64
@@ -141,11 +141,14 @@ def no_state(state: Any) -> Any:
     ("script", "words"),
     [
         (endless, "attack scripted: a step does not end"),
-        (no_request, "attack scripted: a step yielded str, no request"),
+        (
+            no_request,
+            "attack scripted: a step yielded str; a step may yield Score, .* or Perturb",
+        ),
         (no_state, "attack scripted: a step returned NoneType, no State"),
     ],
 )
-def test_an_attack_that_breaks_the_rules_is_caught_in_rehearsal(script: Any, words: str) -> None:
+def test_an_attack_that_breaks_the_rules_is_caught_in_a_dry_run(script: Any, words: str) -> None:
     with pytest.raises(PluginError, match=words):
         dry_run_attack(Scripted(script), Threat(tokens=3))
 

@@ -1,8 +1,10 @@
-"""What defenses ask: the requests of many texts answered together, each text paying for its own."""
+"""What defenses ask of models: the requests about many texts answered together, each text paying for its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,8 @@ from harness.api.requests import (
     Likelihood,
     LikelihoodGradient,
 )
-from harness.api.runtime_defense import DefenseSteps
-from harness.errors import AccessError, HarnessError, PluginError
+from harness.engine.generators import run_generators
+from harness.errors import AccessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
 from harness.tokens.tokenizer import Tokens
@@ -34,49 +36,40 @@ from harness.tokens.tokenizer import Tokens
 Answers = list[tuple[Any, Flops]]
 
 
-def inquire(who: str, asking: Sequence[DefenseSteps], models: Mapping[str, Backend]) -> Answers:
-    """Run generators of one defense to their ends.
+def run_defense(who: str, method: Callable[..., Any], cases: Sequence[Any], models: Mapping[str, Backend]) -> Answers:
+    """Run a method of a defense for many cases, what it asks about them answered together.
 
     Args:
         who: the defense, for messages.
+        method: a generator that yields requests; called with a case.
         models: by role; "" is the victim.
 
     Returns:
-        what each returned, and the compute of what it asked.
+        what it returned for each case, and the compute of what it asked.
 
     Raises:
-        PluginError: one raised, or asked for what it may not.
+        PluginError: it raised, or asked for what it may not.
         AccessError: a model does not answer such requests.
     """
-    found: list[Any] = [None] * len(asking)
-    spent = [Flops() for _ in asking]
-    replies: dict[int, Any] = dict.fromkeys(range(len(asking)))
-    while replies:
-        waiting: dict[int, DefenseRequest] = {}
-        for i, reply in replies.items():
-            try:
-                waiting[i] = asking[i].send(reply)
-            except StopIteration as stop:
-                found[i] = stop.value
-            except HarnessError:
-                raise
-            except Exception as error:
-                raise PluginError(f"{who}: raised {type(error).__name__}: {error}") from error
-        answers = answer_all(who, list(waiting.values()), models)
-        replies = {}
-        for i, (reply, cost) in zip(waiting, answers, strict=True):
-            replies[i] = reply
+    spent = [Flops() for _ in cases]
+
+    def answer(requests: dict[int, DefenseRequest]) -> dict[int, Any]:
+        answers = answer_defense_requests(who, list(requests.values()), models)
+        for i, (_, cost) in zip(requests, answers, strict=True):
             spent[i] = spent[i] + cost
-    return list(zip(found, spent, strict=True))
+        return {i: own for i, (own, _) in zip(requests, answers, strict=True)}
+
+    returned = run_generators({i: (who, partial(method, case)) for i, case in enumerate(cases)}, answer)
+    return [(returned[i], cost) for i, cost in enumerate(spent)]
 
 
-def answer_all(who: str, requests: Sequence[DefenseRequest], models: Mapping[str, Backend]) -> Answers:
-    """Answers in order, with their compute. Raises as `inquire`."""
+def answer_defense_requests(who: str, requests: Sequence[DefenseRequest], models: Mapping[str, Backend]) -> Answers:
+    """Answers in order, with their compute; requests of a kind to one model go together. Raises as `run_defense`."""
     found: Answers = [(None, Flops())] * len(requests)
     groups: dict[tuple[str, type], list[int]] = {}
     for i, request in enumerate(requests):
-        if type(request) not in _ANSWERED:
-            known = ", ".join(kind.__name__ for kind in _ANSWERED)
+        if type(request) not in DEFENSE_REQUESTS:
+            known = ", ".join(kind.__name__ for kind in DEFENSE_REQUESTS)
             raise PluginError(f"{who}: yielded {type(request).__name__}; a defense may yield {known}")
         groups.setdefault((request.model, type(request)), []).append(i)
     for (role, kind), places in groups.items():
@@ -84,7 +77,7 @@ def answer_all(who: str, requests: Sequence[DefenseRequest], models: Mapping[str
             named = ", ".join(repr(name) for name in models if name) or "none"
             raise PluginError(f"{who}: asked model '{role}', but models() names {named}; return it there as well")
         try:
-            answers = _ANSWERED[kind](models[role], [requests[i] for i in places])
+            answers = DEFENSE_REQUESTS[kind].answer(models[role], [requests[i] for i in places])
         except AccessError as error:
             raise AccessError(f"{who}: {error}") from None
         for i, own in zip(places, answers, strict=True):
@@ -92,7 +85,7 @@ def answer_all(who: str, requests: Sequence[DefenseRequest], models: Mapping[str
     return found
 
 
-def row_of(text: str, tokens: Tokens | None, backend: Backend, room: int | None = None) -> Tokens:
+def _row_of(text: str, tokens: Tokens | None, backend: Backend, room: int | None = None) -> Tokens:
     """The ids that a model reads of a text: of a long one, its end."""
     if tokens is not None:
         return np.asarray(tokens, dtype=np.int64)[-(room or backend.context) :]
@@ -129,7 +122,7 @@ def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
     if not backend.n_labels:
         raise unsupported_request("classify", backend.abilities)
     flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
-    rows = [row_of(requests[i].prompts[at], None, backend, 10**9) for i, at in flat]
+    rows = [_row_of(requests[i].prompts[at], None, backend, 10**9) for i, at in flat]
     fits = [k for k, row in enumerate(rows) if 0 < len(row) <= backend.context]
     logits = [np.full((len(request.prompts), backend.n_labels), np.nan) for request in requests]
     costs = [Flops() for _ in requests]
@@ -154,7 +147,7 @@ def _active(backend: Backend) -> ActivationBackend:
 
 
 def _likelihoods(backend: Backend, requests: Sequence[Likelihood]) -> Answers:
-    rows = [row_of(request.text, request.tokens, backend) for request in requests]
+    rows = [_row_of(request.text, request.tokens, backend) for request in requests]
     answers = _likely(backend).likelihood([LikelihoodItem(row) for row in rows])
     return [
         (answer.nll, Flops(nominal_forward(backend.n_params, len(row)), answer.executed))
@@ -165,8 +158,7 @@ def _likelihoods(backend: Backend, requests: Sequence[Likelihood]) -> Answers:
 def _likelihood_gradients(backend: Backend, requests: Sequence[LikelihoodGradient]) -> Answers:
     items = []
     for r in requests:
-        row = np.concatenate([r.before, r.tokens, r.after])
-        span = len(r.before), len(r.before) + len(r.tokens)
+        row, span = _row_and_span(r)
         items.append(LikelihoodItem(row, np.asarray(r.weights, dtype=np.float64), span, r.allowed))
     answers = _likely(backend).likelihood(items)
     return [
@@ -176,7 +168,7 @@ def _likelihood_gradients(backend: Backend, requests: Sequence[LikelihoodGradien
 
 
 def _activations(backend: Backend, requests: Sequence[Activations]) -> Answers:
-    rows = [row_of(request.text, request.tokens, backend) for request in requests]
+    rows = [_row_of(request.text, request.tokens, backend) for request in requests]
     items = [ActivationItem(row, r.layer, r.pool) for row, r in zip(rows, requests, strict=True)]
     answers = _active(backend).activations(items)
     return [
@@ -188,8 +180,7 @@ def _activations(backend: Backend, requests: Sequence[Activations]) -> Answers:
 def _activation_gradients(backend: Backend, requests: Sequence[ActivationGradient]) -> Answers:
     items = []
     for r in requests:
-        row = np.concatenate([r.before, r.tokens, r.after])
-        span = len(r.before), len(r.before) + len(r.tokens)
+        row, span = _row_and_span(r)
         items.append(ActivationItem(row, r.layer, r.pool, np.asarray(r.direction), span, r.allowed))
     answers = _active(backend).activations(items)
     return [
@@ -198,15 +189,39 @@ def _activation_gradients(backend: Backend, requests: Sequence[ActivationGradien
     ]
 
 
+def _row_and_span(request: LikelihoodGradient | ActivationGradient) -> tuple[Tokens, tuple[int, int]]:
+    """The whole row, and where in it what is differentiated by begins and ends."""
+    start = len(request.before)
+    return np.concatenate([request.before, request.tokens, request.after]), (start, start + len(request.tokens))
+
+
 def _both_ways(backend: Backend, tokens: int, executed: float) -> Flops:
     return Flops(nominal_forward(backend.n_params, tokens) + nominal_backward(backend.n_params, tokens), executed)
 
 
-_ANSWERED: dict[type, Callable[[Backend, Any], Answers]] = {
-    Generate: _generated,
-    Classify: _classified,
-    Likelihood: _likelihoods,
-    LikelihoodGradient: _likelihood_gradients,
-    Activations: _activations,
-    ActivationGradient: _activation_gradients,
+@dataclass(frozen=True)
+class DefenseRequestKind:
+    """How the engine treats one type of request of a defense.
+
+    Attributes:
+        answer: has a model answer requests of this type.
+        texts: how many texts it is about.
+        new_tokens: tokens of each answer in text, at its longest.
+        passes: how often a text goes through the model, a backward pass counting for two.
+    """
+
+    answer: Callable[[Backend, Any], Answers]
+    texts: Callable[[Any], int] = lambda request: 1
+    new_tokens: Callable[[Any], int] = lambda request: 0
+    passes: int = 1
+
+
+DEFENSE_REQUESTS = {
+    Generate: DefenseRequestKind(_generated, lambda r: len(r.prompts), lambda r: r.max_tokens),
+    Classify: DefenseRequestKind(_classified, lambda r: len(r.prompts)),
+    Likelihood: DefenseRequestKind(_likelihoods),
+    LikelihoodGradient: DefenseRequestKind(_likelihood_gradients, passes=3),
+    Activations: DefenseRequestKind(_activations),
+    ActivationGradient: DefenseRequestKind(_activation_gradients, passes=3),
 }
+"""The requests that a defense may yield."""

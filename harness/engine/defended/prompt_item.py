@@ -1,0 +1,44 @@
+"""A prompt on its way through the defenses to the victim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.api.problem.latent import Latent
+from harness.tokens.tokenizer import Target
+
+Names = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class PromptItem:
+    """A prompt on its way.
+
+    Attributes:
+        names: what the randomness of its treatment depends on.
+        target: ids whose NLL is wanted as well, of an answer in text.
+        ids: its tokens without special ones, where they are not simply the tokenizer's.
+        max_tokens, temperature, seed: of an answer in text; ``max_tokens`` None is the victim's own.
+        one_pass: for a loss: blocked prompts with a finite penalty go on, a vote draws one copy.
+        penalty: what the guards that it has met raise its loss by, in nats.
+        latent: what is added to the activations from position ``start`` on, special tokens counted; None: nothing.
+        radius: a perturbation that is longer, in units of the activations' mean norm, gets no answer.
+    """
+
+    text: str
+    names: Names = ()
+    target: Target | None = None
+    ids: tuple[int, ...] | None = None
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    one_pass: bool = False
+    penalty: float = 0.0
+    latent: Latent | None = None
+    start: int = 0
+    radius: float = 0.0
+
+    @property
+    def in_text(self) -> bool:
+        """Whether a text is asked for, whatever the victim answers with by itself."""
+        return self.max_tokens is not None

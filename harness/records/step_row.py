@@ -1,0 +1,92 @@
+"""One row of ``steps.parquet``: what came of one example at one step of an attack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+import pyarrow as pa
+
+from harness.flops import UNKNOWN
+
+Text = Annotated[str, pa.string()]
+Flag = Annotated[bool, pa.bool_()]
+Whole = Annotated[int, pa.int32()]
+Count = Annotated[int, pa.int64()]
+Real = Annotated[float, pa.float64()]
+TokenIds = Annotated[list[int], pa.list_(pa.int32())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """What came of one example at one step. The fields, in this order, are the columns of ``steps.parquet``; every
+    column may be null there.
+
+    FLOPs are those of this step alone, not cumulative. An unknown amount is NaN here, so that sums carry it on, and
+    null in files; it is never 0.
+    """
+
+    example: Text
+    step: Whole  # 1, 2, …
+    # the harness's verdict on this step's attack string (ASR at_step); so_far is its running maximum
+    success: Flag
+    score: Real | None = None  # how far the attacker got, 0 to 1, where the judge says more than yes or no
+    unparseable: Flag | None = None  # a judging model said something that is no verdict; null when not judged
+    # cross-entropy to the proxy label, or mean NLL of the target text, of the judged prompt; inf when blocked, null
+    # when not judged or where the victim does not tell
+    loss: Real | None = None
+    predicted: Whole | None = None  # label said; null when blocked, not judged, or where the answer is a text
+    answer: Text | None = None  # text said; null when blocked, not judged, or where the answer is a label
+    attack_loss: Real | None = None  # the loss that the attack itself knows; null when none
+    attack_text: Text | None = None
+    attack_tokens: TokenIds
+    # why the string counts as failed without being judged ("retokenisation", …); null otherwise
+    failure: Text | None = None
+    queries: Count  # sequences the attack had the victim score, differentiate, … in this step
+    attack_nominal: Real  # auxiliary models of the attack included
+    attack_executed: Real
+    judge_nominal: Real  # models of the judge included
+    judge_executed: Real
+    defense_nominal: Real  # what guards and transforms added to the attack's and the judge's queries
+    defense_executed: Real
+    # a randomised defense is judged several times, with fresh draws; a success is more than half of them
+    draws: Whole | None = None  # how often it was judged; null when not judged
+    broken_draws: Whole | None = None  # in how many of them the attacker succeeded
+    seconds: Real = 0.0  # share of wall time; the only column that differs between two runs of the same cell
+
+    def to_record(self) -> dict[str, Any]:
+        """The row as it stands in files, by column: unknown compute is None."""
+        record = {name: getattr(self, name) for name in NAMES}
+        return record | {name: None for name in COMPUTE if _is_nan(record[name])}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> StepRow:
+        """Inverse of `to_record`. Raises TypeError where a column is missing or is none of ours."""
+        unknown = {name: UNKNOWN for name in COMPUTE if name in record and record[name] is None}
+        return cls(**{**record, **unknown})
+
+
+NAMES = tuple(field.name for field in fields(StepRow))
+"""The columns, in order."""
+
+COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed")))
+"""The columns of FLOPs."""
+
+
+def arrow_schema() -> pa.Schema:
+    """The table's schema: each field's column type is the mark on its annotation."""
+    hints = get_type_hints(StepRow, include_extras=True)
+    return pa.schema([(name, _column_type(hints[name])) for name in NAMES])
+
+
+def _column_type(hint: Any) -> pa.DataType:
+    """The Arrow type that marks an annotation, or the only marked member of a union with None."""
+    marked = [one for one in (hint, *getattr(hint, "__args__", ())) if hasattr(one, "__metadata__")]
+    column: pa.DataType = marked[0].__metadata__[0]
+    return column
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,78 @@
+"""A step's row is the table's columns, in memory and on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from harness.records.schema import ADDED, STEPS
+from harness.records.step_row import COMPUTE, NAMES, StepRow
+from tests.records.rows import step_row
+
+# Record format 2: what is written here can be read by every version that reads it.
+COLUMNS = {
+    "example": "string",
+    "step": "int32",
+    "success": "bool",
+    "score": "double",
+    "unparseable": "bool",
+    "loss": "double",
+    "predicted": "int32",
+    "answer": "string",
+    "attack_loss": "double",
+    "attack_text": "string",
+    "attack_tokens": "list<item: int32>",
+    "failure": "string",
+    "queries": "int64",
+    "attack_nominal": "double",
+    "attack_executed": "double",
+    "judge_nominal": "double",
+    "judge_executed": "double",
+    "defense_nominal": "double",
+    "defense_executed": "double",
+    "draws": "int32",
+    "broken_draws": "int32",
+    "seconds": "double",
+}
+amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))
+
+
+def test_the_columns_are_those_of_the_format() -> None:
+    assert {field.name: str(field.type) for field in STEPS} == COLUMNS
+    assert list(COLUMNS) == STEPS.names == list(NAMES)
+    assert all(field.nullable for field in STEPS)
+    assert {name for name in COLUMNS if name.endswith(("nominal", "executed"))} == set(COMPUTE)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(COMPUTE, amounts)))
+def test_there_and_back(compute: dict[str, float]) -> None:
+    row = step_row(loss=math.inf, **compute)
+    written = row.to_record()
+    assert list(written) == list(NAMES)
+    assert {name for name in COMPUTE if written[name] is None} == {n for n in COMPUTE if math.isnan(compute[n])}
+    assert written["loss"] == math.inf, "only compute is looked at"
+    again = StepRow.from_record(json.loads(json.dumps(written)))
+    assert again.to_record() == written
+    assert all(math.isnan(getattr(again, name)) == math.isnan(compute[name]) for name in COMPUTE)
+
+
+def test_a_row_of_before_lacks_what_was_added_since() -> None:
+    old = {name: value for name, value in step_row().to_record().items() if name not in ADDED}
+    assert StepRow.from_record(old) == step_row()
+
+
+@pytest.mark.parametrize("name", ["example", "queries", "judge_nominal"])
+def test_a_missing_column_is_noticed(name: str) -> None:
+    record: dict[str, Any] = step_row().to_record()
+    del record[name]
+    with pytest.raises(TypeError, match=name):
+        StepRow.from_record(record)
+
+
+def test_a_column_of_another_format_is_noticed() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        StepRow.from_record(step_row().to_record() | {"colour": "red"})
