@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records.cell import CellRecord, Compute
+from harness.records.model_role import ModelRole
 from harness.records.nulls import UNKNOWN
 
 
@@ -97,7 +98,7 @@ def _answer(record: CellRecord) -> float:
     if said is not None:
         return UNKNOWN if said.nominal is None else said.nominal
     spent = record.clean_compute.nominal
-    judged = any(role.startswith("judge:") for role in record.auxiliary)
+    judged = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
     if not spent or not record.n_clean or judged:
         return UNKNOWN
     return spent / record.n_clean - (_added(record) if _at_runtime(record) else 0.0)

@@ -15,6 +15,7 @@ from harness.engine.search.judging import JudgeRunner
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.records.cell import CellRecord
+from harness.records.model_role import ModelRole
 from harness.records.nulls import UNKNOWN, known, without_nulls
 from harness.records.read import Cell, read_run
 
@@ -91,7 +92,7 @@ def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
 def _judge_steps(jury: JudgeRunner, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
     """Fill in verdicts; what the judge's models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
-    mixed = any(role.startswith("judge:") for role in record.auxiliary)
+    mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
     asked = [row for row in rows if row["failure"] is None]
     verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in asked])
     for row, (verdict, cost) in zip(asked, verdicts, strict=True):
