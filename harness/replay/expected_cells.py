@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.records.cell import CellRecord
 from harness.run.cell.manifest import base_record
+from harness.run.cell_label import label_of
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
@@ -68,8 +69,8 @@ def _by_place(spec: LoadedSpec) -> dict[Place, CellSpec]:
 
 
 def _place(record: CellRecord, round_: int | None) -> Place:
-    plugins = (record.task, record.victim, record.defense, record.attack)
-    return *(plugin.label for plugin in plugins), round_, record.threat_label, record.seed
+    defended = (record.task.label, record.victim.label, record.defense.label, round_)
+    return *defended, record.attack.label, record.threat_label, record.seed
 
 
 def _round(record: CellRecord) -> int | None:
@@ -77,9 +78,7 @@ def _round(record: CellRecord) -> int | None:
 
 
 def _in_words(place: Place) -> str:
-    task, victim, defense, attack, round_, threat, seed = place
-    checkpoint = defense if round_ is None else f"{defense} round {round_}"
-    return ascii(f"{task} × {victim} × {checkpoint} × {attack} × {threat}, seed {seed}"[:300])
+    return ascii(label_of(*place)[:300])
 
 
 def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterator[str]:

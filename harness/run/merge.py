@@ -11,7 +11,8 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.records.read import Cell, read_cell
-from harness.run.merge_survey import RunPart, Seen, Survey, check_alike, check_same, label, survey
+from harness.run.cell_label import record_label
+from harness.run.merge_survey import RunPart, Seen, Survey, check_alike, check_same, survey
 from harness.run.run_folder import RunFolder, now
 from harness.run.shards import digest
 from harness.store.atomic import write_json
@@ -107,7 +108,7 @@ def _absent(parts: Sequence[RunPart], found: Survey, cells: int, damaged: bool) 
     if lost := [str(index) for index in range(1, of + 1) if index not in there]:
         lines.append(f"shard{'s' if len(lost) > 1 else ''} {', '.join(lost)} of {of}: not given")
     for record, path in found.failed.values():
-        lines.append(f"{path}: failed: {label(record)}: {record.error}")
+        lines.append(f"{path}: failed: {record_label(record)}: {record.error}")
     lines += [f"{path}: begun, not finished" for path in found.begun.values()]
     if all(part.shard for part in parts):
         own = {part.folder.root: found.missing[part.folder.root] for part in parts}

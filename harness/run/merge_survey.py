@@ -204,11 +204,3 @@ def check_same(one: Cell, other: Cell) -> None:
             f"{one.folder} and {other.folder}: the same cell with different results ({what}); keep the one you trust, "
             "and remove the other folder"
         )
-
-
-def label(record: CellRecord) -> str:
-    """A cell in one line."""
-    number = record.defense_facts.round if record.defense_facts else None
-    defense = record.defense.label + (f" round {number}" if number else "")
-    parts = [record.task.label, record.victim.label, defense, record.attack.label, record.threat_label]
-    return f"{' × '.join(parts)}, seed {record.seed}"

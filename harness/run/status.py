@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.run.cell_label import label_of
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard
 
@@ -88,18 +89,15 @@ def _state(folder: RunFolder, key: str) -> CellState:
     rounds = journal.read_bytes().count(b"\n") if journal.exists() else 0
     try:
         data = json.loads((folder.cell(key) / "cell.json").read_text(encoding="utf-8"))
-        defense = data["defense"]["label"]
-        number = (data.get("defense_facts") or {}).get("round")
-        label = " × ".join(
-            [
-                data["task"]["label"],
-                data["victim"]["label"],
-                defense + (f" round {number}" if number else ""),
-                data["attack"]["label"],
-                data["threat_label"],
-            ]
+        label = label_of(
+            data["task"]["label"],
+            data["victim"]["label"],
+            data["defense"]["label"],
+            (data.get("defense_facts") or {}).get("round"),
+            data["attack"]["label"],
+            data["threat_label"],
+            data["seed"],
         )
-        label += f", seed {data['seed']}"
         return CellState(key, status, label, data["n_attacked"] if status == "done" else None, rounds, data["error"])
     except (OSError, ValueError, KeyError, TypeError):
         return CellState(key, "begun" if status == "begun" else "damaged", "", None, rounds, None)

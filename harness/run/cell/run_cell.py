@@ -35,7 +35,7 @@ from harness.run.cell.manifest import (
     victim_facts,
 )
 from harness.run.cell.rejudge import Sources, rejudge
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.prepare.auxiliary_models import JUDGES
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import CellProgress
@@ -96,7 +96,7 @@ def run_cell(
     desk, judges = preparer.desks(cell)
     preparer.made(keys.pipeline)
     victim, jury = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
-    preparer.reporter.stage(f"attack {label(cell)}")
+    preparer.reporter.stage(f"attack {cell_label(cell)}")
     examples, cut = list(data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":
         examples, cut = shortened(examples, victim, cell.threat)
@@ -106,7 +106,7 @@ def run_cell(
     watch = _Watch(preparer, len(problems) * steps)
     with folder.journal(keys.cell) as journal:
         if journal.entries:
-            preparer.reporter.note(f"{label(cell)} goes on after round {len(journal.entries)}")
+            preparer.reporter.note(f"{cell_label(cell)} goes on after round {len(journal.entries)}")
         search = Search(
             desk,
             cell.attack.plugin,
@@ -165,7 +165,7 @@ def _skipped(cell: CellSpec, spec: LoadedSpec, folder: RunFolder, preparer: Prep
 def _again(cell: CellSpec, spec: LoadedSpec, folder: RunFolder, preparer: Preparer, source: Recorded) -> CellRecord:
     """The records of a search done before, under this cell's judge."""
     began, started, key = time.monotonic(), now(), preparer.keys(cell).cell
-    preparer.reporter.stage(f"judge {label(cell)}")
+    preparer.reporter.stage(f"judge {cell_label(cell)}")
     changes: dict[str, Any] = {}
     examples, steps = source.examples().to_pylist(), source.steps().to_pylist()
     if source.record.key != key:

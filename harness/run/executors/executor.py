@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.executors.work import Outcome, RunSetup, do_cell, record_failure
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import Reporter
@@ -45,8 +45,8 @@ class Job:
     def failed(self, key: str, cell: CellSpec, message: str, trace: str | None = None, worker: int = 0) -> None:
         """Record and count a cell that nobody can do, and tell of it."""
         record_failure(key, cell, self.setup, message, trace or message)
-        self.reporter.worker(worker).cell_done(label(cell), None, None, message)
-        self.outcome.add(label(cell), message)
+        self.reporter.worker(worker).cell_done(cell_label(cell), None, None, message)
+        self.outcome.add(cell_label(cell), message)
 
 
 class Executor(Protocol):
@@ -77,7 +77,7 @@ class Here:
             job.reporter.worker(0).note("step_seconds is not kept without a process of its own (--jobs 1)")
         for group in job.groups:
             for key, cell in group.items():
-                job.outcome.add(label(cell), do_cell(key, cell, job.setup, job.preparer))
+                job.outcome.add(cell_label(cell), do_cell(key, cell, job.setup, job.preparer))
 
 
 HERE = Here()

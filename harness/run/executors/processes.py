@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.isolation.captured_output import CapturedOutput, last_lines, tidy
 from harness.isolation.open_files import OpenFiles, worn_out
 from harness.isolation.step_timeout import take_over_time
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.executors.executor import MAX_DEATHS, Job
 from harness.run.executors.remote_reporter import Message, RemoteReporter
 from harness.run.executors.work import do_cell
@@ -137,7 +137,7 @@ class _Driver:
         what, values = message
         if what == "ended":
             key, error = values
-            self.job.outcome.add(label(worker.group.pop(key)), error)
+            self.job.outcome.add(cell_label(worker.group.pop(key)), error)
         elif what == "worn":
             worker.worn = True
         else:
@@ -162,7 +162,7 @@ class _Driver:
             beyond = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
         if beyond is None:
             told = self.job.reporter.worker(worker.index)
-            told.note(f"a worker died ({ended}); another goes on with {label(cell)}")
+            told.note(f"a worker died ({ended}); another goes on with {cell_label(cell)}")
             return
         del worker.group[key]
         self.job.failed(key, cell, *beyond, worker.index)
@@ -190,7 +190,7 @@ def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
                 printed.settle()
             pipe.send(("ended", (key, error)))
             if why := worn_out(error, handles):
-                pipe.send(("note", (f"{why} by {label(cell)}; a fresh worker goes on",)))
+                pipe.send(("note", (f"{why} by {cell_label(cell)}; a fresh worker goes on",)))
                 pipe.send(("worn", ()))
                 os._exit(0)
 

@@ -15,7 +15,7 @@ from harness.registry.registry import Registry
 from harness.run.cell.manifest import base_record
 from harness.run.cell.rejudge import Sources
 from harness.run.cell.run_cell import NONE, run_cell
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import WorkReporter
@@ -78,15 +78,15 @@ def do_cell(key: str, cell: CellSpec, setup: RunSetup, preparer: Preparer) -> st
             record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
     except (Exception, SystemExit) as error:
         message = error_text(error)
-        preparer.reporter.cell_done(label(cell), None, None, message)
+        preparer.reporter.cell_done(cell_label(cell), None, None, message)
         record_failure(key, cell, setup, message, traceback.format_exc())
         return message
     if record.status == "skipped":
-        preparer.reporter.stage(f"skip {label(cell)}: {record.error}")
-        preparer.reporter.cell_done(label(cell), None, None, None)
+        preparer.reporter.stage(f"skip {cell_label(cell)}: {record.error}")
+        preparer.reporter.cell_done(cell_label(cell), None, None, None)
         return None
     clean = record.n_clean_correct / max(1, record.n_clean)
-    preparer.reporter.cell_done(label(cell), asr_so_far(setup.folder, record), clean, None)
+    preparer.reporter.cell_done(cell_label(cell), asr_so_far(setup.folder, record), clean, None)
     return None
 
 
@@ -113,7 +113,7 @@ def _left_as_it_was(cell: CellSpec, reporter: WorkReporter) -> Iterator[None]:
     try:
         with kept(
             [*numerics(), *surroundings()],
-            lambda what: reporter.note(f"a plugin of {label(cell)} changed {what}, which was put back"),
+            lambda what: reporter.note(f"a plugin of {cell_label(cell)} changed {what}, which was put back"),
         ):
             yield
     finally:

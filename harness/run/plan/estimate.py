@@ -21,7 +21,7 @@ from harness.engine.dry_run import dry_run_attack, dry_run_judge, pipeline_flops
 from harness.errors import DataError
 from harness.flops import known, nominal_forward
 from harness.registry.defense_stack import is_randomised
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.plan.memory import Need, largest
 from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
 from harness.run.prepare.keys import Keys
@@ -115,7 +115,7 @@ def make_plan(cells: Sequence[CellSpec], preparer: Preparer, folder: RunFolder |
         sizes = _add_helpers(stages, cell, preparer)
         stages[keys.cell] = Stage(
             "attack",
-            label(cell),
+            cell_label(cell),
             keys.cell,
             folder.cell_status(keys.cell) if folder else "missing",
             _attempt(partial(attack_flops, cell, card, tokens, sizes, data)),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import RunError
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.plan.estimate import make_plan
 from harness.run.prepare.preparer import Preparer, needs_of
 from harness.run.shards import Shard, ShardItem, cut
@@ -65,7 +65,7 @@ def check_found(lost: Mapping[str, tuple[CellSpec, str]], shard: Shard) -> None:
     """
     if not lost:
         return
-    reasons = dict.fromkeys(f"{label(cell)}: {problem}" for cell, problem in lost.values())
+    reasons = dict.fromkeys(f"{cell_label(cell)}: {problem}" for cell, problem in lost.values())
     few = list(reasons)[:3]
     more = f" (and {len(reasons) - len(few)} more)" if len(reasons) > len(few) else ""
     raise RunError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import RunError, first_line
 from harness.run.cell.rejudge import Sources
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.executors.executor import MAX_DEATHS, Job
 from harness.run.executors.ray import nodes, received_files as inbox
 from harness.run.executors.ray.schedule import Schedule, ScheduledCell
@@ -223,9 +223,9 @@ class _Driver:
             key, error, worn = values
             task = self.schedule.ended(key)
             worker.task = worker.stream = None
-            self.job.outcome.add(label(task.cell), error)
+            self.job.outcome.add(cell_label(task.cell), error)
             if worn:
-                told.note(f"{worn} by {label(task.cell)}; a fresh worker goes on")
+                told.note(f"{worn} by {cell_label(task.cell)}; a fresh worker goes on")
                 self._dismiss(worker)
         else:
             getattr(told, what)(*values)
@@ -248,7 +248,7 @@ class _Driver:
             f"the machine {hello.host} was lost" if machine else f"a worker on {hello.host} died ({first_line(error)})"
         )
         if over is None and task.deaths < MAX_DEATHS and task.lost < MAX_LOST:
-            self.job.reporter.worker(worker.index).note(f"{why}; another goes on with {label(task.cell)}")
+            self.job.reporter.worker(worker.index).note(f"{why}; another goes on with {cell_label(task.cell)}")
             self.schedule.again(task.key)
             return
         self.schedule.ended(task.key)

@@ -16,7 +16,7 @@ from harness.errors import RunError, error_text
 from harness.isolation.open_files import OpenFiles, worn_out
 from harness.isolation.step_timeout import take_over_time
 from harness.records.journal import Journal
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.executors.remote_reporter import Message, RemoteReporter
 from harness.run.executors.work import do_cell, record_failure
 from harness.run.executors.worker_setup import WorkerSetup, get_ready
@@ -115,7 +115,7 @@ class CellWorker:
         except BaseException as problem:
             error = error_text(problem)
             record_failure(key, cell, self._setup, error, error)
-            send(("cell_done", (label(cell), None, None, error)))
+            send(("cell_done", (cell_label(cell), None, None, error)))
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
