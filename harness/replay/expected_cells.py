@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records.cell import CellRecord
-from harness.run.cell.manifest import base_record
+from harness.run.cell.base_record import base_record
 from harness.run.cell_label import label_of
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,11 +16,12 @@ from harness.engine.search.judging import JudgeRunner
 from harness.errors import error_text
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord
+from harness.run.cell.access_check import check_access
 from harness.run.cell.clean_check import shortened
-from harness.run.cell.run_cell import check_access
 from harness.run.plan.estimate import make_plan, prompt_tokens
 from harness.run.prepare.keys import Keys
 from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import Forecast
 from harness.spec.cells import CellSpec
 
@@ -64,13 +64,14 @@ class Replayed:
 
 def forecast(cells: Sequence[CellSpec], strings: int, preparer: Preparer) -> Forecast:
     """What making ready the models of these cells will take, and asking them about so many strings."""
-    plan = make_plan(cells, preparer, None)
+    resolved = [preparer.resolver.resolve(cell) for cell in cells]
+    plan = make_plan(resolved, preparer.resolver, preparer.artifacts.store, None)
     made = [plan.forecast(what) for what in ("prepare", "defend")]
     asking = 0.0
-    for cell in cells:
-        data = preparer.tasks.data(cell.task)
-        card = cell.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, cell.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
+    for cell in resolved:
+        data = cell.data
+        card = cell.spec.victim.plugin.card(data)
+        tokens = prompt_tokens(data, card, cell.spec.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
         asking += nominal_forward(card.n_params, 1) * tokens * strings / len(cells)
     known = not np.isnan(asking)
     return Forecast(
@@ -93,31 +94,34 @@ def replay(
     of all its strings, and the rest goes on.
     """
     found: list[Replayed] = []
-    for cell, strings in _by_model(cells, preparer):
-        try:
-            results = _of_cell(cell, strings, preparer)
-        except Exception as error:
-            results = [Replayed(each, None, f"cannot be replayed: {error_text(error)}") for each in strings]
+
+    def note(results: Sequence[Replayed]) -> None:
         for each in results:
             found.append(each)
             seen(each)
+
+    resolved: list[tuple[ResolvedCell, Sequence[Recorded]]] = []
+    for spec, strings in cells:
+        try:
+            resolved.append((preparer.resolver.resolve(spec), strings))
+        except Exception as error:
+            note(_cannot(strings, error))
+    # Cells of one model after each other, rounds in turn, so that each is loaded once.
+    for cell, strings in sorted(resolved, key=lambda item: (item[0].keys.victim, item[0].spec.round or 0)):
+        try:
+            results = _of_cell(cell, strings, preparer)
+        except Exception as error:
+            results = _cannot(strings, error)
+        note(results)
     return found
 
 
-def _by_model(cells: Sequence[tuple[CellSpec, Any]], preparer: Preparer) -> list[tuple[CellSpec, Any]]:
-    """Cells of one model after each other, rounds in turn, so that each is loaded once."""
-
-    def order(item: tuple[CellSpec, Any]) -> tuple[str, int]:
-        try:
-            return preparer.keys(item[0]).victim, item[0].round or 0
-        except Exception:  # told when its turn comes
-            return "", 0
-
-    return sorted(cells, key=order)
+def _cannot(strings: Sequence[Recorded], error: Exception) -> list[Replayed]:
+    return [Replayed(each, None, f"cannot be replayed: {error_text(error)}") for each in strings]
 
 
-def _of_cell(cell: CellSpec, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
-    data, keys = preparer.tasks.data(cell.task), preparer.keys(cell)
+def _of_cell(cell: ResolvedCell, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
+    spec, data, keys = cell.spec, cell.data, cell.keys
     claimed = strings[0].record
     for what, own, should in (
         ("data_hash", claimed.data_hash, data.hash),
@@ -127,22 +131,23 @@ def _of_cell(cell: CellSpec, strings: Sequence[Recorded], preparer: Preparer) ->
         if own != should:
             said = f"its {what} is {own[:20]}, and of this spec with the data and models found here {should[:20]}"
             return [Replayed(each, None, said) for each in strings]
-    check_access(cell, data)
-    _, judges = preparer.desks(cell)
-    victim, jury = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
+    check_access(spec, data)
+    prepared = preparer.prepare(cell, preparer.weights(cell))
+    victim = prepared.victim
+    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws)
     size = None if claimed.victim_facts is None else claimed.victim_facts.n_params
     if victim.backend.n_params != size:
         said = f"its victim has {size} parameters in the records, and {victim.backend.n_params} here"
         return [Replayed(each, None, said) for each in strings]
-    asked = min(cell.clean_examples, len(data.validation))
+    asked = min(spec.clean_examples, len(data.validation))
     if data.labels and claimed.n_clean != asked:
         said = f"{claimed.n_clean} clean examples were asked in the records, and there are {asked}"
         return [Replayed(each, None, said) for each in strings]
-    examples = {example.id: example for example in data.validation[: cell.examples]}
-    if cell.too_long == "truncate":
-        cut, _ = shortened(list(examples.values()), victim, cell.threat)
+    examples = {example.id: example for example in data.validation[: spec.examples]}
+    if spec.too_long == "truncate":
+        cut, _ = shortened(list(examples.values()), victim, spec.threat)
         examples = {example.id: example for example in cut}
-    return _asked(cell, strings, examples, victim, jury, keys)
+    return _asked(spec, strings, examples, victim, judge, keys)
 
 
 def _asked(
@@ -150,7 +155,7 @@ def _asked(
     strings: Sequence[Recorded],
     examples: dict[str, Example],
     victim: DefendedVictim,
-    jury: JudgeRunner,
+    judge: JudgeRunner,
     keys: Keys,
 ) -> list[Replayed]:
     unknown = [Replayed(each, None, "the task has no such example") for each in strings if each.example not in examples]
@@ -158,7 +163,7 @@ def _asked(
     tokenizer = victim.backend.tokenizer
     allowed = allowed_tokens(tokenizer, cell.threat)
     problems = [place(examples[e.example], cell.threat, tokenizer, allowed, victim.labels) for e in known]
-    draws = jury.draws if victim.randomised else 1
+    draws = judge.draws if victim.randomised else 1
     each_draw = [(at, draw) for at in range(len(known)) for draw in range(draws)]
     replies = victim.ask(
         [problems[at].prompt(known[at].attack_text) for at, _ in each_draw],
@@ -167,7 +172,7 @@ def _asked(
     )
     examples_asked = [problems[at].example for at, _ in each_draw]
     answers = [reply.answer(of.proxy_label) for reply, of in zip(replies, examples_asked, strict=True)]
-    verdicts = jury.verdicts(list(zip(examples_asked, answers, strict=True)))
+    verdicts = judge.verdicts(list(zip(examples_asked, answers, strict=True)))
     clean = victim.ask(
         [problem.example.text for problem in problems],
         names=[(cell.seed, keys.pipeline, problem.example.id, "clean") for problem in problems],

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import CellProgress, Forecast
 from harness.store.open import open_store
 from harness.units import duration, flops
@@ -22,7 +21,7 @@ _EVERY = 10.0  # seconds between two lines where there is no terminal
 
 def preparer_for(registry: Registry, store: str | Path, view: ReplayView) -> Preparer:
     """What makes ready the models to be replayed, or finds them in ``store``, and tells the view."""
-    return Preparer(open_store(store), registry, TaskDataCache(), view)
+    return Preparer(open_store(store), registry, view)
 
 
 @contextmanager

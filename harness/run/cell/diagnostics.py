@@ -20,8 +20,8 @@ from harness.engine.defended.victim import DefendedVictim, Reply
 from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
 from harness.records.cell import DefenseFacts
+from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
-from harness.run.cell.manifest import compute
 from harness.tokens.tokenizer import Floats
 
 BINS = 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,15 @@ from harness.records.cell import CellRecord
 from harness.records.model_role import ModelRole
 from harness.records.nulls import UNKNOWN, known, without_nulls
 from harness.records.read import Cell, read_run
+from harness.run.cell.base_record import base_record
+from harness.run.cell.diagnostics import rejudged
+from harness.run.cell.manifest import auxiliary_facts
+from harness.run.cell_label import cell_label
+from harness.run.prepare.prepared_cell import judge_router
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.resolved_cell import ResolvedCell
+from harness.run.run_folder import now
+from harness.spec.load import LoadedSpec
 
 JUDGED_BROKEN = "already broken when clean"
 NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
@@ -43,6 +53,9 @@ class Sources:
         return self._cells.get(search) if self.runs else None
 
 
+NO_SOURCES = Sources()
+
+
 @dataclass(frozen=True)
 class Rejudged:
     """The tables of a cell under another judge, and what of its manifest they change."""
@@ -50,6 +63,38 @@ class Rejudged:
     examples: list[Row]
     steps: list[Row]
     changes: dict[str, Any]
+
+
+def rejudge_cell(
+    cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: Preparer
+) -> tuple[CellRecord, list[Row], list[Row]]:
+    """The manifest and the two tables, of examples and of steps, of a search done before, under this cell's judge.
+
+    Raises:
+        DataError: the records hold examples that the task has not.
+    """
+    began, started = time.monotonic(), now()
+    preparer.reporter.stage(f"judge {cell_label(cell.spec)}")
+    changes: dict[str, Any] = {}
+    examples, steps = source.examples().to_pylist(), source.steps().to_pylist()
+    if source.record.key != cell.keys.cell:
+        models = preparer.judge_models(cell)
+        found = rejudge(source, JudgeRunner(cell.spec.judge.plugin, judge_router(None, models)), cell.data)
+        examples, steps, changes = found.examples, found.steps, found.changes
+        kept = {
+            role: facts for role, facts in source.record.auxiliary.items() if ModelRole.parse(role).asker != "judge"
+        }
+        changes |= {"auxiliary": kept | auxiliary_facts(cell, models)}
+        changes |= {"seconds": time.monotonic() - began, "started": started}
+        if source.record.defense_facts is not None:
+            right = changes.get("n_clean_correct", source.record.n_clean_correct) / max(1, source.record.n_clean)
+            facts = rejudged(source.record.defense_facts, steps, right, source.record.n_attacked)
+            changes["defense_facts"] = facts
+    own = base_record(cell.spec, spec, cell.keys.cell)
+    named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr")
+    changes |= {name: getattr(own, name) for name in named}
+    record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
+    return record, examples, steps
 
 
 def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:

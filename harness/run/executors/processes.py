@@ -20,10 +20,11 @@ from harness.isolation.captured_output import CapturedOutput, last_lines, tidy
 from harness.isolation.open_files import OpenFiles, worn_out
 from harness.isolation.step_timeout import take_over_time
 from harness.run.cell_label import cell_label
+from harness.run.executors.attempt_cell import attempt_cell
 from harness.run.executors.executor import MAX_DEATHS, Job
 from harness.run.executors.remote_reporter import Message, RemoteReporter
-from harness.run.executors.work import do_cell
 from harness.run.executors.worker_setup import WorkerSetup, get_ready
+from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import RunFolder
 from harness.spec.cells import CellSpec
 
@@ -34,13 +35,13 @@ class Processes:
 
     jobs: int
 
-    def width(self, victims: int) -> int:
+    def max_workers(self, victims: int) -> int:
         """No more than there are victims."""
         return max(1, min(self.jobs, victims))
 
     def work(self, job: Job) -> None:
         """Share the groups out."""
-        jobs = self.width(job.victims)
+        jobs = self.max_workers(job.victims)
         # Even for one group that is left: the threads of a worker must not change when a run is resumed.
         threads = None if jobs == 1 else max(1, _threads() // jobs)
         setup = job.setup
@@ -60,7 +61,7 @@ class _Worker:
 
     def __init__(self, index: int, order: WorkerSetup, root: Path, places: dict[str, int]) -> None:
         self.index, self.order, self.root, self.places = index, order, root, places
-        self.group: dict[str, CellSpec] = {}
+        self.group: dict[str, ResolvedCell] = {}
         self.log = root / "logs" / f"worker-{index}.txt"
         self.process: BaseProcess
         self.pipe: Connection
@@ -82,7 +83,7 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
-    def give(self, group: dict[str, CellSpec]) -> None:
+    def give(self, group: dict[str, ResolvedCell]) -> None:
         """Hand over a group of cells."""
         self.group = dict(group)
         with contextlib.suppress(BrokenPipeError):  # it has died: the pipe's end will be heard
@@ -137,7 +138,7 @@ class _Driver:
         what, values = message
         if what == "ended":
             key, error = values
-            self.job.outcome.add(cell_label(worker.group.pop(key)), error)
+            self.job.outcome.add(cell_label(worker.group.pop(key).spec), error)
         elif what == "worn":
             worker.worn = True
         else:
@@ -147,7 +148,8 @@ class _Driver:
         """A worker ended: go on with a fresh one, which tries the cell in hand again unless that is beyond hope."""
         worker.process.join()
         if worker.group and not worker.worn:
-            self._died(worker, *next(iter(worker.group.items())))
+            key, cell = next(iter(worker.group.items()))
+            self._died(worker, key, cell.spec)
         worker.pipe.close()
         worker.start()
         if worker.group:
@@ -185,7 +187,7 @@ def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
             return
         for key, place in group:
             cell = setup.spec.cells[place]
-            error = do_cell(key, cell, setup, preparer)
+            error = attempt_cell(key, cell, setup, preparer)
             if printed:
                 printed.settle()
             pipe.send(("ended", (key, error)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import RunError
 from harness.run.cell.rejudge import Sources
-from harness.run.executors.work import RunSetup
+from harness.run.executors.run_setup import RunSetup
 from harness.run.run_folder import RunFolder
 
 

@@ -36,7 +36,7 @@ def largest(stages: Iterable[Memory | None], jobs: int = 1) -> Memory | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class VictimMemory:
     """Of one victim, for prompts of one length.
 
     Attributes:
@@ -50,7 +50,7 @@ class Need:
     local: bool = True
 
     @classmethod
-    def of(cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float) -> Need:
+    def of(cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float) -> VictimMemory:
         """What the victim tells; a plan must not be lost for a plugin's mistake."""
         try:
             return cls(victim.memory(data) if card.local else None, tokens, card.local)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from harness.errors import RunError
 from harness.run.cell_label import cell_label
 from harness.run.plan.estimate import make_plan
-from harness.run.prepare.preparer import Preparer, needs_of
+from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.shards import Shard, ShardItem, cut
 from harness.spec.cells import CellSpec
 from harness.store.artifacts import Store
@@ -19,34 +18,32 @@ from harness.store.artifacts import Store
 LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
 
 
-def cells_of_shard(cells: Mapping[str, CellSpec], shard: Shard, preparer: Preparer) -> dict[str, CellSpec]:
+def cells_of_shard(cells: Mapping[str, ResolvedCell], shard: Shard, resolver: CellResolver) -> dict[str, ResolvedCell]:
     """Of all cells of a spec, by key in the order of the product, those of one shard."""
-    items, making = shard_items(cells, preparer)
+    items, making = shard_items(cells, resolver)
     return {key: cells[key] for key in cut(items, shard.of, making)[shard.index - 1]}
 
 
-def shard_items(cells: Mapping[str, CellSpec], preparer: Preparer) -> tuple[list[ShardItem], dict[str, float]]:
+def shard_items(cells: Mapping[str, ResolvedCell], resolver: CellResolver) -> tuple[list[ShardItem], dict[str, float]]:
     """Every cell with its estimated nominal FLOPs, and those of making each artifact; the same on every machine.
 
     A cell of unknown compute weighs as much as the mean of the others.
     """
-    flops = _flops(cells, preparer)
+    flops = _flops(cells, resolver)
     known = {key: flops[key] for key in cells if flops.get(key) is not None}
     mean = sum(known.values()) / max(1, len(known)) or 1.0
     items = []
     for key, cell in cells.items():
-        keys = preparer.keys(cell)
         weight = max(known.get(key, mean), LEAST * mean)
-        items.append(ShardItem(key, keys.victim, _rounded(weight), needs_of(cell, keys, preparer)))
+        items.append(ShardItem(key, cell.keys.victim, _rounded(weight), cell.artifact_keys))
     return items, {key: _rounded(amount) for key, amount in flops.items() if key not in cells}
 
 
-def _flops(cells: Mapping[str, CellSpec], preparer: Preparer) -> dict[str, float]:
+def _flops(cells: Mapping[str, ResolvedCell], resolver: CellResolver) -> dict[str, float]:
     """Estimates by key of cell or artifact, where there are any."""
-    blind = copy.copy(preparer)
-    blind.store = Store(Path(os.devnull))  # what is made already, or damaged, must not change the cut
+    nothing = Store(Path(os.devnull))  # what is made already, or damaged, must not change the cut
     try:
-        plan = make_plan(list(cells.values()), blind, None)
+        plan = make_plan(list(cells.values()), resolver, nothing, None)
     except Exception:  # a plugin that cannot say must not keep the run from starting
         return {}
     return {stage.key: stage.flops for stage in plan.stages if stage.flops is not None and math.isfinite(stage.flops)}

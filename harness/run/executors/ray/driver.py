@@ -18,7 +18,6 @@ from harness.run.executors.ray.schedule import Schedule, ScheduledCell
 from harness.run.executors.ray.worker import FarOrder, Hello, after_death, remote_worker
 from harness.run.executors.remote_reporter import Message
 from harness.run.executors.worker_setup import WorkerSetup
-from harness.run.prepare.preparer import needs_of
 from harness.spec.resources import Resources
 from harness.store.open import is_url
 
@@ -55,7 +54,7 @@ class RayCluster:
     jobs: int | None = None
     patience: float = 60.0
 
-    def width(self, victims: int) -> int:
+    def max_workers(self, victims: int) -> int:
         """As many of the smallest workers as the machines hold that are there now."""
         found = nodes.room(nodes.join(self.address).nodes(), Resources())
         return max(1, found if self.jobs is None else min(found, self.jobs))
@@ -83,15 +82,13 @@ class _Driver:
     looked: float = -math.inf  # when the cluster was last looked at
 
     def __post_init__(self) -> None:
-        preparer = self.job.preparer
         tasks = []
         for group in self.job.groups:
             for key, cell in group.items():
-                keys = preparer.keys(cell)
-                tasks.append(
-                    ScheduledCell(key, cell, self.job.places[key], needs_of(cell, keys, preparer), keys.weights)
-                )
-        self.schedule = Schedule(tasks, lambda key: preparer.store.find(key) is not None)
+                place = self.job.places[key]
+                tasks.append(ScheduledCell(key, cell.spec, place, cell.artifact_keys, cell.keys.weights))
+        store = self.job.preparer.artifacts.store
+        self.schedule = Schedule(tasks, lambda key: store.find(key) is not None)
         self.order = self._order()
 
     def run(self) -> None:

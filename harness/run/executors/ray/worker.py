@@ -17,8 +17,8 @@ from harness.isolation.open_files import OpenFiles, worn_out
 from harness.isolation.step_timeout import take_over_time
 from harness.records.journal import Journal
 from harness.run.cell_label import cell_label
+from harness.run.executors.attempt_cell import attempt_cell, record_failure
 from harness.run.executors.remote_reporter import Message, RemoteReporter
-from harness.run.executors.work import do_cell, record_failure
 from harness.run.executors.worker_setup import WorkerSetup, get_ready
 from harness.run.run_folder import JOURNAL, RunFolder
 
@@ -52,11 +52,13 @@ class Hello:
 class SentFolder(RunFolder):
     """A run directory whose journals are sent as they grow."""
 
-    send: Callable[[Message], None]
+    def __init__(self, root: Path, send: Callable[[Message], None]) -> None:
+        super().__init__(root)
+        self._send = send
 
     def journal(self, key: str) -> Journal:
         """See `RunFolder`."""
-        return Journal(self.cell(key) / JOURNAL, lambda line: self.send(("journal", (key, line))))
+        return Journal(self.cell(key) / JOURNAL, lambda line: self._send(("journal", (key, line))))
 
 
 class CellWorker:
@@ -72,9 +74,12 @@ class CellWorker:
             )
         self._root = Path(tempfile.mkdtemp(prefix="harness-worker-"))
         files = tuple(_here(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(far.plugins))
-        self._folder = SentFolder(self._root)
+        self._folder = SentFolder(self._root, self._tell)
         self._setup = get_ready(replace(far.order, plugin_files=files), self._folder)
-        self._preparer = self._setup.preparer(RemoteReporter(lambda _: None))
+        self._preparer = self._setup.preparer(
+            RemoteReporter(self._tell), lambda artifact: self._tell(("made", (artifact,)))
+        )
+        self._send: Callable[[Message], None] = lambda _: None  # to the driver, of the cell in hand
         self._handles = OpenFiles()
 
     def hello(self) -> Hello:
@@ -103,15 +108,13 @@ class CellWorker:
             folder.mkdir(parents=True)
             if journal:
                 (folder / JOURNAL).write_bytes(journal)
-            self._folder.send = send
-            self._preparer.reporter = RemoteReporter(send)
-            self._preparer.made = lambda artifact: send(("made", (artifact,)))
-            found = self._preparer.keys(cell).cell
-            if found != key:
+            self._send = send
+            resolved = self._preparer.resolver.resolve(cell)
+            if resolved.keys.cell != key:
                 raise RunError(
                     f"{socket.gethostname()} finds other data or another model than the driver; put the same everywhere"
                 )
-            error = do_cell(key, cell, self._setup, self._preparer)
+            error = attempt_cell(key, cell, self._setup, self._preparer, resolved)
         except BaseException as problem:
             error = error_text(problem)
             record_failure(key, cell, self._setup, error, error)
@@ -120,6 +123,9 @@ class CellWorker:
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
         send(("ended", (key, error, worn_out(error, self._handles))))
+
+    def _tell(self, message: Message) -> None:
+        self._send(message)
 
     def leave(self) -> None:
         """Remove its folder."""

@@ -1,81 +1,42 @@
-"""The work of one process: cells, one after another; what fails is recorded and the rest goes on."""
+"""One cell, whatever its plugins do: what fails is recorded, and the process is left as it was for the next."""
 
 from __future__ import annotations
 
 import contextlib
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from harness.errors import error_text
 from harness.isolation.process_state import SavedSettings, chance, kept, numerics, surroundings
-from harness.isolation.step_timeout import step_limit, take_over_time
+from harness.isolation.step_timeout import no_limit, step_limit, take_over_time
 from harness.records.cell import CellRecord
-from harness.registry.registry import Registry
-from harness.run.cell.manifest import base_record
-from harness.run.cell.rejudge import Sources
-from harness.run.cell.run_cell import NONE, run_cell
+from harness.run.cell.base_record import base_record
+from harness.run.cell.run_cell import run_cell
 from harness.run.cell_label import cell_label
+from harness.run.executors.run_setup import RunSetup
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
+from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import WorkReporter
 from harness.run.run_folder import RunFolder, now
 from harness.spec.cells import CellSpec
-from harness.spec.load import LoadedSpec
 from harness.store.atomic import write_json
-from harness.store.open import open_store
 
 
-@dataclass
-class Outcome:
-    """How a run ended.
+def attempt_cell(
+    key: str, cell: CellSpec, setup: RunSetup, preparer: Preparer, resolved: ResolvedCell | None = None
+) -> str | None:
+    """Run one cell, record and report it; what went wrong, or None. Never raises but for an interruption.
 
-    Attributes:
-        done: cells with records, those of earlier starts included.
-        failed: label and reason of each cell that failed in this start.
+    Args:
+        resolved: the cell worked out; None: not yet in this process, and what goes wrong then is the cell's as well.
     """
-
-    done: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, label: str, error: str | None) -> None:
-        """Count a cell that ended."""
-        if error is None:
-            self.done += 1
-        else:
-            self.failed.append((label, error))
-
-
-@dataclass(frozen=True)
-class RunSetup:
-    """What a worker needs to do cells of a run.
-
-    Attributes:
-        store: a folder or a URL.
-        ends_alone: whether this process may end without ending the run, when a step takes too long.
-    """
-
-    spec: LoadedSpec
-    registry: Registry
-    folder: RunFolder
-    store: str
-    sources: Sources = NONE
-    ends_alone: bool = False
-
-    def preparer(self, reporter: WorkReporter) -> Preparer:
-        """A preparer of its own for each worker."""
-        return Preparer(open_store(self.store), self.registry, TaskDataCache(), reporter)
-
-
-def do_cell(key: str, cell: CellSpec, setup: RunSetup, preparer: Preparer) -> str | None:
-    """Run one cell and report it; what went wrong, or None. Never raises but for an interruption."""
     take_over_time(setup.folder.cell(key))  # of a start whose driver died before it was read
     seconds = setup.spec.spec.step_seconds
-    if seconds is not None and setup.ends_alone:
-        preparer.limited = step_limit(seconds, setup.folder.cell(key))
+    limited = no_limit if seconds is None or not setup.ends_alone else step_limit(seconds, setup.folder.cell(key))
     try:
         with _threads(cell.resources.cpus), _left_as_it_was(cell, preparer.reporter):
-            record = run_cell(cell, setup.spec, setup.folder, preparer, setup.sources)
+            resolved = resolved or preparer.resolver.resolve(cell)
+            record = run_cell(resolved, setup.spec, setup.folder, preparer, setup.sources, limited)
     except (Exception, SystemExit) as error:
         message = error_text(error)
         preparer.reporter.cell_done(cell_label(cell), None, None, message)

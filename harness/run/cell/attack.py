@@ -1,0 +1,106 @@
+"""The attack on a cell that is ready: what the victim makes of clean prompts, the search, and how far it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api.problem.problem import Problem
+from harness.api.problem.search_result import Row
+from harness.api.task import Example
+from harness.engine.search.budget import SearchBudget
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.search import Search
+from harness.flops import Flops
+from harness.isolation.step_timeout import Limit
+from harness.records.journal import Journal
+from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
+from harness.run.cell.diagnostics import diagnose
+from harness.run.cell_label import cell_label
+from harness.run.prepare.prepared_cell import PreparedCell
+from harness.run.reporter import CellProgress, WorkReporter
+
+
+@dataclass(frozen=True)
+class AttackedCell:
+    """What an attack came to.
+
+    Attributes:
+        examples: the clean ones that the victim was asked about.
+        truncated: how many of them were cut off to fit the context.
+        problems: those attacked.
+        example_rows, step_rows: of the two tables.
+        diagnostics: what is known of the defended victim besides its ASR.
+    """
+
+    examples: Sequence[Example]
+    truncated: int
+    clean: CleanCheck
+    problems: Sequence[Problem]
+    example_rows: list[Row]
+    step_rows: list[Row]
+    diagnostics: dict[str, Any]
+
+
+def attack_cell(
+    prepared: PreparedCell, journal: Callable[[], Journal], reporter: WorkReporter, limited: Limit
+) -> AttackedCell:
+    """Check the clean prompts, attack what the victim gets right, judge every step.
+
+    Args:
+        journal: opens the cell's journal, which the search goes on from; it stays.
+        limited: what each step runs under.
+
+    Raises:
+        DataError: a prompt is too long, and the spec asks for an error then.
+        AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
+    """
+    cell, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
+    judge = JudgeRunner(cell.judge.plugin, prepared.judge_router, cell.judge_draws)
+    reporter.stage(f"attack {cell_label(cell)}")
+    examples, truncated = list(prepared.cell.data.validation[: cell.clean_examples]), 0
+    if cell.too_long == "truncate":
+        examples, truncated = shortened(examples, victim, cell.threat)
+    clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
+    problems, example_rows = choose_examples(victim, cell, examples, clean)
+    progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
+    with journal() as opened:
+        if opened.entries:
+            reporter.note(f"{cell_label(cell)} goes on after round {len(opened.entries)}")
+        search = Search(
+            prepared.attack_router,
+            cell.attack.plugin,
+            (cell.seed, keys.search),
+            cell.threat.access,
+            judge,
+            stop_on_success=cell.stop_on_success,
+            allowance=SearchBudget(cell.threat.queries, cell.threat.flops),
+            limited=limited,
+            note=reporter.note,
+        )
+        result = search.run(problems, opened, progress.add)
+    in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
+    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
+    return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
+
+
+class _Progress:
+    """Adds up a cell's rows for the reporter."""
+
+    def __init__(self, reporter: WorkReporter, total: int) -> None:
+        self._reporter, self._total = reporter, total
+        self._steps, self._spent = 0, Flops()
+        self._broken: set[str] = set()
+        self._examples: set[str] = set()
+
+    def add(self, _: int, rows: list[Row]) -> None:
+        """Take in the rows of a round."""
+        for row in rows:
+            self._steps += 1
+            self._examples.add(row["example"])
+            if row["success"]:
+                self._broken.add(row["example"])
+            self._spent += Flops(row["attack_nominal"], row["attack_executed"])
+        asr = len(self._broken) / max(1, len(self._examples))
+        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent))
