@@ -16,7 +16,7 @@ from harness.engine.search.judging import JudgeRunner
 from harness.errors import error_text
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord
-from harness.run.cell.access_check import check_access
+from harness.run.cell.attack import check_access
 from harness.run.cell.clean_check import shortened
 from harness.run.plan.estimate import make_plan, prompt_tokens
 from harness.run.prepare.keys import Keys

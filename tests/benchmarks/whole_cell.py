@@ -90,9 +90,10 @@ def share_in_model(store: Path, rounds: int) -> dict[str, Any]:
             folder = RunFolder(Path(name) / str(number))
             with watched() as meter:
                 began = time.perf_counter()
-                record = run_cell(resolved, chosen, folder, preparer)
+                result = run_cell(resolved, chosen, folder, preparer)
+                result.write(folder)
                 whole = time.perf_counter() - began
-            attacked = record.n_attacked or 0
+            attacked = result.record.n_attacked or 0
             if number:
                 shares.append(meter.seconds / whole)
                 seconds.append(whole)

@@ -1,25 +1,64 @@
-"""The attack on a cell that is ready: what the victim makes of clean prompts, the search, and how far it got."""
+"""The attack of a cell: whether it can be run at all, what the victim makes of clean prompts, the search itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import Row
-from harness.api.task import Example
+from harness.api.runtime_defense import TransformDefense, VoteDefense
+from harness.api.task import Example, TaskData
+from harness.api.threat import allows
+from harness.engine.defended.victim import offers_gradient
 from harness.engine.search.budget import SearchBudget
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.search import Search
+from harness.errors import AccessError, VictimError
 from harness.flops import Flops
 from harness.isolation.step_timeout import Limit
-from harness.records.journal import Journal
 from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
 from harness.run.cell.diagnostics import diagnose
 from harness.run.cell_label import cell_label
 from harness.run.prepare.prepared_cell import PreparedCell
 from harness.run.reporter import CellProgress, WorkReporter
+from harness.run.run_folder import RunFolder
+from harness.spec.cells import CellSpec
+
+
+def check_access(cell: CellSpec, data: TaskData) -> None:
+    """Check that the victim and its defense offer what the attack asks for (the threat model's grant is the spec's),
+    that the defense can be had, and that the attack fits the task.
+
+    Raises:
+        AccessError: they do not.
+        VictimError: the defense trains weights, and this victim's are not here.
+        DataError: the attack cannot be run on this task.
+    """
+    card = cell.victim.plugin.card(data)
+    wanted, most = cell.attack.plugin.access, card.access
+    if not allows(most, wanted):
+        raise AccessError(
+            f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
+        )
+    opaque = [part for part in cell.runtime if not offers_gradient(part.plugin)]
+    if wanted == "gradient" and opaque and not cell.static:
+        raise AccessError(
+            f"attack {cell.attack.name} asks for gradient, defense {opaque[0].label} offers none; exclude it"
+        )
+    rewriting = [part for part in cell.runtime if isinstance(part.plugin, TransformDefense | VoteDefense)]
+    if wanted == "latent" and rewriting:
+        raise AccessError(
+            f"attack {cell.attack.name} perturbs activations at its string, defense {rewriting[0].label} rewrites the "
+            "prompt before the victim sees it; exclude it"
+        )
+    if cell.trained is not None and not card.local:
+        raise VictimError(
+            f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
+            "exclude it, or use a victim that runs here"
+        )
+    cell.attack.plugin.check(data)
 
 
 @dataclass(frozen=True)
@@ -43,13 +82,11 @@ class AttackedCell:
     diagnostics: dict[str, Any]
 
 
-def attack_cell(
-    prepared: PreparedCell, journal: Callable[[], Journal], reporter: WorkReporter, limited: Limit
-) -> AttackedCell:
+def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporter, limited: Limit) -> AttackedCell:
     """Check the clean prompts, attack what the victim gets right, judge every step.
 
     Args:
-        journal: opens the cell's journal, which the search goes on from; it stays.
+        folder: where the cell's journal is, which the search goes on from; it stays there.
         limited: what each step runs under.
 
     Raises:
@@ -65,9 +102,9 @@ def attack_cell(
     clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
-    with journal() as opened:
-        if opened.entries:
-            reporter.note(f"{cell_label(cell)} goes on after round {len(opened.entries)}")
+    with folder.journal(keys.cell) as journal:
+        if journal.entries:
+            reporter.note(f"{cell_label(cell)} goes on after round {len(journal.entries)}")
         search = Search(
             prepared.attack_router,
             cell.attack.plugin,
@@ -79,7 +116,7 @@ def attack_cell(
             limited=limited,
             note=reporter.note,
         )
-        result = search.run(problems, opened, progress.add)
+        result = search.run(problems, journal, progress.add)
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
     diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)

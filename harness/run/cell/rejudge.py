@@ -19,9 +19,11 @@ from harness.records.cell import CellRecord
 from harness.records.model_role import ModelRole
 from harness.records.nulls import UNKNOWN, known, without_nulls
 from harness.records.read import Cell, read_run
+from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record
 from harness.run.cell.diagnostics import rejudged
 from harness.run.cell.manifest import auxiliary_facts
+from harness.run.cell.result import CellResult
 from harness.run.cell_label import cell_label
 from harness.run.prepare.prepared_cell import judge_router
 from harness.run.prepare.preparer import Preparer
@@ -44,13 +46,16 @@ class Sources:
         cells = [cell for path in reversed(self.runs) for cell in read_run(path)]
         return {cell.record.search: cell for cell in cells if cell.record.search}
 
-    def find(self, search: str) -> Cell | None:
-        """The finished cell of this search key, if one of the runs has it.
+    def find(self, cell: ResolvedCell) -> Cell | None:
+        """The finished cell of the same search, if one of the runs has it. Never of a randomised defense: one answer of
+        several is recorded, which is not what this cell's judge would be given.
 
         Raises:
             DataError: a run cannot be read.
         """
-        return self._cells.get(search) if self.runs else None
+        if not self.runs or is_randomised(cell.spec.defense):
+            return None
+        return self._cells.get(cell.keys.search)
 
 
 NO_SOURCES = Sources()
@@ -65,10 +70,8 @@ class Rejudged:
     changes: dict[str, Any]
 
 
-def rejudge_cell(
-    cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: Preparer
-) -> tuple[CellRecord, list[Row], list[Row]]:
-    """The manifest and the two tables, of examples and of steps, of a search done before, under this cell's judge.
+def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: Preparer) -> CellResult:
+    """A search done before, under this cell's judge.
 
     Raises:
         DataError: the records hold examples that the task has not.
@@ -94,7 +97,7 @@ def rejudge_cell(
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr")
     changes |= {name: getattr(own, name) for name in named}
     record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
-    return record, examples, steps
+    return CellResult(record, examples, steps)
 
 
 def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:

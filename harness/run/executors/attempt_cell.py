@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from harness.errors import error_text
 from harness.isolation.process_state import SavedSettings, chance, kept, numerics, surroundings
 from harness.isolation.step_timeout import no_limit, step_limit, take_over_time
-from harness.records.cell import CellRecord
 from harness.run.cell.base_record import base_record
+from harness.run.cell.rejudge import rejudge_cell
 from harness.run.cell.run_cell import run_cell
 from harness.run.cell_label import cell_label
 from harness.run.executors.run_setup import RunSetup
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import WorkReporter
-from harness.run.run_folder import RunFolder, now
+from harness.run.run_folder import now
 from harness.spec.cells import CellSpec
 from harness.store.atomic import write_json
 
@@ -36,18 +36,24 @@ def attempt_cell(
     try:
         with _threads(cell.resources.cpus), _left_as_it_was(cell, preparer.reporter):
             resolved = resolved or preparer.resolver.resolve(cell)
-            record = run_cell(resolved, setup.spec, setup.folder, preparer, setup.sources, limited)
+            source = setup.sources.find(resolved)
+            if source is not None:
+                result = rejudge_cell(resolved, setup.spec, source, preparer)
+            else:
+                result = run_cell(resolved, setup.spec, setup.folder, preparer, limited)
+            result.write(setup.folder)
     except (Exception, SystemExit) as error:
         message = error_text(error)
         preparer.reporter.cell_done(cell_label(cell), None, None, message)
         record_failure(key, cell, setup, message, traceback.format_exc())
         return message
+    record = result.record
     if record.status == "skipped":
         preparer.reporter.stage(f"skip {cell_label(cell)}: {record.error}")
         preparer.reporter.cell_done(cell_label(cell), None, None, None)
         return None
     clean = record.n_clean_correct / max(1, record.n_clean)
-    preparer.reporter.cell_done(cell_label(cell), asr_so_far(setup.folder, record), clean, None)
+    preparer.reporter.cell_done(cell_label(cell), result.asr, clean, None)
     return None
 
 
@@ -89,13 +95,3 @@ def record_failure(key: str, cell: CellSpec, setup: RunSetup, message: str, trac
         record = base_record(cell, setup.spec, key).model_copy(update=update)
         write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
         (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")
-
-
-def asr_so_far(folder: RunFolder, record: CellRecord) -> float | None:
-    """Share of attacked examples broken at any step, from the records just written; None when none was attacked."""
-    import pyarrow.parquet as pq
-
-    if record.n_attacked == 0:
-        return None
-    table = pq.read_table(folder.cell(record.key) / "steps.parquet", columns=["example", "success"]).to_pylist()
-    return len({row["example"] for row in table if row["success"]}) / record.n_attacked

@@ -128,10 +128,10 @@ class _Stages:
         )
 
     def _add_model(self, model: ModelSpec, name: str, card: VictimCard, memory: VictimMemory) -> None:
-        if model.key not in self.found:
+        key = model.artifact.key
+        if key not in self.found:
             flops = _attempt(partial(model.victim.plugin.estimate, model.data))
-            status = self._status(model.key)
-            self.found[model.key] = Stage("prepare", name, model.key, status, flops, card.local, memory.prepare)
+            self.found[key] = Stage("prepare", name, key, self._status(key), flops, card.local, memory.prepare)
 
     def _add_auxiliary(self, cell: ResolvedCell) -> dict[ModelRole, int | None]:
         """Add what is made ready besides the victim; the parameters of the models that the cell asks, by role."""
@@ -155,7 +155,7 @@ class _Stages:
         if part is None or defense is None:
             return
         expected = 0.0
-        for number, key in enumerate(cell.keys.rounds, start=1):
+        for number, key in enumerate((artifact.key for artifact in cell.keys.rounds), start=1):
             if expected >= (defense.budget() or math.inf):
                 break  # the budget ends the training here, as far as can be told
             if key not in self.found:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.api.victim import PrepareJob
 from harness.errors import VictimError, error_text
 from harness.run.prepare.auxiliary_models import ModelSpec
+from harness.run.prepare.keys import ArtifactSpec
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import WorkReporter
 from harness.store.artifacts import Artifact, ArtifactStore, Make
@@ -28,20 +29,20 @@ class Artifacts:
         self.store, self.reporter, self.on_artifact = store, reporter, on_artifact
         self._failed: dict[str, str] = {}
 
-    def find_or_make(self, key: str, identity: dict[str, Any], make: Make) -> Artifact:
-        """The artifact of that key.
+    def find_or_make(self, spec: ArtifactSpec, make: Make) -> Artifact:
+        """The artifact that is known by this.
 
         Raises:
             VictimError: it could not be made for a cell before.
         """
-        if key in self._failed:
-            raise VictimError(self._failed[key])
+        if spec.key in self._failed:
+            raise VictimError(self._failed[spec.key])
         try:
-            artifact = self.store.ensure(key, identity, make)
-            self.on_artifact(key)
+            artifact = self.store.ensure(spec.key, spec.identity(), make)
+            self.on_artifact(spec.key)
             return artifact
         except Exception as error:
-            self._failed[key] = error_text(error)
+            self._failed[spec.key] = error_text(error)
             raise
 
     def victim(self, cell: ResolvedCell) -> Artifact:
@@ -61,4 +62,4 @@ class Artifacts:
             spent = model.victim.plugin.prepare(job)
             return {"card": asdict(model.victim.plugin.card(model.data)), "compute": spent.to_json()}
 
-        return self.find_or_make(model.key, model.identity, make)
+        return self.find_or_make(model.artifact, make)

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from harness.api.attack import Attack
 from harness.api.model.auxiliary import Auxiliary
 from harness.api.task import TaskData
 from harness.errors import PluginError, VictimError, error_text
-from harness.hashing import canonical_json, content_key
+from harness.hashing import canonical_json
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
-from harness.run.prepare.keys import victim_identity
+from harness.run.prepare.keys import ArtifactSpec, victim_identity
 from harness.spec.cells import CellSpec
-from harness.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A victim plugin and what it is made ready with: everything that one model's artifact depends on.
+    """A victim plugin and what it is made ready with, which makes one artifact.
 
     Attributes:
         fingerprint: hashes of the files that the plugin starts from, as it tells them.
@@ -33,15 +31,10 @@ class ModelSpec:
     seed: int
     fingerprint: Mapping[str, str]
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What its key hashes, as JSON data."""
-        return victim_identity(self.victim, self.data.hash, self.fingerprint, self.seed)
-
     @cached_property
-    def key(self) -> str:
-        """The key of its artifact."""
-        return content_key(self.identity)
+    def artifact(self) -> ArtifactSpec:
+        """What the model is known by."""
+        return ArtifactSpec.of(victim_identity, self.victim, self.data.hash, self.fingerprint, self.seed)
 
 
 @dataclass(frozen=True)
@@ -130,9 +123,3 @@ class ModelFinder:
                 self._failed[name] = error_text(error)
                 raise
         return self._fingerprints[name]
-
-
-def same_tokens(one: Tokenizer, other: Tokenizer) -> bool:
-    """Whether two models share their tokens, as far as both vocabularies go, and what they put around a prompt."""
-    rows = [[i] for i in range(min(one.vocabulary, other.vocabulary))]
-    return one.decode(rows) == other.decode(rows) and (one.left, one.right) == (other.left, other.right)

@@ -11,8 +11,8 @@ from harness.api.task import Example
 from harness.engine.defended.pipeline import Layer, PromptItem
 from harness.engine.defended.victim import DefendedVictim
 from harness.flops import Flops
-from harness.hashing import content_key
 from harness.run.prepare.artifacts import Artifacts
+from harness.run.prepare.keys import ArtifactSpec
 from harness.run.prepare.resolved_cell import ResolvedCell
 
 _BATCH = 16  # prompts whose copies are answered together
@@ -28,16 +28,19 @@ def certificate_of(
     if vote is None or not victim.labels:
         return None
     place, certificate = vote
-    identity = {"what": "certificate", "pipeline": cell.keys.pipeline, "examples": len(examples)}
 
     def make(out: Path, scratch: Path) -> dict[str, Any]:
-        spec = cell.spec
-        artifacts.reporter.stage(f"certify {spec.defense.label} for {spec.victim.label} on {spec.task.label}")
+        defense, victim_, task = cell.spec.defense.label, cell.spec.victim.label, cell.spec.task.label
+        artifacts.reporter.stage(f"certify {defense} for {victim_} on {task}")
         return {"certificate": _estimate(cell, victim, examples, place, certificate, artifacts)}
 
-    artifact = artifacts.find_or_make(content_key(identity), identity, make)
-    found: dict[str, object] | None = artifact.facts["certificate"]
+    spec = ArtifactSpec.of(_identity, cell.keys.pipeline, len(examples))
+    found: dict[str, object] | None = artifacts.find_or_make(spec, make).facts["certificate"]
     return found
+
+
+def _identity(pipeline: str, examples: int) -> dict[str, Any]:
+    return {"what": "certificate", "pipeline": pipeline, "examples": examples}
 
 
 def _certified_vote(layers: Sequence[Layer]) -> tuple[int, Certificate] | None:

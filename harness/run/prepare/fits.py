@@ -16,12 +16,9 @@ from harness.api.task import Example
 from harness.engine.defended.model_queries import answer_all
 from harness.engine.defended.pipeline import Layer, Pipeline, PromptItem
 from harness.flops import Flops
-from harness.hashing import content_key
 from harness.records.model_role import ModelRole, asked_by
 from harness.rng import named_rng
 from harness.run.prepare.artifacts import Artifacts
-from harness.run.prepare.auxiliary_models import same_tokens
-from harness.run.prepare.keys import fit_identity
 from harness.run.prepare.open_models import OpenModel, OpenModels
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.prepare.training_search import TrainingSearch
@@ -46,10 +43,11 @@ class DefenseFits:
         layers: list[Layer] = []
         fits: list[Artifact | None] = []
         for place, part in enumerate(cell.spec.runtime):
-            asked = {name: model.asked.backend for name, model in asked_by(models, "defense", place).items()}
-            fit = self._fit(cell, place, backend, asked, tuple(layers))
-            same = all(same_tokens(backend.tokenizer, model.tokenizer) for model in asked.values())
-            layers.append(Layer(part.plugin, fit.facts["fitted"] if fit else {}, asked, same))
+            asked = asked_by(models, "defense", place)
+            backends = {name: model.as_victim.backend for name, model in asked.items()}
+            fit = self._fit(cell, place, backend, backends, tuple(layers))
+            same_tokens = all(model.same_tokens for model in asked.values())
+            layers.append(Layer(part.plugin, fit.facts["fitted"] if fit else {}, backends, same_tokens))
             fits.append(fit)
         return layers, fits
 
@@ -60,21 +58,19 @@ class DefenseFits:
         plugin: RuntimeDefense = part.plugin
         if not isinstance(plugin, GuardDefense) and type(plugin).fit is RuntimeDefense.fit:
             return None
-        identity = fit_identity(cell.spec, place, cell.keys.weights, cell.keys.models)
-        key = content_key(identity)
-        reporter = self._artifacts.reporter
+        artifact, reporter = cell.keys.fits[place], self._artifacts.reporter
 
         def make(out: Path, scratch: Path) -> dict[str, Any]:
             victim, task, seed = cell.spec.victim.label, cell.spec.task.label, cell.spec.seed
             reporter.stage(f"fit {part.label} for {victim} on {task}, seed {seed}")
             threat = cell.spec.threat.unlimited()
-            search = TrainingSearch(cell, key, threat, scratch, self._resolver, self._open_models, reporter)
-            tools = _MeteredTools(cell, key, part.name, backend, models, before, search)
+            search = TrainingSearch(cell, artifact.key, threat, scratch, self._resolver, self._open_models, reporter)
+            tools = _MeteredTools(cell, artifact.key, part.name, backend, models, before, search)
             job = FitJob(
                 cell.data,
                 seed,
                 backend,
-                named_rng(seed, key, "fit"),
+                named_rng(seed, artifact.key, "fit"),
                 tools.rewritten,
                 tools.ask,
                 tools.search,
@@ -84,7 +80,7 @@ class DefenseFits:
             )
             return {"fitted": plugin.fit(job), "compute": tools.spent.to_json()}
 
-        return self._artifacts.find_or_make(key, identity, make)
+        return self._artifacts.find_or_make(artifact, make)
 
 
 @dataclass

@@ -5,8 +5,9 @@ Whatever can change a number is hashed here, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.api.runtime_defense import TransformDefense
@@ -18,6 +19,24 @@ from harness.registry.defense_stack import is_randomised
 from harness.registry.resolved import ResolvedPlugin
 from harness.spec.cells import CellSpec
 from harness.spec.resolve import full_key
+
+
+@dataclass(frozen=True)
+class ArtifactSpec:
+    """What an artifact is known by.
+
+    Attributes:
+        identity: gives all that it depends on, as JSON data; not kept, since thousands of cells share a few artifacts.
+    """
+
+    key: str
+    identity: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, identity: Callable[..., dict[str, Any]], *arguments: Any) -> ArtifactSpec:
+        """The artifact of that identity, a function of the arguments."""
+        bound = partial(identity, *arguments)
+        return cls(content_key(bound()), bound)
 
 
 @dataclass(frozen=True)
@@ -164,9 +183,11 @@ class Keys:
         training: what the attack brings that the defense trains against.
 
     Attributes:
+        models: of the auxiliary models.
         victim: of the victim, made ready for the task.
-        rounds: of the defense's rounds 1 … ``cell.round``.
+        rounds: the defense's rounds 1 … ``cell.round``.
         weights: of the model that is attacked: the last round's, or the victim's.
+        fits: of each runtime defense, in order, what it is fitted with, if it is one that is fitted.
         pipeline: of the defended victim, whatever attacks it.
         search: of what the attack does; cells that differ in nothing but the judge share it.
         cell: of the cell.
@@ -180,13 +201,15 @@ class Keys:
         models: Mapping[ModelRole, str] | None = None,
         training: TrainingInputs = TrainingInputs(),
     ) -> None:
-        self.models, self.training = models or {}, training
-        self.victim = content_key(victim_identity(cell.victim, data_hash, fingerprint, cell.seed))
-        rounds: list[str] = []
+        self.models = models or {}
+        self.victim = self.weights = content_key(victim_identity(cell.victim, data_hash, fingerprint, cell.seed))
+        rounds: list[ArtifactSpec] = []
         for round in range(1, (cell.round or 0) + 1):
-            rounds.append(content_key(round_identity(cell, round, rounds[-1] if rounds else self.victim, training)))
+            rounds.append(ArtifactSpec.of(round_identity, cell, round, self.weights, training))
+            self.weights = rounds[-1].key
         self.rounds = tuple(rounds)
-        self.weights = rounds[-1] if rounds else self.victim
+        places = range(len(cell.runtime))
+        self.fits = tuple(ArtifactSpec.of(fit_identity, cell, at, self.weights, self.models) for at in places)
         self.pipeline = content_key(pipeline_identity(cell, self.weights, self.models))
         self.search = content_key(search_identity(cell, data_hash, self.weights, self.models))
         self.cell = content_key(cell_identity(cell, self.search, self.models))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from harness.api.model.backend import Backend
@@ -13,7 +14,7 @@ from harness.errors import HarnessError, VictimError, error_text
 from harness.records.model_role import ModelRole
 from harness.registry.resolved import ResolvedPlugin
 from harness.run.prepare.artifacts import Artifacts
-from harness.run.prepare.auxiliary_models import AuxiliaryModel, same_tokens
+from harness.run.prepare.auxiliary_models import AuxiliaryModel
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.store.artifacts import Artifact
 
@@ -23,11 +24,25 @@ class OpenModel:
     """An auxiliary model that is loaded.
 
     Attributes:
+        as_victim: the model as requests reach it.
         artifact: that it was loaded from; None: it is the cell's victim itself.
+        beside: the cell's victim, undefended; None where that is not open.
     """
 
-    asked: DefendedVictim
+    as_victim: DefendedVictim
     artifact: Artifact | None
+    beside: DefendedVictim | None
+
+    @cached_property
+    def same_tokens(self) -> bool:
+        """Whether it shares its tokens with the victim, as far as both vocabularies go, and what they put around a
+        prompt.
+        """
+        if self.beside is None:
+            return False
+        one, other = self.as_victim.backend.tokenizer, self.beside.backend.tokenizer
+        rows = [[i] for i in range(min(one.vocabulary, other.vocabulary))]
+        return one.decode(rows) == other.decode(rows) and (one.left, one.right) == (other.left, other.right)
 
 
 class OpenModels:
@@ -82,24 +97,20 @@ class OpenModels:
             spec = auxiliary.model
             if spec is None:
                 assert victim is not None  # a judge names its models
-                found[role] = OpenModel(victim, None)
+                found[role] = OpenModel(victim, None, victim)
                 continue
             artifact = artifacts[role]
             if artifact.key not in self._auxiliary:
                 self._artifacts.reporter.stage(f"load {spec.victim.label}")
                 self._auxiliary[artifact.key] = _loaded(spec.victim, artifact.folder, spec.data)
             backend = self._auxiliary[artifact.key]
-            if (
-                auxiliary.same_tokens
-                and victim is not None
-                and not same_tokens(victim.backend.tokenizer, backend.tokenizer)
-            ):
+            as_victim = DefendedVictim(backend, labels=spec.data.labels, answer_tokens=spec.data.answer_tokens)
+            found[role] = OpenModel(as_victim, artifact, victim)
+            if auxiliary.same_tokens and victim is not None and not found[role].same_tokens:
                 raise VictimError(
                     f"model '{role}' ({spec.victim.label}) has other tokens than the victim, and strings of tokens are "
                     "to be sent to it; name a model with the victim's tokenizer"
                 )
-            asked = DefendedVictim(backend, labels=spec.data.labels, answer_tokens=spec.data.answer_tokens)
-            found[role] = OpenModel(asked, artifact)
         return found
 
 

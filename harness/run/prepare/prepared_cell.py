@@ -51,4 +51,4 @@ def judge_router(victim: DefendedVictim | None, auxiliary: Mapping[ModelRole, Op
 
 
 def _models(auxiliary: Mapping[ModelRole, OpenModel], asker: Asker) -> dict[str, DefendedVictim]:
-    return {name: model.asked for name, model in asked_by(auxiliary, asker).items()}
+    return {name: model.as_victim for name, model in asked_by(auxiliary, asker).items()}

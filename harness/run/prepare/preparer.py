@@ -65,7 +65,7 @@ class Preparer:
             attacked = DefendedVictim(undefended, (), data.labels, data.answer_tokens)
         for role, model in auxiliary.items():
             if role.asker == "attack" and model.artifact is None:  # it meets the victim in that role as in any other
-                auxiliary[role] = replace(model, asked=attacked)
+                auxiliary[role] = replace(model, as_victim=attacked)
         self.artifacts.on_artifact(cell.keys.pipeline)
         return PreparedCell(cell, self.artifacts.victim(cell), weights, fits, auxiliary, attacked, victim)
 

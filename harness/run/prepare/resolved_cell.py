@@ -46,7 +46,8 @@ class ResolvedCell:
         where runtime defenses are fitted to it.
         """
         training = _keys_of(self.training_models).values()
-        found = [self.keys.victim, *training, *self.keys.rounds, *self.keys.models.values()]
+        rounds = [artifact.key for artifact in self.keys.rounds]
+        found = [self.keys.victim, *training, *rounds, *self.keys.models.values()]
         return tuple(dict.fromkeys([*found, *([self.keys.pipeline] if self.spec.runtime else [])]))
 
 
@@ -96,4 +97,4 @@ class CellResolver:
 
 def _keys_of(models: Mapping[ModelRole, AuxiliaryModel]) -> dict[ModelRole, str]:
     """Their keys; where the cell's victim serves itself, there is none."""
-    return {role: auxiliary.model.key for role, auxiliary in models.items() if auxiliary.model is not None}
+    return {role: auxiliary.model.artifact.key for role, auxiliary in models.items() if auxiliary.model is not None}

@@ -10,7 +10,6 @@ from harness.flops import Flops
 from harness.isolation.step_timeout import Limit
 from harness.rng import named_rng
 from harness.run.prepare.artifacts import Artifacts
-from harness.run.prepare.keys import round_identity
 from harness.run.prepare.open_models import OpenModels
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.prepare.training_search import TrainingSearch
@@ -31,16 +30,16 @@ class TrainingRounds:
         Args:
             limited: what each step of a training attack runs under.
         """
-        reached, trained = self._artifacts.victim(cell), False
+        reached = self._artifacts.victim(cell)
         for number in range(1, len(cell.keys.rounds) + 1):
-            if trained and _budget_is_spent(cell.spec, reached):
+            if number > 1 and _budget_is_spent(cell.spec, reached):
                 break
-            reached, trained = self._round(cell, number, reached, limited), True
+            reached = self._round(cell, number, reached, limited)
         return reached
 
     def _round(self, cell: ResolvedCell, number: int, before: Artifact, limited: Limit) -> Artifact:
         """One round, on top of the artifact of the round before, or of the victim."""
-        key = cell.keys.rounds[number - 1]
+        artifact = cell.keys.rounds[number - 1]
         part, defense = cell.spec.trained, cell.spec.trained_plugin
         assert part is not None
         assert defense is not None
@@ -50,7 +49,7 @@ class TrainingRounds:
         def make(out: Path, scratch: Path) -> dict[str, Any]:
             victim, threat, seed = cell.spec.victim, defense.against(cell.spec.threat), cell.spec.seed
             reporter.stage(f"{part.name} round {number} for {victim.label} on {cell.spec.task.label}, seed {seed}")
-            search = TrainingSearch(cell, key, threat, scratch, self._resolver, self._open_models, reporter, limited)
+            models = self._resolver, self._open_models
             job = RoundJob(
                 round=number,
                 model=before.folder,
@@ -60,9 +59,9 @@ class TrainingRounds:
                 data=cell.data,
                 threat=threat,
                 seed=seed,
-                rng=lambda purpose: named_rng(seed, key, purpose),
+                rng=lambda purpose: named_rng(seed, artifact.key, purpose),
                 open=lambda folder: victim.plugin.open(folder, cell.data),
-                search=search,
+                search=TrainingSearch(cell, artifact.key, threat, scratch, *models, reporter, limited),
                 resolve=self._resolver.attack,
                 progress=reporter.progress,
             )
@@ -76,8 +75,7 @@ class TrainingRounds:
                 "notes": cost.notes,
             }
 
-        identity = round_identity(cell.spec, number, before.key, cell.keys.training)
-        return self._artifacts.find_or_make(key, identity, make)
+        return self._artifacts.find_or_make(artifact, make)
 
 
 def why_not_trained(cell: CellSpec, weights: Artifact) -> str:

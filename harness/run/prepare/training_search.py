@@ -52,7 +52,7 @@ class TrainingSearch:
 
         def models(victim: DefendedVictim) -> dict[str, DefendedVictim]:
             found = self.open_models.auxiliary(self.cell, self.resolver.models_of(attack, self.cell), victim)
-            return {asked: model.asked for asked, model in asked_by(found, "attack").items()}
+            return {name: model.as_victim for name, model in asked_by(found, "attack").items()}
 
         def report(_: int, rows: Sequence[Any]) -> None:
             nonlocal done
