@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from harness.run.merge_survey import Seen
+    from harness.run.merge_inputs import MergeProgress
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def merge_command(
     """
     from harness.cli.run import DEFAULT_ROOT
     from harness.run.merge import merge
-    from harness.run.merge_survey import read_parts
+    from harness.run.merge_inputs import read_parts
 
     parts = read_parts(runs)
     root = out or DEFAULT_ROOT / str(parts[0].info["spec_name"])
@@ -53,7 +53,7 @@ def merge_command(
 
 
 @contextmanager
-def _progress(silent: bool) -> Iterator[Seen]:
+def _progress(silent: bool) -> Iterator[MergeProgress]:
     """A bar for each of the two passes over the cells, in a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -82,10 +82,10 @@ def _in_words(place: Place) -> str:
 
 
 def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterator[str]:
-    told = base_record(cell, spec, "").model_dump(mode="json", include=set(CLAIMS))
-    own = record.model_dump(mode="json", include=set(CLAIMS))
-    for where, said, should in _unequal(own, told):
-        yield f"{where} is {ascii(said)[:80]}, the spec says {ascii(should)[:80]}"
+    expected = base_record(cell, spec, "").model_dump(mode="json", include=set(CLAIMS))
+    recorded = record.model_dump(mode="json", include=set(CLAIMS))
+    for where, value, should in _unequal(recorded, expected):
+        yield f"{where} is {ascii(value)[:80]}, the spec says {ascii(should)[:80]}"
     steps: int = cell.attack.plugin.params.steps
     if record.attack_steps != steps:
         yield f"attack_steps is {record.attack_steps}, the spec says {steps}"
@@ -97,11 +97,13 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
         yield f"{record.n_truncated} prompts were cut off, the spec does not ask for that"
 
 
-def _unequal(own: Mapping[str, Any], told: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _unequal(
+    recorded: Mapping[str, Any], expected: Mapping[str, Any], where: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
     """Fields that differ, by dotted name, with both values."""
-    for name in sorted(own.keys() | told.keys()):
-        said, should = own.get(name), told.get(name)
-        if isinstance(said, dict) and isinstance(should, dict):
-            yield from _unequal(said, should, f"{where}{name}.")
-        elif said != should or type(said) is not type(should):
-            yield f"{where}{name}", said, should
+    for name in sorted(recorded.keys() | expected.keys()):
+        value, should = recorded.get(name), expected.get(name)
+        if isinstance(value, dict) and isinstance(should, dict):
+            yield from _unequal(value, should, f"{where}{name}.")
+        elif value != should or type(value) is not type(should):
+            yield f"{where}{name}", value, should

@@ -15,8 +15,8 @@ from harness.run.cell.rejudge import Sources
 from harness.run.executors.executor import IN_PROCESS, Executor, Job
 from harness.run.executors.run_setup import Outcome, RunSetup
 from harness.run.plan.estimate import make_plan
-from harness.run.plan.shard_weights import cells_of_shard, check_found
-from harness.run.prepare.keys import keyless
+from harness.run.plan.shard_weights import cells_of_shard, check_all_resolved
+from harness.run.prepare.keys import stand_in_key
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast, Reporter
@@ -63,11 +63,11 @@ def run(
         resolver = preparer.resolver
         cells, unresolved = _resolve_all(spec, resolver)
         for cell in spec.cells:
-            if (key := keyless(cell)) not in unresolved:  # it was in a start before that did not find the cell's key
+            if (key := stand_in_key(cell)) not in unresolved:  # of a start that did not find the cell's key
                 shutil.rmtree(folder.cell(key), ignore_errors=True)
         known: dict[str, Any] = {} if unresolved else {"cells_digest": digest(cells)}
         if shard is not None:
-            check_found(unresolved, shard)
+            check_all_resolved(unresolved, shard)
             known |= {"shard": [shard.index, shard.of], "cells_of_spec": len(cells)}
             cells = cells_of_shard(cells, shard, resolver)
             preparer.reporter.stage(f"{shard}: {len(cells)} of the {known['cells_of_spec']} cells of the spec")
@@ -103,7 +103,7 @@ def _resolve_all(
         try:
             resolved = resolver.resolve(cell)
         except Exception as error:
-            unresolved[keyless(cell)] = cell, error_text(error)
+            unresolved[stand_in_key(cell)] = cell, error_text(error)
         else:
             cells.setdefault(resolved.keys.cell, resolved)
     return cells, unresolved

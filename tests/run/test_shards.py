@@ -38,14 +38,16 @@ def items(draw: st.DrawFn, *, needs: bool = True) -> list[ShardItem]:
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[list[ShardItem], int, dict[str, float]]:
     cells = draw(items())
-    made = sorted({need for item in cells for need in item.needs})
+    made = sorted({need for item in cells for need in item.artifacts})
     return cells, draw(st.integers(1, 20)), {need: draw(WEIGHTS) for need in made if draw(st.booleans())}
 
 
 def load(keys: Sequence[str], cells: Sequence[ShardItem], making: dict[str, float]) -> float:
     """What a shard takes: its cells, and making what they need, each once."""
     own = [item for item in cells if item.key in set(keys)]
-    return sum(item.weight for item in own) + sum(making.get(n, 0.0) for n in {n for item in own for n in item.needs})
+    return sum(item.weight for item in own) + sum(
+        making.get(n, 0.0) for n in {n for item in own for n in item.artifacts}
+    )
 
 
 @given(runs())
@@ -61,7 +63,7 @@ def test_every_cell_is_in_one_shard_in_the_order_of_the_run(run: tuple[list[Shar
 @given(runs())
 def test_every_machine_cuts_alike(run: tuple[list[ShardItem], int, dict[str, float]]) -> None:
     cells, n, making = run
-    anew = [ShardItem(item.key, item.group, item.weight, tuple(item.needs)) for item in cells]
+    anew = [ShardItem(item.key, item.group, item.weight, tuple(item.artifacts)) for item in cells]
     assert cut(cells, n, making) == cut(anew, n, dict(reversed(making.items())))
 
 

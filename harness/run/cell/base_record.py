@@ -34,14 +34,14 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
     )
 
 
-def plugin_record(chosen: ResolvedPlugin) -> PluginRecord:
+def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:
     """A plugin as it was used."""
     return PluginRecord(
-        name=chosen.name,
-        label=chosen.label,
-        params=chosen.plugin.params.identity(),
-        distribution=chosen.distribution,
-        version=chosen.version,
+        name=plugin.name,
+        label=plugin.label,
+        params=plugin.plugin.params.identity(),
+        distribution=plugin.distribution,
+        version=plugin.version,
     )
 
 

@@ -13,6 +13,7 @@ from harness.api.threat import Threat
 from harness.engine.defended.pipeline import Names
 from harness.engine.defended.victim import DefendedVictim, Reply
 from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.on_examples import place_all
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.spec.cells import CellSpec
@@ -36,20 +37,20 @@ class CleanCheck:
         return sum((reply.victim + reply.defense for reply in self.replies), self.judging)
 
 
-def check_clean(jury: JudgeRunner, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
+def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = ()) -> CleanCheck:
     """Ask for every clean prompt. With labels, a blocked one and one that is too long count as wrong; in text, a
     blocked one is a refusal.
 
     Args:
         names: what the draws of a randomised defense depend on, besides the example.
     """
-    own = [(*names, example.id, "clean") for example in examples]
-    replies = jury.desk.victim.ask([example.text for example in examples], names=own)
+    draw_names = [(*names, example.id, "clean") for example in examples]
+    replies = judge.desk.victim.ask([example.text for example in examples], names=draw_names)
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())
     answers = [reply.answer(example.proxy_label) for example, reply in zip(examples, replies, strict=True)]
-    judged = jury.verdicts(list(zip(examples, answers, strict=True)))
+    judged = judge.verdicts(list(zip(examples, answers, strict=True)))
     # A guard that blocks a benign prompt refuses it.
     blocked = [answer.blocked and example.benign for example, answer in zip(examples, answers, strict=True)]
     correct = [
@@ -67,12 +68,11 @@ def choose_examples(
     Raises:
         DataError: a prompt is too long with the attack string, and the spec asks for an error then.
     """
-    tokenizer = victim.backend.tokenizer
-    allowed = allowed_tokens(tokenizer, cell.threat)
+    placed = place_all(examples[: cell.examples], cell.threat, victim.backend.tokenizer, victim.labels)
     problems: list[Problem] = []
     rows: list[Row] = []
-    for example, reply, right in list(zip(examples, clean.replies, clean.correct, strict=True))[: cell.examples]:
-        problem = place(example, cell.threat, tokenizer, allowed, victim.labels)
+    for problem, reply, right in zip(placed, clean.replies, clean.correct, strict=False):  # more clean ones are asked
+        example = problem.example
         length, room = _length(problem), room_of(victim)
         why = None
         if reply.too_long or length > room:

@@ -146,7 +146,7 @@ def seen_defense_facts(
 def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) -> dict[str, int]:
     """How many clean prompts, or answers to them, a guard looked at, and how many it refused."""
 
-    def met(by: int | None) -> bool:
+    def was_seen(by: int | None) -> bool:
         """Whether what was blocked there had been seen by this guard."""
         if by is None:
             return True
@@ -155,8 +155,8 @@ def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) 
             return inner == "answer" or by >= at
         return inner == "answer" and by <= at  # answers are met from the victim outwards
 
-    seen = [reply for reply in replies if not reply.too_long and met(reply.blocked_by)]
-    return {"reached": len(seen), "blocked": sum(reply.blocked_by == at for reply in seen)}
+    reached = [reply for reply in replies if not reply.too_long and was_seen(reply.blocked_by)]
+    return {"reached": len(reached), "blocked": sum(reply.blocked_by == at for reply in reached)}
 
 
 def _reads(victim: DefendedVictim, at: int) -> str:
@@ -189,10 +189,10 @@ def auxiliary_facts(
     """
     found = {}
     for role, model in models.items():
-        chosen, artifact = cell.auxiliary[role].model, model.artifact or base
+        model_spec, artifact = cell.auxiliary[role].model, model.artifact or base
         assert artifact is not None
         found[str(role)] = AuxiliaryFacts(
-            victim=plugin_record(chosen.victim if chosen else cell.spec.victim),
+            victim=plugin_record(model_spec.victim if model_spec else cell.spec.victim),
             n_params=model.as_victim.backend.n_params,
             preparation=compute(Flops.from_json(artifact.facts["compute"])),
             artifact=artifact.key,

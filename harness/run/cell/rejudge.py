@@ -93,14 +93,14 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
             right = changes.get("n_clean_correct", source.record.n_clean_correct) / max(1, source.record.n_clean)
             facts = rejudged(source.record.defense_facts, steps, right, source.record.n_attacked)
             changes["defense_facts"] = facts
-    own = base_record(cell.spec, spec, cell.keys.cell)
+    base = base_record(cell.spec, spec, cell.keys.cell)
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr")
-    changes |= {name: getattr(own, name) for name in named}
+    changes |= {name: getattr(base, name) for name in named}
     record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
     return CellResult(record, examples, steps)
 
 
-def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
+def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     """Put the recorded answers to a judge.
 
     An example whose clean answer this judge takes for a success drops out; one that was not attacked because of the
@@ -116,9 +116,9 @@ def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
         raise DataError(f"{source.folder}: holds example {missing[0]}, which the task has not; use the task's old data")
     steps = [without_nulls(row) for row in source.steps().to_pylist()]
     if data.labels:  # whom to attack does not depend on the judge
-        _judge_steps(jury, steps, by_id, source.record)
+        _judge_steps(judge, steps, by_id, source.record)
         return Rejudged(examples, steps, {})
-    verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in examples])
+    verdicts = judge.verdicts([(by_id[row["example"]], _answer(row)) for row in examples])
     for row, (verdict, _) in zip(examples, verdicts, strict=True):
         if verdict.success and row["attacked"]:
             row["attacked"], row["excluded"] = False, JUDGED_BROKEN
@@ -126,7 +126,7 @@ def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
             row["excluded"] = NOT_ATTACKED
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = [row for row in steps if row["example"] in attacked]
-    _judge_steps(jury, steps, by_id, source.record)
+    _judge_steps(judge, steps, by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
     changes = {
         "n_clean": len(examples),
@@ -137,13 +137,13 @@ def rejudge(source: Cell, jury: JudgeRunner, data: TaskData) -> Rejudged:
     return Rejudged(examples, steps, changes)
 
 
-def _judge_steps(jury: JudgeRunner, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
+def _judge_steps(judge: JudgeRunner, rows: Sequence[Row], by_id: dict[str, Example], record: CellRecord) -> None:
     """Fill in verdicts; what the judge's models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
-    asked = [row for row in rows if row["failure"] is None]
-    verdicts = jury.verdicts([(by_id[row["example"]], _answer(row)) for row in asked])
-    for row, (verdict, cost) in zip(asked, verdicts, strict=True):
+    answered = [row for row in rows if row["failure"] is None]
+    verdicts = judge.verdicts([(by_id[row["example"]], _answer(row)) for row in answered])
+    for row, (verdict, cost) in zip(answered, verdicts, strict=True):
         row["success"], row["score"], row["unparseable"] = verdict.success, verdict.score, verdict.unparseable
         row["judge_nominal"] = UNKNOWN if mixed else row["judge_nominal"] + cost.nominal
         row["judge_executed"] = UNKNOWN if mixed else row["judge_executed"] + cost.executed

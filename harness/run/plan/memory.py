@@ -90,11 +90,11 @@ class VictimMemory:
         placed = _placed(facts, work)
         if not facts.engine:
             return placed
-        beside = itemsize * facts.n_params + min(_ENGINE_CACHE[on_gpu], _ENGINE_TOKENS * kept)
-        beside += 2 * _FLOAT32 * _ENGINE_BATCH * shape.vocabulary
+        engine = itemsize * facts.n_params + min(_ENGINE_CACHE[on_gpu], _ENGINE_TOKENS * kept)
+        engine += 2 * _FLOAT32 * _ENGINE_BATCH * shape.vocabulary
         if on_gpu:
-            return Memory(placed.process + ENGINE, placed.gpu + CUDA + beside)
-        return Memory(placed.process + ENGINE + beside)
+            return Memory(placed.process + ENGINE, placed.gpu + CUDA + engine)
+        return Memory(placed.process + ENGINE + engine)
 
     @property
     def defend(self) -> Memory | None:
@@ -110,9 +110,9 @@ class VictimMemory:
 
     def _training(self, facts: MemoryFacts) -> Memory:
         row = self._row + 1.5 * (facts.reply_tokens or 0)
-        shape, seen = facts.shape, facts.batch * row
+        shape, batch_tokens = facts.shape, facts.batch * row
         # Weights, gradients, what the optimiser keeps and what it computes with.
-        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + seen * shape.backward(row, _FLOAT32)
+        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + batch_tokens * shape.backward(row, _FLOAT32)
         if facts.reads_vocabulary:
             # Rows of a batch are read at the same places: wherever one of them is to say something.
             read = _LABEL_TOKENS if facts.reply_tokens is None else row

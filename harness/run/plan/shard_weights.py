@@ -15,13 +15,13 @@ from harness.run.shards import Shard, ShardItem, cut
 from harness.spec.cells import CellSpec
 from harness.store.artifacts import Store
 
-LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
+_LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
 
 
 def cells_of_shard(cells: Mapping[str, ResolvedCell], shard: Shard, resolver: CellResolver) -> dict[str, ResolvedCell]:
     """Of all cells of a spec, by key in the order of the product, those of one shard."""
-    items, making = shard_items(cells, resolver)
-    return {key: cells[key] for key in cut(items, shard.of, making)[shard.index - 1]}
+    items, costs = shard_items(cells, resolver)
+    return {key: cells[key] for key in cut(items, shard.of, costs)[shard.index - 1]}
 
 
 def shard_items(cells: Mapping[str, ResolvedCell], resolver: CellResolver) -> tuple[list[ShardItem], dict[str, float]]:
@@ -34,7 +34,7 @@ def shard_items(cells: Mapping[str, ResolvedCell], resolver: CellResolver) -> tu
     mean = sum(known.values()) / max(1, len(known)) or 1.0
     items = []
     for key, cell in cells.items():
-        weight = max(known.get(key, mean), LEAST * mean)
+        weight = max(known.get(key, mean), _LEAST * mean)
         items.append(ShardItem(key, cell.keys.victim, _rounded(weight), cell.artifact_keys))
     return items, {key: _rounded(amount) for key, amount in flops.items() if key not in cells}
 
@@ -54,18 +54,18 @@ def _rounded(amount: float) -> float:
     return float(f"{amount:.2e}")
 
 
-def check_found(lost: Mapping[str, tuple[CellSpec, str]], shard: Shard) -> None:
+def check_all_resolved(unresolved: Mapping[str, tuple[CellSpec, str]], shard: Shard) -> None:
     """Check that every cell of the spec has a key: without it no shard can tell whose the cell is.
 
     Raises:
         RunError: some have none; says why.
     """
-    if not lost:
+    if not unresolved:
         return
-    reasons = dict.fromkeys(f"{cell_label(cell)}: {problem}" for cell, problem in lost.values())
+    reasons = dict.fromkeys(f"{cell_label(cell)}: {problem}" for cell, problem in unresolved.values())
     few = list(reasons)[:3]
     more = f" (and {len(reasons) - len(few)} more)" if len(reasons) > len(few) else ""
     raise RunError(
-        f"{shard}: {len(lost)} cells of the spec have no key, since their data or model is not found, and shards could "
-        f"not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
+        f"{shard}: {len(unresolved)} cells of the spec have no key, since their data or model is not found, and shards "
+        f"could not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
     )

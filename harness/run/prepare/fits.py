@@ -43,10 +43,10 @@ class DefenseFits:
         layers: list[Layer] = []
         fits: list[Artifact | None] = []
         for place, part in enumerate(cell.spec.runtime):
-            asked = asked_by(models, "defense", place)
-            backends = {name: model.as_victim.backend for name, model in asked.items()}
+            own_models = asked_by(models, "defense", place)
+            backends = {name: model.as_victim.backend for name, model in own_models.items()}
             fit = self._fit(cell, place, backend, backends, tuple(layers))
-            same_tokens = all(model.same_tokens for model in asked.values())
+            same_tokens = all(model.same_tokens for model in own_models.values())
             layers.append(Layer(part.plugin, fit.facts["fitted"] if fit else {}, backends, same_tokens))
             fits.append(fit)
         return layers, fits
@@ -109,9 +109,9 @@ class _MeteredTools:
         items = [PromptItem(text, (self.cell.spec.seed, self.key, "seen", i)) for i, text in enumerate(texts)]
         for at, layer in enumerate(self.before):
             if isinstance(layer.defense, TransformDefense):
-                made = pipeline.rewritten(at, items)
-                items = [item for item, _ in made]
-                self.spent = sum((cost for _, cost in made), self.spent)
+                rewritten = pipeline.rewritten(at, items)
+                items = [item for item, _ in rewritten]
+                self.spent = sum((cost for _, cost in rewritten), self.spent)
         return [item.text for item in items]
 
     def ask(self, requests: Sequence[DefenseRequest]) -> list[Any]:

@@ -67,8 +67,8 @@ def round_identity(cell: CellSpec, round: int, previous_key: str, training: Trai
     assert part is not None
     plugin, identity = part.plugin, part.identity()
     of = plugin.round_identity(identity.pop("params"), round, plugin.against(cell.threat))
-    made = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
-    return made | {name: value for name, value in asdict(training).items() if value}
+    known = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
+    return known | {name: value for name, value in asdict(training).items() if value}
 
 
 def stop_identity(cell: CellSpec) -> dict[str, Any] | None:
@@ -89,9 +89,9 @@ def fit_identity(cell: CellSpec, at: int, weights_key: str, models: Mapping[Mode
     before = [other.identity() for other in cell.runtime[:at] if isinstance(other.plugin, TransformDefense)]
     if before:
         identity["behind"] = before
-    asked = asked_by(models, "defense", at)
-    if asked:
-        identity["models"] = asked
+    own_models = asked_by(models, "defense", at)
+    if own_models:
+        identity["models"] = own_models
     if part.plugin.attack() is not None:
         identity["threat"] = cell.threat.unlimited().identity()
     return identity
@@ -166,8 +166,8 @@ def cell_identity(cell: CellSpec, search_key: str, models: Mapping[ModelRole, st
     }
 
 
-def keyless(cell: CellSpec) -> str:
-    """A stand-in for the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
+def stand_in_key(cell: CellSpec) -> str:
+    """Instead of the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
     plugins = [full_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
     return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})

@@ -19,24 +19,28 @@ from harness.records.journal import Journal
 from harness.run.cell_label import cell_label
 from harness.run.executors.attempt_cell import attempt_cell, record_failure
 from harness.run.executors.remote_reporter import Message, RemoteReporter
-from harness.run.executors.worker_setup import WorkerSetup, get_ready
+from harness.run.executors.worker_setup import WorkerSetup
 from harness.run.run_folder import JOURNAL, RunFolder
 
-WAITING = 64  # messages that the driver has not taken; then the work waits
+_MAX_UNSENT = 64  # messages that the driver has not taken; then the work waits
 
 
 @dataclass(frozen=True)
-class FarOrder:
-    """An order for other machines: its plugin files by content, since they may share no file system."""
+class ClusterWorkerSetup:
+    """A worker's setup for other machines: plugin files by content, since they may share no file system.
 
-    order: WorkerSetup
+    Attributes:
+        version: of the driver's harness.
+    """
+
+    setup: WorkerSetup
     plugins: tuple[tuple[Path, bytes], ...]
     version: str
 
 
 @dataclass(frozen=True)
-class Hello:
-    """What a worker says when it is ready.
+class WorkerLocation:
+    """Where a worker is that is ready.
 
     Attributes:
         node: the machine's name in the cluster.
@@ -49,7 +53,7 @@ class Hello:
     folder: Path
 
 
-class SentFolder(RunFolder):
+class SendingRunFolder(RunFolder):
     """A run directory whose journals are sent as they grow."""
 
     def __init__(self, root: Path, send: Callable[[Message], None]) -> None:
@@ -64,33 +68,33 @@ class SentFolder(RunFolder):
 class CellWorker:
     """Becomes an actor of the cluster; lives until the driver is done with it."""
 
-    def __init__(self, far: FarOrder) -> None:
+    def __init__(self, driver: ClusterWorkerSetup) -> None:
         from harness import __version__
 
-        if far.version != __version__:
+        if driver.version != __version__:
             raise RunError(
-                f"{socket.gethostname()} has harness {__version__}, the driver {far.version}; install the same "
+                f"{socket.gethostname()} has harness {__version__}, the driver {driver.version}; install the same "
                 "everywhere"
             )
         self._root = Path(tempfile.mkdtemp(prefix="harness-worker-"))
-        files = tuple(_here(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(far.plugins))
-        self._folder = SentFolder(self._root, self._tell)
-        self._setup = get_ready(replace(far.order, plugin_files=files), self._folder)
+        files = tuple(_local_copy(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(driver.plugins))
+        self._folder = SendingRunFolder(self._root, self._tell)
+        self._setup = replace(driver.setup, plugin_files=files).load(self._folder)
         self._preparer = self._setup.preparer(
-            RemoteReporter(self._tell), lambda artifact: self._tell(("made", (artifact,)))
+            RemoteReporter(self._tell), lambda artifact: self._tell(("artifact", (artifact,)))
         )
         self._send: Callable[[Message], None] = lambda _: None  # to the driver, of the cell in hand
-        self._handles = OpenFiles()
+        self._open_files = OpenFiles()
 
-    def hello(self) -> Hello:
-        """That it is ready."""
+    def location(self) -> WorkerLocation:
+        """Where it is; answered when it is ready."""
         import ray
 
-        return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), self._root)
+        return WorkerLocation(ray.get_runtime_context().get_node_id(), socket.gethostname(), self._root)
 
     def do(self, key: str, place: int, journal: bytes) -> Iterator[Message]:
         """Do a cell, going on where its journal ends; gives what the driver is to know, ``ended`` last."""
-        messages: queue.Queue[Message] = queue.Queue(WAITING)
+        messages: queue.Queue[Message] = queue.Queue(_MAX_UNSENT)
         thread = threading.Thread(target=self._do, args=(key, place, journal, messages.put), daemon=True)
         thread.start()
         while True:
@@ -122,13 +126,13 @@ class CellWorker:
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
-        send(("ended", (key, error, worn_out(error, self._handles))))
+        send(("ended", (key, error, worn_out(error, self._open_files))))
 
     def _tell(self, message: Message) -> None:
         self._send(message)
 
-    def leave(self) -> None:
-        """Remove its folder."""
+    def remove_folder(self) -> None:
+        """Remove where it kept what it was doing."""
         shutil.rmtree(self._root, ignore_errors=True)
 
 
@@ -139,7 +143,7 @@ def after_death(root: Path, key: str) -> tuple[str, str] | None:
     return found
 
 
-def _here(path: Path, content: bytes, folder: Path) -> Path:
+def _local_copy(path: Path, content: bytes, folder: Path) -> Path:
     """A plugin file of the driver on this machine: the same one where there is one."""
     try:
         if path.read_bytes() == content:
