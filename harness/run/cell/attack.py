@@ -21,7 +21,7 @@ from harness.isolation.step_timeout import Limit
 from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
 from harness.run.cell.diagnostics import diagnose
 from harness.run.cell_label import cell_label
-from harness.run.prepare.prepared_cell import PreparedCell
+from harness.run.prepare.preparer import PreparedCell
 from harness.run.reporter import CellProgress, WorkReporter
 from harness.run.run_folder import RunFolder
 from harness.spec.cells import CellSpec

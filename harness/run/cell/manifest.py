@@ -27,7 +27,7 @@ from harness.run.cell.attack import AttackedCell
 from harness.run.cell.base_record import base_record, compute, plugin_record
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.prepare.open_models import OpenModel
-from harness.run.prepare.prepared_cell import PreparedCell
+from harness.run.prepare.preparer import PreparedCell
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import now
 from harness.spec.cells import CellSpec

@@ -13,6 +13,7 @@ from harness.api.judge import Answer
 from harness.api.problem.search_result import Row
 from harness.api.task import Example, TaskData
 from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.records.cell import CellRecord
@@ -25,7 +26,7 @@ from harness.run.cell.diagnostics import rejudged
 from harness.run.cell.manifest import auxiliary_facts
 from harness.run.cell.result import CellResult
 from harness.run.cell_label import cell_label
-from harness.run.prepare.prepared_cell import judge_router
+from harness.run.prepare.open_models import models_by_name
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import now
@@ -82,7 +83,8 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
     examples, steps = source.examples().to_pylist(), source.steps().to_pylist()
     if source.record.key != cell.keys.cell:
         models = preparer.judge_models(cell)
-        found = rejudge(source, JudgeRunner(cell.spec.judge.plugin, judge_router(None, models)), cell.data)
+        router = ModelRouter(None, models_by_name(models, "judge"))
+        found = rejudge(source, JudgeRunner(cell.spec.judge.plugin, router), cell.data)
         examples, steps, changes = found.examples, found.steps, found.changes
         kept = {
             role: facts for role, facts in source.record.auxiliary.items() if ModelRole.parse(role).asker != "judge"

@@ -34,13 +34,10 @@ def certificate_of(
         artifacts.reporter.stage(f"certify {defense} for {victim_} on {task}")
         return {"certificate": _estimate(cell, victim, examples, place, certificate, artifacts)}
 
-    spec = ArtifactSpec.of(_identity, cell.keys.pipeline, len(examples))
-    found: dict[str, object] | None = artifacts.find_or_make(spec, make).facts["certificate"]
+    identity = {"what": "certificate", "pipeline": cell.keys.pipeline, "examples": len(examples)}
+    artifact = artifacts.find_or_make(ArtifactSpec.of(lambda: identity), make)
+    found: dict[str, object] | None = artifact.facts["certificate"]
     return found
-
-
-def _identity(pipeline: str, examples: int) -> dict[str, Any]:
-    return {"what": "certificate", "pipeline": pipeline, "examples": examples}
 
 
 def _certified_vote(layers: Sequence[Layer]) -> tuple[int, Certificate] | None:

@@ -11,7 +11,7 @@ from harness.api.model.backend import Backend
 from harness.api.task import TaskData
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import HarnessError, VictimError, error_text
-from harness.records.model_role import ModelRole
+from harness.records.model_role import Asker, ModelRole, asked_by
 from harness.registry.resolved import ResolvedPlugin
 from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.auxiliary_models import AuxiliaryModel
@@ -43,6 +43,11 @@ class OpenModel:
         one, other = self.as_victim.backend.tokenizer, self.beside.backend.tokenizer
         rows = [[i] for i in range(min(one.vocabulary, other.vocabulary))]
         return one.decode(rows) == other.decode(rows) and (one.left, one.right) == (other.left, other.right)
+
+
+def models_by_name(models: Mapping[ModelRole, OpenModel], asker: Asker) -> dict[str, DefendedVictim]:
+    """The models that one asker asks, by the names that it calls them."""
+    return {name: model.as_victim for name, model in asked_by(models, asker).items()}
 
 
 class OpenModels:

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.router import ModelRouter
 from harness.isolation.step_timeout import Limit, no_limit
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
 from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.fits import DefenseFits
-from harness.run.prepare.open_models import OpenModel, OpenModels
-from harness.run.prepare.prepared_cell import PreparedCell
+from harness.run.prepare.open_models import OpenModel, OpenModels, models_by_name
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.prepare.rounds import TrainingRounds
 from harness.run.reporter import WorkReporter
 from harness.store.artifacts import Artifact, ArtifactStore
+
+
+@dataclass(frozen=True)
+class PreparedCell:
+    """A cell whose models are trained, fitted and open.
+
+    Attributes:
+        base: the artifact of the victim before any defense.
+        weights: the artifact that the attacked model was loaded from.
+        fits: artifacts of the runtime defenses, in order; None of one that fits nothing.
+        auxiliary: the models that are asked besides the victim.
+        attack_router: what the attack asks: the defended victim, or the undefended one where the attack is static.
+        judge_router: what is judged: the defended victim, and the models that the judge asks.
+    """
+
+    cell: ResolvedCell
+    base: Artifact
+    weights: Artifact
+    fits: Sequence[Artifact | None]
+    auxiliary: Mapping[ModelRole, OpenModel]
+    attack_router: ModelRouter
+    judge_router: ModelRouter
+
+    @property
+    def victim(self) -> DefendedVictim:
+        """The defended victim."""
+        return self.judge_router.victim
 
 
 class Preparer:
@@ -67,7 +94,9 @@ class Preparer:
             if role.asker == "attack" and model.artifact is None:  # it meets the victim in that role as in any other
                 auxiliary[role] = replace(model, as_victim=attacked)
         self.artifacts.on_artifact(cell.keys.pipeline)
-        return PreparedCell(cell, self.artifacts.victim(cell), weights, fits, auxiliary, attacked, victim)
+        attack_router = ModelRouter(attacked, models_by_name(auxiliary, "attack"))
+        judge_router = ModelRouter(victim, models_by_name(auxiliary, "judge"))
+        return PreparedCell(cell, self.artifacts.victim(cell), weights, fits, auxiliary, attack_router, judge_router)
 
     def judge_models(self, cell: ResolvedCell) -> dict[ModelRole, OpenModel]:
         """The models that the judge asks, open; all that it takes to judge recorded answers."""

@@ -16,8 +16,7 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.on_examples import search_on_examples
 from harness.isolation.step_timeout import Limit, no_limit
 from harness.records.journal import Journal
-from harness.records.model_role import asked_by
-from harness.run.prepare.open_models import OpenModels
+from harness.run.prepare.open_models import OpenModels, models_by_name
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import WorkReporter
 
@@ -51,8 +50,8 @@ class TrainingSearch:
         done = 0
 
         def models(victim: DefendedVictim) -> dict[str, DefendedVictim]:
-            found = self.open_models.auxiliary(self.cell, self.resolver.models_of(attack, self.cell), victim)
-            return {name: model.as_victim for name, model in asked_by(found, "attack").items()}
+            declared = self.resolver.models_of(attack, self.cell)
+            return models_by_name(self.open_models.auxiliary(self.cell, declared, victim), "attack")
 
         def report(_: int, rows: Sequence[Any]) -> None:
             nonlocal done
