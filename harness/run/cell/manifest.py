@@ -42,7 +42,7 @@ def finished_record(
 ) -> CellRecord:
     """Of a cell that was attacked; when it began and how long it took are still to be filled in."""
     cell, clean = prepared.cell, attacked.clean
-    facts = seen_defense_facts(prepared, attacked.examples, clean, certificate)
+    facts = measured_defense_facts(prepared, attacked.examples, clean, certificate)
     changes = {
         "status": "done",
         "search": cell.keys.search,
@@ -110,7 +110,7 @@ def _parts(cell: CellSpec) -> list[PartFacts]:
     return found
 
 
-def seen_defense_facts(
+def measured_defense_facts(
     prepared: PreparedCell, examples: Sequence[Example], clean: CleanCheck, certificate: dict[str, object] | None
 ) -> DefenseFacts:
     """The same with what was seen on clean prompts: false positives, what a query costs, certificates."""
