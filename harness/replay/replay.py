@@ -154,7 +154,7 @@ def _of_cell(cell: ResolvedCell, strings: Sequence[Recorded], preparer: Preparer
 
 
 def _replayed(prepared: PreparedCell, strings: Sequence[Recorded], examples: Sequence[Example]) -> list[Replayed]:
-    """Each string back in its example."""
+    """Put each string back into its example, and see what victim and judge make of it now."""
     spec, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
     judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws)
     problems = place_all(examples, spec.threat, victim.backend.tokenizer, victim.labels)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def cell_label(cell: CellSpec) -> str:
-    """The line of a spec's cell."""
+    """A cell of a spec in one line."""
     return label_of(
         cell.task.label,
         cell.victim.label,
@@ -23,7 +23,7 @@ def cell_label(cell: CellSpec) -> str:
 
 
 def record_label(record: CellRecord) -> str:
-    """The line of a recorded cell; its round is the one that was trained, where a budget ended the training before."""
+    """A recorded cell in one line; its round is the one that was trained, where a budget ended the training before."""
     facts = record.defense_facts
     return label_of(
         record.task.label,
@@ -37,6 +37,6 @@ def record_label(record: CellRecord) -> str:
 
 
 def label_of(task: str, victim: str, defense: str, round: int | None, attack: str, threat: str, seed: int) -> str:
-    """The line made of the labels of its parts; ``round`` None of a defense that trains no weights."""
+    """The labels of a cell's parts as one line; ``round`` is None of a defense that trains no weights."""
     checkpoint = defense if round is None else f"{defense} round {round}"
     return f"{' × '.join([task, victim, checkpoint, attack, threat])}, seed {seed}"

@@ -38,7 +38,7 @@ class RunFolder:
         return self.cells / key
 
     def journal(self, key: str) -> Journal:
-        """The journal of one cell, opened."""
+        """The journal of one cell, opened to go on from and to add to."""
         return Journal(self.cell(key) / JOURNAL)
 
     def drop_journal(self, key: str) -> None:
@@ -191,5 +191,5 @@ class RunFolder:
 
 
 def now() -> str:
-    """UTC, ISO 8601, to the second."""
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

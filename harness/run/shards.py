@@ -20,7 +20,7 @@ FINEST = 8  # pieces are never cut for less than this part of a fair share
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part ``index`` (1, 2, …) of ``of``."""
+    """One part of a run that is cut into ``of``; ``index`` is 1, 2, …"""
 
     index: int
     of: int

@@ -14,7 +14,7 @@ from harness.run.shards import Shard
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """One cell's folder."""
+    """What the folder of one cell holds."""
 
     key: str
     status: str  # done, skipped, failed, begun, damaged
@@ -50,7 +50,7 @@ class RunStatus:
         return {state: self.count(state) for state in states}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON data."""
+        """The status as JSON data, as `harness status --json` prints it."""
         return {
             "spec_name": self.spec_name,
             "spec_version": self.spec_version,

@@ -35,7 +35,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
 
 
 def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:
-    """A plugin as it was used."""
+    """A plugin as the manifest has it: parameters, label, package and version."""
     return PluginRecord(
         name=plugin.name,
         label=plugin.label,

@@ -149,5 +149,5 @@ def rejudged(facts: DefenseFacts, rows: Sequence[Row], clean_accuracy: float, at
     """The same under another judge: only the worst case depends on it."""
     if not facts.diagnostics:
         return facts
-    again = {"worst_case": worst_case(rows, clean_accuracy, attacked)}
-    return facts.model_copy(update={"diagnostics": facts.diagnostics | again})
+    changed = {"worst_case": worst_case(rows, clean_accuracy, attacked)}
+    return facts.model_copy(update={"diagnostics": facts.diagnostics | changed})

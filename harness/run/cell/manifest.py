@@ -212,7 +212,7 @@ def versions() -> dict[str, str]:
 
 
 def host() -> dict[str, Any]:
-    """The machine."""
+    """What is known of this machine, and how many threads torch takes."""
     torch = sys.modules.get("torch")  # not imported for this: a victim may do without
     threads = torch.get_num_threads() if torch else None  # another number may change the last bits of a loss
     return {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count(), "threads": threads}

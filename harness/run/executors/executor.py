@@ -70,11 +70,11 @@ class InProcess:
     """Does the cells in this process. A plugin that ends it ends the run, and a time limit for steps is not kept."""
 
     def max_workers(self, victims: int) -> int:
-        """One."""
+        """One worker: this process."""
         return 1
 
     def work(self, job: Job) -> None:
-        """One cell after another."""
+        """Do the cells here, one after another."""
         if job.setup.spec.spec.step_seconds is not None:
             job.reporter.worker(0).note("step_seconds is not kept without a process of its own (--jobs 1)")
         for group in job.groups:

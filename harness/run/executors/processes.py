@@ -35,11 +35,11 @@ class Processes:
     jobs: int
 
     def max_workers(self, victims: int) -> int:
-        """No more than there are victims."""
+        """As many as were asked for, but no more than there are victims."""
         return max(1, min(self.jobs, victims))
 
     def work(self, job: Job) -> None:
-        """Share the groups out."""
+        """Share the groups of cells out among the processes."""
         workers = self.max_workers(job.victims)
         # Even for one group that is left: the threads of a worker must not change when a run is resumed.
         threads = None if workers == 1 else max(1, _threads() // workers)

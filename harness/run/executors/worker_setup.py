@@ -29,7 +29,7 @@ class WorkerSetup:
 
     @classmethod
     def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> WorkerSetup:
-        """For workers of a driver's run."""
+        """What workers need to take part in a driver's run."""
         spec = run.spec
         return cls(spec.text, spec.path.resolve(), spec.hash, run.store, plugin_files, run.sources, threads)
 

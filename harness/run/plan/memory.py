@@ -66,7 +66,7 @@ class VictimMemory:
         return self._training(self.facts) if self.facts.batch else Memory(PROCESS + 2 * weights)
 
     def attack(self, examples: int, access: Access) -> Memory | None:
-        """Searching with so many examples."""
+        """What an attack on so many examples takes at most, with that access to the victim."""
         facts = self.facts
         if facts is None:
             return self._without_facts

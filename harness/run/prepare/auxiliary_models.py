@@ -33,7 +33,7 @@ class ModelSpec:
 
     @cached_property
     def artifact(self) -> ArtifactSpec:
-        """What the model is known by."""
+        """The artifact that this makes."""
         return ArtifactSpec.of(victim_identity, self.victim, self.data.hash, self.fingerprint, self.seed)
 
 

@@ -121,7 +121,7 @@ class _MeteredTools:
         return [answer for answer, _ in answers]
 
     def search(self, attack: Attack, examples: Sequence[Example]) -> SearchResult:
-        """An attack on the undefended victim."""
+        """Attack the undefended victim with these examples."""
         found = self.attack(self.backend, attack, examples)
         self.spent += found.cost
         return found

@@ -110,7 +110,7 @@ def pipeline_identity(cell: CellSpec, weights_key: str, models: Mapping[ModelRol
 
 
 def _evaluated(cell: CellSpec) -> int:
-    """How many validation examples are."""
+    """How many validation examples a cell evaluates on, attacked or clean."""
     return max(cell.clean_examples, cell.examples)
 
 

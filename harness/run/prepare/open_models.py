@@ -60,7 +60,7 @@ class OpenModels:
         self._auxiliary: dict[str, Backend] = {}  # by key of the artifact
 
     def attacked(self, cell: ResolvedCell, weights: Artifact) -> Backend:
-        """The cell's victim with these weights."""
+        """The model that the cell attacks, with these weights."""
         if self._attacked is None or self._attacked[0] != weights.key:
             self._attacked = None  # free the old model before the new one is loaded
             self._artifacts.reporter.stage(f"load {cell.spec.victim.label}")

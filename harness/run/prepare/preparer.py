@@ -42,7 +42,7 @@ class PreparedCell:
 
     @property
     def victim(self) -> DefendedVictim:
-        """The defended victim."""
+        """The defended victim, whose answers are judged."""
         return self.judge_router.victim
 
 

@@ -53,7 +53,7 @@ class WorkerActor:
         self.messages = do.remote(cell.key, cell.place, journal)
 
     def release(self) -> None:
-        """Its cell has ended."""
+        """Its cell has ended: it can be given another."""
         self.cell = self.messages = None
 
     def stop(self) -> None:
@@ -64,7 +64,7 @@ class WorkerActor:
         self.kill()
 
     def kill(self) -> None:
-        """End it as it is."""
+        """End it at once, whatever it is doing."""
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(self.actor)
 

@@ -46,7 +46,7 @@ class RayCluster:
         return max(1, found if self.jobs is None else min(found, self.jobs))
 
     def work(self, job: Job) -> None:
-        """Hand out the cells."""
+        """Hand the cells out to workers of the cluster."""
         ray = nodes.connect(self.address)
         log = job.setup.folder.root / "logs" / "ray.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ class _ClusterDriver:
                     self._fail(cell, str(error))
 
     def _take_messages(self, worker: WorkerActor) -> None:
-        """All of a worker's that have come."""
+        """Take all messages of a worker that have come."""
         while worker.cell is not None:
             self._handle(worker, self.ray.get(next(worker.messages)))
             if worker.cell is None or not self.ray.wait([worker.messages], timeout=0, fetch_local=False)[0]:

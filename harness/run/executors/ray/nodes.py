@@ -54,13 +54,13 @@ def _check_port(address: str) -> None:
 
 
 def amounts(shape: Resources) -> dict[str, float]:
-    """What one worker takes, in Ray's names."""
+    """How much one worker takes of each resource, in Ray's names."""
     wanted: dict[str, float] = {"CPU": shape.cpus or 1, "GPU": shape.gpus, "memory": shape.memory or 0}
     return {name: amount for name, amount in wanted.items() if amount}
 
 
 def actor_options(shape: Resources) -> dict[str, Any]:
-    """The same as options of an actor."""
+    """What one worker takes, as the options of its actor."""
     found: dict[str, Any] = {"num_cpus": shape.cpus or 1, "num_gpus": shape.gpus}
     return found | ({"memory": shape.memory} if shape.memory else {})
 
@@ -75,7 +75,7 @@ def _fits(available: dict[str, float], wanted: dict[str, float]) -> int:
 
 
 def resources_text(shape: Resources) -> str:
-    """What one worker takes, for people."""
+    """What one worker takes, in words."""
     words = [f"{shape.cpus or 1} CPUs"]
     if shape.gpus:
         words.append(f"{shape.gpus:g} GPUs")

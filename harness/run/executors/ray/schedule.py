@@ -31,7 +31,7 @@ class ScheduledCell:
 
     @property
     def shape(self) -> Resources:
-        """What its worker is given."""
+        """CPUs, GPUs and memory that its worker is given."""
         return self.spec.resources
 
 

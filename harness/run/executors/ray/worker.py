@@ -61,7 +61,7 @@ class SendingRunFolder(RunFolder):
         self._send = send
 
     def journal(self, key: str) -> Journal:
-        """See `RunFolder`."""
+        """As in `RunFolder`; each line is sent when it has been written."""
         return Journal(self.cell(key) / JOURNAL, lambda line: self._send(("journal", (key, line))))
 
 
