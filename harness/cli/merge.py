@@ -16,7 +16,7 @@ from harness.cli.context import RUNS
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from harness.run.merge_survey import Seen
+    from harness.run.merge_inputs import MergeProgress
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def merge_command(
     Exit status 1 when something was damaged and left out.
     """
     from harness.run.merge import merge
-    from harness.run.merge_survey import read_parts
+    from harness.run.merge_inputs import read_parts
 
     parts = read_parts(runs)
     root = out or RUNS / str(parts[0].info["spec_name"])
@@ -54,7 +54,7 @@ def merge_command(
 
 
 @contextmanager
-def _progress(silent: bool) -> Iterator[Seen]:
+def _progress(silent: bool) -> Iterator[MergeProgress]:
     """A bar for each of the two passes over the cells, in a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -30,9 +30,7 @@ def plan_command(
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
     from harness.run.plan.estimate import make_plan
-    from harness.run.prepare.preparer import Preparer
-    from harness.run.prepare.task_data import TaskDataCache
-    from harness.run.reporter import Silent
+    from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
     from harness.spec.load import load_spec
     from harness.store.open import open_store
@@ -40,8 +38,9 @@ def plan_command(
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
     folder = RunFolder(out or RUNS / chosen.spec.name)
-    preparer = Preparer(open_store(store or folder.artifacts), registry, TaskDataCache(), Silent())
-    plan = make_plan(chosen.cells, preparer, folder)
+    resolver = CellResolver(registry)
+    cells = [resolver.resolve(cell) for cell in chosen.cells]
+    plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder)
     if as_json:
         left = plan.forecast()
         typer.echo(

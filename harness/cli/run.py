@@ -118,7 +118,7 @@ def run_command(
 def _executor(name: str, jobs: int | None, address: str | None, node_wait: float) -> Executor:
     """The executor that the options name."""
     from harness.errors import RunError
-    from harness.run.executors.executor import HERE
+    from harness.run.executors.executor import IN_PROCESS
     from harness.run.executors.processes import Processes
     from harness.run.executors.ray.driver import RayCluster
 
@@ -126,7 +126,7 @@ def _executor(name: str, jobs: int | None, address: str | None, node_wait: float
         return RayCluster(address, jobs or None, node_wait)
     if address is not None:
         raise RunError("--address is for --executor ray; add that, or leave the address out")
-    return HERE if jobs == 0 else Processes(jobs or 1)
+    return IN_PROCESS if jobs == 0 else Processes(jobs or 1)
 
 
 def _view(silent: bool) -> Any:

@@ -52,11 +52,6 @@ class Journal:
         """Close the file; the journal stays."""
         self._file.close()
 
-    def delete(self) -> None:
-        """Close and remove it: the records are in place."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
     def __enter__(self) -> Journal:
         return self
 

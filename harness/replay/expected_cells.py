@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records.cell import CellRecord
-from harness.run.cell.manifest import base_record
+from harness.run.cell.base_record import base_record
+from harness.run.cell_label import label_of
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
@@ -68,8 +69,8 @@ def _by_place(spec: LoadedSpec) -> dict[Place, CellSpec]:
 
 
 def _place(record: CellRecord, round_: int | None) -> Place:
-    plugins = (record.task, record.victim, record.defense, record.attack)
-    return *(plugin.label for plugin in plugins), round_, record.threat_label, record.seed
+    defended = (record.task.label, record.victim.label, record.defense.label, round_)
+    return *defended, record.attack.label, record.threat_label, record.seed
 
 
 def _round(record: CellRecord) -> int | None:
@@ -77,16 +78,14 @@ def _round(record: CellRecord) -> int | None:
 
 
 def _in_words(place: Place) -> str:
-    task, victim, defense, attack, round_, threat, seed = place
-    checkpoint = defense if round_ is None else f"{defense} round {round_}"
-    return ascii(f"{task} × {victim} × {checkpoint} × {attack} × {threat}, seed {seed}"[:300])
+    return ascii(label_of(*place)[:300])
 
 
 def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterator[str]:
-    told = base_record(cell, spec, "").model_dump(mode="json", include=set(CLAIMS))
-    own = record.model_dump(mode="json", include=set(CLAIMS))
-    for where, said, should in _unequal(own, told):
-        yield f"{where} is {ascii(said)[:80]}, the spec says {ascii(should)[:80]}"
+    expected = base_record(cell, spec, "").model_dump(mode="json", include=set(CLAIMS))
+    recorded = record.model_dump(mode="json", include=set(CLAIMS))
+    for where, value, should in _unequal(recorded, expected):
+        yield f"{where} is {ascii(value)[:80]}, the spec says {ascii(should)[:80]}"
     steps: int = cell.attack.plugin.params.steps
     if record.attack_steps != steps:
         yield f"attack_steps is {record.attack_steps}, the spec says {steps}"
@@ -98,11 +97,13 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
         yield f"{record.n_truncated} prompts were cut off, the spec does not ask for that"
 
 
-def _unequal(own: Mapping[str, Any], told: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _unequal(
+    recorded: Mapping[str, Any], expected: Mapping[str, Any], where: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
     """Fields that differ, by dotted name, with both values."""
-    for name in sorted(own.keys() | told.keys()):
-        said, should = own.get(name), told.get(name)
-        if isinstance(said, dict) and isinstance(should, dict):
-            yield from _unequal(said, should, f"{where}{name}.")
-        elif said != should or type(said) is not type(should):
-            yield f"{where}{name}", said, should
+    for name in sorted(recorded.keys() | expected.keys()):
+        value, should = recorded.get(name), expected.get(name)
+        if isinstance(value, dict) and isinstance(should, dict):
+            yield from _unequal(value, should, f"{where}{name}.")
+        elif value != should or type(value) is not type(should):
+            yield f"{where}{name}", value, should

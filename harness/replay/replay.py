@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.api.judge import Answer, Verdict
-from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import Example
 from harness.engine.defended.reply import Reply
-from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.on_examples import place_all
 from harness.errors import error_text
 from harness.flops import Flops, nominal_forward
 from harness.records.cell import CellRecord
+from harness.run.cell.attack import check_access
 from harness.run.cell.clean_check import shortened
-from harness.run.cell.run_cell import check_access
 from harness.run.plan.estimate import make_plan, prompt_tokens
-from harness.run.prepare.keys import Keys
-from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.preparer import PreparedCell, Preparer
+from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import Forecast
 from harness.spec.cells import CellSpec
 
@@ -64,13 +62,14 @@ class Replayed:
 
 def forecast(cells: Sequence[CellSpec], strings: int, preparer: Preparer) -> Forecast:
     """What making ready the models of these cells will take, and asking them about so many strings."""
-    plan = make_plan(cells, preparer, None)
+    resolved = [preparer.resolver.resolve(cell) for cell in cells]
+    plan = make_plan(resolved, preparer.resolver, preparer.artifacts.store, None)
     made = [plan.forecast(what) for what in ("prepare", "defend")]
     asking = 0.0
-    for cell in cells:
-        data = preparer.tasks.data(cell.task)
-        card = cell.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, cell.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
+    for cell in resolved:
+        data = cell.data
+        card = cell.spec.victim.plugin.card(data)
+        tokens = prompt_tokens(data, card, cell.spec.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
         asking += nominal_forward(card.n_params, 1) * tokens * strings / len(cells)
     known = not np.isnan(asking)
     return Forecast(
@@ -85,102 +84,105 @@ def forecast(cells: Sequence[CellSpec], strings: int, preparer: Preparer) -> For
 def replay(
     cells: Sequence[tuple[CellSpec, Sequence[Recorded]]],
     preparer: Preparer,
-    seen: Callable[[Replayed], None] = lambda _: None,
+    report: Callable[[Replayed], None] = lambda _: None,
 ) -> list[Replayed]:
     """Ask the defended victim of each cell about its strings again, and its judge about the answers.
 
     Models are made ready as for a run, or found in the preparer's store. A cell that cannot be set up makes a problem
     of all its strings, and the rest goes on.
+
+    Args:
+        report: told of each string.
     """
     found: list[Replayed] = []
-    for cell, strings in _by_model(cells, preparer):
+
+    def add(results: Sequence[Replayed]) -> None:
+        for each in results:
+            found.append(each)
+            report(each)
+
+    resolved: list[tuple[ResolvedCell, Sequence[Recorded]]] = []
+    for spec, strings in cells:
+        try:
+            resolved.append((preparer.resolver.resolve(spec), strings))
+        except Exception as error:
+            add(_all_with(strings, f"cannot be replayed: {error_text(error)}"))
+    # Cells of one model after each other, rounds in turn, so that each is loaded once.
+    for cell, strings in sorted(resolved, key=lambda item: (item[0].keys.victim, item[0].spec.round or 0)):
         try:
             results = _of_cell(cell, strings, preparer)
         except Exception as error:
-            results = [Replayed(each, None, f"cannot be replayed: {error_text(error)}") for each in strings]
-        for each in results:
-            found.append(each)
-            seen(each)
+            results = _all_with(strings, f"cannot be replayed: {error_text(error)}")
+        add(results)
     return found
 
 
-def _by_model(cells: Sequence[tuple[CellSpec, Any]], preparer: Preparer) -> list[tuple[CellSpec, Any]]:
-    """Cells of one model after each other, rounds in turn, so that each is loaded once."""
-
-    def order(item: tuple[CellSpec, Any]) -> tuple[str, int]:
-        try:
-            return preparer.keys(item[0]).victim, item[0].round or 0
-        except Exception:  # told when its turn comes
-            return "", 0
-
-    return sorted(cells, key=order)
+def _all_with(strings: Sequence[Recorded], problem: str) -> list[Replayed]:
+    return [Replayed(each, None, problem) for each in strings]
 
 
-def _of_cell(cell: CellSpec, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
-    data, keys = preparer.tasks.data(cell.task), preparer.keys(cell)
+def _of_cell(cell: ResolvedCell, strings: Sequence[Recorded], preparer: Preparer) -> list[Replayed]:
+    spec, data, keys = cell.spec, cell.data, cell.keys
     claimed = strings[0].record
-    for what, own, should in (
+    for what, value, should in (
         ("data_hash", claimed.data_hash, data.hash),
         ("search", claimed.search, keys.search),
         ("key", claimed.key, keys.cell),
     ):
-        if own != should:
-            said = f"its {what} is {own[:20]}, and of this spec with the data and models found here {should[:20]}"
-            return [Replayed(each, None, said) for each in strings]
-    check_access(cell, data)
-    _, judges = preparer.desks(cell)
-    victim, jury = judges.victim, JudgeRunner(cell.judge.plugin, judges, cell.judge_draws)
+        if value != should:
+            found_here = f"of this spec with the data and models found here {should[:20]}"
+            return _all_with(strings, f"its {what} is {value[:20]}, and {found_here}")
+    check_access(spec, data)
+    prepared = preparer.prepare(cell, preparer.weights(cell))
+    victim = prepared.victim
     size = None if claimed.victim_facts is None else claimed.victim_facts.n_params
     if victim.backend.n_params != size:
-        said = f"its victim has {size} parameters in the records, and {victim.backend.n_params} here"
-        return [Replayed(each, None, said) for each in strings]
-    asked = min(cell.clean_examples, len(data.validation))
-    if data.labels and claimed.n_clean != asked:
-        said = f"{claimed.n_clean} clean examples were asked in the records, and there are {asked}"
-        return [Replayed(each, None, said) for each in strings]
-    examples = {example.id: example for example in data.validation[: cell.examples]}
-    if cell.too_long == "truncate":
-        cut, _ = shortened(list(examples.values()), victim, cell.threat)
-        examples = {example.id: example for example in cut}
-    return _asked(cell, strings, examples, victim, jury, keys)
+        parameters = f"{size} parameters in the records, and {victim.backend.n_params} here"
+        return _all_with(strings, f"its victim has {parameters}")
+    clean = min(spec.clean_examples, len(data.validation))
+    if data.labels and claimed.n_clean != clean:
+        counts = f"{claimed.n_clean} clean examples were asked in the records, and there are {clean}"
+        return _all_with(strings, counts)
+    examples = list(data.validation[: spec.examples])
+    if spec.too_long == "truncate":
+        examples, _ = shortened(examples, victim, spec.threat)
+    by_id = {example.id: example for example in examples}
+    known = [each for each in strings if each.example in by_id]
+    unknown = [each for each in strings if each.example not in by_id]
+    replayed = _replayed(prepared, known, [by_id[each.example] for each in known])
+    return replayed + _all_with(unknown, "the task has no such example")
 
 
-def _asked(
-    cell: CellSpec,
-    strings: Sequence[Recorded],
-    examples: dict[str, Example],
-    victim: DefendedVictim,
-    jury: JudgeRunner,
-    keys: Keys,
-) -> list[Replayed]:
-    unknown = [Replayed(each, None, "the task has no such example") for each in strings if each.example not in examples]
-    known = [each for each in strings if each.example in examples]
-    tokenizer = victim.backend.tokenizer
-    allowed = allowed_tokens(tokenizer, cell.threat)
-    problems = [place(examples[e.example], cell.threat, tokenizer, allowed, victim.labels) for e in known]
-    draws = jury.draws if victim.randomised else 1
-    each_draw = [(at, draw) for at in range(len(known)) for draw in range(draws)]
+def _replayed(prepared: PreparedCell, strings: Sequence[Recorded], examples: Sequence[Example]) -> list[Replayed]:
+    """Put each string back into its example, and see what victim and judge make of it now."""
+    spec, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
+    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws)
+    problems = place_all(examples, spec.threat, victim.backend.tokenizer, victim.labels)
+    draws = judge.draws if victim.randomised else 1
+    each_draw = [(at, draw) for at in range(len(strings)) for draw in range(draws)]
     replies = victim.ask(
-        [problems[at].prompt(known[at].attack_text) for at, _ in each_draw],
+        [problems[at].prompt(strings[at].attack_text) for at, _ in each_draw],
         [problems[at].target for at, _ in each_draw],
-        [(cell.seed, keys.search, known[at].example, known[at].step, "verdict", draw) for at, draw in each_draw],
+        [(spec.seed, keys.search, strings[at].example, strings[at].step, "verdict", draw) for at, draw in each_draw],
     )
-    examples_asked = [problems[at].example for at, _ in each_draw]
-    answers = [reply.answer(of.proxy_label) for reply, of in zip(replies, examples_asked, strict=True)]
-    verdicts = jury.verdicts(list(zip(examples_asked, answers, strict=True)))
+    drawn_examples = [problems[at].example for at, _ in each_draw]
+    answers = [reply.answer(example.proxy_label) for reply, example in zip(replies, drawn_examples, strict=True)]
+    verdicts = judge.verdicts(list(zip(drawn_examples, answers, strict=True)))
     clean = victim.ask(
         [problem.example.text for problem in problems],
-        names=[(cell.seed, keys.pipeline, problem.example.id, "clean") for problem in problems],
+        names=[(spec.seed, keys.pipeline, problem.example.id, "clean") for problem in problems],
     )
     found = []
-    for at, (each, problem, before) in enumerate(zip(known, problems, clean, strict=True)):
-        said = _clean_differences(each, before)
+    for at, (each, problem, clean_reply) in enumerate(zip(strings, problems, clean, strict=True)):
+        differences = _clean_differences(each, clean_reply)
         tokens = problem.tokens_of(each.attack_text)
         if tokens is not None and len(tokens) > problem.budget and each.success:
-            said.append(f"its string has {len(tokens)} tokens here, and the threat model allows {problem.budget}")
-        own = slice(at * draws, (at + 1) * draws)
-        found.append(_compared(each, list(zip(replies[own], answers[own], verdicts[own], strict=True)), said))
-    return found + unknown
+            length = f"{len(tokens)} tokens here, and the threat model allows {problem.budget}"
+            differences.append(f"its string has {length}")
+        draws_of_it = slice(at * draws, (at + 1) * draws)
+        drawn = list(zip(replies[draws_of_it], answers[draws_of_it], verdicts[draws_of_it], strict=True))
+        found.append(_compared(each, drawn, differences))
+    return found
 
 
 def _clean_differences(each: Recorded, reply: Reply) -> list[str]:
@@ -190,9 +192,13 @@ def _clean_differences(each: Recorded, reply: Reply) -> list[str]:
 
 
 def _compared(
-    each: Recorded, draws: Sequence[tuple[Reply, Answer, tuple[Verdict, Flops]]], said: list[str]
+    each: Recorded, draws: Sequence[tuple[Reply, Answer, tuple[Verdict, Flops]]], differences: list[str]
 ) -> Replayed:
-    """A recorded step against what is said now, once for each draw of a randomised defense."""
+    """A recorded step against what comes of it now, once for each draw of a randomised defense.
+
+    Args:
+        differences: those found already.
+    """
     broken = sum(verdict.success and not reply.too_long for reply, _, (verdict, _) in draws)
     success = 2 * broken > len(draws)
     losses = [answer.loss for _, answer, _ in draws if not answer.blocked and not np.isnan(answer.loss)]
@@ -200,13 +206,13 @@ def _compared(
     apart = None if each.loss is None or not np.isfinite([each.loss, loss]).all() else abs(each.loss - loss)
     close = success != each.success and any(_undecided(reply) for reply, _, _ in draws)
     if success != each.success and not close:
-        said.append(f"a {_word(each.success)} in the records, a {_word(success)} here")
+        differences.append(f"a {_word(each.success)} in the records, a {_word(success)} here")
     spent = sum(reply.victim.nominal + cost.nominal for reply, _, (_, cost) in draws)
     labels = all(reply.label is not None and not reply.too_long for reply, _, _ in draws)
     # The convention counts tokens: no rounding, no machine.
     if each.judge_nominal is not None and labels and not np.isclose(spent, each.judge_nominal, rtol=1e-9, atol=0.0):
-        said.append(f"judging it took {each.judge_nominal} FLOPs in the records, {spent:g} here (nominal)")
-    return Replayed(each, success, "; ".join(said), close, apart)
+        differences.append(f"judging it took {each.judge_nominal} FLOPs in the records, {spent:g} here (nominal)")
+    return Replayed(each, success, "; ".join(differences), close, apart)
 
 
 def _undecided(reply: Reply) -> bool:

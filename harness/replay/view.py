@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import CellProgress, Forecast
 from harness.store.open import open_store
 from harness.units import format_flops, format_seconds
@@ -22,7 +21,7 @@ _EVERY = 10.0  # seconds between two lines where there is no terminal
 
 def preparer_for(registry: Registry, store: str | Path, view: ReplayView) -> Preparer:
     """What makes ready the models to be replayed, or finds them in ``store``, and tells the view."""
-    return Preparer(open_store(store), registry, TaskDataCache(), view)
+    return Preparer(open_store(store), registry, view)
 
 
 @contextmanager
@@ -55,11 +54,11 @@ class ReplayView:
         self.bars.stop()
 
     def checked(self, done: int, total: int) -> None:
-        """So many cells have been checked."""
+        """Move the bar: so many cells have been checked."""
         self.bars.update(self.bar, completed=done, total=total)
 
     def begin(self, cells: int, strings: int, forecast: Forecast | None) -> None:
-        """The replay starts."""
+        """Say what the replay will take, and start the bar over strings."""
         line = f"replaying {strings} strings of {cells} cells"
         if forecast is not None:
             line += f": {forecast.stages} models to make ready; estimated at {format_flops(forecast.flops)} (nominal), "
@@ -77,15 +76,15 @@ class ReplayView:
             self._say(f"  {self.done} replayed, {self.wrong} otherwise than recorded")
 
     def stage(self, what: str) -> None:
-        """A model is made ready or loaded."""
+        """Say that a model is made ready or loaded."""
         self._say(what)
 
     def note(self, what: str) -> None:
-        """Something to know of."""
+        """Say what a worker wants known."""
         self._say(what)
 
     def progress(self, what: str, done: float, total: float) -> None:
-        """Progress in making it ready."""
+        """Say now and then how far a model is made ready."""
         if time.monotonic() - self.last > _EVERY:
             self._say(f"  {what}: {done / max(total, 1e-9):.0%}")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.records.read import Cell, read_cell
-from harness.run.merge_survey import RunPart, Seen, Survey, check_alike, check_same, label, survey
+from harness.run.cell_label import record_label
+from harness.run.merge_inputs import CellsFound, MergeProgress, RunPart, check_alike, check_same, read_cells
 from harness.run.run_folder import RunFolder, now
 from harness.run.shards import digest
 from harness.store.atomic import write_json
@@ -39,7 +40,7 @@ class Merged:
 
 
 def merge(
-    parts: Sequence[RunPart], out: Path, partial: bool = False, seen: Seen = lambda what, done, total: None
+    parts: Sequence[RunPart], out: Path, partial: bool = False, progress: MergeProgress = lambda what, done, total: None
 ) -> Merged:
     """Copy every finished cell of the ``parts`` to the run in ``out``, which may hold some of them already.
 
@@ -54,36 +55,36 @@ def merge(
         RunError: cells are missing or damaged, two parts contradict each other, or ``out`` holds something else.
     """
     target = RunFolder(out)
-    held = _held(target, parts)
-    found = survey([*held, *(part for part in parts if not _is(part.folder, target))], seen)
-    theirs = {path: error for path, error in found.damaged.items() if path.parent != target.cells}
-    absent = _absent(parts, found, _of_spec(parts, found), bool(theirs))
-    if (absent or theirs) and not partial:
-        raise RunError(_incomplete(out, absent, list(theirs.values())))
+    existing = _existing_run(target, parts)
+    found = read_cells([*existing, *(part for part in parts if not _same_folder(part.folder, target))], progress)
+    damaged = {path: error for path, error in found.damaged.items() if path.parent != target.cells}
+    absent = _missing_lines(parts, found, _cells_of_spec(parts, found), bool(damaged))
+    if (absent or damaged) and not partial:
+        raise RunError(_refusal(out, absent, list(damaged.values())))
     todo = {key: path for key, path in found.finished.items() if path.parent != target.cells}
     with target.locked():
-        _held(target, parts)  # somebody may have begun a run there meanwhile
+        _existing_run(target, parts)  # somebody may have begun a run there meanwhile
         _write_manifest(target, parts)
-        _copy(todo, target, found.damaged, seen)
-    return Merged(_of_spec(parts, found), len(found.finished), len(todo), absent, list(theirs.values()))
+        _copy(todo, target, found.damaged, progress)
+    return Merged(_cells_of_spec(parts, found), len(found.finished), len(todo), absent, list(damaged.values()))
 
 
-def _is(one: RunFolder, other: RunFolder) -> bool:
+def _same_folder(one: RunFolder, other: RunFolder) -> bool:
     return one.root.resolve() == other.root.resolve()
 
 
-def _held(target: RunFolder, parts: Sequence[RunPart]) -> list[RunPart]:
+def _existing_run(target: RunFolder, parts: Sequence[RunPart]) -> list[RunPart]:
     """The run that the target is already, if it is one. Raises RunError where that is no whole run of the spec."""
     if not target.manifest.exists():
         return []
-    held = RunPart.read(target.root)
-    if held.shard:
-        raise RunError(f"{target.root}: holds {held.shard}; give another --out for the whole run")
-    check_alike(parts[0], held)
-    return [held]
+    run = RunPart.read(target.root)
+    if run.shard:
+        raise RunError(f"{target.root}: holds {run.shard}; give another --out for the whole run")
+    check_alike(parts[0], run)
+    return [run]
 
 
-def _of_spec(parts: Sequence[RunPart], found: Survey) -> int:
+def _cells_of_spec(parts: Sequence[RunPart], found: CellsFound) -> int:
     """How many cells the spec has. Raises RunError where cells are there that it has not."""
     cells = parts[0].of_spec
     known = next((part.info["cells_digest"] for part in parts if "cells_digest" in part.info), None)
@@ -97,8 +98,8 @@ def _of_spec(parts: Sequence[RunPart], found: Survey) -> int:
     return cells
 
 
-def _absent(parts: Sequence[RunPart], found: Survey, cells: int, damaged: bool) -> list[str]:
-    """What is missing, a line each, beside what is damaged."""
+def _missing_lines(parts: Sequence[RunPart], found: CellsFound, cells: int, damaged: bool) -> list[str]:
+    """What is missing, a line each, besides what is damaged."""
     if len(found.finished) == cells:
         return []  # wherever they come from: an empty shard need not be there
     lines = []
@@ -107,11 +108,11 @@ def _absent(parts: Sequence[RunPart], found: Survey, cells: int, damaged: bool) 
     if lost := [str(index) for index in range(1, of + 1) if index not in there]:
         lines.append(f"shard{'s' if len(lost) > 1 else ''} {', '.join(lost)} of {of}: not given")
     for record, path in found.failed.values():
-        lines.append(f"{path}: failed: {label(record)}: {record.error}")
+        lines.append(f"{path}: failed: {record_label(record)}: {record.error}")
     lines += [f"{path}: begun, not finished" for path in found.begun.values()]
     if all(part.shard for part in parts):
-        own = {part.folder.root: found.missing[part.folder.root] for part in parts}
-        lines += [f"{root}: {count} cells not begun" for root, count in own.items() if count]
+        not_begun = {part.folder.root: found.missing[part.folder.root] for part in parts}
+        lines += [f"{root}: {count} cells not begun" for root, count in not_begun.items() if count]
     elif (left := cells - len(found.finished.keys() | found.failed.keys() | found.begun.keys())) and not damaged:
         lines.append(f"{left} cells were begun in none of these runs")
     if lines or damaged:
@@ -122,7 +123,7 @@ def _absent(parts: Sequence[RunPart], found: Survey, cells: int, damaged: bool) 
     ]
 
 
-def _incomplete(out: Path, absent: Sequence[str], damaged: Sequence[str]) -> str:
+def _refusal(out: Path, absent: Sequence[str], damaged: Sequence[str]) -> str:
     lines = [*absent, *damaged]
     more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     head = f"{out}: nothing merged, since cells are missing or damaged; finish these, or merge the rest with --partial:"
@@ -142,25 +143,25 @@ def _write_manifest(target: RunFolder, parts: Sequence[RunPart]) -> None:
     write_json(target.manifest, info)
 
 
-def _copy(todo: dict[str, Path], target: RunFolder, damaged: Collection[Path], seen: Seen) -> None:
-    """Each cell beside the others first, then in place by a rename."""
-    beside = target.root / ".merging"
-    shutil.rmtree(beside, ignore_errors=True)  # of a merge that was killed
+def _copy(todo: dict[str, Path], target: RunFolder, damaged: Collection[Path], progress: MergeProgress) -> None:
+    """Each cell is copied beside the others first, then put in place by a rename."""
+    staging = target.root / ".merging"
+    shutil.rmtree(staging, ignore_errors=True)  # of a merge that was killed
     for done, (key, source) in enumerate(todo.items()):
-        seen("copy", done, len(todo))
+        progress("copy", done, len(todo))
         place = target.cell(key)
         if target.is_settled(key) and place not in damaged:  # finished there since it was looked at
             check_same(Cell(read_cell(place / "cell.json"), place), Cell(read_cell(source / "cell.json"), source))
             continue
-        (beside / key).mkdir(parents=True)
+        (staging / key).mkdir(parents=True)
         skipped = read_cell(source / "cell.json").status == "skipped"
         for name in ("cell.json",) if skipped else ("examples.parquet", "steps.parquet", "cell.json"):
-            _copy_file(source / name, beside / key / name)
+            _copy_file(source / name, staging / key / name)
         target.cells.mkdir(exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)  # failed, begun or damaged there
-        (beside / key).replace(place)
-    seen("copy", len(todo), len(todo))
-    shutil.rmtree(beside, ignore_errors=True)
+        (staging / key).replace(place)
+    progress("copy", len(todo), len(todo))
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _copy_file(source: Path, to: Path) -> None:

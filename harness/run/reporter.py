@@ -46,7 +46,7 @@ class CellProgress:
 
 
 class WorkReporter(Protocol):
-    """Told of one worker's work."""
+    """What a worker tells of its work."""
 
     def stage(self, what: str) -> None:
         """A new piece of work, e.g. ``prepare tiny 26k on word_length, seed 0``."""
@@ -55,10 +55,10 @@ class WorkReporter(Protocol):
         """Something to know of that stops nothing, in a line of its own."""
 
     def progress(self, what: str, done: float, total: float) -> None:
-        """Progress inside a piece of work."""
+        """How far a piece of work has come."""
 
     def cell(self, progress: CellProgress) -> None:
-        """Progress of the cell in hand."""
+        """How far the attack on a cell has come."""
 
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
         """A cell ended."""
@@ -71,11 +71,11 @@ class Reporter(Protocol):
         """The run starts."""
 
     def worker(self, index: int) -> WorkReporter:
-        """Whom worker ``index`` (0, 1, …) tells."""
+        """The reporter of worker ``index`` (0, 1, …)."""
 
 
 class Silent:
-    """Says nothing; both sorts of reporter."""
+    """Says nothing; serves as both sorts of reporter."""
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None: ...
     def worker(self, index: int) -> WorkReporter:

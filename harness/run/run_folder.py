@@ -38,7 +38,7 @@ class RunFolder:
         return self.cells / key
 
     def journal(self, key: str) -> Journal:
-        """The journal of one cell, opened."""
+        """The journal of one cell, opened to go on from and to add to."""
         return Journal(self.cell(key) / JOURNAL)
 
     def drop_journal(self, key: str) -> None:
@@ -67,14 +67,14 @@ class RunFolder:
         """
         if not self.manifest.exists():
             return
-        held = self.read_manifest()
-        if held["spec_hash"] != spec.hash:
+        recorded = self.read_manifest()
+        if recorded["spec_hash"] != spec.hash:
             raise RunError(
-                f"{self.root}: holds a run of spec {held['spec_name']} {held['spec_version']} "
-                f"(hash {held['spec_hash'][:12]}), not of this one (hash {spec.hash[:12]}); give another --out, "
+                f"{self.root}: holds a run of spec {recorded['spec_name']} {recorded['spec_version']} "
+                f"(hash {recorded['spec_hash'][:12]}), not of this one (hash {spec.hash[:12]}); give another --out, "
                 f"with --store {self.artifacts} to reuse its trained models"
             )
-        found = self.shard(held)
+        found = self.shard(recorded)
         if found != shard:
             mend = f"give --shard {found.index}/{found.of}" if found else "leave --shard out"
             raise RunError(
@@ -82,13 +82,13 @@ class RunFolder:
                 "on with it, or give another --out"
             )
 
-    def shard(self, held: dict[str, Any]) -> Shard | None:
+    def shard(self, recorded: dict[str, Any]) -> Shard | None:
         """Which shard a manifest is of; None of a whole run.
 
         Raises:
             RunError: it does not say that in the right form.
         """
-        match held.get("shard"):
+        match recorded.get("shard"):
             case None:
                 return None
             case [int(index), int(of)] if 1 <= index <= of:
@@ -104,11 +104,11 @@ class RunFolder:
         Raises:
             RunError: one is not.
         """
-        held = [path.name for path in self.cells.iterdir()] if self.cells.is_dir() else []
-        strange = [key for key in held if key not in keys and self.cell_status(key) == "done"]
+        there = [path.name for path in self.cells.iterdir()] if self.cells.is_dir() else []
+        strange = [key for key in there if key not in keys and self.cell_status(key) == "done"]
         if digest and self.manifest.exists():
             if self.read_manifest().get("cells_digest") != digest:
-                strange = [key for key in held if self.is_settled(key)]
+                strange = [key for key in there if self.is_settled(key)]
             elif strange:
                 raise RunError(
                     f"{self.root}: holds {len(strange)} finished cells that would be another shard's now (e.g. "
@@ -129,9 +129,10 @@ class RunFolder:
                 cells of the spec, and of a shard ``shard`` and ``cells_of_spec``.
         """
         if self.manifest.exists():
-            held = self.read_manifest()
-            if "cells_digest" in cells and held | cells != held:  # the data had not been found, or were others then
-                write_json(self.manifest, held | cells)
+            recorded = self.read_manifest()
+            # The data had not been found when the run began, or were others.
+            if "cells_digest" in cells and recorded | cells != recorded:
+                write_json(self.manifest, recorded | cells)
             return
         write_json(
             self.manifest,
@@ -190,5 +191,5 @@ class RunFolder:
 
 
 def now() -> str:
-    """UTC, ISO 8601, to the second."""
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

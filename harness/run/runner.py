@@ -12,12 +12,13 @@ from harness.errors import error_text
 from harness.records.read import read_run
 from harness.registry.registry import Registry
 from harness.run.cell.rejudge import Sources
-from harness.run.executors.executor import HERE, Executor, Job
-from harness.run.executors.work import Outcome, RunSetup
+from harness.run.executors.executor import IN_PROCESS, Executor, Job
+from harness.run.executors.run_setup import Outcome, RunSetup
 from harness.run.plan.estimate import make_plan
-from harness.run.plan.shard_weights import cells_of_shard, check_found
-from harness.run.prepare.keys import keyless
+from harness.run.plan.shard_weights import cells_of_shard, check_all_resolved
+from harness.run.prepare.keys import stand_in_key
 from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast, Reporter
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard, digest
@@ -31,7 +32,7 @@ def run(
     root: Path,
     reporter: Reporter,
     store: str | Path | None = None,
-    executor: Executor = HERE,
+    executor: Executor = IN_PROCESS,
     plugin_files: Sequence[Path] = (),
     sources: Sequence[Path] = (),
     shard: Shard | None = None,
@@ -58,71 +59,78 @@ def run(
     with folder.locked():
         folder.check(spec, shard)
         preparer = setup.preparer(reporter.worker(0))
-        preparer.store.check()
-        cells: dict[str, CellSpec] = {}  # two cells that differ in nothing that counts (a device, say) are one
-        lost: dict[str, tuple[CellSpec, str]] = {}
+        preparer.artifacts.store.check()
+        resolver = preparer.resolver
+        cells, unresolved = _resolve_all(spec, resolver)
         for cell in spec.cells:
-            key, problem = _key(preparer, cell)
-            if key is None:
-                lost[keyless(cell)] = cell, problem
-            else:
-                cells.setdefault(key, cell)
-                shutil.rmtree(folder.cell(keyless(cell)), ignore_errors=True)  # of a start that could not find its key
-        known: dict[str, Any] = {} if lost else {"cells_digest": digest(cells)}
+            if (key := stand_in_key(cell)) not in unresolved:  # of a start that did not find the cell's key
+                shutil.rmtree(folder.cell(key), ignore_errors=True)
+        known: dict[str, Any] = {} if unresolved else {"cells_digest": digest(cells)}
         if shard is not None:
-            check_found(lost, shard)
+            check_all_resolved(unresolved, shard)
             known |= {"shard": [shard.index, shard.of], "cells_of_spec": len(cells)}
-            cells = cells_of_shard(cells, shard, preparer)
+            cells = cells_of_shard(cells, shard, resolver)
             preparer.reporter.stage(f"{shard}: {len(cells)} of the {known['cells_of_spec']} cells of the spec")
-        if not lost:
+        if not unresolved:
             folder.check_cells(cells.keys(), known["cells_digest"] if shard else None)
-        folder.begin(spec, __version__, {"cells": len(cells) + len(lost)} | known)
+        folder.begin(spec, __version__, {"cells": len(cells) + len(unresolved)} | known)
         todo = {key: cell for key, cell in cells.items() if not folder.is_settled(key)}
         for key in cells.keys() - todo.keys():
             folder.drop_journal(key)  # left where a kill came just after the records were written
         outcome = Outcome(done=len(cells) - len(todo))
-        victims = len({preparer.keys(cell).victim for cell in cells.values()})
-        forecast = _forecast(todo, preparer, folder, executor.width(victims))
-        reporter.begin(len(cells) + len(lost), outcome.done, forecast)
-        groups = _groups(todo, folder, preparer)
+        victims = len({cell.keys.victim for cell in cells.values()})
+        forecast = _forecast(todo, preparer, folder, executor.max_workers(victims))
+        reporter.begin(len(cells) + len(unresolved), outcome.done, forecast)
+        groups = _groups(todo, folder)
         job = Job(setup, preparer, groups, reporter, outcome, tuple(plugin_files), victims)
-        for key, (cell, problem) in lost.items():
-            job.failed(key, cell, problem)
+        for key, (lost, problem) in unresolved.items():
+            job.failed(key, lost, problem)
         if groups:
             executor.work(job)
         return outcome
 
 
-def _key(preparer: Preparer, cell: CellSpec) -> tuple[str | None, str]:
-    """The cell's key, or why it has none: its data or model cannot be found."""
-    try:
-        return preparer.keys(cell).cell, ""
-    except Exception as error:
-        return None, error_text(error)
+def _resolve_all(
+    spec: LoadedSpec, resolver: CellResolver
+) -> tuple[dict[str, ResolvedCell], dict[str, tuple[CellSpec, str]]]:
+    """The cells of a spec worked out, by key, and those whose data or model cannot be found, with the reason.
+
+    Two cells that differ in nothing that counts (a device, say) are one.
+    """
+    cells: dict[str, ResolvedCell] = {}
+    unresolved: dict[str, tuple[CellSpec, str]] = {}
+    for cell in spec.cells:
+        try:
+            resolved = resolver.resolve(cell)
+        except Exception as error:
+            unresolved[stand_in_key(cell)] = cell, error_text(error)
+        else:
+            cells.setdefault(resolved.keys.cell, resolved)
+    return cells, unresolved
 
 
-def _forecast(todo: dict[str, CellSpec], preparer: Preparer, folder: RunFolder, jobs: int) -> Forecast | None:
+def _forecast(todo: dict[str, ResolvedCell], preparer: Preparer, folder: RunFolder, workers: int) -> Forecast | None:
     """What is left to do, or None when a plugin cannot say; that must not keep the run from starting."""
     try:
-        plan = make_plan(list(todo.values()), preparer, folder)
-        return plan.forecast(jobs=jobs)
+        plan = make_plan(list(todo.values()), preparer.resolver, preparer.artifacts.store, folder)
+        return plan.forecast(jobs=workers)
     except Exception:
         return None
 
 
-def _groups(todo: dict[str, CellSpec], folder: RunFolder, preparer: Preparer) -> list[dict[str, CellSpec]]:
+def _groups(todo: dict[str, ResolvedCell], folder: RunFolder) -> list[dict[str, ResolvedCell]]:
     """Cells of one victim together, rounds in turn, so that it is made once; begun groups first, then large models."""
-    found: dict[str, list[tuple[str, CellSpec]]] = {}
+    found: dict[str, list[tuple[str, ResolvedCell]]] = {}
     for key, cell in todo.items():
-        found.setdefault(preparer.keys(cell).victim, []).append((key, cell))
-    groups = [dict(sorted(items, key=lambda item: item[1].round or 0)) for items in found.values()]
+        found.setdefault(cell.keys.victim, []).append((key, cell))
+    groups = [dict(sorted(items, key=lambda item: item[1].spec.round or 0)) for items in found.values()]
 
-    def urgency(group: dict[str, CellSpec]) -> tuple[bool, int]:
+    def urgency(group: dict[str, ResolvedCell]) -> tuple[bool, int]:
         begun = any(folder.cell_status(key) == "begun" for key in group)
         cell = next(iter(group.values()))
         size = 0
         with contextlib.suppress(Exception):  # a plugin that cannot say fails when its turn comes
-            size = cell.victim.plugin.card(preparer.tasks.data(cell.task)).n_params or 0
+            size = cell.spec.victim.plugin.card(cell.data).n_params or 0
         return (not begun, -size)
 
     return sorted(groups, key=urgency)

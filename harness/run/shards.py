@@ -20,7 +20,7 @@ FINEST = 8  # pieces are never cut for less than this part of a fair share
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part ``index`` (1, 2, …) of ``of``."""
+    """One part of a run that is cut into ``of``; ``index`` is 1, 2, …"""
 
     index: int
     of: int
@@ -52,13 +52,13 @@ class ShardItem:
         key: of the cell.
         group: cells that had better stay together, such as those of one victim.
         weight: what the cell alone takes, 0 or more, in any unit.
-        needs: what must be made first, and is made only once where cells that need it are together.
+        artifacts: what must be made first, and is made only once where cells that share it are together.
     """
 
     key: str
     group: str
     weight: float
-    needs: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
 
 
 def digest(keys: Collection[str]) -> str:
@@ -66,7 +66,7 @@ def digest(keys: Collection[str]) -> str:
     return content_key(sorted(keys), 64)
 
 
-def cut(items: Sequence[ShardItem], n: int, making: Mapping[str, float] | None = None) -> list[list[str]]:
+def cut(items: Sequence[ShardItem], n: int, costs: Mapping[str, float] | None = None) -> list[list[str]]:
     """The keys of each of ``n`` shards, in the order of ``items``; every key is in exactly one.
 
     Groups go whole to the lightest shard, heaviest first. Where that leaves one shard too heavy, groups are cut into
@@ -74,18 +74,18 @@ def cut(items: Sequence[ShardItem], n: int, making: Mapping[str, float] | None =
     as near to that as single cells and what they need allow.
 
     Args:
-        making: what making each of the ``needs`` takes, in the unit of the weights; nothing where it is not named.
+        costs: what making each artifact takes, in the unit of the weights; nothing where it is not named.
     """
-    making = making or {}
+    costs = costs or {}
     groups: dict[str, list[ShardItem]] = {}
     for item in items:
         groups.setdefault(item.group, []).append(item)
-    fair = (sum(item.weight for item in items) + _made(items, making)) / n
-    best, lowest = _spread(list(groups.values()), n, making)
+    fair = (sum(item.weight for item in items) + _making_cost(items, costs)) / n
+    best, lowest = _spread(list(groups.values()), n, costs)
     part = 1
     while part <= FINEST and lowest > TOLERANCE * fair:
         pieces = [piece for group in groups.values() for piece in _pieces(group, fair / part)]
-        found, heaviest = _spread(pieces, n, making)
+        found, heaviest = _spread(pieces, n, costs)
         if heaviest < lowest:
             best, lowest = found, heaviest
         part *= 2
@@ -100,9 +100,9 @@ def _in_order(items: Sequence[ShardItem], shards: Sequence[set[str]]) -> list[li
     return found
 
 
-def _made(items: Sequence[ShardItem], making: Mapping[str, float]) -> float:
-    """What making all that these need takes, each once."""
-    return sum(making.get(need, 0.0) for need in dict.fromkeys(need for item in items for need in item.needs))
+def _making_cost(items: Sequence[ShardItem], costs: Mapping[str, float]) -> float:
+    """What making the artifacts of these cells takes, each once."""
+    return sum(costs.get(key, 0.0) for key in dict.fromkeys(key for item in items for key in item.artifacts))
 
 
 def _pieces(group: list[ShardItem], size: float) -> list[list[ShardItem]]:
@@ -122,28 +122,28 @@ def _pieces(group: list[ShardItem], size: float) -> list[list[ShardItem]]:
     return pieces
 
 
-def _spread(pieces: list[list[ShardItem]], n: int, making: Mapping[str, float]) -> tuple[list[set[str]], float]:
+def _spread(pieces: list[list[ShardItem]], n: int, costs: Mapping[str, float]) -> tuple[list[set[str]], float]:
     """The heaviest piece first to the shard that is lightest with it; the keys of each shard, the heaviest's load."""
     shards: list[set[str]] = [set() for _ in range(n)]
     loads, made = [0.0] * n, [set[str]() for _ in range(n)]
     homes: dict[str, dict[int, None]] = {}  # of groups: where making is saved
     lightest = [(0.0, 0, index) for index in range(n)]  # a heap of load, cells, shard; an entry that is old is skipped
-    costs = [sum(item.weight for item in piece) + _made(piece, making) for piece in pieces]
-    for place in sorted(range(len(pieces)), key=lambda place: (-costs[place], place)):
+    totals = [sum(item.weight for item in piece) + _making_cost(piece, costs) for piece in pieces]
+    for place in sorted(range(len(pieces)), key=lambda place: (-totals[place], place)):
         piece = pieces[place]
         while lightest[0][:2] != (loads[lightest[0][2]], len(shards[lightest[0][2]])):
             heapq.heappop(lightest)
         weight = sum(item.weight for item in piece)
-        needs = list(dict.fromkeys(need for item in piece for need in item.needs))
+        artifacts = list(dict.fromkeys(key for item in piece for key in item.artifacts))
         home = homes.setdefault(piece[0].group, {})
-        with_it = [
-            (loads[i] + weight + sum(making.get(need, 0.0) for need in needs if need not in made[i]), len(shards[i]), i)
+        candidates = [
+            (loads[i] + weight + sum(costs.get(key, 0.0) for key in artifacts if key not in made[i]), len(shards[i]), i)
             for i in home | {lightest[0][2]: None}
         ]
-        load, _, i = min(with_it)
+        load, _, i = min(candidates)
         loads[i] = load
         shards[i].update(item.key for item in piece)
-        made[i].update(needs)
+        made[i].update(artifacts)
         home[i] = None
         heapq.heappush(lightest, (loads[i], len(shards[i]), i))
     return shards, max(loads)

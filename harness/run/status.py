@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.run.cell_label import label_of
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """One cell's folder."""
+    """What the folder of one cell holds."""
 
     key: str
     status: str  # done, skipped, failed, begun, damaged
@@ -49,7 +50,7 @@ class RunStatus:
         return {state: self.count(state) for state in states}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON data."""
+        """The status as JSON data, as `harness status --json` prints it."""
         return {
             "spec_name": self.spec_name,
             "spec_version": self.spec_version,
@@ -88,18 +89,15 @@ def _state(folder: RunFolder, key: str) -> CellState:
     rounds = journal.read_bytes().count(b"\n") if journal.exists() else 0
     try:
         data = json.loads((folder.cell(key) / "cell.json").read_text(encoding="utf-8"))
-        defense = data["defense"]["label"]
-        number = (data.get("defense_facts") or {}).get("round")
-        label = " × ".join(
-            [
-                data["task"]["label"],
-                data["victim"]["label"],
-                defense + (f" round {number}" if number else ""),
-                data["attack"]["label"],
-                data["threat_label"],
-            ]
+        label = label_of(
+            data["task"]["label"],
+            data["victim"]["label"],
+            data["defense"]["label"],
+            (data.get("defense_facts") or {}).get("round"),
+            data["attack"]["label"],
+            data["threat_label"],
+            data["seed"],
         )
-        label += f", seed {data['seed']}"
         return CellState(key, status, label, data["n_attacked"] if status == "done" else None, rounds, data["error"])
     except (OSError, ValueError, KeyError, TypeError):
         return CellState(key, "begun" if status == "begun" else "damaged", "", None, rounds, None)

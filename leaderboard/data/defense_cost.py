@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.flops import UNKNOWN
 from harness.records.cell import CellRecord, Compute
+from harness.records.model_role import ModelRole
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _answer(record: CellRecord) -> float:
     if said is not None:
         return UNKNOWN if said.nominal is None else said.nominal
     spent = record.clean_compute.nominal
-    judged = any(role.startswith("judge:") for role in record.auxiliary)
+    judged = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
     if not spent or not record.n_clean or judged:
         return UNKNOWN
     return spent / record.n_clean - (_added(record) if _at_runtime(record) else 0.0)

@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 from harness.registry.loader import load_plugins
 from harness.run.cell.run_cell import run_cell
 from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
 from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.spec.load import load_spec
@@ -85,14 +84,16 @@ def share_in_model(store: Path, rounds: int) -> dict[str, Any]:
         chosen = load_spec(spec, registry)
         (cell,) = chosen.cells
         for number in range(rounds + 1):  # the first does not count
-            preparer = Preparer(FolderStore(store), registry, TaskDataCache(), Silent())
-            preparer.victim(cell)
+            preparer = Preparer(FolderStore(store), registry, Silent())
+            resolved = preparer.resolver.resolve(cell)
+            preparer.artifacts.victim(resolved)
             folder = RunFolder(Path(name) / str(number))
             with watched() as meter:
                 began = time.perf_counter()
-                record = run_cell(cell, chosen, folder, preparer)
+                result = run_cell(resolved, chosen, folder, preparer)
+                result.write(folder)
                 whole = time.perf_counter() - began
-            attacked = record.n_attacked or 0
+            attacked = result.record.n_attacked or 0
             if number:
                 shares.append(meter.seconds / whole)
                 seconds.append(whole)

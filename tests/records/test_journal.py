@@ -103,10 +103,3 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, room: int, tail: bytes)
         journal._file = file
         journal.append({"round": 2})
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"round": 1}, {"round": 2}]
-
-
-def test_deleting_takes_the_file_away(tmp_path: Path) -> None:
-    with Journal(tmp_path / "cell" / "journal") as journal:
-        journal.append({})
-        journal.delete()
-    assert list((tmp_path / "cell").iterdir()) == []

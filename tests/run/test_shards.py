@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from harness.errors import RunError
 from harness.registry.loader import load_plugins
 from harness.run.plan.shard_weights import cells_of_shard, shard_items
-from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
+from harness.run.prepare.artifacts import Artifacts
+from harness.run.prepare.resolved_cell import CellResolver
 from harness.run.reporter import Silent
 from harness.run.shards import FINEST, TOLERANCE, Shard, ShardItem, cut
 from harness.spec.load import load_spec
@@ -38,14 +38,16 @@ def items(draw: st.DrawFn, *, needs: bool = True) -> list[ShardItem]:
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[list[ShardItem], int, dict[str, float]]:
     cells = draw(items())
-    made = sorted({need for item in cells for need in item.needs})
+    made = sorted({need for item in cells for need in item.artifacts})
     return cells, draw(st.integers(1, 20)), {need: draw(WEIGHTS) for need in made if draw(st.booleans())}
 
 
 def load(keys: Sequence[str], cells: Sequence[ShardItem], making: dict[str, float]) -> float:
     """What a shard takes: its cells, and making what they need, each once."""
     own = [item for item in cells if item.key in set(keys)]
-    return sum(item.weight for item in own) + sum(making.get(n, 0.0) for n in {n for item in own for n in item.needs})
+    return sum(item.weight for item in own) + sum(
+        making.get(n, 0.0) for n in {n for item in own for n in item.artifacts}
+    )
 
 
 @given(runs())
@@ -61,7 +63,7 @@ def test_every_cell_is_in_one_shard_in_the_order_of_the_run(run: tuple[list[Shar
 @given(runs())
 def test_every_machine_cuts_alike(run: tuple[list[ShardItem], int, dict[str, float]]) -> None:
     cells, n, making = run
-    anew = [ShardItem(item.key, item.group, item.weight, tuple(item.needs)) for item in cells]
+    anew = [ShardItem(item.key, item.group, item.weight, tuple(item.artifacts)) for item in cells]
     assert cut(cells, n, making) == cut(anew, n, dict(reversed(making.items())))
 
 
@@ -140,21 +142,19 @@ def test_what_is_made_or_damaged_does_not_change_the_cut(tmp_path: Path) -> None
     registry = load_plugins(PLUGINS).registry
     spec = load_spec(tmp_path / "spec.yaml", registry)
 
-    def preparer() -> Preparer:
-        return Preparer(FolderStore(tmp_path / "artifacts"), registry, TaskDataCache(), Silent())
-
-    fresh = preparer()
-    cells = {fresh.keys(cell).cell: cell for cell in spec.cells}
+    fresh = CellResolver(registry)
+    cells = {cell.keys.cell: cell for cell in map(fresh.resolve, spec.cells)}
     items, making = shard_items(cells, fresh)
     assert len(items) == 6
     assert len({item.group for item in items}) == 3
     assert all(item.weight > 0 for item in items)
     assert len({item.weight for item in items}) == 2, "the attacks are estimated, not guessed"
-    fresh.victim(spec.cells[0])
-    made = fresh.keys(spec.cells[2]).victim
+    first, _, third = list(cells.values())[:3]
+    Artifacts(FolderStore(tmp_path / "artifacts"), Silent()).victim(first)
+    made = third.keys.victim
     (tmp_path / "artifacts" / made).mkdir()
     (tmp_path / "artifacts" / made / "manifest.json").write_text("{")
-    assert shard_items(cells, preparer()) == (items, making)
-    own = [cells_of_shard(cells, Shard(i, 2), preparer()) for i in (1, 2)]
+    assert shard_items(cells, CellResolver(registry)) == (items, making)
+    own = [cells_of_shard(cells, Shard(i, 2), CellResolver(registry)) for i in (1, 2)]
     assert own[0] | own[1] == cells
     assert not own[0].keys() & own[1].keys()

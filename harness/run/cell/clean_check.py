@@ -14,6 +14,7 @@ from harness.engine.defended.prompt_item import Names
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.on_examples import place_all
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.spec.cells import CellSpec
@@ -44,8 +45,8 @@ def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = 
     Args:
         names: what the draws of a randomised defense depend on, besides the example.
     """
-    own = [(*names, example.id, "clean") for example in examples]
-    replies = judge.models.victim.ask([example.text for example in examples], names=own)
+    draw_names = [(*names, example.id, "clean") for example in examples]
+    replies = judge.models.victim.ask([example.text for example in examples], names=draw_names)
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())
@@ -68,12 +69,11 @@ def choose_examples(
     Raises:
         DataError: a prompt is too long with the attack string, and the spec asks for an error then.
     """
-    tokenizer = victim.backend.tokenizer
-    allowed = allowed_tokens(tokenizer, cell.threat)
+    placed = place_all(examples[: cell.examples], cell.threat, victim.backend.tokenizer, victim.labels)
     problems: list[Problem] = []
     rows: list[dict[str, Any]] = []
-    for example, reply, right in list(zip(examples, clean.replies, clean.correct, strict=True))[: cell.examples]:
-        problem = place(example, cell.threat, tokenizer, allowed, victim.labels)
+    for problem, reply, right in zip(placed, clean.replies, clean.correct, strict=False):  # more clean ones are asked
+        example = problem.example
         length, room = _length(problem), room_of(victim)
         why = None
         if reply.too_long or length > room:

@@ -1,6 +1,6 @@
 """What is known of a defended victim besides its ASR: calibration, worst-case accuracy, and how far attacks move it.
 
-Its compute is no attack's and no defense's, and is told apart.
+Its compute is no attack's and no defense's, and is kept apart.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
 from harness.records.cell import DefenseFacts
 from harness.records.step_row import StepRow
+from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
-from harness.run.cell.manifest import compute
 from harness.tokens.tokenizer import Floats
 
 BINS = 15
@@ -50,8 +50,8 @@ def diagnose(
     attacked = [
         (problem, problem.prompt(last[problem.example.id])) for problem in problems if problem.example.id in last
     ]
-    own = [(*names, problem.example.id, "diagnostics") for problem, _ in attacked]
-    replies = victim.ask([text for _, text in attacked], names=own) if victim.labels and attacked else []
+    draw_names = [(*names, problem.example.id, "diagnostics") for problem, _ in attacked]
+    replies = victim.ask([text for _, text in attacked], names=draw_names) if victim.labels and attacked else []
     spent = sum((reply.victim + reply.defense for reply in replies), Flops())
     shift, moving = _shift(victim.backend, [(p.example.text, text) for p, text in attacked[:MOVED]])
     return {
@@ -108,8 +108,8 @@ def worst_case(rows: Sequence[StepRow], clean_accuracy: float, attacked: int) ->
 
 
 def _calibration(replies: Sequence[Reply], examples: Sequence[Example]) -> float | None:
-    told = [(r.logits, e.label) for r, e in zip(replies, examples, strict=True) if r.logits is not None]
-    chances = [(_softmax(logits), label) for logits, label in told]
+    answered = [(r.logits, e.label) for r, e in zip(replies, examples, strict=True) if r.logits is not None]
+    chances = [(_softmax(logits), label) for logits, label in answered]
     return expected_calibration_error(
         [float(chance.max()) for chance, _ in chances], [int(chance.argmax()) == label for chance, label in chances]
     )
@@ -150,5 +150,5 @@ def rejudged(facts: DefenseFacts, rows: Sequence[StepRow], clean_accuracy: float
     """The same under another judge: only the worst case depends on it."""
     if not facts.diagnostics:
         return facts
-    again = {"worst_case": worst_case(rows, clean_accuracy, attacked)}
-    return facts.model_copy(update={"diagnostics": facts.diagnostics | again})
+    changed = {"worst_case": worst_case(rows, clean_accuracy, attacked)}
+    return facts.model_copy(update={"diagnostics": facts.diagnostics | changed})

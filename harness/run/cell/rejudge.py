@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,11 +12,24 @@ from typing import Any
 from harness.api.judge import Answer
 from harness.api.task import Example, TaskData
 from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops, known
 from harness.records.cell import CellRecord
+from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
 from harness.records.step_row import StepRow
+from harness.registry.defense_stack import is_randomised
+from harness.run.cell.base_record import base_record
+from harness.run.cell.diagnostics import rejudged
+from harness.run.cell.manifest import auxiliary_facts
+from harness.run.cell.result import CellResult
+from harness.run.cell_label import cell_label
+from harness.run.prepare.open_models import models_by_name
+from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.resolved_cell import ResolvedCell
+from harness.run.run_folder import now
+from harness.spec.load import LoadedSpec
 
 JUDGED_BROKEN = "already broken when clean"
 NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
@@ -32,13 +46,19 @@ class Sources:
         cells = [cell for path in reversed(self.runs) for cell in read_run(path)]
         return {cell.record.search: cell for cell in cells if cell.record.search}
 
-    def find(self, search: str) -> Cell | None:
-        """The finished cell of this search key, if one of the runs has it.
+    def find(self, cell: ResolvedCell) -> Cell | None:
+        """The finished cell of the same search, if one of the runs has it. Never of a randomised defense: one answer of
+        several is recorded, which is not what this cell's judge would be given.
 
         Raises:
             DataError: a run cannot be read.
         """
-        return self._cells.get(search) if self.runs else None
+        if not self.runs or is_randomised(cell.spec.defense):
+            return None
+        return self._cells.get(cell.keys.search)
+
+
+NO_SOURCES = Sources()
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,38 @@ class Rejudged:
     examples: list[dict[str, Any]]
     steps: list[StepRow]
     changes: dict[str, Any]
+
+
+def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: Preparer) -> CellResult:
+    """A search done before, under this cell's judge.
+
+    Raises:
+        DataError: the records hold examples that the task has not.
+    """
+    began, started = time.monotonic(), now()
+    preparer.reporter.stage(f"judge {cell_label(cell.spec)}")
+    changes: dict[str, Any] = {}
+    examples = source.examples().to_pylist()
+    steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
+    if source.record.key != cell.keys.cell:
+        models = preparer.judge_models(cell)
+        router = ModelRouter(None, models_by_name(models, "judge"))
+        found = rejudge(source, JudgeRunner(cell.spec.judge.plugin, router), cell.data)
+        examples, steps, changes = found.examples, found.steps, found.changes
+        kept = {
+            role: facts for role, facts in source.record.auxiliary.items() if ModelRole.parse(role).asker != "judge"
+        }
+        changes |= {"auxiliary": kept | auxiliary_facts(cell, models)}
+        changes |= {"seconds": time.monotonic() - began, "started": started}
+        if source.record.defense_facts is not None:
+            right = changes.get("n_clean_correct", source.record.n_clean_correct) / max(1, source.record.n_clean)
+            facts = rejudged(source.record.defense_facts, steps, right, source.record.n_attacked)
+            changes["defense_facts"] = facts
+    base = base_record(cell.spec, spec, cell.keys.cell)
+    named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr")
+    changes |= {name: getattr(base, name) for name in named}
+    record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
+    return CellResult(record, examples, steps)
 
 
 def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
@@ -91,7 +143,7 @@ def _judged_again(
 ) -> list[StepRow]:
     """The rows with the judge's verdicts; what its models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
-    mixed = any(role.startswith("judge:") for role in record.auxiliary)
+    mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
     found = list(rows)
     answered = [i for i, row in enumerate(rows) if row.failure is None]
     verdicts = judge.verdicts([(by_id[rows[i].example], _answer(rows[i])) for i in answered])

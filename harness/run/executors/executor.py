@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from harness.run.cell_label import label
-from harness.run.executors.work import Outcome, RunSetup, do_cell, record_failure
+from harness.run.cell_label import cell_label
+from harness.run.executors.attempt_cell import attempt_cell, record_failure
+from harness.run.executors.run_setup import Outcome, RunSetup
 from harness.run.prepare.preparer import Preparer
+from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import Reporter
 from harness.spec.cells import CellSpec
 
@@ -30,7 +32,7 @@ class Job:
 
     setup: RunSetup
     preparer: Preparer
-    groups: list[dict[str, CellSpec]]
+    groups: list[dict[str, ResolvedCell]]
     reporter: Reporter
     outcome: Outcome
     plugin_files: tuple[Path, ...]
@@ -40,19 +42,19 @@ class Job:
     def places(self) -> dict[str, int]:
         """Of each cell in the spec, by key: what other processes know it by."""
         of = {id(cell): place for place, cell in enumerate(self.setup.spec.cells)}
-        return {key: of[id(cell)] for group in self.groups for key, cell in group.items()}
+        return {key: of[id(cell.spec)] for group in self.groups for key, cell in group.items()}
 
     def failed(self, key: str, cell: CellSpec, message: str, trace: str | None = None, worker: int = 0) -> None:
         """Record and count a cell that nobody can do, and tell of it."""
         record_failure(key, cell, self.setup, message, trace or message)
-        self.reporter.worker(worker).cell_done(label(cell), None, None, message)
-        self.outcome.add(label(cell), message)
+        self.reporter.worker(worker).cell_done(cell_label(cell), None, None, message)
+        self.outcome.add(cell_label(cell), message)
 
 
 class Executor(Protocol):
     """Does the cells of a run."""
 
-    def width(self, victims: int) -> int:
+    def max_workers(self, victims: int) -> int:
         """How many workers there will be at most for so many different victims."""
 
     def work(self, job: Job) -> None:
@@ -64,20 +66,21 @@ class Executor(Protocol):
         """
 
 
-class Here:
-    """This process. A plugin that ends it ends the run, and a time limit for steps is not kept."""
+class InProcess:
+    """Does the cells in this process. A plugin that ends it ends the run, and a time limit for steps is not kept."""
 
-    def width(self, victims: int) -> int:
-        """One."""
+    def max_workers(self, victims: int) -> int:
+        """One worker: this process."""
         return 1
 
     def work(self, job: Job) -> None:
-        """One cell after another."""
+        """Do the cells here, one after another."""
         if job.setup.spec.spec.step_seconds is not None:
             job.reporter.worker(0).note("step_seconds is not kept without a process of its own (--jobs 1)")
         for group in job.groups:
             for key, cell in group.items():
-                job.outcome.add(label(cell), do_cell(key, cell, job.setup, job.preparer))
+                error = attempt_cell(key, cell.spec, job.setup, job.preparer, cell)
+                job.outcome.add(cell_label(cell.spec), error)
 
 
-HERE = Here()
+IN_PROCESS = InProcess()

@@ -19,13 +19,13 @@ from pathlib import Path
 from harness.isolation.captured_output import CapturedOutput, finish_log, last_line
 from harness.isolation.resource_leaks import OpenFiles, restart_reason
 from harness.isolation.step_timeout import pop_timeout_report
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
+from harness.run.executors.attempt_cell import attempt_cell
 from harness.run.executors.executor import MAX_DEATHS, Job
-from harness.run.executors.remote_reporter import Message, RemoteReporter
-from harness.run.executors.work import do_cell
-from harness.run.executors.worker_setup import WorkerSetup, get_ready
+from harness.run.executors.remote_reporter import Message, RemoteReporter, pass_on
+from harness.run.executors.worker_setup import WorkerSetup
+from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import RunFolder
-from harness.spec.cells import CellSpec
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,17 @@ class Processes:
 
     jobs: int
 
-    def width(self, victims: int) -> int:
-        """No more than there are victims."""
+    def max_workers(self, victims: int) -> int:
+        """As many as were asked for, but no more than there are victims."""
         return max(1, min(self.jobs, victims))
 
     def work(self, job: Job) -> None:
-        """Share the groups out."""
-        jobs = self.width(job.victims)
+        """Share the groups of cells out among the processes."""
+        workers = self.max_workers(job.victims)
         # Even for one group that is left: the threads of a worker must not change when a run is resumed.
-        threads = None if jobs == 1 else max(1, _threads() // jobs)
-        setup = job.setup
+        threads = None if workers == 1 else max(1, _threads() // workers)
         files = tuple(path.resolve() for path in job.plugin_files)
-        order = WorkerSetup.of(setup, files, threads)
-        _Driver(job, order).run(jobs)
+        _ProcessDriver(job, WorkerSetup.of(job.setup, files, threads)).run(workers)
 
 
 def _threads() -> int:
@@ -55,12 +53,12 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-class _Worker:
-    """A process and the group it is on."""
+class _WorkerProcess:
+    """A process and the group of cells that it is on."""
 
-    def __init__(self, index: int, order: WorkerSetup, root: Path, places: dict[str, int]) -> None:
-        self.index, self.order, self.root, self.places = index, order, root, places
-        self.group: dict[str, CellSpec] = {}
+    def __init__(self, index: int, setup: WorkerSetup, root: Path, places: dict[str, int]) -> None:
+        self.index, self.setup, self.root, self.places = index, setup, root, places
+        self.group: dict[str, ResolvedCell] = {}
         self.log = root / "logs" / f"worker-{index}.txt"
         self.process: BaseProcess
         self.pipe: Connection
@@ -68,11 +66,12 @@ class _Worker:
 
     def start(self) -> None:
         """Start the process, or a fresh one in place of one that ended."""
-        self.worn = False  # it ends by itself, so that a fresh one can take its place
-        self.said = self.log.stat().st_size if self.log.exists() else 0  # bytes of the log that are older
+        self.is_worn_out = False  # it ends by itself, so that a fresh one can take its place
+        self.log_start = self.log.stat().st_size if self.log.exists() else 0  # bytes that are older than the process
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(self.order, self.root, self.log, theirs), daemon=True)
+        self.pipe, worker_end = context.Pipe()
+        arguments = (self.setup, self.root, self.log, worker_end)
+        self.process = context.Process(target=_work, args=arguments, daemon=True)
         resource_tracker.ensure_running()  # its own start would unblock the signal
         # The child inherits the mask: Ctrl-C, which goes to every process of a terminal, is for the driver alone.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -80,20 +79,20 @@ class _Worker:
             self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+        worker_end.close()
 
-    def give(self, group: dict[str, CellSpec]) -> None:
+    def assign(self, group: dict[str, ResolvedCell]) -> None:
         """Hand over a group of cells."""
         self.group = dict(group)
-        with contextlib.suppress(BrokenPipeError):  # it has died: the pipe's end will be heard
+        with contextlib.suppress(BrokenPipeError):  # it has died: reading from the pipe will say so
             self.pipe.send([(key, self.places[key]) for key in group])
 
     def how_it_ended(self) -> str:
-        """Signal or exit status, and what it said last."""
+        """Signal or exit status, and what it printed last."""
         code = self.process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        said = last_line(self.log, self.said)
-        return f"{how}; last words: {said}" if said else how
+        printed = last_line(self.log, self.log_start)
+        return f"{how}; last words: {printed}" if printed else how
 
     def stop(self) -> None:
         """End the process at once; its journals stay."""
@@ -103,81 +102,84 @@ class _Worker:
 
 
 @dataclass
-class _Driver:
-    job: Job
-    order: WorkerSetup
-    workers: list[_Worker] = field(default_factory=list)
-    deaths: dict[str, int] = field(default_factory=dict)
+class _ProcessDriver:
+    """Hands groups of cells to workers, and fresh ones in place of those that died."""
 
-    def run(self, jobs: int) -> None:
+    job: Job
+    setup: WorkerSetup
+    workers: list[_WorkerProcess] = field(default_factory=list)
+    deaths: dict[str, int] = field(default_factory=dict)  # of workers, by key of the cell that they were on
+
+    def run(self, workers: int) -> None:
         waiting = list(self.job.groups)
         try:
             self.workers += (
-                _Worker(index, self.order, self.job.setup.folder.root, self.job.places)
-                for index in range(min(jobs, len(waiting)))
+                _WorkerProcess(index, self.setup, self.job.setup.folder.root, self.job.places)
+                for index in range(min(workers, len(waiting)))
             )
             for worker in self.workers:
                 self.job.reporter.worker(worker.index).stage("start a worker")  # its imports take seconds
-                worker.give(waiting.pop(0))
+                worker.assign(waiting.pop(0))
             while busy := [worker for worker in self.workers if worker.group]:
                 for pipe in wait([worker.pipe for worker in busy]):
                     worker = next(w for w in self.workers if w.pipe is pipe)
                     try:
-                        self._hear(worker, worker.pipe.recv())
+                        self._handle(worker, worker.pipe.recv())
                     except (EOFError, OSError):  # also in the middle of a message
-                        self._bury(worker)
+                        self._replace(worker)
                     if not worker.group and waiting:
-                        worker.give(waiting.pop(0))
+                        worker.assign(waiting.pop(0))
         finally:
             for worker in self.workers:
                 worker.stop()
                 finish_log(worker.log)
 
-    def _hear(self, worker: _Worker, message: Message) -> None:
-        what, values = message
-        if what == "ended":
-            key, error = values
-            self.job.outcome.add(label(worker.group.pop(key)), error)
-        elif what == "worn":
-            worker.worn = True
-        else:
-            getattr(self.job.reporter.worker(worker.index), what)(*values)
+    def _handle(self, worker: _WorkerProcess, message: Message) -> None:
+        match message:
+            case "ended", (key, error):
+                self.job.outcome.add(cell_label(worker.group.pop(key).spec), error)
+            case "worn out", ():
+                worker.is_worn_out = True
+            case _:
+                pass_on(message, self.job.reporter.worker(worker.index))
 
-    def _bury(self, worker: _Worker) -> None:
-        """A worker ended: go on with a fresh one, which tries the cell in hand again unless that is beyond hope."""
+    def _replace(self, worker: _WorkerProcess) -> None:
+        """A worker ended: go on with a fresh one, which tries the cell in hand again unless that is given up."""
         worker.process.join()
-        if worker.group and not worker.worn:
-            self._died(worker, *next(iter(worker.group.items())))
+        if worker.group and not worker.is_worn_out:
+            self._count_death(worker)
         worker.pipe.close()
         worker.start()
         if worker.group:
-            worker.give(worker.group)
+            worker.assign(worker.group)
 
-    def _died(self, worker: _Worker, key: str, cell: CellSpec) -> None:
+    def _count_death(self, worker: _WorkerProcess) -> None:
+        """Of a worker, on the first cell of its group, which fails where that was once too often."""
+        key, cell = next(iter(worker.group.items()))
         self.deaths[key] = self.deaths.get(key, 0) + 1
         ended = worker.how_it_ended()
-        beyond: tuple[str, str | None] | None = pop_timeout_report(self.job.setup.folder.cell(key))
-        if beyond is None and self.deaths[key] >= MAX_DEATHS:
+        failure: tuple[str, str | None] | None = pop_timeout_report(self.job.setup.folder.cell(key))
+        if failure is None and self.deaths[key] >= MAX_DEATHS:
             often = f"its process died {MAX_DEATHS} times ({ended})"
-            beyond = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
-        if beyond is None:
-            told = self.job.reporter.worker(worker.index)
-            told.note(f"a worker died ({ended}); another goes on with {label(cell)}")
+            failure = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
+        if failure is None:
+            reporter = self.job.reporter.worker(worker.index)
+            reporter.note(f"a worker died ({ended}); another goes on with {cell_label(cell.spec)}")
             return
         del worker.group[key]
-        self.job.failed(key, cell, *beyond, worker.index)
+        self.job.failed(key, cell.spec, *failure, worker.index)
 
 
-def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
+def _work(worker_setup: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
     """A worker's life: groups of cells until the driver is gone."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    printed: CapturedOutput | None = None
+    captured: CapturedOutput | None = None
     with contextlib.suppress(OSError):  # a full disk: then it is printed where the driver prints
-        printed = CapturedOutput(log)
-        printed.redirect()
-    setup = get_ready(order, RunFolder(root))
+        captured = CapturedOutput(log)
+        captured.redirect()
+    setup = worker_setup.load(RunFolder(root))
     preparer = setup.preparer(RemoteReporter(pipe.send))
-    handles = OpenFiles()
+    open_files = OpenFiles()
     while True:
         try:
             group = pipe.recv()
@@ -185,13 +187,13 @@ def _work(order: WorkerSetup, root: Path, log: Path, pipe: Connection) -> None:
             return
         for key, place in group:
             cell = setup.spec.cells[place]
-            error = do_cell(key, cell, setup, preparer)
-            if printed:
-                printed.flush()
+            error = attempt_cell(key, cell, setup, preparer)
+            if captured:
+                captured.flush()
             pipe.send(("ended", (key, error)))
-            if why := restart_reason(error, handles):
-                pipe.send(("note", (f"{why} by {label(cell)}; a fresh worker goes on",)))
-                pipe.send(("worn", ()))
+            if why := restart_reason(error, open_files):
+                pipe.send(("note", (f"{why} by {cell_label(cell)}; a fresh worker goes on",)))
+                pipe.send(("worn out", ()))
                 os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""A worker's reporter: everything is sent to the driver."""
+"""How a worker's progress reaches the driver: as messages, sent at one end and acted on at the other."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.run.reporter import CellProgress
+from harness.run.reporter import CellProgress, WorkReporter
 
 Message = tuple[str, tuple[Any, ...]]
-"""What is told, and its arguments: a method of `harness.run.reporter.WorkReporter`, or a word of the executor's own."""
+"""A method of `harness.run.reporter.WorkReporter`, or a word of the executor's own, and its arguments."""
 
 
 class RemoteReporter:
-    """Sends progress at most ten times a second, the rest at once."""
+    """A worker's reporter; sends progress at most ten times a second, the rest at once."""
 
     EVERY = 0.1
 
@@ -42,3 +42,9 @@ class RemoteReporter:
 
     def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
         self._tell("cell_done", label, asr, clean, error)
+
+
+def pass_on(message: Message, reporter: WorkReporter) -> None:
+    """Tell the driver's reporter what a worker told its own."""
+    what, values = message
+    getattr(reporter, what)(*values)

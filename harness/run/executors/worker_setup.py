@@ -1,4 +1,4 @@
-"""What a worker is started with, and how it gets ready."""
+"""What a worker process is started with, and how it makes of that a run to take part in."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from harness.errors import RunError
 from harness.run.cell.rejudge import Sources
-from harness.run.executors.work import RunSetup
+from harness.run.executors.run_setup import RunSetup
 from harness.run.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """Plain data, since plugin classes from files cannot be sent.
+    """A run as plain data, since plugin classes from files cannot be sent.
 
     Attributes:
         threads: None: all that torch takes; of cells whose victim names a number, that number counts.
@@ -28,30 +28,29 @@ class WorkerSetup:
     threads: int | None
 
     @classmethod
-    def of(cls, setup: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> WorkerSetup:
-        """For workers of a driver's run."""
-        spec = setup.spec
-        return cls(spec.text, spec.path.resolve(), spec.hash, setup.store, plugin_files, setup.sources, threads)
+    def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> WorkerSetup:
+        """What workers need to take part in a driver's run."""
+        spec = run.spec
+        return cls(spec.text, spec.path.resolve(), spec.hash, run.store, plugin_files, run.sources, threads)
 
+    def load(self, folder: RunFolder) -> RunSetup:
+        """Load plugins and spec as the driver did; what is done goes to ``folder``.
 
-def get_ready(order: WorkerSetup, folder: RunFolder) -> RunSetup:
-    """Load plugins and spec as the driver did; what is done goes to ``folder``.
+        Raises:
+            RunError: the spec does not mean here what it means to the driver.
+        """
+        import torch  # before any cell: what is changed of it is put back after each
 
-    Raises:
-        RunError: the spec does not mean here what it means to the driver.
-    """
-    import torch  # before any cell: what is changed of it is put back after each
+        from harness.registry.loader import load_plugins
+        from harness.spec.load import read_spec
 
-    from harness.registry.loader import load_plugins
-    from harness.spec.load import read_spec
-
-    if order.threads is not None:
-        torch.set_num_threads(order.threads)
-    registry = load_plugins(order.plugin_files).registry
-    spec = read_spec(order.spec_text, order.spec_path.name, order.spec_path.parent, registry)
-    if spec.hash != order.spec_hash:
-        raise RunError(
-            f"{order.spec_path}: a worker reads it otherwise than the driver; have the same plugins, of the same "
-            "versions, everywhere, and leave them alone while a run starts"
-        )
-    return RunSetup(spec, registry, folder, order.store, order.sources, ends_alone=True)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        registry = load_plugins(self.plugin_files).registry
+        spec = read_spec(self.spec_text, self.spec_path.name, self.spec_path.parent, registry)
+        if spec.hash != self.spec_hash:
+            raise RunError(
+                f"{self.spec_path}: a worker reads it otherwise than the driver; have the same plugins, of the same "
+                "versions, everywhere, and leave them alone while a run starts"
+            )
+        return RunSetup(spec, registry, folder, self.store, self.sources, ends_alone=True)

@@ -1,38 +1,29 @@
 """What a run will cost, before it starts.
 
-Nominal FLOPs per stage from prompts, sizes and a rehearsal of each attack; time from what this machine has shown.
+Nominal FLOPs per stage from prompts, sizes and a dry run of each attack; time from what this machine has shown.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-
-import numpy as np
 
 from harness.api.model.shape import Memory
 from harness.api.task import TaskData
 from harness.api.victim import VictimCard
-from harness.engine.dry_run import dry_run_attack, dry_run_judge, pipeline_flops
-from harness.errors import DataError
-from harness.flops import known, nominal_forward
-from harness.registry.defense_stack import is_randomised
-from harness.run.cell_label import label
-from harness.run.plan.memory import Need, largest
-from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
-from harness.run.prepare.keys import Keys
-from harness.run.prepare.preparer import Preparer
+from harness.flops import known
+from harness.records.model_role import ModelRole
+from harness.run.cell_label import cell_label
+from harness.run.plan.attack_flops import attack_flops
+from harness.run.plan.memory import VictimMemory, largest
+from harness.run.plan.rate import guessed_rate, known_rate
+from harness.run.prepare.auxiliary_models import ModelSpec
+from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast
 from harness.run.run_folder import RunFolder
-from harness.spec.cells import CellSpec
-
-GUESSED_SHARE = (
-    0.2  # of the machine's matrix-product rate that models of this size reach; used until a cell has been run here
-)
+from harness.store.artifacts import ArtifactStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,94 +82,93 @@ def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
     return sum(texts) / len(texts) / card.chars_per_token + extra
 
 
-def make_plan(cells: Sequence[CellSpec], preparer: Preparer, folder: RunFolder | None) -> Plan:
-    """Stages and their costs; loads the tasks' data, no model."""
-    stages: dict[str, Stage] = {}
-    for cell in cells:
-        data = preparer.tasks.data(cell.task)
-        keys = preparer.keys(cell)
-        card = cell.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, cell.threat.tokens)
-        memory = Need.of(cell.victim.plugin, data, card, tokens)
-        if keys.victim not in stages:
-            name = f"{cell.victim.label} on {cell.task.label}, seed {cell.seed}"
-            stages[keys.victim] = Stage(
-                "prepare",
-                name,
-                keys.victim,
-                _made(preparer, keys.victim),
-                _attempt(partial(cell.victim.plugin.estimate, data)),
-                card.local,
-                memory.prepare,
-            )
-        _add_rounds(stages, cell, keys, card, tokens, memory, preparer)
-        sizes = _add_helpers(stages, cell, preparer)
-        stages[keys.cell] = Stage(
-            "attack",
-            label(cell),
-            keys.cell,
-            folder.cell_status(keys.cell) if folder else "missing",
-            _attempt(partial(attack_flops, cell, card, tokens, sizes, data)),
-            card.local,
-            memory.attack(cell.examples, cell.attack.plugin.access),
-        )
-    rate, source = known_rate(folder) or (guessed_rate(), "guessed from a matrix product")
-    order = {"prepare": 0, "defend": 1, "attack": 2}
-    return Plan(sorted(stages.values(), key=lambda stage: order[stage.what]), rate, source)
-
-
-def attack_flops(
-    cell: CellSpec, card: VictimCard, tokens: float, sizes: Mapping[str, int | None], data: TaskData
-) -> float:
-    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked. NaN: unknown.
+def make_plan(
+    cells: Sequence[ResolvedCell], resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None
+) -> Plan:
+    """Stages and their costs; loads no model.
 
     Args:
-        sizes: parameters of the auxiliary models, by role.
+        resolver: that the cells are of.
+        store: where finished artifacts are looked for.
+        folder: where finished cells are; None: nowhere.
     """
-    answer = 0 if data.labels else data.answer_tokens
-    defenses = [part.plugin for part in cell.runtime]
-    own = [_roles(sizes, f"{DEFENSES}{place}:") for place in range(len(defenses))]
-    judged = pipeline_flops(defenses, own, card.n_params, tokens, answer)
-    clean = judged if data.labels else judged + _judging(cell, sizes)
-    if answer:  # and the loss of the target
-        judged += nominal_forward(card.n_params, 1) * tokens + _judging(cell, sizes)
-    judged *= cell.judge_draws if is_randomised(cell.defense) else 1
-    asked = dry_run_attack(cell.attack.plugin, cell.threat)
-    per_step = asked.nominal(card.n_params, tokens, sizes) + judged
-    if not cell.static:
-        draws = cell.attack_draws if any(plugin.loss_varies for plugin in defenses) else 1
-        seen = draws * pipeline_flops(defenses, own, card.n_params, tokens, loss=True)
-        per_step += asked.scored * (seen - nominal_forward(card.n_params, 1) * tokens)
-    steps: int = cell.attack.plugin.params.steps
-    return cell.examples * steps * per_step + cell.clean_examples * clean
+    stages = _Stages(resolver, store, folder)
+    for cell in cells:
+        stages.add(cell)
+    rate, source = known_rate(folder) or (guessed_rate(), "guessed from a matrix product")
+    order = {"prepare": 0, "defend": 1, "attack": 2}
+    return Plan(sorted(stages.found.values(), key=lambda stage: order[stage.what]), rate, source)
 
 
-def _roles(sizes: Mapping[str, int | None], prefix: str) -> dict[str, int | None]:
-    return {role.removeprefix(prefix): size for role, size in sizes.items() if role.startswith(prefix)}
+class _Stages:
+    """Collects the stages of cells, by key: what two cells share is made once."""
 
+    def __init__(self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None) -> None:
+        self.found: dict[str, Stage] = {}
+        self._resolver, self._store, self._folder = resolver, store, folder
 
-def _judging(cell: CellSpec, sizes: Mapping[str, int | None]) -> float:
-    """Nominal FLOPs of the judge's models for one answer."""
-    own = {role.removeprefix(JUDGES): size for role, size in sizes.items() if role.startswith(JUDGES)}
-    return dry_run_judge(cell.judge.plugin).nominal(0, 0.0, own)
+    def add(self, cell: ResolvedCell) -> None:
+        """Add all that a cell takes and no cell before it did."""
+        spec, data, keys = cell.spec, cell.data, cell.keys
+        card = spec.victim.plugin.card(data)
+        tokens = prompt_tokens(data, card, spec.threat.tokens)
+        memory = VictimMemory.of(spec.victim.plugin, data, card, tokens)
+        name = f"{spec.victim.label} on {spec.task.label}, seed {spec.seed}"
+        self._add_model(cell.victim, name, card, memory)
+        self._add_rounds(cell, card, tokens, memory)
+        sizes = self._add_auxiliary(cell)
+        self.found[keys.cell] = Stage(
+            "attack",
+            cell_label(spec),
+            keys.cell,
+            self._folder.cell_status(keys.cell) if self._folder else "missing",
+            _attempt(partial(attack_flops, spec, card, tokens, sizes, data)),
+            card.local,
+            memory.attack(spec.examples, spec.attack.plugin.access),
+        )
 
+    def _add_model(self, model: ModelSpec, name: str, card: VictimCard, memory: VictimMemory) -> None:
+        key = model.artifact.key
+        if key not in self.found:
+            flops = _attempt(partial(model.victim.plugin.estimate, model.data))
+            self.found[key] = Stage("prepare", name, key, self._status(key), flops, card.local, memory.prepare)
 
-def _add_helpers(stages: dict[str, Stage], cell: CellSpec, preparer: Preparer) -> dict[str, int | None]:
-    """Note what has to be made ready besides the victim; parameters of the auxiliary models by role."""
-    sizes: dict[str, int | None] = {}
-    for role, helper in (preparer.training_helpers(cell) | preparer.auxiliary_models(cell)).items():
-        if helper.chosen is None:
-            continue
-        card = helper.chosen.plugin.card(helper.data)
-        sizes[role] = card.n_params
-        key, _ = preparer.model_key(helper.chosen, helper.data, helper.seed)
-        if key not in stages and helper.data.train:
-            name = f"{helper.chosen.label} for {role.removeprefix(JUDGES)} on {cell.task.label}, seed {helper.seed}"
-            flops = _attempt(partial(helper.chosen.plugin.estimate, helper.data))
-            tokens = prompt_tokens(helper.data, card, 0)
-            need = Need.of(helper.chosen.plugin, helper.data, card, tokens).prepare
-            stages[key] = Stage("prepare", name, key, _made(preparer, key), flops, card.local, need)
-    return sizes
+    def _add_auxiliary(self, cell: ResolvedCell) -> dict[ModelRole, int | None]:
+        """Add what is made ready besides the victim; the parameters of the models that the cell asks, by role."""
+        sizes: dict[ModelRole, int | None] = {}
+        for models in (cell.training_models, cell.auxiliary):
+            for role, auxiliary in models.items():
+                if (model := auxiliary.model) is None:
+                    continue
+                card = model.victim.plugin.card(model.data)
+                if models is cell.auxiliary:
+                    sizes[role] = card.n_params
+                if model.data.train:  # the others are used as they are
+                    tokens = prompt_tokens(model.data, card, 0)
+                    memory = VictimMemory.of(model.victim.plugin, model.data, card, tokens)
+                    name = f"{model.victim.label} for {role.name} on {cell.spec.task.label}, seed {model.seed}"
+                    self._add_model(model, name, card, memory)
+        return sizes
+
+    def _add_rounds(self, cell: ResolvedCell, card: VictimCard, tokens: float, memory: VictimMemory) -> None:
+        spec, part, defense = cell.spec, cell.spec.trained, cell.spec.trained_plugin
+        if part is None or defense is None:
+            return
+        expected = 0.0
+        for number, key in enumerate((artifact.key for artifact in cell.keys.rounds), start=1):
+            if expected >= (defense.budget() or math.inf):
+                break  # the budget ends the training here, as far as can be told
+            if key not in self.found:
+                name = f"{part.name} round {number} for {spec.victim.label} on {spec.task.label}, seed {spec.seed}"
+                flops = None
+                if (size := card.n_params) is not None:
+                    estimate = partial(defense.estimate, size, tokens, number, spec.threat, self._resolver.attack)
+                    flops = _attempt(estimate)
+                self.found[key] = Stage("defend", name, key, self._status(key), flops, card.local, memory.defend)
+            expected += self.found[key].flops or 0.0
+
+    def _status(self, key: str) -> str:
+        return "done" if self._store.find(key) else "missing"
 
 
 def _attempt(estimate: Callable[[], float]) -> float | None:
@@ -187,64 +177,3 @@ def _attempt(estimate: Callable[[], float]) -> float | None:
         return known(estimate())
     except (Exception, SystemExit):
         return None
-
-
-def _made(preparer: Preparer, key: str) -> str:
-    return "done" if preparer.store.find(key) else "missing"
-
-
-def _add_rounds(
-    stages: dict[str, Stage],
-    cell: CellSpec,
-    keys: Keys,
-    card: VictimCard,
-    tokens: float,
-    memory: Need,
-    preparer: Preparer,
-) -> None:
-    part, defense = cell.trained, cell.trained_plugin
-    if part is None or defense is None:
-        return
-    expected = 0.0
-    for number, (key, _) in enumerate(keys.rounds, start=1):
-        if expected >= (defense.budget() or math.inf):
-            break  # the budget ends the training here, as far as can be told
-        if key not in stages:
-            name = f"{part.name} round {number} for {cell.victim.label} on {cell.task.label}, seed {cell.seed}"
-            size = card.n_params
-            flops = None
-            if size is not None:
-                flops = _attempt(partial(defense.estimate, size, tokens, number, cell.threat, preparer.resolve))
-            stages[key] = Stage("defend", name, key, _made(preparer, key), flops, card.local, memory.defend)
-        expected += stages[key].flops or 0.0
-
-
-def known_rate(folder: RunFolder | None) -> tuple[float, str] | None:
-    """Nominal FLOP/s over the cells of this run that were computed here, if there are any."""
-    from harness.records.read import read_run
-
-    if folder is None or not folder.manifest.exists():
-        return None
-    flops = seconds = 0.0
-    count = 0
-    with suppress(DataError):  # a damaged record is the run's affair; what is whole will do here
-        for cell in read_run(folder.root):
-            table = cell.steps(["attack_nominal", "judge_nominal", "attack_executed", "seconds"])
-            if any(column.null_count for column in table.columns):
-                continue  # of a model behind a URL
-            steps = table.to_pydict()
-            flops += sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
-            seconds += sum(steps["seconds"])
-            count += 1
-    return (flops / seconds, f"measured over {count} cells of this run") if seconds else None
-
-
-def guessed_rate() -> float:
-    """A share of what a square matrix product reaches here, in FLOP/s."""
-    size = 768
-    a = np.ones((size, size), dtype=np.float32)
-    a @ a  # the first call starts threads
-    began = time.perf_counter()
-    for _ in range(5):
-        a @ a
-    return GUESSED_SHARE * 5 * 2 * size**3 / (time.perf_counter() - began)

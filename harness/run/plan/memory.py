@@ -36,7 +36,7 @@ def largest(stages: Iterable[Memory | None], jobs: int = 1) -> Memory | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class VictimMemory:
     """Of one victim, for prompts of one length.
 
     Attributes:
@@ -50,7 +50,7 @@ class Need:
     local: bool = True
 
     @classmethod
-    def of(cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float) -> Need:
+    def of(cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float) -> VictimMemory:
         """What the victim tells; a plan must not be lost for a plugin's mistake."""
         try:
             return cls(victim.memory(data) if card.local else None, tokens, card.local)
@@ -66,7 +66,7 @@ class Need:
         return self._training(self.facts) if self.facts.batch else Memory(PROCESS + 2 * weights)
 
     def attack(self, examples: int, access: Access) -> Memory | None:
-        """Searching with so many examples."""
+        """What an attack on so many examples takes at most, with that access to the victim."""
         facts = self.facts
         if facts is None:
             return self._without_facts
@@ -90,11 +90,11 @@ class Need:
         placed = _placed(facts, work)
         if not facts.engine:
             return placed
-        beside = itemsize * facts.n_params + min(_ENGINE_CACHE[on_gpu], _ENGINE_TOKENS * kept)
-        beside += 2 * _FLOAT32 * _ENGINE_BATCH * shape.vocabulary
+        engine = itemsize * facts.n_params + min(_ENGINE_CACHE[on_gpu], _ENGINE_TOKENS * kept)
+        engine += 2 * _FLOAT32 * _ENGINE_BATCH * shape.vocabulary
         if on_gpu:
-            return Memory(placed.process + ENGINE, placed.gpu + CUDA + beside)
-        return Memory(placed.process + ENGINE + beside)
+            return Memory(placed.process + ENGINE, placed.gpu + CUDA + engine)
+        return Memory(placed.process + ENGINE + engine)
 
     @property
     def defend(self) -> Memory | None:
@@ -110,9 +110,9 @@ class Need:
 
     def _training(self, facts: MemoryFacts) -> Memory:
         row = self._row + 1.5 * (facts.reply_tokens or 0)
-        shape, seen = facts.shape, facts.batch * row
+        shape, batch_tokens = facts.shape, facts.batch * row
         # Weights, gradients, what the optimiser keeps and what it computes with.
-        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + seen * shape.backward(row, _FLOAT32)
+        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + batch_tokens * shape.backward(row, _FLOAT32)
         if facts.reads_vocabulary:
             # Rows of a batch are read at the same places: wherever one of them is to say something.
             read = _LABEL_TOKENS if facts.reply_tokens is None else row

@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import RunError
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
 from harness.run.plan.estimate import make_plan
-from harness.run.prepare.preparer import Preparer, needs_of
+from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.shards import Shard, ShardItem, cut
 from harness.spec.cells import CellSpec
 from harness.store.artifacts import FolderStore
 
-LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
+_LEAST = 0.01  # of the mean weight: a cell that computes next to nothing still loads its model
 
 
-def cells_of_shard(cells: Mapping[str, CellSpec], shard: Shard, preparer: Preparer) -> dict[str, CellSpec]:
+def cells_of_shard(cells: Mapping[str, ResolvedCell], shard: Shard, resolver: CellResolver) -> dict[str, ResolvedCell]:
     """Of all cells of a spec, by key in the order of the product, those of one shard."""
-    items, making = shard_items(cells, preparer)
-    return {key: cells[key] for key in cut(items, shard.of, making)[shard.index - 1]}
+    items, costs = shard_items(cells, resolver)
+    return {key: cells[key] for key in cut(items, shard.of, costs)[shard.index - 1]}
 
 
-def shard_items(cells: Mapping[str, CellSpec], preparer: Preparer) -> tuple[list[ShardItem], dict[str, float]]:
+def shard_items(cells: Mapping[str, ResolvedCell], resolver: CellResolver) -> tuple[list[ShardItem], dict[str, float]]:
     """Every cell with its estimated nominal FLOPs, and those of making each artifact; the same on every machine.
 
     A cell of unknown compute weighs as much as the mean of the others.
     """
-    flops = _flops(cells, preparer)
+    flops = _flops(cells, resolver)
     known = {key: flops[key] for key in cells if flops.get(key) is not None}
     mean = sum(known.values()) / max(1, len(known)) or 1.0
     items = []
     for key, cell in cells.items():
-        keys = preparer.keys(cell)
-        weight = max(known.get(key, mean), LEAST * mean)
-        items.append(ShardItem(key, keys.victim, _rounded(weight), needs_of(cell, keys, preparer)))
+        weight = max(known.get(key, mean), _LEAST * mean)
+        items.append(ShardItem(key, cell.keys.victim, _rounded(weight), cell.artifact_keys))
     return items, {key: _rounded(amount) for key, amount in flops.items() if key not in cells}
 
 
-def _flops(cells: Mapping[str, CellSpec], preparer: Preparer) -> dict[str, float]:
+def _flops(cells: Mapping[str, ResolvedCell], resolver: CellResolver) -> dict[str, float]:
     """Estimates by key of cell or artifact, where there are any."""
-    blind = copy.copy(preparer)
-    blind.store = FolderStore(Path(os.devnull))  # what is made already, or damaged, must not change the cut
+    nothing = FolderStore(Path(os.devnull))  # what is made already, or damaged, must not change the cut
     try:
-        plan = make_plan(list(cells.values()), blind, None)
+        plan = make_plan(list(cells.values()), resolver, nothing, None)
     except Exception:  # a plugin that cannot say must not keep the run from starting
         return {}
     return {stage.key: stage.flops for stage in plan.stages if stage.flops is not None and math.isfinite(stage.flops)}
@@ -57,18 +54,18 @@ def _rounded(amount: float) -> float:
     return float(f"{amount:.2e}")
 
 
-def check_found(lost: Mapping[str, tuple[CellSpec, str]], shard: Shard) -> None:
+def check_all_resolved(unresolved: Mapping[str, tuple[CellSpec, str]], shard: Shard) -> None:
     """Check that every cell of the spec has a key: without it no shard can tell whose the cell is.
 
     Raises:
         RunError: some have none; says why.
     """
-    if not lost:
+    if not unresolved:
         return
-    reasons = dict.fromkeys(f"{label(cell)}: {problem}" for cell, problem in lost.values())
+    reasons = dict.fromkeys(f"{cell_label(cell)}: {problem}" for cell, problem in unresolved.values())
     few = list(reasons)[:3]
     more = f" (and {len(reasons) - len(few)} more)" if len(reasons) > len(few) else ""
     raise RunError(
-        f"{shard}: {len(lost)} cells of the spec have no key, since their data or model is not found, and shards could "
-        f"not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
+        f"{shard}: {len(unresolved)} cells of the spec have no key, since their data or model is not found, and shards "
+        f"could not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
     )

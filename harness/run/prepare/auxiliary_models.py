@@ -1,96 +1,125 @@
-"""Which auxiliary models a cell needs, and what they are made ready with."""
+"""Which auxiliary models a cell needs, and what each of them is made ready with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+from harness.api.attack import Attack
 from harness.api.model.auxiliary import Auxiliary
 from harness.api.task import TaskData
-from harness.errors import PluginError, VictimError
+from harness.errors import PluginError, VictimError, error_text
+from harness.hashing import canonical_json
+from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
+from harness.run.prepare.keys import ArtifactSpec, victim_identity
 from harness.spec.cells import CellSpec
-from harness.tokens.tokenizer import Tokenizer
 
-JUDGES = "judge:"
-"""Before the roles of a judge's models, where they stand beside those of an attack."""
-DEFENSES = "defense:"
-"""Before the roles of a defense's models: ``defense:0:lm`` is a role of the first runtime defense of a stack."""
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A victim plugin and what it is made ready with, which makes one artifact.
+
+    Attributes:
+        fingerprint: hashes of the files that the plugin starts from, as it tells them.
+    """
+
+    victim: ResolvedPlugin
+    data: TaskData
+    seed: int
+    fingerprint: Mapping[str, str]
+
+    @cached_property
+    def artifact(self) -> ArtifactSpec:
+        """The artifact that this makes."""
+        return ArtifactSpec.of(victim_identity, self.victim, self.data.hash, self.fingerprint, self.seed)
 
 
 @dataclass(frozen=True)
 class AuxiliaryModel:
-    """One auxiliary model.
+    """A model that is asked besides the victim.
 
     Attributes:
-        chosen: which one; None: the victim of the cell itself.
-        data: what it is made ready with.
-        seed: of its making.
+        model: None: the victim of the cell itself serves.
+        same_tokens: whether it has to have the victim's tokens.
     """
 
-    need: Auxiliary
-    chosen: ResolvedPlugin | None
-    data: TaskData
-    seed: int
+    model: ModelSpec | None
+    same_tokens: bool = False
 
 
-def auxiliary_models(cell: CellSpec, data: TaskData, registry: Registry) -> dict[str, AuxiliaryModel]:
-    """The models that the attack, the judge and the defenses of a cell ask, by role.
+class ModelFinder:
+    """Finds the models that a cell takes: its victim, those that plugins name, small ones of the victim's family."""
 
-    Raises:
-        PluginError, VictimError: there is no such model.
-    """
-    found = attack_models(cell, cell.attack.plugin.models(), data, registry)
-    for role, need in cell.judge.plugin.models().items():
-        if need.victim is None:
-            raise PluginError(f"judge {cell.judge.name}: model '{role}' is not named; name a victim for it")
-        found[JUDGES + role] = _helper(need, registry.resolve("victim", need.victim), data, cell.seed)
-    for place, part in enumerate(cell.runtime):
-        for role, need in part.plugin.models().items():
-            found[f"{DEFENSES}{place}:{role}"] = _asked(cell, f"defense {part.name}", role, need, data, registry)
-    return found
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._fingerprints: dict[str, dict[str, str]] = {}
+        self._failed: dict[str, str] = {}
 
+    def model(self, victim: ResolvedPlugin, data: TaskData, seed: int) -> ModelSpec:
+        """A victim with what it is made ready with.
 
-def attack_models(
-    cell: CellSpec, needs: Mapping[str, Auxiliary], data: TaskData, registry: Registry
-) -> dict[str, AuxiliaryModel]:
-    """The same for the models of one attack against the cell's victim."""
-    return {
-        role: _asked(cell, f"attack {cell.attack.name}", role, need, data, registry) for role, need in needs.items()
-    }
+        Raises:
+            VictimError: its files are not found.
+        """
+        return ModelSpec(victim, data, seed, self._fingerprint(victim))
 
+    def of_cell(self, cell: CellSpec, data: TaskData) -> dict[ModelRole, AuxiliaryModel]:
+        """The models that the attack, the judge and the runtime defenses of a cell ask.
 
-def _asked(cell: CellSpec, who: str, role: str, need: Auxiliary, data: TaskData, registry: Registry) -> AuxiliaryModel:
-    if need.victim is not None:
-        return _helper(need, registry.resolve("victim", need.victim), data, cell.seed)
-    victim = cell.victim.plugin
-    if need.sees == "text" and victim.card(data).language_model:
-        return AuxiliaryModel(need, None, data, cell.seed)
-    sibling = None if need.sees == "nothing" else victim.sibling(need.sees)
-    if sibling is None:
-        raise VictimError(
-            f"{who} asks a model '{role}' besides the victim, and {cell.victim.label} names none of its family; name "
-            f"one: {{{who.split()[1]}: {{{role}: ...}}}}"
-        )
-    return _helper(need, registry.resolve("victim", sibling), data, cell.seed)
+        Raises:
+            PluginError, VictimError: there is no such model.
+        """
+        found = self.of_attack(cell.attack.plugin, cell, data)
+        for name, declared in cell.judge.plugin.models().items():
+            if declared.victim is None:
+                raise PluginError(f"judge {cell.judge.name}: model '{name}' is not named; name a victim for it")
+            found[ModelRole(name, "judge")] = self._declared(f"judge {cell.judge.name}", name, declared, cell, data)
+        for place, part in enumerate(cell.runtime):
+            for name, declared in part.plugin.models().items():
+                role = ModelRole(name, "defense", place)
+                found[role] = self._declared(f"defense {part.name}", name, declared, cell, data)
+        return found
 
+    def of_attack(self, attack: Attack, cell: CellSpec, data: TaskData) -> dict[ModelRole, AuxiliaryModel]:
+        """The models of an attack on the cell's victim: the cell's own, or one that a defense is trained against."""
+        return {
+            ModelRole(name): self._declared(f"attack {attack.name}", name, declared, cell, data)
+            for name, declared in attack.models().items()
+        }
 
-def _helper(need: Auxiliary, chosen: ResolvedPlugin, data: TaskData, seed: int) -> AuxiliaryModel:
-    if need.sees == "nothing":
-        return AuxiliaryModel(need, chosen, TaskData(need.labels, (), ()), 0)
-    seen = data.text if need.sees == "text" else data
-    if not chosen.plugin.estimate(seen):  # used as it is: one artifact for all tasks and seeds
-        return AuxiliaryModel(need, chosen, TaskData(seen.labels, (), (), answer_tokens=seen.answer_tokens), 0)
-    return AuxiliaryModel(need, chosen, seen, seed)
+    def _declared(self, who: str, name: str, declared: Auxiliary, cell: CellSpec, data: TaskData) -> AuxiliaryModel:
+        """The model that a plugin asks for in its `models()`."""
+        victim, ref = cell.victim.plugin, declared.victim
+        if ref is None:
+            if declared.sees == "text" and victim.card(data).language_model:
+                return AuxiliaryModel(None, declared.same_tokens)
+            ref = None if declared.sees == "nothing" else victim.sibling(declared.sees)
+        if ref is None:
+            raise VictimError(
+                f"{who} asks a model '{name}' besides the victim, and {cell.victim.label} names none of its family; "
+                f"name one: {{{who.split()[1]}: {{{name}: ...}}}}"
+            )
+        chosen = self.registry.resolve("victim", ref)
+        if declared.sees == "nothing":
+            data, seed = TaskData(declared.labels, (), ()), 0
+        else:
+            data, seed = data.text if declared.sees == "text" else data, cell.seed
+            if not chosen.plugin.estimate(data):  # used as it is: one artifact for all tasks and seeds
+                data, seed = TaskData(data.labels, (), (), answer_tokens=data.answer_tokens), 0
+        return AuxiliaryModel(self.model(chosen, data, seed), declared.same_tokens)
 
-
-def check_same_tokens(victim: Tokenizer, other: Tokenizer, who: str) -> None:
-    """Raise VictimError where two models do not share their tokens."""
-    common = min(victim.vocabulary, other.vocabulary)
-    rows = [[i] for i in range(common)]
-    if victim.decode(rows) != other.decode(rows) or (victim.left, victim.right) != (other.left, other.right):
-        raise VictimError(
-            f"{who} has other tokens than the victim, and strings of tokens are to be sent to it; name a model with "
-            "the victim's tokenizer"
-        )
+    def _fingerprint(self, victim: ResolvedPlugin) -> dict[str, str]:
+        """Of a victim's files, taken once: it may have to wait for a network."""
+        name = canonical_json(victim.plugin.params.model_dump(mode="json")) + victim.name
+        if name in self._failed:
+            raise VictimError(self._failed[name])
+        if name not in self._fingerprints:
+            try:
+                self._fingerprints[name] = victim.plugin.fingerprint()
+            except Exception as error:
+                self._failed[name] = error_text(error)
+                raise
+        return self._fingerprints[name]

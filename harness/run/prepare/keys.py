@@ -5,49 +5,70 @@ Whatever can change a number is hashed here, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.api.runtime_defense import TransformDefense
 from harness.flops import CONVENTION
 from harness.hashing import content_key
+from harness.records.model_role import ModelRole, asked_by
 from harness.records.schema import VERSION
 from harness.registry.defense_stack import is_randomised
 from harness.registry.resolved import ResolvedPlugin
-from harness.run.prepare.auxiliary_models import DEFENSES, JUDGES
 from harness.spec.axes import plugin_key
 from harness.spec.cells import CellSpec
 
 
 @dataclass(frozen=True)
-class Training:
-    """What a training attack brings beside its parameters: its auxiliary models by role, as keys, and its files."""
+class ArtifactSpec:
+    """What an artifact is known by.
+
+    Attributes:
+        identity: gives all that it depends on, as JSON data; not kept, since thousands of cells share a few artifacts.
+    """
+
+    key: str
+    identity: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, identity: Callable[..., dict[str, Any]], *arguments: Any) -> ArtifactSpec:
+        """The artifact of that identity, a function of the arguments."""
+        bound = partial(identity, *arguments)
+        return cls(content_key(bound()), bound)
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What a training attack brings beside its parameters: keys of its auxiliary models by name, and its files."""
 
     models: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def victim_identity(victim: ResolvedPlugin, data_hash: str, fingerprint: dict[str, str], seed: int) -> dict[str, Any]:
+def victim_identity(
+    victim: ResolvedPlugin, data_hash: str, fingerprint: Mapping[str, str], seed: int
+) -> dict[str, Any]:
     """What makes a fine-tuned victim: model, task data, seed."""
     return {
         "what": "victim",
         "victim": victim.identity(),
-        "model": fingerprint,
+        "model": dict(fingerprint),
         "data": data_hash,
         "seed": seed,
         "accounting": CONVENTION,
     }
 
 
-def round_identity(cell: CellSpec, round: int, previous_key: str, training: Training) -> dict[str, Any]:
+def round_identity(cell: CellSpec, round: int, previous_key: str, training: TrainingInputs) -> dict[str, Any]:
     """What makes one round of a trained defense: the weights it starts from and what that round does."""
     part = cell.trained
     assert part is not None
     plugin, identity = part.plugin, part.identity()
     of = plugin.round_identity(identity.pop("params"), round, plugin.against(cell.threat))
-    made = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
-    return made | {name: value for name, value in asdict(training).items() if value}
+    known = {"what": "defense", "defense": identity, "round": round, "of": of, "from": previous_key, "seed": cell.seed}
+    return known | {name: value for name, value in asdict(training).items() if value}
 
 
 def stop_identity(cell: CellSpec) -> dict[str, Any] | None:
@@ -60,7 +81,7 @@ def stop_identity(cell: CellSpec) -> dict[str, Any] | None:
     return {"flops": plugin.budget(), "settles": plugin.settles(cell.round)}
 
 
-def fit_identity(cell: CellSpec, at: int, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+def fit_identity(cell: CellSpec, at: int, weights_key: str, models: Mapping[ModelRole, str]) -> dict[str, Any]:
     """What makes the fit of the runtime defense at place ``at``."""
     part = cell.runtime[at]
     identity = {"what": "guard", "defense": part.identity(), "from": weights_key, "seed": cell.seed}
@@ -68,28 +89,28 @@ def fit_identity(cell: CellSpec, at: int, weights_key: str, models: Mapping[str,
     before = [other.identity() for other in cell.runtime[:at] if isinstance(other.plugin, TransformDefense)]
     if before:
         identity["behind"] = before
-    own = {role: key for role, key in models.items() if role.startswith(f"{DEFENSES}{at}:")}
-    if own:
-        identity["models"] = {role.split(":", 2)[2]: key for role, key in own.items()}
+    own_models = asked_by(models, "defense", at)
+    if own_models:
+        identity["models"] = own_models
     if part.plugin.attack() is not None:
         identity["threat"] = cell.threat.unlimited().identity()
     return identity
 
 
-def pipeline_identity(cell: CellSpec, weights_key: str, models: Mapping[str, str]) -> dict[str, Any]:
+def pipeline_identity(cell: CellSpec, weights_key: str, models: Mapping[ModelRole, str]) -> dict[str, Any]:
     """What makes a defended victim: the same for every attack on it."""
     return {
         "what": "pipeline",
         "weights": weights_key,
         "defenses": [part.identity() for part in cell.runtime],
-        "models": {role: key for role, key in models.items() if role.startswith(DEFENSES)},
+        "models": {str(role): key for role, key in models.items() if role.asker == "defense"},
         "seed": cell.seed,
         "evaluated": _evaluated(cell),
     }
 
 
 def _evaluated(cell: CellSpec) -> int:
-    """How many validation examples are."""
+    """How many validation examples a cell evaluates on, attacked or clean."""
     return max(cell.clean_examples, cell.examples)
 
 
@@ -101,7 +122,9 @@ def _defended_by(cell: CellSpec) -> Any:
     return runtime[0] if cell.runtime == (cell.defense,) else runtime
 
 
-def search_identity(cell: CellSpec, data_hash: str, weights_key: str, models: dict[str, str]) -> dict[str, Any]:
+def search_identity(
+    cell: CellSpec, data_hash: str, weights_key: str, models: Mapping[ModelRole, str]
+) -> dict[str, Any]:
     """What makes a cell's attack strings; ``weights_key`` stands for victim, seed, data and trained defense."""
     identity: dict[str, Any] = {
         "what": "search",
@@ -114,7 +137,7 @@ def search_identity(cell: CellSpec, data_hash: str, weights_key: str, models: di
         "attack": cell.attack.identity(),
         "threat": cell.threat.identity(),
         "files": cell.attack.plugin.fingerprint(),
-        "models": {role: key for role, key in models.items() if not role.startswith(JUDGES)},
+        "models": {str(role): key for role, key in models.items() if role.asker != "judge"},
         "seed": cell.seed,
         "examples": cell.examples,
         "clean_examples": cell.clean_examples,
@@ -132,53 +155,61 @@ def search_identity(cell: CellSpec, data_hash: str, weights_key: str, models: di
     return identity
 
 
-def cell_identity(cell: CellSpec, search_key: str, models: dict[str, str]) -> dict[str, Any]:
+def cell_identity(cell: CellSpec, search_key: str, models: Mapping[ModelRole, str]) -> dict[str, Any]:
     """What makes a cell's numbers: its attack strings, and who judges them."""
     return {
         "what": "cell",
         "search": search_key,
         "judge": cell.judge.identity(),
-        "models": {role: key for role, key in models.items() if role.startswith(JUDGES)},
+        "models": {str(role): key for role, key in models.items() if role.asker == "judge"},
         "stop_on_success": cell.stop_on_success,
     }
 
 
-def keyless(cell: CellSpec) -> str:
-    """A stand-in for the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
+def stand_in_key(cell: CellSpec) -> str:
+    """Instead of the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
     plugins = [plugin_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
     return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})
 
 
 class Keys:
-    """Keys of a cell and of the artifacts it needs, from the task's data hash, the victim's fingerprint, and the keys
-    of the auxiliary models by role (and of those of the training attack).
+    """Keys of a cell and of the artifacts it needs.
+
+    Args:
+        data_hash: of the task's data.
+        fingerprint: of the victim's files.
+        models: keys of the auxiliary models by role.
+        training: what the attack brings that the defense trains against.
 
     Attributes:
+        models: of the auxiliary models.
+        victim: of the victim, made ready for the task.
+        rounds: the defense's rounds 1 … ``cell.round``.
+        weights: of the model that is attacked: the last round's, or the victim's.
+        fits: of each runtime defense, in order, what it is fitted with, if it is one that is fitted.
+        pipeline: of the defended victim, whatever attacks it.
         search: of what the attack does; cells that differ in nothing but the judge share it.
         cell: of the cell.
-        models: of the auxiliary models by role.
-        pipeline: of the defended victim, whatever attacks it.
     """
 
     def __init__(
         self,
         cell: CellSpec,
         data_hash: str,
-        fingerprint: dict[str, str],
-        models: dict[str, str] | None = None,
-        training: Training = Training(),
+        fingerprint: Mapping[str, str],
+        models: Mapping[ModelRole, str] | None = None,
+        training: TrainingInputs = TrainingInputs(),
     ) -> None:
-        models = self.models = models or {}
-        self.victim_identity = victim_identity(cell.victim, data_hash, fingerprint, cell.seed)
-        self.victim = content_key(self.victim_identity)
-        self.rounds: list[tuple[str, dict[str, Any]]] = []  # key and identity of rounds 1 … cell.round
-        key = self.victim
+        self.models = models or {}
+        self.victim = self.weights = content_key(victim_identity(cell.victim, data_hash, fingerprint, cell.seed))
+        rounds: list[ArtifactSpec] = []
         for round in range(1, (cell.round or 0) + 1):
-            identity = round_identity(cell, round, key, training)
-            key = content_key(identity)
-            self.rounds.append((key, identity))
-        self.weights = key
-        self.pipeline = content_key(pipeline_identity(cell, key, models))
-        self.search = content_key(search_identity(cell, data_hash, key, models))
-        self.cell = content_key(cell_identity(cell, self.search, models))
+            rounds.append(ArtifactSpec.of(round_identity, cell, round, self.weights, training))
+            self.weights = rounds[-1].key
+        self.rounds = tuple(rounds)
+        places = range(len(cell.runtime))
+        self.fits = tuple(ArtifactSpec.of(fit_identity, cell, at, self.weights, self.models) for at in places)
+        self.pipeline = content_key(pipeline_identity(cell, self.weights, self.models))
+        self.search = content_key(search_identity(cell, data_hash, self.weights, self.models))
+        self.cell = content_key(cell_identity(cell, self.search, self.models))

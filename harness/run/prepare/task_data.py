@@ -15,27 +15,27 @@ class TaskDataCache:
         self._loaded: dict[str, TaskData] = {}
         self._failed: dict[str, str] = {}  # what failed once is not tried again for every cell
 
-    def data(self, chosen: ResolvedPlugin) -> TaskData:
+    def data(self, task: ResolvedPlugin) -> TaskData:
         """The data of a task.
 
         Raises:
             DataError: it cannot be read; errors that are not ours are named with the task.
         """
-        key = canonical_json([chosen.identity(), chosen.plugin.params.model_dump(mode="json")])
+        key = canonical_json([task.identity(), task.plugin.params.model_dump(mode="json")])
         if key in self._failed:
             raise DataError(self._failed[key])
         if key not in self._loaded:
-            assert isinstance(chosen.plugin, Task)
+            assert isinstance(task.plugin, Task)
             try:
-                data = chosen.plugin.load()
+                data = task.plugin.load()
                 if not isinstance(data, TaskData):
                     raise TypeError(f"load() returned {type(data).__name__}, not TaskData")
-                _check(f"task {chosen.name}", data, chosen.plugin.answers)
+                _check(f"task {task.name}", data, task.plugin.answers)
             except HarnessError as error:
                 self._failed[key] = str(error)
                 raise
             except Exception as error:
-                self._failed[key] = f"task {chosen.name} ({chosen.distribution}): {error_text(error)}"
+                self._failed[key] = f"task {task.name} ({task.distribution}): {error_text(error)}"
                 raise DataError(self._failed[key]) from error
             self._loaded[key] = data
         return self._loaded[key]

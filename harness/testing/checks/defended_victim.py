@@ -8,7 +8,6 @@ from typing import Any
 
 from harness.api.attack import Attack
 from harness.api.model.backend import Backend
-from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import SearchResult
 from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
@@ -16,8 +15,7 @@ from harness.api.task import Example, TaskData, TaskKind
 from harness.engine.defended.defense_requests import answer_defense_requests
 from harness.engine.defended.layer import Layer
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import ModelRouter
-from harness.engine.search.search import Search
+from harness.engine.search.on_examples import place_all, search_on_examples
 from harness.hashing import canonical_json
 from harness.rng import named_rng
 from harness.testing.checks.trained_defenses import resolver
@@ -73,9 +71,7 @@ def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[st
         ]
 
     def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:
-        problems = problems_of(victim, data, examples)
-        desk = ModelRouter(DefendedVictim(victim, (), data.labels, data.answer_tokens))
-        return Search(desk, attack, ("conformance", "fit"), granted="latent").run(problems)
+        return search_on_examples(attack, examples, victim, data, THREAT, ("conformance", "fit"))
 
     rng = named_rng("conformance", "fit")
     given = defense.fit(FitJob(data, 0, victim, rng, list, ask, search, resolver(subject), THREAT))
@@ -105,5 +101,4 @@ def fit_asks(subject: Subject, kind: TaskKind) -> bool:
 
 def problems_of(victim: Backend, data: TaskData, examples: Sequence[Example]) -> list[Problem]:
     """Examples ready to be attacked with five tokens."""
-    allowed = allowed_tokens(victim.tokenizer, THREAT)
-    return [place(example, THREAT, victim.tokenizer, allowed, data.labels) for example in examples]
+    return place_all(examples, THREAT, victim.tokenizer, data.labels)

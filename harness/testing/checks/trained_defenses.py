@@ -11,12 +11,10 @@ from typing import Any
 
 from harness.api.attack import Attack
 from harness.api.defense import RoundCost, RoundJob, TrainedDefense
-from harness.api.problem.placement import allowed_tokens, place
 from harness.api.refs import PluginRef
 from harness.api.task import Example
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.search.router import ModelRouter
-from harness.engine.search.search import Search
+from harness.engine.search.on_examples import search_on_examples
 from harness.errors import PluginError
 from harness.flops import Flops
 from harness.hashing import canonical_json
@@ -86,20 +84,17 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
     folder, scratch = work / "out", work / "scratch"
     folder.mkdir(parents=True)
     scratch.mkdir()
+    threat = defense.against(THREAT)
     searches = 0
 
     def search(backend: Any, attack: Attack, examples: Sequence[Example]) -> Any:
         nonlocal searches
         searches += 1
-        against = defense.against(THREAT)
-        allowed = allowed_tokens(backend.tokenizer, against)
-        problems = [place(example, against, backend.tokenizer, allowed, data.labels) for example in examples]
-        beside: Any = ToyLanguageModel(backend.tokenizer)
-        models = {role: DefendedVictim(beside) for role in attack.models()}
-        desk = ModelRouter(DefendedVictim(backend, labels=data.labels), models)
+        toy: Any = ToyLanguageModel(backend.tokenizer)
+        models = {name: DefendedVictim(toy) for name in attack.models()}
+        names = (0, "conformance", f"search-{searches}")
         with Journal(scratch / f"search-{searches}.jsonl") as journal:
-            names = (0, "conformance", f"search-{searches}")
-            return Search(desk, attack, names, granted="latent").run(problems, journal)
+            return search_on_examples(attack, examples, backend, data, threat, names, lambda _: models, journal)
 
     return RoundJob(
         round=1,
@@ -108,7 +103,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
         folder=folder,
         scratch=scratch,
         data=data,
-        threat=defense.against(THREAT),
+        threat=threat,
         seed=0,
         rng=lambda purpose: named_rng(0, "conformance", purpose),
         open=lambda place: open_folder(place, "classification", data.labels),

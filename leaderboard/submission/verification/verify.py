@@ -159,7 +159,7 @@ def _replay_check(
         _fail(check, "not done: what comes before it has not passed")
         return check
     preparer = how.preparer(spec.spec.name)
-    if not held and shipped_spec(spec.spec.name, spec.spec.version, preparer.registry) is None:
+    if not held and shipped_spec(spec.spec.name, spec.spec.version, preparer.resolver.registry) is None:
         # Its spec may name any file, address or model: none is touched on a stranger's word.
         _fail(check, "not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
         return check

@@ -21,7 +21,7 @@ from harness.api.victim import VictimCard
 from harness.engine.dry_run import FakeTokenizer
 from harness.errors import AccessError
 from harness.records.read import Cell, read_run
-from harness.run.cell.run_cell import check_access
+from harness.run.cell.attack import check_access
 from harness.spec.cells import CellSpec as Planned
 from plugins.attacks.latent import LatentAttack, directions, projected
 from tests.engine.toy import toy_examples, toy_tokenizer

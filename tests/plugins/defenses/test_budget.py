@@ -14,8 +14,7 @@ from harness.records.read import read_run
 from harness.registry.loader import load_plugins
 from harness.run.plan.estimate import make_plan
 from harness.run.prepare.keys import Keys
-from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
+from harness.run.prepare.resolved_cell import CellResolver
 from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.run.runner import run
@@ -147,8 +146,9 @@ def test_cells_of_other_budgets_have_other_keys(folder: Path) -> None:
 def test_the_plan_ends_with_the_budget(folder: Path, whole: dict[int, CellRecord], budget: float) -> None:
     spec = loaded(folder, "all", budget)
     empty = folder / "elsewhere"
-    preparer = Preparer(FolderStore(empty), load_plugins().registry, TaskDataCache(), Silent())
-    stages = [stage for stage in make_plan(spec.cells, preparer, RunFolder(empty)).stages if stage.what == "defend"]
+    resolver = CellResolver(load_plugins().registry)
+    plan = make_plan([resolver.resolve(cell) for cell in spec.cells], resolver, FolderStore(empty), RunFolder(empty))
+    stages = [stage for stage in plan.stages if stage.what == "defend"]
     assert len(stages) == 2
     assert sum(stage.flops or 0.0 for stage in stages) == pytest.approx(spent(whole[2]), rel=0.2)
 

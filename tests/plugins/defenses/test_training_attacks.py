@@ -17,8 +17,7 @@ from harness.errors import DataError
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
 from harness.run.plan.estimate import make_plan
-from harness.run.prepare.preparer import Preparer
-from harness.run.prepare.task_data import TaskDataCache
+from harness.run.prepare.resolved_cell import CellResolver
 from harness.run.reporter import Silent
 from harness.run.run_folder import RunFolder
 from harness.run.runner import run
@@ -81,10 +80,11 @@ def test_a_training_attack_may_ask_models_of_its_own(tmp_path: Path, attack: str
 def test_its_models_are_planned_and_in_the_key(tmp_path: Path) -> None:
     def weights(steps: int) -> tuple[str, int]:
         attack = f"{{probe_gcg: {{candidates: 8, draft: {{tiny: {{size: 7k, steps: {steps}}}}}}}}}"
-        (cell,) = loaded(tmp_path, attack=attack, **LABELS).cells
-        preparer = Preparer(FolderStore(tmp_path / "none"), load_plugins().registry, TaskDataCache(), Silent())
-        plan = make_plan([cell], preparer, RunFolder(tmp_path / "none"))
-        return preparer.keys(cell).weights, sum(stage.what == "prepare" for stage in plan.stages)
+        (spec,) = loaded(tmp_path, attack=attack, **LABELS).cells
+        resolver = CellResolver(load_plugins().registry)
+        cell = resolver.resolve(spec)
+        plan = make_plan([cell], resolver, FolderStore(tmp_path / "none"), RunFolder(tmp_path / "none"))
+        return cell.keys.weights, sum(stage.what == "prepare" for stage in plan.stages)
 
     (one, prepared), (other, _) = weights(6), weights(7)
     assert one != other

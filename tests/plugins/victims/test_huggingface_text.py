@@ -15,7 +15,7 @@ from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.registry.loader import load_plugins
-from harness.run.plan.memory import Need
+from harness.run.plan.memory import VictimMemory
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import fast_tokenizer, write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, task_data, victim
@@ -134,7 +134,7 @@ def test_which_victims_can_be_sampled_from(tmp_path: Path) -> None:
 
 def test_replies_take_memory() -> None:
     made = victim("pythia-14m")
-    labelled, text = (Need.of(made, data, made.card(data), 60.0).prepare for data in (task_data(4), requests()))
+    labelled, text = (VictimMemory.of(made, data, made.card(data), 60.0).prepare for data in (task_data(4), requests()))
     assert labelled is not None
     assert text is not None
     assert text.process - labelled.process > 8 * 60 * 50_304 * 4  # logits of a batch

@@ -15,7 +15,7 @@ from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.engine.torch.flop_counter import count_parameters
 from harness.errors import VictimError
 from harness.registry.loader import load_plugins
-from harness.run.plan.memory import Need
+from harness.run.plan.memory import VictimMemory
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training.rows import reply_rows
 from plugins.victims._tiny_sizes import SHAPES
@@ -117,7 +117,7 @@ def test_the_small_model_of_the_ladder() -> None:
 
 def test_training_needs_more_memory_where_all_tokens_are_said() -> None:
     victim, data = tiny(size="57k"), task_data("word_length")
-    labelled, text = (Need.of(victim, seen, victim.card(seen), 30.0) for seen in (data, data.text))
+    labelled, text = (VictimMemory.of(victim, seen, victim.card(seen), 30.0) for seen in (data, data.text))
     assert labelled.prepare is not None
     assert text.prepare is not None
     logits = 4 * 64 * 30 * 1024  # bytes of those of a batch, of which training keeps more than one copy

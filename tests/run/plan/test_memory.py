@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 
 from harness import MemoryFacts, ModelShape
 from harness.api.model.shape import Memory
-from harness.run.plan.memory import PROCESS, Need, largest
+from harness.run.plan.memory import PROCESS, VictimMemory, largest
 from harness.units import format_memory
 from plugins.tasks.word_length import WordLength
 from plugins.victims._presets import PRESETS
@@ -144,7 +144,7 @@ def test_bytes_per_token_bound_what_a_layer_keeps() -> None:
 @given(n=st.integers(10_000, 10**12), tokens=st.floats(5, 2000), batch=st.integers(0, 64), examples=st.integers(1, 500))
 def test_more_never_takes_less(n: int, tokens: float, batch: int, examples: int) -> None:
     facts = MemoryFacts(n, ModelShape.guess(n), batch=batch)
-    need, longer = Need(facts, tokens), Need(facts, 2 * tokens)
+    need, longer = VictimMemory(facts, tokens), VictimMemory(facts, 2 * tokens)
     for one, more in [
         (need.prepare, longer.prepare),
         (need.attack(examples, "scores"), longer.attack(examples, "scores")),
@@ -161,7 +161,7 @@ def test_published_models_take_what_is_known_of_them() -> None:
     data = WordLength(WordLength.Params(train_size=50, validation_size=10)).load()
     for fine_tune, states in (({"optimizer": "adamw"}, 2), ({}, 0)):
         victim = HuggingFace(HuggingFace.Params(model="pythia-1.4b", fine_tune=fine_tune, device="cuda"))
-        need = Need.of(victim, data, victim.card(data), 60.0)
+        need = VictimMemory.of(victim, data, victim.card(data), 60.0)
         n = PRESETS["pythia-1.4b"].as_classifier(2)
         assert need.prepare is not None
         attack = need.attack(64, "gradient")
@@ -169,7 +169,7 @@ def test_published_models_take_what_is_known_of_them() -> None:
         assert (2 + states) * 4 * n < need.prepare.gpu < (4 + states) * 4 * n + 12e9
         assert 2 * n < attack.gpu < 2 * n + 60e9  # bfloat16, and room for the largest forwards
     plain = HuggingFace(HuggingFace.Params(model="pythia-14m", fine_tune=False, device="cpu"))
-    need = Need.of(plain, data, plain.card(data), 60.0)
+    need = VictimMemory.of(plain, data, plain.card(data), 60.0)
     assert need.prepare == Memory(PROCESS + 2 * 4 * PRESETS["pythia-14m"].as_classifier(2))
 
 
@@ -178,7 +178,7 @@ def test_an_engine_beside_torch_takes_as_much_again() -> None:
     found = []
     for backend in ("torch", "vllm"):
         victim = Tiny(Tiny.Params(backend=backend))
-        found.append(Need.of(victim, data, victim.card(data), 60.0))
+        found.append(VictimMemory.of(victim, data, victim.card(data), 60.0))
     alone, beside = (need.attack(16, "gradient") for need in found)
     assert alone is not None
     assert beside is not None
@@ -187,8 +187,13 @@ def test_an_engine_beside_torch_takes_as_much_again() -> None:
 
 
 def test_what_nobody_knows_is_not_guessed() -> None:
-    assert Need(None, 10.0).prepare is Need(None, 10.0).defend is Need(None, 10.0).attack(3, "scores") is None
-    assert Need(None, 10.0, local=False).attack(3, "text") == Memory(PROCESS)
+    assert (
+        VictimMemory(None, 10.0).prepare
+        is VictimMemory(None, 10.0).defend
+        is VictimMemory(None, 10.0).attack(3, "scores")
+        is None
+    )
+    assert VictimMemory(None, 10.0, local=False).attack(3, "text") == Memory(PROCESS)
     assert largest([None, None]) is None
     assert largest([Memory(3, 1), None, Memory(2, 5)], jobs=2) == Memory(6, 10)
     assert format_memory(None) == "unknown"

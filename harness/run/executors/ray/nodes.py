@@ -11,7 +11,7 @@ from harness.errors import RunError, first_line
 from harness.spec.resources import Resources
 
 
-def join(address: str | None) -> Any:
+def connect(address: str | None) -> Any:
     """Connect to a running cluster; Ray's module.
 
     Raises:
@@ -28,7 +28,7 @@ def join(address: str | None) -> Any:
             "with HOST:PORT of its head or none"
         )
     if address is not None:
-        _knock(address)  # Ray itself would wait for minutes
+        _check_port(address)  # Ray itself would wait for minutes
     if not ray.is_initialized():
         try:
             ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -41,7 +41,7 @@ def join(address: str | None) -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
+def _check_port(address: str) -> None:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=10):
@@ -53,29 +53,29 @@ def _knock(address: str) -> None:
         ) from None
 
 
-def demand(shape: Resources) -> dict[str, float]:
-    """What one worker takes, in Ray's names."""
+def amounts(shape: Resources) -> dict[str, float]:
+    """How much one worker takes of each resource, in Ray's names."""
     wanted: dict[str, float] = {"CPU": shape.cpus or 1, "GPU": shape.gpus, "memory": shape.memory or 0}
     return {name: amount for name, amount in wanted.items() if amount}
 
 
-def options(shape: Resources) -> dict[str, Any]:
-    """The same as options of an actor."""
+def actor_options(shape: Resources) -> dict[str, Any]:
+    """What one worker takes, as the options of its actor."""
     found: dict[str, Any] = {"num_cpus": shape.cpus or 1, "num_gpus": shape.gpus}
     return found | ({"memory": shape.memory} if shape.memory else {})
 
 
-def room(nodes: list[dict[str, Any]], shape: Resources) -> int:
+def capacity(nodes: list[dict[str, Any]], shape: Resources) -> int:
     """How many workers of a shape the machines hold that are there, if nothing else runs on them."""
-    return sum(_fits(node["Resources"], demand(shape)) for node in nodes if node["Alive"])
+    return sum(_fits(node["Resources"], amounts(shape)) for node in nodes if node["Alive"])
 
 
-def _fits(held: dict[str, float], wanted: dict[str, float]) -> int:
-    return min(math.floor(held.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
+def _fits(available: dict[str, float], wanted: dict[str, float]) -> int:
+    return min(math.floor(available.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
 
 
 def resources_text(shape: Resources) -> str:
-    """What one worker takes, for people."""
+    """What one worker takes, in words."""
     words = [f"{shape.cpus or 1} CPUs"]
     if shape.gpus:
         words.append(f"{shape.gpus:g} GPUs")
@@ -84,8 +84,8 @@ def resources_text(shape: Resources) -> str:
     return ", ".join(words)
 
 
-def largest(nodes: list[dict[str, Any]]) -> str:
+def largest_text(nodes: list[dict[str, Any]]) -> str:
     """What the largest machine of each sort has, for people."""
-    held = [node["Resources"] for node in nodes if node["Alive"]]
-    most = {name: max((one.get(name, 0.0) for one in held), default=0.0) for name in ("CPU", "GPU", "memory")}
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
+    most = {name: max((one.get(name, 0.0) for one in resources), default=0.0) for name in ("CPU", "GPU", "memory")}
     return f"{most['CPU']:g} CPUs, {most['GPU']:g} GPUs, {most['memory'] / 2**30:.3g} GiB"

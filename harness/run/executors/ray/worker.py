@@ -16,27 +16,31 @@ from harness.errors import RunError, error_text
 from harness.isolation.resource_leaks import OpenFiles, restart_reason
 from harness.isolation.step_timeout import pop_timeout_report
 from harness.records.journal import Journal
-from harness.run.cell_label import label
+from harness.run.cell_label import cell_label
+from harness.run.executors.attempt_cell import attempt_cell, record_failure
 from harness.run.executors.remote_reporter import Message, RemoteReporter
-from harness.run.executors.work import do_cell, record_failure
-from harness.run.executors.worker_setup import WorkerSetup, get_ready
+from harness.run.executors.worker_setup import WorkerSetup
 from harness.run.run_folder import JOURNAL, RunFolder
 
-WAITING = 64  # messages that the driver has not taken; then the work waits
+_MAX_UNSENT = 64  # messages that the driver has not taken; then the work waits
 
 
 @dataclass(frozen=True)
-class FarOrder:
-    """An order for other machines: its plugin files by content, since they may share no file system."""
+class ClusterWorkerSetup:
+    """A worker's setup for other machines: plugin files by content, since they may share no file system.
 
-    order: WorkerSetup
+    Attributes:
+        version: of the driver's harness.
+    """
+
+    setup: WorkerSetup
     plugins: tuple[tuple[Path, bytes], ...]
     version: str
 
 
 @dataclass(frozen=True)
-class Hello:
-    """What a worker says when it is ready.
+class WorkerLocation:
+    """Where a worker is that is ready.
 
     Attributes:
         node: the machine's name in the cluster.
@@ -49,43 +53,48 @@ class Hello:
     folder: Path
 
 
-class SentFolder(RunFolder):
+class SendingRunFolder(RunFolder):
     """A run directory whose journals are sent as they grow."""
 
-    send: Callable[[Message], None]
+    def __init__(self, root: Path, send: Callable[[Message], None]) -> None:
+        super().__init__(root)
+        self._send = send
 
     def journal(self, key: str) -> Journal:
-        """See `RunFolder`."""
-        return Journal(self.cell(key) / JOURNAL, lambda line: self.send(("journal", (key, line))))
+        """As in `RunFolder`; each line is sent when it has been written."""
+        return Journal(self.cell(key) / JOURNAL, lambda line: self._send(("journal", (key, line))))
 
 
 class CellWorker:
     """Becomes an actor of the cluster; lives until the driver is done with it."""
 
-    def __init__(self, far: FarOrder) -> None:
+    def __init__(self, driver: ClusterWorkerSetup) -> None:
         from harness import __version__
 
-        if far.version != __version__:
+        if driver.version != __version__:
             raise RunError(
-                f"{socket.gethostname()} has harness {__version__}, the driver {far.version}; install the same "
+                f"{socket.gethostname()} has harness {__version__}, the driver {driver.version}; install the same "
                 "everywhere"
             )
         self._root = Path(tempfile.mkdtemp(prefix="harness-worker-"))
-        files = tuple(_here(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(far.plugins))
-        self._folder = SentFolder(self._root)
-        self._setup = get_ready(replace(far.order, plugin_files=files), self._folder)
-        self._preparer = self._setup.preparer(RemoteReporter(lambda _: None))
-        self._handles = OpenFiles()
+        files = tuple(_local_copy(*plugin, self._root / f"plugin-{i}") for i, plugin in enumerate(driver.plugins))
+        self._folder = SendingRunFolder(self._root, self._tell)
+        self._setup = replace(driver.setup, plugin_files=files).load(self._folder)
+        self._preparer = self._setup.preparer(
+            RemoteReporter(self._tell), lambda artifact: self._tell(("artifact", (artifact,)))
+        )
+        self._send: Callable[[Message], None] = lambda _: None  # to the driver, of the cell in hand
+        self._open_files = OpenFiles()
 
-    def hello(self) -> Hello:
-        """That it is ready."""
+    def location(self) -> WorkerLocation:
+        """Where it is; answered when it is ready."""
         import ray
 
-        return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), self._root)
+        return WorkerLocation(ray.get_runtime_context().get_node_id(), socket.gethostname(), self._root)
 
     def do(self, key: str, place: int, journal: bytes) -> Iterator[Message]:
         """Do a cell, going on where its journal ends; gives what the driver is to know, ``ended`` last."""
-        messages: queue.Queue[Message] = queue.Queue(WAITING)
+        messages: queue.Queue[Message] = queue.Queue(_MAX_UNSENT)
         thread = threading.Thread(target=self._do, args=(key, place, journal, messages.put), daemon=True)
         thread.start()
         while True:
@@ -103,26 +112,27 @@ class CellWorker:
             folder.mkdir(parents=True)
             if journal:
                 (folder / JOURNAL).write_bytes(journal)
-            self._folder.send = send
-            self._preparer.reporter = RemoteReporter(send)
-            self._preparer.made = lambda artifact: send(("made", (artifact,)))
-            found = self._preparer.keys(cell).cell
-            if found != key:
+            self._send = send
+            resolved = self._preparer.resolver.resolve(cell)
+            if resolved.keys.cell != key:
                 raise RunError(
                     f"{socket.gethostname()} finds other data or another model than the driver; put the same everywhere"
                 )
-            error = do_cell(key, cell, self._setup, self._preparer)
+            error = attempt_cell(key, cell, self._setup, self._preparer, resolved)
         except BaseException as problem:
             error = error_text(problem)
             record_failure(key, cell, self._setup, error, error)
-            send(("cell_done", (label(cell), None, None, error)))
+            send(("cell_done", (cell_label(cell), None, None, error)))
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
-        send(("ended", (key, error, restart_reason(error, self._handles))))
+        send(("ended", (key, error, restart_reason(error, self._open_files))))
 
-    def leave(self) -> None:
-        """Remove its folder."""
+    def _tell(self, message: Message) -> None:
+        self._send(message)
+
+    def remove_folder(self) -> None:
+        """Remove where it kept what it was doing."""
         shutil.rmtree(self._root, ignore_errors=True)
 
 
@@ -133,7 +143,7 @@ def after_death(root: Path, key: str) -> tuple[str, str] | None:
     return found
 
 
-def _here(path: Path, content: bytes, folder: Path) -> Path:
+def _local_copy(path: Path, content: bytes, folder: Path) -> Path:
     """A plugin file of the driver on this machine: the same one where there is one."""
     try:
         if path.read_bytes() == content:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records.cell import CellRecord
+from harness.records.model_role import ModelRole
 from leaderboard.submission.verification.checks.rows import SubmittedRows
 
 Floats = NDArray[np.float64]
@@ -41,7 +42,7 @@ def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     """Compute is unknown only where the size of a model is."""
     assert record.victim_facts is not None
     sizes = {role: each.n_params for role, each in record.auxiliary.items()}
-    judges = [role for role in sizes if role.startswith("judge:")]
+    judges = [role for role in sizes if ModelRole.parse(role).asker == "judge"]
     victim = record.victim_facts.n_params
     known = {
         "attack_nominal": None not in [victim, *(size for role, size in sizes.items() if role not in judges)],

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from harness.flops import CONVENTION
 from harness.records.cell import CellRecord, Compute, PluginRecord
+from harness.records.model_role import ModelRole
 from leaderboard.submission.file_format.limits import STEPS
 from leaderboard.submission.file_format.manifest import RunInfo
 
@@ -74,7 +75,7 @@ def _costs(record: CellRecord) -> Iterator[str]:
         yield "reference_flops is neither the compute of pretraining nor that of preparation"
     least = 2.0 * (facts.n_params or 0) * record.n_clean_correct
     spent = record.clean_compute.nominal
-    if record.task_kind == "labels" and not any(role.startswith("judge:") for role in record.auxiliary):
+    if record.task_kind == "labels" and not any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary):
         if spent is None and facts.n_params is not None:
             yield "clean_compute is unknown, although the size of the victim is known"
         elif spent is not None and spent < least:

@@ -48,20 +48,20 @@ def test_all_are_done_once_and_nothing_is_made_twice_at_a_time(
     while schedule.waiting or running:
         for shape in SHAPES:
             while len(running) < workers and (found := schedule.next(shape)):
-                missing = [need for need in found.needs if need not in there]
+                missing = [need for need in found.artifacts if need not in there]
                 assert not set(missing) & {need for own in running.values() for need in own}
                 running[found.key] = missing
         assert running, "nobody can go on"
         key = rng.choice(sorted(running))
         if rng.random() < 0.2:
             del running[key]
-            schedule.again(key)
+            schedule.requeue(key)
         elif running[key]:
             there.add(made := running[key].pop(0))
-            schedule.made(made)
+            schedule.artifact_is_there(made)
         else:
             del running[key]
-            schedule.ended(key)
+            schedule.end(key)
             done.append(key)
     assert sorted(done) == sorted(one.key for one in given_tasks)
 
@@ -77,12 +77,12 @@ def test_what_was_cut_off_comes_next() -> None:
     schedule = Schedule([task("a", ("x",)), task("b", ("y",))], lambda _: True)
     first = schedule.next(SHAPES[0])
     assert first is not None
-    schedule.again(first.key)
+    schedule.requeue(first.key)
     assert schedule.next(SHAPES[0]) is first
 
 
 def test_ready_counts_what_can_be_begun_together() -> None:
     all_missing = Schedule([task("a", ("x",)), task("b", ("x",)), task("c", ("y",))], lambda _: False)
-    assert all_missing.ready(SHAPES[0]) == 2
-    assert all_missing.ready(SHAPES[1]) == 0
-    assert Schedule([task("a", ("x",)), task("b", ("x",))], lambda _: True).ready(SHAPES[0]) == 2
+    assert all_missing.count_ready(SHAPES[0]) == 2
+    assert all_missing.count_ready(SHAPES[1]) == 0
+    assert Schedule([task("a", ("x",)), task("b", ("x",))], lambda _: True).count_ready(SHAPES[0]) == 2

@@ -1,4 +1,4 @@
-"""What several run directories hold together: which cells are finished, where, and what is missing or damaged.
+"""The run directories that are to be merged: whether they belong together, and which cells they hold between them.
 
 Cells are read one at a time. A finished cell never changes and counts only when it is whole, so that a run may be read
 while it goes on.
@@ -20,8 +20,8 @@ from harness.records.schema import VERSION
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard
 
-Seen = Callable[[str, int, int], None]
-"""Told of progress: what is being done, how many cells of how many."""
+MergeProgress = Callable[[str, int, int], None]
+"""Told what is being done, and for how many cells of how many."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class RunPart:
 
 
 @dataclass
-class Survey:
-    """What was found.
+class CellsFound:
+    """The cells of several run directories.
 
     Attributes:
         finished: the folder of each cell that is done or skipped, by key.
@@ -123,19 +123,19 @@ def check_alike(one: RunPart, other: RunPart) -> None:
         )
 
 
-def survey(parts: Sequence[RunPart], seen: Seen = lambda what, done, total: None) -> Survey:
+def read_cells(parts: Sequence[RunPart], progress: MergeProgress = lambda what, done, total: None) -> CellsFound:
     """Read all cells of these runs and check them: manifests and tables can be read, and a cell that is in two of them
     says the same.
 
     Raises:
         RunError: a cell is in two of them with different results.
     """
-    found = Survey()
+    found = CellsFound()
     folders = [(part, path) for part in parts for path in part.cells()]
     for done, (part, path) in enumerate(folders):
-        seen("read", done, len(folders))
-        _look(part, path, found)
-    seen("read", len(folders), len(folders))
+        progress("read", done, len(folders))
+        _add_cell(part, path, found)
+    progress("read", len(folders), len(folders))
     for part in parts:
         found.missing[part.folder.root] = max(0, int(part.info["cells"]) - len(part.cells()))
     for key in found.finished:
@@ -144,14 +144,14 @@ def survey(parts: Sequence[RunPart], seen: Seen = lambda what, done, total: None
     return found
 
 
-def _look(part: RunPart, path: Path, found: Survey) -> None:
+def _add_cell(part: RunPart, path: Path, found: CellsFound) -> None:
     if path.name in found.finished and _same_bytes(found.finished[path.name], path):
         return
     if not (path / "cell.json").is_file():
         found.begun[path.name] = path
         return
     try:
-        cell = _checked(part, path)
+        cell = _read_whole(part, path)
     except DataError as error:
         found.damaged[path] = str(error)
         return
@@ -172,15 +172,15 @@ def _same_bytes(one: Path, other: Path) -> bool:
     return same == there
 
 
-def _checked(part: RunPart, path: Path) -> Cell:
+def _read_whole(part: RunPart, path: Path) -> Cell:
     """A cell of a run, all of which can be read. Raises DataError."""
     cell = Cell(read_cell(path / "cell.json"), path)
-    for name, held, should in (
+    for name, value, should in (
         ("key", cell.record.key, path.name),
         ("spec_hash", cell.record.spec_hash, part.info["spec_hash"]),
     ):
-        if held != should:
-            raise DataError(f"{path / 'cell.json'}: {name} is {held}, not {should}. Remove the folder {path.name}.")
+        if value != should:
+            raise DataError(f"{path / 'cell.json'}: {name} is {value}, not {should}. Remove the folder {path.name}.")
     if cell.record.status == "done":
         attacked = sum(cell.examples(["attacked"])["attacked"].to_pylist())
         if attacked != cell.record.n_attacked:
@@ -204,11 +204,3 @@ def check_same(one: Cell, other: Cell) -> None:
             f"{one.folder} and {other.folder}: the same cell with different results ({what}); keep the one you trust, "
             "and remove the other folder"
         )
-
-
-def label(record: CellRecord) -> str:
-    """A cell in one line."""
-    number = record.defense_facts.round if record.defense_facts else None
-    defense = record.defense.label + (f" round {number}" if number else "")
-    parts = [record.task.label, record.victim.label, defense, record.attack.label, record.threat_label]
-    return f"{' × '.join(parts)}, seed {record.seed}"

@@ -1,0 +1,143 @@
+"""The attack of a cell: whether it can be run at all, what the victim makes of clean prompts, the search itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api.problem.problem import Problem
+from harness.api.runtime_defense import TransformDefense, VoteDefense
+from harness.api.task import Example, TaskData
+from harness.api.threat import allows
+from harness.engine.defended.layer import offers_gradient
+from harness.engine.search.budget import SearchBudget
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.search import Search
+from harness.errors import AccessError, VictimError
+from harness.flops import Flops
+from harness.isolation.step_timeout import StepLimit
+from harness.records.step_row import StepRow
+from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
+from harness.run.cell.diagnostics import diagnose
+from harness.run.cell_label import cell_label
+from harness.run.prepare.preparer import PreparedCell
+from harness.run.reporter import CellProgress, WorkReporter
+from harness.run.run_folder import RunFolder
+from harness.spec.cells import CellSpec
+
+
+def check_access(cell: CellSpec, data: TaskData) -> None:
+    """Check that the victim and its defense offer what the attack asks for (the threat model's grant is the spec's),
+    that the defense can be had, and that the attack fits the task.
+
+    Raises:
+        AccessError: they do not.
+        VictimError: the defense trains weights, and this victim's are not here.
+        DataError: the attack cannot be run on this task.
+    """
+    card = cell.victim.plugin.card(data)
+    wanted, most = cell.attack.plugin.access, card.access
+    if not allows(most, wanted):
+        raise AccessError(
+            f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
+        )
+    opaque = [part for part in cell.runtime if not offers_gradient(part.plugin)]
+    if wanted == "gradient" and opaque and not cell.static:
+        raise AccessError(
+            f"attack {cell.attack.name} asks for gradient, defense {opaque[0].label} offers none; exclude it"
+        )
+    rewriting = [part for part in cell.runtime if isinstance(part.plugin, TransformDefense | VoteDefense)]
+    if wanted == "latent" and rewriting:
+        raise AccessError(
+            f"attack {cell.attack.name} perturbs activations at its string, defense {rewriting[0].label} rewrites the "
+            "prompt before the victim sees it; exclude it"
+        )
+    if cell.trained is not None and not card.local:
+        raise VictimError(
+            f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
+            "exclude it, or use a victim that runs here"
+        )
+    cell.attack.plugin.check(data)
+
+
+@dataclass(frozen=True)
+class AttackedCell:
+    """What an attack came to.
+
+    Attributes:
+        examples: the clean ones that the victim was asked about.
+        truncated: how many of them were cut off to fit the context.
+        problems: those attacked.
+        example_rows, step_rows: of the two tables.
+        diagnostics: what is known of the defended victim besides its ASR.
+    """
+
+    examples: Sequence[Example]
+    truncated: int
+    clean: CleanCheck
+    problems: Sequence[Problem]
+    example_rows: list[dict[str, Any]]
+    step_rows: list[StepRow]
+    diagnostics: dict[str, Any]
+
+
+def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporter, limited: StepLimit) -> AttackedCell:
+    """Check the clean prompts, attack what the victim gets right, judge every step.
+
+    Args:
+        folder: where the cell's journal is, which the search goes on from; it stays there.
+        limited: what each step runs under.
+
+    Raises:
+        DataError: a prompt is too long, and the spec asks for an error then.
+        AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
+    """
+    cell, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
+    judge = JudgeRunner(cell.judge.plugin, prepared.judge_router, cell.judge_draws)
+    reporter.stage(f"attack {cell_label(cell)}")
+    examples, truncated = list(prepared.cell.data.validation[: cell.clean_examples]), 0
+    if cell.too_long == "truncate":
+        examples, truncated = shortened(examples, victim, cell.threat)
+    clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
+    problems, example_rows = choose_examples(victim, cell, examples, clean)
+    progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
+    with folder.journal(keys.cell) as journal:
+        if journal.entries:
+            reporter.note(f"{cell_label(cell)} goes on after round {len(journal.entries)}")
+        search = Search(
+            prepared.attack_router,
+            cell.attack.plugin,
+            (cell.seed, keys.search),
+            cell.threat.access,
+            judge,
+            stop_on_success=cell.stop_on_success,
+            budget=SearchBudget(cell.threat.queries, cell.threat.flops),
+            limited=limited,
+            note=reporter.note,
+        )
+        result = search.run(problems, journal, progress.add)
+    in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
+    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
+    return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
+
+
+class _Progress:
+    """Adds up a cell's rows for the reporter."""
+
+    def __init__(self, reporter: WorkReporter, total: int) -> None:
+        self._reporter, self._total = reporter, total
+        self._steps, self._spent = 0, Flops()
+        self._broken: set[str] = set()
+        self._examples: set[str] = set()
+
+    def add(self, _: int, rows: Sequence[StepRow]) -> None:
+        """Take in the rows of a round."""
+        for row in rows:
+            self._steps += 1
+            self._examples.add(row.example)
+            if row.success:
+                self._broken.add(row.example)
+            self._spent += Flops(row.attack_nominal, row.attack_executed)
+        asr = len(self._broken) / max(1, len(self._examples))
+        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent))

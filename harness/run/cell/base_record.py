@@ -1,0 +1,50 @@
+"""What is known of a cell before it has run, as its manifest has it."""
+
+from __future__ import annotations
+
+from harness.flops import CONVENTION, Flops, known
+from harness.records.cell import CellRecord, Compute, PluginRecord
+from harness.registry.resolved import ResolvedPlugin
+from harness.spec.cells import CellSpec
+from harness.spec.load import LoadedSpec
+
+
+def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
+    """What is known of a cell before it has run; status ``failed`` until told otherwise."""
+    return CellRecord(
+        key=key,
+        status="failed",
+        spec_name=spec.spec.name,
+        spec_version=spec.spec.version,
+        spec_hash=spec.hash,
+        task=plugin_record(cell.task),
+        victim=plugin_record(cell.victim),
+        defense=plugin_record(cell.defense),
+        attack=plugin_record(cell.attack),
+        judge=plugin_record(cell.judge),
+        threat=cell.threat.model_dump(mode="json"),
+        threat_label=cell.threat.label(),
+        seed=cell.seed,
+        stop_on_success=cell.stop_on_success,
+        target_asr=spec.spec.target_asr,
+        accounting=CONVENTION,
+        data_hash="",
+        task_kind=cell.task.plugin.answers,
+        space="latent" if cell.attack.plugin.access == "latent" else "text",
+    )
+
+
+def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:
+    """A plugin as the manifest has it: parameters, label, package and version."""
+    return PluginRecord(
+        name=plugin.name,
+        label=plugin.label,
+        params=plugin.plugin.params.identity(),
+        distribution=plugin.distribution,
+        version=plugin.version,
+    )
+
+
+def compute(flops: Flops) -> Compute:
+    """FLOPs as the manifest has them."""
+    return Compute(nominal=known(flops.nominal), executed=known(flops.executed))

@@ -1,0 +1,42 @@
+"""What a cell came to, and how it gets to the run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.records.cell import CellRecord
+from harness.records.step_row import StepRow
+from harness.records.write import write_cell
+from harness.run.run_folder import RunFolder
+from harness.store.atomic import write_json
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A manifest and two tables; of a cell that was skipped the manifest alone.
+
+    Attributes:
+        examples, steps: rows of the tables.
+    """
+
+    record: CellRecord
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[StepRow] = field(default_factory=list)
+
+    @property
+    def asr(self) -> float | None:
+        """Share of the attacked examples that were broken at any step; None where none was attacked."""
+        if not self.record.n_attacked:
+            return None
+        return len({row.example for row in self.steps if row.success}) / self.record.n_attacked
+
+    def write(self, folder: RunFolder) -> None:
+        """Put it in place; what there was of the cell before is not needed any more."""
+        place = folder.cell(self.record.key)
+        if self.record.status == "skipped":
+            write_json(place / "cell.json", self.record.model_dump(mode="json"))
+        else:
+            write_cell(place, self.record, self.examples, self.steps)
+        folder.drop_journal(self.record.key)
+        (place / "error.txt").unlink(missing_ok=True)

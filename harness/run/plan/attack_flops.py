@@ -1,0 +1,41 @@
+"""What the attack on a cell will compute, from sizes, the length of prompts, and a dry run of its plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.api.task import TaskData
+from harness.api.victim import VictimCard
+from harness.engine.dry_run import dry_run_attack, dry_run_judge, pipeline_flops
+from harness.flops import nominal_forward
+from harness.records.model_role import ModelRole, asked_by
+from harness.registry.defense_stack import is_randomised
+from harness.spec.cells import CellSpec
+
+
+def attack_flops(
+    cell: CellSpec, card: VictimCard, tokens: float, sizes: Mapping[ModelRole, int | None], data: TaskData
+) -> float:
+    """Nominal FLOPs of a cell: clean check, attack steps, judging; as if every example were attacked. NaN: unknown.
+
+    Args:
+        tokens: of a prompt, attack string included.
+        sizes: parameters of the auxiliary models; a role that the victim takes itself is left out.
+    """
+    answer = 0 if data.labels else data.answer_tokens
+    defenses = [part.plugin for part in cell.runtime]
+    defense_sizes = [asked_by(sizes, "defense", place) for place in range(len(defenses))]
+    judging = dry_run_judge(cell.judge.plugin).nominal(0, 0.0, asked_by(sizes, "judge"))  # of one answer
+    judged = pipeline_flops(defenses, defense_sizes, card.n_params, tokens, answer)
+    clean = judged if data.labels else judged + judging
+    if answer:  # and the loss of the target
+        judged += nominal_forward(card.n_params, 1) * tokens + judging
+    judged *= cell.judge_draws if is_randomised(cell.defense) else 1
+    attack = dry_run_attack(cell.attack.plugin, cell.threat)
+    per_step = attack.nominal(card.n_params, tokens, asked_by(sizes, "attack")) + judged
+    if not cell.static:
+        draws = cell.attack_draws if any(plugin.loss_varies for plugin in defenses) else 1
+        defended = draws * pipeline_flops(defenses, defense_sizes, card.n_params, tokens, loss=True)
+        per_step += attack.scored * (defended - nominal_forward(card.n_params, 1) * tokens)
+    steps: int = cell.attack.plugin.params.steps
+    return cell.examples * steps * per_step + cell.clean_examples * clean

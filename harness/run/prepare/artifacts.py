@@ -1,0 +1,65 @@
+"""Finding what was made before, or making it: trained models, fitted defenses, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.api.victim import PrepareJob
+from harness.errors import VictimError, error_text
+from harness.run.prepare.auxiliary_models import ModelSpec
+from harness.run.prepare.keys import ArtifactSpec
+from harness.run.prepare.resolved_cell import ResolvedCell
+from harness.run.reporter import WorkReporter
+from harness.store.artifacts import Artifact, ArtifactStore, MakeArtifact
+
+
+class Artifacts:
+    """The artifacts of a run; what could not be made once is not tried again for other cells that need it.
+
+    Args:
+        on_artifact: told the key of each artifact that is found or made.
+    """
+
+    def __init__(
+        self, store: ArtifactStore, reporter: WorkReporter, on_artifact: Callable[[str], object] = lambda _: None
+    ) -> None:
+        self.store, self.reporter, self.on_artifact = store, reporter, on_artifact
+        self._failed: dict[str, str] = {}
+
+    def find_or_make(self, spec: ArtifactSpec, make: MakeArtifact) -> Artifact:
+        """The artifact that is known by this.
+
+        Raises:
+            VictimError: it could not be made for a cell before.
+        """
+        if spec.key in self._failed:
+            raise VictimError(self._failed[spec.key])
+        try:
+            artifact = self.store.ensure(spec.key, spec.identity(), make)
+            self.on_artifact(spec.key)
+            return artifact
+        except Exception as error:
+            self._failed[spec.key] = error_text(error)
+            raise
+
+    def victim(self, cell: ResolvedCell) -> Artifact:
+        """The cell's victim, made ready for its task."""
+        return self.model(cell.victim, f"on {cell.spec.task.label}")
+
+    def model(self, model: ModelSpec, purpose: str) -> Artifact:
+        """A model made ready.
+
+        Args:
+            purpose: what for, as it is told to the reporter.
+        """
+
+        def make(out: Path, scratch: Path) -> dict[str, Any]:
+            self.reporter.stage(f"prepare {model.victim.label} {purpose}, seed {model.seed}")
+            job = PrepareJob(model.data, model.seed, out, scratch, self.reporter.progress)
+            spent = model.victim.plugin.prepare(job)
+            return {"card": asdict(model.victim.plugin.card(model.data)), "compute": spent.to_json()}
+
+        return self.find_or_make(model.artifact, make)

@@ -1,0 +1,100 @@
+"""A cell worked out: its data, the models that it takes, and the keys of all that is made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api.attack import Attack
+from harness.api.refs import PluginRef
+from harness.api.task import TaskData
+from harness.records.model_role import ModelRole, asked_by
+from harness.registry.registry import Registry
+from harness.registry.resolved import ResolvedPlugin
+from harness.run.prepare.auxiliary_models import AuxiliaryModel, ModelFinder, ModelSpec
+from harness.run.prepare.keys import Keys, TrainingInputs
+from harness.run.prepare.task_data import TaskDataCache
+from harness.spec.cells import CellSpec
+
+
+@dataclass(frozen=True)
+class ResolvedCell:
+    """A cell of a spec with everything that it is made of, before anything is made.
+
+    Attributes:
+        spec: the cell as the spec has it.
+        data: of its task.
+        victim: what the victim is made ready with.
+        auxiliary: the models that the attack, the judge and the runtime defenses ask besides.
+        training_attack: the attack that the defense trains against, if it does.
+        training_models: the models that this attack asks besides.
+        keys: content addresses of the cell and of its artifacts.
+    """
+
+    spec: CellSpec
+    data: TaskData
+    victim: ModelSpec
+    auxiliary: Mapping[ModelRole, AuxiliaryModel]
+    training_attack: ResolvedPlugin | None
+    training_models: Mapping[ModelRole, AuxiliaryModel]
+    keys: Keys
+
+    @property
+    def artifact_keys(self) -> tuple[str, ...]:
+        """Of all that is made before the attack, each once in the order of its making; last the defended victim's,
+        where runtime defenses are fitted to it.
+        """
+        training = _keys_of(self.training_models).values()
+        rounds = [artifact.key for artifact in self.keys.rounds]
+        found = [self.keys.victim, *training, *rounds, *self.keys.models.values()]
+        return tuple(dict.fromkeys([*found, *([self.keys.pipeline] if self.spec.runtime else [])]))
+
+
+class CellResolver:
+    """Works cells out; each task's data are loaded once, each model's files looked for once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._tasks = TaskDataCache()
+        self._models = ModelFinder(registry)
+
+    def resolve(self, cell: CellSpec) -> ResolvedCell:
+        """Load the cell's data, find its models, and work out its keys.
+
+        Raises:
+            DataError: the data cannot be read.
+            PluginError, VictimError: a model is not found.
+        """
+        data = self._tasks.data(cell.task)
+        auxiliary = self._models.of_cell(cell, data)
+        victim = self._models.model(cell.victim, data, cell.seed)
+        training_attack = self._training_attack(cell)
+        training_models: dict[ModelRole, AuxiliaryModel] = {}
+        inputs = TrainingInputs()
+        if training_attack is not None:
+            training_models = self._models.of_attack(training_attack.plugin, cell, data)
+            names = asked_by(_keys_of(training_models), "attack")
+            inputs = TrainingInputs(names, training_attack.plugin.fingerprint())
+        keys = Keys(cell, data.hash, victim.fingerprint, _keys_of(auxiliary), inputs)
+        return ResolvedCell(cell, data, victim, auxiliary, training_attack, training_models, keys)
+
+    def attack(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
+        """The attack that a reference names, with some parameters replaced."""
+        plugin = self.registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes}))
+        assert isinstance(plugin.plugin, Attack)
+        return plugin.plugin
+
+    def models_of(self, attack: Attack, cell: ResolvedCell) -> dict[ModelRole, AuxiliaryModel]:
+        """The models that an attack on the cell's victim asks besides; any attack, not only the cell's own."""
+        return self._models.of_attack(attack, cell.spec, cell.data)
+
+    def _training_attack(self, cell: CellSpec) -> ResolvedPlugin | None:
+        defense = cell.trained_plugin
+        ref = None if defense is None else defense.attack()
+        return None if ref is None else self.registry.resolve("attack", ref)
+
+
+def _keys_of(models: Mapping[ModelRole, AuxiliaryModel]) -> dict[ModelRole, str]:
+    """Their keys; where the cell's victim serves itself, there is none."""
+    return {role: auxiliary.model.artifact.key for role, auxiliary in models.items() if auxiliary.model is not None}
