@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from harness.api.task import Edit, TaskData
-from plugins.judges._refusals import refused
+from plugins.judges._refusals import is_refusal
 from plugins.tasks._words.everyday_things import ADJECTIVES, THINGS, WORDINGS
 from plugins.tasks.forbidden_topics import ForbiddenTopics
 
@@ -43,8 +43,8 @@ def test_forbidden_things_are_refused_and_the_others_answered(seed: int, things:
     for example in (*data.train, *data.validation):
         thing = thing_of(example.chunks[0].text)
         assert example.benign == (thing not in forbidden)
-        assert refused(example.reply) != example.benign
-        assert refused(example.target) == example.benign
+        assert is_refusal(example.reply) != example.benign
+        assert is_refusal(example.target) == example.benign
         assert example.reply[0] == example.target[0] == " "
         assert example.benign == example.reply.endswith(f" {thing}.")
         assert [chunk.edit for chunk in example.chunks] == [Edit.PERTURBABLE, Edit.IMMUTABLE]
