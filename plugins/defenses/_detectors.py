@@ -24,7 +24,7 @@ class Detector(Protocol):
         """Gradient of the score, shape [H]."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON data from which `restored` makes the same."""
+        """JSON data from which `detector_from_json` makes the same."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ class Mahalanobis:
         return {"whitener": _packed(self.whitener), "means": _packed(self.means)}
 
 
-def restored(data: dict[str, Any]) -> Detector:
+def detector_from_json(data: dict[str, Any]) -> Detector:
     """Inverse of `to_json`."""
     if "bias" in data:
         return Probe(_unpacked(data["weights"]), float(data["bias"]))
     return Mahalanobis(_unpacked(data["whitener"]), _unpacked(data["means"]))
 
 
-def area(clean: Floats, attacked: Floats) -> float:
+def roc_auc(clean: Floats, attacked: Floats) -> float:
     """Area under the ROC curve: the chance that an attacked text scores higher than a clean one, ties counting half."""
     return float(np.mean((attacked[:, None] > clean[None]) + 0.5 * (attacked[:, None] == clean[None])))
 

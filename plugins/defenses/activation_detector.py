@@ -24,8 +24,8 @@ from harness import (
     Slope,
     hookimpl,
 )
-from plugins.defenses._detectors import Detector, Mahalanobis, Probe, area, restored
-from plugins.defenses._threshold import clean_prompts, threshold_of
+from plugins.defenses._detectors import Detector, Mahalanobis, Probe, detector_from_json, roc_auc
+from plugins.defenses._guard_threshold import clean_prompts, conformal_threshold
 
 HELD_OUT = 3  # one in so many training prompts is not fitted on
 
@@ -85,15 +85,15 @@ class ActivationDetector(GuardDefense):
         scores = _scores(detector, clean[held])
         found: dict[str, Any] = {"prompts": len(examples)}
         if attacked is not None:  # of prompts that it was not fitted on
-            found["auroc"] = area(scores, _scores(detector, attacked[held]))
+            found["auroc"] = roc_auc(scores, _scores(detector, attacked[held]))
         unseen, found["split"] = clean_prompts(job, self.params.fit_examples)
         if found["split"] == "held_out":  # the victim was trained on the others
             scores = _scores(detector, self._activations(job, job.seen([example.text for example in unseen])))
-        return found | {"threshold": threshold_of(scores, self.params.quantile), "detector": detector.to_json()}
+        return found | {"threshold": conformal_threshold(scores, self.params.quantile), "detector": detector.to_json()}
 
     def ruling(self, case: Case) -> Any:
         activations = yield Activations(case.text, self.params.layer, self.params.pool)
-        score = restored(case.fitted["detector"]).score(activations)
+        score = detector_from_json(case.fitted["detector"]).score(activations)
         excess = score - case.fitted["threshold"]
         return Ruling(excess > 0, self._penalty(excess), score)
 
@@ -101,7 +101,7 @@ class ActivationDetector(GuardDefense):
         """Above the threshold, the gradient of the score through the victim; below it is flat."""
         p = self.params
         activations = yield Activations(tokens=place.row, layer=p.layer, pool=p.pool)
-        detector = restored(place.fitted["detector"])
+        detector = detector_from_json(place.fitted["detector"])
         excess = detector.score(activations) - place.fitted["threshold"]
         if excess <= 0:
             return Slope(0.0)

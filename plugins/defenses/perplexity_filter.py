@@ -23,7 +23,7 @@ from harness import (
     VictimRef,
     hookimpl,
 )
-from plugins.defenses._threshold import clean_prompts, threshold_of
+from plugins.defenses._guard_threshold import clean_prompts, conformal_threshold
 
 ROLE = "lm"
 
@@ -66,7 +66,7 @@ class PerplexityFilter(GuardDefense):
             raise DataError("perplexity_filter: the task has no clean prompts to take a threshold from")
         values = [self._worst(nll)[0] for nll in job.ask([Likelihood(text, model=ROLE) for text in texts])]
         return {
-            "threshold": threshold_of(values, self.params.quantile),
+            "threshold": conformal_threshold(values, self.params.quantile),
             "median": float(np.median(values)),
             "prompts": len(values),
             "split": split,

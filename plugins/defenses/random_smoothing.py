@@ -64,10 +64,10 @@ class RandomSmoothing(VoteDefense):
 
     def radius(self, right: int, samples: int) -> int:
         """Certified radius where ``right`` of ``samples`` copies said the true label."""
-        return certified_radius(lower_bound(right, samples, self.params.alpha), self.params.rate)
+        return certified_radius(clopper_pearson_lower_bound(right, samples, self.params.alpha), self.params.rate)
 
 
-def lower_bound(successes: int, trials: int, alpha: float) -> float:
+def clopper_pearson_lower_bound(successes: int, trials: int, alpha: float) -> float:
     """Clopper–Pearson: with chance 1 - alpha a success is at least so likely (one-sided)."""
     from scipy.stats import beta  # takes seconds to import
 

@@ -11,8 +11,8 @@ import pytest
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.victim import PrepareJob
 from harness.records.read import read_run
+from plugins._prompt_template import fill_template
 from plugins.judges._refusals import is_refusal
-from plugins.judges._text import filled
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
 from plugins.victims import openai_compatible as plugin
 from plugins.victims._openai import server as _server
@@ -147,7 +147,7 @@ def test_a_local_model_that_has_learnt_to_rate(tmp_path: Path, folder: Path) -> 
     for number, example in enumerate(ForbiddenTopics(ForbiddenTopics.Params(train_size=2000)).load().train):
         asked = example.chunks[0].text
         lines = RATINGS["none"] if is_refusal(example.reply) else RATINGS["good"].partition("\n")[2]
-        chunks = (Chunk(filled(question, asked, example.reply.strip()), Edit.PERTURBABLE),)
+        chunks = (Chunk(fill_template(question, prompt=asked, answer=example.reply.strip()), Edit.PERTURBABLE),)
         examples.append(Example(f"train-{number:05d}", chunks, target=" x", reply=f"\n{lines}"))
     tiny = Tiny(Tiny.Params(size="26k", steps=250, batch_size=32, filler=0.0))
     (tmp_path / "judge").mkdir()
