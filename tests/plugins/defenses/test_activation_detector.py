@@ -75,7 +75,7 @@ def test_slopes_are_gradients_and_json_keeps_them(kind: str) -> None:
     for row in attacked[:5]:
         assert again.score(row) == pytest.approx(made.score(row), rel=1e-4, abs=1e-4)
         numeric = [(made.score(row + step) - made.score(row - step)) / 2e-4 for step in 1e-4 * np.eye(5)]
-        np.testing.assert_allclose(made.slope(row), numeric, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(made.gradient(row), numeric, rtol=1e-3, atol=1e-6)
 
 
 def test_few_prompts_in_a_wide_space_leave_a_distance() -> None:
@@ -125,7 +125,7 @@ def test_it_refuses_what_is_far_and_says_so_in_its_gradient() -> None:
     assert next(sloped).layer == 1
     request = sloped.send(np.full(3, 50.0))
     assert isinstance(request, ActivationGradient)
-    np.testing.assert_allclose(request.direction, 10 * detector_from_json(facts["detector"]).slope(np.full(3, 50.0)))
+    np.testing.assert_allclose(request.direction, 10 * detector_from_json(facts["detector"]).gradient(np.full(3, 50.0)))
     with pytest.raises(StopIteration) as end:
         sloped.send(np.ones((1, 3)))
     assert end.value.value.penalty == pytest.approx(ruling.penalty)

@@ -94,7 +94,7 @@ def test_a_radius_is_wrong_at_most_as_often_as_stated() -> None:
 def test_copies_lose_or_change_each_token_with_the_same_chance(noise: str) -> None:
     smoothing = RandomSmoothing(RandomSmoothing.Params(rate=0.25, noise=noise))
     ids = np.arange(100, 140)
-    made = [smoothing.noised(ids, np.random.default_rng(i), lambda: np.arange(3)) for i in range(2000)]
+    made = [smoothing.add_noise(ids, np.random.default_rng(i), lambda: np.arange(3)) for i in range(2000)]
     kept = np.mean([np.isin(ids, copy) for copy in made], axis=0)
     np.testing.assert_allclose(kept, 0.75, atol=0.05)
     assert all(len(copy) == 40 for copy in made) == (noise == "substitute")
