@@ -33,7 +33,8 @@ from plugins.attacks._common.attacker_prompt import CLOSE, HERE, OPEN, Turn, att
 from plugins.attacks.llm_attacker import EMPTY, UNUSABLE, LLMAttacker, fit_proposal
 from plugins.judges.labels import WrongLabel
 from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from tests.engine.hub_models import byte_bpe, random_model
 from tests.engine.toy import ToyBackend, searching, toy_examples
 from tests.plugins.judges import scripted
@@ -162,10 +163,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
 
 
 @pytest.fixture

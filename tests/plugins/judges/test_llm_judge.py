@@ -14,8 +14,8 @@ from harness.records.read import read_run
 from plugins._prompt_template import fill_template
 from plugins.judges._refusals import is_refusal
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
-from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from plugins.victims.tiny import Tiny
 from tests.engine.hub_models import write_folder
 from tests.plugins.judges.scripted import run, server, victim
@@ -35,10 +35,10 @@ RATINGS = {
 
 @pytest.fixture(autouse=True)
 def _near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
 
 
 @pytest.fixture(scope="module")
