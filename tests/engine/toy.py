@@ -11,10 +11,10 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
-from harness.testing.toys.backend import TEXT, ToyBackend, toy_examples, toy_tokenizer
+from harness.testing.toys.backend import ToyBackend, toy_examples, toy_tokenizer
 from plugins.judges.labels import WrongLabel
 
-__all__ = ["TEXT", "ToyBackend", "jury", "searching", "toy_examples", "toy_tokenizer"]
+__all__ = ["ToyBackend", "jury", "searching", "toy_examples", "toy_tokenizer"]
 
 
 def jury(victim: DefendedVictim, judge: Judge | None = None, **models: DefendedVictim) -> JudgeRunner:
