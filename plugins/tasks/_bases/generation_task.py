@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field, PositiveInt, field_validator
@@ -10,7 +10,6 @@ from pydantic import Field, PositiveInt, field_validator
 from harness import Chunk, Edit, Example, TaskData, TaskKind
 from plugins.tasks._bases.prompts import ANSWER_PROMPT
 from plugins.tasks._bases.text_task import TextTask
-from plugins.tasks._data.records import Record
 from plugins.tasks._data.splits import Split, example_id
 
 STUDY_TARGET = " Sure, here"
@@ -33,12 +32,12 @@ class PromptRow(NamedTuple):
     benign: bool = False
 
 
-class GenerationTask(TextTask):
+class GenerationTask(TextTask[PromptRow]):
     """Base of tasks on prompts that are answered in text. Chunks: instructions, the prompt (attack text is added to
     it), the answer prompt.
 
-    A subclass makes a record a prompt in `row`. The training split may be empty: a benchmark of forbidden prompts has
-    nothing to train on.
+    A subclass gives the prompt of a record in `row`. The training split may be empty: a benchmark of forbidden prompts
+    has nothing to train on.
     """
 
     answers: ClassVar[TaskKind] = "text"
@@ -69,34 +68,10 @@ class GenerationTask(TextTask):
                 raise ValueError(f"write the first words of an answer, e.g. {STUDY_TARGET!r}")
             return value
 
-    @abstractmethod
-    def row(self, record: Record, number: int) -> PromptRow:
-        """The prompt of a record, and its answers; ``number`` counts the rows of its file from 0.
-
-        Raises:
-            DataError: a column is missing or a value is not of the stated form.
-        """
-
     def load(self) -> TaskData:
-        """Read the rows, split and cap them, and make examples of them.
+        return replace(super().load(), answer_tokens=self.params.answer_tokens)
 
-        Raises:
-            DataError: a file, split, column or value is missing or malformed; names it, and the mend.
-        """
-        rows = self.read_splits(self.row)
-        return TaskData(
-            labels=(),
-            train=self._examples("train", self.subsample(self.select(rows.train), "train")),
-            validation=self._examples("validation", self.subsample(self.select(rows.validation), "validation")),
-            source=rows.source,
-            answer_tokens=self.params.answer_tokens,
-        )
-
-    def select(self, rows: list[PromptRow]) -> list[PromptRow]:
-        """The rows that the task consists of; all by default."""
-        return rows
-
-    def _examples(self, split: Split, rows: list[PromptRow]) -> list[Example]:
+    def examples(self, split: Split, rows: list[PromptRow]) -> list[Example]:
         before, after = Chunk(self.params.instructions), Chunk(self.params.answer_prompt)
         examples = []
         for i, row in enumerate(rows):

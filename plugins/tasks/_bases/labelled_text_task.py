@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from harness import Chunk, DataError, Edit, Example, TaskData
+from harness import Chunk, DataError, Edit, Example
 from plugins.tasks._bases.prompts import ANSWER_PROMPT, instructions_block
 from plugins.tasks._bases.text_task import TextTask
-from plugins.tasks._data.records import Record
 from plugins.tasks._data.splits import Split, example_id
 
 
@@ -22,10 +21,10 @@ class LabelledText(NamedTuple):
     label: int
 
 
-class LabelledTextTask(TextTask):
+class LabelledTextTask(TextTask[LabelledText]):
     """Base of tasks on labelled text. Chunks: instructions, the text (attack text is added to it), the answer prompt.
 
-    A subclass says in `row` what a record's text and label are. With more than two labels the attacker wants the next
+    A subclass gives the text and label of a record in `row`. With more than two labels the attacker wants the next
     one: ``proxy_label = (label + 1) % n``.
     """
 
@@ -41,29 +40,10 @@ class LabelledTextTask(TextTask):
     def label_texts(self) -> Sequence[str]:
         """Labels in index order, without the leading space."""
 
-    @abstractmethod
-    def row(self, record: Record, number: int) -> LabelledText:
-        """Text and label of a record; ``number`` counts the rows of its file from 0.
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f" {text}" for text in self.label_texts())
 
-        Raises:
-            DataError: a column is missing or a value is not of the stated form.
-        """
-
-    def load(self) -> TaskData:
-        """Read the rows, split and cap them, and make examples of them.
-
-        Raises:
-            DataError: a file, split, column or value is missing or malformed; names it, and the mend.
-        """
-        rows = self.read_splits(self.row)
-        return TaskData(
-            labels=tuple(f" {text}" for text in self.label_texts()),
-            train=self._examples("train", self.subsample(rows.train, "train")),
-            validation=self._examples("validation", self.subsample(rows.validation, "validation")),
-            source=rows.source,
-        )
-
-    def _examples(self, split: Split, rows: list[LabelledText]) -> list[Example]:
+    def examples(self, split: Split, rows: list[LabelledText]) -> list[Example]:
         names = self.label_texts()
         for label, name in enumerate(names):
             if all(row.label != label for row in rows):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
-from harness import DataError, Params, SpecPath, Task, host_field
+from harness import DataError, Example, Params, SpecPath, Task, TaskData, host_field
 from plugins.tasks._data.hub import read_hub, select_split
 from plugins.tasks._data.records import Record, RecordTable
 from plugins.tasks._data.splits import Split, shuffled, split_by_hash
@@ -34,22 +33,9 @@ class HasText(Protocol):
 R = TypeVar("R", bound=HasText)
 
 
-@dataclass(frozen=True)
-class SplitRows(Generic[R]):
-    """The rows of both splits.
-
-    Attributes:
-        train, validation: in the order of the source.
-        source: where they came from, for the manifest.
-    """
-
-    train: list[R]
-    validation: list[R]
-    source: dict[str, str]
-
-
-class TextTask(Task):
-    """Base of tasks on text from files or the hub. Of a text that stands in both splits, the training rows are dropped.
+class TextTask(Task, Generic[R]):
+    """Base of tasks on text from files or the hub. A subclass makes a row of each record in `row`, and examples of the
+    rows in `examples`. Of a text that stands in both splits, the training rows are dropped.
 
     Attributes:
         needs_training: whether a source without training rows is an error.
@@ -97,20 +83,37 @@ class TextTask(Task):
                 raise ValueError("both `path` and `dataset` are given: keep one")
             return self
 
-    def read_splits(self, make_row: Callable[[Record, int], R]) -> SplitRows[R]:
-        """Read the rows of both splits.
+    @abstractmethod
+    def row(self, record: Record, number: int) -> R:
+        """The row of a record; ``number`` counts the records of its file from 0.
 
-        Args:
-            make_row: makes a row of a record and its number in the file, counted from 0.
+        Raises:
+            DataError: a column is missing or a value is not of the stated form.
+        """
+
+    @abstractmethod
+    def examples(self, split: Split, rows: list[R]) -> list[Example]:
+        """The examples of a split. Raises DataError where its rows do not make a task."""
+
+    def labels(self) -> tuple[str, ...]:
+        """Label texts in index order, each with its leading space; none of a task answered in text."""
+        return ()
+
+    def select(self, rows: list[R]) -> list[R]:
+        """The rows that the task consists of; all by default."""
+        return rows
+
+    def load(self) -> TaskData:
+        """Read the rows, split and cap them, and make examples of them.
 
         Raises:
             DataError: a file, split, column or value is missing or malformed; names it, and the mend.
         """
         tables = self._tables()
         dropped: Counter[str] = Counter()
-        train = self._rows(tables["train"], make_row, dropped) if "train" in tables else []
+        train = self._rows(tables["train"], dropped) if "train" in tables else []
         if "validation" in tables:
-            validation = self._rows(tables["validation"], make_row, dropped)
+            validation = self._rows(tables["validation"], dropped)
             held_out = {_comparable(row.text) for row in validation}
             kept = [row for row in train if _comparable(row.text) not in held_out]
             dropped["train also in validation"] = len(train) - len(kept)
@@ -120,12 +123,17 @@ class TextTask(Task):
             validation = [row for row, split in zip(train, splits, strict=True) if split == "validation"]
         source = {f"{split} {key}": text for split, table in tables.items() for key, text in table.source.items()}
         source |= {f"dropped, {reason}": str(count) for reason, count in sorted(dropped.items()) if count}
-        return SplitRows(kept, validation, source)
+        return TaskData(
+            labels=self.labels(),
+            train=self.examples("train", self._subsample(kept, "train")),
+            validation=self.examples("validation", self._subsample(validation, "validation")),
+            source=source,
+        )
 
-    def subsample(self, rows: list[R], split: Split) -> list[R]:
-        """At most ``train_size`` or ``validation_size`` rows, in the seed's order."""
+    def _subsample(self, rows: list[R], split: Split) -> list[R]:
+        """At most ``train_size`` or ``validation_size`` of the selected rows, in the seed's order."""
         size = self.params.train_size if split == "train" else self.params.validation_size
-        return shuffled(rows, f"rows/{self.params.seed}/{split}")[:size]
+        return shuffled(self.select(rows), f"rows/{self.params.seed}/{split}")[:size]
 
     def _tables(self) -> dict[Split, RecordTable]:
         """The training table, and the validation table if the source has one."""
@@ -145,10 +153,10 @@ class TextTask(Task):
                 del names["train"]
         return {split: select_split(hub, name, p.dataset) for split, name in names.items()}
 
-    def _rows(self, table: RecordTable, make_row: Callable[[Record, int], R], dropped: Counter[str]) -> list[R]:
+    def _rows(self, table: RecordTable, dropped: Counter[str]) -> list[R]:
         rows = []
         for number, record in enumerate(table.records):
-            row = make_row(record, number)
+            row = self.row(record, number)
             if not row.text.strip() and self.params.empty == "error":
                 raise DataError(f"{record.where}: the text is empty; remove the row or give `empty: drop`")
             if not row.text.strip():
