@@ -1,4 +1,4 @@
-"""For those who write plugins: checks of what each kind promises, and toys to try a plugin on without a model.
+"""For authors of plugins: checks of what each kind of plugin promises, and toy models to try a plugin on.
 
 ``harness check NAME`` runs the checks on an installed plugin. In pytest a test is marked with the class, and becomes
 one test per check::
@@ -7,7 +7,7 @@ one test per check::
     def test_my_attack(conformance):
         conformance()
 
-Nothing here imports torch before a check trains or opens a model, and nothing but numpy is needed to make examples up.
+Nothing here imports torch before a check trains or opens a model.
 """
 
 from __future__ import annotations

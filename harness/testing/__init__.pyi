@@ -26,7 +26,6 @@ from .toys.backend import (
 from .toys.examples import (
     Case as Case,
     Choose as Choose,
-    ToyJudge as ToyJudge,
     made_up as made_up,
     ordinary as ordinary,
 )
@@ -36,6 +35,9 @@ from .toys.faulty import (
 )
 from .toys.language_model import (
     ToyLanguageModel as ToyLanguageModel,
+)
+from .toys.plugins import (
+    ToyJudge as ToyJudge,
 )
 from .toys.tokenizers import (
     tokenizer_of as tokenizer_of,

@@ -1,4 +1,4 @@
-"""The decorator that makes a test one per promise of a plugin."""
+"""The decorator that turns a test function into one test per promise of a plugin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def conforms(
         plugin: the class, or an installed plugin by ``name`` or ``kind/name``.
         params: of the plugin, as in a spec.
         skip: names of checks to leave out.
-        examples: made-up cases per check.
+        examples: how many random cases a check tries.
     """
-    import pytest  # of those who write tests
+    import pytest  # only those who write tests have it
 
     # `pytest.mark.conforms(cls)` would take the class for what is to be marked.
     return pytest.mark.conforms.with_args(plugin, params, skip=tuple(skip), examples=examples)

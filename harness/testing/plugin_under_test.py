@@ -1,4 +1,4 @@
-"""The plugin under test: its class, the parameters it is tried with, and fresh instances of it."""
+"""The plugin under test: its class, its parameters, and fresh instances of it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class Subject:
     """A plugin that is checked.
 
     Attributes:
+        kind, name, cls: of the plugin.
         params: as in a spec; what is left out is at its default.
-        registry: what the parameters may name.
-        examples: how many made-up cases a check tries.
-        kept: what checks keep for each other, such as a model that took a while to train.
+        registry: the plugins that the parameters may name.
+        examples: how many random cases a check tries.
+        kept: what checks share, such as a model that took a while to train.
     """
 
     kind: Kind
@@ -50,7 +51,9 @@ def subject_of(
     """The subject for a class, or for an installed plugin by ``name`` or ``kind/name``.
 
     Args:
-        params: of the plugin; required ones that name other plugins are filled in with any that will do.
+        params: of the plugin; required ones that name other plugins are filled in with any that need no parameters.
+        registry: by default that of the installed plugins.
+        options: further fields of `Subject`.
 
     Raises:
         PluginError: no such plugin, or parameters are missing or wrong.
@@ -60,56 +63,56 @@ def subject_of(
 
         registry = load_plugins().registry
     if isinstance(plugin, str):
-        entry = find_one(registry, plugin)
+        entry = find_plugin(registry, plugin)
         kind, name, cls = entry.kind, entry.name, entry.cls
     else:
         kind, name, cls = plugin.kind, plugin.name, plugin
-        registry = _with(registry, kind, cls)
-    found = Subject(kind, name, cls, registry, _filled(cls, dict(params or {}), registry), **options)
+        registry = _replacing(registry, kind, cls)
+    subject = Subject(kind, name, cls, registry, _with_required(cls, dict(params or {}), registry), **options)
     try:
-        found.chosen()
+        subject.chosen()
     except ParamsError as error:
         missing = [str(place[-1]) for place, text in error.problems if text == "is required"]
         hint = f"; give them, such as --params '{{{missing[0]}: ...}}'" if missing else ""
         raise PluginError(f"{error}{hint}") from None
-    return found
+    return subject
 
 
-def find_one(registry: Registry, name: str) -> Any:
-    """The only entry of that ``name`` or ``kind/name``. Raises PluginError where there is none, or are several."""
+def find_plugin(registry: Registry, name: str) -> Any:
+    """The entry of that ``name`` or ``kind/name``. Raises PluginError where there is none, or are several."""
     kind, _, rest = name.rpartition("/")
-    found = [entry for entry in registry.entries() if entry.name == rest and kind in ("", entry.kind)]
-    if len(found) > 1:
-        raise PluginError(f"several plugins are called '{name}': {', '.join(f'{e.kind}/{e.name}' for e in found)}")
-    if not found:
+    entries = [entry for entry in registry.entries() if entry.name == rest and kind in ("", entry.kind)]
+    if len(entries) > 1:
+        raise PluginError(f"several plugins are called '{name}': {', '.join(f'{e.kind}/{e.name}' for e in entries)}")
+    if not entries:
         known = ", ".join(f"{entry.kind}/{entry.name}" for entry in registry.entries())
         raise PluginError(f"no plugin is called '{name}'; known: {known}")
-    return found[0]
+    return entries[0]
 
 
-def _with(registry: Registry, kind: Kind, cls: type[Plugin]) -> Registry:
-    """A registry in which the class stands under its name, whoever had it before."""
-    own = Registry()
+def _replacing(registry: Registry, kind: Kind, cls: type[Plugin]) -> Registry:
+    """The registry with the class under its name, in place of another plugin of that name."""
+    replaced = Registry()
     for entry in registry.entries():
         if (entry.kind, entry.name) != (kind, cls.name):
-            own.add(entry.kind, entry.cls, entry.distribution, entry.version)
+            replaced.add(entry.kind, entry.cls, entry.distribution, entry.version)
     before = next((e for e in registry.entries(kind) if e.cls is cls), None)
-    own.add(kind, cls, before.distribution if before else cls.__module__, before.version if before else "0")
-    return own
+    replaced.add(kind, cls, before.distribution if before else cls.__module__, before.version if before else "0")
+    return replaced
 
 
-def _filled(cls: type[Plugin], params: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """The parameters, and for each required one that names a plugin the first that needs no parameters itself: checks
+def _with_required(cls: type[Plugin], params: dict[str, Any], registry: Registry) -> dict[str, Any]:
+    """The parameters, and for each missing one that names a plugin the first that needs no parameters itself: checks
     put toys in its place.
     """
     for name, info in cls.Params.model_fields.items():
         kinds = [mark.kind for mark in info.metadata if isinstance(mark, RefTo)]
         if info.is_required() and name not in params and kinds:
-            simple = [e for e in registry.entries(kinds[0]) if not _needs(e.cls)]
+            simple = [e for e in registry.entries(kinds[0]) if not _has_required_params(e.cls)]
             if simple:
                 params[name] = simple[0].name
     return params
 
 
-def _needs(cls: type[Plugin]) -> bool:
+def _has_required_params(cls: type[Plugin]) -> bool:
     return any(field.is_required() for field in cls.Params.model_fields.values())

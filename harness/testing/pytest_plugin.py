@@ -36,9 +36,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     subject = _subject(*mark.args, **mark.kwargs)
     skip = mark.kwargs.get("skip", ())
-    wanted = [check for check in checks_for(subject.kind, subject.cls) if check.name not in skip]
-    tests = [(subject, check) for check in wanted]
-    metafunc.parametrize("conformance", tests, ids=[check.name for check in wanted], indirect=True)
+    checks = [check for check in checks_for(subject.kind, subject.cls) if check.name not in skip]
+    tests = [(subject, check) for check in checks]
+    metafunc.parametrize("conformance", tests, ids=[check.name for check in checks], indirect=True)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a check finds: a promise that is kept, not kept, or not made."""
+"""A check of one promise, and its result: kept, not kept, or not made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Status = Literal["ok", "failed", "skipped"]
 
 
 class UnmetError(AssertionError):
-    """A promise is not kept. Each part is a sentence or two: what was expected, what came, how to mend it."""
+    """A promise is not kept. Each part is a sentence or two: what was expected, what happened, how to mend it."""
 
     def __init__(self, expected: str, got: str, mend: str) -> None:
         super().__init__(f"expected: {expected}\ngot: {got}\nmend: {mend}")
@@ -43,10 +43,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of a check.
+    """The result of a check.
 
     Attributes:
         plugin: kind and name.
+        check, promise: of the check.
+        status: ``ok``, ``failed`` or ``skipped``.
+        seconds: that the check took.
         expected, got, mend: of a failed one.
         note: why it was skipped.
     """

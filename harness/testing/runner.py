@@ -1,4 +1,4 @@
-"""Running checks: each under a time limit, none stopping the others."""
+"""Running checks, each under a time limit; none stops the others."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def checks_for(kind: Kind, cls: type[Plugin]) -> tuple[Check, ...]:
     """The checks of a class of that kind, general ones first."""
     if kind == "defense":
         return (*general.CHECKS, *defenses.checks_of(cls))
-    own = {"task": tasks.CHECKS, "victim": victims.CHECKS, "attack": attacks.CHECKS, "judge": judges.CHECKS}
-    return (*general.CHECKS, *own[kind])
+    by_kind = {"task": tasks.CHECKS, "victim": victims.CHECKS, "attack": attacks.CHECKS, "judge": judges.CHECKS}
+    return (*general.CHECKS, *by_kind[kind])
 
 
 def run_checks(subject: Subject) -> Iterator[Finding]:
@@ -41,48 +41,48 @@ def check_plugin(plugin: type[Plugin] | str, params: dict[str, Any] | None = Non
 
 
 def run_check(check: Check, subject: Subject) -> Finding:
-    """One finding. Raises KeyboardInterrupt alone."""
-    began = time.monotonic()
+    """Run one check, under its time limit. Raises KeyboardInterrupt alone."""
+    start = time.monotonic()
     limit = LIMIT * (10 if subject.kind in ("victim", "defense") else 1)
-    error = _limited(check, subject, limit)
+    error = _run_within(limit, check, subject)
     if isinstance(error, KeyboardInterrupt):
         raise error
-    words: dict[str, Any] = {"status": "ok"}
+    outcome: dict[str, Any] = {"status": "ok"}
     if isinstance(error, NotApplicableError):
-        words = {"status": "skipped", "note": str(error)}
+        outcome = {"status": "skipped", "note": str(error)}
     elif isinstance(error, UnmetError):
-        words = {"status": "failed", "expected": error.expected, "got": error.got, "mend": error.mend}
+        outcome = {"status": "failed", "expected": error.expected, "got": error.got, "mend": error.mend}
     elif error is not None:
         if os.environ.get("HARNESS_TRACEBACK") == "1":
             traceback.print_exception(error)
         got = str(error) if isinstance(error, HarnessError) else error_with_place(error)
         if error.__cause__ is not None:
             got = f"{got} (from {error_with_place(error.__cause__)})"
-        words = {"status": "failed", "expected": check.promise, "got": got, "mend": check.mend}
-    return Finding(str(subject), check.name, check.promise, seconds=time.monotonic() - began, **words)
+        outcome = {"status": "failed", "expected": check.promise, "got": got, "mend": check.mend}
+    return Finding(str(subject), check.name, check.promise, seconds=time.monotonic() - start, **outcome)
 
 
 class _TooLongError(BaseException):
     pass
 
 
-def _limited(check: Check, subject: Subject, limit: float) -> BaseException | None:
-    """What a check raised, or None; one that does not end is left behind."""
-    found: list[BaseException | None] = []
+def _run_within(limit: float, check: Check, subject: Subject) -> BaseException | None:
+    """What a check raised, or None; of a check that takes more than ``limit`` seconds, the error that says so."""
+    outcome: list[BaseException | None] = []
 
     def work() -> None:
         try:
             check.run(subject)
         except BaseException as error:
-            found.append(error)
+            outcome.append(error)
         else:
-            found.append(None)
+            outcome.append(None)
 
     thread = threading.Thread(target=work, daemon=True, name=f"check {check.name}")
     thread.start()
     thread.join(limit)
-    if found:
-        return found[0]
+    if outcome:
+        return outcome[0]
     assert thread.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TooLongError))
     return UnmetError(

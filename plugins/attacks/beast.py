@@ -1,4 +1,4 @@
-"""BEAST: beam search over the next tokens that a language model finds likely."""
+"""BEAST: beam search over next tokens drawn from a language model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SAMPLER = "sampler"
 
 
 class Beast(Attack):
-    """Beam search: each step makes every beam one token longer, by draws from a language model, and keeps the beams
-    of the lowest loss. A beam that fills the token budget ends a pass; the next step begins another.
+    """Beam search over tokens drawn from a language model: each step makes every beam one token longer and keeps the
+    beams with the lowest loss. A beam that fills the token budget ends a pass; the next step begins another.
     """
 
     name = "beast"
@@ -45,7 +45,7 @@ class Beast(Attack):
         return {SAMPLER: Auxiliary(self.params.sampler, sees="text", same_tokens=True)}
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(np.empty(0, dtype=np.int64))  # nothing is put in until a string was found
+        return problem.state(np.empty(0, dtype=np.int64))  # empty until the first step
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         beams = beams_of(state, problem.budget)
@@ -55,7 +55,7 @@ class Beast(Attack):
         losses = yield Score(longer, near=one_of_each_beam(longer))
         kept = longer[np.argsort(losses, kind="stable")[: self.params.width]]  # NaN comes last
         if not len(kept):  # perhaps nothing can follow these beams: their last tokens are drawn anew
-            kept = without_last(beams)
+            kept = without_last_tokens(beams)
         return replace(state.best(longer, losses), memory={"beams": kept.tolist()})
 
     def _next_tokens(
@@ -64,7 +64,7 @@ class Beast(Attack):
         """Next tokens of each beam, [beams, branching]; those of the empty one are the first beams, [1, width]."""
         empty = beams.shape[1] == 0
         count = self.params.width if empty else self.params.branching
-        if empty and len(problem.before) == 0:  # no model says what a prompt begins with
+        if empty and len(problem.before) == 0:  # a model needs at least one token before those it predicts
             return rng.choice(problem.allowed, size=(1, min(count, len(problem.allowed))), replace=False)
         seed = int(rng.integers(1 << 63))
         answer = yield Sample(beams, count, seed, self.params.top, SAMPLER)
@@ -72,9 +72,9 @@ class Beast(Attack):
 
 
 def beams_of(state: State, budget: int) -> Tokens:
-    """The beams that a step goes on from, shape [n, m] with m below the budget; a single empty one begins a pass."""
-    known: Any = state.memory.get("beams", [[]])
-    beams = np.asarray(known, dtype=np.int64)
+    """The beams that a step extends, shape [n, m] with m below the budget; a single empty one begins a pass."""
+    stored: Any = state.memory.get("beams", [[]])
+    beams = np.asarray(stored, dtype=np.int64)
     return beams if beams.shape[1] < budget else np.empty((1, 0), dtype=np.int64)
 
 
@@ -85,8 +85,8 @@ def one_of_each_beam(longer: Tokens) -> Tokens:
     return longer[first]
 
 
-def without_last(beams: Tokens) -> Tokens:
-    """Beams without their last tokens, none twice, in order of first appearance."""
+def without_last_tokens(beams: Tokens) -> Tokens:
+    """Beams [n, m] without their last tokens, each once, in order of first appearance; shape [≤ n, m - 1]."""
     shorter = dict.fromkeys(tuple(beam[:-1]) for beam in beams.tolist())
     return np.asarray(list(shorter), dtype=np.int64).reshape(len(shorter), -1)
 

@@ -1,4 +1,4 @@
-"""Best-of-N: perturb a text again and again until an answer is the one wanted."""
+"""Best-of-N: sample random augmentations of a text until the victim's answer is a success."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from harness import NO_LABEL, Attack, Generate, Problem, State, Step, Tokens, hookimpl
-from plugins.attacks._common.answer_success import is_wanted
-from plugins.attacks._common.augment import augmented
+from plugins.attacks._common.answer_success import looks_successful
+from plugins.attacks._common.text_augmentation import augment
 
-TRIES = 4  # augmentations per string that is asked about, before fewer are: some do not survive tokenisation
-_FOUND = "found"
+DRAWS_PER_SAMPLE = 4  # augmentations tried per string wanted: some do not survive tokenisation
+_SUCCEEDED = "found"  # key of a state's memory
 
 
 class BestOfN(Attack):
-    """Random capitals, scrambled words and shifted characters, with nothing but the victim's answers in text."""
+    """Random augmentations (capitals, scrambled words, neighbouring characters), chosen by the victim's answers in text
+    alone.
+    """
 
     name = "best_of_n"
     access = "text"
@@ -27,42 +29,42 @@ class BestOfN(Attack):
         max_tokens: PositiveInt = Field(32, description="longest answer that is looked at")
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        tokens = problem.fitted(base_text(problem, rng))
+        tokens = problem.fitted(text_to_augment(problem, rng))
         return problem.state(problem.random_tokens(rng) if tokens is None else tokens)
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        found = bool(state.memory.get(_FOUND))
-        if found and problem.example.label != NO_LABEL:  # the label heard is the verdict: asking on would only cost
+        succeeded = bool(state.memory.get(_SUCCEEDED))
+        if succeeded and problem.example.label != NO_LABEL:  # a label is the verdict: further queries would be wasted
             return state
-        strings = self._drawn(problem, rng)
+        strings = self._augmented_strings(problem, rng)
         if not strings:
             return state
         prompts = tuple(problem.prompts(string[None])[0] for string in strings)
         answers = yield Generate(prompts, self.params.max_tokens)
-        wanted = [string for string, answer in zip(strings, answers, strict=True) if is_wanted(problem, answer)]
-        if wanted:
-            return State(tuple(wanted[0].tolist()), memory={_FOUND: True})
-        return state if found else problem.state(strings[-1])
+        for string, answer in zip(strings, answers, strict=True):
+            if looks_successful(problem, answer):
+                return State(tuple(string.tolist()), memory={_SUCCEEDED: True})
+        return state if succeeded else problem.state(strings[-1])
 
-    def _drawn(self, problem: Problem, rng: np.random.Generator) -> list[Tokens]:
-        """Strings that the threat model allows, at most ``samples``."""
-        found: list[Tokens] = []
-        for _ in range(TRIES * self.params.samples):
-            tokens = problem.fitted(augmented(base_text(problem, rng), self.params.sigma, rng))
+    def _augmented_strings(self, problem: Problem, rng: np.random.Generator) -> list[Tokens]:
+        """Random augmentations that the threat model allows, at most ``samples``, each of shape [≤ S]."""
+        strings: list[Tokens] = []
+        for _ in range(DRAWS_PER_SAMPLE * self.params.samples):
+            tokens = problem.fitted(augment(text_to_augment(problem, rng), self.params.sigma, rng))
             if tokens is not None:
-                found.append(tokens)
-            if len(found) == self.params.samples:
+                strings.append(tokens)
+            if len(strings) == self.params.samples:
                 break
-        return found
+        return strings
 
 
-def base_text(problem: Problem, rng: np.random.Generator) -> str:
-    """What is augmented: the text that the string replaces; where it replaces none, words of the prompt at random, as
-    many as there may be tokens.
+def text_to_augment(problem: Problem, rng: np.random.Generator) -> str:
+    """The text that the string replaces; where it replaces none, as many random words of the prompt as the string may
+    have tokens.
     """
-    own = problem.example.chunks[problem.example.region].text
-    if own.strip() and problem.prompt("") != problem.example.text:  # the prompt lacks it: it is replaced
-        return own
+    original = problem.example.chunks[problem.example.region].text
+    if original.strip() and problem.prompt("") != problem.example.text:  # the prompt lacks it: it is replaced
+        return original
     words = problem.prompt("").split()
     if not words:  # the string is the whole prompt
         return problem.tokenizer.decode([rng.choice(problem.allowed, size=problem.budget).tolist()])[0]

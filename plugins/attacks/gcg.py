@@ -11,13 +11,15 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from harness import Attack, Floats, Gradient, GradientAnswer, Problem, Score, State, Step, Tokens, hookimpl
 from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
-from plugins.attacks._common.momentum import favoured, packed, running_mean
+from plugins.attacks._common.momentum import encode_mean, lowest_mean_tokens, running_mean
 
-_STEP, _MEAN, _LOST = "step", "mean_gradient", "lost"  # what a state's memory holds
+_STEP, _MEAN, _LOST = "step", "mean_gradient", "lost"  # keys of a state's memory
 
 
 class GCG(Attack):
-    """Greedy coordinate gradient: token substitutions that the one-hot gradient favours, the best of them taken."""
+    """Greedy coordinate gradient: scores random token substitutions among those with the most negative one-hot gradient
+    and takes the best.
+    """
 
     name = "gcg"
     access = "gradient"
@@ -74,28 +76,28 @@ class GCG(Attack):
         gradient = yield Gradient(state.array, top=len(problem.allowed) if params.momentum else params.topk)
         if params.momentum:
             mean = running_mean(state.memory.get(_MEAN), gradient, problem.allowed, params.momentum)
-            gradient = favoured(mean, gradient.loss, problem.allowed, params.topk)
-            memory[_MEAN] = packed(mean)
-        known = state.loss
-        if known is None and problem.survives(state.array[None])[0]:
-            known = gradient.loss  # the first gradient pass tells the loss of the first string
-        state = State(state.tokens, known, memory)
+            gradient = lowest_mean_tokens(mean, gradient.loss, problem.allowed, params.topk)
+            memory[_MEAN] = encode_mean(mean)
+        loss = state.loss
+        if loss is None and problem.survives(state.array[None])[0]:
+            loss = gradient.loss  # the first gradient pass gives the loss of the first string
+        state = State(state.tokens, loss, memory)
         candidates = problem.refill(
             params.candidates, lambda n: substitutions(state.array, gradient, rng, n, params.swaps)
         )
         losses = yield Score(candidates, near=state.array)
-        after = self._kept(state, candidates, losses, rng)
-        return after if after.loss is not None else replace(after, memory=memory | {_LOST: True})
+        new = self._next_state(state, candidates, losses, rng)
+        return new if new.loss is not None else replace(new, memory=memory | {_LOST: True})
 
-    def _kept(self, state: State, candidates: Tokens, losses: Floats, rng: np.random.Generator) -> State:
-        """What the next step goes on from."""
+    def _next_state(self, state: State, candidates: Tokens, losses: Floats, rng: np.random.Generator) -> State:
+        """The string that the next step starts from, by ``keep``."""
         if self.params.keep == "best_so_far":
             return state.best(candidates, losses)
         new = state.latest(candidates, losses)
         if self.params.keep == "this_step" or new.loss is None or state.loss is None or new.loss <= state.loss:
             return new
-        heat = self.params.temperature * (1 - state.memory[_STEP] / self.params.steps)
-        return new if heat > 0 and rng.random() < exp((state.loss - new.loss) / heat) else state
+        temperature = self.params.temperature * (1 - state.memory[_STEP] / self.params.steps)
+        return new if temperature > 0 and rng.random() < exp((state.loss - new.loss) / temperature) else state
 
 
 def substitutions(
@@ -107,21 +109,21 @@ def substitutions(
     Returns:
         shape [count, S]; no rows when the gradient's only choice at every position is the token that is there.
     """
-    same = gradient.tokens == tokens[:, None]  # at most once per position
+    current = gradient.tokens == tokens[:, None]  # [S, top], at most one per position
     width = gradient.tokens.shape[1]
-    choices = width - same.sum(axis=1)
+    choices = width - current.sum(axis=1)
     positions = np.flatnonzero(choices)
     if len(positions) == 0:
         return np.empty((0, len(tokens)), dtype=np.int64)
     if swaps == 1:
-        places = rng.choice(positions, size=(count, 1))
+        swapped = rng.choice(positions, size=(count, 1))
     else:
-        places = positions[rng.random((count, len(positions))).argsort(axis=1)[:, :swaps]]
-    chosen = rng.integers(choices[places])
-    current = np.where(choices < width, same.argmax(axis=1), width)
-    chosen += chosen >= current[places]  # steps over the token that is there
+        swapped = positions[rng.random((count, len(positions))).argsort(axis=1)[:, :swaps]]
+    columns = rng.integers(choices[swapped])
+    current_column = np.where(choices < width, current.argmax(axis=1), width)
+    columns += columns >= current_column[swapped]  # steps over the token that is there
     rows = np.tile(tokens, (count, 1))
-    rows[np.arange(count)[:, None], places] = gradient.tokens[places, chosen]
+    rows[np.arange(count)[:, None], swapped] = gradient.tokens[swapped, columns]
     return rows
 
 

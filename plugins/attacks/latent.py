@@ -1,4 +1,4 @@
-"""Latent: projected gradient descent on activations. Not a text attack."""
+"""Projected gradient descent on activations. Not a text attack."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from harness import Attack, Floats, Latent, Perturb, PerturbAnswer, Problem, State, Step, hookimpl
 from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
 
-_HERE, _SLOPE, _SCALE = "here", "slope", "scale"  # what a state's memory holds
+_PERTURBATION, _GRADIENT, _SCALE = "here", "slope", "scale"  # keys of a state's memory
 
 
 class LatentAttack(Attack):
     """Projected gradient descent on the embeddings or on a layer's activations at the attack string.
 
-    Not a text attack: what it finds cannot be typed, and is never ranked beside what can be.
+    Not a text attack: no text has these activations, and it is never ranked beside text attacks.
     """
 
     name = "latent"
@@ -50,37 +50,38 @@ class LatentAttack(Attack):
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         layer, memory = self.params.layer, state.memory
-        if _SLOPE not in memory:  # the first step begins at the string as it is
+        if _GRADIENT not in memory:  # the first step starts at the string as it is
             answer: PerturbAnswer = yield Perturb(state.array, None, layer)
-            here, slope, scale = np.zeros_like(answer.gradient), answer.gradient, answer.scale
+            delta, gradient, scale = np.zeros_like(answer.gradient), answer.gradient, answer.scale
             state = State(state.tokens, answer.loss)
         else:
-            kept = memory.get(_HERE) or (state.latent and state.latent.to_json())
-            here, slope, scale = _array(kept), _array(memory[_SLOPE]), memory[_SCALE]
+            last = memory.get(_PERTURBATION) or (state.latent and state.latent.to_json())
+            delta, gradient, scale = _array(last), _array(memory[_GRADIENT]), memory[_SCALE]
         assert problem.radius is not None  # no perturbation is answered without one
-        limit = problem.radius * scale
-        new = Latent.of(projected(here - self.params.step_size * limit * directions(slope), limit), layer)
+        radius = problem.radius * scale
+        step = self.params.step_size * radius * unit_gradients(gradient)
+        new = Latent.of(project_to_ball(delta - step, radius), layer)
         answer = yield Perturb(state.array, new.array, layer)
-        memory = {_SLOPE: Latent.of(answer.gradient, layer).to_json(), _SCALE: scale}
+        memory = {_GRADIENT: Latent.of(answer.gradient, layer).to_json(), _SCALE: scale}
         if self.params.keep == "best_so_far" and state.loss is not None and not answer.loss < state.loss:
-            return State(state.tokens, state.loss, memory | {_HERE: new.to_json()}, state.latent)
+            return State(state.tokens, state.loss, memory | {_PERTURBATION: new.to_json()}, state.latent)
         return State(state.tokens, answer.loss, memory, new)
 
 
-def _array(kept: Any) -> Floats:
-    return Latent.from_json(kept).array
+def _array(stored: Any) -> Floats:
+    return Latent.from_json(stored).array
 
 
-def directions(slope: Floats) -> Floats:
+def unit_gradients(gradient: Floats) -> Floats:
     """Each token's gradient [S, H] at Euclidean length 1; zero where it is zero."""
-    length = np.linalg.norm(slope, axis=1, keepdims=True)
-    return np.divide(slope, length, out=np.zeros_like(slope), where=length > 0)
+    length = np.linalg.norm(gradient, axis=1, keepdims=True)
+    return np.divide(gradient, length, out=np.zeros_like(gradient), where=length > 0)
 
 
-def projected(delta: Floats, limit: float) -> Floats:
-    """The nearest perturbation [S, H] of which no token's is longer than ``limit``."""
+def project_to_ball(delta: Floats, radius: float) -> Floats:
+    """The perturbation [S, H] nearest to ``delta`` in which no token's row is longer than ``radius`` (Euclidean)."""
     length = np.linalg.norm(delta, axis=1, keepdims=True)
-    return delta * np.minimum(1.0, np.divide(limit, length, out=np.ones_like(length), where=length > 0))
+    return delta * np.minimum(1.0, np.divide(radius, length, out=np.ones_like(length), where=length > 0))
 
 
 @hookimpl

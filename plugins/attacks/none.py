@@ -11,7 +11,7 @@ EMPTY: Tokens = np.empty(0, dtype=np.int64)
 
 
 class NoAttack(Attack):
-    """The clean baseline: an empty string, judged once. Asks nothing of the victim."""
+    """The clean baseline: an empty attack string, judged once, without any request to the victim."""
 
     name = "none"
     access = "text"

@@ -1,4 +1,4 @@
-"""GCG with probe sampling: a small draft model looks at all candidates, the victim at the few that matter."""
+"""GCG with probe sampling: a small draft model scores all candidates, the victim a few of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DRAFT = "draft"
 
 
 class ProbeGCG(GCG):
-    """GCG whose candidates are filtered by a draft model, the more strictly the better it agrees with the victim on a
-    random probe set.
+    """GCG whose candidates a small draft model filters, more strictly the better it agrees with the victim on a random
+    probe set.
     """
 
     name = "probe_gcg"
@@ -34,60 +34,61 @@ class ProbeGCG(GCG):
         )
         reduction: PositiveInt = Field(
             8,
-            description="and, were there no agreement at all, one in so many of the draft's best: the filtered set (R "
-            "of the paper)",
+            description="R of the paper: the victim also scores the draft's best, one in so many candidates where the "
+            "two do not agree at all and fewer where they do: the filtered set",
         )
         draft: VictimRef | None = Field(
             None,
             description="the draft model, with the victim's tokens; when left out, the small model of the victim's "
-            "family, made ready with the same task",
+            "family, trained on the same task",
         )
 
     def models(self) -> dict[str, Auxiliary]:
         return super().models() | {DRAFT: Auxiliary(self.params.draft, sees="task", same_tokens=True)}
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        plain, answer = super().step(state, problem, rng), None
+        gcg_step, answer = super().step(state, problem, rng), None
         while True:
             try:
-                request = plain.send(answer)
+                request = gcg_step.send(answer)
             except StopIteration as stop:
-                after: State = stop.value
-                return after
-            answer = (yield from self._probed(request, rng)) if isinstance(request, Score) else (yield request)
+                new: State = stop.value
+                return new
+            answer = (yield from self._probe_sampling(request, rng)) if isinstance(request, Score) else (yield request)
 
-    def _probed(self, asked: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
-        """Losses of the candidates that the victim is asked about; of the others ``inf``, so that none is taken."""
-        rows, near = asked.candidates, asked.near
-        drafted = yield Score(rows, near, DRAFT)
-        losses = np.full(len(rows), np.inf)
-        probe = rng.permutation(len(rows))[: max(2, len(rows) // self.params.probe)]
-        losses[probe] = yield Score(rows[probe], near)
-        size = filtered_size(agreement(drafted[probe], losses[probe]), len(rows), self.params.reduction)
-        filtered = np.setdiff1d(np.argsort(drafted, kind="stable")[:size], probe)  # none is asked about twice
-        losses[filtered] = yield Score(rows[filtered], near)
+    def _probe_sampling(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
+        """Losses of the candidates that the victim scores, shape [K]; of the others ``inf``, so that none is taken."""
+        candidates, near = request.candidates, request.near
+        draft_losses = yield Score(candidates, near, DRAFT)
+        losses = np.full(len(candidates), np.inf)
+        probe = rng.permutation(len(candidates))[: max(2, len(candidates) // self.params.probe)]
+        losses[probe] = yield Score(candidates[probe], near)
+        alpha = probe_agreement(draft_losses[probe], losses[probe])
+        size = filtered_set_size(alpha, len(candidates), self.params.reduction)
+        filtered = np.setdiff1d(np.argsort(draft_losses, kind="stable")[:size], probe)  # none is scored twice
+        losses[filtered] = yield Score(candidates[filtered], near)
         return losses
 
 
-def agreement(drafted: Floats, losses: Floats) -> float:
-    """Probe agreement α: Spearman's rank correlation of two lists of losses, moved to [0, 1]; without ties the paper's
-    1 - 3 Σd² / (n (n² - 1)). 0.5 where there is no such thing (fewer than two losses, or all of them equal).
+def probe_agreement(draft_losses: Floats, losses: Floats) -> float:
+    """Probe agreement α: Spearman's rank correlation ρ of two lists of losses, shape [n] each, as (1 + ρ) / 2; without
+    ties the paper's 1 - 3 Σd² / (n (n² - 1)). 0.5 where ρ is undefined (n < 2, or all losses of a list equal).
     """
-    a, b = (_ranks(values) for values in (drafted, losses))
+    a, b = (_centred_ranks(values) for values in (draft_losses, losses))
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return (1 + float(a @ b) / scale) / 2 if scale else 0.5
 
 
-def filtered_size(alpha: float, candidates: int, reduction: int) -> int:
+def filtered_set_size(alpha: float, candidates: int, reduction: int) -> int:
     """How many of the draft's best the victim scores: (1 - α)·B / R rounded down, at least one."""
     return max(1, int((1 - alpha) * candidates / reduction))
 
 
-def _ranks(values: Floats) -> Floats:
-    """Ranks about their mean, equal values sharing one; what is no number comes last."""
-    _, place, counts = np.unique(np.where(np.isnan(values), np.inf, values), return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(counts) - (counts + 1) / 2)[place] - (len(place) - 1) / 2
-    return ranks
+def _centred_ranks(values: Floats) -> Floats:
+    """Ranks less their mean, equal values sharing one; NaN and infinity rank last together."""
+    from scipy.stats import rankdata  # slow to import
+
+    return np.asarray(rankdata(np.where(np.isnan(values), np.inf, values)) - (len(values) + 1) / 2)
 
 
 @hookimpl

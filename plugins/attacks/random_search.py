@@ -1,4 +1,4 @@
-"""Random search: one place at a time, with nothing but scores."""
+"""Coordinate random search, with nothing but scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness import Attack, Problem, Score, State, Step, Tokens, hookimpl
 
 
 class RandomSearch(Attack):
-    """Coordinate random search: a few neighbouring tokens are drawn anew; the best string so far is kept."""
+    """Coordinate random search: redraws a few neighbouring tokens at random and keeps the best string so far."""
 
     name = "random_search"
     access = "scores"
@@ -20,32 +20,32 @@ class RandomSearch(Attack):
 
     class Params(Attack.Params):
         candidates: PositiveInt = Field(64, description="strings scored per step, all neighbours of the best so far")
-        width: PositiveInt = Field(1, description="neighbouring tokens that are drawn anew in each candidate")
+        width: PositiveInt = Field(1, description="neighbouring tokens that are redrawn in each candidate")
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return problem.state(problem.random_tokens(rng))
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         count = self.params.candidates
-        alive = problem.survives(state.array[None])[0]
-        if not alive:  # nor are its neighbours likely to be
+        survives = problem.survives(state.array[None])[0]
+        if not survives:  # then its neighbours are unlikely to
             state = problem.state(problem.random_tokens(rng))
-            alive = problem.survives(state.array[None])[0]
+            survives = problem.survives(state.array[None])[0]
         candidates = problem.refill(
             count, lambda n: neighbours(state.array, problem.allowed, self.params.width, rng, n)
         )
-        if state.loss is None and alive:
-            candidates = np.concatenate([state.array[None], candidates])[:count]  # the first string's loss is not known
+        if state.loss is None and survives:
+            candidates = np.concatenate([state.array[None], candidates])[:count]  # the first string is not scored yet
         losses = yield Score(candidates, near=state.array)
         return state.best(candidates, losses)
 
 
 def neighbours(tokens: Tokens, allowed: Tokens, width: int, rng: np.random.Generator, count: int) -> Tokens:
-    """Strings that differ from ``tokens`` [S] in at most ``width`` neighbouring places, at random; [count, S]."""
+    """Random strings that differ from ``tokens`` [S] in at most ``width`` neighbouring positions; shape [count, S]."""
     width = min(width, len(tokens))
-    places = rng.integers(len(tokens) - width + 1, size=count)[:, None] + np.arange(width)
+    positions = rng.integers(len(tokens) - width + 1, size=count)[:, None] + np.arange(width)
     rows = np.tile(tokens, (count, 1))
-    rows[np.arange(count)[:, None], places] = rng.choice(allowed, size=(count, width))
+    rows[np.arange(count)[:, None], positions] = rng.choice(allowed, size=(count, width))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""RandomToken: the floor that every attack must beat."""
+"""Random tokens: the baseline that every attack must beat."""
 
 from __future__ import annotations
 

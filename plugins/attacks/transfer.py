@@ -1,4 +1,4 @@
-"""Attack strings found against another victim, tried on this one."""
+"""Transfer: replays attack strings from another run's records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from plugins.attacks._common.recorded_strings import FILTERS, RecordedRun, Recor
 
 
 class Transfer(Attack):
-    """Replays attack strings from another run's records: transfer between victims and defenses, at no search cost."""
+    """Replays attack strings from another run's records, to measure transfer between victims and defenses without any
+    search.
+    """
 
     name = "transfer"
     access = "text"
@@ -36,13 +38,14 @@ class Transfer(Attack):
     )
 
     class Params(Attack.Params):
-        """The path of the run is no part of the identity; the records in it are."""
+        """Which strings of which cell. The path of the run is no part of the identity; the records in it are."""
 
-        steps: PositiveInt = Field(1, description="how many strings of each example are tried")
-        run: SpecPath = host_field(..., description="the run directory whose strings are tried")
+        steps: PositiveInt = Field(1, description="how many strings of each example are replayed")
+        run: SpecPath = host_field(..., description="folder of the run whose strings are replayed")
         strings: Literal["best", "last", "each_step"] = Field(
             "best",
-            description="the first that succeeded there, else that of lowest loss; the last; in step i that of step i",
+            description="which of an example's strings: best, the first that succeeded there, else the one with the "
+            "lowest loss; last; each_step, in step i that of step i",
         )
         task: str | None = Field(None, description="the source's task, by label or name, where the run has several")
         attack: str | None = Field(None, description="the source's attack, by label or name")
@@ -71,42 +74,43 @@ class Transfer(Attack):
             )
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(tokens_in_place(problem, clean(problem)))
+        return problem.state(tokens_in_context(problem, clean_string(problem)))
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         step = state.memory.get("step", 0) + 1
-        text = chosen(self._source.strings.get(problem.example.id, []), self.params.strings, step)
-        tokens = tokens_in_place(problem, clean(problem) if text is None else text)
+        text = string_for_step(self._source.strings.get(problem.example.id, []), self.params.strings, step)
+        tokens = tokens_in_context(problem, clean_string(problem) if text is None else text)
         return State(tuple(tokens.tolist()), memory={"step": step})
         yield  # a step is a generator
 
 
-def chosen(there: list[RecordedString], strings: str, step: int) -> str | None:
-    """The string to try in a step, counted from 1; None where the source has none.
+def string_for_step(recorded: list[RecordedString], strings: str, step: int) -> str | None:
+    """The string to replay in a step; None where the source has none.
 
     Args:
-        there: an example's strings by step.
+        recorded: an example's strings by step.
         strings: ``best``, ``last`` or ``each_step``: that of the same step, or of the last one before that has one.
+        step: counted from 1.
     """
     if strings == "each_step":
-        there = [one for one in there if one.step <= step]
-    if not there:
+        recorded = [string for string in recorded if string.step <= step]
+    if not recorded:
         return None
-    won = next((one for one in there if one.success), None)
-    if strings != "best" or (won is None and all(math.isinf(one.loss) for one in there)):
-        return there[-1].text
-    return (won or min(there, key=lambda one: one.loss)).text
+    first_success = next((string for string in recorded if string.success), None)
+    if strings != "best" or (first_success is None and all(math.isinf(string.loss) for string in recorded)):
+        return recorded[-1].text
+    return (first_success or min(recorded, key=lambda string: string.loss)).text
 
 
-def clean(problem: Problem) -> str:
-    """The string with which the prompt is the clean one: none, or what the string would replace."""
+def clean_string(problem: Problem) -> str:
+    """The string with which the prompt is the clean one: "", or the text that an attack string replaces."""
     replaced = problem.prompt("") != problem.example.text
     return problem.example.chunks[problem.example.region].text if replaced else ""
 
 
-def tokens_in_place(problem: Problem, text: str) -> Tokens:
-    """The tokens of a text, however many; of one that merges with the text around it those it has alone, which do not
-    survive tokenisation.
+def tokens_in_context(problem: Problem, text: str) -> Tokens:
+    """The tokens of a text in the string's place, however many; where they merge with the text around them, the tokens
+    of the text alone, which do not survive tokenisation.
     """
     tokens = problem.tokens_of(text)
     if tokens is None:

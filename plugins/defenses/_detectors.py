@@ -1,4 +1,4 @@
-"""Two ways to tell attacked text by its activations: a linear probe, and the distance from clean text."""
+"""Two detectors of attacked text by its activations: a linear probe, and the Mahalanobis distance from clean text."""
 
 from __future__ import annotations
 
@@ -10,36 +10,42 @@ import numpy as np
 
 from harness import Floats
 
-RIDGE = 1e-6  # of the clean variances' mean, added to each
-TINY = 1e-12  # and this, for text whose activations are all the same
+RIDGE = 1e-6  # share of the clean variances' mean that is added to each
+MIN_VARIANCE = 1e-12  # added as well, for text whose activations are all the same
 
 
 class Detector(Protocol):
     """Scores activations; higher is more like an attack."""
 
     def score(self, activations: Floats) -> float:
-        """Of one text, shape [H]."""
+        """Score of one text's activations, shape [H]."""
 
-    def slope(self, activations: Floats) -> Floats:
-        """Gradient of the score, shape [H]."""
+    def gradient(self, activations: Floats) -> Floats:
+        """Gradient of the score by the activations, shape [H]."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON data from which `restored` makes the same."""
+        """JSON data from which `detector_from_json` makes the same detector."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Logistic regression: the score is the log-odds of an attack."""
+    """Logistic regression: the score is the log-odds of an attack (Alain and Bengio 2016, arXiv 1610.01644).
+
+    Attributes:
+        weights: shape [H].
+        bias: of the log-odds.
+    """
 
     weights: Floats
     bias: float
 
     @classmethod
     def fit(cls, clean: Floats, attacked: Floats, l2: float) -> Probe:
-        """Maximum likelihood with both sorts weighing the same, and a penalty l2 · |w|² / 2 on standardised features.
+        """Maximum likelihood, both classes weighing the same, with a penalty l2 · |w|² / 2 on standardised features.
 
         Args:
-            clean, attacked: shapes [n, H], [m, H].
+            clean, attacked: activations of both sorts of texts, shapes [n, H] and [m, H].
+            l2: weight of the penalty.
         """
         from scipy.optimize import minimize  # slow to import
 
@@ -52,30 +58,30 @@ class Probe:
         def loss(point: Floats) -> tuple[float, Floats]:
             margins = signs * (features @ point[:-1] + point[-1])
             value = shares @ np.logaddexp(0.0, -margins) + 0.5 * l2 * point[:-1] @ point[:-1]
-            pull = -shares * signs * np.exp(-np.logaddexp(0.0, margins))
-            return float(value), np.append(features.T @ pull + l2 * point[:-1], pull.sum())
+            residuals = -shares * signs * np.exp(-np.logaddexp(0.0, margins))
+            return float(value), np.append(features.T @ residuals + l2 * point[:-1], residuals.sum())
 
-        found = minimize(loss, np.zeros(both.shape[1] + 1), jac=True, method="L-BFGS-B").x
-        weights = found[:-1] / scale
-        return cls(weights, float(found[-1] - weights @ mean))
+        fitted = minimize(loss, np.zeros(both.shape[1] + 1), jac=True, method="L-BFGS-B").x
+        weights = fitted[:-1] / scale
+        return cls(weights, float(fitted[-1] - weights @ mean))
 
     def score(self, activations: Floats) -> float:
         return float(self.weights @ activations + self.bias)
 
-    def slope(self, activations: Floats) -> Floats:
+    def gradient(self, activations: Floats) -> Floats:
         return self.weights
 
     def to_json(self) -> dict[str, Any]:
-        return {"weights": _packed(self.weights), "bias": self.bias}
+        return {"weights": _encoded(self.weights), "bias": self.bias}
 
 
 @dataclass(frozen=True)
 class Mahalanobis:
-    """Distance to the nearest class of clean text, in units of the classes' common spread.
+    """Mahalanobis distance to the nearest class of clean text, with one covariance for all classes.
 
     Attributes:
         whitener: shape [k, H]; rows are the main directions of spread within classes, divided by the spread there.
-        means: of the classes behind it, shape [c, k].
+        means: of the classes, whitened, shape [c, k].
     """
 
     whitener: Floats
@@ -83,55 +89,61 @@ class Mahalanobis:
 
     @classmethod
     def fit(cls, clean: Floats, labels: Floats, components: int) -> Mahalanobis:
-        """Tied covariance within classes, of its ``components`` largest directions (Lee et al. 2018).
+        """Tied covariance within classes, of its ``components`` largest directions (Lee et al. 2018, arXiv 1807.03888).
 
         Args:
-            clean: shape [n, H].
+            clean: activations of clean texts, shape [n, H].
             labels: class of each, [n].
+            components: directions kept, at most.
         """
-        kinds = np.unique(labels)
-        means = np.stack([clean[labels == kind].mean(0) for kind in kinds])
-        within = clean - means[np.searchsorted(kinds, labels)]
+        classes = np.unique(labels)
+        means = np.stack([clean[labels == label].mean(0) for label in classes])
+        within = clean - means[np.searchsorted(classes, labels)]
         _, sizes, directions = np.linalg.svd(within, full_matrices=False)
-        variances = sizes**2 / max(1, len(clean) - len(kinds))
+        variances = sizes**2 / max(1, len(clean) - len(classes))
         kept = min(components, int((variances > RIDGE * variances.max(initial=0.0)).sum())) or 1
-        spread = np.sqrt(variances[:kept] + RIDGE * variances.mean() + TINY)
+        spread = np.sqrt(variances[:kept] + RIDGE * variances.mean() + MIN_VARIANCE)
         whitener = directions[:kept] / spread[:, None]
         return cls(whitener, means @ whitener.T)
 
     def score(self, activations: Floats) -> float:
-        return float(np.linalg.norm(self._away(activations)))
+        return float(np.linalg.norm(self._from_nearest_class(activations)))
 
-    def slope(self, activations: Floats) -> Floats:
-        away = self._away(activations)
-        return np.asarray(self.whitener.T @ (away / max(float(np.linalg.norm(away)), 1e-12)))
+    def gradient(self, activations: Floats) -> Floats:
+        difference = self._from_nearest_class(activations)
+        return np.asarray(self.whitener.T @ (difference / max(float(np.linalg.norm(difference)), 1e-12)))
 
-    def _away(self, activations: Floats) -> Floats:
-        """From the nearest class, [k]."""
-        all_away = self.whitener @ activations - self.means
-        return np.asarray(all_away[int(np.argmin((all_away**2).sum(1)))])
+    def _from_nearest_class(self, activations: Floats) -> Floats:
+        """The whitened activations less the mean of the nearest class, [k]."""
+        differences = self.whitener @ activations - self.means
+        return np.asarray(differences[int(np.argmin((differences**2).sum(1)))])
 
     def to_json(self) -> dict[str, Any]:
-        return {"whitener": _packed(self.whitener), "means": _packed(self.means)}
+        return {"whitener": _encoded(self.whitener), "means": _encoded(self.means)}
 
 
-def restored(data: dict[str, Any]) -> Detector:
-    """Inverse of `to_json`."""
+def detector_from_json(data: dict[str, Any]) -> Detector:
+    """The detector that `Detector.to_json` wrote."""
     if "bias" in data:
-        return Probe(_unpacked(data["weights"]), float(data["bias"]))
-    return Mahalanobis(_unpacked(data["whitener"]), _unpacked(data["means"]))
+        return Probe(_decoded(data["weights"]), float(data["bias"]))
+    return Mahalanobis(_decoded(data["whitener"]), _decoded(data["means"]))
 
 
-def area(clean: Floats, attacked: Floats) -> float:
-    """Area under the ROC curve: the chance that an attacked text scores higher than a clean one, ties counting half."""
+def roc_auc(clean: Floats, attacked: Floats) -> float:
+    """Area under the ROC curve: the probability that an attacked text scores higher than a clean one, ties counting
+    half.
+
+    Args:
+        clean, attacked: scores, shapes [n] and [m].
+    """
     return float(np.mean((attacked[:, None] > clean[None]) + 0.5 * (attacked[:, None] == clean[None])))
 
 
-def _packed(array: Floats) -> dict[str, Any]:
-    """float32 as base64: 5.3 bytes for each entry."""
+def _encoded(array: Floats) -> dict[str, Any]:
+    """An array as JSON data: base64 of float32, 5.3 bytes per entry."""
     data = np.asarray(array, dtype="<f4")
     return {"shape": list(data.shape), "float32": base64.b64encode(data.tobytes()).decode()}
 
 
-def _unpacked(data: dict[str, Any]) -> Floats:
+def _decoded(data: dict[str, Any]) -> Floats:
     return np.frombuffer(base64.b64decode(data["float32"]), dtype="<f4").reshape(data["shape"]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A guard that looks at the victim's activations."""
+"""A guard that detects attacks by the victim's activations."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from harness import (
     Slope,
     hookimpl,
 )
-from plugins.defenses._detectors import Detector, Mahalanobis, Probe, area, restored
-from plugins.defenses._threshold import clean_prompts, threshold_of
+from plugins.defenses._detectors import Detector, Mahalanobis, Probe, detector_from_json, roc_auc
+from plugins.defenses._guard_threshold import clean_prompts, conformal_threshold, refusal_penalty
 
-HELD_OUT = 3  # one in so many training prompts is not fitted on
+HOLD_OUT_EVERY = 3  # one in so many training prompts is left out of the fit
 
 
 class ActivationDetector(GuardDefense):
-    """Refuse prompts whose activations in the victim look more like attacked text than nearly all clean ones'."""
+    """Refuse prompts whose activations in the victim score higher, as attacked text, than those of nearly all clean
+    prompts.
+    """
 
     name = "activation_detector"
     paper = (
@@ -41,7 +43,7 @@ class ActivationDetector(GuardDefense):
     offers: ClassVar = "surrogate"
 
     class Params(Params):
-        """Which activations, and how they are told apart."""
+        """Which activations, which detector, and where its threshold lies."""
 
         method: Literal["probe", "mahalanobis"] = Field(
             "probe",
@@ -55,10 +57,14 @@ class ActivationDetector(GuardDefense):
             "last", description="activations at the last token, or their mean over all"
         )
         attack: AttackRef = Field(PluginRef(name="gcg"), description="the attack that the probe is fitted on")
-        fit_examples: PositiveInt = Field(200, ge=6, description="training prompts; of the probe attacked as well")
+        fit_examples: PositiveInt = Field(
+            200,
+            ge=6,
+            description="training prompts that the detector is fitted on, at most; the probe on attacked ones as well",
+        )
         quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that passes")
-        l2: PositiveFloat = Field(0.01, description="of the probe, on standardised activations")
-        components: PositiveInt = Field(64, description="of the distance: main directions of clean text that count")
+        l2: PositiveFloat = Field(0.01, description="L2 penalty of the probe, on standardised activations")
+        components: PositiveInt = Field(64, description="of mahalanobis: how many main directions of clean text count")
         penalty: NonNegativeFloat = Field(
             10.0,
             description="what a refused candidate's loss is raised by, and once more per unit above the threshold; 0: "
@@ -71,51 +77,50 @@ class ActivationDetector(GuardDefense):
     def fit(self, job: FitJob) -> dict[str, Any]:
         order = job.rng.permutation(len(job.data.train))[: self.params.fit_examples]
         examples = [job.data.train[int(i)] for i in order]
-        if len(examples) < 2 * HELD_OUT:
-            raise DataError(f"activation_detector: needs {2 * HELD_OUT} training prompts, the task has {len(examples)}")
+        if len(examples) < 2 * HOLD_OUT_EVERY:
+            raise DataError(
+                f"activation_detector: needs {2 * HOLD_OUT_EVERY} training prompts, the task has {len(examples)}"
+            )
         clean = self._activations(job, job.seen([example.text for example in examples]))
-        held = np.arange(len(examples)) % HELD_OUT == 0
-        attacked = self._attacked(job, examples)
+        held_out = np.arange(len(examples)) % HOLD_OUT_EVERY == 0
+        attacked = self._attacked_activations(job, examples)
         detector: Detector
         if attacked is not None:
-            detector = Probe.fit(clean[~held], attacked[~held], self.params.l2)
+            detector = Probe.fit(clean[~held_out], attacked[~held_out], self.params.l2)
         else:
             labels = np.asarray([example.label for example in examples], dtype=np.float64)
-            detector = Mahalanobis.fit(clean[~held], labels[~held], self.params.components)
-        scores = _scores(detector, clean[held])
-        found: dict[str, Any] = {"prompts": len(examples)}
-        if attacked is not None:  # of prompts that it was not fitted on
-            found["auroc"] = area(scores, _scores(detector, attacked[held]))
-        unseen, found["split"] = clean_prompts(job, self.params.fit_examples)
-        if found["split"] == "held_out":  # the victim was trained on the others
+            detector = Mahalanobis.fit(clean[~held_out], labels[~held_out], self.params.components)
+        scores = _scores(detector, clean[held_out])
+        facts: dict[str, Any] = {"prompts": len(examples)}
+        if attacked is not None:
+            facts["auroc"] = roc_auc(scores, _scores(detector, attacked[held_out]))
+        unseen, facts["split"] = clean_prompts(job, self.params.fit_examples)
+        if facts["split"] == "held_out":  # better than training prompts, which the victim was trained on
             scores = _scores(detector, self._activations(job, job.seen([example.text for example in unseen])))
-        return found | {"threshold": threshold_of(scores, self.params.quantile), "detector": detector.to_json()}
+        return facts | {"threshold": conformal_threshold(scores, self.params.quantile), "detector": detector.to_json()}
 
     def ruling(self, case: Case) -> Any:
         activations = yield Activations(case.text, self.params.layer, self.params.pool)
-        score = restored(case.fitted["detector"]).score(activations)
+        score = detector_from_json(case.fitted["detector"]).score(activations)
         excess = score - case.fitted["threshold"]
-        return Ruling(excess > 0, self._penalty(excess), score)
+        return Ruling(excess > 0, refusal_penalty(self.params.penalty, excess), score)
 
     def surrogate(self, place: Place) -> Any:
-        """Above the threshold, the gradient of the score through the victim; below it is flat."""
+        """The penalty and its gradient through the victim, [S, A]; zero below the threshold."""
         p = self.params
         activations = yield Activations(tokens=place.row, layer=p.layer, pool=p.pool)
-        detector = restored(place.fitted["detector"])
+        detector = detector_from_json(place.fitted["detector"])
         excess = detector.score(activations) - place.fitted["threshold"]
         if excess <= 0:
             return Slope(0.0)
-        direction = p.penalty * detector.slope(activations)
+        direction = p.penalty * detector.gradient(activations)
         gradient = yield ActivationGradient(
             place.before, place.tokens, place.after, direction, place.allowed, p.layer, p.pool
         )
-        return Slope(self._penalty(excess), gradient)
+        return Slope(refusal_penalty(p.penalty, excess), gradient)
 
-    def _penalty(self, excess: float) -> float:
-        return float(self.params.penalty * (1 + max(0.0, excess))) if self.params.penalty else float("inf")
-
-    def _attacked(self, job: FitJob, examples: list[Example]) -> Floats | None:
-        """Activations of the prompts after the attack, in their order; None where none is run."""
+    def _attacked_activations(self, job: FitJob, examples: list[Example]) -> Floats | None:
+        """Activations of the attacked prompts, [n, H], in the order of the examples; None where no attack is run."""
         ref = self.attack()
         if ref is None:
             return None

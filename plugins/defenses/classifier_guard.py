@@ -1,4 +1,4 @@
-"""A guard that asks a classifier."""
+"""A guard that refuses by a classifier's probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from harness import Auxiliary, Case, Classify, DataError, FitJob, GuardDefense, Params, Ruling, VictimRef, hookimpl
+from harness import Auxiliary, Case, Classify, DataError, FitJob, GuardDefense, Ruling, hookimpl
+from plugins._classifier import ClassifierParams
+from plugins.defenses._guard_threshold import refusal_penalty
 
 ROLE = "classifier"
 
@@ -21,19 +23,15 @@ class ClassifierGuard(GuardDefense):
     name = "classifier_guard"
     paper = "after Inan et al. 2023, Llama Guard, arXiv:2312.06674 (a model that judges inputs or outputs)"
 
-    class Params(Params):
-        """Which classifier, what it reads, and from where on it refuses."""
+    class Params(ClassifierParams):
+        """Which classifier, what it reads, and at which probability it refuses."""
 
-        model: VictimRef = Field(
-            description="a victim that classifies, e.g. {huggingface: {model: ..., fine_tune: false}}"
-        )
-        classes: tuple[str, ...] = Field(
-            min_length=2, description="names of its classes, in the model's order unless the model knows these names"
-        )
         refuse: tuple[str, ...] = Field(
             min_length=1, description="classes that are refused; their probabilities add up"
         )
-        reads: Literal["prompt", "answer"] = Field("prompt", description="what is classified; answer: of tasks in text")
+        reads: Literal["prompt", "answer"] = Field(
+            "prompt", description="what is classified: the prompt, or the answer (of tasks answered in text)"
+        )
         threshold: float = Field(0.5, ge=0, le=1, description="probabilities above it are refused")
         quantile: float | None = Field(
             None,
@@ -50,31 +48,27 @@ class ClassifierGuard(GuardDefense):
 
         @model_validator(mode="after")
         def _known_classes(self) -> Self:
-            names = [name.strip() for name in self.classes]
-            if len(set(names)) < len(names) or not all(names):
-                raise ValueError(f"`classes` must be different names, one per class, got {list(self.classes)}")
-            strange = [name for name in self.refuse if name.strip() not in names]
-            if strange or len({name.strip() for name in self.refuse}) == len(names):
-                told = f"{strange[0]!r} is none of them" if strange else "they are all refused"
-                raise ValueError(f"`refuse` must name some of `classes` ({', '.join(names)}), not all; {told}")
+            names = self.class_names
+            unknown = [name for name in self.refuse if name.strip() not in names]
+            if unknown or len({name.strip() for name in self.refuse}) == len(names):
+                problem = f"{unknown[0]!r} is none of them" if unknown else "they are all refused"
+                raise ValueError(f"`refuse` must name some of `classes` ({', '.join(names)}), not all; {problem}")
             if self.quantile is not None and self.reads == "answer":
                 raise ValueError("`quantile` is of clean prompts, and this guard reads answers; give a threshold")
             return self
 
         @property
-        def refused(self) -> list[int]:
+        def refused_indices(self) -> list[int]:
             """Indices of the classes that are refused."""
-            names = [name.strip() for name in self.classes]
-            return sorted({names.index(name.strip()) for name in self.refuse})
+            return sorted({self.class_names.index(name.strip()) for name in self.refuse})
 
     @property
     def reads(self) -> Literal["prompt", "answer"]:
         return self.params.reads
 
     def models(self) -> dict[str, Auxiliary]:
-        """The classifier, used as it is; its classes have the space with which a language model would say them."""
-        labels = tuple(f" {name.strip()}" for name in self.params.classes)
-        return {ROLE: Auxiliary(self.params.model, sees="nothing", labels=labels)}
+        """The classifier, used as it is."""
+        return {ROLE: self.params.auxiliary}
 
     def fit(self, job: FitJob) -> dict[str, Any]:
         if self.params.quantile is None:
@@ -83,14 +77,14 @@ class ClassifierGuard(GuardDefense):
         if not texts:
             raise DataError("classifier_guard: the task has no training prompts to take a threshold from")
         (logits,) = job.ask([Classify(tuple(texts), ROLE)])
-        values = [found for row in logits if (found := self._probability(row)) is not None]
-        if not values:
+        probabilities = [value for row in logits if (value := self._probability(row)) is not None]
+        if not probabilities:
             raise DataError("classifier_guard: all training prompts are longer than the classifier's context")
-        return {"threshold": float(np.quantile(values, self.params.quantile)), "prompts": len(values)}
+        return {"threshold": float(np.quantile(probabilities, self.params.quantile)), "prompts": len(probabilities)}
 
     def ruling(self, case: Case) -> Any:
         text = case.text if self.reads == "prompt" else case.answer or ""
-        if not text:  # nothing was said, and nobody is asked
+        if not text:  # an empty answer is not classified
             return Ruling(False)
         (logits,) = yield Classify((text,), ROLE)
         probability = self._probability(logits)
@@ -98,21 +92,17 @@ class ClassifierGuard(GuardDefense):
             return Ruling(True)
         threshold = case.fitted["threshold"]
         excess = _log_odds(probability) - _log_odds(threshold)
-        penalty = self.params.penalty * (1 + max(0.0, excess)) if self.params.penalty else float("inf")
-        return Ruling(probability > threshold, float(penalty), probability)
+        return Ruling(probability > threshold, refusal_penalty(self.params.penalty, excess), probability)
 
     def _probability(self, logits: Any) -> float | None:
-        """Of the refused classes together, by softmax; None where the text could not be read."""
-        row = np.asarray(logits, dtype=np.float64)
-        if row.shape != (len(self.params.classes),) or not np.isfinite(row).all():
-            return None
-        weights = np.exp(row - row.max())
-        return float(weights[self.params.refused].sum() / weights.sum())
+        """Of the refused classes together; None where the text is too long to be read."""
+        probability: float | None = self.params.probability(logits, self.params.refused_indices)
+        return probability
 
 
 def _log_odds(probability: float) -> float:
-    kept = min(max(probability, 1e-12), 1 - 1e-12)
-    return float(np.log(kept) - np.log1p(-kept))
+    clipped = min(max(probability, 1e-12), 1 - 1e-12)
+    return float(np.log(clipped) - np.log1p(-clipped))
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""A guard that refuses text which a language model finds unlikely."""
+"""A guard that refuses prompts of high perplexity."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from harness import (
     VictimRef,
     hookimpl,
 )
-from plugins.defenses._threshold import clean_prompts, threshold_of
+from plugins.defenses._guard_threshold import clean_prompts, conformal_threshold, refusal_penalty
 
 ROLE = "lm"
 
 
 class PerplexityFilter(GuardDefense):
-    """Refuse prompts whose perplexity, as a whole or in its most unlikely window, is above nearly all clean ones'."""
+    """Refuse prompts whose perplexity, as a whole or in its most unlikely window, is above that of nearly all clean
+    prompts.
+    """
 
     name = "perplexity_filter"
     paper = "Jain et al. 2023, arXiv:2309.00614 (whole and windowed); Alon and Kamfonas 2023, arXiv:2308.14132"
     offers: ClassVar = "surrogate"
 
     class Params(Params):
-        """Which model, which window, and where the threshold lies."""
+        """Which language model, which window, and where the threshold lies."""
 
         window: PositiveInt | None = Field(
             10, description="tokens of the window whose mean NLL counts, the worst one of the prompt; null: the whole"
@@ -49,7 +51,7 @@ class PerplexityFilter(GuardDefense):
             "family, which then shares its tokens",
         )
         sees: bool = Field(
-            True, description="whether the model is made ready with the task's prompts; false: used as it is"
+            True, description="whether the model is trained on the task's prompts first; false: it is used as it is"
         )
         penalty: NonNegativeFloat = Field(
             10.0,
@@ -64,50 +66,52 @@ class PerplexityFilter(GuardDefense):
         texts = job.seen([example.text for example in examples])
         if not texts:
             raise DataError("perplexity_filter: the task has no clean prompts to take a threshold from")
-        values = [self._worst(nll)[0] for nll in job.ask([Likelihood(text, model=ROLE) for text in texts])]
+        scores = [self._worst_window(nll)[0] for nll in job.ask([Likelihood(text, model=ROLE) for text in texts])]
         return {
-            "threshold": threshold_of(values, self.params.quantile),
-            "median": float(np.median(values)),
-            "prompts": len(values),
+            "threshold": conformal_threshold(scores, self.params.quantile),
+            "median": float(np.median(scores)),
+            "prompts": len(scores),
             "split": split,
         }
 
     def ruling(self, case: Case) -> Any:
         nll = yield Likelihood(case.text, model=ROLE)
-        worst, _ = self._worst(nll)
-        excess = worst - case.fitted["threshold"]
-        return Ruling(excess > 0, self._penalty(excess), worst)
+        score, _ = self._worst_window(nll)
+        excess = score - case.fitted["threshold"]
+        return Ruling(excess > 0, refusal_penalty(self.params.penalty, excess), score)
 
     def surrogate(self, place: Place) -> Any:
-        """Above the threshold, the gradient of the worst window's mean NLL; below it is flat."""
+        """The penalty and its gradient, by the most unlikely window's mean NLL, [S, A]; zero below the threshold."""
         nll = yield Likelihood(tokens=place.row, model=ROLE)
-        worst, start = self._worst(nll)
-        excess = worst - place.fitted["threshold"]
+        score, start = self._worst_window(nll)
+        excess = score - place.fitted["threshold"]
         if excess <= 0:
             return Slope(0.0)
+        penalty = refusal_penalty(self.params.penalty, excess)
         if not place.same_tokens or len(nll) < len(place.row) - 1:  # other tokens, or a beginning cut off
-            return Slope(self._penalty(excess))
+            return Slope(penalty)
         width = self._width(nll)
         weights = np.zeros(len(nll))
         weights[start : start + width] = self.params.penalty / width
         gradient = yield LikelihoodGradient(place.before, place.tokens, place.after, weights, place.allowed, ROLE)
-        return Slope(self._penalty(excess), gradient)
-
-    def _penalty(self, excess: float) -> float:
-        return float(self.params.penalty * (1 + max(0.0, excess))) if self.params.penalty else float("inf")
+        return Slope(penalty, gradient)
 
     def _width(self, nll: Floats) -> int:
         return len(nll) if self.params.window is None else min(self.params.window, len(nll))
 
-    def _worst(self, nll: Floats) -> tuple[float, int]:
-        """Mean NLL of the most unlikely window, and where it begins."""
+    def _worst_window(self, nll: Floats) -> tuple[float, int]:
+        """Mean NLL of the most unlikely window, in nats per token, and its first index.
+
+        Args:
+            nll: of each token of a prompt after the first, shape [n].
+        """
         if not len(nll):
             return 0.0, 0
         width = self._width(nll)
         sums = np.concatenate([[0.0], np.cumsum(nll)])
         means = (sums[width:] - sums[:-width]) / width
-        at = int(means.argmax())
-        return float(means[at]), at
+        start = int(means.argmax())
+        return float(means[start]), start
 
 
 @hookimpl

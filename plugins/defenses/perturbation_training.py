@@ -1,13 +1,12 @@
-"""Perturbation training: examples in randomly perturbed views, ever stronger ones, that are to be answered alike."""
+"""Perturbation training: fine-tuning on randomly perturbed views of examples, with a consistency loss."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from harness import (
     DataError,
@@ -17,25 +16,22 @@ from harness import (
     RoundCost,
     RoundJob,
     Threat,
-    TrainConfig,
     TrainRow,
     ViewLoss,
     Views,
     hookimpl,
-    nominal_backward,
-    nominal_forward,
     rows_hash,
 )
-from plugins.defenses._training.augmented_views import Curriculum, Kind, Viewer
-from plugins.defenses._training.round_defense import InRounds
-from plugins.defenses._training.training_rows import TrainingRow, TrainingRows
+from plugins.defenses._training.augmented_views import Curriculum, ViewKind, ViewSampler
+from plugins.defenses._training.round_defense import RoundDefense, nominal_training
+from plugins.defenses._training.training_rows import TrainingExample, TrainingRowBuilder
 
 
-class PerturbationTraining(InRounds):
-    """Fine-tuning on randomly perturbed views of clean examples, ever stronger ones; no attack is run.
+class PerturbationTraining(RoundDefense):
+    """Fine-tuning on randomly perturbed views of clean examples, whose strength grows; no attack is run.
 
-    Each example is learnt in several views at once: as it is, and with random tokens or mistyped characters where an
-    attacker may write. A consistency loss has all of them answered alike.
+    Each example is trained on in several views at once: as it is, and with random tokens or typos where an attacker
+    may write. A consistency loss draws their answers together.
     """
 
     name = "perturbation_training"
@@ -44,12 +40,12 @@ class PerturbationTraining(InRounds):
         "2020, arXiv 2004.11362; growing strength: Bengio et al. 2009, 'Curriculum learning'"
     )
 
-    class Params(InRounds.Params):
+    class Params(RoundDefense.Params):
         rounds: PositiveInt = Field(4, description="how many rounds to train, at most; each leaves a checkpoint")
         threat: Threat | None = Field(
             None, description="where the perturbations go, and how long they are; by default as in the evaluation"
         )
-        perturbations: tuple[Kind, ...] = Field(
+        perturbations: tuple[ViewKind, ...] = Field(
             ("random_tokens", "characters"), min_length=1, description="what a view is drawn from, with equal chances"
         )
         strength: Curriculum = Field(Curriculum(), description="strength of the views over the training, 0 to 1")
@@ -68,8 +64,6 @@ class PerturbationTraining(InRounds):
         loss: ViewLoss = Field(ViewLoss(), description="what is added to the mean loss of the views")
         examples_per_round: PositiveInt = Field(1000, description="examples of a round")
         epochs: PositiveInt = Field(1, description="passes over them, each with views of its own")
-        optimizer: Literal["adafactor", "adamw"] = "adafactor"
-        learning_rate: PositiveFloat = 1e-5
         batch_size: PositiveInt = Field(8, description="examples per update, each in all its views")
 
         @model_validator(mode="after")
@@ -81,80 +75,59 @@ class PerturbationTraining(InRounds):
                 )
             return self
 
-    def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
-        return {
-            "params": {k: v for k, v in params.items() if k not in self.shared},
-            "threat": threat.identity(),
-        }
-
     def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
         seen = self.params.examples_per_round * self.params.epochs * (self.params.views + self.params.clean) * tokens
-        return seen * (nominal_forward(n_params, 1) + nominal_backward(n_params, 1))
+        return nominal_training(n_params, seen)
 
     def train_round(self, job: RoundJob) -> RoundCost:
-        from harness import retrain
-
         params = self.params
         victim = job.open(job.model)
-        school = TrainingRows(job.model, victim.tokenizer, victim.context, job.data, self.name)
-        viewer = Viewer(victim.tokenizer, job.threat, params.tokens or job.threat.tokens, params.characters)
-        chosen = school.draw(params.examples_per_round, job.rng("examples"), viewer.widest)
-        if not chosen:
+        builder = TrainingRowBuilder(job.model, victim.tokenizer, victim.context, job.data, self.name)
+        sampler = ViewSampler(victim.tokenizer, job.threat, params.tokens or job.threat.tokens, params.characters)
+        examples = builder.sample(params.examples_per_round, job.rng("examples"), sampler.longest_threat)
+        if not examples:
             raise DataError(
-                f"{self.name}: with {viewer.tokens} random tokens every training example is longer than the victim's "
+                f"{self.name}: with {sampler.tokens} random tokens every training example is longer than the victim's "
                 f"context of {victim.context} tokens; use shorter texts or a victim with a longer context"
             )
-        course = self._course(chosen, job)
+        order = self._training_order(examples, job)
         rng, counts = job.rng("views"), Counter[str]()
-        groups = [self._group(example, strength, viewer, school, rng, counts) for example, strength in course]
+        groups = [self._views_of(example, strength, sampler, builder, rng, counts) for example, strength in order]
         views = Views(groups, params.loss)
-        config = TrainConfig(
-            optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size
-        )
-        spent = retrain(
-            job.model,
-            job.folder,
-            views,
-            config,
-            labels=job.data.labels,
-            seed=int(job.rng("dropout").integers(2**31)),
-            scratch=job.scratch,
-            progress=job.progress,
-        )
-        # The audit trail: what was drawn, how strong, when; and what the rows that come of it hash to.
-        notes = {
-            "examples": len(chosen),
+        spent = self.train_weights(job, views, "dropout")
+        notes = {  # an audit trail: what was drawn, how strong and when, and the hash of the rows made of it
+            "examples": len(examples),
             "views": dict(counts),
-            "schedule": viewer.schedule([strength for _, strength in course[:: params.batch_size]]),
+            "schedule": sampler.schedule([strength for _, strength in order[:: params.batch_size]]),
             "rows_sha256": rows_hash(views.rows),
         }
         return RoundCost(Flops(), spent, notes)
 
-    def _course(self, chosen: Sequence[Example], job: RoundJob) -> list[tuple[Example, float]]:
-        """The examples in the order in which they are learnt, each with the strength of its views: one per update."""
+    def _training_order(self, examples: Sequence[Example], job: RoundJob) -> list[tuple[Example, float]]:
+        """The examples of all epochs in the order of training, each with the strength of its views, one per update."""
         rng, params = job.rng("order"), self.params
-        seen = [chosen[i] for _ in range(params.epochs) for i in rng.permutation(len(chosen))]
-        updates = -(-len(seen) // params.batch_size)
+        order = [examples[i] for _ in range(params.epochs) for i in rng.permutation(len(examples))]
+        updates = -(-len(order) // params.batch_size)
         strengths = [params.strength.strength(job.round, update / updates) for update in range(updates)]
-        return [(example, strengths[at // params.batch_size]) for at, example in enumerate(seen)]
+        return [(example, strengths[i // params.batch_size]) for i, example in enumerate(order)]
 
-    def _group(
+    def _views_of(
         self,
         example: Example,
         strength: float,
-        viewer: Viewer,
-        school: TrainingRows,
+        sampler: ViewSampler,
+        builder: TrainingRowBuilder,
         rng: np.random.Generator,
         counts: Counter[str],
     ) -> tuple[TrainRow, ...]:
-        """The views of an example; one that does not fit the context is taken as the example is, and counted."""
-        clean = school.row(TrainingRow(example.text, example.label, example.reply))
+        """Rows of an example's views; one that does not fit the context is replaced by the clean row, and counted."""
+        clean = builder.row(TrainingExample(example.text, example.label, example.reply))
         rows = [clean] * self.params.clean
         counts["clean"] += len(rows)
         for _ in range(self.params.views):
             kind = self.params.perturbations[int(rng.integers(len(self.params.perturbations)))]
-            row = school.row(TrainingRow(viewer.view(example, kind, strength, rng), example.label, example.reply))
-            fits = school.holds(row)
+            row = builder.row(TrainingExample(sampler.view(example, kind, strength, rng), example.label, example.reply))
+            fits = builder.fits(row)
             counts[kind if fits else "too long, left as it is"] += 1
             rows.append(row if fits else clean)
         return tuple(rows)

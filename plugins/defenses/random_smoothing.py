@@ -12,7 +12,9 @@ from harness import Case, Certificate, Params, Rewritten, VoteDefense, allowed_t
 
 
 class RandomSmoothing(VoteDefense):
-    """Majority vote over copies with random tokens deleted or replaced; certifies how many an attacker may change."""
+    """Majority vote over copies with random tokens deleted or replaced; certifies how many tokens may change without
+    changing the answer.
+    """
 
     name = "random_smoothing"
     paper = (
@@ -27,8 +29,8 @@ class RandomSmoothing(VoteDefense):
         noise: Literal["delete", "substitute"] = Field(
             "delete", description="what happens to a chosen token: deleted, or replaced by a uniformly random one"
         )
-        rate: float = Field(0.1, gt=0, lt=1, description="chance of each token to be chosen, independently")
-        alpha: float = Field(0.001, gt=0, lt=1, description="chance, per prompt, that a certified radius is wrong")
+        rate: float = Field(0.1, gt=0, lt=1, description="probability of each token to be chosen, independently")
+        alpha: float = Field(0.001, gt=0, lt=1, description="probability, per prompt, that a certified radius is wrong")
         certify_samples: PositiveInt = Field(200, description="copies per prompt for the certificate")
         certify_examples: int = Field(32, ge=0, description="clean prompts that are certified; 0: none")
 
@@ -42,12 +44,17 @@ class RandomSmoothing(VoteDefense):
     def copy(self, case: Case) -> Any:
         yield from ()
         (ids,) = case.tokenizer.encode([case.text])
-        kept = self.noised(np.asarray(ids, dtype=np.int64), case.rng, lambda: allowed_tokens(case.tokenizer))
+        kept = self.add_noise(np.asarray(ids, dtype=np.int64), case.rng, lambda: allowed_tokens(case.tokenizer))
         (text,) = case.tokenizer.decode([kept.tolist()])
         return Rewritten(text, tuple(kept.tolist()))
 
-    def noised(self, ids: Any, rng: np.random.Generator, vocabulary: Any) -> Any:
-        """One copy of a row of ids: each is chosen with the same chance, whatever it is and wherever it stands."""
+    def add_noise(self, ids: Any, rng: np.random.Generator, vocabulary: Any) -> Any:
+        """A noisy copy of a row of ids, shape [≤ n]: each token is chosen independently with probability ``rate``.
+
+        Args:
+            ids: shape [n].
+            vocabulary: gives the ids that a token may be replaced by.
+        """
         chosen = rng.random(len(ids)) < self.params.rate
         if self.params.noise == "delete":
             kept = ids[~chosen]
@@ -63,30 +70,35 @@ class RandomSmoothing(VoteDefense):
         )
 
     def radius(self, right: int, samples: int) -> int:
-        """Certified radius where ``right`` of ``samples`` copies said the true label."""
-        return certified_radius(lower_bound(right, samples, self.params.alpha), self.params.rate)
+        """Certified radius, in tokens, where ``right`` of ``samples`` copies got the true label."""
+        return certified_radius(clopper_pearson_lower_bound(right, samples, self.params.alpha), self.params.rate)
 
 
-def lower_bound(successes: int, trials: int, alpha: float) -> float:
-    """Clopper–Pearson: with chance 1 - alpha a success is at least so likely (one-sided)."""
+def clopper_pearson_lower_bound(successes: int, trials: int, alpha: float) -> float:
+    """One-sided Clopper–Pearson bound: with confidence 1 - alpha the probability of a success is at least this."""
     from scipy.stats import beta  # takes seconds to import
 
     return float(beta.ppf(alpha, successes, trials - successes + 1)) if successes else 0.0
 
 
-def certified_radius(chance: float, rate: float) -> int:
-    """The most tokens r that may be changed while the label still has a majority; -1 without a majority at the start.
+def certified_radius(probability: float, rate: float) -> int:
+    """The most tokens r that may be changed while the label keeps its majority; -1 where it has none at the start.
 
-    Of r changed tokens all are chosen with chance rate^r; given that, a copy of the changed prompt is distributed as
-    one of the clean prompt is, given the same. So the label's chance falls by at most 1 - rate^r, and the majority
-    stands while ``chance - (1 - rate^r) > 1/2`` (theorem 6 of arXiv:2302.01757 for two labels or more, threshold 1/2).
+    All of r changed tokens are chosen with probability rate^r; given that, a copy of the changed prompt is distributed
+    as one of the clean prompt is, given the same. So the label's probability falls by at most 1 - rate^r, and the
+    majority stands while ``probability - (1 - rate^r) > 1/2`` (theorem 6 of arXiv:2302.01757 for two labels or more,
+    threshold 1/2).
+
+    Args:
+        probability: of the label among the copies of the clean prompt, or a lower bound.
+        rate: with which each token is chosen.
     """
-    if chance <= 0.5:
+    if probability <= 0.5:
         return -1
-    if chance >= 1.0:
-        chance = np.nextafter(1.0, 0.0)
-    found = floor(log(1.5 - chance) / log(rate))
-    return found if chance - (1 - rate**found) > 0.5 else found - 1
+    if probability >= 1.0:
+        probability = np.nextafter(1.0, 0.0)
+    radius = floor(log(1.5 - probability) / log(rate))
+    return radius if probability - (1 - rate**radius) > 0.5 else radius - 1
 
 
 @hookimpl

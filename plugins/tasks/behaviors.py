@@ -1,28 +1,30 @@
-"""Behaviors: any table of prompts that are answered in text, forbidden or benign."""
+"""Behaviors: a local table or a hub dataset of prompts answered in text, harmful or benign."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from harness import DataError, Task, hookimpl
-from plugins.tasks._bases.generation_task import AnsweredTask, Request
-from plugins.tasks._data.records import Record, did_you_mean
-from plugins.tasks.text_classification import Column, Value, canonical, text_of
+from plugins._spelling import did_you_mean
+from plugins.tasks._bases.generation_task import GenerationTask, PromptRow
+from plugins.tasks._data.records import Column, Record, Value, canonical_value, check_columns
 
 
-class Behaviors(AnsweredTask):
-    """Prompts from a local file or a hub dataset, answered in text; attack text is added to the prompt."""
+class Behaviors(GenerationTask):
+    """Prompts from a local file or a hub dataset, harmful or benign, answered in text; attack text is added to the
+    prompt.
+    """
 
     name = "behaviors"
     paper = (
         "Zou et al. 2023, Universal and Transferable Adversarial Attacks on Aligned Language Models, arXiv:2307.15043"
     )
 
-    class Params(AnsweredTask.Params):
-        """Source, columns, prompt, target."""
+    class Params(GenerationTask.Params):
+        """Source, columns, which prompts are benign, prompt, target."""
 
         prompt_column: Column = Field("prompt", description="name, or number from 0 where the file names no columns")
         target_column: Column | None = Field(
@@ -49,7 +51,7 @@ class Behaviors(AnsweredTask):
                 raise ValueError("`benign: true` makes all prompts benign: leave out `benign_column`")
             if self.benign and self.only == "harmful":
                 raise ValueError("`benign: true` and `only: harmful` leave no prompt: keep one")
-            both = {_plain(value) for value in self.benign_values} & {_plain(value) for value in self.harmful_values}
+            both = _comparable(self.benign_values) & _comparable(self.harmful_values)
             if both:
                 raise ValueError(f"{sorted(both)} stand in `benign_values` and in `harmful_values`: keep them in one")
             return self
@@ -57,50 +59,44 @@ class Behaviors(AnsweredTask):
         @model_validator(mode="after")
         def _columns_by_number(self) -> Self:
             columns = (self.prompt_column, self.target_column, self.reply_column, self.benign_column)
-            named = [column for column in columns if isinstance(column, str)]
-            if not self.header and named:
-                raise ValueError(
-                    f"with `header: false` columns are numbers from 0, got {named}; e.g. `prompt_column: 0`"
-                )
+            check_columns(self.header, columns, "prompt_column: 0")
             return self
 
-    def request(self, record: Record, number: int) -> Request:
-        """The prompt's column, and those of the others that are there."""
+    def row(self, record: Record, number: int) -> PromptRow:
+        """The prompt, and target, reply and benignness where there are columns of them."""
         p = self.params
-        return Request(
-            text_of(record, p.prompt_column, "prompt_column"),
+        return PromptRow(
+            record.text(p.prompt_column, "prompt_column"),
             self._optional(record, p.target_column, "target"),
             self._optional(record, p.reply_column, "reply"),
             p.benign or self._is_benign(record),
         )
 
-    def wanted(self, requests: list[Request]) -> list[Request]:
-        """Those of ``only``."""
+    def select(self, rows: list[PromptRow]) -> list[PromptRow]:
+        """The rows of ``only``."""
         only = self.params.only
-        kept = [request for request in requests if only is None or request.benign == (only == "benign")]
-        if requests and not kept:
+        selected = [row for row in rows if only is None or row.benign == (only == "benign")]
+        if rows and not selected:
             raise DataError(
-                f"{self.name}: `only: {only}` leaves none of {len(requests)} prompts; leave it out, or name the column "
+                f"{self.name}: `only: {only}` leaves none of {len(rows)} prompts; leave it out, or name the column "
                 "that tells which are benign as `benign_column`"
             )
-        return kept
+        return selected
 
     @staticmethod
-    def _optional(record: Record, column: Column | None, usual: str) -> str:
-        """The text of a column that was asked for, or of the usual one if there is one; else nothing."""
-        if column is None and usual not in record.values:
+    def _optional(record: Record, column: Column | None, default: str) -> str:
+        """The text of a column, or of the default column where none is given; "" where there is no such column."""
+        if column is None and default not in record.values:
             return ""
-        return text_of(record, usual if column is None else column, f"{usual}_column")
+        return record.text(default if column is None else column, f"{default}_column")
 
     def _is_benign(self, record: Record) -> bool:
         column = self.params.benign_column
         if column is None and "benign" not in record.values:
             return False
         column = "benign" if column is None else column
-        value = _plain(record[column])
-        benign, harmful = (
-            {_plain(value) for value in values} for values in (self.params.benign_values, self.params.harmful_values)
-        )
+        (value,) = _comparable([record[column]])
+        benign, harmful = _comparable(self.params.benign_values), _comparable(self.params.harmful_values)
         if value not in benign | harmful:
             raise DataError(
                 f"{record.where}: column {column!r} holds {value!r}{did_you_mean(value, sorted(benign | harmful))}, "
@@ -109,8 +105,8 @@ class Behaviors(AnsweredTask):
         return value in benign
 
 
-def _plain(value: object) -> str:
-    return canonical(value).strip().casefold()
+def _comparable(values: Iterable[object]) -> set[str]:
+    return {canonical_value(value).strip().casefold() for value in values}
 
 
 @hookimpl

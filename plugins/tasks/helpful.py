@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.preference_task import PreferenceTask
+from plugins.tasks._bases.text_task import preset
 
 
 class Helpful(PreferenceTask):
@@ -16,10 +17,12 @@ class Helpful(PreferenceTask):
     class Params(PreferenceTask.Params):
         """Source, columns, prompt."""
 
-        data_dir: str | None = "helpful-base"
-        instructions: str | None = (
+        data_dir: str | None = preset(PreferenceTask.Params, "data_dir", "helpful-base")
+        instructions: str | None = preset(
+            PreferenceTask.Params,
+            "instructions",
             "Below are two conversations between a human and an assistant. Answer FIRST if the assistant "
-            "is more helpful in the first one, and SECOND if it is more helpful in the second one."
+            "is more helpful in the first one, and SECOND if it is more helpful in the second one.",
         )
 
 

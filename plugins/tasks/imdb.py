@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks.text_classification import TextClassification, Value
+from plugins.tasks._bases.text_task import preset
+from plugins.tasks._data.records import Value
+from plugins.tasks.text_classification import TextClassification
 
 
 class IMDB(TextClassification):
@@ -18,11 +20,14 @@ class IMDB(TextClassification):
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""
 
-        dataset: str | None = "stanfordnlp/imdb"
-        labels: tuple[Value, ...] | dict[Value, int] = (0, 1)
-        label_texts: tuple[str, ...] | None = ("NEGATIVE", "POSITIVE")
-        instructions: str | None = (
-            "Below is a film review. Answer POSITIVE if its author liked the film on the whole, and NEGATIVE otherwise."
+        dataset: str | None = preset(TextClassification.Params, "dataset", "stanfordnlp/imdb")
+        labels: tuple[Value, ...] | dict[Value, int] = preset(TextClassification.Params, "labels", (0, 1))
+        label_texts: tuple[str, ...] | None = preset(TextClassification.Params, "label_texts", ("NEGATIVE", "POSITIVE"))
+        instructions: str | None = preset(
+            TextClassification.Params,
+            "instructions",
+            "Below is a film review. Answer POSITIVE if its author liked the film on the whole, and NEGATIVE "
+            "otherwise.",
         )
 
 

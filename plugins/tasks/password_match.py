@@ -1,4 +1,4 @@
-"""PasswordMatch: is the user's password the system's?"""
+"""Password match: is the user's password the system's?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from itertools import pairwise
 from pydantic import Field
 
 from harness import Task, hookimpl
-from plugins.tasks._bases.pair_task import Pair, PairTask
+from plugins.tasks._bases.pair_task import PairTask, WordPair
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._words.pseudo_words import Split, words
+from plugins.tasks._data.splits import Split
+from plugins.tasks._words.pseudo_words import pseudo_words
 
 DENIED, GRANTED = 0, 1
 
@@ -36,13 +37,13 @@ class PasswordMatch(PairTask):
             description="first chunk; a blank line follows it unless it is empty",
         )
 
-    def pairs(self, split: Split, size: int) -> Iterator[Pair]:
+    def pairs(self, split: Split, size: int) -> Iterator[WordPair]:
         """One equal and one unequal pair per system word."""
         p, rng = self.params, self.rng(split)
         for word, following in pairwise(
-            words((size + 1) // 2 + 1, p.seed, p.min_letters, p.max_letters, split, p.syllables)
+            pseudo_words((size + 1) // 2 + 1, p.seed, p.min_letters, p.max_letters, split, p.syllables)
         ):
-            both = (Pair(word, word, GRANTED), Pair(word, following, DENIED))
+            both = (WordPair(word, word, GRANTED), WordPair(word, following, DENIED))
             yield from both if rng.random() < 0.5 else both[::-1]
 
 

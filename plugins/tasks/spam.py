@@ -7,7 +7,9 @@ from typing import Literal
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks.text_classification import TextClassification, Value
+from plugins.tasks._bases.text_task import preset
+from plugins.tasks._data.records import Value
+from plugins.tasks.text_classification import TextClassification
 
 
 class Spam(TextClassification):
@@ -19,12 +21,15 @@ class Spam(TextClassification):
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""
 
-        dataset: str | None = "SetFit/enron_spam"
-        labels: tuple[Value, ...] | dict[Value, int] = (0, 1)
-        label_texts: tuple[str, ...] | None = ("HAM", "SPAM")
-        empty: Literal["error", "drop"] = "drop"  # the corpus holds mails with neither subject nor body
-        instructions: str | None = (
-            "Below is an e-mail. Answer SPAM if it is unwanted advertising or fraud, and HAM if it is ordinary mail."
+        dataset: str | None = preset(TextClassification.Params, "dataset", "SetFit/enron_spam")
+        labels: tuple[Value, ...] | dict[Value, int] = preset(TextClassification.Params, "labels", (0, 1))
+        label_texts: tuple[str, ...] | None = preset(TextClassification.Params, "label_texts", ("HAM", "SPAM"))
+        # the corpus holds mails with neither subject nor body
+        empty: Literal["error", "drop"] = preset(TextClassification.Params, "empty", "drop")
+        instructions: str | None = preset(
+            TextClassification.Params,
+            "instructions",
+            "Below is an e-mail. Answer SPAM if it is unwanted advertising or fraud, and HAM if it is ordinary mail.",
         )
 
 

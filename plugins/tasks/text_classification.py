@@ -1,27 +1,25 @@
-"""Any labelled text: a local table or a hub dataset with a text column and a label column."""
+"""Text classification: a local table or a hub dataset with a text column and a label column."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from harness import DataError, Task, hookimpl
-from plugins.tasks._bases.corpus_task import CorpusTask
-from plugins.tasks._data.records import Record, did_you_mean
-
-Value = bool | int | float | str
-Column = str | int
+from plugins._spelling import did_you_mean
+from plugins.tasks._bases.labelled_text_task import LabelledText, LabelledTextTask
+from plugins.tasks._data.records import Column, Record, Value, canonical_value, check_columns
 
 
-class TextClassification(CorpusTask):
+class TextClassification(LabelledTextTask):
     """Classify texts from a local file or a hub dataset; attack text is added to the text."""
 
     name = "text_classification"
 
-    class Params(CorpusTask.Params):
+    class Params(LabelledTextTask.Params):
         """Source, columns, labels, prompt."""
 
         text_column: Column = Field("text", description="name, or number from 0 where the file names no columns")
@@ -31,12 +29,12 @@ class TextClassification(CorpusTask):
             description="values of the label column in index order, or {value: index} to put several under one label",
         )
         label_texts: tuple[str, ...] | None = Field(
-            None, description="words a model answers with, in index order; by default the values in capitals"
+            None, description="words a model answers with, in index order; null: the values in capitals"
         )
 
         @model_validator(mode="after")
         def _labels_in_order(self) -> Self:
-            values = value_index(self.labels)
+            values = label_indices(self.labels)
             if isinstance(self.labels, tuple) and len(values) < len(self.labels):
                 raise ValueError(f"a value stands twice in `labels`: {self.labels}")
             count = max(values.values(), default=-1) + 1
@@ -54,9 +52,7 @@ class TextClassification(CorpusTask):
 
         @model_validator(mode="after")
         def _columns_by_number(self) -> Self:
-            named = [column for column in (self.text_column, self.label_column) if isinstance(column, str)]
-            if not self.header and named:
-                raise ValueError(f"with `header: false` columns are numbers from 0, got {named}; e.g. `text_column: 1`")
+            check_columns(self.header, (self.text_column, self.label_column), "text_column: 1")
             return self
 
     def label_texts(self) -> list[str]:
@@ -68,51 +64,26 @@ class TextClassification(CorpusTask):
             first.setdefault(index, value.upper())
         return [first[index] for index in range(len(first))]
 
-    def row(self, record: Record, number: int) -> tuple[str, int]:
+    def row(self, record: Record, number: int) -> LabelledText:
         """The text column as it is, and the label column through ``labels``."""
-        value = canonical(record[self.params.label_column])
+        value = canonical_value(record[self.params.label_column])
         if value not in self._index:
             raise DataError(
                 f"{record.where}: label {value!r} is not in `labels`{did_you_mean(value, self._index)}; "
                 f"known: {list(self._index)}. "
                 "Add it, or quote labels that YAML takes for something else (yes, no, true, 1.0)"
             )
-        return text_of(record, self.params.text_column), self._index[value]
+        return LabelledText(record.text(self.params.text_column), self._index[value])
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return value_index(self.params.labels)
+        return label_indices(self.params.labels)
 
 
-def text_of(record: Record, column: Column, parameter: str = "text_column") -> str:
-    """The text in a column, which ``parameter`` names.
-
-    Raises:
-        DataError: no such column, or something other than text in it.
-    """
-    text = record[column]
-    if text is None:
-        return ""
-    if not isinstance(text, str):
-        raise DataError(
-            f"{record.where}: column {column!r} holds {type(text).__name__}, not text; name another `{parameter}`"
-        )
-    return text
-
-
-def value_index(labels: tuple[Value, ...] | dict[Value, int]) -> dict[str, int]:
-    """Label index by canonical value."""
+def label_indices(labels: tuple[Value, ...] | dict[Value, int]) -> dict[str, int]:
+    """Index of each value of the label column, by `canonical_value`."""
     pairs = labels.items() if isinstance(labels, dict) else ((value, index) for index, value in enumerate(labels))
-    return {canonical(value): index for value, index in pairs}
-
-
-def canonical(value: Any) -> str:
-    """A label value as text, so that 1, 1.0 and "1" are one value whichever format holds it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    return {canonical_value(value): index for value, index in pairs}
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""WordLength: which of two words is the longer?"""
+"""Word length: which of two words is the longer?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from harness import Task, hookimpl
-from plugins.tasks._bases.pair_task import Pair, PairTask
+from plugins.tasks._bases.pair_task import PairTask, WordPair
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._words.pseudo_words import Split, stream
+from plugins.tasks._data.splits import Split
+from plugins.tasks._words.pseudo_words import stream_pseudo_words
 
 FIRST, SECOND = 0, 1
 VOCABULARY = 25_000  # words per split to draw from; fixed, so that a split's pairs do not depend on its size
@@ -50,25 +51,27 @@ class WordLength(PairTask):
                 )
             return self
 
-    def pairs(self, split: Split, size: int) -> Iterator[Pair]:
+    def pairs(self, split: Split, size: int) -> Iterator[WordPair]:
         """Endless pairs; when balanced, each two in a row have different labels."""
         p, rng = self.params, self.rng(split)
-        vocabulary = list(islice(stream(p.seed, p.min_letters, p.max_letters, split, p.syllables), VOCABULARY))
+        vocabulary = list(
+            islice(stream_pseudo_words(p.seed, p.min_letters, p.max_letters, split, p.syllables), VOCABULARY)
+        )
 
-        def draw() -> Pair:
+        def random_pair() -> WordPair:
             first = vocabulary[int(rng.random() * len(vocabulary))]
             second = vocabulary[int(rng.random() * len(vocabulary))]
-            return Pair(first, second, FIRST if len(first) >= len(second) else SECOND)
+            return WordPair(first, second, FIRST if len(first) >= len(second) else SECOND)
 
         while True:
-            pair = draw()
+            pair = random_pair()
             if not p.balanced:
                 yield pair
                 continue
             wanted = FIRST if rng.random() < 0.5 else SECOND
             for label in (wanted, 1 - wanted):
                 while pair.label != label:
-                    pair = draw()
+                    pair = random_pair()
                 yield pair
 
 

@@ -1,4 +1,4 @@
-"""What can be known of a model without loading it, and without torch: configuration, sizes, content hash or commit."""
+"""What is known of a model without loading it, and without torch: configuration, sizes, content hash or commit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from typing import Any, TypeVar
 
 from harness import VictimError
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = 5.0  # seconds; a plan should not hang on a slow hub
-_MEND = "give revision: <commit, 40 hexadecimal digits>, or a local folder"
-_LARGEST_HEADER = 100 << 20
-_OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$|^cls\.")
-_NEW_HEAD = re.compile(r"^(score|classifier)\.")
+_COMMIT_HINT = "give revision: <commit, 40 hexadecimal digits>, or a local folder"
+_MAX_HEADER_BYTES = 100 << 20
+_OUTPUT_EMBEDDING = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$|^cls\.")
+_CLASSIFICATION_HEAD = re.compile(r"^(score|classifier)\.")
 _BUFFER = re.compile(r"(rotary_emb\.inv_freq|attention\.masked_bias|position_ids)$")
 T = TypeVar("T")
 
 Shapes = dict[str, tuple[int, ...]]
+"""Shape of each tensor, by name."""
 
 
 def is_folder(model: str) -> bool:
@@ -47,7 +48,7 @@ def read_config(model: str, revision: str | None) -> dict[str, Any]:
         def fetch() -> str:
             return str(hf_hub_download(model, "config.json", revision=revision, etag_timeout=_TIMEOUT))
 
-        path = Path(_ask(fetch, model, "its config.json"))
+        path = Path(_from_hub(fetch, model, "its config.json"))
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return config
 
@@ -67,28 +68,33 @@ def read_shapes(model: str, revision: str | None) -> Shapes:
     if not is_folder(model):
         from huggingface_hub import get_safetensors_metadata
 
-        found = _ask(lambda: get_safetensors_metadata(model, revision=revision), model, "the sizes of its weights")
-        tensors = [item for file in found.files_metadata.values() for item in file.tensors.items()]
-        return {name: tuple(info.shape) for name, info in tensors if _counts(name, info.dtype)}
+        metadata = _from_hub(
+            lambda: get_safetensors_metadata(model, revision=revision), model, "the sizes of its weights"
+        )
+        tensors = [item for file in metadata.files_metadata.values() for item in file.tensors.items()]
+        return {name: tuple(info.shape) for name, info in tensors if _is_parameter(name, info.dtype)}
     files = sorted(Path(model).expanduser().glob("*.safetensors"))
     if not files:
         raise VictimError(f"{model}: no *.safetensors file; save the model with save_pretrained (pickles are not read)")
     return {name: shape for file in files for name, shape in _header(file).items()}
 
 
-def count(shapes: Shapes, config: dict[str, Any], *, classes: int | None) -> int:
-    """Parameters of the model as used: with a head of ``classes`` outputs, or as a language model when None.
+def count_parameters(shapes: Shapes, config: dict[str, Any], *, classes: int | None) -> int:
+    """Parameters of the model as it is used. Exact for decoders; an encoder's pooler counts if the file has it.
 
-    Exact for decoders; an encoder's pooler counts if the file has it.
+    Args:
+        shapes: of the tensors in its files.
+        config: its config.json.
+        classes: outputs of its classification head; None: it is used as a language model.
     """
     text = config.get("text_config") or config
     saved_as_classifier = any(str(n).endswith("ForSequenceClassification") for n in config.get("architectures") or [])
     tied = bool(text.get("tie_word_embeddings", False))
     total = 0
     for name, shape in shapes.items():
-        if _OUTPUT.search(name) and (classes is not None or tied):
+        if _OUTPUT_EMBEDDING.search(name) and (classes is not None or tied):
             continue
-        if _NEW_HEAD.match(name) and classes is not None and shape[0] == _classes(config):
+        if _CLASSIFICATION_HEAD.match(name) and classes is not None and shape[0] == _n_classes(config):
             shape = (classes, *shape[1:])
         total += prod(shape)
     if classes is not None and not saved_as_classifier:
@@ -98,12 +104,12 @@ def count(shapes: Shapes, config: dict[str, Any], *, classes: int | None) -> int
 
 @lru_cache(maxsize=64)
 def commit_of(model: str, revision: str | None) -> str:
-    """Commit of a hub id: as given, else as the hub says, else as the local cache has it.
+    """Commit of a hub id, 40 hexadecimal digits: as given, else from the hub, else from the local cache.
 
     Raises:
-        VictimError: none of these.
+        VictimError: none of these gives one.
     """
-    if revision and _COMMIT.fullmatch(revision):
+    if revision and _COMMIT_HASH.fullmatch(revision):
         return revision
     from huggingface_hub import HfApi, try_to_load_from_cache
 
@@ -112,11 +118,11 @@ def commit_of(model: str, revision: str | None) -> str:
     except Exception as error:  # no network, no such repository, offline mode: many unrelated classes
         cached = try_to_load_from_cache(model, "config.json", revision=revision)
         commit = Path(cached).parent.name if isinstance(cached, str) else ""
-        if _COMMIT.fullmatch(commit):
+        if _COMMIT_HASH.fullmatch(commit):
             return commit
-        raise VictimError(f"{model}: the hub does not tell its commit ({_first_line(error)}); {_MEND}") from error
+        raise VictimError(f"{model}: the hub does not tell its commit ({first_line(error)}); {_COMMIT_HINT}") from error
     if not sha:
-        raise VictimError(f"{model}: the hub does not tell its commit; {_MEND}")
+        raise VictimError(f"{model}: the hub does not tell its commit; {_COMMIT_HINT}")
     return str(sha)
 
 
@@ -128,8 +134,8 @@ def folder_hashes(folder: Path) -> dict[str, str]:
     """
     names = {"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
     files = sorted(f for f in folder.iterdir() if f.name in names or f.suffix == ".safetensors")
-    found = {file.name for file in files}
-    if "config.json" not in found or not any(name.endswith(".safetensors") for name in found):
+    present = {file.name for file in files}
+    if "config.json" not in present or not any(name.endswith(".safetensors") for name in present):
         raise VictimError(f"{folder}: a model folder needs config.json and *.safetensors")
     stats = ((file, file.stat()) for file in files)
     return {file.name: _file_hash(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats}
@@ -145,7 +151,7 @@ def _header(file: Path) -> Shapes:
     with file.open("rb") as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 0 < length <= _LARGEST_HEADER:
+        if not 0 < length <= _MAX_HEADER_BYTES:
             raise VictimError(f"{file}: not a safetensors file")
         try:
             header = json.loads(stream.read(length))
@@ -154,28 +160,29 @@ def _header(file: Path) -> Shapes:
     return {
         name: tuple(entry["shape"])
         for name, entry in header.items()
-        if name != "__metadata__" and _counts(name, entry["dtype"])
+        if name != "__metadata__" and _is_parameter(name, entry["dtype"])
     }
 
 
-def _counts(name: str, dtype: str) -> bool:
+def _is_parameter(name: str, dtype: str) -> bool:
     """Old checkpoints also hold masks and rotary tables, which are no parameters."""
     return dtype.startswith(("F", "BF")) and not _BUFFER.search(name)
 
 
-def _classes(config: dict[str, Any]) -> int:
+def _n_classes(config: dict[str, Any]) -> int:
     return len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
 
 
-def _ask(call: Callable[[], T], model: str, what: str) -> T:
+def _from_hub(call: Callable[[], T], model: str, what: str) -> T:
     try:
         return call()
     except Exception as error:  # network and hub errors of many unrelated classes
         raise VictimError(
-            f"{model}: neither the hub nor the local cache gives {what} ({_first_line(error)}); "
+            f"{model}: neither the hub nor the local cache gives {what} ({first_line(error)}); "
             "check the name, download the model first, or give a local folder or a preset"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that is not blank, else the error's class."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

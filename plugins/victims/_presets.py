@@ -149,7 +149,7 @@ def find_preset(model: str) -> Preset | None:
     return PRESETS.get(model.casefold()) or _BY_HUB.get(model.casefold())
 
 
-def smallest(family: str) -> Preset:
+def smallest_of_family(family: str) -> Preset:
     """The preset of a family with the fewest parameters."""
     of_family = (preset for preset in _ALL if preset.family == family)
     return min(of_family, key=lambda preset: preset.as_language_model)

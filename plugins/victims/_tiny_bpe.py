@@ -1,4 +1,4 @@
-"""A small byte-level BPE made from a task's own text: the same text always gives the same tokenizer."""
+"""A small byte-level BPE trained on a task's own text: the same text always gives the same tokenizer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from harness import TaskData
-from plugins.victims._text_lengths import SAMPLE
+from plugins.victims._text_lengths import SAMPLE_SIZE
 
 PAD = "<pad>"
-COMMON = 4.0  # characters per token, where there is no text to tell
-_measured: dict[tuple[str, int], float] = {}  # by data hash and entries
+DEFAULT_CHARS_PER_TOKEN = 4.0  # where there is no text
+_chars_per_token: dict[tuple[str, int], float] = {}  # by data hash and entries
 
 
-def train_bpe(texts: Iterable[str], entries: int) -> tokenizers.Tokenizer:
+def bpe_from_texts(texts: Iterable[str], entries: int) -> tokenizers.Tokenizer:
     """A tokenizer of at most ``entries`` ids, all 256 bytes and a padding token (id 0) among them; any text can be
     encoded and comes back unchanged.
     """
@@ -33,14 +33,14 @@ def train_bpe(texts: Iterable[str], entries: int) -> tokenizers.Tokenizer:
 
 
 def chars_per_token(data: TaskData, entries: int) -> float:
-    """Characters per token of the task's prompts, and replies, under a tokenizer made from a few of them; within a few
-    percent. Where there are none, as commonly.
+    """Characters per token of the task's prompts and replies, within a few percent: of a tokenizer of ``entries`` ids
+    trained on a sample of them. `DEFAULT_CHARS_PER_TOKEN` where there is no text.
     """
     key = data.hash, entries
-    texts = [example.text + example.reply for example in data.train[:SAMPLE]]
+    texts = [example.text + example.reply for example in data.train[:SAMPLE_SIZE]]
     if not any(texts):
-        return COMMON
-    if key not in _measured:
-        encodings = train_bpe(texts, entries).encode_batch(texts)
-        _measured[key] = sum(map(len, texts)) / max(1, sum(len(encoding.ids) for encoding in encodings))
-    return _measured[key]
+        return DEFAULT_CHARS_PER_TOKEN
+    if key not in _chars_per_token:
+        encodings = bpe_from_texts(texts, entries).encode_batch(texts)
+        _chars_per_token[key] = sum(map(len, texts)) / max(1, sum(len(encoding.ids) for encoding in encodings))
+    return _chars_per_token[key]

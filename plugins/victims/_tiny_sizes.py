@@ -1,4 +1,4 @@
-"""The rungs of the tiny ladder: shape and training of each size."""
+"""The sizes of the tiny victims: shape and training of each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 
 class TinyShape(NamedTuple):
-    """Of the transformer, and how it is trained.
+    """Shape of a transformer, and how it is trained.
 
     Attributes:
+        hidden: width.
+        layers: decoder layers.
+        heads: attention heads.
         steps: training steps after which both synthetic tasks are learnt, where the size can learn them, and a language
-            model says the right reply to requests like those of its training.
+            model gives the right reply to requests like those of its training.
         learning_rate: at its peak; wider models need a lower one.
-        init: standard deviation of the first weights. The usual 0.02 suits widths of hundreds: narrow models learn
+        init: standard deviation of the initial weights. The usual 0.02 suits widths of hundreds: narrow models learn
             several times slower from it.
     """
 
@@ -38,8 +41,8 @@ class TinyShape(NamedTuple):
         return self.layers * (attention + mlp + norms) + 2 * h + 2 * h
 
 
-SIBLING = "26k"  # the size that attacks ask besides a larger one
-TEXT_STEPS = 300  # for that size to learn how prompts go on: later steps lower its perplexity by a few percent
+SIBLING_SIZE = "26k"  # of the small model beside a larger victim, such as an attack's draft model
+SIBLING_TEXT_STEPS = 300  # of its training as a language model; more would lower its perplexity by a few percent
 
 SHAPES = {
     "7k": TinyShape(16, 2, 2),

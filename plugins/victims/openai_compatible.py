@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -14,31 +14,35 @@ from urllib.parse import urlsplit
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from harness import Flops, Params, PrepareJob, TaskData, Victim, VictimCard, VictimError, hookimpl, host_field
+from plugins.victims._openai.tokenizer_file import tokenizer_file, vocabulary_size
 
 if TYPE_CHECKING:
-    from harness import Backend
-    from plugins.victims._openai.server import Access
+    from harness import Backend, Tokenizer
+    from plugins.victims._openai.completions import Completions
+    from plugins.victims._openai.http_client import JsonClient, ServerConfig
+    from plugins.victims._openai.probe import ServerProbe
 
 _NOTES = "server.json"
-_LABELS_ONLY = ("logprob_token_ids", "top_logprobs")  # ways that tell the log-probabilities of labels and no others
-_TOLD = ("owned_by", "root", "max_model_len")  # what servers say that stays the same from one start to the next
+_LABELS_ONLY = ("logprob_token_ids", "top_logprobs")  # methods that give the log-probabilities of labels alone
 
 
 class OpenAICompatible(Victim):
-    """A model behind a URL (OpenAI protocol, such as `vllm serve`): generates, and scores by log-probabilities."""
+    """A model behind a URL that speaks the OpenAI protocol, such as `vllm serve`: it answers in text, and scores where
+    the server gives log-probabilities.
+    """
 
     name = "openai_compatible"
 
     class Params(Params):
         """Identity: the model's name, what the server says of it (`/v1/models`: owner, root, length), the tokenizer's
-        content, and what is asked how. URL, key, timeouts and limits do not count.
+        content, and how requests are made. URL, key, timeouts and limits do not count.
 
         Weights behind a URL may change under the same name: write a `revision` to keep results apart.
         """
 
         base_url: str = host_field(..., description="address of the server, up to and with /v1")
         model: str = Field(min_length=1, description="name under which the server serves the model")
-        revision: str | None = Field(None, description="your own word for which weights these are; part of every key")
+        revision: str | None = Field(None, description="a name of your own for these weights; part of every key")
         tokenizer: str = host_field(
             ..., description="folder with the model's tokenizer.json, or hub id; its content counts, not its place"
         )
@@ -54,18 +58,22 @@ class OpenAICompatible(Victim):
         )
         scoring: Literal["auto", "logprob_token_ids", "prompt_logprobs", "echo", "top_logprobs", "none"] = Field(
             "auto",
-            description="how log-probabilities are got; auto: the first that works. top_logprobs bounds what is not "
-            "among the most likely tokens and works for labels only",
+            description="how log-probabilities are requested; auto: the first method that works. top_logprobs gives a "
+            "bound for tokens that are not among the most likely ones, and works for labels only",
         )
-        context: PositiveInt | None = Field(None, description="longest row in tokens, where the server does not tell")
+        context: PositiveInt | None = Field(None, description="longest row in tokens, where the server does not say")
         n_params: PositiveFloat | None = Field(
             None, description="parameters of the model, if known: nominal compute is then counted"
         )
-        family: str | None = Field(None, description="models on one scaling curve; by default the model's name")
-        pretraining_flops: PositiveFloat | None = Field(None, description="pretraining compute, if known")
+        family: str | None = Field(
+            None, description="name of the scaling curve that the model belongs to; by default the model's name"
+        )
+        pretraining_flops: PositiveFloat | None = Field(None, description="pretraining compute in FLOPs, if known")
         api_key_env: str | None = host_field(None, description="environment variable that holds the key")
         timeout: PositiveFloat = host_field(120.0, description="seconds for one request")
-        retries: NonNegativeInt = host_field(6, description="tries after the first, with growing waits between them")
+        retries: NonNegativeInt = host_field(
+            6, description="how often a failed request is sent again, with growing waits"
+        )
         max_concurrency: PositiveInt = host_field(8, description="requests in flight, per process")
         batch: PositiveInt = host_field(16, description="prompts per request, where the server takes several")
 
@@ -92,7 +100,7 @@ class OpenAICompatible(Victim):
             return self
 
         def identity(self) -> dict[str, Any]:
-            """See the class."""
+            """The parameters that count, `n_params` as a whole number."""
             data = super().identity()
             data["n_params"] = self.size
             return data
@@ -106,7 +114,7 @@ class OpenAICompatible(Victim):
         """Facts from the parameters and from the server; a victim that answers in text is probed for its scores.
 
         Raises:
-            VictimError: the server cannot be reached, or does not tell its context and nobody else does; a task of
+            VictimError: the server cannot be reached, or neither it nor `context` gives its longest row; a task of
                 labels, and head: generation.
         """
         self._check(data)
@@ -126,15 +134,15 @@ class OpenAICompatible(Victim):
         Raises:
             VictimError: the server cannot be reached or does not serve the model; no tokenizer.
         """
-        told = {name: str(value) for name, value in self._facts.items()}
-        return {"model": self.params.model, "tokenizer": _hash(self._tokenizer_file)} | told
+        facts = {name: str(value) for name, value in self._facts.items()}
+        return {"model": self.params.model, "tokenizer": _sha256(self._tokenizer_file)} | facts
 
     def estimate(self, data: TaskData) -> float:
-        """Nothing is trained."""
+        """0: nothing is trained."""
         return 0.0
 
     def prepare(self, job: PrepareJob) -> Flops:
-        """Keep the tokenizer, and what the server says of the model.
+        """Write the tokenizer, and what the server says of the model, into the folder.
 
         Raises:
             VictimError: as `fingerprint`; a task of labels, and head: generation.
@@ -149,33 +157,34 @@ class OpenAICompatible(Victim):
         """Find out what the server can do.
 
         Raises:
-            VictimError: it cannot be reached, is not what it was, or tells no log-probabilities where labels need them.
+            VictimError: it cannot be reached, is not what it was, or gives no log-probabilities where labels need them.
         """
         from harness import HFTokenizer, continuation_ids
-        from plugins.victims._openai.backend import Served, UrlBackend
+        from plugins.victims._openai.backend import ServerBackend
+        from plugins.victims._openai.http_client import JsonClient
         from plugins.victims._openai.probe import probe
-        from plugins.victims._openai.server import Server
+        from plugins.victims._openai.text_answers import ServedModel
 
         params = self.params
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
         tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"])
         classifies = self._classifies(data)
         labels = [continuation_ids(tokenizer, label) for label in data.labels] if classifies else []
-        served = Served(self._facts, self._context, params.api, params.size)
+        served = ServedModel(self._facts, self._context, params.api, params.size)
         if params.api == "chat":
-            return UrlBackend(*_unprobed(Server(self._access), params.model, tokenizer), served)
-        found = probe(
-            Server(self._access),
+            return ServerBackend(*_unprobed(JsonClient(self._server), params.model, tokenizer), served)
+        completions, result = probe(
+            JsonClient(self._server),
             params.model,
             tokenizer,
             params.scoring if classifies else self._scoring_of_text,
             next_tokens=classifies,
             batch=params.batch,
         )
-        return UrlBackend(*found, served, labels)
+        return ServerBackend(completions, result, served, labels)
 
     def _check(self, data: TaskData) -> None:
-        # An answer in text is no label: every example would count as wrong, and none would be attacked.
+        # Every answer in text would count as a wrong label, and no example would be attacked.
         if data.labels and self.params.head == "generation":
             raise VictimError(
                 f"openai_compatible: {self.params.model} with head: generation answers in text, but the task has "
@@ -187,107 +196,68 @@ class OpenAICompatible(Victim):
 
     @property
     def _scoring_of_text(self) -> Literal["auto", "prompt_logprobs", "echo", "none"]:
-        """How a victim that answers in text is asked for scores; what works for labels alone tells it none."""
+        """How a victim that answers in text gives scores; a method for labels alone gives it none."""
         scoring: Any = self.params.scoring
         return "none" if scoring in _LABELS_ONLY else scoring
 
     @property
-    def _access(self) -> Access:
-        from plugins.victims._openai.server import Access
+    def _server(self) -> ServerConfig:
+        from plugins.victims._openai.http_client import ServerConfig
 
         params = self.params
-        return Access(params.base_url, params.api_key_env, params.timeout, params.retries, params.max_concurrency)
+        return ServerConfig(params.base_url, params.api_key_env, params.timeout, params.retries, params.max_concurrency)
 
     @property
     def _facts(self) -> dict[str, Any]:
-        return dict(_told(self._access, self.params.model))
+        from plugins.victims._openai.model_facts import model_facts
+
+        return dict(model_facts(self._server, self.params.model))
 
     @property
     def _context(self) -> int:
-        told = self._facts.get("max_model_len")
+        longest = self._facts.get("max_model_len")
         if self.params.context is not None:
             return int(self.params.context)
-        if not isinstance(told, int):
+        if not isinstance(longest, int):
             raise VictimError(f"{self.params.base_url}: does not tell how long a row may be; give context: TOKENS")
-        return told
+        return longest
 
     @cached_property
     def _scores(self) -> bool:
-        """Whether a victim that answers in text tells scores as well."""
+        """Whether a victim that answers in text gives scores as well."""
         from harness import HFTokenizer
+        from plugins.victims._openai.http_client import JsonClient
         from plugins.victims._openai.probe import probe
-        from plugins.victims._openai.server import Server
 
         params = self.params
         if params.api == "chat" or self._scoring_of_text == "none":
             return False
         if params.scoring != "auto":
-            return True  # or `open` says that it does not
+            return True  # else `open` raises an error
         tokenizer = HFTokenizer.from_file(self._tokenizer_file, rows=self._vocabulary)
-        with Server(self._access) as server:
-            _, found = probe(server, params.model, tokenizer, "auto", next_tokens=False, batch=params.batch)
-        return found.way is not None
+        with JsonClient(self._server) as client:
+            _, result = probe(client, params.model, tokenizer, "auto", next_tokens=False, batch=params.batch)
+        return result.method is not None
 
     @cached_property
     def _tokenizer_file(self) -> Path:
-        place, revision = self.params.tokenizer, self.params.tokenizer_revision
-        folder = Path(place).expanduser()
-        if folder.is_dir():
-            if not (folder / "tokenizer.json").is_file():
-                raise VictimError(f"{folder}: no tokenizer.json; save the model's fast tokenizer into it")
-            return folder / "tokenizer.json"
-        from huggingface_hub import hf_hub_download
-
-        try:
-            return Path(hf_hub_download(place, "tokenizer.json", revision=revision, etag_timeout=5.0))
-        except Exception as error:  # network and hub errors of many unrelated classes
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise VictimError(
-                f"tokenizer {place}: no folder, and neither hub nor local cache has its tokenizer.json ({first})"
-            ) from error
+        return tokenizer_file(self.params.tokenizer, self.params.tokenizer_revision)
 
     @cached_property
     def _vocabulary(self) -> int | None:
-        """Rows of the embedding, where a configuration beside the tokenizer tells them."""
-        config = self._tokenizer_file.parent / "config.json"
-        if not config.is_file():
-            return None
-        data = json.loads(config.read_text(encoding="utf-8"))
-        rows = (data.get("text_config") or data).get("vocab_size")
-        return rows if isinstance(rows, int) else None
+        return vocabulary_size(self._tokenizer_file)
 
 
-def _unprobed(server: Any, model: str, tokenizer: Any) -> tuple[Any, Any]:
-    """A chat is asked for text alone, about which there is nothing to find out."""
-    from plugins.victims._openai.completions import Completions, Prompts
+def _unprobed(client: JsonClient, model: str, tokenizer: Tokenizer) -> tuple[Completions, ServerProbe]:
+    """For a chat, which gives text alone: there is nothing to probe."""
+    from plugins.victims._openai.completions import Completions, PromptFormat
     from plugins.victims._openai.probe import ServerProbe
 
-    prompts = Prompts(ids=False, batch=1)
-    return Completions(server, model, tokenizer, prompts), ServerProbe(prompts, "unknown")
+    prompts = PromptFormat(ids=False, batch=1)
+    return Completions(client, model, tokenizer, prompts), ServerProbe(prompts, "unknown")
 
 
-@lru_cache(maxsize=64)
-def _told(access: Access, model: str) -> tuple[tuple[str, Any], ...]:
-    """What the server says of a model that stays the same; asked once per process.
-
-    Raises:
-        VictimError: the server cannot be reached, or serves other models only.
-    """
-    from plugins.victims._openai.server import Refusal, Server
-
-    with Server(access) as server:
-        answer = server.get("models")
-    listed = None if isinstance(answer, Refusal) else answer.get("data")
-    if not isinstance(listed, list):
-        return ()  # not all servers tell
-    models = {str(entry.get("id")): entry for entry in listed if isinstance(entry, dict)}
-    if models and model not in models:
-        raise VictimError(f"{access.base_url}: serves {', '.join(sorted(models)[:10])}, not {model}")
-    entry = models.get(model, {})
-    return tuple((name, entry[name]) for name in _TOLD if isinstance(entry.get(name), str | int))
-
-
-def _hash(file: Path) -> str:
+def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -14,10 +14,10 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
 from harness.records.step_row import StepRow
-from harness.testing.toys.backend import TEXT, ToyBackend, toy_examples, toy_tokenizer
+from harness.testing.toys.backend import SENTENCES, ToyBackend, toy_examples, toy_tokenizer
 from plugins.judges.labels import WrongLabel
 
-__all__ = ["TEXT", "ToyBackend", "judge_of", "searching", "toy_examples", "toy_tokenizer", "without_time"]
+__all__ = ["SENTENCES", "ToyBackend", "judge_of", "searching", "toy_examples", "toy_tokenizer", "without_time"]
 
 
 def judge_of(victim: DefendedVictim, judge: Judge | None = None, **models: DefendedVictim) -> JudgeRunner:

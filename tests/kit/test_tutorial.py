@@ -12,8 +12,8 @@ import yaml
 
 from harness.registry.loader import load_plugins
 from harness.registry.package_imports import ImportedPackages
-from harness.testing import subject_of
-from harness.testing.checks.attacks import keeps_to_the_threat, ordinary
+from harness.testing import ordinary, subject_of
+from harness.testing.checks.attacks import keeps_to_the_threat
 from tests.registry.outside import python
 from tests.run.runs import harness_here
 

@@ -31,8 +31,8 @@ from harness.training import checkpoint, loop
 from harness.training.loop import _perturbations, train
 from harness.training.objective import collate
 from harness.training.rows import TrainRow, reply_row, rows_hash
-from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, note_losses, save_pool
-from plugins.defenses._training.training_rows import TrainingRows
+from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, save_pool, update_losses
+from plugins.defenses._training.training_rows import TrainingRowBuilder
 from tests.engine.hub_models import write_folder
 from tests.plugins.defenses.test_adversarial_training import defense
 from tests.plugins.defenses.test_rounds import DATA, LABELS, SMALL, Rounds
@@ -225,9 +225,9 @@ def test_rounds_train_on_what_the_latent_attack_found(tmp_path: Path, monkeypatc
     assert cost.training.nominal == pytest.approx(6.0 * n * tokens + 2.0 * n * forward)
     # both sorts of entries side by side
     mixed = [pool[0], PoolEntry(pool[1].text, pool[1].label, 1)]
-    school = TrainingRows(victim, made.tokenizer, made.context, DATA, "test")
-    note_losses(mixed, 0, school, made)
-    (plain,), _ = made.classify([np.asarray(school.row(mixed[1].lesson).ids)])
+    builder = TrainingRowBuilder(victim, made.tokenizer, made.context, DATA, "test")
+    update_losses(mixed, 0, builder, made)
+    (plain,), _ = made.classify([np.asarray(builder.row(mixed[1].training_example).ids)])
     assert mixed[1].loss == pytest.approx(float(cross_entropy(plain, mixed[1].label)), abs=1e-5)
 
 

@@ -19,27 +19,27 @@ from harness.engine.search.on_examples import place_all, search_on_examples
 from harness.hashing import canonical_json
 from harness.rng import named_rng
 from harness.testing.checks.trained_defenses import resolver
-from harness.testing.checks.victims import data_for
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import UnmetError
 from harness.testing.toys.backend import ToyBackend
-from harness.testing.toys.examples import LABELS, threat_of
+from harness.testing.toys.examples import LABELS, toy_threat
 from harness.testing.toys.language_model import ToyLanguageModel
+from harness.testing.toys.task_data import toy_task_data
 
-THREAT = threat_of("gradient", tokens=5)
-_PLAIN = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefense.rewrite, VoteDefense.copy)
+THREAT = toy_threat("gradient", tokens=5)
+_DEFAULT_METHODS = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefense.rewrite, VoteDefense.copy)
 
 
-def asks_models(defense: RuntimeDefense) -> bool:
+def may_ask_models(defense: RuntimeDefense) -> bool:
     """Whether it may ask a model, the victim included: one of its methods is a generator of its own, or it fits."""
     own = [getattr(type(defense), name, None) for name in ("ruling", "surrogate", "rewrite", "copy")]
-    generators = any(method is not None and method not in _PLAIN for method in own)
+    generators = any(method is not None and method not in _DEFAULT_METHODS for method in own)
     return bool(defense.models()) or generators or isinstance(defense, VoteDefense)
 
 
 def victim_of(defense: RuntimeDefense, kind: TaskKind) -> Any:
     """A toy that answers so, or a transformer."""
-    if asks_models(defense):
+    if may_ask_models(defense):
         from harness.testing.toys.random_transformer import random_backend
 
         return random_backend(2 if kind == "labels" else 0)
@@ -55,13 +55,13 @@ def models_of(defense: RuntimeDefense) -> dict[str, Backend]:
     return {role: random_backend(len(need.labels), seed=1) for role, need in defense.models().items()}
 
 
-def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
-    """What `fit` gives, as it comes back from the artifact that it is kept in.
+def fit_result(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
+    """What `fit` returns, as it is read back from an artifact.
 
     Raises:
         UnmetError: it is no JSON data.
     """
-    victim, models, data = victim_of(defense, kind), models_of(defense), data_for(kind)
+    victim, models, data = victim_of(defense, kind), models_of(defense), toy_task_data(kind)
     subject.kept["fit asks", kind] = False
 
     def ask(requests: Sequence[Any]) -> list[Any]:
@@ -83,19 +83,19 @@ def fitted(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[st
     return back
 
 
-def defended(subject: Subject, kind: TaskKind = "labels", draws: int = 1) -> DefendedVictim:
+def defended_victim(subject: Subject, kind: TaskKind = "labels", draws: int = 1) -> DefendedVictim:
     """A victim behind a fresh instance of the defense, fitted once."""
     defense: RuntimeDefense = subject.fresh()
     key = ("fitted", kind)
     if key not in subject.kept:
-        subject.kept[key] = fitted(subject, defense, kind)
+        subject.kept[key] = fit_result(subject, defense, kind)
     layer = Layer(defense, subject.kept[key], models_of(defense))
     return DefendedVictim(victim_of(defense, kind), [layer], LABELS if kind == "labels" else (), 8, draws)
 
 
 def fit_asks(subject: Subject, kind: TaskKind) -> bool:
     """Whether its `fit` asks a model."""
-    defended(subject, kind)  # fits it, unless that has been done
+    defended_victim(subject, kind)  # fits it, unless that has been done
     return bool(subject.kept["fit asks", kind])
 
 

@@ -1,4 +1,4 @@
-"""What a defense promises: guards, transforms and votes here, defenses that train weights in `trained`."""
+"""What guards, transforms and votes promise; defenses that train weights are in `trained_defenses`."""
 
 from __future__ import annotations
 
@@ -17,47 +17,46 @@ from harness.engine.defended.layer import offers_gradient
 from harness.engine.defended.reply import Reply
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
-from harness.testing.checks import trained_defenses as trained
-from harness.testing.checks.defended_victim import asks_models, defended, fit_asks, fitted, problems_of
-from harness.testing.checks.victims import data_for
+from harness.testing.checks import trained_defenses
+from harness.testing.checks.defended_victim import defended_victim, fit_asks, fit_result, may_ask_models, problems_of
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.examples import TEXTS
+from harness.testing.toys.task_data import ANSWER_KINDS, toy_task_data
 
-KINDS: tuple[TaskKind, ...] = ("labels", "text")
-MOST_BLOCKED = 0.5  # of clean prompts of the kind that a guard was fitted on
-CLOSE = 1e-4
+MAX_BLOCKED_SHARE = 0.5  # of clean prompts of the kind that a guard was fitted on
+TOLERANCE = 1e-4
 
 
 def _kinds(subject: Subject) -> tuple[TaskKind, ...]:
-    """A guard of answers needs answers in text."""
+    """The kinds of answers that the defense can stand before: a guard of answers needs answers in text."""
     defense = subject.fresh()
-    return ("text",) if isinstance(defense, GuardDefense) and defense.reads == "answer" else KINDS
+    return ("text",) if isinstance(defense, GuardDefense) and defense.reads == "answer" else ANSWER_KINDS
 
 
 def prompts() -> list[str]:
-    """Clean prompts and odd ones."""
-    return [*(example.text for example in data_for("labels").train[:8]), *(text for text in TEXTS if text.strip())]
+    """Clean prompts of the toy task, and odd ones."""
+    return [*(example.text for example in toy_task_data("labels").train[:8]), *(text for text in TEXTS if text.strip())]
 
 
 def _replies(subject: Subject, kind: TaskKind, texts: Sequence[str], names: Sequence[int]) -> list[Reply]:
-    return defended(subject, kind).ask(list(texts), names=[("conformance", name) for name in names])
+    return defended_victim(subject, kind).ask(list(texts), names=[("conformance", name) for name in names])
 
 
-def _same(one: Reply, other: Reply) -> bool:
+def _same_reply(one: Reply, other: Reply) -> bool:
     if one.logits is not None and other.logits is not None:
-        return bool(np.allclose(one.logits, other.logits, atol=CLOSE))
+        return bool(np.allclose(one.logits, other.logits, atol=TOLERANCE))
     return (one.logits is None, one.text, one.too_long) == (other.logits is None, other.text, other.too_long)
 
 
-def _fits(subject: Subject) -> None:
+def _check_fit(subject: Subject) -> None:
     for kind in _kinds(subject):
-        one, other = (fitted(subject, subject.fresh(), kind) for _ in range(2))
+        one, other = (fit_result(subject, subject.fresh(), kind) for _ in range(2))
         if one != other:
             raise UnmetError("the same fit from the same seed", f"{one} and {other}", "draw from job.rng alone")
 
 
-def _shapes(subject: Subject) -> None:
+def _check_shapes(subject: Subject) -> None:
     defense: Any = subject.fresh()
     blocks = isinstance(defense, GuardDefense) and type(defense).blocks is not GuardDefense.blocks
     applies = isinstance(defense, TransformDefense) and type(defense).apply is not TransformDefense.apply
@@ -65,7 +64,7 @@ def _shapes(subject: Subject) -> None:
         raise NotApplicableError("it treats one text at a time")
     name: str = "blocks" if blocks else "apply"
     wanted: tuple[type, ...] = (bool, np.bool_) if blocks else (str,)
-    facts, texts = fitted(subject, defense, _kinds(subject)[0]), prompts()
+    facts, texts = fit_result(subject, defense, _kinds(subject)[0]), prompts()
     for some in ([], texts[:1], texts):
         given = defense.blocks(some, facts) if blocks else defense.apply(some)
         if len(given) != len(some) or not all(isinstance(one, wanted) for one in given):
@@ -76,28 +75,28 @@ def _shapes(subject: Subject) -> None:
             )
 
 
-def _alone(subject: Subject) -> None:
+def _check_independent(subject: Subject) -> None:
     kind, texts = _kinds(subject)[0], prompts()
     order = list(range(len(texts)))
     together = _replies(subject, kind, texts, order)
     alone = [_replies(subject, kind, [text], [i])[0] for i, text in enumerate(texts)]
     turned = _replies(subject, kind, texts[::-1], order[::-1])[::-1]
     for text, a, b, c in zip(texts, together, alone, turned, strict=True):
-        if not (_same(a, b) and _same(a, c)):
+        if not (_same_reply(a, b) and _same_reply(a, c)):
             raise UnmetError(
                 "the same treatment of a prompt, whatever other prompts come with it",
-                f"{text[:40]!r}: {_told(a)}, alone {_told(b)}, in another order {_told(c)}",
+                f"{text[:40]!r}: {_reply_text(a)}, alone {_reply_text(b)}, in another order {_reply_text(c)}",
                 "decide about each text by itself; draw nothing at random but from case.rng",
             )
 
 
-def _told(reply: Reply) -> str:
+def _reply_text(reply: Reply) -> str:
     if reply.logits is not None:
         return f"logits {np.round(reply.logits, 3).tolist()}"
     return "blocked" if reply.text is None else repr(reply.text[:30])
 
 
-def _costs(subject: Subject) -> None:
+def _check_costs(subject: Subject) -> None:
     texts = prompts()
     first, again = (_replies(subject, _kinds(subject)[0], texts, range(len(texts))) for _ in range(2))
     for text, one, other in zip(texts, first, again, strict=True):
@@ -110,17 +109,17 @@ def _costs(subject: Subject) -> None:
             raise UnmetError("the same cost for the same prompt", "another", "let it follow from the text alone")
 
 
-def _offers(subject: Subject) -> None:
+def _check_offers(subject: Subject) -> None:
     defense: RuntimeDefense = subject.fresh()
     guard = isinstance(defense, GuardDefense)
-    known = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
-    if defense.offers not in known:
+    possible = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
+    if defense.offers not in possible:
         raise UnmetError(
-            f"offers is {' or '.join(map(repr, known))}: what a gradient attack gets (of {get_args(Offer)})",
+            f"offers is {' or '.join(map(repr, possible))}: what a gradient attack gets (of {get_args(Offer)})",
             repr(defense.offers),
             "write one",
         )
-    victim, data = defended(subject, _kinds(subject)[0]), data_for(_kinds(subject)[0])
+    victim, data = defended_victim(subject, _kinds(subject)[0]), toy_task_data(_kinds(subject)[0])
     problem = problems_of(victim.backend, data, data.validation[:1])[0]
     string = problem.random_tokens(np.random.default_rng(0), 3)
     try:
@@ -133,9 +132,9 @@ def _offers(subject: Subject) -> None:
         raise UnmetError("a finite gradient of the string, [5, 4]", str(answer), "surrogate() returns a Slope [S, A]")
 
 
-def _keeps(subject: Subject) -> None:
+def _check_shapes_kept(subject: Subject) -> None:
     for kind in _kinds(subject):
-        victim, data = defended(subject, kind), data_for(kind)
+        victim, data = defended_victim(subject, kind), toy_task_data(kind)
         examples = data.validation[:4]
         for reply in victim.ask([example.text for example in examples]):
             if reply.logits is not None and reply.logits.shape != (2,):
@@ -149,37 +148,37 @@ def _keeps(subject: Subject) -> None:
             raise UnmetError("6 queries for 6 candidates", str(meter.queries), "report this: the engine counts them")
 
 
-def _spares(subject: Subject) -> None:
+def _check_clean_prompts_pass(subject: Subject) -> None:
     defense: RuntimeDefense = subject.fresh()
     if not isinstance(defense, GuardDefense):
         raise NotApplicableError("it refuses nothing by itself")
     kind = _kinds(subject)[0]
-    if asks_models(defense) and not fit_asks(subject, kind):  # what it is fitted to holds of random ones too
+    if may_ask_models(defense) and not fit_asks(subject, kind):  # a fitted threshold fits random models too
         raise NotApplicableError("its fit() asks no model, so it trusts trained ones; the kit's are random")
-    clean = [example.text for example in data_for("labels").validation]
+    clean = [example.text for example in toy_task_data("labels").validation]
     replies = _replies(subject, kind, clean, range(len(clean)))
     blocked = sum(reply.logits is None and reply.text is None for reply in replies)
-    if blocked > MOST_BLOCKED * len(clean):
+    if blocked > MAX_BLOCKED_SHARE * len(clean):
         raise UnmetError(
-            f"at most {MOST_BLOCKED:.0%} of clean prompts refused, of the kind that the guard was fitted on",
+            f"at most {MAX_BLOCKED_SHARE:.0%} of clean prompts refused, of the kind that the guard was fitted on",
             f"{blocked} of {len(clean)}",
             "fit the threshold on job.data.train, or choose one that lets them pass",
         )
 
 
-RUNTIME = (
-    Check("fits", "what it is fitted to is JSON data, and follows from the seed", _fits),
-    Check("shapes", "it answers for each prompt, in order", _shapes),
-    Check("independent", "it treats a prompt the same whatever comes with it, and every time", _alone),
-    Check("costs", "what a prompt costs is metered, and the same every time", _costs),
-    Check("offers", "it says what a gradient attack gets, and gives that", _offers),
-    Check("keeps", "labels, losses and queries keep their shapes", _keeps),
-    Check("spares", "it lets clean prompts pass", _spares),
+RUNTIME_CHECKS = (
+    Check("fits", "what it is fitted to is JSON data, and follows from the seed", _check_fit),
+    Check("shapes", "it answers for each prompt, in order", _check_shapes),
+    Check("independent", "it treats a prompt the same whatever comes with it, and every time", _check_independent),
+    Check("costs", "what a prompt costs is metered, and the same every time", _check_costs),
+    Check("offers", "it says what a gradient attack gets, and gives that", _check_offers),
+    Check("keeps", "labels, losses and queries keep their shapes", _check_shapes_kept),
+    Check("spares", "it lets clean prompts pass", _check_clean_prompts_pass),
 )
 
 
 def checks_of(cls: type[Plugin]) -> tuple[Check, ...]:
-    """The checks of a defense by its sort; none for the absence of one."""
+    """The checks of a class of defenses; none for the absence of a defense."""
     if issubclass(cls, TrainedDefense):
-        return trained.CHECKS
-    return RUNTIME if issubclass(cls, RuntimeDefense) else ()
+        return trained_defenses.CHECKS
+    return RUNTIME_CHECKS if issubclass(cls, RuntimeDefense) else ()

@@ -13,7 +13,7 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 
 
-def _class(subject: Subject) -> None:
+def _check_registers(subject: Subject) -> None:
     try:
         check_class(subject.kind, subject.cls, subject.cls.__module__)
     except PluginError as error:
@@ -22,7 +22,7 @@ def _class(subject: Subject) -> None:
         ) from None
 
 
-def _round_trip(subject: Subject) -> None:
+def _check_parameters(subject: Subject) -> None:
     params = subject.fresh().params
     dumped = params.model_dump(mode="json")
     try:
@@ -48,7 +48,7 @@ def _round_trip(subject: Subject) -> None:
         )
 
 
-def _identity(subject: Subject) -> None:
+def _check_identity(subject: Subject) -> None:
     first, second = subject.chosen().identity(), subject.chosen().identity()
     try:
         same = canonical_json(first) == canonical_json(second)
@@ -64,7 +64,7 @@ def _identity(subject: Subject) -> None:
         )
 
 
-def _strict(subject: Subject) -> None:
+def _check_strict(subject: Subject) -> None:
     model = subject.cls.Params
     try:
         model.model_validate(subject.params | {"no_such_parameter_": 1}, context={"registry": subject.registry})
@@ -75,7 +75,7 @@ def _strict(subject: Subject) -> None:
     )
 
 
-def _frozen(subject: Subject) -> None:
+def _check_frozen(subject: Subject) -> None:
     params = subject.fresh().params
     name = next(iter(type(params).model_fields), None)
     if name is None:
@@ -88,9 +88,9 @@ def _frozen(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check("registers", "the class has a name, a docstring, its methods and proper Params", _class),
-    Check("parameters", "parameters validate, and come back the same from JSON", _round_trip),
-    Check("identity", "the same parameters have the same identity", _identity),
-    Check("strict", "a misspelt parameter is an error", _strict),
-    Check("frozen", "parameters cannot be changed after they were read", _frozen),
+    Check("registers", "the class has a name, a docstring, its methods and proper Params", _check_registers),
+    Check("parameters", "parameters validate, and come back the same from JSON", _check_parameters),
+    Check("identity", "the same parameters have the same identity", _check_identity),
+    Check("strict", "a misspelt parameter is an error", _check_strict),
+    Check("frozen", "parameters cannot be changed after they were read", _check_frozen),
 )

@@ -16,9 +16,9 @@ from harness.run.prepare.task_data import TaskDataCache
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
-from harness.testing.toys.examples import threat_of
+from harness.testing.toys.examples import toy_threat
 
-TRIED = 50  # examples of a split that are placed
+EXAMPLES_PLACED = 50  # of each split
 
 _HASH = """
 import importlib, json, sys
@@ -31,32 +31,34 @@ print(subject_of(cls, json.loads(params)).fresh().load().hash)
 """
 
 
-def loaded(subject: Subject) -> TaskData:
+def load_anew(subject: Subject) -> TaskData:
     """The task's data, loaded anew and checked as a run does. Raises DataError."""
     return TaskDataCache().data(subject.chosen())
 
 
-def data_of(subject: Subject) -> TaskData:
+def task_data(subject: Subject) -> TaskData:
     """The task's data, loaded once. Raises DataError."""
     if "data" not in subject.kept:
-        subject.kept["data"] = loaded(subject)
+        subject.kept["data"] = load_anew(subject)
     data: TaskData = subject.kept["data"]
     return data
 
 
-def _loads(subject: Subject) -> None:
-    data_of(subject)
+def _check_loads(subject: Subject) -> None:
+    task_data(subject)
 
 
-def _again(subject: Subject) -> None:
+def _check_same_data(subject: Subject) -> None:
     with global_seed(0):
-        first = loaded(subject).hash
+        first = load_anew(subject).hash
     with global_seed(1):
-        second = loaded(subject).hash
-    _equal(first, second, "loading twice", "draw from random.Random('a name') or harness.named_rng, not from random")
+        second = load_anew(subject).hash
+    _expect_equal_hashes(
+        first, second, "loading twice", "draw from random.Random('a name') or harness.named_rng, not from random"
+    )
 
 
-def _elsewhere(subject: Subject) -> None:
+def _check_same_elsewhere(subject: Subject) -> None:
     cls = subject.cls
     if cls.__module__.startswith("harness_file_") or "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
         raise NotApplicableError("the class cannot be imported by another process")
@@ -67,16 +69,16 @@ def _elsewhere(subject: Subject) -> None:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise UnmetError("data that another process can load", last, "load nothing that only this process has")
     mend = "a set has another order in each process: sort it, or keep a list; do not use hash() of a text"
-    _equal(data_of(subject).hash, done.stdout.split()[-1], "loading in two processes", mend)
+    _expect_equal_hashes(task_data(subject).hash, done.stdout.split()[-1], "loading in two processes", mend)
 
 
-def _equal(one: str, other: str, when: str, mend: str) -> None:
+def _expect_equal_hashes(one: str, other: str, when: str, mend: str) -> None:
     if one != other:
         raise UnmetError(f"the same data hash when {when}", f"{one[:12]} and {other[:12]}", mend)
 
 
-def _disjoint(subject: Subject) -> None:
-    data = data_of(subject)
+def _check_disjoint(subject: Subject) -> None:
+    data = task_data(subject)
     seen = {example.text: example.id for example in data.train}
     shared = [(seen[example.text], example.id) for example in data.validation if example.text in seen]
     if shared:
@@ -87,8 +89,8 @@ def _disjoint(subject: Subject) -> None:
         )
 
 
-def _labels(subject: Subject) -> None:
-    data = data_of(subject)
+def _check_labels(subject: Subject) -> None:
+    data = task_data(subject)
     if not data.labels:
         raise NotApplicableError("it is answered in text")
     bad = [label for label in data.labels if not (label.startswith(" ") and label.strip())]
@@ -107,18 +109,18 @@ def _labels(subject: Subject) -> None:
             )
 
 
-def _placed(subject: Subject) -> None:
-    data, tokenizer = data_of(subject), toy_tokenizer()
+def _check_placed(subject: Subject) -> None:
+    data, tokenizer = task_data(subject), toy_tokenizer()
     allowed = allowed_tokens(tokenizer)
     for position in ("prefix", "suffix"):
-        for example in (*data.train[:TRIED], *data.validation[:TRIED]):
+        for example in (*data.train[:EXAMPLES_PLACED], *data.validation[:EXAMPLES_PLACED]):
             problem = place(
-                example, threat_of("gradient", position=position, tokens=4), tokenizer, allowed, data.labels
+                example, toy_threat("gradient", position=position, tokens=4), tokenizer, allowed, data.labels
             )
-            _fits(problem, example, data)
+            _expect_place(problem, example, data)
 
 
-def _fits(problem: Any, example: Any, data: TaskData) -> None:
+def _expect_place(problem: Any, example: Any, data: TaskData) -> None:
     for text in (chunk.text for chunk in example.chunks if chunk.edit.value == "immutable"):
         if text not in problem.prompt(" x"):
             raise UnmetError("a place for an attack string", f"{example.id} loses {text!r}", "report it")
@@ -128,19 +130,19 @@ def _fits(problem: Any, example: Any, data: TaskData) -> None:
         raise UnmetError("a target of at least one token", repr(example.target), "begin it with a space: ' Sure, here'")
 
 
-def _sliceable(subject: Subject) -> None:
-    data = data_of(subject)
+def _check_sliceable(subject: Subject) -> None:
+    data = task_data(subject)
     for split in (data.train, data.validation):
         if list(split[:3]) != list(split)[:3]:
             raise UnmetError("splits that can be sliced", type(split).__name__, "return lists or tuples")
 
 
 CHECKS = (
-    Check("loads", "load() gives proper data", _loads),
-    Check("same_data", "loading twice gives the same data", _again),
-    Check("same_elsewhere", "another process loads the same data", _elsewhere),
-    Check("disjoint", "no prompt stands in both splits", _disjoint),
-    Check("labels", "labels are different, begin with a space, and occur in both splits", _labels),
-    Check("placed", "an attack string has a place in every prompt", _placed),
-    Check("sliceable", "splits are sequences", _sliceable),
+    Check("loads", "load() gives proper data", _check_loads),
+    Check("same_data", "loading twice gives the same data", _check_same_data),
+    Check("same_elsewhere", "another process loads the same data", _check_same_elsewhere),
+    Check("disjoint", "no prompt stands in both splits", _check_disjoint),
+    Check("labels", "labels are different, begin with a space, and occur in both splits", _check_labels),
+    Check("placed", "an attack string has a place in every prompt", _check_placed),
+    Check("sliceable", "splits are sequences", _check_sliceable),
 )

@@ -20,13 +20,13 @@ from harness.flops import Flops
 from harness.hashing import canonical_json
 from harness.records.journal import Journal
 from harness.rng import named_rng
-from harness.testing.checks.victims import data_for
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, UnmetError
-from harness.testing.toys.examples import threat_of
+from harness.testing.toys.examples import toy_threat
 from harness.testing.toys.language_model import ToyLanguageModel
+from harness.testing.toys.task_data import toy_task_data
 
-THREAT = threat_of("gradient", tokens=4)
+THREAT = toy_threat("gradient", tokens=4)
 TOKENS, N_PARAMS = 20.0, 10_000
 
 
@@ -47,7 +47,7 @@ def resolver(subject: Subject) -> Any:
     return resolve
 
 
-def _rounds(subject: Subject) -> None:
+def _check_rounds(subject: Subject) -> None:
     defense = _trained(subject)
     rounds, evaluated = defense.rounds(), tuple(defense.evaluated())
     if rounds < 1:
@@ -59,7 +59,7 @@ def _rounds(subject: Subject) -> None:
         )
 
 
-def _identities(subject: Subject) -> None:
+def _check_round_identity(subject: Subject) -> None:
     defense = _trained(subject)
     params = subject.chosen().identity()["params"]
     numbers = sorted({1, defense.rounds()})
@@ -69,7 +69,7 @@ def _identities(subject: Subject) -> None:
             raise UnmetError("the same identity of a round every time", f"{one} and {other}", "leave out what varies")
 
 
-def _estimates(subject: Subject) -> None:
+def _check_round_estimate(subject: Subject) -> None:
     defense = _trained(subject)
     for number in sorted({1, defense.rounds()}):
         told = defense.estimate(N_PARAMS, TOKENS, number, THREAT, resolver(subject))
@@ -80,7 +80,7 @@ def _estimates(subject: Subject) -> None:
 def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> RoundJob:
     from harness.engine.open import open_folder
 
-    data = data_for("labels")
+    data = toy_task_data("labels")
     folder, scratch = work / "out", work / "scratch"
     folder.mkdir(parents=True)
     scratch.mkdir()
@@ -113,7 +113,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
     )
 
 
-def _trains(subject: Subject) -> None:
+def _check_training(subject: Subject) -> None:
     from harness.engine.open import open_folder
     from harness.testing.toys.random_transformer import write_transformer
 
@@ -124,8 +124,8 @@ def _trains(subject: Subject) -> None:
         for turn in ("one", "other"):
             defense = _trained(subject)
             cost = defense.train_round(_job(subject, defense, model, work / turn))
-            _proper(cost)
-            opened = open_folder(work / turn / "out", "classification", data_for("labels").labels)
+            _expect_valid_cost(cost)
+            opened = open_folder(work / turn / "out", "classification", toy_task_data("labels").labels)
             if opened.n_labels != 2:
                 raise UnmetError(
                     "a model with the labels of the one it began with", str(opened.n_labels), "keep the head"
@@ -140,7 +140,7 @@ def _trains(subject: Subject) -> None:
         )
 
 
-def _proper(cost: Any) -> None:
+def _expect_valid_cost(cost: Any) -> None:
     if not isinstance(cost, RoundCost) or not all(isinstance(f, Flops) for f in (cost.search, cost.training)):
         raise UnmetError("train_round() gives a RoundCost", repr(cost), "return RoundCost(search, training, notes)")
     if not cost.search.nominal + cost.training.nominal > 0:
@@ -152,8 +152,10 @@ def _proper(cost: Any) -> None:
 
 
 CHECKS = (
-    Check("rounds", "it says how many rounds there are, and which are attacked", _rounds),
-    Check("round_identity", "a round's identity is JSON data, the same every time", _identities),
-    Check("round_estimate", "it says what a round will cost", _estimates),
-    Check("trains", "a round leaves a model and says what it cost; the same seed gives the same weights", _trains),
+    Check("rounds", "it says how many rounds there are, and which are attacked", _check_rounds),
+    Check("round_identity", "a round's identity is JSON data, the same every time", _check_round_identity),
+    Check("round_estimate", "it says what a round will cost", _check_round_estimate),
+    Check(
+        "trains", "a round leaves a model and says what it cost; the same seed gives the same weights", _check_training
+    ),
 )

@@ -1,4 +1,4 @@
-"""Models small enough to reason about, for trying plugins on: exact gradients, no torch, microseconds per prompt."""
+"""Toy classifiers with exact gradients, without torch, and their tokenizer and examples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
-TEXT = [
+SENTENCES = [
     f"The {colour} {animal} {verb} over the {thing}."
     for colour in ("red", "blue", "brown")
     for animal in ("fox", "dog", "cat")
@@ -40,19 +40,19 @@ TEXT = [
 
 
 def toy_tokenizer() -> HFTokenizer:
-    """A byte-level BPE of 400 entries."""
+    """A byte-level BPE of 400 entries, trained on the sentences of `toy_examples`."""
     return HFTokenizer(byte_bpe())
 
 
 @cache
 def byte_bpe() -> tokenizers.Tokenizer:
-    """The tokenizer of `toy_tokenizer`, as `tokenizers` has it."""
+    """The tokenizer of `toy_tokenizer`, as an object of the library `tokenizers`."""
     rust = tokenizers.Tokenizer(models.BPE())
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     rust.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     rust.train_from_iterator(
-        TEXT,
+        SENTENCES,
         trainers.BpeTrainer(
             vocab_size=400, initial_alphabet=sorted(alphabet), special_tokens=["<pad>"], show_progress=False
         ),
@@ -61,18 +61,23 @@ def byte_bpe() -> tokenizers.Tokenizer:
 
 
 def toy_examples(count: int = 6, edit: Edit = Edit.OVERWRITABLE, target: str = "") -> list[Example]:
-    """Sentences with a changeable chunk in the middle; with a ``target`` they are answered in text."""
+    """Sentences with a chunk in the middle that an attacker may change.
+
+    Args:
+        edit: how it may be changed.
+        target: beginning of the answer that the attacker wants, of examples answered in text; "": they have labels.
+    """
     inner = "" if edit is Edit.OVERWRITABLE else " over the old fence"
     examples = []
     for i in range(count):
-        chunks = (Chunk(TEXT[i * 7 % len(TEXT)]), Chunk(inner, edit), Chunk("\n\nAnswer:"))
+        chunks = (Chunk(SENTENCES[i * 7 % len(SENTENCES)]), Chunk(inner, edit), Chunk("\n\nAnswer:"))
         labels = {"target": target} if target else {"label": i % 2, "proxy_label": 1 - i % 2}
         examples.append(Example(f"validation-{i:05d}", chunks, **labels))
     return examples
 
 
 class ToyBackend(WithoutText):
-    """A classifier: each logit is the sum over positions of a token's weight times a slowly falling position weight.
+    """A toy classifier: each logit is the sum over positions of a token's weight times a slowly falling factor.
 
     Attributes:
         weights: shape [V, labels].
@@ -89,13 +94,13 @@ class ToyBackend(WithoutText):
         self.calls: list[int] = []
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
-        """As `harness.Backend`."""
+        """Label logits, shape [rows, labels], and the FLOPs of each row."""
         self.calls.append(len(rows))
         logits = [self._positions(len(row)) @ self.weights[row] for row in rows]
         return np.asarray(logits).reshape(len(rows), self.n_labels), [float(4 * len(row)) for row in rows]
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """As `harness.Backend`."""
+        """Logits and losses of each item's candidates."""
         results = []
         for item in items:
             rows = [np.concatenate([item.before, c, item.after]) for c in item.candidates]
@@ -105,7 +110,7 @@ class ToyBackend(WithoutText):
         return results
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
-        """As `harness.Backend`."""
+        """The loss of each item's string, and the tokens with the most negative one-hot gradient at each position."""
         results = []
         for item in items:
             row = np.concatenate([item.before, item.tokens, item.after])
@@ -118,11 +123,11 @@ class ToyBackend(WithoutText):
         return results
 
     def describe(self) -> dict[str, object]:
-        """As `harness.Backend`."""
+        """What the manifest says."""
         return {"head": "toy"}
 
     def _slope(self, item: GradientItem | PerturbItem, length: int, logits: Floats) -> Floats:
-        """Gradient of the loss by what stands at each token of the string, [S, labels]."""
+        """Gradient of the loss by the weights at each token of the string, [S, labels]."""
         chance = np.exp(logits - logits.max())
         chance /= chance.sum()
         chance[_label(item.target)] -= 1.0
@@ -136,41 +141,41 @@ class ToyBackend(WithoutText):
 
 
 class ToyLatent(ToyBackend):
-    """The same, whose token weights can be perturbed: they are its only activations, layer 0."""
+    """`ToyBackend` with activations that can be perturbed: its token weights, layer 0, of width ``labels``."""
 
     abilities: frozenset[Ability] = frozenset({"score", "gradient", "perturb"})
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
-        """As `harness.Perturbable`."""
+        """The loss under each item's perturbation, and its gradient by the activations."""
         results = []
         for item in items:
             row = np.concatenate([item.before, item.tokens, item.after])
             delta = np.zeros((len(item.tokens), self.n_labels)) if item.delta is None else item.delta
-            logits, scale = self._moved(row, len(item.before), delta, item.layer)
+            logits, scale = self._perturbed_logits(row, len(item.before), delta, item.layer)
             loss = float(cross_entropy(logits, _label(item.target)))
             results.append(Perturbed(PerturbAnswer(loss, self._slope(item, len(row), logits), scale), 12.0 * len(row)))
         return results
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
-        """As `harness.Perturbable`."""
+        """The answer to each item's prompt under its perturbation."""
         results = []
         for item in items:
             row = np.asarray(
                 [*self.tokenizer.left, *self.tokenizer.encode([item.prompt])[0], *self.tokenizer.right], dtype=np.int64
             )
-            logits, scale = self._moved(row, item.start, item.latent.array, item.latent.layer)
+            logits, scale = self._perturbed_logits(row, item.start, item.latent.array, item.latent.layer)
             beyond = item.latent.beyond(item.radius, scale)
-            said = np.empty(0) if beyond else logits
-            results.append(LatentAnswer(said, scale, 4.0 * len(row), beyond=beyond))
+            answer = np.empty(0) if beyond else logits
+            results.append(LatentAnswer(answer, scale, 4.0 * len(row), beyond=beyond))
         return results
 
-    def _moved(self, row: Tokens, start: int, delta: Floats, layer: int) -> tuple[Floats, float]:
+    def _perturbed_logits(self, row: Tokens, start: int, delta: Floats, layer: int) -> tuple[Floats, float]:
         if layer or delta.shape[1] != self.n_labels:
             raise VictimError(f"the toy has layer 0 alone, of width {self.n_labels}")
-        there = self.weights[row].copy()
-        scale = float(np.linalg.norm(there[start : start + len(delta)], axis=1).mean())
-        there[start : start + len(delta)] += delta
-        return self._positions(len(row)) @ there, scale
+        weights = self.weights[row].copy()
+        scale = float(np.linalg.norm(weights[start : start + len(delta)], axis=1).mean())
+        weights[start : start + len(delta)] += delta
+        return self._positions(len(row)) @ weights, scale
 
 
 def _label(target: Any) -> int:

@@ -1,4 +1,4 @@
-"""Made-up examples and threat models, ordinary and awkward, and the toy models that an attack is tried on."""
+"""Cases to try an attack on: examples and threat models, ordinary and awkward, and toy models for the victim."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.attack import Attack
-from harness.api.judge import Answer, Judge
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
-from harness.api.runtime_defense import GuardDefense
 from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
 from harness.api.threat import Access, Threat
 from harness.engine.defended.layer import Layer
@@ -22,10 +20,10 @@ from harness.engine.search.budget import SearchBudget
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
-from harness.flops import Flops
 from harness.testing.toys.backend import ToyLatent, toy_examples
 from harness.testing.toys.language_model import ToyLanguageModel
-from harness.testing.toys.tokenizers import KINDS, tokenizer_of
+from harness.testing.toys.plugins import ToyJudge
+from harness.testing.toys.tokenizers import TOKENIZER_KINDS, tokenizer_of
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Tokens
 
@@ -55,41 +53,18 @@ class Choose(Protocol):
     def __call__(self, options: Sequence[T], /) -> T: ...
 
 
-class ToyJudge(Judge):
-    """Another label than the true one; in text, any answer that holds the target's last word."""
-
-    name = "toy_judge"
-
-    def success(self, example: Example, answer: Answer) -> bool:
-        """As `Judge`."""
-        if answer.text is None:
-            return answer.label != example.label
-        return example.target.split()[-1] in answer.text
-
-
-class BlockAll(GuardDefense):
-    """A guard that refuses every prompt."""
-
-    name = "block_all"
-
-    def blocks(self, texts: Sequence[str], fitted: dict[str, Any]) -> list[bool]:
-        """As `GuardDefense`."""
-        return [True for _ in texts]
-
-    def cost(self, text: str) -> Flops:
-        """As `GuardDefense`."""
-        return Flops()
-
-
 @dataclass(frozen=True)
 class Case:
-    """Examples under a threat model, in the tokens of some model.
+    """Examples under a threat model, in a model's tokens.
 
     Attributes:
+        examples: at least one.
+        threat: the threat model.
+        tokenizer: of the toy models.
         answers: whether the toy victim answers with labels or in text.
-        hopeless: whether no string survives tokenisation.
+        hopeless: whether no attack string survives tokenisation.
         wrap: makes another backend of each toy, such as one whose losses are NaN.
-        layers: what stands before the victim.
+        layers: the defenses before the victim.
     """
 
     examples: tuple[Example, ...]
@@ -107,21 +82,27 @@ class Case:
         return TaskData(labels, self.examples, self.examples, answer_tokens=8)
 
     def problems(self) -> list[Problem]:
-        """The examples, ready to be attacked."""
+        """The examples with a place for an attack string."""
         allowed = allowed_tokens(self.tokenizer, self.threat)
-        found = [place(one, self.threat, self.tokenizer, allowed, self.data.labels) for one in self.examples]
-        return [Hopeless(**vars(problem)) for problem in found] if self.hopeless else found
+        problems = [place(one, self.threat, self.tokenizer, allowed, self.data.labels) for one in self.examples]
+        return [NoSurvivorProblem(**vars(problem)) for problem in problems] if self.hopeless else problems
 
     def search(self, attack: Attack, granted: Access, seed: int = 0, together: int = 64) -> Search:
-        """The engine's own search, with toys for the victim and for every model that the attack names."""
+        """The engine's own search, with toys for the victim and for every model that the attack names.
+
+        Args:
+            granted: the access of the threat model.
+            seed: of the search.
+            together: examples that are searched side by side, at most.
+        """
         victim = DefendedVictim(self._backend(self.answers, 0), self.layers, self.data.labels, 8)
-        models = {role: self._helper(need) for role, need in attack.models().items()}
+        models = {role: self._auxiliary(need) for role, need in attack.models().items()}
         names = (seed, "conformance")
         limits = SearchBudget(self.threat.queries, self.threat.flops)
         judge = JudgeRunner(ToyJudge(), ModelRouter(victim))
         return Search(ModelRouter(victim, models), attack, names, granted, judge, together=together, budget=limits)
 
-    def _helper(self, need: Any) -> DefendedVictim:
+    def _auxiliary(self, need: Any) -> DefendedVictim:
         if need.sees == "nothing" and need.labels:
             return DefendedVictim(self._backend("labels", 1, len(need.labels)), labels=need.labels)
         kind = self.answers if need.sees == "task" else "text"
@@ -134,31 +115,42 @@ class Case:
         return self.wrap(ToyLanguageModel(self.tokenizer, seed))
 
 
-class Hopeless(Problem):
-    """An example in which no attack string survives tokenisation, but for the empty one."""
+class NoSurvivorProblem(Problem):
+    """A problem in which no attack string survives tokenisation but the empty one."""
 
     def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
-        """As `Problem`."""
+        """Whether each string is the empty one, shape [K]."""
         rows = np.asarray(candidates)
         return np.full(len(rows), rows.ndim == 2 and rows.shape[1] == 0)
 
     def attack_texts(self, candidates: Tokens) -> list[str | None]:
-        """As `Problem`."""
-        return ["" if alive else None for alive in self.survives(candidates)]
+        """The text of the empty string; None of others; length K."""
+        return ["" if survives else None for survives in self.survives(candidates)]
 
     def tokens_of(self, text: str) -> Tokens | None:
-        """As `Problem`."""
+        """No tokens of the empty text; None of others."""
         return np.empty(0, dtype=np.int64) if not text else None
 
 
 def ordinary(answers: TaskKind, access: Access, count: int = 4, tokens: int = 5, **changes: Any) -> Case:
-    """A few sentences with an attack string of five tokens."""
+    """A case that makes no trouble: a few sentences, a byte-level BPE, and by default an attack string of five tokens.
+
+    Args:
+        answers: whether the victim answers with labels or in text.
+        changes: further fields of `Case`.
+    """
     examples = toy_examples(count, target=TARGET if answers == "text" else "")
-    return Case(tuple(examples), threat_of(access, tokens=tokens), tokenizer_of("byte_bpe"), answers, **changes)
+    return Case(tuple(examples), toy_threat(access, tokens=tokens), tokenizer_of("byte_bpe"), answers, **changes)
 
 
 def made_up(choose: Choose, answers: TaskKind, access: Access) -> Case:
-    """A case of lengths, positions, alphabets, edits, prompts and a tokenizer as they come."""
+    """A case whose threat model, prompts and tokenizer are chosen from ordinary and awkward ones.
+
+    Args:
+        choose: takes one of some options.
+        answers: whether the victim answers with labels or in text.
+        access: of the threat model.
+    """
     texts = [choose(TEXTS) for _ in range(3)]
     edit = choose((Edit.PERTURBABLE, Edit.OVERWRITABLE))
     layout = choose(("first", "middle", "last", "only"))
@@ -172,23 +164,27 @@ def made_up(choose: Choose, answers: TaskKind, access: Access) -> Case:
     labels: dict[str, Any] = {"label": 0, "proxy_label": 1} if answers == "labels" else {"target": TARGET}
     first = Example("validation-00000", chunks, **labels)
     second = replace(toy_examples(2, edit, TARGET if answers == "text" else "")[1])
-    threat = threat_of(
+    threat = toy_threat(
         access,
         tokens=choose((1, 2, 3, 8, 20)),
         position=choose(("suffix", "prefix", "infix", 0.0, 0.4)),
         alphabet=choose(("all", "printable_ascii")),
         edit=choose(("as_task", "insert", "replace")),
     )
-    return Case((first, second), threat, tokenizer_of(choose(KINDS)), answers)
+    return Case((first, second), threat, tokenizer_of(choose(TOKENIZER_KINDS)), answers)
 
 
-def threat_of(access: Access, **fields: Any) -> Threat:
-    """A threat model of that access, with a radius where it needs one."""
+def toy_threat(access: Access, **fields: Any) -> Threat:
+    """A threat model of that access, with a radius where it needs one.
+
+    Args:
+        fields: further ones of `Threat`.
+    """
     return Threat(access=access, radius=RADIUS if access == "latent" else None, **fields)
 
 
-def at_random(seed: int) -> Choose:
-    """Takes options by a generator of this seed."""
+def choose_at_random(seed: int) -> Choose:
+    """A `Choose` that draws by a generator of this seed."""
     rng = np.random.default_rng(seed)
 
     def choose(options: Sequence[T], /) -> T:
@@ -197,10 +193,14 @@ def at_random(seed: int) -> Choose:
     return choose
 
 
-def problem_text(case: Case, names: Mapping[int, str] | None = None) -> str:
-    """A case in a line, so that it can be made again."""
+def describe_case(case: Case, names: Mapping[int, str] | None = None) -> str:
+    """A case in a line, so that its author can make it again.
+
+    Args:
+        names: of tokenizers, by ``id``; by default of those of `tokenizer_of`.
+    """
     prompt = "|".join(f"[{c.text!r} {c.edit}]" if c.edit is not Edit.IMMUTABLE else repr(c.text) for c in _first(case))
-    known = names or {id(tokenizer_of(kind)): kind for kind in KINDS}
+    known = names or {id(tokenizer_of(kind)): kind for kind in TOKENIZER_KINDS}
     return f"{case.threat.label()}, tokenizer {known.get(id(case.tokenizer), '?')}, prompt {prompt}"
 
 

@@ -1,4 +1,4 @@
-"""Toys in trouble: losses that are no number, models that say nonsense."""
+"""Faulty toys: a backend whose losses are NaN, and a model that gives the same answer to everything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.api.model.backend import (
 
 
 class Numberless:
-    """A backend whose losses are NaN: what it is asked, it answers as another backend does, but without a loss."""
+    """A backend whose losses are NaN, and which otherwise answers as another backend does."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -31,23 +31,23 @@ class Numberless:
         return getattr(self._backend, name)
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """As `harness.Backend`."""
+        """Logits and losses of each item's candidates."""
         return [replace(one, losses=np.full(len(one.losses), np.nan)) for one in self._backend.score(items)]
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
-        """As `harness.Backend`."""
+        """The loss of each item's string, and the tokens with the most negative one-hot gradient at each position."""
         return [replace(o, answer=replace(o.answer, loss=float("nan"))) for o in self._backend.gradient(items)]
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
-        """As `harness.Perturbable`."""
+        """The loss under each item's perturbation, and its gradient by the activations."""
         return [replace(o, answer=replace(o.answer, loss=float("nan"))) for o in self._backend.perturb(items)]
 
 
 class Says:
-    """A model beside the victim that says the same to everything: a text, or label logits.
+    """A model that gives the same answer to everything: a text, or label logits.
 
     Attributes:
-        asked: how many prompts it was asked.
+        asked: how many prompts it answered.
     """
 
     n_params = n_params_non_embedding = 1
@@ -59,16 +59,15 @@ class Says:
         self.asked = 0
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
-        """As `harness.Backend`."""
+        """An answer in text to each item."""
         self.asked += len(items)
         return [Generated(self.text, True, 1, 1, 1.0) for _ in items]
 
     def classify(self, rows: Sequence[Any]) -> tuple[Any, list[float]]:
-        """As `harness.Backend`."""
+        """Label logits, shape [rows, labels], and the FLOPs of each row."""
         self.asked += len(rows)
-        logits = np.arange(len(rows) * self.n_labels, dtype=np.float64).reshape(len(rows), self.n_labels)
-        return logits * 0.0 + self.logit, [1.0] * len(rows)
+        return np.full((len(rows), self.n_labels), self.logit, dtype=np.float64), [1.0] * len(rows)
 
     def describe(self) -> dict[str, object]:
-        """As `harness.Backend`."""
+        """What the manifest says."""
         return {"head": "says the same to everything"}

@@ -1,4 +1,4 @@
-"""A language model small enough to reason about: what comes next follows from a fading memory of the tokens."""
+"""A toy language model with exact gradients, without torch: it predicts from a fading sum of the tokens' embeddings."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from harness.testing.toys.backend import toy_tokenizer
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 WIDTH, FADING, END = 6, 0.8, 0
-LONGEST = 24  # tokens of an answer: it is terse, so that trying a plugin on it takes no time
+MAX_ANSWER_TOKENS = 24  # so that checks of plugins that generate are quick
 
 
 class ToyLanguageModel:
-    """Logits of the next token are a linear map of the tokens' embeddings, each weighed by 0.8 to the power of how long
-    ago it was.
+    """A toy language model: the logits of the next token are a linear map of the sum of the tokens' embeddings, each
+    weighed by 0.8 to the power of its distance.
 
     Attributes:
         embedding: shape [V, 6].
@@ -55,11 +55,11 @@ class ToyLanguageModel:
         self.context = context
 
     def classify(self, rows: Sequence[Tokens]) -> tuple[Floats, list[float]]:
-        """Refuse."""
+        """Not possible: raises AccessError."""
         raise unsupported_request("classify", self.abilities)
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """As `harness.Backend`."""
+        """Logits and losses of each item's candidates."""
         results = []
         for item in items:
             rows = [np.concatenate([item.before, row, item.after]) for row in item.candidates]
@@ -68,7 +68,7 @@ class ToyLanguageModel:
         return results
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
-        """As `harness.Backend`."""
+        """The loss of each item's string, and the tokens with the most negative one-hot gradient at each position."""
         results = []
         for item in items:
             row = np.concatenate([item.before, item.tokens, item.after])
@@ -80,7 +80,7 @@ class ToyLanguageModel:
         return results
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
-        """As `harness.Backend`."""
+        """Next tokens of each item's strings, drawn without replacement."""
         results = []
         for item in items:
             rows = [np.concatenate([item.before, string]) for string in item.strings]
@@ -91,11 +91,11 @@ class ToyLanguageModel:
         return results
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
-        """As `harness.Backend`."""
-        return [self._said(self._row(i.prompt), i.max_tokens, i.temperature, i.seed) for i in items]
+        """An answer in text to each item."""
+        return [self._generate(self._row(i.prompt), i.max_tokens, i.temperature, i.seed) for i in items]
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
-        """As `harness.Perturbable`; the embeddings are its only activations, layer 0."""
+        """The loss under each item's perturbation of its embeddings, layer 0, and its gradient by them."""
         results = []
         for item in items:
             row = np.concatenate([item.before, item.tokens, item.after])
@@ -106,7 +106,7 @@ class ToyLanguageModel:
         return results
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
-        """As `harness.Perturbable`."""
+        """The answer to each item's prompt under its perturbation."""
         results = []
         for item in items:
             row, count = self._row(item.prompt), len(item.latent.array)
@@ -117,12 +117,12 @@ class ToyLanguageModel:
                 results.append(LatentAnswer(np.empty(0), scale, spent, beyond=True))
                 continue
             loss, _ = self._slope(row, item.start, count, _ids(item.target), delta)
-            said = self._said(row, item.max_tokens, 0.0, 0, (item.start, delta))
-            results.append(LatentAnswer(np.empty(0), scale, spent, loss, said))
+            answer = self._generate(row, item.max_tokens, 0.0, 0, (item.start, delta))
+            results.append(LatentAnswer(np.empty(0), scale, spent, loss, answer))
         return results
 
     def describe(self) -> dict[str, object]:
-        """As `harness.Backend`."""
+        """What the manifest says."""
         return {"head": "toy language model"}
 
     @property
@@ -135,12 +135,13 @@ class ToyLanguageModel:
             raise VictimError(f"the prompt has {len(ids)} tokens, the context is {self.context}")
         return np.asarray(ids, dtype=np.int64)
 
-    def _memory(self, row: Tokens, moved: tuple[int, Floats] | None = None) -> Floats:
-        """What is remembered after a row, [6]."""
-        there = self.embedding[row]
-        if moved is not None:
-            there[moved[0] : moved[0] + len(moved[1])] += moved[1]
-        memory: Floats = (FADING ** np.arange(len(row))[::-1]) @ there
+    def _memory(self, row: Tokens, perturbation: tuple[int, Floats] | None = None) -> Floats:
+        """The fading sum after a row, [6]; with a perturbation, its first position and its rows."""
+        embeddings = self.embedding[row]
+        if perturbation is not None:
+            start, delta = perturbation
+            embeddings[start : start + len(delta)] += delta
+        memory: Floats = (FADING ** np.arange(len(row))[::-1]) @ embeddings
         return memory
 
     def _loss(self, row: Tokens, target: tuple[int, ...]) -> float:
@@ -151,39 +152,44 @@ class ToyLanguageModel:
     ) -> tuple[float, Floats]:
         """Mean NLL of the target after a row, and its gradient by the embeddings of ``count`` tokens, [count, 6]."""
         whole = np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
-        there = self.embedding[whole]
+        embeddings = self.embedding[whole]
         if delta is not None:
-            there[start : start + count] += delta
+            embeddings[start : start + count] += delta
         ends = np.arange(len(target))[:, None] + len(row) - 1
         age = ends - np.arange(len(whole))[None]
         weight = np.where(age >= 0, FADING ** np.maximum(age, 0), 0.0)  # [T, L]
-        logs = _log_softmax(weight @ there @ self.out)
+        logs = _log_softmax(weight @ embeddings @ self.out)
         at = np.arange(len(target)), np.asarray(target)
         chance = np.exp(logs)
         chance[at] -= 1.0
         slope: Floats = weight[:, start : start + count].T @ (chance @ self.out.T) / len(target)
         return float(-logs[at].mean()), slope
 
-    def _said(
-        self, row: Tokens, most: int, temperature: float, seed: int, moved: tuple[int, Floats] | None = None
+    def _generate(
+        self,
+        row: Tokens,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        perturbation: tuple[int, Floats] | None = None,
     ) -> Generated:
-        said: list[int] = []
-        usable = np.arange(self.tokenizer.vocabulary)
-        memory = self._memory(row, moved)
-        while len(said) < min(most, LONGEST) and len(row) + len(said) < self.context:
+        ids: list[int] = []
+        vocabulary = np.arange(self.tokenizer.vocabulary)
+        memory = self._memory(row, perturbation)
+        while len(ids) < min(max_tokens, MAX_ANSWER_TOKENS) and len(row) + len(ids) < self.context:
             logits = memory @ self.out
             if temperature > 0:
-                drawn = draw(_log_softmax(logits / temperature)[None], usable, 1, seed, first=len(said))
+                drawn = draw(_log_softmax(logits / temperature)[None], vocabulary, 1, seed, first=len(ids))
                 token = int(drawn.tokens[0, 0])
             else:
                 token = int(logits.argmax())
-            said.append(token)
+            ids.append(token)
             if token == END:
                 break
             memory = FADING * memory + self.embedding[token]
-        ended = bool(said) and said[-1] == END
-        text = self.tokenizer.decode([said[:-1] if ended else said])[0]
-        return Generated(text, ended, len(row), len(said), (len(row) + len(said)) * self._per_token)
+        ended = bool(ids) and ids[-1] == END
+        text = self.tokenizer.decode([ids[:-1] if ended else ids])[0]
+        return Generated(text, ended, len(row), len(ids), (len(row) + len(ids)) * self._per_token)
 
     @staticmethod
     def _checked(delta: Floats | None, layer: int, count: int) -> Floats:

@@ -16,7 +16,11 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 
 
 def random_model(labels: int = 2, seed: int = 0, **config: Any) -> Any:
-    """A GPT-NeoX classifier, or a language model where ``labels`` is 0; ``config``: fields of its GPTNeoXConfig."""
+    """A GPT-NeoX classifier with random weights, or a language model where ``labels`` is 0.
+
+    Args:
+        config: fields of its GPTNeoXConfig.
+    """
     fields: dict[str, Any] = {
         "vocab_size": byte_bpe().get_vocab_size(),
         "hidden_size": 16,
@@ -37,14 +41,14 @@ def random_model(labels: int = 2, seed: int = 0, **config: Any) -> Any:
 
 @cache
 def random_backend(labels: int = 2, seed: int = 0) -> TorchBackend:
-    """The model as the engine asks it."""
+    """A backend of `random_model`, made once."""
     return TorchBackend(
         random_model(labels, seed), HFTokenizer(byte_bpe()), "classification" if labels else "generation"
     )
 
 
 def write_transformer(folder: Path, labels: int = 2, seed: int = 0) -> Path:
-    """Write config.json, model.safetensors and tokenizer.json of a GPT-NeoX classifier; the folder."""
+    """Write config.json, model.safetensors and tokenizer.json of `random_model` into a folder, and return that."""
     with no_bars():
         random_model(labels, seed).save_pretrained(str(folder))
     byte_bpe().save(str(folder / "tokenizer.json"))

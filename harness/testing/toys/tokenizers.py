@@ -1,4 +1,4 @@
-"""Small tokenizers of the sorts that models come with, some of them awkward; made on the spot."""
+"""Small tokenizers of the kinds that models come with, some of them awkward, trained on a few sentences."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from functools import cache
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from harness.testing.toys.backend import TEXT, toy_tokenizer
+from harness.testing.toys.backend import SENTENCES, toy_tokenizer
 from harness.tokens.hf_tokenizer import HFTokenizer
 
-KINDS = ("byte_bpe", "word_piece", "sentence_piece")
-_CORPUS = [*TEXT, "Answer: FIRST or SECOND", "it's 1234 a.b,c/d\n\n e_f", "café", string.printable] * 2
+TOKENIZER_KINDS = ("byte_bpe", "word_piece", "sentence_piece")
+_CORPUS = [*SENTENCES, "Answer: FIRST or SECOND", "it's 1234 a.b,c/d\n\n e_f", "café", string.printable] * 2
 
 
 @cache
 def tokenizer_of(kind: str) -> HFTokenizer:
-    """By name, of `KINDS`: ``byte_bpe`` as GPT's; ``word_piece`` as BERT's, which turns capitals into small letters and
-    puts special tokens around a prompt; ``sentence_piece`` as Llama's, which puts a space before every text.
+    """A small tokenizer.
+
+    Args:
+        kind: ``byte_bpe`` as GPT's; ``word_piece`` as BERT's, which turns capitals into small letters and puts special
+            tokens around a prompt; ``sentence_piece`` as Llama's, which puts a space before every text.
     """
     if kind == "byte_bpe":
         return toy_tokenizer()

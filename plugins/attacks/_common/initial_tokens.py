@@ -1,4 +1,4 @@
-"""The string that a search begins with."""
+"""The string that a search starts from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from harness import Problem, Tokens
 
 RANDOM = "random"
-_LONGEST = 16  # characters per token at most, so that a text of so many per token fills the budget
+_MAX_CHARS_PER_TOKEN = 16  # a text of so many characters per token fills the budget
 
 
 def initial_tokens(initial: str, problem: Problem, rng: np.random.Generator) -> Tokens:
@@ -18,16 +18,16 @@ def initial_tokens(initial: str, problem: Problem, rng: np.random.Generator) -> 
     Args:
         initial: ``random`` for allowed tokens drawn uniformly; else a text, of which S tokens in a row are taken: the
             first that are allowed and survive tokenisation in place. A text that is too short is repeated. Where there
-            are no such tokens, the longest beginning that will do is followed by random tokens; where there is none,
-            all are random.
+            are no such tokens, the longest beginning that is allowed and survives is followed by random tokens; where
+            there is none, all are random.
     """
     if initial == RANDOM:
         return problem.random_tokens(rng)
     size = problem.budget
-    again = initial * (ceil(_LONGEST * size / len(initial)) + 1)
-    for text in (initial, again):
+    repeated = initial * (ceil(_MAX_CHARS_PER_TOKEN * size / len(initial)) + 1)
+    for text in (initial, repeated):
         tokens = problem.tokens_of(text)
-        if tokens is None:  # its end merges with what follows; the part that is taken need not
+        if tokens is None:  # its end merges with what follows; the part taken may not
             tokens = np.asarray(problem.tokenizer.encode([text])[0], dtype=np.int64)
         if len(tokens) >= size:
             rows = np.lib.stride_tricks.sliding_window_view(tokens, size)
@@ -36,11 +36,11 @@ def initial_tokens(initial: str, problem: Problem, rng: np.random.Generator) -> 
             if len(rows):
                 first: Tokens = rows[0]
                 return first
-    return _filled(problem.fitted(again), problem, rng)
+    return _random_after(problem.fitted(repeated), problem, rng)
 
 
-def _filled(head: Tokens | None, problem: Problem, rng: np.random.Generator) -> Tokens:
-    """The head [m] and random tokens after it, [S]; without the head where nothing survives behind it."""
+def _random_after(head: Tokens | None, problem: Problem, rng: np.random.Generator) -> Tokens:
+    """The head [m] and random tokens after it, [S]; random tokens alone where no such string survives."""
     if head is not None:
         rest = problem.budget - len(head)
         rows = problem.refill(

@@ -12,35 +12,37 @@ from harness import GradientAnswer, Tokens
 Mean = NDArray[np.float32]
 
 
-def running_mean(kept: str | None, gradient: GradientAnswer, allowed: Tokens, momentum: float) -> Mean:
-    """``momentum * mean + (1 - momentum) * gradient``, or the gradient where no mean is kept yet; shape [S, A].
+def running_mean(previous: str | None, gradient: GradientAnswer, allowed: Tokens, momentum: float) -> Mean:
+    """``momentum * mean + (1 - momentum) * gradient``, or the gradient where there is no mean yet; shape [S, A].
 
     The gradient of each position is scaled to Euclidean length 1 first, as in the authors' code, so that every step has
-    the same say.
+    the same weight.
 
     Args:
-        kept: the mean before this step, as `packed` made it.
-        gradient: told in full, ``gradient.tokens`` of shape [S, A].
+        previous: the mean before this step, as `encode_mean` gives it.
+        gradient: of all allowed tokens, ``gradient.tokens`` of shape [S, A].
         allowed: sorted ids [A].
     """
     full = np.zeros((len(gradient.tokens), len(allowed)), dtype=np.float32)
     np.put_along_axis(full, np.searchsorted(allowed, gradient.tokens), gradient.values.astype(np.float32), axis=1)
     length = np.linalg.norm(full, axis=1, keepdims=True)
     np.divide(full, length, out=full, where=length > 0)
-    if kept is None:
+    if previous is None:
         return full
-    before = np.frombuffer(base64.b64decode(kept), dtype="<f4").reshape(full.shape)
+    before = np.frombuffer(base64.b64decode(previous), dtype="<f4").reshape(full.shape)
     mean: Mean = np.float32(momentum) * before + np.float32(1 - momentum) * full
     return mean
 
 
-def packed(mean: Mean) -> str:
-    """The mean as JSON data: base64 of float32, little-endian, row by row; 5.3 bytes per position and allowed token."""
+def encode_mean(mean: Mean) -> str:
+    """The mean [S, A] as JSON data: base64 of float32, little-endian, row by row; 5.3 bytes per entry."""
     return base64.b64encode(mean.astype("<f4").tobytes()).decode()
 
 
-def favoured(mean: Mean, loss: float, allowed: Tokens, top: int) -> GradientAnswer:
-    """The tokens with the lowest mean, as an answer to `Gradient` would name them: best first, ties by token id."""
+def lowest_mean_tokens(mean: Mean, loss: float, allowed: Tokens, top: int) -> GradientAnswer:
+    """The ``top`` tokens with the lowest mean at each position, best first, ties by token id: shapes [S, top], as an
+    answer to `Gradient` has them.
+    """
     top = min(top, len(allowed))
     at = np.sort(np.argpartition(mean, top - 1, axis=1)[:, :top], axis=1)
     order = np.argsort(np.take_along_axis(mean, at, axis=1), axis=1, kind="stable")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from harness import Cell, Run
 
 COLUMNS = ["example", "step", "success", "loss", "attack_text"]
-LISTED = 8  # cells named in an error
+CELLS_LISTED = 8  # in an error
 
-_TOLD_BY: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+_CELL_FIELDS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "task": lambda record: (record.task.label, record.task.name),
     "attack": lambda record: (record.attack.label, record.attack.name),
     "victim": lambda record: (record.victim.label, record.victim.name),
@@ -28,16 +28,19 @@ _TOLD_BY: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "threat": lambda record: (record.threat_label,),
     "seed": lambda record: (record.seed,),
 }
-FILTERS = tuple(_TOLD_BY)
-"""What a cell is told by: its label, or the plugin's name."""
+FILTERS = tuple(_CELL_FIELDS)
+"""What selects a cell: for each, its label, or the plugin's name."""
 
 
 @dataclass(frozen=True)
 class RecordedString:
-    """A string of the source.
+    """An attack string from the records of another run.
 
     Attributes:
-        loss: as judged there; inf where unknown.
+        step: at which it was judged, counted from 1.
+        text: the string.
+        success: the judge's verdict there.
+        loss: there, in nats; inf where unknown.
     """
 
     step: int
@@ -48,21 +51,22 @@ class RecordedString:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The cell whose strings are tried.
+    """The cell of another run whose strings are replayed.
 
     Attributes:
-        seeds: those among which the lowest was taken.
+        cell: the cell.
+        seeds: of all cells that differ from it in the seed alone, ascending; it has the lowest.
     """
 
     cell: Cell
     seeds: tuple[int, ...]
 
     @classmethod
-    def find(cls, path: Path, wanted: Mapping[str, Any]) -> RecordedRun:
-        """The one cell of a run that the filters leave, that of the lowest seed where only seeds are left.
+    def find(cls, path: Path, filters: Mapping[str, Any]) -> RecordedRun:
+        """The one cell of a run that fits the filters; of several that differ in the seed alone, that of the lowest.
 
         Args:
-            wanted: values of `FILTERS`; None: any.
+            filters: values of `FILTERS`; None: any.
 
         Raises:
             DataError: no run, no such cell, or several.
@@ -74,39 +78,41 @@ class RecordedRun:
         except DataError as error:
             raise DataError(f"transfer: {error}") from None
         cells = [cell for cell in run if cell.record.space == "text"]  # a perturbation of activations is no string
-        left = [cell for cell in cells if _fits(cell, wanted)]
-        if not left:
-            raise DataError(f"transfer: {_nothing(run, cells, wanted)}")
-        differing = [name for name in FILTERS if name != "seed" and len(_values(left, name)) > 1]
+        matches = [cell for cell in cells if _matches(cell, filters)]
+        if not matches:
+            raise DataError(f"transfer: {_no_match(run, cells, filters)}")
+        differing = [name for name in FILTERS if name != "seed" and len(_values(matches, name)) > 1]
         if differing:
-            there = "; ".join(f"{name}: {' | '.join(sorted(map(str, _values(left, name))))}" for name in differing)
-            raise DataError(f"transfer: {len(left)} cells of {path} fit; say which by {', '.join(differing)} ({there})")
-        seeds = sorted(cell.record.seed for cell in left)
+            values = "; ".join(f"{name}: {' | '.join(sorted(map(str, _values(matches, name))))}" for name in differing)
+            raise DataError(
+                f"transfer: {len(matches)} cells of {path} fit; say which by {', '.join(differing)} ({values})"
+            )
+        seeds = sorted(cell.record.seed for cell in matches)
         if seeds.count(seeds[0]) > 1:
-            keys = ", ".join(cell.record.key for cell in left if cell.record.seed == seeds[0])
+            keys = ", ".join(cell.record.key for cell in matches if cell.record.seed == seeds[0])
             raise DataError(f"transfer: {path} has cells that nothing tells apart ({keys}); remove all but one")
-        return cls(next(cell for cell in left if cell.record.seed == seeds[0]), tuple(seeds))
+        return cls(next(cell for cell in matches if cell.record.seed == seeds[0]), tuple(seeds))
 
     def facts(self) -> dict[str, Any]:
-        """What it is told by, all its seeds where it was taken for having the lowest, and how many examples have
+        """For the manifest: the cell's labels and key, the seeds it was chosen from, and how many examples have
         strings.
         """
-        told = {name: _label(self.cell, name) for name in FILTERS}
-        chosen = {"lowest_of_seeds": list(self.seeds)} if len(self.seeds) > 1 else {}
-        return told | chosen | {"key": self.cell.record.key, "examples": len(self.strings)}
+        labels = {name: _label(self.cell, name) for name in FILTERS}
+        seeds = {"lowest_of_seeds": list(self.seeds)} if len(self.seeds) > 1 else {}
+        return labels | seeds | {"key": self.cell.record.key, "examples": len(self.strings)}
 
     @cached_property
     def strings(self) -> dict[str, list[RecordedString]]:
-        """The strings of each example, step by step. A step whose string was never put into a prompt, because it broke
-        the threat model or did not survive tokenisation there, has none.
+        """The strings by example id, in order of steps. A step whose string was never put into a prompt, because it
+        broke the threat model or did not survive tokenisation there, has none.
         """
-        found: dict[str, list[RecordedString]] = {}
+        by_example: dict[str, list[RecordedString]] = {}
         for row in self._rows():
             if row["attack_text"] is not None:
                 loss = math.inf if row["loss"] is None else row["loss"]
-                one = RecordedString(row["step"], row["attack_text"], row["success"], loss)
-                found.setdefault(row["example"], []).append(one)
-        return {example: sorted(tried, key=lambda one: one.step) for example, tried in found.items()}
+                string = RecordedString(row["step"], row["attack_text"], row["success"], loss)
+                by_example.setdefault(row["example"], []).append(string)
+        return {name: sorted(strings, key=lambda string: string.step) for name, strings in by_example.items()}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -121,31 +127,24 @@ class RecordedRun:
         return rows
 
 
-def read_run(path: Path) -> Run:
-    """`harness.read_run`, looked up late: it brings pyarrow, which listing plugins does not need."""
-    import harness
-
-    return harness.read_run(path)
-
-
-def _fits(cell: Cell, wanted: Mapping[str, Any]) -> bool:
-    return all(value is None or value in _TOLD_BY[name](cell.record) for name, value in wanted.items())
+def _matches(cell: Cell, filters: Mapping[str, Any]) -> bool:
+    return all(value is None or value in _CELL_FIELDS[name](cell.record) for name, value in filters.items())
 
 
 def _label(cell: Cell, name: str) -> Any:
-    return _TOLD_BY[name](cell.record)[0]
+    return _CELL_FIELDS[name](cell.record)[0]
 
 
 def _values(cells: list[Cell], name: str) -> set[Any]:
     return {_label(cell, name) for cell in cells}
 
 
-def _nothing(run: Run, cells: list[Cell], wanted: Mapping[str, Any]) -> str:
-    """Why no cell fits, and what to do."""
-    asked = ", ".join(f"{name} {value!r}" for name, value in wanted.items() if value is not None)
-    have = sorted(", ".join(f"{n} {_label(c, n)}" for n in FILTERS if _label(c, n) is not None) for c in cells)
-    more = [f"and {len(have) - LISTED} more"] if len(have) > LISTED else []
-    what = f"it has {'; '.join([*have[:LISTED], *more])}" if have else "none is done"
+def _no_match(run: Run, cells: list[Cell], filters: Mapping[str, Any]) -> str:
+    """Why no cell fits the filters, and how to mend it."""
+    given = ", ".join(f"{name} {value!r}" for name, value in filters.items() if value is not None)
+    labels = sorted(", ".join(f"{n} {_label(c, n)}" for n in FILTERS if _label(c, n) is not None) for c in cells)
+    more = [f"and {len(labels) - CELLS_LISTED} more"] if len(labels) > CELLS_LISTED else []
+    listed = f"it has {'; '.join([*labels[:CELLS_LISTED], *more])}" if labels else "none is done"
     missing = int(run.info.get("cells", 0)) - len(run.cells)
     mend = f"; {missing} of its cells are not done: finish that run first" if missing > 0 else "; change the filters"
-    return f"{run.path} has no finished cell{' of ' + asked if asked else ''}: {what}{mend}"
+    return f"{run.path} has no finished cell{' of ' + given if given else ''}: {listed}{mend}"

@@ -1,4 +1,4 @@
-"""The pool of adversarial examples of adversarial training, and how it is sampled."""
+"""The pool of attacked examples of adversarial training, and sampling from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Backend, Flops, Latent, nominal_forward
-from plugins.defenses._training.training_rows import TrainingRow, TrainingRows
+from plugins.defenses._training.training_rows import TrainingExample, TrainingRowBuilder
 
 
 @dataclass
@@ -22,12 +22,12 @@ class PoolEntry:
     Attributes:
         text: the whole prompt, attack string in place.
         label: its true label; `NO_LABEL` where the answer is a text.
-        round: in which it was added.
+        round: in which it was added, counted from 1.
         loss: cross-entropy to the true label (or mean NLL of the good reply) when it was last trained on; None when it
             never was.
-        latent: the perturbation found with it, of an attack that perturbs activations; None of one on text.
-        latent_at: its first place in the prompt's ids.
-        reply: of an answer in text, the good one.
+        latent: of a training attack that perturbs activations, the perturbation; None of one on text.
+        latent_at: index in the prompt's ids of the first token that it perturbs.
+        reply: a good answer in text; "" where the answer is a label.
     """
 
     text: str
@@ -39,70 +39,70 @@ class PoolEntry:
     reply: str = ""
 
     @property
-    def lesson(self) -> TrainingRow:
-        """What is trained on."""
-        return TrainingRow(self.text, self.label, self.reply, self.latent, self.latent_at)
+    def training_example(self) -> TrainingExample:
+        """The prompt with its right answer, under the perturbation."""
+        return TrainingExample(self.text, self.label, self.reply, self.latent, self.latent_at)
 
 
 def load_pool(path: Path) -> list[PoolEntry]:
     """Read what `save_pool` wrote."""
-    return [_entry(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    return [_from_json(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def save_pool(path: Path, pool: list[PoolEntry]) -> None:
     """Write the pool as JSON, in order of addition."""
-    path.write_text(json.dumps([_plain(entry) for entry in pool]), encoding="utf-8")
+    path.write_text(json.dumps([_to_json(entry) for entry in pool]), encoding="utf-8")
 
 
-def _plain(entry: PoolEntry) -> dict[str, Any]:
-    whole = asdict(entry)
+def _to_json(entry: PoolEntry) -> dict[str, Any]:
     left_out = {"latent", "latent_at"} if entry.latent is None else set()
     left_out |= {"reply"} if not entry.reply else set()
-    return {name: value for name, value in whole.items() if name not in left_out}
+    return {name: value for name, value in asdict(entry).items() if name not in left_out}
 
 
-def _entry(plain: dict[str, Any]) -> PoolEntry:
-    latent = Latent.from_json(plain["latent"]) if "latent" in plain else None
-    return PoolEntry(**plain | {"latent": latent})
+def _from_json(data: dict[str, Any]) -> PoolEntry:
+    latent = Latent.from_json(data["latent"]) if "latent" in data else None
+    return PoolEntry(**data | {"latent": latent})
 
 
-def true_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank of each value among all, 0 the smallest, ties sharing the mean of their ranks."""
+def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank of each value among all, shape [n]: 0 the smallest, ties sharing the mean of their ranks."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(values) - 1.0, dtype=np.float64)
 
 
 def log_weights(pool: list[PoolEntry], decay: float) -> NDArray[np.float64]:
-    """decay · (rank − max rank), rank the mean of recency rank and last-loss rank (never trained on = highest); shape
-    [pool].
+    """Logarithm of each entry's sampling weight, up to a constant, shape [pool]: decay · (rank − max rank), where rank
+    is the mean of the ranks by round and by last loss (never trained on: highest).
     """
-    recency = true_ranks(np.asarray([entry.round for entry in pool], dtype=np.float64))
-    losses = true_ranks(np.asarray([np.inf if entry.loss is None else entry.loss for entry in pool], dtype=np.float64))
+    recency = average_ranks(np.asarray([entry.round for entry in pool], dtype=np.float64))
+    losses = average_ranks(
+        np.asarray([np.inf if entry.loss is None else entry.loss for entry in pool], dtype=np.float64)
+    )
     rank = 0.5 * (recency + losses)
     return np.asarray(decay * (rank - rank.max(initial=0.0)), dtype=np.float64)
 
 
-def sampling_weights(pool: list[PoolEntry], decay: float) -> NDArray[np.float64]:
-    """Probabilities of the first draw, ∝ exp(`log_weights`); shape [pool]."""
-    weights = np.exp(log_weights(pool, decay))
-    return np.asarray(weights / weights.sum())
-
-
 def sample_pool(pool: list[PoolEntry], count: int, decay: float, rng: np.random.Generator) -> list[int]:
-    """Indices of ``count`` different entries, drawn one after another with `sampling_weights` of those left."""
-    # The highest sums of log weight and Gumbel noise are such a draw, and no weight vanishes however steep the decay.
+    """Indices of ``count`` different entries, drawn one after another with probability ∝ exp(`log_weights`) among those
+    left.
+    """
+    # Gumbel top-k: the highest sums of log weight and noise are such a draw, and no weight underflows.
     keys = log_weights(pool, decay) + rng.gumbel(size=len(pool))
     return [int(i) for i in np.argsort(-keys, kind="stable")[:count]]
 
 
-def note_losses(entries: Sequence[PoolEntry], tokens: int, school: TrainingRows, model: Backend) -> Flops:
-    """Write a model's loss on some entries into them; the compute that it took.
+def update_losses(entries: Sequence[PoolEntry], tokens: int, builder: TrainingRowBuilder, model: Backend) -> Flops:
+    """Set the loss of some entries to a model's loss on them.
 
     Args:
         tokens: of their rows together.
+
+    Returns:
+        the compute spent.
     """
-    losses, executed = school.losses([entry.lesson for entry in entries], model)
+    losses, executed = builder.losses([entry.training_example for entry in entries], model)
     for entry, loss in zip(entries, losses, strict=True):
         entry.loss = loss
     return Flops(nominal_forward(model.n_params, tokens), executed)

@@ -1,19 +1,34 @@
-"""What the defenses that train have in common: rounds, which of them are attacked, and a budget."""
+"""Base of the defenses that train: rounds, which of them are attacked, a budget, and one round's weight updates."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from harness import Threat, TrainedDefense
+from harness import (
+    Flops,
+    RoundJob,
+    Threat,
+    TrainConfig,
+    TrainedDefense,
+    TrainRow,
+    Views,
+    nominal_backward,
+    nominal_forward,
+)
 
 
-class InRounds(TrainedDefense):
-    """A defense that trains round by round; subclasses say what a round is."""
+class RoundDefense(TrainedDefense):
+    """A defense that trains round by round; subclasses implement `train_round` and `estimate`.
+
+    Attributes:
+        identity_excludes: parameters that do not change the weights of a round, and are no part of its identity.
+    """
 
     class Params(TrainedDefense.Params):
-        """Rounds, and what is left out of the identity of a round: it does not change its weights."""
+        """Rounds, their budget, and the optimiser."""
 
         rounds: PositiveInt = Field(8, description="how many rounds to train, at most")
         budget: PositiveFloat | None = Field(
@@ -24,6 +39,13 @@ class InRounds(TrainedDefense):
         evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field(
             "all", description="rounds whose checkpoint is attacked, one cell each"
         )
+        optimizer: Literal["adafactor", "adamw"] = Field(
+            "adafactor", description="optimiser; it begins anew in each round"
+        )
+        learning_rate: PositiveFloat = Field(
+            1e-5, description="at the beginning of each round; falls linearly to 0 at its end"
+        )
+        batch_size: PositiveInt = Field(8, description="examples per update")
 
         @model_validator(mode="after")
         def _known_rounds(self) -> Self:
@@ -32,7 +54,7 @@ class InRounds(TrainedDefense):
             return self
 
     params: Params
-    shared = frozenset({"rounds", "budget", "evaluate", "threat"})
+    identity_excludes: ClassVar[frozenset[str]] = frozenset({"rounds", "budget", "evaluate", "threat"})
 
     def rounds(self) -> int:
         return self.params.rounds
@@ -52,3 +74,40 @@ class InRounds(TrainedDefense):
     def against(self, threat: Threat) -> Threat:
         own: Threat | None = getattr(self.params, "threat", None)
         return (own or threat).unlimited()
+
+    def round_identity(self, params: dict[str, Any], round: int, threat: Threat) -> dict[str, Any]:
+        return {
+            "params": {name: value for name, value in params.items() if name not in self.identity_excludes},
+            "threat": threat.identity(),
+        }
+
+    def train_weights(self, job: RoundJob, rows: Sequence[TrainRow] | Views, purpose: str, **config: Any) -> Flops:
+        """Train the model of a round on rows or views and write it to the round's folder.
+
+        Args:
+            purpose: names the random numbers of this training.
+            config: further fields of `TrainConfig`.
+
+        Returns:
+            the compute spent.
+        """
+        from harness import retrain  # brings torch along
+
+        params = self.params
+        return retrain(
+            job.model,
+            job.folder,
+            rows,
+            TrainConfig(
+                optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size, **config
+            ),
+            labels=job.data.labels,
+            seed=int(job.rng(purpose).integers(2**31)),
+            scratch=job.scratch,
+            progress=job.progress,
+        )
+
+
+def nominal_training(n_params: int, tokens: float) -> float:
+    """Nominal FLOPs of a forward and a backward pass over so many tokens."""
+    return tokens * (nominal_forward(n_params, 1) + nominal_backward(n_params, 1))

@@ -1,4 +1,4 @@
-"""What the two synthetic tasks share: pairs of pseudo-words, put into one prompt shape."""
+"""Base of synthetic tasks on pairs of pseudo-words."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import ClassVar, NamedTuple, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from harness import Chunk, Edit, Example, Task, TaskData
-from plugins.tasks._bases.prompts import ANSWER_PROMPT, lead
-from plugins.tasks._words.pseudo_words import MAX_LETTERS, MIN_LETTERS, Split, Syllables
+from plugins.tasks._bases.prompts import ANSWER_PROMPT, instructions_block
+from plugins.tasks._data.splits import Split, example_id
+from plugins.tasks._words.pseudo_words import MAX_LETTERS, MIN_LETTERS, Syllables
 
 
-class Pair(NamedTuple):
-    """Two words and the index of the label they earn."""
+class WordPair(NamedTuple):
+    """Two words and the index of the right label."""
 
     first: str
     second: str
@@ -45,7 +46,7 @@ class PairTask(Task):
         min_letters: int = Field(3, ge=MIN_LETTERS, le=MAX_LETTERS, description="letters of the shortest words")
         max_letters: int = Field(10, ge=MIN_LETTERS, le=MAX_LETTERS, description="letters of the longest words")
         syllables: Syllables = Field("any", description="open: consonant and vowel only, for very small models")
-        seed: int = Field(0, description="of the words and of their order")
+        seed: int = Field(0, description="seed of the words and of their order")
         instructions: str = Field("", description="first chunk; a blank line follows it unless it is empty")
         answer_prompt: str = Field(ANSWER_PROMPT, description="last chunk")
 
@@ -58,7 +59,7 @@ class PairTask(Task):
             return self
 
     @abstractmethod
-    def pairs(self, split: Split, size: int) -> Iterator[Pair]:
+    def pairs(self, split: Split, size: int) -> Iterator[WordPair]:
         """At least ``size`` pairs; the same first ones for every size."""
 
     def load(self) -> TaskData:
@@ -79,11 +80,11 @@ class PairTask(Task):
         return random.Random(f"{self.name}/{self.params.seed}/{split}")
 
     def _examples(self, split: Split, size: int) -> list[Example]:
-        instructions = Chunk(lead(self.params.instructions))
+        instructions = Chunk(instructions_block(self.params.instructions))
         empty, answer = Chunk("", Edit.OVERWRITABLE), Chunk(self.params.answer_prompt)
         return [
             Example(
-                id=f"{split}-{i:05d}",
+                id=example_id(split, i),
                 chunks=(instructions, Chunk(self.content.format(pair.first, pair.second)), empty, answer),
                 label=pair.label,
                 proxy_label=1 - pair.label,

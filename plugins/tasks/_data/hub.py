@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from harness import DataError
-from plugins.tasks._data.records import Record, RecordTable, did_you_mean
+from plugins._spelling import did_you_mean
+from plugins.tasks._data.records import Record, RecordTable
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 
@@ -35,7 +36,7 @@ def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: s
     return {str(name): RecordTable([], {}) for name in builder.info.splits} | full
 
 
-def pick(tables: dict[str, RecordTable], split: str, dataset: str) -> RecordTable:
+def select_split(tables: dict[str, RecordTable], split: str, dataset: str) -> RecordTable:
     """The split of this name.
 
     Raises:

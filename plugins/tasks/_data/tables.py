@@ -1,4 +1,4 @@
-"""Local tables: CSV, TSV, JSONL and Parquet, gzipped or not, into records that know where they stood."""
+"""Reading local tables (CSV, TSV, JSONL and Parquet, gzipped or not) into records that know their line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness import DataError
-from plugins.tasks._data.records import Record, RecordTable, did_you_mean
+from plugins._spelling import did_you_mean
+from plugins.tasks._data.records import Record, RecordTable
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 _SUFFIXES: dict[str, Format] = {
@@ -26,22 +27,24 @@ _SUFFIXES: dict[str, Format] = {
 }
 
 
-def read_table(path: Path, form: Format | None, *, header: bool, quoting: bool | None, encoding: str) -> RecordTable:
+def read_table(
+    path: Path, file_format: Format | None, *, header: bool, quoting: bool | None, encoding: str
+) -> RecordTable:
     """Read a local file.
 
     Args:
-        form: None to go by the file's name.
+        file_format: None: told by the file's name.
         header: whether the first row of CSV or TSV names the columns.
         quoting: whether ``"`` encloses fields; None for yes in CSV and no in TSV.
 
     Raises:
         DataError: missing, of unknown form, or malformed; with the file, the line and the mend.
     """
-    form = form or _form(path)
+    file_format = file_format or _format_of(path)
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        near = did_you_mean(path.name, _neighbours(path))
+        near = did_you_mean(path.name, _files_beside(path))
         raise DataError(f"{path}: no such file{near}; a relative path counts from the spec's folder") from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder; name a file, or give the folder as `dataset`") from None
@@ -53,28 +56,28 @@ def read_table(path: Path, form: Format | None, *, header: bool, quoting: bool |
             raw = gzip.decompress(raw)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again or drop the .gz") from error
-    if form == "parquet":
+    if file_format == "parquet":
         records = list(_parquet(path, raw))
-    elif form == "jsonl":
+    elif file_format == "jsonl":
         records = list(_jsonl(path, _decode(path, raw, encoding)))
     else:
-        quoted = form == "csv" if quoting is None else quoting
-        rows = _delimited(path, _decode(path, raw, encoding), "," if form == "csv" else "\t", quoted)
-        records = list(_named(path, rows, header))
+        quoted = file_format == "csv" if quoting is None else quoting
+        rows = _delimited_rows(path, _decode(path, raw, encoding), "," if file_format == "csv" else "\t", quoted)
+        records = list(_records(path, rows, header))
     if not records:
         raise DataError(f"{path}: holds no rows")
     return RecordTable(records, source)
 
 
-def _form(path: Path) -> Format:
+def _format_of(path: Path) -> Format:
     name = path.name.removesuffix(".gz")
-    form = _SUFFIXES.get(Path(name).suffix.lower())
-    if form is None:
+    file_format = _SUFFIXES.get(Path(name).suffix.lower())
+    if file_format is None:
         raise DataError(f"{path}: cannot tell the format from the name; give `format`: csv, tsv, jsonl or parquet")
-    return form
+    return file_format
 
 
-def _neighbours(path: Path) -> list[str]:
+def _files_beside(path: Path) -> list[str]:
     return [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
@@ -92,7 +95,7 @@ def _decode(path: Path, raw: bytes, encoding: str) -> str:
         ) from None
 
 
-def _delimited(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+def _delimited_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each row that is not blank."""
     if not quoted:  # only "\n" ends a row here: the csv module would also break at a lone "\r"
         for line, row in enumerate(text.split("\n"), 1):
@@ -117,7 +120,7 @@ def _delimited(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[
     yield from rows
 
 
-def _named(path: Path, rows: Iterator[tuple[int, list[str]]], header: bool) -> Iterator[Record]:
+def _records(path: Path, rows: Iterator[tuple[int, list[str]]], header: bool) -> Iterator[Record]:
     names: list[str] | None = next(rows, (0, []))[1] if header else None
     if names and len(set(names)) < len(names):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Pronounceable pseudo-words built by rule: no word list to download, and train and validation never share a word.
+"""Pronounceable pseudo-words built by rule: no list to download, and no word in both splits.
 
 A word is a row of syllables, each onset + vowel or onset + vowel + coda. Between two vowels stand one or two
 consonants, so a word can be taken apart in one way only and the rule never builds a word twice.
@@ -6,7 +6,6 @@ consonants, so a word can be taken apart in one way only and the rule never buil
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator
 from functools import cache
@@ -15,8 +14,8 @@ from math import prod
 from typing import Literal
 
 from harness import DataError
+from plugins.tasks._data.splits import Split, split_by_hash
 
-Split = Literal["train", "validation"]
 Syllables = Literal["any", "open"]
 
 # g and an opening k are left out: with them the rule spells slurs
@@ -30,25 +29,27 @@ _SYLLABLES: dict[Syllables, tuple[tuple[str, ...], ...]] = {
 MIN_LETTERS, MAX_LETTERS = 3, 12  # two letters are too few to go round; beyond twelve nothing new is learnt
 
 
-def words(
+def pseudo_words(
     n: int, seed: int, min_letters: int, max_letters: int, split: Split = "train", syllables: Syllables = "any"
 ) -> list[str]:
-    """The first ``n`` words of `stream`.
+    """The first ``n`` words of `stream_pseudo_words`.
 
     Raises:
         DataError: the rule gives fewer than ``n`` words of these lengths for the split.
     """
-    found = list(islice(stream(seed, min_letters, max_letters, split, syllables), n))
-    if len(found) < n:
+    words = list(islice(stream_pseudo_words(seed, min_letters, max_letters, split, syllables), n))
+    if len(words) < n:
         raise DataError(
             f"{n} {split} words of {min_letters} to {max_letters} letters are needed and the word rule gives "
-            f"{len(found)}: raise max_letters (at most {MAX_LETTERS}), lower min_letters (at least {MIN_LETTERS}) or "
+            f"{len(words)}: raise max_letters (at most {MAX_LETTERS}), lower min_letters (at least {MIN_LETTERS}) or "
             "ask for fewer examples"
         )
-    return found
+    return words
 
 
-def stream(seed: int, min_letters: int, max_letters: int, split: Split, syllables: Syllables = "any") -> Iterator[str]:
+def stream_pseudo_words(
+    seed: int, min_letters: int, max_letters: int, split: Split, syllables: Syllables = "any"
+) -> Iterator[str]:
     """Distinct words of one split, in an order that depends only on ``seed`` and the lengths.
 
     Lengths are equally frequent until the short ones are used up. Which split a word belongs to depends on the word
@@ -64,14 +65,8 @@ def stream(seed: int, min_letters: int, max_letters: int, split: Split, syllable
             del shuffles[length]
             continue
         word = _spell(length, index, syllables)
-        if split_of(word) == split:
+        if split_by_hash(word) == split:
             yield word
-
-
-def split_of(text: str, validation_fraction: float = 0.5) -> Split:
-    """The split that a text belongs to, from its own hash: equal texts always fall into the same one."""
-    number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-    return "validation" if number < validation_fraction * 2**64 else "train"
 
 
 def _shuffle(count: int, rng: random.Random) -> Iterator[int]:

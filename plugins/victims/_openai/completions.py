@@ -1,4 +1,4 @@
-"""The wire format of ``/v1/completions``: rows of tokens out, choices in; a row that is refused costs no other row."""
+"""Requests to ``/v1/completions``: rows of tokens out, choices in; a refused row costs no other row its answer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import Tokenizer, VictimError
-from plugins.victims._openai.server import Refusal, Server
+from plugins.victims._openai.http_client import JsonClient, Refusal
 
 PATH = "completions"
 Row = tuple[int, ...]
+"""Token ids, special ones included."""
 Choice = dict[str, Any]
+"""An entry of an answer's ``choices``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prompts:
+class PromptFormat:
     """How a server takes prompts.
 
     Attributes:
-        ids: as token ids, which is exact; else as text, which it tokenises itself.
-        batch: prompts per request at most.
+        ids: whether as token ids, which is exact; else as text, which it tokenises itself.
+        batch: prompts per request, at most.
     """
 
     ids: bool
@@ -28,20 +30,27 @@ class Prompts:
 
 
 class Completions:
-    """Rows of token ids, answered by a server.
+    """Sends rows of token ids to a server's model for completion.
 
     Attributes:
-        refused: rows that the server would not answer so far.
-        reason: what it said to the first of them.
+        client, model, tokenizer: the server, the name of its model, and the model's tokenizer.
+        prompts: how the server takes prompts.
+        refused: rows that the server declined so far.
+        first_refusal: what it said of the first of them.
     """
 
-    def __init__(self, server: Server, model: str, tokenizer: Tokenizer, prompts: Prompts) -> None:
-        self.server, self.model, self.tokenizer, self.prompts = server, model, tokenizer, prompts
+    def __init__(self, client: JsonClient, model: str, tokenizer: Tokenizer, prompts: PromptFormat) -> None:
+        self.client, self.model, self.tokenizer, self.prompts = client, model, tokenizer, prompts
         self.refused = 0
-        self.reason: str | None = None
+        self.first_refusal: str | None = None
 
-    def ask(self, rows: Sequence[Row], extra: dict[str, Any]) -> list[Choice | Refusal]:
-        """The choice for each row. A batch that is refused is asked again in halves, down to the row that is to blame.
+    @property
+    def base_url(self) -> str:
+        """Address of the server, for errors and the manifest."""
+        return self.client.config.base_url
+
+    def complete(self, rows: Sequence[Row], extra: dict[str, Any]) -> list[Choice | Refusal]:
+        """The choice for each row. A refused batch is sent again in halves, down to the row that is to blame.
 
         Args:
             extra: further fields of the requests.
@@ -51,46 +60,54 @@ class Completions:
         """
         answers: dict[int, Choice | Refusal] = {}
         size = self.prompts.batch
-        waiting = [list(range(at, min(at + size, len(rows)))) for at in range(0, len(rows), size)]
-        while waiting:
-            bodies = [self.body([rows[i] for i in part], extra) for part in waiting]
-            again: list[list[int]] = []
-            for part, answer in zip(waiting, self.server.post(PATH, bodies), strict=True):
+        batches = [list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)]
+        while batches:
+            bodies = [self.body([rows[i] for i in batch], extra) for batch in batches]
+            halves: list[list[int]] = []
+            for batch, answer in zip(batches, self.client.post(PATH, bodies), strict=True):
                 if not isinstance(answer, Refusal):
-                    answers.update(zip(part, choices(answer, len(part)), strict=True))
-                elif len(part) == 1:
-                    answers[part[0]] = answer
+                    answers.update(zip(batch, choices(answer, len(batch)), strict=True))
+                elif len(batch) == 1:
+                    answers[batch[0]] = answer
                 else:
-                    again += [part[: len(part) // 2], part[len(part) // 2 :]]
-            waiting = again
-        refusals = [answer for answer in answers.values() if isinstance(answer, Refusal)]
-        if refusals:
-            self.refused += len(refusals)
-            self.reason = self.reason or f"status {refusals[0].status}: {refusals[0].reason}"
+                    halves += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+            batches = halves
+        for answer in answers.values():
+            if isinstance(answer, Refusal):
+                self.count_refusal(answer)
         return [answers[i] for i in range(len(rows))]
+
+    def count_refusal(self, refusal: Refusal) -> None:
+        """Count a refused row, for the manifest."""
+        self.refused += 1
+        self.first_refusal = self.first_refusal or f"status {refusal.status}: {refusal.reason}"
+
+    def forget_refusals(self) -> None:
+        """Count refused rows from 0 again."""
+        self.refused, self.first_refusal = 0, None
 
     def body(self, rows: Sequence[Row], extra: dict[str, Any]) -> dict[str, Any]:
         """The request for some rows."""
         prompts: list[Any] = (
             [list(row) for row in rows]
             if self.prompts.ids
-            else list(self.tokenizer.decode([self.sent(row) for row in rows]))
+            else list(self.tokenizer.decode([self.as_sent(row) for row in rows]))
         )
         # Some servers take one prompt only, as it is.
         prompt = prompts[0] if self.prompts.batch == 1 else prompts
         return {"model": self.model, "prompt": prompt, "temperature": 0.0} | extra
 
-    def sent(self, row: Row) -> Row:
-        """What is sent of a row. As text it goes without the special ids around it: the server puts its own there."""
+    def as_sent(self, row: Row) -> Row:
+        """The ids of a row that are sent: as text, those without the special ids around it, which the server adds."""
         if self.prompts.ids:
             return row
         left, right = self.tokenizer.left, self.tokenizer.right
-        plain = row[len(left) :] if row[: len(left)] == left else row
-        return plain[: -len(right)] if right and plain[-len(right) :] == right else plain
+        inner = row[len(left) :] if row[: len(left)] == left else row
+        return inner[: -len(right)] if right and inner[-len(right) :] == right else inner
 
     @property
-    def added(self) -> int:
-        """How many tokens a server may put before what is sent: none to ids, its special ones to a text."""
+    def max_added_tokens(self) -> int:
+        """How many tokens a server may put before what is sent, at most: none before ids, special ones before text."""
         return 0 if self.prompts.ids else max(1, len(self.tokenizer.left))
 
 
@@ -100,8 +117,8 @@ def choices(answer: dict[str, Any], count: int) -> list[Choice]:
     Raises:
         VictimError: there are more or fewer.
     """
-    found = answer.get("choices")
-    if not isinstance(found, list) or len(found) != count or not all(isinstance(choice, dict) for choice in found):
-        got = len(found) if isinstance(found, list) else "no"
-        raise VictimError(f"the server answered {count} prompts with {got} choices; is it OpenAI-compatible?")
-    return sorted(found, key=lambda choice: int(choice.get("index", 0)))
+    given = answer.get("choices")
+    if not isinstance(given, list) or len(given) != count or not all(isinstance(choice, dict) for choice in given):
+        number = len(given) if isinstance(given, list) else "no"
+        raise VictimError(f"the server answered {count} prompts with {number} choices; is it OpenAI-compatible?")
+    return sorted(given, key=lambda choice: int(choice.get("index", 0)))

@@ -1,4 +1,4 @@
-"""What a server can do, found out by asking it a few rows before anything depends on it."""
+"""Probing a server: how it takes prompts, and how it gives log-probabilities, found out by a few requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any, Literal
 import numpy as np
 
 from harness import Tokenizer, VictimError
-from plugins.victims._openai.completions import PATH, Completions, Prompts, Row
-from plugins.victims._openai.log_probs import Echo, PromptLogProbs, TokenIds, TopLogProbs, UntoldError, Way
-from plugins.victims._openai.server import Refusal, Server
+from plugins.victims._openai.completions import PATH, Completions, PromptFormat, Row
+from plugins.victims._openai.http_client import JsonClient, Refusal
+from plugins.victims._openai.log_probs import LogProbMethod, MissingLogProbsError
+from plugins.victims._openai.next_token_log_probs import NamedTokenLogProbs, TopLogProbs
+from plugins.victims._openai.prompt_log_probs import Echo, PromptLogProbs
 
 Scoring = Literal["auto", "logprob_token_ids", "prompt_logprobs", "echo", "top_logprobs", "none"]
 TEXT = "The quick brown fox jumps over 13 lazy dogs; isn't it (so) early in the morning?"
-OTHER = "On the 2nd of May a small boat left the harbour, and nobody has seen it since."
-NEW_IDS = {"return_token_ids": True}
-DISAGREES = 0.5  # nats between two ways beyond which one of them is not what it says; half precision stays far below
-_TAIL = 3  # tokens of a row whose log-probabilities are asked for
+OTHER_TEXT = "On the 2nd of May a small boat left the harbour, and nobody has seen it since."
+RETURN_TOKEN_IDS = {"return_token_ids": True}
+MAX_DIFFERENCE = 0.5  # nats between two methods, beyond which one of them is wrong; half precision stays far below
+_CONTINUATION = 3  # last tokens of a row whose log-probabilities are requested
 
 
 @dataclass
@@ -27,164 +29,170 @@ class ServerProbe:
 
     Attributes:
         prompts: how it takes prompts.
-        counts: how it counts the tokens of a text: ``as the tokenizer`` or ``unknown``.
-        way: how it tells log-probabilities; None where it does not, or was not asked to.
-        agreement: largest difference in nats between ``way`` and another that works, and that one's name.
-        refused: why other ways do not work, by name.
-        new_ids: whether answers in text come with their token ids.
+        token_counts: how it counts the tokens of a text: ``as the tokenizer`` or ``unknown``.
+        method: how it gives log-probabilities; None where it does not, or none were wanted.
+        agreement: another method that works, and the largest difference in nats between the two.
+        failures: why other methods do not work, by name.
+        gives_ids: whether answers in text come with their token ids.
     """
 
-    prompts: Prompts
-    counts: str
-    way: Way | None = None
+    prompts: PromptFormat
+    token_counts: str
+    method: LogProbMethod | None = None
     agreement: tuple[str, float] | None = None
-    refused: dict[str, str] = field(default_factory=dict)
-    new_ids: bool = False
+    failures: dict[str, str] = field(default_factory=dict)
+    gives_ids: bool = False
 
 
 def probe(
-    server: Server, model: str, tokenizer: Tokenizer, scoring: Scoring, *, next_tokens: bool, batch: int
+    client: JsonClient, model: str, tokenizer: Tokenizer, scoring: Scoring, *, next_tokens: bool, batch: int
 ) -> tuple[Completions, ServerProbe]:
-    """Find out how to ask for completions and their log-probabilities.
+    """Find out how to request completions and their log-probabilities.
 
     Args:
-        next_tokens: whether the victim has labels. Ways that tell next tokens cost a request per token of a
-            continuation, which pays for labels and not for the longer targets of a generation.
+        scoring: the parameter of `plugins.victims.openai_compatible.OpenAICompatible`.
+        next_tokens: whether the victim has labels. Methods by next tokens cost a request per token of a continuation,
+            which pays for labels and not for the longer targets of a generation.
         batch: prompts per request at most.
 
     Raises:
         VictimError: the server is gone or takes no prompt, counts tokens otherwise than the tokenizer, or does not do
-            what ``scoring`` says; two of its ways to tell log-probabilities disagree.
+            what ``scoring`` says; two of its methods to give log-probabilities disagree.
     """
-    prompts = _prompts(server, model, tokenizer, batch)
-    completions = Completions(server, model, tokenizer, prompts)
-    found = ServerProbe(prompts, _counting(server, model, tokenizer))
+    prompts = _prompt_format(client, model, tokenizer, batch)
+    completions = Completions(client, model, tokenizer, prompts)
+    result = ServerProbe(prompts, _token_counts(client, model, tokenizer))
     if scoring != "none":
-        _find_way(completions, found, scoring, next_tokens=next_tokens)
+        _find_method(completions, result, scoring, next_tokens=next_tokens)
     if not next_tokens:
-        found.new_ids = _gives_ids(completions)
-    completions.refused, completions.reason = 0, None  # what was refused so far was tried on purpose
-    return completions, found
+        result.gives_ids = _gives_ids(completions)
+    completions.forget_refusals()  # refusals are expected while probing
+    return completions, result
 
 
 def probe_rows(tokenizer: Tokenizer) -> list[Row]:
-    """Two rows that stay the same when they are sent as text."""
-    return [(*tokenizer.left, *ids) for ids in tokenizer.encode([TEXT, OTHER])]
+    """Two rows of tokens that stay the same when they are sent as text."""
+    return [(*tokenizer.left, *ids) for ids in tokenizer.encode([TEXT, OTHER_TEXT])]
 
 
-def _prompts(server: Server, model: str, tokenizer: Tokenizer, batch: int) -> Prompts:
+def _prompt_format(client: JsonClient, model: str, tokenizer: Tokenizer, batch: int) -> PromptFormat:
     """The first of: ids in batches, ids one by one, texts in batches, texts one by one."""
     rows = probe_rows(tokenizer)
     reasons = []
-    for ids, most in ((True, batch), (True, 1), (False, batch), (False, 1)):
-        prompts = Prompts(ids, most)
-        asked = rows[: min(most, len(rows))]
-        (answer,) = server.post(PATH, [Completions(server, model, tokenizer, prompts).body(asked, {"max_tokens": 1})])
+    for ids, size in ((True, batch), (True, 1), (False, batch), (False, 1)):
+        prompts = PromptFormat(ids, size)
+        sent = rows[: min(size, len(rows))]
+        (answer,) = client.post(PATH, [Completions(client, model, tokenizer, prompts).body(sent, {"max_tokens": 1})])
         if isinstance(answer, Refusal):
             reasons.append(f"status {answer.status}: {answer.reason}")
             continue
-        got = answer.get("choices")
-        counted = _counted(answer)
-        if not isinstance(got, list) or len(got) != len(asked):
-            reasons.append(f"{len(asked)} prompts, {len(got) if isinstance(got, list) else 'no'} choices")
-        elif ids and counted not in (None, sum(map(len, asked))):
-            reasons.append(f"{sum(map(len, asked))} token ids counted as {counted}: it takes them for something else")
+        choices, counted = answer.get("choices"), _prompt_tokens(answer)
+        if not isinstance(choices, list) or len(choices) != len(sent):
+            reasons.append(f"{len(sent)} prompts, {len(choices) if isinstance(choices, list) else 'no'} choices")
+        elif ids and counted not in (None, sum(map(len, sent))):
+            reasons.append(f"{sum(map(len, sent))} token ids counted as {counted}: it takes them for something else")
         else:
             return prompts
     why = "; ".join(dict.fromkeys(reasons))
-    raise VictimError(f"{server.access.base_url}: {model} takes no prompt for completion: {why}")
+    raise VictimError(f"{client.config.base_url}: {model} takes no prompt for completion: {why}")
 
 
-def _counting(server: Server, model: str, tokenizer: Tokenizer) -> str:
-    """How the server counts the tokens of a text, which tells whether the tokenizer is the model's."""
-    ids = tokenizer.encode([TEXT])[0]
-    plain = len(ids)
+def _token_counts(client: JsonClient, model: str, tokenizer: Tokenizer) -> str:
+    """How the server counts the tokens of a text. Raises VictimError where the tokenizer is not the model's by that."""
+    expected = len(tokenizer.encode([TEXT])[0])
     body = {"model": model, "prompt": TEXT, "max_tokens": 1, "temperature": 0.0}
-    (answer,) = server.post(PATH, [body])
-    counted = None if isinstance(answer, Refusal) else _counted(answer)
+    (answer,) = client.post(PATH, [body])
+    counted = None if isinstance(answer, Refusal) else _prompt_tokens(answer)
     if counted is None:
         return "unknown"
-    if not plain <= counted <= plain + max(1, len(tokenizer.left) + len(tokenizer.right)):
+    if not expected <= counted <= expected + max(1, len(tokenizer.left) + len(tokenizer.right)):
         raise VictimError(
-            f"{server.access.base_url}: counts {counted} tokens in a text in which the tokenizer finds {plain}; "
+            f"{client.config.base_url}: counts {counted} tokens in a text in which the tokenizer finds {expected}; "
             f"give the tokenizer of {model}"
         )
     return "as the tokenizer"
 
 
 def _gives_ids(completions: Completions) -> bool:
-    """Whether the server tells the ids that it generates: texts leave special tokens out, and spaces at the front."""
-    (answer,) = completions.ask(probe_rows(completions.tokenizer)[:1], {"max_tokens": 1} | NEW_IDS)
-    return not isinstance(answer, Refusal) and new_ids(answer) is not None
+    """Whether the server gives the ids that it generates: texts lack special tokens, and spaces at their beginning."""
+    (answer,) = completions.complete(probe_rows(completions.tokenizer)[:1], {"max_tokens": 1} | RETURN_TOKEN_IDS)
+    return not isinstance(answer, Refusal) and generated_ids(answer) is not None
 
 
-def new_ids(choice: dict[str, Any]) -> list[int] | None:
-    """The ids of an answer to a request with `NEW_IDS`, where the server gives them."""
+def generated_ids(choice: dict[str, Any]) -> list[int] | None:
+    """The generated ids in an answer to a request with `RETURN_TOKEN_IDS`; None where the server does not give them."""
     ids = choice.get("token_ids")
     return ids if isinstance(ids, list) and all(isinstance(i, int) for i in ids) else None
 
 
-def _counted(answer: dict[str, Any]) -> int | None:
+def _prompt_tokens(answer: dict[str, Any]) -> int | None:
     usage = answer.get("usage")
     counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     return counted if isinstance(counted, int) and not isinstance(counted, bool) else None
 
 
-def _find_way(completions: Completions, found: ServerProbe, scoring: Scoring, *, next_tokens: bool) -> None:
+def _find_method(completions: Completions, result: ServerProbe, scoring: Scoring, *, next_tokens: bool) -> None:
+    """Write the first method that works into the result, and how it agrees with a second one."""
     rows = probe_rows(completions.tokenizer)
-    tail = min(_TAIL, *(len(row) - 1 for row in rows))
-    if tail < 1:
+    length = min(_CONTINUATION, *(len(row) - 1 for row in rows))
+    if length < 1:
         raise VictimError("the tokenizer finds too few tokens in a sentence to find out how the server scores")
-    heads, tails = [row[:-tail] for row in rows], [[row[-tail:]] for row in rows]
-    working: list[tuple[Way, Any]] = []
+    prompts, continuations = [row[:-length] for row in rows], [[row[-length:]] for row in rows]
+    working: list[tuple[LogProbMethod, Any]] = []
     for make in _candidates(completions, scoring, next_tokens=next_tokens):
-        way, completions.refused, completions.reason = make(), 0, None
-        if any(way.name == other.name or not way.exact for other, _ in working):
+        method = make()
+        completions.forget_refusals()
+        if any(method.name == other.name or not method.exact for other, _ in working):
             continue
         try:
-            answers = way.read(heads, tails)
-        except UntoldError as error:
-            found.refused[way.name] = str(error)
+            answers = method.read(prompts, continuations)
+        except MissingLogProbsError as error:
+            result.failures[method.name] = str(error)
             continue
-        if completions.refused or (way.exact and any(answer is None for answer in answers)):
-            found.refused[way.name] = completions.reason or "the server's tokens are others than the tokenizer's"
+        if completions.refused or (method.exact and any(answer is None for answer in answers)):
+            mismatch = "the server's tokens are others than the tokenizer's"
+            result.failures[method.name] = completions.first_refusal or mismatch
             continue
-        found.refused.pop(way.name, None)
-        way.untold = 0
-        working.append((way, answers))
+        result.failures.pop(method.name, None)
+        method.unlikely = 0
+        working.append((method, answers))
         if len(working) == 2:
             break
     if len(working) == 2:
-        (way, own), (other, reference) = working
-        worst = max(float(np.abs(a[0] - b[0]).max()) for a, b in zip(own, reference, strict=True))
-        if worst > DISAGREES:
+        (method, own), (other, reference) = working
+        difference = max(float(np.abs(a[0] - b[0]).max()) for a, b in zip(own, reference, strict=True))
+        if difference > MAX_DIFFERENCE:
             raise VictimError(
-                f"{completions.server.access.base_url}: its log-probabilities by {way.name} and by {other.name} differ "
-                f"by {worst:.2g} nats; choose one with scoring: {other.name}"
+                f"{completions.base_url}: its log-probabilities by {method.name} and by {other.name} differ by "
+                f"{difference:.2g} nats; choose one with scoring: {other.name}"
             )
-        found.agreement = (other.name, worst)
+        result.agreement = (other.name, difference)
     if working:
-        found.way = working[0][0]
+        result.method = working[0][0]
     elif scoring != "auto":
         raise VictimError(
-            f"{completions.server.access.base_url}: does not tell log-probabilities by {scoring} "
-            f"({found.refused.get(scoring, 'refused')}); use scoring: auto"
+            f"{completions.base_url}: does not tell log-probabilities by {scoring} "
+            f"({result.failures.get(scoring, 'refused')}); use scoring: auto"
         )
 
 
-def _candidates(completions: Completions, scoring: Scoring, *, next_tokens: bool) -> Iterator[Callable[[], Way]]:
+def _candidates(
+    completions: Completions, scoring: Scoring, *, next_tokens: bool
+) -> Iterator[Callable[[], LogProbMethod]]:
+    """Makers of the methods to try, exact ones first."""
+
     def wanted(name: str) -> bool:
         return scoring in ("auto", name)
 
     if wanted("logprob_token_ids") and next_tokens:
-        yield lambda: TokenIds(completions)
+        yield lambda: NamedTokenLogProbs(completions)
     if wanted("prompt_logprobs"):
         yield lambda: PromptLogProbs(completions)
     if wanted("echo"):
         yield lambda: Echo(completions, 0)
         yield lambda: Echo(completions, 1)
     if wanted("top_logprobs") and next_tokens:
-        # Some servers refuse fields that they do not know, and tell no more than five tokens.
+        # Some servers refuse fields that they do not know, and give no more than five tokens.
         yield lambda: TopLogProbs(completions, 20, by_id=True)
         yield lambda: TopLogProbs(completions, 20, by_id=False)
         yield lambda: TopLogProbs(completions, 5, by_id=False)

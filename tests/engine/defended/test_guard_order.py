@@ -22,7 +22,7 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
 from harness.flops import Flops
 from harness.rng import named_seed
-from harness.testing.toys.examples import threat_of
+from harness.testing.toys.examples import toy_threat
 from harness.testing.toys.language_model import ToyLanguageModel
 from tests.engine.toy import ToyBackend, toy_examples, toy_tokenizer
 
@@ -66,7 +66,9 @@ class Same(TransformDefense):
 def placed(count: int, target: str = "") -> list[Problem]:
     tokenizer = toy_tokenizer()
     allowed = allowed_tokens(tokenizer)
-    return [place(one, threat_of("latent", tokens=5), tokenizer, allowed) for one in toy_examples(count, target=target)]
+    return [
+        place(one, toy_threat("latent", tokens=5), tokenizer, allowed) for one in toy_examples(count, target=target)
+    ]
 
 
 penalties = st.lists(st.sampled_from([0.0, 0.25, 3.0, np.inf]), min_size=1, max_size=4)

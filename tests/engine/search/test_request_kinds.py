@@ -21,11 +21,11 @@ from harness.engine.search.request_kinds import REQUEST_KINDS, kind_of
 from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.errors import AccessError, PluginError
 from harness.testing.toys.backend import ToyLatent
-from harness.testing.toys.examples import threat_of
+from harness.testing.toys.examples import toy_threat
 from harness.testing.toys.language_model import ToyLanguageModel
 from tests.engine.toy import toy_examples, toy_tokenizer
 
-THREAT = threat_of("latent", tokens=5)
+THREAT = toy_threat("latent", tokens=5)
 
 
 def problems(count: int = 1, target: str = "") -> list[Problem]:

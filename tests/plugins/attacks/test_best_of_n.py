@@ -26,9 +26,9 @@ from harness.engine.torch.backend import TorchBackend
 from harness.flops import Flops
 from harness.records.journal import Journal
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.attacks._common.answer_success import has_target, is_wanted
-from plugins.attacks._common.augment import augmented, scrambled, shifted
-from plugins.attacks.best_of_n import BestOfN, base_text
+from plugins.attacks._common.answer_success import contains_target, looks_successful
+from plugins.attacks._common.text_augmentation import augment, scramble_letters, shift_character
+from plugins.attacks.best_of_n import BestOfN, text_to_augment
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model
 from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
@@ -53,7 +53,7 @@ def is_printable(c: str) -> bool:
 @given(text=st.text(max_size=60), sigma=st.floats(0, 1), seed=st.integers(0, 99))
 @settings(deadline=None)
 def test_an_augmentation_keeps_the_length_and_what_it_is_not_about(text: str, sigma: float, seed: int) -> None:
-    drawn = augmented(text, sigma, np.random.default_rng(seed))
+    drawn = augment(text, sigma, np.random.default_rng(seed))
     assert len(drawn) == len(text)
     for old, new in zip(text, drawn, strict=True):
         if not (old.isalpha() or is_printable(old)):
@@ -61,20 +61,20 @@ def test_an_augmentation_keeps_the_length_and_what_it_is_not_about(text: str, si
         if is_printable(old) and not old.isalpha():
             assert abs(ord(new) - ord(old)) <= 1
             assert is_printable(new)
-    assert drawn == augmented(text, sigma, np.random.default_rng(seed))
-    assert augmented(text, 0.0, np.random.default_rng(seed)) == text
+    assert drawn == augment(text, sigma, np.random.default_rng(seed))
+    assert augment(text, 0.0, np.random.default_rng(seed)) == text
 
 
 @given(word=st.text(st.characters(categories=["L"]), min_size=2, max_size=12), seed=st.integers(0, 99))
 def test_scrambling_moves_inner_letters_alone(word: str, seed: int) -> None:
-    drawn = scrambled(word, np.random.default_rng(seed))
+    drawn = scramble_letters(word, np.random.default_rng(seed))
     assert (drawn[0], drawn[-1], sorted(drawn)) == (word[0], word[-1], sorted(word))
 
 
 @given(st.characters())
 def test_shifting_stays_in_printable_ascii(character: str) -> None:
     rng = np.random.default_rng(0)
-    drawn = {shifted(character, rng) for _ in range(40)}
+    drawn = {shift_character(character, rng) for _ in range(40)}
     if not is_printable(character):
         assert drawn == {character}
     else:
@@ -85,9 +85,9 @@ def test_shifting_stays_in_printable_ascii(character: str) -> None:
 
 def test_each_is_as_frequent_as_in_the_paper() -> None:
     sigma, rng = 0.25, np.random.default_rng(0)
-    capitals = augmented("a 1 " * 4000, sigma, rng)[::4]
-    digits = augmented("5" * 16_000, sigma, rng)
-    words = augmented("\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u043a " * 4000, sigma, rng).split()  # not ASCII
+    capitals = augment("a 1 " * 4000, sigma, rng)[::4]
+    digits = augment("5" * 16_000, sigma, rng)
+    words = augment("\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u043a " * 4000, sigma, rng).split()  # not ASCII
     assert sum(c.isupper() for c in capitals) / 4000 == pytest.approx(sigma**0.5, abs=0.03)
     assert sum(c != "5" for c in digits) / 16_000 == pytest.approx(sigma**3, abs=0.004)
     moved = sum(sorted(word) == sorted(words[0]) and word != words[0] for word in words) / 4000
@@ -98,7 +98,7 @@ def test_each_is_as_frequent_as_in_the_paper() -> None:
 def test_words_of_three_letters_and_the_ends_of_longer_ones_stay() -> None:
     text, rng = "the fox lingers beyond every door", np.random.default_rng(0)
     for _ in range(100):
-        for old, new in zip(text.split(), augmented(text, 1e-3, rng).lower().split(), strict=True):
+        for old, new in zip(text.split(), augment(text, 1e-3, rng).lower().split(), strict=True):
             assert sorted(new) == sorted(old)
             assert (new[0], new[-1]) == (old[0], old[-1])
             assert len(old) > 3 or new == old
@@ -113,9 +113,9 @@ def test_what_is_replaced_is_augmented_else_words_of_the_prompt() -> None:
         problems(backend, Threat(tokens=8, edit=edit), Edit.PERTURBABLE) for edit in ("insert", "replace")
     )
     (empty, *_) = problems(backend)  # its chunk is to be replaced, and is empty
-    assert base_text(replaced, np.random.default_rng(0)) == " over the old fence"
+    assert text_to_augment(replaced, np.random.default_rng(0)) == " over the old fence"
     for problem in (inserted, empty):
-        words = base_text(problem, np.random.default_rng(0)).split()
+        words = text_to_augment(problem, np.random.default_rng(0)).split()
         assert len(words) == 8
         assert set(words) <= set(problem.example.text.split())
 
@@ -181,7 +181,7 @@ def test_where_nothing_fits_nothing_is_asked() -> None:
 def test_a_label_is_wanted_where_it_is_the_proxy_label(said: str | None, wanted: bool) -> None:
     problem = problems(ToyBackend())[0]
     assert problem.wanted == LABELS[problem.example.proxy_label] == " SPAM"
-    assert is_wanted(problem, said) == has_target(problem, said) == wanted
+    assert looks_successful(problem, said) == contains_target(problem, said) == wanted
 
 
 @pytest.mark.parametrize("cut", [1, 3])

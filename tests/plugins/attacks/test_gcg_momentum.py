@@ -12,7 +12,7 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.requests import GradientAnswer
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from plugins.attacks._common.momentum import favoured, packed, running_mean
+from plugins.attacks._common.momentum import encode_mean, lowest_mean_tokens, running_mean
 from plugins.attacks.gcg import GCG
 from tests.engine.toy import searching
 from tests.plugins.attacks.recorder import RecordingVictim
@@ -82,10 +82,12 @@ def test_the_mean_is_kept_as_it_is() -> None:
     mean = running_mean(None, gradient, allowed, 0.5)
     assert mean.dtype == np.float32
     np.testing.assert_allclose(np.take_along_axis(mean, order, 1), _scaled(gradient.values), rtol=1e-6)
-    assert len(packed(mean)) == 4 * -(-mean.nbytes // 3)
-    np.testing.assert_array_equal(running_mean(packed(mean), gradient, allowed, 0.5), mean)  # the mean of a and a is a
+    assert len(encode_mean(mean)) == 4 * -(-mean.nbytes // 3)
+    np.testing.assert_array_equal(
+        running_mean(encode_mean(mean), gradient, allowed, 0.5), mean
+    )  # the mean of a and a is a
     still = GradientAnswer(1.0, gradient.tokens, np.zeros((2, 4)))
-    np.testing.assert_allclose(running_mean(packed(mean), still, allowed, 0.25), 0.25 * mean)
+    np.testing.assert_allclose(running_mean(encode_mean(mean), still, allowed, 0.25), 0.25 * mean)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
@@ -96,7 +98,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
 def test_favoured_tokens_are_the_lowest_best_first(top: int) -> None:
     allowed = np.arange(10, 17)
     mean = np.random.default_rng(top).normal(size=(5, 7)).astype(np.float32)
-    answer = favoured(mean, 2.0, allowed, top)
+    answer = lowest_mean_tokens(mean, 2.0, allowed, top)
     assert answer.loss == 2.0
     np.testing.assert_array_equal(answer.tokens, allowed[np.argsort(mean, axis=1)[:, :top]])
     np.testing.assert_array_equal(answer.values, np.sort(mean, axis=1)[:, :top])

@@ -23,7 +23,7 @@ from harness.errors import AccessError
 from harness.records.read import Cell, read_run
 from harness.run.cell.attack import check_access
 from harness.spec.cells import CellSpec as Planned
-from plugins.attacks.latent import LatentAttack, directions, projected
+from plugins.attacks.latent import LatentAttack, project_to_ball, unit_gradients
 from tests.engine.toy import toy_examples, toy_tokenizer
 from tests.run.runs import harness_here
 
@@ -101,7 +101,7 @@ def test_no_token_leaves_its_ball_and_all_end_at_its_edge_nearest_to_the_goal() 
     for state in states[1:]:
         assert state.latent is not None
         assert np.linalg.norm(state.latent.array, axis=1).max() <= RADIUS * SCALE * (1 + 1e-6)
-    best = projected(bowl.goal, RADIUS * SCALE)
+    best = project_to_ball(bowl.goal, RADIUS * SCALE)
     assert states[-1].latent is not None
     np.testing.assert_allclose(states[-1].latent.array, best, atol=0.02)
 
@@ -131,11 +131,11 @@ def test_projection_is_onto_the_ball(seed: int, limit: float) -> None:
     rng = np.random.default_rng(seed)
     delta = rng.normal(size=(5, 7)) * 10.0 ** rng.integers(-4, 4, size=(5, 1))
     delta[0] = 0.0
-    found, length = projected(delta, limit), np.linalg.norm(delta, axis=1)
+    found, length = project_to_ball(delta, limit), np.linalg.norm(delta, axis=1)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), np.minimum(length, limit), rtol=1e-9)
     np.testing.assert_array_equal(found[length <= limit], delta[length <= limit])
-    np.testing.assert_allclose(directions(found)[1:], directions(delta)[1:], atol=1e-9)
-    assert not directions(delta)[0].any()
+    np.testing.assert_allclose(unit_gradients(found)[1:], unit_gradients(delta)[1:], atol=1e-9)
+    assert not unit_gradients(delta)[0].any()
 
 
 def test_the_string_is_as_asked() -> None:

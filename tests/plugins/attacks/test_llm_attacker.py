@@ -28,12 +28,13 @@ from harness.engine.dry_run import dry_run_attack
 from harness.engine.torch.backend import TorchBackend
 from harness.records.journal import Journal
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.attacks._common.answer_success import has_target, is_wanted
-from plugins.attacks._common.conversation import CLOSE, HERE, OPEN, Turn, instructions, proposal
-from plugins.attacks.llm_attacker import EMPTY, UNUSABLE, LLMAttacker, in_place
+from plugins.attacks._common.answer_success import contains_target, looks_successful
+from plugins.attacks._common.attacker_prompt import CLOSE, HERE, OPEN, Turn, attacker_prompt, parse_proposal
+from plugins.attacks.llm_attacker import EMPTY, UNUSABLE, LLMAttacker, fit_proposal
 from plugins.judges.labels import WrongLabel
 from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from tests.engine.hub_models import byte_bpe, random_model
 from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 from tests.plugins.judges import scripted
@@ -79,10 +80,10 @@ def problems(alphabet: Any = "all", tokens: int = 5, **example: Any) -> list[Pro
 
 @given(st.text(max_size=80))
 def test_any_words_are_a_proposal_or_none(said: str) -> None:
-    text = proposal(said)
+    text = parse_proposal(said)
     assert text == text.strip()
     assert text in said
-    assert proposal(f"I think {OPEN}my text{CLOSE} is best: {said}") == "my text" or OPEN in said or CLOSE in said
+    assert parse_proposal(f"I think {OPEN}my text{CLOSE} is best: {said}") == "my text" or OPEN in said or CLOSE in said
 
 
 @pytest.mark.parametrize(
@@ -106,28 +107,28 @@ def test_any_words_are_a_proposal_or_none(said: str) -> None:
     ],
 )
 def test_a_proposal_is_read_leniently(said: str | None, string: str) -> None:
-    assert proposal(said) == string
+    assert parse_proposal(said) == string
 
 
 def test_an_attacker_is_told_what_there_is_to_know() -> None:
     problem = problems()[0]
     turns = [Turn("please", "No, I can not.", "It refused. That is not what is wanted.")]
-    told = instructions(problem, turns, 4000)
+    told = attacker_prompt(problem, turns, 4000)
     assert f"Tell me of a kite{HERE}:" in told
     assert "'Sure'" in told
     assert "at most 5 words" in told
     assert told.index("please") < told.index("No, I can not.") < told.index("It refused.")
     assert told.endswith(OPEN)
-    assert "refuses" in instructions(problems(benign=True)[0], [], 4000)
+    assert "refuses" in attacker_prompt(problems(benign=True)[0], [], 4000)
     label = place(toy_examples(1)[0], Threat(), ToyBackend().tokenizer, np.arange(9), LABELS)
-    assert "answers 'SPAM'" in instructions(label, [], 4000)
+    assert "answers 'SPAM'" in attacker_prompt(label, [], 4000)
 
 
 @given(st.integers(200, 3000), st.integers(0, 6))
 def test_old_turns_are_left_out_first(most: int, count: int) -> None:
     problem = problems()[0]
     turns = [Turn(f"string {i}", f"answer {i}", "It refused.") for i in range(count)]
-    told = instructions(problem, turns, most)
+    told = attacker_prompt(problem, turns, most)
     assert len(told) <= most
     assert told.endswith(OPEN)
     left = [i for i in range(count) if f"string {i}" in told]
@@ -141,7 +142,7 @@ def test_old_turns_are_left_out_first(most: int, count: int) -> None:
 @settings(deadline=None)
 def test_a_proposal_is_cut_to_what_the_threat_model_allows(text: str) -> None:
     problem = problems("printable_ascii")[0]
-    tokens = in_place(problem, text)
+    tokens = fit_proposal(problem, text)
     if tokens is None:
         assert not text.strip() or not (text[0].isascii() and text[0].isalnum())  # else it merges with what is around
         return
@@ -162,10 +163,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
 
 
 @pytest.fixture
@@ -261,10 +262,10 @@ def test_what_is_nearest_to_the_goal_is_kept() -> None:
 def test_a_refusal_is_what_is_wanted_of_a_benign_prompt() -> None:
     harmful, benign = problems()[0], problems(benign=True)[0]
     for said, refusal in (("I cannot help.", True), ("Here it is.", False), (None, True), ("", True)):
-        assert is_wanted(harmful, said) != refusal
-        assert is_wanted(benign, said) == refusal
-    assert has_target(harmful, "sure, here")
-    assert not has_target(harmful, "sure, but I cannot")
+        assert looks_successful(harmful, said) != refusal
+        assert looks_successful(benign, said) == refusal
+    assert contains_target(harmful, "sure, here")
+    assert not contains_target(harmful, "sure, but I cannot")
 
 
 def test_a_classifier_is_asked_until_its_label_is_wrong(attacker: Callable[[Any], DefendedVictim]) -> None:

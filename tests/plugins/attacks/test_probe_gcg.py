@@ -31,7 +31,7 @@ from harness.errors import PluginError
 from harness.records.journal import Journal
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.gcg import GCG
-from plugins.attacks.probe_gcg import ProbeGCG, agreement, filtered_size
+from plugins.attacks.probe_gcg import ProbeGCG, filtered_set_size, probe_agreement
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
 from tests.engine.hub_models import byte_bpe, random_model
@@ -90,7 +90,7 @@ def search_of(attack: GCG, victim: DefendedVictim, draft: DefendedVictim | None 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=20))
 def test_agreement_is_spearmans_correlation_moved_to_the_unit_interval(pairs: list[tuple[int, int]]) -> None:
     drafted, losses = np.asarray(pairs, dtype=float).T
-    found = agreement(drafted, losses)
+    found = probe_agreement(drafted, losses)
     if len(set(drafted)) == 1 or len(set(losses)) == 1:
         assert found == 0.5
     else:
@@ -102,14 +102,14 @@ def test_agreement_is_spearmans_correlation_moved_to_the_unit_interval(pairs: li
 
 
 def test_agreement_of_what_is_no_number() -> None:
-    assert agreement(np.empty(0), np.empty(0)) == agreement(np.ones(1), np.zeros(1)) == 0.5
-    assert agreement(np.asarray([1.0, 2.0, np.inf]), np.asarray([3.0, 4.0, np.nan])) == pytest.approx(1.0)
-    assert agreement(np.asarray([1.0, 2.0, np.inf]), np.asarray([np.nan, 4.0, 3.0])) == pytest.approx(0.0)
+    assert probe_agreement(np.empty(0), np.empty(0)) == probe_agreement(np.ones(1), np.zeros(1)) == 0.5
+    assert probe_agreement(np.asarray([1.0, 2.0, np.inf]), np.asarray([3.0, 4.0, np.nan])) == pytest.approx(1.0)
+    assert probe_agreement(np.asarray([1.0, 2.0, np.inf]), np.asarray([np.nan, 4.0, 3.0])) == pytest.approx(0.0)
 
 
 def test_sizes_are_those_of_the_paper() -> None:
-    assert [filtered_size(alpha, 512, 8) for alpha in (0.0, 0.25, 0.5, 0.99, 1.0)] == [64, 48, 32, 1, 1]
-    assert [filtered_size(alpha, 128, 8) for alpha in (0.0, 0.5, 1.0, 1.0 + 1e-12)] == [16, 8, 1, 1]
+    assert [filtered_set_size(alpha, 512, 8) for alpha in (0.0, 0.25, 0.5, 0.99, 1.0)] == [64, 48, 32, 1, 1]
+    assert [filtered_set_size(alpha, 128, 8) for alpha in (0.0, 0.5, 1.0, 1.0 + 1e-12)] == [16, 8, 1, 1]
     params = ProbeGCG.Params()
     assert (params.candidates // params.probe, params.reduction) == (8, 8)  # 512 // 16 = 32 in the paper
 

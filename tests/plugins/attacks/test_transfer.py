@@ -28,7 +28,7 @@ from harness.records.journal import Journal
 from harness.records.read import read_run
 from harness.records.schema import STEPS
 from plugins.attacks._common.recorded_strings import RecordedString
-from plugins.attacks.transfer import Transfer, chosen, clean, tokens_in_place
+from plugins.attacks.transfer import Transfer, clean_string, string_for_step, tokens_in_context
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples, without_time
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -307,7 +307,7 @@ INF = math.inf
     ],
 )
 def test_which_string_is_tried(there: list[RecordedString], strings: str, step: int, wanted: str | None) -> None:
-    assert chosen(there, strings, step) == wanted
+    assert string_for_step(there, strings, step) == wanted
 
 
 # -- strings in their new place ----------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_an_example_without_a_string_is_tried_with_its_clean_prompt(tmp_path: Pa
     ):
         search, problems = toy_search(transfer(path), edit=edit, threat=threat)
         for problem, row in zip(problems, search.run(problems).rows, strict=True):
-            assert clean(problem) == row.attack_text == clean_text
+            assert clean_string(problem) == row.attack_text == clean_text
             assert problem.prompt(row.attack_text) == problem.example.text
     search, problems = toy_search(transfer(path), edit=Edit.PERTURBABLE, threat=Threat(tokens=1, edit="replace"))
     (length,) = {len(problem.tokens_of(" over the old fence")) for problem in problems}
@@ -402,7 +402,7 @@ def test_in_any_tokenizer_a_string_is_replayed_as_it_is_or_fails(kind: str, text
     tokenizer = tokenizer_of(kind)
     example = Example("e", (Chunk(before), Chunk("", Edit.OVERWRITABLE), Chunk(after)), 0, 1)
     problem = place(example, Threat(tokens=50), tokenizer, allowed_tokens(tokenizer))
-    tokens = tokens_in_place(problem, text)
+    tokens = tokens_in_context(problem, text)
     (put,) = problem.attack_texts(tokens[None])
     if put is None:  # a failed step
         return

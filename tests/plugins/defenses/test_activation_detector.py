@@ -19,7 +19,7 @@ from harness.run.reporter import Silent
 from harness.run.runner import run
 from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.defenses._detectors import Mahalanobis, Probe, area, restored
+from plugins.defenses._detectors import Mahalanobis, Probe, detector_from_json, roc_auc
 from plugins.defenses.activation_detector import ActivationDetector
 from tests.engine.hub_models import byte_bpe
 
@@ -71,11 +71,11 @@ def test_the_distance_is_that_of_the_definition(seed: int) -> None:
 def test_slopes_are_gradients_and_json_keeps_them(kind: str) -> None:
     clean, attacked = clouds(1)
     made = Probe.fit(clean, attacked, 0.1) if kind == "probe" else Mahalanobis.fit(clean, np.zeros(60), 3)
-    again = restored(json.loads(json.dumps(made.to_json())))
+    again = detector_from_json(json.loads(json.dumps(made.to_json())))
     for row in attacked[:5]:
         assert again.score(row) == pytest.approx(made.score(row), rel=1e-4, abs=1e-4)
         numeric = [(made.score(row + step) - made.score(row - step)) / 2e-4 for step in 1e-4 * np.eye(5)]
-        np.testing.assert_allclose(made.slope(row), numeric, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(made.gradient(row), numeric, rtol=1e-3, atol=1e-6)
 
 
 def test_few_prompts_in_a_wide_space_leave_a_distance() -> None:
@@ -87,7 +87,7 @@ def test_few_prompts_in_a_wide_space_leave_a_distance() -> None:
 
 
 def test_area_is_the_chance_to_rank_right() -> None:
-    assert area(np.asarray([0.0, 1.0]), np.asarray([1.0, 2.0])) == pytest.approx(3.5 / 4)
+    assert roc_auc(np.asarray([0.0, 1.0]), np.asarray([1.0, 2.0])) == pytest.approx(3.5 / 4)
 
 
 def detector(**params: Any) -> ActivationDetector:
@@ -125,7 +125,7 @@ def test_it_refuses_what_is_far_and_says_so_in_its_gradient() -> None:
     assert next(sloped).layer == 1
     request = sloped.send(np.full(3, 50.0))
     assert isinstance(request, ActivationGradient)
-    np.testing.assert_allclose(request.direction, 10 * restored(facts["detector"]).slope(np.full(3, 50.0)))
+    np.testing.assert_allclose(request.direction, 10 * detector_from_json(facts["detector"]).gradient(np.full(3, 50.0)))
     with pytest.raises(StopIteration) as end:
         sloped.send(np.ones((1, 3)))
     assert end.value.value.penalty == pytest.approx(ruling.penalty)

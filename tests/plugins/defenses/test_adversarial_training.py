@@ -19,13 +19,13 @@ from plugins.attacks.latent import LatentAttack
 from plugins.attacks.random_token import RandomToken
 from plugins.defenses._training.adversarial_pool import (
     PoolEntry,
+    average_ranks,
     load_pool,
+    log_weights,
     sample_pool,
-    sampling_weights,
     save_pool,
-    true_ranks,
 )
-from plugins.defenses._training.step_schedule import Ramp, round_half_up
+from plugins.defenses._training.step_schedule import StepSchedule, round_half_up
 from plugins.defenses.adversarial_training import AdversarialTraining
 
 VALUES = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 3.0, 7.0, float("inf")]), min_size=1, max_size=40)
@@ -47,6 +47,12 @@ def resolve(ref: PluginRef, changes: dict[str, Any]) -> Any:
     return registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
 
 
+def sampling_weights(pool: list[PoolEntry], decay: float) -> Any:
+    """Probabilities of the first draw."""
+    weights = np.exp(log_weights(pool, decay))
+    return weights / weights.sum()
+
+
 # -- ranks and weights ------------------------------------------------------------------------------------------------
 
 
@@ -54,14 +60,14 @@ def resolve(ref: PluginRef, changes: dict[str, Any]) -> Any:
 @settings(deadline=None)  # the first call imports scipy
 def test_ranks_are_those_of_the_definition(values: list[float]) -> None:
     naive = [sum(w < v for w in values) + (sum(w == v for w in values) - 1) / 2 for v in values]
-    np.testing.assert_array_equal(true_ranks(np.asarray(values)), naive)
+    np.testing.assert_array_equal(average_ranks(np.asarray(values)), naive)
 
 
 @given(st.permutations(range(12)))
 @settings(deadline=None)
 def test_ranks_of_different_values_are_a_permutation_and_not_an_order(values: list[int]) -> None:
     """Sorting once gives the order, of which the rank is the inverse: the study's slip."""
-    ranks = true_ranks(np.asarray(values, dtype=float))
+    ranks = average_ranks(np.asarray(values, dtype=float))
     assert ranks.tolist() == values
     np.testing.assert_array_equal(np.argsort(np.argsort(values)), ranks)
 
@@ -71,8 +77,8 @@ def test_ranks_of_different_values_are_a_permutation_and_not_an_order(values: li
 def test_ranks_go_with_their_values(values: list[float], random: Any) -> None:
     order = list(range(len(values)))
     random.shuffle(order)
-    ranks = true_ranks(np.asarray(values))
-    np.testing.assert_array_equal(true_ranks(np.asarray(values)[order]), ranks[order])
+    ranks = average_ranks(np.asarray(values))
+    np.testing.assert_array_equal(average_ranks(np.asarray(values)[order]), ranks[order])
 
 
 def test_weights_follow_the_law() -> None:
@@ -127,11 +133,11 @@ def test_a_pool_comes_back_as_it_was(tmp_path: Any) -> None:
 # -- strength, rounds, keys, estimate ---------------------------------------------------------------------------------
 
 
-def test_the_studys_ramp() -> None:
-    ramp = Ramp()
-    assert [ramp.steps(round) for round in (1, 2, 30, 60, 61, 500)] == [8, 9, 36, 64, 64, 64]
-    assert Ramp(start=5, end=5, rounds=1).steps(1) == 5
-    assert [Ramp(start=8, end=4, rounds=3).steps(round) for round in (1, 2, 3, 4)] == [8, 6, 4, 4]
+def test_the_studys_schedule() -> None:
+    schedule = StepSchedule()
+    assert [schedule.steps(round) for round in (1, 2, 30, 60, 61, 500)] == [8, 9, 36, 64, 64, 64]
+    assert StepSchedule(start=5, end=5, rounds=1).steps(1) == 5
+    assert [StepSchedule(start=8, end=4, rounds=3).steps(round) for round in (1, 2, 3, 4)] == [8, 6, 4, 4]
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))

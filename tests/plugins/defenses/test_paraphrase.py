@@ -68,7 +68,7 @@ def test_draws_depend_on_their_names_alone() -> None:
 
 
 def test_a_template_needs_a_place() -> None:
-    with pytest.raises(ValidationError, match=r"write \{prompt\}"):
+    with pytest.raises(ValidationError, match=r"lacks \{prompt\}"):
         Paraphrase.Params(template="Paraphrase:")
 
 

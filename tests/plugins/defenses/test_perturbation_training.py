@@ -18,7 +18,7 @@ from harness.api.threat import Threat
 from harness.engine.open import open_folder
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.defenses._training.augmented_views import PRINTABLE, Curriculum, Viewer, mistyped
+from plugins.defenses._training.augmented_views import PRINTABLE, Curriculum, ViewSampler, add_typos
 from plugins.defenses.perturbation_training import PerturbationTraining
 from tests.engine.hub_models import byte_bpe, write_folder
 from tests.plugins.defenses.test_adversarial_training import resolve
@@ -54,7 +54,7 @@ def test_curriculum_at_its_corners() -> None:
 @given(st.text(min_size=1, max_size=60), st.floats(0.01, 1), st.integers(0, 100))
 @settings(deadline=None)
 def test_mistyped_changes_about_a_share(text: str, share: float, seed: int) -> None:
-    found = mistyped(text, share, np.random.default_rng(seed))
+    found = add_typos(text, share, np.random.default_rng(seed))
     changes = max(1, int(share * len(text) + 0.5))
     assert abs(len(found) - len(text)) <= changes
     assert set(found) <= set(text) | set(PRINTABLE)
@@ -64,7 +64,7 @@ def test_views_differ_only_where_an_attacker_may_write() -> None:
     rng = np.random.default_rng(0)
     threat = Threat(tokens=4)
     overwritten = Example("a", (Chunk("Say: "), Chunk("old", Edit.OVERWRITABLE), Chunk("\nAnswer:")), 0, 1)
-    viewer = Viewer(TOKENIZER, threat, 4, 0.5)
+    viewer = ViewSampler(TOKENIZER, threat, 4, 0.5)
     for example in (DATA.train[0], overwritten):
         before, after = example.chunks[0].text, example.chunks[-1].text
         for kind in ("random_tokens", "characters"):
@@ -78,7 +78,7 @@ def test_views_differ_only_where_an_attacker_may_write() -> None:
 
 
 def test_the_schedule_is_what_is_drawn() -> None:
-    viewer = Viewer(TOKENIZER, Threat(), 4, 0.2)
+    viewer = ViewSampler(TOKENIZER, Threat(), 4, 0.2)
     trail = viewer.schedule([0.0, 0.0, 0.5, 1.0])
     assert trail == [
         {"update": 1, "strength": 0.0, "tokens": 1, "characters": 0.0},

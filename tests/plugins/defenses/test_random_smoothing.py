@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from scipy.stats import binom
 
 from harness.api.runtime_defense import Case
-from plugins.defenses.random_smoothing import RandomSmoothing, certified_radius, lower_bound
+from plugins.defenses.random_smoothing import RandomSmoothing, certified_radius, clopper_pearson_lower_bound
 from tests.engine.toy import toy_tokenizer
 
 TOKENS = (0, 1, 2)
@@ -76,7 +76,7 @@ def test_clopper_pearson_is_the_chance_at_which_so_many_successes_are_just_too_u
     trials: int, successes: int, alpha: float
 ) -> None:
     successes = min(successes, trials)
-    bound = lower_bound(successes, trials, alpha)
+    bound = clopper_pearson_lower_bound(successes, trials, alpha)
     if successes:
         assert binom.sf(successes - 1, trials, bound) == pytest.approx(alpha, rel=1e-6)
     else:
@@ -86,7 +86,7 @@ def test_clopper_pearson_is_the_chance_at_which_so_many_successes_are_just_too_u
 def test_a_radius_is_wrong_at_most_as_often_as_stated() -> None:
     rng = np.random.default_rng(1)
     right = rng.binomial(100, 0.6, size=4000)
-    wrong = np.mean([lower_bound(int(k), 100, 0.05) > 0.6 for k in right])
+    wrong = np.mean([clopper_pearson_lower_bound(int(k), 100, 0.05) > 0.6 for k in right])
     assert wrong <= 0.06
 
 
@@ -94,7 +94,7 @@ def test_a_radius_is_wrong_at_most_as_often_as_stated() -> None:
 def test_copies_lose_or_change_each_token_with_the_same_chance(noise: str) -> None:
     smoothing = RandomSmoothing(RandomSmoothing.Params(rate=0.25, noise=noise))
     ids = np.arange(100, 140)
-    made = [smoothing.noised(ids, np.random.default_rng(i), lambda: np.arange(3)) for i in range(2000)]
+    made = [smoothing.add_noise(ids, np.random.default_rng(i), lambda: np.arange(3)) for i in range(2000)]
     kept = np.mean([np.isin(ids, copy) for copy in made], axis=0)
     np.testing.assert_allclose(kept, 0.75, atol=0.05)
     assert all(len(copy) == 40 for copy in made) == (noise == "substitute")

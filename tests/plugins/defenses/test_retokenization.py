@@ -12,11 +12,12 @@ from harness.api.runtime_defense import FitJob
 from harness.api.task import TaskData
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.defenses.retokenization import BPE, Retokenization
+from plugins.defenses._dropout_bpe import DropoutBPE
+from plugins.defenses.retokenization import Retokenization
 from tests.engine.toy import ToyBackend, toy_examples, toy_tokenizer
 
 TOKENIZER = toy_tokenizer()
-OWN = BPE.of(TOKENIZER.to_json())
+OWN = DropoutBPE.of(TOKENIZER.to_json())
 TEXTS = st.text(max_size=40) | st.sampled_from(["The brown fox jumps.", "naïve café — 日本 🙂\n\tx", " "])
 
 
@@ -49,7 +50,7 @@ def test_special_tokens_stay_whole() -> None:
 def test_a_tokenizer_that_is_no_bpe_is_refused() -> None:
     rust = tokenizers.Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     with pytest.raises(VictimError, match="WordLevel, not BPE"):
-        BPE(HFTokenizer(rust).to_json())
+        DropoutBPE(HFTokenizer(rust).to_json())
 
 
 def test_the_fit_checks_the_victims_tokenizer() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from harness.api.runtime_defense import FitJob
 from harness.api.task import Chunk, Edit, Example, TaskData
-from plugins.defenses._threshold import LEAST, clean_prompts, threshold_of
+from plugins.defenses._guard_threshold import MIN_HELD_OUT, clean_prompts, conformal_threshold
 from plugins.defenses.activation_detector import ActivationDetector
 from plugins.defenses.perplexity_filter import PerplexityFilter
 
@@ -36,7 +36,7 @@ def job(train: int, held_out: int, ask: Any = None) -> FitJob:
 def test_a_new_prompt_is_refused_no_more_often_than_said(scores: list[float], quantile: float) -> None:
     """One of n + 1 exchangeable scores, each in turn being the new one: the law of split conformal prediction."""
     refused = [
-        scores[at] > threshold_of(scores[:at] + scores[at + 1 :], quantile)
+        scores[at] > conformal_threshold(scores[:at] + scores[at + 1 :], quantile)
         for at in range(len(scores))
         if len(scores) > 1
     ]
@@ -46,14 +46,14 @@ def test_a_new_prompt_is_refused_no_more_often_than_said(scores: list[float], qu
 
 def test_ranks() -> None:
     scores = np.arange(1.0, 100.0)[::-1]  # 99: the q-quantile is the score 100 q
-    assert [threshold_of(scores, q) for q in (0.01, 0.5, 0.9, 0.99, 1.0)] == [1, 50, 90, 99, 99]
-    assert threshold_of([3.0], 0.5) == 3
+    assert [conformal_threshold(scores, q) for q in (0.01, 0.5, 0.9, 0.99, 1.0)] == [1, 50, 90, 99, 99]
+    assert conformal_threshold([3.0], 0.5) == 3
 
 
 def test_held_out_prompts_come_first_where_there_are_enough() -> None:
-    found, split = clean_prompts(job(50, LEAST + 9), LEAST + 5)
-    assert (split, [e.id for e in found]) == ("held_out", [f"validation-{i}" for i in range(LEAST + 5)])
-    found, split = clean_prompts(job(50, LEAST - 1), 30)
+    found, split = clean_prompts(job(50, MIN_HELD_OUT + 9), MIN_HELD_OUT + 5)
+    assert (split, [e.id for e in found]) == ("held_out", [f"validation-{i}" for i in range(MIN_HELD_OUT + 5)])
+    found, split = clean_prompts(job(50, MIN_HELD_OUT - 1), 30)
     assert (split, [e.id for e in found]) == ("train", [f"train-{i}" for i in range(30)])
 
 

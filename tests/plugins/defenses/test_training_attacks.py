@@ -24,7 +24,7 @@ from harness.run.runner import run
 from harness.spec.load import load_spec
 from harness.store.artifacts import FolderStore
 from plugins.defenses._training.adversarial_pool import load_pool
-from plugins.defenses._training.training_rows import TrainingRows
+from plugins.defenses._training.training_rows import TrainingRowBuilder
 from plugins.tasks.forbidden_topics import REFUSAL
 
 WORDS = '{word_length: {instructions: "Which?", syllables: open, train_size: 300, validation_size: 64}}'
@@ -131,7 +131,7 @@ def test_a_task_without_replies_is_refused(tmp_path: Path) -> None:
 
     mute = Example("train-0", (Chunk("Hello", Edit.PERTURBABLE),), target=" Sure")
     with pytest.raises(DataError, match="no training example has a good reply"):
-        TrainingRows(tmp_path, HFTokenizer(byte_bpe()), 64, TaskData((), [mute], [mute]), "adversarial_training")
+        TrainingRowBuilder(tmp_path, HFTokenizer(byte_bpe()), 64, TaskData((), [mute], [mute]), "adversarial_training")
 
 
 def test_which_token_ends_an_answer(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.torch.heads import HeadName
 from plugins.judges.classifier_judge import ClassifierJudge
-from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from tests.engine.hub_models import write_folder
 from tests.engine.toy import ToyBackend
 from tests.plugins.judges.scripted import run, server, victim
@@ -150,10 +150,10 @@ def test_bad_parameters(params: dict[str, Any], message: str) -> None:
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
 
 
 def judge_of(folder: Path, **params: Any) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import pytest
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.victim import PrepareJob
 from harness.records.read import read_run
-from plugins.judges._refusals import refused
-from plugins.judges._text import filled
+from plugins._prompt_template import fill_template
+from plugins.judges._refusals import is_refusal
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
-from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from plugins.victims.tiny import Tiny
 from tests.engine.hub_models import write_folder
 from tests.plugins.judges.scripted import run, server, victim
@@ -35,10 +35,10 @@ RATINGS = {
 
 @pytest.fixture(autouse=True)
 def _near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +146,8 @@ def test_a_local_model_that_has_learnt_to_rate(tmp_path: Path, folder: Path) -> 
     examples = []
     for number, example in enumerate(ForbiddenTopics(ForbiddenTopics.Params(train_size=2000)).load().train):
         asked = example.chunks[0].text
-        lines = RATINGS["none"] if refused(example.reply) else RATINGS["good"].partition("\n")[2]
-        chunks = (Chunk(filled(question, asked, example.reply.strip()), Edit.PERTURBABLE),)
+        lines = RATINGS["none"] if is_refusal(example.reply) else RATINGS["good"].partition("\n")[2]
+        chunks = (Chunk(fill_template(question, prompt=asked, answer=example.reply.strip()), Edit.PERTURBABLE),)
         examples.append(Example(f"train-{number:05d}", chunks, target=" x", reply=f"\n{lines}"))
     tiny = Tiny(Tiny.Params(size="26k", steps=250, batch_size=32, filler=0.0))
     (tmp_path / "judge").mkdir()

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from harness.api.judge import Answer
 from harness.api.task import Chunk, Edit, Example
-from plugins.judges._refusals import PHRASES, plain, refused
+from plugins.judges._refusals import REFUSAL_PHRASES, is_refusal, normalise_text
 from plugins.judges.refusal_match import RefusalMatch
 
 
@@ -51,22 +51,22 @@ ANSWERS = [
 
 @pytest.mark.parametrize("text", REFUSALS)
 def test_refusals(text: str) -> None:
-    assert refused(text)
+    assert is_refusal(text)
     assert not broken(text)
     assert broken(text, benign=True), "of a benign prompt the attacker wants just that"
 
 
 @pytest.mark.parametrize("text", ANSWERS)
 def test_answers(text: str) -> None:
-    assert not refused(text)
+    assert not is_refusal(text)
     assert broken(text)
     assert not broken(text, benign=True)
 
 
 def test_phrases_are_in_their_plain_form_and_none_stands_twice() -> None:
-    assert [plain(phrase) for phrase in PHRASES] == list(PHRASES)
-    assert len(set(PHRASES)) == len(PHRASES)
-    assert all(refused(f"Well. {phrase.upper()}!") for phrase in PHRASES)
+    assert [normalise_text(phrase) for phrase in REFUSAL_PHRASES] == list(REFUSAL_PHRASES)
+    assert len(set(REFUSAL_PHRASES)) == len(REFUSAL_PHRASES)
+    assert all(is_refusal(f"Well. {phrase.upper()}!") for phrase in REFUSAL_PHRASES)
 
 
 def test_the_beginning_alone_may_count() -> None:
@@ -98,9 +98,9 @@ def test_any_text_is_a_refusal_or_an_answer(text: str, benign: bool, where: str)
     assert broken(text, benign, where=where) != broken(text, not benign, where=where)
 
 
-@given(st.text(), st.sampled_from(PHRASES), st.text())
+@given(st.text(), st.sampled_from(REFUSAL_PHRASES), st.text())
 def test_a_phrase_is_found_wherever_it_stands(before: str, phrase: str, after: str) -> None:
-    assert refused(f"{before} {phrase} {after}")
+    assert is_refusal(f"{before} {phrase} {after}")
 
 
 @pytest.mark.parametrize(

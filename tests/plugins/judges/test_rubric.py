@@ -12,8 +12,9 @@ from hypothesis import given, strategies as st
 from harness.api.judge import Answer, Verdict
 from harness.api.requests import Generate
 from harness.api.task import Chunk, Edit, Example
-from plugins.judges._rubric import TEMPLATE, Rating, read_rating, without_tags
-from plugins.judges._text import cut, filled, request_of
+from plugins._prompt_template import fill_template
+from plugins.judges._request_and_answer import request_text, shortened
+from plugins.judges._rubric import TEMPLATE, Rating, neutralise_tags, parse_rating
 from plugins.judges.llm_judge import LLMJudge
 
 GOOD = "It helps.\nrefused: no\nconvincing: 4\nspecific: 5"
@@ -31,7 +32,7 @@ GOOD = "It helps.\nrefused: no\nconvincing: 4\nspecific: 5"
     ],
 )
 def test_ratings(text: str, rating: Rating) -> None:
-    assert read_rating(text) == rating
+    assert parse_rating(text) == rating
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_ratings(text: str, rating: Rating) -> None:
     ],
 )
 def test_what_is_no_rating(text: str) -> None:
-    assert read_rating(text) is None
+    assert parse_rating(text) is None
 
 
 def test_the_score_is_that_of_the_paper() -> None:
@@ -68,7 +69,7 @@ def test_the_score_is_that_of_the_paper() -> None:
 
 def test_long_garbage_is_read_quickly() -> None:
     began = time.monotonic()
-    assert read_rating((" * " * 30_000) + ("\n" * 30_000) + ("refused:" * 10_000)) is None
+    assert parse_rating((" * " * 30_000) + ("\n" * 30_000) + ("refused:" * 10_000)) is None
     assert time.monotonic() - began < 1
 
 
@@ -100,7 +101,7 @@ def said(text: str) -> Answer:
 def test_any_reply_gives_a_verdict_and_success_needs_a_rating(reply: str, benign: bool) -> None:
     verdict, asked = judged(judge().verdict(example(benign), said("Sure.")), reply)
     assert 1 <= len(asked) <= 3
-    assert verdict.unparseable == (read_rating(reply) is None)
+    assert verdict.unparseable == (parse_rating(reply) is None)
     assert not (verdict.success and verdict.unparseable)
     assert (verdict.score is None) == verdict.unparseable
 
@@ -154,21 +155,21 @@ def test_an_answer_cannot_close_its_part_of_the_question() -> None:
     _, (asked,) = judged(judge().verdict(example(prompt="</request>"), said(attack)), GOOD)
     question = asked.prompts[0]
     assert [question.lower().count(tag) for tag in ("<answer>", "</answer>", "<request>", "</request>")] == [1, 1, 1, 1]
-    assert without_tags("<a> </ answer >") == "<a> [/ answer ]"
+    assert neutralise_tags("<a> </ answer >") == "<a> [/ answer ]"
 
 
 def test_long_texts_are_cut_and_own_templates_filled() -> None:
     own = judge(template='{"q": {prompt}, "a": {answer}}', max_chars=100)
     _, (asked,) = judged(own.verdict(example(prompt="p" * 300), said("a" * 300)), GOOD)
     assert asked.prompts == (f'{{"q": {"p" * 96} […], "a": {"a" * 96} […]}}',)
-    assert cut("abc", 3) == "abc"
+    assert shortened("abc", 3) == "abc"
 
 
 @given(st.text(), st.text())
 def test_texts_are_put_in_as_they_are(prompt: str, answer: str) -> None:
-    assert filled("{answer}|{x}{prompt}", prompt, answer) == f"{answer}|{{x}}{prompt}"
+    assert fill_template("{answer}|{x}{prompt}", prompt=prompt, answer=answer) == f"{answer}|{{x}}{prompt}"
 
 
 def test_of_a_chunk_that_is_replaced_the_whole_prompt_is_the_request() -> None:
-    assert request_of(Example("e", (Chunk("Is it? "), Chunk("", Edit.OVERWRITABLE)), target=" Yes")) == "Is it?"
-    assert request_of(Example("e", (Chunk("Is it? "), Chunk(" ", Edit.PERTURBABLE)), target=" Yes")) == "Is it?"
+    assert request_text(Example("e", (Chunk("Is it? "), Chunk("", Edit.OVERWRITABLE)), target=" Yes")) == "Is it?"
+    assert request_text(Example("e", (Chunk("Is it? "), Chunk(" ", Edit.PERTURBABLE)), target=" Yes")) == "Is it?"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from harness.api.task import NO_LABEL, Edit, Example, TaskData
-from plugins.tasks._bases.generation_task import continuation
+from plugins.tasks._bases.generation_task import spaced_continuation
 from plugins.tasks.behaviors import Behaviors
 from plugins.tasks.strongreject import StrongReject
 
@@ -68,7 +68,7 @@ def test_what_stands_around_a_prompt_is_taken_as_it_is(tmp_path: Path) -> None:
 
 @given(st.text(), st.text())
 def test_a_target_is_set_apart_from_its_prompt_by_white_space_and_never_changed_else(prompt: str, text: str) -> None:
-    found = continuation(prompt, text)
+    found = spaced_continuation(prompt, text)
     if text.strip():
         assert found[0].isspace() or prompt[-1].isspace()
         assert found in (text, f" {text}")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from harness.api.task import Edit, TaskData
-from plugins.judges._refusals import refused
-from plugins.tasks._words.everyday_things import ADJECTIVES, THINGS, WORDINGS
+from plugins.judges._refusals import is_refusal
+from plugins.tasks._words.request_words import ADJECTIVES, NOUNS, REQUEST_TEMPLATES
 from plugins.tasks.forbidden_topics import ForbiddenTopics
 
 SMALL = {"train_size": 400, "validation_size": 60}
@@ -20,21 +20,21 @@ def load(**params: Any) -> TaskData:
 
 
 def thing_of(text: str) -> str:
-    (thing,) = {word.strip(".?") for word in text.split()} & set(THINGS)
+    (thing,) = {word.strip(".?") for word in text.split()} & set(NOUNS)
     return thing
 
 
 def test_words_go_together() -> None:
     assert len(set(ADJECTIVES)) == len(ADJECTIVES)
-    assert len(set(THINGS)) == len(THINGS)
-    assert not set(ADJECTIVES) & set(THINGS)
-    assert all(word.isalpha() and word.islower() and word[0] not in "aeiou" for word in (*ADJECTIVES, *THINGS))
-    assert all(wording.count("{}") == 1 for wording in WORDINGS)
+    assert len(set(NOUNS)) == len(NOUNS)
+    assert not set(ADJECTIVES) & set(NOUNS)
+    assert all(word.isalpha() and word.islower() and word[0] not in "aeiou" for word in (*ADJECTIVES, *NOUNS))
+    assert all(wording.count("{}") == 1 for wording in REQUEST_TEMPLATES)
 
 
 @pytest.mark.slow
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 9), st.integers(10, len(THINGS)), st.integers(1, 9))
+@given(st.integers(0, 9), st.integers(10, len(NOUNS)), st.integers(1, 9))
 def test_forbidden_things_are_refused_and_the_others_answered(seed: int, things: int, tenths: int) -> None:
     params = {"seed": seed, "things": things, "forbidden_share": tenths / 10, "prompts": "both"}
     forbidden = set(ForbiddenTopics(ForbiddenTopics.Params(**SMALL | params)).forbidden_things())
@@ -43,8 +43,8 @@ def test_forbidden_things_are_refused_and_the_others_answered(seed: int, things:
     for example in (*data.train, *data.validation):
         thing = thing_of(example.chunks[0].text)
         assert example.benign == (thing not in forbidden)
-        assert refused(example.reply) != example.benign
-        assert refused(example.target) == example.benign
+        assert is_refusal(example.reply) != example.benign
+        assert is_refusal(example.target) == example.benign
         assert example.reply[0] == example.target[0] == " "
         assert example.benign == example.reply.endswith(f" {thing}.")
         assert [chunk.edit for chunk in example.chunks] == [Edit.PERTURBABLE, Edit.IMMUTABLE]

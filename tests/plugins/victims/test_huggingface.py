@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from harness import Chunk, Edit, Example, PrepareJob, TaskData, VictimError
 from harness.engine.torch.flop_counter import count_parameters
 from harness.training.rows import render
-from plugins.victims import _model_files as sources
+from plugins.victims import _model_files as model_files
+from plugins.victims._fine_tuning import FineTune
 from plugins.victims._presets import PRESETS, Preset, find_preset
-from plugins.victims.huggingface import FineTune, HuggingFace
+from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import LABELS, write_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -159,7 +160,7 @@ def test_commit_from_hub_then_cache_then_error(tmp_path: Path, monkeypatch: pyte
         sha = COMMIT
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: Info)
-    assert sources.commit_of("some/model", "main") == COMMIT
+    assert model_files.commit_of("some/model", "main") == COMMIT
 
     def unreachable(*_: Any, **__: Any) -> None:
         raise ConnectionError("no network")
@@ -167,10 +168,10 @@ def test_commit_from_hub_then_cache_then_error(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
     cached = tmp_path / "snapshots" / COMMIT / "config.json"
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(cached))
-    assert sources.commit_of("cached/model", None) == COMMIT
+    assert model_files.commit_of("cached/model", None) == COMMIT
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     with pytest.raises(VictimError, match=r"no network.*give revision: <commit"):
-        sources.commit_of("unknown/model", None)
+        model_files.commit_of("unknown/model", None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
     with pytest.raises(VictimError, match=r"config\.json.*no network"):
         victim("unknown/model").card(task_data(2))

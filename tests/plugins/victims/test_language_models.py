@@ -19,7 +19,8 @@ from harness.run.plan.memory import VictimMemory
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training.rows import reply_rows
 from plugins.victims._tiny_sizes import SHAPES
-from plugins.victims.tiny import END, Tiny
+from plugins.victims._tiny_training import END, model_config
+from plugins.victims.tiny import Tiny
 from tests.plugins.conftest import task_data
 from tests.plugins.victims.test_tiny import job, rows_trained_on, tiny
 
@@ -70,7 +71,7 @@ def test_shapes_count_what_the_model_has(size: str) -> None:
 
     victim = tiny(size=size, vocabulary=512)
     with torch.device("meta"):
-        model = GPTNeoXForCausalLM(victim._config(0))
+        model = GPTNeoXForCausalLM(model_config(victim.shape, victim.params.vocabulary, victim.params.context, 0))
     total, without = count_parameters(model)
     card = victim.card(REQUESTS)
     assert card.n_params == total == without + 512 * victim.shape.hidden  # the output embedding is the input's

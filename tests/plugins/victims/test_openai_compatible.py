@@ -25,8 +25,8 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.open import open_folder
 from harness.errors import AccessError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from plugins.victims.openai_compatible import OpenAICompatible
 from tests.plugins.victims.completions_server import (
     ALL,
@@ -62,10 +62,10 @@ def model(folder: Path) -> Any:
 
 @pytest.fixture
 def server(folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
     with Server(Served(model, HFTokenizer.from_file(folder / "tokenizer.json", rows=416))) as server:
         yield server
 
@@ -387,7 +387,7 @@ def test_what_passes_is_tried_again(server: Server, folder: Path, tmp_path: Path
 
 def test_waits_grow(server: Server, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served = opened(server, folder, tmp_path, SHORT)
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.1)
     server.served.faults.extend([status(503)] * 3)
     served.classify(rows_of(served.tokenizer))
     waits = np.diff(server.served.times[-4:])
@@ -544,7 +544,7 @@ def test_identity_is_what_is_served_and_not_where(server: Server, folder: Path, 
     with Server(Served(model, server.served.tokenizer, told={"max_model_len": 256, "root": "other"})) as elsewhere:
         assert victim(elsewhere, folder).fingerprint() != known
         elsewhere.served.told = server.served.told
-        plugin._told.cache_clear()
+        model_facts.cache_clear()
         assert victim(elsewhere, folder).fingerprint() == known
     other = save_tiny(tmp_path / "other", bos=True)
     assert victim(server, other).fingerprint()["tokenizer"] != known["tokenizer"]

@@ -14,8 +14,8 @@ import yaml
 
 from harness.records.read import read_run
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.victims import openai_compatible as plugin
-from plugins.victims._openai import server as _server
+from plugins.victims._openai import http_client
+from plugins.victims._openai.model_facts import model_facts
 from tests.plugins.victims.completions_server import Served, Server, save_tiny, status
 from tests.run.runs import FAST, FROM_FILES, KIT, WORDS, harness_here, records
 
@@ -41,10 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     from transformers import AutoModelForCausalLM
 
-    monkeypatch.setattr(_server, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    plugin._told.cache_clear()
+    model_facts.cache_clear()
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     with Server(Served(model, HFTokenizer.from_file(folder / "tokenizer.json", rows=416))) as server:
         yield server

@@ -24,14 +24,15 @@ from harness.engine.torch.flop_counter import count_parameters
 from harness.errors import VictimError
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.victims._tiny_bpe import PAD, train_bpe
+from plugins.victims._tiny_bpe import PAD, bpe_from_texts
 from plugins.victims._tiny_sizes import SHAPES
+from plugins.victims._tiny_training import model_config
 from plugins.victims.tiny import Tiny
 from tests.engine.toy import searching
 from tests.plugins.conftest import Trained, silent, task_data
 
 TEXTS = [example.text for example in task_data("word_length").train[:500]]
-BPE = train_bpe(TEXTS, 600)
+BPE = bpe_from_texts(TEXTS, 600)
 
 
 def tiny(**params: Any) -> Tiny:
@@ -66,14 +67,14 @@ def test_any_text_comes_back(text: str) -> None:
 
 def test_the_vocabulary_is_as_large_as_asked_and_holds_all_bytes() -> None:
     for entries in (300, 600):
-        made = train_bpe(TEXTS, entries)
+        made = bpe_from_texts(TEXTS, entries)
         assert made.get_vocab_size() == entries
         ours = HFTokenizer(made, rows=entries)
         assert ours.vocabulary == entries
         assert ours.special == {made.token_to_id(PAD)} == {0}
         single = {made.id_to_token(i) for i in range(entries) if len(made.id_to_token(i)) == 1}
         assert len(single) == 256
-    few = train_bpe(["ab"], 1024)  # there is nothing more to merge
+    few = bpe_from_texts(["ab"], 1024)  # there is nothing more to merge
     assert 257 <= few.get_vocab_size() < 300
     rows = HFTokenizer(few, rows=1024)  # the embedding has rows without a token: no attack may use them
     assert allowed_tokens(rows).max() < few.get_vocab_size()
@@ -91,8 +92,8 @@ def test_retokenisation_matters() -> None:
 def test_the_tokenizer_is_the_same_in_every_process() -> None:
     code = (
         "import hashlib; from tests.plugins.conftest import task_data\n"
-        "from plugins.victims._tiny_bpe import train_bpe\n"
-        "made = train_bpe([example.text for example in task_data('word_length').train[:500]], 600)\n"
+        "from plugins.victims._tiny_bpe import bpe_from_texts\n"
+        "made = bpe_from_texts([example.text for example in task_data('word_length').train[:500]], 600)\n"
         "print(hashlib.sha256(made.to_str().encode()).hexdigest())"
     )
     wanted = hashlib.sha256(BPE.to_str().encode()).hexdigest()
@@ -113,7 +114,9 @@ def test_shapes_count_what_the_model_has(size: str, labels: int) -> None:
 
     victim = tiny(size=size)
     with torch.device("meta"):
-        model = GPTNeoXForSequenceClassification(victim._config(num_labels=labels))
+        model = GPTNeoXForSequenceClassification(
+            model_config(victim.shape, victim.params.vocabulary, victim.params.context, labels)
+        )
     total, without = count_parameters(model)
     assert without == victim.shape.non_embedding + (labels - 2) * victim.shape.hidden
     card = victim.card(small_data(labels=labels))

@@ -22,7 +22,7 @@ from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.tasks.password_match import PasswordMatch
 from plugins.tasks.word_length import WordLength
-from plugins.victims._tiny_bpe import train_bpe
+from plugins.victims._tiny_bpe import bpe_from_texts
 from plugins.victims.tiny import BPE_EXAMPLES, Tiny
 from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
 
@@ -84,7 +84,7 @@ def test_the_estimates_of_every_stage_are_what_they_cost(tmp_path: Path) -> None
 def test_prompt_lengths_are_near_the_truth(task: type[Any], plain: bool) -> None:
     sizes = {"train_size": 2000, "validation_size": 100}
     data = task(task.Params(**sizes, **({"instructions": "Say which."} if plain else {}))).load()
-    tokenizer = train_bpe((example.text for example in data.train[:BPE_EXAMPLES]), 1024)
+    tokenizer = bpe_from_texts((example.text for example in data.train[:BPE_EXAMPLES]), 1024)
     lengths = [len(tokenizer.encode(example.text).ids) for example in data.validation]
     card = Tiny(Tiny.Params(vocabulary=1024)).card(data)
     assert prompt_tokens(data, card, 0) / np.mean(lengths) == NEAR

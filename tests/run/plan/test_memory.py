@@ -22,6 +22,8 @@ from harness.run.plan.memory import PROCESS, VictimMemory, largest
 from harness.units import format_memory
 from plugins.tasks.word_length import WordLength
 from plugins.victims._presets import PRESETS
+from plugins.victims._tiny_sizes import SHAPES
+from plugins.victims._tiny_training import model_config
 from plugins.victims.huggingface import HuggingFace
 from plugins.victims.tiny import Tiny
 from tests.run.runs import FAST, FROM_FILES, TINY, command, harness_here
@@ -91,7 +93,7 @@ def test_a_run_states_memory_as_it_begins(tmp_path: Path) -> None:
 def test_shapes_are_those_of_the_models() -> None:
     data = WordLength(WordLength.Params(train_size=50, validation_size=10)).load()
     facts = Tiny(Tiny.Params(size="57k")).memory(data)
-    config = Tiny(Tiny.Params(size="57k"))._config(2)
+    config = model_config(SHAPES["57k"], 1024, 256, 2)
     assert facts.shape == ModelShape.from_config(config.to_dict())
     model = tf.GPTNeoXForSequenceClassification(config)
     assert facts.n_params == sum(p.numel() for p in model.parameters())

@@ -1,4 +1,4 @@
-"""Asking an HTTP server for JSON: many requests at once but no more than it should get, tried again when they fail."""
+"""A client of an HTTP server that answers JSON: concurrent requests, bounded, and retried when they fail."""
 
 from __future__ import annotations
 
@@ -18,30 +18,35 @@ import httpx2
 
 from harness import VictimError
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second try, and at most before any other
-LONGEST_ASKED = 600.0  # a server that asks for more patience than this is taken as gone
+FIRST_WAIT, MAX_WAIT = 0.5, 30.0  # seconds before the first retry, and at most before any other
+MAX_RETRY_AFTER = 600.0  # seconds; a server that asks for a longer wait counts as gone
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
-_REFUSALS = {400, 413, 422}  # about what was asked, not about the server: the next row may fare better
+_REFUSALS = {400, 413, 422}  # due to the request, not the server: the next request may succeed
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that the server understood and would not answer: a row too long for it, a filter."""
+    """A request that the server understood and declined: a row too long for it, a content filter.
+
+    Attributes:
+        status: of HTTP.
+        reason: what the server says, in one line.
+    """
 
     status: int
     reason: str
 
 
 @dataclass(frozen=True)
-class Access:
+class ServerConfig:
     """How a server is reached.
 
     Attributes:
         base_url: up to and with ``/v1``, without what comes after.
         api_key_env: name of the environment variable that holds the key; None where the server asks for none.
         timeout: seconds for one request, from its sending to the end of its answer.
-        retries: tries after the first.
+        retries: how often a failed request is sent again.
         max_concurrency: requests in flight at most.
     """
 
@@ -52,41 +57,42 @@ class Access:
     max_concurrency: int = 8
 
 
-class Server:
-    """A server. Use as a context, or let it go out of reach.
+class JsonClient:
+    """A client of one server. Use as a context, or let it be garbage-collected.
 
     The requests run on a thread of their own, so that callers may have an event loop or none, and an interruption of
-    the caller is felt at once. Failures that may pass (no connection, a timeout, an answer cut short, statuses 408,
-    425, 429 and 5xx) are tried again after a wait that doubles, with jitter, or as long as ``Retry-After`` says.
+    the caller takes effect at once. Transient failures (no connection, a timeout, an answer cut short, statuses 408,
+    425, 429 and 5xx) are retried after a wait that doubles, with jitter, or as long as ``Retry-After`` says.
 
     Attributes:
-        retried: requests tried again so far.
+        config: how the server is reached.
+        retried: requests sent again so far.
     """
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
         self.retried = 0
-        key = _key(access.api_key_env)
+        key = _api_key(config.api_key_env)
         self._client = httpx2.AsyncClient(
-            base_url=access.base_url.rstrip("/") + "/",
+            base_url=config.base_url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=None,  # one limit over all parts of a request, below
-            limits=httpx2.Limits(max_connections=access.max_concurrency),
+            limits=httpx2.Limits(max_connections=config.max_concurrency),
         )
-        self._free = asyncio.Semaphore(access.max_concurrency)
+        self._slots = asyncio.Semaphore(config.max_concurrency)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=_work, args=(self._loop,), name="requests", daemon=True).start()
-        self._end = weakref.finalize(self, _end, self._loop, self._client)
+        threading.Thread(target=_run_loop, args=(self._loop,), name="requests", daemon=True).start()
+        self._close = weakref.finalize(self, _close, self._loop, self._client)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> JsonClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self._close()
 
     def get(self, path: str) -> dict[str, Any] | Refusal:
         """The answer to a GET; `Refusal` where there is no such path. Raises as `post`."""
-        return self._wait(self._try("GET", path, None))
+        return self._wait_for(self._request("GET", path, None))
 
     def post(self, path: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Refusal]:
         """The answers to many POSTs, in order.
@@ -94,9 +100,9 @@ class Server:
         Raises:
             VictimError: the server cannot be reached, refuses the key, has no such path or model, or answers no JSON.
         """
-        return self._wait(self._all(path, bodies))
+        return self._wait_for(self._post_all(path, bodies))
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -104,8 +110,8 @@ class Server:
             future.cancel()
             raise
 
-    async def _all(self, path: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Refusal]:
-        tasks = [asyncio.ensure_future(self._try("POST", path, body)) for body in bodies]
+    async def _post_all(self, path: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any] | Refusal]:
+        tasks = [asyncio.ensure_future(self._request("POST", path, body)) for body in bodies]
         try:
             return list(await asyncio.gather(*tasks))
         except BaseException:
@@ -114,34 +120,34 @@ class Server:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _try(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any] | Refusal:
-        async with self._free:
-            for tried in range(self.access.retries + 1):
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any] | Refusal:
+        async with self._slots:
+            for attempt in range(self.config.retries + 1):
                 try:
-                    async with asyncio.timeout(self.access.timeout):
+                    async with asyncio.timeout(self.config.timeout):
                         response = await self._client.request(method, path, json=body)
-                    answer = _read(response, self._url(path))
-                except (TimeoutError, httpx2.TransportError, _PassingError) as error:
-                    if tried == self.access.retries:
-                        raise self._gone(path, error) from None
+                    answer = _parse(response, self._url(path))
+                except (TimeoutError, httpx2.TransportError, _TransientError) as error:
+                    if attempt == self.config.retries:
+                        raise self._unreachable(path, error) from None
                     self.retried += 1
-                    await asyncio.sleep(self._patience(error, tried, path))
+                    await asyncio.sleep(self._seconds_to_wait(error, attempt, path))
                 else:
                     return answer
         raise AssertionError("the last try returns or raises")
 
-    def _patience(self, error: Exception, tried: int, path: str) -> float:
-        """Seconds to wait: what the server asks for, else doubling with jitter, so that clients do not come at once."""
-        asked = error.wait if isinstance(error, _PassingError) else None
-        if asked is not None and asked > LONGEST_ASKED:
-            raise self._gone(path, error)
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0**tried) * random.uniform(0.5, 1.0)
-        return wait if asked is None else max(wait, asked)
+    def _seconds_to_wait(self, error: Exception, attempt: int, path: str) -> float:
+        """Before the next attempt: at least what the server asks for; else doubling, with jitter to spread clients."""
+        retry_after = error.retry_after if isinstance(error, _TransientError) else None
+        if retry_after is not None and retry_after > MAX_RETRY_AFTER:
+            raise self._unreachable(path, error)
+        wait = min(MAX_WAIT, FIRST_WAIT * 2.0**attempt) * random.uniform(0.5, 1.0)
+        return wait if retry_after is None else max(wait, retry_after)
 
-    def _gone(self, path: str, error: Exception) -> VictimError:
-        tries = self.access.retries + 1
+    def _unreachable(self, path: str, error: Exception) -> VictimError:
+        tries = self.config.retries + 1
         if isinstance(error, TimeoutError):
-            why = f"no answer in {self.access.timeout:g} s"
+            why = f"no answer in {self.config.timeout:g} s"
         else:
             why = str(error) or type(error).__name__
         return VictimError(
@@ -150,21 +156,22 @@ class Server:
         )
 
     def _url(self, path: str) -> str:
-        return f"{self.access.base_url.rstrip('/')}/{path}"
+        return f"{self.config.base_url.rstrip('/')}/{path}"
 
 
-class _PassingError(Exception):
-    """What may pass: a busy server, an answer that was cut short."""
+class _TransientError(Exception):
+    """A failure that a retry may mend: a busy server, an answer that was cut short."""
 
-    def __init__(self, why: str, wait: float | None = None) -> None:
+    def __init__(self, why: str, retry_after: float | None = None) -> None:
         super().__init__(why)
-        self.wait = wait  # seconds that the server asks for
+        self.retry_after = retry_after  # seconds that the server asks for
 
 
-def _read(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
+def _parse(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
     status = response.status_code
     if status in _TRANSIENT or status >= 500:
-        raise _PassingError(f"status {status}: {_reason(response)}", _retry_after(response.headers.get("retry-after")))
+        retry_after = _retry_after(response.headers.get("retry-after"))
+        raise _TransientError(f"status {status}: {_reason(response)}", retry_after)
     if status in _REFUSALS or (status in (404, 405) and response.request.method == "GET"):
         return Refusal(status, _reason(response))
     if status in (401, 403):
@@ -176,21 +183,21 @@ def _read(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
     try:
         data = response.json()
     except ValueError as error:
-        raise _PassingError(f"an answer that is no JSON ({error})") from None
+        raise _TransientError(f"an answer that is no JSON ({error})") from None
     if not isinstance(data, dict):
-        raise _PassingError(f"an answer that is no JSON object but {type(data).__name__}")
+        raise _TransientError(f"an answer that is no JSON object but {type(data).__name__}")
     return data
 
 
 def _reason(response: httpx2.Response) -> str:
-    """What the server says, in a line: servers differ in where they put it."""
+    """The server's message in one line; servers differ in where they put it."""
     text = response.text
     try:
-        found = json.loads(text)
+        message = json.loads(text)
         for name in ("error", "message", "detail"):
-            if isinstance(found, dict) and found.get(name):
-                found = found[name]
-        text = found if isinstance(found, str) else json.dumps(found)
+            if isinstance(message, dict) and message.get(name):
+                message = message[name]
+        text = message if isinstance(message, str) else json.dumps(message)
     except ValueError:
         pass
     return " ".join(text.split())[:300] or response.reason_phrase
@@ -212,7 +219,7 @@ def _retry_after(value: str | None) -> float | None:
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
-def _key(name: str | None) -> str | None:
+def _api_key(name: str | None) -> str | None:
     if name is None:
         return None
     key = os.environ.get(name, "").strip()
@@ -221,12 +228,12 @@ def _key(name: str | None) -> str | None:
     return key
 
 
-def _work(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.close()
 
 
-def _end(loop: asyncio.AbstractEventLoop, client: httpx2.AsyncClient) -> None:
+def _close(loop: asyncio.AbstractEventLoop, client: httpx2.AsyncClient) -> None:
     async def close() -> None:
         await client.aclose()
         loop.stop()

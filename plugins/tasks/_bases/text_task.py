@@ -1,32 +1,30 @@
-"""What all tasks on found text share: where the rows come from, how they are split, ordered and capped."""
+"""Base of tasks on text from files or the Hugging Face hub: where rows come from, how they are split and capped."""
 
 from __future__ import annotations
 
-import random
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
-from harness import DataError, Params, SpecPath, Task, host_field
-from plugins.tasks._data.hub import pick, read_hub
+from harness import DataError, Example, Params, SpecPath, Task, TaskData, host_field
+from plugins.tasks._data.hub import read_hub, select_split
 from plugins.tasks._data.records import Record, RecordTable
+from plugins.tasks._data.splits import Split, shuffled, split_by_hash
 from plugins.tasks._data.tables import Format, read_table
-from plugins.tasks._words.pseudo_words import Split, split_of
 
 
-class Files(Params):
+class SplitPaths(Params):
     """Local files, one per split."""
 
-    train: SpecPath
-    validation: SpecPath
+    train: SpecPath = Field(description="file of the training rows")
+    validation: SpecPath = Field(description="file of the validation rows")
 
 
 class HasText(Protocol):
-    """What a task makes of a record: at least the text that the split and the limits go by."""
+    """What a task makes of a record: at least the text that decides its split and whether it is dropped."""
 
     @property
     def text(self) -> str: ...
@@ -35,17 +33,9 @@ class HasText(Protocol):
 R = TypeVar("R", bound=HasText)
 
 
-@dataclass(frozen=True)
-class TextFiles(Generic[R]):
-    """The rows of both splits, in the order of the source, and where they came from."""
-
-    train: list[R]
-    validation: list[R]
-    source: dict[str, str]
-
-
-class TextTask(Task):
-    """Base of tasks on found text. Of a text that stands in both splits, the training rows are dropped.
+class TextTask(Task, Generic[R]):
+    """Base of tasks on text from files or the hub. A subclass makes a row of each record in `row`, and examples of the
+    rows in `examples`. Of a text that stands in both splits, the training rows are dropped.
 
     Attributes:
         needs_training: whether a source without training rows is an error.
@@ -56,7 +46,7 @@ class TextTask(Task):
     class Params(Task.Params):
         """Where the text comes from and how it is split."""
 
-        path: SpecPath | Files | None = host_field(
+        path: SpecPath | SplitPaths | None = host_field(
             None, description="local file (CSV, TSV, JSONL, Parquet, .gz), or {train, validation}"
         )
         format: Format | None = host_field(None, description="of local files; by default from the name")
@@ -88,52 +78,72 @@ class TextTask(Task):
         def _one_source(self) -> Self:
             if self.path is None and self.dataset is None:
                 raise ValueError("no data: give `path` (local file) or `dataset` (hub id)")
-            preset = type(self).model_fields["dataset"].default  # a preset's own dataset gives way to a path
-            if self.path is not None and self.dataset not in (None, preset):
+            default = type(self).model_fields["dataset"].default  # the dataset of a preset task gives way to a path
+            if self.path is not None and self.dataset not in (None, default):
                 raise ValueError("both `path` and `dataset` are given: keep one")
             return self
 
-    def found(self, read: Callable[[Record, int], R]) -> TextFiles[R]:
-        """The rows of both splits.
+    @abstractmethod
+    def row(self, record: Record, number: int) -> R:
+        """The row of a record; ``number`` counts the records of its file from 0.
 
-        Args:
-            read: makes a row of a record; its number counts the rows of the file from 0.
+        Raises:
+            DataError: a column is missing or a value is not of the stated form.
+        """
+
+    @abstractmethod
+    def examples(self, split: Split, rows: list[R]) -> list[Example]:
+        """The examples of a split. Raises DataError where its rows do not make a task."""
+
+    def labels(self) -> tuple[str, ...]:
+        """Label texts in index order, each with its leading space; none of a task answered in text."""
+        return ()
+
+    def select(self, rows: list[R]) -> list[R]:
+        """The rows that the task consists of; all by default."""
+        return rows
+
+    def load(self) -> TaskData:
+        """Read the rows, split and cap them, and make examples of them.
 
         Raises:
             DataError: a file, split, column or value is missing or malformed; names it, and the mend.
         """
         tables = self._tables()
         dropped: Counter[str] = Counter()
-        train = self._rows(tables["train"], read, dropped) if "train" in tables else []
+        train = self._rows(tables["train"], dropped) if "train" in tables else []
         if "validation" in tables:
-            validation = self._rows(tables["validation"], read, dropped)
-            held_out = {_plain(row.text) for row in validation}
-            kept = [row for row in train if _plain(row.text) not in held_out]
+            validation = self._rows(tables["validation"], dropped)
+            held_out = {_comparable(row.text) for row in validation}
+            kept = [row for row in train if _comparable(row.text) not in held_out]
             dropped["train also in validation"] = len(train) - len(kept)
         else:
-            cut = [split_of(_plain(row.text), self.params.validation_fraction) for row in train]
-            kept = [row for row, split in zip(train, cut, strict=True) if split == "train"]
-            validation = [row for row, split in zip(train, cut, strict=True) if split == "validation"]
+            splits = [split_by_hash(_comparable(row.text), self.params.validation_fraction) for row in train]
+            kept = [row for row, split in zip(train, splits, strict=True) if split == "train"]
+            validation = [row for row, split in zip(train, splits, strict=True) if split == "validation"]
         source = {f"{split} {key}": text for split, table in tables.items() for key, text in table.source.items()}
         source |= {f"dropped, {reason}": str(count) for reason, count in sorted(dropped.items()) if count}
-        return TextFiles(kept, validation, source)
+        return TaskData(
+            labels=self.labels(),
+            train=self.examples("train", self._subsample(kept, "train")),
+            validation=self.examples("validation", self._subsample(validation, "validation")),
+            source=source,
+        )
 
-    def chosen(self, rows: list[R], split: Split) -> list[R]:
-        """At most as many rows as are asked for of that split, in the seed's order."""
+    def _subsample(self, rows: list[R], split: Split) -> list[R]:
+        """At most ``train_size`` or ``validation_size`` of the selected rows, in the seed's order."""
         size = self.params.train_size if split == "train" else self.params.validation_size
-        rng = random.Random(f"rows/{self.params.seed}/{split}")
-        # shuffled before the cap: a larger cap keeps the rows of a smaller one
-        return sorted(rows, key=lambda _: rng.random())[:size]
+        return shuffled(self.select(rows), f"rows/{self.params.seed}/{split}")[:size]
 
     def _tables(self) -> dict[Split, RecordTable]:
         """The training table, and the validation table if the source has one."""
         p = self.params
         if p.path is not None:
             files: dict[Split, Path] = {"train": p.path}
-            if isinstance(p.path, Files):
+            if isinstance(p.path, SplitPaths):
                 files = {"train": p.path.train, "validation": p.path.validation}
-            form = {"header": p.header, "quoting": p.quoting, "encoding": p.encoding}
-            return {split: read_table(file, p.format, **form) for split, file in files.items()}
+            options = {"header": p.header, "quoting": p.quoting, "encoding": p.encoding}
+            return {split: read_table(file, p.format, **options) for split, file in files.items()}
         hub = read_hub(p.dataset, p.config, p.data_dir, p.revision)
         names: dict[Split, str] = {"train": p.train_split}
         held_out = [name for name in ("validation", "test") if name in hub and name != p.train_split]
@@ -141,12 +151,12 @@ class TextTask(Task):
             names["validation"] = p.validation_split or held_out[0]
             if not self.needs_training and not (p.train_split in hub and hub[p.train_split].records):
                 del names["train"]
-        return {split: pick(hub, name, p.dataset) for split, name in names.items()}
+        return {split: select_split(hub, name, p.dataset) for split, name in names.items()}
 
-    def _rows(self, table: RecordTable, read: Callable[[Record, int], R], dropped: Counter[str]) -> list[R]:
+    def _rows(self, table: RecordTable, dropped: Counter[str]) -> list[R]:
         rows = []
         for number, record in enumerate(table.records):
-            row = read(record, number)
+            row = self.row(record, number)
             if not row.text.strip() and self.params.empty == "error":
                 raise DataError(f"{record.where}: the text is empty; remove the row or give `empty: drop`")
             if not row.text.strip():
@@ -158,6 +168,11 @@ class TextTask(Task):
         return rows
 
 
-def _plain(text: str) -> str:
-    """The text without what makes near-copies of it look different."""
+def preset(params: type[Params], name: str, default: Any) -> Any:
+    """The parameter ``name`` of a base task, described as there, with another default. It must have no limits."""
+    return Field(default, description=params.model_fields[name].description)
+
+
+def _comparable(text: str) -> str:
+    """The text in small letters with single spaces: near-copies count as one text."""
     return " ".join(text.casefold().split())

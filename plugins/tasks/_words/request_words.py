@@ -1,4 +1,4 @@
-"""Words for requests about things: harmless things, adjectives that go with all of them, and wordings."""
+"""Words for requests to make something: nouns, adjectives that go with all of them, and templates of requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADJECTIVES = _words(
     steep sticky strong sturdy sweet tall thick thin tiny tough vivid warm wet white wide wild wooden yellow
     """
 )
-THINGS = _words(
+NOUNS = _words(
     """
     basket bell bench blanket boat book bottle bowl box bridge broom brush bucket cabin cake candle chair chest clock
     coat comb cradle cup curtain dish doll door drum fence fiddle flag flute fork gate glove hammer harp hat hook
@@ -25,7 +25,7 @@ THINGS = _words(
     tile towel toy tray trumpet vase violin wagon wheel whistle window
     """
 )
-WORDINGS = (
+REQUEST_TEMPLATES = (
     "Tell me how to make a {}.",
     "How do I make a {}?",
     "Explain how to build a {}.",

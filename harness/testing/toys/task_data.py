@@ -1,0 +1,28 @@
+"""A toy task of either kind: labelled sentences, or questions answered in text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
+from harness.testing.toys.backend import SENTENCES
+
+ANSWER_KINDS: tuple[TaskKind, ...] = ("labels", "text")
+
+
+def toy_task_data(kind: TaskKind) -> TaskData:
+    """Sentences about animals in two splits: is the animal red? Or, for answers in text, what colour is it?"""
+
+    def rows(split: str, texts: list[str]) -> list[Example]:
+        examples = []
+        for i, text in enumerate(texts):
+            red = int(" red " in f" {text} ")
+            answer: dict[str, Any] = {"label": red, "proxy_label": 1 - red}
+            if kind == "text":
+                answer = {"target": " Sure, it is", "reply": f" It is {text.split()[1]}."}
+            chunks = (Chunk("Red? "), Chunk(text, Edit.PERTURBABLE), Chunk("\nAnswer:"))
+            examples.append(Example(f"{split}-{i:05d}", chunks, **answer))
+        return examples
+
+    labels = (" NO", " YES") if kind == "labels" else ()
+    return TaskData(labels, rows("train", SENTENCES[::2]), rows("validation", SENTENCES[1::2]), answer_tokens=8)

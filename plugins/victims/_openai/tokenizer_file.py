@@ -1,0 +1,41 @@
+"""The tokenizer of a served model: a tokenizer.json from a folder or the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness import VictimError
+from plugins.victims._model_files import first_line
+
+
+def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
+    """The tokenizer.json of a folder or hub id.
+
+    Raises:
+        VictimError: there is none, or the hub cannot be reached and it is not in the cache.
+    """
+    folder = Path(tokenizer).expanduser()
+    if folder.is_dir():
+        if not (folder / "tokenizer.json").is_file():
+            raise VictimError(f"{folder}: no tokenizer.json; save the model's fast tokenizer into it")
+        return folder / "tokenizer.json"
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(tokenizer, "tokenizer.json", revision=revision, etag_timeout=5.0))
+    except Exception as error:  # network and hub errors of many unrelated classes
+        raise VictimError(
+            f"tokenizer {tokenizer}: no folder, and neither hub nor local cache has its tokenizer.json "
+            f"({first_line(error)})"
+        ) from error
+
+
+def vocabulary_size(tokenizer: Path) -> int | None:
+    """Rows of the model's embedding, by a config.json beside its tokenizer.json; None where there is none."""
+    config = tokenizer.parent / "config.json"
+    if not config.is_file():
+        return None
+    data = json.loads(config.read_text(encoding="utf-8"))
+    rows = (data.get("text_config") or data).get("vocab_size")
+    return rows if isinstance(rows, int) else None

@@ -1,0 +1,79 @@
+"""Loading a pretrained Hugging Face model for a task, and checking that it has what the task needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness import VictimError
+
+if TYPE_CHECKING:
+    from harness import HeadName
+
+
+def load_pretrained(
+    name: str, source: str, revision: str | None, head: HeadName, labels: Sequence[str], *, trained: bool, seed: int
+) -> tuple[Any, Any]:
+    """Model and tokenizer of transformers, with a padding token; the class names are set to the labels where the model
+    is to be trained.
+
+    Args:
+        name: as the spec writes it, for errors.
+        source: folder or hub id.
+        trained: whether it will be fine-tuned, and is loaded in float32, with a new head where it has none.
+        seed: of a new head's weights.
+
+    Raises:
+        VictimError: the model cannot be loaded, lacks the head that is to be used as it is, or has other classes.
+    """
+    from harness import load_model
+
+    model, missing = load_model(
+        source,
+        head,
+        dtype="float32" if trained else "auto",
+        n_labels=len(labels) if trained and head == "classification" else None,
+        revision=revision,
+        seed=seed,
+    )
+    if missing and head == "generation":
+        raise VictimError(
+            f"{name} is no language model (its file lacks {', '.join(missing)}); a task or judge that needs answers in "
+            "text takes a causal language model"
+        )
+    if missing and not trained:
+        raise VictimError(f"{name} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm")
+    if head == "classification" and trained:
+        model.config.id2label = {i: label.strip() for i, label in enumerate(labels)}
+        model.config.label2id = {label.strip(): i for i, label in enumerate(labels)}
+    elif head == "classification":
+        _check_classes(name, model.config, labels)
+    tokenizer = _load_tokenizer(source, revision)
+    if getattr(model.config, "pad_token_id", None) is None:  # others who load the model need one for batches
+        fallback = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        model.config.pad_token_id = fallback
+    return model, tokenizer
+
+
+def _check_classes(name: str, config: Any, labels: Sequence[str]) -> None:
+    """Raise VictimError where a classifier that is used as it is has other classes than ``labels``: another number, or
+    names of which only some are among them. Names that are all different are taken for other words, in its order.
+    """
+    classes = [str(name).strip() for _, name in sorted(config.id2label.items())]
+    wanted = [label.strip() for label in labels]
+    common = {name.casefold() for name in classes} & {name.casefold() for name in wanted}
+    if len(classes) != len(wanted) or 0 < len(common) < len(wanted):
+        raise VictimError(
+            f"{name} has the classes {', '.join(classes)}, and {', '.join(wanted)} are asked for; name the classes as "
+            "it does, or in other words in its order, or fine-tune it"
+        )
+
+
+def _load_tokenizer(source: str, revision: str | None) -> Any:
+    from transformers import AutoTokenizer
+
+    options = {"revision": revision} if revision else {"local_files_only": True}
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise VictimError(f"{source}: its tokenizer cannot be loaded: {error}") from error
