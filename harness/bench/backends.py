@@ -14,7 +14,7 @@ from harness.bench.workload import WorkloadShape, score_items
 from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.scoring.strategy import PathName
-from harness.engine.vllm.host import end_engines, why_unusable
+from harness.engine.vllm.engines import end_engines, why_unusable
 from harness.errors import HarnessError, RunError
 
 KNOWN = ("auto", "A", "B", "C", "D", "vllm")

@@ -11,7 +11,7 @@ import torch
 import transformers
 from rich.table import Table
 
-from harness.bench.iteration import PARTS, IterationReport
+from harness.bench.attack_iteration import PARTS, IterationReport
 from harness.bench.model import BenchModel
 from harness.bench.scoring import ScoringReport
 from harness.bench.workload import WorkloadShape

@@ -12,11 +12,11 @@ import numpy as np
 from harness.api.model.backend import ScoreItem
 from harness.bench.alternation import Progress, alternate, ratio
 from harness.bench.backends import BenchBackend
+from harness.bench.eager_reference import compared, eager_losses
 from harness.bench.matmul_peak import Gemm, own_rate, synchronise
 from harness.bench.model import BenchModel
-from harness.bench.reference import compared, eager_losses
 from harness.bench.workload import WorkloadShape, score_items
-from harness.engine.torch.tolerance import TOLERANCE
+from harness.engine.torch.self_check.tolerance import TOLERANCE
 
 GEMM = "matrix products"
 _SHARE_OF_A = 8  # the full forward of every row is so slow that it is timed on one in so many candidates

@@ -113,7 +113,7 @@ def iteration_command(
     shape = WorkloadShape(prefix, suffix, tail, candidates, examples)
     registry = ctx.obj.loaded().registry
     _quiet_libraries()
-    from harness.bench.iteration import choose_attack, measure_iterations
+    from harness.bench.attack_iteration import choose_attack, measure_iterations
 
     chosen = choose_attack(registry, attack, candidates)
     what = f"one iteration of {chosen.name}"

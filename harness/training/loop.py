@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from harness.api.victim import Progress
+from harness.engine.torch.activations.hidden_layers import Push, pushed, pushes
 from harness.engine.torch.devices import is_out_of_memory
 from harness.engine.torch.flop_counter import count_parameters, measure
 from harness.engine.torch.heads import HeadName, make_head
-from harness.engine.torch.hidden_layers import Push, pushed, pushes
 from harness.errors import VictimError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.hashing import content_key

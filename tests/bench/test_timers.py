@@ -14,7 +14,7 @@ from harness.api.requests import Gradient, Score
 from harness.api.threat import Threat
 from harness.bench import timers as probes
 from harness.bench.alternation import alternate, ratio
-from harness.bench.iteration import PARTS
+from harness.bench.attack_iteration import PARTS
 from harness.bench.timers import Clock, timed_attack, timed_backend, timed_problem
 from harness.engine.defended.victim import DefendedVictim
 from tests.engine.toy import ToyBackend, searching, toy_examples, toy_tokenizer

@@ -11,8 +11,8 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
+from harness.bench.attack_iteration import Iterating, choose_attack
 from harness.bench.backends import BenchBackend, routes
-from harness.bench.iteration import Iterating, choose_attack
 from harness.bench.matmul_peak import Gemm, own_rate
 from harness.bench.model import BenchModel, open_model, random_model
 from harness.bench.report import device_name

@@ -19,8 +19,8 @@ from harness.api.problem.latent import Latent
 from harness.api.threat import Threat
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
+from harness.engine.torch.activations.hidden_layers import pushed, pushes
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.hidden_layers import pushed, pushes
 from harness.errors import VictimError
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins

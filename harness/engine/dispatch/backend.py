@@ -34,8 +34,8 @@ from harness.api.model.backend import (
 from harness.engine.dispatch.calibration import Calibration, Sort, Who, conditions, measure, place_of, read, write
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.vllm.backend import VLLMBackend
-from harness.engine.vllm.host import version, why_unusable
-from harness.engine.vllm.options import not_on_one_device
+from harness.engine.vllm.engine_options import not_on_one_device
+from harness.engine.vllm.engines import version, why_unusable
 from harness.engine.vllm.self_check import DisagreementError
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens

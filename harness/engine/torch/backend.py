@@ -37,23 +37,23 @@ from harness.api.model.backend import (
 from harness.api.requests import GradientAnswer
 from harness.engine.losses import loss_of
 from harness.engine.top_substitutions import best_substitutions
+from harness.engine.torch.activations.perturbations import Perturbations
+from harness.engine.torch.activations.readouts import Readouts
 from harness.engine.torch.devices import dtype_name, input_device, place_names
 from harness.engine.torch.flop_counter import FlopCount, count_parameters, measure
 from harness.engine.torch.generation.generator import Generator
 from harness.engine.torch.generation.next_tokens import NextTokens
-from harness.engine.torch.gradients import Gradients, target_width, whole_row
+from harness.engine.torch.gradients.embeddings import EmbeddingTable
+from harness.engine.torch.gradients.one_hot import Gradients, target_width, whole_row
+from harness.engine.torch.gradients.packed import PackedGradient
 from harness.engine.torch.heads import HeadName, make_head
 from harness.engine.torch.loading import context_length
 from harness.engine.torch.memory.allocator import keep_freed_memory
 from harness.engine.torch.memory.chunks import chunkers
 from harness.engine.torch.memory.first_chunk import first_chunk
-from harness.engine.torch.perturbations import Perturbations
-from harness.engine.torch.readouts import Readouts
-from harness.engine.torch.scoring.packed.gradients import PackedGradient
-from harness.engine.torch.scoring.self_check import whole_rows
+from harness.engine.torch.scoring.scorer_check import whole_rows
 from harness.engine.torch.scoring.strategy import PathName, Strategies, choose
-from harness.engine.torch.self_check import SelfCheck, check
-from harness.engine.torch.token_gradients import EmbeddingTable
+from harness.engine.torch.self_check.backend_check import SelfCheck, check
 from harness.errors import AccessError, VictimError
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 

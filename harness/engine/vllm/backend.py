@@ -34,12 +34,12 @@ from harness.engine.losses import loss_of
 from harness.engine.sampling import draw_listed
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.generation.generator import ending_ids
-from harness.engine.torch.gradients import target_width
+from harness.engine.torch.gradients.one_hot import target_width
 from harness.engine.torch.heads import ClassificationHead, LabelTokensHead
-from harness.engine.torch.scoring.self_check import whole_rows
+from harness.engine.torch.scoring.scorer_check import whole_rows
+from harness.engine.vllm.engine_options import not_on_one_device, options_of
+from harness.engine.vllm.engines import Ask, engine_for, why_unusable
 from harness.engine.vllm.flop_costs import EngineFlops
-from harness.engine.vllm.host import Ask, engine_for, why_unusable
-from harness.engine.vllm.options import not_on_one_device, options_of
 from harness.engine.vllm.self_check import EngineSelfCheck, compare
 from harness.errors import AccessError, VictimError
 from harness.tokens.tokenizer import Floats, Tokens

@@ -19,7 +19,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness.engine.vllm.calls import Calls, InvalidError
+from harness.engine.vllm.engine_calls import Calls, InvalidError
 
 _PR_SET_PDEATHSIG = 1
 

@@ -10,8 +10,8 @@ import numpy as np
 from harness.api.model.backend import ScoreItem, Target
 from harness.engine.losses import loss_of
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.self_check import relative_difference
-from harness.engine.torch.tolerance import tolerance
+from harness.engine.torch.self_check.backend_check import relative_difference
+from harness.engine.torch.self_check.tolerance import tolerance
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 

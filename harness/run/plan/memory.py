@@ -19,7 +19,7 @@ from harness.engine.torch.memory.bounds import chunk_tokens, copies_bytes, head_
 PROCESS = 560 << 20  # Python, torch, transformers, a task's data; measured
 CUDA = 1 << 30  # what CUDA's libraries take in a process, and on the GPU
 ENGINE = 1 << 30  # a vLLM engine without its weights and cache
-_ENGINE_TOKENS, _ENGINE_BATCH = 32_768, 2_048  # of its cache, and per step: see `harness.engine.vllm.options`
+_ENGINE_TOKENS, _ENGINE_BATCH = 32_768, 2_048  # of its cache, and per step: see `harness.engine.vllm.engine_options`
 _ENGINE_CACHE = {False: 4 << 30, True: 8 << 30}
 TOGETHER = 64  # examples that run side by side, as `harness.engine.search.search.Search` has it
 _FLOAT32 = 4

@@ -15,13 +15,13 @@ import transformers as tf
 from harness.api.model.backend import GenerateItem, GradientItem, ScoreItem
 from harness.api.requests import GradientAnswer
 from harness.engine.open import open_folder
-from harness.engine.torch import tolerance as module
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.devices import SPREAD, input_device, place_names, resolve_device
 from harness.engine.torch.loading import load_model
 from harness.engine.torch.scoring.kv_copies import CopiedLayer
-from harness.engine.torch.self_check import relative_difference, switch_attention
-from harness.engine.torch.tolerance import TOLERANCE, in_float32, rounding, tolerance
+from harness.engine.torch.self_check import tolerance as module
+from harness.engine.torch.self_check.backend_check import relative_difference, switch_attention
+from harness.engine.torch.self_check.tolerance import TOLERANCE, in_float32, rounding, tolerance
 from harness.errors import VictimError
 from tests.engine.hub_models import byte_bpe
 from tests.engine.torch.scoring.test_copied_prefix import all_readings, long_items

@@ -18,9 +18,9 @@ from harness.api.problem.latent import Latent
 from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
+from harness.engine.torch.activations.hidden_layers import Push, pushed
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.hidden_layers import Push, pushed
-from harness.engine.vllm import host
+from harness.engine.vllm import engines
 from harness.errors import VictimError
 from tests.engine.hub_models import write_folder
 from tests.engine.torch.scoring.test_packed import CONFIGS, HEADS, NO_SUCH_MODEL, backend, model_of
@@ -333,7 +333,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_a_routed_victim_is_perturbed_by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     folder = write_folder(tmp_path / "model", "gpt_neox", "classification")
     routed = open_folder(folder, device="cpu", dtype="float32", backend="auto")
     assert isinstance(routed, DispatchBackend)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from harness.api.model.backend import GradientItem, ScoreItem
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.tolerance import TOLERANCE
+from harness.engine.torch.self_check.tolerance import TOLERANCE
 from harness.engine.vllm.backend import VLLMBackend
 from harness.errors import AccessError, VictimError
 from tests.engine.hub_models import write_folder

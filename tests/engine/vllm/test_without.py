@@ -16,9 +16,9 @@ from harness.engine.dispatch.calibration import Calibration
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.flop_counter import FlopCount
-from harness.engine.vllm import host
+from harness.engine.vllm import engines
+from harness.engine.vllm.engine_options import BLOCK, options_of
 from harness.engine.vllm.flop_costs import EngineFlops
-from harness.engine.vllm.options import BLOCK, options_of
 from harness.errors import VictimError
 from tests.engine.hub_models import write_folder
 from tests.engine.vllm.conftest import tokens
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
 
 
 @pytest.mark.usefixtures("missing")
@@ -185,7 +185,7 @@ def test_compute_is_that_of_tokens_not_in_the_cache() -> None:
 
 
 def test_a_model_on_several_devices_has_no_engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: name)
     theirs = open_folder(folder, device="cpu")
     assert isinstance(theirs, TorchBackend)
     theirs.model.hf_device_map = {"a": 0, "b": 1}

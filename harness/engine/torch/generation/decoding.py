@@ -18,9 +18,9 @@ from harness.engine.sampling import uniform
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.heads import no_cache
 from harness.engine.torch.scoring.copy_scorer import rotary_limit
-from harness.engine.torch.scoring.readout import shortest_window
-from harness.engine.torch.self_check import relative_difference, switch_attention
-from harness.engine.torch.tolerance import TOLERANCE
+from harness.engine.torch.scoring.head_reader import shortest_window
+from harness.engine.torch.self_check.backend_check import relative_difference, switch_attention
+from harness.engine.torch.self_check.tolerance import TOLERANCE
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 

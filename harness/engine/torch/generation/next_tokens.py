@@ -19,10 +19,10 @@ from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head, no_cache, trims_logits
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.scoring.head_reader import End, HeadReader
+from harness.engine.torch.scoring.packed.packed_pass import UnfitError
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
-from harness.engine.torch.scoring.readout import End, HeadReader
-from harness.engine.torch.scoring.self_check import whole_rows
+from harness.engine.torch.scoring.scorer_check import whole_rows
 from harness.engine.torch.scoring.strategy import Strategies
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens

@@ -25,11 +25,11 @@ from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.bounds import copies_bytes, prefix_bytes
 from harness.engine.torch.memory.chunks import Chunker, no_room
+from harness.engine.torch.scoring.head_reader import End, HeadReader, carries_state, head_rows
 from harness.engine.torch.scoring.kv_cache import Prefix, PrefixCache
 from harness.engine.torch.scoring.kv_copies import behind, taken_from
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.scoring.packed.packed_pass import UnfitError
 from harness.engine.torch.scoring.packed.scorer import Logits
-from harness.engine.torch.scoring.readout import End, HeadReader, carries_state, head_rows
 from harness.tokens.tokenizer import Floats, Tokens
 
 

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from harness.engine.torch.scoring.kv_cache import Prefix
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.scoring.packed.packed_pass import UnfitError
 
 
 class CopiedLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types

@@ -15,10 +15,10 @@ from harness.api.model.backend import ScoreItem
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
 from harness.engine.torch.scoring.copy_scorer import CopyScorer
-from harness.engine.torch.scoring.packed.context import FAILURES, UnfitError, words_of
+from harness.engine.torch.scoring.head_reader import refusal, shortest_window
+from harness.engine.torch.scoring.packed.packed_pass import FAILURES, UnfitError, words_of
 from harness.engine.torch.scoring.packed.scorer import Logits, PackedScorer
-from harness.engine.torch.scoring.readout import refusal, shortest_window
-from harness.engine.torch.scoring.self_check import Deviation, Plain, deviation
+from harness.engine.torch.scoring.scorer_check import Deviation, Plain, deviation
 from harness.tokens.tokenizer import Tokens
 
 PathName = Literal["auto", "A", "B", "C", "D"]

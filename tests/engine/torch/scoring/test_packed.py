@@ -16,7 +16,7 @@ from harness.api.model.backend import Scored, ScoreItem
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.scoring.kv_cache import Prefix, PrefixCache
 from harness.engine.torch.scoring.packed.reuse_plan import boundaries, first_differences, plan
-from harness.engine.torch.scoring.self_check import random_items, whole_rows
+from harness.engine.torch.scoring.scorer_check import random_items, whole_rows
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import byte_bpe, word_piece

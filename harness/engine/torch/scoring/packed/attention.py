@@ -16,7 +16,7 @@ from transformers import AttentionInterface
 
 from harness.engine.torch.scoring.packed.attention_autograd import attend_differentiably
 from harness.engine.torch.scoring.packed.attention_kernels import as_many_heads, attend, attend_squares, sums_in
-from harness.engine.torch.scoring.packed.context import PackedPass, UnfitError, current
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass, UnfitError, current
 
 NAME = "harness_packed"
 _PLAIN = {"position_ids", "cache_position", "use_cache", "dropout"}  # say nothing about what a token may look at

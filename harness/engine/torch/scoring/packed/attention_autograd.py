@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.torch.scoring.packed.attention_kernels import as_many_heads
-from harness.engine.torch.scoring.packed.context import PackedPass
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass
 
 
 def attend_differentiably(

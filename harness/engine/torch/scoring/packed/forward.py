@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.torch.memory.chunks import Chunker, no_room
-from harness.engine.torch.scoring.packed.context import PackedPass, active
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass, active
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]

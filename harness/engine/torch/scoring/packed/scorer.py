@@ -18,17 +18,17 @@ from harness.engine.torch.devices import input_device
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.bounds import prefix_bytes
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.flop_costs import ScoringFlops
+from harness.engine.torch.scoring.head_reader import End, HeadReader, head_rows
 from harness.engine.torch.scoring.kv_cache import PrefixCache
-from harness.engine.torch.scoring.last_layer_trim import find
 from harness.engine.torch.scoring.packed.attention import NAME
 from harness.engine.torch.scoring.packed.beam_groups import joined, parted
-from harness.engine.torch.scoring.packed.context import PackedPass, UnfitError
+from harness.engine.torch.scoring.packed.flop_costs import ScoringFlops
 from harness.engine.torch.scoring.packed.forward import batches, forward
+from harness.engine.torch.scoring.packed.last_layer_trim import find
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass, UnfitError
+from harness.engine.torch.scoring.packed.prefix_builder import Prefixes
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece, first_differences, plan
-from harness.engine.torch.scoring.prefix_builder import Prefixes
-from harness.engine.torch.scoring.readout import End, HeadReader, head_rows
-from harness.engine.torch.self_check import switch_attention
+from harness.engine.torch.self_check.backend_check import switch_attention
 from harness.tokens.tokenizer import Floats, Tokens
 
 Logits = tuple[Floats, float]  # readings of a head [K, width] and executed FLOPs of one item

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from harness.api.model.backend import GradientItem
+from harness.engine.torch.gradients.embeddings import embeddings_as_leaves, summed_loss
 from harness.engine.torch.memory.chunks import Chunker
+from harness.engine.torch.scoring.head_reader import End
 from harness.engine.torch.scoring.kv_cache import cut_out
-from harness.engine.torch.scoring.packed.context import PackedPass
 from harness.engine.torch.scoring.packed.forward import batches, forward
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
-from harness.engine.torch.scoring.readout import End
-from harness.engine.torch.token_gradients import embeddings_as_leaves, summed_loss
 
 
 @dataclass(frozen=True, slots=True)

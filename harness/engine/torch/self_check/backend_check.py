@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.engine.torch.tolerance import TOLERANCE, rounding, tolerance as tolerance_for
+from harness.engine.torch.self_check.tolerance import TOLERANCE, rounding, tolerance as tolerance_for
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 

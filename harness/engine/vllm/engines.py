@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.engine.vllm.options import Options
-from harness.engine.vllm.process import EngineGoneError, EngineProcess
+from harness.engine.vllm.engine_options import Options
+from harness.engine.vllm.engine_process import EngineGoneError, EngineProcess
 from harness.errors import VictimError
 
 Ask = Callable[..., Any]
-"""Called as ``ask(what, **values)``: one of the calls in `harness.engine.vllm.calls.Calls`."""
+"""Called as ``ask(what, **values)``: one of the calls in `harness.engine.vllm.engine_calls.Calls`."""
 
 MOST_LIVE = 2  # engines: a victim and a model that guards or judges it
 

@@ -17,7 +17,7 @@ from harness.api.model.backend import GradientItem, ScoreItem
 from harness.engine.torch.flop_counter import FlopCount, measure
 from harness.engine.torch.heads import ClassificationHead, GenerationHead, Head, LabelTokensHead, target_log_probs
 from harness.engine.torch.memory.bounds import head_numbers
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.scoring.packed.packed_pass import UnfitError
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 

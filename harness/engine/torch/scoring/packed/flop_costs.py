@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.engine.torch.flop_counter import FUSED_BACKWARD, FlopCount
-from harness.engine.torch.scoring.last_layer_trim import LastLayerTrim
+from harness.engine.torch.scoring.packed.last_layer_trim import LastLayerTrim
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 # Seconds per call and layer, FLOP/s, seconds per token and layer apart from products: constants, so that what is

@@ -12,14 +12,14 @@ import torch
 from harness.api.model.backend import GradientItem, PerturbItem, Target
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
+from harness.engine.torch.gradients.embeddings import embedding_gradient
+from harness.engine.torch.gradients.packed import PackedGradient, differentiate
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.packed.context import FAILURES, UnfitError, words_of
-from harness.engine.torch.scoring.packed.gradients import PackedGradient, differentiate
-from harness.engine.torch.scoring.self_check import random_items, tolerance_of, worded
+from harness.engine.torch.scoring.packed.packed_pass import FAILURES, UnfitError, words_of
+from harness.engine.torch.scoring.scorer_check import random_items, tolerance_of, worded
 from harness.engine.torch.scoring.strategy import Strategies
-from harness.engine.torch.self_check import relative_difference, switch_attention
-from harness.engine.torch.token_gradients import embedding_gradient
+from harness.engine.torch.self_check.backend_check import relative_difference, switch_attention
 from harness.tokens.tokenizer import Tokens
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from harness.api.model.backend import ScoreItem, Target
 from harness.engine.torch.scoring.copy_scorer import CopyScorer
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.scoring.packed.packed_pass import UnfitError
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
-from harness.engine.torch.self_check import relative_difference, switch_attention
-from harness.engine.torch.tolerance import TOLERANCE, rounding, tolerance
+from harness.engine.torch.self_check.backend_check import relative_difference, switch_attention
+from harness.engine.torch.self_check.tolerance import TOLERANCE, rounding, tolerance
 from harness.tokens.tokenizer import Floats, Tokens
 
 _SHAPES = ((7, 4, 3), (0, 5, 2), (13, 3, 0), (7, 1, 1), (2, 6, 4))  # before, attack string, after

@@ -9,10 +9,10 @@ import numpy as np
 
 from harness.api.model.backend import ScoreItem
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.flop_costs import ScoringFlops
 from harness.engine.torch.scoring.kv_cache import Prefix, PrefixCache, cut_out
-from harness.engine.torch.scoring.packed.context import PackedPass
+from harness.engine.torch.scoring.packed.flop_costs import ScoringFlops
 from harness.engine.torch.scoring.packed.forward import batches
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 from harness.tokens.tokenizer import Tokens
 

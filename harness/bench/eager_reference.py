@@ -11,8 +11,8 @@ from harness.api.model.backend import ScoreItem
 from harness.bench.model import BenchModel
 from harness.engine.losses import loss_of
 from harness.engine.torch.heads import make_head
-from harness.engine.torch.scoring.self_check import whole_rows
-from harness.engine.torch.self_check import switch_attention
+from harness.engine.torch.scoring.scorer_check import whole_rows
+from harness.engine.torch.self_check.backend_check import switch_attention
 from harness.tokens.tokenizer import Floats
 
 COMPARED = 64  # candidates at most, all examples together

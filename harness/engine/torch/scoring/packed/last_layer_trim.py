@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from harness.engine.torch.scoring.packed.context import current
+from harness.engine.torch.scoring.packed.packed_pass import current
 
 
 @dataclass

@@ -25,17 +25,17 @@ from harness.api.model.backend import (
 )
 from harness.api.requests import PerturbAnswer
 from harness.engine.losses import loss_of
+from harness.engine.torch.activations.hidden_layers import Push, no_such_layer, pushed, pushes, sites
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.generation.generator import Generator
-from harness.engine.torch.gradients import target_width
+from harness.engine.torch.gradients.embeddings import summed_loss
+from harness.engine.torch.gradients.one_hot import target_width
 from harness.engine.torch.heads import Head
-from harness.engine.torch.hidden_layers import Push, no_such_layer, pushed, pushes, sites
 from harness.engine.torch.memory.chunks import Chunker, Kind
-from harness.engine.torch.scoring.packed.context import FAILURES, words_of
-from harness.engine.torch.scoring.self_check import tolerance_of, worded
-from harness.engine.torch.self_check import relative_difference
-from harness.engine.torch.token_gradients import summed_loss
+from harness.engine.torch.scoring.packed.packed_pass import FAILURES, words_of
+from harness.engine.torch.scoring.scorer_check import tolerance_of, worded
+from harness.engine.torch.self_check.backend_check import relative_difference
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.model.backend import ActivationItem, Activity, LikelihoodItem, Likelihoods
+from harness.engine.torch.activations.hidden_layers import no_such_layer, sites
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
+from harness.engine.torch.gradients.embeddings import EmbeddingTable, embeddings_as_leaves
 from harness.engine.torch.heads import no_cache
-from harness.engine.torch.hidden_layers import no_such_layer, sites
 from harness.engine.torch.memory.chunks import Chunker, Kind
-from harness.engine.torch.token_gradients import EmbeddingTable, embeddings_as_leaves
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 
