@@ -17,8 +17,8 @@ from harness.errors import VictimError
 
 
 @dataclass(frozen=True)
-class Push:
-    """What is added in one place of a forward.
+class LayerPerturbation:
+    """What is added to the activations of one layer in a batch's forward.
 
     Attributes:
         layer: 0 for the input embeddings, else the number of a layer.
@@ -33,94 +33,100 @@ class Push:
     delta: Tensor
 
 
-def sites(model: Any) -> list[nn.Module]:
+def hidden_layers(model: Any) -> list[nn.Module]:
     """The input embedding, and after it the layers in their order; what they return can be perturbed.
 
     Raises:
         VictimError: the layers cannot be told from the model's other parts.
     """
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    found: list[nn.ModuleList] = []
+    lists: list[nn.ModuleList] = []
     inside: set[int] = set()
     for module in model.modules():  # what holds others comes first: experts in a layer are no layers
         if isinstance(module, nn.ModuleList) and len(module) == count and id(module) not in inside:
-            found.append(module)
+            lists.append(module)
             inside |= {id(inner) for inner in module.modules()}
-    if len(found) != 1:
+    if len(lists) != 1:
         raise VictimError(
-            f"{type(model).__name__}: {len(found)} lists of {count} layers where one was expected, so its activations "
+            f"{type(model).__name__}: {len(lists)} lists of {count} layers where one was expected, so its activations "
             "cannot be perturbed; use another victim, or another attack"
         )
-    return [model.get_input_embeddings(), *found[0]]
+    return [model.get_input_embeddings(), *lists[0]]
 
 
 def no_such_layer(model: Any, layer: int, known: int) -> VictimError:
-    """What to say of a layer beyond those ``known``, the embeddings counted in."""
+    """The error for a layer beyond those ``known``, the embeddings counted in."""
     return VictimError(f"layer {layer}: {type(model).__name__} has layers 1 to {known - 1}, and 0 is its embeddings")
 
 
 @contextmanager
-def pushed(model: Any, pushes: Sequence[Push], *, once: bool = False) -> Iterator[list[list[Tensor]]]:
+def perturbed_layers(
+    model: Any, perturbations: Sequence[LayerPerturbation], *, once: bool = False
+) -> Iterator[list[list[Tensor]]]:
     """Within, each forward of the model adds the perturbations.
 
     Args:
         once: only the first forward does: those after it go on from its keys and values.
 
     Yields:
-        for each push, the mean L2 norm of the unperturbed activations in its place, [k], in each forward.
+        for each perturbation, the mean L2 norm [k] of the unperturbed activations in its place, in each forward.
 
     Raises:
         VictimError: the layers cannot be told, or there is no such one; when the model is run, activations of another
             width.
     """
-    seen: list[list[Tensor]] = [[] for _ in pushes]
-    known = sites(model) if pushes else []
+    norms: list[list[Tensor]] = [[] for _ in perturbations]
+    layers = hidden_layers(model) if perturbations else []
     with ExitStack() as stack:
-        for push, norms in zip(pushes, seen, strict=True):
-            if not 0 <= push.layer < len(known):
-                raise no_such_layer(model, push.layer, len(known))
-            hook = _Hook(push, norms, once)
-            stack.callback(known[push.layer].register_forward_hook(hook).remove)
-        yield seen
+        for perturbation, own_norms in zip(perturbations, norms, strict=True):
+            if not 0 <= perturbation.layer < len(layers):
+                raise no_such_layer(model, perturbation.layer, len(layers))
+            hook = _PerturbingHook(perturbation, own_norms, once)
+            stack.enter_context(layers[perturbation.layer].register_forward_hook(hook))
+        yield norms
 
 
 @dataclass
-class _Hook:
-    push: Push
+class _PerturbingHook:
+    perturbation: LayerPerturbation
     norms: list[Tensor]
     once: bool
 
     def __call__(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         if self.once and self.norms:
             return None
-        whole = output[0] if isinstance(output, tuple) else output
-        changed = self._changed(whole)
+        activations = output[0] if isinstance(output, tuple) else output
+        changed = self._changed(activations)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
-    def _changed(self, whole: Tensor) -> Tensor:
-        delta = self.push.delta.to(whole.device)
+    def _changed(self, activations: Tensor) -> Tensor:
+        device, delta = activations.device, self.perturbation.delta.to(activations.device)
         width = delta.shape[-1]
-        if whole.dim() != 3 or whole.shape[-1] != width:
+        if activations.dim() != 3 or activations.shape[-1] != width:
             raise VictimError(
-                f"layer {self.push.layer}: its activations have shape {list(whole.shape)}, the perturbation is for "
-                f"[rows, tokens, {width}]"
+                f"layer {self.perturbation.layer}: its activations have shape {list(activations.shape)}, the "
+                f"perturbation is for [rows, tokens, {width}]"
             )
-        rows = torch.as_tensor(self.push.rows, device=whole.device)[:, None]
-        starts = torch.as_tensor(self.push.starts, device=whole.device)[:, None]
-        places = rows, starts + torch.arange(delta.shape[1], device=whole.device)
-        here = whole[places].to(torch.promote_types(whole.dtype, torch.float32))
-        self.norms.append(here.detach().norm(dim=-1).mean(-1))
-        return whole.index_put(places, (here + delta).to(whole.dtype))
+        rows = torch.as_tensor(self.perturbation.rows, device=device)[:, None]
+        starts = torch.as_tensor(self.perturbation.starts, device=device)[:, None]
+        index = rows, starts + torch.arange(delta.shape[1], device=device)
+        before = activations[index].to(torch.promote_types(activations.dtype, torch.float32))
+        self.norms.append(before.detach().norm(dim=-1).mean(-1))
+        return activations.index_put(index, (before + delta).to(activations.dtype))
 
 
-def pushes(places: Sequence[tuple[int, int, Latent]], device: torch.device) -> list[Push]:
-    """What perturbs some rows of a batch: (row, first position, perturbation) of each."""
+def layer_perturbations(latents: Sequence[tuple[int, int, Latent]], device: torch.device) -> list[LayerPerturbation]:
+    """Perturbations of a batch, those of one layer and shape together.
+
+    Args:
+        latents: (row of the batch, first position, perturbation) of each row that has one.
+    """
     groups: defaultdict[tuple[int, tuple[int, int]], list[tuple[int, int, Latent]]] = defaultdict(list)
-    for place in places:
-        groups[place[2].layer, place[2].shape].append(place)
-    found = []
+    for entry in latents:
+        groups[entry[2].layer, entry[2].shape].append(entry)
+    perturbations = []
     for (layer, _), group in groups.items():
-        rows, starts, latents = zip(*group, strict=True)
-        delta = torch.as_tensor(np.stack([latent.array for latent in latents]), dtype=torch.float32, device=device)
-        found.append(Push(layer, rows, starts, delta))
-    return found
+        rows, starts, members = zip(*group, strict=True)
+        delta = torch.as_tensor(np.stack([latent.array for latent in members]), dtype=torch.float32, device=device)
+        perturbations.append(LayerPerturbation(layer, rows, starts, delta))
+    return perturbations

@@ -5,8 +5,7 @@ Rows run in full and unpadded, those of equal length together.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,24 +15,31 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.model.backend import ActivationItem, Activity, LikelihoodItem, Likelihoods
-from harness.engine.torch.activations.hidden_layers import no_such_layer, sites
+from harness.engine.torch.activations.hidden_layers import hidden_layers, no_such_layer
+from harness.engine.torch.arrays import to_numpy, without_nan
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.gradients.embeddings import EmbeddingTable, embeddings_as_leaves
 from harness.engine.torch.heads import no_cache
-from harness.engine.torch.memory.chunks import Chunker, Kind
-from harness.errors import VictimError
+from harness.engine.torch.memory.chunks import Chunker, WorkKind
+from harness.engine.torch.rows import group_by_key
 from harness.tokens.tokenizer import Floats, Tokens
 
 
 class Readouts:
-    """Of one model."""
+    """Likelihoods and activations of one model."""
 
     def __init__(
-        self, model: Any, chunkers: Mapping[Kind, Chunker], executed: FlopCount, table: EmbeddingTable
+        self, model: Any, chunkers: Mapping[WorkKind, Chunker], flop_count: FlopCount, table: EmbeddingTable
     ) -> None:
-        """Wrap ``model``; nothing is run."""
-        self._model, self._chunkers, self._executed, self._table = model, chunkers, executed, table
+        """Wrap ``model``; nothing is run.
+
+        Args:
+            chunkers: tokens per forward, by kind of work.
+            flop_count: coefficients of a plain pass.
+            table: the model's embeddings.
+        """
+        self._model, self._chunkers, self._flop_count, self._table = model, chunkers, flop_count, table
         self._device = input_device(model)
 
     def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
@@ -42,134 +48,121 @@ class Readouts:
         Raises:
             VictimError: NaN, no memory for one row.
         """
-        found: dict[int, Likelihoods] = {}
-        for (length, span), group in _groups([(len(i.row), None if i.weights is None else i.span) for i in items]):
-            rows = np.stack([items[i].row for i in group])
+        answers: dict[int, Likelihoods] = {}
+        keys = [(len(i.row), None if i.weights is None else i.span) for i in items]
+        for (length, span), members in group_by_key(keys).items():
             if length < 2:
-                for i in group:
-                    found[i] = Likelihoods(np.empty(0), 0.0)
-                continue
-            if span is None:
-                for part, nll in self._chunkers["score"].map(partial(self._nll, rows), *rows.shape):
-                    for i, own in zip(group[part], nll, strict=True):
-                        found[i] = Likelihoods(own, self._executed.forward(length, length))
-                continue
-            run = partial(self._nll_gradient, rows, [items[i] for i in group])
-            for part, (nll, gradients) in self._chunkers["gradient"].map(run, *rows.shape):
-                for i, own, gradient in zip(group[part], nll, gradients, strict=True):
-                    found[i] = Likelihoods(own, self._executed.gradient(length, length), gradient)
-        return [found[i] for i in range(len(items))]
+                answers |= {i: Likelihoods(np.empty(0), 0.0) for i in members}
+            elif span is None:
+                flops, run = self._flop_count.forward(length, length), partial(self._nll, items)
+                for i, nll in self._chunkers["score"].map_members(run, members, length):
+                    answers[i] = Likelihoods(nll, flops)
+            else:
+                flops, run_backward = self._flop_count.gradient(length, length), partial(self._nll_gradient, items)
+                for i, (nll, gradient) in self._chunkers["gradient"].map_members(run_backward, members, length):
+                    answers[i] = Likelihoods(nll, flops, gradient)
+        return [answers[i] for i in range(len(items))]
 
     def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
         """Activations, and gradients where a direction is given; in order. Raises as `likelihood`, and VictimError
         where there is no such layer.
         """
-        found: dict[int, Activity] = {}
+        answers: dict[int, Activity] = {}
         keys = [(len(i.row), i.layer, i.pool, None if i.direction is None else i.span) for i in items]
-        for (length, layer, pool, span), group in _groups(keys):
-            rows, slope = np.stack([items[i].row for i in group]), span is not None
-            chunker = self._chunkers["gradient" if slope else "score"]
-            spent = self._executed.gradient(length) if slope else self._executed.forward(length)
-            run = partial(self._activity, rows, [items[i] for i in group], layer, pool)
-            for part, (values, gradients) in chunker.map(run, *rows.shape):
-                for i, own, gradient in zip(group[part], values, gradients, strict=True):
-                    found[i] = Activity(own, spent, gradient)
-        return [found[i] for i in range(len(items))]
+        for (length, layer, pool, span), members in group_by_key(keys).items():
+            chunker = self._chunkers["score" if span is None else "gradient"]
+            flops = self._flop_count.forward(length) if span is None else self._flop_count.gradient(length)
+            run = partial(self._activations, items, layer, pool)
+            for i, (values, gradient) in chunker.map_members(run, members, length):
+                answers[i] = Activity(values, flops, gradient)
+        return [answers[i] for i in range(len(items))]
 
-    def _nll(self, whole: Tokens, part: slice) -> Floats:
-        rows = whole[part]
+    def _nll(self, items: Sequence[LikelihoodItem], members: list[int]) -> Floats:
+        """NLL [n, L - 1] of each token but the first of the members' rows."""
+        ids = self._ids([items[i].row for i in members])
         with torch.inference_mode():
-            return _numbers(_token_nll(self._logits(self._ids(rows)), self._ids(rows)))
+            return _to_numpy(_token_nll(self._logits(ids), ids))
 
-    def _nll_gradient(self, whole: Tokens, group: Sequence[LikelihoodItem], part: slice) -> tuple[Floats, list[Floats]]:
-        rows, items = whole[part], group[part]
-        ids, (start, stop) = self._ids(rows), items[0].span
+    def _nll_gradient(self, items: Sequence[LikelihoodItem], members: list[int]) -> list[tuple[Floats, Floats]]:
+        """For each member the NLL [L - 1], and the gradient [S, A] of its weighted sum by the tokens of the span."""
+        items = [items[i] for i in members]
+        ids, (start, stop) = self._ids([item.row for item in items]), items[0].span
         weights = torch.as_tensor(np.stack([np.asarray(item.weights) for item in items]), dtype=torch.float32)
         weights = weights.to(self._device)
         with torch.enable_grad(), embeddings_as_leaves(self._model) as leaves:
             log_probs = self._logits(ids)[:, :-1].float().log_softmax(-1)
             nll = -log_probs.gather(-1, ids[:, 1:, None])[..., 0]
-            (slope,) = torch.autograd.grad((weights * nll).sum(), leaves)
+            (by_embedding,) = torch.autograd.grad((weights * nll).sum(), leaves)
         gradients = []
         for row, item in enumerate(items):
             assert item.allowed is not None
-            as_read = slope[row, start:stop] @ self._table.of(item.allowed).T
+            gradient = by_embedding[row, start:stop] @ self._table.embeddings(item.allowed).T
             # A token is also what the model predicts there: its own NLL changes with it, the first one's aside.
             first = max(start, 1)
             allowed = torch.as_tensor(item.allowed).to(log_probs.device)
-            said = log_probs[row, first - 1 : stop - 1].detach().index_select(1, allowed)
-            as_read[first - start :] -= weights[row, first - 1 : stop - 1, None] * said
-            gradients.append(_numbers(as_read))
-        return _numbers(nll), gradients
+            predicted = log_probs[row, first - 1 : stop - 1].detach().index_select(1, allowed)
+            gradient[first - start :] -= weights[row, first - 1 : stop - 1, None] * predicted
+            gradients.append(_to_numpy(gradient))
+        return list(zip(_to_numpy(nll), gradients, strict=True))
 
-    def _activity(
-        self, whole: Tokens, group: Sequence[ActivationItem], layer: int, pool: str, part: slice
-    ) -> tuple[Floats, list[Floats | None]]:
-        rows, items = whole[part], group[part]
-        ids = self._ids(rows)
+    def _activations(
+        self, items: Sequence[ActivationItem], layer: int, pool: str, members: list[int]
+    ) -> list[tuple[Floats, Floats | None]]:
+        """For each member the activations [H], and the gradient [S, A] of their product with its direction, or None."""
+        items = [items[i] for i in members]
+        ids = self._ids([item.row for item in items])
         if items[0].direction is None:
-            with torch.inference_mode(), self._listening(layer) as heard:
+            with torch.inference_mode(), self._recorded(layer) as outputs:
                 self._model.base_model(input_ids=ids, **no_cache(self._model))
-            return _numbers(_pooled(heard[0], pool)), [None] * len(items)
+            return [(values, None) for values in _to_numpy(_pooled(outputs[0], pool))]
         start, stop = items[0].span
         directions = torch.as_tensor(np.stack([np.asarray(item.direction) for item in items]), dtype=torch.float32)
-        with torch.enable_grad(), embeddings_as_leaves(self._model) as leaves, self._listening(layer) as heard:
+        with torch.enable_grad(), embeddings_as_leaves(self._model) as leaves, self._recorded(layer) as outputs:
             self._model.base_model(input_ids=ids, **no_cache(self._model))
-            values = _pooled(heard[0], pool)
-            (slope,) = torch.autograd.grad((values * directions.to(values.device)).sum(), leaves)
-        gradients: list[Floats | None] = []
-        for row, item in enumerate(items):
+            activations = _pooled(outputs[0], pool)
+            product = (activations * directions.to(activations.device)).sum()
+            (by_embedding,) = torch.autograd.grad(product, leaves)
+        answers: list[tuple[Floats, Floats | None]] = []
+        for values, row, item in zip(_to_numpy(activations), by_embedding, items, strict=True):
             assert item.allowed is not None
-            gradients.append(_numbers(slope[row, start:stop] @ self._table.of(item.allowed).T))
-        return _numbers(values), gradients
+            answers.append((values, _to_numpy(row[start:stop] @ self._table.embeddings(item.allowed).T)))
+        return answers
 
     @contextmanager
-    def _listening(self, layer: int) -> Iterator[list[Tensor]]:
-        """Within, what the layer returns is listed."""
-        known = sites(self._model)
-        at = layer if layer >= 0 else len(known) + layer
-        if not 0 <= at < len(known):
-            raise no_such_layer(self._model, layer, len(known))
-        heard: list[Tensor] = []
+    def _recorded(self, layer: int) -> Iterator[list[Tensor]]:
+        """Within, what the layer returns is listed, [n, L, H] of each forward."""
+        layers = hidden_layers(self._model)
+        at = layer if layer >= 0 else len(layers) + layer
+        if not 0 <= at < len(layers):
+            raise no_such_layer(self._model, layer, len(layers))
+        outputs: list[Tensor] = []
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            heard.append(output[0] if isinstance(output, tuple) else output)
+            outputs.append(output[0] if isinstance(output, tuple) else output)
 
-        handle = known[at].register_forward_hook(hook)
-        try:
-            yield heard
-        finally:
-            handle.remove()
+        with layers[at].register_forward_hook(hook):
+            yield outputs
 
     def _logits(self, ids: Tensor) -> Tensor:
         logits: Tensor = self._model(input_ids=ids, **no_cache(self._model)).logits
         return logits
 
-    def _ids(self, rows: Tokens) -> Tensor:
-        return torch.as_tensor(rows).to(self._device)
+    def _ids(self, rows: Sequence[Tokens]) -> Tensor:
+        return torch.as_tensor(np.stack(rows)).to(self._device)
 
 
 def _pooled(activations: Tensor, pool: str) -> Tensor:
-    whole = activations.float()
-    return whole[:, -1] if pool == "last" else whole.mean(1)
+    """Activations [n, H] (float32) at the last token, or their mean, from those of all tokens [n, L, H]."""
+    activations = activations.float()
+    return activations[:, -1] if pool == "last" else activations.mean(1)
 
 
 def _token_nll(logits: Tensor, ids: Tensor) -> Tensor:
-    """NLL [n, L - 1] of each token but the first."""
+    """NLL [n, L - 1] of each token but the first, of logits [n, L, vocabulary] and ids [n, L]."""
     flat = logits[:, :-1].float().flatten(0, 1)
     losses = torch.nn.functional.cross_entropy(flat, ids[:, 1:].to(flat.device).flatten(), reduction="none")
     return losses.view(len(ids), -1)
 
 
-def _groups(keys: Sequence[Hashable]) -> list[tuple[Any, list[int]]]:
-    groups: defaultdict[Any, list[int]] = defaultdict(list)
-    for i, key in enumerate(keys):
-        groups[key].append(i)
-    return list(groups.items())
-
-
-def _numbers(x: Tensor) -> Floats:
-    found: Floats = x.detach().to("cpu", torch.float64).numpy()
-    if np.isnan(found).any():
-        raise VictimError("the model answered NaN to a defense; load it with dtype: float32")
-    return found
+def _to_numpy(x: Tensor) -> Floats:
+    return without_nan(to_numpy(x), "the model answered NaN to a defense; load it with dtype: float32")

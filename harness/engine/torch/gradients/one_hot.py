@@ -1,30 +1,35 @@
-"""One-hot gradients of many examples: packed behind remembered prefixes where a check found that right, else plain."""
+"""One-hot gradients of many examples: on packed rows where a check found that right, else by plain backwards."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from harness.api.model.backend import GradientItem, PerturbItem, Target
+from harness.api.model.backend import GradientItem
+from harness.engine.torch.arrays import to_numpy
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.gradients.embeddings import embedding_gradient
-from harness.engine.torch.gradients.packed import PackedGradient, differentiate
+from harness.engine.torch.gradients.packed import EmbeddingGradient, packed_gradients
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.packed.packed_pass import FAILURES, UnfitError, words_of
-from harness.engine.torch.scoring.scorer_check import random_items, tolerance_of, worded
-from harness.engine.torch.scoring.strategy import Strategies
-from harness.engine.torch.self_check.backend_check import relative_difference, switch_attention
+from harness.engine.torch.rows import group_by_key, target_length, whole_row
+from harness.engine.torch.scoring.candidate_scorer import CandidateScorer
+from harness.engine.torch.scoring.packed.scorer import PackedScorer
+from harness.engine.torch.scoring.scorer_check import random_items
+from harness.engine.torch.scoring.unsupported import MODEL_ERRORS, UnsupportedModelError, reason_of
+from harness.engine.torch.self_check.attention import EAGER, attention_switched
+from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES, deviation_message, relative_difference
 from harness.tokens.tokenizer import Tokens
 
 
-class Gradients:
-    """Of one model. The choice is made by a check on a few random rows against eager plain gradients.
+class OneHotGradients:
+    """Gradients of one model's loss by attack strings, packed where a few random rows agree with eager plain gradients.
 
     Attributes:
         difference: found by the check, relative to the largest entry; None where it was not run.
@@ -35,125 +40,99 @@ class Gradients:
         self,
         model: Any,
         head: Head,
-        paths: Strategies,
+        scorer: CandidateScorer,
         chunker: Chunker,
-        executed: FlopCount,
-        usable: Tokens,
+        flop_count: FlopCount,
+        ordinary_ids: Tokens,
         context: int,
     ) -> None:
-        """Choose.
+        """Check packed gradients, where the model's candidates are packed.
 
         Args:
+            scorer: of the same model; shares what it remembers.
             chunker: tokens per forward and backward.
-            executed: coefficients of a plain pass.
-            usable: ordinary ids.
-            context: longest row.
+            flop_count: coefficients of a plain pass.
+            ordinary_ids: to draw the rows of the check from.
+            context: longest row in tokens.
 
         Raises:
             VictimError: no memory for one row.
         """
-        self._model, self._head, self._paths, self._chunker, self._executed = model, head, paths, chunker, executed
-        self._device = input_device(model)
+        self._model, self._head, self._scorer, self._chunker = model, head, scorer, chunker
+        self._flop_count, self._device = flop_count, input_device(model)
         self.difference: float | None = None
-        self.reason = "rows are not packed" if paths.packing is None else ""
-        if paths.packing is not None:
-            with paths.packing.switched():  # forgets what was computed with other weights
-                pass
-            with paths.packing.cache.set_aside():
-                self.reason = self._check(usable, context)
+        self.reason = "rows are not packed" if scorer.packed is None else ""
+        if scorer.packed is not None:
+            scorer.packed.cache.clear_if_changed(model)
+            with scorer.packed.cache.set_aside():
+                self.reason = self._check(scorer.packed, ordinary_ids, context)
 
-    def of(self, items: Sequence[GradientItem]) -> list[PackedGradient]:
+    def of(self, items: Sequence[GradientItem]) -> list[EmbeddingGradient]:
         """Answers in order; items valid and within the context.
 
         Raises:
             VictimError: no memory for one row.
         """
-        found: dict[int, PackedGradient] = {}
-        fit = [i for i, item in enumerate(items) if not self.reason and self._fits(item)]
-        if fit and self._paths.packing is not None:
+        answers: dict[int, EmbeddingGradient] = {}
+        packed = self._scorer.packed
+        if packed is not None and not self.reason:
+            fitting = [i for i, item in enumerate(items) if self._fits(packed, item)]
             try:
-                slopes = differentiate(self._paths.packing, [items[i] for i in fit], self._chunker)
-                found = dict(zip(fit, slopes, strict=True))
-            except UnfitError as error:
+                gradients = packed_gradients(packed, [items[i] for i in fitting], self._chunker) if fitting else []
+                answers = dict(zip(fitting, gradients, strict=True))
+            except UnsupportedModelError as error:
                 self.reason = str(error)
-        rest = [i for i in range(len(items)) if i not in found]
-        found |= zip(rest, self._plain([items[i] for i in rest]), strict=True)
-        return [found[i] for i in range(len(items))]
+        rest = [i for i in range(len(items)) if i not in answers]
+        answers |= zip(rest, self._plain([items[i] for i in rest]), strict=True)
+        return [answers[i] for i in range(len(items))]
 
     def to_json(self) -> dict[str, object]:
         """Plain data for the manifest."""
         return {"packed": not self.reason, "reason": self.reason, "difference": self.difference}
 
-    def _fits(self, item: GradientItem) -> bool:
-        window = self._paths.window
-        return len(item.tokens) > 0 and (window is None or row_length(item) <= window)
+    @staticmethod
+    def _fits(packed: PackedScorer, item: GradientItem) -> bool:
+        return len(item.tokens) > 0 and packed.fits(item.target, len(item.before) + len(item.tokens) + len(item.after))
 
-    def _plain(self, items: Sequence[GradientItem]) -> list[PackedGradient]:
+    def _plain(self, items: Sequence[GradientItem]) -> list[EmbeddingGradient]:
         """By plain forwards and backwards of whole rows; items of equal shape share them."""
-        found: dict[int, PackedGradient] = {}
-        shapes: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-        for i, item in enumerate(items):
-            shapes[len(item.before), len(item.tokens), len(item.after), target_width(item.target)].append(i)
-        for (start, width, *_), group in shapes.items():
-            rows = torch.as_tensor(np.stack([whole_row(items[i]) for i in group]))
-            targets = torch.as_tensor([items[i].target for i in group])
+        answers: dict[int, EmbeddingGradient] = {}
+        shapes = [(len(i.before), len(i.tokens), len(i.after), target_length(i.target)) for i in items]
+        for shape, members in group_by_key(shapes).items():
+            length = sum(shape[:3])
+            for i, (outputs, gradient) in self._chunker.map_members(partial(self._backward, items), members, length):
+                runs = self._head.forwards(length, items[i].target)
+                answers[i] = EmbeddingGradient(outputs, gradient, sum(self._flop_count.gradient(*run) for run in runs))
+        return [answers[i] for i in range(len(items))]
 
-            def run(
-                part: slice, ids: torch.Tensor = rows, wanted: torch.Tensor = targets, at: int = start, n: int = width
-            ) -> tuple[torch.Tensor, torch.Tensor]:
-                inputs = ids[part].to(self._device)
-                return embedding_gradient(self._model, self._head, inputs, wanted[part].to(self._device), at, at + n)
+    def _backward(self, items: Sequence[GradientItem], members: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each member, all of one shape, outputs of the head and the gradient as in `EmbeddingGradient`."""
+        rows = torch.as_tensor(np.stack([whole_row(items[i]) for i in members])).to(self._device)
+        targets = torch.as_tensor([items[i].target for i in members]).to(self._device)
+        start, tokens = len(items[members[0]].before), len(items[members[0]].tokens)
+        answers = embedding_gradient(self._model, self._head, rows, targets, start, start + tokens)
+        return zip(*answers, strict=True)
 
-            for part, (readings, grads) in self._chunker.map(run, *rows.shape):
-                for i, own, grad in zip(group[part], readings, grads, strict=True):
-                    runs = self._head.forwards(rows.shape[1], items[i].target)
-                    found[i] = PackedGradient(own, grad, sum(self._executed.gradient(*run) for run in runs))
-        return [found[i] for i in range(len(items))]
-
-    def _check(self, usable: Tokens, context: int) -> str:
+    def _check(self, packed: PackedScorer, ordinary_ids: Tokens, context: int) -> str:
         """Compare packed gradients with plain ones; why they are not to be used, or ""."""
-        packing = self._paths.packing
-        assert packing is not None
-        longest = context if self._paths.window is None else min(context, self._paths.window)
+        longest = context if packed.longest is None else min(context, packed.longest - self._head.extra)
         items = [
-            GradientItem(i.before, i.candidates[0], i.after, i.target, usable[:1], 1)
-            for i in random_items(usable, longest, labels=packing.reader.labels)
+            GradientItem(i.before, i.candidates[0], i.after, i.target, ordinary_ids[:1], 1)
+            for i in random_items(ordinary_ids, longest, labels=packed.reader.labels)
         ]
         try:
-            ours = differentiate(packing, items, self._chunker)
-        except (UnfitError, *FAILURES) as error:
-            return words_of(error)
-        asked = str(self._model.config._attn_implementation)
-        switch_attention(self._model, "eager")  # where there is no eager attention, what is there must do
-        try:
+            ours = packed_gradients(packed, items, self._chunker)
+        except (UnsupportedModelError, *MODEL_ERRORS) as error:
+            return reason_of(error)
+        with attention_switched(self._model, EAGER):
             wanted = self._plain(items)
-        finally:
-            switch_attention(self._model, asked)
         self.difference = max(_difference(a, b) for a, b in zip(ours, wanted, strict=True))
-        return worded(self.difference, tolerance_of(self._model))
+        return deviation_message("packed rows", self.difference, FIXED_TOLERANCES[self._model.dtype])
 
 
-def _difference(ours: PackedGradient, wanted: PackedGradient) -> float:
-    readings = relative_difference(_array(ours.readings), _array(wanted.readings))
-    reference = _array(wanted.gradient)
+def _difference(ours: EmbeddingGradient, wanted: EmbeddingGradient) -> float:
+    """Largest relative difference of outputs or of gradients, these in units of their largest entry."""
+    outputs = relative_difference(to_numpy(ours.outputs), to_numpy(wanted.outputs))
+    reference = to_numpy(wanted.gradient)
     scale = float(np.abs(reference).max()) or 1.0  # gradients may be small throughout
-    return max(readings, relative_difference(_array(ours.gradient) / scale, reference / scale))
-
-
-def _array(x: torch.Tensor) -> Any:
-    return x.to("cpu", torch.float64).numpy()
-
-
-def whole_row(item: GradientItem | PerturbItem) -> Tokens:
-    """``before + tokens + after``, shape [P + S + T]."""
-    return np.concatenate([item.before, item.tokens, item.after])
-
-
-def target_width(target: Target) -> int:
-    """How many tokens a target has; 1 for a label."""
-    return 1 if isinstance(target, int) else len(target)
-
-
-def row_length(item: GradientItem) -> int:
-    """Tokens of the longest row that is run for an item, label tokens left out."""
-    return len(item.before) + len(item.tokens) + len(item.after) + target_width(item.target) - 1
+    return max(outputs, relative_difference(to_numpy(ours.gradient) / scale, reference / scale))

@@ -15,48 +15,49 @@ _CPU, _CUDA = (100e-6, 6e10, 4e-7), (40e-6, 1e14, 1e-8)
 
 @dataclass(frozen=True, slots=True)
 class ScoringFlops:
-    """Of one model.
+    """FLOPs of one model's packed forwards.
 
     Attributes:
-        executed: coefficients of the model's body.
-        tail: what is run on the last tokens alone.
-        per_read: FLOPs of the head per token that is read.
+        flop_count: coefficients of the model's body.
+        trim: what is run on the last tokens alone.
+        read_flops: FLOPs of the head per token that is read.
         on_gpu: where it runs.
     """
 
-    executed: FlopCount
-    tail: LastLayerTrim
-    per_read: float
+    flop_count: FlopCount
+    trim: LastLayerTrim
+    read_flops: float
     on_gpu: bool
 
-    def computed(self, piece: ReusePiece) -> float:
+    def body(self, piece: ReusePiece) -> float:
         """FLOPs of the body on one piece: linear layers, its own squares, and its rectangle with the prefix."""
-        return self.executed.per_token * piece.tokens + self.executed.per_pair * piece.tokens * self._keys(piece)
+        return self.flop_count.per_token * piece.tokens + self.flop_count.per_pair * piece.tokens * self._keys(piece)
 
-    def read(self, piece: ReusePiece, keep: int) -> float:
-        """FLOPs of a piece of which the last ``keep`` tokens of each row are read, head included."""
-        linear, attention = self._parts(piece, keep)
+    def forward(self, piece: ReusePiece, read_last: int) -> float:
+        """FLOPs of a piece of which the last ``read_last`` tokens of each row are read, head included."""
+        linear, attention = self._linear_and_attention(piece, read_last)
         return linear + attention
 
-    def gradient(self, piece: ReusePiece, keep: int) -> float:
-        """FLOPs of `read` and of going back to the embeddings; weights get no gradients."""
-        linear, attention = self._parts(piece, keep)
+    def gradient(self, piece: ReusePiece, read_last: int) -> float:
+        """FLOPs of `forward` and of going back to the embeddings; weights get no gradients."""
+        linear, attention = self._linear_and_attention(piece, read_last)
         return 2 * linear + (1 + FUSED_BACKWARD) * attention
 
-    def _parts(self, piece: ReusePiece, keep: int) -> tuple[float, float]:
-        """What linear layers, head included, and what attention costs."""
-        read = len(piece.rows) * keep
+    def _linear_and_attention(self, piece: ReusePiece, read_last: int) -> tuple[float, float]:
+        """FLOPs of linear layers, head included, and of attention."""
+        read = len(piece.rows) * read_last
         left_out = piece.tokens - read
-        pairs = (piece.tokens - left_out / self.tail.layers) * self._keys(piece)
-        linear = self.executed.per_token * piece.tokens - self.tail.per_token * left_out + self.per_read * read
-        return linear, self.executed.per_pair * pairs
+        pairs = (piece.tokens - left_out / self.trim.layers) * self._keys(piece)
+        linear = self.flop_count.per_token * piece.tokens - self.trim.per_token * left_out + self.read_flops * read
+        return linear, self.flop_count.per_pair * pairs
 
     @property
-    def overhead(self) -> float:
+    def piece_overhead(self) -> float:
         """What the calls for one more piece cost, in tokens."""
         call, rate, token = _CUDA if self.on_gpu else _CPU
-        return self.tail.layers * call / (self.executed.per_token / rate + self.tail.layers * token)
+        return self.trim.layers * call / (self.flop_count.per_token / rate + self.trim.layers * token)
 
     @staticmethod
     def _keys(piece: ReusePiece) -> int:
-        return piece.cut + int(piece.ids.shape[1])
+        """How many keys each query of a piece is multiplied with."""
+        return piece.start + int(piece.ids.shape[1])

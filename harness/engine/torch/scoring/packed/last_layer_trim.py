@@ -9,7 +9,7 @@ in place. The self-check sees what comes of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from harness.engine.torch.scoring.packed.packed_pass import current
+from harness.engine.torch.scoring.packed.packed_pass import PackedPass, current_pass
 
 
 @dataclass
 class LastLayerTrim:
-    """Found by `find`.
+    """What can be run on the tokens that are read alone, found by `find_last_layer_trim`.
 
     Attributes:
         layers: attention layers of a forward.
@@ -36,26 +36,29 @@ class LastLayerTrim:
 
     @contextmanager
     def trimmed(self) -> Iterator[None]:
-        """Within, packed forwards that have a final layer run the modules on the tokens that are read alone."""
-        hooks = [m.register_forward_pre_hook(_gather) for m in self.modules]
-        hooks += [m.register_forward_hook(_scatter) for m in self.modules]
-        try:
+        """Within, packed forwards that have a last layer run the modules on the tokens that are read alone."""
+        with ExitStack() as hooks:
+            for module in self.modules:
+                hooks.enter_context(module.register_forward_pre_hook(_gather))
+                hooks.enter_context(module.register_forward_hook(_scatter))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
 @dataclass
 class _Call:
-    """One call of a module: attention layers done before it, whether one tensor of all tokens goes in and out."""
+    """One call of a module in the forward that is watched.
+
+    Attributes:
+        layers_done: attention layers that have run before it.
+        tokenwise: whether one tensor of all tokens goes in and one comes out.
+    """
 
     module: nn.Module
-    done: int
-    plain: bool
+    layers_done: int
+    tokenwise: bool
 
 
-def find(body: Any, run: Callable[[], int], tokens: int) -> LastLayerTrim:
+def find_last_layer_trim(body: Any, run: Callable[[], int], tokens: int) -> LastLayerTrim:
     """Watch one forward.
 
     Args:
@@ -63,64 +66,70 @@ def find(body: Any, run: Callable[[], int], tokens: int) -> LastLayerTrim:
         run: a packed forward of one row of ``tokens`` tokens; returns the number of attention layers.
     """
     calls: list[_Call] = []
-    hooks = []
-    for module in body.modules():
-        hooks.append(module.register_forward_pre_hook(_before(calls, tokens), with_kwargs=True))
-        hooks.append(module.register_forward_hook(_after(calls, tokens)))
-    try:
-        tail = LastLayerTrim(run())
-    finally:
-        for hook in hooks:
-            hook.remove()
-    inside: set[int] = set()
+    with ExitStack() as hooks:
+        for module in body.modules():
+            hooks.enter_context(module.register_forward_pre_hook(_record_call(calls, tokens), with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(_record_output(calls, tokens)))
+        trim = LastLayerTrim(run())
+    covered: set[int] = set()
     for call in calls:
-        if call.done < tail.layers or id(call.module) in inside:
+        if call.layers_done < trim.layers or id(call.module) in covered:
             continue
         parts = list(call.module.modules())
         linear = [m for m in parts if isinstance(m, nn.Linear | Conv1D)]
         ids = {id(m) for m in parts}
-        own = [c for c in calls if id(c.module) in ids]
-        if not linear or not call.plain or any(c.done < tail.layers for c in own):
+        calls_of_parts = [c for c in calls if id(c.module) in ids]
+        if not linear or not call.tokenwise or any(c.layers_done < trim.layers for c in calls_of_parts):
             continue
         # The cost is known where every layer runs once on every token.
-        if all(sum(c.module is m and c.plain for c in own) == 1 for m in linear):
-            inside |= ids
-            tail.modules.append(call.module)
-            tail.per_token += sum(2.0 * m.weight.numel() for m in linear)
-    return tail
+        if all(sum(c.module is m and c.tokenwise for c in calls_of_parts) == 1 for m in linear):
+            covered |= ids
+            trim.modules.append(call.module)
+            trim.per_token += sum(2.0 * m.weight.numel() for m in linear)
+    return trim
 
 
-def _of_all_tokens(x: object, tokens: int) -> bool:
+def _holds_all_tokens(x: object, tokens: int) -> bool:
     return isinstance(x, Tensor) and x.dim() == 3 and x.shape[:2] == (1, tokens)
 
 
-def _before(calls: list[_Call], tokens: int) -> Callable[..., None]:
+def _record_call(calls: list[_Call], tokens: int) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        this = current()
-        plain = len(args) == 1 and not kwargs and _of_all_tokens(args[0], tokens)
-        calls.append(_Call(module, this.layer if this else 0, plain))
+        packed = current_pass()
+        tokenwise = len(args) == 1 and not kwargs and _holds_all_tokens(args[0], tokens)
+        calls.append(_Call(module, packed.layers_done if packed else 0, tokenwise))
 
     return hook
 
 
-def _after(calls: list[_Call], tokens: int) -> Callable[..., None]:
+def _record_output(calls: list[_Call], tokens: int) -> Callable[..., None]:
     def hook(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        if not _of_all_tokens(output, tokens):
-            next(call for call in reversed(calls) if call.module is module).plain = False
+        if not _holds_all_tokens(output, tokens):
+            next(call for call in reversed(calls) if call.module is module).tokenwise = False
 
     return hook
+
+
+def _pass_after_last_layer() -> PackedPass | None:
+    """The pass that is being run, where its last attention layer is done."""
+    packed = current_pass()
+    if packed is None or packed.last_layer is None or packed.layers_done <= packed.last_layer:
+        return None
+    return packed
 
 
 def _gather(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    this = current()
-    if this is None or this.final is None or this.layer <= this.final:
+    """Give a module the tokens alone that are read."""
+    packed = _pass_after_last_layer()
+    if packed is None:
         return None
-    return (args[0].index_select(1, this.read.to(args[0].device)), *args[1:])
+    return (args[0].index_select(1, packed.read_at.to(args[0].device)), *args[1:])
 
 
 def _scatter(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-    this = current()
-    if this is None or this.final is None or this.layer <= this.final:
+    """Put a module's output back in place; zeros elsewhere."""
+    packed = _pass_after_last_layer()
+    if packed is None:
         return None
-    rows = torch.zeros(1, this.tokens, output.shape[2], dtype=output.dtype, device=output.device)
-    return rows.index_copy_(1, this.read.to(output.device), output)
+    rows = torch.zeros(1, packed.tokens, output.shape[2], dtype=output.dtype, device=output.device)
+    return rows.index_copy_(1, packed.read_at.to(output.device), output)

@@ -6,25 +6,29 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
-from harness.engine.torch.scoring.kv_cache import Prefix
+from harness.engine.torch.scoring.kv_cache import LayerKV, PrefixKV
 
 
-class UnfitError(Exception):
-    """The model's attention cannot be computed on packed rows; the text says why."""
+class RowGroup(NamedTuple):
+    """Consecutive rows of one length in a packed row: how many, and tokens of each."""
+
+    rows: int
+    length: int
 
 
-FAILURES = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""How a model that cannot take a packed row fails in its own words; another way of computing remains."""
+class PrefixGroup(NamedTuple):
+    """Consecutive rows that follow the same prefix: how many, tokens of each, the prefix, and how many of its tokens
+    count; None where nothing stands before them.
+    """
 
-
-def words_of(error: Exception) -> str:
-    """Why, in one line."""
-    if isinstance(error, UnfitError):
-        return str(error)
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    rows: int
+    length: int
+    prefix: PrefixKV | None
+    prefix_length: int
 
 
 @dataclass
@@ -32,50 +36,50 @@ class PackedPass:
     """Who sees what in one packed forward.
 
     Attributes:
-        own: (candidates, tokens of each) of consecutive stretches; they cover the row.
-        behind: (candidates, tokens of each, prefix, its length that counts) of consecutive stretches; likewise.
-        read: the tokens that are read, shape [n * keep].
-        longest: tokens of the longest whole row, prefix included.
-        keep: tokens at the end of each candidate that are read.
-        capture: keep the keys and values of all tokens in ``kept``.
-        grad: the forward is to be differentiated.
-        final: the attention layer after which nothing but ``read`` matters: it attends from there alone.
-        kept: (key, value), each [1, key-value heads, N, width], of each attention layer in order of execution.
-        layer: attention layers done.
+        row_groups: these cover the packed row.
+        prefix_groups: likewise, cut in other places.
+        read_at: indices of the tokens that are read, [rows * read_last].
+        longest_row: tokens of the longest row with its prefix.
+        read_last: how many tokens are read at the end of each row.
+        keep_kv: whether to keep the keys and values of all tokens in ``kv``.
+        differentiable: whether the forward is to be differentiated.
+        last_layer: the attention layer after which nothing but ``read_at`` matters: it attends from there alone.
+        kv: of each attention layer in order of execution.
+        layers_done: attention layers that have run.
         masks: made once and shared by the layers.
     """
 
-    own: list[tuple[int, int]]
-    behind: list[tuple[int, int, Prefix | None, int]]
-    read: Tensor
-    longest: int
-    keep: int = 1
-    capture: bool = False
-    grad: bool = False
-    final: int | None = None
-    kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    layer: int = 0
+    row_groups: list[RowGroup]
+    prefix_groups: list[PrefixGroup]
+    read_at: Tensor
+    longest_row: int
+    read_last: int = 1
+    keep_kv: bool = False
+    differentiable: bool = False
+    last_layer: int | None = None
+    kv: LayerKV = field(default_factory=list)
+    layers_done: int = 0
     masks: dict[Hashable, Tensor] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
         """Tokens of the packed row."""
-        return sum(n * length for n, length in self.own)
+        return sum(rows * length for rows, length in self.row_groups)
 
 
-_ACTIVE: ContextVar[PackedPass | None] = ContextVar("harness_packed_pass", default=None)
+_CURRENT: ContextVar[PackedPass | None] = ContextVar("harness_packed_pass", default=None)
 
 
-def current() -> PackedPass | None:
+def current_pass() -> PackedPass | None:
     """The pass that is being run, or None."""
-    return _ACTIVE.get()
+    return _CURRENT.get()
 
 
 @contextmanager
-def active(this: PackedPass) -> Iterator[None]:
-    """Within, forwards with attention `NAME` follow ``this``."""
-    token = _ACTIVE.set(this)
+def running(packed_pass: PackedPass) -> Iterator[None]:
+    """Within, forwards with attention `PACKED_ATTENTION` follow this pass."""
+    token = _CURRENT.set(packed_pass)
     try:
         yield
     finally:
-        _ACTIVE.reset(token)
+        _CURRENT.reset(token)
