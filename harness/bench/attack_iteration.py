@@ -37,7 +37,7 @@ class IterationTimings:
     """Timed iterations by one path.
 
     Attributes:
-        asked, path: as in `BenchBackend`.
+        requested, path: as in `BenchBackend`.
         seconds: of each iteration, all examples together.
         parts: the same by part.
         scored: candidates of each iteration, all examples together; the filter may leave fewer than were wanted.
@@ -45,7 +45,7 @@ class IterationTimings:
         of_peak: those per second over the rate of large matrix products in the same round; median.
     """
 
-    asked: PathName
+    requested: PathName
     path: PathName
     seconds: list[float] = field(default_factory=list)
     parts: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
@@ -59,7 +59,7 @@ class IterationTimings:
         return median(self.seconds)
 
     def add(self, clock: Clock) -> None:
-        """One iteration more."""
+        """Append the iteration that the clock has timed."""
         for part, seconds in clock.parts(PARTS).items():
             self.parts[part].append(seconds)
         self.seconds.append(clock.total)
@@ -143,25 +143,25 @@ def measure_iterations(
     Raises:
         RunError: the attack asked for nothing to be scored.
     """
-    timings = [IterationTimings(backend.asked, backend.path) for backend in backends]
+    timings = [IterationTimings(backend.requested, backend.path) for backend in backends]
     matmuls = LargeMatmuls(model.device, model.dtype)
 
-    def timed_call(backend: BenchBackend, own: IterationTimings) -> TimedCall:
+    def timed_call(backend: BenchBackend, timing: IterationTimings) -> TimedCall:
         iteration = AttackIteration(model, shape, backend, attack)
 
         def call(number: int) -> float:
             iteration.run(number)
             if number:
-                own.add(iteration.clock)
+                timing.add(iteration.clock)
             return iteration.clock.total
 
         return call
 
     calls: dict[str, TimedCall] = {MATMULS: lambda _number: 1.0 / matmuls.rate()}
-    calls |= {own.asked: timed_call(backend, own) for backend, own in zip(backends, timings, strict=True)}
+    calls |= {timing.requested: timed_call(backend, timing) for backend, timing in zip(backends, timings, strict=True)}
     seconds = alternate(calls, rounds, progress)
-    for own in timings:
-        if not sum(own.scored):
+    for timing in timings:
+        if not sum(timing.scored):
             raise RunError(f"attack {attack.name}: no candidate was scored, so there is nothing to measure")
-        own.of_peak = float(np.median(own.executed)) * median_ratio(seconds[MATMULS], seconds[own.asked])
+        timing.of_peak = float(np.median(timing.executed)) * median_ratio(seconds[MATMULS], seconds[timing.requested])
     return IterationReport(timings, 1.0 / median(seconds[MATMULS]))

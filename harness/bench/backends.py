@@ -25,12 +25,12 @@ class BenchBackend:
     """A way to score that works here.
 
     Attributes:
-        asked: what was asked for: a strategy, ``auto`` or ``vllm``.
+        requested: what was asked for: a strategy, ``auto`` or ``vllm``.
         path: what it came to: the same, or the strategy that ``auto`` chose.
         scratch: a folder that goes with it.
     """
 
-    asked: PathName
+    requested: PathName
     path: PathName
     backend: Backend
     scratch: TemporaryDirectory[str] | None = None

@@ -101,7 +101,7 @@ def random_gpt_neox(size: ModelSize, device: torch.device, dtype: torch.dtype, s
 
 
 def _load(source: str, dtype: torch.dtype) -> tuple[Any, HFTokenizer, HeadName]:
-    """Model, tokenizer and head of a folder or hub id."""
+    """Load model and tokenizer of a folder or hub id, and tell the head from the configuration."""
     local = Path(source).is_dir()
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)

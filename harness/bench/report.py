@@ -55,7 +55,7 @@ def scoring_json(report: ScoringReport) -> dict[str, Any]:
         "compared_candidates_per_example": report.compared,
         "paths": [
             {
-                "asked": path_code(path.asked),
+                "asked": path_code(path.requested),
                 "path": path_code(path.path),
                 "strategy": path.path,
                 "candidates": path.candidates,
@@ -76,7 +76,7 @@ def iteration_json(report: IterationReport) -> dict[str, Any]:
         "gemm": {"peak_flops_per_second": report.peak},
         "paths": [
             {
-                "asked": path_code(path.asked),
+                "asked": path_code(path.requested),
                 "path": path_code(path.path),
                 "strategy": path.path,
                 "candidates": median(path.scored),
@@ -96,7 +96,7 @@ def scoring_table(report: ScoringReport) -> Table:
     table = _table("path", "candidates/s", "to the first", "of peak", "candidates", "error")
     for path in report.paths:
         table.add_row(
-            _path_label(path.asked, path.path),
+            _path_label(path.requested, path.path),
             f"{path.rate:,.0f}" if path.rate >= 10 else f"{path.rate:.2g}",
             f"{path.rate / report.paths[0].rate:.2f} ×",
             f"{path.of_peak:.0%}",
@@ -111,7 +111,7 @@ def iteration_table(report: IterationReport) -> Table:
     table = _table("path", "ms", *PARTS, "of peak", "scored")
     for path in report.paths:
         parts = [f"{1e3 * median(path.parts[part]):.1f}" for part in PARTS]
-        name, whole = _path_label(path.asked, path.path), f"{1e3 * path.median_seconds:.1f}"
+        name, whole = _path_label(path.requested, path.path), f"{1e3 * path.median_seconds:.1f}"
         table.add_row(name, whole, *parts, f"{path.of_peak:.0%}", f"{median(path.scored):,.0f}")
     return table
 
@@ -125,8 +125,8 @@ def peak_line(peak: float, layer_rate: float | None = None) -> str:
     return line + f"; at the shapes of the model's own layers {own}."
 
 
-def _path_label(asked: PathName, path: PathName) -> str:
-    return asked if asked == path else f"{asked} ({path})"
+def _path_label(requested: PathName, path: PathName) -> str:
+    return requested if requested == path else f"{requested} ({path})"
 
 
 def _table(*columns: str) -> Table:

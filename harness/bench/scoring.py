@@ -28,7 +28,7 @@ class ScoringTimings:
     """Timed rounds of scoring by one path.
 
     Attributes:
-        asked, path: as in `BenchBackend`.
+        requested, path: as in `BenchBackend`.
         candidates: scored per round, all examples together.
         seconds: of each round.
         executed: FLOPs of a round.
@@ -36,7 +36,7 @@ class ScoringTimings:
         difference: largest difference of a loss, in nats, from the eager forward.
     """
 
-    asked: PathName
+    requested: PathName
     path: PathName
     candidates: int
     seconds: list[float]
@@ -96,9 +96,9 @@ def measure_scoring(
             began = time.perf_counter()
             answers = backend.backend.score(items)
             seconds = time.perf_counter() - began
-            executed[backend.asked] = sum(answer.executed for answer in answers)
+            executed[backend.requested] = sum(answer.executed for answer in answers)
             if number == 0:
-                difference[backend.asked] = max(
+                difference[backend.requested] = max(
                     float(np.abs(answer.losses[: len(losses)] - losses[: len(answer.losses)]).max())
                     for answer, losses in zip(answers, reference, strict=True)
                 )
@@ -107,17 +107,17 @@ def measure_scoring(
         return call
 
     calls: dict[str, TimedCall] = {MATMULS: lambda _number: 1.0 / matmuls.rate()}
-    calls |= {backend.asked: timed_call(backend) for backend in backends}
+    calls |= {backend.requested: timed_call(backend) for backend in backends}
     seconds = alternate(calls, rounds, progress)
     timings = [
         ScoringTimings(
-            backend.asked,
+            backend.requested,
             backend.path,
             sum(len(item.candidates) for item in timed_items(backend.path, first_items)),
-            seconds[backend.asked],
-            executed[backend.asked],
-            executed[backend.asked] * median_ratio(seconds[MATMULS], seconds[backend.asked]),
-            difference[backend.asked],
+            seconds[backend.requested],
+            executed[backend.requested],
+            executed[backend.requested] * median_ratio(seconds[MATMULS], seconds[backend.requested]),
+            difference[backend.requested],
         )
         for backend in backends
     ]

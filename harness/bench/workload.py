@@ -60,7 +60,7 @@ class WorkloadShape:
             )
 
     def to_json(self) -> dict[str, object]:
-        """Plain data."""
+        """The fields as plain data."""
         return asdict(self)
 
 

@@ -86,7 +86,7 @@ def scoring_command(
             _show(scoring_table(report), peak_line(report.peak, report.layer_rate), found.missing)
     for wrong in report.wrong:
         difference = f"{wrong.difference:.2g} nats (tolerance {report.tolerance:g})"
-        typer.echo(f"wrong: path {wrong.asked} differs from an eager full forward by {difference}", err=True)
+        typer.echo(f"wrong: path {wrong.requested} differs from an eager full forward by {difference}", err=True)
     if report.wrong:
         raise typer.Exit(1)
 
@@ -167,7 +167,7 @@ def _prepared(
         ]
         with _progress(silent) as progress:
             if not silent:
-                _say(what, shape, facts, [backend.asked for backend in backends])
+                _say(what, shape, facts, [backend.requested for backend in backends])
             yield loaded, _Found(backends, missing, facts), progress
     finally:
         close_backends(backends)

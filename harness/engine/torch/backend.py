@@ -147,11 +147,11 @@ class TorchBackend:
         return self._outputs(rows), [self._full_scorer.row_flops(len(row)) for row in rows]
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        """See `Remembering`. Raises as `classify`."""
+        """Remember keys and values of these beginnings of prompts alone; see `Remembering`. Raises as `classify`."""
         self.scorer.warm(befores)
 
     def begin_step(self) -> None:
-        """See `Remembering`."""
+        """Forget the attack strings that gradients were computed of; see `Remembering`."""
         self.scorer.forget_strings()
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
@@ -170,17 +170,21 @@ class TorchBackend:
         """Exact one-hot gradients of many examples, answered together. Raises as `classify`."""
         for item in items:
             self._valid(whole_row(item)[None], item.target)
-        gradients = self.gradients.of(items)
+        gradients = self.gradients.compute(items)
         return [self._substitutions(item, gradient) for item, gradient in zip(items, gradients, strict=True)]
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
-        """See `Perturbable`. Raises as `classify`, and VictimError where a perturbation does not fit the model."""
+        """Losses and gradients of attack strings whose activations are perturbed, answered together. Raises as
+        `classify`, and VictimError where a perturbation does not fit the model.
+        """
         for item in items:
             self._valid(whole_row(item)[None], item.target)
         return self.perturbations.perturb(items)
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
-        """See `Perturbable`. Raises as `perturb`, and as `generate` where the model answers in text."""
+        """Label logits of whole prompts whose activations are perturbed, or loss and answer in text. Raises as
+        `perturb`, and as `generate` where the model answers in text.
+        """
         rows = [prompt_row(ids, self.tokenizer) for ids in self.tokenizer.encode([item.prompt for item in items])]
         rows = [self._valid(row[None], item.target)[0] for row, item in zip(rows, items, strict=True)]
         answers = self.perturbations.read(items, rows)
@@ -212,13 +216,15 @@ class TorchBackend:
         return self.generator.generate(items)
 
     def likelihood(self, items: Sequence[LikelihoodItem]) -> list[Likelihoods]:
-        """See `Likely`. Raises as `sample`."""
+        """NLL of each token of whole texts, and gradients where weights are given. Raises as `sample`."""
         self._require("likelihood")
         self._check_rows(items)
         return self.readouts.likelihood(items)
 
     def activations(self, items: Sequence[ActivationItem]) -> list[Activity]:
-        """See `Activated`. Raises as `classify`, and VictimError where there is no such layer."""
+        """Activations of a layer, and gradients where a direction is given. Raises as `classify`, and VictimError where
+        there is no such layer.
+        """
         self._check_rows(items)
         return self.readouts.activations(items)
 

@@ -95,7 +95,7 @@ class VLLMBackend:
     # -- what the engine asks ------------------------------------------------------------------------------------------
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        """See `Remembering`: the prefix cache is emptied and the beginnings are computed anew."""
+        """Empty the prefix cache and compute these beginnings of prompts anew; see `Remembering`."""
         self._engine.reset_deaths()
         if not self._engine.running and not befores:
             return  # one that is yet to be started has nothing in its cache
@@ -105,7 +105,7 @@ class VLLMBackend:
             self._call("warm", rows=fitting)
 
     def begin_step(self) -> None:
-        """See `Remembering`: what the cache holds is the same weights' and stays true."""
+        """Forget nothing: what the prefix cache holds is the same weights' and stays true; see `Remembering`."""
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
         """Label logits [rows, labels] of whole rows of ids, and the executed FLOPs of each row.

@@ -36,10 +36,10 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """Draw for each sampled row of logits [rows, vocabulary]."""
         for row, (seed, temperature, new_ids) in self._sampled.items():
-            own = logits[row].double()
-            sums = ((own - own.max()) / temperature).exp().cumsum(-1)
+            row_logits = logits[row].double()
+            sums = ((row_logits - row_logits.max()) / temperature).exp().cumsum(-1)
             chance = float(uniform(seed, np.zeros(1, dtype=np.int64), np.asarray([len(new_ids)]))[0])
-            at = torch.searchsorted(sums, chance * sums[-1:], right=True).clamp_(max=len(own) - 1)
+            at = torch.searchsorted(sums, chance * sums[-1:], right=True).clamp_(max=len(row_logits) - 1)
             logits[row] = float("-inf")
             logits[row, at] = 0.0
         return logits

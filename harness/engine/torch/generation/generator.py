@@ -119,6 +119,7 @@ class Generator:
         return "no cache" if limit is not None and length > limit else self.decoding.batching
 
     def _row(self, ids: list[int]) -> Tokens:
+        """A prompt's whole row, checked."""
         row = prompt_row(ids, self.tokenizer)
         check_room_for_answer(len(row), self.context, f"the context of {self.context} tokens")
         check_ids(row, self._embedding_rows)

@@ -67,8 +67,8 @@ class OneHotGradients:
             with scorer.packed.cache.set_aside():
                 self.reason = self._check(scorer.packed, ordinary_ids, context)
 
-    def of(self, items: Sequence[GradientItem]) -> list[EmbeddingGradient]:
-        """Answers in order; items valid and within the context.
+    def compute(self, items: Sequence[GradientItem]) -> list[EmbeddingGradient]:
+        """Outputs of the head and gradients, in order; items valid and within the context.
 
         Raises:
             VictimError: no memory for one row.
@@ -125,14 +125,13 @@ class OneHotGradients:
         except (UnsupportedModelError, *MODEL_ERRORS) as error:
             return reason_of(error)
         with attention_switched(self._model, EAGER):
-            wanted = self._plain(items)
-        self.difference = max(_difference(a, b) for a, b in zip(ours, wanted, strict=True))
+            reference = self._plain(items)
+        self.difference = max(_difference(a, b) for a, b in zip(ours, reference, strict=True))
         return deviation_message("packed rows", self.difference, FIXED_TOLERANCES[self._model.dtype])
 
 
-def _difference(ours: EmbeddingGradient, wanted: EmbeddingGradient) -> float:
+def _difference(ours: EmbeddingGradient, reference: EmbeddingGradient) -> float:
     """Largest relative difference of outputs or of gradients, these in units of their largest entry."""
-    outputs = relative_difference(to_numpy(ours.outputs), to_numpy(wanted.outputs))
-    reference = to_numpy(wanted.gradient)
-    scale = float(np.abs(reference).max()) or 1.0  # gradients may be small throughout
-    return max(outputs, relative_difference(to_numpy(ours.gradient) / scale, reference / scale))
+    outputs = relative_difference(to_numpy(ours.outputs), to_numpy(reference.outputs))
+    scale = float(np.abs(to_numpy(reference.gradient)).max()) or 1.0  # gradients may be small throughout
+    return max(outputs, relative_difference(to_numpy(ours.gradient) / scale, to_numpy(reference.gradient) / scale))

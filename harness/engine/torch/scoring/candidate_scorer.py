@@ -98,7 +98,7 @@ class CandidateScorer:
         copied = self.copied
         if copied is None:
             return answers
-        rest = [i for i, own in enumerate(rows) if i not in answers and len(own)]
+        rest = [i for i, item_rows in enumerate(rows) if i not in answers and len(item_rows)]
         rest = [i for i in rest if copied.fits(items[i].target, rows[i].shape[1])]
         try:
             answers.update(zip(rest, copied.score([items[i] for i in rest], [rows[i] for i in rest]), strict=True))

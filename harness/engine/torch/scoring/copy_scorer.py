@@ -71,7 +71,10 @@ class CopyScorer:
             VictimError: no memory for one row.
         """
         self.cache.clear_if_changed(self.model)
-        outputs = [np.empty((len(own), self.reader.output_width(item))) for item, own in zip(items, rows, strict=True)]
+        outputs = [
+            np.empty((len(item_rows), self.reader.output_width(item)))
+            for item, item_rows in zip(items, rows, strict=True)
+        ]
         flops = [0.0] * len(items)
         for forward in chain.from_iterable(self.reader.forwards(items)):
             shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)

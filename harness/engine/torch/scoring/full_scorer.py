@@ -72,7 +72,7 @@ class FullScorer:
             rows: whole rows of each item [K, P + S + T], checked.
         """
         answers: dict[int, ItemOutputs] = {}
-        shapes = [(own.shape[1], target_length(item.target)) for item, own in zip(items, rows, strict=True)]
+        shapes = [(item_rows.shape[1], target_length(item.target)) for item, item_rows in zip(items, rows, strict=True)]
         for (length, _), members in group_by_key(shapes).items():
             stacked = np.concatenate([rows[i] for i in members])
             outputs = self.outputs(stacked, [items[i].target for i in members for _ in rows[i]])

@@ -53,12 +53,15 @@ def check_scorer(
     without = scorer.score([replace(item, near=None) for item in items], rows)
     with attention_switched(model, EAGER):
         reference = [
-            np.concatenate([full.outputs(row[None], [item.target]) for row in own])
-            for item, own in zip(items, rows, strict=True)
+            np.concatenate([full.outputs(row[None], [item.target]) for row in item_rows])
+            for item, item_rows in zip(items, rows, strict=True)
         ]
         rounding = measure_rounding(
             model,
-            lambda: [full.outputs(own, [item.target] * len(own)) for item, own in zip(items, rows, strict=True)],
+            lambda: [
+                full.outputs(item_rows, [item.target] * len(item_rows))
+                for item, item_rows in zip(items, rows, strict=True)
+            ],
             _largest_difference,
         )
     difference = max(

@@ -80,5 +80,8 @@ def _common_prefixes(candidates: Tokens, strings: Tokens) -> NDArray[np.int64]:
 def _computed_tokens(groups: Sequence[BeamGroup]) -> int:
     """How many tokens of attack strings are computed, those of the groups' strings included."""
     starts = [first_differences(group.subitem) for group in groups]
-    of_rows = sum(group.subitem.candidates.size - int(own.sum()) for group, own in zip(groups, starts, strict=True))
-    return of_rows + sum(int(own.max(initial=0)) for own in starts)
+    of_rows = sum(
+        group.subitem.candidates.size - int(group_starts.sum())
+        for group, group_starts in zip(groups, starts, strict=True)
+    )
+    return of_rows + sum(int(group_starts.max(initial=0)) for group_starts in starts)

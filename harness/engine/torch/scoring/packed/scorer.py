@@ -67,7 +67,9 @@ class PackedScorer:
 
     def score_fitting(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> dict[int, ItemOutputs]:
         """As `score`, by index, of the items that have rows and whose rows can be packed."""
-        fitting = [i for i, own in enumerate(rows) if len(own) and self.fits(items[i].target, own.shape[1])]
+        fitting = [
+            i for i, item_rows in enumerate(rows) if len(item_rows) and self.fits(items[i].target, item_rows.shape[1])
+        ]
         if not fitting:
             return {}
         return dict(zip(fitting, self.score([items[i] for i in fitting], [rows[i] for i in fitting]), strict=True))
@@ -129,7 +131,10 @@ class PackedScorer:
         self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], starts: Sequence[NDArray[np.int64]]
     ) -> list[ItemOutputs]:
         """As `score` of items with at most one string each, whose prefixes fit together into the cache's memory."""
-        outputs = [np.empty((len(own), self.reader.output_width(item))) for item, own in zip(items, rows, strict=True)]
+        outputs = [
+            np.empty((len(item_rows), self.reader.output_width(item)))
+            for item, item_rows in zip(items, rows, strict=True)
+        ]
         pieces = plan_pieces(items, rows, starts, self.flops.piece_overhead)
         prefixes, flops = self.prefixes.prefixes_for(items, pieces)
         pieces = [replace(piece, prefix=prefixes.get(piece.item)) for piece in pieces]
@@ -164,8 +169,8 @@ class PackedScorer:
         layers = int(getattr(config, "num_hidden_layers", 1))
         per_token = 2 * layers * int(config.hidden_size) * self.model.dtype.itemsize
         first = used = 0
-        for i, own in enumerate(rows):
-            size = own.shape[1] * per_token
+        for i, item_rows in enumerate(rows):
+            size = item_rows.shape[1] * per_token
             if used and used + size > self.cache.limit:
                 yield slice(first, i)
                 first, used = i, 0
