@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from statistics import median
 
-Progress = Callable[[str, float, float], None]  # what, done, total
+from harness.api.victim import Progress
+
+TimedCall = Callable[[int], float]
+"""Called with the number of the round, from 1; gives seconds. Round 0 comes first and does not count."""
 
 
-def alternate(
-    timed: Mapping[str, Callable[[int], float]], rounds: int, progress: Progress = lambda _what, _done, _total: None
-) -> dict[str, list[float]]:
-    """What each call gives in each round, by name; the call is told the round, from 1.
+def no_progress(_what: str, _done: float, _total: float) -> None:
+    """Show nothing."""
+
+
+def alternate(calls: Mapping[str, TimedCall], rounds: int, progress: Progress = no_progress) -> dict[str, list[float]]:
+    """Seconds of each call in each round, by name.
 
     A round 0 comes first and does not count: it fills caches and finds chunk sizes.
     """
-    found: dict[str, list[float]] = {name: [] for name in timed}
-    steps = (rounds + 1) * len(timed)
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    steps = (rounds + 1) * len(calls)
     for number in range(rounds + 1):
-        for place, (name, call) in enumerate(timed.items()):
+        for at, (name, call) in enumerate(calls.items()):
             what = f"round {number} of {rounds}, {name}" if number else f"warm-up, {name}"
-            progress(what, number * len(timed) + place, steps)
+            progress(what, number * len(calls) + at, steps)
             value = call(number)
             if number:
-                found[name].append(value)
+                seconds[name].append(value)
     progress("done", steps, steps)
-    return found
+    return seconds
 
 
-def ratio(over: list[float], under: list[float]) -> float:
-    """Median of the ratios of each round."""
+def median_ratio(over: list[float], under: list[float]) -> float:
+    """Median of the ratios within each round."""
     return median(a / b for a, b in zip(over, under, strict=True))

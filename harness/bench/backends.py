@@ -1,4 +1,4 @@
-"""The ways to score that are compared: a backend for each, or why there is none."""
+"""The ways to score that a benchmark compares: a backend for each, or why there is none."""
 
 from __future__ import annotations
 
@@ -6,108 +6,118 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import Literal, cast
 
 from harness.api.model.backend import Backend
 from harness.bench.model import BenchModel
 from harness.bench.workload import WorkloadShape, score_items
 from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.scoring.strategy import PathName
-from harness.engine.vllm.host import end_engines, why_unusable
+from harness.engine.torch.scoring.strategy import LETTERS, StrategyChoice, StrategyName, strategy_named
+from harness.engine.vllm.engines import end_engines, why_unusable
 from harness.errors import HarnessError, RunError
 
-KNOWN = ("auto", "A", "B", "C", "D", "vllm")
+PathName = StrategyName | Literal["auto", "vllm"]
 
 
 @dataclass(frozen=True)
 class BenchBackend:
-    """A way that works.
+    """A way to score that works here.
 
     Attributes:
-        asked: its name as asked for.
-        path: what it came to: itself, or what ``auto`` chose.
+        requested: what was asked for: a strategy, ``auto`` or ``vllm``.
+        path: what it came to: the same, or the strategy that ``auto`` chose.
         scratch: a folder that goes with it.
     """
 
-    asked: str
-    path: str
+    requested: PathName
+    path: PathName
     backend: Backend
     scratch: TemporaryDirectory[str] | None = None
 
 
-def check_names(asked: Sequence[str]) -> None:
-    """Raise RunError for a path of another name."""
-    unknown = [name for name in asked if name not in KNOWN]
-    if unknown:
-        raise RunError(f"--path {unknown[0]}: no such path; write one of {', '.join(KNOWN)}")
-
-
-def routes(subject: BenchModel, asked: Sequence[str]) -> tuple[list[BenchBackend], dict[str, str]]:
-    """Backends of the paths asked for, all that work by default; and of the others, by name, why they are left out.
+def parse_paths(texts: Sequence[str]) -> list[PathName]:
+    """The ways to score of these names or letters, each once; all but ``auto`` where there are none.
 
     Raises:
-        RunError: a path of another name, or none that works.
+        RunError: one that is not known.
     """
-    check_names(asked)
-    found, missing = [], {}
-    for name in dict.fromkeys(asked or KNOWN[1:]):
+    paths: list[PathName] = []
+    for text in texts:
+        path = text if text in ("auto", "vllm") else strategy_named(text)
+        if path is None:
+            known = ", ".join(f"{name} ({letter})" for name, letter in LETTERS.items())
+            raise RunError(f"--path {text}: no such path; write one of auto, {known}, vllm")
+        paths.append(cast(PathName, path))
+    return list(dict.fromkeys(paths)) or [*LETTERS, "vllm"]
+
+
+def path_code(path: PathName) -> str:
+    """What a path is called in JSON: a strategy by its letter, as in a run's records."""
+    return LETTERS.get(cast(StrategyName, path), path)
+
+
+def open_backends(model: BenchModel, paths: Sequence[PathName]) -> tuple[list[BenchBackend], dict[PathName, str]]:
+    """Backends of these paths that work; and of the others, by name, why they are left out.
+
+    Raises:
+        RunError: none works.
+    """
+    backends: list[BenchBackend] = []
+    missing: dict[PathName, str] = {}
+    for path in paths:
         try:
-            route = _vllm(subject) if name == "vllm" else _torch(subject, name)
+            opened = _open_vllm(model) if path == "vllm" else _open_torch(model, path)
         except HarnessError as error:
-            missing[name] = str(error)
-            continue
-        if isinstance(route, str):
-            missing[name] = route
+            opened = str(error)
+        if isinstance(opened, str):
+            missing[path] = opened
         else:
-            found.append(route)
-    if not found:
-        raise RunError("; ".join(f"path {name} does not work here: {why}" for name, why in missing.items()))
-    return found, missing
+            backends.append(opened)
+    if not backends:
+        raise RunError("; ".join(f"path {path} does not work here: {why}" for path, why in missing.items()))
+    return backends, missing
 
 
-def _torch(subject: BenchModel, name: str) -> BenchBackend | str:
-    if name not in get_args(PathName):
-        return "this version of the engine has no such path"
-    path: PathName = name  # type: ignore[assignment]
-    backend = TorchBackend(subject.model, subject.tokenizer, subject.head, path=path)
-    facts = backend.describe()["scoring"]
-    assert isinstance(facts, dict)
-    chosen = str(facts["path"])
-    if name not in ("auto", chosen):
-        return str(facts["reason"])
-    return BenchBackend(name, chosen, backend)
+def close_backends(backends: Sequence[BenchBackend]) -> None:
+    """End the engines that run in processes of their own, and delete what was written for them."""
+    if any(backend.path == "vllm" for backend in backends):
+        end_engines()
+    for backend in backends:
+        if backend.scratch is not None:
+            backend.scratch.cleanup()
 
 
-def _vllm(subject: BenchModel) -> BenchBackend | str:
+def _open_torch(model: BenchModel, strategy: StrategyChoice) -> BenchBackend | str:
+    """A torch backend that scores by this strategy, or why it does not."""
+    backend = TorchBackend(model.model, model.tokenizer, model.head, strategy=strategy)
+    backend.describe()  # everything is checked before anything is timed
+    scorer = backend.scorer
+    if strategy not in ("auto", scorer.strategy):
+        return scorer.reason
+    return BenchBackend(strategy, scorer.strategy, backend)
+
+
+def _open_vllm(model: BenchModel) -> BenchBackend | str:
     why = why_unusable()
     if why:
         return why
-    folder, scratch = _folder(subject)
-    torch = TorchBackend(subject.model, subject.tokenizer, subject.head)
-    route = BenchBackend("vllm", "vllm", DispatchBackend(folder, torch, "vllm"), scratch)
-    (item,) = score_items(WorkloadShape(2, 2, 2, 1), subject.allowed, subject.head == "classification", 0)
+    folder, scratch = _model_folder(model)
+    torch = TorchBackend(model.model, model.tokenizer, model.head)
+    opened = BenchBackend("vllm", "vllm", DispatchBackend(folder, torch, "vllm"), scratch)
+    (item,) = score_items(WorkloadShape(2, 2, 2, 1), model.allowed, model.head == "classification", 0)
     try:
-        route.backend.score([item])  # starts the engine, and compares it with torch
+        opened.backend.score([item])  # starts the engine, and compares it with torch
     except HarnessError:
-        close([route])
+        close_backends([opened])
         raise
-    return route
+    return opened
 
 
-def _folder(subject: BenchModel) -> tuple[Path, TemporaryDirectory[str] | None]:
+def _model_folder(model: BenchModel) -> tuple[Path, TemporaryDirectory[str] | None]:
     """A folder that an engine can load the model from, and what it is deleted with."""
-    if subject.source is not None and Path(subject.source).is_dir():
-        return Path(subject.source), None
+    if model.source is not None and Path(model.source).is_dir():
+        return Path(model.source), None
     scratch = TemporaryDirectory(prefix="bench-")
-    subject.model.save_pretrained(scratch.name)
+    model.model.save_pretrained(scratch.name)
     return Path(scratch.name), scratch
-
-
-def close(found: Sequence[BenchBackend]) -> None:
-    """End the engines that run in processes of their own."""
-    if any(route.path == "vllm" for route in found):
-        end_engines()
-    for route in found:
-        if route.scratch is not None:
-            route.scratch.cleanup()

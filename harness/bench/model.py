@@ -10,9 +10,9 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from harness.api.problem.placement import allowed_tokens
-from harness.bench.sizes import CONTEXT, Size, find_size
-from harness.bench.synthetic_text import train_bpe
-from harness.engine.torch.devices import resolve_device
+from harness.bench.sizes import CONTEXT, ModelSize, find_size
+from harness.bench.synthetic_text import synthetic_bpe
+from harness.engine.torch.devices import input_device, resolve_device
 from harness.engine.torch.flop_counter import count_parameters
 from harness.engine.torch.heads import HeadName, make_head
 from harness.engine.torch.loading import context_length, load_model
@@ -23,7 +23,7 @@ from harness.tokens.tokenizer import Tokens
 
 @dataclass(frozen=True)
 class BenchModel:
-    """A loaded model.
+    """A loaded model to measure with.
 
     Attributes:
         name: for people.
@@ -46,17 +46,16 @@ class BenchModel:
     @property
     def device(self) -> torch.device:
         """Where its inputs go."""
-        device: torch.device = self.model.get_input_embeddings().weight.device
-        return device
+        return input_device(self.model)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its weights."""
+        """Precision of its weights."""
         dtype: torch.dtype = self.model.dtype
         return dtype
 
 
-def open_model(source: str | None, size: str, device: str = "auto", dtype: str = "auto") -> BenchModel:
+def open_bench_model(source: str | None, size: str, device: str = "auto", dtype: str = "auto") -> BenchModel:
     """Load a model, or make one of random weights.
 
     Args:
@@ -66,54 +65,50 @@ def open_model(source: str | None, size: str, device: str = "auto", dtype: str =
     Raises:
         VictimError: no such model, size, device or dtype.
     """
-    where, precision = resolve_device(device, dtype)
+    torch_device, torch_dtype = resolve_device(device, dtype)
+    head: HeadName = "generation"
     if source is None:
         shape = find_size(size)
-        tokenizer = HFTokenizer(train_bpe(shape.entries), rows=shape.vocabulary)
-        model, name, head = random_model(shape, where, precision), f"GPT-NeoX {size.lower()}, random weights", None
+        tokenizer = HFTokenizer(synthetic_bpe(shape.tokenizer_entries), rows=shape.vocabulary)
+        model, name = random_gpt_neox(shape, torch_device, torch_dtype), f"GPT-NeoX {size.lower()}, random weights"
     else:
-        model, tokenizer, head = _load(source, precision)
-        model, name = model.to(where), str(source)
+        model, tokenizer, head = _load(source, torch_dtype)
+        model, name = model.to(torch_device), str(source)
     model = model.eval().requires_grad_(False)
-    chosen: HeadName = head or "generation"
-    context = context_length(model) - make_head(chosen, model, tokenizer, ()).extra
+    context = context_length(model) - make_head(head, model, tokenizer, ()).extra
     allowed = allowed_tokens(tokenizer)
-    return BenchModel(name, source, model, tokenizer, chosen, count_parameters(model)[0], context, allowed)
+    return BenchModel(name, source, model, tokenizer, head, count_parameters(model)[0], context, allowed)
 
 
-def random_config(shape: Size) -> GPTNeoXConfig:
-    """Configuration of a GPT-NeoX of this shape."""
-    return GPTNeoXConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=4 * shape.hidden,
+def random_gpt_neox(size: ModelSize, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Any:
+    """A language model of this size; the same seed gives the same weights, the global random state is left alone."""
+    config = GPTNeoXConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=4 * size.hidden,
         max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.25},
         tie_word_embeddings=False,
         bos_token_id=0,
         eos_token_id=0,
     )
-
-
-def random_model(shape: Size, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Any:
-    """A language model of this shape; the same seed gives the same weights, the global random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = GPTNeoXForCausalLM(random_config(shape))
+        model = GPTNeoXForCausalLM(config)
     return model.to(device=device, dtype=dtype)
 
 
 def _load(source: str, dtype: torch.dtype) -> tuple[Any, HFTokenizer, HeadName]:
-    """Model, tokenizer and head of a folder or hub id."""
+    """Load model and tokenizer of a folder or hub id, and tell the head from the configuration."""
     local = Path(source).is_dir()
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise VictimError(f"--model {source}: no model can be found there: {first_line(error)}") from error
-    named = [str(name) for name in getattr(config, "architectures", None) or ()]
-    classifies = any(name.endswith("ForSequenceClassification") for name in named)
+    architectures = [str(name) for name in getattr(config, "architectures", None) or ()]
+    classifies = any(name.endswith("ForSequenceClassification") for name in architectures)
     head: HeadName = "classification" if classifies else "generation"
     model, missing = load_model(source, head, dtype=dtype)
     if missing:

@@ -1,4 +1,4 @@
-"""What was found, as JSON data and as tables for people."""
+"""What a benchmark found, as JSON data and as tables for people."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ import torch
 import transformers
 from rich.table import Table
 
-from harness.bench.iteration import PARTS, IterationReport
+from harness.bench.attack_iteration import PARTS, IterationReport
+from harness.bench.backends import PathName, path_code
 from harness.bench.model import BenchModel
 from harness.bench.scoring import ScoringReport
 from harness.bench.workload import WorkloadShape
 from harness.engine.torch.devices import dtype_name
 
 
-def conditions(subject: BenchModel, shape: WorkloadShape, rounds: int) -> dict[str, Any]:
-    """What was measured, and on what machine."""
+def setup_json(model: BenchModel, shape: WorkloadShape, rounds: int) -> dict[str, Any]:
+    """What was measured, and on what machine; plain data."""
     return {
         "model": {
-            "name": subject.name,
-            "source": subject.source,
-            "architecture": type(subject.model).__name__,
-            "parameters": subject.parameters,
-            "head": subject.head,
-            "dtype": dtype_name(subject.dtype),
+            "name": model.name,
+            "source": model.source,
+            "architecture": type(model.model).__name__,
+            "parameters": model.parameters,
+            "head": model.head,
+            "dtype": dtype_name(model.dtype),
         },
         "shape": shape.to_json(),
         "rounds": rounds,
         "machine": {
-            "device": device_name(subject.device),
+            "device": hardware_name(model.device),
             "threads": torch.get_num_threads(),
             "cpus": os.cpu_count(),
             "torch": torch.__version__,
@@ -41,21 +42,22 @@ def conditions(subject: BenchModel, shape: WorkloadShape, rounds: int) -> dict[s
     }
 
 
-def device_name(device: torch.device) -> str:
-    """The card, or the kind of processor."""
+def hardware_name(device: torch.device) -> str:
+    """The name of the card, or the kind of processor."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
 def scoring_json(report: ScoringReport) -> dict[str, Any]:
-    """Plain data."""
+    """A report as plain data, see `path_code`."""
     return {
-        "gemm": {"peak_flops_per_second": report.peak, "own_shapes_flops_per_second": report.own},
+        "gemm": {"peak_flops_per_second": report.peak, "own_shapes_flops_per_second": report.layer_rate},
         "tolerance": report.tolerance,
         "compared_candidates_per_example": report.compared,
         "paths": [
             {
-                "asked": path.asked,
-                "path": path.path,
+                "asked": path_code(path.requested),
+                "path": path_code(path.path),
+                "strategy": path.path,
                 "candidates": path.candidates,
                 "candidates_per_second": path.rate,
                 "seconds": path.seconds,
@@ -69,15 +71,16 @@ def scoring_json(report: ScoringReport) -> dict[str, Any]:
 
 
 def iteration_json(report: IterationReport) -> dict[str, Any]:
-    """Plain data."""
+    """A report as plain data, see `path_code`."""
     return {
         "gemm": {"peak_flops_per_second": report.peak},
         "paths": [
             {
-                "asked": path.asked,
-                "path": path.path,
+                "asked": path_code(path.requested),
+                "path": path_code(path.path),
+                "strategy": path.path,
                 "candidates": median(path.scored),
-                "iteration_seconds": path.typical,
+                "iteration_seconds": path.median_seconds,
                 "seconds": path.seconds,
                 "parts": {part: median(path.parts[part]) for part in PARTS},
                 "executed_flops": median(path.executed),
@@ -89,11 +92,11 @@ def iteration_json(report: IterationReport) -> dict[str, Any]:
 
 
 def scoring_table(report: ScoringReport) -> Table:
-    """One line per path."""
+    """A table with one line per path."""
     table = _table("path", "candidates/s", "to the first", "of peak", "candidates", "error")
     for path in report.paths:
         table.add_row(
-            _name(path.asked, path.path),
+            _path_label(path.requested, path.path),
             f"{path.rate:,.0f}" if path.rate >= 10 else f"{path.rate:.2g}",
             f"{path.rate / report.paths[0].rate:.2f} ×",
             f"{path.of_peak:.0%}",
@@ -104,25 +107,26 @@ def scoring_table(report: ScoringReport) -> Table:
 
 
 def iteration_table(report: IterationReport) -> Table:
-    """One line per path, milliseconds."""
+    """A table with one line per path, in milliseconds."""
     table = _table("path", "ms", *PARTS, "of peak", "scored")
     for path in report.paths:
         parts = [f"{1e3 * median(path.parts[part]):.1f}" for part in PARTS]
-        name, whole = _name(path.asked, path.path), f"{1e3 * path.typical:.1f}"
+        name, whole = _path_label(path.requested, path.path), f"{1e3 * path.median_seconds:.1f}"
         table.add_row(name, whole, *parts, f"{path.of_peak:.0%}", f"{median(path.scored):,.0f}")
     return table
 
 
-def rates(peak: float, own: float | None = None) -> str:
-    """The line below a table."""
+def peak_line(peak: float, layer_rate: float | None = None) -> str:
+    """The line below a table: FLOP/s of large products, and of the model's own layers where these were measured."""
     line = f"GEMM peak {peak / 1e9:,.0f} GFLOP/s"
-    if own is None:
+    if layer_rate is None:
         return line + "."
-    return line + f"; at the shapes of the model's own layers {own / 1e9:,.0f} ({own / peak:.0%} of the peak)."
+    own = f"{layer_rate / 1e9:,.0f} ({layer_rate / peak:.0%} of the peak)"
+    return line + f"; at the shapes of the model's own layers {own}."
 
 
-def _name(asked: str, path: str) -> str:
-    return asked if asked == path else f"{asked} ({path})"
+def _path_label(requested: PathName, path: PathName) -> str:
+    return requested if requested == path else f"{requested} ({path})"
 
 
 def _table(*columns: str) -> Table:

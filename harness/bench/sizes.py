@@ -7,19 +7,19 @@ from typing import NamedTuple
 from harness.errors import VictimError
 
 
-class Size(NamedTuple):
+class ModelSize(NamedTuple):
     """Shape of a decoder.
 
     Attributes:
         vocabulary: rows of the embedding and of the (untied) output embedding.
-        entries: of the tokenizer, which may have fewer.
+        tokenizer_entries: ids of the tokenizer, which may have fewer.
     """
 
     hidden: int
     layers: int
     heads: int
     vocabulary: int
-    entries: int
+    tokenizer_entries: int
 
     @property
     def parameters(self) -> int:
@@ -29,15 +29,15 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "60k": Size(32, 2, 4, 512, 512),  # to try the command out
-    "1.7m": Size(128, 6, 4, 2048, 2048),  # the shape of Pythia 14M, with a small vocabulary
-    "21m": Size(512, 6, 8, 2048, 2048),  # of Pythia 70M
-    "1.4b": Size(2048, 24, 16, 50_304, 2048),  # of Pythia 1.4B, vocabulary included
+    "60k": ModelSize(32, 2, 4, 512, 512),  # to try the command out
+    "1.7m": ModelSize(128, 6, 4, 2048, 2048),  # the shape of Pythia 14M, with a small vocabulary
+    "21m": ModelSize(512, 6, 8, 2048, 2048),  # of Pythia 70M
+    "1.4b": ModelSize(2048, 24, 16, 50_304, 2048),  # of Pythia 1.4B, vocabulary included
 }
 CONTEXT = 2048
 
 
-def find_size(name: str) -> Size:
+def find_size(name: str) -> ModelSize:
     """The size of that name, in any case of letters.
 
     Raises:

@@ -6,11 +6,11 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-END = "<|endoftext|>"
+END_OF_TEXT = "<|endoftext|>"
 _LEXICON = 4000  # enough words for a BPE of a few thousand entries to fill up
 
 
-def text(words: int, seed: int = 0) -> str:
+def synthetic_text(words: int, seed: int = 0) -> str:
     """So many words of consonant-vowel syllables, frequent ones far more often than rare ones, as in a language."""
     rng = np.random.default_rng(0)
     syllables = np.asarray([c + v for c in "bdfgklmnprstvz" for v in "aeiou"])
@@ -20,16 +20,16 @@ def text(words: int, seed: int = 0) -> str:
     return " ".join(lexicon[i] for i in drawn)
 
 
-def train_bpe(entries: int) -> tokenizers.Tokenizer:
-    """A byte-level BPE of at most ``entries`` ids; id 0 is the end of a text."""
+def synthetic_bpe(entries: int) -> tokenizers.Tokenizer:
+    """A byte-level BPE of at most ``entries`` ids, trained on made-up text; id 0 is the end of a text."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=entries,
-        special_tokens=[END],
+        special_tokens=[END_OF_TEXT],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([text(1000, seed) for seed in range(40)], trainer)
+    tokenizer.train_from_iterator([synthetic_text(1000, seed) for seed in range(40)], trainer)
     return tokenizer

@@ -40,12 +40,12 @@ class Clock:
     _filtering: bool = False
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Forget what was added up and begin to time."""
         self._spent, self.scored, self.executed = {}, 0, 0.0
         self._began = time.perf_counter()
 
     def stop(self) -> None:
-        """The end of what is timed."""
+        """End what is timed: set ``total``."""
         self.total = time.perf_counter() - self._began
 
     @contextmanager
@@ -160,17 +160,17 @@ class _TimedBackend:
             self._backend.begin_step()
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        asked = [replace(item, target=self._target) for item in items]
+        retargeted = [replace(item, target=self._target) for item in items]
         with self._clock.part("scoring"):
-            answers = self._backend.score(asked)
-        self._clock.items, self._clock.answers = asked, answers
+            answers = self._backend.score(retargeted)
+        self._clock.items, self._clock.answers = retargeted, answers
         self._clock.scored += sum(len(item.candidates) for item in items)
         self._clock.executed += sum(answer.executed for answer in answers)
         return answers
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
-        asked = [replace(item, target=self._target) for item in items]
+        retargeted = [replace(item, target=self._target) for item in items]
         with self._clock.part("gradient"):
-            answers = self._backend.gradient(asked)
+            answers = self._backend.gradient(retargeted)
         self._clock.executed += sum(answer.executed for answer in answers)
         return answers

@@ -12,17 +12,17 @@ from harness.api.problem.placement import place
 from harness.api.problem.problem import Problem
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.bench.synthetic_text import text
+from harness.bench.synthetic_text import synthetic_text
 from harness.errors import RunError, VictimError
 from harness.tokens.continuation import continuation_ids
 from harness.tokens.tokenizer import Tokenizer, Tokens
 
-Positions = Literal["one", "all"]
+ChangedPositions = Literal["one", "all"]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadShape:
-    """Of the requests.
+    """The shape of the requests.
 
     Attributes:
         prefix, suffix: tokens before the attack string, and of it.
@@ -38,10 +38,10 @@ class WorkloadShape:
     tail: int = 4
     candidates: int = 512
     examples: int = 1
-    positions: Positions = "one"
+    positions: ChangedPositions = "one"
 
     @property
-    def row(self) -> int:
+    def longest_row(self) -> int:
         """Tokens of the longest row."""
         return self.prefix + self.suffix + self.tail
 
@@ -53,13 +53,14 @@ class WorkloadShape:
         """
         if self.prefix < 0 or min(self.suffix, self.candidates, self.examples) < 1 or self.tail < (0 if labels else 1):
             raise RunError("a benchmark needs at least one suffix token, one target token, one candidate, one example")
-        if self.row > context:
+        if self.longest_row > context:
             raise RunError(
-                f"prefix, suffix and tail are {self.row} tokens, the model takes {context}; ask for a shorter prefix"
+                f"prefix, suffix and tail are {self.longest_row} tokens, the model takes {context}; "
+                "ask for a shorter prefix"
             )
 
     def to_json(self) -> dict[str, object]:
-        """Plain data."""
+        """The fields as plain data."""
         return asdict(self)
 
 
@@ -71,26 +72,30 @@ def score_items(shape: WorkloadShape, allowed: Tokens, labels: bool, seed: int) 
     for _ in range(shape.examples):
         before = prompts.choice(allowed, size=shape.prefix)
         tail = prompts.choice(allowed, size=shape.tail)
-        near = drawn.choice(allowed, size=shape.suffix)
-        candidates = variants(near, allowed, shape, drawn)
-        after, target = (tail, 0) if labels else (tail[:0], _ids(tail))
-        items.append(ScoreItem(before, candidates, after, target, near if shape.positions == "one" else None))
+        current = drawn.choice(allowed, size=shape.suffix)
+        candidates = draw_candidates(current, allowed, shape, drawn)
+        after, target = (tail, 0) if labels else (tail[:0], tuple(tail.tolist()))
+        items.append(ScoreItem(before, candidates, after, target, current if shape.positions == "one" else None))
     return items
 
 
-def variants(near: Tokens, allowed: Tokens, shape: WorkloadShape, rng: np.random.Generator) -> Tokens:
-    """Candidates [K, S]: the string with one token replaced at a uniform position, or all of them drawn anew."""
+def draw_candidates(current: Tokens, allowed: Tokens, shape: WorkloadShape, rng: np.random.Generator) -> Tokens:
+    """Candidates [K, S]: the current string [S] with one token replaced at a uniform position, or all of them drawn
+    anew.
+    """
     size = (shape.candidates, shape.suffix)
     if shape.positions == "all":
         return rng.choice(allowed, size=size)
-    rows = np.repeat(near[None], shape.candidates, 0)
+    rows = np.repeat(current[None], shape.candidates, 0)
     rows[np.arange(shape.candidates), rng.integers(shape.suffix, size=shape.candidates)] = rng.choice(
         allowed, size=shape.candidates
     )
     return rows
 
 
-def problems(shape: WorkloadShape, tokenizer: Tokenizer, allowed: Tokens, labels: bool) -> tuple[list[Problem], Target]:
+def attack_problems(
+    shape: WorkloadShape, tokenizer: Tokenizer, allowed: Tokens, labels: bool
+) -> tuple[list[Problem], Target]:
     """Examples in text for a whole attack, ``shape.examples`` of them, and the target of all.
 
     Raises:
@@ -98,19 +103,20 @@ def problems(shape: WorkloadShape, tokenizer: Tokenizer, allowed: Tokens, labels
     """
     threat = Threat.model_validate({"tokens": shape.suffix})
     room = shape.prefix - len(tokenizer.left)
-    after = text_of(tokenizer, shape.tail, 10**6, " ") if labels else ""
-    found = []
+    after = text_of_length(tokenizer, shape.tail, 10**6, " ") if labels else ""
+    problems = []
     for number in range(shape.examples):
         chunks = (
-            Chunk(text_of(tokenizer, max(0, room), number)),
+            Chunk(text_of_length(tokenizer, max(0, room), number)),
             Chunk("", Edit.OVERWRITABLE),
             Chunk(after),
         )
-        found.append(place(Example(f"bench-{number:05d}", chunks, 0, 1), threat, tokenizer, allowed))
-    return found, 1 if labels else _ids(np.random.default_rng(0).choice(allowed, size=shape.tail))
+        problems.append(place(Example(f"bench-{number:05d}", chunks, 0, 1), threat, tokenizer, allowed))
+    target = np.random.default_rng(0).choice(allowed, size=shape.tail)
+    return problems, 1 if labels else tuple(target.tolist())
 
 
-def text_of(tokenizer: Tokenizer, tokens: int, seed: int, lead: str = "") -> str:
+def text_of_length(tokenizer: Tokenizer, tokens: int, seed: int, lead: str = "") -> str:
     """A text of exactly so many tokens.
 
     Args:
@@ -122,14 +128,10 @@ def text_of(tokenizer: Tokenizer, tokens: int, seed: int, lead: str = "") -> str
     if not tokens:
         return ""
     for attempt in range(50):
-        whole = tokenizer.encode([lead + text(tokens + 8, seed * 50 + attempt)])[0]
+        whole = tokenizer.encode([lead + synthetic_text(tokens + 8, seed * 50 + attempt)])[0]
         for start in range(max(1, min(len(whole) - tokens, 8))):
             (part,) = tokenizer.decode([whole[start : start + tokens]])
             ids = continuation_ids(tokenizer, part) if lead else tokenizer.encode([part])[0]
             if len(ids) == tokens:
                 return part
     raise VictimError(f"no text of exactly {tokens} tokens was found for this tokenizer; ask for another number")
-
-
-def _ids(tokens: Tokens) -> tuple[int, ...]:
-    return tuple(int(token) for token in tokens)

@@ -13,7 +13,7 @@ from harness.cli.context import hide_library_progress
 
 if TYPE_CHECKING:
     from harness.api.victim import Progress
-    from harness.bench.backends import BenchBackend
+    from harness.bench.backends import BenchBackend, PathName
     from harness.bench.model import BenchModel
     from harness.bench.workload import WorkloadShape
 
@@ -29,7 +29,11 @@ Tail = Annotated[
 Candidates = Annotated[int, typer.Option(min=1, help="Candidates per example.")]
 Examples = Annotated[int, typer.Option(min=1, help="Examples whose candidates share a request.")]
 Paths = Annotated[
-    list[str] | None, typer.Option(help="auto, A, B, C, D or vllm. Repeatable; all that work here when left out.")
+    list[str] | None,
+    typer.Option(
+        help="full (A), copied_prefix (B), packed (C), packed_reuse (D), auto or vllm, by name or letter. Repeatable; "
+        "all that work here when left out."
+    ),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="How often each path is timed.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
@@ -73,18 +77,18 @@ def scoring_command(
     if positions not in ("one", "all"):
         raise RunError(f"--positions {positions}: write one or all")
     shape = WorkloadShape(prefix, suffix, tail, candidates, examples, "one" if positions == "one" else "all")
-    with _prepared("scoring", shape, model, size, path, rounds, dtype, device, as_json) as (subject, found, progress):
-        from harness.bench.report import rates, scoring_json, scoring_table
+    with _prepared("scoring", shape, model, size, path, rounds, dtype, device, as_json) as (loaded, found, progress):
+        from harness.bench.report import peak_line, scoring_json, scoring_table
         from harness.bench.scoring import measure_scoring
 
-        report = measure_scoring(subject, shape, found.routes, rounds, progress)
+        report = measure_scoring(loaded, shape, found.backends, rounds, progress)
         if as_json:
             typer.echo(json.dumps(found.facts | scoring_json(report)))
         else:
-            _show(scoring_table(report), rates(report.peak, report.own), found.missing)
+            _show(scoring_table(report), peak_line(report.peak, report.layer_rate), found.missing)
     for wrong in report.wrong:
         difference = f"{wrong.difference:.2g} nats (tolerance {report.tolerance:g})"
-        typer.echo(f"wrong: path {wrong.asked} differs from an eager full forward by {difference}", err=True)
+        typer.echo(f"wrong: path {wrong.requested} differs from an eager full forward by {difference}", err=True)
     if report.wrong:
         raise typer.Exit(1)
 
@@ -115,25 +119,25 @@ def iteration_command(
     shape = WorkloadShape(prefix, suffix, tail, candidates, examples)
     registry = ctx.obj.loaded().registry
     hide_library_progress()
-    from harness.bench.iteration import choose_attack, measure_iterations
+    from harness.bench.attack_iteration import choose_attack, measure_iterations
 
     chosen = choose_attack(registry, attack, candidates)
     what = f"one iteration of {chosen.name}"
-    with _prepared(what, shape, model, size, path, rounds, dtype, device, as_json) as (subject, found, progress):
-        from harness.bench.report import iteration_json, iteration_table, rates
+    with _prepared(what, shape, model, size, path, rounds, dtype, device, as_json) as (loaded, found, progress):
+        from harness.bench.report import iteration_json, iteration_table, peak_line
 
-        report = measure_iterations(subject, shape, found.routes, chosen, rounds, progress)
+        report = measure_iterations(loaded, shape, found.backends, chosen, rounds, progress)
         if as_json:
             typer.echo(json.dumps(found.facts | {"attack": chosen.name} | iteration_json(report)))
         else:
-            _show(iteration_table(report), rates(report.peak), found.missing)
+            _show(iteration_table(report), peak_line(report.peak), found.missing)
 
 
 class _Found:
     """What can be measured, what cannot, and the facts that go before the figures."""
 
-    def __init__(self, routes: list[BenchBackend], missing: dict[str, str], facts: dict[str, Any]) -> None:
-        self.routes, self.missing, self.facts = routes, missing, facts
+    def __init__(self, backends: list[BenchBackend], missing: dict[PathName, str], facts: dict[str, Any]) -> None:
+        self.backends, self.missing, self.facts = backends, missing, facts
 
 
 @contextmanager
@@ -150,26 +154,28 @@ def _prepared(
 ) -> Iterator[tuple[BenchModel, _Found, Progress]]:
     """Open the model and its paths, say what will be done, and show progress while it is."""
     hide_library_progress()
-    from harness.bench.backends import check_names, close, routes
-    from harness.bench.model import open_model
-    from harness.bench.report import conditions
+    from harness.bench.backends import close_backends, open_backends, parse_paths, path_code
+    from harness.bench.model import open_bench_model
+    from harness.bench.report import setup_json
 
-    check_names(path or ())
-    subject = open_model(model, size, device, dtype)
-    shape.check(subject.context, subject.head == "classification")
-    found, missing = routes(subject, path or ())
+    paths = parse_paths(path or ())
+    loaded = open_bench_model(model, size, device, dtype)
+    shape.check(loaded.context, loaded.head == "classification")
+    backends, missing = open_backends(loaded, paths)
     try:
-        facts = conditions(subject, shape, rounds)
-        facts = {"what": what} | facts | {"left_out": [{"path": name, "reason": why} for name, why in missing.items()]}
+        facts = {"what": what} | setup_json(loaded, shape, rounds)
+        facts["left_out"] = [
+            {"path": path_code(name), "strategy": name, "reason": why} for name, why in missing.items()
+        ]
         with _progress(silent) as progress:
             if not silent:
-                _say(what, shape, facts, [route.asked for route in found])
-            yield subject, _Found(found, missing, facts), progress
+                _say(what, shape, facts, [backend.requested for backend in backends])
+            yield loaded, _Found(backends, missing, facts), progress
     finally:
-        close(found)
+        close_backends(backends)
 
 
-def _say(what: str, shape: WorkloadShape, facts: dict[str, Any], paths: list[str]) -> None:
+def _say(what: str, shape: WorkloadShape, facts: dict[str, Any], paths: list[PathName]) -> None:
     model, machine = facts["model"], facts["machine"]
     loss = "a label's cross-entropy" if model["head"] == "classification" else f"NLL of {shape.tail} target tokens"
     typer.echo(
@@ -197,7 +203,7 @@ def _progress(silent: bool) -> Iterator[Progress]:
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
-def _show(table: Any, line: str, missing: dict[str, str]) -> None:
+def _show(table: Any, line: str, missing: dict[PathName, str]) -> None:
     from rich.console import Console
 
     console = Console()

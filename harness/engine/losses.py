@@ -9,7 +9,7 @@ from harness.tokens.tokenizer import Floats
 
 
 def loss_of(readings: Floats, target: Target) -> Floats:
-    """The loss in nats [...] of what a head reads [..., width]: see `harness.engine.torch.heads.Head.readings`."""
+    """The loss in nats [...] of what a head reads [..., width]: see `harness.engine.torch.heads.Head.outputs`."""
     if isinstance(target, int):
         return cross_entropy(readings, target)
     losses: Floats = -readings.mean(axis=-1)

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from harness.api.victim import Progress
+from harness.engine.torch.activations.hidden_layers import LayerPerturbation, layer_perturbations, perturbed_layers
 from harness.engine.torch.devices import is_out_of_memory
-from harness.engine.torch.flop_counter import count_parameters, measure
+from harness.engine.torch.flop_counter import count_parameters, measure_flops
 from harness.engine.torch.heads import HeadName, make_head
-from harness.engine.torch.hidden_layers import Push, pushed, pushes
 from harness.errors import VictimError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.hashing import content_key
@@ -85,7 +85,7 @@ def train(
     device = model.get_input_embeddings().weight.device
     model.eval()
     probe = torch.tensor([flat[0].ids[0]] * 8, device=device)
-    executed = measure(model, lambda ids: model(input_ids=ids), probe)
+    executed = measure_flops(model, lambda ids: model(input_ids=ids), probe)
     model.train()
     saved_at, save_took, saved_any = time.monotonic(), 0.0, done.step > 0
     progress(what, done.step, total)
@@ -155,7 +155,7 @@ def _update(
     for group in optimizer.param_groups:
         group["lr"] = rate
     try:
-        with pushed(model, _perturbations(batch)):
+        with perturbed_layers(model, _perturbations(batch)):
             output = forward_batch(model, head, batch, states=views is not None and views.loss.contrastive > 0)
         loss = mean_loss(head, output)
         if views is not None:
@@ -179,10 +179,10 @@ def _update(
     return output.outputs
 
 
-def _perturbations(batch: Batch) -> list[Push]:
+def _perturbations(batch: Batch) -> list[LayerPerturbation]:
     """What perturbs the rows that are learnt under a perturbation."""
-    rows = enumerate(batch.rows)
-    return pushes([(i, row.latent_at, row.latent) for i, row in rows if row.latent is not None], batch.ids.device)
+    latents = [(i, row.latent_at, row.latent) for i, row in enumerate(batch.rows) if row.latent is not None]
+    return layer_perturbations(latents, batch.ids.device)
 
 
 def _pad_id(model: Any) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.torch.heads import HeadName
-from harness.engine.torch.loading import no_bars
+from harness.engine.torch.loading import no_progress_bars
 from harness.errors import VictimError
 
 _TOKENIZER_FILES = (
@@ -68,7 +68,7 @@ def _json(path: Path) -> dict[str, Any]:
 def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:
     """Write config.json and model.safetensors, and copy the tokenizer's files from another folder if given."""
     folder.mkdir(parents=True, exist_ok=True)
-    with no_bars():
+    with no_progress_bars():
         model.save_pretrained(str(folder))
     for name in _TOKENIZER_FILES if tokenizer_from is not None else ():
         if tokenizer_from is not None and (tokenizer_from / name).is_file():

@@ -12,9 +12,9 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
 from harness.api.requests import Gradient, Score
 from harness.api.threat import Threat
-from harness.bench import timers as probes
-from harness.bench.alternation import alternate, ratio
-from harness.bench.iteration import PARTS
+from harness.bench import timers
+from harness.bench.alternation import alternate, median_ratio
+from harness.bench.attack_iteration import PARTS
 from harness.bench.timers import Clock, timed_attack, timed_backend, timed_problem
 from harness.engine.defended.victim import DefendedVictim
 from tests.engine.toy import ToyBackend, searching, toy_examples, toy_tokenizer
@@ -36,7 +36,7 @@ class Hours:
 @pytest.fixture
 def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
     made = Hours()
-    monkeypatch.setattr(probes, "time", made)
+    monkeypatch.setattr(timers, "time", made)
     return made
 
 
@@ -60,7 +60,7 @@ def test_everything_is_timed_once_per_round_in_turns_and_the_first_does_not_coun
 
 def test_a_ratio_is_of_the_same_round() -> None:
     # The machine was ten times slower in the last round: that is no reason to think either side slower.
-    assert ratio([2.0, 2.0, 20.0], [1.0, 1.0, 10.0]) == 2.0
+    assert median_ratio([2.0, 2.0, 20.0], [1.0, 1.0, 10.0]) == 2.0
 
 
 class Slow(ToyBackend):
@@ -139,18 +139,18 @@ def test_the_filter_counts_once_and_only_for_the_attack(hours: Hours) -> None:
     assert clock.parts(PARTS) == expected
 
 
-def test_gemm_rates_are_rates() -> None:
+def test_rates_of_products_are_rates() -> None:
     import torch
 
-    from harness.bench.matmul_peak import Gemm, own_rate
+    from harness.bench.matmul_peak import LargeMatmuls, layer_matmul_rate
 
-    gemm = Gemm(torch.device("cpu"), torch.float32)
-    rate = gemm.rate()
+    matmuls = LargeMatmuls(torch.device("cpu"), torch.float32)
+    rate = matmuls.rate()
     a = torch.from_numpy(np.random.default_rng(0).random((1024, 1024), dtype=np.float32))
     began = time.perf_counter()
     for _ in range(4):
         a @ a
     here = 4 * 2 * 1024**3 / (time.perf_counter() - began)
     assert here / 10 < rate < here * 10
-    own = own_rate(torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.Linear(512, 256)))
-    assert rate / 20 < own < rate * 5
+    layers = layer_matmul_rate(torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.Linear(512, 256)))
+    assert rate / 20 < layers < rate * 5

@@ -8,12 +8,12 @@ from hypothesis import given, settings, strategies as st
 
 from harness.api.problem.placement import allowed_tokens
 from harness.bench.sizes import SIZES
-from harness.bench.synthetic_text import text, train_bpe
-from harness.bench.workload import WorkloadShape, problems, score_items, text_of
+from harness.bench.synthetic_text import synthetic_bpe, synthetic_text
+from harness.bench.workload import WorkloadShape, attack_problems, score_items, text_of_length
 from harness.errors import RunError
 from harness.tokens.hf_tokenizer import HFTokenizer
 
-TOKENIZER = HFTokenizer(train_bpe(512))
+TOKENIZER = HFTokenizer(synthetic_bpe(512))
 ALLOWED = allowed_tokens(TOKENIZER)
 SHAPES = st.builds(
     WorkloadShape,
@@ -55,16 +55,16 @@ def test_rounds_have_the_same_prompts_and_other_strings() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 150), st.integers(0, 50))
 def test_a_text_has_exactly_so_many_tokens(tokens: int, seed: int) -> None:
-    (ids,) = TOKENIZER.encode([text_of(TOKENIZER, tokens, seed)])
+    (ids,) = TOKENIZER.encode([text_of_length(TOKENIZER, tokens, seed)])
     assert len(ids) == tokens
 
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_problems_are_of_the_shape_and_can_be_attacked(labels: bool) -> None:
-    found, target = problems(WorkloadShape(30, 10, 4, 16, examples=3), TOKENIZER, ALLOWED, labels)
-    assert len({problem.before_text for problem in found}) == 3
+    problems, target = attack_problems(WorkloadShape(30, 10, 4, 16, examples=3), TOKENIZER, ALLOWED, labels)
+    assert len({problem.before_text for problem in problems}) == 3
     rng = np.random.default_rng(0)
-    for problem in found:
+    for problem in problems:
         assert len(problem.before) == 30
         assert len(problem.after) == (4 if labels else 0)
         assert len(problem.random_tokens(rng, 16)) == 16
@@ -83,9 +83,9 @@ def test_what_cannot_be_measured_is_said() -> None:
 def test_a_size_has_as_many_parameters_as_it_says(name: str) -> None:
     import torch
 
-    from harness.bench.model import random_model
+    from harness.bench.model import random_gpt_neox
 
-    model = random_model(SIZES[name], torch.device("cpu"), torch.float32)
+    model = random_gpt_neox(SIZES[name], torch.device("cpu"), torch.float32)
     assert sum(p.numel() for p in model.parameters()) == SIZES[name].parameters
 
 
@@ -96,4 +96,4 @@ def test_sizes_are_about_what_their_names_say() -> None:
 
 
 def test_text_is_the_same_every_time() -> None:
-    assert text(50, 3) == text(50, 3) != text(50, 4)
+    assert synthetic_text(50, 3) == synthetic_text(50, 3) != synthetic_text(50, 4)

@@ -99,7 +99,7 @@ class Bench:
         return _result(row, seconds, "nanogcg", executed, error, {"parts": parts, "scored": counts})
 
     def _paths(self, row: Row) -> Result:
-        folder, executed, losses = self._model(row.model), {"D": [], "B": []}, {}
+        folder, executed, losses = self._model(row.model), {"packed_reuse": [], "copied_prefix": []}, {}
 
         def one(path: str) -> Side:
             def call(number: int) -> float:
@@ -112,8 +112,9 @@ class Bench:
 
             return call
 
-        seconds = self._rounds({"ours": one("D"), "B": one("B")})
-        return _result(row, seconds, "B", executed["D"], largest_difference(losses["D"], losses["B"]), {})
+        seconds = self._rounds({"ours": one("packed_reuse"), "copied_prefix": one("copied_prefix")})
+        error = largest_difference(losses["packed_reuse"], losses["copied_prefix"])
+        return _result(row, seconds, "copied_prefix", executed["packed_reuse"], error, {})
 
     def _cell(self, row: Row) -> Result:
         answer = self.ours.ask("cell", store=str(self.store), rounds=min(3, self.rounds))

@@ -11,24 +11,24 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from harness.bench.backends import BenchBackend, routes
-from harness.bench.iteration import Iterating, choose_attack
-from harness.bench.matmul_peak import Gemm, own_rate
-from harness.bench.model import BenchModel, open_model, random_model
-from harness.bench.report import device_name
+from harness.bench.attack_iteration import AttackIteration, choose_attack
+from harness.bench.backends import BenchBackend, open_backends, parse_paths
+from harness.bench.matmul_peak import LargeMatmuls, layer_matmul_rate
+from harness.bench.model import BenchModel, open_bench_model, random_gpt_neox
+from harness.bench.report import hardware_name
 from harness.bench.scoring import measure_scoring
 from harness.bench.sizes import find_size
-from harness.bench.synthetic_text import END, train_bpe
+from harness.bench.synthetic_text import END_OF_TEXT, synthetic_bpe
 from harness.bench.workload import WorkloadShape, score_items
 from harness.registry.loader import load_plugins
 from tests.benchmarks.whole_cell import share_in_model
 from tests.benchmarks.worker import serve
 
 CPU = torch.device("cpu")
-_subjects: dict[str, BenchModel] = {}
-_routes: dict[tuple[str, str], BenchBackend] = {}
-_running: dict[str, Iterating] = {}
-_gemm: list[Gemm] = []
+_models: dict[str, BenchModel] = {}
+_backends: dict[tuple[str, str], BenchBackend] = {}
+_iterations: dict[str, AttackIteration] = {}
+_matmuls: list[LargeMatmuls] = []
 
 
 def facts() -> dict[str, Any]:
@@ -38,53 +38,59 @@ def facts() -> dict[str, Any]:
         "transformers": transformers.__version__,
         "threads": torch.get_num_threads(),
         "cpu": _cpu_name(),
-        "gpu": device_name(torch.device("cuda")) if torch.cuda.is_available() else None,
+        "gpu": hardware_name(torch.device("cuda")) if torch.cuda.is_available() else None,
     }
 
 
 def write(size: str, folder: str) -> int:
     """Write a random model into a folder that both sides read; the number of its parameters."""
     shape = find_size(size)
-    model = random_model(shape, CPU, torch.float32)
+    model = random_gpt_neox(shape, CPU, torch.float32)
     model.save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=train_bpe(shape.entries), eos_token=END).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=synthetic_bpe(shape.tokenizer_entries), eos_token=END_OF_TEXT
+    ).save_pretrained(folder)
     # Older versions of transformers read other names for the same.
     config = Path(folder) / "config.json"
     rope = model.config.rope_parameters
     older = {"rotary_pct": rope["partial_rotary_factor"], "rotary_emb_base": rope["rope_theta"]}
     config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | older), encoding="utf-8")
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "clean_up_tokenization_spaces": False}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT,
+        "clean_up_tokenization_spaces": False,
+    }
     (Path(folder) / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return int(sum(p.numel() for p in model.parameters()))
 
 
 def gemm() -> float:
     """FLOP/s of large matrix products."""
-    if not _gemm:
-        _gemm.append(Gemm(CPU, torch.float32))
-    return _gemm[0].rate()
+    if not _matmuls:
+        _matmuls.append(LargeMatmuls(CPU, torch.float32))
+    return _matmuls[0].rate()
 
 
 def own_shapes(folder: str) -> float:
     """FLOP/s of products of the model's own shapes."""
-    return own_rate(_subject(folder).model)
+    return layer_matmul_rate(_model(folder).model)
 
 
 def items(folder: str, shape: dict[str, Any], number: int) -> list[dict[str, Any]]:
     """The requests of a round, as ids."""
     return [
         {"before": item.before.tolist(), "candidates": item.candidates.tolist(), "target": list(item.target)}
-        for item in score_items(WorkloadShape(**shape), _subject(folder).allowed, False, number)
+        for item in score_items(WorkloadShape(**shape), _model(folder).allowed, False, number)
         if isinstance(item.target, tuple)
     ]
 
 
 def score(folder: str, path: str, shape: dict[str, Any], number: int, losses: bool) -> dict[str, Any]:
     """Seconds of one round of scoring."""
-    asked = score_items(WorkloadShape(**shape), _subject(folder).allowed, False, number)
-    backend = _route(folder, path).backend
+    items = score_items(WorkloadShape(**shape), _model(folder).allowed, False, number)
+    backend = _backend(folder, path).backend
     began = time.perf_counter()
-    answers = backend.score(asked)
+    answers = backend.score(items)
     seconds = time.perf_counter() - began
     return {
         "seconds": seconds,
@@ -95,11 +101,11 @@ def score(folder: str, path: str, shape: dict[str, Any], number: int, losses: bo
 
 def iterate(folder: str, shape: dict[str, Any], number: int) -> dict[str, Any]:
     """Seconds of one GCG iteration, and what was scored in it."""
-    if folder not in _running:
+    if folder not in _iterations:
         attack = choose_attack(load_plugins().registry, "gcg", shape["candidates"])
-        _running[folder] = Iterating(_subject(folder), WorkloadShape(**shape), _route(folder, "auto"), attack)
-    _running[folder].turn(number)
-    clock = _running[folder].clock
+        _iterations[folder] = AttackIteration(_model(folder), WorkloadShape(**shape), _backend(folder, "auto"), attack)
+    _iterations[folder].run(number)
+    clock = _iterations[folder].clock
     (item,), (answer,) = clock.items, clock.answers
     assert isinstance(item.target, tuple)
     return {
@@ -117,30 +123,32 @@ def cell(store: str, rounds: int) -> dict[str, Any]:
 
 
 def gpu(size: str, shape: dict[str, Any], rounds: int) -> dict[str, Any] | None:
-    """Path D on a GPU against the rate of products there and against path B; None where there is no GPU."""
+    """``packed_reuse`` on a GPU against the rate of products there and against ``copied_prefix``; None where there is
+    none.
+    """
     if not torch.cuda.is_available():
         return None
-    subject = open_model(None, size, "cuda", "bfloat16")
-    found, missing = routes(subject, ("D", "B"))
+    model = open_bench_model(None, size, "cuda", "bfloat16")
+    backends, missing = open_backends(model, ("packed_reuse", "copied_prefix"))
     if missing:
         raise RuntimeError("; ".join(f"path {name}: {why}" for name, why in missing.items()))
-    report = measure_scoring(subject, WorkloadShape(**shape), found, rounds)
-    d, b = report.paths
-    return {"ratio": d.rate / b.rate, "of_peak": d.of_peak, "error": d.difference, "peak": report.peak}
+    report = measure_scoring(model, WorkloadShape(**shape), backends, rounds)
+    reuse, copied = report.paths
+    return {"ratio": reuse.rate / copied.rate, "of_peak": reuse.of_peak, "error": reuse.difference, "peak": report.peak}
 
 
-def _subject(folder: str) -> BenchModel:
-    if folder not in _subjects:
-        _subjects[folder] = open_model(folder, "", "cpu", "float32")
-    return _subjects[folder]
+def _model(folder: str) -> BenchModel:
+    if folder not in _models:
+        _models[folder] = open_bench_model(folder, "", "cpu", "float32")
+    return _models[folder]
 
 
-def _route(folder: str, path: str) -> BenchBackend:
-    if (folder, path) not in _routes:
-        found, missing = routes(_subject(folder), (path,))
+def _backend(folder: str, path: str) -> BenchBackend:
+    if (folder, path) not in _backends:
+        opened, missing = open_backends(_model(folder), parse_paths((path,)))
         assert not missing
-        _routes[(folder, path)] = found[0]
-    return _routes[(folder, path)]
+        _backends[(folder, path)] = opened[0]
+    return _backends[(folder, path)]
 
 
 def _cpu_name() -> str:

@@ -15,11 +15,11 @@ class Row:
     Attributes:
         id: to select it by.
         kind: ``score``: candidates scored, ours against nanogcg; ``iterate``: a whole GCG iteration, likewise;
-            ``paths``: our path D against our path B; ``cell``: a whole cell's share of time in the model; ``gpu``: path
-            D and B of a large model on a GPU.
+            ``paths``: our ``packed_reuse`` against our ``copied_prefix``; ``cell``: a whole cell's share of time in the
+            model; ``gpu``: these two strategies with a large model on a GPU.
         case: in words.
         model: a size of `harness.bench.sizes`.
-        shape: fields of `harness.bench.workload.Shape`.
+        shape: fields of `harness.bench.workload.WorkloadShape`.
         must, aim: ratio to reach; None where the row has none.
         must_peak, aim_peak: share of the rate of large matrix products (of a cell: of the wall time) to reach.
     """
@@ -73,12 +73,28 @@ ROWS = (
         must_peak=0.75,
         aim_peak=0.90,
     ),
-    Row("paths-21m", "paths", "D against B, 21M, P=100, S=20, K=512", "21m", _shape(512), 1.8, 2.2),
-    Row("paths-1.7m", "paths", "D against B, 1.7M, P=100, S=20, K=512", "1.7m", _shape(512), 1.8, 2.2),
+    Row(
+        "paths-21m",
+        "paths",
+        "packed_reuse against copied_prefix, 21M, P=100, S=20, K=512",
+        "21m",
+        _shape(512),
+        1.8,
+        2.2,
+    ),
+    Row(
+        "paths-1.7m",
+        "paths",
+        "packed_reuse against copied_prefix, 1.7M, P=100, S=20, K=512",
+        "1.7m",
+        _shape(512),
+        1.8,
+        2.2,
+    ),
     Row(
         "gpu",
         "gpu",
-        "GPU, bf16, 1.4B, P=300, S=20, K=512 (ratio: to path B)",
+        "GPU, bf16, 1.4B, P=300, S=20, K=512 (ratio: to copied_prefix)",
         "1.4b",
         _shape(512, 300),
         must_peak=0.45,

@@ -106,7 +106,8 @@ def test_our_worker_answers_and_says_what_fails(tmp_path: Path) -> None:
         items = worker.ask("items", folder=folder, shape=shape, number=3)
         assert [len(item["candidates"]) for item in items] == [16, 16]
         answers = [
-            worker.ask("score", folder=folder, path=path, shape=shape, number=3, losses=True) for path in ("auto", "A")
+            worker.ask("score", folder=folder, path=path, shape=shape, number=3, losses=True)
+            for path in ("auto", "full")
         ]
         assert largest_difference(*(answer["losses"] for answer in answers)) < 1e-4
         assert answers[0]["executed"] < answers[1]["executed"]
@@ -120,7 +121,13 @@ def test_our_worker_answers_and_says_what_fails(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_sides_are_timed_in_turns(tmp_path: Path) -> None:
-    row = Row("x", "paths", "D against A", "60k", {"prefix": 20, "suffix": 6, "tail": 3, "candidates": 16})
+    row = Row(
+        "x",
+        "paths",
+        "packed_reuse against copied_prefix",
+        "60k",
+        {"prefix": 20, "suffix": 6, "tail": 3, "candidates": 16},
+    )
     with Worker(Path(sys.executable), "tests.benchmarks.ours", 1, tmp_path / "log") as worker:
         bench = Bench(worker, worker, tmp_path / "models", tmp_path / "store", rounds=3)
         calls: list[tuple[str, int]] = []

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from harness.engine.torch.scoring.strategy import LETTERS
 from tests.cli.test_plugins import HEAVY, imported
 from tests.engine.hub_models import write_folder
 from tests.run.runs import harness, harness_here
 
 TINY = ("--size", "60k", "--prefix", 30, "--suffix", 8, "--candidates", 192, "--rounds", 2, "--device", "cpu")
-TORCH = ("--path", "A", "--path", "C", "--path", "D")
+TORCH = ("--path", "A", "--path", "packed", "--path", "D")
 
 
 def bench(*arguments: object, cwd: Path) -> dict[str, Any]:
@@ -34,26 +35,30 @@ def test_scoring_times_every_path_that_works_here(tmp_path: Path) -> None:
     assert found["machine"]["threads"] >= 1
     assert found["gemm"]["peak_flops_per_second"] > 1e8
     assert found["gemm"]["own_shapes_flops_per_second"] > 1e7
-    paths = {path["path"]: path for path in found["paths"]}
-    assert {"A", "C", "D"} <= paths.keys()
+    paths = {path["strategy"]: path for path in found["paths"]}
+    assert {"full", "packed", "packed_reuse"} <= paths.keys()
+    assert {name: path["path"] for name, path in paths.items() if name in LETTERS} == {
+        name: LETTERS[name] for name in paths if name in LETTERS
+    }
     for path in paths.values():
         assert path["asked"] == path["path"]
         assert path["largest_difference"] <= found["tolerance"] == 1e-4
         assert len(path["seconds"]) == 2
         assert path["candidates_per_second"] > 0
         assert 0 < path["share_of_peak"] < 1.5
-    assert (paths["A"]["candidates"], paths["D"]["candidates"]) == (24, 192)
+    assert (paths["full"]["candidates"], paths["packed_reuse"]["candidates"]) == (24, 192)
     per_candidate = {name: path["executed_flops"] / path["candidates"] for name, path in paths.items()}
-    assert per_candidate["A"] > per_candidate["C"] > per_candidate["D"]
-    assert {entry["path"] for entry in found["left_out"]} == {"A", "B", "C", "D", "vllm"} - paths.keys()
+    assert per_candidate["full"] > per_candidate["packed"] > per_candidate["packed_reuse"]
+    assert {entry["strategy"] for entry in found["left_out"]} == {*LETTERS, "vllm"} - paths.keys()
 
 
 @pytest.mark.slow
 def test_scoring_of_many_examples_with_all_positions_changed(tmp_path: Path) -> None:
     found = bench("scoring", *TINY, *TORCH, "--examples", 3, "--positions", "all", cwd=tmp_path)
-    paths = {path["path"]: path for path in found["paths"]}
-    assert paths["D"]["candidates"] == 576
-    assert paths["D"]["executed_flops"] == paths["C"]["executed_flops"], "there is no current string to reuse"
+    paths = {path["strategy"]: path for path in found["paths"]}
+    assert paths["packed_reuse"]["candidates"] == 576
+    no_reuse = paths["packed"]["executed_flops"]
+    assert paths["packed_reuse"]["executed_flops"] == no_reuse, "there is no current string to reuse"
     assert max(path["largest_difference"] for path in paths.values()) <= 1e-4
 
 
@@ -64,7 +69,7 @@ def test_scoring_of_a_classifier_in_a_folder(tmp_path: Path) -> None:
     assert found["model"]["head"] == "classification"
     assert found["model"]["source"] == str(folder)
     (path,) = found["paths"]
-    assert (path["asked"], path["path"]) == ("auto", "D")
+    assert (path["asked"], path["path"], path["strategy"]) == ("auto", "D", "packed_reuse")
     assert path["largest_difference"] <= 1e-4
 
 
@@ -78,8 +83,8 @@ def test_a_whole_iteration_is_split(tmp_path: Path) -> None:
         assert sum(path["parts"].values()) == pytest.approx(path["iteration_seconds"], rel=0.5)
         assert path["candidates"] == 384
         assert 0 < path["share_of_peak"] < 1.5
-    a, c, d = (path["executed_flops"] for path in found["paths"])
-    assert a > c > d
+    full, packed, packed_reuse = (path["executed_flops"] for path in found["paths"])
+    assert full > packed > packed_reuse
 
 
 @pytest.mark.slow
@@ -96,8 +101,8 @@ def test_what_people_see(tmp_path: Path) -> None:
     done = harness("bench", "scoring", *TINY, *TORCH, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "58,240 parameters" in done.stderr
-    assert "2 rounds of A, C, D in turns" in done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[:4]] == ["path", "A", "C", "D"]
+    assert "2 rounds of full, packed, packed_reuse in turns" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[:4]] == ["path", "full", "packed", "packed_reuse"]
     assert "GEMM peak" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert max(map(len, done.stdout.splitlines()[:4])) <= 80
@@ -108,7 +113,7 @@ def test_what_people_see(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("scoring", "--size", "7b"), "--size 7b: no such size; write one of 60k, 1.7m, 21m, 1.4b"),
-        (("scoring", "--path", "E"), "--path E: no such path; write one of auto, A, B, C, D, vllm"),
+        (("scoring", "--path", "E"), "--path E: no such path; write one of auto, full (A), copied_prefix (B)"),
         (("scoring", "--positions", "two"), "--positions two: write one or all"),
         (("scoring", *TINY, "--tail", 0), "at least one"),
         (("scoring", *TINY, "--dtype", "int8"), "dtype 'int8': write auto"),
@@ -130,3 +135,10 @@ def test_a_mistake_is_one_clear_error(arguments: tuple[object, ...], words: str,
 
 def test_help_is_light() -> None:
     assert not imported("bench", "scoring", "--help") & {*HEAVY, "numpy"}
+
+
+@pytest.mark.parametrize("command", ["scoring", "gcg"])
+def test_help_lists_every_strategy_and_its_letter(command: str, tmp_path: Path) -> None:
+    shown = " ".join(harness_here("bench", command, "--help", cwd=tmp_path).stdout.replace("│", " ").split())
+    for name, letter in LETTERS.items():
+        assert f"{name} ({letter})" in shown

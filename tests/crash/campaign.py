@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.engine.vllm.host import why_unusable
+from harness.engine.vllm.engines import why_unusable
 from tests.crash.kills import ALL, DRIVER, ENGINE, TARGETS, Usual, kill, kill_engine
 from tests.crash.watched import ENGINE_DOINGS, Watched
 from tests.run.runs import Started, harness, records

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from harness import hookimpl
-from harness.engine.vllm.process import EngineProcess
+from harness.engine.vllm.engine_process import EngineProcess
 from harness.run.executors.remote_reporter import RemoteReporter
 from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken

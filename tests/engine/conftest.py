@@ -10,4 +10,4 @@ from harness.engine.torch.memory import chunks
 @pytest.fixture(autouse=True)
 def nothing_learnt() -> None:
     """No test begins with what memory allowed in another one."""
-    chunks.forget()
+    chunks.forget_limits()

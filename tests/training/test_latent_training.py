@@ -19,8 +19,8 @@ from harness.api.problem.latent import Latent
 from harness.api.threat import Threat
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
+from harness.engine.torch.activations.hidden_layers import layer_perturbations, perturbed_layers
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.hidden_layers import pushed, pushes
 from harness.errors import VictimError
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
@@ -49,7 +49,7 @@ def perturbed(row: TrainRow, at: int = 1, layer: int = 0, size: float = 1.0, see
 
 def loss_of(model: Any, reader: Any, rows: list[TrainRow]) -> float:
     batch = collate(rows, reader, 1, torch.device("cpu"))
-    with torch.no_grad(), pushed(model, _perturbations(batch)):
+    with torch.no_grad(), perturbed_layers(model, _perturbations(batch)):
         return float(batch_loss(model, reader, batch)[0])
 
 
@@ -87,7 +87,7 @@ def test_gradients_reach_the_weights_below_and_above() -> None:
     reader = TorchBackend(model, tokenizer, check_agreement=False).head
     model.requires_grad_(True)
     batch = collate([perturbed(row, layer=1) for row in rows_to_learn(3)], reader, 1, torch.device("cpu"))
-    with pushed(model, _perturbations(batch)):
+    with perturbed_layers(model, _perturbations(batch)):
         loss, _ = batch_loss(model, reader, batch)
     loss.backward()
     norms = [float(layer.mlp.down_proj.weight.grad.norm()) for layer in model.model.layers]
@@ -98,7 +98,7 @@ def test_gradients_reach_the_weights_below_and_above() -> None:
         losses = []
         for step in (0.01, -0.01):
             weight += step * way
-            with pushed(model, _perturbations(batch)):
+            with perturbed_layers(model, _perturbations(batch)):
                 losses.append(float(batch_loss(model, reader, batch)[0]))
             weight -= step * way
     assert (losses[0] - losses[1]) / 0.02 == pytest.approx(float(weight.grad.norm()), rel=0.02)
@@ -119,7 +119,7 @@ def test_rows_without_a_perturbation_are_what_they_were(tmp_path: Path, monkeypa
     with_hooks, tokenizer = fresh()
     fit(with_hooks, tokenizer, rows, tmp_path / "a")
     bare, _ = fresh()
-    monkeypatch.setattr(loop, "pushed", None)  # as it was before there was such a thing
+    monkeypatch.setattr(loop, "perturbed_layers", None)  # as it was before there was such a thing
     monkeypatch.setattr(loop, "_perturbations", None)
     monkeypatch.setattr(loop, "_update", _update_without)
     fit(bare, tokenizer, rows, tmp_path / "b")
@@ -187,7 +187,7 @@ def test_a_perturbation_that_does_not_fit_is_told(tmp_path: Path) -> None:
         learn(perturbed(row, layer=3))
     with pytest.raises(VictimError, match=r"the perturbation is for \[rows, tokens, 5\]"):
         learn(replace(row, latent=Latent.of(np.zeros((2, 5)), 0)))
-    assert pushes([], torch.device("cpu")) == []
+    assert layer_perturbations([], torch.device("cpu")) == []
 
 
 # -- the defense ------------------------------------------------------------------------------------------------------

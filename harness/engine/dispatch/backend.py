@@ -43,8 +43,8 @@ from harness.engine.dispatch.calibration import (
 )
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.vllm.backend import VLLMBackend
-from harness.engine.vllm.host import version, why_unusable
-from harness.engine.vllm.options import not_on_one_device
+from harness.engine.vllm.engine_options import why_not_on_one_device
+from harness.engine.vllm.engines import vllm_version, why_unusable
 from harness.engine.vllm.self_check import DisagreementError
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
@@ -72,7 +72,7 @@ class DispatchBackend:
         self.torch, self.requested, self.note = torch, backend, ""
         self._folder = Path(folder)
         self._vllm: VLLMBackend | None = None
-        why = why_unusable() or not_on_one_device(torch.model)
+        why = why_unusable() or why_not_on_one_device(torch.model)
         if backend == "auto" and why:
             self.note = f"torch answers everything: {why}"
         else:
@@ -175,7 +175,7 @@ class DispatchBackend:
             VictimError: the engine cannot be used.
         """
         assert self._vllm is not None
-        of = conditions(self.torch.head.name, asdict(self._vllm.options), version())
+        of = conditions(self.torch.head.name, asdict(self._vllm.options), vllm_version())
         place = calibration_file(self._folder, of)
         found = read_calibration(place, of, self._request_types) if place else None
         if found is None:

@@ -58,7 +58,7 @@ def conditions(head: str, engine: dict[str, Any], vllm: str) -> dict[str, Any]:
 
     Args:
         head: name.
-        engine: `Options`, as plain data.
+        engine: `EngineOptions`, as plain data.
         vllm: its version.
     """
     cuda = torch.cuda.get_device_name(engine["device"]) if str(engine["device"]).startswith("cuda") else None

@@ -52,19 +52,19 @@ def input_device(model: Any) -> torch.device:
     embedding = model.get_input_embeddings()
     hook = getattr(embedding, "_hf_hook", None)
     for one in getattr(hook, "hooks", (hook,)):
-        where = getattr(one, "execution_device", None)
-        if where is not None:
-            return torch.device(where)
-    found: torch.device = embedding.weight.device
-    return found
+        execution_device = getattr(one, "execution_device", None)
+        if execution_device is not None:
+            return torch.device(execution_device)
+    device: torch.device = embedding.weight.device
+    return device
 
 
-def place_names(model: Any) -> str:
-    """Where a model's weights lie: ``cuda:0``, or ``cuda:0+cuda:1+cpu``."""
-    places = getattr(model, "hf_device_map", None)
-    if not places:
+def device_names(model: Any) -> str:
+    """Names of the devices that hold a model's weights: ``cuda:0``, or ``cuda:0+cuda:1+cpu``."""
+    device_map = getattr(model, "hf_device_map", None)
+    if not device_map:
         return str(input_device(model))
-    return "+".join(sorted({f"cuda:{place}" if isinstance(place, int) else str(place) for place in places.values()}))
+    return "+".join(sorted({f"cuda:{name}" if isinstance(name, int) else str(name) for name in device_map.values()}))
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -73,7 +73,10 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, on a GPU or on the CPU."""
+    """Whether ``error`` says that memory ran out, on a GPU or on the CPU.
+
+    Not accelerate's `should_reduce_batch_size`, which knows neither MemoryError nor the words of other systems' CPUs.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     texts = ("can't allocate memory", "not enough memory")  # DefaultCPUAllocator, on Linux and elsewhere

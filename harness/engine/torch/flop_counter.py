@@ -4,16 +4,18 @@ Linear layers: hooks see in two tiny forwards how many rows each layer is applie
 counts once per row and a head as often as the model applies it (GPT-NeoX's classification head runs on every
 position). Attention: scores and values over the full rectangle of queries and keys, from the configuration.
 
-Agrees with `torch.utils.flop_counter` within 1% (tests/engine/test_flops.py). Neither counts norms, activations,
-softmax, rotary embedding, embedding look-ups, dropout, the optimiser's own arithmetic; that counter also misses the
-CPU's fused attention kernel, which is counted here. Neither credits a kernel for skipping masked entries. Not seen
-here: weights outside `nn.Linear` and `Conv1D` (fused experts of a mixture, state-space layers); `unseen` says how
+Not `torch.utils.flop_counter`, which counts the calls of one forward while it runs and slows every call down: a formula
+in the length of a row is wanted before it runs, and that counter misses the CPU's fused attention kernel. The two agree
+within 1% (tests/engine/torch/test_flop_counter.py). Neither counts norms, activations, softmax, rotary embedding,
+embedding look-ups, dropout, the optimiser's own arithmetic, nor credits a kernel for skipping masked entries. Not seen
+here: weights outside `nn.Linear` and `Conv1D` (fused experts of a mixture, state-space layers); `unseen_share` says how
 large their share is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,40 +33,40 @@ class FlopCount:
 
     Attributes:
         per_token, per_row: FLOPs of linear layers, output embedding of a language model left out.
-        per_output: FLOPs of that output embedding per position; 0 where there is none.
+        per_logit_position: FLOPs of that output embedding per position that reaches it; 0 where there is none.
         per_pair: attention FLOPs per (query, key), summed over layers.
         attention_backward: backward over forward compute of attention: 2 eager, 2.5 for fused kernels (they compute
             the scores again).
-        unseen: share of matrix parameters outside embeddings that no count includes.
+        unseen_share: share of matrix parameters outside embeddings that no count includes.
     """
 
     per_token: float
     per_row: float
-    per_output: float
+    per_logit_position: float
     per_pair: float
     attention_backward: float
-    unseen: float = 0.0
+    unseen_share: float = 0.0
 
-    def _linear(self, tokens: int, outputs: int) -> float:
-        return self.per_token * tokens + self.per_row + self.per_output * outputs
+    def _linear(self, tokens: int, logit_positions: int) -> float:
+        return self.per_token * tokens + self.per_row + self.per_logit_position * logit_positions
 
-    def forward(self, tokens: int, outputs: int = 0) -> float:
-        """FLOPs of a forward over a row of ``tokens`` of which ``outputs`` positions reach the output embedding."""
-        return self._linear(tokens, outputs) + self.per_pair * tokens * tokens
+    def forward(self, tokens: int, logit_positions: int = 0) -> float:
+        """FLOPs of a forward over a row of ``tokens``, of which so many positions reach the output embedding."""
+        return self._linear(tokens, logit_positions) + self.per_pair * tokens * tokens
 
-    def gradient(self, tokens: int, outputs: int = 0) -> float:
+    def gradient(self, tokens: int, logit_positions: int = 0) -> float:
         """FLOPs of forward and backward with respect to the input embeddings, no weight gradients."""
         attention = self.per_pair * tokens * tokens
-        return 2 * self._linear(tokens, outputs) + (1 + self.attention_backward) * attention
+        return 2 * self._linear(tokens, logit_positions) + (1 + self.attention_backward) * attention
 
-    def training(self, tokens: int, outputs: int = 0) -> float:
+    def training(self, tokens: int, logit_positions: int = 0) -> float:
         """FLOPs of forward and backward with gradients of all weights."""
         attention = self.per_pair * tokens * tokens
-        return 3 * self._linear(tokens, outputs) + (1 + self.attention_backward) * attention
+        return 3 * self._linear(tokens, logit_positions) + (1 + self.attention_backward) * attention
 
 
-def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor) -> FlopCount:
-    """Find the coefficients for ``model``.
+def measure_flops(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor) -> FlopCount:
+    """Find the coefficients for ``model`` with two tiny forwards.
 
     Args:
         model: on its device; is run twice on tiny inputs.
@@ -73,17 +75,14 @@ def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor
     """
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     layers = {id(m): m for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and m is not output}
-    seen: dict[int, list[int]] = {key: [0, 0] for key in layers}
+    applied: dict[int, list[int]] = {key: [0, 0] for key in layers}  # to how many rows, in each probe
     for probe, length in enumerate((_SHORT, _LONG)):
-        hooks = [m.register_forward_hook(_counter(seen[key], probe)) for key, m in layers.items()]
-        try:
-            with torch.no_grad():
-                run(ids[None, :length])
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with ExitStack() as hooks, torch.no_grad():
+            for key, layer in layers.items():
+                hooks.enter_context(layer.register_forward_hook(_row_counter(applied[key], probe)))
+            run(ids[None, :length])
     per_token = per_row = 0.0
-    for key, (short, long) in seen.items():
+    for key, (short, long) in applied.items():
         slope = (long - short) / (_LONG - _SHORT)
         work = 2.0 * layers[key].weight.numel()
         per_token += work * slope
@@ -91,15 +90,18 @@ def measure(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor
     return FlopCount(
         per_token=per_token,
         per_row=per_row,
-        per_output=2.0 * output.weight.numel() if output is not None else 0.0,
+        per_logit_position=2.0 * output.weight.numel() if output is not None else 0.0,
         per_pair=_per_pair(model.config.get_text_config()),
         attention_backward=2.0 if model.config._attn_implementation == "eager" else FUSED_BACKWARD,
-        unseen=_unseen(model, [m for key, m in layers.items() if any(seen[key])], output),
+        unseen_share=_unseen_share(model, [m for key, m in layers.items() if any(applied[key])], output),
     )
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
-    """All parameters, tied ones once; and those that are neither an embedding nor an untied output embedding."""
+    """All parameters, tied ones once; and those that are neither an embedding nor an untied output embedding.
+
+    Not transformers' `num_parameters(exclude_embeddings=True)`, which counts an untied output embedding in.
+    """
     total = sum(p.numel() for p in model.parameters())
     aside = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding)}
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
@@ -108,7 +110,7 @@ def count_parameters(model: Any) -> tuple[int, int]:
     return total, total - sum(aside.values())
 
 
-def _counter(counts: list[int], probe: int) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+def _row_counter(counts: list[int], probe: int) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
     def hook(module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
         counts[probe] += output.numel() // output.shape[-1]
 
@@ -124,7 +126,7 @@ def _per_pair(config: Any) -> float:
     return 4.0 * heads * width * layers
 
 
-def _unseen(model: Any, counted: list[Any], output: Any) -> float:
+def _unseen_share(model: Any, counted: list[Any], output: Any) -> float:
     known = {id(m.weight) for m in counted} | {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     if output is not None:
         known.add(id(output.weight))

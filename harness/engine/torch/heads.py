@@ -1,4 +1,4 @@
-"""From a Hugging Face model to what the loss is of: label logits, or the log-probabilities of target tokens."""
+"""Heads: from a Hugging Face model to what the loss is of, label logits or log-probabilities of target tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Head(Protocol):
 
     Attributes:
         name: what the manifest says.
-        n_labels: width of the answer; 0 where that is the length of the target.
+        n_labels: width of the outputs; 0 where that is the length of the target.
         extra: tokens that are appended to a row at most, those of a target left out.
     """
 
@@ -31,14 +31,15 @@ class Head(Protocol):
     n_labels: int
     extra: int
 
-    def readings(self, model: Any, rows: Tensor, targets: Tensor) -> Tensor:
-        """What `loss_of` takes, in float32, of rows of equal length [n, L]; every token of a row counts.
+    def outputs(self, model: Any, rows: Tensor, targets: Tensor) -> Tensor:
+        """Run rows of equal length [n, L]; no token of them is taken for padding.
 
         Args:
-            targets: label indices [n], not looked at; or target ids [n, t] of a head without labels.
+            targets: label indices [n], which do not matter here; or target ids [n, t] of a head without labels.
 
         Returns:
-            label logits [n, labels], or log-probabilities [n, t] of the target ids as continuation.
+            what `loss_of` takes, in float32: label logits [n, labels], or log-probabilities [n, t] of the target ids
+            as continuation.
         """
 
     def forwards(self, length: int, target: Target = 0) -> list[tuple[int, int]]:
@@ -46,7 +47,11 @@ class Head(Protocol):
 
 
 class ClassificationHead:
-    """`AutoModelForSequenceClassification`, pooled by the model's own forward."""
+    """`AutoModelForSequenceClassification`, pooled by the model's own forward.
+
+    Attributes:
+        order: index among the model's own classes of each label; None where they are in the same order.
+    """
 
     name: HeadName = "classification"
     extra = 0
@@ -63,16 +68,16 @@ class ClassificationHead:
                 f"the model has {self.n_labels} classes, the task {len(labels)} labels ({', '.join(labels)}); "
                 "fine-tune it on this task"
             )
-        self.order = _order(getattr(model.config, "id2label", None) or {}, labels)
+        self.order = _label_order(getattr(model.config, "id2label", None) or {}, labels)
 
-    def readings(self, model: Any, rows: Tensor, targets: Tensor | None = None) -> Tensor:
-        """See `Head`."""
-        with every_token_counts(model.config):
+    def outputs(self, model: Any, rows: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Label logits [n, labels]; see `Head`."""
+        with last_token_pooled(model.config):
             logits: Tensor = model(input_ids=rows, **no_cache(model)).logits.float()
         return logits if self.order is None else logits[:, self.order]
 
     def forwards(self, length: int, target: Target = 0) -> list[tuple[int, int]]:
-        """See `Head`."""
+        """One forward of the row as it is; the output embedding is not run."""
         return [(length, 0)]
 
 
@@ -81,6 +86,12 @@ class LabelTokensHead:
 
     A label of several tokens is scored by the sum over its tokens. Labels whose beginnings agree share a forward, so
     labels of one token cost one forward in all.
+
+    Attributes:
+        labels: ids of each label, in index order.
+        label_prefixes: what is appended to a row, one forward each: labels without their last token, those left out
+            that another one begins with.
+        trims: whether the model computes logits of the last positions alone.
     """
 
     name: HeadName = "label_tokens"
@@ -99,35 +110,39 @@ class LabelTokensHead:
             )
         require_language_model(model)
         self.n_labels = len(self.labels)
-        beginnings = {label[:-1] for label in self.labels}
-        self.stems = sorted(
-            s for s in beginnings if not any(t != s and t[: len(s)] == s for t in beginnings)
+        prefixes = {label[:-1] for label in self.labels}
+        self.label_prefixes = sorted(
+            p for p in prefixes if not any(other != p and other[: len(p)] == p for other in prefixes)
         )  # the longest ones cover the others
-        self.extra = max(map(len, self.stems))
+        self.extra = max(map(len, self.label_prefixes))
         self.trims = trims_logits(model)
 
-    def readings(self, model: Any, rows: Tensor, targets: Tensor | None = None) -> Tensor:
-        """See `Head`; logits are log-probabilities."""
+    def outputs(self, model: Any, rows: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Log-probabilities [n, labels] of the labels, which stand for logits; see `Head`."""
         found: dict[int, Tensor] = {}
-        for stem in self.stems:
-            keep = len(stem) + 1
-            ids = torch.cat([rows, rows.new_tensor(stem).expand(len(rows), len(stem))], 1) if stem else rows
+        for prefix in self.label_prefixes:
+            keep = len(prefix) + 1
+            ids = torch.cat([rows, rows.new_tensor(prefix).expand(len(rows), len(prefix))], 1) if prefix else rows
             trim = {"logits_to_keep": keep} if self.trims else {}
             logits = model(input_ids=ids, **trim, **no_cache(model)).logits[:, -keep:]
             log_probs = logits.float().log_softmax(-1)
             for at, label in enumerate(self.labels):
-                if at not in found and stem[: len(label) - 1] == label[:-1]:
+                if at not in found and prefix[: len(label) - 1] == label[:-1]:
                     found[at] = torch.stack([log_probs[:, j, token] for j, token in enumerate(label)]).sum(0)
         return torch.stack([found[at] for at in range(self.n_labels)], 1)
 
     def forwards(self, length: int, target: Target = 0) -> list[tuple[int, int]]:
-        """See `Head`."""
-        rows = [length + len(stem) for stem in self.stems]
-        return [(n, len(stem) + 1 if self.trims else n) for n, stem in zip(rows, self.stems, strict=True)]
+        """A forward for each of `label_prefixes`, which is appended to the row."""
+        runs = [(length + len(prefix), len(prefix) + 1) for prefix in self.label_prefixes]
+        return [(tokens, read if self.trims else tokens) for tokens, read in runs]
 
 
 class GenerationHead:
-    """`AutoModelForCausalLM` that answers in text: the loss is of target tokens that each request brings."""
+    """`AutoModelForCausalLM` that answers in text: the loss is of target tokens that each request brings.
+
+    Attributes:
+        trims: whether the model computes logits of the last positions alone.
+    """
 
     name: HeadName = "generation"
     n_labels = 0
@@ -142,8 +157,8 @@ class GenerationHead:
         require_language_model(model)
         self.trims = trims_logits(model)
 
-    def readings(self, model: Any, rows: Tensor, targets: Tensor) -> Tensor:
-        """See `Head`."""
+    def outputs(self, model: Any, rows: Tensor, targets: Tensor) -> Tensor:
+        """Log-probabilities [n, t] of the target ids; see `Head`."""
         keep = targets.shape[1]
         trim = {"logits_to_keep": keep} if self.trims else {}
         ids = torch.cat([rows, targets[:, :-1]], 1)
@@ -151,7 +166,7 @@ class GenerationHead:
         return target_log_probs(logits, targets)
 
     def forwards(self, length: int, target: Target = 0) -> list[tuple[int, int]]:
-        """See `Head`."""
+        """One forward of the row and all but the last id of the target."""
         assert isinstance(target, tuple)
         tokens = length + len(target) - 1
         return [(tokens, len(target) if self.trims else tokens)]
@@ -181,7 +196,7 @@ def trims_logits(model: Any) -> bool:
 
 
 @contextmanager
-def every_token_counts(config: Any) -> Iterator[None]:
+def last_token_pooled(config: Any) -> Iterator[None]:
     """Within, pooling takes the last token of a row even if that is the padding token: rows here are never padded."""
     text = config.get_text_config()
     before = getattr(text, "pad_token_id", None)
@@ -219,11 +234,11 @@ def no_cache(model: Any) -> dict[str, bool]:
     return {"use_cache": False} if getattr(model.config, "use_cache", None) is not None else {}
 
 
-def _order(names: dict[Any, str], labels: Sequence[str]) -> list[int] | None:
-    """Index of each label among the model's own class names; None when they agree or are not told."""
-    own = {str(name).strip().casefold(): int(at) for at, name in names.items()}
+def _label_order(names: dict[Any, str], labels: Sequence[str]) -> list[int] | None:
+    """Index of each label among the model's own class names; None where the order is the same or they are unknown."""
+    index = {str(name).strip().casefold(): int(at) for at, name in names.items()}
     wanted = [label.strip().casefold() for label in labels]
-    if not wanted or set(own) != set(wanted) or len(set(wanted)) < len(wanted):
+    if not wanted or set(index) != set(wanted) or len(set(wanted)) < len(wanted):
         return None
-    order = [own[label] for label in wanted]
+    order = [index[label] for label in wanted]
     return None if order == list(range(len(order))) else order

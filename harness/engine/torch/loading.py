@@ -1,11 +1,11 @@
-"""From a folder in hub layout (or a hub id) to a model, and to a backend."""
+"""Loads a model from a folder in hub layout, or from the hub."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,9 +14,6 @@ from transformers.utils import logging
 
 from harness.engine.torch.heads import HeadName
 from harness.errors import VictimError, first_line
-
-if TYPE_CHECKING:
-    pass
 
 
 def load_model(
@@ -60,7 +57,7 @@ def load_model(
             config.num_labels = n_labels
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            with no_bars():
+            with no_progress_bars():
                 model, info = auto.from_pretrained(
                     str(source),
                     config=config,
@@ -73,17 +70,17 @@ def load_model(
                 )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise VictimError(f"{source}: cannot be loaded for head {head}: {first_line(error)}") from error
-    drawn = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
-    return model, sorted(drawn)
+    missing = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
+    return model, sorted(missing)
 
 
-UNLIMITED = 1 << 20  # for models whose configuration states no limit
+NO_LIMIT = 1 << 20  # tokens, of a model whose configuration states no limit
 
 
 def context_length(model: Any) -> int:
     """Longest row in tokens, from the configuration and from learnt position embeddings."""
     stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    limit = int(stated) if isinstance(stated, int) and stated > 0 else UNLIMITED
+    limit = int(stated) if isinstance(stated, int) and stated > 0 else NO_LIMIT
     for name, module in model.named_modules():
         # RoBERTa counts positions from padding_idx + 1, so its table holds fewer than its configuration says.
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
@@ -92,8 +89,10 @@ def context_length(model: Any) -> int:
 
 
 @contextmanager
-def no_bars() -> Iterator[None]:
-    """While this lasts, transformers shows no bars when it reads or writes a model; afterwards as before."""
+def no_progress_bars() -> Iterator[None]:
+    """Within, transformers shows no bars when it reads or writes a model; afterwards as before. It has a switch for
+    them and nothing that sets it back.
+    """
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

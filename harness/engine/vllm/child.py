@@ -1,10 +1,10 @@
 """What runs in the engine's process: hosts one vLLM engine and answers plain-data requests over a socket.
 
 Started as ``python -m harness.engine.vllm.child SOCKET WATCH MAIN`` (two file descriptors; whether the parent's main
-thread started it). Requests are ``(number, what, values)`` and answers ``(number, "ok", data)`` or
-``(number, "invalid" | "failed", words)``; after "failed" the engine is not to be trusted and the process ends. It also
-ends, with every process of its group, when the other end of WATCH is closed: that is, when its parent is gone, however
-that came about.
+thread started it). Requests are ``(number, name of the call, values)`` and answers ``(number, "ok", data)`` or
+``(number, "invalid" | "failed", message)``; after "failed" the engine is not to be trusted and the process ends. It
+also ends, with every process of its group, when the other end of WATCH is closed: that is, when its parent is gone,
+however that came about.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness.engine.vllm.calls import Calls, InvalidError
+from harness.engine.vllm.engine_calls import EngineCalls, InvalidCallError
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Serve until the parent is gone."""
-    socket, watch, main_thread = (int(word) for word in sys.argv[1:4])
+    socket, watch, from_main_thread = (int(argument) for argument in sys.argv[1:4])
     threading.Thread(target=_die_with_parent, args=(watch,), daemon=True).start()
-    if main_thread and sys.platform == "linux":
+    if from_main_thread and sys.platform == "linux":
         # Should a fork of the parent keep WATCH open. The signal is sent when the *thread* that started us ends.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     serve(Connection(socket))
@@ -37,15 +37,15 @@ def main() -> None:
 
 def serve(pipe: Connection) -> None:
     """Answer requests until the other end hangs up or the engine fails."""
-    calls = Calls()
+    calls = EngineCalls()
     while True:
         try:
-            number, what, values = pipe.recv()
+            number, name, values = pipe.recv()
         except (EOFError, OSError):
             return
         try:
-            answer: tuple[int, str, Any] = (number, "ok", getattr(calls, what)(**values))
-        except InvalidError as error:
+            answer: tuple[int, str, Any] = (number, "ok", getattr(calls, name)(**values))
+        except InvalidCallError as error:
             answer = (number, "invalid", str(error))
         except BaseException as error:
             traceback.print_exc()

@@ -17,21 +17,25 @@ class EngineFlops:
     here alone.
 
     Attributes:
-        executed: of the same model in torch.
-        wider: width of attention heads as computed over their width as stated (see padding.py).
+        flop_count: of the same model in torch.
+        widening: width of attention heads as computed over their width as stated (see `head_padding`).
     """
 
-    executed: FlopCount
-    wider: float = 1.0
+    flop_count: FlopCount
+    widening: float = 1.0
 
-    def row(self, tokens: int, cached: int, outputs: int) -> float:
-        """A row of ``tokens``, ``cached`` of them from the cache, ``outputs`` positions to the output embedding."""
-        own, new = self.executed, tokens - cached
-        linear = own.per_token * new + own.per_row + own.per_output * outputs
-        return linear + own.per_pair * self.wider * new * tokens
+    def row(self, tokens: int, cached: int, logit_positions: int) -> float:
+        """FLOPs of a row of ``tokens``, ``cached`` of them from the cache, of which so many positions reach the output
+        embedding.
+        """
+        count, new = self.flop_count, tokens - cached
+        linear = count.per_token * new + count.per_row + count.per_logit_position * logit_positions
+        return linear + count.per_pair * self.widening * new * tokens
 
     def answer(self, prompt: int, cached: int, new: int) -> float:
-        """An answer of ``new`` tokens: each but the last is computed once and attends to all before it."""
-        own, later = self.executed, range(prompt + 1, prompt + new)
-        attended = own.per_pair * self.wider * sum(later)
-        return self.row(prompt, cached, 1) + (own.per_token + own.per_output) * len(later) + attended
+        """FLOPs of an answer of ``new`` tokens to a prompt of ``prompt``, ``cached`` of them from the cache: each new
+        one but the last is computed once and attends to all before it.
+        """
+        count, later = self.flop_count, range(prompt + 1, prompt + new)
+        attention = count.per_pair * self.widening * sum(later)
+        return self.row(prompt, cached, 1) + (count.per_token + count.per_logit_position) * len(later) + attention

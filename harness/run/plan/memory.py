@@ -14,12 +14,12 @@ from harness.api.model.shape import Memory, MemoryFacts
 from harness.api.task import TaskData
 from harness.api.threat import Access
 from harness.api.victim import Victim, VictimCard
-from harness.engine.torch.memory.bounds import chunk_tokens, copies_bytes, head_numbers, prefix_bytes
+from harness.engine.torch.memory.bounds import max_chunk_tokens, max_head_values, prefix_cache_bytes, prefix_copy_bytes
 
 PROCESS = 560 << 20  # Python, torch, transformers, a task's data; measured
 CUDA = 1 << 30  # what CUDA's libraries take in a process, and on the GPU
 ENGINE = 1 << 30  # a vLLM engine without its weights and cache
-_ENGINE_TOKENS, _ENGINE_BATCH = 32_768, 2_048  # of its cache, and per step: see `harness.engine.vllm.options`
+_ENGINE_TOKENS, _ENGINE_BATCH = 32_768, 2_048  # of its cache, and per step: see `harness.engine.vllm.engine_options`
 _ENGINE_CACHE = {False: 4 << 30, True: 8 << 30}
 TOGETHER = 64  # examples that run side by side, as `harness.engine.search.search.Search` has it
 _FLOAT32 = 4
@@ -73,20 +73,20 @@ class VictimMemory:
         row, shape, on_gpu = self._row, facts.shape, _on_gpu(facts.device)
         itemsize = _ITEMSIZES.get(facts.dtype, 2 if on_gpu else _FLOAT32)
         most, together, kept = (
-            chunk_tokens(on_gpu, shape.intermediate * itemsize),
+            max_chunk_tokens(on_gpu, shape.intermediate * itemsize),
             min(TOGETHER, examples),
             shape.kept(itemsize),
         )
         forward = most * (shape.forward(row, itemsize) + kept)
         if facts.reads_vocabulary:
-            forward += 3 * _FLOAT32 * min(head_numbers(on_gpu), most * shape.vocabulary)
+            forward += 3 * _FLOAT32 * min(max_head_values(on_gpu), most * shape.vocabulary)
         backward = 0.0
         if access in ("gradient", "latent"):
             backward = min(most, together * row) * shape.backward(row, itemsize)
             backward += shape.vocabulary * (shape.hidden * itemsize + 16 * row)
         work = itemsize * facts.n_params + max(forward, backward)
-        work += 2 * min(prefix_bytes(on_gpu), together * row * kept)
-        work += min(copies_bytes(on_gpu), most * row * kept / shape.layers)
+        work += 2 * min(prefix_cache_bytes(on_gpu), together * row * kept)
+        work += min(prefix_copy_bytes(on_gpu), most * row * kept / shape.layers)
         placed = _placed(facts, work)
         if not facts.engine:
             return placed

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GPTNeoXConfig
 
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.loading import no_bars
+from harness.engine.torch.loading import no_progress_bars
 from harness.testing.toys.backend import byte_bpe
 from harness.tokens.hf_tokenizer import HFTokenizer
 
@@ -49,7 +49,7 @@ def random_backend(labels: int = 2, seed: int = 0) -> TorchBackend:
 
 def write_transformer(folder: Path, labels: int = 2, seed: int = 0) -> Path:
     """Write config.json, model.safetensors and tokenizer.json of `random_model` into a folder, and return that."""
-    with no_bars():
+    with no_progress_bars():
         random_model(labels, seed).save_pretrained(str(folder))
     byte_bpe().save(str(folder / "tokenizer.json"))
     return folder

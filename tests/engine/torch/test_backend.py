@@ -195,7 +195,7 @@ def test_out_of_memory_halves_the_chunk_and_remembers_it(monkeypatch: pytest.Mon
     rng = np.random.default_rng(0)
     rows = [ids(rng, 10) for _ in range(40)]
     expected, _ = made.classify(rows)
-    original, tried = made.head.readings, []
+    original, tried = made.head.outputs, []
 
     def scarce(model: Any, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         tried.append(len(batch))
@@ -203,13 +203,13 @@ def test_out_of_memory_halves_the_chunk_and_remembers_it(monkeypatch: pytest.Mon
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(model, batch, targets)
 
-    monkeypatch.setattr(made.head, "readings", scarce)
+    monkeypatch.setattr(made.head, "outputs", scarce)
     np.testing.assert_allclose(made.classify(rows)[0], expected, atol=1e-5)
     assert tried[:4] == [40, 20, 10, 5]
     tried.clear()
     made.classify(rows)
     assert max(tried) == 5
-    monkeypatch.setattr(made.head, "readings", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(made.head, "outputs", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(VictimError, match="out of memory on one row of 10 tokens"):
         made.classify(rows)
 
@@ -222,7 +222,7 @@ def test_bad_rows_are_named() -> None:
         made.classify([np.asarray([], dtype=np.int64)])
     with pytest.raises(VictimError, match="exceed the model's embedding"):
         made.classify([np.asarray([20, 100_000])])
-    longest = max(len(stem) for stem in backend("gpt_neox", "label_tokens").head.stems)  # type: ignore[attr-defined]
+    longest = max(len(stem) for stem in backend("gpt_neox", "label_tokens").head.label_prefixes)  # type: ignore[attr-defined]
     assert backend("gpt_neox", "label_tokens").context == 128 - longest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,16 +15,23 @@ import transformers as tf
 from harness.api.model.backend import GenerateItem, GradientItem, ScoreItem
 from harness.api.requests import GradientAnswer
 from harness.engine.open import open_folder
-from harness.engine.torch import tolerance as module
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.devices import SPREAD, input_device, place_names, resolve_device
+from harness.engine.torch.devices import SPREAD, device_names, input_device, resolve_device
 from harness.engine.torch.loading import load_model
-from harness.engine.torch.scoring.kv_copies import CopiedLayer
-from harness.engine.torch.self_check import relative_difference, switch_attention
-from harness.engine.torch.tolerance import TOLERANCE, in_float32, rounding, tolerance
+from harness.engine.torch.scoring.kv_copies import CopiedPrefixLayer
+from harness.engine.torch.scoring.strategy import StrategyName
+from harness.engine.torch.self_check.attention import switch_attention
+from harness.engine.torch.self_check.tolerance import (
+    FIXED_TOLERANCES,
+    _can_convert,
+    allowed_difference,
+    in_float32,
+    measure_rounding,
+    relative_difference,
+)
 from harness.errors import VictimError
 from tests.engine.hub_models import byte_bpe
-from tests.engine.torch.scoring.test_copied_prefix import all_readings, long_items
+from tests.engine.torch.scoring.test_copied_prefix import all_outputs, long_items
 from tests.engine.torch.scoring.test_packed import HEADS, items_for, model_of, scoring
 
 HALVES = (torch.bfloat16, torch.float16)
@@ -62,10 +69,10 @@ def labels_of(head: str) -> tuple[str, ...]:
 
 def slopes(made: TorchBackend) -> tuple[list[GradientAnswer], float]:
     rng = np.random.default_rng(4)
-    allowed = np.sort(rng.choice(made._usable, size=60, replace=False))
+    allowed = np.sort(rng.choice(made._ordinary_ids, size=60, replace=False))
     shapes = [(9, 4, 3), (9, 4, 3), (0, 5, 2)]
     target: Any = 1 if made.n_labels else (int(allowed[0]), int(allowed[1]))
-    items = [GradientItem(*(rng.choice(made._usable, n) for n in shape), target, allowed, 7) for shape in shapes]
+    items = [GradientItem(*(rng.choice(made._ordinary_ids, n) for n in shape), target, allowed, 7) for shape in shapes]
     found = made.gradient(items)
     return [answer.answer for answer in found], sum(answer.executed for answer in found)
 
@@ -74,26 +81,26 @@ def slopes(made: TorchBackend) -> tuple[list[GradientAnswer], float]:
 @pytest.mark.parametrize("kind", PARTS)
 @pytest.mark.parametrize("head", HEADS)
 def test_a_model_in_parts_answers_as_the_whole(kind: str, head: str, tmp_path: Path) -> None:
-    parted, (whole, tokenizer) = in_parts(kind, head, tmp_path), model_of(kind, head)
-    assert input_device(parted) == torch.device("cpu")
-    for path in ("A", "B", "C", "D"):
+    split, (whole, tokenizer) = in_parts(kind, head, tmp_path), model_of(kind, head)
+    assert input_device(split) == torch.device("cpu")
+    for strategy in get_args(StrategyName):
         ours, plain = (
-            TorchBackend(model, tokenizer, head, labels_of(head), path=path)  # type: ignore[arg-type]
-            for model in (parted, whole)
+            TorchBackend(model, tokenizer, head, labels_of(head), strategy=strategy)  # type: ignore[arg-type]
+            for model in (split, whole)
         )
         items = long_items(ours, 3)
         found, wanted = ours.score(items), plain.score(items)
-        assert scoring(ours)["path"] == path, scoring(ours)
-        np.testing.assert_allclose(all_readings(found), all_readings(wanted), atol=1e-5)
+        assert ours.scorer.strategy == strategy, scoring(ours)
+        np.testing.assert_allclose(all_outputs(found), all_outputs(wanted), atol=1e-5)
         assert [a.executed for a in found] == [a.executed for a in wanted]
-        if path in ("A", "D"):
+        if strategy in ("full", "packed_reuse"):
             (ours_answers, ours_flops), (answers, flops) = slopes(ours), slopes(plain)
             assert ours_flops == flops
             for one, other in zip(ours_answers, answers, strict=True):
                 np.testing.assert_allclose(one.values, other.values, atol=1e-5)
                 np.testing.assert_array_equal(one.tokens, other.tokens)
         assert (ours.n_params, ours.n_params_non_embedding) == (plain.n_params, plain.n_params_non_embedding)
-    assert place_names(parted) == "cpu+disk"
+    assert device_names(split) == "cpu+disk"
     if head == "generation":
         prompt = GenerateItem("The quick brown", 6)
         assert ours.generate([prompt])[0].text == plain.generate([prompt])[0].text
@@ -105,7 +112,7 @@ def test_spread_is_one_device_where_there_is_but_one(tmp_path: Path) -> None:
     made = open_folder(folder, device=SPREAD, dtype="float32")
     plain = TorchBackend(model, tokenizer)
     items = items_for(plain, 1)
-    np.testing.assert_allclose(all_readings(made.score(items)), all_readings(plain.score(items)), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(made.score(items)), all_outputs(plain.score(items)), atol=1e-5)
     assert resolve_device(SPREAD) == resolve_device("auto")
     with pytest.raises(VictimError, match="auto, cpu, cuda, cuda:1, or spread"):
         resolve_device("everywhere")
@@ -154,24 +161,24 @@ def test_half_precision_loses_no_more_on_any_path_than_in_an_eager_forward(
 ) -> None:
     half, full = deep(head, family, dtype)
     _, tokenizer = model_of("llama", head)
-    exact = TorchBackend(full, tokenizer, head, labels_of(head), path="A", check_agreement=False)  # type: ignore[arg-type]
+    exact = TorchBackend(full, tokenizer, head, labels_of(head), strategy="full", check_agreement=False)  # type: ignore[arg-type]
     items = long_items(exact, 2) + long_items(exact, 3)
     switch_attention(full, "eager")
-    wanted = all_readings(exact.score(items))
-    plain = TorchBackend(half, tokenizer, head, labels_of(head), path="A", check_agreement=False)  # type: ignore[arg-type]
+    wanted = all_outputs(exact.score(items))
+    plain = TorchBackend(half, tokenizer, head, labels_of(head), strategy="full", check_agreement=False)  # type: ignore[arg-type]
     switch_attention(half, "eager")
-    eager = all_readings(plain.score(items))
+    eager = all_outputs(plain.score(items))
     switch_attention(half, "sdpa")
     lost = relative_difference(eager, wanted)
     assert lost > 2e-5, "the model would show nothing"
-    for path in ("B", "C", "D"):
-        made = TorchBackend(half, tokenizer, head, labels_of(head), path=path)  # type: ignore[arg-type]
+    for strategy in ("copied_prefix", "packed", "packed_reuse"):
+        made = TorchBackend(half, tokenizer, head, labels_of(head), strategy=strategy)  # type: ignore[arg-type]
         facts = scoring(made)
-        assert facts["path"] == path, facts
-        assert facts["difference"] <= facts["tolerance"] < TOLERANCE[dtype] * 2
-        found = all_readings(made.score(items))
-        assert relative_difference(found, wanted) <= tolerance(dtype, lost)
-        assert relative_difference(found, eager) <= tolerance(dtype, lost)
+        assert made.scorer.strategy == strategy, facts
+        assert facts["difference"] <= facts["tolerance"] < FIXED_TOLERANCES[dtype] * 2
+        found = all_outputs(made.score(items))
+        assert relative_difference(found, wanted) <= allowed_difference(dtype, lost)
+        assert relative_difference(found, eager) <= allowed_difference(dtype, lost)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -202,14 +209,14 @@ def test_what_half_precision_costs_is_measured_without_a_copy(
 def test_the_agreement_tells_what_half_precision_costs() -> None:
     model, tokenizer = model_of("qwen2", "label_tokens")
     found = {
-        dtype: TorchBackend(copy.deepcopy(model).to(dtype), tokenizer, "label_tokens", ("a", "b")).agreement
+        dtype: TorchBackend(copy.deepcopy(model).to(dtype), tokenizer, "label_tokens", ("a", "b")).self_check
         for dtype in (torch.float32, *HALVES)
     }
     assert found[torch.float32].rounding is None
     assert found[torch.float32].tolerance == 1e-4
     coarse, fine = (found[dtype] for dtype in HALVES)
     assert 0 < fine.rounding < coarse.rounding / 2 < 0.02
-    assert tolerance(torch.bfloat16, coarse.rounding) == coarse.tolerance < TOLERANCE[torch.bfloat16]
+    assert allowed_difference(torch.bfloat16, coarse.rounding) == coarse.tolerance < FIXED_TOLERANCES[torch.bfloat16]
     assert coarse.difference <= coarse.tolerance
 
 
@@ -217,15 +224,16 @@ def test_a_small_mistake_is_found_in_half_precision_too(monkeypatch: pytest.Monk
     """Of a size that a fixed tolerance would let pass."""
     model, tokenizer = model_of("llama", "label_tokens")
     half = copy.deepcopy(model).to(torch.bfloat16)
-    assert scoring(TorchBackend(half, tokenizer, "label_tokens", ("a", "b"), path="B"))["path"] == "B"
-    original = CopiedLayer._filled
-    monkeypatch.setattr(CopiedLayer, "_filled", lambda *a: original(*a) * 0.9)
-    made = TorchBackend(half, tokenizer, "label_tokens", ("a", "b"), path="B")
+    made = TorchBackend(half, tokenizer, "label_tokens", ("a", "b"), strategy="copied_prefix")
+    assert made.scorer.strategy == "copied_prefix"
+    original = CopiedPrefixLayer._after_copies
+    monkeypatch.setattr(CopiedPrefixLayer, "_after_copies", lambda *a: original(*a) * 0.9)
+    made = TorchBackend(half, tokenizer, "label_tokens", ("a", "b"), strategy="copied_prefix")
     facts = scoring(made)
-    assert facts["path"] == "A"
+    assert made.scorer.strategy == "full"
     assert "copied prefixes differ from an eager forward" in facts["reason"]
     difference = float(facts["reason"].split(" by ")[1].split()[0])
-    assert difference < TOLERANCE[torch.bfloat16] / 2
+    assert difference < FIXED_TOLERANCES[torch.bfloat16] / 2
 
 
 def test_where_rounding_cannot_be_measured_the_fixed_tolerance_remains() -> None:
@@ -246,13 +254,13 @@ def test_where_rounding_cannot_be_measured_the_fixed_tolerance_remains() -> None
     def run() -> np.ndarray[Any, Any]:
         return model(torch.ones(1, 3)).float().detach().numpy()
 
-    assert rounding(model, run, relative_difference) is None
-    assert tolerance(torch.bfloat16, None) == TOLERANCE[torch.bfloat16]
+    assert measure_rounding(model, run, relative_difference) is None
+    assert allowed_difference(torch.bfloat16, None) == FIXED_TOLERANCES[torch.bfloat16]
     assert model.own.weight.dtype == torch.bfloat16
     parts = torch.nn.Linear(2, 2, device="meta", dtype=torch.bfloat16)
     parts.dtype = torch.bfloat16  # type: ignore[assignment]
-    assert rounding(parts, run, relative_difference) is None
-    assert not module._can_convert(parts)
+    assert measure_rounding(parts, run, relative_difference) is None
+    assert not _can_convert(parts)
 
 
 def test_scores_in_half_precision_do_not_depend_on_company() -> None:
@@ -261,4 +269,4 @@ def test_scores_in_half_precision_do_not_depend_on_company() -> None:
     items: list[ScoreItem] = long_items(made, 1) + long_items(made, 2)
     together, alone = made.score(items), [made.score([item])[0] for item in items]
     allowed = scoring(made)["tolerance"]
-    assert relative_difference(all_readings(together), all_readings(alone)) <= allowed
+    assert relative_difference(all_outputs(together), all_outputs(alone)) <= allowed

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.api.model.backend import Generated, GenerateItem, SampleItem
 from harness.engine.sampling import draw
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.generation import decoding
+from harness.engine.torch.generation.decoding import choose_decoding
 from harness.errors import AccessError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import CORPUS, byte_bpe, random_model
@@ -68,14 +68,14 @@ def model_of(kind: str, **more: Any) -> Any:
 
 
 @cache
-def backend(kind: str, path: str = "auto") -> TorchBackend:
+def backend(kind: str, strategy: str = "auto") -> TorchBackend:
     model = model_of(kind)
     # Some tokens end an answer, so that the rows of a batch end at different times; penalties are to be ignored.
     model.generation_config.eos_token_id = list(range(0, tokenizer().vocabulary, 16))
     model.generation_config.repetition_penalty = 9.0
     model.generation_config.do_sample = True
     model.generation_config.top_k = 1
-    return TorchBackend(model, tokenizer(), "generation", path=path)  # type: ignore[arg-type]
+    return TorchBackend(model, tokenizer(), "generation", strategy=strategy)  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def facts(answers: Sequence[Generated]) -> list[tuple[Any, ...]]:
 def test_greedy_answers_are_those_of_single_rows_without_a_cache(kind: str) -> None:
     made = backend(kind)
     answers = made.generate([GenerateItem(prompt, 24) for prompt in PROMPTS])
-    assert made.generator.decoding.way == "padded"
+    assert made.generator.decoding.batching == "padded"
     ends = []
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         new, ended = greedily(made, prompt, 24)
@@ -197,7 +197,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch: pytest.Mo
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(ids, **options)
 
-    budget = made._chunks["generate"].tokens
+    budget = made._chunkers["generate"].tokens
     monkeypatch.setattr(made.model, "generate", short_of_memory)
     assert facts(made.generate(items)) == wanted
     assert sizes[0] == len(items)
@@ -205,7 +205,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(monkeypatch: pytest.Mo
     again = len(sizes)
     made.generate(items)
     assert max(sizes[again:]) <= 2  # not relearnt
-    made._chunks["generate"].tokens = budget
+    made._chunkers["generate"].tokens = budget
 
 
 def test_a_model_that_pads_wrongly_is_batched_by_length_and_a_bad_cache_is_left_alone() -> None:
@@ -231,7 +231,7 @@ def test_a_model_that_pads_wrongly_is_batched_by_length_and_a_bad_cache_is_left_
         made = TorchBackend(model, tokenizer(), "generation")
         items = [GenerateItem(p, 10, t, 3) for p in PROMPTS for t in (0.0, 1.0)]
         found = made.generate(items)
-        assert made.generator.decoding.way == way
+        assert made.generator.decoding.batching == way
         assert "padded: differs" in made.generator.decoding.reason
         assert made.describe()["generation"] == made.generator.decoding.to_json()
         assert [a.text for a in found] == [a.text for a in right.generate(items)]
@@ -277,7 +277,7 @@ def test_no_number_is_an_error_and_no_prompts_are_no_answers() -> None:
     assert made.generate([]) == []
     assert made.sample([]) == []
     made.describe()
-    assert made.generator.decoding.way == "padded"
+    assert made.generator.decoding.batching == "padded"
     items = [SampleItem(np.asarray([30, 31]), np.asarray([[32]]), np.arange(20, 60), 2, 0, top) for top in (None, 3)]
     with torch.no_grad():
         made.model.get_output_embeddings().weight.fill_(torch.nan)
@@ -339,14 +339,14 @@ def check_samples(made: TorchBackend, items: list[SampleItem]) -> None:
             assert sampled.answer.tokens[i].tolist() == wanted.tokens[0].tolist()
 
 
-@pytest.mark.parametrize("path", ["auto", "A"])
+@pytest.mark.parametrize("strategy", ["auto", "full"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_sampled_tokens_are_those_of_full_forwards(kind: str, path: str) -> None:
-    made = backend(kind, path)
+def test_sampled_tokens_are_those_of_full_forwards(kind: str, strategy: str) -> None:
+    made = backend(kind, strategy)
     for seed in range(3):
         check_samples(made, sample_items(seed))
-    shared = made.next_tokens.shares
-    assert shared == (path == "auto" and kind not in ("gemma2, scores capped", "bloom", "mamba")), shared
+    shared = made.next_tokens.shares_prefixes
+    assert shared == (strategy == "auto" and kind not in ("gemma2, scores capped", "bloom", "mamba")), shared
 
 
 @pytest.mark.slow
@@ -363,7 +363,7 @@ def test_label_token_victims_sample_as_well() -> None:
 
 
 def test_equally_likely_tokens_at_the_edge_of_the_top_go_by_their_ids() -> None:
-    made = TorchBackend(model_of("llama"), tokenizer(), "generation", path="A")
+    made = TorchBackend(model_of("llama"), tokenizer(), "generation", strategy="full")
     with torch.no_grad():
         made.model.get_output_embeddings().weight.zero_()
     item = SampleItem(np.asarray([30, 31]), np.asarray([[32], [33]]), np.arange(40, 90), 4, 0, top=4)
@@ -387,10 +387,10 @@ def test_only_what_is_drawn_among_leaves_the_device(monkeypatch: pytest.MonkeyPa
     assert sum(moved) <= 3 * 2 * 9
 
 
-@pytest.mark.parametrize("path", ["auto", "A"])
+@pytest.mark.parametrize("strategy", ["auto", "full"])
 @pytest.mark.parametrize("kind", PLAIN)
-def test_executed_flops_of_sampling_agree_with_the_counter(kind: str, path: str) -> None:
-    made = TorchBackend(model_of(kind), tokenizer(), "generation", path=path)  # type: ignore[arg-type]
+def test_executed_flops_of_sampling_agree_with_the_counter(kind: str, strategy: str) -> None:
+    made = TorchBackend(model_of(kind), tokenizer(), "generation", strategy=strategy)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     items = [
         SampleItem(rng.integers(20, 300, size=p), rng.integers(20, 300, size=(n, m)), np.arange(20, 300), 3, 0, 20)
@@ -405,7 +405,7 @@ def test_executed_flops_of_sampling_agree_with_the_counter(kind: str, path: str)
     with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
         second = made.sample(items)
     assert sum(s.executed for s in second) == pytest.approx(counter.get_total_flops(), rel=0.02)
-    if path == "auto":
+    if strategy == "auto":
         assert sum(s.executed for s in second) < 0.7 * sum(s.executed for s in first)  # what stands before is known
 
 
@@ -440,4 +440,4 @@ def test_the_models_own_settings_are_left_as_they_were() -> None:
     made.generate([GenerateItem("The", 2)])
     assert made.model.generation_config is before
     assert before.repetition_penalty == 9.0
-    assert decoding.choose(made.model, made._usable, 5).way == "no cache"  # too short to check anything better
+    assert choose_decoding(made.model, made._ordinary_ids, 5).batching == "no cache", "too short to check more"

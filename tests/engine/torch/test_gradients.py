@@ -42,8 +42,8 @@ def assert_equal(found: list[Differentiated], wanted: list[Differentiated], tole
 
 @pytest.mark.parametrize(("kind", "head"), PACKED)
 def test_packed_gradients_agree_with_plain_ones(kind: str, head: str) -> None:
-    made, plain = backend(kind, head), backend(kind, head, "A")
-    allowed = made._usable
+    made, plain = backend(kind, head), backend(kind, head, "full")
+    allowed = made._ordinary_ids
     items = strings_of(items_for(made, 7), allowed, len(allowed))
     found = made.gradient(items)
     assert facts_of(made)["packed"], facts_of(made)
@@ -54,8 +54,8 @@ def test_packed_gradients_agree_with_plain_ones(kind: str, head: str) -> None:
 
 @pytest.mark.parametrize(("kind", "head"), FALLEN)
 def test_other_models_have_plain_gradients(kind: str, head: str) -> None:
-    made, plain = backend(kind, head), backend(kind, head, "A")
-    items = strings_of(items_for(made, 7), made._usable, len(made._usable))
+    made, plain = backend(kind, head), backend(kind, head, "full")
+    items = strings_of(items_for(made, 7), made._ordinary_ids, len(made._ordinary_ids))
     assert_equal(made.gradient(items), plain.gradient(items))
     assert not facts_of(made)["packed"]
 
@@ -68,9 +68,9 @@ shapes = st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 4)).filt
 @given(seed=st.integers(0, 2**32 - 1), drawn=st.lists(shapes, min_size=1, max_size=5))
 @settings(max_examples=25, deadline=None)
 def test_any_shapes_together(kind: str, head: str, seed: int, drawn: list[tuple[int, int, int]]) -> None:
-    made, plain = backend(kind, head), backend(kind, head, "A")
+    made, plain = backend(kind, head), backend(kind, head, "full")
     rng = np.random.default_rng(seed)
-    allowed = made._usable
+    allowed = made._ordinary_ids
     items = []
     for lengths in drawn:
         before, tokens, after = (rng.choice(allowed, size=n) for n in lengths)
@@ -88,7 +88,7 @@ def test_executed_agrees_with_the_counter(kind: str, head: str) -> None:
     labels = ("a", " User password") if head == "label_tokens" else ()
     made = TorchBackend(model, tokenizer, head, labels)  # type: ignore[arg-type]
     drawn = items_for(made, 3)
-    (item,) = strings_of([max(drawn, key=lambda i: len(i.before))], made._usable)
+    (item,) = strings_of([max(drawn, key=lambda i: len(i.before))], made._ordinary_ids)
     made.gradient([replace(item, before=item.before[:0])])  # what is measured once
     with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
         (found,) = made.gradient([item])
@@ -99,17 +99,17 @@ def test_executed_agrees_with_the_counter(kind: str, head: str) -> None:
 
 @pytest.mark.parametrize("head", ["classification", "generation"])
 def test_scores_reuse_what_the_gradient_computed(head: str) -> None:
-    made, plain = backend("qwen2", head), backend("qwen2", head, "A")
+    made, plain = backend("qwen2", head), backend("qwen2", head, "full")
     made.begin([])
     rng = np.random.default_rng(0)
-    before, near, after = (rng.choice(made._usable, size=n) for n in (11, 9, 3))
+    before, near, after = (rng.choice(made._ordinary_ids, size=n) for n in (11, 9, 3))
     candidates = np.repeat(near[None], 30, 0)
-    candidates[np.arange(30), rng.integers(3, 9, size=30)] = rng.choice(made._usable, size=30)
-    target = 1 if made.n_labels else tuple(rng.choice(made._usable, size=3).tolist())
+    candidates[np.arange(30), rng.integers(3, 9, size=30)] = rng.choice(made._ordinary_ids, size=30)
+    target = 1 if made.n_labels else tuple(rng.choice(made._ordinary_ids, size=3).tolist())
     item = ScoreItem(before, candidates, after, target, near)
     made.score([item])  # remembers what stands before
     alone = made.score([item])[0]
-    made.gradient(strings_of([replace(item, candidates=near[None])], made._usable))
+    made.gradient(strings_of([replace(item, candidates=near[None])], made._ordinary_ids))
     after_gradient = made.score([item])[0]
     assert after_gradient.executed < alone.executed
     np.testing.assert_allclose(after_gradient.losses, plain.score([item])[0].losses, atol=1e-5)
@@ -120,25 +120,25 @@ def test_scores_reuse_what_the_gradient_computed(head: str) -> None:
 def test_out_of_memory_halves_the_rows_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = model_of("gpt_neox", "classification")
     made = TorchBackend(model, tokenizer)
-    items = strings_of(items_for(made, 4), made._usable, len(made._usable)) * 4
+    items = strings_of(items_for(made, 4), made._ordinary_ids, len(made._ordinary_ids)) * 4
     expected = made.gradient(items)
-    packing = made.paths.packing
-    assert packing is not None
-    original, tried = packing.reader.read, []
+    scorer = made.scorer.packed
+    assert scorer is not None
+    original, tried = scorer.reader.read, []
 
-    def scarce(end: Any, pieces: Any, ids: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    def scarce(forward: Any, pieces: Any, ids: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         tried.append(ids.shape[1])
         if ids.shape[1] > 30:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(end, pieces, ids, *others)
+        return original(forward, pieces, ids, *others)
 
-    monkeypatch.setattr(packing.reader, "read", scarce)
+    monkeypatch.setattr(scorer.reader, "read", scarce)
     assert_equal(made.gradient(items), expected)
     assert tried[0] > 30 >= tried[-1]
     tried.clear()
     made.gradient(items)
     assert max(tried) <= 30
-    monkeypatch.setattr(packing.reader, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(scorer.reader, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(VictimError, match="out of memory on one row"):
         made.gradient(items)
 
@@ -149,8 +149,8 @@ def test_a_wrong_packed_gradient_is_found_out(monkeypatch: pytest.MonkeyPatch) -
     right = attention.attend_differentiably
     monkeypatch.setattr(attention, "attend_differentiably", lambda *args: right(*args) * 1.01)
     model, tokenizer = model_of("llama", "classification")
-    made, plain = TorchBackend(model, tokenizer), backend("llama", "classification", "A")
-    items = strings_of(items_for(made, 5), made._usable, len(made._usable))
+    made, plain = TorchBackend(model, tokenizer), backend("llama", "classification", "full")
+    items = strings_of(items_for(made, 5), made._ordinary_ids, len(made._ordinary_ids))
     assert_equal(made.gradient(items), plain.gradient(items))
     assert "differ from an eager" in facts_of(made)["reason"]
 

@@ -15,16 +15,16 @@ from harness.api.model.backend import GradientItem
 from harness.api.model.shape import ModelShape
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.memory import first_chunk as module
-from harness.engine.torch.memory.bounds import chunk_tokens
-from harness.engine.torch.memory.chunks import Chunker, Learnt, chunkers, forget
-from harness.engine.torch.memory.first_chunk import bytes_per_token, first_chunk, fitting
+from harness.engine.torch.memory.bounds import max_chunk_tokens
+from harness.engine.torch.memory.chunks import Chunker, ChunkLimits, chunkers, forget_limits
+from harness.engine.torch.memory.first_chunk import bytes_per_token, first_chunk, tokens_that_fit
 from harness.errors import VictimError
-from tests.engine.torch.scoring.test_copied_prefix import all_readings, long_items
+from tests.engine.torch.scoring.test_copied_prefix import all_outputs, long_items
 from tests.engine.torch.scoring.test_packed import CONFIGS, model_of, scoring
 
 CPU = torch.device("cpu")
 KINDS = ("score", "gradient", "generate")
-MOST = chunk_tokens(False, 4 * 64)  # float32 and feed-forward blocks of 64, as the models here have
+MOST = max_chunk_tokens(False, 4 * 64)  # float32 and feed-forward blocks of 64, as the models here have
 
 
 class Scarce:
@@ -53,14 +53,14 @@ def another_checkpoint(kind: str, head: str) -> Any:
     return again
 
 
-@pytest.mark.parametrize("path", ["A", "B", "D"])
-def test_what_memory_allows_is_learnt_once_for_all_checkpoints(monkeypatch: pytest.MonkeyPatch, path: Any) -> None:
+@pytest.mark.parametrize("strategy", ["full", "copied_prefix", "packed_reuse"])
+def test_what_memory_allows_is_learnt_once_for_all_checkpoints(monkeypatch: pytest.MonkeyPatch, strategy: Any) -> None:
     model, tokenizer = model_of("gpt_neox", "classification")
-    made = TorchBackend(model, tokenizer, path=path)
+    made = TorchBackend(model, tokenizer, strategy=strategy)
     items = long_items(made, 1) * 4
-    expected = all_readings(made.score(items))
+    expected = all_outputs(made.score(items))
     scarce = Scarce(monkeypatch, model, 60)
-    np.testing.assert_allclose(all_readings(made.score(items)), expected, atol=1e-5)
+    np.testing.assert_allclose(all_outputs(made.score(items)), expected, atol=1e-5)
     assert max(scarce.tried) > 60
     failed = sum(n > 60 for n in scarce.tried)
     assert failed < 12, "each halving fails once, no more"
@@ -70,7 +70,7 @@ def test_what_memory_allows_is_learnt_once_for_all_checkpoints(monkeypatch: pyte
 
     second = another_checkpoint("gpt_neox", "classification")
     scarce = Scarce(monkeypatch, second, 60)
-    other = TorchBackend(second, tokenizer, path=path, check_agreement=False)
+    other = TorchBackend(second, tokenizer, strategy=strategy, check_agreement=False)
     other.score(items)
     assert max(scarce.tried) <= 60, "the next checkpoint begins with what the first one learnt"
     assert other.describe()["chunk_tokens"] == made.describe()["chunk_tokens"]
@@ -78,27 +78,27 @@ def test_what_memory_allows_is_learnt_once_for_all_checkpoints(monkeypatch: pyte
 
 def test_other_models_learn_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = model_of("gpt_neox", "classification")
-    made = TorchBackend(model, tokenizer, path="A")
-    _ = made.paths
+    made = TorchBackend(model, tokenizer, strategy="full")
+    _ = made.scorer
     Scarce(monkeypatch, model, 60)
     made.score(long_items(made, 1) * 4)
     wider = tf.GPTNeoXForSequenceClassification(
         tf.GPTNeoXConfig(**{**CONFIGS["gpt_neox"][1], "hidden_size": 64, "vocab_size": tokenizer.vocabulary})
     )
-    assert made._chunks["score"].budget(40) < MOST
-    assert TorchBackend(wider, tokenizer)._chunks["score"].budget(40) == MOST
-    assert TorchBackend(model, tokenizer)._chunks["gradient"].budget(40) == MOST
-    forget()
-    assert TorchBackend(model, tokenizer)._chunks["score"].budget(40) == MOST
+    assert made._chunkers["score"].budget(40) < MOST
+    assert TorchBackend(wider, tokenizer)._chunkers["score"].budget(40) == MOST
+    assert TorchBackend(model, tokenizer)._chunkers["gradient"].budget(40) == MOST
+    forget_limits()
+    assert TorchBackend(model, tokenizer)._chunkers["score"].budget(40) == MOST
 
 
 def test_gradients_are_halved_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = model_of("llama", "label_tokens")
     made = TorchBackend(model, tokenizer, "label_tokens", ("a", "b"))
     rng = np.random.default_rng(0)
-    allowed = made._usable[:50]
+    allowed = made._ordinary_ids[:50]
     items = [
-        GradientItem(*(rng.choice(made._usable, n) for n in (6, 4, 3)), 1, allowed, 5)  # before, string, after
+        GradientItem(*(rng.choice(made._ordinary_ids, n) for n in (6, 4, 3)), 1, allowed, 5)  # before, string, after
         for _ in range(9)
     ]
     expected = made.gradient(items)
@@ -151,11 +151,11 @@ def test_memory_of_one_kind_of_work_and_length_says_nothing_of_less() -> None:
     assert [again["score"].budget(n) for n in (0, 63, 64)] == [600, 600, 400]
     again["score"].tokens = 50
     assert (again["score"].budget(64), made["score"].tokens) == (50, 1000)
-    assert made["score"].halved == {"64": 400}
+    assert made["score"].limited == {"64": 400}
 
 
 def test_the_first_budget_is_found_once_when_it_is_needed() -> None:
-    asked, learnt = [], Learnt()
+    asked, learnt = [], ChunkLimits()
     one, two = (Chunker(lambda: asked.append(1) or 512, learnt) for _ in range(2))
     assert not asked
     assert (one.budget(3), one.budget(70), two.budget(3), asked) == (512, 512, 512, [1])
@@ -176,7 +176,7 @@ def test_the_first_budget_on_a_cpu_follows_shape_and_free_memory(monkeypatch: py
 
 @given(room=st.floats(0, 1e12), each=st.floats(0.1, 1e9), most=st.sampled_from([4096, 65_536]))
 def test_budgets_are_powers_of_two_that_fit(room: float, each: float, most: int) -> None:
-    found = fitting(room, each, most)
+    found = tokens_that_fit(room, each, most)
     assert found & (found - 1) == 0
     assert 64 <= found <= most
     if 64 < found < most:
@@ -216,7 +216,7 @@ def test_the_first_budget_on_a_gpu_is_measured(monkeypatch: pytest.MonkeyPatch, 
     for name, figure in figures.items():
         monkeypatch.setattr(torch.cuda, name, figure)
     with embed.register_forward_hook(seen):
-        assert module._on_gpu(model, CPU, kind) == fitting(0.5 * 1_000_000, 3_000, 65_536) == 128
+        assert module._on_gpu(model, CPU, kind) == tokens_that_fit(0.5 * 1_000_000, 3_000, 65_536) == 128
 
 
 def test_nothing_is_learnt_anew_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,9 @@ from harness.api.problem.latent import Latent
 from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
+from harness.engine.torch.activations.hidden_layers import LayerPerturbation, _PerturbingHook, perturbed_layers
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.hidden_layers import Push, pushed
-from harness.engine.vllm import host
+from harness.engine.vllm import engines
 from harness.errors import VictimError
 from tests.engine.hub_models import write_folder
 from tests.engine.torch.scoring.test_packed import CONFIGS, HEADS, NO_SUCH_MODEL, backend, model_of
@@ -33,8 +33,8 @@ WIDTH, LAYERS = 32, 2
 
 def item_of(made: TorchBackend, seed: int = 0, layer: int = 0, shape: tuple[int, int, int] = (6, 4, 3)) -> PerturbItem:
     rng = np.random.default_rng(seed)
-    ids = [rng.choice(made._usable, size=n) for n in shape]
-    target = 1 if made.n_labels else tuple(rng.choice(made._usable, size=3).tolist())
+    ids = [rng.choice(made._ordinary_ids, size=n) for n in shape]
+    target = 1 if made.n_labels else tuple(rng.choice(made._ordinary_ids, size=3).tolist())
     return PerturbItem(*ids, target, layer)  # type: ignore[arg-type]
 
 
@@ -53,7 +53,7 @@ def row_of(item: PerturbItem) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize(("kind", "head"), CASES)
 def test_zeros_change_nothing(kind: str, head: str) -> None:
-    made = backend(kind, head, "A")
+    made = backend(kind, head, "full")
     assert made.perturbations.to_json() == {"layers": LAYERS, "difference": 0.0, "reason": ""}
     for layer in range(LAYERS + 1):
         item = item_of(made, layer, layer)
@@ -65,14 +65,14 @@ def test_zeros_change_nothing(kind: str, head: str) -> None:
 
 @pytest.mark.parametrize(("kind", "head"), [case for case in CASES if case[1] == "classification" or case[0] in TEXT])
 def test_the_gradient_of_embeddings_is_the_one_that_substitutions_get(kind: str, head: str) -> None:
-    made = backend(kind, head, "A")
-    allowed = made._usable
+    made = backend(kind, head, "full")
+    allowed = made._ordinary_ids
     item = item_of(made)
     (asked,) = made.gradient(
         [GradientItem(item.before, item.tokens, item.after, item.target, allowed, top=len(allowed))]
     )
     (found,) = made.perturb([item])
-    values = found.answer.gradient @ made._table.of(allowed).double().numpy().T
+    values = found.answer.gradient @ made._embedding_table.embeddings(allowed).double().numpy().T
     order = np.argsort(asked.answer.tokens, axis=1)
     wanted = np.take_along_axis(asked.answer.values, order, axis=1)
     np.testing.assert_allclose(values, wanted, atol=1e-4 * np.abs(wanted).max())
@@ -165,7 +165,7 @@ def test_memory_that_runs_out_halves_the_rows(monkeypatch: pytest.MonkeyPatch) -
     made = TorchBackend(model, tokenizer)
     items = [moved(item_of(made, i), 0.5) for i in range(6)]
     wanted = made.perturb(items)
-    right, tried = made.head.readings, []
+    right, tried = made.head.outputs, []
 
     def scarce(model: Any, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         tried.append(len(rows))
@@ -173,7 +173,7 @@ def test_memory_that_runs_out_halves_the_rows(monkeypatch: pytest.MonkeyPatch) -
             raise torch.OutOfMemoryError("CUDA out of memory")
         return right(model, rows, targets)
 
-    monkeypatch.setattr(made.head, "readings", scarce)
+    monkeypatch.setattr(made.head, "outputs", scarce)
     found = made.perturb(items)
     assert tried[0] == 6
     assert tried[-1] <= 3
@@ -248,7 +248,7 @@ def test_what_is_said_is_greedy_under_the_perturbation(kind: str, way: str, monk
     """By full forwards of embeddings that are perturbed by hand, token by token."""
     made = speaker(kind)
     if way == "no cache":
-        monkeypatch.setattr(made.generator, "_way", lambda _length: "no cache")
+        monkeypatch.setattr(made.generator, "_batching", lambda _length: "no cache")
     model, embed = made.model, made.model.get_input_embeddings()
     plain = made.generate([GenerateItem(PROMPT, 6)])[0].text
     different = 0
@@ -285,7 +285,7 @@ def test_a_layer_that_is_not_there_and_a_width_that_does_not_fit() -> None:
         made.answer_perturbed([replace(latent_of(made, 0, 1.0), start=40)])
     with (
         pytest.raises(VictimError, match="layer 7: Llama"),
-        pushed(made.model, [Push(7, [0], [0], torch.zeros(1, 1, WIDTH))]),
+        perturbed_layers(made.model, [LayerPerturbation(7, [0], [0], torch.zeros(1, 1, WIDTH))]),
     ):
         pass
     with pytest.raises(VictimError, match="row of 200 tokens does not fit"):
@@ -296,7 +296,7 @@ def test_layers_that_cannot_be_told_are_no_reason_to_fail_until_they_are_asked_f
     model, tokenizer = model_of("llama", "classification")
     model = copy.deepcopy(model)
     model.model.layers = torch.nn.Sequential(*model.model.layers)  # no list of layers
-    made = TorchBackend(model, tokenizer, path="A")
+    made = TorchBackend(model, tokenizer, strategy="full")
     facts = made.describe()["perturbations"]
     assert isinstance(facts, dict)
     assert "0 lists of 2 layers where one was expected" in facts["reason"]
@@ -309,16 +309,14 @@ def test_a_model_that_does_not_run_its_layers_once_is_found_out(monkeypatch: pyt
     model = copy.deepcopy(model)
     first, second = model.gpt_neox.layers
     monkeypatch.setattr(second, "forward", lambda *a, **k: first(*a, **k))  # the first runs again in place of it
-    made = TorchBackend(model, tokenizer, path="A", check_agreement=False)
+    made = TorchBackend(model, tokenizer, strategy="full", check_agreement=False)
     with pytest.raises(VictimError, match="layer 1 does not return the activations of all tokens once"):
         made.perturb([item_of(made)])
 
 
 def test_a_perturbation_that_is_felt_where_there_is_none_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.engine.torch import hidden_layers as layers
-
-    right = layers._Hook._changed
-    monkeypatch.setattr(layers._Hook, "_changed", lambda self, whole: right(self, whole) * 1.1)
+    right = _PerturbingHook._changed
+    monkeypatch.setattr(_PerturbingHook, "_changed", lambda self, whole: right(self, whole) * 1.1)
     made = TorchBackend(*model_of("gpt_neox", "classification"))
     assert "answers with a perturbation of zeros differ from an eager" in made.perturbations.reason
 
@@ -333,7 +331,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_a_routed_victim_is_perturbed_by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     folder = write_folder(tmp_path / "model", "gpt_neox", "classification")
     routed = open_folder(folder, device="cpu", dtype="float32", backend="auto")
     assert isinstance(routed, DispatchBackend)

@@ -13,7 +13,7 @@ from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.heads import HeadName
 from harness.engine.vllm.backend import VLLMBackend
-from harness.engine.vllm.host import end_engines
+from harness.engine.vllm.engines import end_engines
 from tests.engine.hub_models import LABELS, write_folder
 
 SIZES = {"hidden": 64, "context": 256, "scale": 3.0}  # heads of 16: narrower than vLLM's CPU kernels take

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.api.model.backend import ScoreItem
-from harness.engine.vllm import host
 from harness.engine.vllm.backend import VLLMBackend
+from harness.engine.vllm.engines import MAX_ENGINES
 from harness.engine.vllm.self_check import DisagreementError
 from harness.errors import VictimError
 from tests.engine.vllm.conftest import both, tokens
@@ -30,7 +30,7 @@ from tests.run.runs import ENGINE
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
-def engines() -> list[psutil.Process]:
+def engine_processes() -> list[psutil.Process]:
     """Engine processes of this one."""
     return started_by(os.getpid(), ENGINE)
 
@@ -53,7 +53,7 @@ def test_two_checkpoints_take_turns_in_one_engine(folders: dict[str, Path]) -> N
     assert pairs[1][0]._engine is engine
     assert engine.starts == max(starts, 1), "no second start"
     assert engine.loads >= 3
-    assert len(engines()) <= host.MOST_LIVE
+    assert len(engine_processes()) <= MAX_ENGINES
     assert all(pair[0].describe()["agreement"] for pair in pairs)
 
 
@@ -65,11 +65,11 @@ def test_without_emptying_the_cache_answers_would_be_wrong(folders: dict[str, Pa
     np.testing.assert_allclose(pairs[0][0].classify(rows)[0], expected[0], atol=1e-4)
     process = pairs[0][0]._engine.process
     assert process is not None
-    process.ask("reload", folder=str(pairs[1][0].folder))
-    stale, _ = process.ask("classify", rows=rows)
+    process.call("reload", folder=str(pairs[1][0].folder))
+    stale, _ = process.call("classify", rows=rows)
     assert np.abs(stale - expected[1]).max() > 1e-3
-    process.ask("reset")
-    fresh, _ = process.ask("classify", rows=rows)
+    process.call("reset")
+    fresh, _ = process.call("classify", rows=rows)
     np.testing.assert_allclose(fresh, expected[1], atol=1e-4)
     pairs[0][0]._engine.end()
 
@@ -125,13 +125,13 @@ def test_an_engine_that_is_killed_is_started_again_once(folders: dict[str, Path]
 def test_an_engine_that_is_killed_while_it_starts_is_started_again_once(folders: dict[str, Path], times: int) -> None:
     ours, theirs = both(folders["classifier 0"], "classification")
     ours._engine.end()
-    ours._engine.forgive()
-    others, killed = engines(), list[psutil.Process]()
+    ours._engine.reset_deaths()
+    others, killed = engine_processes(), list[psutil.Process]()
 
     def kill_each() -> None:
         end = time.monotonic() + 60
         while len(killed) < times and time.monotonic() < end:
-            for engine in set(engines()) - {*others, *killed}:
+            for engine in set(engine_processes()) - {*others, *killed}:
                 time.sleep(1)
                 engine.kill()
                 killed.append(engine)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from harness.api.model.backend import GradientItem, ScoreItem
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.tolerance import TOLERANCE
+from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES
 from harness.engine.vllm.backend import VLLMBackend
 from harness.errors import AccessError, VictimError
 from tests.engine.hub_models import write_folder
@@ -146,7 +146,7 @@ def test_a_bad_row_fails_alone(classifier: Both, writer: Both) -> None:
     # The engine's own check, should a row get past this one.
     for bad in (tokens(ours.context + 1), good[:0], np.asarray([3, 100_000])):
         with pytest.raises(VictimError, match="vLLM cannot answer"):
-            ours._engine.ask(ours, "classify", rows=[good, bad])
+            ours._engine.call(ours, "classify", rows=[good, bad])
     np.testing.assert_allclose(ours.classify([good])[0], theirs.classify([good])[0], atol=1e-4)
     assert ours.describe()["engine"] == before
     with pytest.raises(VictimError, match="takes ids of a text"):
@@ -178,10 +178,10 @@ def test_half_precision_agrees_to_what_it_costs(folders: dict[str, Path]) -> Non
     ours = VLLMBackend(folder, theirs)
     rows = [tokens(n, seed=n) for n in (5, 40)]
     expected = theirs.classify(rows)[0]
-    allowed = TOLERANCE[theirs.model.dtype] * max(1.0, float(np.abs(expected).max()))
+    allowed = FIXED_TOLERANCES[theirs.model.dtype] * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(ours.classify(rows)[0], expected, atol=allowed)
     told = ours.describe()["agreement"]
-    assert 1e-6 < told["difference"] <= told["tolerance"] == theirs.agreement.tolerance
+    assert 1e-6 < told["difference"] <= told["tolerance"] == theirs.self_check.tolerance
 
 
 def test_an_encoder_and_shared_embeddings(tmp_path: Path) -> None:

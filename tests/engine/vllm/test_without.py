@@ -20,9 +20,9 @@ from harness.engine.dispatch.calibration import (
 from harness.engine.open import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.flop_counter import FlopCount
-from harness.engine.vllm import host
+from harness.engine.vllm import engines
+from harness.engine.vllm.engine_options import BLOCK_TOKENS, engine_options
 from harness.engine.vllm.flop_costs import EngineFlops
-from harness.engine.vllm.options import BLOCK, options_of
 from harness.errors import VictimError
 from tests.engine.hub_models import write_folder
 from tests.engine.vllm.conftest import tokens
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
 
 
 @pytest.mark.usefixtures("missing")
@@ -156,40 +156,41 @@ def test_checkpoints_of_one_shape_share_an_engine(folder: Path, tmp_path: Path) 
     wider = write_folder(tmp_path / "wider", "gpt_neox", "classification", hidden=64)
     three = write_folder(tmp_path / "three", "gpt_neox", "classification", labels=3)
     found = [
-        options_of(path, open_folder(path, device="cpu", dtype="float32"), 1) for path in (folder, other, wider, three)
+        engine_options(path, open_folder(path, device="cpu", dtype="float32"), 1)
+        for path in (folder, other, wider, three)
     ]
     assert found[0] == found[1]
     assert len(set(found)) == 3
-    half = options_of(folder, open_folder(folder, device="cpu", dtype="bfloat16"), 1)
+    half = engine_options(folder, open_folder(folder, device="cpu", dtype="bfloat16"), 1)
     assert half != found[0]
     names = json.loads((other / "config.json").read_text()) | {"id2label": {"0": "x", "1": "y"}}
     (other / "config.json").write_text(json.dumps(names))
-    assert options_of(other, open_folder(other, device="cpu", dtype="float32"), 1) == found[0]
+    assert engine_options(other, open_folder(other, device="cpu", dtype="float32"), 1) == found[0]
 
 
 def test_a_cache_always_holds_one_context(folder: Path) -> None:
     theirs = open_folder(folder, device="cpu", dtype="float32")
     assert isinstance(theirs, TorchBackend)
     theirs.context = 100_000_000  # no machine has a cache for that
-    options = options_of(folder, theirs, 1)
+    options = engine_options(folder, theirs, 1)
     per_token = 2 * 2 * 4 * 32 * 4  # keys and values, layers, heads, width as computed, bytes
     assert options.cache_bytes == 4 << 30
-    assert options.context * per_token <= options.cache_bytes - BLOCK * per_token
+    assert options.context * per_token <= options.cache_bytes - BLOCK_TOKENS * per_token
     assert options.arguments(folder)["max_model_len"] == options.context + 1
 
 
 def test_compute_is_that_of_tokens_not_in_the_cache() -> None:
-    executed = FlopCount(per_token=10, per_row=3, per_output=5, per_pair=2, attention_backward=2)
+    executed = FlopCount(per_token=10, per_row=3, per_logit_position=5, per_pair=2, attention_backward=2)
     costs = EngineFlops(executed)
     assert costs.row(20, 0, 1) == executed.forward(20, 1)
     assert costs.row(20, 15, 1) == 10 * 5 + 3 + 5 + 2 * 5 * 20
-    assert EngineFlops(executed, wider=4).row(20, 0, 0) - costs.row(20, 0, 0) == 3 * 2 * 20 * 20
+    assert EngineFlops(executed, widening=4).row(20, 0, 0) - costs.row(20, 0, 0) == 3 * 2 * 20 * 20
     assert costs.answer(20, 0, 1) == executed.forward(20, 1)
     assert costs.answer(20, 0, 3) == executed.forward(20, 1) + 2 * (10 + 5) + 2 * (21 + 22)
 
 
 def test_a_model_on_several_devices_has_no_engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: name)
     theirs = open_folder(folder, device="cpu")
     assert isinstance(theirs, TorchBackend)
     theirs.model.hf_device_map = {"a": 0, "b": 1}

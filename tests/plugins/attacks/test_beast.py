@@ -42,14 +42,14 @@ def tokenizer() -> HFTokenizer:
     return HFTokenizer(byte_bpe())
 
 
-def classifier(path: Any = "auto") -> TorchBackend:
+def classifier(strategy: Any = "auto") -> TorchBackend:
     model = random_model("gpt_neox", "classification", tokenizer().vocabulary, seed=1)
-    return TorchBackend(model, tokenizer(), path=path)
+    return TorchBackend(model, tokenizer(), strategy=strategy)
 
 
-def language_model(path: Any = "auto") -> TorchBackend:
+def language_model(strategy: Any = "auto") -> TorchBackend:
     model = random_model("gpt_neox", "label_tokens", tokenizer().vocabulary, seed=2)
-    return TorchBackend(model, tokenizer(), "generation", path=path)
+    return TorchBackend(model, tokenizer(), "generation", strategy=strategy)
 
 
 @cache
@@ -251,13 +251,13 @@ def test_what_beams_share_is_computed_once() -> None:
     alike are read behind their common beginning.
     """
     spent = {}
-    for path in ("A", "auto"):
-        victim, sampler = Watched(classifier(path)), Watched(language_model(path))
+    for strategy in ("full", "auto"):
+        victim, sampler = Watched(classifier(strategy)), Watched(language_model(strategy))
         result = search_of(beast(steps=12, width=5, branching=5), victim, sampler).run(problems_of(1, tokens=12))
-        spent[path] = [np.asarray([executed for *_, executed in one.asked]) for one in (sampler, victim)]
+        spent[strategy] = [np.asarray([executed for *_, executed in one.asked]) for one in (sampler, victim)]
         assert len(result.rows) == 12
     # `executed` is read off the meter of a step: the victim's holds the sampler's share as well
-    for shared_, whole in zip(spent["auto"], spent["A"], strict=True):
+    for shared_, whole in zip(spent["auto"], spent["full"], strict=True):
         assert (shared_[1:] < 0.6 * whole[1:]).all()
     (problem,) = problems_of(1, tokens=12)
     backend = shared()[1]

@@ -6,10 +6,9 @@ differently shaped matrix products (which can decide between tokens that are equ
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,22 @@ from numpy.typing import NDArray
 
 from harness.api.model.backend import Generated, GenerateItem, prompt_ids
 from harness.engine.torch.flop_counter import FlopCount
-from harness.engine.torch.generation.decoding import Decoding, Row, Way, choose, decode
+from harness.engine.torch.generation.answers import answer_text
+from harness.engine.torch.generation.decoding import Batching, Decoding, choose_decoding, decode
 from harness.engine.torch.heads import trims_logits
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.copy_scorer import rotary_limit
+from harness.engine.torch.rows import check_ids, check_room_for_answer, group_by_key, prompt_row
+from harness.engine.torch.scoring.model_limits import rotary_limit
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Tokenizer, Tokens
 
-Around = Callable[[list[int], bool], AbstractContextManager[object]]
-"""Called with the places of a batch's items and whether a cache is kept; what it returns is held while it decodes."""
+BatchContext = Callable[[list[int], bool], AbstractContextManager[object]]
+"""Called with the indices of a batch's items and whether a cache is kept; what it returns is entered while it decodes.
+"""
 
 
 class Generator:
-    """Of one language model.
+    """Text generation with one language model.
 
     Attributes:
         endings: ids that end an answer; may be empty.
@@ -37,13 +39,20 @@ class Generator:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Tokenizer, chunker: Chunker, executed: FlopCount, usable: Tokens, context: int
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        chunker: Chunker,
+        flop_count: FlopCount,
+        ordinary_ids: Tokens,
+        context: int,
     ) -> None:
         """Wrap ``model``; nothing is run.
 
         Args:
             chunker: tokens per batch, those to come included.
-            usable: ordinary ids, for the self-check.
+            flop_count: coefficients of a plain pass.
+            ordinary_ids: to draw the rows of the self-check from.
 
         Raises:
             VictimError: transformers cannot generate with this model.
@@ -51,15 +60,15 @@ class Generator:
         if not (hasattr(model, "can_generate") and model.can_generate()):
             raise VictimError(f"{type(model).__name__} has no `generate`; use a causal language model of transformers")
         self.model, self.tokenizer, self.endings, self.context = model, tokenizer, ending_ids(model), context
-        self._chunker, self._executed, self._usable = chunker, executed, usable
-        self._rows = int(model.get_input_embeddings().weight.shape[0])
+        self._chunker, self._flop_count, self._ordinary_ids = chunker, flop_count, ordinary_ids
+        self._embedding_rows = int(model.get_input_embeddings().weight.shape[0])
         self._trims = trims_logits(model)
 
-    def generate(self, items: Sequence[GenerateItem], around: Around | None = None) -> list[Generated]:
+    def generate(self, items: Sequence[GenerateItem], batch_context: BatchContext | None = None) -> list[Generated]:
         """Answer each prompt, batched.
 
         Args:
-            around: something to be done while a batch is decoded; its rows are then not padded.
+            batch_context: is entered while a batch is decoded, whose rows are then not padded.
 
         The executed FLOPs are those of an answer by itself: no padding, nothing after its end.
 
@@ -67,74 +76,71 @@ class Generator:
             VictimError: a prompt without tokens, or one that leaves no room in the context; NaN; no memory for one row.
         """
         rows = [self._row(ids) for ids in prompt_ids(items, self.tokenizer)]
-        groups: defaultdict[tuple[int, Way, int], list[int]] = defaultdict(list)
-        for i, (row, item) in enumerate(zip(rows, items, strict=True)):
+        keys: list[tuple[int, Batching, int]] = []  # new tokens, how rows are batched, their length where that counts
+        for row, item in zip(rows, items, strict=True):
             # Rows of a batch go on to its end, so all must have room for it.
-            most = min(item.max_tokens, self.context - len(row))
-            way = self._way(len(row) + most)
-            if around is not None and way == "padded":
-                way = "equal lengths"  # the same, and places in a row are where they seem
-            groups[(most, way, 0 if way == "padded" else len(row))].append(i)
+            max_new_tokens = min(item.max_tokens, self.context - len(row))
+            batching = self._batching(len(row) + max_new_tokens)
+            if batch_context is not None and batching == "padded":
+                batching = "equal lengths"  # the same, and places in a row are where they seem
+            keys.append((max_new_tokens, batching, 0 if batching == "padded" else len(row)))
         answers: dict[int, Generated] = {}
-        for (most, way, _), group in groups.items():
-            group.sort(key=lambda i: len(rows[i]))
-            longest = len(rows[group[-1]])
-
-            def run(part: slice, own: list[int] = group, most: int = most, way: Way = way) -> NDArray[np.int64]:
-                these = own[part]
-                chosen = [items[i] for i in these]
-                with around(these, way != "no cache") if around else nullcontext():
-                    return decode(self.model, [rows[i] for i in these], chosen, most, way, self.endings)[0]
-
-            for part, new in self._chunker.map(run, len(group), longest + most):
-                for i, ids in zip(group[part], new, strict=True):
-                    answers[i] = self._generated(rows[i], ids, way)
+        for (max_new_tokens, batching, _), members in group_by_key(keys).items():
+            members.sort(key=lambda i: len(rows[i]))
+            longest = len(rows[members[-1]])
+            run = partial(self._decode, items, rows, max_new_tokens, batching, batch_context)
+            for i, new_ids in self._chunker.map_members(run, members, longest + max_new_tokens):
+                answers[i] = self._generated(rows[i], new_ids, batching)
         return [answers[i] for i in range(len(items))]
+
+    def _decode(
+        self,
+        items: Sequence[GenerateItem],
+        rows: Sequence[Tokens],
+        max_new_tokens: int,
+        batching: Batching,
+        batch_context: BatchContext | None,
+        members: list[int],
+    ) -> NDArray[np.int64]:
+        """New ids [n, at most ``max_new_tokens``] of one batch."""
+        chosen, prompts = [items[i] for i in members], [rows[i] for i in members]
+        with batch_context(members, batching != "no cache") if batch_context else nullcontext():
+            return decode(self.model, prompts, chosen, max_new_tokens, batching, self.endings)[0]
 
     @cached_property
     def decoding(self) -> Decoding:
         """How rows are batched, checked on first use. Raises VictimError: no way is right."""
-        return choose(self.model, self._usable, self.context)
+        return choose_decoding(self.model, self._ordinary_ids, self.context)
 
-    def _way(self, length: int) -> Way:
+    def _batching(self, length: int) -> Batching:
         """How a row that grows to ``length`` tokens is decoded."""
         limit = rotary_limit(self.model)
         # Beyond it, keys computed for a shorter row are not those of the longer one.
-        return "no cache" if limit is not None and length > limit else self.decoding.way
+        return "no cache" if limit is not None and length > limit else self.decoding.batching
 
-    def _row(self, ids: list[int]) -> Row:
-        row = np.asarray([*self.tokenizer.left, *ids, *self.tokenizer.right], dtype=np.int64)
-        if not len(row):
-            raise VictimError("a prompt without tokens: there is nothing to go on from; write at least one character")
-        if len(row) >= self.context:
-            raise VictimError(
-                f"a prompt of {len(row)} tokens leaves no room for an answer in the context of {self.context} tokens, "
-                "and none is cut off; shorten the prompt"
-            )
-        if row.min() < 0 or row.max() >= self._rows:
-            raise VictimError(
-                f"token ids {row.min()} to {row.max()} exceed the model's embedding (0 to {self._rows - 1})"
-            )
+    def _row(self, ids: list[int]) -> Tokens:
+        """A prompt's whole row, checked."""
+        row = prompt_row(ids, self.tokenizer)
+        check_room_for_answer(len(row), self.context, f"the context of {self.context} tokens")
+        check_ids(row, self._embedding_rows)
         return row
 
-    def _generated(self, row: Row, new: NDArray[np.int64], way: Way) -> Generated:
-        ends = np.flatnonzero(np.isin(new, self.endings))
-        count = int(ends[0]) + 1 if len(ends) else len(new)
-        said = new[: count - 1 if len(ends) else count].tolist()
-        before = row[len(self.tokenizer.left) :].tolist()
-        # In context: some decoders drop the space at the beginning of a text.
-        whole, prompt = self.tokenizer.decode([[*before, *said], before])
-        text = whole[len(prompt) :] if whole.startswith(prompt) else self.tokenizer.decode([said])[0]
-        return Generated(text, bool(len(ends)), len(row), count, self._flops(len(row), count, way))
+    def _generated(self, row: Tokens, new_ids: NDArray[np.int64], batching: Batching) -> Generated:
+        ends = np.flatnonzero(np.isin(new_ids, self.endings))
+        count = int(ends[0]) + 1 if len(ends) else len(new_ids)
+        text = answer_text(self.tokenizer, row, new_ids[: count - 1 if len(ends) else count].tolist())
+        return Generated(text, bool(len(ends)), len(row), count, self._flops(len(row), count, batching))
 
-    def _flops(self, prompt: int, new: int, way: Way) -> float:
-        """With a cache each token is computed once and attends to all before; the last new one is not computed."""
-        cost = self._executed
-        if way == "no cache":
-            return sum(cost.forward(n, 1 if self._trims else n) for n in range(prompt, prompt + new))
+    def _flops(self, prompt: int, new: int, batching: Batching) -> float:
+        """FLOPs of an answer of ``new`` tokens; with a cache each token is computed once and attends to all before, and
+        the last new one is not computed.
+        """
+        flops = self._flop_count
+        if batching == "no cache":
+            return sum(flops.forward(n, 1 if self._trims else n) for n in range(prompt, prompt + new))
         keys = range(prompt + 1, prompt + new)  # for each token computed after the prompt, itself included
-        later = (cost.per_token + cost.per_output) * len(keys) + cost.per_pair * sum(keys)
-        return cost.forward(prompt, 1 if self._trims else prompt) + later
+        later = (flops.per_token + flops.per_logit_position) * len(keys) + flops.per_pair * sum(keys)
+        return flops.forward(prompt, 1 if self._trims else prompt) + later
 
 
 def ending_ids(model: Any) -> tuple[int, ...]:

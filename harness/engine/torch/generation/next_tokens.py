@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -15,45 +14,55 @@ from torch import Tensor
 
 from harness.api.model.backend import Sampled, SampleItem, ScoreItem
 from harness.engine.sampling import draw_listed
+from harness.engine.torch.arrays import to_numpy, without_nan
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head, no_cache, trims_logits
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.rows import group_by_key, whole_rows
+from harness.engine.torch.scoring.candidate_scorer import CandidateScorer
+from harness.engine.torch.scoring.head_reader import HeadForward, HeadReader, ItemOutputs
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
-from harness.engine.torch.scoring.readout import End, HeadReader
-from harness.engine.torch.scoring.self_check import whole_rows
-from harness.engine.torch.scoring.strategy import Strategies
-from harness.errors import VictimError
+from harness.engine.torch.scoring.packed.scorer import PackedScorer
+from harness.engine.torch.scoring.unsupported import UnsupportedModelError
 from harness.tokens.tokenizer import Floats, Tokens
 
 
 class NextTokens:
-    """Of one language model.
+    """Draws next tokens from one language model.
 
     What leaves the device is as large as the tokens that are drawn among. Where candidates are scored on packed rows,
     strings are read on packed rows as well: what stands before them is computed once per example and remembered with
     what `Score` requests remember.
     """
 
-    def __init__(self, model: Any, head: Head, paths: Strategies, chunker: Chunker, executed: FlopCount) -> None:
-        """Take what the backend has found out about ``model``."""
-        self._model, self._chunker, self._executed = model, chunker, executed
+    def __init__(
+        self, model: Any, head: Head, scorer: CandidateScorer, chunker: Chunker, flop_count: FlopCount
+    ) -> None:
+        """Take what the backend has found out about ``model``; nothing is run.
+
+        Args:
+            scorer: of the same model; its prefixes are shared.
+            chunker: tokens per full forward.
+            flop_count: coefficients of a full forward.
+        """
+        self._model, self._chunker, self._flop_count = model, chunker, flop_count
         self._device = input_device(model)
         self._trims = trims_logits(model)
-        self._paths = Strategies("A")
-        if paths.packing is not None:
+        self._reuse = scorer.strategy == "packed_reuse"
+        self._packed: PackedScorer | None = None
+        if scorer.packed is not None:
             try:
-                packing = copy(paths.packing)
-                packing.reader = _NextTokenReader(model, head)
-                self._paths = Strategies(paths.path, packing, paths.window)
-            except UnfitError:
+                packed = copy(scorer.packed)
+                packed.reader = _NextTokenReader(model, head)
+                self._packed = packed
+            except UnsupportedModelError:
                 pass
 
     @property
-    def shares(self) -> bool:
+    def shares_prefixes(self) -> bool:
         """Whether what stands before the strings of an example is computed once."""
-        return self._paths.packing is not None
+        return self._packed is not None
 
     def sample(self, items: Sequence[SampleItem]) -> list[Sampled]:
         """Draw for each item; rows are to be checked before.
@@ -61,51 +70,54 @@ class NextTokens:
         Raises:
             VictimError: log-probabilities that are NaN, no memory for one row.
         """
-        asked = [_asked(item) for item in items]
-        rows = [whole_rows(item) for item in asked]
-        answers = self._paths.packed(asked, rows)
-        groups: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-        for i, item in enumerate(asked):
-            if i not in answers:
-                groups[(rows[i].shape[1], id(item.allowed), item.top)].append(i)
-        for (length, _, _), group in groups.items():
-            stacked = self._plain(np.concatenate([rows[i] for i in group]), asked[group[0]])
-            ends = np.cumsum([len(rows[i]) for i in group])[:-1]
-            outputs = 1 if self._trims else length
-            for i, own in zip(group, np.split(stacked, ends), strict=True):
-                answers[i] = own, len(own) * self._executed.forward(length, outputs)
-        return [self._drawn(item, own, *answers[i]) for i, (item, own) in enumerate(zip(items, asked, strict=True))]
+        next_token_items = [_next_token_item(item, self._reuse) for item in items]
+        rows = [whole_rows(item) for item in next_token_items]
+        answers = self._read_packed(next_token_items, rows)
+        rest = [i for i in range(len(items)) if i not in answers]
+        keys = [(rows[i].shape[1], id(items[i].allowed), next_token_items[i].top) for i in rest]
+        for (length, _, _), group in group_by_key(keys).items():
+            members = [rest[at] for at in group]
+            stacked = self._read_full(np.concatenate([rows[i] for i in members]), next_token_items[members[0]])
+            ends = np.cumsum([len(rows[i]) for i in members])[:-1]
+            flops = self._flop_count.forward(length, 1 if self._trims else length)
+            for i, values in zip(members, np.split(stacked, ends), strict=True):
+                answers[i] = ItemOutputs(values, len(values) * flops)
+        return [_drawn(item, next_token_items[i].top, answers[i]) for i, item in enumerate(items)]
 
-    def _plain(self, rows: NDArray[np.int64], item: _Asked) -> Floats:
-        """What `_listed` gives for rows of equal length [n, L] by full forwards."""
-        ids = torch.as_tensor(rows)
-        found = np.empty((len(rows), item.width))
+    def _read_packed(
+        self, items: Sequence[_NextTokenItem], rows: Sequence[NDArray[np.int64]]
+    ) -> dict[int, ItemOutputs]:
+        """What `_top_log_probs` gives, by index, of the items whose rows can be packed."""
+        if self._packed is None:
+            return {}
+        try:
+            return self._packed.score_fitting(items, rows)
+        except UnsupportedModelError:
+            self._packed = None
+            return {}
+
+    def _read_full(self, rows: NDArray[np.int64], item: _NextTokenItem) -> Floats:
+        """What `_top_log_probs` gives for rows of equal length [n, L], by full forwards."""
+        ids, allowed = torch.as_tensor(rows), torch.as_tensor(item.allowed)
+        outputs = np.empty((len(rows), item.width))
         trim = {"logits_to_keep": 1} if self._trims else {}
 
         def run(part: slice) -> Tensor:
             with torch.inference_mode():
                 answer = self._model(input_ids=ids[part].to(self._device), **trim, **no_cache(self._model))
-                return _listed(answer.logits[:, -1], torch.as_tensor(item.allowed), item.top)
+                return _top_log_probs(answer.logits[:, -1], allowed, item.top)
 
-        for part, listed in self._chunker.map(run, *rows.shape):
-            found[part] = listed.cpu().numpy()
-        return found
-
-    def _drawn(self, item: SampleItem, asked: _Asked, listed: Floats, executed: float) -> Sampled:
-        log_probs, tokens = listed[:, : asked.top], np.broadcast_to(item.allowed, (len(listed), len(item.allowed)))
-        if np.isnan(log_probs).any():
-            raise VictimError("the model's log-probabilities are NaN; load it with dtype: float32")
-        if asked.top < len(item.allowed):
-            tokens = listed[:, asked.top :].astype(np.int64)
-        return Sampled(draw_listed(tokens, log_probs, item.k, item.seed), executed)
+        for part, values in self._chunker.map(run, *rows.shape):
+            outputs[part] = to_numpy(values)
+        return outputs
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked(ScoreItem):
-    """Strings as candidates with nothing behind them.
+class _NextTokenItem(ScoreItem):
+    """Strings as candidates with nothing behind them, whose next tokens are wanted.
 
     Attributes:
-        allowed: ids, shape [A].
+        allowed: ids, sorted, shape [A].
         top: how many of them are drawn among, at most A.
     """
 
@@ -118,15 +130,25 @@ class _Asked(ScoreItem):
         return self.top if self.top == len(self.allowed) else 2 * self.top
 
 
-def _asked(item: SampleItem) -> _Asked:
+def _next_token_item(item: SampleItem, reuse: bool) -> _NextTokenItem:
     top = len(item.allowed) if item.top is None else min(item.top, len(item.allowed))
-    near = item.strings[0] if len(item.strings) else None  # strings often begin alike: the beams of a search
-    return _Asked(item.before, item.strings, item.before[:0], 0, near, item.allowed, top)
+    # Strings often begin alike: the beams of a search.
+    current = item.strings[0] if reuse and len(item.strings) else None
+    return _NextTokenItem(item.before, item.strings, item.before[:0], 0, current, item.allowed, top)
+
+
+def _drawn(item: SampleItem, top: int, answer: ItemOutputs) -> Sampled:
+    """Draw from log-probabilities [n, top], followed by the tokens' ids [n, top] where not all are drawn among."""
+    log_probs, tokens = answer.values[:, :top], np.broadcast_to(item.allowed, (len(answer.values), len(item.allowed)))
+    without_nan(log_probs, "the model's log-probabilities are NaN; load it with dtype: float32")
+    if top < len(item.allowed):
+        tokens = answer.values[:, top:].astype(np.int64)
+    return Sampled(draw_listed(tokens, log_probs, item.k, item.seed), answer.executed)
 
 
 @dataclass(frozen=True, slots=True)
-class _Among(End):
-    """Rows of items that draw among the same tokens."""
+class _NextTokenForward(HeadForward):
+    """The forward of items that draw among the same tokens; attributes as of `_NextTokenItem`."""
 
     allowed: Tokens = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     top: int = 0
@@ -135,36 +157,35 @@ class _Among(End):
 class _NextTokenReader(HeadReader):
     """Reads the most likely allowed tokens at the end of each row."""
 
-    def ends(self, items: Sequence[Any]) -> list[list[End]]:
-        """See `HeadReader`; ``items`` are `_Asked`."""
-        groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, item in enumerate(items):
-            groups[(id(item.allowed), item.top)].append(i)
-        ends: list[list[End]] = []
-        for group in groups.values():
-            one: _Asked = items[group[0]]
-            columns = list(range(one.width))
-            ends.append([_Among(dict.fromkeys(group, ()), 1, columns, {}, one.allowed, one.top)])
-        return ends
+    def forwards(self, items: Sequence[Any]) -> list[list[HeadForward]]:
+        """One forward, with nothing appended, for all `_NextTokenItem`s that draw among the same tokens."""
+        forwards: list[list[HeadForward]] = []
+        for members in group_by_key([(id(item.allowed), item.top) for item in items]).values():
+            first: _NextTokenItem = items[members[0]]
+            columns = list(range(first.width))
+            forwards.append([_NextTokenForward(dict.fromkeys(members, ()), 1, columns, {}, first.allowed, first.top)])
+        return forwards
 
-    def answer_width(self, item: Any) -> int:
-        """See `HeadReader`."""
+    def output_width(self, item: Any) -> int:
+        """How many numbers there are per string of a `_NextTokenItem`."""
         width: int = item.width
         return width
 
-    def read(self, end: End, pieces: Sequence[ReusePiece], ids: Tensor, positions: Tensor, read: Tensor) -> Tensor:
-        """See `HeadReader`; what `_listed` gives, [n, width]."""
-        assert isinstance(end, _Among)
-        answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read)
-        return _listed(answer.logits[0], torch.as_tensor(end.allowed), end.top)
+    def read(
+        self, forward: HeadForward, pieces: Sequence[ReusePiece], ids: Tensor, positions: Tensor, read_at: Tensor
+    ) -> Tensor:
+        """Run a packed row, arguments as of `HeadReader.read`; what `_top_log_probs` gives, [n, width]."""
+        assert isinstance(forward, _NextTokenForward)
+        answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read_at)
+        return _top_log_probs(answer.logits[0], torch.as_tensor(forward.allowed), forward.top)
 
 
-def _listed(logits: Tensor, allowed: Tensor, top: int) -> Tensor:
+def _top_log_probs(logits: Tensor, allowed: Tensor, top: int) -> Tensor:
     """Log-probabilities of the ``top`` most likely allowed tokens, and their ids, by id; of equally likely ones the
     lower ids. Ids are left out where all are taken.
 
     Args:
-        logits: [n, V].
+        logits: [n, vocabulary].
         allowed: ids, sorted, [A].
 
     Returns:

@@ -1,4 +1,4 @@
-"""How much memory the engine gives to what. Imports no torch, so that a plan can state it."""
+"""How much memory the torch backend gives to what. Imports no torch, so that a plan can state it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _FEW, _MANY = 2_048, 8_192  # tokens of the largest forward on a CPU: fewer do n
 _BLOCK = 16 << 20  # bytes of an activation that malloc keeps when it is freed
 
 
-def chunk_tokens(on_gpu: bool, widest: int = 0) -> int:
+def max_chunk_tokens(on_gpu: bool, widest: int = 0) -> int:
     """Tokens of the largest forward.
 
     Args:
@@ -19,16 +19,16 @@ def chunk_tokens(on_gpu: bool, widest: int = 0) -> int:
     return max(_FEW, min(_MANY, 1 << fit.bit_length() - 1 if fit else 0))
 
 
-def prefix_bytes(on_gpu: bool) -> int:
-    """Keys and values of prefixes that are remembered; as much again may be in use."""
+def prefix_cache_bytes(on_gpu: bool) -> int:
+    """Bytes for the keys and values of prefixes that are remembered; as much again may be in use."""
     return (2048 if on_gpu else 256) << 20
 
 
-def copies_bytes(on_gpu: bool) -> int:
-    """One layer's copies of prefixes on path B."""
+def prefix_copy_bytes(on_gpu: bool) -> int:
+    """Bytes for one layer's copies of prefixes, of the strategy ``copied_prefix``."""
     return (1024 if on_gpu else 128) << 20
 
 
-def head_numbers(on_gpu: bool) -> int:
-    """Numbers that a head computes in one forward."""
+def max_head_values(on_gpu: bool) -> int:
+    """How many logits a head computes in one forward at most."""
     return 1 << 29 if on_gpu else 1 << 22

@@ -1,13 +1,13 @@
 """How much goes into one forward: a budget of tokens that is halved when memory runs out, and stays halved.
 
 What is learnt is kept per sort of model, device, kind of work and length of rows for the life of the process: the next
-checkpoint of the same victim begins with it.
+checkpoint of the same victim begins with it. accelerate's `find_executable_batch_size` begins anew at each call.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -18,33 +18,33 @@ from harness.engine.torch.devices import is_out_of_memory
 from harness.errors import VictimError
 
 T = TypeVar("T")
-Kind = Literal["score", "gradient", "generate"]
-KINDS: tuple[Kind, ...] = ("score", "gradient", "generate")
+WorkKind = Literal["score", "gradient", "generate"]
+WORK_KINDS: tuple[WorkKind, ...] = ("score", "gradient", "generate")
 
 
 @dataclass
-class Learnt:
-    """Of one kind of work.
+class ChunkLimits:
+    """What was learnt about one kind of work with one sort of model.
 
     Attributes:
         first: tokens to begin with; None until it was needed.
-        most: tokens that a forward may have, by class of row length (see `_class`), where memory ran out.
+        by_length: tokens that a forward may have, by class of row length (see `_length_class`), where memory ran out.
     """
 
     first: int | None = None
-    most: dict[int, int] = field(default_factory=dict)
+    by_length: dict[int, int] = field(default_factory=dict)
 
 
-_LEARNT: dict[Hashable, Learnt] = {}
+_LEARNT: dict[Hashable, ChunkLimits] = {}
 
 
 class Chunker:
     """Cuts equal rows into forwards of at most so many tokens (at least one row each)."""
 
-    def __init__(self, first: int | Callable[[], int], learnt: Learnt | None = None) -> None:
-        """Begin with ``first`` tokens, where nothing less was learnt; a function is called once when it is needed."""
+    def __init__(self, first: int | Callable[[], int], limits: ChunkLimits | None = None) -> None:
+        """Begin with ``first`` tokens, where the limits allow it; a function is called once, when it is needed."""
         self._first = first
-        self._learnt = Learnt() if learnt is None else learnt
+        self._limits = ChunkLimits() if limits is None else limits
 
     @property
     def tokens(self) -> int:
@@ -61,14 +61,14 @@ class Chunker:
         if isinstance(self._first, int):
             first = self._first
         else:
-            if self._learnt.first is None:
-                self._learnt.first = self._first()
-            first = self._learnt.first
-        return max(1, min([first, *(n for c, n in self._learnt.most.items() if c <= _class(length))]))
+            if self._limits.first is None:
+                self._limits.first = self._first()
+            first = self._limits.first
+        return max(1, min([first, *(n for c, n in self._limits.by_length.items() if c <= _length_class(length))]))
 
     def halve(self, tokens: int, length: int = 0) -> None:
         """Memory ran out on ``tokens`` tokens in rows of ``length`` (0: packed)."""
-        self._learnt.most[_class(length)] = max(1, tokens // 2)
+        self._limits.by_length[_length_class(length)] = max(1, tokens // 2)
 
     def map(self, run: Callable[[slice], T], rows: int, length: int) -> Iterator[tuple[slice, T]]:
         """Yield (slice, ``run(slice)``) until ``rows`` rows of ``length`` tokens are done.
@@ -84,11 +84,22 @@ class Chunker:
             if answer is None:
                 ran = part.stop - part.start
                 if ran == 1:
-                    raise no_room(length)
+                    raise out_of_memory(length)
                 self.halve(ran * length, length)
                 continue
             yield part, answer[0]
             done = part.stop
+
+    def map_members(
+        self, run: Callable[[list[int]], Iterable[T]], members: list[int], length: int
+    ) -> Iterator[tuple[int, T]]:
+        """Yield (member, its answer) for members whose rows have ``length`` tokens; raises as `map`.
+
+        Args:
+            run: answers some members, in order.
+        """
+        for part, answers in self.map(lambda part: run(members[part]), len(members), length):
+            yield from zip(members[part], answers, strict=True)
 
     @staticmethod
     def attempt(run: Callable[[], T]) -> tuple[T] | None:
@@ -102,12 +113,12 @@ class Chunker:
             return None
 
     @property
-    def halved(self) -> dict[str, int]:
+    def limited(self) -> dict[str, int]:
         """Tokens that memory allows by length of rows (0: packed), where it ran out."""
-        return {str(1 << c >> 1): n for c, n in sorted(self._learnt.most.items())}
+        return {str(1 << c >> 1): n for c, n in sorted(self._limits.by_length.items())}
 
 
-def chunkers(model: Any, device: torch.device, first: int | Callable[[Kind], int]) -> dict[Kind, Chunker]:
+def chunkers(model: Any, device: torch.device, first: int | Callable[[WorkKind], int]) -> dict[WorkKind, Chunker]:
     """A chunker for each kind of work; a gradient runs out of memory at another size than a score.
 
     Args:
@@ -117,24 +128,24 @@ def chunkers(model: Any, device: torch.device, first: int | Callable[[Kind], int
     sort = type(model).__name__, hashlib.sha256(shapes.encode()).hexdigest(), str(device), str(model.dtype)
     return {
         kind: Chunker(
-            first if isinstance(first, int) else partial(first, kind), _LEARNT.setdefault((*sort, kind), Learnt())
+            first if isinstance(first, int) else partial(first, kind), _LEARNT.setdefault((*sort, kind), ChunkLimits())
         )
-        for kind in KINDS
+        for kind in WORK_KINDS
     }
 
 
-def forget() -> None:
-    """Begin anew with every model that is loaded from now on."""
+def forget_limits() -> None:
+    """Drop what was learnt: every model that is loaded from now on begins anew."""
     _LEARNT.clear()
 
 
-def no_room(tokens: int) -> VictimError:
-    """What to say when memory runs out on one row."""
+def out_of_memory(tokens: int) -> VictimError:
+    """The error for memory that runs out on a single row of so many tokens."""
     return VictimError(
         f"out of memory on one row of {tokens} tokens; use a smaller model, dtype: bfloat16, or a larger device"
     )
 
 
-def _class(length: int) -> int:
+def _length_class(length: int) -> int:
     """Lengths from one power of two to the next are one class; 0 is a packed row."""
     return length.bit_length()

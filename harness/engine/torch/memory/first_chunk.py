@@ -11,8 +11,8 @@ import torch
 
 from harness.api.model.shape import ModelShape
 from harness.engine.torch.heads import no_cache
-from harness.engine.torch.memory.bounds import GPU_TOKENS, chunk_tokens
-from harness.engine.torch.memory.chunks import Kind
+from harness.engine.torch.memory.bounds import GPU_TOKENS, max_chunk_tokens
+from harness.engine.torch.memory.chunks import WorkKind
 
 _LEAST = 64
 _CPU_SHARE, _GPU_SHARE = 0.25, 0.5  # of what is free; prefixes, logits and other processes take theirs as well
@@ -20,22 +20,22 @@ _ROW = 32  # tokens per row of a probe: so few that attention's squares count li
 _PROBES = (8, 40)  # rows
 
 
-def first_chunk(model: Any, device: torch.device, kind: Kind) -> int:
-    """Tokens of a forward of this kind to begin with."""
+def first_chunk(model: Any, device: torch.device, kind: WorkKind) -> int:
+    """Tokens of the first forward of this kind of work."""
     if device.type == "cuda":
         return _on_gpu(model, device, kind)
     shape = ModelShape.from_config(model.config.to_dict())
     if shape is None:
-        return chunk_tokens(on_gpu=False)
+        return max_chunk_tokens(on_gpu=False)
     itemsize = model.dtype.itemsize
     each = shape.backward(_ROW, itemsize) if kind == "gradient" else shape.forward(_ROW, itemsize)
     each += shape.kept(itemsize) if kind == "generate" else 0
-    most = chunk_tokens(False, shape.intermediate * itemsize)
-    return fitting(_CPU_SHARE * psutil.virtual_memory().available, each, most)
+    most = max_chunk_tokens(False, shape.intermediate * itemsize)
+    return tokens_that_fit(_CPU_SHARE * psutil.virtual_memory().available, each, most)
 
 
-def fitting(room: float, each: float, most: int) -> int:
-    """How many tokens of ``each`` bytes fit into ``room``, as a power of two from 64 to ``most``.
+def tokens_that_fit(room: float, each: float, most: int) -> int:
+    """How many tokens of ``each`` bytes fit into ``room`` bytes, as a power of two from 64 to ``most``.
 
     A power of two, so that a little more or less memory elsewhere does not change what is computed.
     """
@@ -43,16 +43,16 @@ def fitting(room: float, each: float, most: int) -> int:
     return max(_LEAST, 1 << fit.bit_length() - 1 if fit else 0)
 
 
-def _on_gpu(model: Any, device: torch.device, kind: Kind) -> int:
+def _on_gpu(model: Any, device: torch.device, kind: WorkKind) -> int:
     ids = torch.arange(max(_PROBES), device=device)[:, None] % 2 + torch.zeros(_ROW, dtype=torch.long, device=device)
     run = partial(_probe, model, kind)
-    places = {p.device for p in model.parameters() if p.device.type == "cuda"} | {device}
+    gpus = {p.device for p in model.parameters() if p.device.type == "cuda"} | {device}
     fits = []
-    for place in places:  # the layers of one model may lie on several
-        each = bytes_per_token(partial(_peak, place), lambda rows: run(ids[:rows]), _ROW)
-        held = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
-        room = torch.cuda.mem_get_info(place)[0] + held
-        fits.append(fitting(_GPU_SHARE * room, each, GPU_TOKENS))
+    for gpu in gpus:  # the layers of one model may lie on several
+        each = bytes_per_token(partial(_peak, gpu), lambda rows: run(ids[:rows]), _ROW)
+        unused = torch.cuda.memory_reserved(gpu) - torch.cuda.memory_allocated(gpu)
+        room = torch.cuda.mem_get_info(gpu)[0] + unused
+        fits.append(tokens_that_fit(_GPU_SHARE * room, each, GPU_TOKENS))
     return min(fits)
 
 
@@ -76,7 +76,7 @@ def _peak(device: torch.device, run: Callable[[], object]) -> int:
     return int(torch.cuda.max_memory_allocated(device)) - int(torch.cuda.memory_allocated(device))
 
 
-def _probe(model: Any, kind: Kind, ids: torch.Tensor) -> object:
+def _probe(model: Any, kind: WorkKind, ids: torch.Tensor) -> object:
     """A forward of the body alone: heads have a limit of their own."""
     body = getattr(model, "base_model", model)
     if kind == "gradient":

@@ -2,67 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from harness.engine.torch.scoring.kv_cache import Prefix
-from harness.engine.torch.scoring.packed.context import UnfitError
+from harness.engine.torch.scoring.kv_cache import PrefixKV
+from harness.engine.torch.scoring.unsupported import UnsupportedModelError
 
 
-class CopiedLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
+class CopiedPrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
     """Keys and values of one layer: prefixes of one length, each copied for some rows, and then the rows' own.
 
-    Nothing is kept, so only one layer's copies are in memory at a time.
+    Nothing is kept, so only one layer's copies are in memory at a time; transformers' own
+    `DynamicCache.batch_repeat_interleave` copies all layers at once.
     """
 
-    def __init__(self, stretches: list[tuple[Tensor, Tensor, int]], cut: int) -> None:
+    def __init__(self, prefixes: list[tuple[Tensor, Tensor, int]], length: int) -> None:
+        """Take (key, value, rows) of each prefix, of whose tokens the first ``length`` count."""
         super().__init__()
-        self._stretches, self._cut, self.is_initialized = stretches, cut, True
+        self._prefixes, self._length, self.is_initialized = prefixes, length, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """What the rows attend to."""
-        keys = self._filled([(k, n) for k, _, n in self._stretches], key_states)
-        return keys, self._filled([(v, n) for _, v, n in self._stretches], value_states)
+        """What the rows attend to: keys and values [rows, key-value heads, prefix + new tokens, width]."""
+        keys = self._after_copies([(k, rows) for k, _, rows in self._prefixes], key_states)
+        return keys, self._after_copies([(v, rows) for _, v, rows in self._prefixes], value_states)
 
     def get_seq_length(self) -> int:
         """Tokens of the prefixes."""
-        return self._cut
+        return self._length
 
-    def _filled(self, copies: list[tuple[Tensor, int]], own: Tensor) -> Tensor:
-        found = own.new_empty(own.shape[0], own.shape[1], self._cut + own.shape[2], own.shape[3])
-        found[:, :, self._cut :] = own
+    def _after_copies(self, prefixes: list[tuple[Tensor, int]], new: Tensor) -> Tensor:
+        whole = new.new_empty(new.shape[0], new.shape[1], self._length + new.shape[2], new.shape[3])
+        whole[:, :, self._length :] = new
         at = 0
-        for x, n in copies:
-            found[at : at + n, :, : self._cut] = x
-            at += n
-        return found
+        for prefix, rows in prefixes:
+            whole[at : at + rows, :, : self._length] = prefix
+            at += rows
+        return whole
 
 
-def behind(stretches: list[tuple[Prefix, int]], cut: int) -> Any:
-    """A cache in which consecutive stretches of rows stand behind one prefix each."""
+def cache_of_copies(prefixes: Sequence[tuple[PrefixKV, int]], length: int) -> Any:
+    """A transformers cache for a batch of which so many consecutive rows follow each prefix.
+
+    Args:
+        prefixes: (prefix, rows) in the order of the batch, all of ``length`` tokens.
+    """
     cache = DynamicCache()
     cache.layers = [
-        CopiedLayer([(*prefix.layers[at], n) for prefix, n in stretches], cut)
-        for at in range(len(stretches[0][0].layers))
+        CopiedPrefixLayer([(*prefix.layers[at], rows) for prefix, rows in prefixes], length)
+        for at in range(len(prefixes[0][0].layers))
     ]
     return cache
 
 
-def taken_from(cache: Any, length: int) -> Prefix:
-    """The prefix of ``length`` tokens that a forward left in a cache.
+def prefix_from_cache(cache: Any, length: int) -> PrefixKV:
+    """The prefix of ``length`` tokens that a forward of one row left in a transformers cache.
 
     Raises:
-        UnfitError: it left something else than keys and values of each token.
+        UnsupportedModelError: it left something else than keys and values of each token.
     """
     layers = [(layer.keys, layer.values) for layer in cache.layers if type(layer) is DynamicLayer]
-    whole = all(
+    complete = all(
         isinstance(x, Tensor) and x.dim() == 4 and x.shape[0] == 1 and x.shape[2] == length
         for layer in layers
         for x in layer
     )
-    if not layers or len(layers) < len(cache.layers) or not whole:
-        raise UnfitError("it keeps something else than keys and values of each token")
-    return Prefix(length, layers)
+    if not layers or len(layers) < len(cache.layers) or not complete:
+        raise UnsupportedModelError("it keeps something else than keys and values of each token")
+    return PrefixKV(length, layers)

@@ -1,4 +1,4 @@
-"""Path B (prefixes copied for each candidate) against full forwards, on tiny random decoders of many kinds."""
+"""Scoring behind prefixes copied for each candidate, against full forwards, on tiny random decoders of many kinds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import Scored, ScoreItem
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.scoring.kv_copies import CopiedLayer
+from harness.engine.torch.rows import whole_rows
+from harness.engine.torch.scoring.kv_copies import CopiedPrefixLayer
 from harness.errors import VictimError
 from tests.engine.torch.scoring import test_packed as packed
 from tests.engine.torch.scoring.test_packed import (
@@ -51,26 +52,26 @@ packed.CONFIGS.update(MORE)
 CASES = [(kind, head) for kind in CONFIGS for head in HEADS if kind not in ("mamba", "bert")]
 
 
-def all_readings(scored: list[Scored]) -> np.ndarray[Any, Any]:
+def all_outputs(scored: list[Scored]) -> np.ndarray[Any, Any]:
     return np.concatenate([np.c_[answer.logits, answer.losses].ravel() for answer in scored])
 
 
 def long_items(made: TorchBackend, seed: int) -> list[ScoreItem]:
     """Items longer than any window in the configurations, next to short ones."""
     rng = np.random.default_rng(seed)
-    before, near, after = (rng.choice(made._usable, size=n) for n in (40, 6, 5))
-    candidates = rng.choice(made._usable, size=(9, 6))
-    target: int | tuple[int, ...] = 1 if made.n_labels else tuple(rng.choice(made._usable, size=3).tolist())
+    before, near, after = (rng.choice(made._ordinary_ids, size=n) for n in (40, 6, 5))
+    candidates = rng.choice(made._ordinary_ids, size=(9, 6))
+    target: int | tuple[int, ...] = 1 if made.n_labels else tuple(rng.choice(made._ordinary_ids, size=3).tolist())
     return [*items_for(made, seed), ScoreItem(before, candidates, after, target, near)]
 
 
 @pytest.mark.parametrize(("kind", "head"), CASES)
 def test_copied_prefixes_agree_with_full_forwards(kind: str, head: str) -> None:
-    made, plain = backend(kind, head, "B"), backend(kind, head, "A")
-    assert scoring(made)["path"] == "B", scoring(made)
+    made, plain = backend(kind, head, "copied_prefix"), backend(kind, head, "full")
+    assert made.scorer.strategy == "copied_prefix", scoring(made)
     assert scoring(made)["difference"] < 1e-5
     items = long_items(made, 5)
-    np.testing.assert_allclose(all_readings(made.score(items)), all_readings(plain.score(items)), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(made.score(items)), all_outputs(plain.score(items)), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,11 @@ def test_copied_prefixes_agree_with_full_forwards(kind: str, head: str) -> None:
 )
 @pytest.mark.parametrize("head", HEADS)
 def test_executed_agrees_with_the_counter(kind: str, head: str) -> None:
-    made = backend(kind, head, "B")
+    made = backend(kind, head, "copied_prefix")
     items = long_items(made, 8)
     made.score(items)
-    assert made.paths.copied is not None
-    made.paths.copied.cache.clear()
+    assert made.scorer.copied is not None
+    made.scorer.copied.cache.clear()
     spent = []
     for _ in ("prefixes computed", "prefixes remembered"):
         with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
@@ -104,28 +105,36 @@ shape = st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 4), st.in
 )
 @settings(max_examples=15, deadline=None)
 def test_any_shapes(kind: str, head: str, seed: int, shapes: list[Any], tokens: int) -> None:
-    made, plain = TorchBackend(*model_of(kind, head), head, ("a", "b"), path="B"), backend(kind, head, "A")
+    made, plain = (
+        TorchBackend(*model_of(kind, head), head, ("a", "b"), strategy="copied_prefix"),
+        backend(kind, head, "full"),
+    )
     rng = np.random.default_rng(seed)
-    items = [packed.draw(rng, plain._usable, one) for one in shapes]
+    items = [packed.draw(rng, plain._ordinary_ids, one) for one in shapes]
     _ = scoring(made), plain.score(items)
-    made._chunks["score"].tokens = tokens
+    made._chunkers["score"].tokens = tokens
     with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
         found = made.score(items)
-    np.testing.assert_allclose(all_readings(found), all_readings(plain.score(items)), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(found), all_outputs(plain.score(items)), atol=1e-5)
     assert sum(answer.executed for answer in found) == pytest.approx(counter.get_total_flops(), rel=0.01)
     alone = [made.score([item])[0] for item in items]
-    np.testing.assert_allclose(all_readings(found), all_readings(alone), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(found), all_outputs(alone), atol=1e-5)
 
 
 def test_examples_of_one_shape_share_a_forward(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = backend("bloom", "generation", "B")
+    made = backend("bloom", "generation", "copied_prefix")
     rng = np.random.default_rng(0)
     items = [
-        ScoreItem(rng.choice(made._usable, 8), rng.choice(made._usable, (5, 4)), rng.choice(made._usable, 2), (7, at))
+        ScoreItem(
+            rng.choice(made._ordinary_ids, 8),
+            rng.choice(made._ordinary_ids, (5, 4)),
+            rng.choice(made._ordinary_ids, 2),
+            (7, at),
+        )
         for at in range(3, 6)
     ]
     made.begin([item.before for item in items])
-    copied = made.paths.copied
+    copied = made.scorer.copied
     assert copied is not None
     rows, original = [], copied.model.forward
 
@@ -137,7 +146,7 @@ def test_examples_of_one_shape_share_a_forward(monkeypatch: pytest.MonkeyPatch) 
     found = made.score(items)
     assert rows == [(15, 7)]
     np.testing.assert_allclose(
-        all_readings(found), all_readings(backend("bloom", "generation", "A").score(items)), atol=1e-5
+        all_outputs(found), all_outputs(backend("bloom", "generation", "full").score(items)), atol=1e-5
     )
 
 
@@ -150,21 +159,21 @@ def test_where_a_run_was_stopped_changes_nothing() -> None:
     answers = [in_one_go.score(step) for step in steps]
     resumed.begin(befores)
     again = resumed.score(steps[-1])
-    np.testing.assert_array_equal(all_readings(again), all_readings(answers[-1]))
+    np.testing.assert_array_equal(all_outputs(again), all_outputs(answers[-1]))
     assert [a.executed for a in again] == [a.executed for a in answers[-1]]
 
 
 def test_remembered_prefixes_follow_the_weights() -> None:
     model, tokenizer = model_of("bloom", "classification")
-    made, plain = TorchBackend(model, tokenizer), TorchBackend(model, tokenizer, path="A")
+    made, plain = TorchBackend(model, tokenizer), TorchBackend(model, tokenizer, strategy="full")
     items = items_for(made, 3)
-    first = all_readings(made.score(items))
+    first = all_outputs(made.score(items))
     weight = model.base_model.h[0].self_attention.query_key_value.weight
     with torch.no_grad():
         weight.mul_(0.5)
     try:
-        changed = all_readings(made.score(items))
-        np.testing.assert_allclose(changed, all_readings(plain.score(items)), atol=1e-5)
+        changed = all_outputs(made.score(items))
+        np.testing.assert_allclose(changed, all_outputs(plain.score(items)), atol=1e-5)
         assert np.abs(changed - first).max() > 1e-3
     finally:
         with torch.no_grad():
@@ -174,35 +183,35 @@ def test_remembered_prefixes_follow_the_weights() -> None:
 def test_rows_longer_than_the_window_are_scored_behind_copies() -> None:
     made, plain = (
         backend("mistral, window of 12", "label_tokens"),
-        backend("mistral, window of 12", "label_tokens", "A"),
+        backend("mistral, window of 12", "label_tokens", "full"),
     )
     facts = scoring(made)
     assert (facts["path"], facts["longest_packed_row"], facts["longer_rows"]) == ("D", 12, "B")
     items = long_items(made, 2)
     made.begin([item.before for item in items])
     found, wanted = made.score(items), plain.score(items)
-    np.testing.assert_allclose(all_readings(found), all_readings(wanted), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(found), all_outputs(wanted), atol=1e-5)
     assert found[-1].executed < 0.4 * wanted[-1].executed
 
 
 def test_rows_beyond_the_first_stretch_of_a_long_rotary_take_full_forwards() -> None:
     kind = "phi3, longrope"
-    made, plain = backend(kind, "classification"), backend(kind, "classification", "A")
-    assert scoring(made)["path"] == "B"
+    made, plain = backend(kind, "classification"), backend(kind, "classification", "full")
+    assert made.scorer.strategy == "copied_prefix"
     assert "longrope" in scoring(made)["reason"]
     items = long_items(made, 2)
-    rows = [packed.whole_rows(item) for item in items]
+    rows = [whole_rows(item) for item in items]
     short = {i for i, own in enumerate(rows) if own.shape[1] <= 16}
-    assert set(made.paths.shared(items, rows)) == short
+    assert set(made.scorer.score_shared(items, rows)) == short
     assert 0 < len(short) < len(items)
-    np.testing.assert_allclose(all_readings(made.score(items)), all_readings(plain.score(items)), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(made.score(items)), all_outputs(plain.score(items)), atol=1e-5)
 
 
 def test_out_of_memory_halves_the_rows_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = model_of("bloom", "classification")
     made = TorchBackend(model, tokenizer, chunk_tokens=500)
     items = long_items(made, 4)
-    expected = all_readings(made.score(items))
+    expected = all_outputs(made.score(items))
     original, tried = model.base_model.forward, []
 
     def scarce(input_ids: torch.Tensor, **others: Any) -> Any:
@@ -212,7 +221,7 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(monkeypatch: pytest.Mon
         return original(input_ids=input_ids, **others)
 
     monkeypatch.setattr(model.base_model, "forward", scarce)
-    np.testing.assert_allclose(all_readings(made.score(items)), expected, atol=1e-5)
+    np.testing.assert_allclose(all_outputs(made.score(items)), expected, atol=1e-5)
     assert max(tried) > 40
     tried.clear()
     made.score(items)
@@ -223,23 +232,26 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(monkeypatch: pytest.Mon
 
 
 def test_wrong_copies_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = CopiedLayer._filled
-    monkeypatch.setattr(CopiedLayer, "_filled", lambda *a: original(*a).roll(1, 2))
+    original = CopiedPrefixLayer._after_copies
+    monkeypatch.setattr(CopiedPrefixLayer, "_after_copies", lambda *a: original(*a).roll(1, 2))
     model, tokenizer = model_of("bloom", "classification")
-    made, plain = TorchBackend(model, tokenizer), backend("bloom", "classification", "A")
+    made, plain = TorchBackend(model, tokenizer), backend("bloom", "classification", "full")
     items = items_for(made, 5)
-    np.testing.assert_array_equal(all_readings(made.score(items)), all_readings(plain.score(items)))
-    assert scoring(made)["path"] == "A"
+    np.testing.assert_array_equal(all_outputs(made.score(items)), all_outputs(plain.score(items)))
+    assert made.scorer.strategy == "full"
     assert "copied prefixes differ from an eager forward" in scoring(made)["reason"]
 
 
 def test_memory_for_copies_and_prefixes_is_bounded() -> None:
-    made, plain = TorchBackend(*model_of("bloom", "classification"), path="B"), backend("bloom", "classification", "A")
+    made, plain = (
+        TorchBackend(*model_of("bloom", "classification"), strategy="copied_prefix"),
+        backend("bloom", "classification", "full"),
+    )
     items = [*long_items(made, 6), *long_items(made, 7)]
     made.score(items)
-    copied = made.paths.copied
+    copied = made.scorer.copied
     assert copied is not None
-    copied._copies, copied.cache.limit = 3 * 51 * 32 * 4 * 2, 41 * 2 * 2 * 32 * 4
+    copied._copy_bytes, copied.cache.limit = 3 * 51 * 32 * 4 * 2, 41 * 2 * 2 * 32 * 4
     copied.cache.clear()
-    np.testing.assert_allclose(all_readings(made.score(items)), all_readings(plain.score(items)), atol=1e-5)
+    np.testing.assert_allclose(all_outputs(made.score(items)), all_outputs(plain.score(items)), atol=1e-5)
     assert 0 < copied.cache.used <= copied.cache.limit

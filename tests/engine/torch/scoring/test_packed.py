@@ -1,4 +1,4 @@
-"""Packed scoring (paths C and D) against full forwards of every row (path A), on tiny random decoders of many kinds."""
+"""Packed scoring, with and without reuse, against full forwards of every row, on tiny random decoders of many kinds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import Scored, ScoreItem
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.scoring.kv_cache import Prefix, PrefixCache
-from harness.engine.torch.scoring.packed.reuse_plan import boundaries, first_differences, plan
-from harness.engine.torch.scoring.self_check import random_items, whole_rows
+from harness.engine.torch.rows import whole_rows
+from harness.engine.torch.scoring.kv_cache import PrefixCache, PrefixKV
+from harness.engine.torch.scoring.packed.reuse_plan import cheapest_starts, first_differences, plan_pieces
+from harness.engine.torch.scoring.scorer_check import random_items
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import byte_bpe, word_piece
@@ -81,10 +82,10 @@ def model_of(kind: str, head: str) -> tuple[Any, HFTokenizer]:
 
 
 @cache
-def backend(kind: str, head: str, path: str = "auto") -> TorchBackend:
+def backend(kind: str, head: str, strategy: str = "auto") -> TorchBackend:
     model, tokenizer = model_of(kind, head)
     labels = ("a", "b") if head == "label_tokens" else ()
-    return TorchBackend(model, tokenizer, head, labels, path=path)  # type: ignore[arg-type]
+    return TorchBackend(model, tokenizer, head, labels, strategy=strategy)  # type: ignore[arg-type]
 
 
 def scoring(made: TorchBackend) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def scoring(made: TorchBackend) -> dict[str, Any]:
 
 
 def items_for(made: TorchBackend, seed: int) -> list[ScoreItem]:
-    return random_items(made._usable, 100, seed=seed, labels=made.n_labels > 0)
+    return random_items(made._ordinary_ids, 100, seed=seed, labels=made.n_labels > 0)
 
 
 def logits(scored: list[Scored]) -> np.ndarray[Any, Any]:
@@ -103,8 +104,8 @@ def logits(scored: list[Scored]) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize(("kind", "head"), PACKED)
 def test_packed_rows_agree_with_full_forwards(kind: str, head: str) -> None:
-    made, plain = backend(kind, head), backend(kind, head, "A")
-    assert scoring(made)["path"] == "D", scoring(made)
+    made, plain = backend(kind, head), backend(kind, head, "full")
+    assert made.scorer.strategy == "packed_reuse", scoring(made)
     assert scoring(made)["difference"] < 1e-5
     items = items_for(made, 5)
     found, wanted = made.score(items), plain.score(items)
@@ -116,13 +117,13 @@ def test_packed_rows_agree_with_full_forwards(kind: str, head: str) -> None:
 
 @pytest.mark.parametrize(("kind", "head"), FALLEN)
 def test_what_cannot_be_packed_falls_back_in_words(kind: str, head: str) -> None:
-    made, plain = backend(kind, head), backend(kind, head, "A")
+    made, plain = backend(kind, head), backend(kind, head, "full")
     facts = scoring(made)
-    assert facts["path"] == ("A" if kind in ("mamba", "bert") else "B")
+    assert made.scorer.strategy == ("full" if kind in ("mamba", "bert") else "copied_prefix")
     assert REFUSED[kind] in facts["reason"]
     items = items_for(made, 5)
     for got, want in zip(made.score(items), plain.score(items), strict=True):
-        np.testing.assert_allclose(got.losses, want.losses, atol=0 if facts["path"] == "A" else 1e-5)
+        np.testing.assert_allclose(got.losses, want.losses, atol=0 if made.scorer.strategy == "full" else 1e-5)
 
 
 def test_rows_longer_than_the_window_are_not_packed() -> None:
@@ -131,7 +132,7 @@ def test_rows_longer_than_the_window_are_not_packed() -> None:
     items = items_for(made, 2)
     rows = [whole_rows(item) for item in items]
     short = {i for i, own in enumerate(rows) if own.shape[1] <= 12}
-    assert set(made.paths.packed(items, rows)) == short
+    assert set(made.scorer.score_packed(items, rows)) == short
     assert 0 < len(short) < len(items)
 
 
@@ -159,10 +160,10 @@ shapes = st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(0, 4), st.i
 )
 @settings(max_examples=12, deadline=None)
 def test_any_shapes(kind: str, head: str, seed: int, items: list[tuple[int, int, int, int, bool]], tokens: int) -> None:
-    made, plain = backend(kind, head), backend(kind, head, "A")
+    made, plain = backend(kind, head), backend(kind, head, "full")
     rng = np.random.default_rng(seed)
-    drawn = [draw(rng, made._usable, shape) for shape in items]
-    chunker = made._chunks["score"]
+    drawn = [draw(rng, made._ordinary_ids, shape) for shape in items]
+    chunker = made._chunkers["score"]
     _, chunker.tokens = scoring(made), tokens
     try:
         with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
@@ -181,27 +182,29 @@ def test_executed_agrees_with_the_counter(kind: str, head: str) -> None:
     made = backend(kind, head)
     items = items_for(made, 8)
     made.score(items)
-    made.paths.packing.cache.clear()  # type: ignore[union-attr]
+    made.scorer.packed.cache.clear()  # type: ignore[union-attr]
     for _ in ("prefixes computed", "prefixes remembered"):
         with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
             found = made.score(items)
         assert sum(answer.executed for answer in found) == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
-def test_reuse_saves_compute_and_paths_can_be_asked_for() -> None:
+def test_reuse_saves_compute_and_strategies_can_be_asked_for() -> None:
     rng = np.random.default_rng(0)
     model, tokenizer = model_of("gpt_neox", "classification")
-    made = {p: TorchBackend(model, tokenizer, path=p) for p in ("A", "C", "D")}  # type: ignore[arg-type]
-    near = rng.choice(made["A"]._usable, size=10)
+    names = ("full", "packed", "packed_reuse")
+    made = {name: TorchBackend(model, tokenizer, strategy=name) for name in names}  # type: ignore[arg-type]
+    near = rng.choice(made["full"]._ordinary_ids, size=10)
     candidates = np.repeat(near[None], 256, 0)  # for fewer, more groups would not pay
     candidates[np.arange(256), rng.integers(0, 10, 256)] = 50
     item = ScoreItem(np.arange(20, 60), candidates, np.arange(60, 64), 1, near)
-    found = {path: one.score([item])[0] for path, one in made.items()}
-    assert found["D"].executed < 0.8 * found["C"].executed < 0.3 * found["A"].executed
-    assert {path: scoring(one)["path"] for path, one in made.items()} == {p: p for p in made}
-    again = made["D"].score([item])[0]
-    assert again.executed < found["D"].executed  # what stands before is remembered
-    np.testing.assert_array_equal(again.logits, found["D"].logits)
+    found = {name: one.score([item])[0] for name, one in made.items()}
+    assert found["packed_reuse"].executed < 0.8 * found["packed"].executed < 0.3 * found["full"].executed
+    assert {name: one.scorer.strategy for name, one in made.items()} == {name: name for name in names}
+    assert [scoring(one)["path"] for one in made.values()] == ["A", "C", "D"], "records keep the letters"
+    again = made["packed_reuse"].score([item])[0]
+    assert again.executed < found["packed_reuse"].executed  # what stands before is remembered
+    np.testing.assert_array_equal(again.logits, found["packed_reuse"].logits)
 
 
 def test_resuming_gives_the_same_bits() -> None:
@@ -215,7 +218,7 @@ def test_resuming_gives_the_same_bits() -> None:
 
 def test_remembered_prefixes_follow_the_weights() -> None:
     model, tokenizer = model_of("gpt_neox", "classification")
-    made, plain = TorchBackend(model, tokenizer), TorchBackend(model, tokenizer, path="A")
+    made, plain = TorchBackend(model, tokenizer), TorchBackend(model, tokenizer, strategy="full")
     items = items_for(made, 3)
     first = logits(made.score(items))
     weight = model.base_model.layers[0].attention.query_key_value.weight
@@ -235,23 +238,23 @@ def test_out_of_memory_halves_the_packed_row_and_loses_nothing(monkeypatch: pyte
     made = TorchBackend(model, tokenizer)
     items = items_for(made, 4) * 3
     expected = logits(made.score(items))
-    packing = made.paths.packing
-    assert packing is not None
-    original, tried = packing.reader.read, []
+    scorer = made.scorer.packed
+    assert scorer is not None
+    original, tried = scorer.reader.read, []
 
-    def scarce(end: Any, pieces: Any, ids: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    def scarce(forward: Any, pieces: Any, ids: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         tried.append(ids.shape[1])
         if ids.shape[1] > 40:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(end, pieces, ids, *others)
+        return original(forward, pieces, ids, *others)
 
-    monkeypatch.setattr(packing.reader, "read", scarce)
+    monkeypatch.setattr(scorer.reader, "read", scarce)
     np.testing.assert_allclose(logits(made.score(items)), expected, atol=1e-5)
     assert tried[0] > 80 > 40 >= tried[-1]
     tried.clear()
     made.score(items)
     assert max(tried) <= 40
-    monkeypatch.setattr(packing.reader, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(scorer.reader, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(VictimError, match="out of memory on one row"):
         made.score(items)
 
@@ -261,10 +264,10 @@ def test_a_wrong_packed_attention_is_found_out(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(attention, "attend", lambda q, k, v, scale: (q * 0, q[..., 0] * 0))
     model, tokenizer = model_of("llama", "classification")
-    made, plain = TorchBackend(model, tokenizer), backend("llama", "classification", "A")
+    made, plain = TorchBackend(model, tokenizer), backend("llama", "classification", "full")
     items = items_for(made, 5)
     np.testing.assert_allclose(logits(made.score(items)), logits(plain.score(items)), atol=1e-5)
-    assert scoring(made)["path"] == "B"
+    assert made.scorer.strategy == "copied_prefix"
     assert "packed rows differ from an eager forward" in scoring(made)["reason"]
     assert model.config._attn_implementation == "sdpa"
 
@@ -274,10 +277,10 @@ def test_labels_of_several_tokens(kind: str) -> None:
     model, tokenizer = model_of(kind, "label_tokens")
     labels = (" fox", " foxes", "a", " User password")
     made = TorchBackend(model, tokenizer, "label_tokens", labels)
-    plain = TorchBackend(model, tokenizer, "label_tokens", labels, path="A")
-    assert scoring(made)["path"] == "D"
+    plain = TorchBackend(model, tokenizer, "label_tokens", labels, strategy="full")
+    assert made.scorer.strategy == "packed_reuse"
     items = items_for(made, 6)
-    assert len(made.paths.packing.reader.ends(items)[0]) > 1  # type: ignore[union-attr]
+    assert len(made.scorer.packed.reader.forwards(items)[0]) > 1  # type: ignore[union-attr]
     made.score(items)
     with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
         found = made.score(items)
@@ -289,8 +292,8 @@ def test_labels_of_several_tokens(kind: str) -> None:
 
 
 @given(st.lists(st.integers(-1, 12), min_size=1, max_size=40), st.floats(0, 60))
-def test_boundaries_are_the_cheapest(starts: list[int], overhead: float) -> None:
-    found = boundaries(np.asarray(starts), overhead)
+def test_chosen_starts_are_the_cheapest(starts: list[int], overhead: float) -> None:
+    found = cheapest_starts(np.asarray(starts), overhead)
 
     def cost(chosen: list[int]) -> float:
         return overhead * len(chosen) + sum(s - max(b for b in chosen if b <= s) for s in starts)
@@ -309,20 +312,20 @@ def test_every_candidate_is_computed_once_from_its_first_change(
 ) -> None:
     item = draw(np.random.default_rng(seed), np.arange(5), shape)
     rows, starts = whole_rows(item), first_differences(item)
-    pieces = plan([item], [rows], [starts], overhead)
+    pieces = plan_pieces([item], [rows], [starts], overhead)
     assert sorted(np.concatenate([p.rows for p in pieces]).tolist() if pieces else []) == list(range(shape[3]))
     for piece in pieces:
-        np.testing.assert_array_equal(piece.ids, rows[piece.rows, piece.cut :])
-        if piece.cut > len(item.before):
+        np.testing.assert_array_equal(piece.ids, rows[piece.rows, piece.start :])
+        if piece.start > len(item.before):
             assert item.near is not None
-            skipped = piece.cut - len(item.before)
+            skipped = piece.start - len(item.before)
             assert (item.candidates[piece.rows, :skipped] == item.near[:skipped]).all()
         assert piece.ids.shape[1] > 0 or not rows.shape[1]
 
 
 def test_the_cache_forgets_what_was_unused_longest() -> None:
-    def prefix(length: int) -> Prefix:
-        return Prefix(length, [(torch.zeros(1, 1, length, 4), torch.zeros(1, 1, length, 4))])
+    def prefix(length: int) -> PrefixKV:
+        return PrefixKV(length, [(torch.zeros(1, 1, length, 4), torch.zeros(1, 1, length, 4))])
 
     held = PrefixCache(100 * 32)
     held.put(b"a", prefix(40))

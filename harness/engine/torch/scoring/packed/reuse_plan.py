@@ -1,4 +1,4 @@
-"""Which tokens of which candidates are computed: cut into pieces of equal start, behind one prefix each.
+"""Which tokens of which candidates are computed: cut into pieces of equal start, each behind one prefix.
 
 Depends on the items alone, never on time, so that a run that is taken up again computes the same.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.model.backend import ScoreItem
-from harness.engine.torch.scoring.kv_cache import Prefix
+from harness.engine.torch.scoring.kv_cache import PrefixKV
 from harness.tokens.tokenizer import Tokens
 
 
@@ -25,20 +25,20 @@ class ReusePiece:
     Attributes:
         item: index of the item.
         rows: indices of the candidates, shape [n].
-        cut: position of the first token that is computed; those before are the prefix's.
+        start: position in the whole row of the first token that is computed; those before are the prefix's.
         ids: what is computed, shape [n, L].
-        prefix: at least ``cut`` tokens; None where ``cut`` is 0.
+        prefix: at least ``start`` tokens; None where ``start`` is 0.
     """
 
     item: int
     rows: NDArray[np.int64]
-    cut: int
+    start: int
     ids: Tokens
-    prefix: Prefix | None = None
+    prefix: PrefixKV | None = None
 
     @property
     def tokens(self) -> int:
-        """How many are computed."""
+        """How many are computed, n · L."""
         return int(self.ids.size)
 
     def followed_by(self, ids: Sequence[int]) -> ReusePiece:
@@ -73,15 +73,18 @@ def first_differences(item: ScoreItem) -> NDArray[np.int64]:
     return cheapest
 
 
-def plan(
-    items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], starts: Sequence[NDArray[np.int64]], overhead: float
+def plan_pieces(
+    items: Sequence[ScoreItem],
+    rows: Sequence[NDArray[np.int64]],
+    starts: Sequence[NDArray[np.int64]],
+    piece_overhead: float,
 ) -> list[ReusePiece]:
     """Pieces without prefixes, longest first, so that pieces of equal length lie together.
 
     Args:
         rows: whole rows of each item, [K, P + S + T].
         starts: of `first_differences`.
-        overhead: what one more piece costs, in tokens.
+        piece_overhead: what one more piece costs, in tokens.
     """
     shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for i, item in enumerate(items):
@@ -89,39 +92,39 @@ def plan(
             shapes[(item.candidates.shape[1], len(item.after))].append(i)
     pieces = []
     for members in shapes.values():
-        bounds = boundaries(np.concatenate([starts[i] for i in members]), overhead * len(members))
+        bounds = cheapest_starts(np.concatenate([starts[i] for i in members]), piece_overhead * len(members))
         for i in members:
             group = np.searchsorted(bounds, starts[i], side="right") - 1
             order = np.argsort(group, kind="stable")
             ends = np.cumsum(np.bincount(group, minlength=len(bounds))).tolist()
-            cuts = (len(items[i].before) + bounds).tolist()
-            ids = rows[i][:, cuts[0] :][order]  # one copy, of which each piece takes a part
-            for cut, (first, last) in zip(cuts, pairwise([0, *ends]), strict=True):
+            positions = (len(items[i].before) + bounds).tolist()
+            ids = rows[i][:, positions[0] :][order]  # one copy, of which each piece takes a part
+            for start, (first, last) in zip(positions, pairwise([0, *ends]), strict=True):
                 if first < last:
-                    pieces.append(ReusePiece(i, order[first:last], cut, ids[first:last, cut - cuts[0] :]))
+                    pieces.append(ReusePiece(i, order[first:last], start, ids[first:last, start - positions[0] :]))
     return sorted(pieces, key=lambda piece: (-piece.ids.shape[1], piece.item))
 
 
-def boundaries(starts: NDArray[np.int64], overhead: float) -> NDArray[np.int64]:
-    """Starts to compute from, sorted, that cost least: each row begins at the last boundary not after its start.
+def cheapest_starts(starts: NDArray[np.int64], overhead: float) -> NDArray[np.int64]:
+    """The starts to compute from that cost least, sorted: each row begins at the last one not after its own start.
 
     Args:
         starts: of all rows, shape [n], n at least 1.
-        overhead: what one more boundary costs, in tokens.
+        overhead: what one more start costs, in tokens.
     """
     values, counts = np.unique(starts, return_counts=True)
-    below = np.concatenate([[0], np.cumsum(counts)])
-    moment = np.concatenate([[0], np.cumsum(counts * values)])
+    rows_below = np.concatenate([[0], np.cumsum(counts)])
+    sum_below = np.concatenate([[0], np.cumsum(counts * values)])
     best = np.zeros(len(values) + 1)
     choice = np.zeros(len(values) + 1, dtype=np.int64)
     for end in range(1, len(values) + 1):
         # One group from values[j] to values[end - 1]: its rows compute that many tokens more than they need.
-        extra = (moment[end] - moment[:end]) - values[:end] * (below[end] - below[:end])
+        extra = (sum_below[end] - sum_below[:end]) - values[:end] * (rows_below[end] - rows_below[:end])
         costs = best[:end] + extra + overhead
         choice[end] = int(costs.argmin())
         best[end] = costs[choice[end]]
-    found, end = [], len(values)
+    chosen, end = [], len(values)
     while end:
         end = int(choice[end])
-        found.append(int(values[end]))
-    return np.asarray(found[::-1], dtype=np.int64)
+        chosen.append(int(values[end]))
+    return np.asarray(chosen[::-1], dtype=np.int64)

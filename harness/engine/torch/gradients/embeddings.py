@@ -1,4 +1,7 @@
-"""Gradient of the loss by the one-hot encoding of some positions."""
+"""Gradients by the input embeddings of a row, from which those by the one-hot encoding follow.
+
+The entry of a token is the product of the gradient by the embedding with that token's embedding.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,25 @@ def embedding_gradient(
         targets: label indices [n], or target ids [n, t].
 
     Returns:
-        readings of the head [n, width] (float32) and gradients [n, stop - start, width of the embedding].
+        outputs of the head [n, width] (float32) and gradients [n, stop - start, width of the embedding].
     """
     with torch.enable_grad(), embeddings_as_leaves(model) as leaves:
-        readings = head.readings(model, rows, targets)
+        outputs = head.outputs(model, rows, targets)
         # A label of several tokens runs several forwards: each contributes to the same positions.
-        grads = torch.autograd.grad(summed_loss(readings, targets), leaves)
-    return readings.detach(), torch.stack([grad[:, start:stop] for grad in grads]).sum(0)
+        grads = torch.autograd.grad(summed_loss(outputs, targets), leaves)
+    return outputs.detach(), torch.stack([grad[:, start:stop] for grad in grads]).sum(0)
 
 
-def summed_loss(readings: Tensor, targets: Tensor) -> Tensor:
-    """Sum of the rows' losses: cross-entropies to label indices [n], or mean NLLs of target ids [n, t]."""
+def summed_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Sum of the rows' losses in nats, a scalar that can be differentiated.
+
+    Args:
+        outputs: of a head [n, width].
+        targets: label indices [n], for cross-entropies; or target ids [n, t], for mean NLLs.
+    """
     if targets.dim() == 1:
-        return torch.nn.functional.cross_entropy(readings, targets.to(readings.device), reduction="sum")
-    return -readings.mean(-1).sum()
+        return torch.nn.functional.cross_entropy(outputs, targets.to(outputs.device), reduction="sum")
+    return -outputs.mean(-1).sum()
 
 
 class EmbeddingTable:
@@ -49,8 +57,8 @@ class EmbeddingTable:
         self._allowed: Tokens | None = None
         self._table: Tensor | None = None
 
-    def of(self, allowed: Tokens) -> Tensor:
-        """Table [A, width] of sorted ids [A]."""
+    def embeddings(self, allowed: Tokens) -> Tensor:
+        """Embeddings [A, width] of sorted ids [A]."""
         if self._table is None or self._allowed is None or not np.array_equal(self._allowed, allowed):
             with torch.inference_mode():
                 ids = torch.as_tensor(allowed, device=self._device)
@@ -72,8 +80,5 @@ def embeddings_as_leaves(model: Any) -> Iterator[list[Tensor]]:
         leaves.append(output.detach().requires_grad_(True))
         return leaves[-1].view_as(leaves[-1])  # module hooks of profilers cannot stand a leaf as a module's input
 
-    handle = model.get_input_embeddings().register_forward_hook(hook)
-    try:
+    with model.get_input_embeddings().register_forward_hook(hook):
         yield leaves
-    finally:
-        handle.remove()

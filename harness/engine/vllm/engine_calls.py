@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = Sequence[NDArray[np.int64]]
-Cached = NDArray[np.int64]  # tokens of each row that were taken from the prefix cache
+"""Ids of each row, special ones included."""
+CachedTokens = NDArray[np.int64]
+"""How many tokens of each row were taken from the prefix cache, [n]."""
 
 
-class InvalidError(Exception):
-    """A request that cannot be answered and has done no harm."""
+class InvalidCallError(Exception):
+    """A call that cannot be answered and has done no harm to the engine."""
 
 
-class Calls:
+class EngineCalls:
     """One engine and the calls that it answers."""
 
     def __init__(self) -> None:
@@ -28,7 +30,7 @@ class Calls:
         self._pooling = False
 
     def start(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Make the engine from arguments of `vllm.LLM`; what it came to, as plain data."""
+        """Make the engine from arguments of `vllm.LLM`; facts about it, as plain data."""
         import vllm
         from vllm.platforms import current_platform
 
@@ -75,9 +77,9 @@ class Calls:
         if self._pooling:
             self.classify(rows)
         else:
-            self.chosen(rows, [0])
+            self.next_token_log_probs(rows, [0])
 
-    def classify(self, rows: Rows) -> tuple[NDArray[np.float64], Cached]:
+    def classify(self, rows: Rows) -> tuple[NDArray[np.float64], CachedTokens]:
         """Logits [n, classes] without activation, in the model's own order of classes."""
         from vllm import PoolingParams
 
@@ -85,25 +87,25 @@ class Calls:
             self._prompts(rows), pooling_params=PoolingParams(use_activation=False), use_tqdm=False
         )
         logits = np.asarray([answer.outputs.probs for answer in answers], dtype=np.float64)
-        return logits, _cached(answers)
+        return logits, _cached_tokens(answers)
 
-    def chosen(self, rows: Rows, tokens: Sequence[int]) -> tuple[NDArray[np.float64], Cached]:
+    def next_token_log_probs(self, rows: Rows, tokens: Sequence[int]) -> tuple[NDArray[np.float64], CachedTokens]:
         """Log-probabilities [n, tokens] of these ids as next token; at most 128 ids."""
         from vllm import SamplingParams
 
-        wanted = [int(i) for i in tokens]
-        params = SamplingParams(
-            temperature=0.0, max_tokens=1, ignore_eos=True, detokenize=False, logprob_token_ids=wanted
-        )
+        ids = [int(i) for i in tokens]
+        params = SamplingParams(temperature=0.0, max_tokens=1, ignore_eos=True, detokenize=False, logprob_token_ids=ids)
         answers = self._generate(rows, [params] * len(rows))
-        values = np.empty((len(rows), len(wanted)))
+        values = np.empty((len(rows), len(ids)))
         for i, answer in enumerate(answers):
-            at = answer.outputs[0].logprobs[0]
-            values[i] = [at[token].logprob for token in wanted]
-        return values, _cached(answers)
+            by_id = answer.outputs[0].logprobs[0]
+            values[i] = [by_id[token].logprob for token in ids]
+        return values, _cached_tokens(answers)
 
-    def likely(self, rows: Rows, top: int) -> tuple[NDArray[np.int64], NDArray[np.float64], Cached]:
-        """The ``top`` most likely next tokens, ids and log-probabilities, [n, top] each; all of them for -1."""
+    def top_next_tokens(self, rows: Rows, top: int) -> tuple[NDArray[np.int64], NDArray[np.float64], CachedTokens]:
+        """The ``top`` most likely next tokens, ids and log-probabilities, [n, top] each, the most likely first; all of
+        the vocabulary for -1.
+        """
         from vllm import SamplingParams
 
         count = self._vocabulary if top < 0 or top >= self._vocabulary else top
@@ -119,54 +121,65 @@ class Calls:
         ids, values = np.empty((len(rows), count), dtype=np.int64), np.empty((len(rows), count))
         for i, answer in enumerate(answers):
             flat = answer.outputs[0].logprobs
-            own, at = np.unique(flat.token_ids, return_index=True)  # the token taken is listed twice
-            found = np.asarray(flat.logprobs)[at]
-            best = np.lexsort((own, -found))[:count]
-            ids[i], values[i] = own[best], found[best]
-        return ids, values, _cached(answers)
+            listed, at = np.unique(flat.token_ids, return_index=True)  # the token taken is listed twice
+            log_probs = np.asarray(flat.logprobs)[at]
+            best = np.lexsort((listed, -log_probs))[:count]
+            ids[i], values[i] = listed[best], log_probs[best]
+        return ids, values, _cached_tokens(answers)
 
-    def continuation(self, rows: Rows, targets: Sequence[Sequence[int]]) -> tuple[list[NDArray[np.float64]], Cached]:
-        """Log-probability of each token of each row's target (at least one token) as continuation of the row."""
+    def target_log_probs(
+        self, rows: Rows, targets: Sequence[Sequence[int]]
+    ) -> tuple[list[NDArray[np.float64]], CachedTokens]:
+        """Log-probability of each token of each row's target (at least one token) as continuation of the row: [t] of
+        each row.
+        """
         prompts = [
-            np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)]) for row, target in _pairs(rows, targets)
+            np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
+            for row, target in zip(rows, targets, strict=True)
         ]
-        answers = self._scored(prompts, targets, again=False)
-        cached = _cached(answers)
+        answers = self._score(prompts, targets, read_cache=True)
+        cached = _cached_tokens(answers)
         # What vLLM returns at cached positions is memory that nobody has written, and may look plausible.
         unread = [i for i, row in enumerate(rows) if len(targets[i]) > 1 and cached[i] >= len(row)]
-        again = self._scored([prompts[i] for i in unread], [targets[i] for i in unread], again=True)
+        again = self._score([prompts[i] for i in unread], [targets[i] for i in unread], read_cache=False)
         for i, answer in zip(unread, again, strict=True):
             answers[i], cached[i] = answer, 0
-        found = []
-        for (row, target), answer in zip(_pairs(rows, targets), answers, strict=True):
-            inside = range(len(row), len(row) + len(target) - 1)
-            values = [_of(answer.prompt_logprobs, position, target[position - len(row)]) for position in inside]
-            found.append(np.asarray([*values, _of(answer.outputs[0].logprobs, 0, target[-1])], dtype=np.float64))
-        return found, cached
+        log_probs = []
+        for row, target, answer in zip(rows, targets, answers, strict=True):
+            values = [_log_prob(answer.prompt_logprobs, len(row) + j, token) for j, token in enumerate(target[:-1])]
+            values.append(_log_prob(answer.outputs[0].logprobs, 0, target[-1]))
+            log_probs.append(np.asarray(values, dtype=np.float64))
+        return log_probs, cached
 
     def generate(
-        self, rows: Rows, most: Sequence[int], temperatures: Sequence[float], seeds: Sequence[int], endings: list[int]
-    ) -> tuple[list[list[int]], Cached]:
+        self,
+        rows: Rows,
+        max_new_tokens: Sequence[int],
+        temperatures: Sequence[float],
+        seeds: Sequence[int],
+        endings: list[int],
+    ) -> tuple[list[list[int]], CachedTokens]:
         """New ids of each row, the one of ``endings`` that ended it included."""
         from vllm import SamplingParams
 
-        from harness.engine.vllm.seeded_sampling import ARGUMENT
+        from harness.engine.vllm.seeded_sampling import SEED_AND_TEMPERATURE
 
         params = [
             SamplingParams(
                 temperature=0.0,
                 max_tokens=int(tokens),
-                ignore_eos=True,  # ours are told in so many words
+                ignore_eos=True,  # ``endings`` alone count, whatever the model's own are
                 stop_token_ids=endings,
                 detokenize=False,
-                extra_args={ARGUMENT: (int(seed), float(temperature))} if temperature > 0 else None,
+                extra_args={SEED_AND_TEMPERATURE: (int(seed), float(temperature))} if temperature > 0 else None,
             )
-            for tokens, temperature, seed in zip(most, temperatures, seeds, strict=True)
+            for tokens, temperature, seed in zip(max_new_tokens, temperatures, seeds, strict=True)
         ]
         answers = self._generate(rows, params)
-        return [list(answer.outputs[0].token_ids) for answer in answers], _cached(answers)
+        return [list(answer.outputs[0].token_ids) for answer in answers], _cached_tokens(answers)
 
-    def _scored(self, prompts: Rows, targets: Sequence[Sequence[int]], again: bool) -> list[Any]:
+    def _score(self, prompts: Rows, targets: Sequence[Sequence[int]], read_cache: bool) -> list[Any]:
+        """vLLM's answers with log-probabilities of all prompt tokens and of each target's last one."""
         from vllm import SamplingParams
 
         params = [
@@ -178,7 +191,7 @@ class Calls:
                 logprob_token_ids=[int(target[-1])],
                 prompt_logprobs=0 if len(target) > 1 else None,
                 flat_logprobs=True,
-                skip_reading_prefix_cache=again,
+                skip_reading_prefix_cache=not read_cache,
             )
             for target in targets
         ]
@@ -192,21 +205,17 @@ class Calls:
     def _prompts(self, rows: Rows) -> list[Any]:
         for row in rows:
             if not 0 < len(row) <= self._longest:
-                raise InvalidError(f"a row of {len(row)} tokens: 1 to {self._longest} are possible")
+                raise InvalidCallError(f"a row of {len(row)} tokens: 1 to {self._longest} are possible")
             if row.min() < 0 or row.max() >= self._vocabulary:
-                raise InvalidError(f"token ids {row.min()} to {row.max()} exceed 0 to {self._vocabulary - 1}")
+                raise InvalidCallError(f"token ids {row.min()} to {row.max()} exceed 0 to {self._vocabulary - 1}")
         return [{"prompt_token_ids": row.tolist()} for row in rows]
 
 
-def _of(flat: Any, position: int, token: int) -> float:
-    """Log-probability of a token, by its id: which others are listed beside it differs."""
+def _log_prob(flat: Any, position: int, token: int) -> float:
+    """Log-probability of a token at a position, by its id: which others are listed beside it differs."""
     at = range(flat.start_indices[position], flat.end_indices[position])
     return next(float(flat.logprobs[k]) for k in at if flat.token_ids[k] == token)
 
 
-def _pairs(rows: Rows, targets: Sequence[Sequence[int]]) -> list[tuple[NDArray[np.int64], Sequence[int]]]:
-    return list(zip(rows, targets, strict=True))
-
-
-def _cached(answers: list[Any]) -> Cached:
+def _cached_tokens(answers: list[Any]) -> CachedTokens:
     return np.asarray([answer.num_cached_tokens or 0 for answer in answers], dtype=np.int64)

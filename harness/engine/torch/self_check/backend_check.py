@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.engine.torch.tolerance import TOLERANCE, rounding, tolerance as tolerance_for
+from harness.engine.torch.self_check.attention import EAGER, switch_attention
+from harness.engine.torch.self_check.tolerance import (
+    FIXED_TOLERANCES,
+    allowed_difference,
+    measure_rounding,
+    relative_difference,
+)
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 
@@ -26,7 +32,7 @@ class SelfCheck:
         rounding: how far eager answers in half precision are from float32, likewise; None in full precision or where
             that could not be measured.
         attention: implementation in use after the check.
-        note: why another one than asked for, or "".
+        note: why another one than the model had, or "".
     """
 
     rows: int
@@ -41,59 +47,43 @@ class SelfCheck:
         return asdict(self)
 
 
-def check(model: Any, classify: Callable[[list[Tokens]], Floats], usable: Tokens, context: int) -> SelfCheck:
+def check_backend(
+    model: Any, classify: Callable[[list[Tokens]], Floats], ordinary_ids: Tokens, context: int
+) -> SelfCheck:
     """Compare ``classify`` with eager attention on a few random rows; fall back to eager where the fused one is wrong.
 
     Args:
         model: its attention implementation may be changed (some fused kernels ignore soft-capping).
-        classify: label logits of rows, as the backend gives them.
-        usable: ids to draw rows from.
-        context: longest row.
+        classify: label logits [n, labels] of n rows, as the backend gives them.
+        ordinary_ids: to draw rows from.
+        context: longest row in tokens.
 
     Raises:
         VictimError: logits that are not finite, or a difference above the tolerance even with eager attention
             throughout.
     """
     rng = np.random.default_rng(0)
-    rows = [rng.choice(usable, size=min(n, context)).astype(np.int64) for n in _LENGTHS for _ in range(2)]
-    asked = str(model.config._attn_implementation)
+    rows = [rng.choice(ordinary_ids, size=min(n, context)).astype(np.int64) for n in _LENGTHS for _ in range(2)]
+    attention = str(model.config._attn_implementation)
     ours = classify(rows)
-    if not switch_attention(model, "eager"):
+    if not switch_attention(model, EAGER):
         note = "the model has no eager attention to compare with"
-        return SelfCheck(len(rows), 0.0, TOLERANCE[model.dtype], asked, note)
+        return SelfCheck(len(rows), 0.0, FIXED_TOLERANCES[model.dtype], attention, note)
     one_by_one = np.concatenate([classify([row]) for row in rows])
     if not np.isfinite(one_by_one).all():
         raise VictimError("the model's logits are not finite on random rows; load it with dtype: float32")
-    lost = rounding(model, lambda: classify(rows), relative_difference)
-    tolerance = tolerance_for(model.dtype, lost)
+    rounding = measure_rounding(model, lambda: classify(rows), relative_difference)
+    tolerance = allowed_difference(model.dtype, rounding)
     difference = relative_difference(ours, one_by_one)
     if difference <= tolerance:
-        switch_attention(model, asked)
-        return SelfCheck(len(rows), difference, tolerance, asked, "", lost)
-    note = f"{asked} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
+        switch_attention(model, attention)
+        return SelfCheck(len(rows), difference, tolerance, attention, "", rounding)
+    note = f"{attention} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
     difference = relative_difference(classify(rows), one_by_one)
-    tolerance = max(tolerance, TOLERANCE[model.dtype])  # to go on with eager attention, or not at all
+    tolerance = max(tolerance, FIXED_TOLERANCES[model.dtype])  # to go on with eager attention, or not at all
     if difference <= tolerance:
-        return SelfCheck(len(rows), difference, tolerance, "eager", note, lost)
+        return SelfCheck(len(rows), difference, tolerance, EAGER, note, rounding)
     raise VictimError(
         f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from single rows "
         f"(tolerance {tolerance:g}); try dtype: float32, or exclude this victim"
     )
-
-
-def relative_difference(ours: Floats, reference: Floats) -> float:
-    """Largest absolute difference, divided by the largest reference where that is above 1; NaN counts as infinite."""
-    scale = max(1.0, float(np.abs(reference).max()))
-    difference = float(np.abs(ours - reference).max()) / scale
-    return difference if np.isfinite(difference) else float("inf")
-
-
-def switch_attention(model: Any, attention: str) -> bool:
-    """Exchange the attention implementation; False where the model has no such."""
-    if model.config._attn_implementation == attention:
-        return True
-    try:
-        model.set_attn_implementation(attention)
-    except (AttributeError, ImportError, NotImplementedError, ValueError):
-        return False
-    return bool(model.config._attn_implementation == attention)

@@ -5,7 +5,7 @@ The attack runs as in a run, through `Search` and the defended victim; what it a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -15,13 +15,14 @@ from pydantic import ValidationError
 
 from harness.api.attack import Attack
 from harness.api.refs import FORM, PluginRef
-from harness.bench.alternation import Progress, alternate, ratio
-from harness.bench.backends import BenchBackend
-from harness.bench.matmul_peak import Gemm
+from harness.api.victim import Progress
+from harness.bench.alternation import TimedCall, alternate, median_ratio, no_progress
+from harness.bench.backends import BenchBackend, PathName
+from harness.bench.matmul_peak import LargeMatmuls
 from harness.bench.model import BenchModel
-from harness.bench.scoring import GEMM
+from harness.bench.scoring import MATMULS
 from harness.bench.timers import Clock, timed_attack, timed_backend, timed_problem
-from harness.bench.workload import WorkloadShape, problems
+from harness.bench.workload import WorkloadShape, attack_problems
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import Search
@@ -32,20 +33,20 @@ PARTS = ("gradient", "sampling", "filter", "scoring", "other")
 
 
 @dataclass
-class Iterations:
-    """Of one path.
+class IterationTimings:
+    """Timed iterations by one path.
 
     Attributes:
-        asked, path: as in `BenchBackend`.
+        requested, path: as in `BenchBackend`.
         seconds: of each iteration, all examples together.
         parts: the same by part.
-        scored: candidates of each iteration, all examples together; the filter may leave fewer than asked.
+        scored: candidates of each iteration, all examples together; the filter may leave fewer than were wanted.
         executed: FLOPs of each iteration.
         of_peak: those per second over the rate of large matrix products in the same round; median.
     """
 
-    asked: str
-    path: str
+    requested: PathName
+    path: PathName
     seconds: list[float] = field(default_factory=list)
     parts: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
     scored: list[int] = field(default_factory=list)
@@ -53,23 +54,40 @@ class Iterations:
     of_peak: float = 0.0
 
     @property
-    def typical(self) -> float:
-        """Seconds of an iteration; median."""
+    def median_seconds(self) -> float:
+        """Seconds of an iteration; median of the rounds."""
         return median(self.seconds)
+
+    def add(self, clock: Clock) -> None:
+        """Append the iteration that the clock has timed."""
+        for part, seconds in clock.parts(PARTS).items():
+            self.parts[part].append(seconds)
+        self.seconds.append(clock.total)
+        self.scored.append(clock.scored)
+        self.executed.append(clock.executed)
 
 
 @dataclass(frozen=True)
 class IterationReport:
-    """What a benchmark of iterations found; ``peak`` as in `ScoringReport`."""
+    """What a benchmark of iterations found.
 
-    paths: list[Iterations]
+    Attributes:
+        paths: in the order in which they were asked for.
+        peak: FLOP/s of large matrix products; median of the rounds.
+    """
+
+    paths: list[IterationTimings]
     peak: float
 
 
-class Iterating:
-    """An attack on a subject by one route, of which single iterations are timed."""
+class AttackIteration:
+    """An attack on a model by one path, of which single iterations are timed.
 
-    def __init__(self, subject: BenchModel, shape: WorkloadShape, route: BenchBackend, attack: Attack) -> None:
+    Attributes:
+        clock: holds the last iteration that was timed.
+    """
+
+    def __init__(self, model: BenchModel, shape: WorkloadShape, backend: BenchBackend, attack: Attack) -> None:
         """Place the attack string in made-up prompts.
 
         Args:
@@ -79,12 +97,12 @@ class Iterating:
             VictimError: no text of so many tokens was found.
         """
         self.clock, self.attack = Clock(), attack
-        found, target = problems(shape, subject.tokenizer, subject.allowed, subject.head == "classification")
-        self._problems = [timed_problem(problem, self.clock) for problem in found]
-        self._victim = DefendedVictim(timed_backend(route.backend, self.clock, target))
+        problems, target = attack_problems(shape, model.tokenizer, model.allowed, model.head == "classification")
+        self._problems = [timed_problem(problem, self.clock) for problem in problems]
+        self._victim = DefendedVictim(timed_backend(backend.backend, self.clock, target))
 
-    def turn(self, number: int) -> None:
-        """Run one iteration that does not count and one that does, which is then in ``clock``."""
+    def run(self, number: int) -> None:
+        """Run one iteration that does not count and one that does, with the random numbers of this round."""
         attack = timed_attack(self.attack, self.clock)
         search = Search(ModelRouter(self._victim), attack, ("bench", number), "gradient", together=len(self._problems))
         # Called between rounds: what is added up so far belonged to the first.
@@ -106,49 +124,44 @@ def choose_attack(registry: Registry, written: str, candidates: int) -> Attack:
     except (yaml.YAMLError, ValidationError) as error:
         raise PluginError(f"--attack {written}: {FORM}") from error
     known = registry.get("attack", ref.name).cls.Params.model_fields
-    asked = {"candidates": candidates} if "candidates" in known else {}
-    plugin = registry.resolve("attack", PluginRef(name=ref.name, params={**asked, **ref.params, "steps": 2})).plugin
+    defaults = {"candidates": candidates} if "candidates" in known else {}
+    plugin = registry.resolve("attack", PluginRef(name=ref.name, params={**defaults, **ref.params, "steps": 2})).plugin
     assert isinstance(plugin, Attack)
     return plugin
 
 
 def measure_iterations(
-    subject: BenchModel,
+    model: BenchModel,
     shape: WorkloadShape,
-    found: Sequence[BenchBackend],
+    backends: Sequence[BenchBackend],
     attack: Attack,
     rounds: int,
-    progress: Progress = lambda _what, _done, _total: None,
+    progress: Progress = no_progress,
 ) -> IterationReport:
     """Time an iteration by every path ``rounds`` times in alternation, after one that does not count.
 
     Raises:
         RunError: the attack asked for nothing to be scored.
     """
-    reports = {route.asked: Iterations(route.asked, route.path) for route in found}
-    gemm = Gemm(subject.device, subject.dtype)
+    timings = [IterationTimings(backend.requested, backend.path) for backend in backends]
+    matmuls = LargeMatmuls(model.device, model.dtype)
 
-    def one(route: BenchBackend) -> Callable[[int], float]:
-        running, report = Iterating(subject, shape, route, attack), reports[route.asked]
+    def timed_call(backend: BenchBackend, timing: IterationTimings) -> TimedCall:
+        iteration = AttackIteration(model, shape, backend, attack)
 
         def call(number: int) -> float:
-            running.turn(number)
-            clock = running.clock
+            iteration.run(number)
             if number:
-                for part, seconds in clock.parts(PARTS).items():
-                    report.parts[part].append(seconds)
-                report.seconds.append(clock.total)
-                report.scored.append(clock.scored)
-                report.executed.append(clock.executed)
-            return clock.total
+                timing.add(iteration.clock)
+            return iteration.clock.total
 
         return call
 
-    timed: dict[str, Callable[[int], float]] = {GEMM: lambda _number: 1.0 / gemm.rate()}
-    seconds = alternate(timed | {route.asked: one(route) for route in found}, rounds, progress)
-    for report in reports.values():
-        if not sum(report.scored):
+    calls: dict[str, TimedCall] = {MATMULS: lambda _number: 1.0 / matmuls.rate()}
+    calls |= {timing.requested: timed_call(backend, timing) for backend, timing in zip(backends, timings, strict=True)}
+    seconds = alternate(calls, rounds, progress)
+    for timing in timings:
+        if not sum(timing.scored):
             raise RunError(f"attack {attack.name}: no candidate was scored, so there is nothing to measure")
-        typical = float(np.median(report.executed))
-        report.of_peak = typical * ratio(seconds[GEMM], seconds[report.asked])
-    return IterationReport(list(reports.values()), 1.0 / median(seconds[GEMM]))
+        timing.of_peak = float(np.median(timing.executed)) * median_ratio(seconds[MATMULS], seconds[timing.requested])
+    return IterationReport(timings, 1.0 / median(seconds[MATMULS]))

@@ -1,4 +1,8 @@
-"""The engine's process as its parent sees it: started, asked, ended. It never outlives its parent."""
+"""The engine's process as its parent sees it: started, asked, ended. It never outlives its parent.
+
+A `subprocess` with a socket rather than `multiprocessing`: it runs in a session of its own, whose processes can be
+ended together, and does not import the parent's main module.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from typing import Any
 from harness.errors import VictimError
 
 START_LIMIT = 900.0  # seconds; large weights from a slow disk take minutes
-_TAIL = 6  # lines of the log that an error shows
+_LOG_LINES = 6  # that an error shows
 
 _ENVIRONMENT = {
     # One process and no grandchildren; it also starts several times faster.
@@ -39,7 +43,7 @@ _ENVIRONMENT = {
 
 
 class EngineGoneError(Exception):
-    """The process ended, or said that its engine failed; the words say how, with the tail of its log."""
+    """The process ended, or said that its engine failed; the message says how, with the end of its log."""
 
 
 class EngineKilledError(EngineGoneError):
@@ -50,13 +54,13 @@ class EngineProcess:
     """One running engine.
 
     Attributes:
-        facts: what `Calls.start` answered.
+        facts: what `EngineCalls.start` answered.
         pid: of the process, which leads a group of its own.
-        seconds: that the start took.
+        start_seconds: how long the start took.
     """
 
     def __init__(
-        self, options: dict[str, Any], device: str, threads: int, waiting: Callable[[float], None] | None = None
+        self, options: dict[str, Any], device: str, threads: int, on_wait: Callable[[float], None] | None = None
     ) -> None:
         """Start the process and its engine.
 
@@ -64,38 +68,38 @@ class EngineProcess:
             options: arguments of `vllm.LLM`.
             device: ``cpu`` or ``cuda:N``; it sees no other.
             threads: of its matrix products on a CPU.
-            waiting: called about once a second, with the seconds so far, until the engine stands.
+            on_wait: called about once a second, with the seconds so far, until the engine is ready.
 
         Raises:
-            VictimError: the engine cannot be made; the message shows the tail of its log.
-            EngineKilledError: it was killed before it stood.
+            VictimError: the engine cannot be made; the message shows the end of its log.
+            EngineKilledError: it was killed before it was ready.
         """
         began = time.monotonic()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process, and leaves nothing behind
         ours, theirs = socket.socketpair()
         watched, self._alive = os.pipe()
         os.set_inheritable(self._alive, False)
-        in_main = threading.current_thread() is threading.main_thread()
-        words = [theirs.fileno(), watched, int(in_main)]
+        from_main_thread = threading.current_thread() is threading.main_thread()
+        arguments = [theirs.fileno(), watched, int(from_main_thread)]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.engine.vllm.child", *map(str, words)],
+                [sys.executable, "-P", "-m", "harness.engine.vllm.child", *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=(theirs.fileno(), watched),
-                env=os.environ | _ENVIRONMENT | _visible(device) | {"OMP_NUM_THREADS": str(threads)},
+                env=os.environ | _ENVIRONMENT | _visible_devices(device) | {"OMP_NUM_THREADS": str(threads)},
                 start_new_session=True,
             )
         finally:
             theirs.close()
             os.close(watched)
         self._pipe = Connection(ours.detach())
-        self._numbers = itertools.count()
+        self._numbers = itertools.count()  # of requests
         self.pid = self._process.pid
         _RUNNING.add(self)
         try:
-            self.facts: dict[str, Any] = self._ask("start", {"options": options}, waiting, began + START_LIMIT)
+            self.facts: dict[str, Any] = self._call("start", {"options": options}, on_wait, began + START_LIMIT)
         except EngineKilledError:
             raise
         except EngineGoneError as error:
@@ -104,49 +108,49 @@ class EngineProcess:
         except BaseException:
             self.end()
             raise
-        self.seconds = time.monotonic() - began
+        self.start_seconds = time.monotonic() - began
 
-    def ask(self, what: str, **values: Any) -> Any:
-        """Call `Calls.<what>` there.
+    def call(self, name: str, **values: Any) -> Any:
+        """Call the method of `EngineCalls` of this name there; what it returns.
 
         Raises:
             VictimError: the request cannot be answered; the engine is as it was.
             EngineGoneError: the engine is not to be used any more.
         """
-        return self._ask(what, values)
+        return self._call(name, values)
 
-    def _ask(
+    def _call(
         self,
-        what: str,
+        name: str,
         values: dict[str, Any],
-        waiting: Callable[[float], None] | None = None,
+        on_wait: Callable[[float], None] | None = None,
         limit: float | None = None,
     ) -> Any:
         number, began = next(self._numbers), time.monotonic()
         try:
-            self._pipe.send((number, what, values))
+            self._pipe.send((number, name, values))
             while True:
                 while not self._pipe.poll(1.0):
                     if self._process.poll() is not None and not self._pipe.poll(0):
                         raise EOFError
-                    if waiting is not None:
-                        waiting(time.monotonic() - began)
+                    if on_wait is not None:
+                        on_wait(time.monotonic() - began)
                     if limit is not None and time.monotonic() > limit:
                         self._stop()
-                        raise EngineGoneError(f"no answer in {START_LIMIT:g} s{self._tail()}")
-                answered, how, data = self._pipe.recv()
+                        raise EngineGoneError(f"no answer in {START_LIMIT:g} s{self._log_end()}")
+                answered, status, data = self._pipe.recv()
                 if answered == number:  # else the answer to a request that was interrupted
                     break
         except (EOFError, OSError):
             self._stop()
             code = self._process.returncode
-            gone = EngineKilledError if code is not None and code < 0 else EngineGoneError
-            raise gone(f"it {_how(code)}{self._tail()}") from None
-        if how == "invalid":
+            error_class = EngineKilledError if code is not None and code < 0 else EngineGoneError
+            raise error_class(f"it {_exit_text(code)}{self._log_end()}") from None
+        if status == "invalid":
             raise VictimError(f"vLLM cannot answer: {data}")
-        if how == "failed":
+        if status == "failed":
             self._stop()
-            raise EngineGoneError(f"{data}{self._tail()}")
+            raise EngineGoneError(f"{data}{self._log_end()}")
         return data
 
     @property
@@ -171,7 +175,7 @@ class EngineProcess:
             os.close(self._alive)
             self._alive = -1
 
-    def _tail(self) -> str:
+    def _log_end(self) -> str:
         """The end of what it printed, and where the whole of it is kept from now on."""
         with contextlib.suppress(OSError):
             self._log.seek(0)
@@ -179,8 +183,7 @@ class EngineProcess:
             if text.strip():
                 with tempfile.NamedTemporaryFile("w", prefix="harness-vllm-", suffix=".log", delete=False) as kept:
                     kept.write(text)
-                last = text.splitlines()[-_TAIL:]
-                return f"\nlast lines of its log {kept.name}:\n" + "\n".join(last)
+                return f"\nlast lines of its log {kept.name}:\n" + "\n".join(text.splitlines()[-_LOG_LINES:])
         return ""
 
 
@@ -195,8 +198,8 @@ def _end_all() -> None:
             process.end()
 
 
-def _visible(device: str) -> dict[str, str]:
-    """What makes an engine, which takes the first device that it sees, take this one."""
+def _visible_devices(device: str) -> dict[str, str]:
+    """Environment that makes an engine, which takes the first device that it sees, take this one."""
     if not device.startswith("cuda"):
         return {"CUDA_VISIBLE_DEVICES": ""}
     shown = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -204,7 +207,7 @@ def _visible(device: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": shown[number] if number < len(shown) else str(number)}
 
 
-def _how(code: int | None) -> str:
+def _exit_text(code: int | None) -> str:
     if code is not None and code < 0:
         return f"was killed by {signal.Signals(-code).name} (if memory ran out, use a smaller model or fewer --jobs)"
     return f"ended with exit status {code}"

@@ -1,0 +1,1 @@
+"""Hidden states of a torch model: read off, perturbed, and differentiated by."""

@@ -1,0 +1,1 @@
+"""Gradients of the loss by the one-hot encoding of the attack string."""
