@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from harness.replay.replay import Preparer
     from harness.replay.view import ReplayView
-    from harness.run.prepare.preparer import Preparer
     from leaderboard.submission.verification.report import Report
 
 FileArg = Annotated[Path, typer.Argument(help="What `pack` wrote, or the JSON file of an entry.")]

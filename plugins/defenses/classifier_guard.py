@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from harness import Auxiliary, Case, Classify, DataError, FitJob, GuardDefense, Ruling, hookimpl
-from plugins._classifier import ClassifierParams
+from plugins._common.classifier import ClassifierParams
 from plugins.defenses._guard_threshold import refusal_penalty
 
 ROLE = "classifier"

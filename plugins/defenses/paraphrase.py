@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 
 from harness import Auxiliary, Case, Generate, Params, TransformDefense, VictimRef, hookimpl
-from plugins._prompt_template import check_template, fill_template
+from plugins._common.prompt_template import check_template, fill_template
 
 ROLE = "paraphraser"
 

@@ -16,11 +16,11 @@ from harness import (
     Judging,
     TaskKind,
     Verdict,
+    did_you_mean,
     hookimpl,
 )
-from plugins._classifier import ClassifierParams
-from plugins._prompt_template import check_template, fill_template
-from plugins._spelling import did_you_mean
+from plugins._common.classifier import ClassifierParams
+from plugins._common.prompt_template import check_template, fill_template
 from plugins.judges._request_and_answer import answer_text, empty_answer_verdict, request_text
 
 ROLE = "judge"

@@ -21,7 +21,7 @@ from harness import (
     hookimpl,
     named_seed,
 )
-from plugins._prompt_template import check_template, fill_template
+from plugins._common.prompt_template import check_template, fill_template
 from plugins.judges._request_and_answer import answer_text, empty_answer_verdict, request_text, shortened
 from plugins.judges._rubric import TEMPLATE, Rating, neutralise_tags, parse_rating
 

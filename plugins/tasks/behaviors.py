@@ -7,8 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness import DataError, Task, hookimpl
-from plugins._spelling import did_you_mean
+from harness import DataError, Task, did_you_mean, hookimpl
 from plugins.tasks._bases.generation_task import GenerationTask, PromptRow
 from plugins.tasks._data.records import Column, Record, Value, canonical_value, check_columns
 

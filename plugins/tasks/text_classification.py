@@ -8,8 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness import DataError, Task, hookimpl
-from plugins._spelling import did_you_mean
+from harness import DataError, Task, did_you_mean, hookimpl
 from plugins.tasks._bases.labelled_text_task import LabelledText, LabelledTextTask
 from plugins.tasks._data.records import Column, Record, Value, canonical_value, check_columns
 

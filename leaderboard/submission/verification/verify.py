@@ -17,8 +17,7 @@ from leaderboard.submission.verification.report import CheckResult, Report
 from leaderboard.submission.verification.sample import draw
 
 if TYPE_CHECKING:
-    from harness.replay.replay import Recorded, Replayed
-    from harness.run.prepare.preparer import Preparer
+    from harness.replay.replay import Preparer, Recorded, Replayed
     from harness.spec.load import LoadedSpec
 
 

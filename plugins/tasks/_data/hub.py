@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness import DataError
-from plugins._spelling import did_you_mean
+from harness import DataError, did_you_mean
 from plugins.tasks._data.records import Record, RecordTable
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})/")

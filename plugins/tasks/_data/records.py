@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import DataError
-from plugins._spelling import did_you_mean
+from harness import DataError, did_you_mean
 
 Column = str | int
 """A column's name, or its number from 0."""

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from harness import DataError
-from plugins._spelling import did_you_mean
+from harness import DataError, did_you_mean
 from plugins.tasks._data.records import Record, RecordTable
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]

@@ -11,7 +11,7 @@ import pytest
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.victim import PrepareJob
 from harness.records.read import read_run
-from plugins._prompt_template import fill_template
+from plugins._common.prompt_template import fill_template
 from plugins.judges._refusals import is_refusal
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
 from plugins.victims._openai import http_client

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from harness.api.judge import Answer, Verdict
 from harness.api.requests import Generate
 from harness.api.task import Chunk, Edit, Example
-from plugins._prompt_template import fill_template
+from plugins._common.prompt_template import fill_template
 from plugins.judges._request_and_answer import request_text, shortened
 from plugins.judges._rubric import TEMPLATE, Rating, neutralise_tags, parse_rating
 from plugins.judges.llm_judge import LLMJudge
