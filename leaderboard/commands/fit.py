@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from leaderboard.commands.options import (
-    AsrChoice,
-    AsrOption,
-    CensoredMethod,
-    CensoredOption,
-    CoefficientChoice,
-    CoefficientOption,
-    CountsMethod,
-    CountsOption,
-    CountTableArg,
-    JsonFlag,
-    ScaleChoice,
-    ScaleOption,
-)
+from leaderboard.commands.options import AsrOption, CensoredOption, CountsOption, CountTableArg, JsonFlag
 
 
 def fit_app() -> typer.Typer:
@@ -33,24 +20,21 @@ def fit_app() -> typer.Typer:
 
 
 def attack_scaling_command(
-    table: CountTableArg,
-    method: CountsOption = CountsMethod.counts,
-    asr: AsrOption = AsrChoice.so_far,
-    as_json: JsonFlag = False,
+    table: CountTableArg, method: CountsOption = "counts", asr: AsrOption = "so_far", as_json: JsonFlag = False
 ) -> None:
     """Log-odds of success against log attack compute, one line per model size."""
     from leaderboard.commands.print_fits import print_fits
     from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
 
-    fits = attack_scaling_from_path(table, method.value, asr.value)
-    print_fits("Attack scaling: log10 odds of success per log10 attack compute", fits, as_json)
+    fits = attack_scaling_from_path(table, method, asr)
+    print_fits("Attack scaling: log10 odds of success per log10 attack compute", [f.to_json() for f in fits], as_json)
 
 
 def offense_defense_command(
     table: CountTableArg,
     target_asr: Annotated[float, typer.Option("--target-asr", help="Attack success rate that counts as broken.")],
-    method: CensoredOption = CensoredMethod.censored,
-    asr: AsrOption = AsrChoice.so_far,
+    method: CensoredOption = "censored",
+    asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
     """Log attack compute to reach the target against log defense compute. Below slope 1 the attacker gains."""
@@ -58,9 +42,9 @@ def offense_defense_command(
     from leaderboard.data.count_table_files import read_count_table
     from leaderboard.fit.offense_defense import fit_offense_defense
 
-    fits = fit_offense_defense(read_count_table(table, asr.value), target_asr, method.value)
+    fits = fit_offense_defense(read_count_table(table, asr), target_asr, method)
     title = f"Offense-defense: log10 attack compute to ASR {target_asr:g} per log10 defense compute"
-    print_fits(title, fits, as_json)
+    print_fits(title, [f.to_json() for f in fits], as_json)
 
 
 def efficiency_command(
@@ -74,9 +58,9 @@ def efficiency_command(
         float | None,
         typer.Option("--attack-compute", help="As a fraction of the reference compute; left out: the full budget."),
     ] = None,
-    scale: ScaleOption = ScaleChoice.log,
-    method: CountsOption = CountsMethod.counts,
-    asr: AsrOption = AsrChoice.so_far,
+    scale: Annotated[Literal["log", "linear"], typer.Option("--scale", help="Axis of x.")] = "log",
+    method: CountsOption = "counts",
+    asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
     """Log-odds of a fixed attack's success against rounds or compute of the defense."""
@@ -84,17 +68,18 @@ def efficiency_command(
     from leaderboard.data.count_table_files import read_count_table
     from leaderboard.fit.efficiency import fit_efficiency
 
-    counts = read_count_table(table, asr.value)
-    fits = fit_efficiency(counts, x, method.value, scale.value, target_asr, attack_compute)
-    per = f"log10 {x}" if scale is ScaleChoice.log else x
-    print_fits(f"Efficiency: log10 odds of success per {per}", fits, as_json)
+    fits = fit_efficiency(read_count_table(table, asr), x, method, scale, target_asr, attack_compute)
+    per = f"log10 {x}" if scale == "log" else x
+    print_fits(f"Efficiency: log10 odds of success per {per}", [f.to_json() for f in fits], as_json)
 
 
 def size_scaling_command(
     table: CountTableArg,
-    of: CoefficientOption = CoefficientChoice.slope,
-    method: CountsOption = CountsMethod.counts,
-    asr: AsrOption = AsrChoice.so_far,
+    of: Annotated[
+        Literal["slope", "intercept"], typer.Option("--of", help="Which number of the attack-scaling fits.")
+    ] = "slope",
+    method: CountsOption = "counts",
+    asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
     """Slopes of attack scaling against log model size."""
@@ -102,5 +87,5 @@ def size_scaling_command(
     from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
     from leaderboard.fit.size_scaling import fit_size_scaling
 
-    fits = fit_size_scaling(attack_scaling_from_path(table, method.value, asr.value), of.value)
-    print_fits(f"Size scaling: attack-scaling {of.value} per log10 parameters", fits, as_json)
+    fits = fit_size_scaling(attack_scaling_from_path(table, method, asr), of)
+    print_fits(f"Size scaling: attack-scaling {of} per log10 parameters", [f.to_json() for f in fits], as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rich.text import Text
 
@@ -15,17 +15,8 @@ FitRow = dict[str, Any]
 """A fit as flat JSON data; which keys it has depends on the kind of fit."""
 
 
-class FlatFit(Protocol):
-    """A fit of any kind."""
-
-    def to_json(self) -> FitRow:
-        """JSON data, flat."""
-        ...
-
-
-def print_fits(title: str, fits: Sequence[FlatFit], as_json: bool) -> None:
+def print_fits(title: str, rows: Sequence[FitRow], as_json: bool) -> None:
     """A table, or with ``as_json`` valid JSON (no NaN) and nothing else."""
-    rows = [fit.to_json() for fit in fits]
     if as_json:
         print_json(rows)
         return

@@ -99,13 +99,6 @@ class StrongestJson(RateJson):
     attack: str
 
 
-class OverheadJson(TypedDict):
-    """What a defense adds to each answer."""
-
-    flops: float
-    ratio: float | None
-
-
 class StandingJson(TypedDict):
     """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
     ``series`` the row's name in legends.
@@ -129,7 +122,7 @@ class StandingJson(TypedDict):
     breaking: CostToBreakJson | None
     defense_compute: float | None
     reference_compute: float | None
-    overhead: OverheadJson | None
+    overhead: dict[str, float | None] | None  # flops and ratio
     balance: FitJson | None
     worst: WorstCaseJson | None
     replayed: NotRequired[list[str]]
@@ -138,16 +131,6 @@ class StandingJson(TypedDict):
     curves: list[CurveJson]
     path: NotRequired[str]  # of a published table: which rows a line joins, and which share a colour
     group: NotRequired[str]
-
-
-class FailedCellJson(TypedDict):
-    """A cell that raised."""
-
-    victim: str
-    defense: str
-    attack: str
-    seed: int
-    error: str
 
 
 class SectionJson(TypedDict):
@@ -169,7 +152,7 @@ class SectionJson(TypedDict):
     notice: NotRequired[str]
     clean: str
     rows: list[StandingJson]
-    failed: NotRequired[list[FailedCellJson]]
+    failed: NotRequired[list[dict[str, Any]]]  # victim, defense, attack, seed and error of cells that raised
 
 
 class SiteJson(TypedDict):

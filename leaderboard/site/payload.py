@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import cast
 
 import numpy as np
 
@@ -13,7 +15,6 @@ from leaderboard.site.data_format import (
     CostToBreakJson,
     CurveJson,
     FitJson,
-    OverheadJson,
     PointsJson,
     SectionJson,
     SiteJson,
@@ -55,19 +56,8 @@ def _section_json(table: Standings) -> SectionJson:
     section, scope = table.section, table.section.scope
     name = section_id(scope)
     bands = _offense_defense_bands(name, table.rows)
-    return {
-        "id": name,
-        "task": scope.task,
-        "threat": scope.threat,
-        "spec_name": scope.spec_name,
-        "spec_version": scope.spec_version,
-        "spec_hash": scope.spec_hash,
-        "data_hash": scope.data_hash,
-        "accounting": scope.accounting,
-        "judge": scope.judge,
-        "stop_on_success": scope.stop_on_success,
+    numbers = {
         "target_asr": table.target,
-        "space": scope.space,
         "apart": section.separation,
         "notice": scope.notice,
         "clean": section.clean_measure,
@@ -83,6 +73,7 @@ def _section_json(table: Standings) -> SectionJson:
             for record in section.failed
         ],
     }
+    return cast(SectionJson, {"id": name} | asdict(scope) | numbers)
 
 
 def _standing_json(section: str, row: Standing, band: BandJson | None) -> StandingJson:
@@ -106,7 +97,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "breaking": _cost_json(row.cost_to_break),
         "defense_compute": rounded(row.defense_compute),
         "reference_compute": rounded(row.reference_compute),
-        "overhead": _overhead_json(row),
+        "overhead": None if row.overhead is None else {k: rounded(v) for k, v in asdict(row.overhead).items()},
         "balance": _offense_defense_json(row, band),
         "worst": None if row.worst_case is None else _worst_case_json(row.worst_case),
         "replayed": list(row.replaying),
@@ -121,12 +112,6 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
 def _strongest_json(curve: AttackCurve) -> StrongestJson:
     """ASR of an attack at its full budget."""
     return {**rate_json(curve.points[-1].asr), "attack": curve.attack}
-
-
-def _overhead_json(row: Standing) -> OverheadJson | None:
-    if row.overhead is None:
-        return None
-    return {"flops": rounded(row.overhead.flops), "ratio": rounded(row.overhead.ratio)}
 
 
 def _offense_defense_json(row: Standing, band: BandJson | None) -> FitJson | None:
@@ -159,15 +144,8 @@ def _cost_json(cost: CostToBreak | None) -> CostToBreakJson | None:
     """What it costs to break, rounded."""
     if cost is None:
         return None
-    return {
-        "reached": cost.reached,
-        "compute": rounded(cost.compute),
-        "low": rounded(cost.low),
-        "high": rounded(cost.high),
-        "attack": cost.attack,
-        "within": rounded(cost.budget),
-        "queries": rounded(cost.queries),
-    }
+    numbers = {"within" if name == "budget" else name: rounded(value) for name, value in asdict(cost).items()}
+    return cast(CostToBreakJson, numbers)
 
 
 def _curve_json(curve: AttackCurve, reference: float | None, cost: CostToBreak | None) -> CurveJson:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -130,28 +130,12 @@ def _empty_standing(rows: CountTable, section_id: str) -> StandingJson:
     """A row with what a table says of a model size, and nothing measured."""
     size = int(rows["n_params"][0])
     name = f"{rows['family'][0]} {parameter_count(size)}"
-    return {
-        "id": f"{section_id}-{size}",
-        "entry": f"{section_id}-{size}",
-        "series": name,
-        "victim": name,
-        "family": rows["family"][0],
-        "n_params": size,
-        "defense": "none",
-        "round": None,
-        "marks": [],
-        "reference_compute": 1.0,
-        "defense_compute": 0.0,
-        "worst": None,
-        "balance": None,
-        "breaking": None,
-        "strongest": None,
-        "asr": None,
-        "clean": None,
-        "curves": [],
-        "overhead": None,
-        "rank": None,
-    }
+    row_id = f"{section_id}-{size}"
+    labels = {"id": row_id, "entry": row_id, "series": name, "victim": name, "family": rows["family"][0]}
+    labels |= {"n_params": size, "defense": "none", "round": None, "marks": []}
+    unmeasured = dict.fromkeys(("worst", "balance", "breaking", "strongest", "asr", "clean"))
+    standing = labels | {"reference_compute": 1.0, "defense_compute": 0.0} | unmeasured
+    return cast(StandingJson, standing | {"curves": [], "overhead": None, "rank": None})
 
 
 def _size_standing(rows: CountTable, fit: Fit, section_id: str) -> StandingJson:

@@ -9,8 +9,7 @@ import numpy as np
 from harness.records.cell import CellRecord
 from leaderboard.arrays import Booleans
 from leaderboard.submission.file_format.limits import MAX_EXAMPLES
-from leaderboard.submission.verification.checks.rows import SubmittedRows
-from leaderboard.submission.verification.checks.wrong_rows import WrongRows, first_of_each
+from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
 
 _EXCLUSIONS = ("already wrong", "already broken when clean", "blocked when clean", "too long: ", "not attacked: ")
 
@@ -32,8 +31,8 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
                 f"its examples have {right} right and {wrong} wrong answers, and its manifest "
                 f"says {record.n_clean_correct} of {record.n_clean} right"
             )
-    yield from first_of_each(clean, _exclusion_problems(clean))
-    yield from first_of_each(clean, _label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
+    yield from clean.first_of_each(_exclusion_problems(clean))
+    yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
 
 
 def _is_right(clean: SubmittedRows) -> Booleans:

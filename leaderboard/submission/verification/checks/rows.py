@@ -38,6 +38,8 @@ _NUMBER_COLUMNS = (
     "seconds",
 )
 _EMPTY = -1  # stands for an empty whole number
+WrongRows = Iterator[tuple[str, Booleans]]
+"""What is wrong, and with which rows, [R]."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,13 @@ class SubmittedRows:
         """Where the first of the wrong rows lies, in words."""
         row = int(np.flatnonzero(wrong)[0])
         return f"{self.example_text(row)}, step {int(self['step'][row])}"
+
+    def first_of_each(self, wrong_rows: WrongRows) -> Iterator[str]:
+        """Each kind of problem once, with the first row that has it."""
+        for problem, wrong in wrong_rows:
+            if wrong.any():
+                count = int(wrong.sum())
+                yield f"{self.first(wrong)}: {problem}" + (f" ({count} rows)" if count > 1 else "")
 
     def example_text(self, row: int) -> str:
         """The example of a row, for a message."""

@@ -11,8 +11,7 @@ from harness.records.cell import CellRecord
 from leaderboard.arrays import Integers
 from leaderboard.submission.verification.checks.clean_examples import clean_problems
 from leaderboard.submission.verification.checks.compute import compute_problems
-from leaderboard.submission.verification.checks.rows import SubmittedRows
-from leaderboard.submission.verification.checks.wrong_rows import WrongRows, first_of_each
+from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
 
 _MAX_TARGET_LOSS = math.log(2) - 1e-3  # below it more than half of the probability is the target label's, with rounding
 
@@ -29,8 +28,8 @@ def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     yield from out_of_order
     if out_of_order:
         return
-    yield from first_of_each(steps, _string_problems(record, steps))
-    yield from first_of_each(steps, _verdict_problems(record, clean, steps))
+    yield from steps.first_of_each(_string_problems(record, steps))
+    yield from steps.first_of_each(_verdict_problems(record, clean, steps))
     yield from compute_problems(record, steps)
 
 
