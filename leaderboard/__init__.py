@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @hookimpl
 def harness_register_commands(app: typer.Typer) -> None:
-    """Add ``harness fit`` and ``harness leaderboard``."""
-    from leaderboard.commands.leaderboard import register
+    """Add ``harness fit``, ``harness leaderboard`` and ``harness plot``."""
+    from leaderboard.commands.leaderboard import register_commands
 
-    register(app)
+    register_commands(app)
 
 
 @hookimpl

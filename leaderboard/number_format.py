@@ -34,7 +34,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
-def parameters(count: int | None) -> str:
+def parameter_count(count: int | None) -> str:
     """``5.1k``, ``3.2M``, ``1.4B``; ``unknown`` for None."""
     if count is None:
         return "unknown"

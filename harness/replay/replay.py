@@ -18,7 +18,7 @@ from harness.records.cell import CellRecord
 from harness.run.cell.attack import check_access
 from harness.run.cell.clean_check import shortened
 from harness.run.plan.estimate import make_plan, prompt_tokens
-from harness.run.prepare.preparer import PreparedCell, Preparer as Preparer
+from harness.run.prepare.preparer import PreparedCell, Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import Forecast
 from harness.spec.cells import CellSpec

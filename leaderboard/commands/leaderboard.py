@@ -1,4 +1,6 @@
-"""The commands ``harness fit`` and ``harness leaderboard``. What they need is imported only when they run."""
+"""The commands ``harness leaderboard``, and where all commands are registered. What they need is imported only when
+they run.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +9,44 @@ from typing import Annotated
 
 import typer
 
-from leaderboard.commands import submission as submission_commands
+from leaderboard.commands.fit import fit_app
+from leaderboard.commands.options import JsonFlag, RunsArg, TargetOption
 from leaderboard.commands.plot import plot_command
-
-RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
+from leaderboard.commands.submission import add_command, pack_command, verify_command
 
 
-TargetOption = Annotated[
-    float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
-]
-
-
-def register(app: typer.Typer) -> None:
-    """Add both command groups to ``app``."""
-    from leaderboard.commands.fit import fit_app
-
+def register_commands(app: typer.Typer) -> None:
+    """Add ``fit``, ``leaderboard`` and ``plot`` to ``app``."""
     app.add_typer(fit_app(), name="fit")
-    board = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
-    board.command("build")(build)
-    board.command("show")(show)
-    board.command("study")(study)
-    board.command("transfer")(transfer)
-    board.command("attacks")(attacks)
-    board.command("stacks")(stacks)
-    submission_commands.register(board)
-    app.add_typer(board, name="leaderboard")
+    group = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
+    group.command("build")(build_command)
+    group.command("show")(show_command)
+    group.command("study")(study_command)
+    group.command("transfer")(transfer_command)
+    group.command("attacks")(attacks_command)
+    group.command("stacks")(stacks_command)
+    group.command("pack")(pack_command)
+    group.command("verify")(verify_command)
+    group.command("add")(add_command)
+    app.add_typer(group, name="leaderboard")
     app.command("plot")(plot_command)
 
 
-def build(
+def build_command(
     runs: RunsArg,
     out: Annotated[Path, typer.Option("--out", help="Folder for the site: new, empty, or one that this command made.")],
     target_asr: TargetOption = None,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
-    from leaderboard.parallel import usable
+    from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
-    from leaderboard.submission.sources import read_sources
+    from leaderboard.submission.leaderboard_sources import read_sources
 
-    index = build_site(read_sources(runs), out, target_asr, usable())
+    index = build_site(read_sources(runs), out, target_asr, usable_processes())
     typer.echo(f"Wrote {index}")
 
 
-def study(
+def study_command(
     tables: Annotated[list[Path], typer.Argument(help="Attack-scaling or offense-defense tables: CSV, TSV, Parquet.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the page: new, empty, or one that this command made.")],
     expected: Annotated[
@@ -59,28 +55,29 @@ def study(
     target_asr: Annotated[float, typer.Option("--target-asr", help="Success rate that counts as broken.")] = 0.02,
 ) -> None:
     """Write a page of published tables, with slopes fitted anew beside those reported."""
-    from leaderboard.site.study_build import build_study
+    from leaderboard.site.build import build_published_tables_page
 
-    typer.echo(f"Wrote {build_study(tables, out, expected, target_asr)}")
+    typer.echo(f"Wrote {build_published_tables_page(tables, out, expected, target_asr)}")
 
 
-def show(runs: RunsArg, target_asr: TargetOption = None) -> None:
+def show_command(runs: RunsArg, target_asr: TargetOption = None) -> None:
     """Print the standings."""
     from leaderboard.commands.print_standings import print_standings
-    from leaderboard.parallel import usable
+    from leaderboard.parallel import usable_processes
     from leaderboard.standings.standings import standings
-    from leaderboard.submission.sources import read_sources
+    from leaderboard.submission.leaderboard_sources import read_sources
 
-    print_standings(standings(read_sources(runs), target_asr, usable()))
+    print_standings(standings(read_sources(runs), target_asr, usable_processes()))
 
 
-def transfer(runs: RunsArg, as_json: JsonFlag = False) -> None:
+def transfer_command(runs: RunsArg, as_json: JsonFlag = False) -> None:
     """Print how defenses hold against attacks they were not trained against, and strings on victims they were not found
     on.
     """
-    from leaderboard.commands.print_matrices import print_json, print_transfer
+    from leaderboard.commands.print_table import print_json
+    from leaderboard.commands.print_transfer import print_transfer
     from leaderboard.standings.transfer import transfer_matrices
-    from leaderboard.submission.sources import read_sources
+    from leaderboard.submission.leaderboard_sources import read_sources
 
     matrices = transfer_matrices(read_sources(runs))
     if as_json:
@@ -89,7 +86,7 @@ def transfer(runs: RunsArg, as_json: JsonFlag = False) -> None:
         print_transfer(matrices)
 
 
-def attacks(
+def attacks_command(
     runs: RunsArg,
     compute: Annotated[
         float | None,
@@ -102,31 +99,34 @@ def attacks(
 ) -> None:
     """Print attack × task and victim: ASR at equal compute."""
     from harness.errors import DataError
-    from leaderboard.commands.print_matrices import markdown, print_attacks, print_json
-    from leaderboard.standings.fixed_compute import Unit, attack_tables
-    from leaderboard.submission.sources import read_sources
+    from leaderboard.commands.print_attack_tables import attack_tables_markdown, print_attack_tables
+    from leaderboard.commands.print_table import print_json
+    from leaderboard.standings.fixed_compute import attack_tables
+    from leaderboard.submission.leaderboard_sources import read_sources
 
     if compute is not None and queries is not None:
         raise DataError("--compute and --queries are both given. Give one of them.")
     if as_markdown and as_json:
         raise DataError("--markdown and --json are both given. Give one of them.")
-    budget = compute if queries is None else queries
-    unit: Unit = "compute" if queries is None else "queries"
-    tables = attack_tables(read_sources(runs), budget, unit, defense)
+    runs_read = read_sources(runs)
+    if queries is None:
+        tables = attack_tables(runs_read, compute, "compute", defense)
+    else:
+        tables = attack_tables(runs_read, queries, "queries", defense)
     if as_json:
         print_json([entry for table in tables for entry in table.to_json()])
     elif as_markdown:
-        print(markdown(tables))
+        print(attack_tables_markdown(tables))
     else:
-        print_attacks(tables)
+        print_attack_tables(tables)
 
 
-def stacks(runs: RunsArg, as_json: JsonFlag = False) -> None:
+def stacks_command(runs: RunsArg, as_json: JsonFlag = False) -> None:
     """Print for each stack of defenses whether its effect is above or below the product of its parts'."""
-    from leaderboard.commands.print_matrices import print_json
     from leaderboard.commands.print_stacks import print_stacks
+    from leaderboard.commands.print_table import print_json
     from leaderboard.standings.stack_effects import stack_effects
-    from leaderboard.submission.sources import read_sources
+    from leaderboard.submission.leaderboard_sources import read_sources
 
     effects = stack_effects(read_sources(runs))
     if as_json:

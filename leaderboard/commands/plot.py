@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from leaderboard.figures.kinds import Kind
+from leaderboard.commands.options import RunsArg
+from leaderboard.figures.kinds import FigureKind
 
 
 def plot_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")],
+    runs: RunsArg,
     out: Annotated[Path, typer.Option("--out", help="File to write: .pdf, .png or .svg.")],
     kind: Annotated[
-        Kind,
+        FigureKind,
         typer.Option(
             "--kind",
             help="attack-scaling: ASR against attack compute. worst-case: all attacks together. offense-defense: "
             "compute to break against defense compute. sample-efficiency, compute-efficiency: ASR against rounds or "
             "compute of the defense. transfer: matrices.",
         ),
-    ] = Kind.attack_scaling,
+    ] = FigureKind.attack_scaling,
     task: Annotated[str | None, typer.Option("--task", help="Only this task; all when left out.")] = None,
     target_asr: Annotated[
         float | None,
@@ -30,8 +31,8 @@ def plot_command(
     fits: Annotated[bool, typer.Option("--fits/--no-fits", help="Draw the fitted curves, dotted.")] = True,
 ) -> None:
     """Draw a figure for a paper: vector letters, colours that colour-blind readers tell apart, 95% bands."""
-    from leaderboard.figures.draw import plot
-    from leaderboard.submission.sources import read_sources
+    from leaderboard.figures.plot import plot
+    from leaderboard.submission.leaderboard_sources import read_sources
 
     for note in plot(read_sources(runs), out, kind, task=task, target=target_asr, fits=fits):
         typer.echo(note)

@@ -2,80 +2,81 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
 
-from leaderboard.commands.print_table import plain_table, wide_console
+from leaderboard.commands.print_table import plain_table, print_json, wide_console
 from leaderboard.number_format import percent
 
 _GROUP = ("task", "family", "attack", "n_params", "victim", "threat", "defense", "round")
-Row = dict[str, Any]
+FitRow = dict[str, Any]
+"""A fit as flat JSON data; which keys it has depends on the kind of fit."""
 
 
-def print_fits(title: str, fits: Sequence[Row], as_json: bool) -> None:
+def print_fits(title: str, rows: Sequence[FitRow], as_json: bool) -> None:
     """A table, or with ``as_json`` valid JSON (no NaN) and nothing else."""
     if as_json:
-        print(json.dumps(list(fits), indent=1, allow_nan=False, ensure_ascii=False))
+        print_json(rows)
         return
-    names = [name for name in _GROUP if any(name in fit for fit in fits)]
+    names = [name for name in _GROUP if any(name in row for row in rows)]
     # A column that says the same in each row goes into the caption.
-    same = [name for name in names if len({fit[name] for fit in fits}) == 1 and name != "n_params"]
-    shown = [name for name in names if name not in same]
-    more = [(head, text) for key, head, text in _MORE if any(fit.get(key) is not None for fit in fits)]
-    heads = [*shown, "slope", "95% interval", "intercept", "95% interval", "n", *(head for head, _ in more)]
-    table = plain_table(title, heads)
-    for fit in fits:
-        if fit["slope"] is None:
-            numbers = [fit["note"], "", "", ""]
+    same = [name for name in names if len({row[name] for row in rows}) == 1 and name != "n_params"]
+    different = [name for name in names if name not in same]
+    more = [(heading, text) for key, heading, text in _MORE_COLUMNS if any(row.get(key) is not None for row in rows)]
+    line = ["slope", "95% interval", "intercept", "95% interval", "n"]
+    table = plain_table(title, [*different, *line, *(heading for heading, _ in more)])
+    for row in rows:
+        if row["slope"] is None:
+            numbers = [row["note"], "", "", ""]
         else:
-            numbers = [f"{fit['slope']:.4f}", _span(fit, "slope"), f"{fit['intercept']:.4f}", _span(fit, "intercept")]
-        group = ["unknown" if fit[name] is None else str(fit[name]) for name in shown]
-        cells = [*group, *numbers, str(fit["n"]), *(text(fit) for _, text in more)]
+            numbers = [f"{row['slope']:.4f}", _ends(row, "slope"), f"{row['intercept']:.4f}", _ends(row, "intercept")]
+        group = ["unknown" if row[name] is None else str(row[name]) for name in different]
+        cells = [*group, *numbers, str(row["n"]), *(text(row) for _, text in more)]
         table.add_row(*(Text(cell) for cell in cells))
-    how = [f"method {fits[0]['method']}", *_intervals(fits)] if fits else []
-    table.caption = Text("; ".join([*(f"{name} {fits[0][name]}" for name in same), *how]))
+    method = [f"method {rows[0]['method']}", *_intervals_over(rows)] if rows else []
+    table.caption = Text("; ".join([*(f"{name} {rows[0][name]}" for name in same), *method]))
     wide_console().print(table)
 
 
-def _span(fit: Row, name: str) -> str:
-    return f"{fit[f'{name}_low']:.4f} … {fit[f'{name}_high']:.4f}"
+def _ends(row: FitRow, name: str) -> str:
+    return f"{row[f'{name}_low']:.4f} … {row[f'{name}_high']:.4f}"
 
 
-def _intervals(fits: Sequence[Row]) -> list[str]:
-    kinds = sorted({fit["interval"] for fit in fits if fit["interval"]})
+def _intervals_over(rows: Sequence[FitRow]) -> list[str]:
+    kinds = sorted({row["interval"] for row in rows if row["interval"]})
     return [f"intervals over {' or '.join(kinds)}"] if kinds else []
 
 
-def _asymptote(fit: Row) -> str:
-    if fit["asymptote"] is None:
+def _asymptote(row: FitRow) -> str:
+    if row["asymptote"] is None:
         return "–"
-    low, high = percent(fit["asymptote_low"]), percent(fit["asymptote_high"])
-    return f"{percent(fit['asymptote'])} ({low} … {high})"
+    low, high = percent(row["asymptote_low"]), percent(row["asymptote_high"])
+    return f"{percent(row['asymptote'])} ({low} … {high})"
 
 
-def _p(fit: Row) -> str:
-    p = fit["saturation_p"]
+def _saturation_p(row: FitRow) -> str:
+    p = row["saturation_p"]
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _reach(fit: Row) -> str:
-    if fit["x_at_target"] is None:
+def _x_at_target(row: FitRow) -> str:
+    if row["x_at_target"] is None:
         return "not within reach"
     low, high = (
-        "?" if fit[f"x_at_target_{end}"] is None else f"{fit[f'x_at_target_{end}']:.3g}" for end in ("low", "high")
+        "?" if row[f"x_at_target_{end}"] is None else f"{row[f'x_at_target_{end}']:.3g}" for end in ("low", "high")
     )
-    return f"{fit['x_at_target']:.3g} ({low} … {high})"
+    return f"{row['x_at_target']:.3g} ({low} … {high})"
 
 
-_MORE = (
-    ("n_successes", "broken", lambda fit: str(fit["n_successes"])),
+_MORE_COLUMNS = (
+    ("n_successes", "broken", lambda row: str(row["n_successes"])),
     ("saturation_p", "saturates at", _asymptote),
-    ("saturation_p", "p", _p),
-    ("against_slope_1", "slope 1", lambda fit: fit["against_slope_1"] or "–"),
-    ("n_censored", "never broken", lambda fit: str(fit["n_censored"])),
-    ("x", "x at target ASR", _reach),
-    ("n_seeds", "seeds", lambda fit: str(fit["n_seeds"])),
+    ("saturation_p", "p", _saturation_p),
+    ("against_slope_1", "slope 1", lambda row: row["against_slope_1"] or "–"),
+    ("n_censored", "never broken", lambda row: str(row["n_censored"])),
+    ("x", "x at target ASR", _x_at_target),
+    ("n_seeds", "seeds", lambda row: str(row["n_seeds"])),
 )
+"""A key that some fits have, the column that shows it, and its text."""

@@ -1,4 +1,4 @@
-"""The table of `harness leaderboard stacks`."""
+"""Effects of stacks of defenses in the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.text import Text
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.standings.stack_effects import StackEffect
 
-HEADS = ("victim", "attack", "stack", "n", "ASR none", "parts", "stack", "left", "product", "ln ratio", "effect")
+HEADINGS = ("victim", "attack", "stack", "n", "ASR none", "parts", "stack", "left", "product", "ln ratio", "effect")
 
 CAPTION = (
     "left: what of the undefended ASR remains; product: the same if the parts were independent. ln(left / product) "
@@ -23,19 +23,26 @@ def print_stacks(effects: Sequence[StackEffect]) -> None:
     if not effects:
         console.print(Text("No stack of defenses in these runs: write a list as an entry of `defenses`."))
         return
-    for scope in dict.fromkeys((effect.task, effect.threat) for effect in effects):
-        table = plain_table(" · ".join(scope), HEADS)
-        for e in effects:
-            if (e.task, e.threat) != scope:
-                continue
-            head = (e.victim, e.attack, e.stack, str(e.examples))
-            if e.note:
-                table.add_row(*map(Text, (*head, "", "", "", "", "", "", e.note)))
-                continue
-            interval = f"{e.log_ratio:+.2f} [{e.low:+.2f}, {e.high:+.2f}]"
-            parts = " ".join(f"{asr:.2f}" for asr in e.asr_parts)
-            shares = [f"{x:.2f}" for x in (e.left, e.product) if x is not None]
-            row = (*head, f"{e.asr_none:.2f}", parts, f"{e.asr_stack:.2f}", *shares, interval, e.effect)
-            table.add_row(*map(Text, row))
+    for task, threat in dict.fromkeys((effect.task, effect.threat) for effect in effects):
+        table = plain_table(f"{task} · {threat}", HEADINGS)
+        for effect in effects:
+            if (effect.task, effect.threat) == (task, threat):
+                table.add_row(*map(Text, _cells(effect)))
         console.print(table)
     console.print(Text(CAPTION))
+
+
+def _cells(effect: StackEffect) -> tuple[str, ...]:
+    identity = (effect.victim, effect.attack, effect.stack, str(effect.examples))
+    if effect.note:
+        return (*identity, "", "", "", "", "", "", effect.note)
+    return (
+        *identity,
+        f"{effect.asr_none:.2f}",
+        " ".join(f"{asr:.2f}" for asr in effect.asr_parts),
+        f"{effect.asr_stack:.2f}",
+        f"{effect.left:.2f}",
+        f"{effect.product:.2f}",
+        f"{effect.log_ratio:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]",
+        effect.effect,
+    )

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
-from leaderboard.number_format import parameters
-from leaderboard.site import cell_text as cells_text
-from leaderboard.site.page_ids import series
-from leaderboard.standings.standings import Standing, Standings
+from leaderboard.number_format import parameter_count
+from leaderboard.site import standing_text
+from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import Standings
 
-Column = Callable[[Standing], cells_text.Pair]
+ColumnText = Callable[[Standing], standing_text.TextPair]
 
 
 def print_standings(tables: Sequence[Standings]) -> None:
@@ -20,54 +20,56 @@ def print_standings(tables: Sequence[Standings]) -> None:
     console = wide_console()
     if not tables:
         console.print("Not enough data: no finished cell.")
-    for found in tables:
-        scope = found.section.scope
-        columns = _columns(found)
+    for standings in tables:
+        section, scope = standings.section, standings.section.scope
+        columns = _columns(standings)
         table = plain_table(f"{scope.task} · {scope.threat}", list(columns))
         table.caption = Text(
             f"spec {scope.spec_name} {scope.spec_version} ({scope.spec_hash[:12]}), data {scope.data_hash[:12]}; "
             f"FLOPs per attacked example, {scope.accounting}. Rows whose intervals overlap share a rank. "
-            f"{found.section.apart}"
+            f"{section.separation}"
         )
-        if found.section.notice:
-            console.print(Text(found.section.notice))
-        for row in found.rows:
-            table.add_row(*(Text("\n".join(filter(None, column(row)))) for column in columns.values()))
+        if scope.notice:
+            console.print(Text(scope.notice))
+        for row in standings.rows:
+            table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
         console.print(table)
-        for row in found.rows:
+        for row in standings.rows:
             if row.unparseable:
-                console.print(Text(f"{series(row)}: {cells_text.unparseable_text(row.unparseable)}"))
-        for record in found.section.failed:
-            what = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
-            console.print(Text(f"failed: {what}: {record.error}"))
+                console.print(Text(f"{row.label}: {standing_text.unparseable_text(row.unparseable)}"))
+        for record in section.failed:
+            cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
+            console.print(Text(f"failed: {cell}: {record.error}"))
 
 
-def _columns(found: Standings) -> dict[str, Column]:
-    """Head to what stands below it; columns that would say nothing are left out."""
-    rows = found.rows
-    columns: dict[str, Column] = {
-        "rank": lambda row: cells_text.rank_text(row, rows),
-        "victim": lambda row: (row.victim, parameters(row.n_params)),
-        "defense": lambda row: (_defense(row), ", ".join(row.marks)),
-        found.section.clean: cells_text.clean_text,
-        "ASR at full budget": cells_text.asr_text,
+def _columns(standings: Standings) -> dict[str, ColumnText]:
+    """Heading to what stands below it; columns that would say nothing are left out."""
+    rows = standings.rows
+    columns: dict[str, ColumnText] = {
+        "rank": lambda row: standing_text.rank_text(row, rows),
+        "victim": lambda row: (row.victim, parameter_count(row.n_params)),
+        "defense": lambda row: (_defense_and_round(row), ", ".join(row.adaptivity)),
+        standings.section.clean_measure: standing_text.clean_text,
+        "ASR at full budget": standing_text.asr_text,
     }
-    if any(row.worst for row in rows):
-        columns["all attacks together"] = lambda row: ("", _spent(row))
+    if any(row.worst_case for row in rows):
+        columns["all attacks together"] = lambda row: ("", _worst_case_spending(row))
     columns |= {
-        f"compute to ASR {found.target:g}": cells_text.breaking_text,
-        "defense compute": cells_text.defense_text,
+        f"compute to ASR {standings.target:g}": standing_text.cost_to_break_text,
+        "defense compute": standing_text.defense_compute_text,
     }
     if any(row.overhead for row in rows):
-        columns["overhead per answer"] = cells_text.overhead_text
-    if any(row.balance for row in rows):
-        columns["offense-defense slope"] = cells_text.balance_text
-    return columns | {"examples": lambda row: (str(row.asr.trials if row.asr else 0), cells_text.evidence_text(row))}
+        columns["overhead per answer"] = standing_text.overhead_text
+    if any(row.offense_defense for row in rows):
+        columns["offense-defense slope"] = standing_text.offense_defense_text
+    columns["examples"] = lambda row: (str(row.asr.trials if row.asr else 0), standing_text.evidence_text(row))
+    return columns
 
 
-def _defense(row: Standing) -> str:
+def _defense_and_round(row: Standing) -> str:
     return row.defense if row.round is None else f"{row.defense}, round {row.round}"
 
 
-def _spent(row: Standing) -> str:
-    return "\n".join(cells_text.worst_text(row)[1].splitlines()[1:])
+def _worst_case_spending(row: Standing) -> str:
+    """The worst case without its interval."""
+    return "\n".join(standing_text.worst_case_text(row)[1].splitlines()[1:])

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from harness.replay.replay import Preparer
-    from harness.replay.view import ReplayView
     from leaderboard.submission.verification.report import Report
 
 FileArg = Annotated[Path, typer.Argument(help="What `pack` wrote, or the JSON file of an entry.")]
@@ -32,14 +30,7 @@ StoreOption = Annotated[
 EntriesOption = Annotated[Path, typer.Option("--entries", help="Folder of entries.")]
 
 
-def register(board: typer.Typer) -> None:
-    """Add the commands to ``harness leaderboard``."""
-    board.command("pack")(pack)
-    board.command("verify")(verify)
-    board.command("add")(add)
-
-
-def pack(
+def pack_command(
     run: Annotated[Path, typer.Argument(help="A run directory of which every cell is done.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; default NAME-VERSION.submission.zip here.")
@@ -50,30 +41,31 @@ def pack(
 
     from harness.errors import DataError
     from leaderboard.submission.pack import default_name, finished_run, write_submission
-    from leaderboard.submission.verification.guard import inspect_guarded
+    from leaderboard.submission.verification.sandbox import inspect_in_sandbox
 
-    found = finished_run(run)
-    path = out or Path(default_name(found))
+    finished = finished_run(run)
+    path = out or Path(default_name(finished))
     if path.is_dir():
         raise DataError(f"{path}: is a folder. Give --out a file.")
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as work:
-            new = Path(work) / path.name
-            with _watched("packing", quiet=False) as seen:
-                write_submission(found, new, lambda done: seen(done, len(found.cells)))
-            with _watched("checking", quiet=False) as seen:
-                seen_in = inspect_guarded(new, seen)
-            if seen_in.problems:
-                raise DataError(f"{run}: would not be verified: {seen_in.problems[0]}")
-            new.replace(path)
+            packed = Path(work) / path.name
+            with _progress_bar("packing", quiet=False) as progress:
+                write_submission(finished, packed, lambda done: progress(done, len(finished.cells)))
+            with _progress_bar("checking", quiet=False) as progress:
+                inspection = inspect_in_sandbox(packed, progress)
+            if inspection.problems:
+                raise DataError(f"{run}: would not be verified: {inspection.problems[0]}")
+            packed.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}). Give another --out.") from None
-    typer.echo(f"Wrote {path} ({path.stat().st_size:,} bytes, {seen_in.cells} cells, sha256 {seen_in.sha256})")
-    for note in seen_in.notes:
+    size = path.stat().st_size
+    typer.echo(f"Wrote {path} ({size:,} bytes, {inspection.cells} cells, sha256 {inspection.sha256})")
+    for note in inspection.notes:
         typer.echo(f"note: {note}")
 
 
-def verify(
+def verify_command(
     ctx: typer.Context,
     file: FileArg,
     replay: ReplayOption = 0,
@@ -89,18 +81,20 @@ def verify(
     """
     import json
 
-    report = _report(ctx, file, replay, seed, spec, store, quiet=as_json)
+    report = _verify(ctx, file, replay, seed, spec, store, quiet=as_json)
     if as_json:
+        # As ASCII: nothing of a stranger's file reaches a terminal as it is.
         typer.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
     else:
+        from leaderboard.commands.print_report import print_report
         from leaderboard.commands.print_table import wide_console
 
-        report.print(wide_console())
+        print_report(report, wide_console())
     if not report.verified:
         raise typer.Exit(1)
 
 
-def add(
+def add_command(
     ctx: typer.Context,
     file: FileArg,
     entries: EntriesOption = Path("leaderboard/entries"),
@@ -110,54 +104,45 @@ def add(
     store: StoreOption = None,
 ) -> None:
     """Verify a submission and put it into a folder of entries: one JSON and one Parquet file, for a pull request."""
-    from leaderboard.submission.entry import write_entry
+    from leaderboard.submission.leaderboard_entry import write_entry
     from leaderboard.submission.submission import open_submission
 
-    report = _report(ctx, file, replay, seed, spec, store, quiet=False)
+    report = _verify(ctx, file, replay, seed, spec, store, quiet=False)
     if not report.verified:
         from rich.console import Console
 
-        report.print(Console(stderr=True))
+        from leaderboard.commands.print_report import print_report
+
+        print_report(report, Console(stderr=True))
         raise typer.Exit(1)
-    submission = open_submission(file)
-    path = write_entry(submission, entries)
+    path = write_entry(open_submission(file), entries)
     typer.echo(f"Wrote {path} and {path.with_suffix('.parquet').name}")
 
 
-def _report(
+def _verify(
     ctx: typer.Context, file: Path, count: int, seed: int, spec: Path | None, store: str | None, *, quiet: bool
 ) -> Report:
-    from leaderboard.submission.verification.verify import Replaying, verify
+    from leaderboard.submission.verification.verify import ReplayOptions, verify_submission
 
     registry = ctx.obj.loaded().registry
     if not count:
-        with _watched("checking", quiet) as seen:
-            return verify(file, registry, spec, None, seen)
-    from harness.replay.view import preparer_for
-
-    with _view(quiet) as view:
-
-        def preparer(spec_name: str) -> Preparer:
-            # By default where `harness run` of the same spec keeps its models.
-            return preparer_for(registry, store or Path("runs") / spec_name / "artifacts", view)
-
-        how = Replaying(count, seed, preparer, view.begin, lambda each: view.string(each.problem))
-        return verify(file, registry, spec, how, view.checked)
-
-
-def _view(quiet: bool) -> ReplayView:
+        with _progress_bar("checking", quiet) as progress:
+            return verify_submission(file, registry, spec, None, progress)
     from rich.console import Console
 
     from harness.replay.view import ReplayView
 
-    return ReplayView(Console(stderr=True, quiet=quiet))
+    with ReplayView(Console(stderr=True, quiet=quiet)) as view:
+        return verify_submission(file, registry, spec, ReplayOptions(count, seed, store, view), view.checked)
 
 
-def _watched(what: str, quiet: bool) -> AbstractContextManager[Any]:
+def _progress_bar(description: str, quiet: bool) -> AbstractContextManager[Any]:
     """A bar over cells on stderr, in a terminal."""
     from rich.console import Console
 
     from harness.replay.view import cells_bar
 
     console = Console(stderr=True)
-    return nullcontext(lambda _done, _total: None) if quiet or not console.is_terminal else cells_bar(console, what)
+    if quiet or not console.is_terminal:
+        return nullcontext(lambda _done, _total: None)
+    return cells_bar(console, description)

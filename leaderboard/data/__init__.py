@@ -1,1 +1,1 @@
-"""Records as tables and trajectories; tables of others."""
+"""Records as arrays: what became of each attacked example, counts of successes, and which cells may be compared."""

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from harness.records.read import Cell
 
 PER_ATTACK = 3
-LONGEST = 600  # characters shown of a string or an answer
+MAX_CHARACTERS = 600  # shown of a string or an answer
 
 
 @dataclass(frozen=True)
-class FoundString:
+class SuccessfulString:
     """One attack string at its first success; texts have what cannot be seen written out.
 
     Attributes:
@@ -36,57 +36,60 @@ class FoundString:
     answer: str | None
 
 
-def found_strings(cells: Sequence[Cell]) -> list[FoundString]:
-    """Up to `PER_ATTACK` strings of each attack, from the first of ``cells`` that has a success of it."""
-    out: list[FoundString] = []
-    done: set[str] = set()
-    for cell in sorted(cells, key=lambda c: (c.record.attack.label, c.record.seed)):
-        if cell.record.attack.label in done or cell.record.space == "latent":
+def successful_strings(cells: Sequence[Cell]) -> dict[str, list[SuccessfulString]]:
+    """Attack label to up to `PER_ATTACK` strings, from the first of ``cells`` that has a success of it."""
+    by_attack: dict[str, list[SuccessfulString]] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.record.attack.label, cell.record.seed)):
+        attack = cell.record.attack.label
+        if attack in by_attack or cell.record.space == "latent":
             continue
-        found = _of(cell)
-        if found:
-            done.add(cell.record.attack.label)
-            out += found
-    return out
+        strings = _strings_of_cell(cell)
+        if strings:
+            by_attack[attack] = strings
+    return by_attack
 
 
-def _of(cell: Cell) -> list[FoundString]:
-    text = cell.record.task_kind == "text"
-    names = ["example", "step", "success", "attack_text", *(["answer"] if text else [])]
-    table = cell.steps(names)
+def _strings_of_cell(cell: Cell) -> list[SuccessfulString]:
+    has_answers = cell.record.task_kind == "text"
+    table = cell.steps(["example", "step", "success", "attack_text", *(["answer"] if has_answers else [])])
     table = table.filter(pc.and_(table.column("success"), pc.is_valid(table.column("attack_text"))))
     if not len(table):
         return []
     examples, steps = table.column("example").to_pylist(), table.column("step").to_numpy()
-    first: dict[str, int] = {}
-    for at in np.argsort(steps, kind="stable").tolist():
-        if first.setdefault(examples[at], at) == at and len(first) == PER_ATTACK:
+    first_row: dict[str, int] = {}
+    for row in np.argsort(steps, kind="stable").tolist():
+        if first_row.setdefault(examples[row], row) == row and len(first_row) == PER_ATTACK:
             break
-    out = []
-    for example, at in first.items():
-        answer = table.column("answer")[at].as_py() if text else None
-        out.append(
-            FoundString(
+    strings = []
+    for example, row in first_row.items():
+        answer = table.column("answer")[row].as_py() if has_answers else None
+        strings.append(
+            SuccessfulString(
                 cell.record.attack.label,
                 example,
-                int(steps[at]),
+                int(steps[row]),
                 cell.record.seed,
-                visible(table.column("attack_text")[at].as_py()),
-                None if answer is None else visible(answer),
+                escape_invisible(table.column("attack_text")[row].as_py()),
+                None if answer is None else escape_invisible(answer),
             )
         )
-    return out
+    return strings
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """``text`` with control, format and unassigned characters written out (``\\u202e``), so that none can turn or hide
-    what stands beside it; cut at `LONGEST`.
+    what stands beside it; cut at `MAX_CHARACTERS`.
     """
-    cut = text[:LONGEST]
-    shown = "".join(c if c in "\n\t " or unicodedata.category(c)[0] not in "CZ" else _code(c) for c in cut)
-    return shown + (f" … ({len(text) - LONGEST} more characters)" if len(text) > LONGEST else "")
+    escaped = "".join(
+        character
+        if character in "\n\t " or unicodedata.category(character)[0] not in "CZ"
+        else _unicode_escape(character)
+        for character in text[:MAX_CHARACTERS]
+    )
+    more = len(text) - MAX_CHARACTERS
+    return escaped + (f" … ({more} more characters)" if more > 0 else "")
 
 
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+def _unicode_escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -12,7 +12,10 @@ from harness.errors import DataError
 from harness.records.cell import CellRecord
 from harness.records.read import Cell, Run
 
-CleanKind = Literal["clean accuracy", "refused when clean", "answered when clean"]
+CleanMeasure = Literal["clean accuracy", "refused when clean", "answered when clean"]
+LATENT_NOTICE = (
+    "Latent space: not comparable with text attacks. These attacks change activations; no text has this effect."
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -31,8 +34,18 @@ class Scope:
     target_asr: float
     space: str
 
+    @property
+    def notice(self) -> str:
+        """What the reader must know of the attacks: `LATENT_NOTICE`, or ""."""
+        return LATENT_NOTICE if self.space == "latent" else ""
 
-_WORDS = {
+    @property
+    def latent_last(self) -> tuple[bool, Scope]:
+        """Sorts scopes, those of latent attacks last."""
+        return self.space == "latent", self
+
+
+_FIELD_NAMES = {
     "spec_name": "spec",
     "spec_version": "spec version",
     "spec_hash": "spec hash",
@@ -43,7 +56,6 @@ _WORDS = {
     "target_asr": "target ASR",
     "space": "what the attacks change (text or activations)",
 }
-LATENT = "Latent space: not comparable with text attacks. These attacks change activations; no text has this effect."
 
 
 @dataclass(frozen=True)
@@ -54,22 +66,17 @@ class Section:
         scope: what they have in common.
         cells: finished cells.
         failed: cells that raised.
-        apart: why another section has the same task and threat model; "" when none has.
-        notice: what the reader must know of the attacks: `LATENT`, or "".
-        clean: what the share of clean examples that the victim gets right is a share of.
+        separation: why another section has the same task and threat model; "" when none has.
     """
 
     scope: Scope
     cells: tuple[Cell, ...]
     failed: tuple[CellRecord, ...]
-    apart: str
+    separation: str
 
     @property
-    def notice(self) -> str:
-        return LATENT if self.scope.space == "latent" else ""
-
-    @property
-    def clean(self) -> CleanKind:
+    def clean_measure(self) -> CleanMeasure:
+        """What the share of clean examples that the victim gets right is a share of."""
         records = [cell.record for cell in self.cells] or list(self.failed)
         if all(record.task_kind == "labels" for record in records):
             return "clean accuracy"
@@ -80,29 +87,31 @@ class Section:
 def sections(runs: Sequence[Run]) -> list[Section]:
     """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once."""
     done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
-    broken = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
-    homes = {(_place(cell.record), _scope(cell.record)) for cell in done.values()}
+    failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
+    known_scopes = {(_task_threat_spec(cell.record), _scope(cell.record)) for cell in done.values()}
 
-    def scope_of(record: CellRecord) -> Scope:
-        # A cell whose task could not be loaded has no data hash: list it where its like stand.
-        near = [] if record.data_hash else [scope for place, scope in homes if place == _place(record)]
-        return min(near, key=lambda scope: (scope.space != record.space, scope), default=_scope(record))
+    def scope_of_failed(record: CellRecord) -> Scope:
+        # A cell whose task could not be loaded has no data hash: list it with others of its task, threat and spec.
+        same = _task_threat_spec(record)
+        candidates = [] if record.data_hash else [scope for key, scope in known_scopes if key == same]
+        return min(candidates, key=lambda scope: (scope.space != record.space, scope), default=_scope(record))
 
-    scopes = sorted({_scope(c.record) for c in done.values()} | {scope_of(r) for r in broken.values()}, key=in_order)
-    out = []
-    for scope in scopes:
-        cells = sorted((c for c in done.values() if _scope(c.record) == scope), key=lambda c: c.record.key)
-        failed = sorted((r for r in broken.values() if scope_of(r) == scope), key=lambda r: r.key)
-        out.append(Section(scope, tuple(cells), tuple(failed), _apart(scope, scopes)))
-    return out
+    scopes = sorted(
+        {_scope(cell.record) for cell in done.values()} | {scope_of_failed(record) for record in failed.values()},
+        key=lambda scope: scope.latent_last,
+    )
+    return [
+        Section(
+            scope=scope,
+            cells=tuple(sorted((c for c in done.values() if _scope(c.record) == scope), key=lambda c: c.record.key)),
+            failed=tuple(sorted((r for r in failed.values() if scope_of_failed(r) == scope), key=lambda r: r.key)),
+            separation=_separation(scope, scopes),
+        )
+        for scope in scopes
+    ]
 
 
-def in_order(scope: Scope) -> tuple[bool, Scope]:
-    """Sorts scopes, those of latent attacks last."""
-    return scope.space == "latent", scope
-
-
-def common_target(section: Section, target: float | None) -> float:
+def section_target(section: Section, target: float | None) -> float:
     """The target ASR of a section: the one given, else the spec's. Raises `DataError` when it is no rate."""
     value = section.scope.target_asr if target is None else target
     if not 0 < value <= 1:
@@ -126,14 +135,17 @@ def _scope(record: CellRecord) -> Scope:
     )
 
 
-def _place(record: CellRecord) -> tuple[str, str, str]:
+def _task_threat_spec(record: CellRecord) -> tuple[str, str, str]:
     return record.task.label, record.threat_label, record.spec_hash
 
 
-def _apart(scope: Scope, scopes: Sequence[Scope]) -> str:
-    others = [s for s in scopes if s != scope and (s.task, s.threat) == (scope.task, scope.threat)]
+def _separation(scope: Scope, scopes: Sequence[Scope]) -> str:
+    others = [other for other in scopes if other != scope and (other.task, other.threat) == (scope.task, scope.threat)]
     if not others:
         return ""
-    differ = [f.name for f in fields(Scope) if any(getattr(s, f.name) != getattr(scope, f.name) for s in others)]
-    words = ", ".join(_WORDS[name] for name in differ)
-    return f"{len(others) + 1} tables have this task and threat model. They are not comparable: they differ in {words}."
+    names = [field.name for field in fields(Scope)]
+    different = [name for name in names if any(getattr(other, name) != getattr(scope, name) for other in others)]
+    listed = ", ".join(_FIELD_NAMES[name] for name in different)
+    return (
+        f"{len(others) + 1} tables have this task and threat model. They are not comparable: they differ in {listed}."
+    )

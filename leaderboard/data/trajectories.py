@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from harness.errors import DataError
 from harness.records.read import Cell
+from leaderboard.arrays import Booleans, Floats, Integers
+
+AsrKind = Literal["so_far", "at_step"]
+"""Whether an example counts from its first success on, or at the steps whose own string succeeded."""
+BudgetUnit = Literal["compute", "queries"]
+"""What an attack's budget is counted in: FLOPs (nominal), or sequences asked about."""
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """The attacked examples of one cell, E of them, over T steps (the full budget).
+    """A trajectory is an attacked example's way through the steps of an attack. Those of one cell: E examples, T steps
+    (the full budget).
 
     Attributes:
         examples: ids, sorted.
@@ -29,36 +36,57 @@ class Trajectories:
     """
 
     examples: tuple[str, ...]
-    at_step: NDArray[np.bool_]
-    compute: NDArray[np.float64]
-    queries: NDArray[np.float64]
+    at_step: Booleans
+    compute: Floats
+    queries: Floats
     unparseable: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
-    def so_far(self) -> NDArray[np.bool_]:
+    def so_far(self) -> Booleans:
         """[E, T], whether this or any earlier step succeeded."""
         return np.logical_or.accumulate(self.at_step, axis=1)
 
     @cached_property
-    def won(self) -> NDArray[np.float64]:
-        """[T], examples broken so far."""
-        won: NDArray[np.float64] = self.so_far.sum(axis=0, dtype=np.float64)
-        return won
+    def broken(self) -> Floats:
+        """[T], how many examples are broken so far."""
+        broken: Floats = self.so_far.sum(axis=0, dtype=np.float64)
+        return broken
 
     @cached_property
-    def alike(self) -> bool:
+    def equal_compute(self) -> bool:
         """Whether every example spent the same compute at every step, as where searches never stop early."""
         return bool((self.compute == self.compute[:1]).all())
 
-    def only(self, names: Sequence[str]) -> Trajectories:
-        """Those of the examples ``names``, in that order; which of their steps were unparseable is not told."""
-        row_of = {name: row for row, name in enumerate(self.examples)}
-        rows = [row_of[name] for name in names]
-        return Trajectories(tuple(names), self.at_step[rows], self.compute[rows], self.queries[rows])
+    def spent(self, unit: BudgetUnit) -> Floats:
+        """[E, T], `compute` or `queries`."""
+        return self.compute if unit == "compute" else self.queries
+
+    def subset(self, examples: Sequence[str]) -> Trajectories:
+        """Those of ``examples``, in that order; without counts of unparseable and failed steps."""
+        index_of = {example: index for index, example in enumerate(self.examples)}
+        rows = [index_of[example] for example in examples]
+        return Trajectories(tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows])
 
 
-def trajectories(cell: Cell) -> Trajectories:
+TrajectoriesBySeed = Mapping[int, Trajectories]
+"""Of one attack on one victim and defense: seed to the trajectories of its cell."""
+
+
+def common_examples(attacks: Sequence[TrajectoriesBySeed]) -> list[list[Trajectories]]:
+    """Per seed that all ``attacks`` have, each one's trajectories of the examples that all of them attacked, in the
+    same order; seeds without such an example are left out.
+    """
+    by_seed = []
+    for seed in sorted(set.intersection(*(set(attack) for attack in attacks))):
+        of_seed = [attack[seed] for attack in attacks]
+        examples = sorted(set.intersection(*(set(trajectories.examples) for trajectories in of_seed)))
+        if examples and all(trajectories.at_step.shape[1] for trajectories in of_seed):
+            by_seed.append([trajectories.subset(examples) for trajectories in of_seed])
+    return by_seed
+
+
+def read_trajectories(cell: Cell) -> Trajectories:
     """The trajectories in ``cell``'s records.
 
     A search that ended before the full budget, by success or by itself, keeps its last verdict and its compute.
@@ -66,70 +94,83 @@ def trajectories(cell: Cell) -> Trajectories:
     Raises:
         DataError: a step is missing, there twice, or without numbers.
     """
-    attacked = cell.examples(["example", "attacked"])
-    names = sorted(attacked.filter(attacked.column("attacked")).column("example").to_pylist())  # null: not attacked
-    table = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries", "failure"])
-    where = f"{cell.folder / 'steps.parquet'}"
-    if any(table.column(name).null_count for name in ("example", "step", "success", "queries")):
-        raise DataError(f"{where}: an empty value in example, step, success or queries. {_mend(cell)}")
-    row_of = {name: row for row, name in enumerate(names)}
-    encoded = table.column("example").combine_chunks().dictionary_encode()
+    listed = cell.examples(["example", "attacked"])
+    examples = sorted(listed.filter(listed.column("attacked")).column("example").to_pylist())  # null: not attacked
+    steps = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries", "failure"])
+    source = f"{cell.folder / 'steps.parquet'}"
+    if any(steps.column(name).null_count for name in ("example", "step", "success", "queries")):
+        raise DataError(f"{source}: an empty value in example, step, success or queries. {_how_to_mend(cell)}")
+    step = steps.column("step").to_numpy().astype(np.int64)
+    compute = steps.column("attack_nominal").to_numpy()  # null, an unknown amount, becomes NaN
+    queries = steps.column("queries").to_numpy()
+    known_compute = steps.column("attack_nominal").drop_null().to_numpy()
+    row = _example_rows(cell, source, examples, steps.column("example"))
+    if len(step) and (
+        step.min() < 1 or not np.isfinite(known_compute).all() or (known_compute < 0).any() or queries.min() < 0
+    ):
+        raise DataError(f"{source}: a step below 1, or compute or queries negative or not finite. {_how_to_mend(cell)}")
+    budget = max(cell.record.attack_steps, int(step.max()) if len(step) else 0)
+    if budget > 10**6 or len(examples) * budget > 10**9:
+        raise DataError(
+            f"{source}: {budget} steps of {len(examples)} examples is more than can be real. {_how_to_mend(cell)}"
+        )
+    success = steps.column("success").to_numpy()
+    trajectories = _arrange(cell, source, examples, budget, row, step, success, compute, queries)
+    unparseable = int(pc.sum(steps.column("unparseable")).as_py() or 0)
+    return replace(trajectories, unparseable=unparseable, failures=_count_failures(steps.column("failure")))
+
+
+def _example_rows(cell: Cell, source: str, examples: list[str], column: pa.ChunkedArray) -> Integers:
+    """Of each step the index of its example in ``examples``."""
+    index_of = {example: index for index, example in enumerate(examples)}
+    encoded = column.combine_chunks().dictionary_encode()
     try:
-        rows_of_code = np.array([row_of[name] for name in encoded.dictionary.to_pylist()], dtype=np.int64)
+        index_of_code = np.array([index_of[example] for example in encoded.dictionary.to_pylist()], dtype=np.int64)
     except KeyError as error:
         raise DataError(
-            f"{where}: steps of example {error}, which examples.parquet does not list as attacked. {_mend(cell)}"
+            f"{source}: steps of example {error}, which examples.parquet does not list as attacked. "
+            f"{_how_to_mend(cell)}"
         ) from None
-    step = table.column("step").to_numpy().astype(np.int64)
-    cost = table.column("attack_nominal").to_numpy()  # null, an unknown amount, becomes NaN
-    queries = table.column("queries").to_numpy()
-    told = table.column("attack_nominal").drop_null().to_numpy()
-    if len(step) and (step.min() < 1 or not np.isfinite(told).all() or (told < 0).any() or queries.min() < 0):
-        raise DataError(f"{where}: a step below 1, or compute or queries negative or not finite. {_mend(cell)}")
-    row = rows_of_code[encoded.indices.to_numpy()] if len(step) else np.empty(0, dtype=np.int64)
-    budget = max(cell.record.attack_steps, int(step.max()) if len(step) else 0)
-    if budget > 10**6 or len(names) * budget > 10**9:
-        raise DataError(f"{where}: {budget} steps of {len(names)} examples is more than can be real. {_mend(cell)}")
-    filled = _fill(cell, where, names, budget, row, step, table.column("success").to_numpy(), cost, queries)
-    unparseable = int(pc.sum(table.column("unparseable")).as_py() or 0)
-    return replace(filled, unparseable=unparseable, failures=_failures(table.column("failure")))
+    return index_of_code[encoded.indices.to_numpy()] if len(column) else np.empty(0, dtype=np.int64)
 
 
-def _failures(column: pa.ChunkedArray) -> dict[str, int]:
-    if column.null_count == len(column):
+def _count_failures(reasons: pa.ChunkedArray) -> dict[str, int]:
+    if reasons.null_count == len(reasons):
         return {}
-    return {item["values"]: item["counts"] for item in pc.value_counts(column.drop_null()).to_pylist()}
+    return {item["values"]: item["counts"] for item in pc.value_counts(reasons.drop_null()).to_pylist()}
 
 
-def _fill(
+def _arrange(
     cell: Cell,
-    where: str,
-    names: list[str],
+    source: str,
+    examples: list[str],
     budget: int,
-    row: NDArray[np.int64],
-    step: NDArray[np.int64],
-    success: NDArray[np.bool_],
-    cost: NDArray[np.float64],
-    queries: NDArray[np.int64],
+    row: Integers,
+    step: Integers,
+    success: Booleans,
+    compute: Floats,
+    queries: Integers,
 ) -> Trajectories:
-    shape = (len(names), budget)
-    seen = np.bincount(row * budget + step - 1, minlength=shape[0] * shape[1]).reshape(shape)
-    last = (seen > 0).sum(axis=1)
+    """The steps as matrices of examples × steps; ``row`` and ``step`` say where each belongs."""
+    shape = (len(examples), budget)
+    counts = np.bincount(row * budget + step - 1, minlength=shape[0] * shape[1]).reshape(shape)
+    last = (counts > 0).sum(axis=1)
     # Steps 1 … last, each once: then and only then the counts are 1 up to `last` and 0 after.
-    if (seen != (np.arange(budget) < last[:, None])).any():
-        bad = names[int((seen != (np.arange(budget) < last[:, None])).any(axis=1).argmax())]
-        raise DataError(f"{where}: the steps of example {bad!r} have a gap or come twice. {_mend(cell)}")
+    misplaced = counts != (np.arange(budget) < last[:, None])
+    if misplaced.any():
+        example = examples[int(misplaced.any(axis=1).argmax())]
+        raise DataError(f"{source}: the steps of example {example!r} have a gap or come twice. {_how_to_mend(cell)}")
     at_step = np.zeros(shape, dtype=bool)
     at_step[row, step - 1] = success
-    spent, asked = np.zeros(shape), np.zeros(shape)
-    spent[row, step - 1] = cost
-    asked[row, step - 1] = queries
-    final = np.zeros(len(names), dtype=bool)
-    begun = last > 0
-    final[begun] = at_step[begun, last[begun] - 1]
-    at_step |= final[:, None] & (np.arange(budget) >= last[:, None])
-    return Trajectories(tuple(names), at_step, spent.cumsum(axis=1), asked.cumsum(axis=1))
+    compute_at_step, queries_at_step = np.zeros(shape), np.zeros(shape)
+    compute_at_step[row, step - 1] = compute
+    queries_at_step[row, step - 1] = queries
+    last_success = np.zeros(len(examples), dtype=bool)
+    started = last > 0
+    last_success[started] = at_step[started, last[started] - 1]
+    at_step |= last_success[:, None] & (np.arange(budget) >= last[:, None])
+    return Trajectories(tuple(examples), at_step, compute_at_step.cumsum(axis=1), queries_at_step.cumsum(axis=1))
 
 
-def _mend(cell: Cell) -> str:
+def _how_to_mend(cell: Cell) -> str:
     return f"Remove the folder {cell.folder.name} and run the spec again: only this cell is redone."

@@ -1,1 +1,1 @@
-"""Figures for papers, drawn by matplotlib from the same data as the site: `harness plot`."""
+"""Figures for papers, drawn with matplotlib."""

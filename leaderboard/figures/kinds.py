@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class FigureKind(StrEnum):
     """What is drawn."""
 
     attack_scaling = "attack-scaling"

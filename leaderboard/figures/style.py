@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.errors import DataError
+from leaderboard.site.data_format import SectionJson
 
 # Okabe and Ito's colours less yellow and black, then muted ones: those of the site.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#a6761d", "#66a61e", "#7f8c8d")
-DASHES: tuple[Any, ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)), (0, (12, 4)), (0, (4, 1)))
-FORMS = ("pdf", "png", "svg")
-PANEL = (3.4, 2.7)  # inches
+DASHED: Any = (0, (3, 4))
+FORMATS = ("pdf", "png", "svg")
+PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.7  # inches
 MUTED = "#626a73"
 SETTINGS: Any = {  # matplotlib types its names one by one
     "font.size": 8,
@@ -45,45 +47,59 @@ def settings() -> Any:
     return rc_context(SETTINGS)
 
 
-def panels(count: int, width: float = PANEL[0], height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
+def panels(count: int) -> tuple[Figure, list[Axes]]:
     """A figure of ``count`` axes, up to three beside each other."""
-    across = min(count, 3)
-    down = -(-count // across)
-    figure = Figure(figsize=(max(width * across, 4.2), height * down))
-    axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
+    columns = min(count, 3)
+    rows = ceil(count / columns)
+    figure = Figure(figsize=(max(PANEL_WIDTH * columns, 4.2), PANEL_HEIGHT * rows))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.set_axis_off()
     return figure, axes[:count]
 
 
-def colour(at: int) -> str:
-    """The colour of the line numbered ``at``."""
-    return COLOURS[at % len(COLOURS)]
+def colour(index: int) -> str:
+    """The colour of the line numbered ``index``."""
+    return COLOURS[index % len(COLOURS)]
 
 
-def label(axes: Axes, section: dict[str, Any]) -> None:
+def title_panel(axes: Axes, section: SectionJson) -> None:
     """The task and the threat model above the axes."""
     axes.set_title(f"{section['task']}\n{section['threat']}", loc="left")
 
 
+def draw_target(axes: Axes, section: SectionJson) -> None:
+    """The target ASR across the axes."""
+    axes.axhline(section["target_asr"], color=MUTED, linestyle=DASHED, linewidth=0.8)
+
+
+def fill_band(axes: Axes, x: Any, low: Any, high: Any, hue: str, alpha: float) -> None:
+    """A 95% band."""
+    axes.fill_between(x, low, high, color=hue, alpha=alpha, linewidth=0)
+
+
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend below all axes, each name once."""
-    found: dict[str, Any] = {}
-    for each in axes:
-        for handle, name in zip(*each.get_legend_handles_labels(), strict=True):
-            found.setdefault(name, handle)
-    if found:
+    handles: dict[str, Any] = {}
+    for panel in axes:
+        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    if handles:
         columns = max(1, min(3, int(figure.get_figwidth() // 2.3)))
-        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
 def save(figure: Figure, out: Path) -> None:
-    """Write ``figure`` to ``out``; the ending names the form. Raises `DataError`. The same data give the same bytes."""
-    form = out.suffix.lower().removeprefix(".")
-    if form not in FORMS:
-        raise DataError(f"--out {out}: a figure is written as {', '.join(FORMS)}. Give a name such as fig.pdf.")
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    """Write ``figure`` to ``out``; the ending names the format. The same data give the same bytes.
+
+    Raises:
+        DataError: another ending, or ``out`` cannot be written.
+    """
+    file_format = out.suffix.lower().removeprefix(".")
+    if file_format not in FORMATS:
+        raise DataError(f"--out {out}: a figure is written as {', '.join(FORMATS)}. Give a name such as fig.pdf.")
+    no_date = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[file_format]
     try:
-        figure.savefig(out, format=form, dpi=300, metadata=dates[form])
+        figure.savefig(out, format=file_format, dpi=300, metadata=no_date)
     except OSError as error:
         raise DataError(f"--out {out}: cannot be written ({error}). Give another place.") from None

@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import DataError
-from leaderboard.data.table import IDENTITY, NUMBERS, Table
-from leaderboard.fit.likelihood.log_odds import LogOdds
+from leaderboard.arrays import Floats
+from leaderboard.data.count_table import GROUP, NUMBERS, CountTable, CurveGroup
+from leaderboard.fit.attack_scaling import INDEPENDENT_POINTS, Method
+from leaderboard.fit.likelihood.log_odds import LogOddsCurve
 from leaderboard.fit.likelihood.rates import fit_rates
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
-from leaderboard.fit.line import Line, ols, points
-from leaderboard.fit.reach import one_value
+from leaderboard.fit.line import Band, Line, counted_points, ols, unfitted
+from leaderboard.fit.offense_defense_pairs import single_value
 
-Floats = NDArray[np.float64]
-Method = Literal["counts", "ols"]
 Scale = Literal["log", "linear"]
+Ends = tuple[float | None, float | None]
 MIN_RATES = 4  # (seed, x) pairs
 SETTINGS = "settings"  # column of whole labels of defenses, beside their names alone
-REACH = 2.0  # how far beyond the data, as a multiple of their extent, a crossing is still told
+MAX_EXTRAPOLATION = 2.0  # how far beyond the data, as a multiple of their extent, a crossing is still stated
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class Efficiency:
         at_target: the amount that brings ASR to ``target``; None where the curve does not cross it near the data.
         at_target_ci: its 95% interval; an end is None where the interval has none near the data.
         interval: what the intervals are over, in words.
+        curve: the fit with its covariances; None for ols and where nothing was fitted.
     """
 
-    group: dict[str, Any]
+    group: CurveGroup
     x: str
     scale: Scale
     method: Method
@@ -51,15 +52,14 @@ class Efficiency:
     seeds: int
     target: float
     at_target: float | None = None
-    at_target_ci: tuple[float | None, float | None] = (None, None)
+    at_target_ci: Ends = (None, None)
     interval: str = ""
-    shape: LogOdds | None = field(default=None, compare=False, repr=False)
+    curve: LogOddsCurve | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """JSON data, flat."""
         return (
-            self.group
-            | {"method": self.method, "x": self.x, "scale": self.scale}
+            {**self.group, "method": self.method, "x": self.x, "scale": self.scale}
             | self.line.to_json()
             | {
                 "target_asr": self.target,
@@ -72,15 +72,15 @@ class Efficiency:
             }
         )
 
-    def band(self, amount: Floats) -> tuple[Floats, Floats, Floats]:
-        """ASR at ``amount`` with its pointwise 95% interval, for a typical seed: (middle, low, high). Needs a slope."""
-        odds = _odds(self.line, self.shape, np.log10(amount) if self.scale == "log" else amount)
-        middle, low, high = (1 / (1 + 10.0 ** -np.clip(part, -300, 300)) for part in odds)
+    def band(self, amount: Floats) -> Band:
+        """ASR at ``amount``, for a typical seed. Needs a slope."""
+        log_odds = _log_odds_band(self.line, self.curve, np.log10(amount) if self.scale == "log" else amount)
+        middle, low, high = (1 / (1 + 10.0 ** -np.clip(part, -300, 300)) for part in log_odds)
         return middle, low, high
 
 
 def fit_efficiency(
-    table: Table,
+    table: CountTable,
     x: str = "defense_compute",
     method: Method = "counts",
     scale: Scale = "log",
@@ -103,26 +103,28 @@ def fit_efficiency(
     if not 0 < target < 1:
         raise DataError(f"target ASR {target} is not between 0 and 1. Give a rate such as 0.1.")
     if x not in table or x not in NUMBERS:
-        raise DataError(f"{table.source}: no column {x!r} of numbers. It has: {', '.join(table.keys(*NUMBERS))}.")
+        raise DataError(f"{table.source}: no column {x!r} of numbers. It has: {', '.join(table.available(*NUMBERS))}.")
     fits = []
-    for group, rows in _named(table, x).groups(table.keys(*(name for name in IDENTITY if name != x))):
+    for group, rows in _settings_apart(table, x).groups(table.available(*(name for name in GROUP if name != x))):
         if len(np.unique(rows[x])) > 1:
-            fits.append(_fit(group, _rates(rows, x, attack_compute), x, method, scale, target))
+            fits.append(_fit_group(group, _rates(rows, x, attack_compute), x, method, scale, target))
     if not fits:
         raise DataError(f"{table.source}: {x} is the same in all rows of each curve. Nothing to compare.")
     return fits
 
 
-def _named(table: Table, x: str) -> Table:
+def _settings_apart(table: CountTable, x: str) -> CountTable:
     """With a defense's settings left out of its label where they are what ``x`` is about, and kept in a column."""
     if x in ("round", "defense_compute") or "defense" not in table:
         return table
     names = np.array([_without_settings(label) for label in table["defense"]], dtype=object)
-    return Table(table.source, {**table.columns, "defense": names, SETTINGS: table["defense"]})
+    return CountTable(table.source, {**table.columns, "defense": names, SETTINGS: table["defense"]})
 
 
 def _without_settings(label: str) -> str:
-    """``a(x=f(1)) + b (static)`` is ``a + b (static)``: settings follow a name without a space."""
+    """``a(x=f(1)) + b (static)`` is ``a + b (static)``: settings follow a name without a space. Letter by letter, as no
+    regular expression counts brackets.
+    """
     kept, depth, before = [], 0, " "
     for letter in label:
         if letter == "(" and (depth or before not in " ("):
@@ -135,78 +137,97 @@ def _without_settings(label: str) -> str:
     return "".join(kept)
 
 
-def _rates(rows: Table, x: str, budget: float | None) -> NDArray[np.float64]:
+def _rates(rows: CountTable, x: str, budget: float | None) -> Floats:
     """Seed, amount, successes, trials of each curve, [N, 4]."""
-    out = []
-    keys = ["seed", "round"] if x in ("round", "defense_compute") else ["seed", "round", x, SETTINGS]
-    for key, curve in rows.groups(rows.keys(*keys)):
-        at = curve["iteration"]
+    rates = []
+    names = ["seed", "round"] if x in ("round", "defense_compute") else ["seed", "round", x, SETTINGS]
+    for group, curve in rows.groups(rows.available(*names)):
+        iteration = curve["iteration"]
         if budget is not None:
-            at = np.where(curve["attack_compute"] <= budget, at, -1)
-        last = int(at.argmax())
-        if at[last] >= 0:
-            out.append((key["seed"], one_value(curve, x), curve["successes"][last], curve["trials"][last]))
-    return np.array(out, dtype=np.float64).reshape(-1, 4)
+            iteration = np.where(curve["attack_compute"] <= budget, iteration, -1)
+        last = int(iteration.argmax())
+        if iteration[last] >= 0:
+            rates.append((group["seed"], single_value(curve, x), curve["successes"][last], curve["trials"][last]))
+    return np.array(rates, dtype=np.float64).reshape(-1, 4)
 
 
-def _fit(group: dict[str, Any], rates: Floats, x: str, method: Method, scale: Scale, target: float) -> Efficiency:
-    seed, amount, won, tried = rates.T
-    use = ~np.isnan(amount) & ((amount > 0) | (scale == "linear"))
+def _fit_group(group: CurveGroup, rates: Floats, x: str, method: Method, scale: Scale, target: float) -> Efficiency:
+    seed, amount, successes, trials = rates.T
+    used = ~np.isnan(amount) & ((amount > 0) | (scale == "linear"))
     if method == "ols":
-        use &= (won > 0) & (won < tried)
-    place = np.log10(amount[use]) if scale == "log" else amount[use]
-    seeds = len(np.unique(seed[use]))
-    shape = None
+        used &= (successes > 0) & (successes < trials)
+    position = np.log10(amount[used]) if scale == "log" else amount[used]
+    seeds = len(np.unique(seed[used]))
+    curve = None
     if method == "ols":
-        line = ols(place, np.log10(won[use] / (tried - won)[use]))
-        words = "points, as if independent"
+        line = ols(position, np.log10(successes[used] / (trials - successes)[used]))
+        interval = INDEPENDENT_POINTS
     else:
-        line, shape = _counts(place, won[use], tried[use], seed[use])
-        words = uncertainty_text(seeds, "training runs")
-    fitted = line.slope is not None
-    at, ends = _crossing(line, shape, place, np.log10(target / (1 - target))) if fitted else (None, (None, None))
+        line, curve = _fit_counts(position, successes[used], trials[used], seed[used])
+        interval = uncertainty_text(seeds, "training runs")
+    at_target: float | None = None
+    at_target_ci: Ends = (None, None)
+    if line.slope is not None:
+        at_target, at_target_ci = _crossing(line, curve, position, np.log10(target / (1 - target)))
+    else:
+        interval = ""
     if scale == "log":
-        at, *ends_ = (None if value is None else 10.0**value for value in (at, *ends))
-        ends = (ends_[0], ends_[1])
-    dropped = int((~use).sum())
-    return Efficiency(group, x, scale, method, line, dropped, seeds, target, at, ends, words if fitted else "", shape)
+        at_target, low, high = (None if log is None else 10.0**log for log in (at_target, *at_target_ci))
+        at_target_ci = low, high
+    return Efficiency(
+        group=group,
+        x=x,
+        scale=scale,
+        method=method,
+        line=line,
+        dropped=int((~used).sum()),
+        seeds=seeds,
+        target=target,
+        at_target=at_target,
+        at_target_ci=at_target_ci,
+        interval=interval,
+        curve=curve,
+    )
 
 
-def _counts(place: Floats, won: Floats, tried: Floats, seed: Floats) -> tuple[Line, LogOdds | None]:
-    n = len(place)
+def _fit_counts(position: Floats, successes: Floats, trials: Floats, seed: Floats) -> tuple[Line, LogOddsCurve | None]:
+    n = len(position)
     if n < MIN_RATES:
-        return Line(None, None, None, n, f"Not enough data: {points(n)} to fit, {MIN_RATES} needed."), None
-    if np.ptp(place) <= 1e-9 * max(1.0, float(np.abs(place).max())):
-        return Line(None, None, None, n, f"Not enough data: all {n} points have the same x."), None
-    if won.sum() < MIN_RATES or (tried - won).sum() < MIN_RATES:
-        which = "successes" if won.sum() < MIN_RATES else "failures"
-        count = int(min(won.sum(), (tried - won).sum()))
-        return Line(None, None, None, n, f"Not enough data: {count} {which} in all, {MIN_RATES} needed."), None
-    shape = fit_rates(place, won, tried, np.unique(seed, return_inverse=True)[1])
-    if shape is None:
-        return Line(None, None, None, n, "Not enough data: the rates do not tell a line."), None
-    return Line(shape.slope, shape.intercept, shape.slope_ci, n, "", shape.intercept_ci), shape
+        return unfitted(n, f"{counted_points(n)} to fit, {MIN_RATES} needed."), None
+    if np.ptp(position) <= 1e-9 * max(1.0, float(np.abs(position).max())):
+        return unfitted(n, f"all {n} points have the same x."), None
+    failures = trials - successes
+    for name, counts in (("successes", successes), ("failures", failures)):
+        if counts.sum() < MIN_RATES:
+            fewest = int(min(successes.sum(), failures.sum()))
+            return unfitted(n, f"{fewest} {name} in all, {MIN_RATES} needed."), None
+    curve = fit_rates(position, successes, trials, np.unique(seed, return_inverse=True)[1])
+    if curve is None:
+        return unfitted(n, "the rates do not tell a line."), None
+    return Line(curve.slope, curve.intercept, curve.slope_ci, n, "", curve.intercept_ci), curve
 
 
-def _odds(line: Line, shape: LogOdds | None, place: Floats) -> tuple[Floats, Floats, Floats]:
-    return line.band(place) if shape is None else shape.odds_band(place)
+def _log_odds_band(line: Line, curve: LogOddsCurve | None, position: Floats) -> Band:
+    return line.band(position) if curve is None else curve.log_odds_band(position)
 
 
-def _crossing(
-    line: Line, shape: LogOdds | None, place: Floats, odds: float
-) -> tuple[float | None, tuple[float | None, float | None]]:
-    """Where the line crosses ``odds``, and between which places its band holds them."""
+def _crossing(line: Line, curve: LogOddsCurve | None, position: Floats, log_odds: float) -> tuple[float | None, Ends]:
+    """Where the line crosses ``log_odds``, and between which positions its band holds them."""
     assert line.slope is not None
     assert line.intercept is not None
-    extent = float(np.ptp(place))
-    grid = np.linspace(place.min() - REACH * extent, place.max() + REACH * extent, 2001)
-    _, low, high = _odds(line, shape, grid)
-    held = np.flatnonzero((low <= odds) & (odds <= high))
-    at = (odds - line.intercept) / line.slope if line.slope else None
-    if at is None or not grid[0] <= at <= grid[-1]:
+    extent = float(np.ptp(position))
+    margin = MAX_EXTRAPOLATION * extent
+    grid = np.linspace(position.min() - margin, position.max() + margin, 2001)
+    _, low, high = _log_odds_band(line, curve, grid)
+    inside = np.flatnonzero((low <= log_odds) & (log_odds <= high))
+    crossing = (log_odds - line.intercept) / line.slope if line.slope else None
+    if crossing is None or not grid[0] <= crossing <= grid[-1]:
         return None, (None, None)
-    if not len(held):  # a band narrower than the grid: between the two places around the crossing
-        after = int(np.searchsorted(grid, at).clip(1, len(grid) - 1))
-        return at, (float(grid[after - 1]), float(grid[after]))
-    first, last = int(held[0]), int(held[-1])
-    return at, (None if first == 0 else float(grid[first]), None if last == len(grid) - 1 else float(grid[last]))
+    if not len(inside):  # a band narrower than the grid: between the two positions around the crossing
+        after = int(np.searchsorted(grid, crossing).clip(1, len(grid) - 1))
+        return crossing, (float(grid[after - 1]), float(grid[after]))
+    first, last = int(inside[0]), int(inside[-1])
+    return crossing, (
+        None if first == 0 else float(grid[first]),
+        None if last == len(grid) - 1 else float(grid[last]),
+    )

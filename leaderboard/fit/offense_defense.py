@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import DataError
-from leaderboard.data.table import IDENTITY, Table
-from leaderboard.fit.likelihood.censored import Censored, fit_censored
+from leaderboard.arrays import Floats
+from leaderboard.data.count_table import GROUP, CountTable, CurveGroup, make_count_table
+from leaderboard.fit.attack_scaling import INDEPENDENT_POINTS
+from leaderboard.fit.likelihood.censored_line import CensoredLine, fit_censored_line
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
-from leaderboard.fit.line import Line, ols, points
-from leaderboard.fit.reach import Reach, reach
+from leaderboard.fit.line import Band, Line, counted_points, ols, unfitted
+from leaderboard.fit.offense_defense_pairs import OffenseDefensePairs, offense_defense_pairs
 from leaderboard.number_format import UNKNOWN_COMPUTE
 
-Floats = NDArray[np.float64]
 Method = Literal["censored", "ols"]
-MIN_REACHED = 5  # pairs that must have been broken for the censored fit
+MIN_BROKEN = 5  # pairs that must have been broken for the censored fit
+DefenseKey = tuple[str, str, str, str]
+"""Family, victim, defense and attack."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,24 @@ class OffenseDefense:
             the attacker.
         dropped: pairs that cannot stand on log axes: no defense compute, broken at no compute, or compute unknown.
         seeds: how many have a pair in use.
-        stalemate: the intercept of the line of slope 1 through the middle of the data; None where nothing was fitted.
+        stalemate_intercept: of the line of slope 1 through the middle of the data; None where nothing was fitted.
         interval: what the intervals are over, in words.
+        censored_line: the fit with its covariances; None for ols and where nothing was fitted.
     """
 
-    group: dict[str, Any]
+    group: CurveGroup
     target: float
     method: Method
     line: Line
     censored: int
     dropped: int
     seeds: int
-    stalemate: float | None = None
+    stalemate_intercept: float | None = None
     interval: str = ""
-    shape: Censored | None = field(default=None, compare=False, repr=False)
+    censored_line: CensoredLine | None = field(default=None, compare=False, repr=False)
 
     @property
-    def against_one(self) -> str:
+    def against_slope_1(self) -> str:
         """``below``, ``above`` or ``not told from`` slope 1, by the 95% interval; "" where nothing was fitted."""
         if self.line.slope_ci is None:
             return ""
@@ -63,29 +67,27 @@ class OffenseDefense:
     def to_json(self) -> dict[str, Any]:
         """JSON data, flat."""
         return (
-            self.group
-            | {"method": self.method, "target_asr": self.target}
+            {**self.group, "method": self.method, "target_asr": self.target}
             | self.line.to_json()
             | {
                 "n_censored": self.censored,
                 "n_dropped": self.dropped,
                 "n_seeds": self.seeds,
-                "against_slope_1": self.against_one,
-                "slope_1_intercept": self.stalemate,
+                "against_slope_1": self.against_slope_1,
+                "slope_1_intercept": self.stalemate_intercept,
                 "interval": self.interval,
             }
         )
 
-    def band(self, compute: Floats) -> tuple[Floats, Floats, Floats]:
-        """Attack compute to the target at defense ``compute`` (both fractions of the reference), with its pointwise 95%
-        interval: (middle, low, high). Needs a slope.
-        """
-        place = np.log10(compute)
-        middle, low, high = self.line.band(place) if self.shape is None else self.shape.band(place)
+    def band(self, compute: Floats) -> Band:
+        """Attack compute to the target at defense ``compute`` (both fractions of the reference). Needs a slope."""
+        log_compute = np.log10(compute)
+        line = self.line if self.censored_line is None else self.censored_line
+        middle, low, high = line.band(log_compute)
         return 10**middle, 10**low, 10**high
 
 
-def fit_offense_defense(table: Table, target: float, method: Method = "censored") -> list[OffenseDefense]:
+def fit_offense_defense(table: CountTable, target: float, method: Method = "censored") -> list[OffenseDefense]:
     """One fit per (task, family, attack, n_params) and, where the table has them, victim, threat and defense.
 
     ``censored``: maximum likelihood for log10 compute to the target, known to lie between two iterations, or beyond the
@@ -106,8 +108,8 @@ def fit_offense_defense(table: Table, target: float, method: Method = "censored"
     for name in ("round", "defense_compute"):
         if name not in table:
             raise DataError(f"{table.source}: column {name!r} is missing. An offense-defense fit needs it.")
-    groups = list(table.groups(table.keys(*IDENTITY)))
-    fits = [_fit(group, rows, target, method) for group, rows in groups if (rows["defense_compute"] != 0).any()]
+    groups = list(table.groups(table.available(*GROUP)))
+    fits = [_fit_group(group, rows, target, method) for group, rows in groups if (rows["defense_compute"] != 0).any()]
     if not fits:
         raise DataError(
             f"{table.source}: no row with defense_compute above 0. Run the attack against a defense that costs compute."
@@ -115,27 +117,53 @@ def fit_offense_defense(table: Table, target: float, method: Method = "censored"
     return fits
 
 
-def _fit(group: dict[str, Any], rows: Table, target: float, method: Method) -> OffenseDefense:
-    pairs = reach(rows, target)
-    never, use = pairs.never, pairs.on_axes
+def offense_defense_by_defense(tables: Sequence[CountTable], target: float) -> dict[DefenseKey, OffenseDefense]:
+    """The fit over rounds and seeds of each defense that has two rounds or more.
+
+    Args:
+        tables: of rows with a round, of one section.
+        target: attack success rate that counts as broken.
+    """
+    if not tables:
+        return {}
+    groups = _concatenated(tables).groups(["family", "victim", "defense", "attack"])
+    several_rounds = [rows for _, rows in groups if len(np.unique(rows["round"])) > 1]
+    if not several_rounds:
+        return {}
+    try:
+        fits = fit_offense_defense(_concatenated(several_rounds), target)
+    except DataError:  # no defense that costs compute
+        return {}
+    return {(fit.group["family"], fit.group["victim"], fit.group["defense"], fit.group["attack"]): fit for fit in fits}
+
+
+def _concatenated(tables: Sequence[CountTable]) -> CountTable:
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0].columns}
+    return make_count_table("records", columns)
+
+
+def _fit_group(group: CurveGroup, rows: CountTable, target: float, method: Method) -> OffenseDefense:
+    pairs = offense_defense_pairs(rows, target)
+    never, used = pairs.never_broken, pairs.on_log_axes
     if method == "ols":
-        use = use | never  # which the study does not look at
-        kept = pairs.only(use & ~never)
-        line, shape = ols(np.log10(kept.spent), np.log10(kept.at)), None
-        middle = None if line.scatter is None else line.scatter[0]
-        words = "points, as if independent"
+        used = used | never  # which the study does not look at
+        used_pairs = pairs.subset(used & ~never)
+        line, censored_line = ols(np.log10(used_pairs.defense), np.log10(used_pairs.crossing)), None
+        mean_x = None if line.halves is None else line.halves.x
+        interval = INDEPENDENT_POINTS
     else:
-        kept = pairs.only(use)
-        line, shape = _censored(kept)
-        middle, words = None if shape is None else shape.centre, uncertainty_text(len(np.unique(kept.seed)), "rounds")
-    censored, dropped = int(never.sum()), int((~use).sum())
+        used_pairs = pairs.subset(used)
+        line, censored_line = _fit_censored(used_pairs)
+        mean_x = None if censored_line is None else censored_line.mean_x
+        interval = uncertainty_text(len(np.unique(used_pairs.seed)), "rounds")
+    censored, dropped = int(never.sum()), int((~used).sum())
     if line.slope is None and (censored or dropped):
-        unknown = np.isnan(pairs.spent + pairs.at)[~never]
+        unknown = np.isnan(pairs.defense + pairs.crossing)[~never]
         note = f"{UNKNOWN_COMPUTE}: nothing to fit." if unknown.size and unknown.all() else line.note
         line = replace(line, note=f"{note} {censored} of {len(never)} never reached ASR {target:g}.")
-    stalemate = None
-    if line.slope is not None and line.intercept is not None and middle is not None:
-        stalemate = line.intercept + (line.slope - 1) * middle
+    stalemate_intercept = None
+    if line.slope is not None and line.intercept is not None and mean_x is not None:
+        stalemate_intercept = line.intercept + (line.slope - 1) * mean_x
     return OffenseDefense(
         group=group,
         target=target,
@@ -143,27 +171,27 @@ def _fit(group: dict[str, Any], rows: Table, target: float, method: Method) -> O
         line=line,
         censored=censored,
         dropped=dropped,
-        seeds=len(np.unique(kept.seed)),
-        stalemate=stalemate,
-        interval="" if stalemate is None else words,
-        shape=shape,
+        seeds=len(np.unique(used_pairs.seed)),
+        stalemate_intercept=stalemate_intercept,
+        interval="" if stalemate_intercept is None else interval,
+        censored_line=censored_line,
     )
 
 
-def _censored(pairs: Reach) -> tuple[Line, Censored | None]:
-    reached = int((~pairs.never).sum())
-    n = len(pairs.seed)
-    if reached < MIN_REACHED:
-        return Line(None, None, None, n, f"Not enough data: {points(reached)} to fit, {MIN_REACHED} needed."), None
+def _fit_censored(pairs: OffenseDefensePairs) -> tuple[Line, CensoredLine | None]:
+    never = pairs.never_broken
+    broken, n = int((~never).sum()), len(pairs.seed)
+    if broken < MIN_BROKEN:
+        return unfitted(n, f"{counted_points(broken)} to fit, {MIN_BROKEN} needed."), None
     with np.errstate(divide="ignore"):
-        x, low, high = (np.log10(part) for part in (pairs.spent, pairs.low, pairs.high))
-    if np.ptp(x[~pairs.never]) <= 1e-9 * max(1.0, float(np.abs(x).max())):
-        return Line(None, None, None, n, "Not enough data: all points have the same defense compute."), None
-    shape = fit_censored(x, low, high, pairs.seed)
-    if shape is None:
+        x, low, high = (np.log10(amounts) for amounts in (pairs.defense, pairs.low, pairs.high))
+    if np.ptp(x[~never]) <= 1e-9 * max(1.0, float(np.abs(x).max())):
+        return unfitted(n, "all points have the same defense compute."), None
+    censored_line = fit_censored_line(x, low, high, pairs.seed)
+    if censored_line is None:
         # Points nearer to a line than the iterations tell: then where the study puts them.
-        at = np.where(pairs.never, 0.0, np.log10(np.where(pairs.never, 1.0, pairs.at)))
-        shape = fit_censored(x, np.where(pairs.never, low, at), np.where(pairs.never, np.inf, at), pairs.seed)
-    if shape is None:
-        return Line(None, None, None, n, "Not enough data: the points do not tell a line."), None
-    return shape.line, shape
+        exact = np.where(never, 0.0, np.log10(np.where(never, 1.0, pairs.crossing)))
+        censored_line = fit_censored_line(x, np.where(never, low, exact), np.where(never, np.inf, exact), pairs.seed)
+    if censored_line is None:
+        return unfitted(n, "the points do not tell a line."), None
+    return censored_line.line, censored_line

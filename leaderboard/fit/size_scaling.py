@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from leaderboard.fit.attack_scaling import AttackScaling
-from leaderboard.fit.line import Line, ols, weighted
+from leaderboard.arrays import Floats
+from leaderboard.data.count_table import CurveGroup
+from leaderboard.fit.attack_scaling import AttackScaling, Method
+from leaderboard.fit.line import Band, Line, ols, unfitted, weighted_least_squares
 
-Floats = NDArray[np.float64]
-Of = Literal["slope", "intercept"]
-LEAST_ERROR = 0.5  # of the median error
+Coefficient = Literal["slope", "intercept"]
+MIN_ERROR = 0.5  # of the median error
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class SizeScaling:
         spread: standard deviation of true values around the line; None for ols.
     """
 
-    group: dict[str, Any]
-    of: Of
-    method: str
+    group: CurveGroup
+    of: Coefficient
+    method: Method
     line: Line
     dropped: int
     spread: float | None
@@ -41,69 +41,69 @@ class SizeScaling:
     def to_json(self) -> dict[str, Any]:
         """JSON data, flat."""
         return (
-            self.group
-            | {"of": self.of, "method": self.method}
+            {**self.group, "of": self.of, "method": self.method}
             | self.line.to_json()
             | {"n_dropped": self.dropped, "spread": self.spread}
             | {"interval": "sizes" if self.line.slope is not None else ""}
         )
 
-    def band(self, n_params: Floats) -> tuple[Floats, Floats, Floats]:
-        """The line at ``n_params`` with its pointwise 95% interval: (middle, low, high). Needs a slope."""
+    def band(self, n_params: Floats) -> Band:
+        """The line at ``n_params``. Needs a slope."""
         return self.line.band(np.log10(n_params))
 
 
-def fit_size_scaling(fits: Sequence[AttackScaling], of: Of = "slope") -> list[SizeScaling]:
+def fit_size_scaling(fits: Sequence[AttackScaling], of: Coefficient = "slope") -> list[SizeScaling]:
     """One line per group of fits that differ in size (and victim) alone.
 
     Fits of the counts method are weighed by their intervals, with a variance between sizes that these do not explain
     (Paule and Mandel 1982), and the line's interval comes from the residuals with t(n − 2) (Knapp and Hartung 2003).
     Those of ols are not weighed, as in the study.
     """
-    groups: dict[tuple[Any, ...], list[AttackScaling]] = {}
+    members: dict[tuple[Any, ...], list[AttackScaling]] = {}
     for fit in fits:
-        key = tuple((name, value) for name, value in fit.group.items() if name not in ("n_params", "victim"))
-        groups.setdefault((fit.method, *key), []).append(fit)
-    return [_fit(dict(key[1:]), members, of) for key, members in groups.items()]
+        group = tuple((name, value) for name, value in fit.group.items() if name not in ("n_params", "victim"))
+        members.setdefault((fit.method, *group), []).append(fit)
+    return [_fit_group(cast(CurveGroup, dict(key[1:])), of_group, of) for key, of_group in members.items()]
 
 
-def _fit(group: dict[str, Any], fits: Sequence[AttackScaling], of: Of) -> SizeScaling:
-    use = [fit for fit in fits if fit.line.slope is not None and fit.group["n_params"] is not None]
-    x = np.log10([fit.group["n_params"] for fit in use])
-    y = np.array([getattr(fit.line, of) for fit in use], dtype=np.float64)
-    dropped = len(fits) - len(use)
+def _fit_group(group: CurveGroup, fits: Sequence[AttackScaling], of: Coefficient) -> SizeScaling:
+    used = [(fit, size) for fit in fits if fit.line.slope is not None and (size := fit.group["n_params"]) is not None]
+    x = np.log10([size for _, size in used])
+    y = np.array([getattr(fit.line, of) for fit, _ in used], dtype=np.float64)
+    dropped = len(fits) - len(used)
     if fits[0].method == "ols":
-        return SizeScaling(group, of, "ols", _named(ols(x, y), dropped), dropped, None)
-    ends = np.array([getattr(fit.line, f"{of}_ci") for fit in use]).reshape(-1, 2)
+        return SizeScaling(group, of, "ols", _explained(ols(x, y), dropped), dropped, None)
+    ends = np.array([getattr(fit.line, f"{of}_ci") for fit, _ in used]).reshape(-1, 2)
     errors = np.ptp(ends, axis=1) / 2 / 1.96
     # Errors are estimates too: none may take the line for itself.
-    errors = np.maximum(errors, max(LEAST_ERROR * float(np.median(errors)), 1e-9)) if len(use) else errors
-    between = _between(x, y, errors) if len(use) > 2 else 0.0
-    line = weighted(x, y, 1 / (errors**2 + between))
-    return SizeScaling(group, of, "counts", _named(line, dropped), dropped, between**0.5)
+    errors = np.maximum(errors, max(MIN_ERROR * float(np.median(errors)), 1e-9)) if len(used) else errors
+    between = _variance_between_sizes(x, y, errors) if len(used) > 2 else 0.0
+    line = weighted_least_squares(x, y, 1 / (errors**2 + between))
+    return SizeScaling(group, of, "counts", _explained(line, dropped), dropped, between**0.5)
 
 
-def _named(line: Line, dropped: int) -> Line:
+def _explained(line: Line, dropped: int) -> Line:
+    """``line``, or with a note that speaks of sizes where there is none."""
     if line.slope is not None:
         return line
     more = f" {dropped} more could not be fitted, or are of unknown size." if dropped else ""
     sizes = "no size" if line.n == 0 else f"{line.n} size" + ("s" if line.n > 1 else "")
-    return Line(None, None, None, line.n, f"Not enough data: {sizes} to fit, 3 different ones needed.{more}")
+    return unfitted(line.n, f"{sizes} to fit, 3 different ones needed.{more}")
 
 
-def _between(x: Floats, y: Floats, errors: Floats) -> float:
-    """The variance between sizes at which the weighted residuals are as large as expected."""
+def _variance_between_sizes(x: Floats, y: Floats, errors: Floats) -> float:
+    """The variance at which the weighted residuals are as large as expected."""
 
     def excess(variance: float) -> float:
         weights = 1 / (errors**2 + variance)
-        line = weighted(x, y, weights)
+        line = weighted_least_squares(x, y, weights)
         if line.slope is None or line.intercept is None:
             return -1.0
         return float(weights @ (y - line.intercept - line.slope * x) ** 2) - (len(x) - 2)
 
     if excess(0.0) <= 0:
         return 0.0
-    top = float(np.var(y)) + 1e-9
-    while excess(top) > 0:
-        top *= 4
-    return float(brentq(excess, 0.0, top, xtol=1e-9))
+    upper = float(np.var(y)) + 1e-9
+    while excess(upper) > 0:
+        upper *= 4
+    return float(brentq(excess, 0.0, upper, xtol=1e-9))

@@ -1,1 +1,1 @@
-"""The page: standings, curves and details, as files that need no server."""
+"""The pages: standings, curves and details, as files that need no server."""

@@ -9,14 +9,21 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "accounting", "judge", "space")
-ROW = ("id", "rank", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
-RATES = ("clean", "asr")
-BREAKING = ("reached", "compute", "low", "high", "attack", "within", "queries")
+from leaderboard.site.data_format import CurveJson, SectionJson, SiteJson, StandingJson
+
+_SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "accounting", "judge", "space")
+_ROW = ("id", "rank", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
+_COST = ("reached", "compute", "low", "high", "attack", "within", "queries")
+_CURVES = pa.schema(
+    [(name, pa.string()) for name in ("task", "threat", "row", "victim", "defense")]
+    + [("round", pa.int64()), ("attack", pa.string())]
+    + [(name, pa.int64()) for name in ("step", "successes", "trials")]
+    + [(name, pa.float64()) for name in ("compute", "queries", "value", "low", "high")]
+)
 
 
-def write_downloads(folder: Path, data: dict[str, Any]) -> None:
-    """Both forms of the standings, and the curves as drawn, from the payload ``data``."""
+def write_downloads(folder: Path, data: SiteJson) -> None:
+    """Both forms of the standings, and the curves as drawn."""
     folder.mkdir()
     rows = pa.Table.from_pylist([_flat(section, row) for section in data["sections"] for row in section["rows"]])
     pacsv.write_csv(rows, folder / "standings.csv")
@@ -28,36 +35,36 @@ def write_downloads(folder: Path, data: dict[str, Any]) -> None:
         for curve in row["curves"]
         for point in _points(section, row, curve)
     ]
-    schema = pa.schema([(name, pa.string()) for name in ("task", "threat", "row", "victim", "defense")])
-    schema = schema.append(pa.field("round", pa.int64())).append(pa.field("attack", pa.string()))
-    for name in ("step", "successes", "trials"):
-        schema = schema.append(pa.field(name, pa.int64()))
-    for name in ("compute", "queries", "value", "low", "high"):
-        schema = schema.append(pa.field(name, pa.float64()))
-    pq.write_table(pa.Table.from_pylist(points, schema), folder / "curves.parquet", compression="zstd")
+    pq.write_table(pa.Table.from_pylist(points, _CURVES), folder / "curves.parquet", compression="zstd")
 
 
-def _flat(section: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    out = {name: section[name] for name in (*SCOPE, "target_asr")} | {name: row[name] for name in ROW}
-    for name in RATES:
-        for part in ("value", "low", "high"):
-            out[f"{name}_{part}" if part != "value" else name] = None if row[name] is None else row[name][part]
-    out["strongest_attack"] = None if row["strongest"] is None else row["strongest"]["attack"]
-    for name in BREAKING:
-        out[f"breaking_{name}"] = None if row["breaking"] is None else row["breaking"][name]
-    out |= {"defense_compute": row["defense_compute"], "reference_compute": row["reference_compute"]}
-    overhead, slope = row["overhead"] or {}, row["balance"] or {}
-    out |= {"overhead_flops": overhead.get("flops"), "overhead_ratio": overhead.get("ratio")}
-    out |= {f"balance_{name}": slope.get(name) for name in ("slope", "slope_low", "slope_high")}
-    return out | {"marks": ", ".join(row["marks"])}
+def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
+    flat: dict[str, Any] = {name: section.get(name) for name in (*_SCOPE, "target_asr")}
+    flat |= {name: row.get(name) for name in _ROW}
+    for name, rate in (("clean", row["clean"]), ("asr", row["asr"])):
+        flat |= {name: None, f"{name}_low": None, f"{name}_high": None}
+        if rate is not None:
+            flat |= {name: rate["value"], f"{name}_low": rate["low"], f"{name}_high": rate["high"]}
+    flat["strongest_attack"] = None if row["strongest"] is None else row["strongest"]["attack"]
+    flat |= {f"breaking_{name}": None if row["breaking"] is None else row["breaking"].get(name) for name in _COST}
+    flat |= {"defense_compute": row["defense_compute"], "reference_compute": row["reference_compute"]}
+    overhead, fit = row["overhead"], row["balance"]
+    flat |= {f"overhead_{name}": None if overhead is None else overhead.get(name) for name in ("flops", "ratio")}
+    flat |= {f"balance_{name}": None if fit is None else fit.get(name) for name in ("slope", "slope_low", "slope_high")}
+    return flat | {"marks": ", ".join(row["marks"])}
 
 
-def _points(section: dict[str, Any], row: dict[str, Any], curve: dict[str, Any]) -> list[dict[str, Any]]:
-    of = {"task": section["task"], "threat": section["threat"], "row": row["id"], "victim": row["victim"]}
-    of |= {"defense": row["defense"], "round": row["round"], "attack": curve["attack"]}
-    columns = curve["points"]
+def _points(section: SectionJson, row: StandingJson, curve: CurveJson) -> list[dict[str, Any]]:
+    identity: dict[str, Any] = {
+        "task": section["task"],
+        "threat": section["threat"],
+        "row": row["id"],
+        "victim": row["victim"],
+    }
+    identity |= {"defense": row["defense"], "round": row["round"], "attack": curve["attack"]}
+    points: dict[str, Any] = {**curve["points"]}
     names = ("step", "successes", "compute", "queries", "value", "low", "high")
     return [
-        of | {"trials": columns["trials"]} | {name: columns[name][at] for name in names}
-        for at in range(len(columns["step"]))
+        identity | {"trials": points["trials"]} | {name: points[name][index] for name in names}
+        for index in range(len(points["step"]))
     ]

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
+from leaderboard.arrays import Floats
+from leaderboard.data.count_table import CurveGroup
+from leaderboard.fit.line import Band, Line
+from leaderboard.site.data_format import BandJson, FitJson
 from leaderboard.standings.json_numbers import rounded
 
-Floats = NDArray[np.float64]
-SHOWN = ("method", "slope", "slope_low", "slope_high", "intercept", "n", "n_censored", "note")
-SHOWN_WHERE_THERE = ("interval", "asymptote", "asymptote_low", "asymptote_high", "saturation_p")
+_KEYS = ("method", "slope", "slope_low", "slope_high", "intercept", "n", "n_censored", "note")
+_KEYS_WITH_A_VALUE = ("interval", "asymptote", "asymptote_low", "asymptote_high", "saturation_p")
+BAND_POINTS = 9
 
 
 class Fit(Protocol):
     """`AttackScaling` or `OffenseDefense`."""
 
+    @property
+    def group(self) -> CurveGroup:
+        """What the fitted curves have in common."""
+        ...
+
+    @property
+    def line(self) -> Line:
+        """Slope and intercept."""
+        ...
+
     def to_json(self) -> dict[str, Any]:
         """Flat: method, slope, its interval, intercept, n, note."""
         ...
 
-    def band(self, compute: Floats) -> tuple[Floats, Floats, Floats]:
-        """Middle, low and high at ``compute``."""
+    def band(self, compute: Floats) -> Band:
+        """The curve at ``compute``."""
         ...
 
 
-def fit_json(fit: Fit | None) -> dict[str, Any] | None:
-    """The keys of `SHOWN`, and those of `SHOWN_WHERE_THERE` that the method gives; ``slope`` is null where there is not
-    enough data, and ``note`` says why.
-    """
+def fit_json(fit: Fit | None) -> FitJson | None:
+    """The numbers of a fit that pages show, rounded."""
     if fit is None:
         return None
-    found = fit.to_json()
-    low, high = found.get("slope_ci") or (None, None)
-    found = {"slope_low": low, "slope_high": high} | found
-    shown = {name: rounded(found[name]) for name in SHOWN if name in found}
-    return shown | {name: rounded(found[name]) for name in SHOWN_WHERE_THERE if found.get(name) not in (None, "")}
+    numbers = fit.to_json()
+    shown = {name: rounded(numbers[name]) for name in _KEYS if name in numbers}
+    shown |= {name: rounded(numbers[name]) for name in _KEYS_WITH_A_VALUE if numbers.get(name) not in (None, "")}
+    return cast(FitJson, shown)
 
 
-def band_json(fit: Fit, compute: Floats, digits: int) -> dict[str, Any]:
+def band_json(fit: Fit, compute: Floats, digits: int) -> BandJson:
     """The fitted curve at ``compute`` [n] (fractions of the reference compute) and its 95% interval, as lists. ASR for
     attack scaling; compute to the target for offense-defense. Call it for fits with a slope.
     """
-    lines = zip(("value", "low", "high"), fit.band(compute), strict=True)
-    return {name: rounded(line.tolist(), digits) for name, line in lines}
+    value, low, high = (rounded(curve.tolist(), digits) for curve in fit.band(compute))
+    return {"value": value, "low": low, "high": high}

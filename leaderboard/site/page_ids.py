@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from leaderboard.data.sections import Scope
-from leaderboard.standings.standings import Standing
+from leaderboard.standings.standing import Standing
 
 
 def slug(text: str, *unique: object) -> str:
@@ -20,21 +20,16 @@ def section_id(scope: Scope) -> str:
     return slug(f"{scope.task} {scope.threat}", scope)
 
 
-def entry_id(section: str, row: Standing) -> str:
+def defended_victim_id(section: str, row: Standing) -> str:
     """Of a victim and defense in a table, all rounds together."""
     return slug(f"{row.victim} {row.defense}", section, row.family, row.victim, row.defense)
 
 
-def row_id(entry: str, row: Standing) -> str:
+def row_id(defended_victim: str, row: Standing) -> str:
     """Of a row."""
-    return entry if row.round is None else f"{entry}-r{row.round}"
+    return defended_victim if row.round is None else f"{defended_victim}-r{row.round}"
 
 
 def attack_id(attack: str) -> str:
     """Of an attack, by its label."""
     return slug(attack, attack)
-
-
-def series(row: Standing) -> str:
-    """The name of a row in a plot's legend."""
-    return f"{row.victim} · {row.defense}" + ("" if row.round is None else f" · round {row.round}")

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records.read import Run
-from leaderboard import number_format as words
-from leaderboard.site import cell_text as cells_text
-from leaderboard.site.details import DetailEntry, attack_line, entries, entry_page
+from leaderboard import number_format
+from leaderboard.site import standing_text
+from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
+from leaderboard.site.defended_victims import (
+    AttackLine,
+    DefendedVictim,
+    attack_line,
+    defended_victim_page,
+    defended_victims,
+)
 from leaderboard.site.page_ids import attack_id
-from leaderboard.site.provenance import plugins, spec_files
+from leaderboard.site.provenance import SpecFile, plugins_used, spec_files
+from leaderboard.site.published_tables import PublishedTable
 from leaderboard.standings.standings import Standings
 
-PLOTTING = (
+PLOT_SCRIPTS = (
     "data.js",
     "vega.js",
     "plot_style.js",
@@ -29,9 +36,18 @@ PLOTTING = (
     "plot_rounds.js",
     "figure.js",
 )
-DRAWN = 10  # rows drawn at first on an attack's page
-BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
-TEXTS = ("clean", "asr", "breaking", "examples", "defense", "overhead", "balance", "rank")
+MAX_DRAWN = 10  # rows drawn at first on an attack's page
+_BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
+_STANDING_TEXTS = (
+    standing_text.clean_text,
+    standing_text.asr_text,
+    standing_text.cost_to_break_text,
+    standing_text.examples_text,
+    standing_text.defense_compute_text,
+    standing_text.overhead_text,
+    standing_text.offense_defense_text,
+    standing_text.rank_text,
+)
 
 
 @dataclass(frozen=True)
@@ -40,53 +56,57 @@ class Site:
 
     runs: Sequence[Run]
     tables: Sequence[Standings]
-    data: dict[str, Any]
+    data: SiteJson
+
+    @property
+    def sections(self) -> list[tuple[SectionJson, Standings]]:
+        """Each section with its table."""
+        return list(zip(self.data["sections"], self.tables, strict=True))
+
+
+@dataclass(frozen=True)
+class AttackSection:
+    """A section on an attack's page: its rows that were attacked so, and which of them are drawn at first."""
+
+    section: SectionJson
+    lines: Sequence[tuple[StandingJson, AttackLine]]
+    drawn: Sequence[str]
 
 
 def write_pages(folder: Path, site: Site) -> None:
     """All pages of ``site`` into ``folder``."""
-    env = environment()
+    env = _environment()
     specs = spec_files(site.runs)
     for spec in specs.values():
         (folder / "specs").mkdir(exist_ok=True)
         (folder / "specs" / spec.name).write_text(spec.text, encoding="utf-8")
     for name in ("entries", "attacks"):
         (folder / name).mkdir()
-    sections = list(zip(site.data["sections"], site.tables, strict=True))
-    attacks = sorted({curve["attack"] for section, _ in sections for row in section["rows"] for curve in row["curves"]})
+    attacks = sorted(
+        {curve["attack"] for section in site.data["sections"] for row in section["rows"] for curve in row["curves"]}
+    )
     index = env.get_template("index.html.j2").render(
         root="",
-        scripts=[*PLOTTING, "address.js", "table.js", "board.js"],
+        scripts=[*PLOT_SCRIPTS, "address.js", "table.js", "board.js"],
         data=site.data,
-        sections=sections,
-        attacks=[(name, attack_id(name)) for name in attacks],
+        sections=site.sections,
+        attacks=[(attack, attack_id(attack)) for attack in attacks],
         specs=list(specs.values()),
     )
     _write(folder / "index.html", index)
-    compare = env.get_template("compare.html.j2").render(root="", scripts=[*PLOTTING, "address.js", "compare.js"])
+    compare = env.get_template("compare.html.j2").render(root="", scripts=[*PLOT_SCRIPTS, "address.js", "compare.js"])
     _write(folder / "compare.html", compare)
-    template = env.get_template("entry.html.j2")
-    places = _places(sections)
-    for section, table in sections:
-        by_id = {row["id"]: row for row in section["rows"]}
-        for entry in entries(section["id"], table):
-            page = entry_page(entry)
-            html = template.render(
-                root="../",
-                scripts=[*PLOTTING, "page.js"],
-                section=section,
-                table=table,
-                standing=entry.last,
-                rows=[by_id[name] for name in page["ids"]],
-                page=page,
-                spec=specs.get(section["spec_hash"]),
-                address=urlencode({"task": section["task"], "threat": section["threat"]}),
-                also=[(name, at) for name, at in places[_model(entry)] if at != entry.id],
-            )
-            _write(folder / "entries" / f"{entry.id}.html", html)
-    for name in attacks:
-        html = _attack_page(env, name, sections)
-        _write(folder / "attacks" / f"{attack_id(name)}.html", html)
+    for victim_id, html in _defended_victim_pages(env, site, specs).items():
+        _write(folder / "entries" / f"{victim_id}.html", html)
+    for attack in attacks:
+        _write(folder / "attacks" / f"{attack_id(attack)}.html", _attack_page(env, site, attack))
+
+
+def write_published_tables_page(folder: Path, tables: Sequence[PublishedTable], target: float) -> None:
+    """The page of published tables into ``folder``."""
+    template = _environment().get_template("published_tables.html.j2")
+    html = template.render(root="", scripts=[*PLOT_SCRIPTS, "page.js"], tables=tables, target=target)
+    (folder / "index.html").write_text(html, encoding="utf-8")
 
 
 def _write(path: Path, html: str) -> None:
@@ -94,12 +114,12 @@ def _write(path: Path, html: str) -> None:
     tables, which is not shown; what is in ``pre`` stays as it is.
     """
     parts = re.split(r"(<pre.*?</pre>)", html, flags=re.DOTALL)
-    parts[::2] = [BETWEEN_CELLS.sub(r"\1", re.sub(r"\n\s+", "\n", part)) for part in parts[::2]]
+    parts[::2] = [_BETWEEN_CELLS.sub(r"\1", re.sub(r"\n\s+", "\n", part)) for part in parts[::2]]
     path.write_text("".join(parts), encoding="utf-8")
 
 
-def environment() -> Environment:
-    """Templates, with all text escaped, and the words of the cells."""
+def _environment() -> Environment:
+    """Templates, with all text escaped, and the texts of a standing."""
     env = Environment(
         loader=PackageLoader("leaderboard.site"),
         autoescape=True,
@@ -107,8 +127,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals |= {f"{name}_text": getattr(cells_text, f"{name}_text") for name in TEXTS}
-    env.filters |= {"parameters": words.parameters, "signed": words.signed, "percent": words.percent, "breaks": breaks}
+    env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
+    env.filters |= {
+        "parameter_count": number_format.parameter_count,
+        "signed": number_format.signed,
+        "percent": number_format.percent,
+        "breaks": breaks,
+    }
     return env
 
 
@@ -117,46 +142,60 @@ def breaks(text: str) -> Markup:
     return Markup(str(escape(text)).replace("_", "_<wbr>"))
 
 
-Sections = Sequence[tuple[dict[str, Any], Standings]]
+def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, SpecFile]) -> dict[str, str]:
+    """Id to HTML."""
+    template = env.get_template("defended_victim.html.j2")
+    victims = [
+        (section, table, victim)
+        for section, table in site.sections
+        for victim in defended_victims(section["id"], table)
+    ]
+    pages_of: dict[tuple[str, str, str], list[tuple[str, DefendedVictim]]] = {}
+    for section, _, victim in victims:
+        pages_of.setdefault(victim.labels, []).append((f"{section['task']} · {section['threat']}", victim))
+    html = {}
+    for section, table, victim in victims:
+        row_of = {row["id"]: row for row in section["rows"]}
+        page = defended_victim_page(victim)
+        html[victim.id] = template.render(
+            root="../",
+            scripts=[*PLOT_SCRIPTS, "page.js"],
+            section=section,
+            table=table,
+            standing=victim.last,
+            rows=[row_of[row_id] for row_id in page.row_ids],
+            page=page,
+            spec=specs.get(section["spec_hash"]),
+            address=urlencode({"task": section["task"], "threat": section["threat"]}),
+            also=[(name, other.id) for name, other in pages_of[victim.labels] if other.id != victim.id],
+        )
+    return html
 
 
-def _model(entry: DetailEntry) -> tuple[str, str, str]:
-    return entry.last.family, entry.last.victim, entry.last.defense
-
-
-def _places(sections: Sections) -> dict[tuple[str, str, str], list[tuple[str, str]]]:
-    """Where each victim and defense is tested: name of the table and page."""
-    found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-    for section, table in sections:
-        for entry in entries(section["id"], table):
-            name = f"{section['task']} · {section['threat']}"
-            found.setdefault(_model(entry), []).append((name, entry.id))
-    return found
-
-
-def _attack_page(env: Environment, name: str, sections: Sections) -> str:
-    parts = []
+def _attack_page(env: Environment, site: Site, attack: str) -> str:
+    sections = []
     records = []
-    for section, table in sections:
-        pairs = [
+    for section, table in site.sections:
+        attacked = [
             (row, standing)
             for row, standing in zip(section["rows"], table.rows, strict=True)
-            if any(curve.attack == name for curve in standing.curves)
+            if any(curve.attack == attack for curve in standing.curves)
         ]
-        if not pairs:
+        if not attacked:
             continue
-        records += [c.record for _, standing in pairs[:1] for c in standing.cells if c.record.attack.label == name]
-        lines = [(row, attack_line(standing, name)) for row, standing in pairs]
-        parts.append({"section": section, "lines": lines, "drawn": _drawn([row["id"] for row, _ in pairs])})
+        first = attacked[0][1]
+        records += [cell.record for cell in first.cells if cell.record.attack.label == attack]
+        lines = [(row, attack_line(standing, attack)) for row, standing in attacked]
+        sections.append(AttackSection(section, lines, _drawn([row["id"] for row, _ in attacked])))
     return env.get_template("attack.html.j2").render(
         root="../",
-        scripts=[*PLOTTING, "page.js"],
-        name=name,
-        plugins=[plugin for plugin in plugins(records) if plugin["kind"] == "attack"],
-        parts=parts,
+        scripts=[*PLOT_SCRIPTS, "page.js"],
+        attack=attack,
+        plugins=[plugin for plugin in plugins_used(records) if plugin.kind == "attack"],
+        attack_sections=sections,
     )
 
 
-def _drawn(ids: list[str]) -> list[str]:
+def _drawn(row_ids: list[str]) -> list[str]:
     """Of many rows those at both ends of the ranking."""
-    return ids if len(ids) <= DRAWN else ids[: DRAWN // 2] + ids[-DRAWN // 2 :]
+    return row_ids if len(row_ids) <= MAX_DRAWN else row_ids[: MAX_DRAWN // 2] + row_ids[-MAX_DRAWN // 2 :]

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from harness.records.read import Run
-from leaderboard.fit.intervals import Rate
-from leaderboard.site.fit_json import band_json, fit_json
-from leaderboard.site.page_ids import entry_id, row_id, section_id, series
+from leaderboard.fit.pooled_rates import Rate
+from leaderboard.site.data_format import (
+    BandJson,
+    CostToBreakJson,
+    CurveJson,
+    FitJson,
+    PointsJson,
+    SectionJson,
+    SiteJson,
+    StandingJson,
+    StrongestJson,
+    WorstCaseJson,
+)
+from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
+from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.standings.attack_curves import AttackCurve
-from leaderboard.standings.cost_to_break import Breaking
+from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.json_numbers import rate_json, rounded
-from leaderboard.standings.standings import Standing, Standings
-from leaderboard.standings.transfer import Matrix
+from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import Standings
+from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.worst_case import WorstCase
-
-__all__ = ["payload", "series"]
 
 FORMAT = 2
 MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
-WORST_POINTS = 14
-FIT_POINTS = 9
+MAX_WORST_CASE_POINTS = 14
 
 
-def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[Matrix] = ()) -> dict[str, Any]:
-    """JSON data of the whole site. Attack compute is in FLOPs per attacked example, nominal; null where unknown."""
+def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[TransferMatrix] = ()) -> SiteJson:
+    """JSON data of the whole site."""
     return {
         "format": FORMAT,
         "runs": [
@@ -37,145 +47,174 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
             | {"unfinished": run.unfinished}
             for run in runs
         ],
-        "transfer": [{"id": f"t{at}"} | matrix.to_json() for at, matrix in enumerate(matrices)],
-        "sections": [_section(found) for found in tables],
+        "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
+        "sections": [_section_json(table) for table in tables],
     }
 
 
-def _section(found: Standings) -> dict[str, Any]:
-    name = section_id(found.section.scope)
-    rows = [_row(name, row) for row in found.rows]
-    _add_balance_bands(rows, found.rows)
-    return (
-        {"id": name}
-        | asdict(found.section.scope)
-        | {
-            "target_asr": found.target,
-            "apart": found.section.apart,
-            "notice": found.section.notice,
-            "clean": found.section.clean,
-            "rows": rows,
-            "failed": [
-                {
-                    "victim": r.victim.label,
-                    "defense": r.defense.label,
-                    "attack": r.attack.label,
-                    "seed": r.seed,
-                    "error": r.error or "",
-                }
-                for r in found.section.failed
-            ],
-        }
-    )
+def _section_json(table: Standings) -> SectionJson:
+    section, scope = table.section, table.section.scope
+    name = section_id(scope)
+    bands = _offense_defense_bands(name, table.rows)
+    numbers = {
+        "target_asr": table.target,
+        "apart": section.separation,
+        "notice": scope.notice,
+        "clean": section.clean_measure,
+        "rows": [_standing_json(name, row, bands.get(index)) for index, row in enumerate(table.rows)],
+        "failed": [
+            {
+                "victim": record.victim.label,
+                "defense": record.defense.label,
+                "attack": record.attack.label,
+                "seed": record.seed,
+                "error": record.error or "",
+            }
+            for record in section.failed
+        ],
+    }
+    return cast(SectionJson, {"id": name} | asdict(scope) | numbers)
 
 
-def _row(section: str, row: Standing) -> dict[str, Any]:
-    entry = entry_id(section, row)
+def _standing_json(section: str, row: Standing, band: BandJson | None) -> StandingJson:
+    victim_id = defended_victim_id(section, row)
     return {
-        "id": row_id(entry, row),
-        "entry": entry,
-        "series": series(row),
+        "id": row_id(victim_id, row),
+        "entry": victim_id,
+        "series": row.label,
         "rank": row.rank,
         "victim": row.victim,
         "family": row.family,
         "n_params": row.n_params,
         "defense": row.defense,
         "round": row.round,
-        "marks": list(row.marks),
+        "marks": list(row.adaptivity),
         "seeds": row.seeds,
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
         "asr": None if row.asr is None else rate_json(row.asr),
-        "strongest": None
-        if row.strongest is None
-        else rate_json(row.strongest.points[-1].asr) | {"attack": row.strongest.attack},
-        "breaking": _breaking(row.breaking),
+        "strongest": None if row.strongest is None else _strongest_json(row.strongest),
+        "breaking": _cost_json(row.cost_to_break),
         "defense_compute": rounded(row.defense_compute),
         "reference_compute": rounded(row.reference_compute),
-        "overhead": None if row.overhead is None else {key: rounded(v) for key, v in asdict(row.overhead).items()},
-        "balance": fit_json(row.balance),
-        "worst": None if row.worst is None else _worst(row.worst),
-        "replayed": list(row.replayed),
+        "overhead": None if row.overhead is None else {k: rounded(v) for k, v in asdict(row.overhead).items()},
+        "balance": _offense_defense_json(row, band),
+        "worst": None if row.worst_case is None else _worst_case_json(row.worst_case),
+        "replayed": list(row.replaying),
         "unparseable": row.unparseable,
         "failures": row.failures,
         "curves": [
-            _curve(curve, row.reference_compute) | {"breaking": _breaking(row.each.get(curve.attack))}
-            for curve in row.curves
+            _curve_json(curve, row.reference_compute, row.cost_by_attack.get(curve.attack)) for curve in row.curves
         ],
     }
 
 
-def _add_balance_bands(data: Sequence[dict[str, Any]], rows: Sequence[Standing]) -> None:
+def _strongest_json(curve: AttackCurve) -> StrongestJson:
+    """ASR of an attack at its full budget."""
+    return {**rate_json(curve.points[-1].asr), "attack": curve.attack}
+
+
+def _offense_defense_json(row: Standing, band: BandJson | None) -> FitJson | None:
+    fit = fit_json(row.offense_defense)
+    if fit is not None and band is not None:
+        fit["band"] = band
+    return fit
+
+
+def _offense_defense_bands(section: str, rows: Sequence[Standing]) -> Mapping[int, BandJson]:
     """Of each defense with an offense-defense fit: the fitted line over its rounds, in fractions of the reference
-    compute, with the row of its last round.
+    compute, by the index of the row of its last round.
     """
-    of_entry: dict[str, list[int]] = {}
-    for at, row in enumerate(data):
-        of_entry.setdefault(row["entry"], []).append(at)
-    for places in of_entry.values():
-        last = max(places, key=lambda at: rows[at].round or 0)
-        fit, reference = rows[last].balance, rows[last].reference_compute
-        spent = [rows[at].defense_compute or 0.0 for at in places]
-        spent = [each for each in spent if each > 0]
-        if fit is None or reference is None or len(spent) < 2 or fit.to_json()["slope"] is None:
+    indices: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        indices.setdefault(defended_victim_id(section, row), []).append(index)
+    bands: dict[int, BandJson] = {}
+    for of_victim in indices.values():
+        last = max(of_victim, key=lambda index: rows[index].round or 0)
+        fit, reference = rows[last].offense_defense, rows[last].reference_compute
+        spent = [compute for index in of_victim if (compute := rows[index].defense_compute or 0.0) > 0]
+        if fit is None or reference is None or len(spent) < 2 or fit.line.slope is None:
             continue
-        defense = np.geomspace(min(spent), max(spent), FIT_POINTS) / reference
-        data[last]["balance"]["band"] = {"defense": rounded(defense.tolist(), 5)} | band_json(fit, defense, 5)
+        defense = np.geomspace(min(spent), max(spent), BAND_POINTS) / reference
+        bands[last] = {"defense": rounded(defense.tolist(), 5), **band_json(fit, defense, 5)}
+    return bands
 
 
-def _breaking(found: Breaking | None) -> dict[str, Any] | None:
-    return None if found is None else {key: rounded(value) for key, value in asdict(found).items()}
+def _cost_json(cost: CostToBreak | None) -> CostToBreakJson | None:
+    """What it costs to break, rounded."""
+    if cost is None:
+        return None
+    numbers = {"within" if name == "budget" else name: rounded(value) for name, value in asdict(cost).items()}
+    return cast(CostToBreakJson, numbers)
 
 
-def _curve(curve: AttackCurve, reference: float | None) -> dict[str, Any]:
-    shown = [curve.points[at] for at in _thinned(len(curve.points))]
-    columns: dict[str, list[Any]] = {"step": [p.step for p in shown], "compute": [p.compute for p in shown]}
+def _curve_json(curve: AttackCurve, reference: float | None, cost: CostToBreak | None) -> CurveJson:
+    points = [curve.points[index] for index in _thinned(len(curve.points), MAX_POINTS)]
     return {
         "attack": curve.attack,
         "seeds": curve.seeds,
         "steps": len(curve.points),
-        "points": _columns(columns | {"queries": [p.queries for p in shown]}, [p.asr for p in shown]),
+        "points": {
+            "step": [point.step for point in points],
+            **points_json(
+                compute=[point.compute for point in points],
+                queries=[point.queries for point in points],
+                rates=[point.asr for point in points],
+            ),
+        },
         "fit": fit_json(curve.fit),
-        "band": _band(curve, reference),
+        "band": _curve_band(curve, reference),
+        "breaking": _cost_json(cost),
     }
 
 
-def _worst(worst: WorstCase) -> dict[str, Any]:
-    shown = [worst.curve[at] for at in _thinned(len(worst.curve), WORST_POINTS)]
-    columns: dict[str, list[Any]] = {"budget": [p.budget for p in shown], "compute": [p.compute for p in shown]}
+def _worst_case_json(worst_case: WorstCase) -> WorstCaseJson:
+    points = [worst_case.points[index] for index in _thinned(len(worst_case.points), MAX_WORST_CASE_POINTS)]
     return {
-        "attacks": list(worst.attacks),
-        "compared": worst.compared,
-        "attacked": worst.attacked,
-        "budget_in": worst.budget_in,
-        "points": _columns(columns | {"queries": [p.queries for p in shown]}, [p.asr for p in shown]),
+        "attacks": list(worst_case.attacks),
+        "compared": worst_case.compared,
+        "attacked": worst_case.attacked,
+        "budget_in": worst_case.unit,
+        "points": {
+            "budget": rounded([point.budget for point in points], 5),
+            **points_json(
+                compute=[point.compute for point in points],
+                queries=[point.queries for point in points],
+                rates=[point.asr for point in points],
+            ),
+        },
     }
 
 
-def _columns(columns: dict[str, list[Any]], rates: Sequence[Rate]) -> dict[str, Any]:
+def points_json(
+    compute: Sequence[float | None],
+    queries: Sequence[float | None],
+    rates: Sequence[Rate],
+    compute_digits: int = 5,
+    interval_digits: int = 3,
+) -> PointsJson:
     """Points as lists, one per quantity: half the size of objects, and as easy to read."""
     return {
-        **{name: rounded(values, 5) for name, values in columns.items()},
+        "compute": rounded(list(compute), compute_digits),
+        "queries": rounded(list(queries), 5),
         "value": rounded([rate.value for rate in rates], 5),
-        "low": rounded([rate.low for rate in rates], 3),
-        "high": rounded([rate.high for rate in rates], 3),
+        "low": rounded([rate.low for rate in rates], interval_digits),
+        "high": rounded([rate.high for rate in rates], interval_digits),
         "successes": [rate.successes for rate in rates],
         "trials": rates[0].trials if rates else 0,
     }
 
 
-def _band(curve: AttackCurve, reference: float | None) -> dict[str, Any] | None:
+def _curve_band(curve: AttackCurve, reference: float | None) -> BandJson | None:
     """The fitted curve between the first and the last point with compute, as lists."""
     spent = [point.compute for point in curve.points if point.compute]
-    if curve.fit is None or reference is None or not spent or spent[0] == spent[-1]:
+    if curve.fit is None or curve.fit.line.slope is None or reference is None or not spent or spent[0] == spent[-1]:
         return None
-    if curve.fit.to_json()["slope"] is None:
-        return None
-    compute = np.geomspace(spent[0], spent[-1], FIT_POINTS)
-    return {"compute": rounded(compute.tolist(), 4)} | band_json(curve.fit, compute / reference, 4)
+    compute = np.geomspace(spent[0], spent[-1], BAND_POINTS)
+    return {"compute": rounded(compute.tolist(), 4), **band_json(curve.fit, compute / reference, 4)}
 
 
-def _thinned(length: int, most: int = MAX_POINTS) -> list[int]:
+def _thinned(length: int, most: int) -> list[int]:
     """Which of ``length`` points to show: all of a short curve, else some that are evenly spread on a log axis."""
     if length <= most:
         return list(range(length))

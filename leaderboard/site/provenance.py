@@ -25,48 +25,54 @@ class SpecFile:
         return f"harness run {shlex.quote(self.name)} --out runs/again"
 
 
+@dataclass(frozen=True)
+class PluginUse:
+    """A plugin that took part: task, victim, defense, judge or attack."""
+
+    kind: str
+    label: str
+    params: dict[str, Any]
+    package: str
+
+
 def spec_files(runs: Sequence[Run]) -> dict[str, SpecFile]:
     """Spec hash to file, of the runs that hold their spec's text."""
-    found: dict[str, SpecFile] = {}
+    files: dict[str, SpecFile] = {}
     for run in runs:
-        text, known = run.info.get("spec"), run.info.get("spec_hash")
-        if isinstance(text, str) and text.strip() and isinstance(known, str):
-            name = slug(str(run.info.get("spec_name", "spec")), known).rsplit("-", 1)[0]
-            found.setdefault(known, SpecFile(f"{name}-{slug('', known)[2:]}.yaml", text))
-    return found
+        text, spec_hash = run.info.get("spec"), run.info.get("spec_hash")
+        if isinstance(text, str) and text.strip() and isinstance(spec_hash, str):
+            name = slug(str(run.info.get("spec_name", "spec")), spec_hash).rsplit("-", 1)[0]
+            files.setdefault(spec_hash, SpecFile(f"{name}-{slug('', spec_hash)[2:]}.yaml", text))
+    return files
 
 
-def plugins(records: Sequence[CellRecord]) -> list[dict[str, Any]]:
+def plugins_used(records: Sequence[CellRecord]) -> list[PluginUse]:
     """Task, victim, defense, judge and attacks with package, version and parameters, each once."""
-    rows: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    uses: dict[tuple[str, str, str], PluginUse] = {}
     for record in records:
         for kind in ("task", "victim", "defense", "judge", "attack"):
             plugin: PluginRecord = getattr(record, kind)
-            key = (kind, plugin.label, plugin.distribution, plugin.version)
-            rows.setdefault(
-                key,
-                {"kind": kind, "label": plugin.label, "params": plugin.params}
-                | {"package": f"{plugin.distribution} {plugin.version}"},
-            )
-    return list(rows.values())
+            package = f"{plugin.distribution} {plugin.version}"
+            uses.setdefault((kind, plugin.label, package), PluginUse(kind, plugin.label, plugin.params, package))
+    return list(uses.values())
 
 
-def versions(records: Sequence[CellRecord]) -> dict[str, str]:
+def library_versions(records: Sequence[CellRecord]) -> dict[str, str]:
     """Library to version; several where cells were made with several."""
-    found: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     for record in records:
         for name, version in record.versions.items():
-            found.setdefault(name, set()).add(version)
-    return {name: ", ".join(sorted(of)) for name, of in sorted(found.items())}
+            versions.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(of_library)) for name, of_library in sorted(versions.items())}
 
 
-def artifacts(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+def artifact_keys(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
     """What was attacked, and its artifact's key, by seed."""
-    found: dict[tuple[str, str], None] = {}
-    for record in sorted(records, key=lambda r: r.seed):
+    keys: dict[tuple[str, str], None] = {}
+    for record in sorted(records, key=lambda record: record.seed):
         if record.victim_facts is not None:
-            found[f"victim, seed {record.seed}", record.victim_facts.artifact] = None
+            keys[f"victim, seed {record.seed}", record.victim_facts.artifact] = None
         if record.defense_facts is not None and record.defense_facts.artifact:
             round_ = "" if record.defense_facts.round is None else f", round {record.defense_facts.round}"
-            found[f"defense, seed {record.seed}{round_}", record.defense_facts.artifact] = None
-    return list(found)
+            keys[f"defense, seed {record.seed}{round_}", record.defense_facts.artifact] = None
+    return list(keys)

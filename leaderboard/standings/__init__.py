@@ -1,1 +1,3 @@
-"""What is told of each defense, how rows are ranked, and what attacks do to one another's victims."""
+"""A row for each victim and defense: what breaks it and at what cost, how rows rank, and how attacks and defenses
+transfer.
+"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +10,23 @@ import numpy as np
 from harness.errors import DataError
 from harness.flops import known
 from harness.records.read import Cell
-from leaderboard.data.from_run import reference_flops
-from leaderboard.fit.attack_scaling import AttackScaling, from_observed
-from leaderboard.fit.intervals import Rate, pooled_rates
-from leaderboard.fit.likelihood.first_success import from_records
-from leaderboard.standings.cost_to_break import PerSeed, pooled_spent
+from leaderboard.data.record_facts import reference_flops
+from leaderboard.data.trajectories import BudgetUnit, TrajectoriesBySeed
+from leaderboard.fit.attack_scaling import AttackScaling, fit_first_successes
+from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
+from leaderboard.fit.pooled_rates import Rate, pooled_rates
+from leaderboard.standings.pooled_curve import extended, pooled_curve, with_examples
 
 
 @dataclass(frozen=True)
-class Point:
-    """One step of a pooled attack curve: ASR so far, and per attacked example so far the mean compute (FLOPs, nominal;
-    None where unknown) and queries.
+class CurvePoint:
+    """A point is one step of a pooled attack curve.
+
+    Attributes:
+        step: from 1.
+        asr: ASR so far.
+        compute: spent so far, mean per attacked example, FLOPs (nominal); None where unknown.
+        queries: asked so far, mean per attacked example.
     """
 
     step: int
@@ -28,41 +34,45 @@ class Point:
     compute: float | None
     queries: float
 
+    def spent(self, unit: BudgetUnit) -> float | None:
+        """`compute` or `queries`."""
+        return self.compute if unit == "compute" else self.queries
+
 
 @dataclass(frozen=True)
 class AttackCurve:
-    """One attack against one row, seeds pooled; no points when nothing was attacked."""
+    """One attack against one victim and defense, seeds pooled; no points when nothing was attacked."""
 
     attack: str
     seeds: int
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     fit: AttackScaling | None
 
 
-def by_attack(cells: Sequence[Cell]) -> dict[str, dict[int, Cell]]:
-    """Attack label to seed to cell, of one row. Raises `DataError` where two cells claim one place."""
-    out: dict[str, dict[int, Cell]] = {}
+def cells_by_attack(cells: Sequence[Cell]) -> dict[str, dict[int, Cell]]:
+    """Attack label to seed to cell, of one victim and defense. Raises `DataError` where two cells claim one place."""
+    by_attack: dict[str, dict[int, Cell]] = {}
     for cell in cells:
-        other = out.setdefault(cell.record.attack.label, {}).setdefault(cell.record.seed, cell)
-        if other is not cell:
+        first = by_attack.setdefault(cell.record.attack.label, {}).setdefault(cell.record.seed, cell)
+        if first is not cell:
             raise DataError(
-                f"{cell.folder} and {other.folder} are the same cell, made by different versions. Remove the older."
+                f"{cell.folder} and {first.folder} are the same cell, made by different versions. Remove the older."
             )
-    return out
+    return by_attack
 
 
-def attack_curve(name: str, cells: dict[int, Cell], paths: PerSeed) -> AttackCurve:
-    """The curve of attack ``name``; ``cells`` and ``paths`` (their trajectories) by seed."""
-    used = {seed: found for seed, found in paths.items() if found.at_step.size}
+def attack_curve(attack: str, cells: Mapping[int, Cell], by_seed: TrajectoriesBySeed) -> AttackCurve:
+    """The curve of ``attack``; its ``cells`` and their trajectories by seed."""
+    used = with_examples(by_seed)
     if not used:
-        return AttackCurve(name, 0, (), None)
-    compute, queries = pooled_spent(used, "compute"), pooled_spent(used, "queries")
-    won = [found.so_far.sum(axis=0) for found in used.values()]
-    # A seed with a smaller budget keeps its last count.
-    counts = np.stack([np.pad(w, (0, len(compute) - len(w)), mode="edge") for w in won])
-    rates = pooled_rates(counts, [len(found.examples) for found in used.values()])
-    points = [Point(at + 1, rate, known(float(compute[at])), float(queries[at])) for at, rate in enumerate(rates)]
-    fit = from_observed(
-        {}, from_records([(found, reference_flops(cells[seed].record)) for seed, found in used.items()])
+        return AttackCurve(attack, 0, (), None)
+    pooled = pooled_curve(used)
+    broken = [extended(trajectories.so_far.sum(axis=0), len(pooled.asr)) for trajectories in used.values()]
+    rates = pooled_rates(np.stack(broken), [len(trajectories.examples) for trajectories in used.values()])
+    points = tuple(
+        CurvePoint(step, asr, known(float(compute)), float(queries))
+        for step, (asr, compute, queries) in enumerate(zip(rates, pooled.compute, pooled.queries, strict=True), start=1)
     )
-    return AttackCurve(name, len(used), tuple(points), fit)
+    with_reference = [(trajectories, reference_flops(cells[seed].record)) for seed, trajectories in used.items()]
+    fit = fit_first_successes({}, first_successes_of_trajectories(with_reference))
+    return AttackCurve(attack, len(used), points, fit)

@@ -8,20 +8,19 @@ from typing import Any, Literal
 
 from harness.errors import DataError
 from harness.records.read import Cell, Run
-from leaderboard.data.from_run import defense_round, facts, replayed_from
-from leaderboard.data.sections import LATENT, Scope, in_order, sections
-from leaderboard.data.trajectories import trajectories
-from leaderboard.fit.intervals import Rate
-from leaderboard.standings.attack_curves import AttackCurve, Point, attack_curve, by_attack
+from leaderboard.data.record_facts import defense_round, replay_source, victim_facts
+from leaderboard.data.sections import Scope, sections
+from leaderboard.data.trajectories import BudgetUnit, read_trajectories
+from leaderboard.fit.pooled_rates import Rate
+from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.json_numbers import rate_json, rounded
 
-Unit = Literal["compute", "queries"]
-Mark = Literal["", "spent less", "search elsewhere", "one step takes more", "compute unknown"]
-SLACK = 1 + 1e-9  # sums of the same steps in another order differ in their last bits
+Remark = Literal["", "spent less", "search elsewhere", "one step takes more", "compute unknown"]
+ROUNDING = 1 + 1e-9  # sums of the same steps in another order differ in their last bits
 
 
 @dataclass(frozen=True, order=True)
-class Column:
+class AttackColumn:
     """A victim on a task. ``budget``: compute (FLOPs, nominal) or queries, mean per attacked example, at which attacks
     are compared; None where no attack's is known.
     """
@@ -39,15 +38,15 @@ class AttackAtCompute:
     """An attack's ASR so far at the last step until which it had spent at most the budget.
 
     Attributes:
-        asr: with 95% interval, seeds pooled; None where a mark says why.
+        asr: with 95% interval, seeds pooled; None where the remark says why.
         spent: mean per attacked example at that step, in the table's unit.
-        mark: ``spent less``: its full budget is less than this, and its last step is taken. ``search elsewhere``: it
-            tries strings found elsewhere, what that took is not counted, and its last step is taken.
+        remark: ``spent less``: its full budget is less than this, and its last step is taken. ``search elsewhere``: it
+            tries recorded strings, what finding them took is not counted, and its last step is taken.
     """
 
     asr: Rate | None
     spent: float | None
-    mark: Mark
+    remark: Remark
 
 
 @dataclass(frozen=True)
@@ -61,41 +60,39 @@ class AttackTable:
     """
 
     scope: Scope
-    unit: Unit
+    unit: BudgetUnit
     defense: str
     attacks: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[AttackColumn, ...]
     entries: tuple[tuple[AttackAtCompute | None, ...], ...]
-
-    @property
-    def notice(self) -> str:
-        """What the reader must know of the attacks: `LATENT`, or ""."""
-        return LATENT if self.scope.space == "latent" else ""
 
     def to_json(self) -> list[dict[str, Any]]:
         """JSON data, an object per entry: what it is of, budget and spent (in ``unit``), mark, and the rate or null."""
-        out = []
-        for attack, row in zip(self.attacks, self.entries, strict=True):
-            for column, entry in zip(self.columns, row, strict=True):
-                if entry is None:
-                    continue
-                of = {
-                    "task": column.task,
-                    "victim": column.victim,
-                    "defense": self.defense,
-                    "data_hash": column.data_hash,
-                }
-                of |= {"threat": self.scope.threat, "judge": self.scope.judge, "space": self.scope.space}
-                numbers = {"budget": rounded(column.budget), "spent": rounded(entry.spent), "mark": entry.mark}
-                asr = None if entry.asr is None else rate_json(entry.asr)
-                out.append(
-                    of | {"round": column.round or None, "attack": attack, "unit": self.unit} | numbers | {"asr": asr}
-                )
-        return out
+        return [
+            {
+                "task": column.task,
+                "victim": column.victim,
+                "defense": self.defense,
+                "data_hash": column.data_hash,
+                "threat": self.scope.threat,
+                "judge": self.scope.judge,
+                "space": self.scope.space,
+                "round": column.round or None,
+                "attack": attack,
+                "unit": self.unit,
+                "budget": rounded(column.budget),
+                "spent": rounded(entry.spent),
+                "mark": entry.remark,
+                "asr": None if entry.asr is None else rate_json(entry.asr),
+            }
+            for attack, row in zip(self.attacks, self.entries, strict=True)
+            for column, entry in zip(self.columns, row, strict=True)
+            if entry is not None
+        ]
 
 
 def attack_tables(
-    runs: Sequence[Run], budget: float | None = None, unit: Unit = "compute", defense: str = "none"
+    runs: Sequence[Run], budget: float | None = None, unit: BudgetUnit = "compute", defense: str = "none"
 ) -> list[AttackTable]:
     """One table per threat model and whatever else keeps sections apart, less the task.
 
@@ -110,67 +107,71 @@ def attack_tables(
     """
     if budget is not None and not 0 < budget < float("inf"):
         raise DataError(f"--{unit} {budget:g} is not a positive number. Give what is spent per example, such as 1e12.")
-    groups: dict[Scope, list[Cell]] = {}
+    by_scope: dict[Scope, list[Cell]] = {}
     for section in sections(runs):
         cells = [cell for cell in section.cells if cell.record.defense.label == defense]
         if cells:
-            groups.setdefault(replace(section.scope, task="", data_hash=""), []).extend(cells)
-    if not groups:
+            by_scope.setdefault(replace(section.scope, task="", data_hash=""), []).extend(cells)
+    if not by_scope:
         labels = sorted({cell.record.defense.label for run in runs for cell in run.cells})
         known = f"The runs have: {', '.join(labels)}." if labels else "The runs have no finished cell."
         raise DataError(f"--defense {defense}: no finished cell has this defense. {known}")
     return [
         _table(scope, cells, budget, unit, defense)
-        for scope, cells in sorted(groups.items(), key=lambda group: in_order(group[0]))
+        for scope, cells in sorted(by_scope.items(), key=lambda item: item[0].latent_last)
     ]
 
 
-def _table(scope: Scope, cells: Sequence[Cell], budget: float | None, unit: Unit, defense: str) -> AttackTable:
-    places: dict[tuple[Any, ...], list[Cell]] = {}
+def _table(scope: Scope, cells: Sequence[Cell], budget: float | None, unit: BudgetUnit, defense: str) -> AttackTable:
+    by_column: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        r, size = cell.record, facts(cell.record).n_params
-        place = r.task.label, r.data_hash, float("inf") if size is None else size, r.victim.label, defense_round(r)
-        places.setdefault(place, []).append(cell)
-    columns, found = [], []
-    for (task, data, size, victim, round_), own in sorted(places.items()):
-        curves = [_curve(name, seeds) for name, seeds in by_attack(own).items()]
-        at = _smallest(curves, unit) if budget is None else budget
-        columns.append(Column(task, size, victim, round_, data, at))
-        elsewhere = {cell.record.attack.label for cell in own if replayed_from(cell.record)}
-        used = [curve for curve in curves if curve.points]
-        found.append({curve.attack: _entry(curve, unit, at, curve.attack in elsewhere) for curve in used})
-    names = {attack for entries in found for attack in entries}
-    attacks = sorted(names, key=lambda attack: (-_mean(attack, found), attack))
-    rows = tuple(tuple(entries.get(attack) for entries in found) for attack in attacks)
+        record, n_params = cell.record, victim_facts(cell.record).n_params
+        size = float("inf") if n_params is None else n_params
+        column = record.task.label, record.data_hash, size, record.victim.label, defense_round(record)
+        by_column.setdefault(column, []).append(cell)
+    columns, entries_of_column = [], []
+    for (task, data_hash, size, victim, round_), column_cells in sorted(by_column.items()):
+        curves = [_curve(attack, by_seed) for attack, by_seed in cells_by_attack(column_cells).items()]
+        column_budget = _smallest_full_budget(curves, unit) if budget is None else budget
+        columns.append(AttackColumn(task, size, victim, round_, data_hash, column_budget))
+        replaying = {cell.record.attack.label for cell in column_cells if replay_source(cell.record)}
+        entries_of_column.append(
+            {
+                curve.attack: _entry(curve, unit, column_budget, curve.attack in replaying)
+                for curve in curves
+                if curve.points
+            }
+        )
+    names = {attack for entries in entries_of_column for attack in entries}
+    attacks = sorted(names, key=lambda attack: (-_mean_asr(attack, entries_of_column), attack))
+    rows = tuple(tuple(entries.get(attack) for entries in entries_of_column) for attack in attacks)
     return AttackTable(scope, unit, defense, tuple(attacks), tuple(columns), rows)
 
 
-def _curve(name: str, seeds: dict[int, Cell]) -> AttackCurve:
-    return attack_curve(name, seeds, {seed: trajectories(cell) for seed, cell in seeds.items()})
+def _curve(attack: str, by_seed: dict[int, Cell]) -> AttackCurve:
+    return attack_curve(attack, by_seed, {seed: read_trajectories(cell) for seed, cell in by_seed.items()})
 
 
-def _smallest(curves: Sequence[AttackCurve], unit: Unit) -> float | None:
-    ends = [_spent(curve.points[-1], unit) for curve in curves if curve.points]
-    full = [spent for spent in ends if spent is not None]
+def _smallest_full_budget(curves: Sequence[AttackCurve], unit: BudgetUnit) -> float | None:
+    full = [spent for curve in curves if curve.points and (spent := curve.points[-1].spent(unit)) is not None]
     return min((spent for spent in full if spent > 0), default=0.0 if full else None)
 
 
-def _entry(curve: AttackCurve, unit: Unit, budget: float | None, elsewhere: bool) -> AttackAtCompute:
-    last = _spent(curve.points[-1], unit)
-    if elsewhere:
-        return AttackAtCompute(curve.points[-1].asr, last, "search elsewhere")
-    if last is None or budget is None:
+def _entry(curve: AttackCurve, unit: BudgetUnit, budget: float | None, replays: bool) -> AttackAtCompute:
+    last = curve.points[-1]
+    full = last.spent(unit)
+    if replays:
+        return AttackAtCompute(last.asr, full, "search elsewhere")
+    if full is None or budget is None:
         return AttackAtCompute(None, None, "compute unknown")
-    within = [point for point in curve.points if (_spent(point, unit) or 0.0) <= budget * SLACK]
+    within = [point for point in curve.points if (point.spent(unit) or 0.0) <= budget * ROUNDING]
     if not within:
         return AttackAtCompute(None, None, "one step takes more")
-    return AttackAtCompute(within[-1].asr, _spent(within[-1], unit), "spent less" if last * SLACK < budget else "")
+    return AttackAtCompute(within[-1].asr, within[-1].spent(unit), "spent less" if full * ROUNDING < budget else "")
 
 
-def _spent(point: Point, unit: Unit) -> float | None:
-    return point.compute if unit == "compute" else point.queries
-
-
-def _mean(attack: str, columns: Sequence[dict[str, AttackAtCompute]]) -> float:
-    values = [e.asr.value for entries in columns if (e := entries.get(attack)) is not None and e.asr is not None]
+def _mean_asr(attack: str, columns: Sequence[dict[str, AttackAtCompute]]) -> float:
+    values = [
+        entry.asr.value for entries in columns if (entry := entries.get(attack)) is not None and entry.asr is not None
+    ]
     return sum(values) / len(values) if values else -1.0

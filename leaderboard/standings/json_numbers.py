@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
-from leaderboard.fit.intervals import Rate
+from leaderboard.fit.pooled_rates import Rate
 
 
-def rate_json(rate: Rate) -> dict[str, Any]:
-    """value, low, high, successes, trials."""
+class RateJson(TypedDict):
+    """A rate: the share, its 95% interval, and the counts."""
+
+    value: float
+    low: float
+    high: float
+    successes: int
+    trials: int
+
+
+def rate_json(rate: Rate) -> RateJson:
+    """``rate``, rounded."""
     return {
         "value": rounded(rate.value),
         "low": rounded(rate.low),
@@ -21,8 +31,8 @@ def rate_json(rate: Rate) -> dict[str, Any]:
 def rounded(value: Any, digits: int = 7) -> Any:
     """Significant digits, in lists too: what is shown on hover is then exactly what is in the JSON."""
     if isinstance(value, float):
-        found = float(f"{value:.{digits}g}")
-        return int(found) if found.is_integer() and abs(found) < 1e15 else found  # shorter, and the same number
+        short = float(f"{value:.{digits}g}")
+        return int(short) if short.is_integer() and abs(short) < 1e15 else short  # shorter, and the same number
     if isinstance(value, (list, tuple)):
-        return [rounded(v, digits) for v in value]
+        return [rounded(item, digits) for item in value]
     return value

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import bootstrap
 
 from harness.records.cell import CellRecord, PluginRecord
 from harness.records.read import Cell, Run
+from leaderboard.arrays import Booleans, Floats
 from leaderboard.data.sections import Section, sections
-from leaderboard.data.trajectories import trajectories
+from leaderboard.data.trajectories import common_examples, read_trajectories
 
-Outcome = Literal["above", "below", "not told apart", ""]
-DRAWS = 4000
-LEVEL = 0.95
+Effect = Literal["above", "below", "not told apart", ""]
+REPLICATES = 4000
 MIN_EXAMPLES = 5
 MIN_EXPECTED = 3.0  # examples that fall if the parts are independent: with fewer no stack can be told to do more
 
@@ -54,111 +54,128 @@ class StackEffect:
     log_ratio: float | None = None
     low: float | None = None
     high: float | None = None
-    effect: Outcome = ""
+    effect: Effect = ""
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """JSON data, flat."""
         return asdict(self)
 
 
 def stack_effects(runs: Sequence[Run]) -> list[StackEffect]:
     """Every stack of two parts or more in the runs, by section, victim, attack; seeds are pooled."""
-    found = []
-    for section in sections(runs):
-        groups: dict[tuple[str, str], list[Cell]] = {}
-        for cell in section.cells:
-            groups.setdefault((cell.record.victim.label, cell.record.attack.label), []).append(cell)
-        for _, cells in sorted(groups.items()):
-            found += _of_group(section, cells)
-    return found
-
-
-def _of_group(section: Section, cells: Sequence[Cell]) -> list[StackEffect]:
-    by_defense: dict[str, dict[int, Cell]] = {}
-    for cell in cells:
-        by_defense.setdefault(_identity(cell.record), {})[cell.record.seed] = cell
     effects = []
-    for stack in sorted(
-        (seeds for seeds in by_defense.values() if len(_parts(next(iter(seeds.values())).record)) > 1),
-        key=lambda seeds: next(iter(seeds.values())).record.defense.label,
-    ):
-        effects.append(_effect(section, stack, by_defense))
+    for section in sections(runs):
+        by_victim_and_attack: dict[tuple[str, str], list[Cell]] = {}
+        for cell in section.cells:
+            by_victim_and_attack.setdefault((cell.record.victim.label, cell.record.attack.label), []).append(cell)
+        for _, cells in sorted(by_victim_and_attack.items()):
+            effects += _effects_of_attack(section, cells)
     return effects
 
 
-def _effect(section: Section, stack: Mapping[int, Cell], by_defense: Mapping[str, Mapping[int, Cell]]) -> StackEffect:
-    record = next(iter(stack.values())).record
+CellsBySeed = Mapping[int, Cell]
+
+
+def _effects_of_attack(section: Section, cells: Sequence[Cell]) -> list[StackEffect]:
+    by_defense: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        by_defense.setdefault(_defense_key_of(cell.record), {})[cell.record.seed] = cell
+    stacks = [cells_of_stack for cells_of_stack in by_defense.values() if len(_parts(_any_record(cells_of_stack))) > 1]
+    stacks.sort(key=lambda cells_of_stack: _any_record(cells_of_stack).defense.label)
+    return [_effect(section, stack, by_defense) for stack in stacks]
+
+
+def _effect(section: Section, stack: CellsBySeed, by_defense: Mapping[str, CellsBySeed]) -> StackEffect:
+    record = _any_record(stack)
     parts, facts = _parts(record), record.defense_facts
     adaptive = facts is None or facts.adaptive
-    wanted = [_key([part], adaptive, _round(record, i)) for i, part in enumerate(parts)]
-    base: dict[str, Any] = {
+    part_keys = [_defense_key([part], adaptive, _round_of_part(record, index)) for index, part in enumerate(parts)]
+    none_key = _defense_key([], True, None)
+    identity: dict[str, Any] = {
         "task": section.scope.task,
         "threat": section.scope.threat,
         "victim": record.victim.label,
         "attack": record.attack.label,
-        "stack": _name(record),
+        "stack": _stack_label(record),
         "parts": tuple(part.label for part in parts),
         "adaptive": adaptive,
     }
-    lacking = [part.label for part, key in zip(parts, wanted, strict=True) if key not in by_defense]
-    if _key([], True, None) not in by_defense:
+    lacking = [part.label for part, key in zip(parts, part_keys, strict=True) if key not in by_defense]
+    if none_key not in by_defense:
         lacking.insert(0, "none")
     if lacking:
-        how = "" if adaptive else ", static"
-        return StackEffect(**base, examples=0, note=f"no cells of {', '.join(lacking)} alone{how}, same round")
-    columns = [by_defense[_key([], True, None)], *(by_defense[key] for key in wanted), stack]
-    won = _shared(columns)
-    if len(won) < MIN_EXAMPLES:
-        return StackEffect(**base, examples=len(won), note=f"only {len(won)} examples were attacked in all cells")
-    asr = won.mean(axis=0)
-    expected = len(won) * float(asr[0] * np.prod(asr[1:-1] / asr[0])) if asr[0] > 0 else 0.0
+        static = "" if adaptive else ", static"
+        return StackEffect(**identity, examples=0, note=f"no cells of {', '.join(lacking)} alone{static}, same round")
+    broken = _broken_examples([by_defense[none_key], *(by_defense[key] for key in part_keys), stack])
+    examples = len(broken)
+    if examples < MIN_EXAMPLES:
+        return StackEffect(**identity, examples=examples, note=f"only {examples} examples were attacked in all cells")
+    asr_none, *asr_parts, asr_stack = (float(share) for share in broken.mean(axis=0))
+    product = float(np.prod(np.array(asr_parts) / asr_none)) if asr_none > 0 else 0.0
+    expected = examples * (asr_none * product)
     if expected < MIN_EXPECTED:
-        return StackEffect(**base, examples=len(won), note=_too_few(len(won), asr, expected))
-    ratio = float(_log_ratio(won[None])[0])
-    rng = np.random.default_rng(0)
-    drawn = won[rng.integers(len(won), size=(DRAWS, len(won)))]
-    low, high = (float(x) for x in np.quantile(_log_ratio(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+        return StackEffect(
+            **identity, examples=examples, note=_too_few(examples, asr_none, asr_parts, asr_stack, expected)
+        )
+    low, high = _log_ratio_interval(broken)
     return StackEffect(
-        **base,
-        examples=len(won),
-        asr_none=float(asr[0]),
-        asr_parts=tuple(float(x) for x in asr[1:-1]),
-        asr_stack=float(asr[-1]),
-        left=float(asr[-1] / asr[0]),
-        product=float(np.prod(asr[1:-1] / asr[0])),
-        log_ratio=ratio,
+        **identity,
+        examples=examples,
+        asr_none=asr_none,
+        asr_parts=tuple(asr_parts),
+        asr_stack=asr_stack,
+        left=asr_stack / asr_none,
+        product=product,
+        log_ratio=float(_log_ratio(broken[None])[0]),
         low=low,
         high=high,
         effect="above" if high < 0 else "below" if low > 0 else "not told apart",
     )
 
 
-def _too_few(examples: int, asr: NDArray[np.float64], expected: float) -> str:
-    parts = ", ".join(f"{share:.0%}" for share in asr[1:-1])
+def _too_few(examples: int, asr_none: float, asr_parts: Sequence[float], asr_stack: float, expected: float) -> str:
+    parts = ", ".join(f"{share:.0%}" for share in asr_parts)
     return (
-        f"not enough data: ASR {asr[0]:.0%} undefended, {parts} behind the parts, {asr[-1]:.0%} behind the stack: of "
-        f"{examples} examples {expected:.1f} would fall behind independent parts, and {MIN_EXPECTED:g} are needed"
+        f"not enough data: ASR {asr_none:.0%} undefended, {parts} behind the parts, {asr_stack:.0%} behind the stack: "
+        f"of {examples} examples {expected:.1f} would fall behind independent parts, and {MIN_EXPECTED:g} are needed"
     )
 
 
-def _log_ratio(won: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _log_ratio(broken: Booleans) -> Floats:
     """ln of what the stack leaves over the product of what its parts leave; [draws, examples, none + parts + stack]."""
-    n = won.shape[1]
-    logs = np.log((won.sum(axis=1) + 0.5) / (n + 1))
-    found: NDArray[np.float64] = logs[:, -1] - logs[:, 1:-1].sum(axis=1) + (logs.shape[1] - 3) * logs[:, 0]
-    return found
+    examples = broken.shape[1]
+    logs = np.log((broken.sum(axis=1) + 0.5) / (examples + 1))
+    log_ratio: Floats = logs[:, -1] - logs[:, 1:-1].sum(axis=1) + (logs.shape[1] - 3) * logs[:, 0]
+    return log_ratio
 
 
-def _shared(columns: Sequence[Mapping[int, Cell]]) -> NDArray[np.bool_]:
+def _log_ratio_interval(broken: Booleans) -> tuple[float, float]:
+    """95%, percentile bootstrap over examples; the same records give the same draws."""
+
+    def statistic(rows: Any, axis: int) -> Floats:
+        return _log_ratio(broken[rows])
+
+    rows = np.arange(len(broken))
+    resampled = bootstrap(
+        (rows,), statistic, n_resamples=REPLICATES, vectorized=True, method="percentile", rng=np.random.default_rng(0)
+    )
+    return float(resampled.confidence_interval.low), float(resampled.confidence_interval.high)
+
+
+def _broken_examples(columns: Sequence[CellsBySeed]) -> Booleans:
     """Whether each example that all cells attacked under the same seed was broken, [examples, cells]."""
-    rows = []
-    for seed in sorted(set.intersection(*(set(cells) for cells in columns))):
-        paths = [trajectories(cells[seed]) for cells in columns]
-        names = sorted(set.intersection(*(set(found.examples) for found in paths)))
-        if names and all(found.at_step.shape[1] for found in paths):
-            rows.append(np.stack([found.only(names).so_far[:, -1] for found in paths], axis=1))
+    seeds = set.intersection(*(set(cells) for cells in columns))
+    attacks = [{seed: read_trajectories(cells[seed]) for seed in seeds} for cells in columns]
+    rows = [
+        np.stack([trajectories.so_far[:, -1] for trajectories in of_seed], axis=1)
+        for of_seed in common_examples(attacks)
+    ]
     return np.concatenate(rows) if rows else np.zeros((0, len(columns)), dtype=np.bool_)
+
+
+def _any_record(cells: CellsBySeed) -> CellRecord:
+    return next(iter(cells.values())).record
 
 
 def _parts(record: CellRecord) -> list[PluginRecord]:
@@ -168,24 +185,24 @@ def _parts(record: CellRecord) -> list[PluginRecord]:
     return [] if record.defense.name == "none" else [record.defense]  # of older records
 
 
-def _round(record: CellRecord, part: int) -> int | None:
+def _round_of_part(record: CellRecord, index: int) -> int | None:
     """The round of a part that trains weights."""
     facts = record.defense_facts
     if facts is None or not facts.parts:
         return None if facts is None else facts.round
-    return facts.round if facts.parts[part].sort == "trained" else None
+    return facts.round if facts.parts[index].sort == "trained" else None
 
 
-def _identity(record: CellRecord) -> str:
+def _defense_key_of(record: CellRecord) -> str:
     facts, parts = record.defense_facts, _parts(record)
-    rounds = [r for i in range(len(parts)) if (r := _round(record, i)) is not None]
-    return _key(parts, facts is None or facts.adaptive, rounds[0] if rounds else None)
+    rounds = [round for index in range(len(parts)) if (round := _round_of_part(record, index)) is not None]
+    return _defense_key(parts, facts is None or facts.adaptive, rounds[0] if rounds else None)
 
 
-def _key(parts: Sequence[PluginRecord], adaptive: bool, round: int | None) -> str:
+def _defense_key(parts: Sequence[PluginRecord], adaptive: bool, round: int | None) -> str:
     return json.dumps([[[part.name, part.version, part.params] for part in parts], adaptive, round], sort_keys=True)
 
 
-def _name(record: CellRecord) -> str:
+def _stack_label(record: CellRecord) -> str:
     facts = record.defense_facts
     return record.defense.label + (f" round {facts.round}" if facts is not None and facts.round is not None else "")

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.flops import known
-from leaderboard.data.trajectories import Trajectories
-from leaderboard.fit.intervals import Rate, pooled_rates
-from leaderboard.standings.cost_to_break import PerSeed
+from leaderboard.arrays import Floats
+from leaderboard.data.trajectories import BudgetUnit, Trajectories, TrajectoriesBySeed, common_examples
+from leaderboard.fit.pooled_rates import Rate, pooled_rates
+from leaderboard.standings.pooled_curve import with_examples
 
-Floats = NDArray[np.float64]
-Spent = Literal["compute", "queries"]
 MAX_POINTS = 40  # of the curve
 
 
 @dataclass(frozen=True)
-class UnionPoint:
+class WorstCasePoint:
     """Every attack stopped at the same budget per example.
 
     Attributes:
@@ -44,23 +41,23 @@ class WorstCase:
         attacks: labels, sorted; at least two.
         compared: examples that every attack attacked, of all seeds together.
         attacked: examples that any attack attacked, of all seeds together.
-        budget_in: unit of the budgets: FLOPs, or queries where the compute of any attack is unknown.
-        curve: points by rising budget; the last one is the full budget of every attack.
+        unit: of the budgets: compute (FLOPs), or queries where the compute of any attack is unknown.
+        points: by rising budget; the last one is the full budget of every attack.
     """
 
     attacks: tuple[str, ...]
     compared: int
     attacked: int
-    budget_in: Spent
-    curve: tuple[UnionPoint, ...]
+    unit: BudgetUnit
+    points: tuple[WorstCasePoint, ...]
 
     @property
-    def full(self) -> UnionPoint:
+    def full(self) -> WorstCasePoint:
         """At the full budget of every attack."""
-        return self.curve[-1]
+        return self.points[-1]
 
 
-def worst_case(attacks: Mapping[str, PerSeed]) -> WorstCase | None:
+def worst_case(attacks: Mapping[str, TrajectoriesBySeed]) -> WorstCase | None:
     """The union of the attacks, seeds pooled; None with fewer than two attacks, or no example that all of them attacked
     under the same seed.
 
@@ -72,35 +69,30 @@ def worst_case(attacks: Mapping[str, PerSeed]) -> WorstCase | None:
         attacks: label to seed to trajectories, of one victim, defense, round and section. What an attack that replays
             strings has not spent itself is in no sum.
     """
-    usable = {name: seeds for name, seeds in sorted(attacks.items()) if any(t.at_step.size for t in seeds.values())}
+    usable = {attack: by_seed for attack, by_seed in sorted(attacks.items()) if with_examples(by_seed)}
     if len(usable) < 2:
         return None
-    attacked = {(seed, e) for seeds in usable.values() for seed, found in seeds.items() for e in found.examples}
-    shared = _shared(list(usable.values()))
-    if not shared:
+    attacked = {
+        (seed, example)
+        for by_seed in usable.values()
+        for seed, trajectories in by_seed.items()
+        for example in trajectories.examples
+    }
+    compared = common_examples(list(usable.values()))
+    if not compared:
         return None
-    unknown = any(np.isnan(found.compute).any() for each in shared for found in each)
-    unit: Spent = "queries" if unknown else "compute"
-    trials = [len(each[0].examples) for each in shared]
-    curve = []
-    budgets = _budgets([_distinct(getattr(found, unit)) for each in shared for found in each])
-    parts = [_within(each, unit, np.array(budgets)) for each in shared]
-    won = np.array([part[0] for part in parts], dtype=np.int64)
-    compute, queries = (np.sum([part[at] for part in parts], axis=0) / sum(trials) for at in (1, 2))
-    for at, (budget, asr) in enumerate(zip(budgets, pooled_rates(won, trials), strict=True)):
-        curve.append(UnionPoint(budget, asr, known(float(compute[at])), float(queries[at])))
-    return WorstCase(tuple(usable), sum(trials), len(attacked), unit, tuple(curve))
-
-
-def _shared(attacks: Sequence[PerSeed]) -> list[list[Trajectories]]:
-    """Per seed, each attack's trajectories of the examples that all of them attacked, in the same order."""
-    out = []
-    for seed in sorted(set.intersection(*(set(seeds) for seeds in attacks))):
-        each = [seeds[seed] for seeds in attacks]
-        names = sorted(set.intersection(*(set(found.examples) for found in each)))
-        if names and all(found.at_step.shape[1] for found in each):
-            out.append([found.only(names) for found in each])
-    return out
+    unknown = any(np.isnan(trajectories.compute).any() for of_seed in compared for trajectories in of_seed)
+    unit: BudgetUnit = "queries" if unknown else "compute"
+    trials = [len(of_seed[0].examples) for of_seed in compared]
+    budgets = _budgets([_distinct(trajectories.spent(unit)) for of_seed in compared for trajectories in of_seed])
+    unions = [_union_within(of_seed, unit, np.array(budgets)) for of_seed in compared]
+    rates = pooled_rates(np.array([union[0] for union in unions], dtype=np.int64), trials)
+    compute, queries = (np.sum([union[part] for union in unions], axis=0) / sum(trials) for part in (1, 2))
+    points = tuple(
+        WorstCasePoint(budget, asr, known(float(compute[index])), float(queries[index]))
+        for index, (budget, asr) in enumerate(zip(budgets, rates, strict=True))
+    )
+    return WorstCase(tuple(usable), sum(trials), len(attacked), unit, points)
 
 
 def _distinct(spent: Floats) -> Floats:
@@ -113,26 +105,26 @@ def _budgets(spent: Sequence[Floats]) -> list[float]:
     amounts = np.unique(np.concatenate([values.ravel() for values in spent]))
     if len(amounts) > MAX_POINTS:
         positive = amounts[amounts > 0]
-        at = np.searchsorted(positive, np.geomspace(positive[0], positive[-1], MAX_POINTS), side="right") - 1
-        at = np.union1d(at.clip(0), [0, len(positive) - 1])  # rounding must not lose the ends
-        amounts = np.concatenate([amounts[amounts == 0], positive[at]])
+        spread = np.searchsorted(positive, np.geomspace(positive[0], positive[-1], MAX_POINTS), side="right") - 1
+        kept = np.union1d(spread.clip(0), [0, len(positive) - 1])  # rounding must not lose the ends
+        amounts = np.concatenate([amounts[amounts == 0], positive[kept]])
     return [float(amount) for amount in amounts]
 
 
-def _within(each: Sequence[Trajectories], unit: Spent, budgets: Floats) -> tuple[Floats, Floats, Floats]:
+def _union_within(attacks: Sequence[Trajectories], unit: BudgetUnit, budgets: Floats) -> tuple[Floats, Floats, Floats]:
     """Within each of ``budgets`` [B] per attack: examples broken by any attack, and what all of them spent in compute
     and queries, summed over examples; [B] each.
     """
-    count = len(each[0].examples)
-    broken = np.zeros((count, len(budgets)), dtype=bool)
+    examples = len(attacks[0].examples)
+    broken = np.zeros((examples, len(budgets)), dtype=bool)
     compute, queries = np.zeros(len(budgets)), np.zeros(len(budgets))
-    rows = np.arange(count)[:, None]
-    for found in each:
-        spent = _distinct(getattr(found, unit))
-        steps = np.stack([np.searchsorted(own, budgets, side="right") for own in spent])  # [E, B] or [1, B]
+    rows = np.arange(examples)[:, None]
+    for trajectories in attacks:
+        spent = _distinct(trajectories.spent(unit))
+        steps = np.stack([np.searchsorted(of_example, budgets, side="right") for of_example in spent])  # [E or 1, B]
         last = np.maximum(steps - 1, 0)
-        begun = steps > 0
-        broken |= begun & found.so_far[rows, last]
-        compute += np.where(begun, found.compute[rows, last], 0.0).sum(axis=0)
-        queries += np.where(begun, found.queries[rows, last], 0.0).sum(axis=0)
+        started = steps > 0
+        broken |= started & trajectories.so_far[rows, last]
+        compute += np.where(started, trajectories.compute[rows, last], 0.0).sum(axis=0)
+        queries += np.where(started, trajectories.queries[rows, last], 0.0).sum(axis=0)
     return broken.sum(axis=0, dtype=np.float64), compute, queries

@@ -9,46 +9,49 @@ import pyarrow as pa
 
 from harness.records.read import Cell, Run
 from harness.records.schema import EXAMPLES, STEPS
-from leaderboard.submission.file_format.errors import RefusedError, shown
-from leaderboard.submission.file_format.table import examples_of, steps_of
-from leaderboard.submission.file_format.table_file import TableFile
+from leaderboard.submission.file_format.errors import RefusedError, escaped
+from leaderboard.submission.file_format.records_file import RecordsFile
+from leaderboard.submission.file_format.records_table import examples_of, steps_of
 from leaderboard.submission.submission import Submission
 
 
 @dataclass(frozen=True)
 class SubmittedCell(Cell):
-    """A cell whose rows are a part of a submission's table. ``folder`` names submission and key, and is not there."""
+    """A cell whose rows are some of a submission's records. ``folder`` names submission and key, and is not there."""
 
-    table: TableFile
+    records: RecordsFile
     start: int
     rows: int
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
-        wanted = list(EXAMPLES.names if columns is None else columns)
-        return examples_of(self._rows(wanted)).select(wanted)
+        """As of any cell."""
+        names = list(EXAMPLES.names if columns is None else columns)
+        return examples_of(self._rows(names)).select(names)
 
     def steps(self, columns: Sequence[str] | None = None) -> pa.Table:
-        wanted = list(STEPS.names if columns is None else columns)
-        return steps_of(self._rows(wanted)).select(wanted)
+        """As of any cell."""
+        names = list(STEPS.names if columns is None else columns)
+        return steps_of(self._rows(names)).select(names)
 
     def _rows(self, columns: Sequence[str]) -> pa.Table:
-        return self.table.slice(self.start, self.rows, sorted({"step", *columns}))
+        return self.records.slice(self.start, self.rows, sorted({"step", *columns}))
 
 
 def as_run(submission: Submission) -> Run:
-    """The run that was submitted. Raises RefusedError where the table's cells are not those of the manifests."""
-    found = submission.table.cells()
+    """The run that was submitted. Raises RefusedError where the cells of the rows are not those of the manifests."""
+    cells_of_rows = submission.records.cells()
+    rows = dict(cells_of_rows)
     keys = [record.key for record in submission.cells]
-    if [key for key, _ in found] != [key for key in keys if key in {name for name, _ in found}]:
-        strange = next((key for key, _ in found if key not in keys), None)
-        what = "are in another order than its cells" if strange is None else f"name a cell {shown(strange)} it has not"
-        raise RefusedError(f"{submission.table.where}: its rows {what}")
-    rows = dict(found)
+    if [key for key, _ in cells_of_rows] != [key for key in keys if key in rows]:
+        foreign = next((key for key in rows if key not in keys), None)
+        reason = (
+            "are in another order than its cells" if foreign is None else f"name a cell {escaped(foreign)} it has not"
+        )
+        raise RefusedError(f"{submission.records.source}: its rows {reason}")
     cells, start = [], 0
     for record in submission.cells:
         length = rows.get(record.key, 0)
-        folder = submission.path / record.key
-        cells.append(SubmittedCell(record, folder, submission.table, start, length))
+        cells.append(SubmittedCell(record, submission.path / record.key, submission.records, start, length))
         start += length
     info = submission.run.model_dump(mode="json") | {"spec": submission.spec}
     return Run(submission.path, info, tuple(cells), (), 0)

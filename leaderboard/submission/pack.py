@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from harness.errors import DataError
-from harness.records.cell import CellRecord
 from harness.records.read import Cell, Run, read_run
-from leaderboard.submission.file_format.container import CELLS, MANIFEST, SPEC, TABLE, write_container
+from leaderboard.data.record_facts import defense_round
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, RECORDS, SPEC, write_container
 from leaderboard.submission.file_format.limits import FORMAT
-from leaderboard.submission.file_format.manifest import RunInfo
-from leaderboard.submission.file_format.table import joined, to_parquet
+from leaderboard.submission.file_format.manifest import RunInfo, file_digest
+from leaderboard.submission.file_format.records_table import cell_rows, to_parquet
 
 
 def default_name(run: Run) -> str:
@@ -42,66 +43,50 @@ def finished_run(path: Path) -> Run:
     return run
 
 
-def write_submission(run: Run, out: Path, seen: Callable[[int], None] = lambda _: None) -> None:
+def write_submission(run: Run, out: Path, progress: Callable[[int], None] = lambda _done: None) -> None:
     """Write the submission of a run; the same run gives the same bytes under one version of pyarrow.
 
     Args:
-        seen: told how many cells have been read.
+        progress: told how many cells have been read.
     """
-    cells = in_order(run)
+    # Cells that stand in one row of a table together, so that they are read together.
+    cells = sorted(run.cells, key=_table_order)
 
-    def tables() -> Any:
-        for at, cell in enumerate(cells, start=1):
-            yield joined(cell.record.key, cell.examples(), cell.steps())
-            seen(at)
+    def rows_of_cells() -> Iterator[pa.Table]:
+        for done, cell in enumerate(cells, start=1):
+            yield cell_rows(cell.record.key, cell.examples(), cell.steps())
+            progress(done)
 
-    table = to_parquet(tables())
-    parts = {
-        CELLS: pretty([record_json(cell.record) for cell in cells]),
+    contents = {
+        CELLS: readable_json([cell.record.model_dump(mode="json") for cell in cells]),
         SPEC: str(run.info.get("spec", "")).encode(),
-        TABLE: table,
+        RECORDS: to_parquet(rows_of_cells()),
     }
-    rows = sum(len(cell.examples(["example"])) + len(cell.steps(["example"])) for cell in cells)
     manifest = {
         "format": FORMAT,
         "what": "robustness-harness submission",
         "run": run_info(run),
-        "rows": rows,
-        "parts": {name: part_json(content) for name, content in parts.items()},
+        "rows": sum(len(cell.examples(["example"])) + len(cell.steps(["example"])) for cell in cells),
+        "parts": {name: file_digest(content).model_dump() for name, content in contents.items()},
     }
-    write_container(out, parts | {MANIFEST: pretty(manifest)})
+    write_container(out, contents | {MANIFEST: readable_json(manifest)})
 
 
-def in_order(run: Run) -> list[Cell]:
-    """The cells, those that stand in one row of a table together, so that they are read together."""
-
-    def place(cell: Cell) -> tuple[Any, ...]:
-        record = cell.record
-        round_ = record.defense_facts.round if record.defense_facts else None
-        where = (record.task.label, record.threat_label, record.victim.label, record.defense.label, round_ or 0)
-        return (*where, record.attack.label, record.seed, record.key)
-
-    return sorted(run.cells, key=place)
+def _table_order(cell: Cell) -> tuple[Any, ...]:
+    record = cell.record
+    row = (record.task.label, record.threat_label, record.victim.label, record.defense.label, defense_round(record))
+    return (*row, record.attack.label, record.seed, record.key)
 
 
 def run_info(run: Run) -> dict[str, Any]:
     """Of ``run.json``, what a submission keeps. Raises DataError where a field is missing."""
-    lacking = [name for name in RunInfo.model_fields if name not in run.info and name != "cells"]
-    if lacking:
-        raise DataError(f"{run.path / 'run.json'}: {lacking[0]} is missing. Restore the file.")
-    return {name: run.info[name] for name in RunInfo.model_fields if name != "cells"} | {"cells": len(run.cells)}
+    names = [name for name in RunInfo.model_fields if name != "cells"]
+    missing = [name for name in names if name not in run.info]
+    if missing:
+        raise DataError(f"{run.path / 'run.json'}: {missing[0]} is missing. Restore the file.")
+    return {name: run.info[name] for name in names} | {"cells": len(run.cells)}
 
 
-def record_json(record: CellRecord) -> dict[str, Any]:
-    """A cell's manifest as JSON data."""
-    return record.model_dump(mode="json")
-
-
-def part_json(content: bytes) -> dict[str, Any]:
-    """Size and hash."""
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def pretty(data: Any) -> bytes:
+def readable_json(data: Any) -> bytes:
     """JSON to be read and compared line by line: sorted, indented, never NaN."""
     return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()

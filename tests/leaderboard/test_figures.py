@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from harness.cli import main
 from harness.errors import DataError
 from harness.records.read import Run, read_run
-from leaderboard.figures import lines, rounds
-from leaderboard.figures.draw import plot
-from leaderboard.figures.kinds import Kind
+from leaderboard.figures.attack_panels import draw_attack_scaling
+from leaderboard.figures.defense_panels import draw_sample_efficiency
+from leaderboard.figures.kinds import FigureKind
+from leaderboard.figures.plot import plot
 from leaderboard.site.payload import payload
 from leaderboard.standings.standings import standings
+from tests.leaderboard.fake_quickstart import study
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.fake_study import study
 
 STARTS = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
 
@@ -36,9 +37,9 @@ def run(folder: Path) -> Run:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "form"), [*((kind, "pdf") for kind in Kind), *((Kind.attack_scaling, f) for f in STARTS)]
+    ("kind", "form"), [*((kind, "pdf") for kind in FigureKind), *((FigureKind.attack_scaling, f) for f in STARTS)]
 )
-def test_every_kind_and_form(run: Run, tmp_path: Path, kind: Kind, form: str) -> None:
+def test_every_kind_and_form(run: Run, tmp_path: Path, kind: FigureKind, form: str) -> None:
     out = tmp_path / f"fig.{form}"
     plot([run], out, kind)
     assert out.read_bytes().startswith(STARTS[form])
@@ -57,13 +58,13 @@ def test_lines_are_the_numbers_of_the_payload(run: Run) -> None:
     (section,) = payload([run], standings([run]))["sections"]
     row = section["rows"][-1]
     axes = Figure().subplots()
-    assert lines.attack_scaling(axes, section, [row], False) == 1
+    assert draw_attack_scaling(axes, section, [row], False) == 1
     curve = next(curve for curve in row["curves"] if curve["attack"] == row["strongest"]["attack"])
     shown = [(x, y) for x, y in zip(curve["points"]["compute"], curve["points"]["value"], strict=True) if y > 0]
     assert [tuple(point) for point in axes.lines[0].get_xydata().tolist()] == shown  # type: ignore[union-attr]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     axes = Figure().subplots()
-    assert rounds.sample_efficiency(axes, section, section["rows"], False) == 3
+    assert draw_sample_efficiency(axes, section, section["rows"], False) == 3
     assert all(line.get_xdata().tolist() == [0, 1, 2, 4] for line in axes.lines[:3])  # type: ignore[union-attr]
 
 
@@ -77,14 +78,14 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("out", "kind", "task", "words"),
     [
-        ("fig.jpg", Kind.attack_scaling, None, "pdf, png, svg"),
-        ("fig.pdf", Kind.attack_scaling, "spam", "--task spam: the runs have word_length"),
-        ("nowhere/fig.pdf", Kind.attack_scaling, None, "cannot be written"),
-        ("fig.pdf", Kind.offense_defense, None, "needs a defense with rounds"),
-        ("fig.pdf", Kind.transfer, None, "Not enough data"),
+        ("fig.jpg", FigureKind.attack_scaling, None, "pdf, png, svg"),
+        ("fig.pdf", FigureKind.attack_scaling, "spam", "--task spam: the runs have word_length"),
+        ("nowhere/fig.pdf", FigureKind.attack_scaling, None, "cannot be written"),
+        ("fig.pdf", FigureKind.offense_defense, None, "needs a defense with rounds"),
+        ("fig.pdf", FigureKind.transfer, None, "Not enough data"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(tmp_path: Path, out: str, kind: Kind, task: str | None, words: str) -> None:
+def test_what_cannot_be_drawn_is_said(tmp_path: Path, out: str, kind: FigureKind, task: str | None, words: str) -> None:
     run = read_run(write_run(tmp_path / "run", [FakeCell()]))
     with pytest.raises(DataError, match=words):
         plot([run], tmp_path / out, kind, task=task)

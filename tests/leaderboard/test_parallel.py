@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import DataError
 from harness.records.read import read_run
-from leaderboard import parallel as processes
-from leaderboard.parallel import shared, usable
+from leaderboard import parallel
+from leaderboard.parallel import map_in_processes, usable_processes
 from leaderboard.site.build import build_site
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -20,7 +20,7 @@ from tests.leaderboard.fake_run import FakeCell, write_run
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that counts as large."""
-    monkeypatch.setattr(processes, "WORTH", 1)
+    monkeypatch.setattr(parallel, "MIN_CELLS", 1)
     rounds = [FakeCell(defense="at", round=r, defense_flops=r * 1e13, seed=s) for r in (1, 2, 3) for s in (0, 1)]
     others = [FakeCell(victim=f"tiny(size={n})", attack=attack) for n in range(3) for attack in ("a", "b")]
     return write_run(tmp_path / "run", [*rounds, *others])
@@ -50,8 +50,8 @@ def test_an_error_is_the_same_from_another_process(many: Path) -> None:
 
 @pytest.mark.slow
 def test_what_a_killed_process_leaves_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "WORTH", 1)
-    assert shared(_killed_elsewhere, range(20), 20, 2) == [(n, os.getpid()) for n in range(20)]
+    monkeypatch.setattr(parallel, "MIN_CELLS", 1)
+    assert map_in_processes(_killed_elsewhere, range(20), 20, 2) == [(n, os.getpid()) for n in range(20)]
 
 
 def _killed_elsewhere(number: int) -> tuple[int, int]:
@@ -61,8 +61,8 @@ def _killed_elsewhere(number: int) -> tuple[int, int]:
 
 
 def test_small_runs_start_no_process() -> None:
-    assert set(shared(_process, range(20), processes.WORTH - 1, 2)) == {os.getpid()}
-    assert usable() >= 1
+    assert set(map_in_processes(_process, range(20), parallel.MIN_CELLS - 1, 2)) == {os.getpid()}
+    assert usable_processes() >= 1
 
 
 def _process(_: int) -> int:

@@ -1,4 +1,4 @@
-"""The likelihood of intervals under a logistic law, with all derivatives, cluster by cluster.
+"""The likelihood of interval-censored observations under a logistic law, with all derivatives, cluster by cluster.
 
 An observation lies in (low, high] with probability A · (F(high) − F(low)), or beyond low with 1 − A · F(low), where
 F(y) = σ(z) = 1 / (1 + exp(−z)), z = θ·y + design·γ + v; v is the cluster's own shift and A the asymptote. For this law
@@ -13,34 +13,37 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from leaderboard.fit.likelihood.rows import CountRows, Floats, Whole
+from leaderboard.arrays import Floats, Integers
+from leaderboard.fit.likelihood.observations import Observations
 
 
 @dataclass(frozen=True)
-class Blocks:
+class ClusteredEnds:
     """The ends of all intervals of S clusters, padded with weight 0 to M ends each.
 
     Attributes:
-        ends: [S, M, 1 + P], place and covariates of each end; the first covariate is 1.
-        turned: [S, (1 + P) + (1 + P)², M], the same and the products of their pairs, ends last.
+        observations: what they are ends of.
+        ends: [S, M, 1 + P], y and covariates of each end; the first covariate is 1.
+        products: [S, (1 + P) + (1 + P)², M], the same and the products of their pairs, ends last.
         sign: [S, M, 1], 1 for a high end, −1 for a low one.
         weight: [S, M].
-        row: [S, M], to which row of ``rows`` an end belongs; −1 where padded.
-        cut: ends from here on are those of right-censored rows.
-        widths: [S, D], of intervals with two ends; their weights ``counts`` and rows ``both`` (−1 where padded).
+        row: [S, M], to which row of ``observations`` an end belongs; −1 where padded.
+        first_censored: ends from here on are those of right-censored rows.
+        widths: [S, D], of intervals with two ends; their weights ``width_weights`` and rows ``width_rows`` (−1 where
+            padded).
         events: [S], weight of all rows that are not right-censored.
     """
 
-    rows: CountRows
+    observations: Observations
     ends: Floats
-    turned: Floats
+    products: Floats
     sign: Floats
     weight: Floats
-    row: Whole
-    cut: int
+    row: Integers
+    first_censored: int
     widths: Floats
-    counts: Floats
-    both: Whole
+    width_weights: Floats
+    width_rows: Integers
     events: Floats
 
     @property
@@ -49,117 +52,123 @@ class Blocks:
         return len(self.ends)
 
     @property
-    def bounded(self) -> bool:
+    def has_two_ends(self) -> bool:
         """Whether any interval has two ends: then θ is above 0."""
         return bool(self.widths.size)
 
 
-def blocks(rows: CountRows) -> Blocks:
-    """``rows``, taken apart by cluster."""
-    event, bounded = np.isfinite(rows.high), np.isfinite(rows.low)
-    own = [np.flatnonzero(rows.cluster == cluster) for cluster in range(rows.clusters)]
-    high, both, right = ([at[mask[at]] for at in own] for mask in (event, event & bounded, ~event & bounded))
-    first = _padded([np.concatenate(pair) for pair in zip(high, both, strict=True)])
-    last, pairs, highs = _padded(right), _padded(both), _padded(high)
-    row = np.concatenate([first, last], axis=1)
+def clustered_ends(observations: Observations) -> ClusteredEnds:
+    """``observations``, taken apart by cluster."""
+    low, high, weight = observations.low, observations.high, observations.weight
+    event, bounded = np.isfinite(high), np.isfinite(low)
+    rows_of_cluster = [np.flatnonzero(observations.cluster == cluster) for cluster in range(observations.clusters)]
+    with_high, with_both, censored = (
+        [rows[mask[rows]] for rows in rows_of_cluster] for mask in (event, event & bounded, ~event & bounded)
+    )
+    event_ends = _padded([np.concatenate(pair) for pair in zip(with_high, with_both, strict=True)])
+    censored_ends, width_rows, high_rows = _padded(censored), _padded(with_both), _padded(with_high)
+    row = np.concatenate([event_ends, censored_ends], axis=1)
     is_high = np.zeros(row.shape, dtype=bool)
-    for cluster, at in enumerate(high):
-        is_high[cluster, : len(at)] = True
-    place = np.where(row < 0, 0.0, np.where(is_high, rows.high[row], rows.low[row]))
-    ends = np.concatenate([place[..., None], rows.design[row]], axis=2)
-    products = (ends[..., :, None] * ends[..., None, :]).reshape(*row.shape, -1)
-    return Blocks(
-        rows=rows,
+    for cluster, rows in enumerate(with_high):
+        is_high[cluster, : len(rows)] = True
+    y = np.where(row < 0, 0.0, np.where(is_high, high[row], low[row]))
+    ends = np.concatenate([y[..., None], observations.design[row]], axis=2)
+    pairs = (ends[..., :, None] * ends[..., None, :]).reshape(*row.shape, -1)
+    padded_low = np.where(bounded[width_rows], low[width_rows], 0.0)
+    return ClusteredEnds(
+        observations=observations,
         ends=ends,
-        turned=np.ascontiguousarray(np.concatenate([ends, products], axis=2).transpose(0, 2, 1)),
+        products=np.ascontiguousarray(np.concatenate([ends, pairs], axis=2).transpose(0, 2, 1)),
         sign=np.where(is_high, 1.0, -1.0)[..., None],
-        weight=np.where(row < 0, 0.0, rows.weight[row]),
+        weight=np.where(row < 0, 0.0, weight[row]),
         row=row,
-        cut=first.shape[1],
-        widths=np.where(pairs < 0, 1.0, rows.high[pairs] - np.where(bounded[pairs], rows.low[pairs], 0.0)),
-        counts=np.where(pairs < 0, 0.0, rows.weight[pairs]),
-        both=pairs,
-        events=np.where(highs < 0, 0.0, rows.weight[highs]).sum(axis=1),
+        first_censored=event_ends.shape[1],
+        widths=np.where(width_rows < 0, 1.0, high[width_rows] - padded_low),
+        width_weights=np.where(width_rows < 0, 0.0, weight[width_rows]),
+        width_rows=width_rows,
+        events=np.where(high_rows < 0, 0.0, weight[high_rows]).sum(axis=1),
     )
 
 
-def _padded(parts: list[Whole]) -> Whole:
-    out = np.full((len(parts), max(len(part) for part in parts)), -1, dtype=np.int64)
-    for at, part in enumerate(parts):
-        out[at, : len(part)] = part
-    return out
+def _padded(rows_of_cluster: list[Integers]) -> Integers:
+    padded = np.full((len(rows_of_cluster), max(len(rows) for rows in rows_of_cluster)), -1, dtype=np.int64)
+    for cluster, rows in enumerate(rows_of_cluster):
+        padded[cluster, : len(rows)] = rows
+    return padded
 
 
 @dataclass(frozen=True)
-class Terms:
+class LikelihoodTerms:
     """Of each cluster at Q shifts: log-likelihood [S, Q], score [S, p, Q], Hessian [S, p, p, Q]; p = 1 + P, and one
-    more with an asymptote, whose parameter is logit A. Of single observations: ``ends`` [S, M, Q], derivative in z
-    at each end, and ``logits`` [S, M − cut, Q], derivative in logit A.
+    more with an asymptote, whose parameter is logit A. Of single observations: ``end_scores`` [S, M, Q], derivative in
+    z at each end, and ``logit_scores`` [S, M − first_censored, Q], derivative in logit A.
     """
 
     value: Floats
     score: Floats
     hessian: Floats
-    ends: Floats
-    logits: Floats
+    end_scores: Floats
+    logit_scores: Floats
 
 
-def terms(blocks: Blocks, beta: Floats, shifts: Floats, asymptote: float | None) -> Terms:
+def likelihood_terms(data: ClusteredEnds, beta: Floats, shifts: Floats, asymptote: float | None) -> LikelihoodTerms:
     """At coefficients ``beta`` [1 + P], θ first, and each cluster's ``shifts`` [S, Q]."""
-    towards = blocks.sign * ((blocks.ends @ beta)[..., None] + shifts[:, None, :])
-    miss = expit(-towards)
-    value = np.minimum(towards, 0) - np.log1p(np.exp(-np.abs(towards)))  # log σ, without overflow
-    slope, curve = blocks.sign * miss, miss * (miss - 1)
+    signed_z = data.sign * ((data.ends @ beta)[..., None] + shifts[:, None, :])
+    tail = expit(-signed_z)
+    # log σ without overflow; scipy's log_expit takes three times as long.
+    value = np.minimum(signed_z, 0) - np.log1p(np.exp(-np.abs(signed_z)))
+    first, second = data.sign * tail, tail * (tail - 1)  # derivatives in z
     clusters, count = shifts.shape
-    size, cut = len(beta), blocks.cut
-    logits = np.zeros((clusters, towards.shape[1] - cut, count))
+    size, censored = len(beta), slice(data.first_censored, None)
+    logit_scores = np.zeros((clusters, signed_z.shape[1] - data.first_censored, count))
     if asymptote is not None:
-        f = miss[:, cut:]
-        rest = 1 - asymptote * f
-        dense = f * (1 - f)
-        value[:, cut:] = np.log(rest)
-        slope[:, cut:] = -asymptote * dense / rest
-        curve[:, cut:] = slope[:, cut:] * (1 - 2 * f) - slope[:, cut:] ** 2
-        logits = -asymptote * (1 - asymptote) * f / rest
-    weight = blocks.weight[..., None]
+        f = tail[:, censored]
+        survival = 1 - asymptote * f
+        density = f * (1 - f)
+        value[:, censored] = np.log(survival)
+        first[:, censored] = -asymptote * density / survival
+        second[:, censored] = first[:, censored] * (1 - 2 * f) - first[:, censored] ** 2
+        logit_scores = -asymptote * (1 - asymptote) * f / survival
+    weight = data.weight[..., None]
     p = size + (asymptote is not None)
-    total = (blocks.weight[:, None] @ value)[:, 0]
+    total = (data.weight[:, None] @ value)[:, 0]
     score, hessian = np.zeros((clusters, p, count)), np.zeros((clusters, p, p, count))
-    score[:, :size] = blocks.turned[:, :size] @ (weight * slope)
-    hessian[:, :size, :size] = (blocks.turned[:, size:] @ (weight * curve)).reshape(clusters, size, size, count)
-    if blocks.bounded:
-        gap, gap_score, gap_bend = _gap(beta[0] * blocks.widths)
-        total += (blocks.counts * gap).sum(axis=1, keepdims=True)
-        score[:, 0] += (blocks.counts * blocks.widths * gap_score).sum(axis=1, keepdims=True)
-        hessian[:, 0, 0] += (blocks.counts * blocks.widths**2 * gap_bend).sum(axis=1, keepdims=True)
+    score[:, :size] = data.products[:, :size] @ (weight * first)
+    hessian[:, :size, :size] = (data.products[:, size:] @ (weight * second)).reshape(clusters, size, size, count)
+    if data.has_two_ends:
+        log_width, width_first, width_second = _log_width(beta[0] * data.widths)
+        total += (data.width_weights * log_width).sum(axis=1, keepdims=True)
+        score[:, 0] += (data.width_weights * data.widths * width_first).sum(axis=1, keepdims=True)
+        hessian[:, 0, 0] += (data.width_weights * data.widths**2 * width_second).sum(axis=1, keepdims=True)
     if asymptote is not None:
-        keep, events, late = 1 - asymptote, blocks.events[:, None], weight[:, cut:]
+        never, events, censored_weight = 1 - asymptote, data.events[:, None], weight[:, censored]
         total += events * np.log(asymptote)
-        score[:, size] = events * keep + (late * logits).sum(axis=1)
-        bend = (late * (logits * (1 - 2 * asymptote) - logits**2)).sum(axis=1)
-        hessian[:, size, size] = bend - events * asymptote * keep
-        cross = blocks.turned[:, :size, cut:] @ (late * slope[:, cut:] * (keep - logits))
-        hessian[:, size, :size] = hessian[:, :size, size] = cross
-    return Terms(total, score, hessian, slope, logits)
+        score[:, size] = events * never + (censored_weight * logit_scores).sum(axis=1)
+        logit_second = (censored_weight * (logit_scores * (1 - 2 * asymptote) - logit_scores**2)).sum(axis=1)
+        hessian[:, size, size] = logit_second - events * asymptote * never
+        mixed = data.products[:, :size, censored] @ (censored_weight * first[:, censored] * (never - logit_scores))
+        hessian[:, size, :size] = hessian[:, :size, size] = mixed
+    return LikelihoodTerms(total, score, hessian, first, logit_scores)
 
 
-def _gap(gap: Floats) -> tuple[Floats, Floats, Floats]:
-    """log(1 − exp(−gap)) with its first two derivatives."""
-    left, inside = np.exp(-gap), -np.expm1(-gap)
-    return np.log(inside), left / inside, -left / inside**2
+def _log_width(width: Floats) -> tuple[Floats, Floats, Floats]:
+    """log(1 − exp(−width)) with its first two derivatives."""
+    decay, inside = np.exp(-width), -np.expm1(-width)
+    return np.log(inside), decay / inside, -decay / inside**2
 
 
-def row_scores(blocks: Blocks, beta: Floats, shifts: Floats, asymptote: float | None) -> Floats:
+def row_scores(data: ClusteredEnds, beta: Floats, shifts: Floats, asymptote: float | None) -> Floats:
     """The score of one observation of each row, its cluster's shift [S] known: [R, p]."""
-    at = terms(blocks, beta, shifts[:, None], asymptote)
-    size, real = len(beta), blocks.row >= 0
-    out = np.zeros((len(blocks.rows.low), size + (asymptote is not None)))
-    np.add.at(out[:, :size], blocks.row[real], (at.ends * blocks.ends)[real])
-    if blocks.bounded:
-        pairs = blocks.both >= 0
-        out[blocks.both[pairs], 0] += (blocks.widths * _gap(beta[0] * blocks.widths)[1])[pairs]
+    terms = likelihood_terms(data, beta, shifts[:, None], asymptote)
+    size, real = len(beta), data.row >= 0
+    scores = np.zeros((len(data.observations.low), size + (asymptote is not None)))
+    np.add.at(scores[:, :size], data.row[real], (terms.end_scores * data.ends)[real])
+    if data.has_two_ends:
+        real_widths = data.width_rows >= 0
+        width_scores = data.widths * _log_width(beta[0] * data.widths)[1]
+        scores[data.width_rows[real_widths], 0] += width_scores[real_widths]
     if asymptote is not None:
-        out[np.isfinite(blocks.rows.high), size] += 1 - asymptote
-        late = blocks.row[:, blocks.cut :]
-        out[late[late >= 0], size] += at.logits[late >= 0, 0]
-    return out
+        scores[np.isfinite(data.observations.high), size] += 1 - asymptote
+        censored_rows = data.row[:, data.first_censored :]
+        scores[censored_rows[censored_rows >= 0], size] += terms.logit_scores[censored_rows >= 0, 0]
+    return scores

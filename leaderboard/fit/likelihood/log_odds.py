@@ -1,4 +1,4 @@
-"""Log-odds linear in a place y, fitted to intervals; with a test for saturation.
+"""Log-odds linear in y, fitted to intervals; with a test for saturation.
 
 log10(ASR / (1 − ASR)) = intercept + slope · y, or with saturation the same of ASR / A, for the typical seed; a seed's
 own log-odds are shifted by a normal amount.
@@ -12,21 +12,22 @@ import numpy as np
 from scipy.special import expit, log_expit
 from scipy.stats import chi2
 
-from leaderboard.fit.likelihood.likelihood import Blocks, blocks
-from leaderboard.fit.likelihood.maximum import Maximum, maximise
-from leaderboard.fit.likelihood.rows import CountRows, Floats
+from leaderboard.arrays import Floats
+from leaderboard.fit.likelihood.likelihood import ClusteredEnds, clustered_ends
+from leaderboard.fit.likelihood.maximum import Maximum, maximize_likelihood
+from leaderboard.fit.likelihood.observations import Observations
 from leaderboard.fit.likelihood.uncertainty import Uncertainty, uncertainty
+from leaderboard.fit.line import Band, Interval
 
 LN10 = float(np.log(10.0))
-SEEN = 0.005  # saturation is reported, and the saturating curve taken, below this p-value
-MOST_ERROR = 0.7  # of the slope, seeds held
-UNSURE = 0.2  # up to here the slope's interval spans both curves
-SLOPE = np.array([1.0, 0.0, 0.0])
-Interval = tuple[float, float]
+SATURATION_P = 0.005  # saturation is reported, and the saturating curve taken, below this p-value
+UNSURE_P = 0.2  # up to here the slope's interval spans both curves
+MAX_ERROR = 0.7  # of the slope, as a share of it, seeds held
+_SLOPE = np.array([1.0, 0.0, 0.0])  # its direction among the parameters, the last of which may be missing
 
 
 @dataclass(frozen=True)
-class LogOdds:
+class LogOddsCurve:
     """A fitted curve.
 
     Attributes:
@@ -35,6 +36,8 @@ class LogOdds:
         asymptote: the ASR at which the curve saturates; None where no saturation was seen. ``asymptote_ci`` 95%.
         saturation_p: p-value of an asymptote of 1, by likelihood ratio.
         spread: standard deviation between seeds, decades of odds.
+        centre: y was counted from here for the fit.
+        maximum: where the likelihood is highest; ``uncertainty`` of its parameters.
     """
 
     slope: float
@@ -46,17 +49,16 @@ class LogOdds:
     saturation_p: float
     spread: float
     centre: float
-    found: Maximum
-    doubt: Uncertainty
+    maximum: Maximum
+    uncertainty: Uncertainty
 
     @property
-    def told(self) -> bool:
+    def slope_is_known(self) -> bool:
         """Whether the data tell the slope at all: its standard error is below 0.7 of itself."""
-        return self.slope != 0 and float(self.doubt.error(SLOPE[: len(self.found.free)])) < MOST_ERROR * float(
-            np.abs(self.found.beta[0])
-        )
+        error = float(self.uncertainty.standard_error(_SLOPE[: len(self.maximum.parameters)]))
+        return self.slope != 0 and error < MAX_ERROR * float(np.abs(self.maximum.beta[0]))
 
-    def spanning(self, other: LogOdds) -> LogOdds:
+    def spanning(self, other: LogOddsCurve) -> LogOddsCurve:
         """With intervals for slope and intercept that hold those of ``other`` too."""
         return replace(
             self,
@@ -64,114 +66,114 @@ class LogOdds:
             intercept_ci=_hull(self.intercept_ci, other.intercept_ci),
         )
 
-    def band(self, y: Floats) -> tuple[Floats, Floats, Floats]:
-        """ASR of a typical seed at ``y`` and its pointwise 95% interval, (middle, low, high)."""
-        odds = self.odds_band(y)
-        middle, low, high = (expit(LN10 * part) for part in odds)
+    def band(self, y: Floats) -> Band:
+        """ASR of a typical seed at ``y``."""
+        middle, low, high = (expit(LN10 * log_odds) for log_odds in self.log_odds_band(y))
         return middle, low, high
 
-    def odds_band(self, y: Floats) -> tuple[Floats, Floats, Floats]:
+    def log_odds_band(self, y: Floats) -> Band:
         """The same in log10 odds."""
         z = LN10 * (self.intercept + self.slope * y)
         direction = np.stack([y - self.centre, np.ones_like(y)], axis=-1)
         if self.asymptote is not None:
-            part, top = expit(z), self.asymptote
-            rest = 1 - top * part
-            z = np.log(top) + log_expit(z) - np.log(rest)
+            share, asymptote = expit(z), self.asymptote
+            rest = 1 - asymptote * share
+            z = np.log(asymptote) + log_expit(z) - np.log(rest)
             # Derivatives of the log-odds of A · σ(z) in z and in logit A.
-            steep, lift = (1 - part) / rest, (1 - top) / rest
-            direction = np.concatenate([direction * steep[..., None], lift[..., None]], axis=-1)
-        half = self.doubt.half(direction)
+            in_z, in_logit = (1 - share) / rest, (1 - asymptote) / rest
+            direction = np.concatenate([direction * in_z[..., None], in_logit[..., None]], axis=-1)
+        half = self.uncertainty.half_interval(direction)
         return z / LN10, (z - half) / LN10, (z + half) / LN10
 
 
-def fit_log_odds(rows: CountRows, *, nested: bool = True) -> LogOdds | None:
+def fit_log_odds(observations: Observations, *, nested: bool = True) -> LogOddsCurve | None:
     """The fit; None when no maximum was found.
 
     Args:
-        rows: with a design of ones. ``nested``: each row is another observation's first success. Else rows of one seed
-            follow the same examples and carry weights that sum to their number.
+        observations: with a design of ones.
+        nested: each row is another example's first success. Else rows of one seed follow the same examples and carry
+            weights that sum to their number.
     """
-    ends = np.concatenate([rows.low[np.isfinite(rows.low)], rows.high[np.isfinite(rows.high)]])
-    centre = float(np.median(ends))
-    moved = CountRows(rows.low - centre, rows.high - centre, rows.weight, rows.cluster, rows.design, rows.unit)
-    data = blocks(moved)
-    plain = maximise(data, _start(data))
+    low, high = observations.low, observations.high
+    centre = float(np.median(np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)]])))
+    data = clustered_ends(replace(observations, low=low - centre, high=high - centre))
+    plain = maximize_likelihood(data, _start(data))
     if plain is None:
         return None
-    doubt = uncertainty(plain, data, floor=nested)
-    bent = _saturating(data, plain)
+    plain_uncertainty = uncertainty(plain, data, floor=nested)
+    saturating = _maximize_saturating(data, plain)
     # Seeds that share examples tell less than the likelihood takes them to.
-    ratio = 0.0 if bent is None else max(0.0, 2 * (bent.value - plain.value)) / doubt.repeats()
+    gain = 0.0 if saturating is None else max(0.0, 2 * (saturating.value - plain.value))
+    ratio = gain / plain_uncertainty.overcounting()
     # An asymptote of 1 is on the boundary: half of the time chance alone has no ratio at all (Self and Liang 1987).
     p = 0.5 * float(chi2.sf(ratio, 1)) if ratio else 1.0
-    if bent is None or p >= UNSURE:
-        return finish(plain, doubt, centre, p, nested)
-    other = uncertainty(bent, data, floor=nested)
-    if p < SEEN:
-        return finish(bent, other, centre, p, nested)
-    if other.error(SLOPE[: len(bent.free)]) > bent.beta[0]:  # a curve that tells nothing is no rival
-        return finish(plain, doubt, centre, p, nested)
-    return finish(plain, doubt, centre, p, nested).spanning(finish(bent, other.held(), centre, p, nested))
+    if saturating is None or p >= UNSURE_P:
+        return curve_at_maximum(plain, plain_uncertainty, centre, p, nested)
+    saturating_uncertainty = uncertainty(saturating, data, floor=nested)
+    if p < SATURATION_P:
+        return curve_at_maximum(saturating, saturating_uncertainty, centre, p, nested)
+    curve = curve_at_maximum(plain, plain_uncertainty, centre, p, nested)
+    if saturating_uncertainty.standard_error(_SLOPE[: len(saturating.parameters)]) > saturating.beta[0]:
+        return curve  # a saturating curve that tells nothing is no rival
+    of_these_seeds = saturating_uncertainty.of_these_seeds()
+    return curve.spanning(curve_at_maximum(saturating, of_these_seeds, centre, p, nested))
 
 
-def _start(data: Blocks) -> Floats:
+def _start(data: ClusteredEnds) -> Floats:
     events = float(data.events.sum())
-    share = min(max(events / (events + float(data.weight[:, data.cut :].sum())), 0.01), 0.95)
+    share = min(max(events / (events + float(data.weight[:, data.first_censored :].sum())), 0.01), 0.95)
     return np.array([1.5 * LN10, np.log(share / (1 - share))])
 
 
-def _saturating(data: Blocks, plain: Maximum) -> Maximum | None:
+def _maximize_saturating(data: ClusteredEnds, plain: Maximum) -> Maximum | None:
     """The maximum with a free asymptote, where lowering it from 1 would raise the likelihood at all."""
-    z = data.ends[:, data.cut :] @ plain.beta + plain.parts.mean[:, None]
-    late, events = data.weight[:, data.cut :], float(data.events.sum())
-    if float((late * np.exp(np.minimum(z, 500))).sum()) <= events:
+    z = data.ends[:, data.first_censored :] @ plain.beta + plain.terms.shift[:, None]
+    censored, events = data.weight[:, data.first_censored :], float(data.events.sum())
+    if float((censored * np.exp(np.minimum(z, 500))).sum()) <= events:
         return None
-    return maximise(data, plain.beta, min(0.97, 1.1 * events / (events + float(late.sum()))), near=plain)
+    asymptote = min(0.97, 1.1 * events / (events + float(censored.sum())))
+    return maximize_likelihood(data, plain.beta, asymptote, near=plain)
 
 
-def finish(found: Maximum, doubt: Uncertainty, centre: float, p: float, nested: bool) -> LogOdds:
-    """The curve at a maximum of which y was counted from ``centre``; ``p`` of the test for saturation."""
-    free = len(found.free)
-    along = np.zeros((3, free))
-    along[0, 0] = 1 / LN10
-    along[1, :2] = np.array([-centre, 1.0]) / LN10
-    along[2, -1] = 1.0
-    raw = float(found.beta[0]) / LN10
-    half = doubt.half(along)
+def curve_at_maximum(
+    maximum: Maximum, uncertainty: Uncertainty, centre: float, saturation_p: float, nested: bool
+) -> LogOddsCurve:
+    """The curve at a maximum of which y was counted from ``centre``."""
+    directions = np.zeros((3, len(maximum.parameters)))  # slope, intercept in log10; logit of the asymptote
+    directions[0, 0] = 1 / LN10
+    directions[1, :2] = np.array([-centre, 1.0]) / LN10
+    directions[2, -1] = 1.0
+    raw_slope = float(maximum.beta[0]) / LN10
+    half = uncertainty.half_interval(directions)
     if nested:
-        lost, relative = (float(doubt.error(along[:1])[0]) / raw) ** 2, float(half[0]) / raw
-        slope = raw * max(0.0, 1 - lost)
+        lost = (float(uncertainty.standard_error(directions[:1])[0]) / raw_slope) ** 2
+        relative = float(half[0]) / raw_slope
+        slope = raw_slope * max(0.0, 1 - lost)
         # The slope's error is that of a gamma variate, whose cube root is close to normal (Wilson and Hilferty 1931).
-        ends = [raw * max(0.0, 1 - lost / 9 + sign * relative / 3) ** 3 for sign in (-1, 1)]
+        low, high = (raw_slope * max(0.0, 1 - lost / 9 + sign * relative / 3) ** 3 for sign in (-1, 1))
     else:
-        slope, ends = raw, [raw - float(half[0]), raw + float(half[0])]
-    middle = float(found.beta[1]) / LN10
-    pivot = _pivot(doubt.within)
-    intercept = middle + raw * pivot - slope * (pivot + centre)
-    asymptote, top = found.asymptote, None
-    if asymptote is not None:
-        logit = float(found.free[2])
-        top = (float(expit(logit - half[2])), float(expit(logit + half[2])))
-    return LogOdds(
+        slope, low, high = raw_slope, raw_slope - float(half[0]), raw_slope + float(half[0])
+    # Where the log-odds are known best a corrected slope changes nothing.
+    pivot = -float(uncertainty.within[0, 1] / uncertainty.within[0, 0])
+    intercept = float(maximum.beta[1]) / LN10 + raw_slope * pivot - slope * (pivot + centre)
+    asymptote_ci = None
+    if maximum.asymptote is not None:
+        logit = float(maximum.parameters[2])
+        asymptote_ci = (float(expit(logit - half[2])), float(expit(logit + half[2])))
+    return LogOddsCurve(
         slope=slope,
-        slope_ci=(ends[0], ends[1]),
+        slope_ci=(low, high),
         intercept=intercept,
         intercept_ci=(intercept - float(half[1]), intercept + float(half[1])),
-        asymptote=asymptote,
-        asymptote_ci=top,
-        saturation_p=p,
-        spread=found.spread / LN10,
+        asymptote=maximum.asymptote,
+        asymptote_ci=asymptote_ci,
+        saturation_p=saturation_p,
+        spread=maximum.spread / LN10,
         centre=centre,
-        found=found,
-        doubt=doubt,
+        maximum=maximum,
+        uncertainty=uncertainty,
     )
 
 
 def _hull(one: Interval, other: Interval) -> Interval:
     return min(one[0], other[0]), max(one[1], other[1])
-
-
-def _pivot(within: Floats) -> float:
-    """The place at which the log-odds are told best: there a corrected slope changes nothing."""
-    return -float(within[0, 1] / within[0, 0])

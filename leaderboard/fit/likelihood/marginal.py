@@ -10,72 +10,76 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leaderboard.fit.likelihood.likelihood import Blocks, terms
-from leaderboard.fit.likelihood.rows import Floats
+from leaderboard.arrays import Floats
+from leaderboard.fit.likelihood.likelihood import ClusteredEnds, likelihood_terms
 
 NODES = 7
-_PLACES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(NODES)
-_LOG_WEIGHTS = np.log(_WEIGHTS) + _PLACES**2 / 2 - 0.5 * np.log(2 * np.pi)
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(NODES)
+_LOG_WEIGHTS = np.log(_WEIGHTS) + _NODES**2 / 2 - 0.5 * np.log(2 * np.pi)
 
 
 @dataclass(frozen=True)
-class Parts:
+class MarginalTerms:
     """S clusters at given parameters, p of them (with a spread, its logarithm is the last).
 
     Attributes:
         value: [S], log-likelihood.
         score: [S, p].
         hessian: [S, p, p].
-        inner: [S, p', p'], Hessian of all but the spread at a known shift, averaged over the shift's posterior.
-        mean: [S], posterior mean of the shift, and ``error`` [S] its standard deviation.
+        inner_hessian: [S, p', p'], of all but the spread at a known shift, averaged over the shift's posterior.
+        shift: [S], posterior mean of the shift, and ``shift_sd`` [S] its standard deviation.
     """
 
     value: Floats
     score: Floats
     hessian: Floats
-    inner: Floats
-    mean: Floats
-    error: Floats
+    inner_hessian: Floats
+    shift: Floats
+    shift_sd: Floats
 
 
-def unshifted(blocks: Blocks, beta: Floats, asymptote: float | None) -> Parts:
+def marginal_without_spread(data: ClusteredEnds, beta: Floats, asymptote: float | None) -> MarginalTerms:
     """Clusters without shifts of their own."""
-    zero = np.zeros(len(blocks.ends))
-    at = terms(blocks, beta, zero[:, None], asymptote)
-    hessian = at.hessian[..., 0]
-    return Parts(at.value[:, 0], at.score[..., 0], hessian, hessian, zero, zero)
+    zero = np.zeros(data.clusters)
+    terms = likelihood_terms(data, beta, zero[:, None], asymptote)
+    hessian = terms.hessian[..., 0]
+    return MarginalTerms(terms.value[:, 0], terms.score[..., 0], hessian, hessian, zero, zero)
 
 
-def shifted(
-    blocks: Blocks, beta: Floats, asymptote: float | None, log_spread: float, mean: Floats, error: Floats
-) -> Parts:
-    """Clusters whose shifts are integrated around ``mean`` [S] with scales ``error`` [S]."""
-    shifts = mean[:, None] + error[:, None] * _PLACES
-    at = terms(blocks, beta, shifts, asymptote)
+def marginal_with_spread(
+    data: ClusteredEnds, beta: Floats, asymptote: float | None, log_spread: float, shift: Floats, shift_sd: Floats
+) -> MarginalTerms:
+    """Clusters whose shifts are integrated around ``shift`` [S] with scales ``shift_sd`` [S]."""
+    shifts = shift[:, None] + shift_sd[:, None] * _NODES
+    terms = likelihood_terms(data, beta, shifts, asymptote)
     square = shifts**2 * np.exp(-2 * log_spread)
-    logs = at.value - square / 2 - log_spread + np.log(error)[:, None] + _LOG_WEIGHTS
-    top = logs.max(axis=1, keepdims=True)
-    weights = np.exp(logs - top)
-    total = weights.sum(axis=1, keepdims=True)
-    weights /= total
-    scores = np.concatenate([at.score, square[:, None] - 1], axis=1)
-    weighted = scores * weights[:, None]
+    logs = terms.value - square / 2 - log_spread + np.log(shift_sd)[:, None] + _LOG_WEIGHTS
+    # Sum and shares at once, which scipy's logsumexp and softmax would take two passes for.
+    largest = logs.max(axis=1, keepdims=True)
+    posterior = np.exp(logs - largest)
+    total = posterior.sum(axis=1, keepdims=True)
+    posterior /= total
+    scores = np.concatenate([terms.score, square[:, None] - 1], axis=1)
+    weighted = scores * posterior[:, None]
     score = weighted.sum(axis=2)
-    inner = (at.hessian * weights[:, None, None]).sum(axis=3)
+    inner_hessian = (terms.hessian * posterior[:, None, None]).sum(axis=3)
     hessian = weighted @ scores.transpose(0, 2, 1) - score[:, :, None] * score[:, None, :]
-    hessian[:, :-1, :-1] += inner
-    hessian[:, -1, -1] -= 2 * (square * weights).sum(axis=1)
-    found = (shifts * weights).sum(axis=1)
-    wide = np.sqrt(((shifts - found[:, None]) ** 2 * weights).sum(axis=1))
-    return Parts((top + np.log(total))[:, 0], score, hessian, inner, found, np.maximum(wide, 1e-6))
+    hessian[:, :-1, :-1] += inner_hessian
+    hessian[:, -1, -1] -= 2 * (square * posterior).sum(axis=1)
+    mean = (shifts * posterior).sum(axis=1)
+    sd = np.sqrt(((shifts - mean[:, None]) ** 2 * posterior).sum(axis=1))
+    value = (largest + np.log(total))[:, 0]
+    return MarginalTerms(value, score, hessian, inner_hessian, mean, np.maximum(sd, 1e-6))
 
 
-def around(blocks: Blocks, beta: Floats, asymptote: float | None, spread: float) -> tuple[Floats, Floats]:
-    """Where the posteriors of the shifts have their modes, [S], and their scales there, [S]."""
-    mode, bend = np.zeros(len(blocks.ends)), np.zeros(len(blocks.ends))
+def posterior_modes(data: ClusteredEnds, beta: Floats, asymptote: float | None, spread: float) -> tuple[Floats, Floats]:
+    """Where the posteriors of the shifts have their modes, [S], and their scales there, [S]: three Newton steps of all
+    clusters at once, which is near enough for quadrature that centres itself.
+    """
+    mode, curvature = np.zeros(data.clusters), np.zeros(data.clusters)
     for _ in range(3):
-        at = terms(blocks, beta, mode[:, None], asymptote)
+        terms = likelihood_terms(data, beta, mode[:, None], asymptote)
         # With an asymptote the likelihood alone may bend the wrong way.
-        bend = np.minimum(at.hessian[:, 1, 1, 0], 0.0) - spread**-2
-        mode = mode - (at.score[:, 1, 0] - mode * spread**-2) / bend
-    return mode, (-bend) ** -0.5
+        curvature = np.minimum(terms.hessian[:, 1, 1, 0], 0.0) - spread**-2
+        mode = mode - (terms.score[:, 1, 0] - mode * spread**-2) / curvature
+    return mode, (-curvature) ** -0.5

@@ -1,4 +1,4 @@
-"""Log-odds linear in a place y, fitted to rates of separate trials."""
+"""Log-odds linear in y, fitted to rates of separate trials."""
 
 from __future__ import annotations
 
@@ -7,40 +7,52 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, stdtrit
 
-from leaderboard.fit.likelihood.likelihood import blocks
-from leaderboard.fit.likelihood.log_odds import LogOdds, finish
-from leaderboard.fit.likelihood.maximum import maximise
-from leaderboard.fit.likelihood.rows import CountRows, Floats, Whole
+from leaderboard.arrays import Floats, Integers
+from leaderboard.fit.likelihood.likelihood import clustered_ends
+from leaderboard.fit.likelihood.log_odds import LogOddsCurve, curve_at_maximum
+from leaderboard.fit.likelihood.maximum import maximize_likelihood
+from leaderboard.fit.likelihood.observations import Observations
 from leaderboard.fit.likelihood.uncertainty import uncertainty
 
 
-def fit_rates(y: Floats, won: Floats, tried: Floats, seed: Whole) -> LogOdds | None:
-    """The fit to rates ``won`` / ``tried`` [N] at places ``y`` [N], of seeds numbered from 0: separate trials, whose
+def fit_rates(y: Floats, successes: Floats, trials: Floats, seed: Integers) -> LogOddsCurve | None:
+    """The fit to rates ``successes`` / ``trials`` [N] at ``y`` [N], of seeds numbered from 0: separate trials, whose
     rates may scatter more than chance has it; no saturation. None when no maximum was found.
     """
-    centre, spacing = float(y.mean()), float(np.std(y))
-    none = np.full(len(y), np.inf)
-    low, high = np.concatenate([-none, (y - centre) / spacing]), np.concatenate([(y - centre) / spacing, none])
-    cluster, ones = np.tile(seed, 2), np.ones((2 * len(y), 1))
-    weight, scatter, free = np.concatenate([won, tried - won]), 1.0, 1
+    centre, scale = float(y.mean()), float(np.std(y))
+    standardized, unbounded = (y - centre) / scale, np.full(len(y), np.inf)
+    weight = np.concatenate([successes, trials - successes])
     kept = weight > 0
-    places = np.column_stack([(y - centre) / spacing, np.ones(len(y))])
+    observations = Observations(
+        low=np.concatenate([-unbounded, standardized])[kept],
+        high=np.concatenate([standardized, unbounded])[kept],
+        weight=weight[kept],
+        cluster=np.tile(seed, 2)[kept],
+        design=np.ones((2 * len(y), 1))[kept],
+        example=np.empty(0, dtype=np.int64),
+    )
+    design = np.column_stack([standardized, np.ones(len(y))])
+    dispersion, freedom = 1.0, 1  # Pearson's dispersion, and its degrees of freedom
     while True:
-        unit = np.empty(0, dtype=np.int64)
-        rows = CountRows(low[kept], high[kept], weight[kept] / scatter, cluster[kept], ones[kept], unit)
-        data = blocks(rows)
-        found = maximise(data, np.zeros(2))
-        if found is None:
+        data = clustered_ends(replace(observations, weight=observations.weight / dispersion))
+        maximum = maximize_likelihood(data, np.zeros(2))
+        if maximum is None:
             return None
-        if scatter > 1:
+        if dispersion > 1:
             break
-        free = max(1, len(y) - 2 - (data.clusters - 1 if found.spread else 0))
-        p = expit(places @ found.beta + found.parts.mean[seed])
-        scatter = float(((won - tried * p) ** 2 / (tried * p * (1 - p))).sum()) / free
-        if scatter <= 1:
+        freedom = max(1, len(y) - 2 - (data.clusters - 1 if maximum.spread else 0))
+        p = expit(design @ maximum.beta + maximum.terms.shift[seed])
+        dispersion = float(((successes - trials * p) ** 2 / (trials * p * (1 - p))).sum()) / freedom
+        if dispersion <= 1:
             break
-    doubt = uncertainty(found, data, floor=False)
-    if scatter > 1:
-        doubt = doubt.scaled(float(stdtrit(free, 0.975)))
-    turn = np.array([1 / spacing, 1.0])
-    return finish(replace(found, free=found.free * turn), doubt.turned(turn), centre, 1.0, nested=False)
+    rate_uncertainty = uncertainty(maximum, data, floor=False)
+    if dispersion > 1:
+        rate_uncertainty = rate_uncertainty.with_quantile(float(stdtrit(freedom, 0.975)))
+    factors = np.array([1 / scale, 1.0])
+    return curve_at_maximum(
+        replace(maximum, parameters=maximum.parameters * factors),
+        rate_uncertainty.rescaled(factors),
+        centre,
+        1.0,
+        nested=False,
+    )

@@ -1,1 +1,1 @@
-"""The one file that a submission is: its container, manifest and table."""
+"""The file of a submission: its container, its manifests and its table, all bounded before they are read."""

@@ -16,16 +16,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from leaderboard.submission.file_format.errors import RefusedError, shown
-from leaderboard.submission.file_format.limits import CELLS_BYTES, FILE_BYTES, MANIFEST_BYTES, SPEC_BYTES
+from leaderboard.submission.file_format.errors import RefusedError, escaped
+from leaderboard.submission.file_format.limits import (
+    MAX_CELLS_BYTES,
+    MAX_FILE_BYTES,
+    MAX_MANIFEST_BYTES,
+    MAX_SPEC_BYTES,
+)
 
-MANIFEST, CELLS, TABLE, SPEC = "manifest.json", "cells.json", "records.parquet", "spec.yaml"
-MEMBERS = {CELLS: CELLS_BYTES, MANIFEST: MANIFEST_BYTES, TABLE: FILE_BYTES, SPEC: SPEC_BYTES}
+MANIFEST, CELLS, RECORDS, SPEC = "manifest.json", "cells.json", "records.parquet", "spec.yaml"
+MEMBERS = {CELLS: MAX_CELLS_BYTES, MANIFEST: MAX_MANIFEST_BYTES, RECORDS: MAX_FILE_BYTES, SPEC: MAX_SPEC_BYTES}
 """In this order, and how large each may be."""
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory; PKWARE APPNOTE 6.3.10, section 4.3.16
-_MOST_MEMBERS = 64  # of which the names are still read, to say what is wrong
+_MAX_NAMED_MEMBERS = 64  # of which the names are still read, to say what is wrong
 _BLOCK = 2**20
+_COMPARED_FIELDS = (
+    "date_time",
+    "compress_type",
+    "comment",
+    "extra",
+    "create_system",
+    "flag_bits",
+    "volume",
+    "internal_attr",
+    "external_attr",
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +54,11 @@ class Member:
     sha256: str
 
 
-def write_container(path: Path, parts: Mapping[str, bytes]) -> None:
+def write_container(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write the members; the same bytes give the same file."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for name in MEMBERS:
-            file.writestr(_info(name), parts[name])
+            file.writestr(_info(name), contents[name])
 
 
 def read_container(path: Path) -> dict[str, Member]:
@@ -56,14 +72,14 @@ def read_container(path: Path) -> dict[str, Member]:
             raise RefusedError(f"{path}: no such file. Give what `harness leaderboard pack` wrote.")
         with path.open("rb") as file:
             size = path.stat().st_size
-            if size > FILE_BYTES:
-                raise RefusedError(f"{path}: {size:,} bytes, more than {FILE_BYTES:,}")
+            if size > MAX_FILE_BYTES:
+                raise RefusedError(f"{path}: {size:,} bytes, more than {MAX_FILE_BYTES:,}")
             _check_end(path, file, size)
-            with zipfile.ZipFile(file) as opened:
-                entries = opened.infolist()
-            return _members(path, file, entries, size)
+            with zipfile.ZipFile(file) as archive:
+                infos = archive.infolist()
+            return _members(path, file, infos, size)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error, ValueError) as error:
-        raise RefusedError(f"{path}: is not a zip file that can be read ({shown(str(error))})") from None
+        raise RefusedError(f"{path}: is not a zip file that can be read ({escaped(str(error))})") from None
     except OSError as error:
         raise RefusedError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -75,20 +91,10 @@ def read_member(path: Path, member: Member) -> bytes:
         return file.read(member.size)
 
 
-def digest(file: BinaryIO, size: int) -> tuple[str, int]:
-    """sha256 and CRC-32 of the next ``size`` bytes."""
-    sha, crc = hashlib.sha256(), 0
-    while size and (block := file.read(min(size, _BLOCK))):
-        sha.update(block)
-        crc = zlib.crc32(block, crc)
-        size -= len(block)
-    return sha.hexdigest(), crc
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a whole file."""
+def file_sha256(path: Path) -> str:
+    """Of a whole file."""
     with path.open("rb") as file:
-        return digest(file, path.stat().st_size)[0]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _info(name: str) -> zipfile.ZipInfo:
@@ -101,73 +107,74 @@ def _info(name: str) -> zipfile.ZipInfo:
 def _check_end(path: Path, file: BinaryIO, size: int) -> None:
     """The last record, before any library believes what it says."""
     file.seek(max(0, size - _END.size))
-    tail = file.read(_END.size)
-    if len(tail) < _END.size or not tail.startswith(b"PK\x05\x06"):
+    end = file.read(_END.size)
+    if len(end) < _END.size or not end.startswith(b"PK\x05\x06"):
         raise RefusedError(f"{path}: is cut short, or is no zip file, or bytes were added behind it")
-    _, disk, start, here, total, length, offset, comment = _END.unpack(tail)
-    if disk or start or here != total or comment:
+    _, disk, first_disk, on_disk, total, length, offset, comment = _END.unpack(end)
+    if disk or first_disk or on_disk != total or comment:
         raise RefusedError(f"{path}: is a part of a zip file in several parts, or bears a comment")
-    if total > _MOST_MEMBERS or length > 2**16:
+    if total > _MAX_NAMED_MEMBERS or length > 2**16:
         raise RefusedError(f"{path}: holds {total:,} members; a submission holds {len(MEMBERS)}")
     if offset + length + _END.size != size:
         raise RefusedError(f"{path}: its list of members does not lie where it says: bytes are missing or were added")
 
 
-def _members(path: Path, file: BinaryIO, entries: list[zipfile.ZipInfo], size: int) -> dict[str, Member]:
-    names = [entry.filename for entry in entries]
-    for entry in entries:
-        _check_member(path, entry, names)
+def _members(path: Path, file: BinaryIO, infos: list[zipfile.ZipInfo], size: int) -> dict[str, Member]:
+    names = [info.filename for info in infos]
+    for info in infos:
+        _check_info(path, info, names)
     missing = [name for name in MEMBERS if name not in names]
     if missing:
         raise RefusedError(f"{path}: the member {missing[0]} is missing")
     if names != list(MEMBERS):
         raise RefusedError(f"{path}: the members stand in another order than {', '.join(MEMBERS)}")
-    found: dict[str, Member] = {}
-    at = 0
-    for entry in entries:
-        expected = _info(entry.filename)
-        expected.file_size = expected.compress_size = entry.file_size
-        expected.CRC = entry.CRC
+    members: dict[str, Member] = {}
+    offset = 0
+    for info in infos:
+        expected = _info(info.filename)
+        expected.file_size = expected.compress_size = info.file_size
+        expected.CRC = info.CRC
         header = expected.FileHeader()
-        file.seek(at)
-        strange = [n for n in zipfile.ZipInfo.__slots__ if n in _COMPARED and getattr(entry, n) != getattr(expected, n)]
-        if entry.header_offset != at or file.read(len(header)) != header or strange:
-            what = f" ({', '.join(strange)})" if strange else ""
-            raise RefusedError(f"{path}: {entry.filename}: its headers are not as a submission has them{what}")
-        sha, crc = digest(file, entry.file_size)
-        if crc != entry.CRC:
-            raise RefusedError(f"{path}: {entry.filename}: is damaged, its CRC-32 is another")
-        found[entry.filename] = Member(entry.filename, at + len(header), entry.file_size, sha)
-        at += len(header) + entry.file_size
-    if at + sum(46 + len(name) for name in names) + _END.size != size:
+        file.seek(offset)
+        different = [
+            name
+            for name in zipfile.ZipInfo.__slots__
+            if name in _COMPARED_FIELDS and getattr(info, name) != getattr(expected, name)
+        ]
+        if info.header_offset != offset or file.read(len(header)) != header or different:
+            listed = f" ({', '.join(different)})" if different else ""
+            raise RefusedError(f"{path}: {info.filename}: its headers are not as a submission has them{listed}")
+        sha256, crc = _hashes(file, info.file_size)
+        if crc != info.CRC:
+            raise RefusedError(f"{path}: {info.filename}: is damaged, its CRC-32 is another")
+        members[info.filename] = Member(info.filename, offset + len(header), info.file_size, sha256)
+        offset += len(header) + info.file_size
+    if offset + sum(46 + len(name) for name in names) + _END.size != size:
         raise RefusedError(f"{path}: has bytes that belong to none of its members")
-    return found
+    return members
 
 
-_COMPARED: tuple[str, ...] = (
-    "date_time",
-    "compress_type",
-    "comment",
-    "extra",
-    "create_system",
-    "flag_bits",
-    "volume",
-    "internal_attr",
-)
-_COMPARED += ("external_attr",)
+def _hashes(file: BinaryIO, size: int) -> tuple[str, int]:
+    """sha256 and CRC-32 of the next ``size`` bytes."""
+    sha256, crc = hashlib.sha256(), 0
+    while size and (block := file.read(min(size, _BLOCK))):
+        sha256.update(block)
+        crc = zlib.crc32(block, crc)
+        size -= len(block)
+    return sha256.hexdigest(), crc
 
 
-def _check_member(path: Path, entry: zipfile.ZipInfo, names: list[str]) -> None:
-    name = entry.filename
+def _check_info(path: Path, info: zipfile.ZipInfo, names: list[str]) -> None:
+    name = info.filename
     if name not in MEMBERS:
-        raise RefusedError(f"{path}: the member {shown(name)} does not belong; a submission has {', '.join(MEMBERS)}")
+        raise RefusedError(f"{path}: the member {escaped(name)} does not belong; a submission has {', '.join(MEMBERS)}")
     if names.count(name) > 1:
         raise RefusedError(f"{path}: the member {name} is there twice")
-    if entry.flag_bits & 0x1:
+    if info.flag_bits & 0x1:
         raise RefusedError(f"{path}: {name}: is encrypted")
-    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise RefusedError(f"{path}: {name}: is compressed; the members of a submission are stored as they are")
-    if entry.external_attr >> 16 & 0o170000 != 0o100000:
+    if info.external_attr >> 16 & 0o170000 != 0o100000:
         raise RefusedError(f"{path}: {name}: is a link, a folder or a device, not a plain file")
-    if entry.file_size > MEMBERS[name]:
-        raise RefusedError(f"{path}: {name}: {entry.file_size:,} bytes, more than {MEMBERS[name]:,}")
+    if info.file_size > MEMBERS[name]:
+        raise RefusedError(f"{path}: {name}: {info.file_size:,} bytes, more than {MEMBERS[name]:,}")

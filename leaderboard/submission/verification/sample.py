@@ -4,51 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.records.cell import CellRecord
 from harness.records.read import Cell, Run
 
-_COLUMNS = ["example", "step", "attack_text", "success", "predicted", "answer", "loss", "judge_nominal", "failure"]
+if TYPE_CHECKING:
+    from harness.replay.replay import Recorded
+
+_COLUMNS = ["example", "step", "attack_text", "success", "predicted", "answer", "loss", "judge_nominal"]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A step of a cell, and the answer to its example when clean.
-
-    Attributes:
-        step: its row: the columns of `harness.records.schema.STEPS` that say what came of it.
-    """
-
-    record: CellRecord
-    step: dict[str, object]
-    clean: dict[str, object]
-
-
-def draw(run: Run, count: int, file_hash: str, seed: int) -> list[Drawn]:
+def sample_steps(run: Run, count: int, file_sha256: str, seed: int) -> list[Recorded]:
     """``count`` steps of all cells, each equally likely, fewer where there are not so many; by cell.
 
     Steps that could not be judged are left out, and those of attacks that change activations, which no record holds.
     """
     cells = [cell for cell in run.cells if cell.record.space == "text"]
-    sizes = [_judged(cell, ["failure", "attack_text"]).num_rows for cell in cells]
+    sizes = [_judged_steps(cell, []).num_rows for cell in cells]
     total = sum(sizes)
-    by = random.Random(hashlib.sha256(f"{file_hash}/{seed}".encode()).digest())
-    chosen = sorted(by.sample(range(total), min(count, total)))
-    found, first = [], 0
+    rng = random.Random(hashlib.sha256(f"{file_sha256}/{seed}".encode()).digest())
+    sample = sorted(rng.sample(range(total), min(count, total)))
+    steps, first = [], 0
     for cell, size in zip(cells, sizes, strict=True):
-        own = [at - first for at in chosen if first <= at < first + size]
+        rows = [index - first for index in sample if first <= index < first + size]
         first += size
-        if own:
-            clean = {row["example"]: row for row in cell.examples(["example", "predicted", "answer"]).to_pylist()}
-            steps = _judged(cell, _COLUMNS).take(own).to_pylist()
-            found += [Drawn(cell.record, step, clean[step["example"]]) for step in steps]
-    return found
+        if rows:
+            steps += _recorded_steps(cell, rows)
+    return steps
 
 
-def _judged(cell: Cell, columns: list[str]) -> pa.Table:
-    steps = cell.steps(columns)
+def _recorded_steps(cell: Cell, rows: list[int]) -> list[Recorded]:
+    from harness.replay.replay import Recorded
+
+    clean = {row["example"]: row for row in cell.examples(["example", "predicted", "answer"]).to_pylist()}
+    steps: list[dict[str, Any]] = _judged_steps(cell, _COLUMNS).select(_COLUMNS).take(rows).to_pylist()
+    return [
+        Recorded(
+            record=cell.record,
+            **step,
+            clean_predicted=clean[step["example"]]["predicted"],
+            clean_answer=clean[step["example"]]["answer"],
+        )
+        for step in steps
+    ]
+
+
+def _judged_steps(cell: Cell, columns: list[str]) -> pa.Table:
+    steps = cell.steps(sorted({"failure", "attack_text", *columns}))
     return steps.filter(pc.and_(pc.is_null(steps["failure"]), pc.is_valid(steps["attack_text"])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,42 +9,41 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, error_text
 from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import RefusedError
-from leaderboard.submission.submission import Submission, open_submission
-from leaderboard.submission.verification.guard import inspect_guarded
-from leaderboard.submission.verification.inspect import Inspection, Seen
+from leaderboard.submission.submission import Submission
+from leaderboard.submission.verification.inspection import Inspection, Progress
 from leaderboard.submission.verification.report import CheckResult, Report
-from leaderboard.submission.verification.sample import draw
+from leaderboard.submission.verification.sample import sample_steps
+from leaderboard.submission.verification.sandbox import open_inspected
 
 if TYPE_CHECKING:
-    from harness.replay.replay import Preparer, Recorded, Replayed
+    from harness.replay.replay import Recorded
+    from harness.replay.view import ReplayView
     from harness.spec.load import LoadedSpec
 
 
 @dataclass(frozen=True)
-class Replaying:
+class ReplayOptions:
     """How attack strings are put back.
 
     Attributes:
         count: how many.
         seed: with the hash of the file, which ones.
-        preparer: gives what finds or makes the models of a spec of that name.
-        begin: told what it will take: cells, strings, forecast.
-        seen: told of each string.
+        store: where the models are, or are made; None: where `harness run` of the same spec keeps them.
+        view: told what it will take, and of each string.
     """
 
     count: int
     seed: int
-    preparer: Callable[[str], Preparer]
-    begin: Callable[[int, int, Any], None] = lambda _cells, _strings, _forecast: None
-    seen: Callable[[Replayed], None] = lambda _: None
+    store: str | None
+    view: ReplayView
 
 
-def verify(
+def verify_submission(
     path: Path,
     registry: Any,
     spec: Path | None = None,
-    replaying: Replaying | None = None,
-    seen: Seen = lambda _done, _total: None,
+    replay: ReplayOptions | None = None,
+    progress: Progress = lambda _done, _total: None,
 ) -> Report:
     """Check a submission or an entry; the checks after one that fails are made as far as they make sense.
 
@@ -53,28 +51,28 @@ def verify(
         registry: the plugins that its spec may name.
         spec: a spec file that it must be of; left out, its own counts, and that of the same name which comes with the
             project must be the same.
-        seen: told how many cells have been checked, of how many.
+        replay: put strings back through the victim, and how.
+        progress: told how many cells have been checked, of how many.
     """
     report = Report(path)
     try:
-        inspection = inspect_guarded(path, seen)
-        submission = open_submission(path)
-        if submission.hash != inspection.hash:
-            raise RefusedError(f"{path}: was changed while it was read")
+        submission, inspection = open_inspected(path, progress)
     except RefusedError as error:
         report.checks.append(CheckResult("file", "", [str(error)]))
         return report
     report.sha256 = submission.sha256
-    report.checks += _of_records(submission, inspection)
-    loaded = _spec_check(submission, registry, spec, report)
+    report.checks += _inspection_checks(inspection)
+    spec_check, loaded = _spec_check(submission, registry, spec)
+    report.checks.append(spec_check)
     if loaded is not None:
-        _completeness(loaded, submission, inspection, report)
-    if replaying is not None:
-        report.checks.append(_replay_check(loaded, submission, replaying, report, held=spec is not None))
+        report.checks += _completeness_checks(loaded, submission, inspection)
+    if replay is not None:
+        passed = loaded if report.verified else None
+        report.checks.append(_replay_check(passed, submission, replay, registry, spec_is_given=spec is not None))
     return report
 
 
-def _of_records(submission: Submission, found: Inspection) -> list[CheckResult]:
+def _inspection_checks(found: Inspection) -> list[CheckResult]:
     records = CheckResult("records", "consistent in themselves", found.problems, found.notes, found.n_problems)
     if not records.passed:
         records.detail = ""
@@ -84,130 +82,118 @@ def _of_records(submission: Submission, found: Inspection) -> list[CheckResult]:
     return checks
 
 
-def _spec_check(submission: Submission, registry: Any, given: Path | None, report: Report) -> LoadedSpec | None:
-    """The spec, expanded here; None where that cannot be done."""
+def _spec_check(submission: Submission, registry: Any, given: Path | None) -> tuple[CheckResult, LoadedSpec | None]:
+    """The check, and the spec expanded here; None where that cannot be done."""
     from harness.replay.shipped_specs import differing_fields, shipped_spec
     from harness.spec.load import load_spec, read_spec
 
     run = submission.run
     check = CheckResult("spec")
-    report.checks.append(check)
     try:
-        own = read_spec(submission.spec, "spec.yaml", Path.cwd(), registry)
-        held = None if given is None else load_spec(given, registry)
+        submitted = read_spec(submission.spec, "spec.yaml", Path.cwd(), registry)
+        of_reader = None if given is None else load_spec(given, registry)
     except HarnessError as error:
-        _fail(check, f"cannot be expanded here: {str(error)[:1000]}")
-        return None
-    if own.hash != run.spec_hash:
-        _fail(
-            check,
-            f"its hash is {own.hash[:12]} here, and the submission says {run.spec_hash[:12]}: it was made with other "
-            f"plugins or versions than those here (robustness-harness {run.harness_version}), or its text was changed",
+        check.fail(f"cannot be expanded here: {str(error)[:1000]}")
+        return check, None
+    if submitted.hash != run.spec_hash:
+        check.fail(
+            f"its hash is {submitted.hash[:12]} here, and the submission says {run.spec_hash[:12]}: it was made with "
+            f"other plugins or versions than those here (robustness-harness {run.harness_version}), or its text was "
+            "changed"
         )
-        return None
-    if (own.spec.name, own.spec.version) != (run.spec_name, run.spec_version):
-        _fail(check, f"calls itself {own.spec.name} {own.spec.version}, and the run {run.spec_name} {run.spec_version}")
-        return None
-    what = "is its own: neither given with --spec nor one that comes with the project"
-    standard = held
-    if held is not None:
-        what = f"is {given}"
-    elif (standard := shipped_spec(own.spec.name, own.spec.version, registry)) is not None:
-        what = "is the one that comes with the project"
-    if standard is not None and standard.hash != own.hash:
-        fields = ", ".join(differing_fields(own, standard))
-        whose = f"{given}" if held is not None else "the one of that name that comes with the project"
-        _fail(check, f"{own.spec.name} {own.spec.version} is not {whose}: they differ in {fields}")
-        return None
+        return check, None
+    name = f"{submitted.spec.name} {submitted.spec.version}"
+    if (submitted.spec.name, submitted.spec.version) != (run.spec_name, run.spec_version):
+        check.fail(f"calls itself {name}, and the run {run.spec_name} {run.spec_version}")
+        return check, None
+    standard: LoadedSpec | None
+    if of_reader is not None:
+        standard, origin, standard_name = of_reader, f"is {given}", f"{given}"
+    else:
+        standard = shipped_spec(submitted.spec.name, submitted.spec.version, registry)
+        origin = "is the one that comes with the project"
+        standard_name = "the one of that name that comes with the project"
     if standard is None:
-        check.notes.append(f"{own.spec.name} {own.spec.version} {what}; read it before you compare it with others")
-    check.detail = f"{own.spec.name} {own.spec.version} ({own.hash[:12]}) {what}"
-    return own if held is None else held
+        origin = "is its own: neither given with --spec nor one that comes with the project"
+        check.notes.append(f"{name} {origin}; read it before you compare it with others")
+    elif standard.hash != submitted.hash:
+        fields = ", ".join(differing_fields(submitted, standard))
+        check.fail(f"{name} is not {standard_name}: they differ in {fields}")
+        return check, None
+    check.detail = f"{name} ({submitted.hash[:12]}) {origin}"
+    return check, submitted if of_reader is None else of_reader
 
 
-def _completeness(spec: LoadedSpec, submission: Submission, found: Inspection, report: Report) -> None:
+def _completeness_checks(spec: LoadedSpec, submission: Submission, found: Inspection) -> list[CheckResult]:
     from harness.replay.expected_cells import completeness_problems
     from harness.replay.label_verdicts import verdict_on_label
 
-    problems = [*completeness_problems(spec, submission.cells, found.listed)]
+    problems = [*completeness_problems(spec, submission.cells, found.examples)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
-    report.checks.append(CheckResult("completeness", cells, problems))
+    checks = [CheckResult("completeness", cells, problems)]
     problems, judged = [], 0
     for label, predicted, success, key in found.verdicts:
-        should = verdict_on_label(spec, label, predicted)
-        judged += should is not None
-        if should is not None and should != success:
+        expected = verdict_on_label(spec, label, predicted)
+        judged += expected is not None
+        if expected is not None and expected != success:
             problems.append(
                 f"cell {key!a}: where label {label} is right, the answer {predicted} counts as a "
                 f"{'success' if success else 'failure'}; the judge says otherwise"
             )
     if judged:
         detail = "" if problems else "every recorded answer judged again by its label"
-        report.checks.append(CheckResult("verdicts", detail, problems))
+        checks.append(CheckResult("verdicts", detail, problems))
+    return checks
 
 
 def _replay_check(
-    spec: LoadedSpec | None, submission: Submission, how: Replaying, report: Report, *, held: bool
+    spec: LoadedSpec | None, submission: Submission, options: ReplayOptions, registry: Any, *, spec_is_given: bool
 ) -> CheckResult:
     from harness.replay.expected_cells import cells_of_records
     from harness.replay.replay import forecast, replay
     from harness.replay.shipped_specs import shipped_spec
+    from harness.replay.view import preparer_for
 
     check = CheckResult("replay")
-    if spec is None or not report.verified:
-        _fail(check, "not done: what comes before it has not passed")
+    if spec is None:
+        check.fail("not done: what comes before it has not passed")
         return check
-    preparer = how.preparer(spec.spec.name)
-    if not held and shipped_spec(spec.spec.name, spec.spec.version, preparer.resolver.registry) is None:
+    if not spec_is_given and shipped_spec(spec.spec.name, spec.spec.version, registry) is None:
         # Its spec may name any file, address or model: none is touched on a stranger's word.
-        _fail(check, "not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
+        check.fail("not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
         return check
-    drawn = draw(as_run(submission), how.count, submission.hash, how.seed)
+    steps = sample_steps(as_run(submission), options.count, submission.read_sha256, options.seed)
     cells = cells_of_records(spec, submission.cells)
-    strings: dict[str, list[Recorded]] = {}
-    for each in drawn:
-        strings.setdefault(each.record.key, []).append(_recorded(each))
-    chosen = [(cells[key], own) for key, own in strings.items()]
-    if not chosen:
+    steps_of_cell: dict[str, list[Recorded]] = {}
+    for step in steps:
+        steps_of_cell.setdefault(step.record.key, []).append(step)
+    jobs = [(cells[key], of_cell) for key, of_cell in steps_of_cell.items()]
+    if not jobs:
         check.detail = "there is no string to be replayed"
         check.notes.append("attacks that change activations leave none")
         return check
+    store = options.store or Path("runs") / spec.spec.name / "artifacts"
+    preparer = preparer_for(registry, store, options.view)
     try:
-        ahead = forecast([cell for cell, _ in chosen], len(drawn), preparer)
+        estimate = forecast([cell for cell, _ in jobs], len(steps), preparer)
     except Exception as error:
-        ahead = None
+        estimate = None
         check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
-    how.begin(len(chosen), len(drawn), ahead)
-    results = replay(chosen, preparer, how.seen)
+    options.view.begin(len(jobs), len(steps), estimate)
+    results = replay(jobs, preparer, lambda replayed: options.view.string(replayed.problem))
     problems = [
         f"cell {r.recorded.record.key!a}, example {r.recorded.example!a}, step {r.recorded.step}: {r.problem}"
         for r in results
         if r.problem
     ]
     agreed = sum(not r.problem and not r.close for r in results)
-    apart = [r.loss_difference for r in results if r.loss_difference is not None]
-    check = CheckResult(
-        "replay", f"{agreed} of {len(results)} strings of {len(chosen)} cells: the same verdict", problems
-    )
-    check.detail += f"; losses differ by {max(apart):.2g} at most" if apart else ""
-    check.detail += f" (drawn by the file's hash and seed {how.seed})"
-    close = sum(r.close for r in results)
-    if close:
+    undecided = sum(r.close for r in results)
+    differences = [r.loss_difference for r in results if r.loss_difference is not None]
+    detail = f"{agreed} of {len(results)} strings of {len(jobs)} cells: the same verdict"
+    detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
+    detail += f" (drawn by the file's hash and seed {options.seed})"
+    if undecided:
         check.notes.append(
-            f"{close} verdicts differ where the victim is undecided between two labels; they do not count"
+            f"{undecided} verdicts differ where the victim is undecided between two labels; they do not count"
         )
-    return check
-
-
-def _recorded(drawn: Any) -> Recorded:
-    from harness.replay.replay import Recorded
-
-    step = drawn.step
-    names = ("example", "step", "attack_text", "success", "predicted", "answer", "loss", "judge_nominal")
-    clean = {f"clean_{name}": drawn.clean[name] for name in ("predicted", "answer")}
-    return Recorded(record=drawn.record, **{name: step[name] for name in names}, **clean)
-
-
-def _fail(check: CheckResult, problem: str) -> None:
-    check.problems.append(problem)
-    check.count += 1
+    return CheckResult("replay", detail, problems, check.notes)

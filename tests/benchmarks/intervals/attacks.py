@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit, ndtr
 
-from leaderboard.data.table import Table, make_table
+from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.data.trajectories import Trajectories
-from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, from_observed
-from leaderboard.fit.likelihood.first_success import from_records
+from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, fit_first_successes
+from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
 from tests.benchmarks.intervals.tally import Tally
 
 REFERENCE = 1e15  # FLOPs; a whole budget is one thousandth of it
@@ -80,7 +80,7 @@ def run(study: Study, rng: np.random.Generator, tally: Tally) -> None:
     """Simulate one study, fit it, and count what the intervals hold."""
     table, cells, slopes, intercepts = simulate(study, rng)
     if study.form == "records":
-        fit = from_observed({}, from_records([(paths, REFERENCE) for paths in cells]))
+        fit = fit_first_successes({}, first_successes_of_trajectories([(paths, REFERENCE) for paths in cells]))
     else:
         (fit,) = fit_attack_scaling(table, "counts")
     (least,) = fit_attack_scaling(table, "ols")
@@ -106,7 +106,7 @@ def _count(
     tally.saturated += fit.asymptote is not None
 
 
-def simulate(study: Study, rng: np.random.Generator) -> tuple[Table, list[Trajectories], list[float], list[float]]:
+def simulate(study: Study, rng: np.random.Generator) -> tuple[CountTable, list[Trajectories], list[float], list[float]]:
     """The study's table and records, and each seed's own slope and intercept."""
     grid = np.log10(np.arange(1, study.steps + 1) / study.steps * BUDGET)
     shared = rng.normal(size=study.examples)
@@ -137,12 +137,12 @@ def simulate(study: Study, rng: np.random.Generator) -> tuple[Table, list[Trajec
     return _table(tables, study.examples), cells, slopes, intercepts
 
 
-def _table(parts: list[tuple[int, np.ndarray, np.ndarray]], examples: int) -> Table:
+def _table(parts: list[tuple[int, np.ndarray, np.ndarray]], examples: int) -> CountTable:
     steps = len(parts[0][1])
     rows = steps * len(parts)
     text = {name: np.full(rows, name, dtype=object) for name in ("task", "family", "attack")}
     numbers = {"n_params": np.full(rows, 10**6), "trials": np.full(rows, examples)}
-    return make_table(
+    return make_count_table(
         "simulated",
         text
         | numbers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from leaderboard.data.table import Table, make_table
+from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.fit.attack_scaling import AttackScaling
 from leaderboard.fit.efficiency import fit_efficiency
 from leaderboard.fit.line import Line
@@ -63,7 +63,7 @@ def run_balance(study: Balance, rng: np.random.Generator, tally: Tally) -> None:
     tally.value("ols", least.line.slope, least.line.slope_ci, SLOPE)
 
 
-def _balance(study: Balance, rng: np.random.Generator) -> Table:
+def _balance(study: Balance, rng: np.random.Generator) -> CountTable:
     x = np.linspace(-6, -4, study.rounds)
     line = INTERCEPT + SLOPE * x
     budget = np.quantile(line, 1 - study.never) if study.never else line.max() + 2
@@ -125,7 +125,7 @@ def run_training(study: Training, rng: np.random.Generator, tally: Tally) -> Non
     tally.value("ols", least.line.slope, least.line.slope_ci, study.slope)
 
 
-def _table(parts: list[tuple[int, int, float, np.ndarray, np.ndarray]], examples: int) -> Table:
+def _table(parts: list[tuple[int, int, float, np.ndarray, np.ndarray]], examples: int) -> CountTable:
     steps = len(parts[0][3])
     rows = steps * len(parts)
     columns = {name: np.full(rows, name, dtype=object) for name in ("task", "family", "attack")}
@@ -135,7 +135,7 @@ def _table(parts: list[tuple[int, int, float, np.ndarray, np.ndarray]], examples
         columns[name] = np.repeat(np.array([part[at] for part in parts]), steps)
     columns |= {"attack_compute": np.concatenate([part[3] for part in parts])}
     columns |= {"successes": np.concatenate([part[4] for part in parts])}
-    return make_table("simulated", columns)
+    return make_count_table("simulated", columns)
 
 
 @dataclass(frozen=True)

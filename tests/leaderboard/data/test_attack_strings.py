@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from harness.records.read import read_run
-from leaderboard.data.attack_strings import LONGEST, PER_ATTACK, found_strings, visible
+from leaderboard.data.attack_strings import MAX_CHARACTERS, PER_ATTACK, escape_invisible, successful_strings
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
 @given(st.text(max_size=50))
 def test_nothing_invisible_is_left(text: str) -> None:
-    shown = visible(text)
+    shown = escape_invisible(text)
     assert all(c in "\n\t " or unicodedata.category(c)[0] not in "CZ" for c in shown)
 
 
@@ -24,11 +24,11 @@ def test_nothing_invisible_is_left(text: str) -> None:
     [("a b\n", "a b\n"), ("a\u202eb", "a\\u202eb"), ("\x00\u200b", "\\u0000\\u200b"), ("\U000e0041", "\\U000e0041")],
 )
 def test_by_hand(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_invisible(text) == shown
 
 
 def test_long_strings_are_cut_and_say_so() -> None:
-    assert visible("x" * (LONGEST + 7)).endswith("… (7 more characters)")
+    assert escape_invisible("x" * (MAX_CHARACTERS + 7)).endswith("… (7 more characters)")
 
 
 def test_first_successes_of_each_attack(tmp_path: Path) -> None:
@@ -36,17 +36,17 @@ def test_first_successes_of_each_attack(tmp_path: Path) -> None:
         FakeCell(examples=6, steps=5, first_success=[5, 0, 1, 2, 3, 4]),
         FakeCell(attack="none found", examples=2, steps=5, first_success=[0, 0]),
     ]
-    found = found_strings(read_run(write_run(tmp_path / "run", cells)).cells)
-    assert [(each.attack, each.example, each.step) for each in found] == [
+    (strings,) = successful_strings(read_run(write_run(tmp_path / "run", cells)).cells).values()
+    assert [(string.attack, string.example, string.step) for string in strings] == [
         ("gcg", "e2", 1),
         ("gcg", "e3", 2),
         ("gcg", "e4", 3),
     ]
-    assert len(found) == PER_ATTACK
-    assert found[0].answer is None
+    assert len(strings) == PER_ATTACK
+    assert strings[0].answer is None
 
 
 def test_answers_in_text_stand_beside(tmp_path: Path) -> None:
     cell = FakeCell(task_kind="text", examples=2, steps=1, first_success=[1, 0])
-    (found,) = found_strings(read_run(write_run(tmp_path / "run", [cell])).cells)
-    assert (found.answer, found.text) == ("Yes", "<b>aa bb</b>")
+    ((string,),) = successful_strings(read_run(write_run(tmp_path / "run", [cell])).cells).values()
+    assert (string.answer, string.text) == ("Yes", "<b>aa bb</b>")

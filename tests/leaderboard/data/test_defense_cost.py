@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from harness.records.read import read_run
-from leaderboard.data.defense_cost import inference_compute, undefended_answers
-from leaderboard.data.from_run import run_table
+from leaderboard.data.count_table_of_run import run_count_table
+from leaderboard.data.defense_cost import inference_compute, undefended_answer_flops
 from leaderboard.fit.efficiency import _without_settings, fit_efficiency
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.site.test_study import run
+from tests.leaderboard.site.test_published_tables import run
 
 ANSWER = 1e6
 SAMPLES = (1, 2, 4, 8, 16, 32)
@@ -34,7 +34,7 @@ def votes(samples: int, seed: int = 0, static: bool = False, **changes: object) 
 def test_a_run_tells_the_defenders_compute(told: bool, tmp_path: Path) -> None:
     """Whether the record has what the victim's own answer takes, or it follows from all that clean prompts took."""
     cells = [FakeCell(told=told), FakeCell(defense="adversarial_training", round=2, defense_flops=1e12, told=told)]
-    found = run_table(read_run(write_run(tmp_path / "run", [*cells, votes(8, told=told)])))
+    found = run_count_table(read_run(write_run(tmp_path / "run", [*cells, votes(8, told=told)])))
     told_of = dict(zip(found["defense"], found["inference_compute"], strict=True))
     assert told_of == {
         "none": 1.0,
@@ -47,7 +47,10 @@ def test_the_undefended_victim_of_the_run_is_what_it_is_measured_by(tmp_path: Pa
     """Behind thoughts the victim's own answer reads more; another seed's victim does not count."""
     thinks = votes(1, per_query=2 * ANSWER, answer_flops=3 * ANSWER)
     cells = [cell.record for cell in read_run(write_run(tmp_path / "run", [FakeCell(answer_flops=ANSWER), thinks]))]
-    both, other = undefended_answers(cells), undefended_answers([r for r in cells if r.defense.name != "none"])
+    both, other = (
+        undefended_answer_flops(cells),
+        undefended_answer_flops([r for r in cells if r.defense.name != "none"]),
+    )
     (record,) = [r for r in cells if r.defense.name != "none"]
     assert inference_compute(record, both) == pytest.approx(5.0)
     assert inference_compute(record, other) == pytest.approx(5 / 3)
@@ -59,7 +62,7 @@ def test_what_nobody_said_is_unknown(tmp_path: Path) -> None:
     judge = {"n_params": 5, "preparation": {}, "artifact": "a", "victim": FakeCell().more}
     judge["victim"] = {"name": "m", "label": "m", "params": {}, "distribution": "d", "version": "1"}
     cell = votes(4, told=False, more={"auxiliary": {"judge:model": judge}})
-    table = run_table(read_run(write_run(tmp_path / "run", [cell])))
+    table = run_count_table(read_run(write_run(tmp_path / "run", [cell])))
     assert np.isnan(table["inference_compute"]).all()
 
 
@@ -75,7 +78,7 @@ def test_a_row_says_it_as_a_multiple(tmp_path: Path) -> None:
 def test_asr_against_inference_compute_is_a_curve_of_a_run(tmp_path: Path) -> None:
     cells = [votes(n, seed) for n in SAMPLES for seed in (0, 1, 2)]
     path = write_run(tmp_path / "run", [*cells, FakeCell(), *(votes(n, static=True) for n in SAMPLES)])
-    fits = {fit.group["defense"]: fit for fit in fit_efficiency(run_table(read_run(path)), "inference_compute")}
+    fits = {fit.group["defense"]: fit for fit in fit_efficiency(run_count_table(read_run(path)), "inference_compute")}
     assert set(fits) == {"inference_compute", "inference_compute (static)"}
     fit = fits["inference_compute"]
     assert (fit.line.n, fit.seeds) == (18, 3)
@@ -93,7 +96,7 @@ def test_settings_that_cost_alike_are_both_counted(tmp_path: Path) -> None:
     warm = [votes(n) for n in SAMPLES]
     warm = [FakeCell(**{**vars(c), "defense": c.defense.replace(")", ", temperature=2.0)")}) for c in warm]
     path = write_run(tmp_path / "run", cells + warm)
-    (fit,) = fit_efficiency(run_table(read_run(path)), "inference_compute")
+    (fit,) = fit_efficiency(run_count_table(read_run(path)), "inference_compute")
     assert fit.line.n == 2 * len(SAMPLES)
 
 

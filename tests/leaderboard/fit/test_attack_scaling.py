@@ -8,14 +8,14 @@ import warnings
 import numpy as np
 import pytest
 
-from leaderboard.data.table import Table, make_table
+from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.data.trajectories import Trajectories
-from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, from_observed
-from leaderboard.fit.likelihood.first_success import from_counts, from_records
+from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, fit_first_successes
+from leaderboard.fit.likelihood.first_successes import first_successes_of_counts, first_successes_of_trajectories
 from tests.benchmarks.intervals.attacks import REFERENCE, Study, simulate
 
 
-def counts(won: list[list[int]], trials: int = 100, compute: list[float] | None = None) -> Table:
+def counts(won: list[list[int]], trials: int = 100, compute: list[float] | None = None) -> CountTable:
     """One curve, a row of ``won`` for each seed."""
     steps = len(won[0])
     rows = steps * len(won)
@@ -24,17 +24,17 @@ def counts(won: list[list[int]], trials: int = 100, compute: list[float] | None 
     columns |= {"n_params": np.full(rows, 5), "trials": np.full(rows, trials)}
     columns |= {"seed": np.repeat(np.arange(len(won)), steps), "iteration": np.tile(np.arange(steps), len(won))}
     columns |= {"successes": np.concatenate(won), "attack_compute": np.tile(spent, len(won))}
-    return make_table("t", columns)
+    return make_count_table("t", columns)
 
 
-def only(table: Table) -> AttackScaling:
+def only(table: CountTable) -> AttackScaling:
     (fit,) = fit_attack_scaling(table)
     return fit
 
 
 def test_increments_are_first_successes_and_nothing_is_dropped() -> None:
-    seen = from_counts(counts([[0, 30, 50, 50], [0, 0, 0, 0]], compute=[0.0, 1.0, 2.0, 4.0]))
-    rows = seen.rows
+    seen = first_successes_of_counts(counts([[0, 30, 50, 50], [0, 0, 0, 0]], compute=[0.0, 1.0, 2.0, 4.0]))
+    rows = seen.observations
     assert (seen.kind, seen.examples, seen.successes, seen.later, seen.seeds) == ("so_far", 200, 50, 20, 2)
     by_seed = [
         list(zip(rows.low[own], rows.high[own], rows.weight[own], strict=True))
@@ -45,15 +45,15 @@ def test_increments_are_first_successes_and_nothing_is_dropped() -> None:
 
 
 def test_a_step_that_costs_nothing_more_joins_the_one_before() -> None:
-    seen = from_counts(counts([[10, 30, 50]], compute=[1.0, 1.0, 2.0]))
-    assert seen.rows.weight.tolist() == [30, 20, 50]
+    seen = first_successes_of_counts(counts([[10, 30, 50]], compute=[1.0, 1.0, 2.0]))
+    assert seen.observations.weight.tolist() == [30, 20, 50]
 
 
 def test_records_and_their_table_agree_where_all_examples_cost_the_same() -> None:
     study = Study("", 3, 80, 30, 0.5)
     table, cells, _, _ = simulate(study, np.random.default_rng(0))
     by_table = only(table)
-    by_records = from_observed({}, from_records([(paths, REFERENCE) for paths in cells]))
+    by_records = fit_first_successes({}, first_successes_of_trajectories([(paths, REFERENCE) for paths in cells]))
     assert by_records.line.slope == pytest.approx(by_table.line.slope, rel=1e-5)
     assert by_records.line.intercept == pytest.approx(by_table.line.intercept, rel=1e-5)
 
@@ -65,13 +65,16 @@ def test_stopping_on_success_changes_nothing() -> None:
         first = np.where(paths.so_far[:, -1], paths.at_step.argmax(axis=1), paths.at_step.shape[1] - 1)
         spent = np.minimum(paths.compute, paths.compute[np.arange(len(first)), first][:, None])
         stopped.append(Trajectories(paths.examples, paths.so_far, spent, spent))
-    whole, short = (from_observed({}, from_records([(p, REFERENCE) for p in each])) for each in (cells, stopped))
+    whole, short = (
+        fit_first_successes({}, first_successes_of_trajectories([(p, REFERENCE) for p in each]))
+        for each in (cells, stopped)
+    )
     assert short.line == whole.line
 
 
 def test_another_unit_of_compute_moves_the_intercept_alone() -> None:
     table, _, _, _ = simulate(Study("", 3, 60, 20, 0.4), np.random.default_rng(2))
-    moved = make_table("t", {**table.columns, "attack_compute": table["attack_compute"] * 1e4})
+    moved = make_count_table("t", {**table.columns, "attack_compute": table["attack_compute"] * 1e4})
     before, after = only(table).line, only(moved).line
     assert after.slope == pytest.approx(before.slope, rel=1e-6)
     assert before.slope is not None

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.stats import linregress, t as student
 
-from leaderboard.data.table import Table, make_table
+from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.fit.attack_scaling import fit_attack_scaling
-from leaderboard.fit.crossing import first_reach
+from leaderboard.fit.crossing import first_crossing
 from leaderboard.fit.line import ols
 
 reals = st.floats(-20, 20, allow_nan=False)
@@ -43,12 +43,14 @@ def test_too_little_data_is_said_and_never_nan(x: list[float]) -> None:
     assert line.note.startswith("Not enough data: ")
 
 
-def table(won: np.ndarray, compute: np.ndarray) -> Table:
+def table(won: np.ndarray, compute: np.ndarray) -> CountTable:
     """One curve of 1,000 trials."""
     n = len(won)
     text = {name: np.full(n, name, dtype=object) for name in ("task", "family", "attack")}
     whole = {"n_params": np.full(n, 5), "seed": np.zeros(n, dtype=int), "iteration": np.arange(n)}
-    return make_table("t", text | whole | {"trials": np.full(n, 1000), "successes": won, "attack_compute": compute})
+    return make_count_table(
+        "t", text | whole | {"trials": np.full(n, 1000), "successes": won, "attack_compute": compute}
+    )
 
 
 @given(st.integers(3, 30), st.floats(-12, 6), st.integers(0, 2**32 - 1))
@@ -80,21 +82,21 @@ def test_a_group_that_cannot_be_fitted_says_why() -> None:
 
 def test_first_reach_by_hand() -> None:
     compute, asr = np.array([1.0, 2, 4]), np.array([0.1, 0.2, 0.6])
-    assert first_reach(compute, asr, 0.4) == pytest.approx(3.0)
-    assert first_reach(compute, asr, 0.05) == pytest.approx(0.5)  # from no compute and no success
-    assert first_reach(compute, asr, 0.2) == pytest.approx(2.0)
-    assert np.isinf(first_reach(compute, asr, 0.61))
-    assert np.isinf(first_reach(np.empty(0), np.empty(0), 0.5))
+    assert first_crossing(compute, asr, 0.4) == pytest.approx(3.0)
+    assert first_crossing(compute, asr, 0.05) == pytest.approx(0.5)  # from no compute and no success
+    assert first_crossing(compute, asr, 0.2) == pytest.approx(2.0)
+    assert np.isinf(first_crossing(compute, asr, 0.61))
+    assert np.isinf(first_crossing(np.empty(0), np.empty(0), 0.5))
 
 
 def test_first_reach_is_the_first_of_a_curve_that_falls_again() -> None:
-    assert first_reach(np.array([1.0, 2, 3, 4]), np.array([0.5, 0.1, 0.1, 0.9]), 0.5) == pytest.approx(1.0)
+    assert first_crossing(np.array([1.0, 2, 3, 4]), np.array([0.5, 0.1, 0.1, 0.9]), 0.5) == pytest.approx(1.0)
 
 
 @given(st.integers(1, 20), st.integers(0, 2**32 - 1), st.floats(0.01, 1))
 def test_first_reach_scales_with_compute(n: int, seed: int, target: float) -> None:
     rng = np.random.default_rng(seed)
     compute, asr = rng.uniform(0, 1, n).cumsum(), np.sort(rng.uniform(0, 1, n))
-    once, twice = first_reach(compute, asr, target), first_reach(2 * compute, asr, target)
+    once, twice = first_crossing(compute, asr, target), first_crossing(2 * compute, asr, target)
     assert twice == pytest.approx(2 * float(once))
     assert np.isinf(once) == (asr[-1] < target)

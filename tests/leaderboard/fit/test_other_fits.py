@@ -9,33 +9,33 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from leaderboard.data.table import Table, make_table
+from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.fit.attack_scaling import AttackScaling
-from leaderboard.fit.crossing import reached_between
+from leaderboard.fit.crossing import crossing_bounds
 from leaderboard.fit.efficiency import fit_efficiency
-from leaderboard.fit.line import Line, ols, weighted
+from leaderboard.fit.line import Line, ols, weighted_least_squares
 from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
 from leaderboard.fit.size_scaling import fit_size_scaling
 from tests.benchmarks.intervals.defenses import INTERCEPT, SLOPE, Balance, Training, _balance
-from tests.leaderboard.site.test_study import run
+from tests.leaderboard.site.test_published_tables import run
 
 
-def balance(seed: int = 0, **changes: object) -> Table:
+def balance(seed: int = 0, **changes: object) -> CountTable:
     study = Balance("", **({"seeds": 4, "rounds": 12} | changes))  # type: ignore[arg-type]
     return _balance(study, np.random.default_rng(seed))
 
 
-def both(table: Table) -> tuple[OffenseDefense, OffenseDefense]:
+def both(table: CountTable) -> tuple[OffenseDefense, OffenseDefense]:
     (censored,), (least,) = (fit_offense_defense(table, 0.5, method) for method in ("censored", "ols"))
     return censored, least
 
 
 def test_bounds_of_the_first_reach() -> None:
     compute, asr = np.array([1.0, 2, 2, 4]), np.array([0.1, 0.1, 0.3, 0.6])
-    assert reached_between(compute, asr, 0.05) == (0.0, 1.0)
-    assert reached_between(compute, asr, 0.2) == (1.0, 2.0)
-    assert reached_between(compute, asr, 0.5) == (2.0, 4.0)
-    assert reached_between(compute, asr, 0.7) == (4.0, np.inf)
+    assert crossing_bounds(compute, asr, 0.05) == (0.0, 1.0)
+    assert crossing_bounds(compute, asr, 0.2) == (1.0, 2.0)
+    assert crossing_bounds(compute, asr, 0.5) == (2.0, 4.0)
+    assert crossing_bounds(compute, asr, 0.7) == (4.0, np.inf)
 
 
 def test_the_line_is_found_where_half_was_never_broken() -> None:
@@ -55,8 +55,8 @@ def test_with_little_censoring_and_noise_both_methods_agree() -> None:
     censored, least = both(balance(never=0.04, noise=0.05, spread=0.0))
     assert censored.line.slope == pytest.approx(least.line.slope, abs=0.05)
     assert censored.line.intercept == pytest.approx(INTERCEPT, abs=0.3)
-    assert censored.against_one == "below"
-    assert censored.stalemate == pytest.approx(INTERCEPT + (SLOPE - 1) * -5, abs=0.1)
+    assert censored.against_slope_1 == "below"
+    assert censored.stalemate_intercept == pytest.approx(INTERCEPT + (SLOPE - 1) * -5, abs=0.1)
     middle, low, high = censored.band(np.array([1e-5]))
     assert low[0] < middle[0] < high[0]
     assert np.log10(middle[0]) == pytest.approx(INTERCEPT - 5 * SLOPE, abs=0.1)
@@ -72,7 +72,7 @@ def test_too_few_broken_pairs_are_refused_in_words() -> None:
     json.dumps(told, allow_nan=False)
 
 
-def rates(study: Training, seed: int = 0) -> Table:
+def rates(study: Training, seed: int = 0) -> CountTable:
     rng = np.random.default_rng(seed)
     rows = study.seeds * study.rounds
     x = np.tile(np.linspace(-6, -4, study.rounds), study.seeds)
@@ -83,14 +83,14 @@ def rates(study: Training, seed: int = 0) -> Table:
     columns |= {"round": np.tile(np.arange(1, study.rounds + 1), study.seeds), "defense_compute": 10**x}
     columns |= {"successes": rng.binomial(study.examples, 1 / (1 + np.exp(-odds))), "inference_compute": 10 ** (x + 6)}
     columns |= {"defense": np.array([f"votes(n={at})" for at in np.tile(np.arange(study.rounds), study.seeds)], object)}
-    return make_table("t", columns)
+    return make_count_table("t", columns)
 
 
 @pytest.mark.parametrize("x", ["defense_compute", "inference_compute", "round"])
 def test_efficiency_takes_any_amount(x: str) -> None:
     table = rates(Training("", 3, 8, 400))
     if x != "inference_compute":
-        table = Table("t", {**table.columns, "defense": np.full(len(table), "at", dtype=object)})
+        table = CountTable("t", {**table.columns, "defense": np.full(len(table), "at", dtype=object)})
     (fit,) = fit_efficiency(table, x, target=0.1)
     assert fit.line.slope is not None
     assert fit.line.slope_ci is not None
@@ -109,8 +109,8 @@ def test_efficiency_takes_any_amount(x: str) -> None:
 
 def test_efficiency_refuses_in_words() -> None:
     table = rates(Training("", 1, 8, 100))
-    same = Table("t", {**table.columns, "defense": np.full(len(table), "at", dtype=object)})
-    (fit,) = fit_efficiency(Table("t", {**same.columns, "successes": np.zeros(8, dtype=int)}))
+    same = CountTable("t", {**table.columns, "defense": np.full(len(table), "at", dtype=object)})
+    (fit,) = fit_efficiency(CountTable("t", {**same.columns, "successes": np.zeros(8, dtype=int)}))
     assert fit.line.note == "Not enough data: 0 successes in all, 4 needed."
     with pytest.raises(DataError, match="no column 'task'"):
         fit_efficiency(same, "task")
@@ -122,7 +122,10 @@ def test_efficiency_refuses_in_words() -> None:
 
 def test_weighted_least_squares_is_that_of_repeated_points() -> None:
     x, y = np.array([0.0, 1, 2, 5]), np.array([1.0, 2, 2, 7])
-    one, other = weighted(x, y, np.array([1.0, 2, 1, 3])), ols(x[[0, 1, 1, 2, 3, 3, 3]], y[[0, 1, 1, 2, 3, 3, 3]])
+    one, other = (
+        weighted_least_squares(x, y, np.array([1.0, 2, 1, 3])),
+        ols(x[[0, 1, 1, 2, 3, 3, 3]], y[[0, 1, 1, 2, 3, 3, 3]]),
+    )
     assert one.slope == pytest.approx(other.slope)
     assert one.intercept == pytest.approx(other.intercept)
 

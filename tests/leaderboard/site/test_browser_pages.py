@@ -14,8 +14,8 @@ from PIL import Image
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
+from tests.leaderboard.fake_quickstart import study
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.fake_study import study
 from tests.leaderboard.site.conftest import watched
 
 MARKUP = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\u202etxt"

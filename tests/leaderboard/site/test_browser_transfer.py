@@ -11,8 +11,8 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
+from tests.leaderboard.fake_quickstart import study
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.fake_study import study
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from harness.errors import DataError
 from harness.records.read import Run, read_run
 from leaderboard import harness_register_commands
 from leaderboard.site.build import build_site
+from tests.leaderboard.fake_quickstart import study
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.fake_study import study
 
 HOSTILE = "x</script><script>alert(1)</script>&<!--"
 
@@ -125,7 +125,7 @@ def test_a_build_that_fails_leaves_the_old_site(run: Run, tmp_path: Path, monkey
     def fail(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("leaderboard.site.build.plotting_library", fail)
+    monkeypatch.setattr("leaderboard.site.site_folder._plotting_library", fail)
     with pytest.raises(DataError, match="No space left"):
         build_site([run], tmp_path / "site")
     assert index.read_bytes() == before

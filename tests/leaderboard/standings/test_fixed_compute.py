@@ -35,7 +35,7 @@ def column(found: AttackTable, at: int = 0) -> dict[str, tuple[float | None, flo
     rows = zip(found.attacks, found.entries, strict=True)
     entries = {name: row[at] for name, row in rows}
     return {
-        name: (e.asr.value if e.asr else None, None if e.spent is None else e.spent / 1e9, e.mark)
+        name: (e.asr.value if e.asr else None, None if e.spent is None else e.spent / 1e9, e.remark)
         for name, e in entries.items()
         if e is not None
     }
@@ -102,7 +102,7 @@ def test_tasks_and_victims_are_columns_and_threats_and_spaces_are_tables(tmp_pat
         ("word_length", "v10"),
     ]
     assert found[1].entries[found[1].attacks.index("b")][0] is None  # b was not run on spam
-    assert found[2].notice.startswith("Latent space: not comparable with text attacks")
+    assert found[2].scope.notice.startswith("Latent space: not comparable with text attacks")
 
 
 def test_a_defense_by_its_label(tmp_path: Path) -> None:

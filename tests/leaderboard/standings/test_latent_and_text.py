@@ -26,16 +26,16 @@ def test_latent_attacks_are_never_beside_text_ones(tmp_path: Path, capsys: pytes
     text, latent = standings([read_run(run)])
     (row,), (other,) = text.rows, latent.rows
     assert [curve.attack for curve in row.curves] == ["gcg", "random_token"]
-    assert row.worst is not None
-    assert row.worst.attacks == ("gcg", "random_token")
+    assert row.worst_case is not None
+    assert row.worst_case.attacks == ("gcg", "random_token")
     assert row.strongest is not None
     assert row.strongest.attack == "gcg"
     assert [curve.attack for curve in other.curves] == ["pgd"]
-    assert (text.section.notice, latent.section.notice[:49]) == (
+    assert (text.section.scope.notice, latent.section.scope.notice[:49]) == (
         "",
         "Latent space: not comparable with text attacks. T",
     )
-    assert "what the attacks change" in text.section.apart
+    assert "what the attacks change" in text.section.separation
     assert main(["leaderboard", "show", str(run)]) == 0
     assert capsys.readouterr().out.count("Latent space: not comparable with text attacks") == 1
     assert "Latent space: not comparable" in build_site([read_run(run)], tmp_path / "site").read_text()
@@ -80,7 +80,7 @@ def test_a_cell_where_nothing_was_attacked_does_not_change_the_words(tmp_path: P
     benign = FakeCell(task_kind="text", benign=True)
     empty = FakeCell(task_kind="text", victim="refuses all", examples=0, first_success=[])
     (table,) = standings([read_run(write_run(tmp_path / "run", [benign, empty]))])
-    assert table.section.clean == "answered when clean"
+    assert table.section.clean_measure == "answered when clean"
 
 
 @pytest.mark.parametrize(("unparseable", "words"), [(0, ""), (2, "8 answers could not be judged")])

@@ -7,14 +7,14 @@ from pathlib import Path
 from hypothesis import given, strategies as st
 
 from harness.records.read import read_run
-from leaderboard.standings.cost_to_break import Breaking
-from leaderboard.standings.ranks import bounds, ranks
+from leaderboard.standings.cost_to_break import CostToBreak
+from leaderboard.standings.ranks import cost_bounds, ranks
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
-def at(compute: float | None, low: float | None, high: float | None, within: float = 1e9) -> Breaking:
-    return Breaking(compute is not None, compute, low, high, "gcg", within, 10.0)
+def at(compute: float | None, low: float | None, high: float | None, within: float = 1e9) -> CostToBreak:
+    return CostToBreak(compute is not None, compute, low, high, "gcg", within, 10.0)
 
 
 interval = st.tuples(st.floats(1, 1e9), st.floats(1, 1e9), st.booleans()).map(
@@ -32,15 +32,15 @@ def test_ties_by_hand() -> None:
 
 
 def test_what_is_not_broken_is_open_above_and_has_the_lower_end_of_its_draws() -> None:
-    assert bounds(at(None, 7e8, None)) == (7e8, float("inf"))
+    assert cost_bounds(at(None, 7e8, None)) == (7e8, float("inf"))
     assert ranks([at(None, 7e8, None), at(6e8, 5e8, 6.5e8), at(6e8, 5e8, 8e8)]) == [1, 2, 1]
 
 
 @given(rows)
-def test_laws(found: list[Breaking | None]) -> None:
+def test_laws(found: list[CostToBreak | None]) -> None:
     given_ranks = ranks(found)
-    known = [(bounds(row), rank) for row, rank in zip(found, given_ranks, strict=True) if rank is not None]
-    assert len(known) == sum(bounds(row) is not None for row in found)
+    known = [(cost_bounds(row), rank) for row, rank in zip(found, given_ranks, strict=True) if rank is not None]
+    assert len(known) == sum(cost_bounds(row) is not None for row in found)
     if known:
         assert min(rank for _, rank in known) == 1
     for mine, rank in known:

@@ -12,9 +12,10 @@ from scipy.stats import binomtest
 
 from harness.errors import DataError
 from harness.records.read import read_run
-from leaderboard.fit.intervals import design_effect, pooled_rate, pooled_rates
+from leaderboard.fit.pooled_rates import design_effect, pooled_rate, pooled_rates
 from leaderboard.site.payload import payload
-from leaderboard.standings.standings import Standing, Standings, standings
+from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import Standings, standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
@@ -54,24 +55,24 @@ def test_the_strongest_and_the_cheapest_attack_may_differ(tmp_path: Path) -> Non
     row = only(tmp_path, quick, slow, target=0.5)
     assert row.strongest is not None
     assert row.strongest.attack == "slow"
-    assert row.breaking is not None
-    assert row.breaking.attack == "quick"
-    assert row.breaking.compute == pytest.approx(1e9)
+    assert row.cost_to_break is not None
+    assert row.cost_to_break.attack == "quick"
+    assert row.cost_to_break.compute == pytest.approx(1e9)
 
 
 def test_compute_to_the_target_by_hand(tmp_path: Path) -> None:
     # Pooled ASR 0, .25, .5, .75 after 1, 2, 3, 4 steps: 40% lies at 2.6 steps.
     row = only(tmp_path, FakeCell(examples=4, steps=4, first_success=[2, 3, 4, 0], step_flops=1e9), target=0.4)
-    assert row.breaking is not None
-    assert row.breaking.compute == pytest.approx(2.6e9)
-    assert row.breaking.low is not None
-    assert row.breaking.low <= 2.6e9
-    assert row.breaking.high is None  # some draws of four examples never reach the target
+    assert row.cost_to_break is not None
+    assert row.cost_to_break.compute == pytest.approx(2.6e9)
+    assert row.cost_to_break.low is not None
+    assert row.cost_to_break.low <= 2.6e9
+    assert row.cost_to_break.high is None  # some draws of four examples never reach the target
 
 
 def test_the_interval_narrows_with_examples_and_holds_the_truth(tmp_path: Path) -> None:
     cells = [FakeCell(seed=seed, examples=400, steps=30, hardness=9.8) for seed in range(4)]
-    found = only(tmp_path, *cells).breaking
+    found = only(tmp_path, *cells).cost_to_break
     assert found is not None
     assert found.low is not None
     assert found.high is not None
@@ -82,8 +83,8 @@ def test_the_interval_narrows_with_examples_and_holds_the_truth(tmp_path: Path) 
 
 def test_not_broken_says_within_what(tmp_path: Path) -> None:
     row = only(tmp_path, FakeCell(examples=4, steps=3, first_success=[0, 0, 0, 1], step_flops=1e9))
-    assert row.breaking is not None
-    assert (row.breaking.compute, row.breaking.within) == (None, pytest.approx(3e9))
+    assert row.cost_to_break is not None
+    assert (row.cost_to_break.compute, row.cost_to_break.budget) == (None, pytest.approx(3e9))
 
 
 def test_hardest_comes_first(tmp_path: Path) -> None:
@@ -112,12 +113,12 @@ def test_defense_compute_and_rounds(tmp_path: Path) -> None:
 def test_what_is_not_comparable_shares_no_table(field: str, value: object, word: str, tmp_path: Path) -> None:
     found = tables(tmp_path, FakeCell(), FakeCell(**{field: value}))  # type: ignore[arg-type]
     assert [len(table.rows) for table in found] == [1, 1]
-    assert all(table.section.apart.endswith(f"they differ in {word}.") for table in found)
+    assert all(table.section.separation.endswith(f"they differ in {word}.") for table in found)
 
 
 def test_tasks_and_threats_have_their_own_tables_without_a_notice(tmp_path: Path) -> None:
     found = tables(tmp_path, FakeCell(), FakeCell(task="spam"), FakeCell(threat="prefix, 10 tokens, gradient"))
-    assert [(t.section.scope.task, t.section.scope.threat[:6], t.section.apart) for t in found] == [
+    assert [(t.section.scope.task, t.section.scope.threat[:6], t.section.separation) for t in found] == [
         ("spam", "suffix", ""),
         ("word_length", "prefix", ""),
         ("word_length", "suffix", ""),
@@ -127,7 +128,7 @@ def test_tasks_and_threats_have_their_own_tables_without_a_notice(tmp_path: Path
 def test_a_failed_cell_is_listed_where_its_like_stand(tmp_path: Path) -> None:
     (table,) = tables(tmp_path, FakeCell(), FakeCell(seed=1, status="failed", data_hash=""))
     assert [record.seed for record in table.section.failed] == [1]
-    assert table.section.apart == ""
+    assert table.section.separation == ""
 
 
 def test_the_same_run_twice_changes_nothing(tmp_path: Path) -> None:

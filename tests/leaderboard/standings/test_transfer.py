@@ -12,7 +12,7 @@ import pytest
 from harness.cli import main
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
-from leaderboard.standings.transfer import Matrix, transfer_matrices
+from leaderboard.standings.transfer import TransferMatrix, transfer_matrices
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 SUFFIX, PREFIX = FakeCell.threat, "prefix, 10 tokens, gradient"
@@ -23,7 +23,7 @@ SOURCE = {"attack": "gcg", "victim": "big", "defense": "at", "round": 2, "threat
 REPLAY = FakeCell(attack="transfer", examples=4, first_success=[1, 0, 0, 1], steps=1, step_flops=0.0, source=SOURCE)
 
 
-def matrices(tmp_path: Path, *cells: FakeCell) -> list[Matrix]:
+def matrices(tmp_path: Path, *cells: FakeCell) -> list[TransferMatrix]:
     return transfer_matrices([read_run(write_run(tmp_path / "run", cells))])
 
 
@@ -38,7 +38,7 @@ def test_a_checkpoint_under_other_attacks_and_positions(tmp_path: Path) -> None:
     ]
     values = [[None if e is None else e.asr.value for e in row] for row in found.entries]
     assert values == [[None, 0.75, 0.75], [0.25, 0.5, 0.25]]
-    assert [[e is not None and e.own for e in row] for row in found.entries] == [[False] * 3, [False, False, True]]
+    assert [[e is not None and e.matched for e in row] for row in found.entries] == [[False] * 3, [False, False, True]]
 
 
 def test_seeds_are_pooled(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_seeds_are_pooled(tmp_path: Path) -> None:
 def test_limits_of_the_test_do_not_make_another_threat_model(tmp_path: Path) -> None:
     limited = replace(TRAINED, threat=f"{SUFFIX}, 500 queries, 1e+12 FLOPs")
     (found,) = matrices(tmp_path, limited, replace(TRAINED, threat=f"{SUFFIX}, printable ascii"))
-    told = {c.fine: e.own for c, e in zip(found.columns, found.entries[0], strict=True) if e is not None}
+    told = {c.fine: e.matched for c, e in zip(found.columns, found.entries[0], strict=True) if e is not None}
     assert told == {limited.threat: True, f"{SUFFIX}, printable ascii": False}
 
 
@@ -88,7 +88,7 @@ def test_replayed_strings(tmp_path: Path) -> None:
     (source,) = found.rows
     assert (source.main, source.fine) == ("big · at · round 2 · gcg", f"{SUFFIX}; tried by transfer")
     assert [c.main for c in found.columns] == ["big · at · round 2", "tiny(size=small) · none"]
-    assert [entry and (entry.asr.value, entry.own) for entry in found.entries[0]] == [(0.5, True), (0.5, False)]
+    assert [entry and (entry.asr.value, entry.matched) for entry in found.entries[0]] == [(0.5, True), (0.5, False)]
 
 
 def test_latent_attacks_have_a_matrix_of_their_own(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_latent_attacks_have_a_matrix_of_their_own(tmp_path: Path) -> None:
         ("text", ["beast", "gcg"]),
         ("latent", ["pgd", "pgd(steps=9)"]),
     ]
-    assert [m.notice[:12] for m in found] == ["", "Latent space"]
+    assert [m.scope.notice[:12] for m in found] == ["", "Latent space"]
 
 
 def test_json_terminal_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

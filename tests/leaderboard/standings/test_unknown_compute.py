@@ -10,13 +10,14 @@ import pytest
 
 from harness.cli import main
 from harness.records.read import read_run
-from leaderboard.data.from_run import run_table
+from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.fit.attack_scaling import fit_attack_scaling
 from leaderboard.fit.offense_defense import fit_offense_defense
 from leaderboard.site.build import build_site
-from leaderboard.site.cell_text import breaking_text, defense_text
 from leaderboard.site.payload import payload
-from leaderboard.standings.standings import Standing, standings
+from leaderboard.site.standing_text import cost_to_break_text, defense_compute_text
+from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 SERVED: dict[str, Any] = {"victim": "served", "n_params": None, "step_flops": None, "reference_flops": None}
@@ -34,33 +35,33 @@ def test_success_and_queries_stay_known(tmp_path: Path) -> None:
     assert [point.asr.successes for point in row.strongest.points] == [1, 2, 3, 3]
     assert [point.compute for point in row.strongest.points] == [None] * 4
     assert [point.queries for point in row.strongest.points] == [128.0, 256.0, 384.0, 512.0]
-    assert row.breaking is not None
-    assert (row.breaking.reached, row.breaking.compute, row.breaking.within) == (True, None, None)
-    assert row.breaking.queries == pytest.approx(256)  # half of four examples, at the second step
-    assert breaking_text(row) == ("compute unknown", "broken after 256 queries per example\ngcg")
+    assert row.cost_to_break is not None
+    assert (row.cost_to_break.reached, row.cost_to_break.compute, row.cost_to_break.budget) == (True, None, None)
+    assert row.cost_to_break.queries == pytest.approx(256)  # half of four examples, at the second step
+    assert cost_to_break_text(row) == ("compute unknown", "broken after 256 queries per example\ngcg")
 
 
 def test_not_broken_is_told_in_queries(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, FakeCell(examples=4, steps=2, first_success=[0, 0, 0, 1], **SERVED))
-    assert breaking_text(row) == ("compute unknown", "not broken within 256 queries per example\ngcg")
+    assert cost_to_break_text(row) == ("compute unknown", "not broken within 256 queries per example\ngcg")
 
 
 def test_the_cheapest_attack_is_the_one_of_fewest_queries(tmp_path: Path) -> None:
     quick = FakeCell(attack="quick", examples=4, steps=4, first_success=[1, 1, 0, 0], **SERVED)
     slow = FakeCell(attack="slow", examples=4, steps=4, first_success=[4, 4, 4, 0], **SERVED)
     (row,) = rows(tmp_path, quick, slow)
-    assert row.breaking is not None
-    assert row.breaking.attack == "quick"
+    assert row.cost_to_break is not None
+    assert row.cost_to_break.attack == "quick"
 
 
 def test_an_attack_of_known_compute_is_not_hidden_by_one_of_unknown(tmp_path: Path) -> None:
     known = FakeCell(attack="a", examples=4, steps=4, first_success=[2, 2, 0, 0], step_flops=1e9)
     unknown = FakeCell(attack="b", examples=4, steps=4, first_success=[1, 1, 1, 1], step_flops=None)
     (row,) = rows(tmp_path, known, unknown)
-    assert row.breaking is not None
-    assert row.breaking.attack == "a"
-    assert row.breaking.compute == pytest.approx(2e9)
-    assert row.breaking.low is not None
+    assert row.cost_to_break is not None
+    assert row.cost_to_break.attack == "a"
+    assert row.cost_to_break.compute == pytest.approx(2e9)
+    assert row.cost_to_break.low is not None
 
 
 def test_unknown_rows_come_after_those_that_can_be_compared(tmp_path: Path) -> None:
@@ -78,8 +79,8 @@ def test_unknown_rows_come_after_those_that_can_be_compared(tmp_path: Path) -> N
 def test_a_stated_size_without_a_reference_has_flops_and_no_fit(tmp_path: Path) -> None:
     cell = FakeCell(**SERVED | {"n_params": 8_000_000_000, "step_flops": 1e12})
     (row,) = rows(tmp_path, cell)
-    assert row.breaking is not None
-    assert row.breaking.compute is not None
+    assert row.cost_to_break is not None
+    assert row.cost_to_break.compute is not None
     assert row.reference_compute is None
     (curve,) = row.curves
     assert curve.fit is not None
@@ -88,7 +89,7 @@ def test_a_stated_size_without_a_reference_has_flops_and_no_fit(tmp_path: Path) 
 
 def test_no_curve_is_fitted_to_unknown_compute(tmp_path: Path) -> None:
     cells = [FakeCell(seed=seed, **SERVED) for seed in (0, 1)] + [FakeCell(seed=seed) for seed in (0, 1)]
-    known, unknown = fit_attack_scaling(run_table(read_run(write_run(tmp_path / "run", cells))))
+    known, unknown = fit_attack_scaling(run_count_table(read_run(write_run(tmp_path / "run", cells))))
     assert known.line.slope is not None
     assert (unknown.group["n_params"], unknown.line.slope, unknown.line.n) == (None, None, 0)
     assert unknown.dropped == 80  # examples
@@ -98,7 +99,7 @@ def test_no_curve_is_fitted_to_unknown_compute(tmp_path: Path) -> None:
 def test_a_defense_of_an_unknown_victim_is_dropped_and_not_called_unbroken(tmp_path: Path) -> None:
     facts: dict[str, Any] = {"n_params": 100, "step_flops": 1e9, "reference_flops": None, "defense": "at"}
     cells = [FakeCell(round=r, defense_flops=r * 1e13, first_success=[1] * 40, **facts) for r in (1, 2, 3)]
-    (fit,) = fit_offense_defense(run_table(read_run(write_run(tmp_path / "run", cells))), 0.5)
+    (fit,) = fit_offense_defense(run_count_table(read_run(write_run(tmp_path / "run", cells))), 0.5)
     assert (fit.line.slope, fit.line.n, fit.censored, fit.dropped) == (None, 0, 0, 3)
     assert fit.line.note.startswith("Compute unknown")
 
@@ -107,7 +108,7 @@ def test_a_defense_of_unknown_compute(tmp_path: Path) -> None:
     spent = {"nominal": None, "executed": None}
     facts = {"round": 1, "search": spent, "training": {"nominal": 1.0, "executed": 1.0}}
     (row,) = rows(tmp_path, FakeCell(defense="at", round=1, more={"defense_facts": facts}))
-    assert defense_text(row) == ("compute unknown", "")
+    assert defense_compute_text(row) == ("compute unknown", "")
 
 
 def strict(text: str) -> Any:
@@ -153,8 +154,8 @@ def test_a_zero_of_an_older_record_is_no_reference(tmp_path: Path) -> None:
     """Records of a model used as it is said 0 before they could say that nothing is known."""
     (row,) = rows(tmp_path, FakeCell(reference_flops=0.0))
     assert row.reference_compute is None
-    assert row.breaking is not None
-    assert row.breaking.compute is not None
+    assert row.cost_to_break is not None
+    assert row.cost_to_break.compute is not None
 
 
 def test_json_of_the_whole_payload(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from hypothesis import given, settings, strategies as st
 from harness.cli import main
 from harness.records.read import read_run
 from leaderboard.data.trajectories import Trajectories
-from leaderboard.site.cell_text import worst_text
 from leaderboard.site.payload import payload
-from leaderboard.standings.standings import Standing, standings
+from leaderboard.site.standing_text import worst_case_text
+from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import standings
 from leaderboard.standings.worst_case import MAX_POINTS, WorstCase, worst_case
 from tests.leaderboard.fake_run import FakeCell, write_run
 
@@ -27,7 +28,7 @@ def row(tmp_path: Path, *cells: FakeCell) -> Standing:
 
 
 def worst(tmp_path: Path, *cells: FakeCell) -> WorstCase:
-    found = row(tmp_path, *cells).worst
+    found = row(tmp_path, *cells).worst_case
     assert found is not None
     return found
 
@@ -39,12 +40,12 @@ def attack(name: str, *first_success: int, **more: Any) -> FakeCell:
 def test_by_hand(tmp_path: Path) -> None:
     a, b = attack("a", 1, 0, 0, 3, step_flops=1e9), attack("b", 0, 2, 0, 1, step_flops=3e9)
     found = worst(tmp_path, a, b)
-    assert (found.attacks, found.compared, found.attacked, found.budget_in) == (("a", "b"), 4, 4, "compute")
+    assert (found.attacks, found.compared, found.attacked, found.unit) == (("a", "b"), 4, 4, "compute")
     # Budgets 1, 2, 3, 4 (all of a), 6, 9, 12 (all of b) ·10⁹ each; b's steps fit into 3, 6, 9 and 12.
-    assert [p.budget / 1e9 for p in found.curve] == pytest.approx([1, 2, 3, 4, 6, 9, 12])
-    assert [p.asr.successes for p in found.curve] == [1, 1, 2, 2, 3, 3, 3]
-    assert [(p.compute or 0) / 1e9 for p in found.curve] == pytest.approx([1, 2, 6, 7, 10, 13, 16])
-    assert [p.queries for p in found.curve] == [128, 256, 512, 640, 768, 896, 1024]
+    assert [p.budget / 1e9 for p in found.points] == pytest.approx([1, 2, 3, 4, 6, 9, 12])
+    assert [p.asr.successes for p in found.points] == [1, 1, 2, 2, 3, 3, 3]
+    assert [(p.compute or 0) / 1e9 for p in found.points] == pytest.approx([1, 2, 6, 7, 10, 13, 16])
+    assert [p.queries for p in found.points] == [128, 256, 512, 640, 768, 896, 1024]
     assert found.full.asr.trials == 4
 
 
@@ -53,15 +54,15 @@ def test_the_strongest_attack_stays_and_the_worst_case_is_beside_it(tmp_path: Pa
     assert found.strongest is not None
     assert found.strongest.attack == "a"
     assert found.strongest.points[-1].asr.value == 0.5
-    main_line, fine = worst_text(found)
+    main_line, fine = worst_case_text(found)
     assert main_line == "75.0%"
     assert fine.splitlines()[1:] == ["2 attacks", "8.0 × 10⁹ FLOPs"]
 
 
 def test_one_attack_adds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = row(tmp_path, attack("a", 1, 0), attack("a", 0, 0, seed=1))
-    assert found.worst is None
-    assert worst_text(found) == ("", "")
+    assert found.worst_case is None
+    assert worst_case_text(found) == ("", "")
     assert main(["leaderboard", "show", str(tmp_path / "run")]) == 0
     assert "worst case" not in capsys.readouterr().out
 
@@ -72,12 +73,12 @@ def test_only_examples_that_every_attack_attacked_under_the_same_seed(tmp_path: 
     # e1 and e2 of seed 0; seed 1 has no b.
     assert (found.compared, found.attacked) == (2, 7)
     assert (found.full.asr.successes, found.full.asr.trials) == (1, 2)
-    assert "2 of 7 examples" in worst_text(row(tmp_path / "again", *cells))[1]
+    assert "2 of 7 examples" in worst_case_text(row(tmp_path / "again", *cells))[1]
 
 
 def test_attacks_that_share_no_example(tmp_path: Path) -> None:
-    assert row(tmp_path, attack("a", 1, 1), attack("b", 1, first_example=9)).worst is None
-    assert row(tmp_path / "seeds", attack("a", 1), attack("b", 1, seed=1)).worst is None
+    assert row(tmp_path, attack("a", 1, 1), attack("b", 1, first_example=9)).worst_case is None
+    assert row(tmp_path / "seeds", attack("a", 1), attack("b", 1, seed=1)).worst_case is None
 
 
 def test_seeds_are_pooled_and_widen_the_interval(tmp_path: Path) -> None:
@@ -92,35 +93,35 @@ def test_stopping_on_success_spends_less(tmp_path: Path) -> None:
     cells = [attack(name, 1, 0, step_flops=1e9, stop_on_success=True) for name in "ab"]
     found = worst(tmp_path, *cells)
     assert found.full.compute == pytest.approx((2 * 1e9 + 2 * 4e9) / 2)
-    assert [p.asr.successes for p in found.curve] == [1, 1, 1, 1]
+    assert [p.asr.successes for p in found.points] == [1, 1, 1, 1]
 
 
 def test_unknown_compute_is_compared_at_equal_queries(tmp_path: Path) -> None:
     found = row(tmp_path, attack("a", 1, 0, 0), attack("b", 0, 2, 0, step_flops=None))
-    assert found.worst is not None
-    assert found.worst.budget_in == "queries"
-    assert [p.budget for p in found.worst.curve] == [128, 256, 384, 512]
-    assert [p.asr.successes for p in found.worst.curve] == [1, 2, 2, 2]
-    assert [p.compute for p in found.worst.curve] == [None] * 4
-    assert worst_text(found)[1].splitlines()[2:] == ["1,020 queries", "compute unknown"]
+    assert found.worst_case is not None
+    assert found.worst_case.unit == "queries"
+    assert [p.budget for p in found.worst_case.points] == [128, 256, 384, 512]
+    assert [p.asr.successes for p in found.worst_case.points] == [1, 2, 2, 2]
+    assert [p.compute for p in found.worst_case.points] == [None] * 4
+    assert worst_case_text(found)[1].splitlines()[2:] == ["1,020 queries", "compute unknown"]
 
 
 def test_an_attack_that_spends_nothing_takes_part(tmp_path: Path) -> None:
     found = worst(tmp_path, attack("free", 1, 0, 0, step_flops=0.0, steps=1), attack("b", 0, 1, 0, step_flops=1e9))
-    assert [(p.budget, p.asr.successes) for p in found.curve[:2]] == [(0, 1), (1e9, 2)]
+    assert [(p.budget, p.asr.successes) for p in found.points[:2]] == [(0, 1), (1e9, 2)]
 
 
 def test_strings_found_elsewhere_break_but_have_no_price(tmp_path: Path) -> None:
     source = {"attack": "gcg", "victim": "other", "defense": "none", "threat": FakeCell.threat}
     replay = attack("transfer", 1, 1, 0, steps=1, step_flops=0.0, source=source)
     found = row(tmp_path, replay, attack("gcg", 0, 2, 2, step_flops=1e9))
-    assert found.replayed == ("transfer",)
-    assert found.breaking is not None
-    assert found.breaking.attack == "gcg"  # the other would be broken at 0 FLOPs
-    assert found.breaking.compute == pytest.approx(1.75e9)
-    assert found.worst is not None
-    assert found.worst.full.asr.value == 1
-    assert worst_text(found)[1].endswith("without search elsewhere")
+    assert found.replaying == ("transfer",)
+    assert found.cost_to_break is not None
+    assert found.cost_to_break.attack == "gcg"  # the other would be broken at 0 FLOPs
+    assert found.cost_to_break.compute == pytest.approx(1.75e9)
+    assert found.worst_case is not None
+    assert found.worst_case.full.asr.value == 1
+    assert worst_case_text(found)[1].endswith("without search elsewhere")
 
 
 def test_json_and_page_have_what_the_terminal_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,8 +142,8 @@ def test_json_and_page_have_what_the_terminal_says(tmp_path: Path, capsys: pytes
 def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path: Path) -> None:
     many = [attack(name, 1, 400, 0, steps=400, step_flops=flops) for name, flops in (("a", 1e9), ("b", 1.7e9))]
     found = worst(tmp_path, *many)
-    assert len(found.curve) <= MAX_POINTS + 2
-    assert (found.curve[0].budget, found.full.budget) == (1e9, pytest.approx(680e9))
+    assert len(found.points) <= MAX_POINTS + 2
+    assert (found.points[0].budget, found.full.budget) == (1e9, pytest.approx(680e9))
     assert found.full.compute == pytest.approx(1080e9)
     assert found.full.asr.successes == 2
 
@@ -159,8 +160,8 @@ def test_the_union_is_at_least_each_attack_and_never_falls(seed: int, count: int
         attacks[f"a{at}"] = {0: Trajectories(names, rng.random((7, steps)) < 0.2, cost, cost * 2)}
     found = worst_case(attacks)
     assert found is not None
-    won = [point.asr.successes for point in found.curve]
-    spent = [point.compute for point in found.curve]
+    won = [point.asr.successes for point in found.points]
+    spent = [point.compute for point in found.points]
     assert won == sorted(won)
     assert spent == sorted(spent)  # type: ignore[type-var]
     each = [paths[0].so_far[:, -1] for paths in attacks.values()]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, write_container
-from leaderboard.submission.file_format.table import SCHEMA, to_parquet
-from leaderboard.submission.file_format.table_file import TableFile
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, RECORDS, SPEC, write_container
+from leaderboard.submission.file_format.records_file import RecordsFile
+from leaderboard.submission.file_format.records_table import SCHEMA, to_parquet
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
 Parts = dict[str, bytes]
@@ -56,7 +56,7 @@ def with_cells(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> P
 
 def table_of(parts: Parts) -> pa.Table:
     """The whole table."""
-    file = TableFile(pa.py_buffer(parts[TABLE]), "valid")
+    file = RecordsFile(pa.py_buffer(parts[RECORDS]), "valid")
     return file.slice(0, sum(file.rows), SCHEMA.names)
 
 
@@ -70,7 +70,7 @@ def with_rows(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> Pa
 def with_table(parts: Parts, content: bytes, rows: int) -> Parts:
     """Another table."""
     told = json.loads(parts[MANIFEST]) | {"rows": rows}
-    return parts | {TABLE: content, MANIFEST: json.dumps(told).encode()}
+    return parts | {RECORDS: content, MANIFEST: json.dumps(told).encode()}
 
 
 def with_spec(parts: Parts, text: str) -> Parts:

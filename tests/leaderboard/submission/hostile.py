@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, SPEC, TABLE, _info
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, RECORDS, SPEC, _info
 from tests.leaderboard.submission.forge import Parts, forged, with_cells
 
 Make = Callable[[Parts, Path], None]
@@ -112,7 +112,7 @@ CONTAINERS: dict[str, tuple[Make, str]] = {
     "compressed members": (deflated, "is compressed"),
     "a zip bomb": (lambda parts, out: deflated(parts, out, cells=bytes(2**28)), "is compressed"),
     "a member missing": (
-        lambda parts, out: zipped(out, [(_info(n), parts[n]) for n in MEMBERS if n != TABLE]),
+        lambda parts, out: zipped(out, [(_info(n), parts[n]) for n in MEMBERS if n != RECORDS]),
         "records.parquet is missing",
     ),
     "another order": (_reordered, "another order"),

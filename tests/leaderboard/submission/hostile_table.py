@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboard.submission.file_format.container import TABLE
-from leaderboard.submission.file_format.table import SCHEMA
+from leaderboard.submission.file_format.container import RECORDS
+from leaderboard.submission.file_format.records_table import SCHEMA
 from tests.leaderboard.submission.forge import Parts, forged, table_of, with_rows, with_table
 from tests.leaderboard.submission.hostile import Make
 
@@ -33,7 +33,7 @@ def table(change: Callable[[pa.Table], pa.Table], **options: Any) -> Make:
 
 def raw(change: Callable[[bytes], bytes]) -> Make:
     """The bytes of the table changed, the hashes made to fit."""
-    return lambda parts, out: forged(parts | {TABLE: change(parts[TABLE])}, out) and None
+    return lambda parts, out: forged(parts | {RECORDS: change(parts[RECORDS])}, out) and None
 
 
 def column(name: str, values: Callable[[pa.Table], Any], kind: Any = None) -> Make:

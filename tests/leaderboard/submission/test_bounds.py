@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, TABLE
+from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, RECORDS
 from leaderboard.submission.file_format.errors import RefusedError
-from leaderboard.submission.file_format.limits import MEMORY_BYTES
+from leaderboard.submission.file_format.limits import MAX_MEMORY_BYTES
 from leaderboard.submission.submission import open_submission
-from leaderboard.submission.verification.guard import inspect_guarded
-from leaderboard.submission.verification.inspect import inspect
+from leaderboard.submission.verification.inspection import inspect_submission
+from leaderboard.submission.verification.sandbox import inspect_in_sandbox
 from tests.leaderboard.submission.forge import Parts, forged, table_of, with_table
 from tests.leaderboard.submission.hostile import JSON, Make
 from tests.leaderboard.submission.hostile_table import TABLES
@@ -34,7 +34,7 @@ FUZZ = settings(
 
 MEASURE = """
 import resource, subprocess, sys
-child = [sys.executable, "-P", "-m", "leaderboard.submission.verification.child", sys.argv[1]]
+child = [sys.executable, "-P", "-m", "leaderboard.submission.verification.sandbox_child", sys.argv[1]]
 done = subprocess.run(child, capture_output=True)
 sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss} {done.stdout.decode()}")
 """
@@ -44,9 +44,9 @@ sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss} {don
 GUARDED = """
 import resource, sys
 from pathlib import Path
-from leaderboard.submission.verification.guard import inspect_guarded
+from leaderboard.submission.verification.sandbox import inspect_in_sandbox
 try:
-    said = inspect_guarded(Path(sys.argv[1]))
+    said = inspect_in_sandbox(Path(sys.argv[1]))
 except Exception as error:
     said = f"{type(error).__name__}: {error}"
 sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss} {said}")
@@ -107,20 +107,23 @@ def test_a_bomb_that_lies_about_itself(parts: Parts, tmp_path: Path) -> None:
     """No metadata gives it away: the limits of the process hold."""
     lying_list(parts, tmp_path / "bomb.zip")
     used, said = peak(tmp_path / "bomb.zip", GUARDED)
-    assert used < MEMORY_BYTES
+    assert used < MAX_MEMORY_BYTES
     assert said.startswith("RefusedError: ")
     assert "malloc" in said or "of memory to check" in said
 
 
-LIMITED = (
-    "from leaderboard.submission.verification.child import limit; limit(); import sys; sys.stdout.write('limited'); "
-)
+LIMITED = """
+from leaderboard.submission.verification.sandbox_child import set_limits
+set_limits()
+import sys
+sys.stdout.write('limited')
+"""
 
 
 @pytest.mark.parametrize(
     "attempt",
     [
-        f"bytearray({MEMORY_BYTES})",
+        f"bytearray({MAX_MEMORY_BYTES})",
         "import mmap; mmap.mmap(-1, 8 * 2**30)",
         "open('stolen', 'wb', buffering=0).write(b'x')",
     ],
@@ -137,15 +140,15 @@ def test_reading_leaves_nothing_behind(packed: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = sorted(packed.parent.iterdir())
-    assert not inspect_guarded(packed).problems
+    assert not inspect_in_sandbox(packed).problems
     assert sorted(packed.parent.iterdir()) == before
     assert not list(tmp_path.iterdir())
 
 
 def test_a_reader_that_dies(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leaderboard.submission.verification.guard.CHILD", ("-c", "import os; os.abort()"))
+    monkeypatch.setattr("leaderboard.submission.verification.sandbox.CHILD", ("-c", "import os; os.abort()"))
     with pytest.raises(RefusedError, match="ended without an answer"):
-        inspect_guarded(packed)
+        inspect_in_sandbox(packed)
 
 
 @FUZZ
@@ -172,7 +175,7 @@ def test_every_cut_is_noticed(data: st.DataObject, packed: Path, tmp_path: Path)
 
 @FUZZ
 @given(data=st.data())
-@pytest.mark.parametrize("name", [MANIFEST, CELLS, TABLE])
+@pytest.mark.parametrize("name", [MANIFEST, CELLS, RECORDS])
 def test_damage_with_hashes_that_fit(name: str, data: st.DataObject, parts: Parts, tmp_path: Path) -> None:
     """An error in words, or records that are as good as the true ones; never an exception, never a hang."""
     content = bytearray(parts[name])
@@ -186,7 +189,7 @@ def test_damage_with_hashes_that_fit(name: str, data: st.DataObject, parts: Part
             _with_manifest(changed, tmp_path / "fuzzed.zip")
         else:
             forged(changed, tmp_path / "fuzzed.zip")
-        inspect(tmp_path / "fuzzed.zip")
+        inspect_submission(tmp_path / "fuzzed.zip")
 
 
 def _with_manifest(parts: Parts, out: Path) -> None:
@@ -199,4 +202,4 @@ def test_bombs_are_refused_by_the_guard_as_well(parts: Parts, tmp_path: Path) ->
     make: Make = BOMBS["a bomb of one text"][0]
     make(parts, tmp_path / "bomb.zip")
     with pytest.raises(RefusedError, match=r"when decoded|column"):
-        inspect_guarded(tmp_path / "bomb.zip")
+        inspect_in_sandbox(tmp_path / "bomb.zip")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard.submission.file_format.errors import RefusedError
-from leaderboard.submission.verification.inspect import inspect
+from leaderboard.submission.verification.inspection import inspect_submission
 from tests.leaderboard.submission.forge import Parts, forged
 from tests.leaderboard.submission.hostile import CONTAINERS, JSON, Make
 from tests.leaderboard.submission.hostile_table import ROWS, TABLES
@@ -20,7 +20,7 @@ def test_the_corpus_is_of_some_size() -> None:
 
 
 def test_the_forger_leaves_a_valid_file_valid(parts: Parts, tmp_path: Path) -> None:
-    found = inspect(forged(parts, tmp_path / "valid.zip"))
+    found = inspect_submission(forged(parts, tmp_path / "valid.zip"))
     assert (found.problems, found.cells) == ([], 2)
 
 
@@ -33,7 +33,7 @@ def test_refused(name: str, parts: Parts, tmp_path: Path) -> None:
 def refused(make: Make, reason: str, parts: Parts, path: Path) -> None:
     make(parts, path)
     with pytest.raises(RefusedError, match=reason) if reason else pytest.raises(RefusedError) as caught:
-        found = inspect(path)
+        found = inspect_submission(path)
         raise RefusedError("; ".join(found.problems) or "taken for valid")
     said = str(caught.value)
     assert len(said.splitlines()) == 1

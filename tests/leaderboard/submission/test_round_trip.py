@@ -11,10 +11,10 @@ from harness.records.read import Run, read_run
 from leaderboard.site.payload import payload
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
-from leaderboard.submission.entry import write_entry
-from leaderboard.submission.file_format.table import SCHEMA
+from leaderboard.submission.file_format.records_table import SCHEMA
+from leaderboard.submission.leaderboard_entry import write_entry
+from leaderboard.submission.leaderboard_sources import read_sources
 from leaderboard.submission.pack import write_submission
-from leaderboard.submission.sources import read_sources
 from leaderboard.submission.submission import open_submission
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
@@ -96,7 +96,7 @@ def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "run", cells))
     write_submission(run, tmp_path / "many.zip")
     found = open_submission(tmp_path / "many.zip")
-    assert found.table.groups == 2
+    assert found.records.groups == 2
     assert found.rows == 12 * (42 + 40 * 200)
     from leaderboard.submission.as_run import as_run
 

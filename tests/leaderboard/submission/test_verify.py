@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leaderboard.submission.file_format.container import MANIFEST, SPEC
-from leaderboard.submission.verification.inspect import inspect
+from leaderboard.submission.verification.inspection import inspect_submission
 from tests.leaderboard.submission.forge import Parts, forged, pack_fast, table_of, with_cells, with_rows, with_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -63,7 +63,7 @@ def test_a_table_is_printed(packed: Path) -> None:
 @pytest.fixture
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The inspection in this process: quick. What the process of its own is for is tested in test_bounds."""
-    monkeypatch.setattr("leaderboard.submission.verification.verify.inspect_guarded", inspect)
+    monkeypatch.setattr("leaderboard.submission.verification.sandbox.inspect_in_sandbox", inspect_submission)
 
 
 def drop_cell(parts: Parts, out: Path) -> None:
@@ -165,10 +165,10 @@ class TestReplay:
     def test_another_seed_draws_other_strings(self, packed: Path) -> None:
         from leaderboard.submission.as_run import as_run
         from leaderboard.submission.submission import open_submission
-        from leaderboard.submission.verification.sample import draw
+        from leaderboard.submission.verification.sample import sample_steps
 
         found = open_submission(packed)
-        draws = [draw(as_run(found), 8, found.hash, seed) for seed in (0, 0, 1)]
+        draws = [sample_steps(as_run(found), 8, found.read_sha256, seed) for seed in (0, 0, 1)]
         assert draws[0] == draws[1] != draws[2]
         assert all(len(each) == 8 for each in draws)
 

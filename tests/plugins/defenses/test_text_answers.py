@@ -9,7 +9,7 @@ import pytest
 
 from harness.api.task import TaskData
 from harness.records.read import read_run
-from leaderboard.data.from_run import run_table
+from leaderboard.data.count_table_of_run import run_count_table
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
 from tests.run.runs import harness_here, records
 
@@ -120,7 +120,7 @@ def test_draws_and_costs_are_in_the_records(cells: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_thinking_is_compute_of_the_defender(done: Path, cells: dict[str, Any]) -> None:
     """Exactly: a pass over the prompt and its cue with the thoughts, and the reading of both before the answer."""
-    table = run_table(read_run(done))
+    table = run_count_table(read_run(done))
     multiple = dict(zip(table["defense"], table["inference_compute"], strict=True))
     assert multiple[NONE] == multiple[GUARDED] == pytest.approx(1.0)
     assert 2 < multiple[SAMPLED] < 4

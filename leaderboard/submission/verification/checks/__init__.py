@@ -1,1 +1,1 @@
-"""What records must be consistent in, whoever made them: one kind of check in each module, reasons in words."""
+"""What the records of a submission must keep: manifests, rows, costs, and cells against each other."""

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from leaderboard.submission.file_format.errors import RefusedError, shown
-from leaderboard.submission.file_format.limits import CELL_ROWS
-from leaderboard.submission.file_format.table_file import TableFile
+from leaderboard.arrays import Booleans, Floats, Integers
+from leaderboard.submission.file_format.errors import RefusedError, escaped
+from leaderboard.submission.file_format.limits import MAX_CELL_ROWS
+from leaderboard.submission.file_format.records_file import RecordsFile, consecutive
 
-_PLAIN: tuple[str, ...] = (
+_NUMBER_COLUMNS = (
     "step",
     "label",
     "attacked",
@@ -28,10 +29,17 @@ _PLAIN: tuple[str, ...] = (
     "queries",
     "draws",
     "broken_draws",
+    "attack_nominal",
+    "attack_executed",
+    "judge_nominal",
+    "judge_executed",
+    "defense_nominal",
+    "defense_executed",
+    "seconds",
 )
-_PLAIN += ("attack_nominal", "attack_executed", "judge_nominal", "judge_executed", "defense_nominal")
-_PLAIN += ("defense_executed", "seconds")
 _EMPTY = -1  # stands for an empty whole number
+WrongRows = Iterator[tuple[str, Booleans]]
+"""What is wrong, and with which rows, [R]."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class SubmittedRows:
     """
 
     names: list[str]
-    example: NDArray[np.int64]
+    example: Integers
     columns: dict[str, NDArray[Any]]
     excluded: list[str | None]
 
@@ -58,77 +66,95 @@ class SubmittedRows:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
-    def where(self, chosen: NDArray[np.bool_]) -> SubmittedRows:
-        """Those rows."""
-        at = np.flatnonzero(chosen)
-        columns = {name: column[at] for name, column in self.columns.items()}
-        return SubmittedRows(self.names, self.example[at], columns, [self.excluded[i] for i in at])
+    def floats(self, name: str) -> Floats:
+        """A column as floats."""
+        return self.columns[name].astype(np.float64)
 
-    def first(self, wrong: NDArray[np.bool_]) -> str:
+    def booleans(self, name: str) -> Booleans:
+        """A column as booleans."""
+        return self.columns[name].astype(bool)
+
+    def where(self, mask: Booleans) -> SubmittedRows:
+        """The rows where ``mask``, [R], is true."""
+        rows = np.flatnonzero(mask)
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return SubmittedRows(self.names, self.example[rows], columns, [self.excluded[row] for row in rows])
+
+    def first(self, wrong: Booleans) -> str:
         """Where the first of the wrong rows lies, in words."""
-        at = int(np.flatnonzero(wrong)[0])
-        return f"example {shown(self.names[self.example[at]])}, step {int(self['step'][at])}"
+        row = int(np.flatnonzero(wrong)[0])
+        return f"{self.example_text(row)}, step {int(self['step'][row])}"
+
+    def first_of_each(self, wrong_rows: WrongRows) -> Iterator[str]:
+        """Each kind of problem once, with the first row that has it."""
+        for problem, wrong in wrong_rows:
+            if wrong.any():
+                count = int(wrong.sum())
+                yield f"{self.first(wrong)}: {problem}" + (f" ({count} rows)" if count > 1 else "")
+
+    def example_text(self, row: int) -> str:
+        """The example of a row, for a message."""
+        return f"example {escaped(self.names[self.example[row]])}"
 
 
-def rows_of_cells(table: TableFile) -> Iterator[tuple[str, SubmittedRows]]:
-    """Key and rows of each cell in the order of the table; a cell whose rows do not lie together comes twice.
+def rows_of_cells(records: RecordsFile) -> Iterator[tuple[str, SubmittedRows]]:
+    """Key and rows of each cell in the order of the file; a cell whose rows do not lie together comes twice.
 
     Raises:
-        RefusedError: the table cannot be decoded, a row has no cell, example or step, or a cell has too many rows.
+        RefusedError: the records cannot be decoded, a row has no cell, example or step, or a cell has too many rows.
     """
-    key, held, count = "", list[pa.Table](), 0
-    for group in table.checked_groups():
-        light = _light(group, table.where)
-        for name, part in _by_cell(group, light):
-            if held and name != key:
-                yield key, _rows(held)
-                held, count = [], 0
+    key, parts, count = "", list[pa.Table](), 0
+    for group in records.checked_groups():
+        numbers = _numbers(group, records.source)
+        for name, part in _by_cell(group, numbers):
+            if parts and name != key:
+                yield key, _as_arrays(parts)
+                parts, count = [], 0
             key, count = name, count + len(part)
-            if count > CELL_ROWS:
-                raise RefusedError(f"{table.where}: cell {shown(key)} has more than {CELL_ROWS:,} rows")
-            held.append(part)
-    if held:
-        yield key, _rows(held)
+            if count > MAX_CELL_ROWS:
+                raise RefusedError(f"{records.source}: cell {escaped(key)} has more than {MAX_CELL_ROWS:,} rows")
+            parts.append(part)
+    if parts:
+        yield key, _as_arrays(parts)
 
 
-def _by_cell(group: pa.Table, light: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def _by_cell(group: pa.Table, numbers: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     cells = group["cell"].cast(pa.string()).combine_chunks().dictionary_encode()
-    codes = cells.indices.to_numpy()
-    starts = np.flatnonzero(np.diff(codes, prepend=-1)).tolist()
-    for begin, end in zip(starts, [*starts[1:], len(codes)], strict=True):
-        yield cells.dictionary[int(codes[begin])].as_py(), light.slice(begin, end - begin)
+    for code, start, end in consecutive(cells.indices.to_numpy()):
+        yield cells.dictionary[code].as_py(), numbers.slice(start, end - start)
 
 
-def _light(group: pa.Table, where: str) -> pa.Table:
+def _numbers(group: pa.Table, source: str) -> pa.Table:
+    """A row group with what the checks ask of its texts in their place."""
     for name in ("cell", "example", "step"):
         if group[name].null_count:
-            raise RefusedError(f"{where}: a row has no {name}")
+            raise RefusedError(f"{source}: a row has no {name}")
     text, tokens = group["attack_text"].cast(pa.string()), group["attack_tokens"].combine_chunks()
-    columns: dict[str, pa.ChunkedArray] = {name: group[name] for name in _PLAIN}
+    columns: dict[str, pa.ChunkedArray] = {name: group[name] for name in _NUMBER_COLUMNS}
     columns |= {f"has_{name}": pc.is_valid(group[name]) for name in group.column_names if name != "cell"}
     columns |= {name: group[name].cast(pa.string()) for name in ("example", "excluded")}
     columns["ascii"] = pc.fill_null(pc.match_substring_regex(text, r"^[ -~]*$"), False)
     lengths = pc.fill_null(pc.list_value_length(tokens), -1)
     columns["tokens"] = lengths
-    columns["lowest_token"] = _lowest(tokens, lengths)
+    columns["lowest_token"] = _lowest_tokens(tokens, lengths)
     return pa.table(columns)
 
 
-def _lowest(tokens: pa.ListArray, lengths: pa.Array) -> pa.Array:
+def _lowest_tokens(tokens: pa.ListArray, lengths: pa.Array) -> pa.Array:
     """The lowest id of each string, 0 where it has none; an empty id counts as below all."""
     values = pc.fill_null(tokens.flatten(), -1).to_numpy()
     sizes = np.maximum(lengths.to_numpy(), 0)
-    found = np.zeros(len(sizes), dtype=np.int64)
+    lowest = np.zeros(len(sizes), dtype=np.int64)
     filled = sizes > 0
     if filled.any():
         starts = np.concatenate([[0], sizes.cumsum()[:-1]])
-        found[filled] = np.minimum.reduceat(values, starts[filled])
-    return pa.array(found)
+        lowest[filled] = np.minimum.reduceat(values, starts[filled])
+    return pa.array(lowest)
 
 
-def _rows(parts: list[pa.Table]) -> SubmittedRows:
+def _as_arrays(parts: list[pa.Table]) -> SubmittedRows:
     table = pa.concat_tables(parts)
-    names = table["example"].combine_chunks().dictionary_encode()
+    examples = table["example"].combine_chunks().dictionary_encode()
     columns: dict[str, NDArray[Any]] = {}
     for name in table.column_names:
         if name in ("example", "excluded"):
@@ -140,5 +166,8 @@ def _rows(parts: list[pa.Table]) -> SubmittedRows:
             empty = False if pa.types.is_boolean(column.type) else _EMPTY
             columns[name] = pc.fill_null(column, empty).to_numpy()
     return SubmittedRows(
-        names.dictionary.to_pylist(), names.indices.to_numpy().astype(np.int64), columns, table["excluded"].to_pylist()
+        names=examples.dictionary.to_pylist(),
+        example=examples.indices.to_numpy().astype(np.int64),
+        columns=columns,
+        excluded=table["excluded"].to_pylist(),
     )

@@ -1,0 +1,32 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
+CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
+TargetOption = Annotated[
+    float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
+]
+AsrOption = Annotated[
+    Literal["so_far", "at_step"],
+    typer.Option(
+        "--asr",
+        help="Success until or at each step. Counts in a table that fall from one iteration to the next are at_step.",
+    ),
+]
+CountsOption = Annotated[
+    Literal["counts", "ols"],
+    typer.Option("--method", help="counts: likelihood of first successes. ols: least squares, as in arXiv 2407.18213."),
+]
+CensoredOption = Annotated[
+    Literal["censored", "ols"],
+    typer.Option(
+        "--method", help="censored: likelihood, with what was never broken. ols: least squares, as in arXiv 2407.18213."
+    ),
+]

@@ -1,0 +1,43 @@
+"""Attack-scaling fits of a table file or a run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from harness.records.read import Cell, is_run, read_run
+from leaderboard.data.count_table import GROUP, UNKNOWN_SIZE, CurveGroup
+from leaderboard.data.count_table_files import read_count_table
+from leaderboard.data.count_table_of_run import constant_columns, run_count_table
+from leaderboard.data.record_facts import reference_flops
+from leaderboard.data.trajectories import AsrKind, Trajectories, read_trajectories
+from leaderboard.fit.attack_scaling import AttackScaling, Method, fit_attack_scaling, fit_first_successes
+from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
+
+
+def attack_scaling_from_path(path: Path, method: Method, asr: AsrKind) -> list[AttackScaling]:
+    """One fit per group. The counts method follows the examples of a run one by one, each with its own compute.
+
+    Raises:
+        DataError: the file or folder cannot be read, or holds nothing to fit.
+    """
+    if not is_run(path) or method == "ols" or asr == "at_step":
+        return fit_attack_scaling(read_count_table(path, asr), method, "at_step" if asr == "at_step" else None)
+    run = read_run(path)
+    run_count_table(run)  # refuses cells that do not belong together
+    names = (*GROUP, "round")
+    members: dict[tuple[Any, ...], list[tuple[Trajectories, Cell]]] = {}
+    for cell in run.cells:
+        columns = constant_columns(cell.record)
+        trajectories = read_trajectories(cell)
+        if trajectories.at_step.size:
+            members.setdefault(tuple(columns[name] for name in names), []).append((trajectories, cell))
+    fits = []
+    for values in sorted(members):
+        group = dict(zip(names, values, strict=True))
+        if group["n_params"] == UNKNOWN_SIZE:
+            group["n_params"] = None
+        by_seed = sorted(members[values], key=lambda member: member[1].record.seed)
+        with_reference = [(trajectories, reference_flops(cell.record)) for trajectories, cell in by_seed]
+        fits.append(fit_first_successes(cast(CurveGroup, group), first_successes_of_trajectories(with_reference)))
+    return fits

@@ -1,0 +1,164 @@
+"""The form of ``data.json``, which the pages, the downloads and the figures are made of.
+
+Attack compute is in FLOPs per attacked example, nominal; null where unknown. Keys that only one kind of page has are
+marked as not required.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+from leaderboard.standings.json_numbers import RateJson
+
+
+class BandJson(TypedDict):
+    """A fitted curve and its 95% interval at some amounts of compute: of the attack, or of the defense as a fraction of
+    the reference compute.
+    """
+
+    compute: NotRequired[list[float]]
+    defense: NotRequired[list[float]]
+    value: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class FitJson(TypedDict):
+    """A fit, whichever method made it; ``slope`` is null where there is not enough data, and ``note`` says why."""
+
+    method: str
+    slope: float | None
+    slope_low: float | None
+    slope_high: float | None
+    intercept: float | None
+    n: int
+    n_censored: NotRequired[int]
+    note: str
+    interval: NotRequired[str]
+    asymptote: NotRequired[float]
+    asymptote_low: NotRequired[float]
+    asymptote_high: NotRequired[float]
+    saturation_p: NotRequired[float]
+    band: NotRequired[BandJson]  # of an offense-defense fit
+
+
+class PointsJson(TypedDict):
+    """The points of a curve, a list for each quantity; ``trials`` is the same for all. Of an attack by step, of all
+    attacks together by the budget of each.
+    """
+
+    step: NotRequired[list[int]]
+    budget: NotRequired[list[float]]
+    compute: list[float | None]
+    queries: list[float | None]
+    value: list[float]
+    low: list[float]
+    high: list[float]
+    successes: list[int]
+    trials: int
+
+
+class CostToBreakJson(TypedDict):
+    """`leaderboard.standings.cost_to_break.CostToBreak`; ``within`` is the budget."""
+
+    reached: bool
+    compute: float | None
+    low: float | None
+    high: float | None
+    attack: str
+    within: float | None
+    queries: float
+
+
+class CurveJson(TypedDict):
+    """One attack: some of its points (all ``steps`` of a short curve), its fit, and what it costs to break by it."""
+
+    attack: str
+    seeds: int
+    steps: int
+    points: PointsJson
+    fit: FitJson | None
+    band: BandJson | None
+    breaking: CostToBreakJson | None
+
+
+class WorstCaseJson(TypedDict):
+    """All attacks together."""
+
+    attacks: list[str]
+    compared: int
+    attacked: int
+    budget_in: str
+    points: PointsJson
+
+
+class StrongestJson(RateJson):
+    """The strongest attack's ASR at full budget."""
+
+    attack: str
+
+
+class StandingJson(TypedDict):
+    """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
+    ``series`` the row's name in legends.
+    """
+
+    id: str
+    entry: str
+    series: str
+    rank: int | None
+    victim: str
+    family: str
+    n_params: int | None
+    defense: str
+    round: int | None
+    marks: list[str]
+    seeds: NotRequired[int]
+    examples: NotRequired[int]
+    clean: RateJson | None
+    asr: RateJson | None
+    strongest: StrongestJson | None
+    breaking: CostToBreakJson | None
+    defense_compute: float | None
+    reference_compute: float | None
+    overhead: dict[str, float | None] | None  # flops and ratio
+    balance: FitJson | None
+    worst: WorstCaseJson | None
+    replayed: NotRequired[list[str]]
+    unparseable: NotRequired[int]
+    failures: NotRequired[Mapping[str, int]]
+    curves: list[CurveJson]
+    path: NotRequired[str]  # of a published table: which rows a line joins, and which share a colour
+    group: NotRequired[str]
+
+
+class SectionJson(TypedDict):
+    """A table: `leaderboard.data.sections.Section` and its rows."""
+
+    id: str
+    task: str
+    threat: str
+    spec_name: NotRequired[str]
+    spec_version: NotRequired[str]
+    spec_hash: NotRequired[str]
+    data_hash: NotRequired[str]
+    accounting: NotRequired[str]
+    judge: NotRequired[str]
+    stop_on_success: NotRequired[bool]
+    target_asr: float
+    space: NotRequired[str]
+    apart: NotRequired[str]
+    notice: NotRequired[str]
+    clean: str
+    rows: list[StandingJson]
+    failed: NotRequired[list[dict[str, Any]]]  # victim, defense, attack, seed and error of cells that raised
+
+
+class SiteJson(TypedDict):
+    """The whole of ``data.json`` of a site."""
+
+    format: int
+    runs: list[dict[str, Any]]
+    transfer: list[dict[str, Any]]
+    sections: Sequence[SectionJson]

@@ -1,0 +1,168 @@
+"""Victims under a defense: what stands on the page of one, and on that of an attack, beyond the data of the plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.records.cell import CellRecord
+from leaderboard.data.attack_strings import SuccessfulString, successful_strings
+from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, scientific
+from leaderboard.site.diagnostics import LabelledText, diagnostics
+from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
+from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
+from leaderboard.site.standing_text import TextPair, cost_text, rate_text
+from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import Standings
+
+
+@dataclass(frozen=True)
+class DefendedVictim:
+    """A victim and defense in one table.
+
+    Attributes:
+        id: names its page.
+        table: where it stands.
+        rows: one, or one per round, by round.
+    """
+
+    id: str
+    table: Standings
+    rows: tuple[Standing, ...]
+
+    @property
+    def last(self) -> Standing:
+        """The row of the last round."""
+        return self.rows[-1]
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Family, victim and defense: the same in other tables."""
+        return self.last.family, self.last.victim, self.last.defense
+
+    @property
+    def records(self) -> list[CellRecord]:
+        """Behind all rows."""
+        return [cell.record for row in self.rows for cell in row.cells]
+
+
+@dataclass(frozen=True)
+class AttackLine:
+    """One attack against one row: texts of a table's cells.
+
+    Attributes:
+        page: id of the attack's page.
+        elsewhere: whether it tries strings found elsewhere.
+        asr: at full budget.
+        spent: compute and queries per example.
+        cost: to the target.
+    """
+
+    attack: str
+    page: str
+    round: int | None
+    seeds: int
+    elsewhere: bool
+    asr: TextPair
+    spent: TextPair
+    cost: TextPair
+
+
+@dataclass(frozen=True)
+class DefendedVictimPage:
+    """What the page of a victim and defense shows besides the standings' own texts.
+
+    Attributes:
+        row_ids: of its rows.
+        attacks: a line per round and attack.
+        costs: what was spent on the last round.
+        diagnostics: label, and a text per round.
+        strings: attack label to a few strings that succeeded.
+        artifacts: what was attacked, and its artifact's key.
+        cell_keys: of all cells.
+    """
+
+    row_ids: list[str]
+    attacks: list[AttackLine]
+    costs: list[LabelledText]
+    diagnostics: list[tuple[str, list[str]]]
+    strings: Mapping[str, list[SuccessfulString]]
+    plugins: list[PluginUse]
+    versions: Mapping[str, str]
+    artifacts: list[tuple[str, str]]
+    cell_keys: list[str]
+
+
+def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
+    """The victims and defenses of a table, in its order; ``section`` is its id."""
+    rows_of: dict[str, list[Standing]] = {}
+    for row in table.rows:
+        rows_of.setdefault(defended_victim_id(section, row), []).append(row)
+    return [
+        DefendedVictim(victim_id, table, tuple(sorted(rows, key=lambda row: row.round or 0)))
+        for victim_id, rows in rows_of.items()
+    ]
+
+
+def defended_victim_page(victim: DefendedVictim) -> DefendedVictimPage:
+    """The page of ``victim``."""
+    return DefendedVictimPage(
+        row_ids=[row_id(victim.id, row) for row in victim.rows],
+        attacks=[attack_line(row, curve.attack) for row in victim.rows for curve in row.curves],
+        costs=_costs(victim.last),
+        diagnostics=diagnostics(victim.rows),
+        strings=successful_strings(victim.last.cells),
+        plugins=plugins_used(victim.records),
+        versions=library_versions(victim.records),
+        artifacts=artifact_keys(victim.records),
+        cell_keys=sorted({record.key for record in victim.records}),
+    )
+
+
+def attack_line(row: Standing, attack: str) -> AttackLine:
+    """The line of ``attack`` against ``row``, which has a curve of it."""
+    curve = next(curve for curve in row.curves if curve.attack == attack)
+    asr: TextPair = ("–", "nothing was attacked")
+    spent: TextPair = ("–", "")
+    if curve.points:
+        last = curve.points[-1]
+        compute = UNKNOWN_COMPUTE.lower() if last.compute is None else f"{scientific(last.compute)} FLOPs"
+        asr, spent = rate_text(last.asr), (compute, f"{amount(last.queries)} queries, {last.step} steps")
+    cost = row.cost_by_attack.get(attack)
+    return AttackLine(
+        attack=attack,
+        page=attack_id(attack),
+        round=row.round,
+        seeds=curve.seeds,
+        elsewhere=attack in row.replaying,
+        asr=asr,
+        spent=spent,
+        cost=("–", "") if cost is None else cost_text(cost),
+    )
+
+
+def _costs(row: Standing) -> list[LabelledText]:
+    """What was spent, mean over seeds."""
+    records = list({cell.record.seed: cell.record for cell in row.cells}.values())
+    defenses = [record.defense_facts for record in records if record.defense_facts is not None]
+    costs = []
+    for label, amounts in (
+        ("Search of the defense", [facts.search.nominal for facts in defenses]),
+        ("Training of the defense", [facts.training.nominal for facts in defenses]),
+    ):
+        if any(flops is None or flops for flops in amounts):
+            costs.append((label, _mean_flops(amounts)))
+    if row.overhead is not None:
+        ratio = "" if row.overhead.ratio is None else f", {multiple(row.overhead.ratio)} an undefended answer"
+        costs.append(("Defense, for each answer", f"{scientific(row.overhead.flops)} FLOPs{ratio}"))
+    victims = [record.victim_facts for record in records if record.victim_facts is not None]
+    costs.append(("Preparation of the victim", _mean_flops([facts.preparation.nominal for facts in victims])))
+    costs.append(("Reference compute", _mean_flops([row.reference_compute])))
+    return costs
+
+
+def _mean_flops(amounts: Sequence[float | None]) -> str:
+    known = [flops for flops in amounts if flops is not None]
+    if not amounts or len(known) < len(amounts):
+        return UNKNOWN_COMPUTE.lower()
+    return f"{scientific(sum(known) / len(known))} FLOPs"

@@ -1,0 +1,51 @@
+"""One attack's success and spending step by step, the examples of all seeds pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from leaderboard.arrays import Floats
+from leaderboard.data.trajectories import Trajectories, TrajectoriesBySeed
+
+
+@dataclass(frozen=True)
+class PooledCurve:
+    """[T] each, over all attacked examples of all seeds: ASR so far, mean compute (FLOPs, nominal; NaN where unknown)
+    and mean queries so far. A seed with a smaller budget keeps its last values.
+    """
+
+    asr: Floats
+    compute: Floats
+    queries: Floats
+
+
+def with_examples(by_seed: TrajectoriesBySeed) -> dict[int, Trajectories]:
+    """The seeds that attacked anything."""
+    return {seed: trajectories for seed, trajectories in by_seed.items() if trajectories.at_step.size}
+
+
+def pooled_curve(by_seed: TrajectoriesBySeed) -> PooledCurve:
+    """Of an attack with at least one attacked example."""
+    used = list(with_examples(by_seed).values())
+    examples = sum(len(trajectories.examples) for trajectories in used)
+    return PooledCurve(
+        asr=_total([trajectories.broken for trajectories in used]) / examples,
+        compute=_total([trajectories.compute.sum(axis=0) for trajectories in used]) / examples,
+        queries=_total([trajectories.queries.sum(axis=0) for trajectories in used]) / examples,
+    )
+
+
+def _total(curves: Sequence[Floats]) -> Floats:
+    length = max(len(curve) for curve in curves)
+    total = np.zeros(length)
+    for curve in curves:
+        total += extended(curve, length)
+    return total
+
+
+def extended(curve: Floats, length: int) -> Floats:
+    """``curve`` [T] as [length]: the last value stays."""
+    return np.pad(curve, (0, length - len(curve)), mode="edge")

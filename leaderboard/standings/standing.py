@@ -1,0 +1,155 @@
+"""One row of a leaderboard table: a victim and defense (and its round), seeds merged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.flops import known
+from harness.records.read import Cell
+from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
+from leaderboard.data.record_facts import adaptivity, defense_flops, reference_flops, replay_source, victim_facts
+from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
+from leaderboard.fit.offense_defense import OffenseDefense
+from leaderboard.fit.pooled_rates import Rate, pooled_rate
+from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
+from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break
+from leaderboard.standings.worst_case import WorstCase, worst_case
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one victim and defense stands: a row of a table, and a line of its plots.
+
+    Attributes:
+        victim, family, defense: labels.
+        n_params: parameters of the model as used; None where unknown.
+        round: the defense's round, None without rounds.
+        clean: share of clean examples answered rightly (in text: without a success of the attacker), seeds pooled; None
+            when none was asked.
+        strongest: the curve with the highest ASR at full budget (the cheaper one when equal, in queries where compute
+            is unknown); None when nothing was attacked.
+        cost_to_break: cost to reach the target ASR, of attacks that search for themselves where there are any; None
+            when nothing was attacked.
+        cost_by_attack: the same of each attack alone.
+        defense_compute: search and training, FLOPs (nominal), mean over seeds; None where unknown.
+        reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds; None
+            where unknown.
+        overhead: what the defense adds to each answer; None where records do not say.
+        adaptivity: whether the attacks knew of the defense: "adaptive" or "static", where records say so.
+        seeds: how many.
+        curves: one per attack.
+        worst_case: all attacks together; None with fewer than two that attacked the same examples.
+        replaying: the attacks that try recorded strings; what finding them took is not in their compute.
+        unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
+        failures: why attack strings counted as failed without being judged, and at how many steps.
+        rank: by cost to break, 1 is hardest; see `ranks`.
+        offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
+        cells: the records behind the row.
+    """
+
+    victim: str
+    family: str
+    n_params: int | None
+    defense: str
+    round: int | None
+    clean: Rate | None
+    strongest: AttackCurve | None
+    cost_to_break: CostToBreak | None
+    cost_by_attack: Mapping[str, CostToBreak]
+    defense_compute: float | None
+    reference_compute: float | None
+    overhead: Overhead | None
+    adaptivity: tuple[str, ...]
+    seeds: int
+    curves: tuple[AttackCurve, ...]
+    worst_case: WorstCase | None
+    replaying: tuple[str, ...]
+    unparseable: int
+    failures: Mapping[str, int]
+    rank: int | None = None
+    offense_defense: OffenseDefense | None = None
+    cells: tuple[Cell, ...] = field(default=(), repr=False)
+
+    @property
+    def static(self) -> bool:
+        """Whether no attack on it knew of the defense."""
+        return self.adaptivity == ("static",)
+
+    @property
+    def asr(self) -> Rate | None:
+        """At full budget: of all attacks together where several attacked the same examples, else of the strongest."""
+        if self.worst_case is not None:
+            return self.worst_case.full.asr
+        return None if self.strongest is None else self.strongest.points[-1].asr
+
+    @property
+    def label(self) -> str:
+        """Victim, defense and round, as legends name the row."""
+        return f"{self.victim} · {self.defense}" + ("" if self.round is None else f" · round {self.round}")
+
+
+AttackTrajectories = dict[str, TrajectoriesBySeed]
+"""Attack label to seed to trajectories, of one victim and defense."""
+
+
+def attack_trajectories(cells: Sequence[Cell]) -> AttackTrajectories:
+    """Read from ``cells``, of one victim and defense."""
+    return {
+        attack: {seed: read_trajectories(cell) for seed, cell in by_seed.items()}
+        for attack, by_seed in cells_by_attack(cells).items()
+    }
+
+
+def make_standing(
+    cells: Sequence[Cell], attacks: AttackTrajectories, target: float, undefended: UndefendedFlops
+) -> Standing:
+    """The row of ``cells`` at a target ASR, without rank, fit over rounds and the cells themselves.
+
+    Args:
+        cells: of one victim, defense and round.
+        attacks: their trajectories.
+        target: attack success rate that counts as broken.
+        undefended: what an undefended answer of each victim takes.
+    """
+    by_attack = cells_by_attack(cells)
+    curves = tuple(attack_curve(attack, by_attack[attack], attacks[attack]) for attack in sorted(attacks))
+    attacked = [curve for curve in curves if curve.points]
+    replaying = tuple(sorted({cell.record.attack.label for cell in cells if replay_source(cell.record)}))
+    # What it took to find strings elsewhere is not known here: no compute to compare.
+    cost, cost_by_attack = costs_to_break(attacks, target, frozenset(replaying))
+    # A seed's clean examples are the same whatever the attack.
+    record_of_seed = {cell.record.seed: cell.record for cell in cells}
+    records = list(record_of_seed.values())
+    first = cells[0].record
+    all_trajectories = [trajectories for by_seed in attacks.values() for trajectories in by_seed.values()]
+    failures = sum((Counter(trajectories.failures) for trajectories in all_trajectories), Counter[str]())
+    return Standing(
+        victim=first.victim.label,
+        family=victim_facts(first).family,
+        n_params=victim_facts(first).n_params,
+        defense=first.defense.label,
+        round=None if first.defense_facts is None else first.defense_facts.round,
+        clean=pooled_rate([record.n_clean_correct for record in records], [record.n_clean for record in records]),
+        strongest=max(attacked, key=_strength) if attacked else None,
+        cost_to_break=cost,
+        cost_by_attack=cost_by_attack,
+        defense_compute=known(float(np.mean([defense_flops(record) for record in records]))),
+        reference_compute=known(float(np.mean([reference_flops(record) for record in records]))),
+        overhead=overhead([cell.record for cell in cells], undefended),
+        adaptivity=adaptivity([cell.record for cell in cells]),
+        seeds=len(records),
+        curves=curves,
+        worst_case=worst_case(attacks),
+        replaying=replaying,
+        unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
+        failures=dict(sorted(failures.items())),
+    )
+
+
+def _strength(curve: AttackCurve) -> tuple[float, float, float]:
+    last = curve.points[-1]
+    return last.asr.value, -np.inf if last.compute is None else -last.compute, -last.queries

@@ -1,0 +1,94 @@
+"""Cells of one submission against each other: what they share must be the same in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from harness.records.cell import CellRecord
+
+Key = Callable[[CellRecord], Hashable]
+
+
+class _SharedFact(NamedTuple):
+    """Cells with the same ``group`` must have the same ``value``."""
+
+    name: str
+    group: Key
+    value: Key
+
+
+def across_cells_problems(records: Sequence[CellRecord]) -> Iterator[str]:
+    """What cells say differently of one and the same thing."""
+    for fact in _SHARED_FACTS:
+        first_of_group: dict[Hashable, tuple[Hashable, str]] = {}
+        for record in records:
+            value = fact.value(record)
+            first_value, first_key = first_of_group.setdefault(fact.group(record), (value, record.key))
+            if first_value != value:
+                yield f"cells {first_key} and {record.key}: say different things of {fact.name}"
+                break
+    yield from _round_problems(records)
+
+
+def across_cells_notes(records: Sequence[CellRecord]) -> Iterator[str]:
+    """What is the same wherever a model answers alike each time, and need not be where it does not."""
+    first_of_checkpoint: dict[Hashable, CellRecord] = {}
+    for record in records:
+        first = first_of_checkpoint.setdefault(_checkpoint(record), record)
+        if (first.n_clean, first.n_clean_correct) != (record.n_clean, record.n_clean_correct):
+            yield (
+                f"cells {first.key} and {record.key}: one victim and defense got {first.n_clean_correct} of "
+                f"{first.n_clean} clean examples right in one and {record.n_clean_correct} of {record.n_clean} in the "
+                "other"
+            )
+            return
+
+
+def _round_problems(records: Sequence[CellRecord]) -> Iterator[str]:
+    """What a defense has cost until a round is no less than what it had cost until an earlier one."""
+    costs_of_defense: dict[tuple[tuple[str, str, int], str, str], dict[int, tuple[float, float]]] = {}
+    for record in records:
+        facts = record.defense_facts
+        if facts is not None and facts.round is not None:
+            costs = facts.search.nominal or 0.0, facts.training.nominal or 0.0
+            defense = (_victim(record), record.defense.label, record.threat_label)
+            costs_of_defense.setdefault(defense, {})[facts.round] = costs
+    for ((_, victim, _), defense_label, _), rounds in costs_of_defense.items():
+        ordered = [rounds[number] for number in sorted(rounds)]
+        if any(before[0] > after[0] or before[1] > after[1] for before, after in pairwise(ordered)):
+            yield f"defense {defense_label!a} of victim {victim!a}: a later round has cost less than an earlier one"
+
+
+def _victim(record: CellRecord) -> tuple[str, str, int]:
+    return record.task.label, record.victim.label, record.seed
+
+
+def _checkpoint(record: CellRecord) -> Hashable:
+    facts = record.defense_facts
+    trained_under = record.threat_label if facts is not None and facts.round is not None else ""
+    return *_victim(record), record.defense.label, facts and facts.round, trained_under
+
+
+def _victim_facts(record: CellRecord) -> Hashable:
+    return None if record.victim_facts is None else record.victim_facts.model_dump_json()
+
+
+def _defense_facts(record: CellRecord) -> Hashable:
+    """All that is known of a defense but what it looked like under the cell's own attack."""
+    facts = record.defense_facts
+    return None if facts is None else facts.model_copy(update={"diagnostics": {}}).model_dump_json()
+
+
+_SHARED_FACTS = (
+    _SharedFact("a task's data (data_hash)", lambda r: r.task.label, lambda r: r.data_hash),
+    _SharedFact("a victim (its facts)", _victim, _victim_facts),
+    _SharedFact(
+        "a victim's size", lambda r: r.victim.label + r.task.label, lambda r: r.victim_facts and r.victim_facts.n_params
+    ),
+    _SharedFact("a defense (its facts)", _checkpoint, _defense_facts),
+    _SharedFact("the judge", lambda r: 0, lambda r: r.judge.model_dump_json()),
+    _SharedFact("the stopping rule or the target ASR", lambda r: 0, lambda r: (r.stop_on_success, r.target_asr)),
+    _SharedFact("the kind of a task", lambda r: r.task.label, lambda r: r.task_kind),
+)

@@ -1,0 +1,68 @@
+"""One cell's clean examples against its manifest: answers, and who was attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.records.cell import CellRecord
+from leaderboard.arrays import Booleans
+from leaderboard.submission.file_format.limits import MAX_EXAMPLES
+from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
+
+_EXCLUSIONS = ("already wrong", "already broken when clean", "blocked when clean", "too long: ", "not attacked: ")
+
+
+def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
+    """What of a cell's clean examples cannot be."""
+    if len(clean) != len(set(clean.example.tolist())):
+        yield "an example is listed twice"
+    if len(clean) > min(MAX_EXAMPLES, record.n_clean):
+        yield f"it lists {len(clean)} examples, and {record.n_clean} were asked when clean"
+    attacked = int(clean.booleans("attacked").sum())
+    if attacked != record.n_attacked:
+        yield f"{attacked} examples are listed as attacked, and its manifest says {record.n_attacked}"
+    if record.task_kind == "labels":
+        right = int(_is_right(clean).sum())
+        wrong = len(clean) - right
+        if right > record.n_clean_correct or wrong > record.n_clean - record.n_clean_correct:
+            yield (
+                f"its examples have {right} right and {wrong} wrong answers, and its manifest "
+                f"says {record.n_clean_correct} of {record.n_clean} right"
+            )
+    yield from clean.first_of_each(_exclusion_problems(clean))
+    yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
+
+
+def _is_right(clean: SubmittedRows) -> Booleans:
+    right: Booleans = (clean["predicted"] == clean["label"]) & clean["has_predicted"]
+    return right
+
+
+def _exclusion_problems(clean: SubmittedRows) -> WrongRows:
+    attacked, has_reason = clean.booleans("attacked"), clean["has_excluded"]
+    unknown = [reason is not None and not reason.startswith(_EXCLUSIONS) for reason in clean.excluded]
+    of_steps = np.logical_or.reduce([clean[f"has_{name}"] for name in ("success", "queries", "attack_text", "loss")])
+    yield "the clean example does not say whether it was attacked", ~clean["has_attacked"]
+    yield "an attacked example has a reason why it was not, or one that was not has none", attacked == has_reason
+    yield "the reason why it was not attacked is none that the harness gives", np.asarray(unknown, dtype=bool)
+    yield "a clean example has what only a step has", of_steps
+
+
+def _label_problems(clean: SubmittedRows) -> WrongRows:
+    attacked, right = clean.booleans("attacked"), _is_right(clean)
+    already_wrong = np.asarray([reason == "already wrong" for reason in clean.excluded], dtype=bool)
+    yield "an example of a task with labels has none, or an answer in text", ~clean["has_label"] | clean["has_answer"]
+    yield (
+        "a label is negative",
+        (clean["has_label"] & (clean["label"] < 0)) | (clean["has_predicted"] & (clean["predicted"] < 0)),
+    )
+    yield "it was attacked, although the victim got it wrong when clean", attacked & ~right
+    yield "it counts as already wrong, although the victim got it right", already_wrong & right
+
+
+def _text_problems(clean: SubmittedRows) -> WrongRows:
+    attacked = clean.booleans("attacked")
+    yield "an example that is answered in text has a label", clean["has_label"] | clean["has_predicted"]
+    yield "it was attacked, although nothing was answered when clean", attacked & ~clean["has_answer"]
