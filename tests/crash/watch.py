@@ -64,10 +64,10 @@ def watch(told, asked):
         finally:
             write("engine", process.pid, os.getpid(), "idle")
 
-    RemoteReporter._tell, EngineProcess._ask = tell, ask
+    RemoteReporter._tell, EngineProcess._call = tell, ask
 
 
-watch(RemoteReporter._tell, EngineProcess._ask)
+watch(RemoteReporter._tell, EngineProcess._call)
 
 
 @hookimpl

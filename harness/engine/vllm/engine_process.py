@@ -18,7 +18,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -59,16 +58,13 @@ class EngineProcess:
         start_seconds: how long the start took.
     """
 
-    def __init__(
-        self, options: dict[str, Any], device: str, threads: int, on_wait: Callable[[float], None] | None = None
-    ) -> None:
+    def __init__(self, options: dict[str, Any], device: str, threads: int) -> None:
         """Start the process and its engine.
 
         Args:
             options: arguments of `vllm.LLM`.
             device: ``cpu`` or ``cuda:N``; it sees no other.
             threads: of its matrix products on a CPU.
-            on_wait: called about once a second, with the seconds so far, until the engine is ready.
 
         Raises:
             VictimError: the engine cannot be made; the message shows the end of its log.
@@ -99,7 +95,7 @@ class EngineProcess:
         self.pid = self._process.pid
         _RUNNING.add(self)
         try:
-            self.facts: dict[str, Any] = self._call("start", {"options": options}, on_wait, began + START_LIMIT)
+            self.facts: dict[str, Any] = self._call("start", {"options": options}, began + START_LIMIT)
         except EngineKilledError:
             raise
         except EngineGoneError as error:
@@ -119,23 +115,16 @@ class EngineProcess:
         """
         return self._call(name, values)
 
-    def _call(
-        self,
-        name: str,
-        values: dict[str, Any],
-        on_wait: Callable[[float], None] | None = None,
-        limit: float | None = None,
-    ) -> Any:
-        number, began = next(self._numbers), time.monotonic()
+    def _call(self, name: str, values: dict[str, Any], deadline: float | None = None) -> Any:
+        """See `call`; an engine that has not answered by the deadline (of `time.monotonic`) is ended."""
+        number = next(self._numbers)
         try:
             self._pipe.send((number, name, values))
             while True:
                 while not self._pipe.poll(1.0):
                     if self._process.poll() is not None and not self._pipe.poll(0):
                         raise EOFError
-                    if on_wait is not None:
-                        on_wait(time.monotonic() - began)
-                    if limit is not None and time.monotonic() > limit:
+                    if deadline is not None and time.monotonic() > deadline:
                         self._stop()
                         raise EngineGoneError(f"no answer in {START_LIMIT:g} s{self._log_end()}")
                 answered, status, data = self._pipe.recv()
@@ -152,11 +141,6 @@ class EngineProcess:
             self._stop()
             raise EngineGoneError(f"{data}{self._log_end()}")
         return data
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._process.poll() is None
 
     def end(self) -> None:
         """End the process and all of its group."""
