@@ -23,8 +23,8 @@ BASES: dict[Kind, type[Plugin]] = {
     "defense": Defense,
     "judge": Judge,
 }
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = ("name", "params")  # keys of a reference's long form, `{name: gcg, params: {…}}`
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED = ("name", "params")  # keys of a reference's long form, `{name: gcg, params: {…}}`
 
 
 def check_class(kind: Kind, cls: object, source: str) -> type[Plugin]:
@@ -59,10 +59,10 @@ def check_class(kind: Kind, cls: object, source: str) -> type[Plugin]:
 def _name_problems(cls: type[Plugin]) -> list[str]:
     name: Any = cls.name
     if not name:
-        return [f'it has no name; add `name = "{_snake(cls.__name__)}"`']
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return [f'it has no name; add `name = "{snake_case(cls.__name__)}"`']
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         return [f"name {name!r} is malformed; use lower-case letters, digits and underscores, starting with a letter"]
-    return [f"the name {name!r} is reserved"] if name in _RESERVED else []
+    return [f"the name {name!r} is reserved"] if name in RESERVED else []
 
 
 def _method_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
@@ -110,5 +110,6 @@ def _runtime_problems(cls: type[RuntimeDefense]) -> list[str]:
     return found
 
 
-def _snake(name: str) -> str:
+def snake_case(name: str) -> str:
+    """``hill_climb`` for ``HillClimb``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -44,7 +44,7 @@ def params_problems(model: type[BaseModel], error: ValidationError, written: Any
     """
     found: dict[ParamPath, list[str]] = {}
     for detail in error.errors(include_url=False):
-        where = _written_place(detail["loc"], written, missing=detail["type"] == "missing")
+        where, _ = written_place(detail["loc"], written, missing=detail["type"] == "missing")
         text = _message(model, detail, where)
         if text not in found.setdefault(where, []):
             found[where].append(text)
@@ -77,8 +77,13 @@ def _message(model: type[BaseModel], detail: Any, where: ParamPath) -> str:
     return f"{text} (got {got if len(got) <= 60 else got[:57] + '...'})"
 
 
-def _written_place(loc: ParamPath, written: Any, *, missing: bool) -> ParamPath:
-    """The part of pydantic's location that was written: it also names branches of unions, which nobody wrote."""
+def written_place(loc: ParamPath, written: Any, *, missing: bool) -> tuple[ParamPath, Any]:
+    """The part of pydantic's location that was written, and what is there: it also names branches of unions, which
+    nobody wrote.
+
+    Args:
+        missing: whether the last part is what should have been written; it is kept.
+    """
     place: list[str | int] = []
     for index, part in enumerate(loc):
         if _holds(written, part):
@@ -86,7 +91,7 @@ def _written_place(loc: ParamPath, written: Any, *, missing: bool) -> ParamPath:
         elif not (missing and index == len(loc) - 1):
             continue
         place.append(part)
-    return tuple(place)
+    return tuple(place), written
 
 
 def _holds(written: Any, part: str | int) -> bool:

@@ -57,7 +57,7 @@ class FromPackage:
 
 
 def normalised_name(name: str) -> str:
-    """Spelling of a distribution name by which two are compared, as in PyPA's specification."""
+    """Spelling of a distribution name by which two are compared: PyPA's rule, in one line rather than a dependency."""
     return re.sub(r"[-_.]+", "-", name).strip().lower()
 
 

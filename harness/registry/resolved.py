@@ -55,7 +55,7 @@ class ResolvedPlugin:
             return self.name
         with dump_references(_label):
             dumped = params.model_dump(mode="json", include=changed)
-        return f"{self.name}({', '.join(f'{name}={_short(value)}' for name, value in dumped.items())})"
+        return f"{self.name}({', '.join(f'{name}={short_text(value)}' for name, value in dumped.items())})"
 
     def _differs(self, name: str, info: FieldInfo) -> bool:
         value = getattr(self.plugin.params, name)
@@ -79,6 +79,7 @@ def _label(ref: PluginRef) -> str:
     return ref.resolved.label if ref.resolved else ref.name
 
 
-def _short(value: Any) -> str:
+def short_text(value: Any) -> str:
+    """A parameter's value for a label."""
     text = str(value)
     return text if len(text) <= 40 else text[:37] + "..."

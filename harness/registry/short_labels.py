@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.hashing import canonical_json
-from harness.registry.resolved import ResolvedPlugin
-
-MAX_VALUE = 40
+from harness.registry.resolved import ResolvedPlugin, short_text
 
 
 def with_labels(
@@ -51,5 +49,4 @@ def _label(plugin: ResolvedPlugin, same_name: list[ResolvedPlugin], names: set[s
 def _text(value: Any) -> str:
     if isinstance(value, dict) and "name" in value:  # a nested plugin's identity
         value = value["name"]
-    text = str(value)
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
+    return short_text(value)

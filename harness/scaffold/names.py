@@ -9,11 +9,10 @@ import sys
 
 from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError, did_you_mean
+from harness.registry.class_checks import NAME, RESERVED, snake_case
 from harness.registry.registry import Registry
 
 LONGEST = 40
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = ("name", "params")
 
 
 def checked_kind(kind: str) -> Kind:
@@ -30,16 +29,15 @@ def check_name(name: str, kind: Kind, registry: Registry) -> None:
     Raises:
         PluginError: they cannot; the message says why, and what would do.
     """
-    if not _NAME.fullmatch(name):
-        better = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
-        better = better.lstrip("0123456789_")
-        hint = f"; '{better}' would do" if _NAME.fullmatch(better) else ""
+    if not NAME.fullmatch(name):
+        better = re.sub(r"[^a-z0-9]+", "_", snake_case(name)).strip("_").lstrip("0123456789_")
+        hint = f"; '{better}' would do" if NAME.fullmatch(better) else ""
         raise PluginError(
             f"'{name}' is no name for a plugin: lower-case letters, digits and underscores, a letter first{hint}"
         )
     if len(name) > LONGEST:
         raise PluginError(f"'{name}' has {len(name)} characters; at most {LONGEST}, since it stands in tables")
-    if keyword.iskeyword(name) or name in _RESERVED:
+    if keyword.iskeyword(name) or name in RESERVED:
         raise PluginError(f"'{name}' is reserved; choose another name, such as '{name}_{kind}'")
     taken = next((entry for entry in registry.entries(kind) if entry.name == name), None)
     if taken is not None:

@@ -98,23 +98,7 @@ class EntryMatcher:
                 message = f"no defense of this spec is {' + '.join(names)}{STATIC if entry.non_adaptive else ''}"
             self._add_problem(("defense",), message)
             return []
-        found, refused = [], None
-        for index in named:
-            written = axis.refs[index]
-            assert isinstance(written, DefenseEntry)
-            try:
-                pairs = zip(entry.parts, written.parts, _parts(axis.plugins[index]), strict=True)
-                if all(self._same("defense", ref, base, part) for ref, base, part in pairs):
-                    found.append(index)
-            except ParamsError as error:
-                refused = error
-        if not found and refused is None:
-            message = f"no defense '{' + '.join(names)}' of this spec has these parameters, so nothing is excluded"
-            self._add_problem(("defense",), message)
-        elif not found and refused is not None:
-            for loc, message in refused.problems:
-                self._add_problem(("defense", names[0], *loc), message)
-        return found
+        return self._with_params(entry.parts, axis, named)
 
     def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, plugin: ResolvedPlugin) -> bool:
         # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
@@ -131,28 +115,29 @@ class EntryMatcher:
                 (axis.kind,), f"no {axis.kind} of this spec is called '{ref.name}'{name_hint(ref.name, names)}"
             )
             return []
-        found, refused = self._with_params(ref, axis, named)
-        if not found and refused is None:
-            self._add_problem(
-                (axis.kind,), f"no {axis.kind} '{ref.name}' of this spec has these parameters, so {self._otherwise}"
-            )
-        elif not found and refused is not None:
-            for loc, message in refused.problems:
-                self._add_problem((axis.kind, ref.name, *loc), message)
-        return found
+        return self._with_params([ref], axis, named)
 
-    def _with_params(self, ref: PluginRef, axis: Axis, named: Sequence[int]) -> tuple[list[int], ParamsError | None]:
+    def _with_params(self, refs: Sequence[PluginRef], axis: Axis, named: Sequence[int]) -> list[int]:
+        """Those of the named entries of a list whose parts have the parameters that the references give."""
         found: list[int] = []
         refused: ParamsError | None = None
         for index in named:
-            base = axis.refs[index]
-            assert isinstance(base, PluginRef)
+            written = axis.refs[index]
+            bases = written.parts if isinstance(written, DefenseEntry) else (written,)
             try:
-                if self._same(axis.kind, ref, base, axis.plugins[index]):
+                pairs = zip(refs, bases, _parts(axis.plugins[index]), strict=True)
+                if all(self._same(axis.kind, ref, base, part) for ref, base, part in pairs):
                     found.append(index)
             except ParamsError as error:
                 refused = error
-        return found, refused
+        names = " + ".join(ref.name for ref in refs)
+        if not found and refused is None:
+            message = f"no {axis.kind} '{names}' of this spec has these parameters, so {self._otherwise}"
+            self._add_problem((axis.kind,), message)
+        elif not found and refused is not None:
+            for loc, message in refused.problems:
+                self._add_problem((axis.kind, refs[0].name, *loc), message)
+        return found
 
     def _variants(self, entry: Exclude) -> list[int]:
         variants = self._axes.variants

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.api.plugin import KINDS
+from harness.registry.param_errors import written_place
 from harness.spec.model import PLUGIN_LISTS
 from harness.spec.problems import DataPath, SpecProblem, name_hint, printable_value
 
@@ -34,7 +35,7 @@ def validation_problems(
         ):
             continue  # pydantic counts only the items that were fine
         ref_path = _ref_path(loc)
-        path, value = _place_written(ref_path or loc, data, missing=kind == "missing")
+        path, value = written_place(ref_path or loc, data, missing=kind == "missing")
         text = ref_problem_text(value) if ref_path else _text(detail, models.get(loc[:1] if len(loc) > 2 else ()))
         values[path] = value
         if text not in found.setdefault(path, []):
@@ -61,20 +62,6 @@ def _ref_path(loc: DataPath) -> DataPath | None:
     if len(loc) >= 2 and loc[0] in PLUGIN_LISTS:
         return loc[:2]
     return loc[:3] if len(loc) >= 3 and loc[0] in _MATCHING and loc[2] in KINDS else None
-
-
-def _place_written(loc: DataPath, data: Any, *, missing: bool) -> tuple[DataPath, Any]:
-    """The part of a location that stands in the data (pydantic adds the arms of unions), and what is there."""
-    path: list[str | int] = []
-    for part in loc:
-        there = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
-        if not there:
-            if missing:
-                path.append(part)
-            break
-        data = data[part]
-        path.append(part)
-    return tuple(path), data
 
 
 def _text(detail: Any, model: type[BaseModel] | None) -> str:

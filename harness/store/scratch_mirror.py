@@ -1,4 +1,6 @@
-"""A copy of a scratch folder in a remote store, so that another machine can go on with what this one has begun."""
+"""A copy of a scratch folder in a remote store, so that another machine can go on with what this one has begun. What
+fsspec has for copying folders copies once; this goes on for as long as the work does.
+"""
 
 from __future__ import annotations
 

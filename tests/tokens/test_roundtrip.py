@@ -112,7 +112,7 @@ def test_long_prompts_are_not_looked_at_again() -> None:
     tokenizer = tokenizer_of("plain")
     chunks = (Chunk("The fox. " * 200 + "Say"), Chunk("", Edit.OVERWRITABLE), Chunk("\n\nAnswer now: " + "yes " * 200))
     problem = place(Example("e", chunks, 0, 1), Threat(tokens=3), tokenizer, allowed_tokens(tokenizer))
-    left, right, _ = problem._margins  # type: ignore[misc]
+    left, right, _ = problem._place._margins  # type: ignore[misc]
     assert tokenizer.decode([left, right]) == [" Say", "\n\nAnswer"]  # type: ignore[list-item]
     rows = np.asarray(tokenizer.encode([" the fox the", " fox the fox"]))
     assert problem.survives(rows).all()
@@ -126,7 +126,7 @@ def test_a_prompt_that_does_not_come_back_is_checked_whole_and_kept_as_it_is() -
         tokenizer_of("nfc"),
         allowed_tokens(tokenizer_of("nfc")),
     )
-    assert problem._margins is None
+    assert problem._place._margins is None
     rows = np.asarray([[40], [41]])
     letters = problem.attack_texts(rows)
     assert letters == tokenizer_of("nfc").decode(rows)  # type: ignore[arg-type]

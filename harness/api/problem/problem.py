@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from harness.api.problem.state import State
 from harness.api.task import NO_LABEL, Example
 from harness.tokens.continuation import continuation_ids
-from harness.tokens.tokenizer import RoundTrip, SegmentedTokenizer, Target, Tokenizer, Tokens
+from harness.tokens.survival import StringInPrompt
+from harness.tokens.tokenizer import Target, Tokenizer, Tokens
 
-_MIDDLES = ("a", ":")  # stand for the attack string; not every text leaves its neighbours as they are
 MAX_TRIES = 8  # how often a draw is refilled before fewer strings than asked are returned
 SPARE = 1.25  # proposals per string in the first try: each try costs more than some strings too many
 MIN_DRAW = 16  # proposals per try at least, so that a few missing strings are found in one go
@@ -104,30 +104,16 @@ class Problem:
         """Whether each string, put into the prompt as text, tokenises back to before + string + after unchanged; shape
         [K].
         """
-        rows = np.asarray(candidates)
-        if rows.ndim == 2 and rows.shape[1] == 0:  # the prompt without a string, however it is tokenised
-            return np.ones(len(rows), dtype=bool)
-        if self._margins is None or rows.ndim != 2:
-            return np.asarray([text is not None for text in self._texts_in_place(rows)], dtype=bool)
-        *sides, segments = self._margins
-        left, right = (np.broadcast_to(side, (len(rows), len(side))) for side in sides)
-        return segments.stable(np.concatenate([left, rows, right], axis=1))
+        return self._place.survives(candidates)
 
     def attack_texts(self, candidates: Tokens) -> list[str | None]:
         """The text of each string in its place, or None where it does not survive tokenisation; length K."""
-        rows = np.asarray(candidates)
-        if rows.ndim == 2 and rows.shape[1] == 0:
-            return [""] * len(rows)
-        if self._margins is None or rows.ndim != 2:
-            return self._texts_in_place(rows)
-        fits = self.survives(rows)
-        texts = iter(self.tokenizer.decode(rows[fits]))  # type: ignore[arg-type]
-        return [next(texts) if fit else None for fit in fits]
+        return self._place.texts(candidates)
 
     def tokens_of(self, text: str) -> Tokens | None:
         """The tokens of a text in the string's place, however many; None where they merge with the text around it."""
         ids = self.tokenizer.encode([self.prompt(text)])[0]
-        before, after = (part.tolist() for part in self._core)
+        before, after = self._place.before.tolist(), self._place.after.tolist()
         end = len(ids) - len(after)
         if end < len(before) or ids[: len(before)] != before or ids[end:] != after:
             return None
@@ -150,7 +136,7 @@ class Problem:
 
     def prompt(self, attack_text: str) -> str:
         """The whole prompt with this attack string in it."""
-        return self.before_text + attack_text + self.after_text
+        return self._place.prompt(attack_text)
 
     def prompt_of(self, state: State) -> str:
         """The whole prompt with a state's string in it, whether or not it survives tokenisation."""
@@ -158,82 +144,10 @@ class Problem:
 
     def prompts(self, candidates: Tokens) -> list[str]:
         """The whole prompts of candidates, surviving or not; length K."""
-        rows = self._in_place(np.asarray(candidates))
-        decoded = self.tokenizer.decode(rows)
-        (head, tail), *others = self._given_back
-        texts = [_between(text, head, tail) for text in decoded]
-        if others:  # it may survive in another way than the likeliest
-            alive = self._alive(rows, decoded)
-            texts = [first if own is None else own for own, first in zip(alive, texts, strict=True)]
-        return [whole if own is None else self.prompt(own) for own, whole in zip(texts, decoded, strict=True)]
-
-    def _texts_in_place(self, candidates: Tokens) -> list[str | None]:
-        """As `attack_texts`, whole prompts being decoded and tokenised: right for every tokenizer."""
-        rows = self._in_place(candidates)
-        return self._alive(rows, self.tokenizer.decode(rows))
-
-    def _alive(self, rows: list[list[int]], decoded: list[str]) -> list[str | None]:
-        """The text of the string in each prompt, given in tokens and as the tokenizer gives it back; None where it does
-        not survive.
-        """
-        found: list[str | None] = [None] * len(rows)
-        for head, tail in self._given_back:
-            texts = {i: _between(decoded[i], head, tail) for i, text in enumerate(found) if text is None}
-            prompts = {i: self.prompt(text) for i, text in texts.items() if text is not None}
-            for i, ids in zip(prompts, self.tokenizer.encode(list(prompts.values())), strict=True):
-                if ids == rows[i]:
-                    found[i] = texts[i]
-        return found
-
-    def _in_place(self, candidates: Tokens) -> list[list[int]]:
-        before, after = (part.tolist() for part in self._core)
-        return [before + row + after for row in candidates.tolist()]
+        return self._place.prompts(candidates)
 
     @cached_property
-    def _core(self) -> tuple[Tokens, Tokens]:
-        """Before and after without the model's special ids."""
+    def _place(self) -> StringInPrompt:
         left, right = len(self.tokenizer.left), len(self.tokenizer.right)
-        return self.before[left:], self.after[: len(self.after) - right]
-
-    @cached_property
-    def _given_back(self) -> list[tuple[str, str]]:
-        """How the texts before and after may stand in a decoded prompt, the likeliest first: some tokenizers turn
-        capitals to small letters, drop a space, or put one before a text or before some (as WordPiece's decoder does
-        before all but the rest of a word).
-        """
-        before, after = [], []
-        for middle in _MIDDLES:
-            texts = [middle, self.before_text + middle, middle + self.after_text]
-            alone, head, tail = self.tokenizer.decode(self.tokenizer.encode(texts))
-            before += [head.removesuffix(middle)] if head.endswith(middle) else []
-            after += [tail.removeprefix(alone)] if tail.startswith(alone) else []
-        before.append(self.before_text)
-        after.append(self.after_text)
-        if not self.before_text.endswith(" "):
-            before += [head.removesuffix(" ") for head in before]
-        if not self.after_text.startswith(" "):
-            after += [tail.removeprefix(" ") for tail in after]
-        return [(head, tail) for head in dict.fromkeys(before) for tail in dict.fromkeys(after)]
-
-    @cached_property
-    def _margins(self) -> tuple[Tokens, Tokens, RoundTrip] | None:
-        """What of before and after can merge with the attack string, and what checks it; None where the tokenizer is
-        not known to split anywhere, or does not return the texts as they are.
-        """
-        segments = self.tokenizer.segments if isinstance(self.tokenizer, SegmentedTokenizer) else None
-        before, after = self._core
-        if segments is None or self.tokenizer.decode([before, after]) != [self.before_text, self.after_text]:  # type: ignore[list-item]
-            return None
-        if not (segments.stable(before[None])[0] and segments.stable(after[None])[0]):
-            return None
-        starts = np.flatnonzero(segments.splits(before[None])[0])
-        ends = np.flatnonzero(segments.splits(after[None])[0])
-        left = before[starts[-1] :] if len(starts) else before
-        return left, after[: ends[1]] if len(ends) > 1 else after, segments
-
-
-def _between(text: str, head: str, tail: str) -> str | None:
-    """What stands between two texts in a third; None where it does not begin and end with them."""
-    if len(text) < len(head) + len(tail) or not (text.startswith(head) and text.endswith(tail)):
-        return None
-    return text[len(head) : len(text) - len(tail)]
+        before, after = self.before[left:], self.after[: len(self.after) - right]
+        return StringInPrompt(self.before_text, self.after_text, before, after, self.tokenizer)
