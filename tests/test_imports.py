@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness/testing": ("toys", "checks"),
     "harness/cli": (),
     "harness/__main__": (),
-    "plugins": ("tasks", "victims", "judges", "defenses", "attacks"),
+    "plugins": ("_common", "tasks", "victims", "judges", "defenses", "attacks"),
     "leaderboard": ("data", "fit", "standings", "site", "figures", "submission", "commands"),
 }
 # What `leaderboard` may know of the core: what a run leaves on disk, how to say what is wrong with it, which cells a

@@ -69,10 +69,10 @@ def tokenizer() -> HFTokenizer:
     return HFTokenizer(byte_bpe())
 
 
-def language_model(path: str = "auto") -> TorchBackend:
+def language_model() -> TorchBackend:
     model = random_model("gpt_neox", "label_tokens", tokenizer().vocabulary)
     model.generation_config.eos_token_id = list(range(0, tokenizer().vocabulary, 12))
-    return TorchBackend(model, tokenizer(), "label_tokens", (" POSITIVE", " NEGATIVE"), path=path)  # type: ignore[arg-type]
+    return TorchBackend(model, tokenizer(), "label_tokens", (" POSITIVE", " NEGATIVE"))
 
 
 @cache
