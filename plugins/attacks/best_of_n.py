@@ -26,7 +26,7 @@ class BestOfN(Attack):
         steps: PositiveInt = Field(25, description="how many steps to run; each is judged and recorded")
         samples: PositiveInt = Field(16, description="augmentations that the victim answers per step")
         sigma: float = Field(0.4, ge=0, le=1, description="strength of the augmentations")
-        max_tokens: PositiveInt = Field(32, description="longest answer that is looked at")
+        max_tokens: PositiveInt = Field(32, description="longest answer that is read, in the victim's tokens")
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         tokens = problem.fitted(text_to_augment(problem, rng))

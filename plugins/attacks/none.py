@@ -17,7 +17,7 @@ class NoAttack(Attack):
     access = "text"
 
     class Params(Attack.Params):
-        steps: PositiveInt = Field(1, description="how often the same prompt is judged")
+        steps: PositiveInt = Field(1, description="how often the clean prompt is judged")
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return problem.state(EMPTY)

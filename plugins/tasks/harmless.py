@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.preference_task import PreferenceTask
-from plugins.tasks._bases.text_task import preset
+from plugins.tasks._bases.text_task import preset_field
 
 
 class Harmless(PreferenceTask):
@@ -17,8 +17,8 @@ class Harmless(PreferenceTask):
     class Params(PreferenceTask.Params):
         """Source, columns, prompt."""
 
-        data_dir: str | None = preset(PreferenceTask.Params, "data_dir", "harmless-base")
-        instructions: str | None = preset(
+        data_dir: str | None = preset_field(PreferenceTask.Params, "data_dir", "harmless-base")
+        instructions: str | None = preset_field(
             PreferenceTask.Params,
             "instructions",
             "Below are two conversations between a human and an assistant. Answer FIRST if the assistant "

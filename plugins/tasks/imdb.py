@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._bases.text_task import preset
+from plugins.tasks._bases.text_task import preset_field
 from plugins.tasks._data.records import Value
 from plugins.tasks.text_classification import TextClassification
 
@@ -20,10 +20,12 @@ class IMDB(TextClassification):
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""
 
-        dataset: str | None = preset(TextClassification.Params, "dataset", "stanfordnlp/imdb")
-        labels: tuple[Value, ...] | dict[Value, int] = preset(TextClassification.Params, "labels", (0, 1))
-        label_texts: tuple[str, ...] | None = preset(TextClassification.Params, "label_texts", ("NEGATIVE", "POSITIVE"))
-        instructions: str | None = preset(
+        dataset: str | None = preset_field(TextClassification.Params, "dataset", "stanfordnlp/imdb")
+        labels: tuple[Value, ...] | dict[Value, int] = preset_field(TextClassification.Params, "labels", (0, 1))
+        label_texts: tuple[str, ...] | None = preset_field(
+            TextClassification.Params, "label_texts", ("NEGATIVE", "POSITIVE")
+        )
+        instructions: str | None = preset_field(
             TextClassification.Params,
             "instructions",
             "Below is a film review. Answer POSITIVE if its author liked the film on the whole, and NEGATIVE "

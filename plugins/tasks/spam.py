@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._bases.text_task import preset
+from plugins.tasks._bases.text_task import preset_field
 from plugins.tasks._data.records import Value
 from plugins.tasks.text_classification import TextClassification
 
@@ -21,12 +21,12 @@ class Spam(TextClassification):
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""
 
-        dataset: str | None = preset(TextClassification.Params, "dataset", "SetFit/enron_spam")
-        labels: tuple[Value, ...] | dict[Value, int] = preset(TextClassification.Params, "labels", (0, 1))
-        label_texts: tuple[str, ...] | None = preset(TextClassification.Params, "label_texts", ("HAM", "SPAM"))
+        dataset: str | None = preset_field(TextClassification.Params, "dataset", "SetFit/enron_spam")
+        labels: tuple[Value, ...] | dict[Value, int] = preset_field(TextClassification.Params, "labels", (0, 1))
+        label_texts: tuple[str, ...] | None = preset_field(TextClassification.Params, "label_texts", ("HAM", "SPAM"))
         # the corpus holds mails with neither subject nor body
-        empty: Literal["error", "drop"] = preset(TextClassification.Params, "empty", "drop")
-        instructions: str | None = preset(
+        empty: Literal["error", "drop"] = preset_field(TextClassification.Params, "empty", "drop")
+        instructions: str | None = preset_field(
             TextClassification.Params,
             "instructions",
             "Below is an e-mail. Answer SPAM if it is unwanted advertising or fraud, and HAM if it is ordinary mail.",

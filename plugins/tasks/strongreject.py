@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harness import Task, hookimpl
 from plugins.tasks._bases.generation_task import GenerationTask, PromptRow
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._bases.text_task import preset
+from plugins.tasks._bases.text_task import preset_field
 from plugins.tasks._data.records import Column, Record
 
 STUDY_COLUMN = "content"  # of the study's dataset: a list of chunks, here of one
@@ -29,7 +29,7 @@ class StrongReject(GenerationTask):
     class Params(GenerationTask.Params):
         """Source, column, prompt, target."""
 
-        dataset: str | None = preset(GenerationTask.Params, "dataset", "AlignmentResearch/StrongREJECT")
+        dataset: str | None = preset_field(GenerationTask.Params, "dataset", "AlignmentResearch/StrongREJECT")
         revision: str | None = Field("2.0.0", description="commit, tag or branch of the hub dataset")
         prompt_column: Column | None = Field(
             None, description=f"by default `{PUBLISHED_COLUMN}`, or the study's `{STUDY_COLUMN}` where there is one"

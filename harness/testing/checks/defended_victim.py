@@ -31,14 +31,14 @@ _DEFAULT_METHODS = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefens
 
 
 def may_ask_models(defense: RuntimeDefense) -> bool:
-    """Whether it may ask a model, the victim included: one of its methods is a generator of its own, or it fits."""
+    """Whether it may send requests to a model, the victim included: it names models, votes, or has a generator."""
     own = [getattr(type(defense), name, None) for name in ("ruling", "surrogate", "rewrite", "copy")]
     generators = any(method is not None and method not in _DEFAULT_METHODS for method in own)
     return bool(defense.models()) or generators or isinstance(defense, VoteDefense)
 
 
 def victim_of(defense: RuntimeDefense, kind: TaskKind) -> Any:
-    """A toy that answers so, or a transformer."""
+    """A toy victim for that kind of answers; a random transformer where the defense may send requests to it."""
     if may_ask_models(defense):
         from harness.testing.toys.random_transformer import random_backend
 

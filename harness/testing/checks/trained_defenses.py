@@ -1,4 +1,4 @@
-"""What a defense promises that trains weights, tried on a real transformer of a few thousand parameters."""
+"""What defenses that train weights promise, checked on a real transformer of a few thousand parameters."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TOKENS, N_PARAMS = 20.0, 10_000
 
 
 def _trained(subject: Subject) -> TrainedDefense:
-    found: TrainedDefense = subject.fresh()
-    return found
+    defense: TrainedDefense = subject.fresh()
+    return defense
 
 
 def resolver(subject: Subject) -> Any:
-    """Makes the attack that a reference names."""
+    """A `harness.Resolve` among the subject's plugins: makes the attack that a reference names."""
 
     def resolve(ref: PluginRef, changes: dict[str, Any]) -> Attack:
         plugin = subject.registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes})).plugin
@@ -72,9 +72,9 @@ def _check_round_identity(subject: Subject) -> None:
 def _check_round_estimate(subject: Subject) -> None:
     defense = _trained(subject)
     for number in sorted({1, defense.rounds()}):
-        told = defense.estimate(N_PARAMS, TOKENS, number, THREAT, resolver(subject))
-        if not (math.isfinite(told) and told >= 0):
-            raise UnmetError(f"the nominal FLOPs of round {number}", repr(told), "0 or more, and finite")
+        estimate = defense.estimate(N_PARAMS, TOKENS, number, THREAT, resolver(subject))
+        if not (math.isfinite(estimate) and estimate >= 0):
+            raise UnmetError(f"the nominal FLOPs of round {number}", repr(estimate), "0 or more, and finite")
 
 
 def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> RoundJob:

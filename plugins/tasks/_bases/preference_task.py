@@ -8,7 +8,7 @@ from pydantic import Field
 
 from plugins.tasks._bases.labelled_text_task import LabelledText, LabelledTextTask
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._bases.text_task import preset
+from plugins.tasks._bases.text_task import preset_field
 from plugins.tasks._data.records import Column, Record
 
 PAPER = f"Bai et al. 2022, Training a Helpful and Harmless Assistant with RLHF, arXiv:2204.05862; task after {STUDY}"
@@ -26,10 +26,10 @@ class PreferenceTask(LabelledTextTask):
     class Params(LabelledTextTask.Params):
         """Source, columns, prompt."""
 
-        dataset: str | None = preset(LabelledTextTask.Params, "dataset", "Anthropic/hh-rlhf")
+        dataset: str | None = preset_field(LabelledTextTask.Params, "dataset", "Anthropic/hh-rlhf")
         chosen_column: Column = Field("chosen", description="the preferred conversation")
         rejected_column: Column = Field("rejected", description="the other one")
-        empty: Literal["error", "drop"] = preset(LabelledTextTask.Params, "empty", "drop")
+        empty: Literal["error", "drop"] = preset_field(LabelledTextTask.Params, "empty", "drop")
 
     def label_texts(self) -> tuple[str, str]:
         """FIRST or SECOND, wherever the chosen conversation stands."""

@@ -168,7 +168,7 @@ class TextTask(Task, Generic[R]):
         return rows
 
 
-def preset(params: type[Params], name: str, default: Any) -> Any:
+def preset_field(params: type[Params], name: str, default: Any) -> Any:
     """The parameter ``name`` of a base task, described as there, with another default. It must have no limits."""
     return Field(default, description=params.model_fields[name].description)
 
