@@ -1,5 +1,11 @@
 """Records in, curves and a site out. Reaches the command line through the same hook as any plugin.
 
+From a recorded step to a page: the steps of an attacked example are its *trajectory* (`data.trajectories`); those of
+all seeds make the *points* of an attack's curve, to which a fit is made (`standings.attack_curves`, `fit`); the curves
+of a victim and defense, and what it costs to break them, are its *standing* (`standings.standing`), a row of the table,
+the pages and the figures (`site`, `figures`). Imports run that way and no other: data, fit, standings, site, then
+figures, submission and commands.
+
 Imports nothing heavy until a command runs, so that ``harness --help`` stays quick.
 """
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import cast
 
 from leaderboard.arrays import Floats
-from leaderboard.data.count_table import CurveGroup
-from leaderboard.fit.line import Band, Line
+from leaderboard.fit.attack_scaling import AttackScaling
+from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.site.data_format import BandJson, FitJson
 from leaderboard.standings.json_numbers import rounded
 
@@ -15,26 +15,8 @@ _KEYS_WITH_A_VALUE = ("interval", "asymptote", "asymptote_low", "asymptote_high"
 BAND_POINTS = 9
 
 
-class Fit(Protocol):
-    """`AttackScaling` or `OffenseDefense`."""
-
-    @property
-    def group(self) -> CurveGroup:
-        """What the fitted curves have in common."""
-        ...
-
-    @property
-    def line(self) -> Line:
-        """Slope and intercept."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """Flat: method, slope, its interval, intercept, n, note."""
-        ...
-
-    def band(self, compute: Floats) -> Band:
-        """The curve at ``compute``."""
-        ...
+Fit = AttackScaling | OffenseDefense
+"""A fit that pages draw."""
 
 
 def fit_json(fit: Fit | None) -> FitJson | None:

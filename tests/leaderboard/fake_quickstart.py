@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tests.leaderboard.fake_run import FakeCell
 
 
-def study(seeds: int = 2, tasks: Sequence[str] = ("word_length", "password_match")) -> list[FakeCell]:
+def quickstart_cells(seeds: int = 2, tasks: Sequence[str] = ("word_length", "password_match")) -> list[FakeCell]:
     """Cells like the quickstart's: tasks × sizes × {none, adversarial training} × {random_token, gcg} × seeds."""
     cells = []
     for t, task in enumerate(tasks):

@@ -15,7 +15,7 @@ from harness.errors import DataError
 from harness.records.read import read_run
 from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.data.trajectories import read_trajectories
-from tests.leaderboard.fake_quickstart import study
+from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, first_successes, write_cell, write_run
 
 
@@ -111,7 +111,7 @@ def test_the_made_up_law_is_recovered(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_torch_and_a_light_start(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", study(seeds=1, tasks=["word_length"])[:2])
+    write_run(tmp_path / "run", quickstart_cells(seeds=1, tasks=["word_length"])[:2])
     code = (
         "import sys, leaderboard, leaderboard.commands.leaderboard\n"
         "light = {'torch', 'scipy', 'pyarrow', 'numpy', 'jinja2', 'vl_convert'} & set(sys.modules)\n"

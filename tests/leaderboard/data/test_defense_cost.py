@@ -14,7 +14,7 @@ from leaderboard.data.defense_cost import inference_compute, undefended_answer_f
 from leaderboard.fit.efficiency import _without_settings, fit_efficiency
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.site.test_published_tables import run
+from tests.leaderboard.run_command import run_command
 
 ANSWER = 1e6
 SAMPLES = (1, 2, 4, 8, 16, 32)
@@ -86,7 +86,7 @@ def test_asr_against_inference_compute_is_a_curve_of_a_run(tmp_path: Path) -> No
     assert fit.line.intercept == pytest.approx(0.5, abs=0.05)
     assert np.log10(fit.at_target or 0) == pytest.approx(0.5 + np.log10(9), abs=0.1)
 
-    told = json.loads(run("fit", "efficiency", path, "--x", "inference_compute", "--json"))
+    told = json.loads(run_command("fit", "efficiency", path, "--x", "inference_compute", "--json"))
     assert [row["defense"] for row in told] == ["inference_compute", "inference_compute (static)"]
     assert told[0]["slope"] == pytest.approx(fit.line.slope)
 

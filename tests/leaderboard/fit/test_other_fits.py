@@ -17,7 +17,7 @@ from leaderboard.fit.line import Line, ols, weighted_least_squares
 from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
 from leaderboard.fit.size_scaling import fit_size_scaling
 from tests.benchmarks.intervals.defenses import INTERCEPT, SLOPE, Balance, Training, _balance
-from tests.leaderboard.site.test_published_tables import run
+from tests.leaderboard.run_command import run_command
 
 
 def balance(seed: int = 0, **changes: object) -> CountTable:
@@ -157,6 +157,6 @@ def test_commands_print_tables_and_json(command: str, tmp_path: Path) -> None:
     rows = [",".join(str(table[name][at]) for name in names) for at in range(len(table))]
     path.write_text("\n".join([",".join(names), *rows]))
     more = ["--target-asr", "0.5"] if command == "offense-defense" else []
-    told = json.loads(run("fit", command, path, *more, "--json"))
+    told = json.loads(run_command("fit", command, path, *more, "--json"))
     assert {"slope", "slope_low", "slope_high", "intercept", "n", "note", "method", "interval"} <= set(told[0])
-    assert "slope" in run("fit", command, path, *more)
+    assert "slope" in run_command("fit", command, path, *more)

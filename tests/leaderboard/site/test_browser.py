@@ -11,7 +11,7 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
-from tests.leaderboard.fake_quickstart import study
+from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.site.conftest import watched
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
-    cells = study()
+    cells = quickstart_cells()
     like = next(cell for cell in cells if cell.task == "password_match")
     cells.append(FakeCell(task=like.task, data_hash=like.data_hash, victim=MARKUP, defense=MARKUP, attack="gcg"))
     cells.append(FakeCell(task=like.task, data_hash=like.data_hash, victim=MARKUP, seed=1, status="failed"))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
-from tests.leaderboard.fake_quickstart import study
+from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.site.conftest import watched
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
-    cells = [replace(cell, text=MARKUP) for cell in study(tasks=["word_length"])]
+    cells = [replace(cell, text=MARKUP) for cell in quickstart_cells(tasks=["word_length"])]
     cells += [replace(c, round=2, defense_flops=c.defense_flops / 2) for c in cells if c.round == 4]
     like = cells[0]
     cells += [FakeCell(data_hash=like.data_hash, victim=MARKUP, defense=MARKUP, attack=MARKUP, text=MARKUP)]

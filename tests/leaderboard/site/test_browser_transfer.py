@@ -11,14 +11,14 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
-from tests.leaderboard.fake_quickstart import study
+from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_worst_case_transfer_and_latent_attacks(browser: Any, tmp_path: Path, width: int) -> None:
-    cells = study()
+    cells = quickstart_cells()
     cells += [replace(c, attack="pgd", space="latent", hardness=9.0) for c in cells if c.attack == "gcg"]
     cells += [replace(FakeCell(), task="alone", data_hash="a" * 64)]
     index = build_site([read_run(write_run(tmp_path / "run", cells))], tmp_path / "site")

@@ -1,94 +1,91 @@
-"""The study's own slopes and intercepts come out of its published tables."""
+"""Published tables as a page: least squares gives what was reported, and the page says so."""
 
 from __future__ import annotations
 
-import gzip
 import json
+import re
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from leaderboard import harness_register_commands
-from tests.leaderboard.published_tables import expected, study_file
+from harness.cli import main
+from harness.errors import DataError
+from leaderboard.site.build import build_published_tables_page
+from leaderboard.site.published_tables import published_table, read_reported_fits
+from tests.leaderboard.published_tables import study_file
+from tests.leaderboard.site.conftest import watched
 
-ATTACK = ["attack_scaling_pythia_gcg_imdb.csv", "attack_scaling_pythia_gcg_spam.csv"]
-OFFENSE = "offense_defense_qwen_gcg_harmless.csv"
-
-
-def run(*args: str | Path) -> str:
-    app = typer.Typer()
-    harness_register_commands(app)
-    result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+NAMES = [
+    "attack_scaling_pythia_gcg_imdb.csv",
+    "attack_scaling_pythia_gcg_spam.csv",
+    "offense_defense_qwen_gcg_harmless.csv",
+]
+HEAD = "task,family,attack,n_params,seed,iteration,trials,successes,attack_compute\n"
 
 
-def same(found: list[dict[str, object]], name: str) -> None:
-    assert len(found) == len(expected(name))
-    for got, want in zip(found, expected(name), strict=True):
-        assert (got["n_params"], got["n"]) == (want["n_params"], want["n"])
-        assert got["slope"] == pytest.approx(want["slope"], abs=5e-5)
-        assert got["intercept"] == pytest.approx(want["intercept"], abs=5e-5)
-        low, high = got["slope_ci"]  # type: ignore[misc]
-        assert low < got["slope"] < high
-        assert {"task", "family", "attack"} <= set(got)
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    lines = [
+        f"spam,pythia,gcg,{size},{seed},{i},100,{10 * i + seed},{i}e-6"
+        for size in (7, 8)
+        for seed in (0, 1)
+        for i in range(9)
+    ]
+    path.write_text(HEAD + "\n".join(lines) + "\n")
+    return path
 
 
-@pytest.mark.parametrize("name", ATTACK)
-def test_attack_scaling(name: str) -> None:
-    same(json.loads(run("fit", "attack-scaling", study_file(name), "--method", "ols", "--json")), name)
+def test_a_table_of_ones_own(table: Path, tmp_path: Path) -> None:
+    expected = tmp_path / "expected.json"
+    expected.write_text(json.dumps({table.name: [{"n_params": 7, "slope": 1.25, "intercept": 2.0}]}))
+    index = build_published_tables_page([table], tmp_path / "site", expected)
+    page = index.read_text()
+    assert page.count("1.2500") == 1
+    found = published_table(table, read_reported_fits(expected), 0.02)
+    assert [line.reported is None for line in found.comparisons] == [False, True]
+    (curve,) = found.section["rows"][0]["curves"]
+    assert curve["points"]["successes"][-1] == 161  # of both seeds together
+    assert curve["points"]["trials"] == 200
 
 
-def test_offense_defense() -> None:
-    out = run("fit", "offense-defense", study_file(OFFENSE), "--target-asr", "0.02", "--method", "ols", "--json")
-    found = json.loads(out)
-    same(found, OFFENSE)
-    assert all(fit["target_asr"] == 0.02 and fit["n_censored"] == 0 for fit in found)
+@pytest.mark.parametrize("content", ["[]", "{", '{"table.csv": [{"slope": "steep"}]}', '{"table.csv": 3}'])
+def test_what_is_expected_must_be_of_its_form(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "expected.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"expected\.json"):
+        read_reported_fits(path)
 
 
-def test_runs_that_never_break_are_counted() -> None:
-    found = json.loads(run("fit", "offense-defense", study_file(OFFENSE), "--target-asr", "0.3", "--json"))
-    assert sum(fit["n_censored"] for fit in found) > 0
-    assert all(fit["n"] + fit["n_censored"] + fit["n_dropped"] > 0 for fit in found)
+def test_the_study_stands_beside_our_slopes(tmp_path: Path) -> None:
+    tables = [str(study_file(name)) for name in NAMES]
+    call = [
+        "leaderboard",
+        "study",
+        *tables,
+        "--expected",
+        str(study_file("expected.json")),
+        "--out",
+        str(tmp_path / "site"),
+    ]
+    assert main(call) == 0
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert (
+        re.findall(r"reported slopes\s+differ by less than 0\.000001", page)
+        == ["reported slopes differ by less than 0.000001"] * 3
+    )
+    data = json.loads((tmp_path / "site" / "data.json").read_text())
+    assert [len(data["fits"][name]) for name in NAMES] == [10, 10, 4]
+    assert all(line["reported"] for lines in data["fits"].values() for line in lines)
 
 
-@pytest.mark.parametrize("form", ["csv.gz", "tsv", "tsv.gz", "parquet", "parquet.gz", "noname"])
-def test_all_forms_of_a_table_give_the_same(form: str, tmp_path: Path) -> None:
-    source = study_file(ATTACK[0])
-    path = tmp_path / f"table.{form}"
-    content = source.read_bytes()
-    if form.startswith("tsv"):
-        content = content.replace(b",", b"\t")
-    if form.startswith("parquet"):
-        sink = pa.BufferOutputStream()
-        pq.write_table(pacsv.read_csv(source), sink)
-        content = sink.getvalue().to_pybytes()
-    path.write_bytes(gzip.compress(content, mtime=0) if form.endswith("gz") else content)
-    same(json.loads(run("fit", "attack-scaling", path, "--method", "ols", "--json")), ATTACK[0])
-
-
-def test_as_a_table_for_people() -> None:
-    out = run("fit", "attack-scaling", study_file(ATTACK[0]), "--method", "ols")
-    assert "2.8264" in out
-    assert "13.4519" in out
-
-
-@pytest.mark.parametrize("name", ATTACK)
-def test_counts_agree_with_the_study_where_its_points_are_many(name: str) -> None:
-    """Where no seed has points at 0 or 1 and the curve is straight, both methods tell about the same slope."""
-    found = json.loads(run("fit", "attack-scaling", study_file(name), "--json"))
-    for got, want in zip(found[2:7], expected(name)[2:7], strict=True):
-        assert got["slope"] == pytest.approx(want["slope"], rel=0.2)
-        assert got["slope_low"] < got["slope"] < got["slope_high"]
-        assert got["interval"].startswith("seeds and examples")
-
-
-def test_a_curve_of_the_study_saturates() -> None:
-    found = json.loads(run("fit", "attack-scaling", study_file(ATTACK[1]), "--json"))
-    saturated = {fit["n_params"]: fit["asymptote"] for fit in found if fit["asymptote"] is not None}
-    assert saturated == {2646435840: pytest.approx(0.7, abs=0.05)}
+@pytest.mark.slow
+@pytest.mark.parametrize("look", ["light", "phone"])
+def test_in_a_browser(browser: Any, table: Path, tmp_path: Path, look: str) -> None:
+    build_published_tables_page([table], tmp_path / "site")
+    with watched(browser, tmp_path / "site", look=look) as page:
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.locator(".role-legend-label text").count() == 2
+        page.get_by_text("share of reference compute").first.wait_for()
+        page.locator("[data-plot=fit]").check()

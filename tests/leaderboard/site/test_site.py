@@ -19,7 +19,7 @@ from harness.errors import DataError
 from harness.records.read import Run, read_run
 from leaderboard import harness_register_commands
 from leaderboard.site.build import build_site
-from tests.leaderboard.fake_quickstart import study
+from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 HOSTILE = "x</script><script>alert(1)</script>&<!--"
@@ -145,7 +145,7 @@ def test_a_wrong_target_is_refused(run: Run, tmp_path: Path) -> None:
 def test_the_commands(tmp_path: Path) -> None:
     app = typer.Typer()
     harness_register_commands(app)
-    run = write_run(tmp_path / "run", study(seeds=1, tasks=["word_length"]))
+    run = write_run(tmp_path / "run", quickstart_cells(seeds=1, tasks=["word_length"]))
     call = ["leaderboard", "build", str(run), "--out", str(tmp_path / "site"), "--target-asr", "0.2"]
     result = CliRunner().invoke(app, call, catch_exceptions=False)
     assert result.exit_code == 0

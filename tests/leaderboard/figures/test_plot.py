@@ -17,7 +17,7 @@ from leaderboard.figures.kinds import FigureKind
 from leaderboard.figures.plot import plot
 from leaderboard.site.payload import payload
 from leaderboard.standings.standings import standings
-from tests.leaderboard.fake_quickstart import study
+from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 STARTS = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
@@ -25,7 +25,7 @@ STARTS = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cells = study(seeds=1, tasks=["word_length"])
+    cells = quickstart_cells(seeds=1, tasks=["word_length"])
     cells += [replace(c, round=2, defense_flops=c.defense_flops / 2) for c in cells if c.round == 4]
     return write_run(tmp_path_factory.mktemp("figures") / "run", cells)
 
