@@ -9,7 +9,6 @@ import pytest
 
 from harness.api.attack import Attack
 from harness.api.problem.placement import allowed_tokens, place
-from harness.api.problem.problem import Problem
 from harness.api.requests import Gradient, Score
 from harness.api.threat import Threat
 from harness.bench import timers
@@ -17,6 +16,7 @@ from harness.bench.alternation import alternate, median_ratio
 from harness.bench.attack_iteration import PARTS
 from harness.bench.timers import Clock, timed_attack, timed_backend, timed_problem
 from harness.engine.defended.victim import DefendedVictim
+from harness.tokens.survival import StringInPrompt
 from tests.engine.toy import ToyBackend, searching, toy_examples, toy_tokenizer
 
 
@@ -109,8 +109,8 @@ def test_an_iteration_is_split_into_its_parts(hours: Hours, monkeypatch: pytest.
     assert (timed.name, timed.access, timed.params.steps) == ("sleepy", "gradient", 2)
     search = searching(DefendedVictim(timed_backend(backend, clock, 0)), timed, ("test",), "gradient")
     problems = [timed_problem(problem, clock) for problem in placed]
-    survives = Problem.survives
-    monkeypatch.setattr(Problem, "survives", lambda self, rows: (hours.nap(1.0), survives(self, rows))[1])
+    survives = StringInPrompt.survives
+    monkeypatch.setattr(StringInPrompt, "survives", lambda self, rows: (hours.nap(1.0), survives(self, rows))[1])
     result = search.run(problems, seen=lambda done, _: clock.restart() if done == 1 else clock.stop())
 
     parts = clock.parts(PARTS)
