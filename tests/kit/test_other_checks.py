@@ -142,6 +142,15 @@ class BeyondOne(GoodJudge):
         return Verdict(True, 7.0)
 
 
+class LooksAtScores(GoodJudge):
+    """Looks at scores, which records have not."""
+
+    reads = "labels"
+
+    def success(self, example, answer):
+        return max(answer.scores, default=0.0) > 1.0
+
+
 class Asks(GoodJudge):
     """Asks a model."""
 
@@ -382,6 +391,7 @@ BROKEN = [
     (Counts, "deterministic"),
     (Breaks, "verdicts"),
     (BeyondOne, "verdicts"),
+    (LooksAtScores, "recorded"),
     (TakesNonsense, "unparseable"),
     (AsksOn, "bounded"),
     (Arrays, "fits"),

@@ -153,6 +153,7 @@ def _judged_again(
             success=verdict.success,
             score=verdict.score,
             unparseable=verdict.unparseable,
+            broken_draws=None if rows[i].draws is None else int(verdict.success),  # of a source there is one draw
             judge_nominal=UNKNOWN if mixed else rows[i].judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else rows[i].judge_executed + cost.executed,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from harness.api.judge import Answer, Verdict
@@ -119,6 +120,24 @@ def _check_deterministic(subject: Subject) -> None:
                 )
 
 
+def _check_recorded(subject: Subject) -> None:
+    if _reads(subject) != "labels":
+        raise NotApplicableError("it reads answers in text, which are recorded whole")
+    for says, logit in ((ANSWERS[7], 0.5), (NO_VERDICTS[1], math.nan)):
+        cases = example_answers("labels")
+        recorded = [(example, replace(answer, scores=())) for example, answer in cases]
+        at_once = verdicts_of(subject, cases, says=says, logit=logit)
+        later = verdicts_of(subject, recorded, says=says, logit=logit)
+        for (example, answer), (one, _), (other, _) in zip(cases, at_once, later, strict=True):
+            if one != other:
+                raise UnmetError(
+                    "the same verdict on an answer read from records, which hold its label and loss and no scores",
+                    f"example {example.id}, scores {answer.scores}: {one}, and without scores {other}",
+                    "decide by answer.label and answer.loss (-log of the proxy label's probability): a run that is "
+                    "judged anew gives nothing else",
+                )
+
+
 def _check_unparseable(subject: Subject) -> None:
     if not subject.fresh().models():
         raise NotApplicableError("it asks no model")
@@ -168,6 +187,7 @@ CHECKS = (
     Check("reads", "it says whether it reads labels or text", _check_reads),
     Check("verdicts", "every answer gets a proper verdict, however odd it is", _check_verdicts),
     Check("deterministic", "the same answer gets the same verdict, in any order", _check_deterministic),
+    Check("recorded", "an answer read from records gets the same verdict", _check_recorded),
     Check(
         "unparseable", "what its model says that is no verdict is counted apart, never as a success", _check_unparseable
     ),

@@ -131,19 +131,27 @@ def _completeness_checks(spec: LoadedSpec, submission: Submission, found: Inspec
     problems = [*completeness_problems(spec, submission.cells, found.examples)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
     checks = [CheckResult("completeness", cells, problems)]
-    problems, judged = [], 0
+    problems, unjudged = [], 0
     for label, predicted, success, key in found.verdicts:
         expected = verdict_on_label(spec, label, predicted)
-        judged += expected is not None
+        unjudged += expected is None
         if expected is not None and expected != success:
             problems.append(
                 f"cell {key!a}: where label {label} is right, the answer {predicted} counts as a "
                 f"{'success' if success else 'failure'}; the judge says otherwise"
             )
-    if judged:
-        detail = "" if problems else "every recorded answer judged again by its label"
-        checks.append(CheckResult("verdicts", detail, problems))
+    if found.verdicts:
+        checks.append(_verdicts_check(problems, unjudged, len(found.verdicts)))
     return checks
+
+
+def _verdicts_check(problems: list[str], unjudged: int, recorded: int) -> CheckResult:
+    """The check of verdicts by label; ``unjudged`` of the ``recorded`` sorts of verdict depend on more than labels."""
+    if not unjudged:
+        return CheckResult("verdicts", "" if problems else "every recorded answer judged again by its label", problems)
+    detail = f"{recorded - unjudged} of {recorded} sorts of recorded answer judged again by their label"
+    note = "the judge looks at more than labels, so that only --replay asks it about the other answers"
+    return CheckResult("verdicts", "" if problems else detail, problems, [note])
 
 
 def _replay_check(

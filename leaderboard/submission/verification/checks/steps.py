@@ -13,6 +13,7 @@ from leaderboard.submission.verification.checks.clean_examples import clean_prob
 from leaderboard.submission.verification.checks.compute import compute_problems
 from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
 
+BUILTIN = "robustness-harness"  # the distribution of the project's own judges, which look at labels alone
 _MAX_TARGET_LOSS = math.log(2) - 1e-3  # below it more than half of the probability is the target label's, with rounding
 
 
@@ -107,11 +108,18 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
         return
     yield "an answer in text where it is a label", rows["has_answer"]
     right = answered & (rows["predicted"] == _labels(clean)[rows.example])
-    yield "a success, although the victim gave the right label", success & right
-    yield (
-        "the right label, although the loss says that the proxy label is the likelier",
-        right & (loss < _MAX_TARGET_LOSS) & ~(draws > 1),  # of several draws the loss is a mean
-    )
+    if record.judge.distribution == BUILTIN:  # what another judge makes of the right label is its own affair
+        yield "a success, although the victim gave the right label", success & right
+    if not _votes(record):  # of several copies or draws the loss is a mean
+        yield (
+            "the right label, although the loss says that the proxy label is the likelier",
+            right & (loss < _MAX_TARGET_LOSS) & ~(draws > 1),
+        )
+
+
+def _votes(record: CellRecord) -> bool:
+    """Whether a part of the defense has several copies of a prompt answered."""
+    return record.defense_facts is not None and any(part.sort == "vote" for part in record.defense_facts.parts)
 
 
 def verdicts_of(record: CellRecord, clean: SubmittedRows, steps: SubmittedRows) -> Iterator[tuple[int, int, bool]]:
