@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +27,29 @@ def content_key(data: Any, length: int = 20) -> str:
     if not 1 <= length <= 64:
         raise ValueError(f"a sha256 has 64 hexadecimal digits; asked for {length}")
     return hashlib.sha256(canonical_json(data).encode("ascii")).hexdigest()[:length]
+
+
+def path_digest(path: Path) -> str:
+    """What is at a path: the sha256 of a file, or of a folder's files with their names in it; "missing" where there is
+    nothing. Read again only when size or time of change say so.
+    """
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    try:
+        stats = [file.stat() for file in files]
+        digests = [_file_digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
+    except OSError:
+        return "missing"
+    if not path.is_dir():
+        return digests[0]
+    names = [file.relative_to(path).as_posix() for file in files]
+    return content_key(dict(zip(names, digests, strict=True)), 64)
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(file: Path, size: int, changed: int) -> str:
+    """The sha256 of a file of that size and time of change."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _check(data: Any) -> None:

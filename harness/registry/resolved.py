@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -9,8 +10,10 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from harness.api.params import dump_portably, write_paths
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef, dump_references
+from harness.hashing import path_digest
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,11 @@ class ResolvedPlugin:
     short_label: str | None = field(default=None, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
-        """All of this plugin that can change a number, as JSON data; nested plugins as their own identities."""
-        with dump_references(_identity):
+        """All of this plugin that can change a number, as JSON data; nested plugins as their own identities, and of a
+        judge or a defense, which tell no fingerprint, the files that it names by their hashes.
+        """
+        hashed = write_paths(path_digest) if self.kind in ("judge", "defense") else nullcontext()
+        with dump_references(_identity), hashed:
             params = self.plugin.params.identity()
         return {
             "kind": self.kind,
@@ -43,6 +49,16 @@ class ResolvedPlugin:
             "distribution": self.distribution,
             "version": self.version,
         }
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of a victim or an attack: hashes of what it reads, as it tells them or of the files that it names."""
+        told: dict[str, str] = self.plugin.fingerprint()
+        if told:
+            return told
+        found: dict[str, str] = {}
+        with write_paths(lambda path: found.setdefault(f"file {len(found) + 1}", path_digest(path))):
+            self.plugin.params.identity()
+        return found
 
     @cached_property
     def label(self) -> str:
@@ -53,8 +69,8 @@ class ResolvedPlugin:
         changed = {name for name, info in type(params).model_fields.items() if self._differs(name, info)}
         if not changed:
             return self.name
-        with dump_references(_label):
-            dumped = params.model_dump(mode="json", include=changed)
+        with dump_references(_label), write_paths(lambda path: path.name):
+            dumped = dump_portably(params, include=changed)
         return f"{self.name}({', '.join(f'{name}={short_text(value)}' for name, value in dumped.items())})"
 
     def _differs(self, name: str, info: FieldInfo) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.api.params import write_paths
 from harness.hashing import canonical_json
 from harness.registry.resolved import ResolvedPlugin, short_text
 
@@ -31,8 +32,9 @@ def with_labels(
 
 
 def _label(plugin: ResolvedPlugin, same_name: list[ResolvedPlugin], names: set[str] | None) -> str:
-    params: dict[str, Any] = plugin.identity()["params"]
-    others = [other.identity()["params"] for other in same_name]
+    with write_paths(lambda path: path.name):
+        params: dict[str, Any] = plugin.identity()["params"]
+        others = [other.identity()["params"] for other in same_name]
     differing = [
         name
         for name, value in params.items()

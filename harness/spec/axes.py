@@ -5,11 +5,13 @@ threats and seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from harness.api.defense import TrainedDefense
+from harness.api.params import write_paths
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.runtime_defense import RuntimeDefense
@@ -105,7 +107,9 @@ def threat_key(threat: Threat) -> Any:
 def plugin_key(plugin: ResolvedPlugin) -> str:
     """Equal for plugins whose parameters are all equal, those outside the identity (paths and the like) included."""
     params = plugin.plugin.params
-    identity = plugin.identity()
+    # A file is told by its place where it is none of the identity's, and by its content where it is.
+    with nullcontext() if plugin.kind in ("judge", "defense") else write_paths(str):
+        identity = plugin.identity()
     outside = set(type(params).model_fields) - set(identity["params"])
     return canonical_json([identity, params.model_dump(mode="json", include=outside)])
 

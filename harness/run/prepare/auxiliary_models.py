@@ -118,7 +118,7 @@ class ModelFinder:
             raise VictimError(self._failed[name])
         if name not in self._fingerprints:
             try:
-                self._fingerprints[name] = victim.plugin.fingerprint()
+                self._fingerprints[name] = victim.fingerprint()
             except Exception as error:
                 self._failed[name] = error_text(error)
                 raise

@@ -136,7 +136,7 @@ def search_identity(
         "defense": _defended_by(cell),
         "attack": cell.attack.identity(),
         "threat": cell.threat.identity(),
-        "files": cell.attack.plugin.fingerprint(),
+        "files": cell.attack.fingerprint(),
         "models": {str(role): key for role, key in models.items() if role.asker != "judge"},
         "seed": cell.seed,
         "examples": cell.examples,

@@ -75,7 +75,7 @@ class CellResolver:
         if training_attack is not None:
             training_models = self._models.of_attack(training_attack.plugin, cell, data)
             names = asked_by(_keys_of(training_models), "attack")
-            inputs = TrainingInputs(names, training_attack.plugin.fingerprint())
+            inputs = TrainingInputs(names, training_attack.fingerprint())
         keys = Keys(cell, data.hash, victim.fingerprint, _keys_of(auxiliary), inputs)
         return ResolvedCell(cell, data, victim, auxiliary, training_attack, training_models, keys)
 

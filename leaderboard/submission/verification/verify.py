@@ -98,8 +98,8 @@ def _spec_check(submission: Submission, registry: Any, given: Path | None) -> tu
     if submitted.hash != run.spec_hash:
         check.fail(
             f"its hash is {submitted.hash[:12]} here, and the submission says {run.spec_hash[:12]}: it was made with "
-            f"other plugins or versions than those here (robustness-harness {run.harness_version}), or its text was "
-            "changed"
+            f"other plugins or versions than those here (robustness-harness {run.harness_version}), a file that its "
+            "judge or a defense names is missing or another here, or its text was changed"
         )
         return check, None
     name = f"{submitted.spec.name} {submitted.spec.version}"
