@@ -17,11 +17,12 @@ import numpy as np
 
 from harness.api.attack import Attack
 from harness.api.judge import Answer, Judge
+from harness.api.problem.placement import place
 from harness.api.problem.problem import Problem
 from harness.api.problem.state import State
 from harness.api.requests import Request
 from harness.api.runtime_defense import Case, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
-from harness.api.task import Chunk, Edit, Example
+from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
 from harness.engine.defended.defense_requests import DEFENSE_REQUESTS
 from harness.engine.generators import PluginCall, call_plugin, run_generators
@@ -38,6 +39,12 @@ _STEPS = 2
 _MOST_REQUESTS = 10_000  # after which an attack or a judge is taken not to end
 _MOST_DEFENSE_REQUESTS = 100  # about one text
 _TEXT = "x" * 200
+_LABELS: tuple[str, ...] = (" weather", " food")
+_QUESTION = (
+    Chunk("Is this about the weather or about food?\n"),
+    Chunk("Fresh bread and soup", Edit.PERTURBABLE),
+    Chunk("\n"),
+)
 _CHARACTERS = 4  # per token of an attack's own words
 
 
@@ -60,21 +67,30 @@ class DryRun:
     auxiliary: Mapping[str, DryRun] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, requests: Sequence[Request], steps: int) -> DryRun:
-        """The requests of so many steps, per step: those to the victim, and those to each auxiliary model."""
+    def of(cls, requests: Sequence[Request], steps: int, problem: Problem, *, by_label: bool = False) -> DryRun:
+        """The requests of so many steps about a problem, per step: those to the victim, and those to each auxiliary
+        model.
+
+        Args:
+            by_label: the victim answers with a label, however long its answer in text may be.
+        """
         roles = sorted({request.model for request in requests if request.model})
-        auxiliary = {role: cls._of_one_model(requests, role, steps) for role in roles}
-        return replace(cls._of_one_model(requests, "", steps), auxiliary=auxiliary)
+        auxiliary = {role: cls._of_one_model(requests, role, steps, problem, by_label=False) for role in roles}
+        return replace(cls._of_one_model(requests, "", steps, problem, by_label=by_label), auxiliary=auxiliary)
 
     @classmethod
-    def _of_one_model(cls, requests: Sequence[Request], role: str, steps: int) -> DryRun:
+    def _of_one_model(
+        cls, requests: Sequence[Request], role: str, steps: int, problem: Problem, *, by_label: bool
+    ) -> DryRun:
         own = [(request, kind_of(request)) for request in requests if request.model == role]
         counts: Counter[str] = Counter()
         for request, kind in own:
             counts[kind.work] += kind.sequences(request)
         per_step: dict[str, Any] = {work: counts[work] / steps for work in get_args(Work)}
         prompts = [
-            (len(text) / _CHARACTERS, kind.new_tokens(r)) for r, kind in own for text in getattr(r, "prompts", ())
+            (_own_length(text, problem) / _CHARACTERS, 0 if by_label else kind.new_tokens(r))
+            for r, kind in own
+            for text in getattr(r, "prompts", ())
         ]
         return cls(**per_step, text_tokens=sum(length + longest for length, longest in prompts) / steps)
 
@@ -93,15 +109,28 @@ class DryRun:
         return own + sum(others)
 
 
-def dry_run_attack(attack: Attack, threat: Threat) -> DryRun:
+def _own_length(text: str, problem: Problem) -> int:
+    """Characters of a prompt that the attack or judge has added to the example's own, which are counted as tokens."""
+    around = [part for part in (problem.before_text, problem.after_text) if part and part in text]
+    return max(0, len(text) - sum(map(len, around)))
+
+
+def dry_run_attack(attack: Attack, threat: Threat, data: TaskData | None = None) -> DryRun:
     """Average over the first steps.
+
+    Args:
+        data: of the task, whose first validation example is then attacked; by default a made-up question with two
+            labels is.
 
     Raises:
         PluginError: the attack raised, a step does not end, yields what is no request or returns what is no state.
     """
     rng = np.random.default_rng(0)
-    problem = _problem(Example(EXAMPLE, (Chunk("", Edit.OVERWRITABLE),), 0, 1), threat.tokens)
-    problem = replace(problem, radius=threat.radius or 1.0)
+    example, labels, by_label = Example(EXAMPLE, _QUESTION, 0, 1), _LABELS, False
+    if data is not None and data.validation:
+        example, labels, by_label = replace(data.validation[0], id=EXAMPLE), data.labels, bool(data.labels)
+    allowed = np.arange(FakeTokenizer.vocabulary)
+    problem = replace(place(example, threat, FakeTokenizer(), allowed, labels), radius=threat.radius or 1.0)
     where = f"attack {attack.name}: a step"
     state = call_plugin(f"attack {attack.name}: the start", attack.start, problem, rng)
     requests: list[Request] = []
@@ -109,7 +138,7 @@ def dry_run_attack(attack: Attack, threat: Threat) -> DryRun:
         state = _run((where, partial(attack.step, state, problem, rng)), requests, problem, rng)
         if not isinstance(state, State):
             raise PluginError(f"{where} returned {type(state).__name__}, no State")
-    return DryRun.of(requests, _STEPS)
+    return DryRun.of(requests, _STEPS, problem, by_label=by_label)
 
 
 rehearse = dry_run_attack
@@ -126,8 +155,9 @@ def dry_run_judge(judge: Judge) -> DryRun:
     answer = Answer(0, (0.0, 1.0), 1.0, _TEXT)
     requests: list[Request] = []
     verdict = f"judge {judge.name}: a verdict", partial(judge.verdict, example, answer)
-    _run(verdict, requests, _problem(example, 10), np.random.default_rng(0))
-    return DryRun.of(requests, 1)
+    problem = _problem(example, 10)
+    _run(verdict, requests, problem, np.random.default_rng(0))
+    return DryRun.of(requests, 1, problem)
 
 
 def _run(call: PluginCall, requests: list[Request], problem: Problem, rng: np.random.Generator) -> Any:

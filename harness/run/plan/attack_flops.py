@@ -31,11 +31,15 @@ def attack_flops(
     if answer:  # and the loss of the target
         judged += nominal_forward(card.n_params, 1) * tokens + judging
     judged *= cell.judge_draws if is_randomised(cell.defense) else 1
-    attack = dry_run_attack(cell.attack.plugin, cell.threat)
+    attack = dry_run_attack(cell.attack.plugin, cell.threat, data)
     per_step = attack.nominal(card.n_params, tokens, asked_by(sizes, "attack")) + judged
     if not cell.static:
         draws = cell.attack_draws if any(plugin.loss_varies for plugin in defenses) else 1
         defended = draws * pipeline_flops(defenses, defense_sizes, card.n_params, tokens, loss=True)
         per_step += attack.scored * (defended - nominal_forward(card.n_params, 1) * tokens)
+        if attack.answered:  # each of them goes the way of a verdict, with the attack's own words
+            words = attack.text_tokens / attack.answered
+            answered = pipeline_flops(defenses, defense_sizes, card.n_params, tokens, words)
+            per_step += attack.answered * (answered - nominal_forward(card.n_params, 1) * (tokens + words))
     steps: int = cell.attack.plugin.params.steps
     return cell.examples * steps * per_step + cell.clean_examples * clean

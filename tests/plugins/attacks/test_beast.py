@@ -267,8 +267,8 @@ def test_what_beams_share_is_computed_once() -> None:
 
 def test_a_plan_knows_what_a_step_asks() -> None:
     found = dry_run_attack(beast(width=3, branching=5), Threat(tokens=4))
-    # nothing stands before a rehearsed string: its first tokens are drawn without a model
-    assert (found.scored, found.auxiliary["sampler"].sampled) == ((3 + 15) / 2, 3 / 2)
+    # the first tokens are drawn behind the prompt, the second ones behind each beam
+    assert (found.scored, found.auxiliary["sampler"].sampled) == ((3 + 15) / 2, (1 + 3) / 2)
     assert beast().models()["sampler"].same_tokens
 
 

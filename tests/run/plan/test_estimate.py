@@ -58,6 +58,62 @@ def test_the_estimate_of_a_cell_is_what_it_costs(tmp_path: Path) -> None:
     assert {key: stage["flops"] for key, stage in after.items()} == {k: stage["flops"] for k, stage in before.items()}
 
 
+READERS = '''
+from harness import Attack, Generate, VoteDefense, hookimpl
+
+
+class Phrases(Attack):
+    """Tries phrases of its own, and words of the prompt, until the label is the wanted one."""
+
+    name = "phrases"
+    access = "text"
+
+    def start(self, problem, rng):
+        return problem.state(problem.random_tokens(rng))
+
+    def step(self, state, problem, rng):
+        words = problem.prompt("").split()
+        texts = [" now", " please", " never mind", *(f" {words[i]}" for i in rng.integers(len(words), size=5))]
+        strings = [tokens for text in texts if (tokens := problem.fitted(text)) is not None]
+        answers = yield Generate(tuple(problem.prompts(tokens[None])[0] for tokens in strings))
+        wanted = [t for t, answer in zip(strings, answers) if answer and answer.strip() == problem.wanted.strip()]
+        return problem.state((wanted or strings)[0])
+
+
+class Echo(VoteDefense):
+    """Copies as they are."""
+
+    name = "echo"
+
+    def copies(self):
+        return 3
+
+
+@hookimpl
+def harness_register_attacks(register):
+    register(Phrases)
+
+
+@hookimpl
+def harness_register_defenses(register):
+    register(Echo)
+'''
+
+
+def test_text_attacks_are_planned_as_they_read_behind_defenses_as_well(tmp_path: Path) -> None:
+    (tmp_path / "readers.py").write_text(READERS)
+    changes = {"attacks": [{"phrases": {"steps": 4}}], "defenses": ["none", "echo"], "stop_on_success": False}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(FAST) | changes))
+    plugins = [*FROM_FILES, f"--plugin={tmp_path / 'readers.py'}"]
+    planned = stages(tmp_path, *plugins)
+    assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", *plugins, cwd=tmp_path).returncode == 0
+    cells = read_run(tmp_path / "out").cells
+    assert len(cells) == 2
+    for cell in cells:
+        whole = spent(cell) + sum(cell.steps(["defense_nominal"]).to_pydict()["defense_nominal"])
+        assert planned[cell.record.key]["flops"] / whole == NEAR
+
+
 @pytest.mark.slow
 def test_the_estimates_of_every_stage_are_what_they_cost(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(TINY) | {"seeds": [0]}))
