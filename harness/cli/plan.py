@@ -29,6 +29,7 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
+    from harness.run.cell_problems import runnable_cells
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
@@ -39,7 +40,11 @@ def plan_command(
     chosen = load_spec(spec, registry)
     folder = RunFolder(out or RUNS / chosen.spec.name)
     resolver = CellResolver(registry)
-    cells = [resolver.resolve(cell) for cell in chosen.cells]
+    cells, problems = runnable_cells(chosen, resolver)
+    if problems is not None:
+        if not cells:
+            raise problems
+        typer.echo("\n".join(f"warning: {line}" for line in str(problems).splitlines()), err=True)
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder)
     if as_json:
         left = plan.forecast()

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.context import hide_library_progress
+
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
@@ -17,14 +19,25 @@ def register(app: typer.Typer) -> None:
 def validate(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML).", show_default=False)],
+    spec_only: Annotated[
+        bool, typer.Option("--spec-only", help="Do not look whether its data and models are here, and go together.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
-    """Check a spec: fields, plugins, parameters, excludes. Exit status 2 if anything is wrong."""
-    from harness.spec.load import load_spec  # not at the top: `harness --help` must stay fast
+    """Check a spec: fields, plugins, parameters, excludes; then that data and models are found, and that each victim
+    and defense answers what each attack asks. Exit status 2 if anything is wrong.
+    """
+    from harness.run.cell_problems import check_cells  # not at the top: `harness --help` must stay fast
+    from harness.run.prepare.resolved_cell import CellResolver
+    from harness.spec.load import load_spec
     from harness.spec.problems import InvalidSpecError
 
     try:
-        loaded = load_spec(spec, ctx.obj.loaded().registry)
+        registry = ctx.obj.loaded().registry
+        loaded = load_spec(spec, registry)
+        if not spec_only:
+            hide_library_progress()
+            check_cells(loaded, CellResolver(registry))
     except InvalidSpecError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "path": str(spec), "problems": _problems(error)}))

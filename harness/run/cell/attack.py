@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.api.attack import Attack
 from harness.api.problem.problem import Problem
+from harness.api.refs import PluginRef
 from harness.api.runtime_defense import TransformDefense, VoteDefense
 from harness.api.task import Example, TaskData
 from harness.api.threat import allows
@@ -59,6 +61,28 @@ def check_access(cell: CellSpec, data: TaskData) -> None:
             "exclude it, or use a victim that runs here"
         )
     cell.attack.plugin.check(data)
+
+
+def check_inner_attacks(
+    cell: CellSpec, data: TaskData, attack_of: Callable[[PluginRef, dict[str, Any]], Attack]
+) -> None:
+    """Check that the victim answers the attacks that its defense trains against, or is fitted with.
+
+    Args:
+        attack_of: makes the attack that a reference names.
+
+    Raises:
+        AccessError: it does not.
+    """
+    card = cell.victim.plugin.card(data)
+    for part in (*([cell.trained] if cell.trained else []), *cell.runtime):
+        ref = part.plugin.attack()
+        wanted = None if ref is None else attack_of(ref, {}).access
+        if ref is not None and wanted is not None and not allows(card.access, wanted):
+            raise AccessError(
+                f"defense {part.name} runs attack {ref.name}, which asks for {wanted}; victim {cell.victim.label} "
+                f"offers {card.access}; exclude it, or give the defense another attack"
+            )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from harness.isolation.step_timeout import StepLimit, no_step_limit
-from harness.run.cell.attack import attack_cell, check_access
+from harness.run.cell.attack import attack_cell, check_access, check_inner_attacks
 from harness.run.cell.manifest import finished_record, skipped_record
 from harness.run.cell.result import CellResult
 from harness.run.prepare.certificates import certificate_of
@@ -27,6 +27,7 @@ def run_cell(
     """
     began, started = time.monotonic(), now()
     check_access(cell.spec, cell.data)  # before anything is trained for nothing
+    check_inner_attacks(cell.spec, cell.data, preparer.resolver.attack)
     weights = preparer.weights(cell, limited)
     if reason := why_not_trained(cell.spec, weights):
         return CellResult(skipped_record(cell, spec, weights, reason))

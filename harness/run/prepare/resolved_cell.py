@@ -79,6 +79,16 @@ class CellResolver:
         keys = Keys(cell, data.hash, victim.fingerprint, _keys_of(auxiliary), inputs)
         return ResolvedCell(cell, data, victim, auxiliary, training_attack, training_models, keys)
 
+    def data(self, cell: CellSpec) -> TaskData:
+        """The data of the cell's task. Raises DataError where they cannot be read."""
+        return self._tasks.data(cell.task)
+
+    def check_victim(self, cell: CellSpec) -> None:
+        """Find the victim's files, and what is known of it. Raises VictimError where there is no such model."""
+        data = self.data(cell)
+        self._models.model(cell.victim, data, cell.seed)
+        cell.victim.plugin.card(data)
+
     def attack(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
         """The attack that a reference names, with some parameters replaced."""
         plugin = self.registry.resolve("attack", PluginRef(name=ref.name, params={**ref.params, **changes}))

@@ -1,0 +1,92 @@
+"""What keeps cells of a spec from being run, found without making anything: missing data, files and models, and attacks
+that their victims or defenses do not answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from harness.api.params import relative_to
+from harness.api.plugin import Kind
+from harness.errors import error_text
+from harness.registry.registry import Registry
+from harness.registry.resolved import ResolvedPlugin
+from harness.run.cell.attack import check_access, check_inner_attacks
+from harness.run.cell_label import cell_label
+from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
+from harness.spec.axes import plugin_key
+from harness.spec.cells import CellSpec
+from harness.spec.load import LoadedSpec
+from harness.spec.problems import DataPath, InvalidSpecError, SpecProblem
+from harness.spec.yaml_file import read_yaml_file
+
+_KINDS: dict[str, Kind] = {"tasks": "task", "victims": "victim", "attacks": "attack"}
+
+
+def check_cells(spec: LoadedSpec, resolver: CellResolver) -> None:
+    """Load the data of every cell, find its models, and see whether its attack can be run.
+
+    Raises:
+        InvalidSpecError: as `runnable_cells` tells.
+    """
+    _, error = runnable_cells(spec, resolver)
+    if error is not None:
+        raise error
+
+
+def runnable_cells(spec: LoadedSpec, resolver: CellResolver) -> tuple[list[ResolvedCell], InvalidSpecError | None]:
+    """The cells that can be run, worked out; and why the others cannot: each reason once, where the spec names what it
+    is about.
+    """
+    runnable: list[ResolvedCell] = []
+    found: Counter[tuple[DataPath, str]] = Counter()
+    example: dict[tuple[DataPath, str], CellSpec] = {}
+    place = _places(spec, resolver.registry)
+    for cell in spec.cells:
+        resolved = _resolved(cell, resolver)
+        if isinstance(resolved, ResolvedCell):
+            runnable.append(resolved)
+            continue
+        about, why = resolved
+        found[place(about), why] += 1
+        example.setdefault((place(about), why), cell)
+    if found:
+        problems = [
+            SpecProblem(path, f"{why} (so {_in_words(count, example[path, why])} cannot be run)")
+            for (path, why), count in found.items()
+        ]
+        return runnable, InvalidSpecError(str(spec.path), problems, read_yaml_file(spec.path).positions)
+    return runnable, None
+
+
+def _in_words(count: int, cell: CellSpec) -> str:
+    label = cell_label(cell)
+    return label if count == 1 else f"{count} cells, such as {label},"
+
+
+def _resolved(cell: CellSpec, resolver: CellResolver) -> ResolvedCell | tuple[ResolvedPlugin, str]:
+    """The cell worked out; where it cannot be run, the plugin in which that lies, and why."""
+    about = cell.task
+    try:
+        data = resolver.data(cell)
+        about = cell.victim
+        resolver.check_victim(cell)
+        about = cell.attack
+        resolved = resolver.resolve(cell)
+        check_access(cell, data)
+        check_inner_attacks(cell, data, resolver.attack)
+    except Exception as error:
+        return about, error_text(error)
+    return resolved
+
+
+def _places(spec: LoadedSpec, registry: Registry) -> Callable[[ResolvedPlugin], DataPath]:
+    """Where the spec names a plugin."""
+    paths: dict[tuple[str, str], DataPath] = {}
+    with relative_to(spec.path.parent):
+        for name, kind in _KINDS.items():
+            for index, ref in enumerate(getattr(spec.spec, name)):
+                key = plugin_key(registry.resolve(kind, ref))
+                paths.setdefault((kind, key), (name, index))
+    return lambda plugin: paths.get((plugin.kind, plugin_key(plugin)), ())
