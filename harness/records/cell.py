@@ -74,6 +74,9 @@ class DefenseFacts(BaseModel):
     round: int | None = None
     search: Compute = Compute()
     training: Compute = Compute()
+    # by artifact: what it took to make ready the models that its training attacks ask; those that its parts ask while
+    # they are fitted or answer are among the cell's auxiliary models
+    search_models: dict[str, Compute] = {}
     artifact: str | None = None
     notes: dict[str, Any] = {}
     against: dict[str, str] = {}  # what it was trained against: "attack", "threat"; empty if against nothing

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.flops import known
 from harness.records.cell import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
+from leaderboard.data.record_facts import DefenseExpense, defense_preparation
 from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, scientific
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
@@ -14,6 +16,13 @@ from leaderboard.site.provenance import PluginUse, artifact_keys, library_versio
 from leaderboard.site.standing_text import TextPair, cost_text, rate_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+
+_DEFENSE_EXPENSES: dict[str, DefenseExpense] = {
+    "Search of the defense": "search",
+    "Training of the defense": "training",
+    "Fitting of the defense": "fit",
+    "Models that the defense asks": "models",
+}
 
 
 @dataclass(frozen=True)
@@ -144,12 +153,10 @@ def attack_line(row: Standing, attack: str) -> AttackLine:
 def _costs(row: Standing) -> list[LabelledText]:
     """What was spent, mean over seeds."""
     records = list({cell.record.seed: cell.record for cell in row.cells}.values())
-    defenses = [record.defense_facts for record in records if record.defense_facts is not None]
+    spent = [defense_preparation(record) for record in records]
     costs = []
-    for label, amounts in (
-        ("Search of the defense", [facts.search.nominal for facts in defenses]),
-        ("Training of the defense", [facts.training.nominal for facts in defenses]),
-    ):
+    for label, expense in _DEFENSE_EXPENSES.items():
+        amounts = [known(of_seed[expense]) for of_seed in spent]
         if any(flops is None or flops for flops in amounts):
             costs.append((label, _mean_flops(amounts)))
     if row.overhead is not None:
@@ -162,7 +169,7 @@ def _costs(row: Standing) -> list[LabelledText]:
 
 
 def _mean_flops(amounts: Sequence[float | None]) -> str:
-    known = [flops for flops in amounts if flops is not None]
-    if not amounts or len(known) < len(amounts):
+    counted = [flops for flops in amounts if flops is not None]
+    if not amounts or len(counted) < len(amounts):
         return UNKNOWN_COMPUTE.lower()
-    return f"{scientific(sum(known) / len(known))} FLOPs"
+    return f"{scientific(sum(counted) / len(counted))} FLOPs"

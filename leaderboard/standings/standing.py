@@ -35,7 +35,7 @@ class Standing:
         cost_to_break: cost to reach the target ASR, of attacks that search for themselves where there are any; None
             when nothing was attacked.
         cost_by_attack: the same of each attack alone.
-        defense_compute: search and training, FLOPs (nominal), mean over seeds; None where unknown.
+        defense_compute: all that preparing the defense took, FLOPs (nominal), mean over seeds; None where unknown.
         reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds; None
             where unknown.
         overhead: what the defense adds to each answer; None where records do not say.

@@ -135,6 +135,7 @@ def measured_defense_facts(
     added = [reply.defense for reply in clean.replies]
     per_query = sum(added, Flops()) * (1 / len(added)) if added else Flops()
     update = {"parts": parts, "fit": compute(fit), "per_query": compute(per_query)}
+    update["search_models"] = {key: compute(spent) for key, spent in prepared.search_models.items()}
     answered = [reply.victim for reply in clean.replies if reply.victim != Flops()]
     if answered:
         update["per_answer"] = compute(sum(answered, Flops()) * (1 / len(answered)))

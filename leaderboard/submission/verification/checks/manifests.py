@@ -58,6 +58,7 @@ def _cost_problems(record: CellRecord) -> Iterator[str]:
     if defense is not None:
         amounts += [defense.search, defense.training, defense.fit, defense.per_query]
         amounts += [part.fit for part in defense.parts]
+        amounts += defense.search_models.values()
         amounts += [defense.certificate.compute] if defense.certificate else []
     amounts += [model.preparation for model in record.auxiliary.values()]
     numbers = [facts.pretraining_flops, facts.reference_flops, record.seconds]
