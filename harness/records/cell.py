@@ -126,6 +126,7 @@ class CellRecord(BaseModel):
     seed: int
     stop_on_success: bool
     target_asr: float
+    clean_floor: float = 0.9  # with a lower clean accuracy a victim has no rank
     accounting: str
     data_hash: str
     search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone

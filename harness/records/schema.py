@@ -3,7 +3,7 @@
 
 A run directory::
 
-    RUN/run.json                     spec (as written and as resolved), its hash, versions
+    RUN/run.json                     spec (as written and as resolved), its hash, its cells, versions
     RUN/cells/KEY/cell.json          one cell: what it is, how it ended, what it cost to prepare
     RUN/cells/KEY/examples.parquet   one row per attacked or excluded example
     RUN/cells/KEY/steps.parquet      one row per attacked example and step

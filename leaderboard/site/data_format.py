@@ -108,6 +108,8 @@ class StandingJson(TypedDict):
     entry: str
     series: str
     rank: int | None
+    rank_note: NotRequired[str]
+    missing: NotRequired[list[dict[str, Any]]]  # attack, seed and round of cells of the row that have no numbers
     victim: str
     family: str
     n_params: int | None
@@ -147,6 +149,10 @@ class SectionJson(TypedDict):
     judge: NotRequired[str]
     stop_on_success: NotRequired[bool]
     target_asr: float
+    rank_unit: NotRequired[str]
+    clean_floor: NotRequired[float]
+    missing: NotRequired[int]  # cells that the spec asks for and that have no numbers
+    missing_rows: NotRequired[list[str]]  # victims and defenses of which no cell has
     space: NotRequired[str]
     apart: NotRequired[str]
     notice: NotRequired[str]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from leaderboard.site.data_format import CurveJson, SectionJson, SiteJson, StandingJson
 
 _SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "accounting", "judge", "space")
-_ROW = ("id", "rank", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
+_ROW = ("id", "rank", "rank_note", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
 _COST = ("reached", "compute", "low", "high", "attack", "within", "queries")
 _CURVES = pa.schema(
     [(name, pa.string()) for name in ("task", "threat", "row", "victim", "defense")]
@@ -39,7 +39,7 @@ def write_downloads(folder: Path, data: SiteJson) -> None:
 
 
 def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
-    flat: dict[str, Any] = {name: section.get(name) for name in (*_SCOPE, "target_asr")}
+    flat: dict[str, Any] = {name: section.get(name) for name in (*_SCOPE, "target_asr", "rank_unit", "clean_floor")}
     flat |= {name: row.get(name) for name in _ROW}
     for name, rate in (("clean", row["clean"]), ("asr", row["asr"])):
         flat |= {name: None, f"{name}_low": None, f"{name}_high": None}

@@ -127,6 +127,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
     env.filters |= {
         "parameter_count": number_format.parameter_count,

@@ -25,6 +25,7 @@ from leaderboard.site.data_format import (
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.standings.attack_curves import AttackCurve
+from leaderboard.standings.comparable import missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.json_numbers import rate_json, rounded
 from leaderboard.standings.standing import Standing
@@ -44,7 +45,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
             | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
-            | {"unfinished": run.unfinished}
+            | {"unfinished": run.unfinished, "missing": run.missing}
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
@@ -58,6 +59,10 @@ def _section_json(table: Standings) -> SectionJson:
     bands = _offense_defense_bands(name, table.rows)
     numbers = {
         "target_asr": table.target,
+        "rank_unit": table.rank_unit,
+        "clean_floor": table.clean_floor,
+        "missing": len(section.missing),
+        "missing_rows": missing_rows(table.rows, section.missing),
         "apart": section.separation,
         "notice": scope.notice,
         "clean": section.clean_measure,
@@ -83,6 +88,8 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "entry": victim_id,
         "series": row.label,
         "rank": row.rank,
+        "rank_note": row.rank_note,
+        "missing": [{"attack": cell.attack, "seed": cell.seed, "round": cell.round} for cell in row.missing],
         "victim": row.victim,
         "family": row.family,
         "n_params": row.n_params,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
+from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import Standings
 
 TextPair = tuple[str, str]
 """A main line, and finer lines below it."""
@@ -55,10 +57,37 @@ def cost_text(cost: CostToBreak) -> TextPair:
 
 
 def rank_text(row: Standing, rows: tuple[Standing, ...]) -> TextPair:
-    """The rank, and whether other rows share it."""
+    """The rank, and whether other rows share it; or why there is none."""
     if row.rank is None:
-        return "–", ""
+        return "–", row.rank_note
     return str(row.rank), "tie" if sum(other.rank == row.rank for other in rows) > 1 else ""
+
+
+_RANK_UNITS: dict[RankUnit, str] = {
+    "reference": "compute to the target as a multiple of the victim's own reference compute",
+    "flops": "compute to the target in FLOPs, which a larger victim lifts for its size alone",
+}
+
+
+def rank_rule_text(table: Standings) -> str:
+    """What the rows of a table are ranked by, and with which clean accuracy."""
+    return (
+        f"Ranked by {_RANK_UNITS[table.rank_unit]}; rows whose intervals overlap share a rank. No rank with "
+        f"{table.section.clean_measure} below {percent(table.clean_floor)}."
+    )
+
+
+def missing_text(table: Standings) -> str:
+    """How many cells of a table have no numbers, and which rows are not there at all; "" where none is missing."""
+    missing = table.section.missing
+    if not missing:
+        return ""
+    absent = missing_rows(table.rows, missing)
+    more = f" Not in the table at all: {'; '.join(absent)}." if absent else ""
+    numbers = "has no numbers" if len(missing) == 1 else "have no numbers"
+    return (
+        f"Unfinished: {counted(len(missing), 'cell')} of this table {numbers}. Rows that lack any have no rank.{more}"
+    )
 
 
 def worst_case_text(row: Standing) -> TextPair:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.flops import known
+from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
 from leaderboard.data.record_facts import adaptivity, defense_flops, reference_flops, replay_source, victim_facts
@@ -46,7 +47,9 @@ class Standing:
         replaying: the attacks that try recorded strings; what finding them took is not in their compute.
         unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
         failures: why attack strings counted as failed without being judged, and at how many steps.
+        missing: cells of the row that the spec asks for and that have no numbers.
         rank: by cost to break, 1 is hardest; see `ranks`.
+        rank_note: why it has no rank; "" where it has one.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         cells: the records behind the row.
     """
@@ -70,7 +73,9 @@ class Standing:
     replaying: tuple[str, ...]
     unparseable: int
     failures: Mapping[str, int]
+    missing: tuple[PlannedCell, ...] = ()
     rank: int | None = None
+    rank_note: str = ""
     offense_defense: OffenseDefense | None = None
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 

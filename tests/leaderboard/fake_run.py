@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from harness.flops import CONVENTION
 from harness.records.cell import CellRecord, Compute, DefenseFacts, PartFacts, PluginRecord, VictimFacts
+from harness.records.planned import PlannedCell, planned_json
 from harness.records.schema import EXAMPLES, STEPS, VERSION
 
 
@@ -60,6 +61,7 @@ class FakeCell:
     )
     text: str = field(default="<b>aa bb</b>", repr=False)  # every attack string
     first_example: int = 0  # number of the first attacked example
+    queries: int = 128  # per step
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -78,6 +80,16 @@ def write_run(path: Path, cells: Sequence[FakeCell], /, unfinished: int = 0, **i
     for at in range(unfinished):
         (path / "cells" / f"unfinished{at}").mkdir(parents=True)
     return path
+
+
+def planned(cells: Sequence[FakeCell]) -> list[dict[str, Any]]:
+    """What run.json says of a spec with these cells; those that are written may be fewer."""
+    return planned_json(
+        PlannedCell(
+            cell.key, cell.task, cell.threat, cell.space, cell.victim, cell.defense, cell.round, cell.attack, cell.seed
+        )
+        for cell in cells
+    )
 
 
 def write_cell(run: Path, cell: FakeCell) -> Path:
@@ -176,7 +188,8 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
     for at, hit in enumerate(first, cell.first_example):
         last = hit if cell.stop_on_success and hit else cell.steps
         for step in range(1, last + 1):
-            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops) | {"attack_text": cell.text}
+            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
+            row |= {"attack_text": cell.text, "queries": cell.queries}
             text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
             steps.append(row | text)
     pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")

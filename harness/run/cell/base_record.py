@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from harness.flops import CONVENTION, Flops, known
 from harness.records.cell import CellRecord, Compute, PluginRecord
 from harness.registry.resolved import ResolvedPlugin
@@ -30,8 +32,14 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         accounting=CONVENTION,
         data_hash="",
         task_kind=cell.task.plugin.answers,
-        space="latent" if cell.attack.plugin.access == "latent" else "text",
+        space=attack_space(cell),
+        clean_floor=spec.spec.clean_floor,
     )
+
+
+def attack_space(cell: CellSpec) -> Literal["text", "latent"]:
+    """What the cell's attack changes: text, or activations."""
+    return "latent" if cell.attack.plugin.access == "latent" else "text"
 
 
 def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:

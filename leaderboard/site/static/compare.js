@@ -24,9 +24,9 @@
     return ["not broken", `within ${flops(found.within)}`];
   }
 
-  // Against the first row: how many times its cost to break.
+  // Against the first row: how many times its cost to break, where both have a rank and so met the same attacks.
   function ratio(row, first) {
-    const [mine, its] = [row.breaking?.compute, first.breaking?.compute];
+    const [mine, its] = [row, first].map((each) => (each.rank === null ? null : each.breaking?.compute));
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
   }
 
@@ -39,7 +39,7 @@
       return at ? [percent(at.value), `${(100 * at.low).toFixed(1)} – ${percent(at.high)}`] : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => [row.rank ?? "–", `of ${section.rows.length} rows`]],
+      ["Rank", (row) => [row.rank ?? "–", row.rank === null ? (row.rank_note ?? "") : `of ${section.rows.filter((each) => each.rank !== null).length} ranked rows`]],
       ["Size", (row) => [size(row.n_params), row.family]],
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
