@@ -37,6 +37,7 @@ class VictimFacts(BaseModel):
     n_params_non_embedding: int | None
     pretraining_flops: float | None
     preparation: Compute  # fine-tuning, or training from scratch
+    trained_against: str = ""  # what in that hardens it against attacks, in words; "" where nothing does
     # Divides other compute: pretraining if there was any, else preparation (nominal). None: a model used as it is, of
     # whose making nothing is known.
     reference_flops: float | None

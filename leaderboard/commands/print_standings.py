@@ -39,6 +39,11 @@ def print_standings(tables: Sequence[Standings]) -> None:
         for row in standings.rows:
             if row.rank_note:
                 console.print(Text(f"{row.label}: no rank: {row.rank_note}"))
+        for said in dict.fromkeys(
+            f"{row.victim}: {text}" for row in standings.rows if (text := standing_text.trained_against_text(row))
+        ):
+            console.print(Text(said))
+        for row in standings.rows:
             if row.unparseable:
                 console.print(Text(f"{row.label}: {standing_text.unparseable_text(row.unparseable)}"))
         for record in section.failed:

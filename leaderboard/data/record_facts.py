@@ -28,6 +28,11 @@ def reference_flops(record: CellRecord) -> float:
     return flops if flops is not None and flops > 0 else UNKNOWN
 
 
+def preparation_flops(record: CellRecord) -> float:
+    """What it took to make the victim ready before any defense, FLOPs, nominal convention; NaN where unknown."""
+    return _nominal(victim_facts(record).preparation)
+
+
 def defense_flops(record: CellRecord) -> float:
     """All that preparing the defense took until this checkpoint, FLOPs, nominal convention; 0 without a defense, NaN
     where unknown.

@@ -123,7 +123,10 @@ class StandingJson(TypedDict):
     strongest: StrongestJson | None
     breaking: CostToBreakJson | None
     defense_compute: float | None
+    trained_against: NotRequired[str]
+    preparation_compute: NotRequired[float | None]
     reference_compute: float | None
+    breaking_of_reference: NotRequired[float | None]
     overhead: dict[str, float | None] | None  # flops and ratio
     balance: FitJson | None
     worst: WorstCaseJson | None

@@ -48,6 +48,7 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
     flat["strongest_attack"] = None if row["strongest"] is None else row["strongest"]["attack"]
     flat |= {f"breaking_{name}": None if row["breaking"] is None else row["breaking"].get(name) for name in _COST}
     flat |= {"defense_compute": row["defense_compute"], "reference_compute": row["reference_compute"]}
+    flat |= {name: row.get(name) for name in ("breaking_of_reference", "preparation_compute", "trained_against")}
     overhead, fit = row["overhead"], row["balance"]
     flat |= {f"overhead_{name}": None if overhead is None else overhead.get(name) for name in ("flops", "ratio")}
     flat |= {f"balance_{name}": None if fit is None else fit.get(name) for name in ("slope", "slope_low", "slope_high")}

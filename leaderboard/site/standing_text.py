@@ -40,7 +40,16 @@ def cost_to_break_text(row: Standing) -> TextPair:
     if row.cost_to_break is None:
         return NOTHING_ATTACKED
     main, fine = cost_text(row.cost_to_break)
-    return main, "\n".join(filter(None, [fine, _attack_name(row, row.cost_to_break.attack)]))
+    return main, "\n".join(filter(None, [fine, _of_reference(row), _attack_name(row, row.cost_to_break.attack)]))
+
+
+def _of_reference(row: Standing) -> str:
+    """The cost to break, or the budget that did not reach it, as a multiple of the reference compute."""
+    cost, reference = row.cost_to_break, row.reference_compute
+    if cost is None or reference is None:
+        return ""
+    spent = cost.budget if cost.compute is None and not cost.reached else cost.compute
+    return "" if spent is None else f"{multiple(spent / reference)} reference"
 
 
 def cost_text(cost: CostToBreak) -> TextPair:
@@ -65,7 +74,7 @@ def rank_text(row: Standing, rows: tuple[Standing, ...]) -> TextPair:
 
 _RANK_UNITS: dict[RankUnit, str] = {
     "reference": "compute to the target as a multiple of the victim's own reference compute",
-    "flops": "compute to the target in FLOPs, which a larger victim lifts for its size alone",
+    "flops": "compute to the target in FLOPs (between sizes, a larger victim stands higher for its size alone)",
 }
 
 
@@ -130,14 +139,31 @@ def unparseable_text(count: int) -> str:
 
 
 def defense_compute_text(row: Standing) -> TextPair:
-    """Compute of the defense in FLOPs and as a multiple of the reference compute."""
+    """Compute of the defense in FLOPs and as a multiple of the reference compute; below it what it took to make the
+    victim ready, where its training hardens it already.
+    """
+    victim = ""
+    if row.trained_against:
+        spent = row.preparation_compute
+        amount_text = UNKNOWN_COMPUTE.lower() if spent is None else scientific(spent)
+        victim = f"training of the victim: {amount_text}"
     if row.defense_compute is None:
-        return UNKNOWN_COMPUTE.lower(), ""
-    if row.defense_compute == 0:
-        return "0", ""
-    if row.reference_compute is None:
-        return scientific(row.defense_compute), "reference unknown"
-    return scientific(row.defense_compute), f"{multiple(row.defense_compute / row.reference_compute)} reference"
+        main, fine = UNKNOWN_COMPUTE.lower(), ""
+    elif row.defense_compute == 0:
+        main, fine = "0", ""
+    elif row.reference_compute is None:
+        main, fine = scientific(row.defense_compute), "reference unknown"
+    else:
+        main, fine = (
+            scientific(row.defense_compute),
+            f"{multiple(row.defense_compute / row.reference_compute)} reference",
+        )
+    return main, "\n".join(filter(None, [fine, victim]))
+
+
+def trained_against_text(row: Standing) -> str:
+    """What the victim was hardened with before any defense, or ""."""
+    return f"trained with {row.trained_against}" if row.trained_against else ""
 
 
 def overhead_text(row: Standing) -> TextPair:

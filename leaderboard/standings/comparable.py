@@ -48,8 +48,7 @@ def why_not_ranked(rows: Sequence[Standing], clean_measure: str, clean_floor: fl
         clean_floor: least share with which a row is ranked.
     """
     reasons = [_own_reason(row, clean_measure, clean_floor) for row in rows]
-    one_victim = len({(row.family, row.victim) for row in rows}) == 1
-    if unit == "reference" and not one_victim:  # of one victim all have the same reference, known or not
+    if unit == "reference":
         for index, row in enumerate(rows):
             if not reasons[index] and row.reference_compute is None:
                 reasons[index] = "reference compute unknown: no multiple of it to compare across victims"
@@ -67,12 +66,17 @@ def why_not_ranked(rows: Sequence[Standing], clean_measure: str, clean_floor: fl
 
 
 def rank_divisors(rows: Sequence[Standing], unit: RankUnit) -> list[float]:
-    """What the FLOPs of each row are divided by before they are ranked; 1 where its reference compute is unknown, which
-    is ranked only among rows of one victim, or not asked for.
+    """What the FLOPs of each row are divided by before they are ranked; 1 where its reference compute is unknown, so
+    that it has no rank.
     """
-    one_victim = len({(row.family, row.victim) for row in rows}) == 1
-    absolute = unit == "flops" or one_victim
+    absolute = unit == "flops"
     return [1.0 if absolute or row.reference_compute is None else row.reference_compute for row in rows]
+
+
+def usable_unit(rows: Sequence[Standing], unit: RankUnit) -> RankUnit:
+    """``unit``, or FLOPs where all rows are of one victim whose reference is unknown: it is the same for all."""
+    one_victim = len({(row.family, row.victim) for row in rows}) == 1
+    return "flops" if one_victim and any(row.reference_compute is None for row in rows) else unit
 
 
 def searching_attacks(row: Standing) -> frozenset[str]:

@@ -12,7 +12,14 @@ from harness.flops import known
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
-from leaderboard.data.record_facts import adaptivity, defense_flops, reference_flops, replay_source, victim_facts
+from leaderboard.data.record_facts import (
+    adaptivity,
+    defense_flops,
+    preparation_flops,
+    reference_flops,
+    replay_source,
+    victim_facts,
+)
 from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate, pooled_rate
@@ -37,6 +44,10 @@ class Standing:
             when nothing was attacked.
         cost_by_attack: the same of each attack alone.
         defense_compute: all that preparing the defense took, FLOPs (nominal), mean over seeds; None where unknown.
+        trained_against: what in the victim's own training hardens it against attacks, in words; "" where nothing does,
+            or records do not say.
+        preparation_compute: what it took to make the victim ready (fine-tuning, or training from scratch), before any
+            defense; FLOPs (nominal), mean over seeds; None where unknown.
         reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds; None
             where unknown.
         overhead: what the defense adds to each answer; None where records do not say.
@@ -64,6 +75,8 @@ class Standing:
     cost_to_break: CostToBreak | None
     cost_by_attack: Mapping[str, CostToBreak]
     defense_compute: float | None
+    trained_against: str
+    preparation_compute: float | None
     reference_compute: float | None
     overhead: Overhead | None
     adaptivity: tuple[str, ...]
@@ -90,6 +103,12 @@ class Standing:
         if self.worst_case is not None:
             return self.worst_case.full.asr
         return None if self.strongest is None else self.strongest.points[-1].asr
+
+    @property
+    def cost_of_reference(self) -> float | None:
+        """The cost to break as a multiple of the reference compute; None where either is unknown, or it never broke."""
+        cost = None if self.cost_to_break is None else self.cost_to_break.compute
+        return None if cost is None or self.reference_compute is None else cost / self.reference_compute
 
     @property
     def label(self) -> str:
@@ -143,6 +162,8 @@ def make_standing(
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,
         defense_compute=known(float(np.mean([defense_flops(record) for record in records]))),
+        trained_against=victim_facts(first).trained_against,
+        preparation_compute=known(float(np.mean([preparation_flops(record) for record in records]))),
         reference_compute=known(float(np.mean([reference_flops(record) for record in records]))),
         overhead=overhead([cell.record for cell in cells], undefended),
         adaptivity=adaptivity([cell.record for cell in cells]),

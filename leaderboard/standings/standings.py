@@ -14,7 +14,7 @@ from leaderboard.data.record_facts import defense_round, victim_facts
 from leaderboard.data.sections import Section, section_target, sections
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
-from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, why_not_ranked
+from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
 from leaderboard.standings.ranks import ranks
 from leaderboard.standings.standing import Standing, attack_trajectories, make_standing
 
@@ -108,6 +108,7 @@ def _with_cells(rows: Sequence[Standing], by_round: CellsByRound) -> list[Standi
 
 def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: RankUnit) -> Standings:
     rows = [replace(row, missing=missing_of_row(row, rows, section.missing)) for row in rows]
+    unit = usable_unit(rows, unit)
     notes = why_not_ranked(rows, section.clean_measure, section.clean_floor, unit)
     divisors = rank_divisors(rows, unit)
     costs = [None if note else row.cost_to_break for row, note in zip(rows, notes, strict=True)]

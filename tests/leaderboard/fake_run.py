@@ -62,6 +62,7 @@ class FakeCell:
     text: str = field(default="<b>aa bb</b>", repr=False)  # every attack string
     first_example: int = 0  # number of the first attacked example
     queries: int = 128  # per step
+    trained_against: str = ""  # what the victim's own training hardens it with
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -103,6 +104,7 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         n_params_non_embedding=None if cell.n_params is None else cell.n_params // 2,
         pretraining_flops=None,
         preparation=Compute(nominal=cell.reference_flops or 0.0, executed=(cell.reference_flops or 0.0) / 2),
+        trained_against=cell.trained_against,
         reference_flops=cell.reference_flops,
         artifact="a" * 32,
     )

@@ -178,6 +178,7 @@ def _victim_facts(prepared: PreparedCell) -> VictimFacts:
         n_params_non_embedding=backend.n_params_non_embedding,
         pretraining_flops=card["pretraining_flops"],
         preparation=compute(spent),
+        trained_against=prepared.cell.spec.victim.plugin.trained_against(prepared.cell.data),
         reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
         artifact=artifact.key,
     )

@@ -24,9 +24,11 @@
     return ["not broken", `within ${flops(found.within)}`];
   }
 
-  // Against the first row: how many times its cost to break, where both have a rank and so met the same attacks.
-  function ratio(row, first) {
-    const [mine, its] = [row, first].map((each) => (each.rank === null ? null : each.breaking?.compute));
+  // Against the first row: how many times its cost to break, in the unit of ranks, where both have a rank and so met the
+  // same attacks.
+  function ratio(row, first, unit) {
+    const cost = (each) => (unit === "reference" ? each.breaking_of_reference : each.breaking?.compute);
+    const [mine, its] = [row, first].map((each) => (each.rank === null ? null : cost(each)));
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
   }
 
@@ -43,7 +45,7 @@
       ["Size", (row) => [size(row.n_params), row.family]],
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
-      [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), ratio(row, rows[0])]],
+      [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), row.breaking_of_reference ? `${power(Number(row.breaking_of_reference.toPrecision(2)))}× reference` : "", ratio(row, rows[0], section.rank_unit)]],
       ["Cheapest attack", (row) => [row.breaking?.attack ?? "–", ""]],
       ["Defense compute", (row) => [flops(row.defense_compute), row.defense_compute && row.reference_compute ? `${power(Number((row.defense_compute / row.reference_compute).toPrecision(2)))}× reference` : ""]],
     ];

@@ -182,3 +182,28 @@ def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", [GCG], planned=[{"task": "x"}])
     with pytest.raises(DataError, match=r"run\.json: planned\.0\.threat: Field required"):
         read_run(path)
+
+
+def test_ranks_go_by_multiples_of_the_reference_compute_unless_flops_are_asked_for(tmp_path: Path) -> None:
+    # Ten times the size: ten times the FLOPs of each step, and a thousand times the reference.
+    small = FakeCell(victim="small", reference_flops=1e13, step_flops=1e9, hardness=9.4, examples=400)
+    large = replace(small, victim="large", reference_flops=1e16, step_flops=1e10, hardness=10.4)
+    run = read_run(write_run(tmp_path / "run", [small, large]))
+    (by_reference,), (by_flops,) = standings([run]), standings([run], rank_unit="flops")
+    assert [(row.victim, row.rank) for row in by_reference.rows] == [("small", 1), ("large", 2)]
+    assert [(row.victim, row.rank) for row in by_flops.rows] == [("large", 1), ("small", 2)]
+    first = by_reference.rows[0]
+    assert first.cost_to_break is not None
+    assert first.cost_to_break.compute is not None
+    assert first.cost_of_reference == pytest.approx(first.cost_to_break.compute / 1e13)
+    assert (by_reference.rank_unit, by_flops.rank_unit) == ("reference", "flops")
+
+
+def test_an_unknown_reference_has_no_rank_among_several_victims_and_does_not_matter_to_one(tmp_path: Path) -> None:
+    unknown = replace(GCG, reference_flops=None)
+    table = table_of(tmp_path / "several", [*of("a", unknown), *of("b", GCG), *of("c", GCG)])
+    assert notes(table)["a"] == "reference compute unknown: no multiple of it to compare across victims"
+    assert notes(table)["b"] == ""
+    one = table_of(tmp_path / "one", [unknown, replace(unknown, defense="filter", hardness=9.9)])
+    assert [row.rank_note for row in one.rows] == ["", ""]
+    assert one.rank_unit == "flops"
