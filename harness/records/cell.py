@@ -131,6 +131,7 @@ class CellRecord(BaseModel):
     accounting: str
     data_hash: str
     search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone
+    labels: list[str] = []  # the task's, by index, as `label`, `target` and `predicted` of the tables count them
     task_kind: Literal["labels", "text"] = "labels"
     benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal
     space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks are not ranked beside text ones

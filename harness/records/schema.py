@@ -22,6 +22,7 @@ EXAMPLES = pa.schema(
     [
         ("example", pa.string()),  # id within the task
         ("label", pa.int32()),  # null where the answer is a text
+        ("target", pa.int32()),  # the label that the attacker wants; null where the answer is a text
         ("predicted", pa.int32()),  # on the clean prompt; null when blocked, not asked, or where the answer is a text
         ("answer", pa.string()),  # to the clean prompt; null when blocked, not asked, or where the answer is a label
         ("attacked", pa.bool_()),
@@ -32,5 +33,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws"})
+ADDED = frozenset({"draws", "broken_draws", "target"})
 """Columns that older records of this version lack; read as nulls."""

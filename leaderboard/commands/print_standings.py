@@ -31,8 +31,9 @@ def print_standings(tables: Sequence[Standings]) -> None:
         )
         if scope.notice:
             console.print(Text(scope.notice))
-        if section.missing:
-            console.print(Text(standing_text.missing_text(standings)))
+        for notice in (standing_text.missing_text(standings), standing_text.direction_warning(standings)):
+            if notice:
+                console.print(Text(notice))
         for row in standings.rows:
             table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
         console.print(table)

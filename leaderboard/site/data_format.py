@@ -99,6 +99,14 @@ class StrongestJson(RateJson):
     attack: str
 
 
+class DirectionJson(RateJson):
+    """ASR at full budget of the examples of one label that the attacker wants to have another."""
+
+    name: str
+    label: int
+    target: int | None
+
+
 class StandingJson(TypedDict):
     """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
     ``series`` the row's name in legends.
@@ -120,6 +128,8 @@ class StandingJson(TypedDict):
     examples: NotRequired[int]
     clean: RateJson | None
     asr: RateJson | None
+    directions: NotRequired[list[DirectionJson]]
+    one_direction: NotRequired[bool]  # whether one direction makes the rate
     strongest: StrongestJson | None
     breaking: CostToBreakJson | None
     defense_compute: float | None

@@ -14,6 +14,7 @@ from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
 from leaderboard.site.standing_text import TextPair, cost_text, rate_text
+from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 
@@ -84,6 +85,7 @@ class DefendedVictimPage:
     Attributes:
         row_ids: of its rows.
         attacks: a line per round and attack.
+        directions: round, and ASR at full budget by direction, where there are several.
         costs: what was spent on the last round.
         diagnostics: label, and a text per round.
         strings: attack label to a few strings that succeeded.
@@ -93,6 +95,7 @@ class DefendedVictimPage:
 
     row_ids: list[str]
     attacks: list[AttackLine]
+    directions: list[tuple[int | None, DirectionRate]]
     costs: list[LabelledText]
     diagnostics: list[tuple[str, list[str]]]
     strings: Mapping[str, list[SuccessfulString]]
@@ -118,6 +121,7 @@ def defended_victim_page(victim: DefendedVictim) -> DefendedVictimPage:
     return DefendedVictimPage(
         row_ids=[row_id(victim.id, row) for row in victim.rows],
         attacks=[attack_line(row, curve.attack) for row in victim.rows for curve in row.curves],
+        directions=[(row.round, rate) for row in victim.rows if len(row.directions) > 1 for rate in row.directions],
         costs=_costs(victim.last),
         diagnostics=diagnostics(victim.rows),
         strings=successful_strings(victim.last.cells),

@@ -45,6 +45,10 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
         flat |= {name: None, f"{name}_low": None, f"{name}_high": None}
         if rate is not None:
             flat |= {name: rate["value"], f"{name}_low": rate["low"], f"{name}_high": rate["high"]}
+    flat["asr_by_direction"] = "; ".join(
+        f"{each['name']}: {each['successes']} of {each['trials']}" for each in row.get("directions", ())
+    )
+    flat["one_direction"] = row.get("one_direction", False)
     flat["strongest_attack"] = None if row["strongest"] is None else row["strongest"]["attack"]
     flat |= {f"breaking_{name}": None if row["breaking"] is None else row["breaking"].get(name) for name in _COST}
     flat |= {"defense_compute": row["defense_compute"], "reference_compute": row["reference_compute"]}

@@ -14,6 +14,7 @@ from leaderboard.site.data_format import (
     BandJson,
     CostToBreakJson,
     CurveJson,
+    DirectionJson,
     FitJson,
     PointsJson,
     SectionJson,
@@ -27,6 +28,7 @@ from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.comparable import missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
+from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
 from leaderboard.standings.json_numbers import rate_json, rounded
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
@@ -100,6 +102,8 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
         "asr": None if row.asr is None else rate_json(row.asr),
+        "directions": [_direction_json(rate) for rate in row.directions],
+        "one_direction": one_direction_makes_the_rate(row.directions) is not None,
         "strongest": None if row.strongest is None else _strongest_json(row.strongest),
         "breaking": _cost_json(row.cost_to_break),
         "defense_compute": rounded(row.defense_compute),
@@ -117,6 +121,10 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
             _curve_json(curve, row.reference_compute, row.cost_by_attack.get(curve.attack)) for curve in row.curves
         ],
     }
+
+
+def _direction_json(rate: DirectionRate) -> DirectionJson:
+    return {**rate_json(rate.asr), "name": rate.name, "label": rate.label, "target": rate.target}
 
 
 def _strongest_json(curve: AttackCurve) -> StrongestJson:

@@ -6,6 +6,7 @@ from leaderboard.fit.pooled_rates import Rate
 from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
+from leaderboard.standings.directions import one_direction_makes_the_rate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 
@@ -32,7 +33,30 @@ def asr_text(row: Standing) -> TextPair:
     shared = ""
     if worst_case is not None and worst_case.compared != worst_case.attacked:
         shared = f"\nof {worst_case.compared} shared examples"
-    return main, f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}"
+    lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
+    return main, "\n".join(lines)
+
+
+def _direction_lines(row: Standing) -> list[str]:
+    """The directions that fall most and least, and whether one of them makes the rate."""
+    rates = sorted(row.directions, key=lambda rate: -rate.asr.value)
+    if len(rates) < 2:
+        return []
+    lines = [f"{rate.name} {percent(rate.asr.value)}" for rate in (rates[0], rates[-1])]
+    return [*lines, "one direction makes the rate"] if one_direction_makes_the_rate(rates) else lines
+
+
+def direction_warning(table: Standings) -> str:
+    """In which rows one direction makes the rate, or ""."""
+    apart = [(row, pair) for row in table.rows if (pair := one_direction_makes_the_rate(row.directions))]
+    if not apart:
+        return ""
+    row, (most, least) = max(apart, key=lambda entry: entry[1][0].asr.value - entry[1][1].asr.value)
+    return (
+        f"One direction makes the rate in {len(apart)} of {counted(len(table.rows), 'row')}: examples of one label "
+        "fall far more often than those of another, and their common ASR says little of either. "
+        f"Most so in {row.label}: {most.name} {percent(most.asr.value)}, {least.name} {percent(least.asr.value)}."
+    )
 
 
 def cost_to_break_text(row: Standing) -> TextPair:

@@ -25,6 +25,7 @@ from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate, pooled_rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break
+from leaderboard.standings.directions import DirectionRate, direction_rates
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 
@@ -54,6 +55,7 @@ class Standing:
         adaptivity: whether the attacks knew of the defense: "adaptive" or "static", where records say so.
         seeds: how many.
         curves: one per attack.
+        directions: ASR at full budget by direction; none where answers are texts.
         worst_case: all attacks together; None with fewer than two that attacked the same examples.
         replaying: the attacks that try recorded strings; what finding them took is not in their compute.
         unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
@@ -82,6 +84,7 @@ class Standing:
     adaptivity: tuple[str, ...]
     seeds: int
     curves: tuple[AttackCurve, ...]
+    directions: tuple[DirectionRate, ...]
     worst_case: WorstCase | None
     replaying: tuple[str, ...]
     unparseable: int
@@ -149,6 +152,7 @@ def make_standing(
     record_of_seed = {cell.record.seed: cell.record for cell in cells}
     records = list(record_of_seed.values())
     first = cells[0].record
+    strongest = max(attacked, key=_strength) if attacked else None
     all_trajectories = [trajectories for by_seed in attacks.values() for trajectories in by_seed.values()]
     failures = sum((Counter(trajectories.failures) for trajectories in all_trajectories), Counter[str]())
     return Standing(
@@ -158,7 +162,7 @@ def make_standing(
         defense=first.defense.label,
         round=None if first.defense_facts is None else first.defense_facts.round,
         clean=pooled_rate([record.n_clean_correct for record in records], [record.n_clean for record in records]),
-        strongest=max(attacked, key=_strength) if attacked else None,
+        strongest=strongest,
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,
         defense_compute=known(float(np.mean([defense_flops(record) for record in records]))),
@@ -169,6 +173,7 @@ def make_standing(
         adaptivity=adaptivity([cell.record for cell in cells]),
         seeds=len(records),
         curves=curves,
+        directions=direction_rates(attacks, strongest.attack if strongest else None, first.labels),
         worst_case=worst_case(attacks),
         replaying=replaying,
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),

@@ -62,6 +62,8 @@ class FakeCell:
     text: str = field(default="<b>aa bb</b>", repr=False)  # every attack string
     first_example: int = 0  # number of the first attacked example
     queries: int = 128  # per step
+    labels: tuple[str, ...] = ()
+    targets: bool = False  # whether the examples say which label the attacker wants, as newer records do
     trained_against: str = ""  # what the victim's own training hardens it with
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
@@ -128,6 +130,7 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         accounting=cell.accounting,
         data_hash=cell.data_hash,
         victim_facts=facts if done else None,
+        labels=list(cell.labels),
         space=cell.space,  # type: ignore[arg-type]
         task_kind=cell.task_kind,  # type: ignore[arg-type]
         benign=cell.benign,
@@ -184,6 +187,12 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
         {"example": f"w{at}", "label": 0, "predicted": 1, "attacked": False, "excluded": "already wrong"}
         for at in range(cell.wrong)
     ]
+    if cell.targets:
+        several = max(2, len(cell.labels))
+        examples = [
+            row | {"label": at % several, "predicted": at % several, "target": (at + 1) % several}
+            for at, row in enumerate(examples)
+        ]
     if cell.task_kind == "text":
         examples = [row | {"label": None, "predicted": None, "answer": "I will not."} for row in examples]
     steps = []

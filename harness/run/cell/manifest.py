@@ -48,6 +48,7 @@ def finished_record(
         "status": "done",
         "search": cell.keys.search,
         "data_hash": cell.data.hash,
+        "labels": [label.strip() for label in cell.data.labels],
         "benign": bool(attacked.problems) and all(problem.example.benign for problem in attacked.problems),
         "attack_facts": cell.spec.attack.plugin.facts(),
         "auxiliary": auxiliary_facts(cell, prepared.auxiliary, prepared.base),

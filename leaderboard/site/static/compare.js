@@ -52,6 +52,8 @@
     if (rows.some((row) => row.overhead)) out.push(["Overhead per answer", (row) => (row.overhead ? [row.overhead.ratio === null ? flops(row.overhead.flops) : `${Number(row.overhead.ratio.toPrecision(2))}×`, row.overhead.ratio === null ? "FLOPs" : `${flops(row.overhead.flops)} FLOPs`] : ["–", ""])]);
     if (rows.some((row) => row.balance)) out.push(["Offense–defense slope", (row) => (row.balance ? (row.balance.slope === null ? ["–", "not enough data"] : [row.balance.slope.toFixed(2), row.balance.slope_low === null ? "" : `${row.balance.slope_low.toFixed(2)} – ${row.balance.slope_high.toFixed(2)}`]) : ["–", ""])]);
     out.push(["Examples", (row) => [row.examples, `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`]]);
+    const directions = [...new Set(rows.flatMap((row) => (row.directions ?? []).map((each) => each.name)))];
+    if (directions.length > 1) for (const name of directions) out.push([`ASR ${name}`, (row) => rate((row.directions ?? []).find((each) => each.name === name) ?? null)]);
     return [...out, ...attacks.map((name) => [`ASR under ${name}`, (row) => ends(row, name)])];
   }
 
