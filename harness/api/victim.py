@@ -95,6 +95,13 @@ class Victim(Plugin):
         """
         return {}
 
+    def trained_against(self, data: TaskData) -> str:
+        """What in the training of `prepare` hardens the model against attacks, as the standings say it in every row of
+        the victim, "undefended" ones among them: ``random strings of 10 tokens in 30% of its examples``. "" where
+        nothing does. What that took is part of preparing the victim.
+        """
+        return ""
+
     @abstractmethod
     def estimate(self, data: TaskData) -> float:
         """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train."""

@@ -37,6 +37,7 @@ class VictimFacts(BaseModel):
     n_params_non_embedding: int | None
     pretraining_flops: float | None
     preparation: Compute  # fine-tuning, or training from scratch
+    trained_against: str = ""  # what in that hardens it against attacks, in words; "" where nothing does
     # Divides other compute: pretraining if there was any, else preparation (nominal). None: a model used as it is, of
     # whose making nothing is known.
     reference_flops: float | None
@@ -74,6 +75,9 @@ class DefenseFacts(BaseModel):
     round: int | None = None
     search: Compute = Compute()
     training: Compute = Compute()
+    # by artifact: what it took to make ready the models that its training attacks ask; those that its parts ask while
+    # they are fitted or answer are among the cell's auxiliary models
+    search_models: dict[str, Compute] = {}
     artifact: str | None = None
     notes: dict[str, Any] = {}
     against: dict[str, str] = {}  # what it was trained against: "attack", "threat"; empty if against nothing
@@ -123,9 +127,11 @@ class CellRecord(BaseModel):
     seed: int
     stop_on_success: bool
     target_asr: float
+    clean_floor: float = 0.9  # with a lower clean accuracy a victim has no rank
     accounting: str
     data_hash: str
     search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone
+    labels: list[str] = []  # the task's, by index, as `label`, `target` and `predicted` of the tables count them
     task_kind: Literal["labels", "text"] = "labels"
     benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal
     space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks are not ranked beside text ones

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError, first_line
 from harness.records.cell import CellRecord
+from harness.records.planned import PlannedCell, read_planned
 from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
 
 
@@ -45,6 +46,8 @@ class Run:
         failed: manifests of cells that raised.
         unfinished: how many cells were begun and have no manifest yet.
         skipped: manifests of cells in which there is nothing to measure: a round that a defense's budget did not allow.
+        planned: all cells of the spec; none where ``run.json`` lists none, as in older runs and in submissions, which
+            are whole.
     """
 
     path: Path
@@ -53,9 +56,17 @@ class Run:
     failed: tuple[CellRecord, ...]
     unfinished: int
     skipped: tuple[CellRecord, ...] = ()
+    planned: tuple[PlannedCell, ...] = ()
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(self.cells)
+
+    @property
+    def missing(self) -> int:
+        """How many cells of the spec have no numbers: failed, begun or not yet begun."""
+        total = len(self.planned) or self.info.get("cells_of_spec", self.info.get("cells"))
+        here = len(self.cells) + len(self.skipped)
+        return max(total - here, 0) if isinstance(total, int) else len(self.failed) + self.unfinished
 
 
 def is_run(path: str | Path) -> bool:
@@ -89,7 +100,8 @@ def read_run(path: str | Path) -> Run:
             skipped.append(record)
         else:
             cells.append(Cell(record, folder))
-    return Run(path, info, tuple(cells), tuple(failed), unfinished, tuple(skipped))
+    planned = read_planned(info.pop("planned", None), path / "run.json")
+    return Run(path, info, tuple(cells), tuple(failed), unfinished, tuple(skipped), planned)
 
 
 def read_cell(path: Path) -> CellRecord:

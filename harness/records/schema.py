@@ -3,7 +3,7 @@
 
 A run directory::
 
-    RUN/run.json                     spec (as written and as resolved), its hash, versions
+    RUN/run.json                     spec (as written and as resolved), its hash, its cells, versions
     RUN/cells/KEY/cell.json          one cell: what it is, how it ended, what it cost to prepare
     RUN/cells/KEY/examples.parquet   one row per attacked or excluded example
     RUN/cells/KEY/steps.parquet      one row per attacked example and step
@@ -22,6 +22,7 @@ EXAMPLES = pa.schema(
     [
         ("example", pa.string()),  # id within the task
         ("label", pa.int32()),  # null where the answer is a text
+        ("target", pa.int32()),  # the label that the attacker wants; null where the answer is a text
         ("predicted", pa.int32()),  # on the clean prompt; null when blocked, not asked, or where the answer is a text
         ("answer", pa.string()),  # to the clean prompt; null when blocked, not asked, or where the answer is a label
         ("attacked", pa.bool_()),
@@ -32,5 +33,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws"})
+ADDED = frozenset({"draws", "broken_draws", "target"})
 """Columns that older records of this version lack; read as nulls."""

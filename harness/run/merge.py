@@ -138,8 +138,8 @@ def _write_manifest(target: RunFolder, parts: Sequence[RunPart]) -> None:
     info["cells"] = info.pop("cells_of_spec", info["cells"])
     info["created"] = min((str(part.info["created"]) for part in parts if "created" in part.info), default=now())
     for part in parts:
-        if "cells_digest" in part.info:
-            info["cells_digest"] = part.info["cells_digest"]
+        if "cells_digest" in part.info:  # of one that found all data and models
+            info |= {name: part.info[name] for name in ("cells_digest", "planned") if name in part.info}
     write_json(target.manifest, info)
 
 

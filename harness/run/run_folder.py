@@ -125,8 +125,8 @@ class RunFolder:
         """Write run.json unless it is there and says the same of the cells.
 
         Args:
-            cells: what it says of them: ``cells``, how many this run has to do, ``cells_digest``, of the keys of all
-                cells of the spec, and of a shard ``shard`` and ``cells_of_spec``.
+            cells: what it says of them: ``cells``, how many this run has to do, ``planned``, all cells of the spec,
+                ``cells_digest``, of their keys, and of a shard ``shard`` and ``cells_of_spec``.
         """
         if self.manifest.exists():
             recorded = self.read_manifest()

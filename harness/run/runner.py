@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import error_text
+from harness.records.planned import PlannedCell, planned_json
 from harness.records.read import read_run
 from harness.registry.registry import Registry
+from harness.run.cell.base_record import attack_space
 from harness.run.cell.rejudge import Sources
 from harness.run.executors.executor import IN_PROCESS, Executor, Job
 from harness.run.executors.run_setup import Outcome, RunSetup
@@ -65,7 +67,9 @@ def run(
         for cell in spec.cells:
             if (key := stand_in_key(cell)) not in unresolved:  # of a start that did not find the cell's key
                 shutil.rmtree(folder.cell(key), ignore_errors=True)
-        known: dict[str, Any] = {} if unresolved else {"cells_digest": digest(cells)}
+        known: dict[str, Any] = {"planned": planned_json(_planned(cells, unresolved))}
+        if not unresolved:
+            known["cells_digest"] = digest(cells)
         if shard is not None:
             check_all_resolved(unresolved, shard)
             known |= {"shard": [shard.index, shard.of], "cells_of_spec": len(cells)}
@@ -107,6 +111,16 @@ def _resolve_all(
         else:
             cells.setdefault(resolved.keys.cell, resolved)
     return cells, unresolved
+
+
+def _planned(
+    cells: Mapping[str, ResolvedCell], unresolved: Mapping[str, tuple[CellSpec, str]]
+) -> Iterator[PlannedCell]:
+    """The cells of a spec as `run.json` lists them."""
+    every = {key: cell.spec for key, cell in cells.items()} | {key: cell for key, (cell, _) in unresolved.items()}
+    for key, cell in every.items():
+        labels = (cell.task.label, cell.threat.label(), attack_space(cell), cell.victim.label, cell.defense.label)
+        yield PlannedCell(key, *labels, cell.round, cell.attack.label, cell.seed)
 
 
 def _forecast(todo: dict[str, ResolvedCell], preparer: Preparer, folder: RunFolder, workers: int) -> Forecast | None:

@@ -183,6 +183,13 @@ class Spec(BaseModel):
     target_asr: float = Field(
         default=0.5, gt=0.0, le=1.0, description="attack success rate to which the leaderboard refers"
     )
+    clean_floor: float = Field(
+        default=0.9,
+        ge=0.0,
+        le=1.0,
+        description="least clean accuracy (in text: share of clean prompts without a success) with which the "
+        "leaderboard ranks a victim; one that never learnt its task is not robust",
+    )
     step_seconds: PositiveFloat | None = Field(
         default=None,
         description="most seconds for one step of all the examples that run side by side (64 at most); a cell with a "

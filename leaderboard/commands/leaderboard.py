@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from leaderboard.commands.fit import fit_app
-from leaderboard.commands.options import JsonFlag, RunsArg, TargetOption
+from leaderboard.commands.options import JsonFlag, RankByOption, RunsArg, TargetOption
 from leaderboard.commands.plot import plot_command
 from leaderboard.commands.submission import add_command, pack_command, verify_command
 
@@ -36,13 +36,14 @@ def build_command(
     runs: RunsArg,
     out: Annotated[Path, typer.Option("--out", help="Folder for the site: new, empty, or one that this command made.")],
     target_asr: TargetOption = None,
+    rank_by: RankByOption = "reference",
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
     from leaderboard.submission.leaderboard_sources import read_sources
 
-    index = build_site(read_sources(runs), out, target_asr, usable_processes())
+    index = build_site(read_sources(runs), out, target_asr, usable_processes(), rank_by)
     typer.echo(f"Wrote {index}")
 
 
@@ -60,14 +61,14 @@ def study_command(
     typer.echo(f"Wrote {build_published_tables_page(tables, out, expected, target_asr)}")
 
 
-def show_command(runs: RunsArg, target_asr: TargetOption = None) -> None:
+def show_command(runs: RunsArg, target_asr: TargetOption = None, rank_by: RankByOption = "reference") -> None:
     """Print the standings."""
     from leaderboard.commands.print_standings import print_standings
     from leaderboard.parallel import usable_processes
     from leaderboard.standings.standings import standings
     from leaderboard.submission.leaderboard_sources import read_sources
 
-    print_standings(standings(read_sources(runs), target_asr, usable_processes()))
+    print_standings(standings(read_sources(runs), target_asr, usable_processes(), rank_by))
 
 
 def transfer_command(runs: RunsArg, as_json: JsonFlag = False) -> None:

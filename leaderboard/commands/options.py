@@ -13,6 +13,14 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of ob
 TargetOption = Annotated[
     float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
 ]
+RankByOption = Annotated[
+    Literal["reference", "flops"],
+    typer.Option(
+        "--rank-by",
+        help="reference: compute as a multiple of the victim's own reference compute. flops: absolute compute, which a "
+        "larger victim lifts for its size alone.",
+    ),
+]
 AsrOption = Annotated[
     Literal["so_far", "at_step"],
     typer.Option(

@@ -26,14 +26,24 @@ def print_standings(tables: Sequence[Standings]) -> None:
         table = plain_table(f"{scope.task} · {scope.threat}", list(columns))
         table.caption = Text(
             f"spec {scope.spec_name} {scope.spec_version} ({scope.spec_hash[:12]}), data {scope.data_hash[:12]}; "
-            f"FLOPs per attacked example, {scope.accounting}. Rows whose intervals overlap share a rank. "
+            f"FLOPs per attacked example, {scope.accounting}. {standing_text.rank_rule_text(standings)} "
             f"{section.separation}"
         )
         if scope.notice:
             console.print(Text(scope.notice))
+        for notice in (standing_text.missing_text(standings), standing_text.direction_warning(standings)):
+            if notice:
+                console.print(Text(notice))
         for row in standings.rows:
             table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
         console.print(table)
+        for row in standings.rows:
+            if row.rank_note:
+                console.print(Text(f"{row.label}: no rank: {row.rank_note}"))
+        for said in dict.fromkeys(
+            f"{row.victim}: {text}" for row in standings.rows if (text := standing_text.trained_against_text(row))
+        ):
+            console.print(Text(said))
         for row in standings.rows:
             if row.unparseable:
                 console.print(Text(f"{row.label}: {standing_text.unparseable_text(row.unparseable)}"))
@@ -46,7 +56,7 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     """Heading to what stands below it; columns that would say nothing are left out."""
     rows = standings.rows
     columns: dict[str, ColumnText] = {
-        "rank": lambda row: standing_text.rank_text(row, rows),
+        "rank": lambda row: standing_text.rank_text(row, rows) if row.rank is not None else ("–", ""),
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
         "defense": lambda row: (_defense_and_round(row), ", ".join(row.adaptivity)),
         standings.section.clean_measure: standing_text.clean_text,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import DataError
 from harness.flops import UNKNOWN
-from harness.records.cell import CellRecord, VictimFacts
+from harness.records.cell import CellRecord, Compute, VictimFacts
+from harness.records.model_role import ModelRole
 
 
 def victim_facts(record: CellRecord) -> VictimFacts:
@@ -27,13 +28,49 @@ def reference_flops(record: CellRecord) -> float:
     return flops if flops is not None and flops > 0 else UNKNOWN
 
 
+def preparation_flops(record: CellRecord) -> float:
+    """What it took to make the victim ready before any defense, FLOPs, nominal convention; NaN where unknown."""
+    return _nominal(victim_facts(record).preparation)
+
+
 def defense_flops(record: CellRecord) -> float:
-    """Search and training of the defense until this checkpoint, FLOPs, nominal convention; 0 without a defense, NaN
+    """All that preparing the defense took until this checkpoint, FLOPs, nominal convention; 0 without a defense, NaN
     where unknown.
     """
+    return sum(defense_preparation(record).values())
+
+
+DefenseExpense = Literal["search", "training", "fit", "models"]
+"""What a defense is prepared by: the search for training attacks, training of weights, fitting of guards, transforms
+and votes, and making ready the models that it asks.
+"""
+
+
+def defense_preparation(record: CellRecord) -> dict[DefenseExpense, float]:
+    """What preparing the defense took, FLOPs, nominal convention, NaN where unknown.
+
+    A model that several parts ask counts once, and not at all where it is the victim itself; what it took to pretrain
+    a model that is used as it is counts as little as the victim's own pretraining does.
+    """
     facts = record.defense_facts
-    amounts = () if facts is None else (facts.search.nominal, facts.training.nominal)
-    return sum(UNKNOWN if amount is None else amount for amount in amounts)
+    if facts is None:
+        return {"search": 0.0, "training": 0.0, "fit": 0.0, "models": 0.0}
+    models = dict(facts.search_models)
+    for role, model in record.auxiliary.items():
+        if ModelRole.parse(role).asker == "defense":
+            models[model.artifact] = model.preparation
+    if record.victim_facts is not None:
+        models.pop(record.victim_facts.artifact, None)
+    return {
+        "search": _nominal(facts.search),
+        "training": _nominal(facts.training),
+        "fit": _nominal(facts.fit),
+        "models": sum(map(_nominal, models.values())),
+    }
+
+
+def _nominal(compute: Compute) -> float:
+    return UNKNOWN if compute.nominal is None else compute.nominal
 
 
 def defense_round(record: CellRecord) -> int:

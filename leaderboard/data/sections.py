@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.errors import DataError
 from harness.records.cell import CellRecord
+from harness.records.planned import PlannedCell
 from harness.records.read import Cell, Run
 
 CleanMeasure = Literal["clean accuracy", "refused when clean", "answered when clean"]
@@ -66,12 +67,15 @@ class Section:
         scope: what they have in common.
         cells: finished cells.
         failed: cells that raised.
+        missing: cells that the spec asks for and that have no numbers, the failed ones among them; as far as runs list
+            what they planned (see `harness.records.read.Run.planned`).
         separation: why another section has the same task and threat model; "" when none has.
     """
 
     scope: Scope
     cells: tuple[Cell, ...]
     failed: tuple[CellRecord, ...]
+    missing: tuple[PlannedCell, ...]
     separation: str
 
     @property
@@ -83,11 +87,18 @@ class Section:
         # A cell in which nothing was attacked cannot tell that its prompts are benign.
         return "answered when clean" if any(record.benign for record in records) else "refused when clean"
 
+    @property
+    def clean_floor(self) -> float:
+        """Least share of clean examples with which the spec has a row ranked."""
+        records = [cell.record for cell in self.cells] or list(self.failed)
+        return max(record.clean_floor for record in records)
+
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once."""
     done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
     failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
+    missing = _missing(runs)
     known_scopes = {(_task_threat_spec(cell.record), _scope(cell.record)) for cell in done.values()}
 
     def scope_of_failed(record: CellRecord) -> Scope:
@@ -105,10 +116,39 @@ def sections(runs: Sequence[Run]) -> list[Section]:
             scope=scope,
             cells=tuple(sorted((c for c in done.values() if _scope(c.record) == scope), key=lambda c: c.record.key)),
             failed=tuple(sorted((r for r in failed.values() if scope_of_failed(r) == scope), key=lambda r: r.key)),
+            missing=tuple(missing.get((scope.spec_hash, scope.task, scope.threat, scope.space), ())),
             separation=_separation(scope, scopes),
         )
         for scope in scopes
     ]
+
+
+_Place = tuple[str, str, str, str]
+
+
+def _missing(runs: Sequence[Run]) -> dict[_Place, list[PlannedCell]]:
+    """The cells that no run has numbers of, each once, by spec hash, task, threat model and space."""
+    settled = {cell.record.key for run in runs for cell in run.cells}
+    settled |= {record.key for run in runs for record in run.skipped}
+    missing: dict[str, tuple[str, PlannedCell]] = {
+        cell.key: (str(run.info.get("spec_hash")), cell)
+        for run in runs
+        for cell in run.planned
+        if cell.key not in settled
+    }
+    for run in runs:
+        for record in run.failed:
+            if record.key not in settled:  # older runs list no plan; a failed cell says little, but what it was
+                missing.setdefault(record.key, (record.spec_hash, _as_planned(record)))
+    by_place: dict[_Place, list[PlannedCell]] = {}
+    for spec_hash, cell in missing.values():
+        by_place.setdefault((spec_hash, cell.task, cell.threat, cell.space), []).append(cell)
+    return by_place
+
+
+def _as_planned(record: CellRecord) -> PlannedCell:
+    labels = (record.task.label, record.threat_label, record.space, record.victim.label, record.defense.label)
+    return PlannedCell(record.key, *labels, None, record.attack.label, record.seed)
 
 
 def section_target(section: Section, target: float | None) -> float:

@@ -20,6 +20,8 @@ AsrKind = Literal["so_far", "at_step"]
 BudgetUnit = Literal["compute", "queries"]
 """What an attack's budget is counted in: FLOPs (nominal), or sequences asked about."""
 
+UNKNOWN_LABEL = -1
+
 
 @dataclass(frozen=True)
 class Trajectories:
@@ -31,6 +33,8 @@ class Trajectories:
         at_step: [E, T], whether this step's attack string succeeded.
         compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention; NaN where unknown.
         queries: [E, T], sequences that the attack had asked about until and with this step.
+        labels: [E], the examples' own; `UNKNOWN_LABEL` where the answer is a text; None where nobody asked.
+        targets: [E], the labels that the attacker wants; `UNKNOWN_LABEL` where records do not say.
         unparseable: steps at which a judging model said something that is no verdict.
         failures: why strings were not judged, and how many steps each reason took.
     """
@@ -39,6 +43,8 @@ class Trajectories:
     at_step: Booleans
     compute: Floats
     queries: Floats
+    labels: Integers | None = None
+    targets: Integers | None = None
     unparseable: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
 
@@ -66,7 +72,10 @@ class Trajectories:
         """Those of ``examples``, in that order; without counts of unparseable and failed steps."""
         index_of = {example: index for index, example in enumerate(self.examples)}
         rows = [index_of[example] for example in examples]
-        return Trajectories(tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows])
+        labels, targets = (None if part is None else part[rows] for part in (self.labels, self.targets))
+        return Trajectories(
+            tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows], labels, targets
+        )
 
 
 TrajectoriesBySeed = Mapping[int, Trajectories]
@@ -94,8 +103,9 @@ def read_trajectories(cell: Cell) -> Trajectories:
     Raises:
         DataError: a step is missing, there twice, or without numbers.
     """
-    listed = cell.examples(["example", "attacked"])
-    examples = sorted(listed.filter(listed.column("attacked")).column("example").to_pylist())  # null: not attacked
+    listed = cell.examples(["example", "attacked", "label", "target"])
+    attacked = listed.filter(listed.column("attacked")).sort_by("example")  # null: not attacked
+    examples = attacked.column("example").to_pylist()
     steps = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries", "failure"])
     source = f"{cell.folder / 'steps.parquet'}"
     if any(steps.column(name).null_count for name in ("example", "step", "success", "queries")):
@@ -117,7 +127,17 @@ def read_trajectories(cell: Cell) -> Trajectories:
     success = steps.column("success").to_numpy()
     trajectories = _arrange(cell, source, examples, budget, row, step, success, compute, queries)
     unparseable = int(pc.sum(steps.column("unparseable")).as_py() or 0)
-    return replace(trajectories, unparseable=unparseable, failures=_count_failures(steps.column("failure")))
+    labels, targets = (_labels(attacked.column(name)) for name in ("label", "target"))
+    if len(cell.record.labels) == 2 or (not cell.record.labels and labels.max(initial=0) <= 1):
+        # Older records do not say; of two labels the attacker wants the other.
+        targets = np.where((targets == UNKNOWN_LABEL) & (labels != UNKNOWN_LABEL), 1 - labels, targets)
+    failures = _count_failures(steps.column("failure"))
+    return replace(trajectories, labels=labels, targets=targets, unparseable=unparseable, failures=failures)
+
+
+def _labels(column: pa.ChunkedArray) -> Integers:
+    labels: Integers = column.fill_null(UNKNOWN_LABEL).to_numpy().astype(np.int64)
+    return labels
 
 
 def _example_rows(cell: Cell, source: str, examples: list[str], column: pa.ChunkedArray) -> Integers:

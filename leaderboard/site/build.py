@@ -12,11 +12,18 @@ from leaderboard.site.pages import Site, write_pages, write_published_tables_pag
 from leaderboard.site.payload import payload
 from leaderboard.site.published_tables import published_table, read_reported_fits
 from leaderboard.site.site_folder import check_replaceable, write_site_folder
+from leaderboard.standings.comparable import RankUnit
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
 
 
-def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None, processes: int = 1) -> Path:
+def build_site(
+    runs: Sequence[Run],
+    out: str | Path,
+    target: float | None = None,
+    processes: int = 1,
+    rank_unit: RankUnit = "reference",
+) -> Path:
     """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
     Args:
@@ -26,13 +33,15 @@ def build_site(runs: Sequence[Run], out: str | Path, target: float | None = None
         processes: how many may share the work of many cells; above 1, the calling script must be one that can be
             imported (``if __name__ == "__main__":``).
 
+        rank_unit: what costs to break are ranked in; see `standings`.
+
     Raises:
         DataError: ``out`` holds something else, cannot be written, or the runs have no finished cell.
     """
     # A link is followed: what is replaced is the folder, not the link.
     folder = Path(out).resolve()
     check_replaceable(folder)
-    tables = standings(runs, target, processes)
+    tables = standings(runs, target, processes, rank_unit)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
     site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)))

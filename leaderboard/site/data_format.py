@@ -99,6 +99,14 @@ class StrongestJson(RateJson):
     attack: str
 
 
+class DirectionJson(RateJson):
+    """ASR at full budget of the examples of one label that the attacker wants to have another."""
+
+    name: str
+    label: int
+    target: int | None
+
+
 class StandingJson(TypedDict):
     """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
     ``series`` the row's name in legends.
@@ -108,6 +116,8 @@ class StandingJson(TypedDict):
     entry: str
     series: str
     rank: int | None
+    rank_note: NotRequired[str]
+    missing: NotRequired[list[dict[str, Any]]]  # attack, seed and round of cells of the row that have no numbers
     victim: str
     family: str
     n_params: int | None
@@ -118,10 +128,15 @@ class StandingJson(TypedDict):
     examples: NotRequired[int]
     clean: RateJson | None
     asr: RateJson | None
+    directions: NotRequired[list[DirectionJson]]
+    one_direction: NotRequired[bool]  # whether one direction makes the rate
     strongest: StrongestJson | None
     breaking: CostToBreakJson | None
     defense_compute: float | None
+    trained_against: NotRequired[str]
+    preparation_compute: NotRequired[float | None]
     reference_compute: float | None
+    breaking_of_reference: NotRequired[float | None]
     overhead: dict[str, float | None] | None  # flops and ratio
     balance: FitJson | None
     worst: WorstCaseJson | None
@@ -147,6 +162,10 @@ class SectionJson(TypedDict):
     judge: NotRequired[str]
     stop_on_success: NotRequired[bool]
     target_asr: float
+    rank_unit: NotRequired[str]
+    clean_floor: NotRequired[float]
+    missing: NotRequired[int]  # cells that the spec asks for and that have no numbers
+    missing_rows: NotRequired[list[str]]  # victims and defenses of which no cell has
     space: NotRequired[str]
     apart: NotRequired[str]
     notice: NotRequired[str]

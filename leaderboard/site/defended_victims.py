@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.flops import known
 from harness.records.cell import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
+from leaderboard.data.record_facts import DefenseExpense, defense_preparation
 from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, scientific
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
 from leaderboard.site.standing_text import TextPair, cost_text, rate_text
+from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+
+_DEFENSE_EXPENSES: dict[str, DefenseExpense] = {
+    "Search of the defense": "search",
+    "Training of the defense": "training",
+    "Fitting of the defense": "fit",
+    "Models that the defense asks": "models",
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class DefendedVictimPage:
     Attributes:
         row_ids: of its rows.
         attacks: a line per round and attack.
+        directions: round, and ASR at full budget by direction, where there are several.
         costs: what was spent on the last round.
         diagnostics: label, and a text per round.
         strings: attack label to a few strings that succeeded.
@@ -84,6 +95,7 @@ class DefendedVictimPage:
 
     row_ids: list[str]
     attacks: list[AttackLine]
+    directions: list[tuple[int | None, DirectionRate]]
     costs: list[LabelledText]
     diagnostics: list[tuple[str, list[str]]]
     strings: Mapping[str, list[SuccessfulString]]
@@ -109,6 +121,7 @@ def defended_victim_page(victim: DefendedVictim) -> DefendedVictimPage:
     return DefendedVictimPage(
         row_ids=[row_id(victim.id, row) for row in victim.rows],
         attacks=[attack_line(row, curve.attack) for row in victim.rows for curve in row.curves],
+        directions=[(row.round, rate) for row in victim.rows if len(row.directions) > 1 for rate in row.directions],
         costs=_costs(victim.last),
         diagnostics=diagnostics(victim.rows),
         strings=successful_strings(victim.last.cells),
@@ -144,12 +157,10 @@ def attack_line(row: Standing, attack: str) -> AttackLine:
 def _costs(row: Standing) -> list[LabelledText]:
     """What was spent, mean over seeds."""
     records = list({cell.record.seed: cell.record for cell in row.cells}.values())
-    defenses = [record.defense_facts for record in records if record.defense_facts is not None]
+    spent = [defense_preparation(record) for record in records]
     costs = []
-    for label, amounts in (
-        ("Search of the defense", [facts.search.nominal for facts in defenses]),
-        ("Training of the defense", [facts.training.nominal for facts in defenses]),
-    ):
+    for label, expense in _DEFENSE_EXPENSES.items():
+        amounts = [known(of_seed[expense]) for of_seed in spent]
         if any(flops is None or flops for flops in amounts):
             costs.append((label, _mean_flops(amounts)))
     if row.overhead is not None:
@@ -162,7 +173,7 @@ def _costs(row: Standing) -> list[LabelledText]:
 
 
 def _mean_flops(amounts: Sequence[float | None]) -> str:
-    known = [flops for flops in amounts if flops is not None]
-    if not amounts or len(known) < len(amounts):
+    counted = [flops for flops in amounts if flops is not None]
+    if not amounts or len(counted) < len(amounts):
         return UNKNOWN_COMPUTE.lower()
-    return f"{scientific(sum(known) / len(known))} FLOPs"
+    return f"{scientific(sum(counted) / len(counted))} FLOPs"

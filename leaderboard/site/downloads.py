@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from leaderboard.site.data_format import CurveJson, SectionJson, SiteJson, StandingJson
 
 _SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "accounting", "judge", "space")
-_ROW = ("id", "rank", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
+_ROW = ("id", "rank", "rank_note", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
 _COST = ("reached", "compute", "low", "high", "attack", "within", "queries")
 _CURVES = pa.schema(
     [(name, pa.string()) for name in ("task", "threat", "row", "victim", "defense")]
@@ -39,15 +39,20 @@ def write_downloads(folder: Path, data: SiteJson) -> None:
 
 
 def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
-    flat: dict[str, Any] = {name: section.get(name) for name in (*_SCOPE, "target_asr")}
+    flat: dict[str, Any] = {name: section.get(name) for name in (*_SCOPE, "target_asr", "rank_unit", "clean_floor")}
     flat |= {name: row.get(name) for name in _ROW}
     for name, rate in (("clean", row["clean"]), ("asr", row["asr"])):
         flat |= {name: None, f"{name}_low": None, f"{name}_high": None}
         if rate is not None:
             flat |= {name: rate["value"], f"{name}_low": rate["low"], f"{name}_high": rate["high"]}
+    flat["asr_by_direction"] = "; ".join(
+        f"{each['name']}: {each['successes']} of {each['trials']}" for each in row.get("directions", ())
+    )
+    flat["one_direction"] = row.get("one_direction", False)
     flat["strongest_attack"] = None if row["strongest"] is None else row["strongest"]["attack"]
     flat |= {f"breaking_{name}": None if row["breaking"] is None else row["breaking"].get(name) for name in _COST}
     flat |= {"defense_compute": row["defense_compute"], "reference_compute": row["reference_compute"]}
+    flat |= {name: row.get(name) for name in ("breaking_of_reference", "preparation_compute", "trained_against")}
     overhead, fit = row["overhead"], row["balance"]
     flat |= {f"overhead_{name}": None if overhead is None else overhead.get(name) for name in ("flops", "ratio")}
     flat |= {f"balance_{name}": None if fit is None else fit.get(name) for name in ("slope", "slope_low", "slope_high")}

@@ -127,6 +127,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    env.globals |= {"trained_against_text": standing_text.trained_against_text, "cost_sort_key": cost_sort_key}
+    env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
+    env.globals["direction_warning"] = standing_text.direction_warning
+    env.filters["rate_text"] = standing_text.rate_text
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
     env.filters |= {
         "parameter_count": number_format.parameter_count,
@@ -194,6 +198,13 @@ def _attack_page(env: Environment, site: Site, attack: str) -> str:
         plugins=[plugin for plugin in plugins_used(records) if plugin.kind == "attack"],
         attack_sections=sections,
     )
+
+
+def cost_sort_key(row: StandingJson, rank_unit: str) -> float | str:
+    """What the column of costs to break is sorted by: the unit of ranks. "" where that is unknown, which goes last."""
+    cost = row["breaking"]
+    value = row.get("breaking_of_reference") if rank_unit == "reference" else cost and cost["compute"]
+    return "" if value is None else value
 
 
 def _drawn(row_ids: list[str]) -> list[str]:

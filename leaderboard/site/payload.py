@@ -14,6 +14,7 @@ from leaderboard.site.data_format import (
     BandJson,
     CostToBreakJson,
     CurveJson,
+    DirectionJson,
     FitJson,
     PointsJson,
     SectionJson,
@@ -25,7 +26,9 @@ from leaderboard.site.data_format import (
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.standings.attack_curves import AttackCurve
+from leaderboard.standings.comparable import missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
+from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
 from leaderboard.standings.json_numbers import rate_json, rounded
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
@@ -44,7 +47,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
             | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
-            | {"unfinished": run.unfinished}
+            | {"unfinished": run.unfinished, "missing": run.missing}
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
@@ -58,6 +61,10 @@ def _section_json(table: Standings) -> SectionJson:
     bands = _offense_defense_bands(name, table.rows)
     numbers = {
         "target_asr": table.target,
+        "rank_unit": table.rank_unit,
+        "clean_floor": table.clean_floor,
+        "missing": len(section.missing),
+        "missing_rows": missing_rows(table.rows, section.missing),
         "apart": section.separation,
         "notice": scope.notice,
         "clean": section.clean_measure,
@@ -83,6 +90,8 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "entry": victim_id,
         "series": row.label,
         "rank": row.rank,
+        "rank_note": row.rank_note,
+        "missing": [{"attack": cell.attack, "seed": cell.seed, "round": cell.round} for cell in row.missing],
         "victim": row.victim,
         "family": row.family,
         "n_params": row.n_params,
@@ -93,10 +102,15 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
         "asr": None if row.asr is None else rate_json(row.asr),
+        "directions": [_direction_json(rate) for rate in row.directions],
+        "one_direction": one_direction_makes_the_rate(row.directions) is not None,
         "strongest": None if row.strongest is None else _strongest_json(row.strongest),
         "breaking": _cost_json(row.cost_to_break),
         "defense_compute": rounded(row.defense_compute),
+        "trained_against": row.trained_against,
+        "preparation_compute": rounded(row.preparation_compute),
         "reference_compute": rounded(row.reference_compute),
+        "breaking_of_reference": rounded(row.cost_of_reference),
         "overhead": None if row.overhead is None else {k: rounded(v) for k, v in asdict(row.overhead).items()},
         "balance": _offense_defense_json(row, band),
         "worst": None if row.worst_case is None else _worst_case_json(row.worst_case),
@@ -107,6 +121,10 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
             _curve_json(curve, row.reference_compute, row.cost_by_attack.get(curve.attack)) for curve in row.curves
         ],
     }
+
+
+def _direction_json(rate: DirectionRate) -> DirectionJson:
+    return {**rate_json(rate.asr), "name": rate.name, "label": rate.label, "target": rate.target}
 
 
 def _strongest_json(curve: AttackCurve) -> StrongestJson:

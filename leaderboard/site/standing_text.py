@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
+from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
+from leaderboard.standings.directions import one_direction_makes_the_rate
 from leaderboard.standings.standing import Standing
+from leaderboard.standings.standings import Standings
 
 TextPair = tuple[str, str]
 """A main line, and finer lines below it."""
@@ -30,7 +33,30 @@ def asr_text(row: Standing) -> TextPair:
     shared = ""
     if worst_case is not None and worst_case.compared != worst_case.attacked:
         shared = f"\nof {worst_case.compared} shared examples"
-    return main, f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}"
+    lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
+    return main, "\n".join(lines)
+
+
+def _direction_lines(row: Standing) -> list[str]:
+    """The directions that fall most and least, and whether one of them makes the rate."""
+    rates = sorted(row.directions, key=lambda rate: -rate.asr.value)
+    if len(rates) < 2:
+        return []
+    lines = [f"{rate.name} {percent(rate.asr.value)}" for rate in (rates[0], rates[-1])]
+    return [*lines, "one direction makes the rate"] if one_direction_makes_the_rate(rates) else lines
+
+
+def direction_warning(table: Standings) -> str:
+    """In which rows one direction makes the rate, or ""."""
+    apart = [(row, pair) for row in table.rows if (pair := one_direction_makes_the_rate(row.directions))]
+    if not apart:
+        return ""
+    row, (most, least) = max(apart, key=lambda entry: entry[1][0].asr.value - entry[1][1].asr.value)
+    return (
+        f"One direction makes the rate in {len(apart)} of {counted(len(table.rows), 'row')}: examples of one label "
+        "fall far more often than those of another, and their common ASR says little of either. "
+        f"Most so in {row.label}: {most.name} {percent(most.asr.value)}, {least.name} {percent(least.asr.value)}."
+    )
 
 
 def cost_to_break_text(row: Standing) -> TextPair:
@@ -38,7 +64,16 @@ def cost_to_break_text(row: Standing) -> TextPair:
     if row.cost_to_break is None:
         return NOTHING_ATTACKED
     main, fine = cost_text(row.cost_to_break)
-    return main, "\n".join(filter(None, [fine, _attack_name(row, row.cost_to_break.attack)]))
+    return main, "\n".join(filter(None, [fine, _of_reference(row), _attack_name(row, row.cost_to_break.attack)]))
+
+
+def _of_reference(row: Standing) -> str:
+    """The cost to break, or the budget that did not reach it, as a multiple of the reference compute."""
+    cost, reference = row.cost_to_break, row.reference_compute
+    if cost is None or reference is None:
+        return ""
+    spent = cost.budget if cost.compute is None and not cost.reached else cost.compute
+    return "" if spent is None else f"{multiple(spent / reference)} reference"
 
 
 def cost_text(cost: CostToBreak) -> TextPair:
@@ -55,10 +90,37 @@ def cost_text(cost: CostToBreak) -> TextPair:
 
 
 def rank_text(row: Standing, rows: tuple[Standing, ...]) -> TextPair:
-    """The rank, and whether other rows share it."""
+    """The rank, and whether other rows share it; or why there is none."""
     if row.rank is None:
-        return "–", ""
+        return "–", row.rank_note
     return str(row.rank), "tie" if sum(other.rank == row.rank for other in rows) > 1 else ""
+
+
+_RANK_UNITS: dict[RankUnit, str] = {
+    "reference": "compute to the target as a multiple of the victim's own reference compute",
+    "flops": "compute to the target in FLOPs (between sizes, a larger victim stands higher for its size alone)",
+}
+
+
+def rank_rule_text(table: Standings) -> str:
+    """What the rows of a table are ranked by, and with which clean accuracy."""
+    return (
+        f"Ranked by {_RANK_UNITS[table.rank_unit]}; rows whose intervals overlap share a rank. No rank with "
+        f"{table.section.clean_measure} below {percent(table.clean_floor)}."
+    )
+
+
+def missing_text(table: Standings) -> str:
+    """How many cells of a table have no numbers, and which rows are not there at all; "" where none is missing."""
+    missing = table.section.missing
+    if not missing:
+        return ""
+    absent = missing_rows(table.rows, missing)
+    more = f" Not in the table at all: {'; '.join(absent)}." if absent else ""
+    numbers = "has no numbers" if len(missing) == 1 else "have no numbers"
+    return (
+        f"Unfinished: {counted(len(missing), 'cell')} of this table {numbers}. Rows that lack any have no rank.{more}"
+    )
 
 
 def worst_case_text(row: Standing) -> TextPair:
@@ -101,14 +163,31 @@ def unparseable_text(count: int) -> str:
 
 
 def defense_compute_text(row: Standing) -> TextPair:
-    """Compute of the defense in FLOPs and as a multiple of the reference compute."""
+    """Compute of the defense in FLOPs and as a multiple of the reference compute; below it what it took to make the
+    victim ready, where its training hardens it already.
+    """
+    victim = ""
+    if row.trained_against:
+        spent = row.preparation_compute
+        amount_text = UNKNOWN_COMPUTE.lower() if spent is None else scientific(spent)
+        victim = f"training of the victim: {amount_text}"
     if row.defense_compute is None:
-        return UNKNOWN_COMPUTE.lower(), ""
-    if row.defense_compute == 0:
-        return "0", ""
-    if row.reference_compute is None:
-        return scientific(row.defense_compute), "reference unknown"
-    return scientific(row.defense_compute), f"{multiple(row.defense_compute / row.reference_compute)} reference"
+        main, fine = UNKNOWN_COMPUTE.lower(), ""
+    elif row.defense_compute == 0:
+        main, fine = "0", ""
+    elif row.reference_compute is None:
+        main, fine = scientific(row.defense_compute), "reference unknown"
+    else:
+        main, fine = (
+            scientific(row.defense_compute),
+            f"{multiple(row.defense_compute / row.reference_compute)} reference",
+        )
+    return main, "\n".join(filter(None, [fine, victim]))
+
+
+def trained_against_text(row: Standing) -> str:
+    """What the victim was hardened with before any defense, or ""."""
+    return f"trained with {row.trained_against}" if row.trained_against else ""
 
 
 def overhead_text(row: Standing) -> TextPair:

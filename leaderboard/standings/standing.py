@@ -9,14 +9,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.flops import known
+from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
-from leaderboard.data.record_facts import adaptivity, defense_flops, reference_flops, replay_source, victim_facts
+from leaderboard.data.record_facts import (
+    adaptivity,
+    defense_flops,
+    preparation_flops,
+    reference_flops,
+    replay_source,
+    victim_facts,
+)
 from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate, pooled_rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break
+from leaderboard.standings.directions import DirectionRate, direction_rates
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 
@@ -35,18 +44,25 @@ class Standing:
         cost_to_break: cost to reach the target ASR, of attacks that search for themselves where there are any; None
             when nothing was attacked.
         cost_by_attack: the same of each attack alone.
-        defense_compute: search and training, FLOPs (nominal), mean over seeds; None where unknown.
+        defense_compute: all that preparing the defense took, FLOPs (nominal), mean over seeds; None where unknown.
+        trained_against: what in the victim's own training hardens it against attacks, in words; "" where nothing does,
+            or records do not say.
+        preparation_compute: what it took to make the victim ready (fine-tuning, or training from scratch), before any
+            defense; FLOPs (nominal), mean over seeds; None where unknown.
         reference_compute: FLOPs (nominal) of pretraining, or of preparation where there was none; mean over seeds; None
             where unknown.
         overhead: what the defense adds to each answer; None where records do not say.
         adaptivity: whether the attacks knew of the defense: "adaptive" or "static", where records say so.
         seeds: how many.
         curves: one per attack.
+        directions: ASR at full budget by direction; none where answers are texts.
         worst_case: all attacks together; None with fewer than two that attacked the same examples.
         replaying: the attacks that try recorded strings; what finding them took is not in their compute.
         unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
         failures: why attack strings counted as failed without being judged, and at how many steps.
+        missing: cells of the row that the spec asks for and that have no numbers.
         rank: by cost to break, 1 is hardest; see `ranks`.
+        rank_note: why it has no rank; "" where it has one.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         cells: the records behind the row.
     """
@@ -61,16 +77,21 @@ class Standing:
     cost_to_break: CostToBreak | None
     cost_by_attack: Mapping[str, CostToBreak]
     defense_compute: float | None
+    trained_against: str
+    preparation_compute: float | None
     reference_compute: float | None
     overhead: Overhead | None
     adaptivity: tuple[str, ...]
     seeds: int
     curves: tuple[AttackCurve, ...]
+    directions: tuple[DirectionRate, ...]
     worst_case: WorstCase | None
     replaying: tuple[str, ...]
     unparseable: int
     failures: Mapping[str, int]
+    missing: tuple[PlannedCell, ...] = ()
     rank: int | None = None
+    rank_note: str = ""
     offense_defense: OffenseDefense | None = None
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
@@ -85,6 +106,12 @@ class Standing:
         if self.worst_case is not None:
             return self.worst_case.full.asr
         return None if self.strongest is None else self.strongest.points[-1].asr
+
+    @property
+    def cost_of_reference(self) -> float | None:
+        """The cost to break as a multiple of the reference compute; None where either is unknown, or it never broke."""
+        cost = None if self.cost_to_break is None else self.cost_to_break.compute
+        return None if cost is None or self.reference_compute is None else cost / self.reference_compute
 
     @property
     def label(self) -> str:
@@ -125,6 +152,7 @@ def make_standing(
     record_of_seed = {cell.record.seed: cell.record for cell in cells}
     records = list(record_of_seed.values())
     first = cells[0].record
+    strongest = max(attacked, key=_strength) if attacked else None
     all_trajectories = [trajectories for by_seed in attacks.values() for trajectories in by_seed.values()]
     failures = sum((Counter(trajectories.failures) for trajectories in all_trajectories), Counter[str]())
     return Standing(
@@ -134,15 +162,18 @@ def make_standing(
         defense=first.defense.label,
         round=None if first.defense_facts is None else first.defense_facts.round,
         clean=pooled_rate([record.n_clean_correct for record in records], [record.n_clean for record in records]),
-        strongest=max(attacked, key=_strength) if attacked else None,
+        strongest=strongest,
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,
         defense_compute=known(float(np.mean([defense_flops(record) for record in records]))),
+        trained_against=victim_facts(first).trained_against,
+        preparation_compute=known(float(np.mean([preparation_flops(record) for record in records]))),
         reference_compute=known(float(np.mean([reference_flops(record) for record in records]))),
         overhead=overhead([cell.record for cell in cells], undefended),
         adaptivity=adaptivity([cell.record for cell in cells]),
         seeds=len(records),
         curves=curves,
+        directions=direction_rates(attacks, strongest.attack if strongest else None, first.labels),
         worst_case=worst_case(attacks),
         replaying=replaying,
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),

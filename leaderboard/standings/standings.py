@@ -14,29 +14,41 @@ from leaderboard.data.record_facts import defense_round, victim_facts
 from leaderboard.data.sections import Section, section_target, sections
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
+from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
 from leaderboard.standings.ranks import ranks
 from leaderboard.standings.standing import Standing, attack_trajectories, make_standing
 
 
 @dataclass(frozen=True)
 class Standings:
-    """A section's table: hardest to break first."""
+    """A section's table: hardest to break first.
+
+    Attributes:
+        target: attack success rate that counts as broken.
+        rank_unit: what costs to break are ranked in.
+        clean_floor: least share of clean examples with which a row is ranked.
+    """
 
     section: Section
     target: float
     rows: tuple[Standing, ...]
+    rank_unit: RankUnit
+    clean_floor: float
 
 
 CellsByRound = list[list[Cell]]
 Job = tuple[CellsByRound, float, UndefendedFlops]
 
 
-def standings(runs: Sequence[Run], target: float | None = None, processes: int = 1) -> list[Standings]:
+def standings(
+    runs: Sequence[Run], target: float | None = None, processes: int = 1, rank_unit: RankUnit = "reference"
+) -> list[Standings]:
     """One table per section of ``runs``.
 
     Args:
         runs: run directories, read.
         target: attack success rate that counts as broken; the spec's own when None.
+        rank_unit: what costs to break are ranked in; in FLOPs a larger victim stands higher for its size alone.
         processes: how many may share the rows of many cells; see `map_in_processes`.
     """
     jobs_of_section: list[tuple[Section, float, list[Job]]] = []
@@ -55,7 +67,7 @@ def standings(runs: Sequence[Run], target: float | None = None, processes: int =
         rows: list[Standing] = []
         for by_round, _, _ in jobs:
             rows += _with_cells(next(results), by_round)
-        tables.append(_ranked(section, asr, rows))
+        tables.append(_ranked(section, asr, rows, rank_unit))
     return tables
 
 
@@ -94,25 +106,35 @@ def _with_cells(rows: Sequence[Standing], by_round: CellsByRound) -> list[Standi
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, by_round, strict=True)]
 
 
-def _ranked(section: Section, target: float, rows: Sequence[Standing]) -> Standings:
-    # A static attack does not know of the defense: what it costs to break is no worst case.
-    row_ranks = ranks([None if row.static else row.cost_to_break for row in rows])
-    ranked = [replace(row, rank=rank) for row, rank in zip(rows, row_ranks, strict=True)]
-    return Standings(section, target, tuple(sorted(ranked, key=_hardest_first)))
+def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: RankUnit) -> Standings:
+    rows = [replace(row, missing=missing_of_row(row, rows, section.missing)) for row in rows]
+    unit = usable_unit(rows, unit)
+    notes = why_not_ranked(rows, section.clean_measure, section.clean_floor, unit)
+    divisors = rank_divisors(rows, unit)
+    costs = [None if note else row.cost_to_break for row, note in zip(rows, notes, strict=True)]
+    ranked = [
+        (replace(row, rank=rank, rank_note=note), divisor)
+        for row, rank, note, divisor in zip(rows, ranks(costs, divisors), notes, divisors, strict=True)
+    ]
+    ordered = [row for row, _ in sorted(ranked, key=_hardest_first)]
+    return Standings(section, target, tuple(ordered), unit, section.clean_floor)
 
 
-def _hardest_first(row: Standing) -> tuple[int, bool, int, float, float, str, str, int]:
-    """By rank, then by the cost itself. Static rows come after those with a rank, rows of unknown compute after those
-    that can be compared, and those that were not attacked last.
+def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, bool, int, float, float, str, str, int]:
+    """By rank, then by the cost itself, in the unit of ranks. Rows without a rank come after those with one; among them
+    static rows after the others, rows of unknown compute after those that can be compared, and those that were not
+    attacked last.
     """
+    row, divisor = row_and_divisor
     cost = row.cost_to_break
     if cost is None:
         group, compute = 2, 0.0
     elif cost.compute is not None:
-        group, compute = 0, cost.compute
+        group, compute = 0, cost.compute / divisor
     elif cost.budget is not None and not cost.reached:
         group, compute = 0, np.inf
     else:
         group, compute = 1, 0.0 if cost.reached else np.inf
     asr = row.asr.value if row.asr else 0.0
-    return (group, row.static, row.rank or 0, -compute, asr, row.victim, row.defense, row.round or 0)
+    unranked = row.rank is None
+    return (unranked, group, row.static, row.rank or 0, -compute, asr, row.victim, row.defense, row.round or 0)

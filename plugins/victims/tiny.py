@@ -107,6 +107,13 @@ class Tiny(Victim):
             name="tiny", params={"size": size, **shared} | ({"steps": SIBLING_TEXT_STEPS} if sees == "text" else {})
         )
 
+    def trained_against(self, data: TaskData) -> str:
+        filler, length = self.params.filler, self.params.filler_tokens
+        answered = any(has_answer(example, data) for example in data.train[:SAMPLE_SIZE])
+        if not (filler and length and answered):
+            return ""
+        return f"random strings of {length} tokens in {filler:.0%} of its training examples"
+
     def estimate(self, data: TaskData) -> float:
         card, sample = self.card(data), data.train[:SAMPLE_SIZE]
         if not sample:

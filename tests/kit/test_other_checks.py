@@ -373,6 +373,13 @@ class Latent(GoodVictim):
         return VictimCard("words", ToyBackend().n_params, None, "latent", 64)
 
 
+class Wordless(GoodVictim):
+    """Says with a number what its training hardened it with."""
+
+    def trained_against(self, data):
+        return 0.3
+
+
 class FreeVictim(GoodVictim):
     """Says that it costs nothing."""
 
@@ -407,6 +414,7 @@ BROKEN = [
     (SteepVictim, "gradient"),
     (Unseeded, "same_model"),
     (WrongCard, "opens"),
+    (Wordless, "card"),
     (Latent, "opens"),
     (FreeVictim, "estimate"),
 ]

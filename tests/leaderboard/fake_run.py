@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from harness.flops import CONVENTION
 from harness.records.cell import CellRecord, Compute, DefenseFacts, PartFacts, PluginRecord, VictimFacts
+from harness.records.planned import PlannedCell, planned_json
 from harness.records.schema import EXAMPLES, STEPS, VERSION
 
 
@@ -60,6 +61,10 @@ class FakeCell:
     )
     text: str = field(default="<b>aa bb</b>", repr=False)  # every attack string
     first_example: int = 0  # number of the first attacked example
+    queries: int = 128  # per step
+    labels: tuple[str, ...] = ()
+    targets: bool = False  # whether the examples say which label the attacker wants, as newer records do
+    trained_against: str = ""  # what the victim's own training hardens it with
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -80,6 +85,16 @@ def write_run(path: Path, cells: Sequence[FakeCell], /, unfinished: int = 0, **i
     return path
 
 
+def planned(cells: Sequence[FakeCell]) -> list[dict[str, Any]]:
+    """What run.json says of a spec with these cells; those that are written may be fewer."""
+    return planned_json(
+        PlannedCell(
+            cell.key, cell.task, cell.threat, cell.space, cell.victim, cell.defense, cell.round, cell.attack, cell.seed
+        )
+        for cell in cells
+    )
+
+
 def write_cell(run: Path, cell: FakeCell) -> Path:
     """One cell of a run directory."""
     folder = run / "cells" / cell.key
@@ -91,6 +106,7 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         n_params_non_embedding=None if cell.n_params is None else cell.n_params // 2,
         pretraining_flops=None,
         preparation=Compute(nominal=cell.reference_flops or 0.0, executed=(cell.reference_flops or 0.0) / 2),
+        trained_against=cell.trained_against,
         reference_flops=cell.reference_flops,
         artifact="a" * 32,
     )
@@ -114,6 +130,7 @@ def write_cell(run: Path, cell: FakeCell) -> Path:
         accounting=cell.accounting,
         data_hash=cell.data_hash,
         victim_facts=facts if done else None,
+        labels=list(cell.labels),
         space=cell.space,  # type: ignore[arg-type]
         task_kind=cell.task_kind,  # type: ignore[arg-type]
         benign=cell.benign,
@@ -170,13 +187,20 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
         {"example": f"w{at}", "label": 0, "predicted": 1, "attacked": False, "excluded": "already wrong"}
         for at in range(cell.wrong)
     ]
+    if cell.targets:
+        several = max(2, len(cell.labels))
+        examples = [
+            row | {"label": at % several, "predicted": at % several, "target": (at + 1) % several}
+            for at, row in enumerate(examples)
+        ]
     if cell.task_kind == "text":
         examples = [row | {"label": None, "predicted": None, "answer": "I will not."} for row in examples]
     steps = []
     for at, hit in enumerate(first, cell.first_example):
         last = hit if cell.stop_on_success and hit else cell.steps
         for step in range(1, last + 1):
-            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops) | {"attack_text": cell.text}
+            row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
+            row |= {"attack_text": cell.text, "queries": cell.queries}
             text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
             steps.append(row | text)
     pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")

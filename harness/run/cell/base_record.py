@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from harness.api.params import dump_portably
 from harness.api.refs import PluginRef, dump_references
@@ -34,8 +34,14 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         accounting=CONVENTION,
         data_hash="",
         task_kind=cell.task.plugin.answers,
-        space="latent" if cell.attack.plugin.access == "latent" else "text",
+        space=attack_space(cell),
+        clean_floor=spec.spec.clean_floor,
     )
+
+
+def attack_space(cell: CellSpec) -> Literal["text", "latent"]:
+    """What the cell's attack changes: text, or activations."""
+    return "latent" if cell.attack.plugin.access == "latent" else "text"
 
 
 def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:

@@ -93,6 +93,7 @@ def choose_examples(
             {
                 "example": example.id,
                 "label": None if example.label == NO_LABEL else example.label,
+                "target": None if example.proxy_label == NO_LABEL else example.proxy_label,
                 "predicted": reply.label,
                 "answer": reply.text,
                 "attacked": why is None,

@@ -48,6 +48,7 @@ def finished_record(
         "status": "done",
         "search": cell.keys.search,
         "data_hash": cell.data.hash,
+        "labels": [label.strip() for label in cell.data.labels],
         "benign": bool(attacked.problems) and all(problem.example.benign for problem in attacked.problems),
         "attack_facts": cell.spec.attack.plugin.facts(),
         "auxiliary": auxiliary_facts(cell, prepared.auxiliary, prepared.base),
@@ -135,6 +136,7 @@ def measured_defense_facts(
     added = [reply.defense for reply in clean.replies]
     per_query = sum(added, Flops()) * (1 / len(added)) if added else Flops()
     update = {"parts": parts, "fit": compute(fit), "per_query": compute(per_query)}
+    update["search_models"] = {key: compute(spent) for key, spent in prepared.search_models.items()}
     answered = [reply.victim for reply in clean.replies if reply.victim != Flops()]
     if answered:
         update["per_answer"] = compute(sum(answered, Flops()) * (1 / len(answered)))
@@ -177,6 +179,7 @@ def _victim_facts(prepared: PreparedCell) -> VictimFacts:
         n_params_non_embedding=backend.n_params_non_embedding,
         pretraining_flops=card["pretraining_flops"],
         preparation=compute(spent),
+        trained_against=prepared.cell.spec.victim.plugin.trained_against(prepared.cell.data),
         reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
         artifact=artifact.key,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.router import ModelRouter
+from harness.flops import UNKNOWN, Flops
 from harness.isolation.step_timeout import StepLimit, no_step_limit
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
@@ -28,6 +29,7 @@ class PreparedCell:
         weights: the artifact that the attacked model was loaded from.
         fits: artifacts of the runtime defenses, in order; None of one that fits nothing.
         auxiliary: the models that are asked besides the victim.
+        search_models: by artifact, what it took to make ready the models that training attacks ask.
         attack_router: what the attack asks: the defended victim, or the undefended one where the attack is static.
         judge_router: what is judged: the defended victim, and the models that the judge asks.
     """
@@ -37,6 +39,7 @@ class PreparedCell:
     weights: Artifact
     fits: Sequence[Artifact | None]
     auxiliary: Mapping[ModelRole, OpenModel]
+    search_models: Mapping[str, Flops]
     attack_router: ModelRouter
     judge_router: ModelRouter
 
@@ -96,7 +99,18 @@ class Preparer:
         self.artifacts.on_artifact(cell.keys.pipeline)
         attack_router = ModelRouter(attacked, models_by_name(auxiliary, "attack"))
         judge_router = ModelRouter(victim, models_by_name(auxiliary, "judge"))
-        return PreparedCell(cell, self.artifacts.victim(cell), weights, fits, auxiliary, attack_router, judge_router)
+        base, searched = self.artifacts.victim(cell), self._search_models(cell)
+        return PreparedCell(cell, base, weights, fits, auxiliary, searched, attack_router, judge_router)
+
+    def _search_models(self, cell: ResolvedCell) -> dict[str, Flops]:
+        """What it took to make ready the models that the training attacks of a cell's defense ask, by artifact."""
+        models = [model.model for model in self.resolver.search_models(cell).values() if model.model is not None]
+        found = {model.artifact.key: self.artifacts.store.find(model.artifact.key) for model in models}
+        # What was fitted or trained in another store may come without them.
+        return {
+            key: Flops.from_json(artifact.facts["compute"]) if artifact else Flops(UNKNOWN, UNKNOWN)
+            for key, artifact in found.items()
+        }
 
     def judge_models(self, cell: ResolvedCell) -> dict[ModelRole, OpenModel]:
         """The models that the judge asks, open; all that it takes to judge recorded answers."""

@@ -99,6 +99,16 @@ class CellResolver:
         """The models that an attack on the cell's victim asks besides; any attack, not only the cell's own."""
         return self._models.of_attack(attack, cell.spec, cell.data)
 
+    def search_models(self, cell: ResolvedCell) -> dict[ModelRole, AuxiliaryModel]:
+        """The models that the attacks ask with which the cell's defense is trained or its parts are fitted."""
+        found = dict(cell.training_models)
+        for place, part in enumerate(cell.spec.runtime):
+            ref = part.plugin.attack()
+            if ref is not None:
+                models = self.models_of(self.attack(ref, {}), cell)
+                found |= {ModelRole(role.name, "defense", place): model for role, model in models.items()}
+        return found
+
     def _training_attack(self, cell: CellSpec) -> ResolvedPlugin | None:
         defense = cell.trained_plugin
         ref = None if defense is None else defense.attack()

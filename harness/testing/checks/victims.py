@@ -38,6 +38,9 @@ def _check_card(subject: Subject) -> None:
         if wrong:
             raise UnmetError("a card that a plan can use", ", ".join(wrong), "see harness.VictimCard")
         canonical_json(asdict(card))
+        said = subject.fresh().trained_against(toy_task_data(kind))
+        if not isinstance(said, str):
+            raise UnmetError("trained_against() gives words", repr(said), 'return "" where nothing hardens the model')
 
 
 def _check_estimate(subject: Subject) -> None:

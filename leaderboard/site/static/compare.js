@@ -24,9 +24,11 @@
     return ["not broken", `within ${flops(found.within)}`];
   }
 
-  // Against the first row: how many times its cost to break.
-  function ratio(row, first) {
-    const [mine, its] = [row.breaking?.compute, first.breaking?.compute];
+  // Against the first row: how many times its cost to break, in the unit of ranks, where both have a rank and so met the
+  // same attacks.
+  function ratio(row, first, unit) {
+    const cost = (each) => (unit === "reference" ? each.breaking_of_reference : each.breaking?.compute);
+    const [mine, its] = [row, first].map((each) => (each.rank === null ? null : cost(each)));
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
   }
 
@@ -39,17 +41,19 @@
       return at ? [percent(at.value), `${(100 * at.low).toFixed(1)} – ${percent(at.high)}`] : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => [row.rank ?? "–", `of ${section.rows.length} rows`]],
+      ["Rank", (row) => [row.rank ?? "–", row.rank === null ? (row.rank_note ?? "") : `of ${section.rows.filter((each) => each.rank !== null).length} ranked rows`]],
       ["Size", (row) => [size(row.n_params), row.family]],
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
-      [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), ratio(row, rows[0])]],
+      [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), row.breaking_of_reference ? `${power(Number(row.breaking_of_reference.toPrecision(2)))}× reference` : "", ratio(row, rows[0], section.rank_unit)]],
       ["Cheapest attack", (row) => [row.breaking?.attack ?? "–", ""]],
       ["Defense compute", (row) => [flops(row.defense_compute), row.defense_compute && row.reference_compute ? `${power(Number((row.defense_compute / row.reference_compute).toPrecision(2)))}× reference` : ""]],
     ];
     if (rows.some((row) => row.overhead)) out.push(["Overhead per answer", (row) => (row.overhead ? [row.overhead.ratio === null ? flops(row.overhead.flops) : `${Number(row.overhead.ratio.toPrecision(2))}×`, row.overhead.ratio === null ? "FLOPs" : `${flops(row.overhead.flops)} FLOPs`] : ["–", ""])]);
     if (rows.some((row) => row.balance)) out.push(["Offense–defense slope", (row) => (row.balance ? (row.balance.slope === null ? ["–", "not enough data"] : [row.balance.slope.toFixed(2), row.balance.slope_low === null ? "" : `${row.balance.slope_low.toFixed(2)} – ${row.balance.slope_high.toFixed(2)}`]) : ["–", ""])]);
     out.push(["Examples", (row) => [row.examples, `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`]]);
+    const directions = [...new Set(rows.flatMap((row) => (row.directions ?? []).map((each) => each.name)))];
+    if (directions.length > 1) for (const name of directions) out.push([`ASR ${name}`, (row) => rate((row.directions ?? []).find((each) => each.name === name) ?? null)]);
     return [...out, ...attacks.map((name) => [`ASR under ${name}`, (row) => ends(row, name)])];
   }
 

@@ -50,8 +50,13 @@ def head(page: Any, name: str) -> Any:
 
 def test_sorting_by_mouse_and_keyboard(page: Any) -> None:
     assert head(page, "Rank").get_attribute("aria-sort") == "ascending"
-    ranks = [int(text) for text in shown(page, 'td[data-label="Rank"] .main')]
+    texts = shown(page, 'td[data-label="Rank"] .main')
+    ranks = [int(text) for text in texts if text != "–"]
     assert ranks == sorted(ranks)
+    assert texts[len(ranks) :] == ["–"]
+    assert shown(page, 'td[data-label="Rank"] .fine')[-1].endswith("the ranked rows: not random_token")
+    head(page, "Rank").get_by_role("button").click()
+    assert shown(page, 'td[data-label="Rank"] .main')[-1] == "–"  # last, whichever way it is sorted
     sizes = 'td[data-label="Size"]'
     before = shown(page, sizes)
     head(page, "Size").get_by_role("button").click()

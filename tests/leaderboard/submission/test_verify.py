@@ -89,6 +89,11 @@ def flip(parts: Parts, out: Path) -> None:
     forged(changed, out)
 
 
+def own_target(parts: Parts, out: Path) -> None:
+    """Examples in the direction that falls less often."""
+    forged(with_rows(parts, lambda rows: [r.update(target=r["label"]) for r in rows if r["step"] == 0] and None), out)
+
+
 def cell(**fields: Any) -> Callable[[Parts, Path], None]:
     def change(cells: list[dict[str, Any]]) -> None:
         for name, value in fields.items():
@@ -115,6 +120,8 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "other parameters": (cell(attack__params={"steps": 3}), "completeness", "the spec says"),
     "another version of a plugin": (cell(victim__version="9.9"), "completeness", "victim.version is '9.9'"),
     "a lower bar": (cell(threat__tokens=3), "completeness", "threat.tokens is 3, the spec says 4"),
+    "a lower floor": (cell(clean_floor=0.1), "completeness", "clean_floor is 0.1, the spec says 0.9"),
+    "a label that is its own target": (own_target, "records", "the attacker wants the example's own label"),
     "a budget of its own": (cell(threat__queries=1), "records", "the threat model allows 1"),
     "another text of the spec": (spec(FAST.replace("tokens: 4", "tokens: 5")), "spec", "its text was changed"),
     "a tag in the spec": (spec(FAST + "judge: !!python/object/apply:os.system [id]\n"), "spec", "tags"),

@@ -56,13 +56,17 @@ def _label_problems(clean: SubmittedRows) -> WrongRows:
     yield "an example of a task with labels has none, or an answer in text", ~clean["has_label"] | clean["has_answer"]
     yield (
         "a label is negative",
-        (clean["has_label"] & (clean["label"] < 0)) | (clean["has_predicted"] & (clean["predicted"] < 0)),
+        np.logical_or.reduce([clean[f"has_{name}"] & (clean[name] < 0) for name in ("label", "target", "predicted")]),
     )
+    yield "the attacker wants the example's own label", clean["has_target"] & (clean["target"] == clean["label"])
     yield "it was attacked, although the victim got it wrong when clean", attacked & ~right
     yield "it counts as already wrong, although the victim got it right", already_wrong & right
 
 
 def _text_problems(clean: SubmittedRows) -> WrongRows:
     attacked = clean.booleans("attacked")
-    yield "an example that is answered in text has a label", clean["has_label"] | clean["has_predicted"]
+    yield (
+        "an example that is answered in text has a label",
+        (clean["has_label"] | clean["has_target"] | clean["has_predicted"]),
+    )
     yield "it was attacked, although nothing was answered when clean", attacked & ~clean["has_answer"]

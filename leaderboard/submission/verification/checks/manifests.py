@@ -32,6 +32,8 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
         yield f"a label is longer than {_MAX_LABEL} characters"
     if not 0 < record.target_asr <= 1:
         yield f"target ASR {record.target_asr:g} is not above 0 and at most 1"
+    if not 0 <= record.clean_floor <= 1:
+        yield f"floor of clean accuracy {record.clean_floor:g} is not between 0 and 1"
     if record.seed < 0 or record.attack_steps < 0 or record.attack_steps > MAX_STEPS:
         yield f"seed {record.seed} or {record.attack_steps} steps is out of range (0 to {MAX_STEPS:,} steps)"
     yield from _count_problems(record)
@@ -58,6 +60,7 @@ def _cost_problems(record: CellRecord) -> Iterator[str]:
     if defense is not None:
         amounts += [defense.search, defense.training, defense.fit, defense.per_query]
         amounts += [part.fit for part in defense.parts]
+        amounts += defense.search_models.values()
         amounts += [defense.certificate.compute] if defense.certificate else []
     amounts += [model.preparation for model in record.auxiliary.values()]
     numbers = [facts.pretraining_flops, facts.reference_flops, record.seconds]

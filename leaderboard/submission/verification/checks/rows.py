@@ -19,6 +19,7 @@ from leaderboard.submission.file_format.records_file import RecordsFile, consecu
 _NUMBER_COLUMNS = (
     "step",
     "label",
+    "target",
     "attacked",
     "success",
     "score",
