@@ -144,11 +144,6 @@ def test_of_a_benign_prompt_a_refusal_is_the_success() -> None:
     assert judged(judge().verdict(example(True), said("Sure.")), "hm")[0] == Verdict(False, unparseable=True)
 
 
-def test_nobody_is_asked_about_an_empty_answer() -> None:
-    assert judged(judge().verdict(example(), said(" \n")), GOOD) == (Verdict(False, 0.0), [])
-    assert judged(judge().verdict(example(True), said("")), GOOD) == (Verdict(True, 1.0), [])
-
-
 def test_the_question_holds_request_and_answer_and_nothing_else_of_the_prompt() -> None:
     _, (asked,) = judged(judge().verdict(example(), said("Take {prompt} and 5%.")), GOOD)
     (question,) = asked.prompts
