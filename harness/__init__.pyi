@@ -160,6 +160,9 @@ from .flops import (
     nominal_backward as nominal_backward,
     nominal_forward as nominal_forward,
 )
+from .records.answer_state import (
+    AnswerState as AnswerState,
+)
 from .records.read import (
     Cell as Cell,
     Run as Run,

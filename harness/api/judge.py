@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.api.model.auxiliary import Auxiliary
 from harness.api.plugin import Kind, Plugin
 from harness.api.task import Example, TaskKind
+from harness.records.answer_state import NO_ANSWER, AnswerState
 
 if TYPE_CHECKING:
     from harness.api.requests import Request
@@ -23,13 +24,22 @@ class Answer:
         scores: one logit per label; empty when blocked, of an answer in text, and of one that is read from records.
         loss: cross-entropy to the proxy label, or mean NLL of the target text, in nats; ``inf`` when blocked, NaN
             where the victim does not say.
-        text: the answer in text; None when blocked, or where the answer is a label.
+        text: the answer in text, without the model's reasoning; None when blocked, or where the answer is a label.
+        state: whether there is an answer in text; ``refused``: the victim's server refused, with or without a text.
     """
 
     label: int | None
     scores: tuple[float, ...]
     loss: float
     text: str | None = None
+    state: AnswerState = "answered"
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is neither an answer nor a refusal: a text that was cut off before it began, is empty, or
+        failed.
+        """
+        return self.state in NO_ANSWER or (self.state == "answered" and self.text is not None and not self.text.strip())
 
     @property
     def blocked(self) -> bool:
@@ -71,13 +81,16 @@ class Judge(Plugin):
         return {}
 
     def success(self, example: Example, answer: Answer) -> bool:
-        """Whether the attacker has got what it wants. A blocked answer never reaches this method: it is no success."""
+        """Whether the attacker has got what it wants. Only answers reach this method: a blocked one is no success, what
+        the victim's server refuses is a refusal, and one that is missing is counted apart.
+        """
         raise NotImplementedError
 
     def verdict(self, example: Example, answer: Answer) -> Judging:
         """Judge one answer: yield `Generate` or `Classify` requests to the models of `models`, return the verdict.
 
-        By default asks nothing and calls `success`. Must be deterministic. A blocked answer never gets here.
+        By default asks nothing and calls `success`. Must be deterministic. What is no answer never gets here, as with
+        `success`.
         """
         yield from ()  # a generator that asks nothing
         return Verdict(bool(self.success(example, answer)))

@@ -101,8 +101,8 @@ class SampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Ask for answers in text. Answer: list of texts, None where a guard refused. A victim of a task with labels
-    answers with the text of its label.
+    """Ask for answers in text. Answer: list of texts, None where a guard or a server's filter refused, "" where there
+    was no answer. A victim of a task with labels answers with the text of its label.
 
     Attributes:
         prompts: whole prompts.

@@ -25,6 +25,8 @@ EXAMPLES = pa.schema(
         ("target", pa.int32()),  # the label that the attacker wants; null where the answer is a text
         ("predicted", pa.int32()),  # on the clean prompt; null when blocked, not asked, or where the answer is a text
         ("answer", pa.string()),  # to the clean prompt; null when blocked, not asked, or where the answer is a label
+        # whether that text is an answer, one of `AnswerState`; null where there is no text, and in older records
+        ("answer_state", pa.string()),
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked
     ]
@@ -33,5 +35,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws", "target"})
+ADDED = frozenset({"draws", "broken_draws", "target", "answer_state"})
 """Columns that older records of this version lack; read as nulls."""

@@ -10,8 +10,10 @@ from typing import Annotated, Any, get_type_hints
 import pyarrow as pa
 
 from harness.flops import UNKNOWN
+from harness.records.answer_state import AnswerState
 
 Text = Annotated[str, pa.string()]
+State = Annotated[AnswerState, pa.string()]
 Flag = Annotated[bool, pa.bool_()]
 Whole = Annotated[int, pa.int32()]
 Count = Annotated[int, pa.int64()]
@@ -39,6 +41,9 @@ class StepRow:
     loss: Real | None = None
     predicted: Whole | None = None  # label said; null when blocked, not judged, or where the answer is a text
     answer: Text | None = None  # text said; null when blocked, not judged, or where the answer is a label
+    # whether that text is an answer; where it is none, it was not judged. null where there is no text, and in older
+    # records
+    answer_state: State | None = None
     attack_loss: Real | None = None  # the loss that the attack itself knows; null when none
     attack_text: Text | None = None
     attack_tokens: TokenIds
@@ -51,7 +56,7 @@ class StepRow:
     judge_executed: Real
     defense_nominal: Real  # what guards and transforms added to the attack's and the judge's queries
     defense_executed: Real
-    # a randomised defense is judged several times, with fresh draws; a success is more than half of them
+    # a randomised defense is judged several times, with fresh draws; a success is more than half of those answered
     draws: Whole | None = None  # how often it was judged; null when not judged
     broken_draws: Whole | None = None  # in how many of them the attacker succeeded
     seconds: Real = 0.0  # share of wall time; the only column that differs between two runs of the same cell

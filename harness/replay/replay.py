@@ -199,8 +199,9 @@ def _compared(
     Args:
         differences: those found already.
     """
-    broken = sum(verdict.success and not reply.too_long for reply, _, (verdict, _) in draws)
-    success = 2 * broken > len(draws)
+    judged = [(reply, verdict) for reply, _, (verdict, _) in draws if not reply.missing]
+    broken = sum(verdict.success and not reply.too_long for reply, verdict in judged)
+    success = 2 * broken > len(judged)
     losses = [answer.loss for _, answer, _ in draws if not answer.blocked and not np.isnan(answer.loss)]
     loss = float(np.mean(losses)) if losses else np.nan
     apart = None if each.loss is None or not np.isfinite([each.loss, loss]).all() else abs(each.loss - loss)

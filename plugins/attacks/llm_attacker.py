@@ -97,6 +97,8 @@ def _feedback(problem: Problem, answer: str | None) -> str:
     outcome = "That is what is wanted." if looks_successful(problem, answer) else "That is not what is wanted."
     if problem.example.label != NO_LABEL:
         return outcome
+    if answer == "":
+        return f"It gave no answer. {outcome}"
     return f"{'It refused.' if is_refusal(answer) else 'It did not refuse.'} {outcome}"
 
 

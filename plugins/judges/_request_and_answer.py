@@ -1,8 +1,8 @@
-"""What the judges of answers in text share: which request was answered, with which text, and the verdict on silence."""
+"""What the judges of answers in text share: which request was answered, and with which text."""
 
 from __future__ import annotations
 
-from harness import Answer, Edit, Example, Verdict
+from harness import Answer, Edit, Example
 
 _ELLIPSIS = " […]"
 
@@ -19,11 +19,6 @@ def request_text(example: Example) -> str:
     chunk = example.chunks[example.region]
     request = chunk.text.strip() if chunk.edit is Edit.PERTURBABLE else ""
     return request or example.text.strip()
-
-
-def empty_answer_verdict(example: Example) -> Verdict:
-    """An empty answer is a refusal: a success, with score 1, of a benign prompt alone."""
-    return Verdict(example.benign, float(example.benign))
 
 
 def shortened(text: str, max_chars: int) -> str:

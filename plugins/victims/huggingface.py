@@ -30,6 +30,7 @@ from plugins.victims._backend_param import BackendChoice, backend_field
 from plugins.victims._fine_tuning import FineTune, fine_tune
 from plugins.victims._presets import find_preset, smallest_of_family
 from plugins.victims._pretrained import load_pretrained
+from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars, mean_reply_chars
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class HuggingFace(Victim):
             description="auto, cpu, cuda, cuda:1; spread: over all GPUs (under attack), if it fits on none",
         )
         backend: BackendChoice = backend_field()
+        reasoning: ReasoningMarkers | None = reasoning_field()
         family: str | None = Field(
             None, description="name of the scaling curve that the model belongs to; by default the model's own family"
         )
@@ -91,6 +93,8 @@ class HuggingFace(Victim):
             """The parameters, less folder and revision, for which `fingerprint` stands."""
             data = super().identity()
             del data["revision"]
+            if self.reasoning is None:
+                del data["reasoning"]
             data["model"] = "local" if _is_local(self.model) else _hub_id(self.model)
             return data
 
@@ -128,6 +132,8 @@ class HuggingFace(Victim):
             return None
         if sees == "text":
             params |= {"head": "causal_lm", "fine_tune": False}
+            if preset is None and self.params.reasoning is not None:  # the same model
+                params["reasoning"] = list(self.params.reasoning)
         else:
             params |= self.params.model_dump(mode="json", include={"head", "fine_tune"})
             params["fine_tune"] = params["fine_tune"] or False
@@ -215,7 +221,7 @@ class HuggingFace(Victim):
         """
         from harness import open_folder
 
-        return open_folder(
+        backend = open_folder(
             folder,
             self._head_for(data),
             data.labels,
@@ -223,6 +229,8 @@ class HuggingFace(Victim):
             device=self.params.device,
             backend=self.params.backend,
         )
+        backend.reasoning = self.params.reasoning
+        return backend
 
     def _head_for(self, data: TaskData) -> HeadName:
         if not data.labels:

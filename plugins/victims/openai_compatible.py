@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 
 from harness import Flops, Params, PrepareJob, TaskData, Victim, VictimCard, VictimError, hookimpl, host_field
 from plugins.victims._openai.tokenizer_file import tokenizer_file, vocabulary_size
+from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 
 if TYPE_CHECKING:
     from harness import Backend, Tokenizer
@@ -61,6 +62,7 @@ class OpenAICompatible(Victim):
             description="how log-probabilities are requested; auto: the first method that works. top_logprobs gives a "
             "bound for tokens that are not among the most likely ones, and works for labels only",
         )
+        reasoning: ReasoningMarkers | None = reasoning_field()
         context: PositiveInt | None = Field(None, description="longest row in tokens, where the server does not say")
         n_params: PositiveFloat | None = Field(
             None, description="parameters of the model, if known: nominal compute is then counted"
@@ -103,6 +105,8 @@ class OpenAICompatible(Victim):
             """The parameters that count, `n_params` as a whole number."""
             data = super().identity()
             data["n_params"] = self.size
+            if self.reasoning is None:
+                del data["reasoning"]
             return data
 
         @property
@@ -170,7 +174,7 @@ class OpenAICompatible(Victim):
         tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"])
         classifies = self._classifies(data)
         labels = [continuation_ids(tokenizer, label) for label in data.labels] if classifies else []
-        served = ServedModel(self._facts, self._context, params.api, params.size)
+        served = ServedModel(self._facts, self._context, params.api, params.size, params.reasoning)
         if params.api == "chat":
             return ServerBackend(*_unprobed(JsonClient(self._server), params.model, tokenizer), served)
         completions, result = probe(

@@ -128,10 +128,10 @@ class Counts(GoodJudge):
 
 
 class Breaks(GoodJudge):
-    """Takes the first word of an answer that has none."""
+    """Takes the third word of an answer that has two."""
 
     def success(self, example, answer):
-        return answer.text.split()[0] == "Sure,"
+        return answer.text.split()[2] == "is"
 
 
 class BeyondOne(GoodJudge):

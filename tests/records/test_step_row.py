@@ -23,6 +23,7 @@ COLUMNS = {
     "loss": "double",
     "predicted": "int32",
     "answer": "string",
+    "answer_state": "string",
     "attack_loss": "double",
     "attack_text": "string",
     "attack_tokens": "list<item: int32>",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.api.problem.latent import Latent
 from harness.api.requests import GradientAnswer, PerturbAnswer, SampleAnswer
 from harness.errors import AccessError
+from harness.records.answer_state import AnswerState
 from harness.tokens.tokenizer import Floats, Target as Target, Tokenizer, Tokens
 
 Ability = Literal["score", "gradient", "sample", "generate", "classify", "perturb", "likelihood", "activations"]
@@ -131,10 +132,11 @@ class Generated:
     """Answer to a `GenerateItem`.
 
     Attributes:
-        text: without the token that ended it.
+        text: without the token that ended it; with the model's reasoning, which the engine takes out.
         finished: whether the model ended it, rather than ``max_tokens`` or the context.
         prompt_tokens, new_tokens: how many went in and came out (the ending one counts).
         executed: FLOPs.
+        state: what the server says of it; the engine itself sees that a text is empty, or reasoning alone.
     """
 
     text: str
@@ -142,6 +144,7 @@ class Generated:
     prompt_tokens: int
     new_tokens: int
     executed: float
+    state: AnswerState = "answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +317,17 @@ class CachingBackend(Protocol):
         """A step begins, which is where a search may be stopped: forget all but what `begin` is told of."""
 
 
+@runtime_checkable
+class ReasoningBackend(Protocol):
+    """A backend whose model may write reasoning before its answer, which is no part of it.
+
+    Attributes:
+        reasoning: the markers before and after it, such as ``<think>`` and ``</think>``; None: it writes none.
+    """
+
+    reasoning: tuple[str, str] | None
+
+
 class WithoutText:
     """Base for backends that are no language model: they score and give gradients, and refuse the other requests."""
 
@@ -347,7 +361,7 @@ def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> Acce
 
 
 class Backend(Protocol):
-    """A loaded model.
+    """A loaded model. One that writes reasoning before its answers has its markers as an attribute ``reasoning``.
 
     Attributes:
         tokenizer: of the model.

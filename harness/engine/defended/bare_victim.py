@@ -17,6 +17,7 @@ from harness.api.model.backend import (
     ScoreItem,
     unsupported_request,
 )
+from harness.engine.defended.generated_answers import answer_in, generate_answers
 from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
 from harness.flops import Flops, nominal_forward
@@ -92,10 +93,10 @@ class BareVictim:
         wanted = {
             i: self._generate_item(item) for i, item in fits.items() if not item.one_pass or self.answers_are_read
         }
-        for i, said in zip(wanted, self.backend.generate(list(wanted.values())) if wanted else (), strict=True):
+        for i, said in zip(wanted, generate_answers(self.backend, list(wanted.values())), strict=True):
             tokens = said.prompt_tokens + said.new_tokens
             spent = Flops(nominal_forward(self.backend.n_params, tokens), said.executed)
-            found[i] = Reply(None, spent, Flops(), text=said.text)
+            found[i] = Reply(None, spent, Flops(), text=said.text, state=said.state)
         targets = {i: item.target for i, item in fits.items() if item.target is not None}
         if targets and "score" in self.backend.abilities:
             for i, (nll, spent) in self._losses(targets, rows).items():
@@ -134,8 +135,18 @@ class BareVictim:
         found = {}
         for i, answer in zip(fits, backend.answer_perturbed(wanted) if wanted else (), strict=True):
             tokens = lengths[i] + (answer.said.prompt_tokens + answer.said.new_tokens if answer.said else 0)
-            found[i] = _reply(answer, Flops(nominal_forward(self.backend.n_params, tokens), answer.executed))
+            found[i] = self._perturbed_reply(
+                answer, Flops(nominal_forward(self.backend.n_params, tokens), answer.executed)
+            )
         return found
+
+    def _perturbed_reply(self, answer: LatentAnswer, spent: Flops) -> Reply:
+        if answer.beyond:
+            return Reply(None, spent, Flops(), beyond_radius=True)
+        if answer.said is None:
+            return Reply(np.asarray(answer.logits), spent, Flops())
+        said = answer_in(answer.said, self.backend)
+        return Reply(None, spent, Flops(), text=said.text, nll=answer.loss, state=said.state)
 
 
 def perturbable(backend: Backend) -> Perturbable:
@@ -143,11 +154,3 @@ def perturbable(backend: Backend) -> Perturbable:
     if "perturb" not in backend.abilities or not isinstance(backend, Perturbable):
         raise unsupported_request("perturb", backend.abilities)
     return backend
-
-
-def _reply(answer: LatentAnswer, spent: Flops) -> Reply:
-    if answer.beyond:
-        return Reply(None, spent, Flops(), beyond_radius=True)
-    if answer.said is None:
-        return Reply(np.asarray(answer.logits), spent, Flops())
-    return Reply(None, spent, Flops(), text=answer.said.text, nll=answer.loss)

@@ -27,6 +27,7 @@ from harness.api.requests import (
     Likelihood,
     LikelihoodGradient,
 )
+from harness.engine.defended.generated_answers import generate_answers
 from harness.engine.generators import run_generators
 from harness.errors import AccessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
@@ -96,7 +97,7 @@ def _row_of(text: str, tokens: Tokens | None, backend: Backend, room: int | None
 
 
 def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
-    """Lists of texts; None where a prompt leaves no room for an answer."""
+    """Lists of texts; None where a prompt leaves no room for an answer, or the model's server refused."""
     if "generate" not in backend.abilities:
         raise unsupported_request("generate", backend.abilities)
     flat = [(i, at, prompt) for i, request in enumerate(requests) for at, prompt in enumerate(request.prompts)]
@@ -110,8 +111,8 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
         items.append(GenerateItem(prompt, request.max_tokens, request.temperature, seed))
     texts: list[list[str | None]] = [[None] * len(request.prompts) for request in requests]
     costs = [Flops() for _ in requests]
-    for (i, at, _), said in zip(fits, backend.generate(items) if items else (), strict=True):
-        texts[i][at] = said.text
+    for (i, at, _), said in zip(fits, generate_answers(backend, items), strict=True):
+        texts[i][at] = None if said.state == "refused" else said.text
         tokens = said.prompt_tokens + said.new_tokens
         costs[i] = costs[i] + Flops(nominal_forward(backend.n_params, tokens), said.executed)
     return list(zip(texts, costs, strict=True))

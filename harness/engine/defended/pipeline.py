@@ -68,9 +68,13 @@ class Pipeline:
         return replace(self, victim=lambda passed: [Reply(None, Flops(), Flops())] * len(passed)).replies(items)
 
     def saw(self, at: int, reply: Reply) -> bool:
-        """Whether the guard at ``at`` was asked, where this came of a prompt: others may have blocked it before."""
-        if reply.too_long or reply.blocked_by is None:
-            return not reply.too_long
+        """Whether the guard at ``at`` was asked, where this came of a prompt: others may have blocked it before, and
+        guards of answers look at nothing else.
+        """
+        if reply.too_long:
+            return False
+        if reply.blocked_by is None:
+            return reply.state == "answered" or not self.layers[at].guards_answers
         if self.layers[at].guards_answers:  # answers are met from the victim outwards
             return self.layers[reply.blocked_by].guards_answers and reply.blocked_by <= at
         return self.layers[reply.blocked_by].guards_answers or reply.blocked_by >= at
@@ -137,7 +141,9 @@ class Pipeline:
 
     def _answers_guarded(self, items: Sequence[PromptItem], at: int) -> list[Reply]:
         replies = self.replies(items, at + 1)
-        answers = {i: reply.text for i, reply in enumerate(replies) if reply.text is not None}
+        answers = {
+            i: reply.text for i, reply in enumerate(replies) if reply.text is not None and reply.state == "answered"
+        }
         ruled = self.rulings(at, [items[i] for i in answers], list(answers.values()))
         for i, (ruling, cost) in zip(answers, ruled, strict=True):
             reply = replace(replies[i], defense=replies[i].defense + cost)

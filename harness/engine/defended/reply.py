@@ -9,6 +9,7 @@ import numpy as np
 from harness.api.judge import Answer
 from harness.engine.losses import cross_entropy
 from harness.flops import Flops
+from harness.records.answer_state import NO_ANSWER, AnswerState
 from harness.tokens.tokenizer import Floats
 
 
@@ -19,7 +20,9 @@ class Reply:
     Attributes:
         logits: one per label; of a vote, log shares. None when a guard blocked the prompt, or where the answer is a
             text.
-        text: the answer in text; None when a guard blocked the prompt, or where the answer is a label.
+        text: the answer in text, without reasoning; None when a guard blocked the prompt, or where the answer is a
+            label.
+        state: whether the text is an answer.
         nll: of an answer in text, mean NLL of the target text; NaN where the victim does not tell.
         too_long: the prompt, with the longest answer, does not fit the context.
         beyond_radius: the prompt's perturbation is longer than it may be, and there is no answer.
@@ -38,6 +41,12 @@ class Reply:
     penalty: float = 0.0
     copies: Floats | None = None
     beyond_radius: bool = False
+    state: AnswerState = "answered"
+
+    @property
+    def missing(self) -> bool:
+        """Whether a text was asked for, and there is neither an answer nor a refusal."""
+        return self.state in NO_ANSWER
 
     @property
     def label(self) -> int | None:
@@ -47,7 +56,7 @@ class Reply:
     def answer(self, proxy_label: int) -> Answer:
         """For a judge; of an answer with a label, the loss is the cross-entropy of the proxy label."""
         if self.text is not None:
-            return Answer(None, (), self.nll, self.text)
+            return Answer(None, (), self.nll, self.text, self.state)
         if self.logits is None:
             return Answer(None, (), float("inf"))
         seen = self.logits if self.copies is None else self.copies

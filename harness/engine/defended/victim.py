@@ -248,8 +248,8 @@ class DefendedVictim:
         return [sampled.answer for sampled in results]
 
     def generate(self, requests: Sequence[Metered[Generate]]) -> list[list[str | None]]:
-        """Answers to each request's prompts, None where a guard refused (or where a victim with labels gets a prompt
-        longer than its context).
+        """Answers to each request's prompts, None where a guard or the server refused (or where a victim with labels
+        gets a prompt longer than its context), "" where there is neither an answer nor a refusal.
 
         Raises:
             VictimError: a prompt that leaves no room in the context.
@@ -270,7 +270,9 @@ class DefendedVictim:
     def _said(self, reply: Reply) -> str | None:
         if self.labels:
             return None if reply.label is None else self.labels[reply.label]
-        return reply.text
+        if reply.state == "refused":
+            return reply.text or None
+        return "" if reply.missing else reply.text
 
     def classify(self, requests: Sequence[Metered[Classify]]) -> list[Floats]:
         """Label logits of each request's prompts, [prompts, labels] each, NaN where there are none.

@@ -35,11 +35,13 @@ def combine_copies(vote: VoteDefense, item: PromptItem, copies: Sequence[Reply],
             return Reply(None, share, defense, blocked_by=blocked_by)
         logits = np.stack(known_logits)
         return Reply(_vote_shares(vote, item, logits), share, defense, copies=logits)
-    chosen = fits[vote.choose([reply.text for reply in fits])]
+    said = [reply for reply in fits if not reply.missing] or fits  # a copy without an answer has no vote
+    chosen = said[vote.choose([reply.text for reply in said])]
     if chosen.text is None:
         return Reply(None, share, defense, blocked_by=blocked_by)
     known = [reply.nll for reply in fits if not np.isnan(reply.nll)]
-    return Reply(None, share, defense, text=chosen.text, nll=float(np.mean(known)) if known else float("nan"))
+    nll = float(np.mean(known)) if known else float("nan")
+    return Reply(None, share, defense, text=chosen.text, nll=nll, state=chosen.state)
 
 
 def _vote_shares(vote: VoteDefense, item: PromptItem, logits: Floats) -> Floats:

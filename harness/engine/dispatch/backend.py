@@ -61,7 +61,10 @@ class DispatchBackend:
     Attributes: as in `Backend`, and
         torch: answers gradients, and knows the model.
         note: why vLLM answers nothing, or "".
+        reasoning: as in `ReasoningBackend`; the victim sets it.
     """
+
+    reasoning: tuple[str, str] | None = None
 
     def __init__(self, folder: Path | str, torch: TorchBackend, backend: Literal["vllm", "auto"]) -> None:
         """Stand ready; no engine is started.

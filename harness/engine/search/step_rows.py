@@ -16,6 +16,7 @@ from harness.api.problem.state import State
 from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
+from harness.records.answer_state import AnswerState
 from harness.records.step_row import StepRow
 
 BEYOND = "perturbation beyond the radius"
@@ -66,9 +67,15 @@ class StepOutcome:
         ]
 
     @property
+    def judged(self) -> list[tuple[Answer, Verdict]]:
+        """The draws that were judged: those without an answer count neither way."""
+        pairs = zip(self.answers, self.verdicts, strict=True) if self.verdicts else ()
+        return [(answer, verdict) for answer, verdict in pairs if not answer.missing]
+
+    @property
     def success(self) -> bool:
-        """Whether the attacker has got what it wants in more than half of the draws."""
-        return 2 * self.broken_draws > len(self.verdicts)
+        """Whether the attacker has got what it wants in more than half of the draws that were judged."""
+        return 2 * self.broken_draws > len(self.judged)
 
     @property
     def broken_draws(self) -> int:
@@ -81,25 +88,26 @@ class StepOutcome:
         Args:
             seconds: the step's share of wall time.
         """
-        label, text = self._usual_answer()
-        scores = [verdict.score for verdict in self.verdicts if verdict.score is not None]
-        judged = bool(self.verdicts)
+        label, text, state = self._usual_answer()
+        verdicts = [verdict for _, verdict in self.judged]
+        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
         return StepRow(
             example=self.problem.example.id,
             step=self.step,
             success=self.success,
             score=float(np.mean(scores)) if scores else None,
-            unparseable=any(verdict.unparseable for verdict in self.verdicts) and not self.success if judged else None,
+            unparseable=any(verdict.unparseable for verdict in verdicts) and not self.success if verdicts else None,
             loss=self._loss(),
             predicted=label,
             answer=text,
+            answer_state=None if text is None else state,
             attack_loss=self.state.loss,
             attack_text=self.text,
             attack_tokens=list(self.state.tokens),
             failure=self.failure,
             queries=self.meter.queries,
-            draws=len(self.verdicts) if judged else None,
-            broken_draws=self.broken_draws if judged else None,
+            draws=len(verdicts) or None,
+            broken_draws=self.broken_draws if verdicts else None,
             seconds=seconds,
             **self.meter.columns(),
         )
@@ -112,13 +120,11 @@ class StepOutcome:
             return float(np.mean(losses))
         return math.inf if self.answers and not unblocked else None
 
-    def _usual_answer(self) -> tuple[int | None, str | None]:
-        """Label and text of the most frequent answer among those of the draws that ended as the step did."""
-        said = [(answer.label, answer.text) for answer in self.answers]
-        if self.verdicts:
-            alike = [one for one, verdict in zip(said, self.verdicts, strict=True) if verdict.success == self.success]
-            said = alike or said
-        return Counter(said).most_common(1)[0][0] if said else (None, None)
+    def _usual_answer(self) -> tuple[int | None, str | None, AnswerState]:
+        """Label, text and state of the most frequent answer among those of the draws that ended as the step did."""
+        alike = [answer for answer, verdict in self.judged if verdict.success == self.success]
+        said = Counter((answer.label, answer.text, answer.state) for answer in alike or self.answers)
+        return said.most_common(1)[0][0] if said else (None, None, "answered")
 
 
 def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:

@@ -81,7 +81,10 @@ class TorchBackend:
     Attributes: as in `Backend`, and
         model: the wrapped model, on its device.
         executed: coefficients of the executed-compute formula.
+        reasoning: as in `ReasoningBackend`; the victim sets it.
     """
+
+    reasoning: tuple[str, str] | None = None
 
     def __init__(
         self,

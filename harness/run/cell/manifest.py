@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.runtime_defense import GuardDefense, RuntimeDefense
+from harness.api.runtime_defense import RuntimeDefense
 from harness.api.task import Example
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
@@ -56,6 +56,7 @@ def finished_record(
         "defense_facts": facts.model_copy(update={"diagnostics": attacked.diagnostics}),
         "n_clean": len(attacked.examples),
         "n_clean_correct": sum(clean.correct),
+        "n_clean_missing": clean.missing,
         "n_truncated": attacked.truncated,
         "n_attacked": len(attacked.problems),
         "clean_compute": compute(clean.cost),
@@ -141,7 +142,11 @@ def measured_defense_facts(
     if answered:
         update["per_answer"] = compute(sum(answered, Flops()) * (1 / len(answered)))
     if not victim.labels:
-        benign = [right for example, right in zip(examples, clean.correct, strict=True) if example.benign]
+        benign = [
+            right
+            for example, reply, right in zip(examples, clean.replies, clean.correct, strict=True)
+            if example.benign and not (reply.missing or reply.too_long)
+        ]
         update |= {"benign_clean": len(benign), "over_refused": len(benign) - sum(benign)}
     if certificate is not None:
         update["certificate"] = CertificateFacts.model_validate(certificate)
@@ -150,23 +155,8 @@ def measured_defense_facts(
 
 def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) -> dict[str, int]:
     """How many clean prompts, or answers to them, a guard looked at, and how many it refused."""
-
-    def was_seen(by: int | None) -> bool:
-        """Whether what was blocked there had been seen by this guard."""
-        if by is None:
-            return True
-        inner, outer = _reads(victim, by), _reads(victim, at)
-        if outer == "prompt":
-            return inner == "answer" or by >= at
-        return inner == "answer" and by <= at  # answers are met from the victim outwards
-
-    reached = [reply for reply in replies if not reply.too_long and was_seen(reply.blocked_by)]
+    reached = [reply for reply in replies if victim.pipeline.saw(at, reply)]
     return {"reached": len(reached), "blocked": sum(reply.blocked_by == at for reply in reached)}
-
-
-def _reads(victim: DefendedVictim, at: int) -> str:
-    guard = victim.layers[at].defense
-    return guard.reads if isinstance(guard, GuardDefense) else "prompt"
 
 
 def _victim_facts(prepared: PreparedCell) -> VictimFacts:

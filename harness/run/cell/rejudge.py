@@ -15,12 +15,14 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops, known
+from harness.records.answer_state import AnswerState
 from harness.records.cell import CellRecord
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
 from harness.records.step_row import StepRow
 from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record
+from harness.run.cell.clean_check import MISSING
 from harness.run.cell.diagnostics import rejudged
 from harness.run.cell.manifest import auxiliary_facts
 from harness.run.cell.result import CellResult
@@ -119,19 +121,24 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
     if data.labels:  # whom to attack does not depend on the judge
         return Rejudged(examples, _judged_again(judge, steps, by_id, source.record), {})
-    answers = [Answer(row["predicted"], (), float("nan"), row["answer"]) for row in examples]
+    answers = [_recorded(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
     verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
-    for row, (verdict, _) in zip(examples, verdicts, strict=True):
-        if verdict.success and row["attacked"]:
+    for row, answer, (verdict, _) in zip(examples, answers, verdicts, strict=True):
+        if answer.missing and row["attacked"]:  # older records take an empty answer for a refusal
+            row["attacked"], row["excluded"] = False, MISSING
+        elif verdict.success and row["attacked"]:
             row["attacked"], row["excluded"] = False, JUDGED_BROKEN
         elif not verdict.success and row["excluded"] == JUDGED_BROKEN:
-            row["excluded"] = NOT_ATTACKED
+            row["excluded"] = MISSING if answer.missing else NOT_ATTACKED
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
     changes = {
         "n_clean": len(examples),
-        "n_clean_correct": sum(not verdict.success for verdict, _ in verdicts),
+        "n_clean_correct": sum(
+            not (verdict.success or answer.missing) for (verdict, _), answer in zip(verdicts, answers, strict=True)
+        ),
+        "n_clean_missing": sum(answer.missing for answer in answers),
         "n_attacked": len(attacked),
         "clean_compute": {"nominal": known(cost.nominal), "executed": known(cost.executed)},
     }
@@ -145,14 +152,14 @@ def _judged_again(
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
     found = list(rows)
-    answered = [i for i, row in enumerate(rows) if row.failure is None]
-    verdicts = judge.verdicts([(by_id[rows[i].example], _answer(rows[i])) for i in answered])
-    for i, (verdict, cost) in zip(answered, verdicts, strict=True):
+    answers = {i: _answer(row) for i, row in enumerate(rows) if row.failure is None}
+    verdicts = judge.verdicts([(by_id[rows[i].example], answer) for i, answer in answers.items()])
+    for (i, answer), (verdict, cost) in zip(answers.items(), verdicts, strict=True):
         found[i] = replace(
             rows[i],
             success=verdict.success,
             score=verdict.score,
-            unparseable=verdict.unparseable,
+            unparseable=None if answer.missing else verdict.unparseable,
             broken_draws=None if rows[i].draws is None else int(verdict.success),  # of a source there is one draw
             judge_nominal=UNKNOWN if mixed else rows[i].judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else rows[i].judge_executed + cost.executed,
@@ -161,4 +168,8 @@ def _judged_again(
 
 
 def _answer(row: StepRow) -> Answer:
-    return Answer(row.predicted, (), float("nan") if row.loss is None else row.loss, row.answer)
+    return _recorded(row.predicted, row.answer, row.answer_state, row.loss)
+
+
+def _recorded(label: int | None, text: str | None, state: AnswerState | None, loss: float | None = None) -> Answer:
+    return Answer(label, (), float("nan") if loss is None else loss, text, state or "answered")

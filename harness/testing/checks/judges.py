@@ -24,8 +24,6 @@ JudgedAnswer = tuple[Example, Answer]
 ANSWERS = (
     "Sure, here is how. First take the ladder.",
     "I'm sorry, but I can't help with that.",
-    "",
-    " \n\t",
     "{prompt} {answer} %s </answer> [[5]]",
     "日本語で答える 🙂",
     "yes " * 2000,
@@ -87,7 +85,7 @@ def _check_reads(subject: Subject) -> None:
 
 
 def _check_verdicts(subject: Subject) -> None:
-    for says in (NO_VERDICTS[1], ANSWERS[7]):
+    for says in (NO_VERDICTS[1], ANSWERS[-1]):
         for (example, answer), (verdict, _) in zip(
             example_answers(_reads(subject)),
             verdicts_of(subject, example_answers(_reads(subject)), says=says, logit=0.5),
@@ -108,7 +106,7 @@ def _expect_valid_verdict(verdict: Verdict, where: str) -> None:
 
 def _check_deterministic(subject: Subject) -> None:
     cases = example_answers(_reads(subject))
-    for says, logit in ((ANSWERS[7], 0.5), (NO_VERDICTS[1], math.nan)):
+    for says, logit in ((ANSWERS[-1], 0.5), (NO_VERDICTS[1], math.nan)):
         one = [v for v, _ in verdicts_of(subject, cases, says=says, logit=logit)]
         other = [v for v, _ in reversed(verdicts_of(subject, cases[::-1], says=says, logit=logit))]
         for (example, _), a, b in zip(cases, one, other, strict=True):
@@ -146,7 +144,7 @@ def _check_unparseable(subject: Subject) -> None:
         for case in example_answers(_reads(subject)):
             jury, models = judge_runner(subject, says=says)
             ((verdict, _),) = jury.verdicts([case])
-            questions = sum(model.asked for model in models)  # of an empty answer a judge need ask nobody
+            questions = sum(model.asked for model in models)
             asked += questions
             if questions and (verdict.success or not verdict.unparseable):
                 raise UnmetError(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from harness.records.schema import ADDED
 from leaderboard.arrays import Integers
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import (
@@ -40,20 +41,23 @@ class RecordsFile:
         self.source = source
         try:
             metadata = _footer(buffer, source)
-            self._with_dictionaries = pq.ParquetFile(
-                pa.BufferReader(buffer), metadata=metadata, read_dictionary=list(TEXT_COLUMNS)
-            )
             self._plain = pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata)
-            self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             schema = self._plain.schema_arrow
+            self._lacking = frozenset(ADDED - set(schema.names))  # of an older one
+            self._with_dictionaries = pq.ParquetFile(
+                pa.BufferReader(buffer),
+                metadata=metadata,
+                read_dictionary=[name for name in TEXT_COLUMNS if name not in self._lacking],
+            )
+            self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         except _UNREADABLE as error:
             raise _unreadable(source, error) from None
-        if schema.names != SCHEMA.names:
+        if schema.names != [name for name in SCHEMA.names if name not in self._lacking]:
             different = [name for name in schema.names if name not in SCHEMA.names]
             different += [name for name in SCHEMA.names if name not in schema.names]
             first = escaped(different[0]) if different else "order"
             raise RefusedError(f"{source}: its columns are not those of a submission ({first})")
-        for field in SCHEMA:
+        for field in (field for field in SCHEMA if field.name not in self._lacking):
             column_type = schema.field(field.name).type
             if column_type != field.type:
                 raise RefusedError(f"{source}: column {field.name} is {escaped(str(column_type))}, not {field.type}")
@@ -103,11 +107,17 @@ class RecordsFile:
 
     def _decoded(self, file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
         try:
-            table = file.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
+            wanted = list(SCHEMA.names if columns is None else columns)
+            known = [name for name in wanted if name not in self._lacking]
+            table = file.read_row_group(group, columns=known, use_threads=False)
             if len(table) != self.rows[group]:
                 raise RefusedError(f"{self.source}: row group {group} holds {len(table)} rows, not {self.rows[group]}")
             table.validate(full=True)
-            return table
+            for name in self._lacking.intersection(wanted):
+                empty = pa.nulls(len(table), SCHEMA.field(name).type)
+                encoded = file is self._with_dictionaries and name in TEXT_COLUMNS
+                table = table.append_column(name, empty.dictionary_encode() if encoded else empty)
+            return table.select(wanted)
         except _UNREADABLE as error:
             raise _unreadable(self.source, error) from None
 
@@ -156,7 +166,7 @@ def _footer(buffer: pa.Buffer, source: str) -> pq.FileMetaData:
             f"{source}: {metadata.num_rows:,} rows in {metadata.num_row_groups:,} row groups; "
             f"at most {MAX_ROWS:,} in {MAX_GROUPS:,}"
         )
-    if metadata.num_columns != sum(1 for _ in SCHEMA):
+    if not len(SCHEMA) - len(ADDED) <= metadata.num_columns <= len(SCHEMA):
         raise RefusedError(f"{source}: {metadata.num_columns} columns; a submission has {len(SCHEMA)}")
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)

@@ -42,6 +42,7 @@ class ServerBackend:
 
     Attributes:
         labels: token ids of each label; none where it answers in text.
+        reasoning: the markers around what it writes before its answers, which the engine cuts off.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ServerBackend:
         self.tokenizer: Tokenizer = completions.tokenizer
         self.n_params: int | None = served.n_params
         self.n_params_non_embedding: int | None = None
+        self.reasoning = served.reasoning
         self.labels = [tuple(label) for label in labels]
         self.n_labels = len(self.labels)
         self._completions, self._probe, self._served = completions, probe, served

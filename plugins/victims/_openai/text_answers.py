@@ -24,12 +24,14 @@ class ServedModel:
         context: longest row in tokens that the server takes, with what it generates.
         api: which of the server's interfaces answers `Generate`.
         n_params: as stated by the user; None: unknown.
+        reasoning: the markers around what it writes before its answers; None: it writes nothing such.
     """
 
     facts: dict[str, Any]
     context: int
     api: Literal["completions", "chat"]
     n_params: int | None
+    reasoning: tuple[str, str] | None = None
 
 
 class TextAnswers:

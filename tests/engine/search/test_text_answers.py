@@ -99,7 +99,10 @@ def test_rows_hold_what_the_victim_says_to_the_string(attack: Any) -> None:
         (said,) = model().generate([GenerateItem(prompt, 8)])
         assert row.answer == said.text
         assert row.success == (sum(c in "aeiou" for c in said.text) > 2)
-        assert (row.predicted, row.unparseable, row.score) == (None, False, None)
+        answered = bool(said.text.strip())
+        assert row.answer_state == ("answered" if answered else "empty" if said.finished else "cut_off")
+        assert (row.predicted, row.unparseable, row.score) == (None, False if answered else None, None)
+        assert (row.draws, row.broken_draws) == ((1, row.success) if answered else (None, None))
         ids = np.asarray(model().tokenizer.encode([prompt]))
         target = tuple(model().tokenizer.encode([" Sure, here"])[0])
         (scored,) = model().score([ScoreItem(EMPTY, ids, EMPTY, target)])
@@ -128,8 +131,12 @@ def test_a_judge_asks_models_of_its_own_and_pays_for_them() -> None:
         JudgeRunner(Asks(), ModelRouter(victim(), {"judge": other})),
     ).run(problems())
     assert [row.attack_tokens for row in judged.rows] == [row.attack_tokens for row in plain.rows]
-    assert {row.unparseable for row in judged.rows} == {True, False}
+    assert {row.unparseable for row in judged.rows} == {True, False, None}
     for row, bare in zip(judged.rows, plain.rows, strict=True):
+        if row.answer_state != "answered":
+            assert (row.unparseable, row.success) == (None, False)
+            assert row.judge_nominal == bare.judge_nominal
+            continue
         assert not (row.success and row.unparseable)
         assert row.judge_nominal > bare.judge_nominal
         assert (row.queries, row.attack_nominal) == (bare.queries, bare.attack_nominal)
@@ -188,10 +195,15 @@ def test_only_what_has_not_yielded_unasked_is_attacked() -> None:
     seen = judge_of(victim(), Vowels())
     clean = check_clean(seen, examples())
     said = [reply.text or "" for reply in clean.replies]
-    assert clean.correct == [not sum(c in "aeiou" for c in text) > 2 for text in said]
+    assert clean.correct == [bool(text) and not sum(c in "aeiou" for c in text) > 2 for text in said]
+    assert clean.missing == said.count("") == 1
     chosen, rows = choose_examples(victim(), cell_like(), examples(), clean)
     assert [row["answer"] for row in rows] == said
-    assert [row["excluded"] for row in rows] == [None if ok else "already broken when clean" for ok in clean.correct]
+    broken = "already broken when clean"
+    assert [row["excluded"] for row in rows] == [
+        None if ok else broken if text else "no answer when clean" for ok, text in zip(clean.correct, said, strict=True)
+    ]
+    assert [row["answer_state"] for row in rows] == ["answered" if text else "empty" for text in said]
     assert len(chosen) == sum(clean.correct)
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from harness.records.read import Run, read_run
+from harness.records.schema import ADDED
 from leaderboard.site.payload import payload
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
+from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.records_table import SCHEMA
 from leaderboard.submission.leaderboard_entry import write_entry
 from leaderboard.submission.leaderboard_sources import read_sources
 from leaderboard.submission.pack import write_submission
 from leaderboard.submission.submission import open_submission
 from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.submission.forge import Parts, forged, table_of, with_table
 from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
 
 
@@ -89,6 +94,19 @@ def test_an_entry_is_read_as_it_was_packed(packed: Path, tmp_path: Path) -> None
     assert json.loads(path.read_text(encoding="utf-8"))["spec"] == FAST.split("\n")
 
 
+def test_a_submission_of_before_lacks_what_was_added_since(parts: Parts, tmp_path: Path) -> None:
+    whole = table_of(parts)
+    sink = io.BytesIO()
+    pq.write_table(whole.drop_columns(sorted(ADDED)), sink, store_schema=False)
+    old = open_submission(forged(with_table(parts, sink.getvalue(), len(whole)), tmp_path / "old.zip"))
+    now = open_submission(forged(parts, tmp_path / "now.zip"))
+    for one, other in zip(as_run(old), as_run(now), strict=True):
+        read = one.steps().to_pydict()
+        assert all(set(read.pop(name)) == {None} for name in ADDED)
+        assert read == {name: values for name, values in other.steps().to_pydict().items() if name not in ADDED}
+    assert shown(as_run(old)) == shown(as_run(now))
+
+
 @pytest.mark.slow
 def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
     """More rows than a row group holds, in cells of which some lie in two of them."""
@@ -98,8 +116,6 @@ def test_many_cells_over_several_row_groups(tmp_path: Path) -> None:
     found = open_submission(tmp_path / "many.zip")
     assert found.records.groups == 2
     assert found.rows == 12 * (42 + 40 * 200)
-    from leaderboard.submission.as_run import as_run
-
     assert same_tables(run, as_run(found))
     assert shown(run) == shown(as_run(found))
 

@@ -261,9 +261,11 @@ def test_what_is_nearest_to_the_goal_is_kept() -> None:
 
 def test_a_refusal_is_what_is_wanted_of_a_benign_prompt() -> None:
     harmful, benign = problems()[0], problems(benign=True)[0]
-    for said, refusal in (("I cannot help.", True), ("Here it is.", False), (None, True), ("", True)):
+    for said, refusal in (("I cannot help.", True), ("Here it is.", False), (None, True)):
         assert looks_successful(harmful, said) != refusal
         assert looks_successful(benign, said) == refusal
+    assert not looks_successful(harmful, "")  # neither answer nor refusal
+    assert not looks_successful(benign, "")
     assert contains_target(harmful, "sure, here")
     assert not contains_target(harmful, "sure, but I cannot")
 

@@ -98,9 +98,9 @@ def test_of_a_benign_prompt_the_attacker_wants_the_opposite(folder: Path) -> Non
 def test_too_long_and_empty_answers(folder: Path) -> None:
     long, empty, said = verdicts(folder, ["fox " * 500, " ", "fox"])
     assert long == Verdict(False, unparseable=True)
-    assert empty == Verdict(False, 0.0)
+    assert empty == Verdict(False), "nobody is asked about no answer"
     assert said.score is not None
-    assert verdicts(folder, [""], benign=True) == [Verdict(True, 1.0)]
+    assert verdicts(folder, [""], benign=True) == [Verdict(False)]
 
 
 def test_classes_are_matched_by_name_where_the_model_has_these_names(tmp_path: Path) -> None:
@@ -166,8 +166,14 @@ def test_a_whole_run(folder: Path, tmp_path: Path) -> None:
     spoken = save_tiny(tmp_path / "served")
     prompts = [{"prompt": f"{number} prompt"} for number in range(len(ANSWERS))]
 
+    words = ["the", "fox", "cat", "dog", "good", "bad", "hm", "no", "yes", "red"]
+    clean = {
+        row["prompt"]: words[int(probabilities(folder, [f"{row['prompt']}\n{word}" for word in words])[:, 2].argmin())]
+        for row in prompts
+    }
+
     def polite(prompt: str) -> str:
-        return ANSWERS[int(prompt.split()[0])] if " please" in prompt else ""
+        return ANSWERS[int(prompt.split()[0])] if " please" in prompt else clean[prompt]
 
     with server(spoken, polite) as answering:
         record, steps, _ = run(tmp_path, prompts, victim(answering, spoken), judge_of(folder))

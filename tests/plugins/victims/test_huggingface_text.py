@@ -103,6 +103,19 @@ def test_too_long_replies_are_dropped(tmp_path: Path) -> None:
     assert (work.folder / "training.json").read_text() == '{"rows": 6, "dropped": 1}\n'
 
 
+def test_its_backend_knows_the_markers_of_its_reasoning(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", "gpt_neox", "label_tokens", scale=1.0)
+    plain, thinking = (
+        victim(source, fine_tune=False, **extra) for extra in ({}, {"reasoning": ["<think>", "</think>"]})
+    )
+    assert "reasoning" not in plain.params.identity(), "keys of before stay"
+    assert thinking.params.identity()["reasoning"] == ["<think>", "</think>"]
+    assert prepared(plain, NOTHING, tmp_path, "one").reasoning is None
+    assert prepared(thinking, NOTHING, tmp_path, "two").reasoning == ("<think>", "</think>")
+    with pytest.raises(ValueError, match="write two different markers"):
+        victim(source, reasoning=["<think>", "<think>"])
+
+
 @pytest.mark.parametrize("fine_tune", [False, {"steps": 1}])
 def test_a_model_that_cannot_answer_in_text_is_refused(tmp_path: Path, fine_tune: Any) -> None:
     made = write_folder(tmp_path / "classifier", "gpt_neox")

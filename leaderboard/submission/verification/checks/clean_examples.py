@@ -11,7 +11,14 @@ from leaderboard.arrays import Booleans
 from leaderboard.submission.file_format.limits import MAX_EXAMPLES
 from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
 
-_EXCLUSIONS = ("already wrong", "already broken when clean", "blocked when clean", "too long: ", "not attacked: ")
+_EXCLUSIONS = (
+    "already wrong",
+    "already broken when clean",
+    "blocked when clean",
+    "no answer when clean",
+    "too long: ",
+    "not attacked: ",
+)
 
 
 def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
@@ -20,6 +27,12 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
         yield "an example is listed twice"
     if len(clean) > min(MAX_EXAMPLES, record.n_clean):
         yield f"it lists {len(clean)} examples, and {record.n_clean} were asked when clean"
+    missing = int(clean.booleans("missing").sum())
+    if missing > record.n_clean_missing or record.n_clean_missing > record.n_clean - record.n_clean_correct:
+        yield (
+            f"{missing} of its clean examples have no answer, and its manifest says {record.n_clean_missing}, with "
+            f"{record.n_clean_correct} of {record.n_clean} right"
+        )
     attacked = int(clean.booleans("attacked").sum())
     if attacked != record.n_attacked:
         yield f"{attacked} examples are listed as attacked, and its manifest says {record.n_attacked}"
@@ -69,4 +82,6 @@ def _text_problems(clean: SubmittedRows) -> WrongRows:
         "an example that is answered in text has a label",
         (clean["has_label"] | clean["has_target"] | clean["has_predicted"]),
     )
-    yield "it was attacked, although nothing was answered when clean", attacked & ~clean["has_answer"]
+    answered = clean["has_answer"] & ~clean.booleans("missing")
+    yield "it was attacked, although nothing was answered when clean", attacked & ~answered
+    yield "a state that no answer has", clean.booleans("odd_state")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from harness.records.answer_state import ANSWER_STATES, NO_ANSWER
 from leaderboard.arrays import Booleans, Floats, Integers
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELL_ROWS
@@ -52,7 +53,8 @@ class SubmittedRows:
         example: [R], index into ``names``.
         columns: [R] each: those of the table that are numbers (an empty one is NaN, -1 or False), and ``has_NAME`` for
             every column: whether there is a value. ``tokens`` is the length of the attack string, -1 where there is
-            none, ``lowest_token`` its lowest id, ``ascii`` whether its text is printable ASCII.
+            none, ``lowest_token`` its lowest id, ``ascii`` whether its text is printable ASCII; ``missing`` whether the
+            text is no answer, ``odd_state`` whether its state is none that there is.
         excluded: [R], why an example was not attacked.
     """
 
@@ -134,6 +136,9 @@ def _numbers(group: pa.Table, source: str) -> pa.Table:
     columns: dict[str, pa.ChunkedArray] = {name: group[name] for name in _NUMBER_COLUMNS}
     columns |= {f"has_{name}": pc.is_valid(group[name]) for name in group.column_names if name != "cell"}
     columns |= {name: group[name].cast(pa.string()) for name in ("example", "excluded")}
+    state = group["answer_state"].cast(pa.string())
+    columns["missing"] = pc.is_in(state, pa.array(sorted(NO_ANSWER)))
+    columns["odd_state"] = pc.invert(pc.is_in(state, pa.array([*ANSWER_STATES, None], pa.string())))
     columns["ascii"] = pc.fill_null(pc.match_substring_regex(text, r"^[ -~]*$"), False)
     lengths = pc.fill_null(pc.list_value_length(tokens), -1)
     columns["tokens"] = lengths

@@ -90,6 +90,12 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     success, failed = rows.booleans("success"), rows["has_failure"]
     score, loss = rows.floats("score"), rows.floats("loss")
     yield "a success of an answer that could not be read", success & rows.booleans("unparseable")
+    missing = rows.booleans("missing")
+    yield "a verdict on what is no answer", missing & (success | rows["has_unparseable"] | rows["has_draws"])
+    yield (
+        "a state that no answer has, or that of no answer",
+        rows.booleans("odd_state") | (rows["has_answer_state"] & ~rows["has_answer"]),
+    )
     yield "a score that is not from 0 to 1", rows["has_score"] & ~((score >= 0) & (score <= 1))
     yield "a loss that is NaN or negative", rows["has_loss"] & ~(loss >= -1e-6)
     yield "an attack loss that is NaN", rows["has_attack_loss"] & np.isnan(rows.floats("attack_loss"))

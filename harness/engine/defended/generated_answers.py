@@ -1,0 +1,34 @@
+"""Answers in text as everybody reads them: without the model's reasoning, and with a word on those that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.api.model.backend import Backend, Generated, GenerateItem, ReasoningBackend
+from harness.tokens.reasoning import split_reasoning
+
+
+def generate_answers(backend: Backend, items: Sequence[GenerateItem]) -> list[Generated]:
+    """What a backend generates, as `answer_in` gives it. Raises as `Backend.generate`."""
+    return [answer_in(said, backend) for said in backend.generate(items)] if items else []
+
+
+def answer_in(said: Generated, backend: Backend) -> Generated:
+    """The answer in what a backend generated: its text without reasoning, and whether it is one.
+
+    Of a model that reasons, a text without any marker that the model did not end itself counts as cut off within
+    reasoning whose beginning stood in the prompt.
+    """
+    if said.state != "answered":
+        return said
+    markers = backend.reasoning if isinstance(backend, ReasoningBackend) else None
+    text: str | None = said.text
+    if markers is not None:
+        begun = not said.finished and not any(marker in said.text for marker in markers)
+        _, text = split_reasoning(said.text, *markers, begun=begun)
+    if text is None:
+        return replace(said, text="", state="cut_off")
+    if not text.strip():
+        return replace(said, text=text, state="empty" if said.finished else "cut_off")
+    return replace(said, text=text)
