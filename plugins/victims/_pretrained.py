@@ -46,6 +46,8 @@ def load_pretrained(
     if head == "classification" and trained:
         model.config.id2label = {i: label.strip() for i, label in enumerate(labels)}
         model.config.label2id = {label.strip(): i for i, label in enumerate(labels)}
+        if getattr(model.config, "problem_type", None) is not None:  # whatever it was trained for before
+            model.config.problem_type = "single_label_classification"
     elif head == "classification":
         _check_classes(name, model.config, labels)
     tokenizer = _load_tokenizer(source, revision)
@@ -57,11 +59,19 @@ def load_pretrained(
 
 def _check_classes(name: str, config: Any, labels: Sequence[str]) -> None:
     """Raise VictimError where a classifier that is used as it is has other classes than ``labels``: another number, or
-    names of which only some are among them. Names that are all different are taken for other words, in its order.
+    names of which only some are among them. Names that are all different are taken for other words, in its order. A
+    single output stands for two labels.
     """
+    if getattr(config, "problem_type", None) == "regression":
+        raise VictimError(
+            f"{name} is a regression: its outputs are numbers, not classes (problem_type in its config.json); use a "
+            "classifier, or fine-tune it"
+        )
     classes = [str(name).strip() for _, name in sorted(config.id2label.items())]
     wanted = [label.strip() for label in labels]
     common = {name.casefold() for name in classes} & {name.casefold() for name in wanted}
+    if len(classes) == 1 and len(wanted) == 2:
+        return
     if len(classes) != len(wanted) or 0 < len(common) < len(wanted):
         raise VictimError(
             f"{name} has the classes {', '.join(classes)}, and {', '.join(wanted)} are asked for; name the classes as "

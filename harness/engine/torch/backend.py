@@ -46,7 +46,7 @@ from harness.engine.torch.generation.next_tokens import NextTokens
 from harness.engine.torch.gradients.embeddings import EmbeddingTable
 from harness.engine.torch.gradients.one_hot import OneHotGradients
 from harness.engine.torch.gradients.packed import EmbeddingGradient
-from harness.engine.torch.heads import HeadName, make_head
+from harness.engine.torch.heads import ClassificationHead, HeadName, make_head
 from harness.engine.torch.loading import context_length
 from harness.engine.torch.memory.allocator import keep_freed_memory
 from harness.engine.torch.memory.chunks import chunkers
@@ -117,6 +117,7 @@ class TorchBackend:
         self.tokenizer = tokenizer
         self.head = make_head(head, model, tokenizer, labels)
         self.n_labels: int = self.head.n_labels
+        self.independent_labels = isinstance(self.head, ClassificationHead) and self.head.independent
         self.n_params: int | None
         self.n_params_non_embedding: int | None
         self.n_params, self.n_params_non_embedding = count_parameters(model)

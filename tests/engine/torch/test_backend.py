@@ -289,6 +289,24 @@ def test_labels_are_matched_by_name(tmp_path: Path) -> None:
         open_folder(folder, labels=("a", "b", "c"), device="cpu")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_output_is_two_labels_on_every_road(tmp_path: Path, kind: str) -> None:
+    """Its logits are 0 and z, whichever way candidates are scored and prompts classified."""
+    folder = write_folder(tmp_path, kind, labels=1)
+    made = open_folder(folder, "classification", (" no", " yes"), dtype="float32", device="cpu")
+    rng = np.random.default_rng(5)
+    item = ScoreItem(ids(rng, 6), ids(rng, 5, 4), ids(rng, 3), 1)
+    (scored,) = made.score([item])
+    rows = [np.concatenate([item.before, candidate, item.after]) for candidate in item.candidates]
+    with torch.inference_mode():
+        own = [made.model(input_ids=torch.from_numpy(row)[None]).logits[0, 0].item() for row in rows]
+    expected = np.stack([np.zeros(5), own], 1)
+    np.testing.assert_allclose(scored.logits, expected, atol=1e-4)
+    np.testing.assert_allclose(scored.losses, np.logaddexp(0, -np.asarray(own)), atol=1e-4)
+    np.testing.assert_allclose(made.classify(rows)[0], expected, atol=1e-4)
+    assert made.n_params == sum(parameter.numel() for parameter in made.model.parameters())
+
+
 def test_an_encoder_has_no_label_tokens() -> None:
     tokenizer = HFTokenizer(word_piece())
     model = random_model("bert", "label_tokens", tokenizer.vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,23 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
     for labels in ((" harm", " refusal"), (" harm", " refusal", " benign")):
         with pytest.raises(VictimError, match=r"has the classes harm, refusal, other, and harm, refusal.* are asked"):
             made.prepare(job(tmp_path, TaskData(labels, (), ()), f"of{len(labels)}"))
+
+
+def test_a_regression_is_no_classifier(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "source", {0: "harm", 1: "refusal"})
+    config = json.loads((source / "config.json").read_text()) | {"problem_type": "regression"}
+    (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VictimError, match=r"is a regression: its outputs are numbers, not classes"):
+        victim(source, fine_tune=False).prepare(job(tmp_path, TaskData((" harm", " refusal"), (), ()), "out"))
+
+
+@pytest.mark.parametrize("before", ["regression", "multi_label_classification"])
+def test_a_fine_tuned_classifier_has_classes_that_exclude_each_other(tmp_path: Path, before: str) -> None:
+    source = classifier(tmp_path / "source", {0: "harm", 1: "refusal"})
+    config = json.loads((source / "config.json").read_text()) | {"problem_type": before}
+    (source / "config.json").write_text(json.dumps(config))
+    backend = prepared(victim(source, fine_tune={"steps": 1, "batch_size": 2}), task_data(4), tmp_path)
+    assert not backend.independent_labels
 
 
 # -- the small model of a family --------------------------------------------------------------------------------------
