@@ -41,6 +41,12 @@ def load_pretrained(
             f"{name} is no language model (its file lacks {', '.join(missing)}); a task or judge that needs answers in "
             "text takes a causal language model"
         )
+    if absent := _missing_body(model, missing):
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise VictimError(
+            f"{name}: its file lacks weights of the model itself ({', '.join(absent[:3])}{more}), which would be "
+            "random; fetch or save it anew"
+        )
     if missing and not trained:
         raise VictimError(f"{name} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm")
     if head == "classification" and trained:
@@ -55,6 +61,12 @@ def load_pretrained(
         fallback = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         model.config.pad_token_id = fallback
     return model, tokenizer
+
+
+def _missing_body(model: Any, missing: Sequence[str]) -> list[str]:
+    """Those of the missing weights that are no head: an encoder's pooler is trained with the head."""
+    body = f"{model.base_model_prefix}."
+    return [name for name in missing if name.startswith(body) and not name.startswith(f"{body}pooler.")]
 
 
 def _check_classes(name: str, config: Any, labels: Sequence[str]) -> None:
