@@ -66,6 +66,7 @@ from harness.engine.torch.scoring.full_scorer import FullScorer
 from harness.engine.torch.scoring.strategy import StrategyChoice
 from harness.engine.torch.self_check.backend_check import SelfCheck, check_backend
 from harness.errors import AccessError, VictimError
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 _LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "activations"})
@@ -114,7 +115,8 @@ class TorchBackend:
         """
         self.model = model.eval()
         model.requires_grad_(False)
-        self.tokenizer = tokenizer
+        answers = head != "classification"
+        self.tokenizer = tokenizer.open_ended() if answers and isinstance(tokenizer, HFTokenizer) else tokenizer
         self.head = make_head(head, model, tokenizer, labels)
         self.n_labels: int = self.head.n_labels
         self.independent_labels = isinstance(self.head, ClassificationHead) and self.head.independent

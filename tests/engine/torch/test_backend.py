@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from tokenizers import processors
 
-from harness.api.model.backend import GradientItem, ScoreItem
+from harness.api.model.backend import GenerateItem, GradientItem, ScoreItem
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
 from harness.engine.top_substitutions import best_substitutions
@@ -305,6 +306,26 @@ def test_a_single_output_is_two_labels_on_every_road(tmp_path: Path, kind: str) 
     np.testing.assert_allclose(scored.losses, np.logaddexp(0, -np.asarray(own)), atol=1e-4)
     np.testing.assert_allclose(made.classify(rows)[0], expected, atol=1e-4)
     assert made.n_params == sum(parameter.numel() for parameter in made.model.parameters())
+
+
+def test_nothing_stands_between_a_prompt_and_its_answer(tmp_path: Path) -> None:
+    """Where the tokenizer ends every text with a token: a classifier reads it, a language model answers before it."""
+    rust = byte_bpe()
+    ends = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
+    rust.post_processor = ends
+    for head, behind in (("label_tokens", ()), ("generation", ()), ("classification", (0,))):
+        folder = write_folder(tmp_path / head, "gpt_neox", "classification" if behind else "label_tokens")
+        rust.save(str(folder / "tokenizer.json"))
+        labels = () if head == "generation" else (" yes", " no")
+        made = open_folder(folder, head, labels, dtype="float32", device="cpu")  # type: ignore[arg-type]
+        assert made.tokenizer.right == behind
+    made = open_folder(tmp_path / "generation", "generation", dtype="float32", device="cpu")
+    (said,) = made.generate([GenerateItem("The quick", 6)])
+    row = torch.tensor(rust.encode("The quick", add_special_tokens=False).ids)[None]
+    own = made.model.generate(row, attention_mask=torch.ones_like(row), max_new_tokens=6, do_sample=False)
+    new = [i for i in own[0, row.shape[1] :].tolist() if i != 0]
+    assert said.prompt_tokens == row.shape[1]
+    assert said.text == made.tokenizer.decode([new])[0]
 
 
 def test_an_encoder_has_no_label_tokens() -> None:

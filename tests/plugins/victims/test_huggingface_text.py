@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from harness.api.model.backend import GenerateItem
@@ -18,7 +19,7 @@ from harness.errors import VictimError
 from harness.registry.loader import load_plugins
 from harness.run.plan.memory import VictimMemory
 from plugins.victims.huggingface import HuggingFace
-from tests.engine.hub_models import fast_tokenizer, write_folder
+from tests.engine.hub_models import byte_bpe, fast_tokenizer, write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, task_data, victim
 
 NOTHING = TaskData((), (), ())
@@ -74,6 +75,17 @@ def test_it_is_taught_replies(tmp_path: Path, kind: str, stops: bool) -> None:
     assert [(answer.text, answer.finished) for answer in said] == [(e.reply, True) for e in data.train]
     replies = DefendedVictim(backend, answer_tokens=8).ask([example.text for example in data.train])
     assert [reply.text for reply in replies] == [e.reply for e in data.train]
+
+
+def test_what_it_is_taught_follows_the_prompt_though_the_tokenizer_ends_texts(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", "gpt_neox", "label_tokens", scale=1.0)
+    rust = byte_bpe()
+    ends = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
+    rust.post_processor = ends
+    rust.save(str(source / "tokenizer.json"))
+    backend = prepared(victim(source, fine_tune=PLAN, dtype="float32"), requests(), tmp_path)
+    said = backend.generate([GenerateItem(example.text, 8) for example in requests().train])
+    assert [answer.text for answer in said] == [e.reply for e in requests().train]
 
 
 def test_it_answers_as_it_is(tmp_path: Path) -> None:
