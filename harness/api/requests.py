@@ -123,7 +123,10 @@ class Generate:
 @dataclass(frozen=True, slots=True)
 class Classify:
     """Ask for the label logits of whole prompts. Answer: `Floats` of shape [prompts, labels], NaN where a guard refused
-    or the prompt is longer than the context.
+    or the prompt is longer than the context. Their softmax over the last axis is probabilities.
+
+    Of a multi-label classifier, whose labels do not exclude each other, the shape is [prompts, labels, 2]: the logits
+    of no and yes for each label.
 
     Attributes:
         prompts: whole prompts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -25,7 +26,9 @@ class HFTokenizer:
     Attributes:
         vocabulary: number of ids: rows of the model's embedding where known, else highest id + 1.
         special: ids that no attack may use.
-        left, right: special ids that the model expects around every prompt.
+        left, right: special ids that the model expects around every prompt. A text that begins with those on the left
+            as text (``<s>``) is tokenised without them, so that a prompt has them once.
+        appended: what the tokenizer puts behind every text; `right`, unless an answer is to follow (`open_ended`).
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class HFTokenizer:
         known = self._rust.get_vocab(with_added_tokens=True).values()
         self.vocabulary: int = rows if rows is not None else max(known, default=-1) + 1
         self.left, self.right = self._around()
+        self.appended = self.right
+        self._left_text = "".join(str(self._rust.id_to_token(i)) for i in self.left)
         self.special: frozenset[int] = frozenset(self._special(set(known)) | {int(i) for i in special})
 
     @classmethod
@@ -85,8 +90,23 @@ class HFTokenizer:
         return cls(rust, rows=rows, special=tokenizer.all_special_ids)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of each text, without special ids around it."""
-        return [e.ids for e in self._rust.encode_batch_fast(list(texts), add_special_tokens=False)]
+        """Tokens of each text, without special ids around it; nor those that it begins with itself."""
+        bare = [self.bare(text) for text in texts]
+        return [e.ids for e in self._rust.encode_batch_fast(bare, add_special_tokens=False)]
+
+    def bare(self, text: str) -> str:
+        """A prompt without the special tokens on its left, where it begins with them: they are put there anyway."""
+        return text.removeprefix(self._left_text)
+
+    def open_ended(self) -> HFTokenizer:
+        """The same for prompts that an answer follows: nothing stands behind them, also where the tokenizer ends each
+        text with a token, after which a language model would begin another text.
+        """
+        if not self.right:
+            return self
+        twin = copy.copy(self)
+        twin.right = ()
+        return twin
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Text of each row of ids, special ones included, nothing cleaned up."""

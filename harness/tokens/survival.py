@@ -116,7 +116,12 @@ class StringInPrompt:
         """
         round_trip = self.tokenizer.segments if isinstance(self.tokenizer, SegmentedTokenizer) else None
         before, after = self.before, self.after
-        if round_trip is None or self.tokenizer.decode([before, after]) != [self.before_text, self.after_text]:  # type: ignore[list-item]
+        if round_trip is None:
+            return None
+        head, tail = self.tokenizer.decode([before, after])  # type: ignore[list-item]
+        # What of the prompt's beginning has no tokens of its own stands for the special ids around a prompt.
+        own = self.before_text.endswith(head) and self.tokenizer.encode([self.before_text.removesuffix(head)]) == [[]]
+        if not own or tail != self.after_text:
             return None
         if not (round_trip.stable(before[None])[0] and round_trip.stable(after[None])[0]):
             return None

@@ -37,17 +37,21 @@ class ClassifierParams(Params):
         return Auxiliary(self.model, sees="nothing", labels=tuple(f" {name}" for name in self.class_names))
 
     def probability(self, logits: Any, indices: Sequence[int]) -> float | None:
-        """Softmax probability of some classes together.
+        """Probability of some classes: of classes that exclude each other the sum, else the highest.
 
         Args:
-            logits: of one text, shape [classes]; NaN where it is longer than the classifier's context.
+            logits: of one text, shape [classes], or [classes, 2] where classes do not exclude each other (see
+                `harness.Classify`); NaN where the text is longer than the classifier's context.
             indices: of the classes.
 
         Returns:
             from 0 to 1; None where the logits are not finite, or not one per class.
         """
         row = np.asarray(logits, dtype=np.float64)
-        if row.shape != (len(self.classes),) or not np.isfinite(row).all():
+        if row.shape not in ((len(self.classes),), (len(self.classes), 2)) or not np.isfinite(row).all():
             return None
-        weights = np.exp(row - row.max())
-        return float(weights[list(indices)].sum() / weights.sum())
+        weights = np.exp(row - row.max(axis=-1, keepdims=True))
+        probabilities = weights / weights.sum(axis=-1, keepdims=True)
+        if row.ndim == 2:
+            return float(probabilities[list(indices), 1].max())
+        return float(probabilities[list(indices)].sum())

@@ -27,7 +27,9 @@ class ClassifierGuard(GuardDefense):
         """Which classifier, what it reads, and at which probability it refuses."""
 
         refuse: tuple[str, ...] = Field(
-            min_length=1, description="classes that are refused; their probabilities add up"
+            min_length=1,
+            description="classes that are refused; their probabilities add up, or of a multi-label classifier, whose "
+            "classes do not exclude each other, the highest counts",
         )
         reads: Literal["prompt", "answer"] = Field(
             "prompt", description="what is classified: the prompt, or the answer (of tasks answered in text)"

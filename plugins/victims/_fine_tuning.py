@@ -41,6 +41,8 @@ def fine_tune(
 
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     own_tokenizer = HFTokenizer.from_transformers(tokenizer, rows=vocabulary)
+    if head != "classification":
+        own_tokenizer = own_tokenizer.open_ended()
     labels = job.data.labels
     context = context_length(model) - make_head(head, model, own_tokenizer, labels).extra
     examples = _subsample(job.data.train, config.train_examples, job.seed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
@@ -13,43 +12,81 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import VictimError
+from plugins.victims._quantization import Shapes, parameter_shapes, quantization_of
+from plugins.victims._weight_files import (
+    ADAPTER,
+    StoredTensor,
+    check_no_adapter,
+    read_headers,
+    weight_files,
+)
 
 _COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = 5.0  # seconds; a plan should not hang on a slow hub
 _COMMIT_HINT = "give revision: <commit, 40 hexadecimal digits>, or a local folder"
-_MAX_HEADER_BYTES = 100 << 20
 _OUTPUT_EMBEDDING = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$|^cls\.")
 _CLASSIFICATION_HEAD = re.compile(r"^(score|classifier)\.")
-_BUFFER = re.compile(r"(rotary_emb\.inv_freq|attention\.masked_bias|position_ids)$")
+_READ_FILES = {  # all that loading a model and its tokenizer reads beside the weights
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "chat_template.jinja",
+}
 T = TypeVar("T")
 
-Shapes = dict[str, tuple[int, ...]]
-"""Shape of each tensor, by name."""
+
+def is_local(model: str) -> bool:
+    """Whether ``model`` is a folder's path rather than a hub id: by its form, or because there is such a folder."""
+    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or Path(model).is_dir()
 
 
-def is_folder(model: str) -> bool:
-    """Whether ``model`` names a local folder."""
-    return Path(model).expanduser().is_dir()
+def local_folder(model: str) -> Path:
+    """The folder of a local model.
+
+    Raises:
+        VictimError: it is not there.
+    """
+    try:
+        folder = Path(model).expanduser()
+    except RuntimeError as error:  # no such user
+        raise VictimError(f"{model}: {first_line(error)}") from error
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "there is no such folder"
+        raise VictimError(
+            f"{folder}: {what}; give a folder with config.json, model.safetensors and tokenizer.json, a preset or a "
+            "hub id"
+        )
+    return folder
 
 
 def read_config(model: str, revision: str | None) -> dict[str, Any]:
     """config.json of a folder or hub id.
 
     Raises:
-        VictimError: there is none, or the hub cannot be reached and it is not in the cache.
+        VictimError: there is none, it is an adapter's folder, or the hub cannot be reached and it is not in the cache.
     """
-    if is_folder(model):
-        path = Path(model).expanduser() / "config.json"
+    if is_local(model):
+        folder = local_folder(model)
+        path = folder / "config.json"
         if not path.is_file():
+            check_no_adapter(folder)
             raise VictimError(f"{path}: no such file; a model folder needs a config.json")
     else:
-        from huggingface_hub import hf_hub_download
-
-        def fetch() -> str:
-            return str(hf_hub_download(model, "config.json", revision=revision, etag_timeout=_TIMEOUT))
-
-        path = Path(_from_hub(fetch, model, "its config.json"))
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        path = Path(_from_hub(model, revision, "config.json"))
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise VictimError(f"{path}: not JSON ({first_line(error)}); fetch or save the model anew") from error
+    if not isinstance(config, dict):
+        raise VictimError(f"{path}: not a model's configuration; fetch or save the model anew")
     return config
 
 
@@ -59,34 +96,36 @@ def is_language_model(model: str, revision: str | None) -> bool:
     return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
 
 
-def read_shapes(model: str, revision: str | None) -> Shapes:
-    """Shape of each floating-point tensor in the safetensors files; reads headers only.
+def read_shapes(model: str, revision: str | None) -> Shapes | None:
+    """Shape of each parameter in the safetensors files that are loaded; reads headers only. Of quantised weights the
+    parameters that they stand for; None where their files do not tell these.
 
     Raises:
         VictimError: no safetensors file, a broken header, or the hub cannot be reached.
     """
-    if not is_folder(model):
-        from huggingface_hub import get_safetensors_metadata
+    config = read_config(model, revision)
+    if is_local(model):
+        folder = local_folder(model)
+        tensors = read_headers(weight_files(folder, config))
+        return parameter_shapes(tensors, quantization_of(config, folder))
+    from huggingface_hub import get_safetensors_metadata
 
-        metadata = _from_hub(
-            lambda: get_safetensors_metadata(model, revision=revision), model, "the sizes of its weights"
-        )
-        tensors = [item for file in metadata.files_metadata.values() for item in file.tensors.items()]
-        return {name: tuple(info.shape) for name, info in tensors if _is_parameter(name, info.dtype)}
-    files = sorted(Path(model).expanduser().glob("*.safetensors"))
-    if not files:
-        raise VictimError(f"{model}: no *.safetensors file; save the model with save_pretrained (pickles are not read)")
-    return {name: shape for file in files for name, shape in _header(file).items()}
+    metadata = _call_hub(lambda: get_safetensors_metadata(model, revision=revision), model, "the sizes of its weights")
+    stored = [item for file in metadata.files_metadata.values() for item in file.tensors.items()]
+    tensors = {name: StoredTensor(str(info.dtype), tuple(info.shape)) for name, info in stored}
+    return parameter_shapes(tensors, quantization_of(config))
 
 
-def count_parameters(shapes: Shapes, config: dict[str, Any], *, classes: int | None) -> int:
+def count_parameters(shapes: Shapes | None, config: dict[str, Any], *, classes: int | None) -> int | None:
     """Parameters of the model as it is used. Exact for decoders; an encoder's pooler counts if the file has it.
 
     Args:
-        shapes: of the tensors in its files.
+        shapes: of its parameters; None, as its count, where they are unknown.
         config: its config.json.
         classes: outputs of its classification head; None: it is used as a language model.
     """
+    if shapes is None:
+        return None
     text = config.get("text_config") or config
     saved_as_classifier = any(str(n).endswith("ForSequenceClassification") for n in config.get("architectures") or [])
     tied = bool(text.get("tie_word_embeddings", False))
@@ -94,7 +133,7 @@ def count_parameters(shapes: Shapes, config: dict[str, Any], *, classes: int | N
     for name, shape in shapes.items():
         if _OUTPUT_EMBEDDING.search(name) and (classes is not None or tied):
             continue
-        if _CLASSIFICATION_HEAD.match(name) and classes is not None and shape[0] == _n_classes(config):
+        if _CLASSIFICATION_HEAD.match(name) and classes is not None and shape[0] == class_count(config):
             shape = (classes, *shape[1:])
         total += prod(shape)
     if classes is not None and not saved_as_classifier:
@@ -113,30 +152,43 @@ def commit_of(model: str, revision: str | None) -> str:
         return revision
     from huggingface_hub import HfApi, try_to_load_from_cache
 
+    check_hub_id(model)
     try:
-        sha = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT).sha
+        info = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT)
     except Exception as error:  # no network, no such repository, offline mode: many unrelated classes
         cached = try_to_load_from_cache(model, "config.json", revision=revision)
         commit = Path(cached).parent.name if isinstance(cached, str) else ""
         if _COMMIT_HASH.fullmatch(commit):
             return commit
         raise VictimError(f"{model}: the hub does not tell its commit ({first_line(error)}); {_COMMIT_HINT}") from error
-    if not sha:
+    if not info.sha:
         raise VictimError(f"{model}: the hub does not tell its commit; {_COMMIT_HINT}")
-    return str(sha)
+    return str(info.sha)
+
+
+def check_hub_id(model: str) -> None:
+    """Raise VictimError where ``model`` cannot be a hub id."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(model)
+    except HFValidationError as error:
+        raise VictimError(
+            f"{model}: neither a folder nor a hub id; a hub id is NAME or OWNER/NAME, a folder is written from the "
+            "spec's folder (./NAME) or in full"
+        ) from error
 
 
 def folder_hashes(folder: Path) -> dict[str, str]:
-    """sha256 of configuration, tokenizer and weights, by file name.
+    """sha256 of configuration, tokenizer and the weights that are loaded, by file name.
 
     Raises:
-        VictimError: no config.json or no weights.
+        VictimError: no config.json, no weights, or an adapter.
     """
-    names = {"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
-    files = sorted(f for f in folder.iterdir() if f.name in names or f.suffix == ".safetensors")
-    present = {file.name for file in files}
-    if "config.json" not in present or not any(name.endswith(".safetensors") for name in present):
-        raise VictimError(f"{folder}: a model folder needs config.json and *.safetensors")
+    check_no_adapter(folder)
+    weights = weight_files(folder, read_config(str(folder.absolute()), None))
+    files = sorted({*weights, *(file for file in folder.iterdir() if file.name in _READ_FILES)})
     stats = ((file, file.stat()) for file in files)
     return {file.name: _file_hash(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats}
 
@@ -147,33 +199,32 @@ def _file_hash(path: str, _size: int, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _header(file: Path) -> Shapes:
-    with file.open("rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 0 < length <= _MAX_HEADER_BYTES:
-            raise VictimError(f"{file}: not a safetensors file")
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError as error:
-            raise VictimError(f"{file}: not a safetensors file") from error
-    return {
-        name: tuple(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__" and _is_parameter(name, entry["dtype"])
-    }
-
-
-def _is_parameter(name: str, dtype: str) -> bool:
-    """Old checkpoints also hold masks and rotary tables, which are no parameters."""
-    return dtype.startswith(("F", "BF")) and not _BUFFER.search(name)
-
-
-def _n_classes(config: dict[str, Any]) -> int:
+def class_count(config: dict[str, Any]) -> int:
+    """Outputs of the classification head that a config.json describes."""
     return len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
 
 
-def _from_hub(call: Callable[[], T], model: str, what: str) -> T:
+def _from_hub(model: str, revision: str | None, file: str) -> str:
+    """Path of a hub id's file in the local cache, fetched where it is not there yet."""
+    from huggingface_hub import hf_hub_download
+
+    def fetch(name: str) -> str:
+        return str(hf_hub_download(model, name, revision=revision, etag_timeout=_TIMEOUT))
+
+    check_hub_id(model)
+    try:
+        return _call_hub(lambda: fetch(file), model, f"its {file}")
+    except VictimError:
+        try:
+            adapter = Path(fetch(ADAPTER))
+        except Exception:  # no network, no such file
+            adapter = None
+        if adapter is not None:
+            check_no_adapter(adapter.parent)
+        raise
+
+
+def _call_hub(call: Callable[[], T], model: str, what: str) -> T:
     try:
         return call()
     except Exception as error:  # network and hub errors of many unrelated classes

@@ -41,11 +41,19 @@ def load_pretrained(
             f"{name} is no language model (its file lacks {', '.join(missing)}); a task or judge that needs answers in "
             "text takes a causal language model"
         )
+    if absent := _missing_body(model, missing):
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise VictimError(
+            f"{name}: its file lacks weights of the model itself ({', '.join(absent[:3])}{more}), which would be "
+            "random; fetch or save it anew"
+        )
     if missing and not trained:
         raise VictimError(f"{name} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm")
     if head == "classification" and trained:
         model.config.id2label = {i: label.strip() for i, label in enumerate(labels)}
         model.config.label2id = {label.strip(): i for i, label in enumerate(labels)}
+        if getattr(model.config, "problem_type", None) is not None:  # whatever it was trained for before
+            model.config.problem_type = "single_label_classification"
     elif head == "classification":
         _check_classes(name, model.config, labels)
     tokenizer = _load_tokenizer(source, revision)
@@ -55,13 +63,27 @@ def load_pretrained(
     return model, tokenizer
 
 
+def _missing_body(model: Any, missing: Sequence[str]) -> list[str]:
+    """Those of the missing weights that are no head: an encoder's pooler is trained with the head."""
+    body = f"{model.base_model_prefix}."
+    return [name for name in missing if name.startswith(body) and not name.startswith(f"{body}pooler.")]
+
+
 def _check_classes(name: str, config: Any, labels: Sequence[str]) -> None:
     """Raise VictimError where a classifier that is used as it is has other classes than ``labels``: another number, or
-    names of which only some are among them. Names that are all different are taken for other words, in its order.
+    names of which only some are among them. Names that are all different are taken for other words, in its order. A
+    single output stands for two labels.
     """
+    if getattr(config, "problem_type", None) == "regression":
+        raise VictimError(
+            f"{name} is a regression: its outputs are numbers, not classes (problem_type in its config.json); use a "
+            "classifier, or fine-tune it"
+        )
     classes = [str(name).strip() for _, name in sorted(config.id2label.items())]
     wanted = [label.strip() for label in labels]
     common = {name.casefold() for name in classes} & {name.casefold() for name in wanted}
+    if len(classes) == 1 and len(wanted) == 2:
+        return
     if len(classes) != len(wanted) or 0 < len(common) < len(wanted):
         raise VictimError(
             f"{name} has the classes {', '.join(classes)}, and {', '.join(wanted)} are asked for; name the classes as "

@@ -99,7 +99,8 @@ class HuggingFace(Victim):
             return data
 
     def card(self, data: TaskData) -> VictimCard:
-        """Facts from the preset table, or from config.json and the header of the weights.
+        """Facts from the preset table, or from config.json and the header of the weights. Of quantised weights the
+        size is that of the model they stand for, or unknown.
 
         Raises:
             VictimError: a folder without them, or a hub that cannot be reached.
@@ -112,6 +113,8 @@ class HuggingFace(Victim):
             return self._card(preset.family, n_params, body, tokens, preset.context, language_model=classes is None)
         config = model_files.read_config(self.params.model, self._revision)
         shapes = model_files.read_shapes(self.params.model, self._revision)
+        if classes == 2 and self.params.fine_tune is None and model_files.class_count(config) == 1:
+            classes = 1  # a single output that says yes or no
         n_params = model_files.count_parameters(shapes, config, classes=classes)
         text = config.get("text_config") or config
         context = int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
@@ -146,7 +149,7 @@ class HuggingFace(Victim):
             VictimError: the commit cannot be found out; name it in the spec.
         """
         if _is_local(self.params.model):
-            return model_files.folder_hashes(Path(self.params.model).expanduser())
+            return model_files.folder_hashes(model_files.local_folder(self.params.model))
         hub = _hub_id(self.params.model)
         return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)}
 
@@ -244,22 +247,31 @@ class HuggingFace(Victim):
 
     def _source(self) -> tuple[str, str | None]:
         if _is_local(self.params.model):
-            return str(Path(self.params.model).expanduser()), None
+            folder = model_files.local_folder(self.params.model)
+            model_files.check_no_adapter(folder)
+            return str(folder), None
         hub = _hub_id(self.params.model)
         return hub, model_files.commit_of(hub, self._revision)
 
     def _card(
-        self, family: str, n_params: int, body: int, tokens: float | None, context: int, *, language_model: bool
+        self,
+        family: str,
+        n_params: int | None,
+        body: int | None,
+        tokens: float | None,
+        context: int,
+        *,
+        language_model: bool,
     ) -> VictimCard:
         tokens = self.params.pretraining_tokens or tokens
-        flops = self.params.pretraining_flops or (6.0 * body * tokens if tokens else None)
+        flops = self.params.pretraining_flops or (6.0 * body * tokens if body and tokens else None)
         return VictimCard(
             self.params.family or family, n_params, flops, "latent", context, language_model=language_model
         )
 
 
 def _is_local(model: str) -> bool:
-    return find_preset(model) is None and model_files.is_folder(model)
+    return find_preset(model) is None and model_files.is_local(model)
 
 
 def _hub_id(model: str) -> str:

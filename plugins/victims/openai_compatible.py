@@ -171,7 +171,7 @@ class OpenAICompatible(Victim):
 
         params = self.params
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
-        tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"])
+        tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"]).open_ended()
         classifies = self._classifies(data)
         labels = [continuation_ids(tokenizer, label) for label in data.labels] if classifies else []
         served = ServedModel(self._facts, self._context, params.api, params.size, params.reasoning)
@@ -238,7 +238,7 @@ class OpenAICompatible(Victim):
             return False
         if params.scoring != "auto":
             return True  # else `open` raises an error
-        tokenizer = HFTokenizer.from_file(self._tokenizer_file, rows=self._vocabulary)
+        tokenizer = HFTokenizer.from_file(self._tokenizer_file, rows=self._vocabulary).open_ended()
         with JsonClient(self._server) as client:
             _, result = probe(client, params.model, tokenizer, "auto", next_tokens=False, batch=params.batch)
         return result.method is not None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tokenizers
 from hypothesis import given, settings, strategies as st
+from tokenizers import processors
 
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
@@ -64,6 +65,40 @@ def test_what_stands_around_a_prompt() -> None:
     assert not set(bert.encode(["the fox"])[0]) & bert.special
     assert HFTokenizer(byte_bpe(bos=True)).left == (0,)
     assert HFTokenizer(byte_bpe(bos=True)).right == ()
+
+
+def ending(*, bos: bool = False) -> tokenizers.Tokenizer:
+    """Ends every text with its special token, as some language models' tokenizers do."""
+    rust = byte_bpe()
+    single = "<|endoftext|> $A <|endoftext|>" if bos else "$A <|endoftext|>"
+    rust.post_processor = processors.TemplateProcessing(single=single, special_tokens=[("<|endoftext|>", 0)])
+    return rust
+
+
+@pytest.mark.parametrize("text", ["The fox", " The fox", "", "the <|endoftext|> fox", "fox <|endoftext|>"])
+def test_a_prompt_that_begins_with_the_special_token_has_it_once(text: str) -> None:
+    tokenizer = HFTokenizer(byte_bpe(bos=True))
+    assert tokenizer.left == (0,)
+    plain, written = tokenizer.encode([text, "<|endoftext|>" + text])
+    assert written == plain
+    assert tokenizer.bare("<|endoftext|>" + text) == tokenizer.bare(text) == text
+    without = HFTokenizer(byte_bpe())
+    assert without.encode(["<|endoftext|>fox"])[0][0] == 0, "where nothing is put before a prompt, it keeps its own"
+
+
+def test_the_special_token_of_a_wordpiece_prompt_stands_once() -> None:
+    bert = HFTokenizer(word_piece())
+    assert bert.encode(["[CLS] the fox"]) == bert.encode(["the fox"])
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_nothing_is_put_behind_a_prompt_that_is_to_be_answered(bos: bool) -> None:
+    tokenizer = HFTokenizer(ending(bos=bos))
+    assert (tokenizer.left, tokenizer.right, tokenizer.appended) == ((0,) * bos, (0,), (0,))
+    answered = tokenizer.open_ended()
+    assert (answered.left, answered.right, answered.appended) == ((0,) * bos, (), (0,))
+    assert tokenizer.right == (0,), "a classifier's prompts keep it"
+    assert HFTokenizer(byte_bpe()).open_ended().right == ()
 
 
 def test_nothing_is_cleaned_up_cut_or_padded() -> None:

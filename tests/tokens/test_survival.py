@@ -14,6 +14,7 @@ from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Tokens
+from tests.engine.hub_models import byte_bpe
 from tests.tokens.kinds import PYTHIA, SENTENCES, tokenizer_of
 
 KINDS = [
@@ -192,3 +193,25 @@ def test_the_alphabet_is_that_of_texts_in_their_place(kind: str) -> None:
     texts = [text.removeprefix(begun) for text in whole]
     assert all(text.isascii() and text.isprintable() and text for text in texts)
     assert " " in texts
+
+
+def test_a_prompt_may_begin_with_its_own_special_token() -> None:
+    """It stands in the row once, and strings survive as in the prompt without it, checked the fast way."""
+    tokenizer = HFTokenizer(byte_bpe(bos=True))
+    allowed = allowed_tokens(tokenizer)
+    chunks = Chunk("Is the fox quick? "), Chunk("", Edit.OVERWRITABLE), Chunk(" Answer:")
+    plain = place(Example("e", chunks, 0, 1), Threat(tokens=3), tokenizer, allowed)
+    marked = (Chunk("<|endoftext|>" + chunks[0].text), *chunks[1:])
+    written = place(Example("e", marked, 0, 1), Threat(tokens=3), tokenizer, allowed)
+    assert written.before.tolist() == plain.before.tolist()
+    assert written.before.tolist().count(0) == 1
+    rows = np.random.default_rng(0).choice(allowed, size=(200, 3))
+    assert 0 < written.survives(rows).sum() < 200
+    np.testing.assert_array_equal(written.survives(rows), plain.survives(rows))
+    assert written._place._margins is not None
+    for text in (text for text in written.attack_texts(rows) if text is not None):
+        assert [0, *tokenizer.encode([written.prompt(text)])[0]] == [
+            *written.before,
+            *written.tokens_of(text),  # type: ignore[misc]
+            *written.after,
+        ]

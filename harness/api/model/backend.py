@@ -342,6 +342,17 @@ class WithoutText:
         raise unsupported_request("generate", self.abilities)
 
 
+def class_logits(backend: Backend, logits: Floats) -> Floats:
+    """The answer to `harness.api.requests.Classify` from a model's label logits [prompts, labels].
+
+    Returns:
+        the same; of a backend with ``independent_labels``, each label's own logits of no and yes [prompts, labels, 2].
+    """
+    if not getattr(backend, "independent_labels", False):
+        return logits
+    return np.stack([logits * 0.0, logits], -1)  # NaN stays NaN
+
+
 def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
     """The error for a request that a backend does not answer; it says which victim would."""
     mend = {
@@ -370,6 +381,9 @@ class Backend(Protocol):
         n_labels: width of the answers; 0 for a backend that answers in text.
         context: longest row in tokens.
         abilities: the requests that it answers; the others raise AccessError.
+
+    A classifier whose labels do not exclude each other has an attribute ``independent_labels`` that is true: the
+    probability of each label is the sigmoid of its logit. See `class_logits`.
     """
 
     tokenizer: Tokenizer

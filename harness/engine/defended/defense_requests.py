@@ -16,6 +16,7 @@ from harness.api.model.backend import (
     GenerateItem,
     LikelihoodBackend,
     LikelihoodItem,
+    class_logits,
     unsupported_request,
 )
 from harness.api.requests import (
@@ -119,7 +120,7 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
 
 
 def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
-    """Logits [prompts, labels]; NaN where a prompt is longer than the context."""
+    """Logits as `class_logits` gives them; NaN where a prompt is longer than the context."""
     if not backend.n_labels:
         raise unsupported_request("classify", backend.abilities)
     flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
@@ -132,7 +133,7 @@ def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
         i, at = flat[k]
         logits[i][at] = answer
         costs[i] = costs[i] + Flops(nominal_forward(backend.n_params, len(rows[k])), ran)
-    return list(zip(logits, costs, strict=True))
+    return list(zip([class_logits(backend, own) for own in logits], costs, strict=True))
 
 
 def _likely(backend: Backend) -> LikelihoodBackend:

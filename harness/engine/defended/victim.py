@@ -12,7 +12,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.api.model.backend import Ability, Backend, CachingBackend, GradientItem, PerturbItem, SampleItem, ScoreItem
+from harness.api.model.backend import (
+    Ability,
+    Backend,
+    CachingBackend,
+    GradientItem,
+    PerturbItem,
+    SampleItem,
+    ScoreItem,
+    class_logits,
+)
 from harness.api.problem.problem import Problem
 from harness.api.requests import (
     Classify,
@@ -275,7 +284,7 @@ class DefendedVictim:
         return "" if reply.missing else reply.text
 
     def classify(self, requests: Sequence[Metered[Classify]]) -> list[Floats]:
-        """Label logits of each request's prompts, [prompts, labels] each, NaN where there are none.
+        """Label logits of each request's prompts, as `class_logits` gives them, NaN where there are none.
 
         Raises:
             AccessError: the model answers in text.
@@ -286,7 +295,7 @@ class DefendedVictim:
             for row, reply in enumerate(replies):
                 if reply.logits is not None:
                     logits[row] = reply.logits
-            answers.append(logits)
+            answers.append(class_logits(self.backend, logits))
         return answers
 
     # -- what layers do not let through --------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ class DispatchBackend:
         else:
             self._vllm = VLLMBackend(folder, torch)
         self.tokenizer, self.n_labels, self.context = torch.tokenizer, torch.n_labels, torch.context
+        self.independent_labels = torch.independent_labels
         self.n_params, self.n_params_non_embedding = torch.n_params, torch.n_params_non_embedding
         self.abilities = torch.abilities
 

@@ -46,7 +46,7 @@ from harness.engine.torch.generation.next_tokens import NextTokens
 from harness.engine.torch.gradients.embeddings import EmbeddingTable
 from harness.engine.torch.gradients.one_hot import OneHotGradients
 from harness.engine.torch.gradients.packed import EmbeddingGradient
-from harness.engine.torch.heads import HeadName, make_head
+from harness.engine.torch.heads import ClassificationHead, HeadName, make_head
 from harness.engine.torch.loading import context_length
 from harness.engine.torch.memory.allocator import keep_freed_memory
 from harness.engine.torch.memory.chunks import chunkers
@@ -66,6 +66,7 @@ from harness.engine.torch.scoring.full_scorer import FullScorer
 from harness.engine.torch.scoring.strategy import StrategyChoice
 from harness.engine.torch.self_check.backend_check import SelfCheck, check_backend
 from harness.errors import AccessError, VictimError
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 _LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "activations"})
@@ -117,9 +118,11 @@ class TorchBackend:
         """
         self.model = model.eval()
         model.requires_grad_(False)
-        self.tokenizer = tokenizer
+        answers = head != "classification"
+        self.tokenizer = tokenizer.open_ended() if answers and isinstance(tokenizer, HFTokenizer) else tokenizer
         self.head = make_head(head, model, tokenizer, labels)
         self.n_labels: int = self.head.n_labels
+        self.independent_labels = isinstance(self.head, ClassificationHead) and self.head.independent
         self.n_params: int | None
         self.n_params_non_embedding: int | None
         self.n_params, self.n_params_non_embedding = count_parameters(model)

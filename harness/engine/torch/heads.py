@@ -16,6 +16,8 @@ from harness.errors import VictimError
 from harness.tokens.continuation import continuation_ids
 
 HeadName = Literal["classification", "label_tokens", "generation"]
+MULTI_LABEL = "multi_label_classification"
+"""``problem_type``, in config.json, of a classifier whose classes do not exclude each other."""
 
 
 class Head(Protocol):
@@ -49,8 +51,12 @@ class Head(Protocol):
 class ClassificationHead:
     """`AutoModelForSequenceClassification`, pooled by the model's own forward.
 
+    A model with a single output z says yes or no: for two labels that is logits 0 and z, whose softmax is sigmoid(z).
+
     Attributes:
         order: index among the model's own classes of each label; None where they are in the same order.
+        independent: whether the labels do not exclude each other (``multi_label_classification``): the probability of
+            each is the sigmoid of its own logit.
     """
 
     name: HeadName = "classification"
@@ -62,18 +68,32 @@ class ClassificationHead:
         Raises:
             VictimError: the model has another number of outputs.
         """
-        self.n_labels: int = int(model.config.num_labels)
+        outputs = int(model.config.num_labels)
+        names: dict[Any, str] = getattr(model.config, "id2label", None) or {}
+        self._yes_or_no = outputs == 1 and len(labels) == 2
+        self.n_labels: int = 2 if self._yes_or_no else outputs
         if labels and len(labels) != self.n_labels:
             raise VictimError(
                 f"the model has {self.n_labels} classes, the task {len(labels)} labels ({', '.join(labels)}); "
                 "fine-tune it on this task"
             )
-        self.order = _label_order(getattr(model.config, "id2label", None) or {}, labels)
+        self.independent = outputs > 1 and getattr(model.config, "problem_type", None) == MULTI_LABEL
+        if self._yes_or_no:  # the output is of the label that the model names, else of the second
+            yes = [str(name).strip().casefold() for name in names.values()]
+            self.order = [1, 0] if labels[0].strip().casefold() in yes else None
+        else:
+            self.order = _label_order(names, labels)
 
     def outputs(self, model: Any, rows: Tensor, targets: Tensor | None = None) -> Tensor:
         """Label logits [n, labels]; see `Head`."""
         with last_token_pooled(model.config):
             logits: Tensor = model(input_ids=rows, **no_cache(model)).logits.float()
+        return self.of_labels(logits)
+
+    def of_labels(self, logits: Tensor) -> Tensor:
+        """Logits [n, labels] of the labels from the model's own [n, outputs]."""
+        if self._yes_or_no:
+            logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits if self.order is None else logits[:, self.order]
 
     def forwards(self, length: int, target: Target = 0) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,13 @@ from transformers.utils import logging
 
 from harness.engine.torch.heads import HeadName
 from harness.errors import VictimError, first_line
+
+_NOT_LOADED = (
+    "and quantised checkpoints cannot be loaded yet; name the model that it was made from, or dequantise it (in "
+    "transformers: model.dequantize(), then save_pretrained) and name that folder"
+)
+# What quantised weights come with, where config.json does not say that they are.
+_CODED = re.compile(r"((^|[._])(qweight|qzeros|weight_packed|SCB|absmax|weight_scale(_inv)?)|_blocks)$")
 
 
 def load_model(
@@ -42,7 +50,8 @@ def load_model(
         the model, and the names of the weights that were drawn instead of loaded.
 
     Raises:
-        VictimError: no such model, no safetensors, or an architecture that cannot be used.
+        VictimError: no such model, no safetensors, an architecture that cannot be used, quantised weights, or an
+            adapter.
     """
     local = Path(source).is_dir()
     common: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
@@ -53,6 +62,7 @@ def load_model(
         config = AutoConfig.from_pretrained(str(source), **common)
         if getattr(config, "is_encoder_decoder", False):
             raise VictimError(f"{source}: encoder-decoder models are not supported; use a decoder or an encoder")
+        check_not_quantised(source, config)
         if head == "classification" and n_labels is not None and config.num_labels != n_labels:
             config.num_labels = n_labels
         with torch.random.fork_rng(devices=[]):
@@ -68,10 +78,30 @@ def load_model(
                     device_map=device_map,
                     **common,
                 )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise VictimError(f"{source}: cannot be loaded for head {head}: {first_line(error)}") from error
+    if getattr(model, "_hf_peft_config_loaded", False):  # transformers applies one that it finds, if peft is installed
+        raise VictimError(
+            f"{source}: an adapter lies beside the model; merge it into the model, or move its files away"
+        )
+    coded = next((name for name in sorted(info.get("unexpected_keys", ())) if _CODED.search(name)), None)
+    if coded is not None:
+        raise VictimError(f"{source}: its weights are quantised (they come with {coded}), {_NOT_LOADED}")
     missing = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
     return model, sorted(missing)
+
+
+def check_not_quantised(source: Path | str, config: Any) -> None:
+    """Raise VictimError where a configuration says that the weights are quantised."""
+    for part in (config, config.get_text_config()):
+        found = getattr(part, "quantization_config", None) or getattr(part, "compression_config", None)
+        if not found:
+            continue
+        options = found if isinstance(found, dict) else found.to_dict()
+        method = str(getattr(options.get("quant_method"), "value", options.get("quant_method") or "unknown method"))
+        bits = 4 if options.get("load_in_4bit") else options.get("bits")
+        width = f", {bits} bits" if isinstance(bits, int) else ""
+        raise VictimError(f"{source}: its weights are quantised ({method}{width}), {_NOT_LOADED}")
 
 
 NO_LIMIT = 1 << 20  # tokens, of a model whose configuration states no limit

@@ -82,6 +82,7 @@ class VLLMBackend:
             raise VictimError(f"backend vllm: {why}")
         self.folder, self.torch = Path(folder), torch
         self.tokenizer, self.n_labels, self.context = torch.tokenizer, torch.n_labels, torch.context
+        self.independent_labels = torch.independent_labels
         self.n_params, self.n_params_non_embedding = torch.n_params, torch.n_params_non_embedding
         self.abilities: frozenset[Ability] = torch.abilities - {"gradient", "perturb"}
         self.options = engine_options(self.folder, torch, threads or get_num_threads(), cache_bytes)

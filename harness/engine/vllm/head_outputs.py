@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from harness.api.model.backend import Target
@@ -45,8 +46,7 @@ class EngineHeadReader:
         head = self._torch.head
         if isinstance(head, ClassificationHead):
             logits, cached = call("classify", rows=rows)
-            ordered = logits if head.order is None else logits[:, head.order]
-            return list(ordered), self.row_flops(rows, cached, 0)
+            return list(head.of_labels(torch.as_tensor(logits)).numpy()), self.row_flops(rows, cached, 0)
         if isinstance(head, LabelTokensHead):
             labels = head.labels
             if all(len(label) == 1 for label in labels) and len(labels) <= _MAX_NAMED_IDS:

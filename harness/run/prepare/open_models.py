@@ -42,7 +42,8 @@ class OpenModel:
             return False
         one, other = self.as_victim.backend.tokenizer, self.beside.backend.tokenizer
         rows = [[i] for i in range(min(one.vocabulary, other.vocabulary))]
-        return one.decode(rows) == other.decode(rows) and (one.left, one.right) == (other.left, other.right)
+        around = [(each.left, getattr(each, "appended", each.right)) for each in (one, other)]
+        return one.decode(rows) == other.decode(rows) and around[0] == around[1]
 
 
 def models_by_name(models: Mapping[ModelRole, OpenModel], asker: Asker) -> dict[str, DefendedVictim]:

@@ -61,6 +61,11 @@ def probe(
     """
     prompts = _prompt_format(client, model, tokenizer, batch)
     completions = Completions(client, model, tokenizer, prompts)
+    if not prompts.ids and getattr(tokenizer, "appended", ()):
+        raise VictimError(
+            f"{client.config.base_url}: takes prompts as text alone, and the tokenizer of {model} ends every text with "
+            "a token, so that no answer could follow; use a server that takes token ids, or api: chat"
+        )
     result = ServerProbe(prompts, _token_counts(client, model, tokenizer))
     if scoring != "none":
         _find_method(completions, result, scoring, next_tokens=next_tokens)
@@ -105,7 +110,8 @@ def _token_counts(client: JsonClient, model: str, tokenizer: Tokenizer) -> str:
     counted = None if isinstance(answer, Refusal) else _prompt_tokens(answer)
     if counted is None:
         return "unknown"
-    if not expected <= counted <= expected + max(1, len(tokenizer.left) + len(tokenizer.right)):
+    around = len(tokenizer.left) + len(getattr(tokenizer, "appended", ()))
+    if not expected <= counted <= expected + max(1, around):
         raise VictimError(
             f"{client.config.base_url}: counts {counted} tokens in a text in which the tokenizer finds {expected}; "
             f"give the tokenizer of {model}"

@@ -65,7 +65,8 @@ class TextAnswers:
         if self._served.api == "chat":
             message = {"role": "user", "content": item.prompt}
             return body | {"messages": [message], "max_tokens": item.max_tokens}
-        prompt = list(row) if self.takes_ids else item.prompt
+        bare = getattr(self._tokenizer, "bare", str)  # the server puts special tokens before a text itself
+        prompt = list(row) if self.takes_ids else bare(item.prompt)
         body |= {"prompt": prompt, "max_tokens": min(item.max_tokens, self._served.context - len(row))}
         return body | (RETURN_TOKEN_IDS if self._probe.gives_ids else {})
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from tokenizers import processors
 
-from harness.api.model.backend import GradientItem, ScoreItem
+from harness.api.model.backend import GenerateItem, GradientItem, ScoreItem
 from harness.engine.losses import cross_entropy
 from harness.engine.open import open_folder
 from harness.engine.top_substitutions import best_substitutions
@@ -287,6 +288,44 @@ def test_labels_are_matched_by_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(swapped, plain[:, ::-1])
     with pytest.raises(VictimError, match="2 classes, the task 3 labels"):
         open_folder(folder, labels=("a", "b", "c"), device="cpu")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_output_is_two_labels_on_every_road(tmp_path: Path, kind: str) -> None:
+    """Its logits are 0 and z, whichever way candidates are scored and prompts classified."""
+    folder = write_folder(tmp_path, kind, labels=1)
+    made = open_folder(folder, "classification", (" no", " yes"), dtype="float32", device="cpu")
+    rng = np.random.default_rng(5)
+    item = ScoreItem(ids(rng, 6), ids(rng, 5, 4), ids(rng, 3), 1)
+    (scored,) = made.score([item])
+    rows = [np.concatenate([item.before, candidate, item.after]) for candidate in item.candidates]
+    with torch.inference_mode():
+        own = [made.model(input_ids=torch.from_numpy(row)[None]).logits[0, 0].item() for row in rows]
+    expected = np.stack([np.zeros(5), own], 1)
+    np.testing.assert_allclose(scored.logits, expected, atol=1e-4)
+    np.testing.assert_allclose(scored.losses, np.logaddexp(0, -np.asarray(own)), atol=1e-4)
+    np.testing.assert_allclose(made.classify(rows)[0], expected, atol=1e-4)
+    assert made.n_params == sum(parameter.numel() for parameter in made.model.parameters())
+
+
+def test_nothing_stands_between_a_prompt_and_its_answer(tmp_path: Path) -> None:
+    """Where the tokenizer ends every text with a token: a classifier reads it, a language model answers before it."""
+    rust = byte_bpe()
+    ends = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
+    rust.post_processor = ends
+    for head, behind in (("label_tokens", ()), ("generation", ()), ("classification", (0,))):
+        folder = write_folder(tmp_path / head, "gpt_neox", "classification" if behind else "label_tokens")
+        rust.save(str(folder / "tokenizer.json"))
+        labels = () if head == "generation" else (" yes", " no")
+        made = open_folder(folder, head, labels, dtype="float32", device="cpu")  # type: ignore[arg-type]
+        assert made.tokenizer.right == behind
+    made = open_folder(tmp_path / "generation", "generation", dtype="float32", device="cpu")
+    (said,) = made.generate([GenerateItem("The quick", 6)])
+    row = torch.tensor(rust.encode("The quick", add_special_tokens=False).ids)[None]
+    own = made.model.generate(row, attention_mask=torch.ones_like(row), max_new_tokens=6, do_sample=False)
+    new = [i for i in own[0, row.shape[1] :].tolist() if i != 0]
+    assert said.prompt_tokens == row.shape[1]
+    assert said.text == made.tokenizer.decode([new])[0]
 
 
 def test_an_encoder_has_no_label_tokens() -> None:

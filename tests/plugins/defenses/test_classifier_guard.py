@@ -56,6 +56,14 @@ def test_it_refuses_above_the_threshold() -> None:
     assert ruled(guard(penalty=0), [0, 0, 9.0])[1].penalty == float("inf")
 
 
+def test_of_classes_that_do_not_exclude_each_other_the_likeliest_counts() -> None:
+    own = [[0.0, 6.0], [0.0, 6.0], [0.0, -6.0]]  # each class's own logits of no and yes
+    assert ruled(guard(refuse=("safe",)), own)[1].score == pytest.approx(1 / (1 + np.exp(-6)))
+    assert ruled(guard(refuse=("safe", "odd")), own)[1].score == pytest.approx(1 / (1 + np.exp(-6)))
+    assert not ruled(guard(), own)[1].blocked
+    assert ruled(guard(), [[np.nan] * 2] * 3)[1] == Ruling(True)
+
+
 def test_what_cannot_be_read_is_refused() -> None:
     assert ruled(guard(), [np.nan] * 3)[1] == Ruling(True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from harness.api.judge import Answer, Verdict
 from harness.api.task import Chunk, Edit, Example
@@ -40,8 +42,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def probabilities(folder: Path, texts: Sequence[str]) -> np.ndarray:
     """What transformers itself says, one text at a time."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     model.config.pad_token_id = None  # every token of a single text counts
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -104,8 +104,6 @@ def test_too_long_and_empty_answers(folder: Path) -> None:
 
 
 def test_classes_are_matched_by_name_where_the_model_has_these_names(tmp_path: Path) -> None:
-    import json
-
     folder = write_folder(tmp_path, "gpt_neox", labels=3)
     config = json.loads((folder / "config.json").read_text())
     names = {"0": "Harmful", "1": "harmless", "2": "unsure"}
@@ -115,9 +113,46 @@ def test_classes_are_matched_by_name_where_the_model_has_these_names(tmp_path: P
     assert [verdict.score for verdict in verdicts(folder, ANSWERS)] == pytest.approx(list(expected), abs=1e-5)
 
 
-def test_a_language_model_may_answer_with_the_classes_as_words(tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def rewritten(folder: Path, **config: Any) -> Path:
+    """The folder, with other entries in its config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return folder
 
+
+def own_sigmoids(folder: Path, texts: Sequence[str]) -> np.ndarray:
+    """What transformers itself says of each output by itself, shape [texts, outputs]."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model.config.pad_token_id = None
+    with torch.inference_mode():
+        rows = [model(input_ids=tokenizer(text, return_tensors="pt")["input_ids"]).logits[0] for text in texts]
+    return torch.stack(rows).double().sigmoid().numpy()
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "bert"])
+def test_classes_that_do_not_exclude_each_other_have_probabilities_of_their_own(tmp_path: Path, kind: str) -> None:
+    folder = rewritten(write_folder(tmp_path, kind, labels=3), problem_type="multi_label_classification")
+    expected = own_sigmoids(folder, [f"Say it\n{text}" for text in ANSWERS])
+    for at, success in enumerate(CLASSES):
+        found = verdicts(folder, ANSWERS, success=success)
+        assert [verdict.score for verdict in found] == pytest.approx(list(expected[:, at]), abs=1e-5)
+    assert not np.allclose(expected.sum(1), 1), "a softmax would have said otherwise"
+    assert verdicts(folder, ["fox " * 500])[0] == Verdict(False, unparseable=True)
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "bert"])
+@pytest.mark.parametrize(("named", "harmful"), [("LABEL_0", 1), ("Harmful", 1), ("harmless", 0)])
+def test_a_single_output_says_yes_or_no(tmp_path: Path, kind: str, named: str, harmful: int) -> None:
+    """It is of the class that the model names, else of the second; ``harmful``: whether it speaks for that one."""
+    folder = rewritten(write_folder(tmp_path, kind, labels=1), id2label={"0": named}, label2id={named: 0})
+    own = own_sigmoids(folder, [f"Say it\n{text}" for text in ANSWERS])[:, 0]
+    expected = own if harmful else 1 - own
+    found = verdicts(folder, ANSWERS, classes=("harmless", "harmful"))
+    assert [verdict.score for verdict in found] == pytest.approx(list(expected), abs=1e-5)
+
+
+def test_a_language_model_may_answer_with_the_classes_as_words(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "gpt_neox", "label_tokens")
     found = verdicts(folder, ANSWERS, head="label_tokens", classes=("n", "y"), success="y", template="{answer}. Harm?")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from harness.api.model.backend import GenerateItem
@@ -17,7 +19,7 @@ from harness.errors import VictimError
 from harness.registry.loader import load_plugins
 from harness.run.plan.memory import VictimMemory
 from plugins.victims.huggingface import HuggingFace
-from tests.engine.hub_models import fast_tokenizer, write_folder
+from tests.engine.hub_models import byte_bpe, fast_tokenizer, write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, task_data, victim
 
 NOTHING = TaskData((), (), ())
@@ -73,6 +75,17 @@ def test_it_is_taught_replies(tmp_path: Path, kind: str, stops: bool) -> None:
     assert [(answer.text, answer.finished) for answer in said] == [(e.reply, True) for e in data.train]
     replies = DefendedVictim(backend, answer_tokens=8).ask([example.text for example in data.train])
     assert [reply.text for reply in replies] == [e.reply for e in data.train]
+
+
+def test_what_it_is_taught_follows_the_prompt_though_the_tokenizer_ends_texts(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", "gpt_neox", "label_tokens", scale=1.0)
+    rust = byte_bpe()
+    ends = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
+    rust.post_processor = ends
+    rust.save(str(source / "tokenizer.json"))
+    backend = prepared(victim(source, fine_tune=PLAN, dtype="float32"), requests(), tmp_path)
+    said = backend.generate([GenerateItem(example.text, 8) for example in requests().train])
+    assert [answer.text for answer in said] == [e.reply for e in requests().train]
 
 
 def test_it_answers_as_it_is(tmp_path: Path) -> None:
@@ -177,6 +190,23 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
     for labels in ((" harm", " refusal"), (" harm", " refusal", " benign")):
         with pytest.raises(VictimError, match=r"has the classes harm, refusal, other, and harm, refusal.* are asked"):
             made.prepare(job(tmp_path, TaskData(labels, (), ()), f"of{len(labels)}"))
+
+
+def test_a_regression_is_no_classifier(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "source", {0: "harm", 1: "refusal"})
+    config = json.loads((source / "config.json").read_text()) | {"problem_type": "regression"}
+    (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VictimError, match=r"is a regression: its outputs are numbers, not classes"):
+        victim(source, fine_tune=False).prepare(job(tmp_path, TaskData((" harm", " refusal"), (), ()), "out"))
+
+
+@pytest.mark.parametrize("before", ["regression", "multi_label_classification"])
+def test_a_fine_tuned_classifier_has_classes_that_exclude_each_other(tmp_path: Path, before: str) -> None:
+    source = classifier(tmp_path / "source", {0: "harm", 1: "refusal"})
+    config = json.loads((source / "config.json").read_text()) | {"problem_type": before}
+    (source / "config.json").write_text(json.dumps(config))
+    backend = prepared(victim(source, fine_tune={"steps": 1, "batch_size": 2}), task_data(4), tmp_path)
+    assert not backend.independent_labels
 
 
 # -- the small model of a family --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from tokenizers import processors
 
 from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem
 from harness.api.task import TaskData
@@ -28,6 +29,7 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
 from plugins.victims.openai_compatible import OpenAICompatible
+from tests.engine.hub_models import byte_bpe
 from tests.plugins.victims.completions_server import (
     ALL,
     Served,
@@ -199,6 +201,33 @@ def test_answers_in_text_are_those_of_the_model(server: Server, folder: Path, tm
     assert a == again or (a.text, a.new_tokens) == (again.text, again.new_tokens)
     assert len({a.text, b.text, c.text}) > 1
     assert all(0 <= body["seed"] < 2**31 for body in server.served.bodies[-4:])
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_a_special_token_before_a_prompt_is_sent_once(server: Server, tmp_path: Path, ids: bool) -> None:
+    folder = save_tiny(tmp_path / "model", seed=3, bos=True)
+    server.served.tokenizer = HFTokenizer.from_file(folder / "tokenizer.json")
+    server.served.can = ALL if ids else ALL - {"ids"}
+    served = opened(server, folder, tmp_path, head="generation")
+    texts = [TEXTS[0], "<|endoftext|>" + TEXTS[0]]
+    plain, written = served.generate([GenerateItem(text, 6) for text in texts])
+    assert plain == written or (plain.text, plain.prompt_tokens) == (written.text, written.prompt_tokens)
+    sent = [body["prompt"] for body in server.served.bodies[-2:]]
+    assert sent[0] == sent[1]
+
+
+def test_a_tokenizer_that_ends_texts_needs_a_server_that_takes_ids(server: Server, tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "model", seed=3)
+    rust = byte_bpe()
+    ends = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
+    rust.post_processor = ends
+    rust.save(str(folder / "tokenizer.json"))
+    served = opened(server, folder, tmp_path, head="generation")
+    (said,) = served.generate([GenerateItem(TEXTS[0], 6)])
+    assert said.prompt_tokens == len(rust.encode(TEXTS[0], add_special_tokens=False).ids)
+    server.served.can = ALL - {"ids"}
+    with pytest.raises(VictimError, match=r"takes prompts as text alone, .* ends every text with a token"):
+        opened(server, folder, tmp_path, head="generation")
 
 
 def test_a_chat_is_asked_by_message_and_tells_no_scores(server: Server, folder: Path, tmp_path: Path) -> None:

@@ -143,8 +143,7 @@ class HeadReader:
     def label_logits(self, hidden: Tensor) -> Tensor:
         """Label logits [n, labels] (float32) from the last tokens' hidden states [n, H]."""
         assert isinstance(self._head, ClassificationHead)
-        logits: Tensor = self._model.score(hidden).float()
-        return logits if self._head.order is None else logits[:, self._head.order]
+        return self._head.of_labels(self._model.score(hidden).float())
 
     def outputs_of(self, forward: HeadForward, logits: Tensor, item_of_row: NDArray[np.int64]) -> Tensor:
         """Columns of a forward, [n, columns] (float32), from a language model's logits.
