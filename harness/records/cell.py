@@ -136,6 +136,7 @@ class CellRecord(BaseModel):
     defense_facts: DefenseFacts | None = None
     n_clean: int = 0  # clean examples judged
     n_clean_correct: int = 0  # right label; of answers in text: no success of the attacker
+    n_too_long: int = 0  # of the clean examples, those too long for the context: nobody asked, counted as not right
     n_truncated: int = 0  # of the clean examples, those cut off to fit the context, as the spec asked
     n_attacked: int = 0
     clean_compute: Compute = Compute()

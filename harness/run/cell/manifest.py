@@ -57,6 +57,7 @@ def finished_record(
         "defense_facts": facts.model_copy(update={"diagnostics": attacked.diagnostics}),
         "n_clean": len(attacked.examples),
         "n_clean_correct": sum(clean.correct),
+        "n_too_long": sum(reply.too_long for reply in clean.replies),
         "n_truncated": attacked.truncated,
         "n_attacked": len(attacked.problems),
         "clean_compute": compute(clean.cost),

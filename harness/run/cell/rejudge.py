@@ -129,9 +129,13 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
+    too_long = [row["answer"] is None and str(row["excluded"]).startswith("too long: ") for row in examples]
     changes = {
         "n_clean": len(examples),
-        "n_clean_correct": sum(not verdict.success for verdict, _ in verdicts),
+        "n_clean_correct": sum(
+            not (verdict.success or unasked) for (verdict, _), unasked in zip(verdicts, too_long, strict=True)
+        ),
+        "n_too_long": sum(too_long),
         "n_attacked": len(attacked),
         "clean_compute": {"nominal": known(cost.nominal), "executed": known(cost.executed)},
     }
