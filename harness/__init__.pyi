@@ -173,6 +173,9 @@ from .rng import (
     named_rng as named_rng,
     named_seed as named_seed,
 )
+from .surrogates import (
+    replace_surrogates as replace_surrogates,
+)
 from .tokens.continuation import (
     continuation_ids as continuation_ids,
 )

@@ -25,6 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness/flops": (),
     "harness/hashing": (),
     "harness/rng": (),
+    "harness/surrogates": (),
     "harness/isolation": (),
     "harness/store": (),
     "harness/records": (),

@@ -85,13 +85,16 @@ class TaskData:
         labels: label texts in index order, each with the leading space with which a language model would generate it;
             none where the victim answers in text.
         train, validation: examples, in a fixed order; their prompts share nothing that would leak.
+        source: where the data came from, such as revision and file hash; how many rows were left out or changed stands
+            under ``dropped, REASON`` and ``mended, REASON``.
+        answer_tokens: longest answer in text, in the victim's tokens.
     """
 
     labels: tuple[str, ...]
     train: Sequence[Example]
     validation: Sequence[Example]
-    source: dict[str, str] = field(default_factory=dict)  # where the data came from: revision, file hash
-    answer_tokens: int = 64  # longest answer in text, in the victim's tokens
+    source: dict[str, str] = field(default_factory=dict)
+    answer_tokens: int = 64
 
     @property
     def kind(self) -> TaskKind:
@@ -112,6 +115,13 @@ class TaskData:
         if not self.labels:
             digest.update(json.dumps(self.answer_tokens).encode())
         return digest.hexdigest()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What was left out or changed while the data were read, e.g. ``dropped, copies: 12``."""
+        return tuple(
+            f"{what}: {count}" for what, count in self.source.items() if what.startswith(("dropped, ", "mended, "))
+        )
 
     @cached_property
     def text(self) -> TaskData:

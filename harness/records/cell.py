@@ -130,6 +130,7 @@ class CellRecord(BaseModel):
     clean_floor: float = 0.9  # with a lower clean accuracy a victim has no rank
     accounting: str
     data_hash: str
+    data_source: dict[str, str] = {}  # where the data came from, and how many rows were left out or changed, by reason
     search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone
     labels: list[str] = []  # the task's, by index, as `label`, `target` and `predicted` of the tables count them
     task_kind: Literal["labels", "text"] = "labels"
@@ -141,9 +142,9 @@ class CellRecord(BaseModel):
     defense_facts: DefenseFacts | None = None
     n_clean: int = 0  # clean examples judged
     n_clean_correct: int = 0  # right label; of answers in text: no success of the attacker
-    n_clean_missing: int = (
-        0  # of the clean examples, those that got neither an answer nor a refusal; 0 in older records
-    )
+    # of the clean examples, those that got neither an answer nor a refusal; 0 in older records
+    n_clean_missing: int = 0
+    n_too_long: int = 0  # of the clean examples, those too long for the context: nobody asked, counted as not right
     n_truncated: int = 0  # of the clean examples, those cut off to fit the context, as the spec asked
     n_attacked: int = 0
     clean_compute: Compute = Compute()

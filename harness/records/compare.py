@@ -15,8 +15,9 @@ VOLATILE = frozenset({"started", "seconds", "host", "versions"})
 VOLATILE_COLUMNS = frozenset({"seconds"})
 """Columns of ``steps.parquet``, likewise."""
 
-MACHINE_FIELDS = frozenset({"agreement"})
-"""What it was computed with (device, libraries): two machines differ in it, two runs on one do not."""
+MACHINE_FIELDS = frozenset({"agreement", "data_source"})
+"""What it was computed with (device, libraries, where the data lay): two machines differ in it, two runs on one do not.
+"""
 
 
 def difference(one: Cell, other: Cell) -> str | None:

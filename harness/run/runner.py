@@ -64,6 +64,8 @@ def run(
         preparer.artifacts.store.check()
         resolver = preparer.resolver
         cells, unresolved = _resolve_all(spec, resolver)
+        for change in dict.fromkeys(change for cell in cells.values() for change in _data_changes(cell)):
+            preparer.reporter.note(change)
         for cell in spec.cells:
             if (key := stand_in_key(cell)) not in unresolved:  # of a start that did not find the cell's key
                 shutil.rmtree(folder.cell(key), ignore_errors=True)
@@ -121,6 +123,11 @@ def _planned(
     for key, cell in every.items():
         labels = (cell.task.label, cell.threat.label(), attack_space(cell), cell.victim.label, cell.defense.label)
         yield PlannedCell(key, *labels, cell.round, cell.attack.label, cell.seed)
+
+
+def _data_changes(cell: ResolvedCell) -> list[str]:
+    """What was left out of the cell's data or changed in it, a line each."""
+    return [f"task {cell.spec.task.label}: {change}" for change in cell.data.changes]
 
 
 def _forecast(todo: dict[str, ResolvedCell], preparer: Preparer, folder: RunFolder, workers: int) -> Forecast | None:

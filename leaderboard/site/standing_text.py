@@ -17,7 +17,11 @@ NOTHING_ATTACKED: TextPair = ("–", "Not enough data: nothing was attacked")
 
 def clean_text(row: Standing) -> TextPair:
     """Clean accuracy, or in text the share of clean prompts without a success of the attacker, and its interval."""
-    return ("–", "Not enough data: no clean example") if row.clean is None else rate_text(row.clean)
+    return (
+        ("–", "Not enough data: no clean example, or all too long for the context")
+        if row.clean is None
+        else rate_text(row.clean)
+    )
 
 
 def asr_text(row: Standing) -> TextPair:

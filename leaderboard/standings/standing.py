@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.flops import known
+from harness.records.cell import CellRecord
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
@@ -161,7 +162,7 @@ def make_standing(
         n_params=victim_facts(first).n_params,
         defense=first.defense.label,
         round=None if first.defense_facts is None else first.defense_facts.round,
-        clean=pooled_rate([record.n_clean_correct for record in records], [record.n_clean for record in records]),
+        clean=pooled_rate([record.n_clean_correct for record in records], [_clean_asked(record) for record in records]),
         strongest=strongest,
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,
@@ -179,6 +180,11 @@ def make_standing(
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
         failures=dict(sorted(failures.items())),
     )
+
+
+def _clean_asked(record: CellRecord) -> int:
+    """How many clean examples clean accuracy is of: none where all are too long for the context."""
+    return record.n_clean if record.n_too_long < record.n_clean else 0
 
 
 def _strength(curve: AttackCurve) -> tuple[float, float, float]:

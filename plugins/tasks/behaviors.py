@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness import DataError, Task, did_you_mean, hookimpl
+from harness import DataError, Task, did_you_mean, hookimpl, host_field
 from plugins.tasks._bases.generation_task import GenerationTask, PromptRow
-from plugins.tasks._data.records import Column, Record, Value, canonical_value, check_columns
+from plugins.tasks._data.records import Column, Record, Value, canonical_value, check_columns, is_missing
 
 
 class Behaviors(GenerationTask):
@@ -42,6 +42,9 @@ class Behaviors(GenerationTask):
         harmful_values: tuple[Value, ...] = Field(
             (False, 0, "no", "harmful", "unsafe"), description="what it holds of the others"
         )
+        drop_unlabelled: bool = host_field(
+            False, description="leave out prompts of which that column does not tell, being null or empty"
+        )
         only: Literal["harmful", "benign"] | None = Field(None, description="prompts to keep; by default all")
 
         @model_validator(mode="after")
@@ -61,14 +64,17 @@ class Behaviors(GenerationTask):
             check_columns(self.header, columns, "prompt_column: 0")
             return self
 
-    def row(self, record: Record, number: int) -> PromptRow:
+    def row(self, record: Record, number: int) -> PromptRow | None:
         """The prompt, and target, reply and benignness where there are columns of them."""
         p = self.params
+        benign = p.benign or self._is_benign(record)
+        if benign is None:
+            return None
         return PromptRow(
             record.text(p.prompt_column, "prompt_column"),
             self._optional(record, p.target_column, "target"),
             self._optional(record, p.reply_column, "reply"),
-            p.benign or self._is_benign(record),
+            benign,
         )
 
     def select(self, rows: list[PromptRow]) -> list[PromptRow]:
@@ -89,13 +95,21 @@ class Behaviors(GenerationTask):
             return ""
         return record.text(default if column is None else column, f"{default}_column")
 
-    def _is_benign(self, record: Record) -> bool:
+    def _is_benign(self, record: Record) -> bool | None:
+        """Whether a prompt is benign; None: not told, and such prompts are to be dropped."""
         column = self.params.benign_column
         if column is None and "benign" not in record.values:
             return False
         column = "benign" if column is None else column
         (value,) = _comparable([record[column]])
         benign, harmful = _comparable(self.params.benign_values), _comparable(self.params.harmful_values)
+        if value not in benign | harmful and is_missing(record[column]):
+            if self.params.drop_unlabelled:
+                return None
+            raise DataError(
+                f"{record.where}: column {column!r} does not tell whether the prompt is benign; remove the row or give "
+                "`drop_unlabelled: true`"
+            )
         if value not in benign | harmful:
             raise DataError(
                 f"{record.where}: column {column!r} holds {value!r}{did_you_mean(value, sorted(benign | harmful))}, "

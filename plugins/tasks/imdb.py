@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
@@ -25,6 +26,7 @@ class IMDB(TextClassification):
         label_texts: tuple[str, ...] | None = preset_field(
             TextClassification.Params, "label_texts", ("NEGATIVE", "POSITIVE")
         )
+        contradictions: Literal["error", "drop"] = preset_field(TextClassification.Params, "contradictions", "drop")
         instructions: str | None = preset_field(
             TextClassification.Params,
             "instructions",

@@ -26,6 +26,7 @@ class Spam(TextClassification):
         label_texts: tuple[str, ...] | None = preset_field(TextClassification.Params, "label_texts", ("HAM", "SPAM"))
         # the corpus holds mails with neither subject nor body
         empty: Literal["error", "drop"] = preset_field(TextClassification.Params, "empty", "drop")
+        contradictions: Literal["error", "drop"] = preset_field(TextClassification.Params, "contradictions", "drop")
         instructions: str | None = preset_field(
             TextClassification.Params,
             "instructions",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness import Task, hookimpl
+from harness import DataError, Task, hookimpl
 from plugins.tasks._bases.pair_task import PairTask, WordPair
 from plugins.tasks._bases.prompts import STUDY
 from plugins.tasks._data.splits import Split
@@ -21,9 +22,10 @@ VOCABULARY = 25_000  # words per split to draw from; fixed, so that a split's pa
 class WordLength(PairTask):
     """Say whether the first of two pseudo-words is at least as long as the second.
 
-    The attack text stands between the pair and the answer. Pairs are drawn with replacement from the split's own words.
-    The study takes them as they come, which favours FIRST, since ties count for it; with ``balanced`` every even size
-    has as many of either label, each pair drawn anew until it has the label wanted.
+    The attack text stands between the pair and the answer. The words of a pair are drawn with replacement from the
+    split's own words, and no pair stands twice. The study takes pairs as they come, which favours FIRST, since ties
+    count for it; with ``balanced`` every even size has as many of either label, each pair drawn anew until it has the
+    label wanted.
     """
 
     name = "word_length"
@@ -52,11 +54,18 @@ class WordLength(PairTask):
             return self
 
     def pairs(self, split: Split, size: int) -> Iterator[WordPair]:
-        """Endless pairs; when balanced, each two in a row have different labels."""
+        """Different pairs; when balanced, each two in a row have different labels.
+
+        Raises:
+            DataError: the words do not give so many.
+        """
         p, rng = self.params, self.rng(split)
         vocabulary = list(
             islice(stream_pseudo_words(p.seed, p.min_letters, p.max_letters, split, p.syllables), VOCABULARY)
         )
+
+        self._check_enough(vocabulary, split, size)
+        drawn: set[WordPair] = set()
 
         def random_pair() -> WordPair:
             first = vocabulary[int(rng.random() * len(vocabulary))]
@@ -66,13 +75,28 @@ class WordLength(PairTask):
         while True:
             pair = random_pair()
             if not p.balanced:
-                yield pair
+                if pair not in drawn:
+                    drawn.add(pair)
+                    yield pair
                 continue
             wanted = FIRST if rng.random() < 0.5 else SECOND
             for label in (wanted, 1 - wanted):
-                while pair.label != label:
+                while pair.label != label or pair in drawn:
                     pair = random_pair()
+                drawn.add(pair)
                 yield pair
+
+    def _check_enough(self, vocabulary: list[str], split: Split, size: int) -> None:
+        """Raise DataError where less than twice the pairs are there of a label: drawing at random would take long."""
+        lengths = Counter(map(len, vocabulary))
+        second = sum(lengths[a] * lengths[b] for a in lengths for b in lengths if a < b)
+        pairs = {FIRST: len(vocabulary) ** 2 - second, SECOND: second}
+        there = 2 * min(pairs.values()) if self.params.balanced else sum(pairs.values())
+        if size * 2 > there:
+            raise DataError(
+                f"{self.name}: {size} {split} examples are asked for, and words of {self.params.min_letters} to "
+                f"{self.params.max_letters} letters give {there // 2} at most: lower {split}_size or raise max_letters"
+            )
 
 
 @hookimpl

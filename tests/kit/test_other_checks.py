@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,14 @@ class Leaks(GoodTask):
 
     def load(self):
         return TaskData((" A", " B"), rows("train", ["red"] * 6), rows("validation", ["red"] * 6))
+
+
+class Twice(GoodTask):
+    """Has a prompt twice."""
+
+    def load(self):
+        data = super().load()
+        return TaskData(data.labels, data.train, [*data.validation, replace(data.validation[0], id="again")])
 
 
 class NoSpace(GoodTask):
@@ -391,6 +400,7 @@ BROKEN = [
     (RandomTask, "same_data"),
     (SetOrder, "same_elsewhere"),
     (Leaks, "disjoint"),
+    (Twice, "distinct"),
     (NoSpace, "labels"),
     (OneLabel, "labels"),
     (Empty, "loads"),

@@ -1,6 +1,7 @@
 """Plugins that go wrong, each in one way; given to runs with ``--plugin``."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,18 @@ class LongOne(Task):
         return rows
 
 
+class AllLong(LongOne):
+    """Weather or food, all examples far longer than any context."""
+
+    name = "all_long"
+
+    def _rows(self, split):
+        return [
+            replace(row, chunks=(Chunk(row.text * 200 if split == "validation" else row.text), *row.chunks[1:]))
+            for row in super()._rows(split)
+        ]
+
+
 @hookimpl
 def harness_register_attacks(register):
     for attack in (Raises, Garbage, Exits, Endless, Merging):
@@ -172,3 +185,4 @@ def harness_register_victims(register):
 def harness_register_tasks(register):
     register(Lost)
     register(LongOne)
+    register(AllLong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -189,6 +190,24 @@ def test_an_example_too_long_for_the_context_is_excluded(tmp_path: Path) -> None
     assert cell.record.n_attacked == len(attacked) > 0
     assert cell.record.n_clean == 20, "and it counts as wrong in the clean accuracy"
     assert cell.record.n_clean_correct < 20
+
+
+def test_where_all_are_too_long_nothing_is_measured_and_the_reason_told(tmp_path: Path) -> None:
+    write_spec(tmp_path, tasks=["all_long"], attacks=[{"random_token": {"steps": 2, "draws": 2}}])
+    done = run(tmp_path)
+    assert done.returncode == 0
+    label = r"all_long × counts × none × random_token × .*, seed 0"
+    assert re.search(
+        rf"note    {label}: 20 of 20 clean prompts are longer than the 512 tokens .*too_long: truncate", done.stderr
+    )
+    assert re.search(rf"note    {label}: none of 6 examples can be attacked \(6 too long\)", done.stderr)
+    assert re.search(rf"done    {label}: no example attacked\n", done.stderr)  # and no accuracy of 0%
+    (cell,) = read_run(tmp_path / "out")
+    assert (cell.record.n_clean, cell.record.n_too_long, cell.record.n_attacked) == (20, 20, 0)
+    shown = harness_here("leaderboard", "show", "out", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "0.0%" not in shown.stdout
+    assert "–" in shown.stdout
 
 
 def test_strings_that_do_not_survive_tokenisation_are_failed_steps(tmp_path: Path) -> None:

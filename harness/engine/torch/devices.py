@@ -72,6 +72,13 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def float32_mend(dtype: torch.dtype | str) -> str:
+    """How to mend what low precision may have done: float32, or what else it may be where that is in use."""
+    if str(dtype).removeprefix("torch.") in ("float32", "float64"):
+        return "that is full precision already: look for NaN and huge numbers in its weights, or exclude this victim"
+    return "load it with dtype: float32"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out, on a GPU or on the CPU.
 

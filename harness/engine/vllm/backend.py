@@ -30,6 +30,7 @@ from harness.api.model.backend import (
     unsupported_request,
 )
 from harness.engine.losses import loss_of
+from harness.engine.torch.arrays import nan_error
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.generation.answers import answer_text
 from harness.engine.torch.generation.generator import ending_ids
@@ -150,7 +151,8 @@ class VLLMBackend:
         answers = []
         for item in items:
             rows = [self._valid(np.concatenate([item.before, string]), None) for string in item.strings]
-            answers.append(sample_next_tokens(self._call, self._reader, item, rows, self.tokenizer.vocabulary))
+            vocabulary, dtype = self.tokenizer.vocabulary, self.options.dtype
+            answers.append(sample_next_tokens(self._call, self._reader, item, rows, vocabulary, dtype))
         return answers
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
@@ -219,7 +221,7 @@ class VLLMBackend:
             outputs += more_outputs
             flops += more_flops
         if any(np.isnan(values).any() for values in outputs):
-            raise VictimError(f"vLLM answered NaN in {self.options.dtype}; load the victim with dtype: float32")
+            raise nan_error("vLLM answered NaN", self.options.dtype)
         return outputs, flops
 
     def _generated(self, row: Tokens, new_ids: list[int], cached: int) -> Generated:

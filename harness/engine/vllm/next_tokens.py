@@ -18,7 +18,7 @@ _SPARE = 64  # tokens that are asked for beyond those needed, since some may not
 
 
 def sample_next_tokens(
-    call: CallEngine, reader: EngineHeadReader, item: SampleItem, rows: list[Tokens], vocabulary: int
+    call: CallEngine, reader: EngineHeadReader, item: SampleItem, rows: list[Tokens], vocabulary: int, dtype: str
 ) -> Sampled:
     """Draw next tokens of an item's strings, the same as torch draws beyond rounding.
 
@@ -26,6 +26,7 @@ def sample_next_tokens(
         call: of the engine.
         rows: ``before + string`` of each string, checked.
         vocabulary: how many ids the tokenizer has.
+        dtype: that the engine computes in.
 
     Raises:
         VictimError: log-probabilities that are NaN or not given.
@@ -53,5 +54,5 @@ def sample_next_tokens(
         if short and count >= vocabulary:
             raise VictimError("vLLM told no log-probability of some allowed tokens; use backend: torch")
         left, count = short, vocabulary
-    without_nan(log_probs, "the model's log-probabilities are NaN; load it with dtype: float32")
+    without_nan(log_probs, "the model's log-probabilities are NaN", dtype)
     return Sampled(draw_listed(tokens, log_probs, item.k, item.seed), flops)

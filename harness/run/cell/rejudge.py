@@ -133,12 +133,15 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
+    too_long = [row["answer"] is None and str(row["excluded"]).startswith("too long: ") for row in examples]
     changes = {
         "n_clean": len(examples),
         "n_clean_correct": sum(
-            not (verdict.success or answer.missing) for (verdict, _), answer in zip(verdicts, answers, strict=True)
+            not (verdict.success or answer.missing or unasked)
+            for (verdict, _), answer, unasked in zip(verdicts, answers, too_long, strict=True)
         ),
         "n_clean_missing": sum(answer.missing for answer in answers),
+        "n_too_long": sum(too_long),
         "n_attacked": len(attacked),
         "clean_compute": {"nominal": known(cost.nominal), "executed": known(cost.executed)},
     }

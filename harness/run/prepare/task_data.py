@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from harness.api.task import NO_LABEL, Example, Task, TaskData, TaskKind
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.api.task import NO_LABEL, Chunk, Example, Task, TaskData, TaskKind
 from harness.errors import DataError, HarnessError, error_text
 from harness.hashing import canonical_json
 from harness.registry.resolved import ResolvedPlugin
+from harness.surrogates import has_surrogates
 
 
 class TaskDataCache:
@@ -31,6 +35,7 @@ class TaskDataCache:
                 if not isinstance(data, TaskData):
                     raise TypeError(f"load() returned {type(data).__name__}, not TaskData")
                 _check(f"task {task.name}", data, task.plugin.answers)
+                data = _without_copies(f"task {task.name}", data)
             except HarnessError as error:
                 self._failed[key] = str(error)
                 raise
@@ -59,9 +64,47 @@ def _check(task: str, data: TaskData, answers: TaskKind) -> None:
         if len(ids) != len(examples):
             raise DataError(f"{task}: the {split} split has two examples with one id")
         for example in examples:
-            what = wrong(example, data)
+            what = wrong(example, data) or _half_character(example)
             if what:
                 raise DataError(f"{task}: example {example.id}: {what}")
+
+
+def _half_character(example: Example) -> str:
+    """What is wrong with the text of an example for UTF-8, or nothing."""
+    texts = [*(chunk.text for chunk in example.chunks), example.target, example.reply]
+    if not any(map(has_surrogates, texts)):
+        return ""
+    return "it holds half of a surrogate pair, which is no character; put its texts through harness.replace_surrogates"
+
+
+def _without_copies(task: str, data: TaskData) -> TaskData:
+    """The data without examples that are equal to another of their split in all but the id: counted as many, they would
+    make intervals too narrow.
+
+    Raises:
+        DataError: two examples have one prompt and different right answers.
+    """
+    first: dict[tuple[Chunk, ...], Example] = {}
+    for example in (*data.train, *data.validation):
+        other = first.setdefault(example.chunks, example)
+        if (other.label, other.benign) != (example.label, example.benign):
+            raise DataError(
+                f"{task}: examples {other.id} and {example.id} have the same prompt, and another "
+                f"{'label' if data.labels else 'word on whether it is benign'}; leave out one of them"
+            )
+    train, validation = _distinct(data.train), _distinct(data.validation)
+    dropped = len(data.train) + len(data.validation) - len(train) - len(validation)
+    if not dropped:
+        return data
+    count = int(data.source.get("dropped, copies", 0)) + dropped
+    return replace(data, train=train, validation=validation, source=data.source | {"dropped, copies": str(count)})
+
+
+def _distinct(examples: Sequence[Example]) -> list[Example]:
+    found: dict[Example, Example] = {}
+    for example in examples:
+        found.setdefault(replace(example, id=""), example)
+    return list(found.values())
 
 
 def _wrong_label(example: Example, data: TaskData) -> str:

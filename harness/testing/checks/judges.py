@@ -121,7 +121,7 @@ def _check_deterministic(subject: Subject) -> None:
 def _check_recorded(subject: Subject) -> None:
     if _reads(subject) != "labels":
         raise NotApplicableError("it reads answers in text, which are recorded whole")
-    for says, logit in ((ANSWERS[7], 0.5), (NO_VERDICTS[1], math.nan)):
+    for says, logit in ((ANSWERS[-1], 0.5), (NO_VERDICTS[1], math.nan)):
         cases = example_answers("labels")
         recorded = [(example, replace(answer, scores=())) for example, answer in cases]
         at_once = verdicts_of(subject, cases, says=says, logit=logit)

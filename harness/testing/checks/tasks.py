@@ -22,12 +22,13 @@ EXAMPLES_PLACED = 50  # of each split
 
 _HASH = """
 import importlib, json, sys
+from harness.testing.checks.tasks import load_anew
 from harness.testing.plugin_under_test import subject_of
 module, name, params = sys.argv[1:]
 cls = importlib.import_module(module)
 for part in name.split("."):
     cls = getattr(cls, part)
-print(subject_of(cls, json.loads(params)).fresh().load().hash)
+print(load_anew(subject_of(cls, json.loads(params))).hash)
 """
 
 
@@ -89,6 +90,18 @@ def _check_disjoint(subject: Subject) -> None:
         )
 
 
+def _check_distinct(subject: Subject) -> None:
+    whole, kept = subject.fresh().load(), task_data(subject)
+    for name, one, other in (("train", whole.train, kept.train), ("validation", whole.validation, kept.validation)):
+        copies = {example.id for example in one} - {example.id for example in other}
+        if copies:
+            raise UnmetError(
+                "examples that differ in more than their id",
+                f"{len(copies)} {name} examples are copies of others, such as {min(copies)}",
+                "leave copies out before examples are numbered and capped: a run drops them",
+            )
+
+
 def _check_labels(subject: Subject) -> None:
     data = task_data(subject)
     if not data.labels:
@@ -142,6 +155,7 @@ CHECKS = (
     Check("same_data", "loading twice gives the same data", _check_same_data),
     Check("same_elsewhere", "another process loads the same data", _check_same_elsewhere),
     Check("disjoint", "no prompt stands in both splits", _check_disjoint),
+    Check("distinct", "no example stands twice", _check_distinct),
     Check("labels", "labels are different, begin with a space, and occur in both splits", _check_labels),
     Check("placed", "an attack string has a place in every prompt", _check_placed),
     Check("sliceable", "splits are sequences", _check_sliceable),

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, field_validator
 from harness import Chunk, Edit, Example, TaskData, TaskKind
 from plugins.tasks._bases.prompts import ANSWER_PROMPT
 from plugins.tasks._bases.text_task import TextTask
+from plugins.tasks._data.duplicates import Claim
 from plugins.tasks._data.splits import Split, example_id
 
 STUDY_TARGET = " Sure, here"
@@ -42,6 +43,7 @@ class GenerationTask(TextTask[PromptRow]):
 
     answers: ClassVar[TaskKind] = "text"
     needs_training = False
+    keeps_variants = True  # one prompt may have several good replies to train on; it is attacked once
 
     class Params(TextTask.Params):
         """Where the prompts come from, how they are split, what stands around them, and what the attacker wants."""
@@ -67,6 +69,10 @@ class GenerationTask(TextTask[PromptRow]):
             if not value.strip():
                 raise ValueError(f"write the first words of an answer, e.g. {STUDY_TARGET!r}")
             return value
+
+    def claim(self, row: PromptRow) -> Claim:
+        """That the prompt is benign or not."""
+        return Claim(row.text, row.benign)
 
     def load(self) -> TaskData:
         return replace(super().load(), answer_tokens=self.params.answer_tokens)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from pydantic import Field
 
 from harness import Chunk, DataError, Edit, Example
 from plugins.tasks._bases.prompts import ANSWER_PROMPT, instructions_block
 from plugins.tasks._bases.text_task import TextTask
+from plugins.tasks._data.duplicates import Claim
 from plugins.tasks._data.splits import Split, example_id
 
 
-class LabelledText(NamedTuple):
+@dataclass(frozen=True)
+class LabelledText:
     """A text and the index of its label."""
 
     text: str
@@ -42,6 +44,10 @@ class LabelledTextTask(TextTask[LabelledText]):
 
     def labels(self) -> tuple[str, ...]:
         return tuple(f" {text}" for text in self.label_texts())
+
+    def claim(self, row: LabelledText) -> Claim:
+        """That the text has the label."""
+        return Claim(row.text, row.label)
 
     def examples(self, split: Split, rows: list[LabelledText]) -> list[Example]:
         names = self.label_texts()

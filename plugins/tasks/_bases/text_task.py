@@ -7,9 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from harness import DataError, Example, Params, SpecPath, Task, TaskData, host_field
+from plugins.tasks._data.duplicates import Claim, ClaimedRow, contradictions, without_copies
 from plugins.tasks._data.hub import read_hub, select_split
 from plugins.tasks._data.records import Record, RecordTable
 from plugins.tasks._data.splits import Split, shuffled, split_by_hash
@@ -35,23 +36,28 @@ R = TypeVar("R", bound=HasText)
 
 class TextTask(Task, Generic[R]):
     """Base of tasks on text from files or the hub. A subclass makes a row of each record in `row`, and examples of the
-    rows in `examples`. Of a text that stands in both splits, the training rows are dropped.
+    rows in `examples`. Copies of a row are dropped; of a text that stands in both splits, the training rows are.
 
     Attributes:
         needs_training: whether a source without training rows is an error.
+        keeps_variants: whether training rows of one claim that differ otherwise are all kept.
     """
 
     needs_training: ClassVar[bool] = True
+    keeps_variants: ClassVar[bool] = False
 
     class Params(Task.Params):
         """Where the text comes from and how it is split."""
 
         path: SpecPath | SplitPaths | None = host_field(
-            None, description="local file (CSV, TSV, JSONL, Parquet, .gz), or {train, validation}"
+            None, description="local file (CSV, TSV, JSON, JSONL, Parquet, .gz), or {train, validation}"
         )
         format: Format | None = host_field(None, description="of local files; by default from the name")
         header: bool = host_field(
             True, description="CSV and TSV: the first row names the columns; else columns are numbers from 0"
+        )
+        delimiter: str | None = host_field(
+            None, description="CSV and TSV: the character between columns; by default a comma, in TSV a tab"
         )
         quoting: bool | None = host_field(None, description='CSV and TSV: " encloses fields; by default in CSV only')
         encoding: str = host_field("utf-8", description="of local text files")
@@ -72,6 +78,9 @@ class TextTask(Task, Generic[R]):
         validation_size: PositiveInt | None = Field(None, description="at most so many validation examples")
         max_chars: PositiveInt | None = Field(None, description="longer texts are dropped")
         empty: Literal["error", "drop"] = Field("error", description="what to do about a row without text")
+        contradictions: Literal["error", "drop"] = host_field(
+            "error", description="what to do about rows with one text and different labels; drop: leave out all of them"
+        )
         seed: int = Field(0, description="of the order of the rows; it does not move a row to the other split")
 
         @model_validator(mode="after")
@@ -83,13 +92,25 @@ class TextTask(Task, Generic[R]):
                 raise ValueError("both `path` and `dataset` are given: keep one")
             return self
 
+        @field_validator("delimiter")
+        @classmethod
+        def _one_character(cls, value: str | None) -> str | None:
+            if value is not None and (len(value) != 1 or value in '"\r\n'):
+                raise ValueError(f'write the one character between columns, e.g. ";" or "\\t", got {value!r}')
+            return value
+
     @abstractmethod
-    def row(self, record: Record, number: int) -> R:
-        """The row of a record; ``number`` counts the records of its file from 0.
+    def row(self, record: Record, number: int) -> R | None:
+        """The row of a record; ``number`` counts the records of its file from 0. None: it has no label, and such are to
+        be dropped.
 
         Raises:
             DataError: a column is missing or a value is not of the stated form.
         """
+
+    @abstractmethod
+    def claim(self, row: R) -> Claim:
+        """What the row says: with the same claim it is a copy, with the same question alone it contradicts."""
 
     @abstractmethod
     def examples(self, split: Split, rows: list[R]) -> list[Example]:
@@ -112,23 +133,53 @@ class TextTask(Task, Generic[R]):
         tables = self._tables()
         dropped: Counter[str] = Counter()
         train = self._rows(tables["train"], dropped) if "train" in tables else []
+        validation = self._rows(tables["validation"], dropped) if "validation" in tables else []
+        train, validation = self._consistent(train, validation, dropped)
         if "validation" in tables:
-            validation = self._rows(tables["validation"], dropped)
-            held_out = {_comparable(row.text) for row in validation}
-            kept = [row for row in train if _comparable(row.text) not in held_out]
+            held_out = {_comparable(row.row.text) for row in validation}
+            kept = [row for row in train if _comparable(row.row.text) not in held_out]
             dropped["train also in validation"] = len(train) - len(kept)
         else:
-            splits = [split_by_hash(_comparable(row.text), self.params.validation_fraction) for row in train]
+            splits = [split_by_hash(_comparable(row.row.text), self.params.validation_fraction) for row in train]
             kept = [row for row, split in zip(train, splits, strict=True) if split == "train"]
             validation = [row for row, split in zip(train, splits, strict=True) if split == "validation"]
+        kept = self._distinct(kept, dropped, keep_variants=self.keeps_variants)
+        validation = self._distinct(validation, dropped, keep_variants=False)
         source = {f"{split} {key}": text for split, table in tables.items() for key, text in table.source.items()}
         source |= {f"dropped, {reason}": str(count) for reason, count in sorted(dropped.items()) if count}
+        if mended := sum(table.mended for table in tables.values()):
+            source["mended, half of a surrogate pair replaced by U+FFFD"] = str(mended)
         return TaskData(
             labels=self.labels(),
             train=self.examples("train", self._subsample(kept, "train")),
             validation=self.examples("validation", self._subsample(validation, "validation")),
             source=source,
         )
+
+    def _consistent(
+        self, train: list[ClaimedRow[R]], validation: list[ClaimedRow[R]], dropped: Counter[str]
+    ) -> tuple[list[ClaimedRow[R]], list[ClaimedRow[R]]]:
+        """The rows that no other contradicts.
+
+        Raises:
+            DataError: some do, and they are not to be dropped.
+        """
+        found = contradictions([*train, *validation])
+        if found and self.params.contradictions == "error":
+            one, other = next(iter(found.values()))
+            more = f"; {len(found) - 1} more texts are like that" if len(found) > 1 else ""
+            raise DataError(
+                f"{other.where}: contradicts {one.where}: the same text has another label there{more}; mend the rows, "
+                "or give `contradictions: drop` to leave out all of such a text"
+            )
+        dropped["contradictory"] = sum(row.claim.question in found for row in (*train, *validation))
+        train, validation = ([row for row in rows if row.claim.question not in found] for rows in (train, validation))
+        return train, validation
+
+    def _distinct(self, rows: list[ClaimedRow[R]], dropped: Counter[str], *, keep_variants: bool) -> list[R]:
+        kept = without_copies(rows, keep_variants=keep_variants)
+        dropped["copies"] += len(rows) - len(kept)
+        return [row.row for row in kept]
 
     def _subsample(self, rows: list[R], split: Split) -> list[R]:
         """At most ``train_size`` or ``validation_size`` of the selected rows, in the seed's order."""
@@ -142,7 +193,8 @@ class TextTask(Task, Generic[R]):
             files: dict[Split, Path] = {"train": p.path}
             if isinstance(p.path, SplitPaths):
                 files = {"train": p.path.train, "validation": p.path.validation}
-            options = {"header": p.header, "quoting": p.quoting, "encoding": p.encoding}
+            options = {"header": p.header, "delimiter": p.delimiter, "quoting": p.quoting}
+            options["encoding"] = p.encoding
             return {split: read_table(file, p.format, **options) for split, file in files.items()}
         hub = read_hub(p.dataset, p.config, p.data_dir, p.revision)
         names: dict[Split, str] = {"train": p.train_split}
@@ -153,24 +205,27 @@ class TextTask(Task, Generic[R]):
                 del names["train"]
         return {split: select_split(hub, name, p.dataset) for split, name in names.items()}
 
-    def _rows(self, table: RecordTable, dropped: Counter[str]) -> list[R]:
+    def _rows(self, table: RecordTable, dropped: Counter[str]) -> list[ClaimedRow[R]]:
         rows = []
         for number, record in enumerate(table.records):
             row = self.row(record, number)
-            if not row.text.strip() and self.params.empty == "error":
+            if row is None:
+                dropped["unlabelled"] += 1
+            elif not row.text.strip() and self.params.empty == "error":
                 raise DataError(f"{record.where}: the text is empty; remove the row or give `empty: drop`")
-            if not row.text.strip():
+            elif not row.text.strip():
                 dropped["empty"] += 1
             elif self.params.max_chars is not None and len(row.text) > self.params.max_chars:
                 dropped["longer than max_chars"] += 1
             else:
-                rows.append(row)
+                rows.append(ClaimedRow(row, record.where, self.claim(row)))
         return rows
 
 
 def preset_field(params: type[Params], name: str, default: Any) -> Any:
     """The parameter ``name`` of a base task, described as there, with another default. It must have no limits."""
-    return Field(default, description=params.model_fields[name].description)
+    of = params.model_fields[name]
+    return Field(default, description=of.description, json_schema_extra=of.json_schema_extra)
 
 
 def _comparable(text: str) -> str:

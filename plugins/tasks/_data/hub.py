@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from harness import DataError, did_you_mean
-from plugins.tasks._data.records import Record, RecordTable
+from plugins.tasks._data.arrow_records import arrow_records
+from plugins.tasks._data.records import RecordTable
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 
@@ -20,14 +21,20 @@ def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: s
     import datasets  # slow to import, and needed only here
 
     try:
-        builder = datasets.load_dataset_builder(dataset, name=config, data_dir=data_dir, revision=revision)
+        options = {"name": config, "data_dir": data_dir, "revision": revision}
+        builder = datasets.load_dataset_builder(dataset, **options)
+        if hasattr(builder.config, "keep_default_na"):  # CSV: "NA" and "null" are texts and labels like others
+            builder = datasets.load_dataset_builder(dataset, **options, keep_default_na=False, na_values=[""])
         builder.download_and_prepare()
         # one by one, since the library refuses to load a split without rows
         splits = {name: builder.as_dataset(name) for name, info in builder.info.splits.items() if info.num_examples}
     except Exception as error:  # the library raises anything from httpx errors to plain ValueError
-        cause = " ".join(str(error).split())
+        root: BaseException = error
+        while root.__cause__ is not None:  # "An error occurred while generating the dataset" says nothing
+            root = root.__cause__
+        cause = " ".join(str(root).split())
         raise DataError(
-            f"dataset {dataset!r} could not be loaded ({type(error).__name__}: {cause}). Check its name, `config`, "
+            f"dataset {dataset!r} could not be loaded ({type(root).__name__}: {cause}). Check its name, `config`, "
             "`data_dir` and `revision` and the connection; without one, load it once where there "
             "is, or give a local file as `path`"
         ) from error
@@ -51,9 +58,15 @@ def select_split(tables: dict[str, RecordTable], split: str, dataset: str) -> Re
 
 
 def _table(where: str, rows: Any, dataset: str, revision: str | None) -> RecordTable:
-    records = [Record(f"{where}, row {number}", values) for number, values in enumerate(rows, 1)]
+    table = rows.with_format("arrow")[:]  # as stored: pictures and the like in other columns are not decoded
+    records = arrow_records(table, where, lambda number: f"{where}, row {number}")
+    for column, feature in rows.features.items():
+        if type(feature).__name__ == "ClassLabel":
+            for record in records:
+                if record.values[column] == -1:  # the library's way to say that there is no label
+                    record.values[column] = None
     source = {"dataset": dataset, "fingerprint": str(rows._fingerprint)}
     commit = _COMMIT.search(" ".join(rows.info.download_checksums or {}))  # what the revision stood for on that day
     if commit or revision:
         source["revision"] = commit[1] if commit else str(revision)
-    return RecordTable(records, source)
+    return RecordTable.of(records, source)

@@ -1,25 +1,26 @@
-"""Reading local tables (CSV, TSV, JSONL and Parquet, gzipped or not) into records that know their line."""
+"""Reading local tables (CSV, TSV, JSON, JSONL and Parquet, gzipped or not) into records that know their line."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import io
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness import DataError, did_you_mean
-from plugins.tasks._data.records import Record, RecordTable
+from plugins.tasks._data.arrow_records import arrow_records
+from plugins.tasks._data.decode import decoded, unzipped
+from plugins.tasks._data.records import Record, RecordTable, other_delimiter
 
-Format = Literal["csv", "tsv", "jsonl", "parquet"]
+Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".tab": "tsv",
+    ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
@@ -27,13 +28,20 @@ _SUFFIXES: dict[str, Format] = {
 
 
 def read_table(
-    path: Path, file_format: Format | None, *, header: bool, quoting: bool | None, encoding: str
+    path: Path,
+    file_format: Format | None,
+    *,
+    header: bool = True,
+    delimiter: str | None = None,
+    quoting: bool | None = None,
+    encoding: str = "utf-8",
 ) -> RecordTable:
     """Read a local file.
 
     Args:
         file_format: None: told by the file's name.
         header: whether the first row of CSV or TSV names the columns.
+        delimiter: the character between columns; None for a comma in CSV and a tab in TSV.
         quoting: whether ``"`` encloses fields; None for yes in CSV and no in TSV.
 
     Raises:
@@ -50,48 +58,35 @@ def read_table(
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     source = {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest()}
-    if path.suffix == ".gz":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again or drop the .gz") from error
+    raw = unzipped(path, raw)
     if file_format == "parquet":
-        records = list(_parquet(path, raw))
+        records = _parquet(path, raw)
+    elif file_format == "json":
+        records = list(_json(path, decoded(path, raw, encoding)))
     elif file_format == "jsonl":
-        records = list(_jsonl(path, _decode(path, raw, encoding)))
+        records = list(_jsonl(path, decoded(path, raw, encoding)))
     else:
         quoted = file_format == "csv" if quoting is None else quoting
-        rows = _delimited_rows(path, _decode(path, raw, encoding), "," if file_format == "csv" else "\t", quoted)
+        mark = delimiter or ("," if file_format == "csv" else "\t")
+        rows = _delimited_rows(path, decoded(path, raw, encoding), mark, quoted)
         records = list(_records(path, rows, header))
     if not records:
         raise DataError(f"{path}: holds no rows")
-    return RecordTable(records, source)
+    return RecordTable.of(records, source)
 
 
 def _format_of(path: Path) -> Format:
     name = path.name.removesuffix(".gz")
     file_format = _SUFFIXES.get(Path(name).suffix.lower())
     if file_format is None:
-        raise DataError(f"{path}: cannot tell the format from the name; give `format`: csv, tsv, jsonl or parquet")
+        raise DataError(
+            f"{path}: cannot tell the format from the name; give `format`: csv, tsv, json, jsonl or parquet"
+        )
     return file_format
 
 
 def _files_beside(path: Path) -> list[str]:
     return [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-
-
-def _decode(path: Path, raw: bytes, encoding: str) -> str:
-    try:
-        return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
-    except LookupError:
-        raise DataError(f"{path}: unknown encoding {encoding!r}; try utf-8 or latin-1") from None
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        bad = raw[error.start : error.end].hex(" ")
-        raise DataError(
-            f"{path}, line {line}: bytes {bad} are not {encoding}; "
-            "save the file as UTF-8 or give its `encoding`, e.g. latin-1"
-        ) from None
 
 
 def _delimited_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
@@ -132,35 +127,53 @@ def _records(path: Path, rows: Iterator[tuple[int, list[str]]], header: bool) ->
             raise DataError(
                 f"{path}, line {line}: {len(fields)} fields where {width} are expected; "
                 "a separator inside the text must be quoted (`quoting: true`) or replaced"
+                f"{other_delimiter(names or [])}"
             )
         values = dict(zip(names, fields, strict=True)) if names else dict(enumerate(fields))
         yield Record(f"{path}, line {line}", values)
 
 
+def _json(path: Path, text: str) -> Iterator[Record]:
+    """The items of one array; a file that is none is read as one object per line."""
+    if not text.lstrip().startswith("["):
+        yield from _jsonl(path, text)
+        return
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); write one array of objects, or one object per line") from None
+    for number, values in enumerate(items, 1):
+        yield _json_record(f"{path}, item {number}", values, "write an array of objects: [{...}, {...}]")
+
+
 def _jsonl(path: Path, text: str) -> Iterator[Record]:
+    array = "; if the whole file is one array, give `format: json`" if text.lstrip().startswith("[") else ""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}); JSONL holds one object per line") from None
-        if not isinstance(values, dict):
             raise DataError(
-                f"{path}, line {number}: a {type(values).__name__}, not an object; write one {{...}} per line"
-            )
-        yield Record(f"{path}, line {number}", values)
+                f"{path}, line {number}: not JSON ({error}); JSONL holds one object per line{array}"
+            ) from None
+        yield _json_record(f"{path}, line {number}", values, f"write one {{...}} per line{array}")
 
 
-def _parquet(path: Path, raw: bytes) -> Iterator[Record]:
+def _json_record(where: str, values: Any, mend: str) -> Record:
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: a {type(values).__name__}, not an object; {mend}")
+    return Record(where, values)
+
+
+def _parquet(path: Path, raw: bytes) -> list[Record]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        rows = pyarrow.parquet.read_table(io.BytesIO(raw)).to_pylist()
+        table = pyarrow.parquet.ParquetFile(io.BytesIO(raw)).read()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path}: not a readable Parquet file ({error}); fetch it again or give its true `format`"
         ) from error
-    for number, values in enumerate(rows, 1):
-        yield Record(f"{path}, row {number}", values)
+    return arrow_records(table, str(path), lambda number: f"{path}, row {number}")

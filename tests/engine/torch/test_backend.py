@@ -243,12 +243,17 @@ def test_wrong_attention_falls_back_to_eager(monkeypatch: pytest.MonkeyPatch) ->
     assert "eager is used" in str(made.describe()["agreement"])
 
 
-def test_nan_is_an_error() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nan_is_an_error_with_a_mend_for_the_precision(dtype: torch.dtype) -> None:
     tokenizer = HFTokenizer(byte_bpe())
-    model = random_model("gpt_neox", "classification", tokenizer.vocabulary)
+    model = random_model("gpt_neox", "classification", tokenizer.vocabulary).to(dtype)
     with torch.no_grad():
         model.score.weight.fill_(float("nan"))
-    with pytest.raises(VictimError, match="float32"):
+    low = dtype == torch.bfloat16
+    mend = (
+        "load it with dtype: float32" if low else "full precision already: look for NaN and huge numbers in its weights"
+    )
+    with pytest.raises(VictimError, match=f"in {str(dtype)[6:]}; .*{mend}"):
         TorchBackend(model, tokenizer).classify([np.arange(20, 30)])
 
 

@@ -170,3 +170,25 @@ def test_one_length_cannot_be_compared_and_can_run_out() -> None:
         WordLength.Params(min_letters=4, max_letters=4)
     with pytest.raises(DataError, match="12501 train words of 3 to 3 letters are needed"):
         load(PasswordMatch, max_letters=3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_pair_stands_twice_however_few_words_there_are(task, seed: int) -> None:
+    few = {"min_letters": 3, "max_letters": 4, "seed": seed, "train_size": 400, "validation_size": 400}
+    unbalanced = [{"balanced": False}] if task is WordLength else []
+    for more in [{}, *unbalanced]:
+        with patch.object(word_length, "VOCABULARY", 60):
+            data = load(task, **few, **more)
+        for split in (data.train, data.validation):
+            assert len({example.text for example in split}) == len(split) == 400
+
+
+def test_more_pairs_than_the_words_give() -> None:
+    with (
+        patch.object(word_length, "VOCABULARY", 20),
+        pytest.raises(
+            DataError, match=r"400 train examples are asked for, and words of 3 to 4 letters give \d+ at most"
+        ),
+    ):
+        load(WordLength, min_letters=3, max_letters=4, train_size=400, validation_size=4)

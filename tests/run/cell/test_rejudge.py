@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.api.judge import Judge
+from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.cli import main
-from harness.records.read import read_run
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
+from harness.records.read import Cell, read_cell, read_run
+from harness.records.write import write_cell
+from harness.run.cell.rejudge import rejudge
+from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.run.runs import FAST, FROM_FILES
 
 
@@ -49,3 +56,36 @@ def test_what_is_not_in_the_run_is_attacked(tmp_path: Path) -> None:
 def test_a_source_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, FAST, "second", "--from", str(tmp_path / "nothing")) != 0
     assert "nothing: no such run directory" in capsys.readouterr().err
+
+
+class Never(Judge):
+    """Sees no success in anything."""
+
+    name = "never"
+    reads = "text"
+
+    def success(self, example: Example, answer: object) -> bool:
+        return False
+
+
+def test_prompts_that_are_too_long_are_right_under_no_judge(tmp_path: Path) -> None:
+    made = FakeCell(task_kind="text")
+    folder = write_run(tmp_path / "run", [made]) / "cells" / made.key
+    rows = [
+        {"example": "short", "answer": "No.", "attacked": False, "excluded": "already broken when clean"},
+        {
+            "example": "long",
+            "answer": None,
+            "attacked": False,
+            "excluded": "too long: 90 tokens with the attack string",
+        },
+    ]
+    write_cell(folder, read_cell(folder / "cell.json"), rows, [])
+    examples = [Example(name, (Chunk("How?", Edit.PERTURBABLE),), target=" Sure") for name in ("short", "long")]
+    judge = JudgeRunner(Never(), ModelRouter(None, {}))
+    found = rejudge(Cell(read_cell(folder / "cell.json"), folder), judge, TaskData((), [], examples))
+    assert {name: found.changes[name] for name in ("n_clean", "n_clean_correct", "n_too_long")} == {
+        "n_clean": 2,
+        "n_clean_correct": 1,
+        "n_too_long": 1,
+    }

@@ -94,3 +94,42 @@ def test_what_load_raises_or_returns_is_told_with_the_task() -> None:
 
     with pytest.raises(DataError, match=r"task given \(here\): ZeroDivisionError: none"):
         data_of(broken, "labels")
+
+
+def prompt(name: str, text: str, label: int = 0, proxy: int = 1) -> Example:
+    return Example(name, (Chunk(text, Edit.PERTURBABLE),), label, proxy)
+
+
+def test_copies_are_dropped_from_any_task_and_counted() -> None:
+    rows = [prompt("a", "x"), prompt("b", "x"), prompt("c", "y", 1, 0), prompt("d", "x")]
+    data = data_of(TaskData((" NO", " YES"), rows, rows[2:], {"dropped, copies": "2", "file": "f"}), "labels")
+    assert [example.id for example in data.train] == ["a", "c"]
+    assert [example.id for example in data.validation] == ["c", "d"]
+    assert data.changes == ("dropped, copies: 4",)
+    assert data.source["file"] == "f"
+
+
+def test_data_without_copies_stay_as_they_are() -> None:
+    given = TaskData((" A", " B", " C"), [prompt("a", "x", 0, 1), prompt("b", "x", 0, 2)], [prompt("c", "y")])
+    assert data_of(given, "labels") is given  # another label that the attacker wants is another example
+    assert given.changes == ()
+
+
+@pytest.mark.parametrize("other", ["train", "validation"])
+def test_contradictions_are_refused_with_both_examples(other: str) -> None:
+    one, two = prompt("one", "x"), prompt("two", "x", 1, 0)
+    splits = {"train": [one], "validation": [prompt("v", "y")]}
+    splits[other] = [*splits[other], two]
+    with pytest.raises(DataError, match="examples one and two have the same prompt, and another label; leave out one"):
+        data_of(TaskData((" NO", " YES"), **splits), "labels")
+    harmful = replace(ANSWERED, id="harmful")
+    with pytest.raises(DataError, match="harmful and benign have the same prompt, and another word on whether it is"):
+        data_of(TaskData((), [], [harmful, replace(harmful, id="benign", benign=True)]), "text")
+
+
+@pytest.mark.parametrize(
+    "change", [{"chunks": (Chunk("\udc00", Edit.PERTURBABLE),)}, {"target": "\ud800"}, {"reply": "\udfff"}]
+)
+def test_half_a_character_is_refused_with_the_example(change: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="example a: it holds half of a surrogate pair"):
+        data_of(answered(validation(ANSWERED, **change)), "text")

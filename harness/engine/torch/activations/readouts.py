@@ -81,7 +81,7 @@ class Readouts:
         """NLL [n, L - 1] of each token but the first of the members' rows."""
         ids = self._ids([items[i].row for i in members])
         with torch.inference_mode():
-            return _to_numpy(_token_nll(self._logits(ids), ids))
+            return self._to_numpy(_token_nll(self._logits(ids), ids))
 
     def _nll_gradient(self, items: Sequence[LikelihoodItem], members: list[int]) -> list[tuple[Floats, Floats]]:
         """For each member the NLL [L - 1], and the gradient [S, A] of its weighted sum by the tokens of the span."""
@@ -102,8 +102,8 @@ class Readouts:
             allowed = torch.as_tensor(item.allowed).to(log_probs.device)
             predicted = log_probs[row, first - 1 : stop - 1].detach().index_select(1, allowed)
             gradient[first - start :] -= weights[row, first - 1 : stop - 1, None] * predicted
-            gradients.append(_to_numpy(gradient))
-        return list(zip(_to_numpy(nll), gradients, strict=True))
+            gradients.append(self._to_numpy(gradient))
+        return list(zip(self._to_numpy(nll), gradients, strict=True))
 
     def _activations(
         self, items: Sequence[ActivationItem], layer: int, pool: str, members: list[int]
@@ -114,7 +114,7 @@ class Readouts:
         if items[0].direction is None:
             with torch.inference_mode(), self._recorded(layer) as outputs:
                 self._model.base_model(input_ids=ids, **no_cache(self._model))
-            return [(values, None) for values in _to_numpy(_pooled(outputs[0], pool))]
+            return [(values, None) for values in self._to_numpy(_pooled(outputs[0], pool))]
         start, stop = items[0].span
         directions = torch.as_tensor(np.stack([np.asarray(item.direction) for item in items]), dtype=torch.float32)
         with torch.enable_grad(), embeddings_as_leaves(self._model) as leaves, self._recorded(layer) as outputs:
@@ -123,9 +123,9 @@ class Readouts:
             product = (activations * directions.to(activations.device)).sum()
             (by_embedding,) = torch.autograd.grad(product, leaves)
         answers: list[tuple[Floats, Floats | None]] = []
-        for values, row, item in zip(_to_numpy(activations), by_embedding, items, strict=True):
+        for values, row, item in zip(self._to_numpy(activations), by_embedding, items, strict=True):
             assert item.allowed is not None
-            answers.append((values, _to_numpy(row[start:stop] @ self._table.embeddings(item.allowed).T)))
+            answers.append((values, self._to_numpy(row[start:stop] @ self._table.embeddings(item.allowed).T)))
         return answers
 
     @contextmanager
@@ -147,6 +147,9 @@ class Readouts:
         logits: Tensor = self._model(input_ids=ids, **no_cache(self._model)).logits
         return logits
 
+    def _to_numpy(self, x: Tensor) -> Floats:
+        return without_nan(to_numpy(x), "the model answered NaN to a defense", self._model.dtype)
+
     def _ids(self, rows: Sequence[Tokens]) -> Tensor:
         return torch.as_tensor(np.stack(rows)).to(self._device)
 
@@ -162,7 +165,3 @@ def _token_nll(logits: Tensor, ids: Tensor) -> Tensor:
     flat = logits[:, :-1].float().flatten(0, 1)
     losses = torch.nn.functional.cross_entropy(flat, ids[:, 1:].to(flat.device).flatten(), reduction="none")
     return losses.view(len(ids), -1)
-
-
-def _to_numpy(x: Tensor) -> Floats:
-    return without_nan(to_numpy(x), "the model answered NaN to a defense; load it with dtype: float32")

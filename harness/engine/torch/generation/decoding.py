@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, LogitsProcessorList
 
 from harness.api.model.backend import GenerateItem
-from harness.engine.torch.arrays import to_numpy
-from harness.engine.torch.devices import input_device
+from harness.engine.torch.arrays import nan_error, to_numpy
+from harness.engine.torch.devices import float32_mend, input_device
 from harness.engine.torch.generation.seeded_sampling import SeededBatchSampling
 from harness.engine.torch.heads import no_cache
 from harness.engine.torch.scoring.model_limits import rotary_limit, shortest_window
@@ -100,7 +100,7 @@ def decode(
             logits_processor=LogitsProcessorList([sampling]),
         )
     if bool(sampling.nan):
-        raise VictimError("the model answered NaN while generating; load it with dtype: float32")
+        raise nan_error("the model, generating, answered NaN", model.dtype)
     new_ids: NDArray[np.int64] = answer.sequences[:, longest:].cpu().numpy()
     if not logits:
         return new_ids, np.empty((len(rows), 0, 0))
@@ -131,7 +131,9 @@ def choose_decoding(model: Any, ordinary_ids: Tokens, context: int) -> Decoding:
         if difference <= tolerance:
             return Decoding(batching, difference, "; ".join(reasons))
         reasons.append(f"{batching}: differs from an eager forward by {difference:.2g} (tolerance {tolerance:g})")
-    raise VictimError(f"the model generates other than its forward says ({'; '.join(reasons)}); try dtype: float32")
+    raise VictimError(
+        f"the model generates other than its forward says ({'; '.join(reasons)}); {float32_mend(model.dtype)}"
+    )
 
 
 def _difference(model: Any, rows: list[Tokens], batching: Batching) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.api.model.backend import ScoreItem, Target
 from harness.engine.torch.arrays import to_numpy, without_nan
-from harness.engine.torch.devices import dtype_name, input_device
+from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount, measure_flops
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
@@ -83,5 +83,4 @@ class FullScorer:
 
     def without_nan(self, values: Floats) -> Floats:
         """Outputs of this model as they are; raises VictimError where one of them is NaN."""
-        dtype = dtype_name(self._model.dtype)
-        return without_nan(values, f"the model answered NaN in {dtype}; load it with dtype: float32")
+        return without_nan(values, "the model answered NaN", self._model.dtype)

@@ -36,6 +36,8 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
     attacked = int(clean.booleans("attacked").sum())
     if attacked != record.n_attacked:
         yield f"{attacked} examples are listed as attacked, and its manifest says {record.n_attacked}"
+    if not 0 <= record.n_too_long <= record.n_clean - record.n_clean_correct:
+        yield f"{record.n_too_long} of {record.n_clean} clean examples are too long, and {record.n_clean_correct} right"
     if record.task_kind == "labels":
         right = int(_is_right(clean).sum())
         wrong = len(clean) - right
