@@ -12,6 +12,10 @@ from leaderboard.site import standing_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 
+RANKS = (
+    "Ranks are those that a row may have: the chance of any false order is at most 5%. A row of one seed has none: "
+    "nothing is known of other models like it, and its intervals are of this one model."
+)
 ColumnText = Callable[[Standing], standing_text.TextPair]
 
 
@@ -26,7 +30,7 @@ def print_standings(tables: Sequence[Standings]) -> None:
         table = plain_table(f"{scope.task} · {scope.threat}", list(columns))
         table.caption = Text(
             f"spec {scope.spec_name} {scope.spec_version} ({scope.spec_hash[:12]}), data {scope.data_hash[:12]}; "
-            f"FLOPs per attacked example, {scope.accounting}. Rows whose intervals overlap share a rank. "
+            f"FLOPs per attacked example, {scope.accounting}. {RANKS} "
             f"{section.separation}"
         )
         if scope.notice:
@@ -46,7 +50,7 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     """Heading to what stands below it; columns that would say nothing are left out."""
     rows = standings.rows
     columns: dict[str, ColumnText] = {
-        "rank": lambda row: standing_text.rank_text(row, rows),
+        "rank": standing_text.rank_text,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
         "defense": lambda row: (_defense_and_round(row), ", ".join(row.adaptivity)),
         standings.section.clean_measure: standing_text.clean_text,

@@ -69,6 +69,7 @@ class CostToBreakJson(TypedDict):
     attack: str
     within: float | None
     queries: float
+    seeds: int
 
 
 class CurveJson(TypedDict):
@@ -101,13 +102,15 @@ class StrongestJson(RateJson):
 
 class StandingJson(TypedDict):
     """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
-    ``series`` the row's name in legends.
+    ``series`` the row's name in legends, ``rank`` the best that it may have.
     """
 
     id: str
     entry: str
     series: str
     rank: int | None
+    worst_rank: NotRequired[int | None]
+    rank_note: NotRequired[str]
     victim: str
     family: str
     n_params: int | None

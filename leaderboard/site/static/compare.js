@@ -9,7 +9,8 @@
   const { power } = PlotStyle;
   const percent = (value) => `${(100 * value).toFixed(1)}%`;
   const flops = (value) => (value === null ? "compute unknown" : value === 0 ? "0" : power(Number(value.toPrecision(2))));
-  const rate = (found) => (found === null ? ["–", ""] : [percent(found.value), `${(100 * found.low).toFixed(1)} – ${percent(found.high)}`]);
+  const ofOneModel = (found) => (found.seeds === 1 ? ", one model only" : "");
+  const rate = (found) => (found === null ? ["–", ""] : [percent(found.value), `${(100 * found.low).toFixed(1)} – ${percent(found.high)}${ofOneModel(found)}`]);
 
   function size(count) {
     if (count === null) return "unknown";
@@ -19,9 +20,9 @@
 
   function breaking(found) {
     if (!found) return ["–", "nothing was attacked"];
-    if (found.compute !== null) return [flops(found.compute), `${flops(found.low)} – ${found.high === null ? "beyond the budget" : flops(found.high)}`];
+    if (found.compute !== null) return [flops(found.compute), `${flops(found.low)} – ${found.high === null ? "beyond the budget" : flops(found.high)}${ofOneModel(found)}`];
     if (found.reached || found.within === null) return ["compute unknown", `${found.reached ? "broken after" : "not broken within"} ${Number(found.queries.toPrecision(3))} queries`];
-    return ["not broken", `within ${flops(found.within)}`];
+    return ["not broken", `within ${flops(found.within)}${ofOneModel(found)}`];
   }
 
   // Against the first row: how many times its cost to break.
@@ -39,7 +40,7 @@
       return at ? [percent(at.value), `${(100 * at.low).toFixed(1)} – ${percent(at.high)}`] : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => [row.rank ?? "–", `of ${section.rows.length} rows`]],
+      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${section.rows.length} rows`] : ["–", row.rank_note ?? ""])],
       ["Size", (row) => [size(row.n_params), row.family]],
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
