@@ -52,7 +52,7 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     columns: dict[str, ColumnText] = {
         "rank": standing_text.rank_text,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
-        "defense": lambda row: (_defense_and_round(row), ", ".join(row.adaptivity)),
+        "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), ", ".join(row.adaptivity)]))),
         standings.section.clean_measure: standing_text.clean_text,
         "ASR at full budget": standing_text.asr_text,
     }
@@ -70,8 +70,8 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     return columns
 
 
-def _defense_and_round(row: Standing) -> str:
-    return row.defense if row.round is None else f"{row.defense}, round {row.round}"
+def _round(row: Standing) -> str:
+    return "" if row.round is None else f"round {row.round}"
 
 
 def _worst_case_spending(row: Standing) -> str:
