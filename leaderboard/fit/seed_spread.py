@@ -10,6 +10,8 @@ from leaderboard.arrays import Floats
 UPPER = 0.975
 MAX_LEVEL_SD = 1.25  # between seeds, natural log-odds; the largest of 180 points of published curves is 0.82
 MAX_SLOPE_SD = 0.75  # between seeds, logarithm of an attack-scaling slope; the largest of 19 published curves is 0.41
+MAX_COST_SD = 0.4  # between seeds, decades of compute to a target: MAX_LEVEL_SD at slopes of 1.4 and more
+MAX_ROUND_SLOPE_SD = 0.5  # between seeds, slope over the rounds of a defense, as a share of it; no more is published
 
 
 def half_interval_squared(

@@ -25,7 +25,9 @@ class BandJson(TypedDict):
 
 
 class FitJson(TypedDict):
-    """A fit, whichever method made it; ``slope`` is null where there is not enough data, and ``note`` says why."""
+    """A fit, whichever method made it; ``slope`` is null where there is not enough data, and ``note`` says why. Else
+    ``note`` is what a reader should know of the fit, or "".
+    """
 
     method: str
     slope: float | None
