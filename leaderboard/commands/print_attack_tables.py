@@ -8,8 +8,8 @@ from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.commands.print_transfer import scope_text
-from leaderboard.number_format import UNKNOWN_COMPUTE, scientific
-from leaderboard.site.standing_text import TextPair, rate_text
+from leaderboard.number_format import UNKNOWN_COMPUTE, percent, scientific
+from leaderboard.site.standing_text import TextPair, interval_text
 from leaderboard.standings.fixed_compute import AttackAtCompute, AttackColumn, AttackTable
 
 _SIGNS = {"spent less": "*", "search elsewhere": "†", "one step takes more": "‡", "compute unknown": ""}
@@ -75,8 +75,8 @@ def _entry_text(entry: AttackAtCompute | None) -> TextPair:
         return "–", ""
     if entry.asr is None:
         return (UNKNOWN_COMPUTE.lower(), "") if entry.remark == "compute unknown" else ("–" + _SIGNS[entry.remark], "")
-    main, fine = rate_text(entry.asr)
-    return main + _SIGNS.get(entry.remark, ""), f"{fine} of {entry.asr.trials}"
+    main = percent(entry.asr.value) + _SIGNS.get(entry.remark, "")
+    return main, f"{interval_text(entry.asr)} of {entry.asr.trials}"
 
 
 def _notes(table: AttackTable) -> list[str]:
@@ -86,6 +86,8 @@ def _notes(table: AttackTable) -> list[str]:
     notes = [f"ASR so far at the mean per attacked example that heads the column ({unit}), 95% interval.{stop}"]
     notes += [f"From {scope_text(table.scope)}."]
     notes += [table.scope.notice] if table.scope.notice else []
+    rates = [entry.asr for row in table.entries for entry in row if entry is not None and entry.asr is not None]
+    notes += ["Intervals of one seed are of this one model only."] if any(rate.seeds == 1 for rate in rates) else []
     return notes + [meaning for remark, meaning in _MEANINGS.items() if remark in remarks]
 
 

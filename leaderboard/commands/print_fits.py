@@ -32,12 +32,19 @@ def print_fits(title: str, rows: Sequence[FitRow], as_json: bool) -> None:
             numbers = [row["note"], "", "", ""]
         else:
             numbers = [f"{row['slope']:.4f}", _ends(row, "slope"), f"{row['intercept']:.4f}", _ends(row, "intercept")]
-        group = ["unknown" if row[name] is None else str(row[name]) for name in different]
-        cells = [*group, *numbers, str(row["n"]), *(text(row) for _, text in more)]
+        cells = [*_group_texts(row, different), *numbers, str(row["n"]), *(text(row) for _, text in more)]
         table.add_row(*(Text(cell) for cell in cells))
     method = [f"method {rows[0]['method']}", *_intervals_over(rows)] if rows else []
     table.caption = Text("; ".join([*(f"{name} {rows[0][name]}" for name in same), *method]))
-    wide_console().print(table)
+    console = wide_console()
+    console.print(table)
+    for row in rows:
+        if row["slope"] is not None and row["note"]:
+            console.print(Text(f"{', '.join(_group_texts(row, different)) or title}: {row['note']}"))
+
+
+def _group_texts(row: FitRow, names: Sequence[str]) -> list[str]:
+    return ["unknown" if row[name] is None else str(row[name]) for name in names]
 
 
 def _ends(row: FitRow, name: str) -> str:

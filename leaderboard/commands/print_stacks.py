@@ -13,7 +13,8 @@ HEADINGS = ("victim", "attack", "stack", "n", "ASR none", "parts", "stack", "lef
 
 CAPTION = (
     "left: what of the undefended ASR remains; product: the same if the parts were independent. ln(left / product) "
-    "below 0: the stack is stronger than its parts together. Interval: 95%, bootstrap over examples."
+    "below 0: the stack is stronger than its parts together. Interval: 95%, over seeds and examples; of one seed "
+    "it and the effect are of one model only."
 )
 
 
@@ -44,5 +45,5 @@ def _cells(effect: StackEffect) -> tuple[str, ...]:
         f"{effect.left:.2f}",
         f"{effect.product:.2f}",
         f"{effect.log_ratio:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]",
-        effect.effect,
+        effect.effect + ("\none model only" if effect.seeds == 1 else ""),
     )

@@ -38,8 +38,8 @@ def print_standings(tables: Sequence[Standings]) -> None:
             table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
         console.print(table)
         for row in standings.rows:
-            if row.rank_note:
-                console.print(Text(f"{row.label}: no rank: {row.rank_note}"))
+            if row.rank.note and not row.rank.comparable:
+                console.print(Text(f"{row.label}: no rank: {row.rank.note}"))
         for said in dict.fromkeys(
             f"{row.victim}: {text}" for row in standings.rows if (text := standing_text.trained_against_text(row))
         ):
@@ -56,9 +56,9 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     """Heading to what stands below it; columns that would say nothing are left out."""
     rows = standings.rows
     columns: dict[str, ColumnText] = {
-        "rank": lambda row: standing_text.rank_text(row, rows) if row.rank is not None else ("–", ""),
+        "rank": standing_text.rank_text,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
-        "defense": lambda row: (_defense_and_round(row), ", ".join(row.adaptivity)),
+        "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), ", ".join(row.adaptivity)]))),
         standings.section.clean_measure: standing_text.clean_text,
         "ASR at full budget": standing_text.asr_text,
     }
@@ -76,8 +76,8 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     return columns
 
 
-def _defense_and_round(row: Standing) -> str:
-    return row.defense if row.round is None else f"{row.defense}, round {row.round}"
+def _round(row: Standing) -> str:
+    return "" if row.round is None else f"round {row.round}"
 
 
 def _worst_case_spending(row: Standing) -> str:

@@ -19,6 +19,7 @@ from leaderboard.number_format import UNKNOWN_COMPUTE
 
 Method = Literal["counts", "ols"]
 MIN_SUCCESSES = 10  # with fewer the slope's interval holds the truth less often than it says
+SLOPES_DIFFER_P = 0.005  # below this p-value of equal slopes seeds are said to differ
 MIN_LATER_SUCCESSES = 5  # after the first step: those at the first tell nothing of the slope
 INDEPENDENT_POINTS = "points, as if independent"  # what the intervals of ols are over
 
@@ -73,6 +74,8 @@ class AttackScaling:
             "asymptote_high": high,
             "saturation_p": None if curve is None else curve.saturation_p,
             "spread_between_seeds": None if curve is None else curve.spread,
+            "slope_spread_between_seeds": None if curve is None or curve.slopes is None else curve.slopes.spread,
+            "slopes_differ_p": None if curve is None or curve.slopes is None else curve.slopes.p,
         }
 
     def band(self, compute: Floats) -> Band:
@@ -104,8 +107,8 @@ def fit_first_successes(group: CurveGroup, first_successes: FirstSuccesses) -> A
     """The counts method: maximum likelihood for first successes, each known to lie between two amounts of compute.
 
     Every attacked example counts once, whatever the number of steps; examples that were never broken count as such, and
-    so do seeds that never were. Seeds shift the log-odds by a normal amount. With three seeds or more the intervals
-    take both seeds and examples as draws, with fewer the examples alone.
+    so do seeds that never were. Seeds shift the log-odds by a normal amount. With two seeds or more the intervals
+    take both seeds and examples as draws, with one the examples alone.
     """
     refusal = _refusal(first_successes)
     curve = None if refusal else fit_log_odds(first_successes.observations, nested=first_successes.kind == "so_far")
@@ -115,7 +118,7 @@ def fit_first_successes(group: CurveGroup, first_successes: FirstSuccesses) -> A
     elif curve is None or not curve.slope_is_known:
         line, curve = unfitted(n, "the successes do not tell a slope."), None
     else:
-        line = Line(curve.slope, curve.intercept, curve.slope_ci, n, "", curve.intercept_ci)
+        line = Line(curve.slope, curve.intercept, curve.slope_ci, n, _remarks(curve), curve.intercept_ci)
     return AttackScaling(
         group=group,
         method="counts",
@@ -144,6 +147,19 @@ def _refusal(first_successes: FirstSuccesses) -> str:
     if later < MIN_LATER_SUCCESSES:
         return f"{counts}, {successes - later} of them at the first step; {MIN_LATER_SUCCESSES} later ones are needed."
     return ""
+
+
+def _remarks(curve: LogOddsCurve) -> str:
+    """What a reader should know of the fitted curve, or ""."""
+    remarks = []
+    if curve.spans_both:
+        remarks.append(
+            f"Whether the curve saturates is not told (p = {curve.saturation_p:.2g}): the intervals hold both cases."
+        )
+    if curve.slopes is not None and curve.slopes.p < SLOPES_DIFFER_P:
+        factor = float(np.exp(curve.slopes.spread))
+        remarks.append(f"Seeds differ in slope, by a factor of {factor:.2f} (one standard deviation).")
+    return " ".join(remarks)
 
 
 def _least_squares(group: CurveGroup, rows: CountTable) -> AttackScaling:

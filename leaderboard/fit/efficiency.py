@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from leaderboard.data.count_table import GROUP, NUMBERS, CountTable, CurveGroup
 from leaderboard.fit.attack_scaling import INDEPENDENT_POINTS, Method
 from leaderboard.fit.likelihood.log_odds import LogOddsCurve
 from leaderboard.fit.likelihood.rates import fit_rates
+from leaderboard.fit.likelihood.straightness import Straightness, straightness_of_rates
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Band, Line, counted_points, ols, unfitted
 from leaderboard.fit.offense_defense_pairs import single_value
@@ -38,8 +39,10 @@ class Efficiency:
         seeds: how many.
         target: an ASR.
         at_target: the amount that brings ASR to ``target``; None where the curve does not cross it near the data.
-        at_target_ci: its 95% interval; an end is None where the interval has none near the data.
+        at_target_ci: its 95% interval; an end is None where the interval has none near the data, both where a straight
+            line does not fit.
         interval: what the intervals are over, in words.
+        straightness: whether a straight line fits; None where there are too few rates to tell.
         curve: the fit with its covariances; None for ols and where nothing was fitted.
     """
 
@@ -54,6 +57,7 @@ class Efficiency:
     at_target: float | None = None
     at_target_ci: Ends = (None, None)
     interval: str = ""
+    straightness: Straightness | None = None
     curve: LogOddsCurve | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +70,7 @@ class Efficiency:
                 "x_at_target": self.at_target,
                 "x_at_target_low": self.at_target_ci[0],
                 "x_at_target_high": self.at_target_ci[1],
+                "straight_p": None if self.straightness is None else self.straightness.p,
                 "n_dropped": self.dropped,
                 "n_seeds": self.seeds,
                 "interval": self.interval,
@@ -167,8 +172,12 @@ def _fit_group(group: CurveGroup, rates: Floats, x: str, method: Method, scale: 
         interval = uncertainty_text(seeds, "training runs")
     at_target: float | None = None
     at_target_ci: Ends = (None, None)
+    straightness = None
     if line.slope is not None:
         at_target, at_target_ci = _crossing(line, curve, position, np.log10(target / (1 - target)))
+        straightness = straightness_of_rates(position, successes[used], trials[used], seed[used])
+        if straightness is not None and straightness.is_bent:
+            line, at_target_ci = replace(line, note=_in_decades(straightness).remark), (None, None)
     else:
         interval = ""
     if scale == "log":
@@ -186,8 +195,15 @@ def _fit_group(group: CurveGroup, rates: Floats, x: str, method: Method, scale: 
         at_target=at_target,
         at_target_ci=at_target_ci,
         interval=interval,
+        straightness=straightness,
         curve=curve,
     )
+
+
+def _in_decades(straightness: Straightness) -> Straightness:
+    """Slopes in decades of odds, as the line's."""
+    first, last = (slope / float(np.log(10)) for slope in straightness.slopes)
+    return replace(straightness, slopes=(first, last))
 
 
 def _fit_counts(position: Floats, successes: Floats, trials: Floats, seed: Floats) -> tuple[Line, LogOddsCurve | None]:

@@ -13,6 +13,7 @@ from leaderboard.arrays import Floats
 from leaderboard.data.count_table import GROUP, CountTable, CurveGroup, make_count_table
 from leaderboard.fit.attack_scaling import INDEPENDENT_POINTS
 from leaderboard.fit.likelihood.censored_line import CensoredLine, fit_censored_line
+from leaderboard.fit.likelihood.straightness import Straightness, straightness_of_bounds
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Band, Line, counted_points, ols, unfitted
 from leaderboard.fit.offense_defense_pairs import OffenseDefensePairs, offense_defense_pairs
@@ -42,6 +43,7 @@ class OffenseDefense:
         seeds: how many have a pair in use.
         stalemate_intercept: of the line of slope 1 through the middle of the data; None where nothing was fitted.
         interval: what the intervals are over, in words.
+        straightness: whether a straight line fits; None where too few pairs were broken to tell.
         censored_line: the fit with its covariances; None for ols and where nothing was fitted.
     """
 
@@ -54,15 +56,31 @@ class OffenseDefense:
     seeds: int
     stalemate_intercept: float | None = None
     interval: str = ""
+    straightness: Straightness | None = None
     censored_line: CensoredLine | None = field(default=None, compare=False, repr=False)
 
     @property
     def against_slope_1(self) -> str:
-        """``below``, ``above`` or ``not told from`` slope 1, by the 95% interval; "" where nothing was fitted."""
+        """``below``, ``above`` or ``not told from`` slope 1; ``line does not fit``; "" where nothing was fitted.
+
+        On a side only where the 95% interval lies there and the line was seen to be straight: a parabola has its slope
+        on that side at both ends.
+        """
         if self.line.slope_ci is None:
             return ""
         low, high = self.line.slope_ci
-        return "below" if high < 1 else "above" if low > 1 else "not told from"
+        if self.straightness is None:
+            return "not told from"
+        if self.straightness.is_bent:
+            return "line does not fit"
+        if high < 1 and max(self.straightness.slopes) < 1:
+            return "below"
+        return "above" if low > 1 and min(self.straightness.slopes) > 1 else "not told from"
+
+    @property
+    def line_fits(self) -> bool:
+        """Whether the line may be drawn: it was fitted, and was not seen to be bent."""
+        return self.line.slope is not None and not (self.straightness is not None and self.straightness.is_bent)
 
     def to_json(self) -> dict[str, Any]:
         """JSON data, flat."""
@@ -74,6 +92,7 @@ class OffenseDefense:
                 "n_dropped": self.dropped,
                 "n_seeds": self.seeds,
                 "against_slope_1": self.against_slope_1,
+                "straight_p": None if self.straightness is None else self.straightness.p,
                 "slope_1_intercept": self.stalemate_intercept,
                 "interval": self.interval,
             }
@@ -161,7 +180,12 @@ def _fit_group(group: CurveGroup, rows: CountTable, target: float, method: Metho
         unknown = np.isnan(pairs.defense + pairs.crossing)[~never]
         note = f"{UNKNOWN_COMPUTE}: nothing to fit." if unknown.size and unknown.all() else line.note
         line = replace(line, note=f"{note} {censored} of {len(never)} never reached ASR {target:g}.")
-    stalemate_intercept = None
+    stalemate_intercept, straightness = None, None
+    if line.slope is not None:
+        with np.errstate(divide="ignore"):
+            x, low, high = (np.log10(amounts) for amounts in (used_pairs.defense, used_pairs.low, used_pairs.high))
+        straightness = straightness_of_bounds(x, low, high, used_pairs.seed)
+        line = replace(line, note=straightness.remark if straightness else "")
     if line.slope is not None and line.intercept is not None and mean_x is not None:
         stalemate_intercept = line.intercept + (line.slope - 1) * mean_x
     return OffenseDefense(
@@ -174,6 +198,7 @@ def _fit_group(group: CurveGroup, rows: CountTable, target: float, method: Metho
         seeds=len(np.unique(used_pairs.seed)),
         stalemate_intercept=stalemate_intercept,
         interval="" if stalemate_intercept is None else interval,
+        straightness=straightness,
         censored_line=censored_line,
     )
 

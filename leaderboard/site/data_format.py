@@ -25,7 +25,9 @@ class BandJson(TypedDict):
 
 
 class FitJson(TypedDict):
-    """A fit, whichever method made it; ``slope`` is null where there is not enough data, and ``note`` says why."""
+    """A fit, whichever method made it; ``slope`` is null where there is not enough data, and ``note`` says why. Else
+    ``note`` is what a reader should know of the fit, or "".
+    """
 
     method: str
     slope: float | None
@@ -69,6 +71,7 @@ class CostToBreakJson(TypedDict):
     attack: str
     within: float | None
     queries: float
+    seeds: int
 
 
 class CurveJson(TypedDict):
@@ -109,14 +112,16 @@ class DirectionJson(RateJson):
 
 class StandingJson(TypedDict):
     """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
-    ``series`` the row's name in legends.
+    ``series`` the row's name in legends, ``rank`` the best that it may have.
     """
 
     id: str
     entry: str
     series: str
     rank: int | None
+    worst_rank: NotRequired[int | None]
     rank_note: NotRequired[str]
+    comparable: NotRequired[bool]  # whether it may be held against the other rows of its table, told apart or not
     missing: NotRequired[list[dict[str, Any]]]  # attack, seed and round of cells of the row that have no numbers
     victim: str
     family: str

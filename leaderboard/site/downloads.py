@@ -12,8 +12,20 @@ import pyarrow.parquet as pq
 from leaderboard.site.data_format import CurveJson, SectionJson, SiteJson, StandingJson
 
 _SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "accounting", "judge", "space")
-_ROW = ("id", "rank", "rank_note", "victim", "family", "n_params", "defense", "round", "seeds", "examples")
-_COST = ("reached", "compute", "low", "high", "attack", "within", "queries")
+_ROW = (
+    "id",
+    "rank",
+    "worst_rank",
+    "rank_note",
+    "victim",
+    "family",
+    "n_params",
+    "defense",
+    "round",
+    "seeds",
+    "examples",
+)
+_COST = ("reached", "compute", "low", "high", "attack", "within", "queries", "seeds")
 _CURVES = pa.schema(
     [(name, pa.string()) for name in ("task", "threat", "row", "victim", "defense")]
     + [("round", pa.int64()), ("attack", pa.string())]

@@ -89,8 +89,10 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "id": row_id(victim_id, row),
         "entry": victim_id,
         "series": row.label,
-        "rank": row.rank,
-        "rank_note": row.rank_note,
+        "rank": row.rank.best,
+        "worst_rank": row.rank.worst,
+        "rank_note": row.rank.note,
+        "comparable": row.rank.comparable,
         "missing": [{"attack": cell.attack, "seed": cell.seed, "round": cell.round} for cell in row.missing],
         "victim": row.victim,
         "family": row.family,
@@ -151,7 +153,7 @@ def _offense_defense_bands(section: str, rows: Sequence[Standing]) -> Mapping[in
         last = max(of_victim, key=lambda index: rows[index].round or 0)
         fit, reference = rows[last].offense_defense, rows[last].reference_compute
         spent = [compute for index in of_victim if (compute := rows[index].defense_compute or 0.0) > 0]
-        if fit is None or reference is None or len(spent) < 2 or fit.line.slope is None:
+        if fit is None or reference is None or len(spent) < 2 or not fit.line_fits:
             continue
         defense = np.geomspace(min(spent), max(spent), BAND_POINTS) / reference
         bands[last] = {"defense": rounded(defense.tolist(), 5), **band_json(fit, defense, 5)}

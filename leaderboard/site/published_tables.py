@@ -135,7 +135,11 @@ def _empty_standing(rows: CountTable, section_id: str) -> StandingJson:
     labels |= {"n_params": size, "defense": "none", "round": None, "marks": []}
     unmeasured = dict.fromkeys(("worst", "balance", "breaking", "strongest", "asr", "clean"))
     standing = labels | {"reference_compute": 1.0, "defense_compute": 0.0} | unmeasured
-    return cast(StandingJson, standing | {"curves": [], "overhead": None, "rank": None})
+    return cast(
+        StandingJson,
+        standing
+        | {"curves": [], "overhead": None, "rank": None, "worst_rank": None, "rank_note": "", "comparable": False},
+    )
 
 
 def _size_standing(rows: CountTable, fit: Fit, section_id: str) -> StandingJson:
@@ -193,6 +197,7 @@ def _round_standings(rows: CountTable, fit: Fit, target: float, section_id: str)
             "attack": rows["attack"][0],
             "within": rounded(float(compute[-1]), 6),
             "queries": 0,
+            "seeds": 1,
         }
         standings.append(standing)
     spent = np.array([amount for standing in standings if (amount := standing["defense_compute"] or 0.0) > 0])

@@ -87,17 +87,18 @@ def cost_text(cost: CostToBreak) -> TextPair:
         return UNKNOWN_COMPUTE.lower(), f"{outcome} {amount(cost.queries)} queries per example"
     if cost.compute is None:
         assert cost.budget is not None
-        return "not broken", f"within {scientific(cost.budget)}"
+        return "not broken", f"within {scientific(cost.budget)}{_of_one_model(cost.seeds)}"
     low = "?" if cost.low is None else scientific(cost.low)
     high = "beyond the budget" if cost.high is None else scientific(cost.high)
-    return scientific(cost.compute), f"{low} – {high}"
+    return scientific(cost.compute), f"{low} – {high}{_of_one_model(cost.seeds)}"
 
 
-def rank_text(row: Standing, rows: tuple[Standing, ...]) -> TextPair:
-    """The rank, and whether other rows share it; or why there is none."""
-    if row.rank is None:
-        return "–", row.rank_note
-    return str(row.rank), "tie" if sum(other.rank == row.rank for other in rows) > 1 else ""
+def rank_text(row: Standing) -> TextPair:
+    """The ranks that the row may have, or why it has none."""
+    rank = row.rank
+    if rank.best is None:
+        return "–", rank.note
+    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), ""
 
 
 _RANK_UNITS: dict[RankUnit, str] = {
@@ -109,7 +110,8 @@ _RANK_UNITS: dict[RankUnit, str] = {
 def rank_rule_text(table: Standings) -> str:
     """What the rows of a table are ranked by, and with which clean accuracy."""
     return (
-        f"Ranked by {_RANK_UNITS[table.rank_unit]}; rows whose intervals overlap share a rank. No rank with "
+        f"Ranked by {_RANK_UNITS[table.rank_unit]}: the ranks that a row may have, with a chance of at most 5% of any "
+        "false order. No rank of one seed, which says nothing of other models like it, nor with "
         f"{table.section.clean_measure} below {percent(table.clean_floor)}."
     )
 
@@ -133,7 +135,7 @@ def worst_case_text(row: Standing) -> TextPair:
     if worst_case is None:
         return "", ""
     full = worst_case.full
-    main, fine = rate_text(full.asr)
+    main, fine = percent(full.asr.value), interval_text(full.asr)
     spent = f"{amount(full.queries)} queries\n{UNKNOWN_COMPUTE.lower()}"
     if full.compute is not None:
         spent = f"{scientific(full.compute)} FLOPs"
@@ -210,7 +212,8 @@ def offense_defense_text(row: Standing) -> TextPair:
     if line.slope is None:
         return "–", "not enough data"
     low, high = line.slope_ci or (None, None)
-    return signed(line.slope), "" if low is None or high is None else f"{signed(low)} – {signed(high)}"
+    interval = "" if low is None or high is None else f"{signed(low)} – {signed(high)}{_of_one_model(row.seeds)}"
+    return signed(line.slope), interval if row.offense_defense.line_fits else f"{interval}\na line does not fit"
 
 
 def _attack_name(row: Standing, attack: str) -> str:
@@ -218,5 +221,15 @@ def _attack_name(row: Standing, attack: str) -> str:
 
 
 def rate_text(rate: Rate) -> TextPair:
-    """A rate and its 95% interval."""
-    return percent(rate.value), f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%"
+    """A rate and its 95% interval, and whether that is of one model only."""
+    return percent(rate.value), f"{interval_text(rate)}{_of_one_model(rate.seeds)}"
+
+
+def interval_text(rate: Rate) -> str:
+    """``41.0 – 62.1%``."""
+    return f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%"
+
+
+def _of_one_model(seeds: int) -> str:
+    """What an interval over a single seed is of: no other model that was trained the same way."""
+    return "\none model only" if seeds == 1 else ""

@@ -8,13 +8,14 @@ from leaderboard.fit.pooled_rates import Rate
 
 
 class RateJson(TypedDict):
-    """A rate: the share, its 95% interval, and the counts."""
+    """A rate: the share, its 95% interval (with one seed over the examples of this one model alone), and the counts."""
 
     value: float
     low: float
     high: float
     successes: int
     trials: int
+    seeds: int
 
 
 def rate_json(rate: Rate) -> RateJson:
@@ -25,6 +26,7 @@ def rate_json(rate: Rate) -> RateJson:
         "high": rounded(rate.high),
         "successes": rate.successes,
         "trials": rate.trials,
+        "seeds": rate.seeds,
     }
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from leaderboard.arrays import Floats
 from leaderboard.data.trajectories import Trajectories, TrajectoriesBySeed
+from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.pooled_rates import shared_example_variance
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,28 @@ def pooled_curve(by_seed: TrajectoriesBySeed) -> PooledCurve:
         compute=_total([trajectories.compute.sum(axis=0) for trajectories in used]) / examples,
         queries=_total([trajectories.queries.sum(axis=0) for trajectories in used]) / examples,
     )
+
+
+def seed_curves(by_seed: TrajectoriesBySeed) -> SeedCurves:
+    """Each seed's curve, against the compute of `pooled_curve`; of an attack with at least one attacked example."""
+    used = list(with_examples(by_seed).values())
+    compute = pooled_curve(by_seed).compute
+    return SeedCurves(
+        successes=np.stack([extended(trajectories.broken, len(compute)) for trajectories in used]),
+        trials=np.array([len(trajectories.examples) for trajectories in used], dtype=np.float64),
+        compute=compute,
+        shared=shared_variance(used),
+    )
+
+
+def shared_variance(of_seeds: Sequence[Trajectories]) -> Floats | float:
+    """`shared_example_variance` of the ASR so far, at each step of the longest curve."""
+    length = max(trajectories.at_step.shape[1] for trajectories in of_seeds)
+    broken = [
+        np.pad(trajectories.so_far, ((0, 0), (0, length - trajectories.at_step.shape[1])), mode="edge")
+        for trajectories in of_seeds
+    ]
+    return shared_example_variance([trajectories.examples for trajectories in of_seeds], broken)
 
 
 def _total(curves: Sequence[Floats]) -> Floats:

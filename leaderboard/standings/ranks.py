@@ -1,34 +1,57 @@
-"""Ranks by what it costs to break: rows whose intervals overlap are not told apart."""
+"""Ranks by what it costs to break: no row is ranked above another that it is not surely harder to break than."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from dataclasses import dataclass
 
-from leaderboard.standings.cost_to_break import CostToBreak
+import numpy as np
+
+from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.harder_to_break import surely_harder
+
+MIN_SEEDS = 2  # one model says nothing of how models that are trained the same way differ
+ONE_SEED = "one seed"
+NOT_TOLD_APART = "not told apart"
 
 
-def cost_bounds(cost: CostToBreak | None) -> tuple[float, float] | None:
-    """The 95% interval of the compute to the target, infinite above where it has no end; None where compute is unknown
-    or nothing was attacked.
+@dataclass(frozen=True)
+class Rank:
+    """Where a row may stand, 1 being hardest to break.
+
+    Attributes:
+        best: 1 plus the number of rows that are surely harder to break; None where the data carry no rank.
+        worst: how many rows are ranked, less those that are surely easier; None likewise.
+        note: why there is none, or "".
     """
-    if cost is None or cost.low is None:
-        return None
-    return cost.low, inf if cost.compute is None or cost.high is None else cost.high
+
+    best: int | None
+    worst: int | None
+    note: str = ""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the row may be held against the others of its table, told apart or not."""
+        return self.best is not None or self.note in (ONE_SEED, NOT_TOLD_APART)
 
 
-def ranks(costs: Sequence[CostToBreak | None], divisors: Sequence[float] | None = None) -> list[int | None]:
-    """1 plus the number of rows that are surely harder to break: those whose interval lies wholly above this row's.
+NO_RANK = Rank(None, None)
 
-    So rows share a rank unless their intervals are apart, and no row is ranked below another that it may beat. A row of
-    unknown compute has none.
 
-    Args:
-        divisors: what the compute of each row is a multiple of; FLOPs where left out.
+def ranks(rows: Sequence[Sequence[SeedCurves]], target: float) -> list[Rank]:
+    """Of rows given by the curves of their attacks, compute in one unit; a row without a curve has no rank.
+
+    A row has none either where an attack was run under a single seed, or where it is told from no other row. The chance
+    that any row of a table is ranked wrongly against any other is at most 5% (see `surely_harder`).
     """
-    intervals = [
-        None if bounds is None else (bounds[0] / divisor, bounds[1] / divisor)
-        for bounds, divisor in zip(map(cost_bounds, costs), divisors or [1.0] * len(costs), strict=True)
-    ]
-    lows = [interval[0] for interval in intervals if interval is not None]
-    return [None if interval is None else 1 + sum(low > interval[1] for low in lows) for interval in intervals]
+    ranked = [index for index, curves in enumerate(rows) if curves and _seeds(curves) >= MIN_SEEDS]
+    harder = surely_harder([rows[index] for index in ranked], target)
+    found = [Rank(None, None, ONE_SEED) if curves else NO_RANK for curves in rows]
+    for index, above, below in zip(ranked, harder.sum(axis=0), harder.sum(axis=1), strict=True):
+        apart = bool(above or below)
+        found[index] = Rank(1 + int(above), len(ranked) - int(below)) if apart else Rank(None, None, NOT_TOLD_APART)
+    return found
+
+
+def _seeds(curves: Sequence[SeedCurves]) -> int:
+    return int(np.min([len(curve.trials) for curve in curves]))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.flops import known
-from harness.records.cell import CellRecord
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
@@ -22,11 +21,14 @@ from leaderboard.data.record_facts import (
     victim_facts,
 )
 from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
+from leaderboard.fit.compute_to_target import SeedCurves
 from leaderboard.fit.offense_defense import OffenseDefense
-from leaderboard.fit.pooled_rates import Rate, pooled_rate
+from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
-from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break
+from leaderboard.standings.clean_rate import clean_rate
+from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
 from leaderboard.standings.directions import DirectionRate, direction_rates
+from leaderboard.standings.ranks import NO_RANK, Rank
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 
@@ -62,9 +64,9 @@ class Standing:
         unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
         failures: why attack strings counted as failed without being judged, and at how many steps.
         missing: cells of the row that the spec asks for and that have no numbers.
-        rank: by cost to break, 1 is hardest; see `ranks`.
-        rank_note: why it has no rank; "" where it has one.
+        rank: by cost to break, or why it has none; see `ranks`.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
+        ranked_by: the curves of the attacks that the rank goes by.
         cells: the records behind the row.
     """
 
@@ -91,9 +93,9 @@ class Standing:
     unparseable: int
     failures: Mapping[str, int]
     missing: tuple[PlannedCell, ...] = ()
-    rank: int | None = None
-    rank_note: str = ""
+    rank: Rank = NO_RANK
     offense_defense: OffenseDefense | None = None
+    ranked_by: tuple[SeedCurves, ...] = field(default=(), repr=False, compare=False)
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
@@ -150,8 +152,8 @@ def make_standing(
     # What it took to find strings elsewhere is not known here: no compute to compare.
     cost, cost_by_attack = costs_to_break(attacks, target, frozenset(replaying))
     # A seed's clean examples are the same whatever the attack.
-    record_of_seed = {cell.record.seed: cell.record for cell in cells}
-    records = list(record_of_seed.values())
+    cell_of_seed = {cell.record.seed: cell for cell in cells}
+    records = [cell.record for cell in cell_of_seed.values()]
     first = cells[0].record
     strongest = max(attacked, key=_strength) if attacked else None
     all_trajectories = [trajectories for by_seed in attacks.values() for trajectories in by_seed.values()]
@@ -162,7 +164,7 @@ def make_standing(
         n_params=victim_facts(first).n_params,
         defense=first.defense.label,
         round=None if first.defense_facts is None else first.defense_facts.round,
-        clean=pooled_rate([record.n_clean_correct for record in records], [_clean_asked(record) for record in records]),
+        clean=clean_rate(list(cell_of_seed.values())),
         strongest=strongest,
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,
@@ -179,12 +181,8 @@ def make_standing(
         replaying=replaying,
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
         failures=dict(sorted(failures.items())),
+        ranked_by=known_curves(attacks, frozenset(replaying)),
     )
-
-
-def _clean_asked(record: CellRecord) -> int:
-    """How many clean examples clean accuracy is of: none where all are too long for the context."""
-    return record.n_clean if record.n_too_long < record.n_clean else 0
 
 
 def _strength(curve: AttackCurve) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from leaderboard.data.sections import Section, section_target, sections
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
 from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
-from leaderboard.standings.ranks import ranks
+from leaderboard.standings.ranks import Rank, ranks
 from leaderboard.standings.standing import Standing, attack_trajectories, make_standing
 
 
@@ -111,19 +111,22 @@ def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: Ran
     unit = usable_unit(rows, unit)
     notes = why_not_ranked(rows, section.clean_measure, section.clean_floor, unit)
     divisors = rank_divisors(rows, unit)
-    costs = [None if note else row.cost_to_break for row, note in zip(rows, notes, strict=True)]
+    in_unit = [
+        () if note else tuple(replace(curve, compute=curve.compute / divisor) for curve in row.ranked_by)
+        for row, note, divisor in zip(rows, notes, divisors, strict=True)
+    ]
     ranked = [
-        (replace(row, rank=rank, rank_note=note), divisor)
-        for row, rank, note, divisor in zip(rows, ranks(costs, divisors), notes, divisors, strict=True)
+        (replace(row, rank=Rank(None, None, note) if note else rank), divisor)
+        for row, rank, note, divisor in zip(rows, ranks(in_unit, target), notes, divisors, strict=True)
     ]
     ordered = [row for row, _ in sorted(ranked, key=_hardest_first)]
     return Standings(section, target, tuple(ordered), unit, section.clean_floor)
 
 
-def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, bool, int, float, float, str, str, int]:
-    """By rank, then by the cost itself, in the unit of ranks. Rows without a rank come after those with one; among them
-    static rows after the others, rows of unknown compute after those that can be compared, and those that were not
-    attacked last.
+def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, bool, float, float, str, str, int]:
+    """By cost in the unit of ranks, which is higher for the surely harder of two rows. Rows that may not be ranked
+    beside the others come after them; among them static rows after the others, rows of unknown compute after those that
+    can be compared, and those that were not attacked last.
     """
     row, divisor = row_and_divisor
     cost = row.cost_to_break
@@ -136,5 +139,5 @@ def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, 
     else:
         group, compute = 1, 0.0 if cost.reached else np.inf
     asr = row.asr.value if row.asr else 0.0
-    unranked = row.rank is None
-    return (unranked, group, row.static, row.rank or 0, -compute, asr, row.victim, row.defense, row.round or 0)
+    incomparable = not row.rank.comparable
+    return (incomparable, group, row.static, -compute, asr, row.victim, row.defense, row.round or 0)

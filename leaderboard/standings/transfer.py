@@ -12,7 +12,7 @@ from harness.records.read import Cell, Run
 from leaderboard.data.record_facts import replay_source
 from leaderboard.data.sections import Scope, sections
 from leaderboard.data.trajectories import read_trajectories
-from leaderboard.fit.pooled_rates import Rate, pooled_rate
+from leaderboard.fit.pooled_rates import Rate, pooled_rate, shared_example_variance
 from leaderboard.standings.attack_curves import cells_by_attack
 from leaderboard.standings.json_numbers import rate_json
 from leaderboard.standings.transfer_headings import (
@@ -121,5 +121,9 @@ def _entry(cells: Sequence[Cell], rules: HeadingRules) -> TransferCell | None:
     cells_by_attack(cells)  # refuses two cells in one place
     used = [trajectories for trajectories in map(read_trajectories, cells) if trajectories.at_step.size]
     successes = [int(trajectories.so_far[:, -1].sum()) for trajectories in used]
-    asr = pooled_rate(successes, [len(trajectories.examples) for trajectories in used])
+    trials = [len(trajectories.examples) for trajectories in used]
+    shared = shared_example_variance(
+        [trajectories.examples for trajectories in used], [trajectories.so_far[:, -1:] for trajectories in used]
+    )
+    asr = pooled_rate(successes, trials, shared)
     return None if asr is None else TransferCell(asr, len(used), any(rules.is_matched(cell.record) for cell in cells))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.flops import known
-from leaderboard.arrays import Floats
+from leaderboard.arrays import Booleans, Floats
 from leaderboard.data.trajectories import BudgetUnit, Trajectories, TrajectoriesBySeed, common_examples
-from leaderboard.fit.pooled_rates import Rate, pooled_rates
+from leaderboard.fit.pooled_rates import Rate, pooled_rates, shared_example_variance
 from leaderboard.standings.pooled_curve import with_examples
 
 MAX_POINTS = 40  # of the curve
@@ -86,7 +86,8 @@ def worst_case(attacks: Mapping[str, TrajectoriesBySeed]) -> WorstCase | None:
     trials = [len(of_seed[0].examples) for of_seed in compared]
     budgets = _budgets([_distinct(trajectories.spent(unit)) for of_seed in compared for trajectories in of_seed])
     unions = [_union_within(of_seed, unit, np.array(budgets)) for of_seed in compared]
-    rates = pooled_rates(np.array([union[0] for union in unions], dtype=np.int64), trials)
+    shared = shared_example_variance([of_seed[0].examples for of_seed in compared], [broken for broken, _, _ in unions])
+    rates = pooled_rates(np.stack([broken.sum(axis=0) for broken, _, _ in unions]), trials, shared)
     compute, queries = (np.sum([union[part] for union in unions], axis=0) / sum(trials) for part in (1, 2))
     points = tuple(
         WorstCasePoint(budget, asr, known(float(compute[index])), float(queries[index]))
@@ -111,9 +112,11 @@ def _budgets(spent: Sequence[Floats]) -> list[float]:
     return [float(amount) for amount in amounts]
 
 
-def _union_within(attacks: Sequence[Trajectories], unit: BudgetUnit, budgets: Floats) -> tuple[Floats, Floats, Floats]:
-    """Within each of ``budgets`` [B] per attack: examples broken by any attack, and what all of them spent in compute
-    and queries, summed over examples; [B] each.
+def _union_within(
+    attacks: Sequence[Trajectories], unit: BudgetUnit, budgets: Floats
+) -> tuple[Booleans, Floats, Floats]:
+    """Within each of ``budgets`` [B] per attack: which examples any attack broke, [E, B]; what all of them spent in
+    compute and queries, summed over examples, [B] each.
     """
     examples = len(attacks[0].examples)
     broken = np.zeros((examples, len(budgets)), dtype=bool)
@@ -127,4 +130,4 @@ def _union_within(attacks: Sequence[Trajectories], unit: BudgetUnit, budgets: Fl
         broken |= started & trajectories.so_far[rows, last]
         compute += np.where(started, trajectories.compute[rows, last], 0.0).sum(axis=0)
         queries += np.where(started, trajectories.queries[rows, last], 0.0).sum(axis=0)
-    return broken.sum(axis=0, dtype=np.float64), compute, queries
+    return broken, compute, queries

@@ -29,7 +29,7 @@ def test_a_run_lists_its_cells_under_the_keys_and_labels_of_their_records(tmp_pa
     unfinished = read_run(tmp_path / "out")
     assert unfinished.missing == 1
     (table,) = standings([unfinished])
-    assert [row.rank_note for row in table.rows] == [f"unfinished: {lost.record.attack.label} (seed 0) missing"]
+    assert [row.rank.note for row in table.rows] == [f"unfinished: {lost.record.attack.label} (seed 0) missing"]
 
 
 def test_a_shard_lists_the_whole_spec_and_a_merged_run_lacks_nothing(tmp_path: Path) -> None:

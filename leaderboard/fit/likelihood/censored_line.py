@@ -13,6 +13,7 @@ from leaderboard.fit.likelihood.maximum import maximize_likelihood
 from leaderboard.fit.likelihood.observations import Observations
 from leaderboard.fit.likelihood.uncertainty import Uncertainty, uncertainty
 from leaderboard.fit.line import Band, Line
+from leaderboard.fit.seed_spread import MAX_COST_SD, MAX_ROUND_SLOPE_SD
 
 MAX_HALF_INTERVAL = 1e4  # an interval so wide tells nothing
 
@@ -67,8 +68,9 @@ def fit_censored_line(x: Floats, low: Floats, high: Floats, seed: Integers) -> C
     freedom = max(1, known - 2 if len(seeds) < 2 else known - 1 - len(seeds))
     # The scale's estimate is short of as many degrees of freedom as the line takes.
     quantile = float(stdtrit(freedom, 0.975)) * (known / freedom) ** 0.5
-    line_uncertainty = uncertainty(maximum, data).with_quantile(quantile)
     theta, level, tilt = (float(value) for value in maximum.beta)
+    largest_spread = [0.0, MAX_COST_SD * theta, MAX_ROUND_SLOPE_SD * max(abs(tilt), 0.5 * theta)]
+    line_uncertainty = uncertainty(maximum, data, largest_spread).with_quantile(quantile)
     slope, height = -tilt / theta, median_y - level / theta
     slope_gradient = np.array([tilt / theta, 0.0, -1.0]) / theta
     halves = line_uncertainty.half_interval(

@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, log_expit
-from scipy.stats import chi2
 
 from leaderboard.arrays import Floats
 from leaderboard.fit.likelihood.likelihood import ClusteredEnds, clustered_ends
 from leaderboard.fit.likelihood.maximum import Maximum, maximize_likelihood
 from leaderboard.fit.likelihood.observations import Observations
+from leaderboard.fit.likelihood.saturation import maximize_saturating, plain_start, saturation_p
+from leaderboard.fit.likelihood.slope_spread import SlopeSpread, slope_spread
 from leaderboard.fit.likelihood.uncertainty import Uncertainty, uncertainty
 from leaderboard.fit.line import Band, Interval
+from leaderboard.fit.seed_spread import MAX_LEVEL_SD, MAX_SLOPE_SD
 
 LN10 = float(np.log(10.0))
 SATURATION_P = 0.005  # saturation is reported, and the saturating curve taken, below this p-value
-UNSURE_P = 0.2  # up to here the slope's interval spans both curves
+SURE_P, UNSURE_P = 0.0005, 0.2  # between them the slope's interval spans both curves
 MAX_ERROR = 0.7  # of the slope, as a share of it, seeds held
 _SLOPE = np.array([1.0, 0.0, 0.0])  # its direction among the parameters, the last of which may be missing
 
@@ -34,10 +36,13 @@ class LogOddsCurve:
         slope: decades of odds per unit of y, bias-corrected; ``slope_ci`` 95%.
         intercept: log10 odds at y = 0; ``intercept_ci`` 95%.
         asymptote: the ASR at which the curve saturates; None where no saturation was seen. ``asymptote_ci`` 95%.
-        saturation_p: p-value of an asymptote of 1, by likelihood ratio.
+        saturation_p: p-value of an asymptote of 1, see `saturation_p`.
         spread: standard deviation between seeds, decades of odds.
         centre: y was counted from here for the fit.
         maximum: where the likelihood is highest; ``uncertainty`` of its parameters.
+        spans_both: whether the intervals hold those of the curve with, or without, saturation too, as it is not told
+            which is right.
+        slopes: how seeds differ in slope; None where that is not known.
     """
 
     slope: float
@@ -51,6 +56,8 @@ class LogOddsCurve:
     centre: float
     maximum: Maximum
     uncertainty: Uncertainty
+    spans_both: bool = False
+    slopes: SlopeSpread | None = None
 
     @property
     def slope_is_known(self) -> bool:
@@ -64,6 +71,7 @@ class LogOddsCurve:
             self,
             slope_ci=_hull(self.slope_ci, other.slope_ci),
             intercept_ci=_hull(self.intercept_ci, other.intercept_ci),
+            spans_both=True,
         )
 
     def band(self, y: Floats) -> Band:
@@ -96,43 +104,32 @@ def fit_log_odds(observations: Observations, *, nested: bool = True) -> LogOddsC
     """
     low, high = observations.low, observations.high
     centre = float(np.median(np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)]])))
-    data = clustered_ends(replace(observations, low=low - centre, high=high - centre))
-    plain = maximize_likelihood(data, _start(data))
+    centred = replace(observations, low=low - centre, high=high - centre)
+    data = clustered_ends(centred)
+    plain = maximize_likelihood(data, plain_start(data))
     if plain is None:
         return None
-    plain_uncertainty = uncertainty(plain, data, floor=nested)
-    saturating = _maximize_saturating(data, plain)
-    # Seeds that share examples tell less than the likelihood takes them to.
-    gain = 0.0 if saturating is None else max(0.0, 2 * (saturating.value - plain.value))
-    ratio = gain / plain_uncertainty.overcounting()
-    # An asymptote of 1 is on the boundary: half of the time chance alone has no ratio at all (Self and Liang 1987).
-    p = 0.5 * float(chi2.sf(ratio, 1)) if ratio else 1.0
-    if saturating is None or p >= UNSURE_P:
-        return curve_at_maximum(plain, plain_uncertainty, centre, p, nested)
-    saturating_uncertainty = uncertainty(saturating, data, floor=nested)
-    if p < SATURATION_P:
-        return curve_at_maximum(saturating, saturating_uncertainty, centre, p, nested)
+    plain_uncertainty = _uncertainty(plain, data, nested)
+    saturating = maximize_saturating(data, plain)
+    p = 1.0 if saturating is None else saturation_p(centred, plain_uncertainty.overcounting())
     curve = curve_at_maximum(plain, plain_uncertainty, centre, p, nested)
-    if saturating_uncertainty.standard_error(_SLOPE[: len(saturating.parameters)]) > saturating.beta[0]:
-        return curve  # a saturating curve that tells nothing is no rival
-    of_these_seeds = saturating_uncertainty.of_these_seeds()
-    return curve.spanning(curve_at_maximum(saturating, of_these_seeds, centre, p, nested))
+    if saturating is not None and p < UNSURE_P:
+        saturating_uncertainty = _uncertainty(saturating, data, nested)
+        rival = curve_at_maximum(saturating, saturating_uncertainty, centre, p, nested)
+        # A saturating curve that tells nothing is no rival.
+        tells = saturating_uncertainty.standard_error(_SLOPE[: len(saturating.parameters)]) <= saturating.beta[0]
+        if p < SATURATION_P:
+            of_these = curve_at_maximum(plain, plain_uncertainty.of_these_seeds(), centre, p, nested)
+            curve = rival if p < SURE_P else rival.spanning(of_these)
+        elif tells:
+            curve = curve.spanning(
+                curve_at_maximum(saturating, saturating_uncertainty.of_these_seeds(), centre, p, nested)
+            )
+    return replace(curve, slopes=slope_spread(curve.maximum, data))
 
 
-def _start(data: ClusteredEnds) -> Floats:
-    events = float(data.events.sum())
-    share = min(max(events / (events + float(data.weight[:, data.first_censored :].sum())), 0.01), 0.95)
-    return np.array([1.5 * LN10, np.log(share / (1 - share))])
-
-
-def _maximize_saturating(data: ClusteredEnds, plain: Maximum) -> Maximum | None:
-    """The maximum with a free asymptote, where lowering it from 1 would raise the likelihood at all."""
-    z = data.ends[:, data.first_censored :] @ plain.beta + plain.terms.shift[:, None]
-    censored, events = data.weight[:, data.first_censored :], float(data.events.sum())
-    if float((censored * np.exp(np.minimum(z, 500))).sum()) <= events:
-        return None
-    asymptote = min(0.97, 1.1 * events / (events + float(censored.sum())))
-    return maximize_likelihood(data, plain.beta, asymptote, near=plain)
+def _uncertainty(maximum: Maximum, data: ClusteredEnds, nested: bool) -> Uncertainty:
+    return uncertainty(maximum, data, [MAX_SLOPE_SD * float(maximum.beta[0]), MAX_LEVEL_SD], floor=nested)
 
 
 def curve_at_maximum(

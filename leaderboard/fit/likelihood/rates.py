@@ -13,6 +13,7 @@ from leaderboard.fit.likelihood.log_odds import LogOddsCurve, curve_at_maximum
 from leaderboard.fit.likelihood.maximum import maximize_likelihood
 from leaderboard.fit.likelihood.observations import Observations
 from leaderboard.fit.likelihood.uncertainty import uncertainty
+from leaderboard.fit.seed_spread import MAX_LEVEL_SD, MAX_ROUND_SLOPE_SD
 
 
 def fit_rates(y: Floats, successes: Floats, trials: Floats, seed: Integers) -> LogOddsCurve | None:
@@ -45,7 +46,8 @@ def fit_rates(y: Floats, successes: Floats, trials: Floats, seed: Integers) -> L
         dispersion = float(((successes - trials * p) ** 2 / (trials * p * (1 - p))).sum()) / freedom
         if dispersion <= 1:
             break
-    rate_uncertainty = uncertainty(maximum, data, floor=False)
+    largest_spread = [MAX_ROUND_SLOPE_SD * abs(float(maximum.beta[0])), MAX_LEVEL_SD]
+    rate_uncertainty = uncertainty(maximum, data, largest_spread, floor=False)
     if dispersion > 1:
         rate_uncertainty = rate_uncertainty.with_quantile(float(stdtrit(freedom, 0.975)))
     factors = np.array([1 / scale, 1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from leaderboard.arrays import Floats
 from leaderboard.fit.likelihood.likelihood import ClusteredEnds, row_scores
 from leaderboard.fit.likelihood.maximum import Maximum
 
-MIN_CLUSTERS = 3  # fewer tell too little of the spread between them
+MIN_CLUSTERS = 2  # one tells nothing of the spread between them
 Z = float(ndtri(0.975))
 SLACK = 1.25  # seeds that tell a little more or less than others are as good as equal
 MIN_LEFT = 0.1  # share of the information that must be left without any one seed
@@ -28,6 +29,7 @@ class Uncertainty:
         within: [p, p], of examples as draws, the seeds held.
         shared: [p, p], what examples that several seeds have in common add.
         shares: [S, p, p], what each seed adds to the information, turned into covariances.
+        largest: [p, p], what ``between`` would be if seeds differed as much as any known ones do.
         floor: whether the examples alone are a lower bound.
         quantile: standard errors of the examples to each side of an interval over them alone.
     """
@@ -37,6 +39,7 @@ class Uncertainty:
     within: Floats
     shared: Floats
     shares: Floats
+    largest: Floats
     floor: bool = True
     quantile: float = Z
 
@@ -48,7 +51,10 @@ class Uncertainty:
         shares = np.maximum(np.einsum("...i,sij,...j->...s", direction, self.shares, direction), 0.0)
         effective = shares.sum(axis=-1) ** 2 / np.maximum((shares**2).sum(axis=-1), 1e-300)  # seeds that tell as much
         freedom = np.clip(SLACK * effective, 2.0, self.clusters) - 1
-        square = stdtrit(freedom, 0.975) ** 2 * _variance(self.between, direction)
+        between = _variance(self.between, direction)
+        square = stdtrit(freedom, 0.975) ** 2 * between
+        # Two or three seeds tell so little of their spread that t alone would give an interval of nearly everything.
+        square = np.minimum(square, Z * Z * np.maximum(_variance(self.largest, direction), between))
         if self.floor:
             square = np.maximum(square, FLOOR**2 * within)
         half: Floats = np.sqrt(square + Z * Z * shared)
@@ -66,8 +72,10 @@ class Uncertainty:
         """Of the parameters times ``factors`` [p]."""
         scale = np.outer(factors, factors)
         between = None if self.between is None else self.between * scale
-        shares = self.shares * scale
-        return replace(self, between=between, within=self.within * scale, shared=self.shared * scale, shares=shares)
+        within, shared, shares, largest = (
+            covariance * scale for covariance in (self.within, self.shared, self.shares, self.largest)
+        )
+        return replace(self, between=between, within=within, shared=shared, shares=shares, largest=largest)
 
     def overcounting(self) -> float:
         """How many times too large the likelihood takes the data for, as seeds share examples."""
@@ -82,7 +90,7 @@ def uncertainty_text(seeds: int, units: str = "examples") -> str:
     """What intervals over so many seeds are over."""
     if seeds >= MIN_CLUSTERS:
         return f"seeds and {units} (cluster jackknife over {seeds} seeds)"
-    return f"{units} alone ({seeds} seed{'' if seeds == 1 else 's'}: too few to tell the spread between seeds)"
+    return f"{units} alone (1 seed: they hold for this one model only)"
 
 
 def _variance(covariance: Floats, direction: Floats) -> Floats:
@@ -90,8 +98,16 @@ def _variance(covariance: Floats, direction: Floats) -> Floats:
     return variance
 
 
-def uncertainty(maximum: Maximum, data: ClusteredEnds, floor: bool = True) -> Uncertainty:
+def uncertainty(
+    maximum: Maximum, data: ClusteredEnds, largest_spread: Sequence[float], floor: bool = True
+) -> Uncertainty:
     """The covariances at a maximum.
+
+    Args:
+        largest_spread: standard deviation between seeds of each of the first parameters, at most, as far as published
+            curves tell; the others are taken not to differ.
+
+        floor: whether the examples alone are a lower bound.
 
     Between seeds: each seed's pull on the estimate, weighed as if the seed were left out (the jackknife to first order,
     CR3 of Bell and McCaffrey 2002), used with t(S − 1), or fewer degrees of freedom where few of the seeds tell most
@@ -111,7 +127,11 @@ def uncertainty(maximum: Maximum, data: ClusteredEnds, floor: bool = True) -> Un
     # A saturating curve may bend the wrong way at a known shift; then the whole information has to do.
     if np.linalg.eigvalsh(meat)[0] <= 0:
         meat = maximum.information
-    return Uncertainty(clusters, between, inverse @ meat @ inverse, shared, shares, floor)
+    within = inverse @ meat @ inverse
+    variance = np.zeros(p)
+    variance[: len(largest_spread)] = np.square(largest_spread)
+    largest = within + np.diag(variance) / clusters
+    return Uncertainty(clusters, between, within, shared, shares, largest, floor)
 
 
 def _jackknife(maximum: Maximum) -> Floats:

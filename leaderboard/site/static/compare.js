@@ -9,7 +9,8 @@
   const { power } = PlotStyle;
   const percent = (value) => `${(100 * value).toFixed(1)}%`;
   const flops = (value) => (value === null ? "compute unknown" : value === 0 ? "0" : power(Number(value.toPrecision(2))));
-  const rate = (found) => (found === null ? ["–", ""] : [percent(found.value), `${(100 * found.low).toFixed(1)} – ${percent(found.high)}`]);
+  const ofOneModel = (found) => (found.seeds === 1 ? ", one model only" : "");
+  const rate = (found) => (found === null ? ["–", ""] : [percent(found.value), `${(100 * found.low).toFixed(1)} – ${percent(found.high)}${ofOneModel(found)}`]);
 
   function size(count) {
     if (count === null) return "unknown";
@@ -19,16 +20,16 @@
 
   function breaking(found) {
     if (!found) return ["–", "nothing was attacked"];
-    if (found.compute !== null) return [flops(found.compute), `${flops(found.low)} – ${found.high === null ? "beyond the budget" : flops(found.high)}`];
+    if (found.compute !== null) return [flops(found.compute), `${flops(found.low)} – ${found.high === null ? "beyond the budget" : flops(found.high)}${ofOneModel(found)}`];
     if (found.reached || found.within === null) return ["compute unknown", `${found.reached ? "broken after" : "not broken within"} ${Number(found.queries.toPrecision(3))} queries`];
-    return ["not broken", `within ${flops(found.within)}`];
+    return ["not broken", `within ${flops(found.within)}${ofOneModel(found)}`];
   }
 
-  // Against the first row: how many times its cost to break, in the unit of ranks, where both have a rank and so met the
-  // same attacks.
+  // Against the first row: how many times its cost to break, in the unit of ranks, where both may be held against each
+  // other: they met the same attacks.
   function ratio(row, first, unit) {
     const cost = (each) => (unit === "reference" ? each.breaking_of_reference : each.breaking?.compute);
-    const [mine, its] = [row, first].map((each) => (each.rank === null ? null : cost(each)));
+    const [mine, its] = [row, first].map((each) => (each.comparable ? cost(each) : null));
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
   }
 
@@ -41,7 +42,7 @@
       return at ? [percent(at.value), `${(100 * at.low).toFixed(1)} – ${percent(at.high)}`] : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => [row.rank ?? "–", row.rank === null ? (row.rank_note ?? "") : `of ${section.rows.filter((each) => each.rank !== null).length} ranked rows`]],
+      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${section.rows.filter((each) => each.comparable).length} comparable rows`] : ["–", row.rank_note ?? ""])],
       ["Size", (row) => [size(row.n_params), row.family]],
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],

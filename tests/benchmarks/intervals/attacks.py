@@ -11,7 +11,8 @@ from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.data.trajectories import Trajectories
 from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling, fit_first_successes
 from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
-from tests.benchmarks.intervals.tally import Tally
+from tests.benchmarks.intervals.designs import Figures, Tally, counted
+from tests.benchmarks.intervals.rates_and_costs import MANY, SEEDS
 
 REFERENCE = 1e15  # FLOPs; a whole budget is one thousandth of it
 BUDGET = 1e12
@@ -23,15 +24,16 @@ class Study:
 
     Attributes:
         asr: at the full budget, of a typical seed.
-        slope: decades of odds per decade of compute; ``slope_spread`` its relative standard deviation over seeds.
-        spread: standard deviation over seeds of the log-odds, in decades.
+        slope: of the typical seed, decades of odds per decade of compute; ``slope_spread`` is the standard deviation
+            over seeds of its logarithm.
+        spread: standard deviation over seeds of the log-odds, in decades (0.24 are 0.56 natural units).
         alike: correlation over seeds of how hard an example is (0: other examples in each seed).
         asymptote: the ASR at which the curve saturates.
         form: records (each example's own compute, known by name), counts (a table), or at_step: counts of successes
             that each step has from the one before with probability ``kept``, and else anew.
+        what: for its name.
     """
 
-    name: str
     seeds: int
     examples: int
     steps: int
@@ -43,6 +45,7 @@ class Study:
     asymptote: float = 1.0
     form: str = "counts"
     kept: float = 1.0
+    what: str = ""
 
     @property
     def intercept(self) -> float:
@@ -50,60 +53,54 @@ class Study:
         at_budget = logit(self.asr / self.asymptote) / np.log(10)
         return float(at_budget - self.slope * np.log10(BUDGET / REFERENCE))
 
+    @property
+    def name(self) -> str:
+        """As the table has it."""
+        more = f", {self.what}" if self.what else ""
+        return (
+            f"{counted(self.seeds)} × {self.examples}, ASR {self.asr:g}, differ by {self.spread:g} and "
+            f"{self.slope_spread:g}{more}"
+        )
 
-STUDIES = [
-    Study("1 seed", 1, 100, 20, 0.5),
-    Study("1 seed, rarely broken", 1, 200, 50, 0.12),
-    Study("2 seeds", 2, 100, 20, 0.5),
-    Study("3 seeds", 3, 100, 20, 0.5),
-    Study("3 seeds, rarely broken", 3, 100, 50, 0.12),
-    Study("3 seeds that do not differ", 3, 200, 50, 0.1, slope_spread=0.0, spread=0.0),
-    Study("5 seeds", 5, 100, 10, 0.5),
-    Study("5 seeds, nearly all broken", 5, 100, 20, 0.95),
-    Study("5 seeds, few examples", 5, 20, 20, 0.5),
-    Study("5 seeds, rarely broken", 5, 100, 20, 0.06, slope=1.5),
-    Study("5 seeds that differ much", 5, 100, 10, 0.1, spread=0.6),
-    Study("10 seeds", 10, 50, 20, 0.7, slope=3.0),
-    Study("5 seeds as in the study", 5, 190, 10, 0.4, slope=1.7),
-    Study("3 seeds, records", 3, 60, 40, 0.4, form="records"),
-    Study("3 seeds, same examples, records", 3, 100, 20, 0.5, alike=0.5, form="records"),
-    Study("2 seeds, same examples, records", 2, 100, 20, 0.5, alike=0.5, form="records"),
-    Study("3 seeds, success at step", 3, 100, 20, 0.5, form="at_step", kept=0.9),
-    Study("1 seed, saturates", 1, 200, 20, 0.55, asymptote=0.6),
-    Study("3 seeds, saturate", 3, 100, 20, 0.55, asymptote=0.6),
-    Study("5 seeds, saturate", 5, 100, 50, 0.78, asymptote=0.8),
-    Study("3 seeds, saturate low", 3, 200, 50, 0.27, asymptote=0.3),
-]
+    def measure(self, rng: np.random.Generator, studies: int) -> Figures:
+        """Simulate and fit so many studies."""
+        tally = Tally()
+        for _ in range(studies):
+            _fit_one(self, rng, tally)
+        figures = tally.figures(["slope", "intercept", "ASR", "ASR at full budget"])
+        return figures | {"ols: slope held": tally.coverage("ols"), "ols: slope: bias": tally.bias("ols")}
 
 
-def run(study: Study, rng: np.random.Generator, tally: Tally) -> None:
-    """Simulate one study, fit it, and count what the intervals hold."""
-    table, cells, slopes, intercepts = simulate(study, rng)
+def fit_study(study: Study, rng: np.random.Generator) -> AttackScaling:
+    """The fit to one simulated study."""
+    table, cells, *_ = simulate(study, rng)
+    return _fit(study, table, cells)
+
+
+def _fit(study: Study, table: CountTable, cells: list[Trajectories]) -> AttackScaling:
     if study.form == "records":
-        fit = fit_first_successes({}, first_successes_of_trajectories([(paths, REFERENCE) for paths in cells]))
-    else:
-        (fit,) = fit_attack_scaling(table, "counts")
+        return fit_first_successes({}, first_successes_of_trajectories([(paths, REFERENCE) for paths in cells]))
+    (fit,) = fit_attack_scaling(table, "counts")
+    return fit
+
+
+def _fit_one(study: Study, rng: np.random.Generator, tally: Tally) -> None:
+    table, cells, slopes, intercepts = simulate(study, rng)
+    fit = _fit(study, table, cells)
     (least,) = fit_attack_scaling(table, "ols")
-    few = study.seeds < 3  # then the interval is for these seeds
-    slope = float(np.mean(slopes)) if few else study.slope
-    intercept = float(np.mean(intercepts)) if few else study.intercept
-    place = 0.4 * BUDGET / REFERENCE
-    asr = study.asymptote / (1 + 10 ** -(intercept + slope * np.log10(place)))
-    _count(tally, fit, least, slope, intercept, place, asr)
-
-
-def _count(
-    tally: Tally, fit: AttackScaling, least: AttackScaling, slope: float, intercept: float, place: float, asr: float
-) -> None:
     if fit.line.slope is None:
         tally.refused += 1
         return
+    alone = study.seeds == 1  # then the interval is for this model only
+    slope, intercept = (slopes[0], intercepts[0]) if alone else (study.slope, study.intercept)
     tally.value("slope", fit.line.slope, fit.line.slope_ci, slope)
     tally.value("intercept", fit.line.intercept, fit.line.intercept_ci, intercept)
-    middle, low, high = (float(part[0]) for part in fit.band(np.array([place])))
-    tally.value("ASR", middle, (low, high), asr)
     tally.value("ols", least.line.slope, least.line.slope_ci, slope)
-    tally.saturated += fit.asymptote is not None
+    for name, share in (("ASR", 0.4), ("ASR at full budget", 1.0)):
+        place = share * BUDGET / REFERENCE
+        asr = study.asymptote / (1 + 10 ** -(intercept + slope * np.log10(place)))
+        middle, low, high = (float(part[0]) for part in fit.band(np.array([place])))
+        tally.value(name, middle, (low, high), asr)
 
 
 def simulate(study: Study, rng: np.random.Generator) -> tuple[CountTable, list[Trajectories], list[float], list[float]]:
@@ -114,7 +111,7 @@ def simulate(study: Study, rng: np.random.Generator) -> tuple[CountTable, list[T
     dear = rng.normal(0, 0.1, study.examples) if study.form == "records" else np.zeros(study.examples)
     tables, cells, slopes, intercepts = [], [], [], []
     for seed in range(study.seeds):
-        slope = study.slope * np.exp(study.slope_spread * rng.normal() - study.slope_spread**2 / 2)
+        slope = study.slope * np.exp(study.slope_spread * rng.normal())
         # Seeds differ in level where the data are, and there in proportion to nothing else.
         middle = grid[len(grid) // 2] - np.log10(REFERENCE)
         intercept = study.intercept + study.spread * rng.normal() + (study.slope - slope) * middle
@@ -153,3 +150,19 @@ def _table(parts: list[tuple[int, np.ndarray, np.ndarray]], examples: int) -> Co
             "attack_compute": np.concatenate([spent for _, _, spent in parts]),
         },
     )
+
+
+WIDE = {"spread": 0.24, "slope_spread": 0.4}
+ATTACKS = [Study(seeds, examples, 24, asr, **WIDE) for seeds in SEEDS for examples in (32, 100) for asr in (0.8, 0.3)]
+ATTACKS += [Study(seeds, examples, 24, 0.8, spread=0.24, slope_spread=0.49) for seeds in MANY for examples in (32, 100)]
+ATTACKS += [Study(seeds, 100, 24, 0.5, spread=0.0, slope_spread=0.0) for seeds in MANY]
+ATTACKS += [Study(seeds, 100, 24, 0.5, spread=0.13, slope_spread=0.1) for seeds in MANY]
+ATTACKS += [Study(seeds, 60, 24, 0.6, alike=0.5, form="records", what="same examples", **WIDE) for seeds in MANY]
+ATTACKS += [Study(seeds, 100, 24, 0.55, asymptote=0.6, what="saturates at 0.6", **WIDE) for seeds in SEEDS]
+ATTACKS += [Study(seeds, 100, 20, 0.5, form="at_step", kept=0.9, what="success at step", **WIDE) for seeds in MANY]
+ATTACKS += [
+    Study(1, 200, 50, 0.12, what="rarely broken"),
+    Study(5, 100, 20, 0.06, slope=1.5, what="rarely broken"),
+    Study(5, 100, 20, 0.95, what="nearly all broken", **WIDE),
+    Study(5, 190, 10, 0.4, slope=1.7, what="as in the study"),
+]

@@ -16,13 +16,13 @@ from leaderboard.fit.efficiency import fit_efficiency
 from leaderboard.fit.line import Line, ols, weighted_least_squares
 from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
 from leaderboard.fit.size_scaling import fit_size_scaling
-from tests.benchmarks.intervals.defenses import INTERCEPT, SLOPE, Balance, Training, _balance
+from tests.benchmarks.intervals.defenses import INTERCEPT, SLOPE, Balance, Training
 from tests.leaderboard.run_command import run_command
 
 
 def balance(seed: int = 0, **changes: object) -> CountTable:
-    study = Balance("", **({"seeds": 4, "rounds": 12} | changes))  # type: ignore[arg-type]
-    return _balance(study, np.random.default_rng(seed))
+    study = Balance(**({"seeds": 4, "rounds": 12, "tilt": 0.0} | changes))  # type: ignore[arg-type]
+    return study.simulate(np.random.default_rng(seed))
 
 
 def both(table: CountTable) -> tuple[OffenseDefense, OffenseDefense]:
@@ -40,7 +40,7 @@ def test_bounds_of_the_first_reach() -> None:
 
 def test_the_line_is_found_where_half_was_never_broken() -> None:
     errors = {"censored": [], "ols": []}  # type: ignore[var-annotated]
-    for seed in range(12):
+    for seed in range(30):
         censored, least = both(balance(seed, never=0.5))
         assert censored.censored > 10
         assert (censored.line.n, least.line.n) == (48, 48 - censored.censored)
@@ -88,7 +88,7 @@ def rates(study: Training, seed: int = 0) -> CountTable:
 
 @pytest.mark.parametrize("x", ["defense_compute", "inference_compute", "round"])
 def test_efficiency_takes_any_amount(x: str) -> None:
-    table = rates(Training("", 3, 8, 400))
+    table = rates(Training(3, 8, 400))
     if x != "inference_compute":
         table = CountTable("t", {**table.columns, "defense": np.full(len(table), "at", dtype=object)})
     (fit,) = fit_efficiency(table, x, target=0.1)
@@ -98,6 +98,13 @@ def test_efficiency_takes_any_amount(x: str) -> None:
         assert fit.line.slope_ci[0] < -1 < fit.line.slope_ci[1]
         shift = 6 if x == "inference_compute" else 0
         assert np.log10(fit.at_target) == pytest.approx(np.log10(9) - 6 + shift, abs=0.1)  # type: ignore[arg-type]
+    if x == "round":  # their compute is a power of ten of the round: against its logarithm the log-odds are bent
+        assert fit.straightness is not None
+        assert fit.straightness.is_bent
+        assert fit.line.note.startswith("A straight line does not fit")
+        assert fit.at_target_ci == (None, None)
+        (fit,) = fit_efficiency(table, x, target=0.1, scale="linear")
+        assert fit.line.note == ""
     low, high = fit.at_target_ci
     assert low is not None
     assert high is not None
@@ -108,7 +115,7 @@ def test_efficiency_takes_any_amount(x: str) -> None:
 
 
 def test_efficiency_refuses_in_words() -> None:
-    table = rates(Training("", 1, 8, 100))
+    table = rates(Training(1, 8, 100))
     same = CountTable("t", {**table.columns, "defense": np.full(len(table), "at", dtype=object)})
     (fit,) = fit_efficiency(CountTable("t", {**same.columns, "successes": np.zeros(8, dtype=int)}))
     assert fit.line.note == "Not enough data: 0 successes in all, 4 needed."

@@ -37,8 +37,13 @@ def row_of(table: Standings, victim: str, defense: str = "none") -> Standing:
     return row
 
 
+def note(row: Standing) -> str:
+    """Why it may not be held against the other rows; "" where it may, whether or not the data tell them apart."""
+    return "" if row.rank.comparable else row.rank.note
+
+
 def notes(table: Standings) -> dict[str, str]:
-    return {row.victim: row.rank_note for row in table.rows}
+    return {row.victim: note(row) for row in table.rows}
 
 
 def test_a_victim_that_met_no_attack_yet_is_not_first(tmp_path: Path) -> None:
@@ -46,7 +51,7 @@ def test_a_victim_that_met_no_attack_yet_is_not_first(tmp_path: Path) -> None:
     done = [cell for cell in plan if cell.victim != "c" or cell.attack == "none"]
     table = table_of(tmp_path, done, plan)
     assert notes(table)["c"] == "unfinished: gcg (seed 0) and random_token (seed 0) missing"
-    assert {row.victim: row.rank for row in table.rows} == {"a": 1, "b": 1, "c": None}
+    assert {row.victim: row.rank.comparable for row in table.rows} == {"a": True, "b": True, "c": False}
     assert table.rows[-1].victim == "c"
     assert len(table.section.missing) == 2
 
@@ -78,7 +83,7 @@ def test_a_seed_or_a_round_that_is_missing_leaves_its_row_alone_without_a_rank(t
     rounds = [FakeCell(defense="at", round=number, seed=seed, victim="r") for number in (1, 2) for seed in (0, 1)]
     plan = [*of("a", GCG, replace(GCG, seed=1)), *of("b", GCG, replace(GCG, seed=1)), *rounds]
     table = table_of(tmp_path, [cell for cell in plan if cell not in (plan[3], rounds[3])], plan)
-    by_row = {(row.victim, row.round): row.rank_note for row in table.rows}
+    by_row = {(row.victim, row.round): note(row) for row in table.rows}
     assert by_row == {
         ("a", None): "",
         ("b", None): "unfinished: gcg (seed 1) missing",
@@ -92,7 +97,7 @@ def test_a_round_that_a_budget_did_not_allow_is_not_missing(tmp_path: Path) -> N
     plan = [*of("a", GCG), *of("r", GCG), FakeCell(defense="at", round=2, victim="r"), beyond]
     table = table_of(tmp_path, plan, plan)
     assert not table.section.missing
-    assert all(row.rank is not None for row in table.rows)
+    assert all(row.rank.comparable for row in table.rows)
 
 
 def test_a_round_that_no_row_has_counts_for_the_rows_of_its_defense(tmp_path: Path) -> None:
@@ -101,7 +106,7 @@ def test_a_round_that_no_row_has_counts_for_the_rows_of_its_defense(tmp_path: Pa
     early = replace(planned_last[0], round=2)
     plan = [*of("a", GCG), *of("b", GCG), early, planned_last[1]]
     table = table_of(tmp_path, plan[:3], plan)
-    assert row_of(table, "r", "at").rank_note == "unfinished: gcg (seed 1) missing"
+    assert row_of(table, "r", "at").rank.note == "unfinished: gcg (seed 1) missing"
 
 
 def test_a_failed_cell_is_missing_even_where_no_plan_is_listed(tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ def test_rows_that_met_different_attacks_have_no_rank_beside_each_other(tmp_path
         "e": f"{other}not gcg",
         "f": f"{other}also x",
     }
-    assert {row.victim for row in table.rows if row.rank is not None} == {"a", "b"}
+    assert {row.victim for row in table.rows if row.rank.comparable} == {"a", "b"}
 
 
 def test_no_row_is_ranked_where_no_two_met_the_same(tmp_path: Path) -> None:
@@ -165,10 +170,9 @@ def test_a_victim_that_never_learnt_its_task_has_no_rank(tmp_path: Path, floor: 
     assert weak.clean is not None
     assert weak.clean.value == pytest.approx(0.82)
     if ranked:
-        assert (weak.rank, weak.rank_note) == (1, "")
+        assert weak.rank.comparable
     else:
-        assert weak.rank is None
-        assert weak.rank_note == "clean accuracy 82.0%, below the floor of 90.0%"
+        assert weak.rank.note == "clean accuracy 82.0%, below the floor of 90.0%"
         assert table.rows[-1] is weak
 
 
@@ -188,10 +192,12 @@ def test_ranks_go_by_multiples_of_the_reference_compute_unless_flops_are_asked_f
     # Ten times the size: ten times the FLOPs of each step, and a thousand times the reference.
     small = FakeCell(victim="small", reference_flops=1e13, step_flops=1e9, hardness=9.4, examples=400)
     large = replace(small, victim="large", reference_flops=1e16, step_flops=1e10, hardness=10.4)
-    run = read_run(write_run(tmp_path / "run", [small, large]))
+    run = read_run(
+        write_run(tmp_path / "run", [replace(cell, seed=seed) for cell in (small, large) for seed in range(5)])
+    )
     (by_reference,), (by_flops,) = standings([run]), standings([run], rank_unit="flops")
-    assert [(row.victim, row.rank) for row in by_reference.rows] == [("small", 1), ("large", 2)]
-    assert [(row.victim, row.rank) for row in by_flops.rows] == [("large", 1), ("small", 2)]
+    assert [(row.victim, row.rank.best) for row in by_reference.rows] == [("small", 1), ("large", 2)]
+    assert [(row.victim, row.rank.best) for row in by_flops.rows] == [("large", 1), ("small", 2)]
     first = by_reference.rows[0]
     assert first.cost_to_break is not None
     assert first.cost_to_break.compute is not None
@@ -205,5 +211,5 @@ def test_an_unknown_reference_has_no_rank_among_several_victims_and_does_not_mat
     assert notes(table)["a"] == "reference compute unknown: no multiple of it to compare across victims"
     assert notes(table)["b"] == ""
     one = table_of(tmp_path / "one", [unknown, replace(unknown, defense="filter", hardness=9.9)])
-    assert [row.rank_note for row in one.rows] == ["", ""]
+    assert [note(row) for row in one.rows] == ["", ""]
     assert one.rank_unit == "flops"

@@ -129,6 +129,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert "4.0 × 10⁹ FLOPs" in shown  # the compute that was chosen
     assert "* spends less" in shown
+    assert "Intervals of one seed are of this one model only." in shown
     assert main(["leaderboard", "attacks", run, "--markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:5] == ["| attack | word\\_length · tiny(size=small) |", "| --- | ---: |", "|  | 4.0 × 10⁹ FLOPs |"]

@@ -1,68 +1,107 @@
-"""Ranks: nobody is ranked below a row that it may beat."""
+"""Ranks: nobody is ranked below a row that it may beat, and nobody by what one model alone can tell."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+import numpy as np
+from hypothesis import given, settings, strategies as st
 
 from harness.records.read import read_run
-from leaderboard.standings.cost_to_break import CostToBreak
-from leaderboard.standings.ranks import cost_bounds, ranks
+from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.harder_to_break import surely_harder
+from leaderboard.site.standing_text import cost_to_break_text, rank_text, rate_text
+from leaderboard.standings.ranks import NO_RANK, NOT_TOLD_APART, ONE_SEED, ranks
 from leaderboard.standings.standings import standings
+from tests.benchmarks.intervals.simulated_seeds import Seeds
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
-def at(compute: float | None, low: float | None, high: float | None, within: float = 1e9) -> CostToBreak:
-    return CostToBreak(compute is not None, compute, low, high, "gcg", within, 10.0)
+def row(rng: np.random.Generator, asr: float, seeds: int) -> tuple[SeedCurves, ...]:
+    return (Seeds(asr, level=0.1, tilt=0.1, steps=16).draw(rng, seeds, 100),)
 
 
-interval = st.tuples(st.floats(1, 1e9), st.floats(1, 1e9), st.booleans()).map(
-    lambda t: at((t[0] + t[1]) / 2, min(t[:2]), None if t[2] else max(t[:2]))
-)
-rows = st.lists(
-    st.one_of(interval, st.just(at(None, 5e8, None)), st.none(), st.just(at(None, None, None))), max_size=12
-)
+def test_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    hard, near, easy = row(rng, 0.02, 5), row(rng, 0.02, 5), row(rng, 0.999, 5)
+    found = ranks([easy, hard, (), near], 0.5)
+    assert [(rank.best, rank.worst) for rank in found] == [(3, 3), (1, 2), (None, None), (1, 2)]
+    assert found[2] == NO_RANK
 
 
-def test_ties_by_hand() -> None:
-    hard, near, easy = at(1e9, 8e8, None), at(6e8, 4e8, 9e8), at(1e8, 9e7, 2e8)
-    assert ranks([hard, near, easy]) == [1, 1, 3]
-    assert ranks([easy, None, hard]) == [2, None, 1]
+def test_rows_that_are_not_told_apart_have_no_rank() -> None:
+    rng = np.random.default_rng(0)
+    assert {rank.note for rank in ranks([row(rng, 0.5, 2), row(rng, 0.5, 2)], 0.5)} == {NOT_TOLD_APART}
 
 
-def test_what_is_not_broken_is_open_above_and_has_the_lower_end_of_its_draws() -> None:
-    assert cost_bounds(at(None, 7e8, None)) == (7e8, float("inf"))
-    assert ranks([at(None, 7e8, None), at(6e8, 5e8, 6.5e8), at(6e8, 5e8, 8e8)]) == [1, 2, 1]
+def test_one_seed_ranks_nothing_and_moves_no_other_row() -> None:
+    rng = np.random.default_rng(0)
+    hard, easy, one = row(rng, 0.02, 5), row(rng, 0.999, 5), row(rng, 0.02, 1)
+    found = ranks([hard, one, easy], 0.5)
+    assert found[1].best is None
+    assert found[1].note == ONE_SEED
+    assert [found[0], found[2]] == ranks([hard, easy], 0.5)
 
 
-@given(rows)
-def test_laws(found: list[CostToBreak | None]) -> None:
-    given_ranks = ranks(found)
-    known = [(cost_bounds(row), rank) for row, rank in zip(found, given_ranks, strict=True) if rank is not None]
-    assert len(known) == sum(cost_bounds(row) is not None for row in found)
-    if known:
-        assert min(rank for _, rank in known) == 1
-    for mine, rank in known:
-        for other, its in known:
-            assert mine is not None
-            assert other is not None
-            if mine[0] > other[1]:  # surely harder
-                assert rank < its
-        assert mine is not None
-        assert rank == 1 + sum(other[0] > mine[1] for other, _ in known if other is not None)
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.sampled_from([0.02, 0.5, 0.99]), max_size=6), st.integers(2, 6))
+def test_laws(number: int, asrs: list[float], seeds: int) -> None:
+    rng = np.random.default_rng(number)
+    rows = [row(rng, asr, seeds) for asr in asrs]
+    found, harder = ranks(rows, 0.5), surely_harder(rows, 0.5)
+    for i, mine in enumerate(found):
+        assert (mine.best is None) == bool(mine.note) == (not harder[i].any() and not harder[:, i].any())
+        if mine.best is not None:
+            assert mine.worst is not None
+            assert 1 <= mine.best <= mine.worst <= len(rows)
+    for i, j in zip(*np.nonzero(harder), strict=True):
+        one, other = found[i], found[j]
+        assert one.best is not None
+        assert other.worst is not None
+        assert one.best <= other.worst
+
+
+def test_a_table_says_which_ranks_a_row_may_have_and_why_one_has_none(tmp_path: Path) -> None:
+    cells = [
+        FakeCell(defense=defense, hardness=hardness, seed=seed, examples=100)
+        for defense, hardness in (("none", 8.8), ("guard", 10.6))
+        for seed in range(5)
+    ]
+    (table,) = standings([read_run(write_run(tmp_path / "run", [*cells, FakeCell(defense="filter")]))])
+    texts = {row.defense: rank_text(row) for row in table.rows}
+    assert texts["guard"] == ("1", "")
+    assert texts["none"] == ("2", "")
+    assert texts["filter"] == ("–", ONE_SEED)
+
+
+def test_intervals_of_one_seed_say_that_they_are_of_one_model(tmp_path: Path) -> None:
+    cells = [FakeCell(), *(FakeCell(defense="guard", seed=seed) for seed in range(2))]
+    (table,) = standings([read_run(write_run(tmp_path / "run", cells))])
+    one, two = sorted(table.rows, key=lambda row: row.seeds)
+    for found, seeds in ((one, 1), (two, 2)):
+        assert found.asr is not None
+        assert found.clean is not None
+        assert found.seeds == found.asr.seeds == found.clean.seeds == seeds
+        for _, fine in (rate_text(found.asr), rate_text(found.clean), cost_to_break_text(found)):
+            assert ("one model only" in fine) == (seeds == 1)
 
 
 def test_a_static_row_has_no_rank_and_stands_below(tmp_path: Path) -> None:
-    def cell(defense: str, hardness: float, adaptive: bool) -> FakeCell:
+    def cell(defense: str, hardness: float, adaptive: bool, seed: int) -> FakeCell:
         plugin = {"name": defense, "label": defense, "params": {}, "distribution": "x", "version": "1"}
         parts = [{"defense": plugin, "sort": "guard", "offers": "victim"}]
         return FakeCell(
-            defense=defense, hardness=hardness, more={"defense_facts": {"parts": parts, "adaptive": adaptive}}
+            defense=defense,
+            hardness=hardness,
+            seed=seed,
+            examples=100,
+            more={"defense_facts": {"parts": parts, "adaptive": adaptive}},
         )
 
-    cells = [cell("filter", 9.3, True), cell("filter (static)", 11.0, False), FakeCell()]
+    cells = [cell("filter", 10.3, True, seed) for seed in range(4)]
+    cells += [cell("filter (static)", 11.0, False, seed) for seed in range(4)]
+    cells += [FakeCell(hardness=8.8, seed=seed, examples=100) for seed in range(4)]
     (table,) = standings([read_run(write_run(tmp_path / "run", cells))])
     assert table.rows[-1].defense == "filter (static)"
-    assert table.rows[-1].rank is None
-    assert all(row.rank is not None for row in table.rows[:-1])
+    assert table.rows[-1].rank.best is None
+    assert all(row.rank.best is not None for row in table.rows[:-1])

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from harness.records.read import read_run
-from leaderboard.standings.stack_effects import StackEffect, _log_ratio, stack_effects
+from leaderboard.fit.stack_log_ratio import LogRatio, stack_log_ratio
+from leaderboard.standings.stack_effects import StackEffect, stack_effects
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
-def broken(*, none: float, parts: tuple[float, ...], stack: float, n: int = 400) -> np.ndarray:
-    """Independent columns of so many examples, [1, n, cells]."""
+def ratio(*, none: float, parts: tuple[float, ...], stack: float, n: int = 400, seeds: int = 1) -> LogRatio:
+    """Of independent columns of so many examples."""
     rng = np.random.default_rng(0)
-    return np.stack([rng.random(n) < p for p in (none, *parts, stack)], axis=1)[None]
+    broken = [np.stack([rng.random(n) < p for p in (none, *parts, stack)], axis=1) for _ in range(seeds)]
+    return stack_log_ratio(broken, [[f"{seed} {at}" for at in range(n)] for seed in range(seeds)])
 
 
 @pytest.mark.parametrize("parts", [(0.4, 0.5), (0.6, 0.5, 0.5)])
@@ -24,14 +26,34 @@ def test_the_log_ratio_is_zero_where_the_parts_multiply(parts: tuple[float, ...]
     none = 0.8
     product = none * float(np.prod([p / none for p in parts]))
     for factor in (1.0, 0.25, 2.0):
-        ratio = _log_ratio(broken(none=none, parts=parts, stack=min(1.0, factor * product), n=200_000))[0]
-        assert ratio == pytest.approx(np.log(factor), abs=0.05)
+        found = ratio(none=none, parts=parts, stack=min(1.0, factor * product), n=20_000)
+        assert found.value == pytest.approx(np.log(factor), abs=0.1)
+        assert found.low <= found.value <= found.high
 
 
 def test_a_stack_that_is_never_broken_has_a_ratio_too() -> None:
-    ratio = _log_ratio(broken(none=1.0, parts=(0.5, 0.5), stack=0.0, n=50))[0]
-    assert np.isfinite(ratio)
-    assert ratio < -1
+    found = ratio(none=1.0, parts=(0.5, 0.5), stack=0.0, n=50)
+    assert np.isfinite([found.low, found.value, found.high]).all()
+    assert found.value < -1
+
+
+def test_seeds_that_differ_are_more_than_their_examples() -> None:
+    """The stack holds in one seed and falls in the other: pooled examples alone would call it no stronger."""
+    rng, n = np.random.default_rng(0), 200
+    broken = [np.stack([rng.random(n) < p for p in (0.9, 0.5, 0.5, stack)], axis=1) for stack in (0.05, 0.5)]
+    names = [[f"{seed} {at}" for at in range(n)] for seed in range(2)]
+    two = stack_log_ratio(broken, names)
+    one = stack_log_ratio([np.concatenate(broken)], [[name for of_seed in names for name in of_seed]])
+    assert two.value == one.value
+    assert two.high - two.low > 2 * (one.high - one.low)
+
+
+def test_the_same_examples_under_several_seeds_are_one_draw() -> None:
+    rng, n = np.random.default_rng(0), 100
+    broken = np.stack([rng.random(n) < p for p in (0.9, 0.5, 0.5, 0.3)], axis=1)
+    names = [str(at) for at in range(n)]
+    once, thrice = stack_log_ratio([broken], [names]), stack_log_ratio([broken] * 3, [names] * 3)
+    assert thrice.high - thrice.low > 0.9 * (once.high - once.low)  # not 1 / √3 of it
 
 
 def test_where_a_part_alone_leaves_nothing_no_verdict_is_given(tmp_path: Path) -> None:
@@ -53,7 +75,7 @@ def test_where_a_part_alone_leaves_nothing_no_verdict_is_given(tmp_path: Path) -
     assert (nothing.effect, nothing.log_ratio) == ("", None)
     assert "of 40 examples 0.0 would fall behind independent parts, and 3 are needed" in nothing.note
     told = effect(20, 2)  # 13 would fall behind independent parts
-    assert (told.effect, told.note) == ("above", "")
+    assert (told.effect, told.note, told.seeds) == ("above", "", 1)
     assert effect(20, 20).effect == "below"
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, strategies as st
-from scipy.stats import binomtest
 
 from harness.errors import DataError
 from harness.records.read import read_run
-from leaderboard.fit.pooled_rates import design_effect, pooled_rate, pooled_rates
 from leaderboard.site.payload import payload
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings, standings
@@ -153,21 +149,3 @@ def test_little_data_gives_words_and_no_nan(examples: int, tmp_path: Path) -> No
     (curve,) = row["curves"]
     assert curve["fit"] is None or curve["fit"]["note"].startswith("Not enough data")
     assert (row["asr"] is None) == (examples == 0)
-
-
-@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_one_seed_is_wilsons_interval(pair: tuple[int, int]) -> None:
-    won, tried = pair
-    rate = pooled_rate([won], [tried])
-    want = binomtest(won, tried).proportion_ci(method="wilson")
-    assert rate is not None
-    assert (rate.low, rate.high) == pytest.approx((want.low, want.high), abs=1e-9)
-
-
-def test_seeds_that_differ_widen_the_interval() -> None:
-    alike, apart = pooled_rate([50, 50], [100, 100]), pooled_rate([20, 80], [100, 100])
-    assert alike is not None
-    assert apart is not None
-    assert apart.high - apart.low > 2 * (alike.high - alike.low)
-    assert design_effect(np.array([[50], [50]]), [100, 100]) == 1
-    assert pooled_rates(np.zeros((2, 3), dtype=np.int64), [0, 0]) == []

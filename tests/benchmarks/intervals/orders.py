@@ -1,0 +1,102 @@
+"""Simulated tables: how often equal rows are put into an order, and unequal ones told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from leaderboard.standings.ranks import Rank, ranks
+from tests.benchmarks.intervals.designs import Figures, counted
+from tests.benchmarks.intervals.rates_and_costs import MANY, SEEDS
+from tests.benchmarks.intervals.simulated_seeds import Seeds
+
+
+@dataclass(frozen=True)
+class Equals:
+    """Equal rows: in how many tables any of them is ranked above another.
+
+    Attributes:
+        spread: between seeds, of the log-odds (natural) and of the logarithm of the slope.
+        attacks: on each row; the cheapest counts.
+        never: more rows that are hardly ever broken, and not counted.
+        loud: rows whose seeds differ five times as much as those of the others.
+    """
+
+    rows: int
+    seeds: int
+    examples: int = 32
+    spread: tuple[float, float] = (0.56, 0.4)
+    asr: float = 0.8
+    target: float = 0.5
+    attacks: int = 1
+    never: int = 0
+    loud: int = 0
+
+    @property
+    def name(self) -> str:
+        more = f", {self.attacks} attacks" * (self.attacks > 1)
+        more += f", beside {self.never} that are hardly ever broken" * (self.never > 0)
+        more += f", seeds of {self.loud} differ five times as much" * (self.loud > 0)
+        if self.spread != (0.56, 0.4):
+            more += f", seeds differ by {self.spread[0]:g} and {self.spread[1]:g}"
+        shape = f"{self.rows} rows, {counted(self.seeds)} × {self.examples}"
+        return f"{shape}, ASR {self.asr:g}, target {self.target:g}{more}"
+
+    def measure(self, rng: np.random.Generator, studies: int) -> Figures:
+        spreads = [self.spread] * self.rows
+        if self.loud:
+            spreads = [(1.0, 0.5)] * self.loud + [(0.2, 0.1)] * (self.rows - self.loud)
+        made = [Seeds(self.asr, *spread) for spread in spreads]
+        made += [Seeds(0.01, *self.spread)] * self.never
+        wrong = 0
+        for _ in range(studies):
+            table = [[each.draw(rng, self.seeds, self.examples) for _ in range(self.attacks)] for each in made]
+            wrong += _is_ordered(ranks(table, self.target)[: self.rows])
+        return {"false order": wrong / studies}
+
+
+def _is_ordered(found: list[Rank]) -> bool:
+    """Whether the worst rank of any row is better than the best of another."""
+    ranked = [(rank.best, rank.worst) for rank in found if rank.best is not None and rank.worst is not None]
+    return len(ranked) > 1 and min(worst for _, worst in ranked) < max(best for best, _ in ranked)
+
+
+@dataclass(frozen=True)
+class Unequal:
+    """Half of the rows take ``factor`` times the compute: how many pairs are told apart rightly."""
+
+    rows: int
+    seeds: int
+    factor: float
+    examples: int = 32
+    spread: tuple[float, float] = (0.56, 0.4)
+    asr: float = 0.6
+
+    @property
+    def name(self) -> str:
+        return f"{self.rows} rows, {counted(self.seeds)} × {self.examples}, compute × {self.factor:g}"
+
+    def measure(self, rng: np.random.Generator, studies: int) -> Figures:
+        hard = Seeds(self.asr, *self.spread, steps=64)
+        odds = self.asr / (1 - self.asr) * self.factor**hard.slope
+        easy = replace(hard, asr=odds / (1 + odds))
+        half, right, wrong = self.rows // 2, [], 0
+        for _ in range(studies):
+            made = [hard] * half + [easy] * (self.rows - half)
+            found = ranks([[each.draw(rng, self.seeds, self.examples)] for each in made], 0.5)
+            pairs = [_is_ordered([one, other]) for one in found[:half] for other in found[half:]]
+            right.append(float(np.mean(pairs)))
+            wrong += _is_ordered(found[:half]) or _is_ordered(found[half:])
+        return {"told apart rightly": float(np.mean(right)), "false order": wrong / studies}
+
+
+EQUALS = [Equals(6, seeds, examples) for examples in (32, 100) for seeds in SEEDS]
+EQUALS += [Equals(rows, seeds) for rows in (2, 12) for seeds in MANY]
+EQUALS += [Equals(6, seeds, asr=asr, target=target) for asr, target in ((0.97, 0.5), (0.5, 0.1)) for seeds in MANY]
+EQUALS += [Equals(6, seeds, spread=spread) for spread in ((0.0, 0.0), (0.56, 0.49), (1.0, 0.5)) for seeds in MANY]
+EQUALS += [Equals(6, seeds, attacks=3) for seeds in MANY]
+EQUALS += [Equals(6, seeds, 100, loud=1) for seeds in MANY] + [Equals(6, seeds, asr=0.97, never=6) for seeds in MANY]
+UNEQUALS = [
+    Unequal(6, seeds, factor, examples) for factor in (2.0, 3.0, 10.0) for seeds in MANY for examples in (32, 100)
+]
