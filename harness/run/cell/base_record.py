@@ -39,7 +39,7 @@ def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:
     return PluginRecord(
         name=plugin.name,
         label=plugin.label,
-        params=plugin.plugin.params.identity(),
+        params=plugin.recorded(),
         distribution=plugin.distribution,
         version=plugin.version,
     )

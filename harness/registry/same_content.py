@@ -1,0 +1,62 @@
+"""Which plugins of a list are the same: with equal parameters, or with files of the same content in two places."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from harness.hashing import content_key
+from harness.registry.resolved import ResolvedPlugin, plugin_key
+
+
+def same_content(one: ResolvedPlugin, other: ResolvedPlugin) -> bool:
+    """Whether two plugins differ in nothing but where files and folders of the same content lie."""
+    return bool(repeated([one, other]))
+
+
+def repeated(plugins: Sequence[ResolvedPlugin]) -> dict[int, int]:
+    """The index of each plugin that is the same as an earlier one, and that one's index. Files are read only where
+    nothing else tells two plugins apart.
+    """
+    found: dict[int, int] = {}
+    first: dict[str, int] = {}
+    alike: dict[str, list[int]] = {}
+    for index, plugin in enumerate(plugins):
+        key = plugin_key(plugin)
+        if first.setdefault(key, index) != index:
+            found[index] = first[key]
+        else:
+            alike.setdefault(plugin_key(plugin, _nowhere), []).append(index)
+    for group in alike.values():
+        by_content: dict[str, int] = {}
+        for index in group if len(group) > 1 else ():
+            earlier = by_content.setdefault(plugin_key(plugins[index], _content), index)
+            if earlier != index:
+                found[index] = earlier
+    return found
+
+
+def _nowhere(plugin: ResolvedPlugin, name: str, path: Path) -> str:
+    return ""
+
+
+def _content(plugin: ResolvedPlugin, name: str, path: Path) -> str:
+    """What tells a file or folder by its content; its path where it cannot be read."""
+    try:
+        known = plugin.plugin.fingerprint() if plugin.kind in ("victim", "attack") else {}
+        if known:
+            return content_key(known)
+        if path.is_file():
+            stat = path.stat()
+            return _file_hash(path, stat.st_size, stat.st_mtime_ns)
+    except Exception:  # whatever a plugin raises about files that are missing or broken: a run will tell
+        pass
+    return str(path)
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, _size: int, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
