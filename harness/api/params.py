@@ -83,14 +83,21 @@ def spec_folder_or_name(text: str) -> str:
     if "\0" in text or base is None or path.is_absolute():
         return text if base is None else str(path)
     here, there = base / path, Path.cwd() / path
-    if here.is_dir():
+    if _is_folder(here):
         return str(here)
-    if there.is_dir():
+    if _is_folder(there):
         raise ValueError(
             f"there is a folder {there} in the working directory, but relative paths count from the spec's folder, "
             f"where there is none ({here}); write the path from there, or in full"
         )
     return str(here) if text in (".", "..") or text.startswith(("./", "../")) else text
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # longer than a path may be
+        return False
 
 
 def _resolve(path: Path) -> Path:

@@ -20,6 +20,7 @@ from harness.run.prepare.keys import stand_in_key
 from harness.spec.load import LoadedSpec, load_spec
 from plugins.victims.openai_compatible import OpenAICompatible
 from tests.engine.hub_models import write_folder
+from tests.run.runs import harness_here
 
 DATA = TaskData((" a", " b"), (), ())
 
@@ -222,7 +223,7 @@ def test_a_path_that_is_not_there_is_no_hub_id(tmp_path: Path, registry: Registr
     assert cell.victim.identity()["params"]["model"] == "local"
 
 
-@pytest.mark.parametrize("model", ["a/b/c", "no--good", "with space"])
+@pytest.mark.parametrize("model", ["a/b/c", "no--good", "with space", "x" * 5000])
 def test_what_can_be_no_hub_id_is_told(tmp_path: Path, registry: Registry, model: str) -> None:
     (cell,) = load(tmp_path, registry, victims=[local(model)]).cells
     for ask in (cell.victim.plugin.fingerprint, lambda: cell.victim.plugin.card(DATA)):
@@ -230,9 +231,18 @@ def test_what_can_be_no_hub_id_is_told(tmp_path: Path, registry: Registry, model
             ask()
 
 
+@pytest.mark.parametrize(("command", "code"), [("run", 1), ("plan", 2)])
+def test_a_run_says_that_a_model_is_not_there(tmp_path: Path, registry: Registry, command: str, code: int) -> None:
+    load(tmp_path, registry, victims=[local("/nowhere/m")])
+    done = harness_here(command, "spec.yaml", cwd=tmp_path)
+    assert done.returncode == code
+    assert "/nowhere/m: there is no such folder" in " ".join(done.stderr.split())
+    assert "bug" not in done.stderr
+
+
 def test_a_file_is_no_model(folder: Path, registry: Registry) -> None:
     (cell,) = load(folder, registry, victims=[local("./m1/config.json")]).cells
-    with pytest.raises(VictimError, match=r"config\.json: is a file; give a folder"):
+    with pytest.raises(VictimError, match=r"config\.json: there is no such folder; give a folder"):
         cell.victim.plugin.fingerprint()
 
 
