@@ -48,6 +48,7 @@ from .api.params import (
     Params as Params,
     SpecPath as SpecPath,
     host_field as host_field,
+    spec_folder_or_name as spec_folder_or_name,
 )
 from .api.problem.latent import (
     Latent as Latent,

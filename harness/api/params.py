@@ -29,6 +29,18 @@ class Params(BaseModel):
         }
         return dump_portably(self, exclude=skip)
 
+    def described(self) -> dict[str, Any]:
+        """What labels are made of: `identity`, and beside it every file and folder as a `Path`, by the name of its
+        field (``field.part`` in a group of parameters). Override it where `identity` holds something else in place of
+        a path.
+        """
+        paths: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            parts = {f"{name}.{part}": inner for part, inner in value} if isinstance(value, Params) else {name: value}
+            paths |= {part: inner for part, inner in parts.items() if isinstance(inner, Path)}
+        return self.identity() | paths
+
 
 def host_field(default: Any, **kwargs: Any) -> Any:
     """A parameter that says how or where to compute but cannot change a result (device, path of a cache): no part of
@@ -89,6 +101,45 @@ def relative_to(folder: Path) -> Iterator[None]:
         yield
     finally:
         _spec_folder.reset(token)
+
+
+def paths_from() -> Path:
+    """The folder that relative paths in parameters count from: the spec's while one is read, else the working
+    directory.
+    """
+    return _spec_folder.get() or Path.cwd()
+
+
+def spec_folder_or_name(text: str) -> str:
+    """A parameter that names a local folder, or by a name something elsewhere (a hub id); a folder's path in full.
+
+    A text is a path if it begins with ``/``, ``./``, ``../`` or ``~``, or if there is a folder of that name. A relative
+    path counts from the spec's folder, or outside a spec from the working directory. Whether an explicit path leads
+    anywhere is not looked at.
+
+    Raises:
+        ValueError: in a spec, a text that only the working directory has a folder of.
+    """
+    path = Path(text).expanduser() if text.startswith("~/") else Path(text)
+    base = _spec_folder.get()
+    if "\0" in text or base is None or path.is_absolute():
+        return text if base is None else str(path)
+    here, there = base / path, Path.cwd() / path
+    if _is_folder(here):
+        return str(here)
+    if _is_folder(there):
+        raise ValueError(
+            f"there is a folder {there} in the working directory, but relative paths count from the spec's folder, "
+            f"where there is none ({here}); write the path from there, or in full"
+        )
+    return str(here) if text in (".", "..") or text.startswith(("./", "../")) else text
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # longer than a path may be
+        return False
 
 
 def _resolve(path: Path) -> Path:

@@ -42,6 +42,7 @@ class VictimFacts(BaseModel):
     # whose making nothing is known.
     reference_flops: float | None
     artifact: str
+    content: str = ""  # hash of what else identifies the model: a folder's files, a commit; "" where nothing does
 
 
 class PartFacts(BaseModel):
@@ -104,6 +105,7 @@ class AuxiliaryFacts(BaseModel):
     n_params: int | None
     preparation: Compute  # what it took to make it ready; counted as no compute of the attack
     artifact: str
+    content: str = ""  # as of the victim
 
 
 class CellRecord(BaseModel):

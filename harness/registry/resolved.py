@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
@@ -13,7 +15,7 @@ from pydantic.fields import FieldInfo
 from harness.api.params import dump_portably, write_paths
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef, dump_references
-from harness.hashing import path_digest
+from harness.hashing import canonical_json, path_digest
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ResolvedPlugin:
             return self.name
         with dump_references(_label), write_paths(lambda path: path.name):
             dumped = dump_portably(params, include=changed)
+        _name_paths(params, dumped)
         return f"{self.name}({', '.join(f'{name}={short_text(value)}' for name, value in dumped.items())})"
 
     def _differs(self, name: str, info: FieldInfo) -> bool:
@@ -85,6 +88,92 @@ class ResolvedPlugin:
         if info.metadata:
             annotation = Annotated[(annotation, *info.metadata)]
         return bool(value != TypeAdapter(annotation).validate_python(default, context={"registry": self.registry}))
+
+    def recorded(self) -> dict[str, Any]:
+        """The parameters as a record has them: those that count, and of files and folders that nested plugins name, at
+        most the last name.
+        """
+        with dump_references(_recorded):
+            params: dict[str, Any] = self.plugin.params.identity()
+        return params
+
+
+PathKey = Callable[[ResolvedPlugin, str, Path], str]
+"""What stands for a file or folder in a key, from the plugin that names it, the parameter and the path."""
+
+
+def described_params(params: Any) -> dict[str, Any]:
+    """`Params.described` with each nested plugin as ``{"name": …, "key": …}``: a short name, and `plugin_key`."""
+    with dump_references(lambda ref: {"name": _short_name(ref), "key": _nested_key(ref)}):
+        found: dict[str, Any] = params.described()
+    return found
+
+
+def plugin_key(plugin: ResolvedPlugin, path_key: PathKey | None = None) -> str:
+    """Equal for plugins whose parameters are all equal, those outside the identity (devices and the like) and files and
+    folders included, also those that nested plugins name.
+
+    Args:
+        path_key: by default the path.
+    """
+    with write_paths(str if path_key is None else lambda path: path_key(plugin, "", path)):
+        identity = plugin.identity()
+    params, paths = plugin.plugin.params, _paths(plugin)
+    outside = set(type(params).model_fields) - set(identity["params"])
+    if path_key is not None:
+        outside -= {name.partition(".")[0] for name in paths}
+        told = {place: path_key(*found) for place, found in paths.items()}
+    else:  # those outside the identity are told by their values
+        told = {place: str(path) for place, (_, _, path) in paths.items() if place.partition(".")[0] not in outside}
+    key = [identity, params.model_dump(mode="json", include=outside)]
+    return canonical_json([*key, told] if told else key)
+
+
+def _paths(plugin: ResolvedPlugin) -> dict[str, tuple[ResolvedPlugin, str, Path]]:
+    """The files and folders that a plugin and those nested in it name, by place: whose, which parameter, and where."""
+    nested: list[Any] = []
+    with dump_references(lambda ref: nested.append(ref.resolved)):
+        described = plugin.plugin.params.described()
+    found = {name: (plugin, name, value) for name, value in described.items() if isinstance(value, Path)}
+    for at, inner in enumerate(nested):
+        if inner is not None:
+            found |= {f"/{at}.{place}": path for place, path in _paths(inner).items()}
+    return found
+
+
+def _nested_key(ref: PluginRef) -> Any:
+    found: Any = ref.resolved
+    return [ref.name, ref.params] if found is None else plugin_key(found)
+
+
+def _short_name(ref: PluginRef) -> str:
+    found: Any = ref.resolved
+    if found is None:
+        return ref.name
+    params = found.plugin.params
+    content = params.identity()
+    folders = [value.name for name, value in params.described().items() if isinstance(value, Path) and name in content]
+    return " ".join([ref.name, *folders])
+
+
+def _recorded(ref: PluginRef) -> Any:
+    found: Any = ref.resolved
+    if found is None:
+        return {ref.name: ref.params} if ref.params else ref.name
+    params = found.plugin.params
+    with write_paths(lambda path: path.name):
+        written = dump_portably(params)
+    _name_paths(params, written)
+    return {ref.name: written} if written else ref.name
+
+
+def _name_paths(params: Any, dumped: dict[str, Any]) -> None:
+    """Put the last name of each file and folder in the place of its path."""
+    for name, value in params.described().items():
+        field, _, part = name.partition(".")
+        if isinstance(value, Path) and field in dumped:
+            holder, place = (dumped[field], part) if part else (dumped, field)
+            holder[place] = value.name
 
 
 def _identity(ref: PluginRef) -> Any:

@@ -4,14 +4,12 @@ threats and seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from harness.api.defense import TrainedDefense
-from harness.api.params import write_paths
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.runtime_defense import RuntimeDefense
@@ -21,7 +19,8 @@ from harness.hashing import canonical_json
 from harness.registry.defense_stack import make_stack, stack_problem, trained_part
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved import ResolvedPlugin, plugin_key
+from harness.registry.same_content import repeated
 from harness.registry.short_labels import with_labels
 from harness.spec.model import DefenseEntry, Spec
 from harness.spec.parse import LocatedRef, entry_refs
@@ -104,22 +103,12 @@ def threat_key(threat: Threat) -> Any:
     return canonical_json({**threat.model_dump(mode="json"), "position": threat.fraction})
 
 
-def plugin_key(plugin: ResolvedPlugin) -> str:
-    """Equal for plugins whose parameters are all equal, those outside the identity (paths and the like) included."""
-    params = plugin.plugin.params
-    # A file is told by its place where it is none of the identity's, and by its content where it is.
-    with nullcontext() if plugin.kind in ("judge", "defense") else write_paths(str):
-        identity = plugin.identity()
-    outside = set(type(params).model_fields) - set(identity["params"])
-    return canonical_json([identity, params.model_dump(mode="json", include=outside)])
-
-
 def _axis(
     spec: Spec, field: str, kind: Kind, plugins: dict[DataPath, ResolvedPlugin], problems: list[SpecProblem]
 ) -> Axis:
     refs: tuple[PluginRef, ...] = getattr(spec, field)
     listed = tuple(plugins[field, index] for index in range(len(refs)))
-    _check_repeated(field, [plugin_key(plugin) for plugin in listed], problems)
+    _check_same(field, listed, problems)
     return Axis(field, kind, refs, with_labels(listed, [ref.params for ref in refs]))
 
 
@@ -139,7 +128,7 @@ def _defenses(
         if why:
             problems.append(SpecProblem(("defenses", index), why))
         found.append(parts[0] if entry.single is not None else make_stack(parts, entry.non_adaptive, registry))
-    _check_repeated("defenses", [plugin_key(defense) for defense in found], problems)
+    _check_same("defenses", found, problems)
     return Axis("defenses", "defense", spec.defenses, tuple(found))
 
 
@@ -164,6 +153,13 @@ def _variants(defenses: Axis, problems: list[SpecProblem]) -> Iterable[tuple[int
         if not rounds:
             problems.append(SpecProblem(path, "none of its rounds is evaluated; ask for at least one"))
         yield from ((index, round_) for round_ in rounds)
+
+
+def _check_same(field: str, plugins: Sequence[ResolvedPlugin], problems: list[SpecProblem]) -> None:
+    for index, earlier in repeated(plugins).items():
+        elsewhere = plugin_key(plugins[index]) != plugin_key(plugins[earlier])
+        what = "has the content of {other}, in another place" if elsewhere else "the same as {other}"
+        problems.append(SpecProblem((field, index), f"{what}; remove one of the two", other=(field, earlier)))
 
 
 def _check_repeated(field: str, keys: list[Any], problems: list[SpecProblem]) -> None:

@@ -15,7 +15,8 @@ from harness.registry.defense_stack import STATIC, DefenseStack, is_static
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
-from harness.spec.axes import Axes, Axis, plugin_key, threat_key
+from harness.registry.same_content import same_content
+from harness.spec.axes import Axes, Axis, threat_key
 from harness.spec.model import DefenseEntry, Exclude, Spec
 from harness.spec.problems import DataPath, SpecProblem, name_hint
 from harness.spec.validation_errors import validation_problems
@@ -103,7 +104,7 @@ class EntryMatcher:
     def _same(self, kind: Kind, ref: PluginRef, base: PluginRef, plugin: ResolvedPlugin) -> bool:
         # Parameters are equal when writing them over the plugin's own changes nothing: so "4" and 4 agree.
         written = PluginRef(name=ref.name, params={**base.params, **ref.params})
-        return plugin_key(self._registry.resolve(kind, written)) == plugin_key(plugin)
+        return same_content(self._registry.resolve(kind, written), plugin)
 
     def _plugins(self, ref: PluginRef | None, axis: Axis) -> list[int]:
         if ref is None:

@@ -12,6 +12,7 @@ from harness.errors import DataError
 from harness.records.cell import CellRecord
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell, Run
+from leaderboard.data.distinct_labels import with_distinct_labels
 
 CleanMeasure = Literal["clean accuracy", "refused when clean", "answered when clean"]
 LATENT_NOTICE = (
@@ -95,8 +96,11 @@ class Section:
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once."""
-    done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
+    """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once. What runs call
+    alike and is not the same gets labels that differ.
+    """
+    by_key: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
+    done = {cell.record.key: cell for cell in with_distinct_labels(list(by_key.values()))}
     failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
     missing = _missing(runs)
     known_scopes = {(_task_threat_spec(cell.record), _scope(cell.record)) for cell in done.values()}

@@ -52,9 +52,10 @@ class ClassifierGuard(GuardDefense):
         def _known_classes(self) -> Self:
             names = self.class_names
             unknown = [name for name in self.refuse if name.strip() not in names]
-            if unknown or len({name.strip() for name in self.refuse}) == len(names):
-                problem = f"{unknown[0]!r} is none of them" if unknown else "they are all refused"
-                raise ValueError(f"`refuse` must name some of `classes` ({', '.join(names)}), not all; {problem}")
+            if unknown:
+                raise ValueError(
+                    f"`refuse` must name some of `classes` ({', '.join(names)}); {unknown[0]!r} is none of them"
+                )
             if self.quantile is not None and self.reads == "answer":
                 raise ValueError("`quantile` is of clean prompts, and this guard reads answers; give a threshold")
             return self
@@ -98,7 +99,13 @@ class ClassifierGuard(GuardDefense):
 
     def _probability(self, logits: Any) -> float | None:
         """Of the refused classes together; None where the text is too long to be read."""
-        probability: float | None = self.params.probability(logits, self.params.refused_indices)
+        params = self.params
+        if np.ndim(logits) == 1 and len(params.refused_indices) == len(params.class_names):
+            raise DataError(
+                f"classifier_guard: `refuse` names all of `classes` ({', '.join(params.class_names)}), of which this "
+                "classifier gives every text one: leave out those that are let through"
+            )
+        probability: float | None = params.probability(logits, params.refused_indices)
         return probability
 
 

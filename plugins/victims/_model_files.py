@@ -45,7 +45,14 @@ T = TypeVar("T")
 
 def is_local(model: str) -> bool:
     """Whether ``model`` is a folder's path rather than a hub id: by its form, or because there is such a folder."""
-    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or Path(model).is_dir()
+    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or _is_folder(model)
+
+
+def _is_folder(path: Path | str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # longer than a path may be, or not to be looked at
+        return False
 
 
 def local_folder(model: str) -> Path:
@@ -58,11 +65,10 @@ def local_folder(model: str) -> Path:
         folder = Path(model).expanduser()
     except RuntimeError as error:  # no such user
         raise VictimError(f"{model}: {first_line(error)}") from error
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "there is no such folder"
+    if not _is_folder(folder):
         raise VictimError(
-            f"{folder}: {what}; give a folder with config.json, model.safetensors and tokenizer.json, a preset or a "
-            "hub id"
+            f"{folder}: there is no such folder; give a folder with config.json, model.safetensors and "
+            "tokenizer.json, a preset or a hub id"
         )
     return folder
 

@@ -24,6 +24,7 @@ from harness import (
     host_field,
     nominal_backward,
     nominal_forward,
+    spec_folder_or_name,
 )
 from plugins.victims import _model_files as model_files
 from plugins.victims._backend_param import BackendChoice, backend_field
@@ -55,8 +56,8 @@ class HuggingFace(Victim):
 
         model: str = Field(
             min_length=1,
-            description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b), hub id, or folder "
-            "(write ./NAME for a folder called like a preset)",
+            description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b), hub id, or folder; a "
+            "relative path counts from the spec's folder (write ./NAME for a folder called like a preset)",
         )
         revision: str | None = Field(None, description="commit, tag or branch of a hub id; a commit needs no network")
         head: Literal["sequence_classification", "causal_lm"] = Field(
@@ -84,6 +85,11 @@ class HuggingFace(Victim):
             None, description="pretraining compute, in FLOPs, instead of 6·N·D"
         )
 
+        @field_validator("model")
+        @classmethod
+        def _from_the_spec(cls, value: str) -> str:
+            return value if find_preset(value) else spec_folder_or_name(value)
+
         @field_validator("fine_tune", mode="before")
         @classmethod
         def _yes_or_no(cls, value: Any) -> Any:
@@ -97,6 +103,10 @@ class HuggingFace(Victim):
                 del data["reasoning"]
             data["model"] = "local" if _is_local(self.model) else _hub_id(self.model)
             return data
+
+        def described(self) -> dict[str, Any]:
+            """The parameters, a folder by its path."""
+            return super().described() | ({"model": Path(self.model)} if _is_local(self.model) else {})
 
     def card(self, data: TaskData) -> VictimCard:
         """Facts from the preset table, or from config.json and the header of the weights. Of quantised weights the

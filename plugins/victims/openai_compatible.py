@@ -13,7 +13,18 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from harness import Flops, Params, PrepareJob, TaskData, Victim, VictimCard, VictimError, hookimpl, host_field
+from harness import (
+    Flops,
+    Params,
+    PrepareJob,
+    TaskData,
+    Victim,
+    VictimCard,
+    VictimError,
+    hookimpl,
+    host_field,
+    spec_folder_or_name,
+)
 from plugins.victims._openai.tokenizer_file import tokenizer_file, vocabulary_size
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 
@@ -45,7 +56,9 @@ class OpenAICompatible(Victim):
         model: str = Field(min_length=1, description="name under which the server serves the model")
         revision: str | None = Field(None, description="a name of your own for these weights; part of every key")
         tokenizer: str = host_field(
-            ..., description="folder with the model's tokenizer.json, or hub id; its content counts, not its place"
+            ...,
+            description="folder with the model's tokenizer.json (a relative path counts from the spec's folder), or "
+            "hub id; its content counts, not its place",
         )
         tokenizer_revision: str | None = host_field(None, description="commit, tag or branch of a hub id")
         head: Literal["label_tokens", "generation"] = Field(
@@ -78,6 +91,11 @@ class OpenAICompatible(Victim):
         )
         max_concurrency: PositiveInt = host_field(8, description="requests in flight, per process")
         batch: PositiveInt = host_field(16, description="prompts per request, where the server takes several")
+
+        @field_validator("tokenizer")
+        @classmethod
+        def _from_the_spec(cls, value: str) -> str:
+            return spec_folder_or_name(value)
 
         @field_validator("base_url")
         @classmethod

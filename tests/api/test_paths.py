@@ -11,9 +11,8 @@ from pydantic import Field
 from harness import Attack, Example, Judge, Params, PluginRef, SpecPath, State, Step, Task, TaskData, host_field
 from harness.hashing import path_digest
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved import ResolvedPlugin, plugin_key
 from harness.run.cell.base_record import plugin_record
-from harness.spec.axes import plugin_key
 
 
 class Split(Params):

@@ -16,6 +16,10 @@ from transformers.utils import logging
 from harness.engine.torch.heads import HeadName
 from harness.errors import VictimError, first_line
 
+_ADAPTER = (
+    "an adapter (adapter_config.json), and adapters are not applied; merge it into its base model (in peft: "
+    "merge_and_unload, then save_pretrained) and name the merged folder, or move its files away from a whole model"
+)
 _NOT_LOADED = (
     "and quantised checkpoints cannot be loaded yet; name the model that it was made from, or dequantise it (in "
     "transformers: model.dequantize(), then save_pretrained) and name that folder"
@@ -54,6 +58,8 @@ def load_model(
             adapter.
     """
     local = Path(source).is_dir()
+    if local and (Path(source) / "adapter_config.json").is_file():
+        raise VictimError(f"{source}: {_ADAPTER}")
     common: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     if revision and not local:
         common["revision"] = revision
@@ -81,9 +87,7 @@ def load_model(
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise VictimError(f"{source}: cannot be loaded for head {head}: {first_line(error)}") from error
     if getattr(model, "_hf_peft_config_loaded", False):  # transformers applies one that it finds, if peft is installed
-        raise VictimError(
-            f"{source}: an adapter lies beside the model; merge it into the model, or move its files away"
-        )
+        raise VictimError(f"{source}: {_ADAPTER}")
     coded = next((name for name in sorted(info.get("unexpected_keys", ())) if _CODED.search(name)), None)
     if coded is not None:
         raise VictimError(f"{source}: its weights are quantised (they come with {coded}), {_NOT_LOADED}")

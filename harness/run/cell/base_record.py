@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from harness.api.params import dump_portably
-from harness.api.refs import PluginRef, dump_references
 from harness.flops import CONVENTION, Flops, known
 from harness.records.cell import CellRecord, Compute, PluginRecord
 from harness.registry.resolved import ResolvedPlugin
@@ -46,22 +44,13 @@ def attack_space(cell: CellSpec) -> Literal["text", "latent"]:
 
 def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:
     """A plugin as the manifest has it: parameters, without places of files, label, package and version."""
-    with dump_references(_portable):
-        params = plugin.plugin.params.identity()
     return PluginRecord(
         name=plugin.name,
         label=plugin.label,
-        params=params,
+        params=plugin.recorded(),
         distribution=plugin.distribution,
         version=plugin.version,
     )
-
-
-def _portable(ref: PluginRef) -> Any:
-    """A nested plugin as a spec has it, with all its parameters."""
-    resolved: Any = ref.resolved
-    params = ref.params if resolved is None else dump_portably(resolved.plugin.params)
-    return {ref.name: params} if params else ref.name
 
 
 def compute(flops: Flops) -> Compute:

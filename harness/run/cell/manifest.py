@@ -175,6 +175,7 @@ def _victim_facts(prepared: PreparedCell) -> VictimFacts:
         trained_against=prepared.cell.spec.victim.plugin.trained_against(prepared.cell.data),
         reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
         artifact=artifact.key,
+        content=prepared.cell.victim.content,
     )
 
 
@@ -195,6 +196,7 @@ def auxiliary_facts(
             n_params=model.as_victim.backend.n_params,
             preparation=compute(Flops.from_json(artifact.facts["compute"])),
             artifact=artifact.key,
+            content=(model_spec or cell.victim).content,
         )
     return found
 

@@ -10,7 +10,7 @@ from harness.api.attack import Attack
 from harness.api.model.auxiliary import Auxiliary
 from harness.api.task import TaskData
 from harness.errors import PluginError, VictimError, error_text
-from harness.hashing import canonical_json
+from harness.hashing import canonical_json, content_key
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
 from harness.registry.resolved import ResolvedPlugin
@@ -30,6 +30,11 @@ class ModelSpec:
     data: TaskData
     seed: int
     fingerprint: Mapping[str, str]
+
+    @property
+    def content(self) -> str:
+        """Hash of the fingerprint; "" where that is empty."""
+        return content_key(dict(self.fingerprint)) if self.fingerprint else ""
 
     @cached_property
     def artifact(self) -> ArtifactSpec:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from harness import VictimError
-from plugins.victims._model_files import first_line
+from plugins.victims._model_files import check_hub_id, first_line, is_local, local_folder
 
 
 def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
@@ -15,13 +15,14 @@ def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
     Raises:
         VictimError: there is none, or the hub cannot be reached and it is not in the cache.
     """
-    folder = Path(tokenizer).expanduser()
-    if folder.is_dir():
+    if is_local(tokenizer):
+        folder = local_folder(tokenizer)
         if not (folder / "tokenizer.json").is_file():
             raise VictimError(f"{folder}: no tokenizer.json; save the model's fast tokenizer into it")
         return folder / "tokenizer.json"
     from huggingface_hub import hf_hub_download
 
+    check_hub_id(tokenizer)
     try:
         return Path(hf_hub_download(tokenizer, "tokenizer.json", revision=revision, etag_timeout=5.0))
     except Exception as error:  # network and hub errors of many unrelated classes

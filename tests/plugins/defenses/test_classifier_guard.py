@@ -61,7 +61,15 @@ def test_of_classes_that_do_not_exclude_each_other_the_likeliest_counts() -> Non
     assert ruled(guard(refuse=("safe",)), own)[1].score == pytest.approx(1 / (1 + np.exp(-6)))
     assert ruled(guard(refuse=("safe", "odd")), own)[1].score == pytest.approx(1 / (1 + np.exp(-6)))
     assert not ruled(guard(), own)[1].blocked
+    harmless = [[0.0, -6.0]] * 3
+    assert not ruled(guard(refuse=CLASSES), harmless)[1].blocked, "none of its classes need be true"
+    assert ruled(guard(refuse=CLASSES), own)[1].blocked
     assert ruled(guard(), [[np.nan] * 2] * 3)[1] == Ruling(True)
+
+
+def test_all_of_classes_that_exclude_each_other_cannot_be_refused() -> None:
+    with pytest.raises(DataError, match=r"`refuse` names all of `classes` \(safe, odd, harmful\).*leave out"):
+        ruled(guard(refuse=CLASSES), [0.0, 1.0, 2.0])
 
 
 def test_what_cannot_be_read_is_refused() -> None:
@@ -111,7 +119,6 @@ def test_a_quantile_of_clean_prompts_passes() -> None:
     ("wrong", "words"),
     [
         ({"refuse": ("harmfull",)}, "'harmfull' is none of them"),
-        ({"refuse": CLASSES}, "they are all refused"),
         ({"classes": ("a", "a")}, "must be different names"),
         ({"reads": "answer", "quantile": 0.9}, "give a threshold"),
     ],

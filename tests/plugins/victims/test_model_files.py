@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from harness.api.task import TaskData
+from harness.engine.torch.loading import load_model
 from harness.errors import VictimError
 from harness.flops import known
 from plugins.victims import _model_files as model_files
@@ -139,6 +140,12 @@ def test_an_adapter_beside_a_model_is_told(tmp_path: Path) -> None:
             VictimError, match=r"an adapter .* beside the model, .* merge .* or move the adapter's files"
         ):
             ask()
+
+
+def test_whoever_loads_an_adapter_is_told(tmp_path: Path) -> None:
+    for folder in (adapter(tmp_path / "lora"), adapter(language_model(tmp_path / "m"))):
+        with pytest.raises(VictimError, match=r"an adapter \(adapter_config\.json\).*merge it into its base model"):
+            load_model(folder, "generation")
 
 
 # -- quantised weights ------------------------------------------------------------------------------------------------

@@ -19,8 +19,11 @@ _MAX_LABEL = 2000
 def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
     """What of a manifest cannot be, or does not go with the run's."""
     keys = [record.key, record.search, *([record.victim_facts.artifact] if record.victim_facts else [])]
+    contents = [model.content for model in record.auxiliary.values()]
+    contents += [record.victim_facts.content] if record.victim_facts else []
+    keys += [content for content in contents if content]
     if not all(_KEY.fullmatch(key) for key in keys):
-        yield "key, search or artifact is no content address (20 to 64 hexadecimal digits)"
+        yield "key, search, artifact or content is no content address (20 to 64 hexadecimal digits)"
     if record.status != "done":
         yield f"its status is {record.status}; a submission has finished cells alone"
     if (record.spec_name, record.spec_version, record.spec_hash) != (run.spec_name, run.spec_version, run.spec_hash):
