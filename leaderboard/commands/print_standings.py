@@ -35,8 +35,8 @@ def print_standings(tables: Sequence[Standings]) -> None:
             table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
         console.print(table)
         for row in standings.rows:
-            if row.unparseable:
-                console.print(Text(f"{row.label}: {standing_text.unparseable_text(row.unparseable)}"))
+            for untold in standing_text.untold_texts(row):
+                console.print(Text(f"{row.label}: {untold}"))
         for record in section.failed:
             cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
             console.print(Text(f"failed: {cell}: {record.error}"))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import DataError
+from harness.records.answer_state import NO_ANSWER
 from harness.records.read import Cell
 from leaderboard.arrays import Booleans, Floats, Integers
 
@@ -24,14 +25,17 @@ BudgetUnit = Literal["compute", "queries"]
 @dataclass(frozen=True)
 class Trajectories:
     """A trajectory is an attacked example's way through the steps of an attack. Those of one cell: E examples, T steps
-    (the full budget).
+    (the full budget). An example whose strings got no answer at all tells nothing, and is none of them.
 
     Attributes:
         examples: ids, sorted.
         at_step: [E, T], whether this step's attack string succeeded.
         compute: [E, T], attack compute spent until and with this step, FLOPs, nominal convention; NaN where unknown.
         queries: [E, T], sequences that the attack had asked about until and with this step.
-        unparseable: steps at which a judging model said something that is no verdict.
+        asked: steps at which the victim was asked about a string.
+        missing: of them, those at which it gave neither an answer nor a refusal.
+        unparseable: of them, those at which a judging model said something that is no verdict.
+        left_out: examples whose strings got no answer at all.
         failures: why strings were not judged, and how many steps each reason took.
     """
 
@@ -39,7 +43,10 @@ class Trajectories:
     at_step: Booleans
     compute: Floats
     queries: Floats
+    asked: int = 0
+    missing: int = 0
     unparseable: int = 0
+    left_out: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
@@ -63,7 +70,7 @@ class Trajectories:
         return self.compute if unit == "compute" else self.queries
 
     def subset(self, examples: Sequence[str]) -> Trajectories:
-        """Those of ``examples``, in that order; without counts of unparseable and failed steps."""
+        """Those of ``examples``, in that order; without counts of steps."""
         index_of = {example: index for index, example in enumerate(self.examples)}
         rows = [index_of[example] for example in examples]
         return Trajectories(tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows])
@@ -96,7 +103,8 @@ def read_trajectories(cell: Cell) -> Trajectories:
     """
     listed = cell.examples(["example", "attacked"])
     examples = sorted(listed.filter(listed.column("attacked")).column("example").to_pylist())  # null: not attacked
-    steps = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries", "failure"])
+    names = ["example", "step", "success", "unparseable", "answer_state", "attack_nominal", "queries", "failure"]
+    steps = cell.steps(names)
     source = f"{cell.folder / 'steps.parquet'}"
     if any(steps.column(name).null_count for name in ("example", "step", "success", "queries")):
         raise DataError(f"{source}: an empty value in example, step, success or queries. {_how_to_mend(cell)}")
@@ -116,8 +124,19 @@ def read_trajectories(cell: Cell) -> Trajectories:
         )
     success = steps.column("success").to_numpy()
     trajectories = _arrange(cell, source, examples, budget, row, step, success, compute, queries)
-    unparseable = int(pc.sum(steps.column("unparseable")).as_py() or 0)
-    return replace(trajectories, unparseable=unparseable, failures=_count_failures(steps.column("failure")))
+    asked = pc.is_null(steps.column("failure")).to_numpy()
+    missing = asked & pc.is_in(steps.column("answer_state"), pa.array(sorted(NO_ANSWER))).to_numpy()
+    untold = np.setdiff1d(row[missing], row[asked & ~missing])  # examples
+    if len(untold):
+        trajectories = trajectories.subset(np.delete(examples, untold).tolist())
+    return replace(
+        trajectories,
+        asked=int(asked.sum()),
+        missing=int(missing.sum()),
+        unparseable=int(pc.sum(steps.column("unparseable")).as_py() or 0),
+        left_out=len(untold),
+        failures=_count_failures(steps.column("failure")),
+    )
 
 
 def _example_rows(cell: Cell, source: str, examples: list[str], column: pa.ChunkedArray) -> Integers:

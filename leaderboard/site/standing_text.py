@@ -13,8 +13,11 @@ NOTHING_ATTACKED: TextPair = ("–", "Not enough data: nothing was attacked")
 
 
 def clean_text(row: Standing) -> TextPair:
-    """Clean accuracy, or in text the share of clean prompts without a success of the attacker, and its interval."""
-    return ("–", "Not enough data: no clean example") if row.clean is None else rate_text(row.clean)
+    """Clean accuracy, or in text the share of clean prompts without a success of the attacker, its interval, and how
+    many got no answer.
+    """
+    main, fine = ("–", "Not enough data: no clean example") if row.clean is None else rate_text(row.clean)
+    return main, f"{fine}\n{row.missing_clean} without an answer" if row.missing_clean else fine
 
 
 def asr_text(row: Standing) -> TextPair:
@@ -55,9 +58,9 @@ def cost_text(cost: CostToBreak) -> TextPair:
 
 
 def rank_text(row: Standing, rows: tuple[Standing, ...]) -> TextPair:
-    """The rank, and whether other rows share it."""
+    """The rank, and whether other rows share it; or that too few answers have a verdict for one."""
     if row.rank is None:
-        return "–", ""
+        return "–", "too few verdicts" if row.too_few_verdicts else ""
     return str(row.rank), "tie" if sum(other.rank == row.rank for other in rows) > 1 else ""
 
 
@@ -79,9 +82,7 @@ def worst_case_text(row: Standing) -> TextPair:
 
 def examples_text(row: Standing) -> TextPair:
     """How many examples were attacked under how many seeds and attacks, and how many answers have no verdict."""
-    evidence = evidence_text(row)
-    trials = str(row.asr.trials if row.asr else 0)
-    return trials, evidence if not row.unparseable else f"{evidence}\n{unparseable_text(row.unparseable)}"
+    return str(row.asr.trials if row.asr else 0), "\n".join([evidence_text(row), *untold_texts(row)])
 
 
 def evidence_text(row: Standing) -> str:
@@ -95,9 +96,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def unparseable_text(count: int) -> str:
-    """``3 answers could not be judged``."""
-    return f"{counted(count, 'answer')} could not be judged"
+def untold_texts(row: Standing) -> list[str]:
+    """``5 of 80 answers missing`` and ``3 answers could not be judged``, where there are any."""
+    missing = [f"{row.missing} of {counted(row.asked, 'answer')} missing"] if row.missing else []
+    unparseable = [f"{counted(row.unparseable, 'answer')} could not be judged"] if row.unparseable else []
+    return missing + unparseable
 
 
 def defense_compute_text(row: Standing) -> TextPair:

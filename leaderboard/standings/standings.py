@@ -95,15 +95,21 @@ def _with_cells(rows: Sequence[Standing], by_round: CellsByRound) -> list[Standi
 
 
 def _ranked(section: Section, target: float, rows: Sequence[Standing]) -> Standings:
-    # A static attack does not know of the defense: what it costs to break is no worst case.
-    row_ranks = ranks([None if row.static else row.cost_to_break for row in rows])
+    row_ranks = ranks([row.cost_to_break if _comparable(row) else None for row in rows])
     ranked = [replace(row, rank=rank) for row, rank in zip(rows, row_ranks, strict=True)]
     return Standings(section, target, tuple(sorted(ranked, key=_hardest_first)))
 
 
+def _comparable(row: Standing) -> bool:
+    """Whether a row may have a rank. A static attack does not know of the defense: what it costs to break is no worst
+    case; and where many answers have no verdict, it is not known.
+    """
+    return not (row.static or row.too_few_verdicts)
+
+
 def _hardest_first(row: Standing) -> tuple[int, bool, int, float, float, str, str, int]:
-    """By rank, then by the cost itself. Static rows come after those with a rank, rows of unknown compute after those
-    that can be compared, and those that were not attacked last.
+    """By rank, then by the cost itself. Rows that are not to be ranked come after those with a rank, rows of unknown
+    compute after those that can be compared, and those that were not attacked last.
     """
     cost = row.cost_to_break
     if cost is None:
@@ -115,4 +121,4 @@ def _hardest_first(row: Standing) -> tuple[int, bool, int, float, float, str, st
     else:
         group, compute = 1, 0.0 if cost.reached else np.inf
     asr = row.asr.value if row.asr else 0.0
-    return (group, row.static, row.rank or 0, -compute, asr, row.victim, row.defense, row.round or 0)
+    return (group, not _comparable(row), row.rank or 0, -compute, asr, row.victim, row.defense, row.round or 0)

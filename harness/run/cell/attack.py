@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     if cell.too_long == "truncate":
         examples, truncated = shortened(examples, victim, cell.threat)
     clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
+    if clean.missing:
+        reporter.note(
+            f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
+            "they are not attacked, and in no rate"
+        )
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
     with folder.journal(keys.cell) as journal:
@@ -120,6 +126,13 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
     diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
+
+
+def _states(clean: CleanCheck) -> str:
+    """How many answers are missing for which reason; of those cut off, what may help."""
+    counts = Counter(reply.state for reply in clean.replies if reply.missing)
+    words = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(counts.items())]
+    return ", ".join(words) + ("; a larger answer_tokens of the task may help" if "cut_off" in counts else "")
 
 
 class _Progress:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from harness.api.model.backend import Generated, GenerateItem
@@ -15,13 +17,17 @@ from harness.api.task import TaskData
 from harness.api.victim import PrepareJob
 from harness.engine.defended.generated_answers import answer_in
 from harness.errors import VictimError
+from harness.records.read import read_run
 from harness.tokens.hf_tokenizer import HFTokenizer
+from leaderboard.standings.standings import standings
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
 from plugins.victims._openai.opening_question import QUESTION
 from plugins.victims._openai.server_error import error_in_text
 from plugins.victims.openai_compatible import OpenAICompatible
+from tests.plugins.judges.scripted import run, server as scripted_server, victim as scripted_victim
 from tests.plugins.victims.completions_server import Handler, Served, Server, save_tiny
+from tests.run.runs import harness_here
 
 Body = dict[str, Any]
 Script = Callable[[Body], tuple[int, Any]]
@@ -333,6 +339,51 @@ def test_new_parameters_leave_the_keys_of_before(folder: Path) -> None:
     assert more == plain | {"reasoning": ["<think>", "</think>"], "sampled": True}
     with pytest.raises(ValueError, match="write two different markers"):
         OpenAICompatible.Params(**given, reasoning=["", "</think>"])
+
+
+def test_a_whole_run_counts_missing_answers_apart(folder: Path, tmp_path: Path) -> None:
+    """And so does the same run judged anew, also where its records are of before there were states."""
+
+    def say(prompt: str) -> str:
+        if "please" not in prompt:
+            return "" if prompt.startswith("mute") else "I cannot."
+        return {"shy": "", "weak": "Sure.", "firm": "I cannot."}[prompt.split()[0]]
+
+    prompts = [{"prompt": f"{name} prompt"} for name in ("mute", "shy", "weak", "firm")]
+    with scripted_server(folder, say) as server:
+        record, steps, examples = run(tmp_path, prompts, scripted_victim(server, folder), "refusal_match")
+    counts = ("n_clean", "n_clean_correct", "n_clean_missing", "n_attacked")
+    assert [record[name] for name in counts] == [4, 3, 1, 3]
+    assert {text.split()[0]: (row["excluded"], row["answer_state"]) for text, row in examples.items()} == {
+        "mute": ("no answer when clean", "empty"),
+        "shy": (None, "answered"),
+        "weak": (None, "answered"),
+        "firm": (None, "answered"),
+    }
+    found = {text.split()[0]: (row["success"], row["draws"], row["answer_state"]) for text, row in steps.items()}
+    assert found == {"shy": (False, None, "empty"), "weak": (True, 1, "answered"), "firm": (False, 1, "answered")}
+    facts = record["defense_facts"]["diagnostics"]["worst_case"][-1]
+    assert facts["accuracy"] == 0.5, "of three right ones one is broken, and one is not known"
+    (table,) = standings([read_run(tmp_path / "out")])
+    (row,) = table.rows
+    assert row.asr is not None
+    assert (row.asr.successes, row.asr.trials, row.missing, row.missing_clean, row.rank) == (1, 2, 1, 1, None)
+
+    (cell,) = (tmp_path / "out" / "cells").iterdir()
+    for name in ("steps", "examples"):
+        whole = pq.read_table(cell / f"{name}.parquet")
+        pq.write_table(whole.drop_columns(["answer_state"]), cell / f"{name}.parquet")
+    told = json.loads((cell / "cell.json").read_text())
+    told["n_clean_missing"] = 0
+    (cell / "cell.json").write_text(json.dumps(told))
+    spec = (tmp_path / "spec.yaml").read_text().replace("judge: refusal_match", "judge: {refusal_match: {extra: [hm]}}")
+    (tmp_path / "again.yaml").write_text(spec)
+    words = ("run", "again.yaml", "--from", "out", "--out", "again", "--quiet", "--plugin", "please.py")
+    done = harness_here(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (again,) = read_run(tmp_path / "again").cells
+    assert [getattr(again.record, name) for name in counts] == [4, 3, 1, 3]
+    assert sorted(again.steps().column("success").to_pylist()) == [False, False, True]
 
 
 @pytest.mark.parametrize(
