@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-from harness import GenerateItem, VictimError
+from harness import VictimError
 from plugins.victims._openai.completions import Completions
 from plugins.victims._openai.http_client import Refusal
 from plugins.victims._openai.probe import ServerProbe
-from plugins.victims._openai.text_answers import RequestForm, ServedModel, TextAnswers, first_choice
-
-QUESTION = "What is the capital of France?"
-_MAX_TOKENS = 16  # some servers take no less
+from plugins.victims._openai.text_answers import QUESTION, RequestForm, ServedModel, TextAnswers
 
 
 def with_known_form(completions: Completions, probe: ServerProbe, served: ServedModel) -> ServedModel:
@@ -24,7 +21,7 @@ def with_known_form(completions: Completions, probe: ServerProbe, served: Served
     """
     name, refusals = f"{completions.base_url}: {completions.model}", dict[RequestForm, Refusal]()
     for form in _forms():
-        answer = ask(TextAnswers(completions, probe, replace(served, form=form)))
+        answer = TextAnswers(completions, probe, replace(served, form=form)).refusal_of_question()
         if answer is None:
             break
         if answer.error.by_filter:
@@ -40,22 +37,6 @@ def with_known_form(completions: Completions, probe: ServerProbe, served: Served
         )
     completions.forget_refusals()
     return replace(served, form=form)
-
-
-def ask(answers: TextAnswers) -> Refusal | None:
-    """The refusal of the question; None where it was answered, or would have been with more tokens.
-
-    Raises:
-        VictimError: the server is gone, or its answer is not that of an OpenAI-compatible one.
-    """
-    tokenizer = answers.tokenizer
-    item = GenerateItem(QUESTION, _MAX_TOKENS)
-    row = (*tokenizer.left, *tokenizer.encode([QUESTION])[0])
-    (answer,) = answers.request([item], [row])
-    if isinstance(answer, Refusal):
-        return None if answer.error.at_limit else answer
-    first_choice(answer)
-    return None
 
 
 def _forms() -> list[RequestForm]:

@@ -13,6 +13,9 @@ from plugins.victims._openai.http_client import Refusal
 from plugins.victims._openai.probe import RETURN_TOKEN_IDS, ServerProbe, generated_ids
 
 CHAT_PATH = "chat/completions"
+QUESTION = "What is the capital of France?"
+"""A harmless question, by which it is found out whether a server answers at all."""
+_QUESTION_TOKENS = 16  # some servers take no less
 _SEEDS = 2**31  # servers take seeds of 63 bits at most, some of 31
 
 
@@ -78,7 +81,9 @@ class TextAnswers:
         """
         answers = [self._generated(answer, row) for answer, row in zip(self.request(items, rows), rows, strict=True)]
         if answers and all(answer.state == "failed" for answer in answers):
-            self._check_still_answers()
+            refusal = self.refusal_of_question()
+            if refusal is not None:
+                raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({refusal})")
         return answers
 
     def request(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[dict[str, Any] | Refusal]:
@@ -87,12 +92,18 @@ class TextAnswers:
         bodies = [self._body(item, row) for item, row in zip(items, rows, strict=True)]
         return self._completions.client.post(path, bodies)
 
-    def _check_still_answers(self) -> None:
-        from plugins.victims._openai.opening_question import ask
+    def refusal_of_question(self) -> Refusal | None:
+        """What the server says instead of an answer to `QUESTION`; None where it answers, or would with more tokens.
 
-        refusal = ask(self)
-        if refusal is not None:
-            raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({refusal})")
+        Raises:
+            VictimError: the server is gone, or its answer is not that of an OpenAI-compatible one.
+        """
+        row = (*self.tokenizer.left, *self.tokenizer.encode([QUESTION])[0])
+        (answer,) = self.request([GenerateItem(QUESTION, _QUESTION_TOKENS)], [row])
+        if isinstance(answer, Refusal):
+            return None if answer.error.at_limit else answer
+        first_choice(answer)
+        return None
 
     def _body(self, item: GenerateItem, row: Row) -> dict[str, Any]:
         form = self._served.form
