@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
 import pyarrow as pa
 
 from harness.flops import UNKNOWN
-from harness.records.answer_state import AnswerState
+from harness.records.answer_state import NO_ANSWER, AnswerState
 
 Text = Annotated[str, pa.string()]
 State = Annotated[AnswerState, pa.string()]
@@ -78,6 +78,13 @@ NAMES = tuple(field.name for field in fields(StepRow))
 
 COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed")))
 """The columns of FLOPs."""
+
+
+def unanswered_examples(rows: Sequence[StepRow]) -> set[str]:
+    """The examples whose strings got no answer at all: they tell nothing, and count in no rate."""
+    asked = [row for row in rows if row.failure is None]
+    missing = {row.example for row in asked if row.answer_state in NO_ANSWER}
+    return missing - {row.example for row in asked if row.answer_state not in NO_ANSWER}
 
 
 def arrow_schema() -> pa.Schema:

@@ -45,8 +45,8 @@ def print_standings(tables: Sequence[Standings]) -> None:
         ):
             console.print(Text(said))
         for row in standings.rows:
-            if row.unparseable:
-                console.print(Text(f"{row.label}: {standing_text.unparseable_text(row.unparseable)}"))
+            for untold in standing_text.untold_texts(row):
+                console.print(Text(f"{row.label}: {untold}"))
         for record in section.failed:
             cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
             console.print(Text(f"failed: {cell}: {record.error}"))

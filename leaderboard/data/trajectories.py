@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import DataError
+from harness.records.answer_state import NO_ANSWER
 from harness.records.read import Cell
 from leaderboard.arrays import Booleans, Floats, Integers
 
@@ -26,7 +27,7 @@ UNKNOWN_LABEL = -1
 @dataclass(frozen=True)
 class Trajectories:
     """A trajectory is an attacked example's way through the steps of an attack. Those of one cell: E examples, T steps
-    (the full budget).
+    (the full budget). An example whose strings got no answer at all tells nothing, and is none of them.
 
     Attributes:
         examples: ids, sorted.
@@ -35,7 +36,10 @@ class Trajectories:
         queries: [E, T], sequences that the attack had asked about until and with this step.
         labels: [E], the examples' own; `UNKNOWN_LABEL` where the answer is a text; None where nobody asked.
         targets: [E], the labels that the attacker wants; `UNKNOWN_LABEL` where records do not say.
-        unparseable: steps at which a judging model said something that is no verdict.
+        asked: steps at which the victim was asked about a string.
+        missing: of them, those at which it gave neither an answer nor a refusal.
+        unparseable: of them, those at which a judging model said something that is no verdict.
+        left_out: examples whose strings got no answer at all.
         failures: why strings were not judged, and how many steps each reason took.
     """
 
@@ -45,7 +49,10 @@ class Trajectories:
     queries: Floats
     labels: Integers | None = None
     targets: Integers | None = None
+    asked: int = 0
+    missing: int = 0
     unparseable: int = 0
+    left_out: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
@@ -69,7 +76,7 @@ class Trajectories:
         return self.compute if unit == "compute" else self.queries
 
     def subset(self, examples: Sequence[str]) -> Trajectories:
-        """Those of ``examples``, in that order; without counts of unparseable and failed steps."""
+        """Those of ``examples``, in that order; without counts of steps."""
         index_of = {example: index for index, example in enumerate(self.examples)}
         rows = [index_of[example] for example in examples]
         labels, targets = (None if part is None else part[rows] for part in (self.labels, self.targets))
@@ -106,7 +113,8 @@ def read_trajectories(cell: Cell) -> Trajectories:
     listed = cell.examples(["example", "attacked", "label", "target"])
     attacked = listed.filter(listed.column("attacked")).sort_by("example")  # null: not attacked
     examples = attacked.column("example").to_pylist()
-    steps = cell.steps(["example", "step", "success", "unparseable", "attack_nominal", "queries", "failure"])
+    names = ["example", "step", "success", "unparseable", "answer_state", "attack_nominal", "queries", "failure"]
+    steps = cell.steps(names)
     source = f"{cell.folder / 'steps.parquet'}"
     if any(steps.column(name).null_count for name in ("example", "step", "success", "queries")):
         raise DataError(f"{source}: an empty value in example, step, success or queries. {_how_to_mend(cell)}")
@@ -126,13 +134,24 @@ def read_trajectories(cell: Cell) -> Trajectories:
         )
     success = steps.column("success").to_numpy()
     trajectories = _arrange(cell, source, examples, budget, row, step, success, compute, queries)
-    unparseable = int(pc.sum(steps.column("unparseable")).as_py() or 0)
     labels, targets = (_labels(attacked.column(name)) for name in ("label", "target"))
     if len(cell.record.labels) == 2 or (not cell.record.labels and labels.max(initial=0) <= 1):
         # Older records do not say; of two labels the attacker wants the other.
         targets = np.where((targets == UNKNOWN_LABEL) & (labels != UNKNOWN_LABEL), 1 - labels, targets)
-    failures = _count_failures(steps.column("failure"))
-    return replace(trajectories, labels=labels, targets=targets, unparseable=unparseable, failures=failures)
+    trajectories = replace(trajectories, labels=labels, targets=targets)
+    asked = pc.is_null(steps.column("failure")).to_numpy()
+    missing = asked & pc.is_in(steps.column("answer_state"), pa.array(sorted(NO_ANSWER))).to_numpy()
+    untold = np.setdiff1d(row[missing], row[asked & ~missing])  # examples
+    if len(untold):
+        trajectories = trajectories.subset(np.delete(examples, untold).tolist())
+    return replace(
+        trajectories,
+        asked=int(asked.sum()),
+        missing=int(missing.sum()),
+        unparseable=int(pc.sum(steps.column("unparseable")).as_py() or 0),
+        left_out=len(untold),
+        failures=_count_failures(steps.column("failure")),
+    )
 
 
 def _labels(column: pa.ChunkedArray) -> Integers:

@@ -146,6 +146,8 @@ class StandingJson(TypedDict):
     balance: FitJson | None
     worst: WorstCaseJson | None
     replayed: NotRequired[list[str]]
+    missing_answers: NotRequired[int]
+    missing_clean: NotRequired[int]
     unparseable: NotRequired[int]
     failures: NotRequired[Mapping[str, int]]
     curves: list[CurveJson]

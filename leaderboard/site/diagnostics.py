@@ -38,12 +38,16 @@ def _diagnostics_of_row(row: Standing) -> Iterator[LabelledText]:
         for cell in sorted(of_seed, key=lambda cell: cell.record.attack.label):
             for label, text in _attack_diagnostics(cell.record):
                 yield f"{label}{suffix}", text
+        if record.n_clean_missing:
+            yield f"clean prompts without an answer{suffix}", f"{record.n_clean_missing} of {record.n_clean}"
         if record.n_too_long:
             yield f"clean examples too long for the context{suffix}", f"{record.n_too_long} of {record.n_clean}"
         if record.n_truncated:
             yield f"clean examples cut to fit{suffix}", str(record.n_truncated)
     for reason, count in row.failures.items():
         yield f"strings not judged: {reason}", counted(count, "step")
+    if row.missing_answers:
+        yield "answers missing (cut off, empty or failed)", f"{row.missing_answers} of {row.asked}"
     if row.unparseable:
         yield "answers that could not be judged", str(row.unparseable)
 

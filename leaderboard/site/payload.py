@@ -117,6 +117,8 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "balance": _offense_defense_json(row, band),
         "worst": None if row.worst_case is None else _worst_case_json(row.worst_case),
         "replayed": list(row.replaying),
+        "missing_answers": row.missing_answers,
+        "missing_clean": row.missing_clean,
         "unparseable": row.unparseable,
         "failures": row.failures,
         "curves": [

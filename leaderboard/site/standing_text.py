@@ -16,12 +16,12 @@ NOTHING_ATTACKED: TextPair = ("–", "Not enough data: nothing was attacked")
 
 
 def clean_text(row: Standing) -> TextPair:
-    """Clean accuracy, or in text the share of clean prompts without a success of the attacker, and its interval."""
-    return (
-        ("–", "Not enough data: no clean example, or all too long for the context")
-        if row.clean is None
-        else rate_text(row.clean)
-    )
+    """Clean accuracy, or in text the share of clean prompts without a success of the attacker, its interval, and how
+    many got no answer.
+    """
+    none = ("–", "Not enough data: no clean example, or all too long for the context")
+    main, fine = none if row.clean is None else rate_text(row.clean)
+    return main, f"{fine}\n{row.missing_clean} without an answer" if row.missing_clean else fine
 
 
 def asr_text(row: Standing) -> TextPair:
@@ -147,9 +147,7 @@ def worst_case_text(row: Standing) -> TextPair:
 
 def examples_text(row: Standing) -> TextPair:
     """How many examples were attacked under how many seeds and attacks, and how many answers have no verdict."""
-    evidence = evidence_text(row)
-    trials = str(row.asr.trials if row.asr else 0)
-    return trials, evidence if not row.unparseable else f"{evidence}\n{unparseable_text(row.unparseable)}"
+    return str(row.asr.trials if row.asr else 0), "\n".join([evidence_text(row), *untold_texts(row)])
 
 
 def evidence_text(row: Standing) -> str:
@@ -163,9 +161,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def unparseable_text(count: int) -> str:
-    """``3 answers could not be judged``."""
-    return f"{counted(count, 'answer')} could not be judged"
+def untold_texts(row: Standing) -> list[str]:
+    """``5 of 80 answers missing`` and ``3 answers could not be judged``, where there are any."""
+    missing = [f"{row.missing_answers} of {counted(row.asked, 'answer')} missing"] if row.missing_answers else []
+    unparseable = [f"{counted(row.unparseable, 'answer')} could not be judged"] if row.unparseable else []
+    return missing + unparseable
 
 
 def defense_compute_text(row: Standing) -> TextPair:

@@ -95,6 +95,8 @@ def _own_reason(row: Standing, clean_measure: str, clean_floor: float) -> str:
         return f"unfinished: {_missing_text(row.missing)}"
     if row.static:
         return "static: the attacks did not know of the defense"
+    if row.too_few_verdicts:
+        return "too few verdicts"
     if row.clean is not None and row.clean.value < clean_floor:
         return f"{clean_measure} {percent(row.clean.value)}, below the floor of {percent(clean_floor)}"
     if row.cost_to_break is None:

@@ -31,7 +31,7 @@ from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 if TYPE_CHECKING:
     from harness import Backend, Tokenizer
     from plugins.victims._openai.completions import Completions
-    from plugins.victims._openai.http_client import JsonClient, ServerConfig
+    from plugins.victims._openai.http_client import ServerConfig
     from plugins.victims._openai.probe import ServerProbe
 
 _NOTES = "server.json"
@@ -76,6 +76,11 @@ class OpenAICompatible(Victim):
             "bound for tokens that are not among the most likely ones, and works for labels only",
         )
         reasoning: ReasoningMarkers | None = reasoning_field()
+        sampled: bool = Field(
+            False,
+            description="leave the temperature to a server that refuses temperature: 0; its answers are then sampled, "
+            "and differ when they are asked for again",
+        )
         context: PositiveInt | None = Field(None, description="longest row in tokens, where the server does not say")
         n_params: PositiveFloat | None = Field(
             None, description="parameters of the model, if known: nominal compute is then counted"
@@ -123,9 +128,8 @@ class OpenAICompatible(Victim):
             """The parameters that count, `n_params` as a whole number."""
             data = super().identity()
             data["n_params"] = self.size
-            if self.reasoning is None:
-                del data["reasoning"]
-            return data
+            unused = [name for name in ("reasoning", "sampled") if not data[name]]  # so that keys are those of before
+            return {name: value for name, value in data.items() if name not in unused}
 
         @property
         def size(self) -> int | None:
@@ -176,14 +180,16 @@ class OpenAICompatible(Victim):
         return Flops()
 
     def open(self, folder: Path, data: TaskData) -> Backend:
-        """Find out what the server can do.
+        """Find out what the server can do; of one that answers in text, by a harmless question too.
 
         Raises:
-            VictimError: it cannot be reached, is not what it was, or gives no log-probabilities where labels need them.
+            VictimError: it cannot be reached, is not what it was, does not answer, or gives no log-probabilities where
+                labels need them.
         """
         from harness import HFTokenizer, continuation_ids
         from plugins.victims._openai.backend import ServerBackend
         from plugins.victims._openai.http_client import JsonClient
+        from plugins.victims._openai.opening_question import with_known_form
         from plugins.victims._openai.probe import probe
         from plugins.victims._openai.text_answers import ServedModel
 
@@ -194,15 +200,19 @@ class OpenAICompatible(Victim):
         labels = [continuation_ids(tokenizer, label) for label in data.labels] if classifies else []
         served = ServedModel(self._facts, self._context, params.api, params.size, params.reasoning)
         if params.api == "chat":
-            return ServerBackend(*_unprobed(JsonClient(self._server), params.model, tokenizer), served)
-        completions, result = probe(
-            JsonClient(self._server),
-            params.model,
-            tokenizer,
-            params.scoring if classifies else self._scoring_of_text,
-            next_tokens=classifies,
-            batch=params.batch,
-        )
+            completions, result = self._unprobed(tokenizer)
+        else:
+            completions, result = probe(
+                JsonClient(self._server),
+                params.model,
+                tokenizer,
+                params.scoring if classifies else self._scoring_of_text,
+                next_tokens=classifies,
+                batch=params.batch,
+                sampled=params.sampled,
+            )
+        if not classifies:
+            served = with_known_form(completions, result, served)
         return ServerBackend(completions, result, served, labels)
 
     def _check(self, data: TaskData) -> None:
@@ -258,8 +268,20 @@ class OpenAICompatible(Victim):
             return True  # else `open` raises an error
         tokenizer = HFTokenizer.from_file(self._tokenizer_file, rows=self._vocabulary).open_ended()
         with JsonClient(self._server) as client:
-            _, result = probe(client, params.model, tokenizer, "auto", next_tokens=False, batch=params.batch)
+            _, result = probe(
+                client, params.model, tokenizer, "auto", next_tokens=False, batch=params.batch, sampled=params.sampled
+            )
         return result.method is not None
+
+    def _unprobed(self, tokenizer: Tokenizer) -> tuple[Completions, ServerProbe]:
+        """For a chat, which gives text alone: there is nothing to probe."""
+        from plugins.victims._openai.completions import Completions, PromptFormat
+        from plugins.victims._openai.http_client import JsonClient
+        from plugins.victims._openai.probe import ServerProbe
+
+        params, prompts = self.params, PromptFormat(ids=False, batch=1)
+        completions = Completions(JsonClient(self._server), params.model, tokenizer, prompts, sampled=params.sampled)
+        return completions, ServerProbe(prompts, "unknown")
 
     @cached_property
     def _tokenizer_file(self) -> Path:
@@ -268,15 +290,6 @@ class OpenAICompatible(Victim):
     @cached_property
     def _vocabulary(self) -> int | None:
         return vocabulary_size(self._tokenizer_file)
-
-
-def _unprobed(client: JsonClient, model: str, tokenizer: Tokenizer) -> tuple[Completions, ServerProbe]:
-    """For a chat, which gives text alone: there is nothing to probe."""
-    from plugins.victims._openai.completions import Completions, PromptFormat
-    from plugins.victims._openai.probe import ServerProbe
-
-    prompts = PromptFormat(ids=False, batch=1)
-    return Completions(client, model, tokenizer, prompts), ServerProbe(prompts, "unknown")
 
 
 def _sha256(file: Path) -> str:

@@ -60,6 +60,8 @@ class FakeCell:
         None  # instead of the law: step of each attacked example's first success, 0 for never
     )
     text: str = field(default="<b>aa bb</b>", repr=False)  # every attack string
+    missing: int = field(default=0, repr=False)  # of the steps of each example, so many of the first got no answer
+    silent: int = field(default=0, repr=False)  # of the examples, so many of the first got none at all
     first_example: int = 0  # number of the first attacked example
     queries: int = 128  # per step
     labels: tuple[str, ...] = ()
@@ -202,6 +204,8 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
             row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
             row |= {"attack_text": cell.text, "queries": cell.queries}
             text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
+            if step <= cell.missing or at - cell.first_example < cell.silent:
+                text = {"answer": "", "answer_state": ("cut_off", "empty", "failed")[step % 3], "success": False}
             steps.append(row | text)
     pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")
     pq.write_table(pa.Table.from_pylist(steps, STEPS), folder / "steps.parquet")

@@ -125,6 +125,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     if cell.too_long == "truncate":
         examples, truncated = shortened(examples, victim, cell.threat)
     clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
+    if clean.missing:
+        reporter.note(
+            f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
+            "they are not attacked, and in no rate"
+        )
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
@@ -162,6 +167,13 @@ def _left_out(clean: CleanCheck, example_rows: Sequence[dict[str, Any]], room: i
         yield f"none of {len(example_rows)} examples can be attacked ({counts})" + (
             f"; {mend}" if not long and "too long" in reasons else ""
         )
+
+
+def _states(clean: CleanCheck) -> str:
+    """How many answers are missing for which reason; of those cut off, what may help."""
+    counts = Counter(reply.state for reply in clean.replies if reply.missing)
+    words = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(counts.items())]
+    return ", ".join(words) + ("; a larger answer_tokens of the task may help" if "cut_off" in counts else "")
 
 
 class _Progress:

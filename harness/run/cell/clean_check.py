@@ -42,6 +42,11 @@ class CleanCheck:
         return sum(reply.missing for reply in self.replies)
 
     @property
+    def accuracy(self) -> float:
+        """Share that is right of those that got an answer or a refusal; 0 where none did."""
+        return sum(self.correct) / max(1, len(self.replies) - self.missing)
+
+    @property
     def cost(self) -> Flops:
         return sum((reply.victim + reply.defense for reply in self.replies), self.judging)
 

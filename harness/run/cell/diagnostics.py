@@ -20,7 +20,7 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
 from harness.records.cell import DefenseFacts
-from harness.records.step_row import StepRow
+from harness.records.step_row import StepRow, unanswered_examples
 from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
 from harness.tokens.tokenizer import Floats
@@ -60,7 +60,7 @@ def diagnose(
             "attacked": _calibration(replies, [p.example for p, _ in attacked]) if victim.labels else None,
             "bins": BINS,
         },
-        "worst_case": worst_case(rows, sum(clean.correct) / max(1, len(examples)), len({row.example for row in rows})),
+        "worst_case": worst_case(rows, clean.accuracy, len({row.example for row in rows})),
         "shift": shift,
         "compute": compute(spent + moving).model_dump(mode="json"),
     }
@@ -87,7 +87,10 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
 def worst_case(rows: Sequence[StepRow], clean_accuracy: float, attacked: int) -> list[dict[str, Any]]:
     """Accuracy left when each example is attacked with so many steps, clean accuracy · (1 − ASR so far), and the
     mean nominal FLOPs that this takes per example (null where unknown). Starts at step 0; at most `POINTS` + 1 entries.
+    Examples without any answer are left out.
     """
+    unanswered = unanswered_examples(rows)
+    rows, attacked = [row for row in rows if row.example not in unanswered], attacked - len(unanswered)
     steps = max((row.step for row in rows), default=0)
     broken_at: dict[str, int] = {}
     spent = np.zeros(steps + 1)

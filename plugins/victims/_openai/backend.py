@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,8 @@ class ServerBackend:
     """A model behind a URL, as a `harness.Backend`.
 
     A prompt that the server refuses (a filter, a length) counts like one that a guard refuses: its loss is ``inf``, its
-    logits are NaN, its answer is empty. So does, with a server that takes texts, a prompt that it tokenises in another
-    way. `describe` counts both. The executed compute is unknown.
+    logits are NaN. So does, with a server that takes texts, a prompt that it tokenises in another way. `describe`
+    counts both. Answers in text have a state. The executed compute is unknown.
 
     Attributes:
         labels: token ids of each label; none where it answers in text.
@@ -140,7 +141,7 @@ class ServerBackend:
         raise self._unable("sample", "a language model with open weights")
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
-        """Answers in text; one that the server refused is empty and not finished.
+        """Answers in text, each with its state.
 
         Raises:
             AccessError: a victim that classifies.
@@ -168,6 +169,8 @@ class ServerBackend:
             "prompts_per_request": probe.prompts.batch,
             "tokens_counted": probe.token_counts,
             "answers_as": "token ids" if probe.gives_ids else "text",
+            "request": None if self.labels else asdict(self._served.form),
+            "temperature": "the server's own: answers are sampled" if self._completions.sampled else "as asked",
             "log_probabilities": None if method is None else method.name,
             "log_probabilities_of": method.top if isinstance(method, TopLogProbs) else None,
             "untold": 0 if method is None else method.unlikely,
@@ -192,10 +195,7 @@ class ServerBackend:
         """Raise VictimError where rows are refused not for their content but because the server answers nothing."""
         (answer,) = self._completions.complete(probe_rows(self.tokenizer)[:1], {"max_tokens": 1})
         if isinstance(answer, Refusal):
-            raise VictimError(
-                f"{self._completions.base_url}: refuses what it answered at first "
-                f"(status {answer.status}: {answer.reason})"
-            )
+            raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({answer})")
 
     def _checked(self, row: NDArray[np.int64], continuation: int) -> Row:
         """The row's ids. Raises VictimError where a row and so many tokens after it do not fit the model."""

@@ -35,12 +35,16 @@ class Completions:
     Attributes:
         client, model, tokenizer: the server, the name of its model, and the model's tokenizer.
         prompts: how the server takes prompts.
+        sampled: whether requests leave the temperature to the server.
         refused: rows that the server declined so far.
         first_refusal: what it said of the first of them.
     """
 
-    def __init__(self, client: JsonClient, model: str, tokenizer: Tokenizer, prompts: PromptFormat) -> None:
+    def __init__(
+        self, client: JsonClient, model: str, tokenizer: Tokenizer, prompts: PromptFormat, *, sampled: bool = False
+    ) -> None:
         self.client, self.model, self.tokenizer, self.prompts = client, model, tokenizer, prompts
+        self.sampled = sampled
         self.refused = 0
         self.first_refusal: str | None = None
 
@@ -80,7 +84,7 @@ class Completions:
     def count_refusal(self, refusal: Refusal) -> None:
         """Count a refused row, for the manifest."""
         self.refused += 1
-        self.first_refusal = self.first_refusal or f"status {refusal.status}: {refusal.reason}"
+        self.first_refusal = self.first_refusal or str(refusal)
 
     def forget_refusals(self) -> None:
         """Count refused rows from 0 again."""
@@ -95,7 +99,7 @@ class Completions:
         )
         # Some servers take one prompt only, as it is.
         prompt = prompts[0] if self.prompts.batch == 1 else prompts
-        return {"model": self.model, "prompt": prompt, "temperature": 0.0} | extra
+        return {"model": self.model, "prompt": prompt} | ({} if self.sampled else {"temperature": 0.0}) | extra
 
     def as_sent(self, row: Row) -> Row:
         """The ids of a row that are sent: as text, those without the special ids around it, which the server adds."""
@@ -121,4 +125,14 @@ def choices(answer: dict[str, Any], count: int) -> list[Choice]:
     if not isinstance(given, list) or len(given) != count or not all(isinstance(choice, dict) for choice in given):
         number = len(given) if isinstance(given, list) else "no"
         raise VictimError(f"the server answered {count} prompts with {number} choices; is it OpenAI-compatible?")
-    return sorted(given, key=lambda choice: int(choice.get("index", 0)))
+    places = [choice.get("index") for choice in given]
+    if not all(isinstance(place, int) for place in places):
+        return given  # no more is known than the order they come in
+    return [given[at] for at in sorted(range(count), key=places.__getitem__)]
+
+
+def usage_count(answer: dict[str, Any], name: str) -> int | None:
+    """A count of tokens in an answer's ``usage``; None where the server does not tell it."""
+    usage = answer.get("usage")
+    counted = usage.get(name) if isinstance(usage, dict) else None
+    return counted if isinstance(counted, int) and not isinstance(counted, bool) and counted >= 0 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import threading
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from harness import VictimError
+from plugins.victims._openai.server_error import ServerError, error_in_answer, error_in_text
 
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0  # seconds before the first retry, and at most before any other
 MAX_RETRY_AFTER = 600.0  # seconds; a server that asks for a longer wait counts as gone
@@ -31,11 +31,15 @@ class Refusal:
 
     Attributes:
         status: of HTTP.
-        reason: what the server says, in one line.
+        error: what the server says.
     """
 
     status: int
-    reason: str
+    error: ServerError
+
+    def __str__(self) -> str:
+        """The status and the server's words."""
+        return f"status {self.status}: {self.error.reason}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class JsonClient:
 
     The requests run on a thread of their own, so that callers may have an event loop or none, and an interruption of
     the caller takes effect at once. Transient failures (no connection, a timeout, an answer cut short, statuses 408,
-    425, 429 and 5xx) are retried after a wait that doubles, with jitter, or as long as ``Retry-After`` says.
+    425, 429 and 5xx, such an error under status 200) are retried after a wait that doubles, with jitter, or as long as
+    ``Retry-After`` says.
 
     Attributes:
         config: how the server is reached.
@@ -169,38 +174,39 @@ class _TransientError(Exception):
 
 def _parse(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
     status = response.status_code
+    if 200 <= status < 300:
+        return _parse_success(response, url)
+    error = error_in_text(response.text, response.reason_phrase)
     if status in _TRANSIENT or status >= 500:
-        retry_after = _retry_after(response.headers.get("retry-after"))
-        raise _TransientError(f"status {status}: {_reason(response)}", retry_after)
-    if status in _REFUSALS or (status in (404, 405) and response.request.method == "GET"):
-        return Refusal(status, _reason(response))
-    if status in (401, 403):
-        raise VictimError(f"{url}: status {status}: {_reason(response)}; check the key that api_key_env names")
-    if not 200 <= status < 300:
-        raise VictimError(
-            f"{url}: status {status}: {_reason(response)}; check model and base_url (it usually ends in /v1)"
-        )
+        raise _TransientError(f"status {status}: {error.reason}", _retry_after(response.headers.get("retry-after")))
+    if status in (404, 405) and response.request.method == "GET":
+        return Refusal(status, error)
+    return _declined(status, error, url)
+
+
+def _parse_success(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
     try:
         data = response.json()
     except ValueError as error:
         raise _TransientError(f"an answer that is no JSON ({error})") from None
     if not isinstance(data, dict):
         raise _TransientError(f"an answer that is no JSON object but {type(data).__name__}")
-    return data
+    told = error_in_answer(data)
+    if told is None:
+        return data
+    # Proxies put the errors of those behind them into an answer of success.
+    if told.busy or told.code in _TRANSIENT or 500 <= (told.code or 0) < 600:
+        raise _TransientError(f"status {response.status_code} with an error: {told.reason}")
+    return _declined(told.code if told.code in (401, 403) else 200, told, url)
 
 
-def _reason(response: httpx2.Response) -> str:
-    """The server's message in one line; servers differ in where they put it."""
-    text = response.text
-    try:
-        message = json.loads(text)
-        for name in ("error", "message", "detail"):
-            if isinstance(message, dict) and message.get(name):
-                message = message[name]
-        text = message if isinstance(message, str) else json.dumps(message)
-    except ValueError:
-        pass
-    return " ".join(text.split())[:300] or response.reason_phrase
+def _declined(status: int, error: ServerError, url: str) -> Refusal:
+    """The refusal. Raises VictimError where no other request would fare better."""
+    if status in _REFUSALS or status == 200 or error.by_filter:
+        return Refusal(status, error)
+    if status in (401, 403):
+        raise VictimError(f"{url}: status {status}: {error.reason}; check the key that api_key_env names")
+    raise VictimError(f"{url}: status {status}: {error.reason}; check model and base_url (it usually ends in /v1)")
 
 
 def _retry_after(value: str | None) -> float | None:

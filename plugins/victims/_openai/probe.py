@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness import Tokenizer, VictimError
-from plugins.victims._openai.completions import PATH, Completions, PromptFormat, Row
+from plugins.victims._openai.completions import PATH, Completions, PromptFormat, Row, usage_count
 from plugins.victims._openai.http_client import JsonClient, Refusal
 from plugins.victims._openai.log_probs import LogProbMethod, MissingLogProbsError
 from plugins.victims._openai.next_token_log_probs import NamedTokenLogProbs, TopLogProbs
@@ -45,7 +45,14 @@ class ServerProbe:
 
 
 def probe(
-    client: JsonClient, model: str, tokenizer: Tokenizer, scoring: Scoring, *, next_tokens: bool, batch: int
+    client: JsonClient,
+    model: str,
+    tokenizer: Tokenizer,
+    scoring: Scoring,
+    *,
+    next_tokens: bool,
+    batch: int,
+    sampled: bool = False,
 ) -> tuple[Completions, ServerProbe]:
     """Find out how to request completions and their log-probabilities.
 
@@ -54,19 +61,19 @@ def probe(
         next_tokens: whether the victim has labels. Methods by next tokens cost a request per token of a continuation,
             which pays for labels and not for the longer targets of a generation.
         batch: prompts per request at most.
+        sampled: whether requests leave the temperature to the server.
 
     Raises:
         VictimError: the server is gone or takes no prompt, counts tokens otherwise than the tokenizer, or does not do
             what ``scoring`` says; two of its methods to give log-probabilities disagree.
     """
-    prompts = _prompt_format(client, model, tokenizer, batch)
-    completions = Completions(client, model, tokenizer, prompts)
-    if not prompts.ids and getattr(tokenizer, "appended", ()):
+    completions = _completions(client, model, tokenizer, batch, sampled=sampled)
+    if not completions.prompts.ids and getattr(tokenizer, "appended", ()):
         raise VictimError(
             f"{client.config.base_url}: takes prompts as text alone, and the tokenizer of {model} ends every text with "
             "a token, so that no answer could follow; use a server that takes token ids, or api: chat"
         )
-    result = ServerProbe(prompts, _token_counts(client, model, tokenizer))
+    result = ServerProbe(completions.prompts, _token_counts(completions))
     if scoring != "none":
         _find_method(completions, result, scoring, next_tokens=next_tokens)
     if not next_tokens:
@@ -80,41 +87,42 @@ def probe_rows(tokenizer: Tokenizer) -> list[Row]:
     return [(*tokenizer.left, *ids) for ids in tokenizer.encode([TEXT, OTHER_TEXT])]
 
 
-def _prompt_format(client: JsonClient, model: str, tokenizer: Tokenizer, batch: int) -> PromptFormat:
-    """The first of: ids in batches, ids one by one, texts in batches, texts one by one."""
+def _completions(client: JsonClient, model: str, tokenizer: Tokenizer, batch: int, *, sampled: bool) -> Completions:
+    """With the first that works of: ids in batches, ids one by one, texts in batches, texts one by one."""
     rows = probe_rows(tokenizer)
     reasons = []
     for ids, size in ((True, batch), (True, 1), (False, batch), (False, 1)):
-        prompts = PromptFormat(ids, size)
+        completions = Completions(client, model, tokenizer, PromptFormat(ids, size), sampled=sampled)
         sent = rows[: min(size, len(rows))]
-        (answer,) = client.post(PATH, [Completions(client, model, tokenizer, prompts).body(sent, {"max_tokens": 1})])
+        (answer,) = client.post(PATH, [completions.body(sent, {"max_tokens": 1})])
         if isinstance(answer, Refusal):
-            reasons.append(f"status {answer.status}: {answer.reason}")
+            reasons.append(str(answer))
             continue
-        choices, counted = answer.get("choices"), _prompt_tokens(answer)
+        choices, counted = answer.get("choices"), usage_count(answer, "prompt_tokens")
         if not isinstance(choices, list) or len(choices) != len(sent):
             reasons.append(f"{len(sent)} prompts, {len(choices) if isinstance(choices, list) else 'no'} choices")
         elif ids and counted not in (None, sum(map(len, sent))):
             reasons.append(f"{sum(map(len, sent))} token ids counted as {counted}: it takes them for something else")
         else:
-            return prompts
+            return completions
     why = "; ".join(dict.fromkeys(reasons))
     raise VictimError(f"{client.config.base_url}: {model} takes no prompt for completion: {why}")
 
 
-def _token_counts(client: JsonClient, model: str, tokenizer: Tokenizer) -> str:
+def _token_counts(completions: Completions) -> str:
     """How the server counts the tokens of a text. Raises VictimError where the tokenizer is not the model's by that."""
+    tokenizer = completions.tokenizer
     expected = len(tokenizer.encode([TEXT])[0])
-    body = {"model": model, "prompt": TEXT, "max_tokens": 1, "temperature": 0.0}
-    (answer,) = client.post(PATH, [body])
-    counted = None if isinstance(answer, Refusal) else _prompt_tokens(answer)
+    body = completions.body(probe_rows(tokenizer)[:1], {"prompt": TEXT, "max_tokens": 1})
+    (answer,) = completions.client.post(PATH, [body])
+    counted = None if isinstance(answer, Refusal) else usage_count(answer, "prompt_tokens")
     if counted is None:
         return "unknown"
     around = len(tokenizer.left) + len(getattr(tokenizer, "appended", ()))
     if not expected <= counted <= expected + max(1, around):
         raise VictimError(
-            f"{client.config.base_url}: counts {counted} tokens in a text in which the tokenizer finds {expected}; "
-            f"give the tokenizer of {model}"
+            f"{completions.base_url}: counts {counted} tokens in a text in which the tokenizer finds {expected}; "
+            f"give the tokenizer of {completions.model}"
         )
     return "as the tokenizer"
 
@@ -129,12 +137,6 @@ def generated_ids(choice: dict[str, Any]) -> list[int] | None:
     """The generated ids in an answer to a request with `RETURN_TOKEN_IDS`; None where the server does not give them."""
     ids = choice.get("token_ids")
     return ids if isinstance(ids, list) and all(isinstance(i, int) for i in ids) else None
-
-
-def _prompt_tokens(answer: dict[str, Any]) -> int | None:
-    usage = answer.get("usage")
-    counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return counted if isinstance(counted, int) and not isinstance(counted, bool) else None
 
 
 def _find_method(completions: Completions, result: ServerProbe, scoring: Scoring, *, next_tokens: bool) -> None:

@@ -6,13 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import UNKNOWN, Generated, GenerateItem
-from plugins.victims._openai.completions import PATH, Choice, Completions, Row, choices
+from harness import UNKNOWN, AnswerState, Generated, GenerateItem, Tokenizer, VictimError
+from plugins.victims._openai.choice_text import choice_text, ended_by_itself, reasoning_text
+from plugins.victims._openai.completions import PATH, Choice, Completions, Row, choices, usage_count
 from plugins.victims._openai.http_client import Refusal
 from plugins.victims._openai.probe import RETURN_TOKEN_IDS, ServerProbe, generated_ids
 
 CHAT_PATH = "chat/completions"
+QUESTION = "What is the capital of France?"
+"""A harmless question, by which it is found out whether a server answers at all."""
+_QUESTION_TOKENS = 16  # some servers take no less
 _SEEDS = 2**31  # servers take seeds of 63 bits at most, some of 31
+
+
+@dataclass(frozen=True, slots=True)
+class RequestForm:
+    """Which fields a server takes in requests for a text.
+
+    Attributes:
+        length: that of the longest answer.
+        seed, temperature: whether it takes them.
+    """
+
+    length: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    seed: bool = True
+    temperature: bool = True
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,7 @@ class ServedModel:
         api: which of the server's interfaces answers `Generate`.
         n_params: as stated by the user; None: unknown.
         reasoning: the markers around what it writes before its answers; None: it writes nothing such.
+        form: how it is asked for a text.
     """
 
     facts: dict[str, Any]
@@ -32,14 +51,19 @@ class ServedModel:
     api: Literal["completions", "chat"]
     n_params: int | None
     reasoning: tuple[str, str] | None = None
+    form: RequestForm = RequestForm()
 
 
 class TextAnswers:
-    """Requests answers in text from a server."""
+    """Requests answers in text from a server.
+
+    Attributes:
+        tokenizer: of the model.
+    """
 
     def __init__(self, completions: Completions, probe: ServerProbe, served: ServedModel) -> None:
         self._completions, self._probe, self._served = completions, probe, served
-        self._tokenizer = completions.tokenizer
+        self.tokenizer: Tokenizer = completions.tokenizer
 
     @property
     def takes_ids(self) -> bool:
@@ -47,53 +71,88 @@ class TextAnswers:
         return self._served.api == "completions" and self._probe.prompts.ids
 
     def generate(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[Generated]:
-        """The answers; one that the server refused is empty and not finished.
+        """The answers, each with its state.
 
         Args:
             rows: the prompts' tokens.
 
         Raises:
-            VictimError: the server is gone.
+            VictimError: the server is gone, or answers nothing any more.
         """
-        chat = self._served.api == "chat"
+        answers = [self._generated(answer, row) for answer, row in zip(self.request(items, rows), rows, strict=True)]
+        if answers and all(answer.state == "failed" for answer in answers):
+            refusal = self.refusal_of_question()
+            if refusal is not None:
+                raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({refusal})")
+        return answers
+
+    def request(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[dict[str, Any] | Refusal]:
+        """What the server sends, as it is. Raises VictimError where it is gone."""
+        path = CHAT_PATH if self._served.api == "chat" else PATH
         bodies = [self._body(item, row) for item, row in zip(items, rows, strict=True)]
-        answers = self._completions.client.post(CHAT_PATH if chat else PATH, bodies)
-        return [self._generated(answer, row) for answer, row in zip(answers, rows, strict=True)]
+        return self._completions.client.post(path, bodies)
+
+    def refusal_of_question(self) -> Refusal | None:
+        """What the server says instead of an answer to `QUESTION`; None where it answers, or would with more tokens.
+
+        Raises:
+            VictimError: the server is gone, or its answer is not that of an OpenAI-compatible one.
+        """
+        row = (*self.tokenizer.left, *self.tokenizer.encode([QUESTION])[0])
+        (answer,) = self.request([GenerateItem(QUESTION, _QUESTION_TOKENS)], [row])
+        if isinstance(answer, Refusal):
+            return None if answer.error.at_limit else answer
+        first_choice(answer)
+        return None
 
     def _body(self, item: GenerateItem, row: Row) -> dict[str, Any]:
-        body = {"model": self._completions.model, "temperature": item.temperature, "seed": item.seed % _SEEDS}
+        form = self._served.form
+        body: dict[str, Any] = {"model": self._completions.model}
+        body |= {"temperature": item.temperature} if form.temperature and not self._completions.sampled else {}
+        body |= {"seed": item.seed % _SEEDS} if form.seed else {}
         if self._served.api == "chat":
             message = {"role": "user", "content": item.prompt}
-            return body | {"messages": [message], "max_tokens": item.max_tokens}
-        bare = getattr(self._tokenizer, "bare", str)  # the server puts special tokens before a text itself
+            return body | {"messages": [message], form.length: item.max_tokens}
+        bare = getattr(self.tokenizer, "bare", str)  # the server puts special tokens before a text itself
         prompt = list(row) if self.takes_ids else bare(item.prompt)
-        body |= {"prompt": prompt, "max_tokens": min(item.max_tokens, self._served.context - len(row))}
+        body |= {"prompt": prompt, form.length: min(item.max_tokens, self._served.context - len(row))}
         return body | (RETURN_TOKEN_IDS if self._probe.gives_ids else {})
 
     def _generated(self, answer: dict[str, Any] | Refusal, row: Row) -> Generated:
         if isinstance(answer, Refusal):
             self._completions.count_refusal(answer)
-            return Generated("", False, len(row), 0, UNKNOWN)
-        (choice,) = choices(answer, 1)
-        finished, ids = choice.get("finish_reason") == "stop", generated_ids(choice)
+            return Generated("", False, len(row), 0, UNKNOWN, _state_of(answer))
+        choice = first_choice(answer)
+        if choice is None:
+            return Generated("", False, len(row), 0, UNKNOWN, "empty")
+        (text, state), finished = choice_text(choice), ended_by_itself(choice)
+        ids = generated_ids(choice)
         if self._probe.gives_ids and ids is not None:
-            ended = finished and bool(ids) and ids[-1] in self._tokenizer.special
+            ended = finished and bool(ids) and ids[-1] in self.tokenizer.special
             text = self._decode_after(row, ids[:-1] if ended else ids)
-            return Generated(text, finished, len(row), len(ids), UNKNOWN)
-        text = self._text(choice)
-        usage = answer.get("usage") or {}
-        generated = usage.get("completion_tokens")
+            return Generated(text, finished, len(row), len(ids), UNKNOWN, state)
+        counted, generated = (usage_count(answer, name) for name in ("prompt_tokens", "completion_tokens"))
         if generated is None:
-            generated = len(self._tokenizer.encode([text])[0])
-        return Generated(text, finished, int(usage.get("prompt_tokens", len(row))), int(generated), UNKNOWN)
-
-    def _text(self, choice: Choice) -> str:
-        chat = self._served.api == "chat"
-        text = choice.get("message", {}).get("content") if chat else choice.get("text")
-        return text if isinstance(text, str) else ""
+            generated = len(self.tokenizer.encode([reasoning_text(choice) + text])[0])
+        return Generated(text, finished, len(row) if counted is None else counted, generated, UNKNOWN, state)
 
     def _decode_after(self, row: Row, ids: list[int]) -> str:
         """The text of generated ids in context: some decoders drop the space at the beginning of a text."""
-        before = list(row[len(self._tokenizer.left) :])
-        whole, prompt = self._tokenizer.decode([[*before, *ids], before])
-        return whole[len(prompt) :] if whole.startswith(prompt) else self._tokenizer.decode([ids])[0]
+        before = list(row[len(self.tokenizer.left) :])
+        whole, prompt = self.tokenizer.decode([[*before, *ids], before])
+        return whole[len(prompt) :] if whole.startswith(prompt) else self.tokenizer.decode([ids])[0]
+
+
+def first_choice(answer: dict[str, Any]) -> Choice | None:
+    """The choice of an answer to one prompt; None where there is an empty list of them, as some filters leave it.
+
+    Raises:
+        VictimError: there is no such list, or more than one choice.
+    """
+    return None if answer.get("choices") == [] else choices(answer, 1)[0]
+
+
+def _state_of(refusal: Refusal) -> AnswerState:
+    if refusal.error.by_filter:
+        return "refused"
+    return "cut_off" if refusal.error.at_limit else "failed"

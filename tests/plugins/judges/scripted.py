@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.victims._openai.opening_question import QUESTION
 from tests.plugins.victims.completions_server import Handler, Served, Server
 from tests.run.runs import harness_here
 
@@ -42,13 +43,16 @@ def harness_register_attacks(register):
 
 
 def server(folder: Path, say: Say) -> Server:
-    """A chat server that answers a message with what ``say`` makes of it; use as a context."""
+    """A chat server that answers a message with what ``say`` makes of it, and the question that it is opened with; use
+    as a context.
+    """
 
     def answer(handler: Handler) -> bool:
         if handler.command != "POST":
             return False
         (message,) = handler.served.bodies[-1]["messages"]
-        choice = {"index": 0, "message": {"role": "assistant", "content": say(message["content"])}}
+        said = "Paris." if message["content"] == QUESTION else say(message["content"])
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}}
         usage = {"prompt_tokens": 10, "completion_tokens": 5}
         handler.answer(200, {"choices": [choice | {"finish_reason": "stop"}], "usage": usage})
         return True

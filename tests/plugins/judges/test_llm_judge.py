@@ -16,6 +16,7 @@ from plugins.judges._refusals import is_refusal
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
+from plugins.victims._openai.opening_question import QUESTION
 from plugins.victims.tiny import Tiny
 from tests.engine.hub_models import write_folder
 from tests.plugins.judges.scripted import run, server, victim
@@ -82,6 +83,7 @@ def test_ratings_garbage_and_refusals_of_the_judge(tmp_path: Path, folder: Path)
     }
     assert {row["answer"] for row in examples.values()} == {"none at all"}
     assert steps["good prompt"]["answer"] == "good answer"
+    assert asked.pop(0)["messages"][0]["content"] == QUESTION
     assert len(asked) == 7 + 3 + 4 * 2, "clean answers, ratings, and two attempts at those that are none"
     assert {body["temperature"] for body in asked} == {0.0, 0.7}
     assert not any("please" in body["messages"][0]["content"] for body in asked), "it is not shown the attack string"
