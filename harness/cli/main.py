@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 UNREAD, MISTAKE, BUG, INTERRUPTED = 1, 2, 70, 130
 
@@ -21,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from harness.cli.app import run
 
+            _check_names(sys.argv[1:] if arguments is None else arguments)
             status = run(sys.argv[1:] if arguments is None else list(arguments))
             if error := terminal.output_error:
                 reason = f"standard output cannot be written ({error.strerror}); send it elsewhere"
@@ -34,6 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return UNREAD
         except Exception as error:
             return _explain(error)
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Raise RunError where a name is one of bytes that are no UTF-8: the libraries that read and write models and
+    tables cannot open it.
+    """
+    from harness.errors import RunError
+    from harness.surrogates import has_surrogates
+
+    with contextlib.suppress(OSError):  # the working directory is gone
+        arguments = [*arguments, str(Path.cwd())]
+    for name in arguments:
+        if has_surrogates(name):
+            raise RunError(f"{name!r}: the name is no UTF-8, and models and tables there cannot be opened; rename it")
 
 
 def _explain(error: Exception) -> int:

@@ -21,6 +21,7 @@ from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
 from harness.flops import Flops, nominal_forward
 from harness.rng import named_seed
+from harness.surrogates import replace_surrogates
 from harness.tokens.tokenizer import Target
 
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -95,7 +96,7 @@ class BareVictim:
         for i, said in zip(wanted, self.backend.generate(list(wanted.values())) if wanted else (), strict=True):
             tokens = said.prompt_tokens + said.new_tokens
             spent = Flops(nominal_forward(self.backend.n_params, tokens), said.executed)
-            found[i] = Reply(None, spent, Flops(), text=said.text)
+            found[i] = Reply(None, spent, Flops(), text=replace_surrogates(said.text))
         targets = {i: item.target for i, item in fits.items() if item.target is not None}
         if targets and "score" in self.backend.abilities:
             for i, (nll, spent) in self._losses(targets, rows).items():
@@ -150,4 +151,4 @@ def _reply(answer: LatentAnswer, spent: Flops) -> Reply:
         return Reply(None, spent, Flops(), beyond_radius=True)
     if answer.said is None:
         return Reply(np.asarray(answer.logits), spent, Flops())
-    return Reply(None, spent, Flops(), text=answer.said.text, nll=answer.loss)
+    return Reply(None, spent, Flops(), text=replace_surrogates(answer.said.text), nll=answer.loss)

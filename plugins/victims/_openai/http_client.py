@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from harness import VictimError
+from harness import VictimError, replace_surrogates
 
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0  # seconds before the first retry, and at most before any other
 MAX_RETRY_AFTER = 600.0  # seconds; a server that asks for a longer wait counts as gone
@@ -184,6 +184,8 @@ def _parse(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
         data = response.json()
     except ValueError as error:
         raise _TransientError(f"an answer that is no JSON ({error})") from None
+    if "\\ud" in response.text.lower():  # maybe half of a surrogate pair, where an answer was cut inside a character
+        data = json.loads(replace_surrogates(json.dumps(data, ensure_ascii=False)))
     if not isinstance(data, dict):
         raise _TransientError(f"an answer that is no JSON object but {type(data).__name__}")
     return data
@@ -200,7 +202,7 @@ def _reason(response: httpx2.Response) -> str:
         text = message if isinstance(message, str) else json.dumps(message)
     except ValueError:
         pass
-    return " ".join(text.split())[:300] or response.reason_phrase
+    return replace_surrogates(" ".join(text.split()))[:300] or response.reason_phrase
 
 
 def _retry_after(value: str | None) -> float | None:
