@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-MISTAKE, BUG, INTERRUPTED = 2, 70, 130
+UNREAD, MISTAKE, BUG, INTERRUPTED = 1, 2, 70, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,15 +17,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: done, but something in it failed. 2: a mistake in what was asked, with a message that says which.
     70: a bug. 130: interrupted.
     """
-    try:
-        from harness.cli.app import run
+    from harness.cli.terminal import any_terminal
 
-        return run(sys.argv[1:] if arguments is None else list(arguments))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        return _explain(error)
+    with any_terminal() as terminal:
+        try:
+            from harness.cli.app import run
+
+            _check_names(sys.argv[1:] if arguments is None else arguments)
+            status = run(sys.argv[1:] if arguments is None else list(arguments))
+            if error := terminal.output_error:
+                reason = f"standard output cannot be written ({error.strerror}); send it elsewhere"
+                print(f"error: {reason} and give the command again", file=sys.stderr)
+                return MISTAKE
+            return status
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:
+            return UNREAD
+        except Exception as error:
+            return _explain(error)
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Raise RunError where a name is one of bytes that are no UTF-8: the libraries that read and write models and
+    tables cannot open it.
+    """
+    from harness.errors import RunError
+    from harness.surrogates import has_surrogates
+
+    with contextlib.suppress(OSError):  # the working directory is gone
+        arguments = [*arguments, str(Path.cwd())]
+    for name in arguments:
+        if has_surrogates(name):
+            raise RunError(f"{name!r}: the name is no UTF-8, and models and tables there cannot be opened; rename it")
 
 
 def _explain(error: Exception) -> int:
@@ -33,8 +60,9 @@ def _explain(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, HarnessError):
-        print(f"error: {error}", file=sys.stderr)
+    mistake = str(error) if isinstance(error, HarnessError) else _of_the_system(error)
+    if mistake is not None:
+        print(f"error: {mistake}", file=sys.stderr)
         return MISTAKE
     from harness.registry.plugin_problem import error_with_place
 
@@ -43,3 +71,20 @@ def _explain(error: Exception) -> int:
     if os.environ.get("HARNESS_TRACEBACK") != "1":
         print("Set HARNESS_TRACEBACK=1 to see the whole traceback.", file=sys.stderr)
     return BUG
+
+
+def _of_the_system(error: Exception) -> str | None:
+    """What is wrong where the system, and no program, is in the way; None elsewhere."""
+    from harness.cli.terminal import FULL
+
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return (
+            f"{where}{error.strerror}; make room, or write elsewhere, and give the command again: what is done is kept"
+        )
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding() != "utf-8":
+        return (
+            f"{error.object!r} cannot be a file's name here, in {error.encoding}; set PYTHONUTF8=1, or use a locale of "
+            "UTF-8"
+        )
+    return None

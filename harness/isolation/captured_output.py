@@ -7,6 +7,7 @@ what is logged in Python.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -29,6 +30,9 @@ class CapturedOutput:
 
     def redirect(self) -> None:
         """From now on all that this process prints goes there."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # whatever the terminal's encoding is, the file takes all
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         self._streams = (1, 2)
         self._redirect_to(self._file)
         threading.Thread(target=self._watch, name="output", daemon=True).start()

@@ -24,7 +24,11 @@ def print_fits(title: str, rows: Sequence[FitRow], as_json: bool) -> None:
     # A column that says the same in each row goes into the caption.
     same = [name for name in names if len({row[name] for row in rows}) == 1 and name != "n_params"]
     different = [name for name in names if name not in same]
-    more = [(heading, text) for key, heading, text in _MORE_COLUMNS if any(row.get(key) is not None for row in rows)]
+    more = [
+        (heading, text)
+        for key, heading, text in _MORE_COLUMNS
+        if any(row.get(key) is not None and (key != "n_dropped" or row[key]) for row in rows)
+    ]
     line = ["slope", "95% interval", "intercept", "95% interval", "n"]
     table = plain_table(title, [*different, *line, *(heading for heading, _ in more)])
     for row in rows:
@@ -84,6 +88,7 @@ _MORE_COLUMNS = (
     ("against_slope_1", "slope 1", lambda row: row["against_slope_1"] or "–"),
     ("n_censored", "never broken", lambda row: str(row["n_censored"])),
     ("x", "x at target ASR", _x_at_target),
+    ("n_dropped", "left out", lambda row: str(row["n_dropped"])),
     ("n_seeds", "seeds", lambda row: str(row["n_seeds"])),
 )
 """A key that some fits have, the column that shows it, and its text."""

@@ -29,4 +29,4 @@ def wide_console() -> Console:
 
 def print_json(objects: Sequence[dict[str, Any]]) -> None:
     """A list of objects, without NaN, and nothing else."""
-    print(json.dumps(list(objects), indent=1, allow_nan=False, ensure_ascii=False))
+    print(json.dumps(list(objects), indent=1, allow_nan=False))

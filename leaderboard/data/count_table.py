@@ -121,7 +121,7 @@ def value_location(source: str, index: int, column: str) -> str:
 
 
 def _check_curves(table: CountTable) -> None:
-    """Each iteration of a curve once, and compute that is cumulative."""
+    """Each iteration of a curve once, the same trials at each, and compute that is cumulative."""
     if len(table) == 0:
         raise DataError(f"{table.source}: has no rows. Give a table with at least one row.")
     names = table.available(*GROUP, "round", "seed")
@@ -138,6 +138,15 @@ def _check_curves(table: CountTable) -> None:
         raise DataError(
             f"{value_location(table.source, second, 'iteration')}: the same iteration of the same curve as row "
             f"{first + 1}. Remove one, or tell them apart in one of: {', '.join(names)}."
+        )
+    changed = same_curve & (np.diff(table["trials"][order]) != 0)
+    if changed.any():
+        first, second = (int(order[int(changed.argmax()) + k]) for k in (0, 1))
+        one, other = table["trials"][first], table["trials"][second]
+        raise DataError(
+            f"{value_location(table.source, second, 'trials')}: {other}, and {one} in row {first + 1} of the same "
+            "curve. The trials of a curve are the examples that were attacked: give the same number at every "
+            f"iteration, or tell the curves apart in one of: {', '.join(names)}."
         )
     decreasing = same_curve & (np.diff(table["attack_compute"][order]) < 0)
     if decreasing.any():

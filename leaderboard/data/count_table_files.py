@@ -1,7 +1,8 @@
-"""Count tables from files: CSV, TSV or Parquet, plain or gzip, told apart by content; and from run directories."""
+"""Count tables from files, CSV (, or ;), TSV or Parquet, plain or gzip, told apart by content; and from runs."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
@@ -72,8 +73,10 @@ def _parse(path: Path, content: bytes) -> pa.Table:
     try:
         if content[:4] == b"PAR1":
             return pq.read_table(pa.BufferReader(content))
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DataError(f"{path}: its text is UTF-16. Save it as UTF-8.")
         header = content.split(b"\n", 1)[0].decode("utf-8-sig")
-        delimiter = "\t" if "\t" in header else ","
+        delimiter = next((mark for mark in "\t;" if mark in header), ",")
         names = [name.strip().strip('"') for name in header.rstrip("\r").split(delimiter)]
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:

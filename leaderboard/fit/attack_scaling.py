@@ -135,6 +135,8 @@ def fit_first_successes(group: CurveGroup, first_successes: FirstSuccesses) -> A
 def _refusal(first_successes: FirstSuccesses) -> str:
     """Why there are too few successes for a fit, or ""."""
     examples, successes, later = first_successes.examples, first_successes.successes, first_successes.later
+    if not examples and first_successes.unspent:
+        return "No compute above 0: nothing to fit."
     if not examples:
         return (
             f"{UNKNOWN_COMPUTE}: nothing to fit."

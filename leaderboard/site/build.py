@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import DataError
+from harness.errors import DataError, did_you_mean
 from harness.records.read import Run
 from leaderboard.site.downloads import write_downloads
 from leaderboard.site.pages import Site, write_pages, write_published_tables_page
@@ -67,7 +67,11 @@ def build_published_tables_page(
     Raises:
         DataError: a file that cannot be read, or ``out`` holds something else.
     """
-    tables = [published_table(path, read_reported_fits(reported), target) for path in paths]
+    reported_fits = read_reported_fits(reported)
+    if reported_fits and not any(path.name in reported_fits for path in paths):
+        near = did_you_mean(paths[0].name, reported_fits)
+        raise DataError(f"{reported}: says nothing of {paths[0].name}{near}. Name its fits after the tables' files.")
+    tables = [published_table(path, reported_fits, target) for path in paths]
     data = {
         "format": 1,
         "sections": [table.section for table in tables],

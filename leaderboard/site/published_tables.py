@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
 from harness.errors import DataError
 from leaderboard.arrays import Floats
@@ -71,21 +72,42 @@ class PublishedTable:
         return max(differences, default=None)
 
 
+class ReportedFit(BaseModel):
+    """What somebody else says of one model size of a table."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    n_params: int | None
+    slope: FiniteFloat
+    intercept: FiniteFloat = 0.0  # shown only where it is given
+
+
+_FITS_OF_TABLES = TypeAdapter(dict[str, list[ReportedFit]])
+
+
 def read_reported_fits(path: Path | None) -> ReportedFits:
-    """Those in a JSON file; none without one. Raises `DataError`."""
+    """Those in a JSON file; none without one.
+
+    Raises:
+        DataError: it cannot be read, or a number is none or not finite, or a size is there twice; with the place.
+    """
     if path is None:
         return {}
     try:
-        reported = json.loads(path.read_text(encoding="utf-8"))
-        valid = isinstance(reported, dict) and all(
-            isinstance(fits, list) and all(isinstance(f.get("slope"), float) and "n_params" in f for f in fits)
-            for fits in reported.values()
-        )
-    except (OSError, ValueError, AttributeError) as error:
+        found = _FITS_OF_TABLES.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f", fit {part + 1}" if isinstance(part, int) else f", {part!r}" for part in first["loc"])
+        raise DataError(
+            f"{path}{place}: {first['msg']}. Give an object: table name to a list of objects with n_params, slope, "
+            "intercept."
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Give a file like expected.json.") from None
-    if not valid:
-        raise DataError(f"{path}: give an object: table name to a list of objects with n_params, slope, intercept.")
-    return reported  # type: ignore[no-any-return]
+    for name, fits in found.items():
+        sizes = [fit.n_params for fit in fits]
+        if twice := [size for size in sizes if sizes.count(size) > 1]:
+            raise DataError(f"{path}, {name!r}: n_params {twice[0]} is there twice. Remove one.")
+    return {name: [fit.model_dump(exclude_unset=True) for fit in fits] for name, fits in found.items()}
 
 
 def published_table(path: Path, reported_fits: ReportedFits, target: float) -> PublishedTable:
@@ -104,6 +126,8 @@ def published_table(path: Path, reported_fits: ReportedFits, target: float) -> P
         else:
             standings.append(_size_standing(rows, fit, section_id))
     reported = {fit["n_params"]: fit for fit in reported_fits.get(path.name, ())}
+    if foreign := reported.keys() - {fit.group["n_params"] for fit in fits}:
+        raise DataError(f"{path}: a fit was reported for n_params {foreign.pop()}, and the table has no such row.")
     comparisons = tuple(
         FitComparison(fit.group["n_params"], fit_json(fit), fit_json(ols_fit), reported.get(fit.group["n_params"]))
         for fit, ols_fit in zip(fits, ols_fits, strict=True)

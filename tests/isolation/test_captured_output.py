@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -62,3 +63,15 @@ def test_a_full_disk_does_not_end_a_worker_that_flushes(tmp_path: Path, monkeypa
         changed.setattr(output, "MAX_BYTES", 4000)
         printed.flush()
     assert log.stat().st_size < 2000
+
+
+def test_the_file_takes_what_the_terminal_cannot_show(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom harness.isolation.captured_output import CapturedOutput\n"
+        "CapturedOutput(Path(sys.argv[1])).redirect()\n"
+        "print('gr\u00f6\u00dfe', '\\ud800')\nprint('\u4e2d', file=sys.stderr)"
+    )
+    log = tmp_path / "worker-0.txt"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
+    subprocess.run([sys.executable, "-c", code, str(log)], timeout=120, check=True, env=environment)
+    assert sorted(log.read_text("utf-8").splitlines()) == ["gr\u00f6\u00dfe \\ud800", "\u4e2d"]

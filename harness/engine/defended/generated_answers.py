@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.api.model.backend import Backend, Generated, GenerateItem, ReasoningBackend
+from harness.surrogates import replace_surrogates
 from harness.tokens.reasoning import split_reasoning
 
 
@@ -15,13 +16,15 @@ def generate_answers(backend: Backend, items: Sequence[GenerateItem]) -> list[Ge
 
 
 def answer_in(said: Generated, backend: Backend) -> Generated:
-    """The answer in what a backend generated: its text without reasoning, and whether it is one.
+    """The answer in what a backend generated: its text without reasoning and half surrogate pairs, and whether it is
+    one.
 
     Of a model that reasons, a text without any marker that the model did not end itself counts as cut off within
     reasoning whose beginning stood in the prompt.
     """
     if said.state != "answered":
         return said
+    said = replace(said, text=replace_surrogates(said.text))
     markers = backend.reasoning if isinstance(backend, ReasoningBackend) else None
     text: str | None = said.text
     if markers is not None:

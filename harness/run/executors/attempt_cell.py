@@ -26,6 +26,7 @@ from harness.run.reporter import WorkReporter
 from harness.run.run_folder import now
 from harness.spec.cells import CellSpec
 from harness.store.atomic import write_json
+from harness.surrogates import replace_surrogates
 
 
 def attempt_cell(
@@ -98,7 +99,7 @@ def record_failure(key: str, cell: CellSpec, setup: RunSetup, message: str, trac
     """Leave the reason beside the journal, which stays: the next start tries again from there."""
     # A full disk cannot hold this either: exit status and terminal still say it, and the cell counts as missing.
     with contextlib.suppress(OSError):
-        update = {"error": message.replace("\n", " ")[:2000], "started": now()}
+        update = {"error": replace_surrogates(message.replace("\n", " "))[:2000], "started": now()}
         record = base_record(cell, setup.spec, key).model_copy(update=update)
         write_json(setup.folder.cell(key) / "cell.json", record.model_dump(mode="json"))
         (setup.folder.cell(key) / "error.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")

@@ -55,6 +55,8 @@ def _check(task: str, data: TaskData, answers: TaskKind) -> None:
         )
     if data.answer_tokens < 1:
         raise DataError(f"{task}: answer_tokens is {data.answer_tokens}; an answer has at least 1 token")
+    if any(map(has_surrogates, data.labels)):
+        raise DataError(f"{task}: its labels hold half of a surrogate pair, which is no character: {data.labels}")
     wrong = _wrong_label if data.labels else _wrong_answer
     for split, examples in (("train", data.train), ("validation", data.validation)):
         # A benchmark of prompts has nothing to learn from; a victim that must be trained says so itself.
@@ -71,7 +73,7 @@ def _check(task: str, data: TaskData, answers: TaskKind) -> None:
 
 def _half_character(example: Example) -> str:
     """What is wrong with the text of an example for UTF-8, or nothing."""
-    texts = [*(chunk.text for chunk in example.chunks), example.target, example.reply]
+    texts = [example.id, *(chunk.text for chunk in example.chunks), example.target, example.reply]
     if not any(map(has_surrogates, texts)):
         return ""
     return "it holds half of a surrogate pair, which is no character; put its texts through harness.replace_surrogates"

@@ -27,6 +27,7 @@ class FirstSuccesses:
         successes: examples broken within the budget (at_step: at the last step).
         later: of these, after more than the first step; all of them at_step.
         dropped: examples that fell, or were left, before anything was spent, and those of unknown compute.
+        unspent: of the dropped, those of which it is known that nothing was spent.
         seeds: how many, those without a usable observation too.
     """
 
@@ -36,6 +37,7 @@ class FirstSuccesses:
     successes: int
     later: int
     dropped: int
+    unspent: int
     seeds: int
 
 
@@ -115,11 +117,12 @@ def _by_compute(rows: CountTable) -> tuple[Floats, Floats, Floats]:
 def _combined(seeds: Sequence[_SeedIntervals], kind: AsrKind) -> FirstSuccesses:
     """All seeds' intervals that say something."""
     kept: list[_SeedIntervals] = []
-    dropped = 0.0
+    dropped = unspent = 0.0
     for low, high, weight, example in seeds:
         known = ~np.isnan(low) & ~np.isnan(high)
         used = (weight > 0) & known & (np.isfinite(low) | np.isfinite(high)) & (high > -np.inf)
         dropped += float(weight[~used].sum())
+        unspent += float(weight[~used & known].sum())
         if used.any():
             numbers = example[used] if len(example) else example
             kept.append(_SeedIntervals(low[used], high[used], weight[used], numbers))
@@ -135,5 +138,6 @@ def _combined(seeds: Sequence[_SeedIntervals], kind: AsrKind) -> FirstSuccesses:
         successes=round(float(weight[broken].sum())),
         later=round(float(weight[later].sum())),
         dropped=round(dropped),
+        unspent=round(unspent),
         seeds=len(seeds),
     )

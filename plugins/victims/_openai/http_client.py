@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import threading
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from harness import VictimError
+from harness import VictimError, replace_surrogates
 from plugins.victims._openai.server_error import ServerError, error_in_answer, error_in_text
 
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0  # seconds before the first retry, and at most before any other
@@ -189,6 +190,8 @@ def _parse_success(response: httpx2.Response, url: str) -> dict[str, Any] | Refu
         data = response.json()
     except ValueError as error:
         raise _TransientError(f"an answer that is no JSON ({error})") from None
+    if "\\ud" in response.text.lower():  # maybe half of a surrogate pair, where an answer was cut inside a character
+        data = json.loads(replace_surrogates(json.dumps(data, ensure_ascii=False)))
     if not isinstance(data, dict):
         raise _TransientError(f"an answer that is no JSON object but {type(data).__name__}")
     told = error_in_answer(data)

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from harness import replace_surrogates
+
 _FILTER = re.compile(
     r"content[\s_-]*(filter|management|moderation|policy|exists risk)|responsible\s*ai|moderation|flagged|guardrail"
     r"|data[\s_-]*inspection|(inappropriate|prohibited|sensitive)[\s_-]*content|safety[\s_-]*(system|check|filter)"
@@ -96,4 +98,4 @@ def _codes(error: dict[str, Any]) -> list[str | int]:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    return replace_surrogates(" ".join(text.split()))[:300]

@@ -11,7 +11,9 @@ import pytest
 
 from harness.errors import DataError
 from leaderboard.data.count_table_files import read_count_table
+from leaderboard.fit.attack_scaling import fit_attack_scaling
 from leaderboard.fit.offense_defense import fit_offense_defense
+from tests.leaderboard.run_command import run_command
 
 HEAD = "task,family,attack,n_params,seed,iteration,trials,successes,attack_compute"
 GOOD = ["imdb,pythia,gcg,100,0,0,10,0,0", "imdb,pythia,gcg,100,0,1,10,3,1e-9", "imdb,pythia,gcg,100,0,2,10,5,2e-9"]
@@ -40,6 +42,42 @@ def test_byte_order_mark_windows_lines_and_more_columns_do_no_harm(tmp_path: Pat
     path = tmp_path / "table.csv"
     path.write_bytes("\ufeff".encode() + "\r\n".join([HEAD + ",note", *(f"{line},x" for line in GOOD)]).encode())
     assert len(read_count_table(path)) == 3
+
+
+def test_semicolons_separate_columns_as_well(tmp_path: Path) -> None:
+    commas = read_count_table(write(tmp_path, HEAD, *GOOD))
+    semicolons = read_count_table(write(tmp_path, *(line.replace(",", ";") for line in (HEAD, *GOOD))))
+    assert {name: column.tolist() for name, column in semicolons.columns.items()} == {
+        name: column.tolist() for name, column in commas.columns.items()
+    }
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([HEAD, *GOOD]), encoding="utf-16")
+    assert "UTF-16. Save it as UTF-8" in complaint(path)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_trials_that_change_within_a_curve_are_named(order: int, tmp_path: Path) -> None:
+    lines = [*GOOD[:2], "imdb,pythia,gcg,100,0,2,9,5,2e-9"][::order]
+    words = complaint(write(tmp_path, HEAD, *lines))
+    assert "row 3" in words if order == 1 else "row 1" in words
+    assert "'trials': 9, and 10 in row 2 of the same curve" in words
+    other_seed = "imdb,pythia,gcg,100,1,0,9,0,0"
+    assert len(read_count_table(write(tmp_path, HEAD, *GOOD, other_seed))) == 4
+
+
+def test_no_compute_at_all_is_not_called_unknown(tmp_path: Path) -> None:
+    lines = [f"imdb,pythia,gcg,100,0,{i},50,{9 * i},0" for i in range(5)]
+    (fit,) = fit_attack_scaling(read_count_table(write(tmp_path, HEAD, *lines)))
+    assert fit.line.note == "No compute above 0: nothing to fit."
+    some = [f"imdb,pythia,gcg,100,0,{i},50,{9 * i + 5},{i}e-6" for i in range(5)]
+    table = write(tmp_path, HEAD, *some)
+    (fit,) = fit_attack_scaling(read_count_table(table))
+    assert (fit.dropped, fit.line.slope is None) == (5, False)
+    shown = run_command("fit", "attack-scaling", table)
+    assert "left out" in shown
 
 
 @pytest.mark.parametrize(

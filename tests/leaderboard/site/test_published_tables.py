@@ -50,6 +50,46 @@ def test_a_table_of_ones_own(table: Path, tmp_path: Path) -> None:
     assert curve["points"]["trials"] == 200
 
 
+def test_whole_numbers_are_numbers_and_tables_go_with_their_fits(table: Path, tmp_path: Path) -> None:
+    expected = tmp_path / "expected.json"
+    expected.write_text(json.dumps({table.name: [{"n_params": 7, "slope": 1}, {"n_params": 8, "slope": 2.5}]}))
+    page = build_published_tables_page([table], tmp_path / "site", expected).read_text()
+    assert page.count("1.0000") == 1
+    assert "nan" not in page.lower().replace("nanog", "")
+    expected.write_text(json.dumps({"tabel.csv": [{"n_params": 7, "slope": 1}]}))
+    with pytest.raises(DataError, match=r"expected\.json: says nothing of table\.csv \(did you mean 'tabel\.csv'\?\)"):
+        build_published_tables_page([table], tmp_path / "other", expected)
+    expected.write_text(json.dumps({table.name: [{"n_params": 9, "slope": 1}]}))
+    with pytest.raises(
+        DataError, match=r"table\.csv: a fit was reported for n_params 9, and the table has no such row"
+    ):
+        build_published_tables_page([table], tmp_path / "other", expected)
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        ('{"n_params": 7, "slope": NaN}', "fit 1, 'slope': Input should be a finite number"),
+        ('{"n_params": 7, "slope": Infinity}', "fit 1, 'slope': Input should be a finite number"),
+        ('{"n_params": 7, "slope": 1.0, "intercept": NaN}', "fit 1, 'intercept': Input should be a finite number"),
+        ('{"n_params": 7, "slope": 1.0, "intercept": "x"}', "fit 1, 'intercept': Input should be a valid number"),
+        ('{"n_params": 7, "slope": "1.0"}', "fit 1, 'slope': Input should be a valid number"),
+        ('{"n_params": 7, "slope": true}', "fit 1, 'slope': Input should be a valid number"),
+        ('{"n_params": "7", "slope": 1.0}', "fit 1, 'n_params': Input should be a valid integer"),
+        ('{"slope": 1.0}', "fit 1, 'n_params': Field required"),
+        ('{"n_params": 7, "slope": 1}, {"n_params": 7, "slope": 2}', "n_params 7 is there twice"),
+        ("5", "fit 1: Input should be a valid dictionary or instance of ReportedFit"),
+    ],
+)
+def test_a_reported_number_that_is_none_is_named(fit: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "expected.json"
+    path.write_text(f'{{"table.csv": [{fit}]}}')
+    with pytest.raises(DataError) as error:
+        read_reported_fits(path)
+    assert str(error.value).startswith(f"{path}, 'table.csv'")
+    assert words in str(error.value)
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"table.csv": [{"slope": "steep"}]}', '{"table.csv": 3}'])
 def test_what_is_expected_must_be_of_its_form(content: str, tmp_path: Path) -> None:
     path = tmp_path / "expected.json"
