@@ -27,7 +27,11 @@ Step = Generator[Request, Any, State]
 
 
 class Attack(Plugin):
-    """A search for an attack string. Implement `start` and `step`; set `name` and `access`."""
+    """A search for an attack string. Implement `start` and `step`; set `name` and `access`.
+
+    Attributes:
+        access: the least that it needs of the victim. What it is granted, which may be more, is `Problem.access`.
+    """
 
     kind: ClassVar[Kind] = "attack"
     access: ClassVar[Access] = "scores"

@@ -33,6 +33,11 @@ class Defense(Plugin):
 
     kind: ClassVar[Kind] = "defense"
 
+    def check(self, data: TaskData) -> None:
+        """Raise `DataError` where this defense cannot stand before a victim of that task, such as one that needs
+        labels (``data.labels``). Called before anything is spent.
+        """
+
 
 Resolve = Callable[["PluginRef", dict[str, Any]], "Attack"]
 """Makes the attack that a reference names, with some parameters replaced."""

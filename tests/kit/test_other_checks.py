@@ -13,6 +13,8 @@ import pytest
 from harness import (
     Auxiliary,
     Chunk,
+    Classify,
+    DataError,
     Edit,
     Example,
     Flops,
@@ -28,6 +30,7 @@ from harness import (
     Verdict,
     Victim,
     VictimCard,
+    VoteDefense,
     named_seed,
 )
 from harness.registry.loader import load_plugins
@@ -289,6 +292,102 @@ class OffersAnything(GoodTransform):
     offers = "surrogate"
 
 
+class LabelsOnly(GoodGuard):
+    """Knows the labels, and refuses tasks without."""
+
+    def check(self, data):
+        if not data.labels:
+            raise DataError("words: needs labels")
+
+    def fit(self, job):
+        return super().fit(job) | {"labels": [len(job.data.labels[example.label]) for example in job.data.train]}
+
+
+class NowhereGuard(GoodGuard):
+    """Stands before no task."""
+
+    def check(self, data):
+        raise DataError("words: not this one")
+
+
+class SeesTask(GuardDefense):
+    """Asks another victim of the task whether it would answer."""
+
+    name = "words"
+
+    def models(self):
+        return {"other": Auxiliary(None, sees="task")}
+
+    def check(self, data):
+        LabelsOnly.check(self, data)
+
+    def fit(self, job):
+        (logits,) = job.ask([Classify((job.data.train[0].text,), model="other")])
+        assert logits.shape == (1, len(job.data.labels))
+        return {}
+
+    def ruling(self, case):
+        logits = yield Classify((case.text,), model="other")
+        return Ruling(bool(logits.shape[1] != 2))
+
+
+class GoodVote(VoteDefense):
+    """Copies without some words."""
+
+    name = "words"
+
+    def copies(self):
+        return 3
+
+    def copy(self, case):
+        yield from ()
+        words = case.text.split(" ")
+        return " ".join(word for word in words if case.rng.random() < 0.8)
+
+
+class SecretVote(GoodVote):
+    """Draws, and does not say so."""
+
+    randomised = False
+
+
+class SecretTemperature(GoodVote):
+    """Draws answers, and does not say so."""
+
+    randomised = False
+    temperature = 2.0
+
+    def copy(self, case):
+        yield from ()
+        return case.text
+
+
+class SecretTransform(GoodTransform):
+    """Draws, and does not say so."""
+
+    def rewrite(self, case):
+        yield from ()
+        return case.text + str(case.rng.integers(10**6))
+
+
+class SecretLoss(GoodVote):
+    """Says that losses do not vary, and they do."""
+
+    loss_varies = False
+
+
+class Uphill(ToyBackend):
+    """Gradients with the wrong sign."""
+
+    def gradient(self, items):
+        found = super().gradient([replace(item, top=len(item.allowed)) for item in items])
+        turned = [
+            replace(one.answer, tokens=one.answer.tokens[:, ::-1][:, :top], values=-one.answer.values[:, ::-1][:, :top])
+            for one, top in zip(found, (min(item.top, len(item.allowed)) for item in items), strict=True)
+        ]
+        return [replace(one, answer=answer) for one, answer in zip(found, turned, strict=True)]
+
+
 class GoodVictim(Victim):
     """A toy."""
 
@@ -360,6 +459,12 @@ class SteepVictim(GoodVictim):
     backend = Steep
 
 
+class UphillVictim(GoodVictim):
+    """Uphill."""
+
+    backend = Uphill
+
+
 class Unseeded(GoodVictim):
     """Draws its weights by chance."""
 
@@ -419,9 +524,14 @@ BROKEN = [
     (Shut, "spares"),
     (TooLow, "spares"),
     (OffersAnything, "offers"),
+    (SecretVote, "randomised"),
+    (SecretTemperature, "randomised"),
+    (SecretTransform, "randomised"),
+    (SecretLoss, "loss_varies"),
     (PaddedVictim, "company"),
     (OtherVictim, "agrees"),
     (SteepVictim, "gradient"),
+    (UphillVictim, "direction"),
     (Unseeded, "same_model"),
     (WrongCard, "opens"),
     (Wordless, "card"),
@@ -431,7 +541,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(
-    "cls", [GoodTask, GoodJudge, Asks, GoodGuard, GoodTransform, GoodVictim], ids=lambda c: c.__name__
+    "cls",
+    [GoodTask, GoodJudge, Asks, GoodGuard, LabelsOnly, SeesTask, GoodTransform, GoodVote, GoodVictim],
+    ids=lambda c: c.__name__,
 )
 def test_one_that_keeps_its_promises_passes(cls):
     subject = subject_of(cls, registry=REGISTRY)
@@ -444,6 +556,12 @@ def test_a_broken_promise_is_found_and_explained(cls, check):
     found = finding(cls, check)
     assert found.status == "failed", found
     assert all((found.expected, found.got, found.mend))
+
+
+def test_a_defense_that_stands_before_none_of_the_tasks_is_not_checked():
+    found = finding(NowhereGuard, "independent")
+    assert found.status == "skipped"
+    assert "not this one" in found.note
 
 
 def test_a_threshold_for_trained_models_cannot_be_tried_on_random_ones():

@@ -10,7 +10,29 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.run.runs import FAST, FROM_FILES, KIT, harness_here
+from tests.run.runs import FAST, FROM_FILES, harness_here
+
+PICKY = '''
+from harness import DataError, TransformDefense, hookimpl
+
+
+class Picky(TransformDefense):
+    """Stands before answers in text alone."""
+
+    name = "picky"
+
+    def check(self, data):
+        if data.labels:
+            raise DataError("picky: needs answers in text, and the task has labels; exclude it")
+
+    def apply(self, texts):
+        return list(texts)
+
+
+@hookimpl
+def harness_register_defenses(register):
+    register(Picky)
+'''
 
 TABLE = {"text_classification": {"path": "rows.csv", "text_column": "t", "label_column": "l", "labels": ["a", "b"]}}
 LATENT = {"access": "latent", "radius": 1.0, "tokens": 4}
@@ -20,7 +42,8 @@ TRAINED = {"adversarial_training": {"attack": {"latent": {"steps": 1}}, "threat"
 def validated(folder: Path, *options: str, **changes: Any) -> tuple[int, str]:
     """Exit status and what was said, of the small spec with some fields replaced."""
     (folder / "spec.yaml").write_text(yaml.safe_dump(yaml.safe_load(FAST) | changes))
-    done = harness_here(*FROM_FILES, f"--plugin={KIT / 'defense.py'}", "validate", "spec.yaml", *options, cwd=folder)
+    (folder / "picky.py").write_text(PICKY)
+    done = harness_here(*FROM_FILES, "--plugin=picky.py", "validate", "spec.yaml", *options, cwd=folder)
     assert "Traceback" not in done.stderr
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 

@@ -62,6 +62,7 @@ def place(
         tokenizer=tokenizer,
         wanted=labels[example.proxy_label] if labels else example.target,
         radius=threat.radius,
+        access=threat.access,
     )
 
 

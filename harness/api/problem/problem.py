@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.api.problem.state import State
 from harness.api.task import NO_LABEL, Example
+from harness.api.threat import Access, allows
 from harness.tokens.continuation import continuation_ids
 from harness.tokens.survival import StringInPrompt
 from harness.tokens.tokenizer import Target, Tokenizer, Tokens
@@ -38,6 +39,8 @@ class Problem:
         wanted: what the attacker wants to hear: the text of the proxy label, or of the target; "" where unknown.
         radius: the longest perturbation of a token's activations, as a multiple of their mean norm (see
             `harness.api.threat.Threat`); None: there may be none.
+        access: the most that may be asked of the victim here. An attack can make use of more than the access that it
+            declares, which is what it cannot do without.
     """
 
     example: Example
@@ -50,6 +53,7 @@ class Problem:
     tokenizer: Tokenizer
     wanted: str = ""
     radius: float | None = None
+    access: Access = "gradient"
 
     @cached_property
     def target(self) -> Target:
@@ -62,6 +66,10 @@ class Problem:
     def members(self) -> tuple[Problem, ...]:
         """The examples that share one string: this one, or those of a group."""
         return (self,)
+
+    def grants(self, access: Access) -> bool:
+        """Whether so much may be asked of the victim; auxiliary models may be asked all that they answer."""
+        return allows(self.access, access)
 
     def state(self, tokens: Tokens) -> State:
         """A first state with this attack string, shape [S]."""

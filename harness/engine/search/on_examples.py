@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.api.attack import Attack
 from harness.api.model.backend import Backend
@@ -10,7 +11,7 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import SearchResult
 from harness.api.task import Example, TaskData
-from harness.api.threat import Threat
+from harness.api.threat import Access, Threat
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import RoundSeen, Search
@@ -51,7 +52,9 @@ def search_on_examples(
     router = ModelRouter(victim, models(victim))
     # Whoever trains the weights may look at all of them, whatever the attacker is granted.
     search = Search(router, attack, names, granted="latent", limited=limited, note=note)
-    return search.run(place_all(examples, threat, backend.tokenizer, data.labels), journal, seen)
+    granted: Access = "gradient" if threat.radius is None else "latent"
+    placed = place_all(examples, threat, backend.tokenizer, data.labels)
+    return search.run([replace(problem, access=granted) for problem in placed], journal, seen)
 
 
 def place_all(

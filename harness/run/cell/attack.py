@@ -21,6 +21,7 @@ from harness.errors import AccessError, VictimError
 from harness.flops import Flops
 from harness.isolation.step_timeout import StepLimit
 from harness.records.step_row import StepRow
+from harness.registry.defense_stack import parts_of
 from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, room_of, shortened
 from harness.run.cell.diagnostics import diagnose
 from harness.run.cell_label import cell_label
@@ -37,7 +38,7 @@ def check_access(cell: CellSpec, data: TaskData) -> None:
     Raises:
         AccessError: they do not.
         VictimError: the defense trains weights, and this victim's are not here.
-        DataError: the attack cannot be run on this task.
+        DataError: the attack cannot be run on this task, or the defense not stand before it.
     """
     card = cell.victim.plugin.card(data)
     wanted, most = cell.attack.plugin.access, card.access
@@ -62,6 +63,8 @@ def check_access(cell: CellSpec, data: TaskData) -> None:
             "exclude it, or use a victim that runs here"
         )
     cell.attack.plugin.check(data)
+    for part in parts_of(cell.defense):
+        part.plugin.check(data)
 
 
 def check_inner_attacks(

@@ -18,13 +18,13 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.on_examples import place_all, search_on_examples
 from harness.hashing import canonical_json
 from harness.rng import named_rng
-from harness.testing.checks.trained_defenses import resolver
+from harness.testing.checks.trained_defenses import resolver, toy_models
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import UnmetError
 from harness.testing.toys.backend import ToyBackend
-from harness.testing.toys.examples import LABELS, toy_threat
+from harness.testing.toys.examples import toy_threat
 from harness.testing.toys.language_model import ToyLanguageModel
-from harness.testing.toys.task_data import toy_task_data
+from harness.testing.toys.task_data import LABELS, auxiliary_labels, toy_task_data
 
 THREAT = toy_threat("gradient", tokens=5)
 _DEFAULT_METHODS = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefense.rewrite, VoteDefense.copy)
@@ -46,13 +46,14 @@ def victim_of(defense: RuntimeDefense, kind: TaskKind) -> Any:
     return ToyBackend(context=8192) if kind == "labels" else ToyLanguageModel()
 
 
-def models_of(defense: RuntimeDefense) -> dict[str, Backend]:
-    """Random transformers in the places of the models that it names."""
+def models_of(defense: RuntimeDefense, kind: TaskKind) -> dict[str, Backend]:
+    """Random transformers in the places of the models that it names, for a task of that kind."""
     if not defense.models():
         return {}
     from harness.testing.toys.random_transformer import random_backend
 
-    return {role: random_backend(len(need.labels), seed=1) for role, need in defense.models().items()}
+    labels = {role: auxiliary_labels(declared, kind) for role, declared in defense.models().items()}
+    return {role: random_backend(len(own), seed=1) for role, own in labels.items()}
 
 
 def fit_result(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def fit_result(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dic
     Raises:
         UnmetError: it is no JSON data.
     """
-    victim, models, data = victim_of(defense, kind), models_of(defense), toy_task_data(kind)
+    victim, models, data = victim_of(defense, kind), models_of(defense, kind), toy_task_data(kind)
     subject.kept["fit asks", kind] = False
 
     def ask(requests: Sequence[Any]) -> list[Any]:
@@ -71,7 +72,8 @@ def fit_result(subject: Subject, defense: RuntimeDefense, kind: TaskKind) -> dic
         ]
 
     def search(attack: Attack, examples: Sequence[Example]) -> SearchResult:
-        return search_on_examples(attack, examples, victim, data, THREAT, ("conformance", "fit"))
+        models = toy_models(attack, victim.tokenizer, kind)
+        return search_on_examples(attack, examples, victim, data, THREAT, ("conformance", "fit"), lambda _: models)
 
     rng = named_rng("conformance", "fit")
     given = defense.fit(FitJob(data, 0, victim, rng, list, ask, search, resolver(subject), THREAT))
@@ -89,7 +91,7 @@ def defended_victim(subject: Subject, kind: TaskKind = "labels", draws: int = 1)
     key = ("fitted", kind)
     if key not in subject.kept:
         subject.kept[key] = fit_result(subject, defense, kind)
-    layer = Layer(defense, subject.kept[key], models_of(defense))
+    layer = Layer(defense, subject.kept[key], models_of(defense, kind))
     return DefendedVictim(victim_of(defense, kind), [layer], LABELS if kind == "labels" else (), 8, draws)
 
 

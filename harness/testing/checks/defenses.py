@@ -14,9 +14,11 @@ from harness.api.requests import Gradient, Score
 from harness.api.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense
 from harness.api.task import TaskKind
 from harness.engine.defended.layer import offers_gradient
+from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
-from harness.errors import AccessError
+from harness.errors import AccessError, DataError
 from harness.testing.checks import trained_defenses
 from harness.testing.checks.defended_victim import defended_victim, fit_asks, fit_result, may_ask_models, problems_of
 from harness.testing.plugin_under_test import Subject
@@ -26,12 +28,33 @@ from harness.testing.toys.task_data import ANSWER_KINDS, toy_task_data
 
 MAX_BLOCKED_SHARE = 0.5  # of clean prompts of the kind that a guard was fitted on
 TOLERANCE = 1e-4
+DRAWS = 8  # in which a defense that is not random treats every prompt alike
 
 
 def _kinds(subject: Subject) -> tuple[TaskKind, ...]:
-    """The kinds of answers that the defense can stand before: a guard of answers needs answers in text."""
+    """The kinds of answers that the defense can stand before: a guard of answers needs answers in text, and a defense
+    may refuse a task in `check`.
+
+    Raises:
+        NotApplicableError: it can stand before neither.
+    """
     defense = subject.fresh()
-    return ("text",) if isinstance(defense, GuardDefense) and defense.reads == "answer" else ANSWER_KINDS
+    possible: tuple[TaskKind, ...] = ANSWER_KINDS
+    if isinstance(defense, GuardDefense) and defense.reads == "answer":
+        possible = ("text",)
+    kinds: list[TaskKind] = []
+    for kind in possible:
+        try:
+            defense.check(toy_task_data(kind))
+        except DataError as error:
+            refusal = str(error)
+        else:
+            kinds.append(kind)
+    if not kinds:
+        raise NotApplicableError(
+            f"the defense says of each of the kit's tasks that it cannot stand before it: {refusal}"
+        )
+    return tuple(kinds)
 
 
 def prompts() -> list[str]:
@@ -94,6 +117,52 @@ def _reply_text(reply: Reply) -> str:
     if reply.logits is not None:
         return f"logits {np.round(reply.logits, 3).tolist()}"
     return "blocked" if reply.text is None else repr(reply.text[:30])
+
+
+def _check_randomised(subject: Subject) -> None:
+    defense: RuntimeDefense = subject.fresh()
+    if defense.randomised:
+        raise NotApplicableError("it says that it treats equal prompts differently")
+    for kind in _kinds(subject):
+        victim, texts = defended_victim(subject, kind), prompts()
+        seen = [_treatments(victim, texts, f"draw {draw}") for draw in range(DRAWS)]
+        for text, *treated in zip(texts, *seen, strict=True):
+            if any(not _same_treatment(treated[0], other) for other in treated[1:]):
+                raise UnmetError(
+                    "the same treatment of equal prompts, since `randomised` is False",
+                    f"{text[:40]!r} is treated in several ways in {DRAWS} tries",
+                    "say `randomised` where case.rng is drawn from or temperature is above 0: then losses are taken "
+                    "over several draws, and each string is judged by several",
+                )
+
+
+def _check_loss_varies(subject: Subject) -> None:
+    defense: RuntimeDefense = subject.fresh()
+    if defense.loss_varies or not defense.randomised:
+        raise NotApplicableError("the loss is taken over several draws, or nothing is drawn")
+    for kind in _kinds(subject):
+        victim, data = defended_victim(subject, kind), toy_task_data(kind)
+        problem = problems_of(victim.backend, data, data.validation[:1])[0]
+        rows = problem.random_tokens(np.random.default_rng(0), 6)
+        meters = [StepMeter(names=("conformance", f"draw {draw}")) for draw in range(DRAWS)]
+        losses = [victim.score([(problem, Score(rows), meter)])[0] for meter in meters]
+        if not all(np.allclose(one, losses[0], atol=TOLERANCE) for one in losses):
+            raise UnmetError(
+                "the same losses of the same candidates, since `loss_varies` is False",
+                f"others in {DRAWS} tries",
+                "leave `loss_varies` as it is, True of a defense that is random: attacks are then told a mean",
+            )
+
+
+def _treatments(victim: DefendedVictim, texts: Sequence[str], names: str) -> list[tuple[str, Reply]]:
+    """What each text becomes on its way through the defense, where it is rewritten, and the reply."""
+    items = [PromptItem(text, ("conformance", names, i)) for i, text in enumerate(texts)]
+    made = victim.pipeline.rewritten(items, 0) if victim.layers[0].rewrites else [(item, None) for item in items]
+    return [(item.text, reply) for (item, _), reply in zip(made, victim.reply_to(items), strict=True)]
+
+
+def _same_treatment(one: tuple[str, Reply], other: tuple[str, Reply]) -> bool:
+    return one[0] == other[0] and _same_reply(one[1], other[1])
 
 
 def _check_costs(subject: Subject) -> None:
@@ -170,6 +239,8 @@ RUNTIME_CHECKS = (
     Check("fits", "what it is fitted to is JSON data, and follows from the seed", _check_fit),
     Check("shapes", "it answers for each prompt, in order", _check_shapes),
     Check("independent", "it treats a prompt the same whatever comes with it, and every time", _check_independent),
+    Check("randomised", "where it says that it draws nothing, equal prompts are treated alike", _check_randomised),
+    Check("loss_varies", "where it says that losses do not vary, they do not", _check_loss_varies),
     Check("costs", "what a prompt costs is metered, and the same every time", _check_costs),
     Check("offers", "it says what a gradient attack gets, and gives that", _check_offers),
     Check("keeps", "labels, losses and queries keep their shapes", _check_shapes_kept),

@@ -18,6 +18,7 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
 from harness.testing.toys.faulty import Says
+from harness.testing.toys.task_data import auxiliary_labels
 
 JudgedAnswer = tuple[Example, Answer]
 
@@ -60,7 +61,7 @@ def judge_runner(
             raise UnmetError(
                 f"a victim named for model {role!r}", "None", "a judge names its models: Auxiliary(self.params.model)"
             )
-        models[role] = Says(toy_tokenizer(), says, len(need.labels), logit)
+        models[role] = Says(toy_tokenizer(), says, len(auxiliary_labels(need, _reads(subject))), logit)
     victims: dict[str, Any] = {role: DefendedVictim(model) for role, model in models.items()}  # type: ignore[arg-type]
     return JudgeRunner(judge, ModelRouter(None, victims)), list(models.values())
 

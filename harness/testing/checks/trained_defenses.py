@@ -12,26 +12,31 @@ from typing import Any
 from harness.api.attack import Attack
 from harness.api.defense import RoundCost, RoundJob, TrainedDefense
 from harness.api.refs import PluginRef
-from harness.api.task import Example
+from harness.api.task import Example, TaskKind
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.on_examples import search_on_examples
-from harness.errors import PluginError
+from harness.errors import DataError, PluginError
 from harness.flops import Flops
 from harness.hashing import canonical_json
 from harness.records.journal import Journal
 from harness.rng import named_rng
 from harness.testing.plugin_under_test import Subject
-from harness.testing.results import Check, UnmetError
-from harness.testing.toys.examples import toy_threat
-from harness.testing.toys.language_model import ToyLanguageModel
-from harness.testing.toys.task_data import toy_task_data
+from harness.testing.results import Check, NotApplicableError, UnmetError
+from harness.testing.toys.examples import toy_model, toy_threat
+from harness.testing.toys.task_data import auxiliary_labels, toy_task_data
+from harness.tokens.hf_tokenizer import HFTokenizer
 
 THREAT = toy_threat("gradient", tokens=4)
 TOKENS, N_PARAMS = 20.0, 10_000
 
 
 def _trained(subject: Subject) -> TrainedDefense:
+    """A fresh instance. Raises NotApplicableError where it cannot stand before the toy task, by its own word."""
     defense: TrainedDefense = subject.fresh()
+    try:
+        defense.check(toy_task_data("labels"))
+    except DataError as error:
+        raise NotApplicableError(f"the kit's model answers with labels, and the defense says: {error}") from None
     return defense
 
 
@@ -45,6 +50,12 @@ def resolver(subject: Subject) -> Any:
         return plugin
 
     return resolve
+
+
+def toy_models(attack: Attack, tokenizer: HFTokenizer, kind: TaskKind) -> dict[str, DefendedVictim]:
+    """Toys in the places of the models that an attack asks besides the victim, for a task of that kind."""
+    labels = {name: auxiliary_labels(declared, kind) for name, declared in attack.models().items()}
+    return {name: DefendedVictim(toy_model(tokenizer, len(own), 1), labels=own) for name, own in labels.items()}
 
 
 def _check_rounds(subject: Subject) -> None:
@@ -90,8 +101,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
     def search(backend: Any, attack: Attack, examples: Sequence[Example]) -> Any:
         nonlocal searches
         searches += 1
-        toy: Any = ToyLanguageModel(backend.tokenizer)
-        models = {name: DefendedVictim(toy) for name in attack.models()}
+        models = toy_models(attack, backend.tokenizer, "labels")
         names = (0, "conformance", f"search-{searches}")
         with Journal(scratch / f"search-{searches}.jsonl") as journal:
             return search_on_examples(attack, examples, backend, data, threat, names, lambda _: models, journal)

@@ -15,6 +15,11 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 
 _NO_SCORES = "it gives no scores"
+TOKENS_COMPARED = 24
+LEAST_AGREEMENT = 0.1
+"""Trained or not, tiny transformers have 0.6 to 0.95, a linear model 1, and gradients with the wrong sign the negative;
+those of other tokens are within 0.1 of 0, but for one time in ten.
+"""
 
 
 def _difference(one: Any, other: Any) -> float:
@@ -116,6 +121,42 @@ def _check_gradients(subject: Subject) -> None:
             expect_close([answer.loss], scored.losses[:1], victim, "the loss that `score` gives", mend)
 
 
+def _check_direction(subject: Subject) -> None:
+    for victim in _victims_with(subject, "gradient", "it gives no gradients"):
+        agreement = _rank_correlations(victim)
+        if len(agreement) and not np.mean(agreement) > LEAST_AGREEMENT:
+            raise UnmetError(
+                "gradient entries that say which tokens lower the loss: ranked as the losses of the strings with that "
+                f"token are, with a mean rank correlation above {LEAST_AGREEMENT}",
+                f"{np.mean(agreement):.2f}",
+                "give d loss / d one-hot of each token, with its sign: the most negative entry lowers the loss most",
+            )
+
+
+def _rank_correlations(victim: PreparedVictim) -> list[float]:
+    """Of each place in the string of each problem: Spearman's correlation of the gradient entries of random tokens with
+    the losses when these tokens stand there; places where no token changes anything are left out.
+    """
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    found = []
+    for problem in victim.problems():
+        row = problem.random_tokens(rng)
+        top = len(problem.allowed)
+        request = GradientItem(problem.before, row, problem.after, problem.target, problem.allowed, top)
+        answer = victim.backend.gradient([request])[0].answer
+        for place in range(len(row)):
+            chosen = rng.permutation(top)[:TOKENS_COMPARED]
+            candidates = np.repeat(row[None], len(chosen), axis=0)
+            candidates[:, place] = answer.tokens[place, chosen]
+            (scored,) = victim.backend.score([ScoreItem(problem.before, candidates, problem.after, problem.target)])
+            values = answer.values[place, chosen]
+            if len(chosen) > 2 and np.ptp(values) > 0 and np.ptp(scored.losses) > 0:
+                found.append(float(spearmanr(values, scored.losses).statistic))
+    return found
+
+
 def _check_samples(subject: Subject) -> None:
     for victim in _victims_with(subject, "sample", "it gives no next tokens"):
         problem, item = score_items(victim)[0]
@@ -146,6 +187,7 @@ CHECKS = (
     Check("company", "an answer does not depend on what else is asked in the same call", _check_independence),
     Check("eager", "its losses are those of an eager forward", _check_eager_losses),
     Check("gradient", "its gradients have the right shape, tokens and loss", _check_gradients),
+    Check("direction", "its gradients point to tokens that lower the loss", _check_direction),
     Check("samples", "it draws different next tokens, by the seed", _check_samples),
     Check("generates", "at temperature 0 the answer in text is always the same", _check_generation),
 )

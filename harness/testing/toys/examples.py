@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.attack import Attack
+from harness.api.model.auxiliary import Auxiliary
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
 from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
@@ -23,11 +24,11 @@ from harness.engine.search.search import Search
 from harness.testing.toys.backend import ToyLatent, toy_examples
 from harness.testing.toys.language_model import ToyLanguageModel
 from harness.testing.toys.plugins import ToyJudge
+from harness.testing.toys.task_data import LABELS, auxiliary_labels
 from harness.testing.toys.tokenizers import TOKENIZER_KINDS, tokenizer_of
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Tokens
 
-LABELS = (" NO", " YES")
 TARGET = " over the fence"
 RADIUS = 0.5
 TEXTS = (
@@ -102,17 +103,18 @@ class Case:
         judge = JudgeRunner(ToyJudge(), ModelRouter(victim))
         return Search(ModelRouter(victim, models), attack, names, granted, judge, together=together, budget=limits)
 
-    def _auxiliary(self, need: Any) -> DefendedVictim:
-        if need.sees == "nothing" and need.labels:
-            return DefendedVictim(self._backend("labels", 1, len(need.labels)), labels=need.labels)
-        kind = self.answers if need.sees == "task" else "text"
-        labels = LABELS if kind == "labels" else ()
-        return DefendedVictim(self._backend(kind, 1), labels=labels, answer_tokens=8)
+    def _auxiliary(self, declared: Auxiliary) -> DefendedVictim:
+        labels = auxiliary_labels(declared, self.answers)
+        backend = self._backend("labels" if labels else "text", 1, len(labels))
+        return DefendedVictim(backend, labels=labels, answer_tokens=8)
 
     def _backend(self, kind: TaskKind, seed: int, labels: int = 2) -> Any:
-        if kind == "labels":
-            return self.wrap(ToyLatent(self.tokenizer, seed, labels, context=8192))
-        return self.wrap(ToyLanguageModel(self.tokenizer, seed))
+        return self.wrap(toy_model(self.tokenizer, labels if kind == "labels" else 0, seed))
+
+
+def toy_model(tokenizer: HFTokenizer, labels: int, seed: int) -> Any:
+    """A toy classifier of so many labels, or a toy language model where there are none."""
+    return ToyLatent(tokenizer, seed, labels, context=8192) if labels else ToyLanguageModel(tokenizer, seed)
 
 
 class NoSurvivorProblem(Problem):

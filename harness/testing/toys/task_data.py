@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.api.model.auxiliary import Auxiliary
 from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
 from harness.testing.toys.backend import SENTENCES
 
+LABELS = (" NO", " YES")
 ANSWER_KINDS: tuple[TaskKind, ...] = ("labels", "text")
 
 
@@ -24,5 +26,14 @@ def toy_task_data(kind: TaskKind) -> TaskData:
             examples.append(Example(f"{split}-{i:05d}", chunks, **answer))
         return examples
 
-    labels = (" NO", " YES") if kind == "labels" else ()
+    labels = LABELS if kind == "labels" else ()
     return TaskData(labels, rows("train", SENTENCES[::2]), rows("validation", SENTENCES[1::2]), answer_tokens=8)
+
+
+def auxiliary_labels(declared: Auxiliary, kind: TaskKind) -> tuple[str, ...]:
+    """What a model that a plugin names answers with where the task is of that kind: its own classes, the labels of the
+    task that it sees, or none, in text.
+    """
+    if declared.sees == "nothing":
+        return declared.labels
+    return LABELS if declared.sees == "task" and kind == "labels" else ()
