@@ -97,7 +97,7 @@ class Victim(Plugin):
 
     def trained_against(self, data: TaskData) -> str:
         """What in the training of `prepare` hardens the model against attacks, as the standings say it in every row of
-        the victim, "undefended" ones among them: ``random strings of 10 tokens in 30% of its examples``. "" where
+        the victim, "undefended" ones among them: ``random strings in 30% of its examples``. "" where
         nothing does. What that took is part of preparing the victim.
         """
         return ""

@@ -45,6 +45,7 @@ class CellSpec:
     attack_draws: int = 4
     judge_draws: int = 5
     too_long: Literal["exclude", "error", "truncate"] = "exclude"
+    training_threads: int = 1
     resources: Resources = UNSPECIFIED
 
     @property
@@ -115,6 +116,7 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> 
         attack_draws=spec.attack_draws,
         judge_draws=spec.judge_draws,
         too_long=spec.too_long,
+        training_threads=spec.training_threads,
         resources=resources[victim],
     )
 

@@ -84,7 +84,12 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
     """
     outside = {"summary", "resources", "step_seconds"}  # cannot change a number
     plain = spec.model_dump(mode="json", exclude={*outside, "judge", "exclude", "threats", *PLUGIN_LISTS})
-    for name in ("attack_draws", "judge_draws", "clean_floor"):  # so that hashes are those of before there were any
+    for name in (
+        "attack_draws",
+        "judge_draws",
+        "clean_floor",
+        "training_threads",
+    ):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]
     lists: dict[str, list[Any]] = {

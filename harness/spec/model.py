@@ -120,7 +120,8 @@ class ResourceEntry(BaseModel):
 
     Of several entries that say something about a victim, the last counts.
 
-    The number of CPUs is that of the threads as well, on every executor.
+    The number of CPUs is that of an attack's threads as well, on every executor; models are made with the spec's
+    ``training_threads``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -189,6 +190,12 @@ class Spec(BaseModel):
         le=1.0,
         description="least clean accuracy (in text: share of clean prompts without a success) with which the "
         "leaderboard ranks a victim; one that never learnt its task is not robust",
+    )
+    training_threads: PositiveInt = Field(
+        default=1,
+        le=4096,
+        description="torch's threads while models are trained and defenses fitted, whatever --jobs and machine: other "
+        "threads give other weights. More than 1 for large models on a CPU",
     )
     step_seconds: PositiveFloat | None = Field(
         default=None,

@@ -17,7 +17,7 @@ class Resources:
     """What one worker is given. Nothing here can change a cell's key.
 
     Attributes:
-        cpus: threads; None: as many as its executor gives.
+        cpus: threads of its attack; None: as many as its executor gives.
         gpus: how many, or a share of one.
         memory: main memory in bytes; None: whatever there is.
     """

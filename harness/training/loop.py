@@ -50,8 +50,8 @@ def train(
     """Train ``model`` in place on ``rows``.
 
     The result depends on model, rows, config and seed alone: on a CPU it is bit-identical whether or not training was
-    stopped and started again (with the same number of threads). The global random state is left as it was. Compute of
-    updates that were lost in an interruption is not counted.
+    stopped and started again, with the same number of threads, which `harness run` fixes. The global random state is
+    left as it was. Compute of updates that were lost in an interruption is not counted.
 
     Args:
         model: on its device, in the precision to train in.

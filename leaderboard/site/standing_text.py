@@ -176,7 +176,7 @@ def defense_compute_text(row: Standing) -> TextPair:
     if row.trained_against:
         spent = row.preparation_compute
         amount_text = UNKNOWN_COMPUTE.lower() if spent is None else scientific(spent)
-        victim = f"training of the victim: {amount_text}"
+        victim = f"training of the victim\n{amount_text}"
     if row.defense_compute is None:
         main, fine = UNKNOWN_COMPUTE.lower(), ""
     elif row.defense_compute == 0:

@@ -112,7 +112,7 @@ class Tiny(Victim):
         answered = any(has_answer(example, data) for example in data.train[:SAMPLE_SIZE])
         if not (filler and length and answered):
             return ""
-        return f"random strings of {length} tokens in {filler:.0%} of its training examples"
+        return f"random strings in {filler:.0%} of its examples"
 
     def estimate(self, data: TaskData) -> float:
         card, sample = self.card(data), data.train[:SAMPLE_SIZE]

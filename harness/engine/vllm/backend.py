@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import get_num_threads
 
 from harness.api.model.backend import (
     Ability,
@@ -30,6 +29,7 @@ from harness.api.model.backend import (
     unsupported_request,
 )
 from harness.engine.losses import loss_of
+from harness.engine.threads import threads_around
 from harness.engine.torch.arrays import nan_error
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.generation.answers import answer_text
@@ -86,7 +86,7 @@ class VLLMBackend:
         self.independent_labels = torch.independent_labels
         self.n_params, self.n_params_non_embedding = torch.n_params, torch.n_params_non_embedding
         self.abilities: frozenset[Ability] = torch.abilities - {"gradient", "perturb"}
-        self.options = engine_options(self.folder, torch, threads or get_num_threads(), cache_bytes)
+        self.options = engine_options(self.folder, torch, threads or threads_around(), cache_bytes)
         self.longest = self.options.context
         self._engine = engine_for(self.options)
         self._reader = EngineHeadReader(torch, self._engine)

@@ -65,7 +65,7 @@ def finished_record(
         "clean_compute": compute(clean.cost),
         "attack_steps": cell.spec.attack.plugin.params.steps,
         "versions": versions(),
-        "host": host(),
+        "host": host() | {"training_threads": cell.spec.training_threads},
         "agreement": prepared.victim.backend.describe(),
     }
     return base_record(cell.spec, spec, cell.keys.cell).model_copy(update=changes)

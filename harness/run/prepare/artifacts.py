@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.victim import PrepareJob
+from harness.engine.threads import fixed_threads
 from harness.errors import VictimError, error_text
 from harness.run.prepare.auxiliary_models import ModelSpec
 from harness.run.prepare.keys import ArtifactSpec
@@ -29,16 +30,24 @@ class Artifacts:
         self.store, self.reporter, self.on_artifact = store, reporter, on_artifact
         self._failed: dict[str, str] = {}
 
-    def find_or_make(self, spec: ArtifactSpec, make: MakeArtifact) -> Artifact:
+    def find_or_make(self, spec: ArtifactSpec, make: MakeArtifact, threads: int) -> Artifact:
         """The artifact that is known by this.
+
+        Args:
+            threads: of torch while it is made, whatever this process has; kept in its manifest.
 
         Raises:
             VictimError: it could not be made for a cell before.
         """
+
+        def make_with_threads(out: Path, scratch: Path) -> dict[str, Any]:
+            with fixed_threads(threads):
+                return make(out, scratch) | {"threads": threads}
+
         if spec.key in self._failed:
             raise VictimError(self._failed[spec.key])
         try:
-            artifact = self.store.ensure(spec.key, spec.identity(), make)
+            artifact = self.store.ensure(spec.key, spec.identity(), make_with_threads)
             self.on_artifact(spec.key)
             return artifact
         except Exception as error:
@@ -62,4 +71,4 @@ class Artifacts:
             spent = model.victim.plugin.prepare(job)
             return {"card": asdict(model.victim.plugin.card(model.data)), "compute": spent.to_json()}
 
-        return self.find_or_make(model.artifact, make)
+        return self.find_or_make(model.artifact, make, model.training_threads)

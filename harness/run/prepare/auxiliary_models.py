@@ -24,12 +24,14 @@ class ModelSpec:
 
     Attributes:
         fingerprint: hashes of the files that the plugin starts from, as it tells them.
+        training_threads: of torch while it is made ready.
     """
 
     victim: ResolvedPlugin
     data: TaskData
     seed: int
     fingerprint: Mapping[str, str]
+    training_threads: int
 
     @property
     def content(self) -> str:
@@ -39,7 +41,8 @@ class ModelSpec:
     @cached_property
     def artifact(self) -> ArtifactSpec:
         """The artifact that this makes."""
-        return ArtifactSpec.of(victim_identity, self.victim, self.data.hash, self.fingerprint, self.seed)
+        made_of = (self.victim, self.data.hash, self.fingerprint, self.seed, self.training_threads)
+        return ArtifactSpec.of(victim_identity, *made_of)
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,13 @@ class ModelFinder:
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._failed: dict[str, str] = {}
 
-    def model(self, victim: ResolvedPlugin, data: TaskData, seed: int) -> ModelSpec:
+    def model(self, victim: ResolvedPlugin, data: TaskData, seed: int, training_threads: int) -> ModelSpec:
         """A victim with what it is made ready with.
 
         Raises:
             VictimError: its files are not found.
         """
-        return ModelSpec(victim, data, seed, self._fingerprint(victim))
+        return ModelSpec(victim, data, seed, self._fingerprint(victim), training_threads)
 
     def of_cell(self, cell: CellSpec, data: TaskData) -> dict[ModelRole, AuxiliaryModel]:
         """The models that the attack, the judge and the runtime defenses of a cell ask.
@@ -114,7 +117,7 @@ class ModelFinder:
             data, seed = data.text if declared.sees == "text" else data, cell.seed
             if not chosen.plugin.estimate(data):  # used as it is: one artifact for all tasks and seeds
                 data, seed = TaskData(data.labels, (), (), answer_tokens=data.answer_tokens), 0
-        return AuxiliaryModel(self.model(chosen, data, seed), declared.same_tokens)
+        return AuxiliaryModel(self.model(chosen, data, seed, cell.training_threads), declared.same_tokens)
 
     def _fingerprint(self, victim: ResolvedPlugin) -> dict[str, str]:
         """Of a victim's files, taken once: it may have to wait for a network."""

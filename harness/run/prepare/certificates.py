@@ -36,7 +36,7 @@ def certificate_of(
         return {"certificate": _estimate(cell, victim, examples, place, certificate, artifacts)}
 
     identity = {"what": "certificate", "pipeline": cell.keys.pipeline, "examples": len(examples)}
-    artifact = artifacts.find_or_make(ArtifactSpec.of(lambda: identity), make)
+    artifact = artifacts.find_or_make(ArtifactSpec.of(lambda: identity), make, cell.spec.training_threads)
     found: dict[str, object] | None = artifact.facts["certificate"]
     return found
 

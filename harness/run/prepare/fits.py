@@ -82,7 +82,7 @@ class DefenseFits:
             )
             return {"fitted": plugin.fit(job), "compute": tools.spent.to_json()}
 
-        return self._artifacts.find_or_make(artifact, make)
+        return self._artifacts.find_or_make(artifact, make, cell.spec.training_threads)
 
 
 @dataclass

@@ -47,10 +47,12 @@ class TrainingInputs:
 
 
 def victim_identity(
-    victim: ResolvedPlugin, data_hash: str, fingerprint: Mapping[str, str], seed: int
+    victim: ResolvedPlugin, data_hash: str, fingerprint: Mapping[str, str], seed: int, training_threads: int = 1
 ) -> dict[str, Any]:
-    """What makes a fine-tuned victim: model, task data, seed."""
-    return {
+    """What makes a fine-tuned victim: model, task data, seed, and torch's threads where they are not 1. Rounds and fits
+    begin with it.
+    """
+    identity = {
         "what": "victim",
         "victim": victim.identity(),
         "model": dict(fingerprint),
@@ -58,6 +60,7 @@ def victim_identity(
         "seed": seed,
         "accounting": CONVENTION,
     }
+    return identity if training_threads == 1 else identity | {"threads": training_threads}
 
 
 def round_identity(cell: CellSpec, round: int, previous_key: str, training: TrainingInputs) -> dict[str, Any]:
@@ -201,7 +204,8 @@ class Keys:
         training: TrainingInputs = TrainingInputs(),
     ) -> None:
         self.models = models or {}
-        self.victim = self.weights = content_key(victim_identity(cell.victim, data_hash, fingerprint, cell.seed))
+        victim = victim_identity(cell.victim, data_hash, fingerprint, cell.seed, cell.training_threads)
+        self.victim = self.weights = content_key(victim)
         rounds: list[ArtifactSpec] = []
         for round in range(1, (cell.round or 0) + 1):
             rounds.append(ArtifactSpec.of(round_identity, cell, round, self.weights, training))

@@ -68,7 +68,7 @@ class CellResolver:
         """
         data = self._tasks.data(cell.task)
         auxiliary = self._models.of_cell(cell, data)
-        victim = self._models.model(cell.victim, data, cell.seed)
+        victim = self._models.model(cell.victim, data, cell.seed, cell.training_threads)
         training_attack = self._training_attack(cell)
         training_models: dict[ModelRole, AuxiliaryModel] = {}
         inputs = TrainingInputs()

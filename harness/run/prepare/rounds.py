@@ -75,7 +75,7 @@ class TrainingRounds:
                 "notes": cost.notes,
             }
 
-        return self._artifacts.find_or_make(artifact, make)
+        return self._artifacts.find_or_make(artifact, make, cell.spec.training_threads)
 
 
 def why_not_trained(cell: CellSpec, weights: Artifact) -> str:

@@ -69,6 +69,30 @@ def stream_pseudo_words(
             yield word
 
 
+def changed_word(word: str, split: Split, rng: random.Random) -> str:
+    """Another word of the rule, of the same split and length: from half to all of the letters, at places drawn at
+    random, are replaced by others of their kind.
+    """
+    alphabets = [_alphabet(word, place) for place in range(len(word))]
+    least = (len(word) + 1) // 2
+    while True:
+        count = least + int(rng.random() * (len(word) - least + 1))
+        letters = list(word)
+        for place in sorted(range(len(word)), key=lambda _: rng.random())[:count]:
+            others = alphabets[place].replace(word[place], "")
+            letters[place] = others[int(rng.random() * len(others))]
+        changed = "".join(letters)
+        if split_by_hash(changed) == split:
+            return changed
+
+
+def _alphabet(word: str, place: int) -> str:
+    """The letters that the rule allows there, beside the word's other letters."""
+    if word[place] in VOWELS:
+        return VOWELS
+    return ONSETS if place + 1 < len(word) and word[place + 1] in VOWELS else CODAS
+
+
 def _shuffle(count: int, rng: random.Random) -> Iterator[int]:
     """0..count-1 in random order without ever holding them all (Fisher-Yates on the entries touched)."""
     moved: dict[int, int] = {}

@@ -15,7 +15,7 @@ from leaderboard.site.payload import payload
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 
-WORDS = "random strings of 10 tokens in 30% of its training examples"
+WORDS = "random strings in 30% of its examples"
 
 
 def test_page_json_downloads_and_terminal_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +28,7 @@ def test_page_json_downloads_and_terminal_say_it(tmp_path: Path, capsys: pytest.
     assert by_victim["tiny"].preparation_compute == pytest.approx(3e13)
     index = build_site([run], tmp_path / "site")
     assert index.read_text().count(f"trained with {WORDS}") == 1
-    assert "training of the victim: 3.0 × 10¹³" in index.read_text()
+    assert "training of the victim\n3.0 × 10¹³" in index.read_text()
     (page,) = (p for p in (index.parent / "entries").iterdir() if p.name.startswith("tiny"))
     assert f"trained with {WORDS}" in page.read_text()
     rows = {row["victim"]: row for row in payload([run], tables)["sections"][0]["rows"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pydantic import ValidationError
 from harness.api.task import Edit, Example, TaskData
 from harness.errors import DataError
 from plugins.tasks import word_length
+from plugins.tasks._data.splits import split_by_hash
+from plugins.tasks._words.pseudo_words import CODAS, ONSETS, VOWELS, changed_word, pseudo_words
 from plugins.tasks.password_match import PasswordMatch
 from plugins.tasks.word_length import WordLength
 
@@ -91,13 +94,34 @@ def test_label_cannot_be_read_off_the_position() -> None:
         assert 400 < sum(even) < 600
 
 
-def test_each_password_gives_one_equal_and_one_unequal_pair() -> None:
-    data = load(PasswordMatch, train_size=600, validation_size=2)
-    given_labels: dict[str, list[int]] = {}
-    for example in data.train:
-        given_labels.setdefault(pair(example)[0], []).append(example.label)
-    assert len(given_labels) == 300
-    assert all(sorted(found) == [0, 1] for found in given_labels.values())
+def test_each_pair_has_a_system_password_of_its_own() -> None:
+    data = load(PasswordMatch, train_size=600, validation_size=32)
+    assert len({pair(example)[0] for example in data.train}) == 600
+    assert len({word for example in data.validation for word in pair(example)}) >= 45  # 17 before
+
+
+def test_no_single_letter_tells_unequal_passwords_apart() -> None:
+    unequal = [
+        words for e in load(PasswordMatch, validation_size=2, train_size=4_000).train if len({*(words := pair(e))}) == 2
+    ]
+    assert all(len(system) == len(user) for system, user in unequal)
+    differing = [[a != b for a, b in zip(*words, strict=True)] for words in unequal]
+    assert all(2 * sum(places) >= len(places) for places in differing)
+    for place in (0, 1, 2, -1):  # whichever it is, about three in four differ there
+        share = sum(places[place] for places in differing) / len(differing)
+        assert 0.65 < share < 0.85
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(["any", "open"]), st.sampled_from(["train", "validation"]), st.integers(0, 1000))
+def test_a_changed_word_is_a_word_of_the_rule_and_of_its_split(syllables, split, seed) -> None:
+    (word,) = pseudo_words(1, seed, 4, 8, split, syllables)
+    changed = changed_word(word, split, random.Random(seed))
+    assert changed != word
+    assert len(changed) == len(word)
+    assert split_by_hash(changed) == split
+    syllable = f"[{ONSETS}][{VOWELS}]" + ("" if syllables == "open" else f"(?:[{CODAS}](?![{VOWELS}]))?")
+    assert re.fullmatch(f"(?:{syllable})+", changed)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -132,7 +156,7 @@ def test_hash_is_the_same_in_every_process(task) -> None:
 @pytest.mark.parametrize(
     ("task", "pairs"),
     [
-        (PasswordMatch, ["lom tufolica", "lom lom", "tufolica tufolica", "tufolica poce"]),
+        (PasswordMatch, ["lom lom", "tufolica fujafide", "poce poce", "zumaji rihulu"]),
         (WordLength, ["temusohera besju", "veb levan", "yodmume bilujuwufe", "tuvani vune"]),
     ],
 )
@@ -168,7 +192,7 @@ def test_bad_parameters(task, params, message) -> None:
 def test_one_length_cannot_be_compared_and_can_run_out() -> None:
     with pytest.raises(ValidationError, match="FIRST is always right: raise max_letters"):
         WordLength.Params(min_letters=4, max_letters=4)
-    with pytest.raises(DataError, match="12501 train words of 3 to 3 letters are needed"):
+    with pytest.raises(DataError, match="25000 train words of 3 to 3 letters are needed"):
         load(PasswordMatch, max_letters=3)
 
 

@@ -145,10 +145,8 @@ def test_parameters() -> None:
 
 
 def test_it_says_what_it_was_hardened_with_where_that_has_an_effect() -> None:
-    assert tiny().trained_against(small_data()) == "random strings of 10 tokens in 30% of its training examples"
-    assert tiny(filler=0.125, filler_tokens=4).trained_against(small_data()) == (
-        "random strings of 4 tokens in 12% of its training examples"
-    )
+    assert tiny().trained_against(small_data()) == "random strings in 30% of its examples"
+    assert tiny(filler=0.125, filler_tokens=4).trained_against(small_data()) == "random strings in 12% of its examples"
     for none in (tiny(filler=0), tiny(filler_tokens=0)):
         assert none.trained_against(small_data()) == ""
     assert tiny().trained_against(small_data().text) == ""  # a language model of prompts without an answer
