@@ -16,6 +16,7 @@ from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops, known
 from harness.records.cell import CellRecord
+from harness.records.exclusion import ALREADY_BROKEN, NOT_ATTACKED
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
 from harness.records.step_row import StepRow
@@ -30,9 +31,6 @@ from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import now
 from harness.spec.load import LoadedSpec
-
-JUDGED_BROKEN = "already broken when clean"
-NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
     for row, (verdict, _) in zip(examples, verdicts, strict=True):
         if verdict.success and row["attacked"]:
-            row["attacked"], row["excluded"] = False, JUDGED_BROKEN
-        elif not verdict.success and row["excluded"] == JUDGED_BROKEN:
+            row["attacked"], row["excluded"] = False, ALREADY_BROKEN
+        elif not verdict.success and row["excluded"] == ALREADY_BROKEN:
             row["excluded"] = NOT_ATTACKED
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)

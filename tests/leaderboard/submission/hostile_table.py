@@ -149,6 +149,15 @@ def every(**fields: Any) -> Make:
     return rows(lambda found: [row.update(fields) for row in found if row["step"] > 0] and None)
 
 
+SAID = ("attack_text", "loss", "predicted", "answer", "score", "unparseable", "draws", "broken_draws")
+
+
+def failed(reason: str, keep: tuple[str, ...] = (), **fields: Any) -> Make:
+    """A judged step that counts as failed for a reason, without all that was said of its string."""
+    gone = {name: None for name in SAID if name not in keep}
+    return step(False, success=False, failure=reason, **gone, **fields)
+
+
 def _unlisted(found: list[Row]) -> list[Row]:
     """An example that fell is struck from both tables."""
     gone = _step(found, success=True)
@@ -192,6 +201,21 @@ ROWS: dict[str, tuple[Make, str]] = {
     "a success nobody could read": (step(True, unparseable=True), "could not be read"),
     "a success with the right label": (rows(lambda found: _right(found)), "gave the right label"),
     "an answer in text": (step(None, answer="yes"), "an answer in text"),
+    "a failure for a reason of its own": (failed("out of luck"), "reason why its string failed is none"),
+    "a failure of other tokens than it has": (failed("9 tokens, budget 4"), "reason why its string failed is none"),
+    "a failure of too many, which are not": (failed("4 tokens, budget 4"), "reason why its string failed is none"),
+    "a perturbation of no string": (
+        failed("perturbation beyond the radius", keep=("attack_text",)),
+        "reason why its string failed is none",
+    ),
+    "a failure without its tokens": (failed("retokenisation", attack_tokens=None), "no tokens of its string"),
+    "a failure with a text nobody saw": (failed("retokenisation", keep=("attack_text",)), "does not survive as text"),
+    "a failure with an answer nobody gave": (failed("token not allowed", keep=("loss",)), "not given to the victim"),
+    "a string too long without a text": (failed("longer than the context"), "has no text"),
+    "a verdict on a string too long": (
+        failed("longer than the context", keep=("attack_text", "draws", "broken_draws")),
+        "without one",
+    ),
     "neither answer nor reason": (step(False, predicted=None), "neither an answer"),
     "infinite compute": (step(None, attack_nominal=float("inf")), "attack_nominal is negative or not finite"),
     "compute that is NaN": (step(None, attack_nominal=float("nan")), "attack_nominal is negative or not finite"),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.container import MANIFEST, SPEC
+from leaderboard.submission.submission import open_submission
 from leaderboard.submission.verification.inspection import inspect_submission
+from leaderboard.submission.verification.sample import draw_sample
+from tests.leaderboard.submission.dishonest import DISHONEST
 from tests.leaderboard.submission.forge import Parts, forged, pack_fast, table_of, with_cells, with_rows, with_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -163,14 +168,11 @@ class TestReplay:
         assert any((tmp_path / "store").iterdir())
 
     def test_another_seed_draws_other_strings(self, packed: Path) -> None:
-        from leaderboard.submission.as_run import as_run
-        from leaderboard.submission.submission import open_submission
-        from leaderboard.submission.verification.sample import sample_steps
-
         found = open_submission(packed)
-        draws = [sample_steps(as_run(found), 8, found.read_sha256, seed) for seed in (0, 0, 1)]
+        cells = dict.fromkeys((record.key for record in found.cells), None)
+        draws = [draw_sample(as_run(found), cells, 8, found.read_sha256, seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
         assert draws[0] == draws[1] != draws[2]
-        assert all(len(each) == 8 for each in draws)
+        assert all((each.rows, each.strings) == (1, 8) for each in draws)
 
     def test_only_a_spec_that_the_reader_holds(self, packed: Path) -> None:
         code, report = verify(packed, "--replay", 3)
@@ -208,3 +210,12 @@ class TestReplay:
         code, report = self.replay(forged(other, tmp_path / "data.zip"), packed)
         assert code == 1
         assert "its data_hash is 0000" in problems(report)["replay"]
+
+    @pytest.mark.parametrize("name", DISHONEST)
+    def test_a_dishonest_file_that_is_consistent(self, name: str, packed: Path, parts: Parts, tmp_path: Path) -> None:
+        make, reason = DISHONEST[name]
+        make(parts, tmp_path / "dishonest.zip")
+        assert inspect_submission(tmp_path / "dishonest.zip").problems == []
+        code, report = self.replay(tmp_path / "dishonest.zip", packed)
+        assert code == 1
+        assert re.search(reason, problems(report)["replay"])
