@@ -35,6 +35,8 @@ def print_standings(tables: Sequence[Standings]) -> None:
             table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
         console.print(table)
         for row in standings.rows:
+            if row.excluded:
+                console.print(Text(f"{row.label}: {standing_text.excluded_text(row)}"))
             if row.unparseable:
                 console.print(Text(f"{row.label}: {standing_text.unparseable_text(row.unparseable)}"))
         for record in section.failed:

@@ -128,6 +128,7 @@ class StandingJson(TypedDict):
     replayed: NotRequired[list[str]]
     unparseable: NotRequired[int]
     failures: NotRequired[Mapping[str, int]]
+    excluded: NotRequired[Mapping[str, int]]  # reason to how many examples were not attacked for it
     curves: list[CurveJson]
     path: NotRequired[str]  # of a published table: which rows a line joins, and which share a colour
     group: NotRequired[str]

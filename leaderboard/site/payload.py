@@ -103,6 +103,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "replayed": list(row.replaying),
         "unparseable": row.unparseable,
         "failures": row.failures,
+        "excluded": row.excluded,
         "curves": [
             _curve_json(curve, row.reference_compute, row.cost_by_attack.get(curve.attack)) for curve in row.curves
         ],

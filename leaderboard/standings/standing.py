@@ -11,6 +11,7 @@ import numpy as np
 from harness.flops import known
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
+from leaderboard.data.exclusions import count_exclusions
 from leaderboard.data.record_facts import adaptivity, defense_flops, reference_flops, replay_source, victim_facts
 from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
 from leaderboard.fit.offense_defense import OffenseDefense
@@ -48,6 +49,7 @@ class Standing:
         failures: why attack strings counted as failed without being judged, and at how many steps.
         rank: by cost to break, 1 is hardest; see `ranks`.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
+        excluded: why examples were not attacked, and how many.
         cells: the records behind the row.
     """
 
@@ -72,6 +74,7 @@ class Standing:
     failures: Mapping[str, int]
     rank: int | None = None
     offense_defense: OffenseDefense | None = None
+    excluded: Mapping[str, int] = field(default_factory=dict)
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
@@ -147,6 +150,7 @@ def make_standing(
         replaying=replaying,
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
         failures=dict(sorted(failures.items())),
+        excluded=count_exclusions(cells),
     )
 
 

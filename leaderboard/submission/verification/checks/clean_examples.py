@@ -33,6 +33,8 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
                 f"its examples have {right} right and {wrong} wrong answers, and its manifest "
                 f"says {record.n_clean_correct} of {record.n_clean} right"
             )
+    if NOT_ATTACKED in clean.excluded and record.n_clean != len(clean):
+        yield "an example was left out by the judge of another run, and more clean ones were asked than are listed"
     yield from clean.first_of_each(_exclusion_problems(record, clean))
     yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
 
