@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.errors import DataError
 from harness.records.cell import CellRecord
+from harness.records.compare import difference
 from harness.records.read import Cell, Run
 
 CleanMeasure = Literal["clean accuracy", "refused when clean", "answered when clean"]
@@ -85,9 +86,14 @@ class Section:
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once."""
-    done: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
-    failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
+    """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once.
+
+    Raises:
+        DataError: two runs tell different things of one cell.
+    """
+    done = _distinct_cells(runs)
+    keys_done = {cell.record.key for cell in done.values()}
+    failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in keys_done}
     known_scopes = {(_task_threat_spec(cell.record), _scope(cell.record)) for cell in done.values()}
 
     def scope_of_failed(record: CellRecord) -> Scope:
@@ -109,6 +115,19 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         )
         for scope in scopes
     ]
+
+
+def _distinct_cells(runs: Sequence[Run]) -> dict[tuple[Scope, str], Cell]:
+    """Each cell of a scope once. Which of two that differ is right is not ours to choose."""
+    found: dict[tuple[Scope, str], Cell] = {}
+    for cell in (cell for run in runs for cell in run.cells):
+        first = found.setdefault((_scope(cell.record), cell.record.key), cell)
+        if first is not cell and (what := difference(first, cell)):
+            raise DataError(
+                f"{cell.folder}: its records are others than those of the same cell in {first.folder} ({what}). "
+                "Leave out one of the two."
+            )
+    return found
 
 
 def section_target(section: Section, target: float | None) -> float:

@@ -78,6 +78,11 @@ class Standing:
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
+    def checked(self) -> bool:
+        """Whether all its records were checked as those of submissions are; a run directory's are taken as they are."""
+        return bool(self.cells) and all(cell.checked for cell in self.cells)
+
+    @property
     def static(self) -> bool:
         """Whether no attack on it knew of the defense."""
         return self.adaptivity == ("static",)
