@@ -137,5 +137,10 @@ _SHARED_FACTS = (
     _SharedFact("a defense (its facts)", _checkpoint, _defense_facts),
     _SharedFact("the judge", lambda r: 0, lambda r: r.judge.model_dump_json()),
     _SharedFact("the stopping rule or the target ASR", lambda r: 0, lambda r: (r.stop_on_success, r.target_asr)),
+    _SharedFact(
+        "how many clean examples a task has",
+        lambda r: r.task.label if r.task_kind == "labels" else r.key,  # judged anew, texts may have fewer
+        lambda r: r.n_clean,
+    ),
     _SharedFact("the kind of a task", lambda r: r.task.label, lambda r: r.task_kind),
 )
