@@ -31,9 +31,11 @@ def content_key(data: Any, length: int = 20) -> str:
 
 def path_digest(path: Path) -> str:
     """What is at a path: the sha256 of a file, or of a folder's files with their names in it; "missing" where there is
-    nothing. Read again only when size or time of change say so.
+    nothing, or a pipe or device, which might never end. Read again only when size or time of change say so.
     """
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    if not path.is_dir() and not path.is_file():
+        return "missing"
     try:
         stats = [file.stat() for file in files]
         digests = [_file_digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +20,13 @@ from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
 
 @dataclass(frozen=True)
 class Cell:
-    """A finished cell: its manifest, and its two tables, read from disk at each call."""
+    """A finished cell: its manifest, and its two tables, read from disk at each call.
 
+    Attributes:
+        checked: whether its records were held against the rules of submissions before they were read.
+    """
+
+    checked: ClassVar[bool] = False
     record: CellRecord
     folder: Path
 

@@ -36,13 +36,16 @@ def cells_of_records(spec: LoadedSpec, records: Sequence[CellRecord]) -> dict[st
     return {key: cell for key, cell in found.items() if cell is not None}
 
 
-def completeness_problems(spec: LoadedSpec, records: Sequence[CellRecord], listed: Mapping[str, int]) -> Iterator[str]:
+def completeness_problems(
+    spec: LoadedSpec, records: Sequence[CellRecord], listed: Mapping[str, int], sizes: Mapping[str, int]
+) -> Iterator[str]:
     """Cells of the spec without a record, records of no cell of it, and what else records say that is not the spec's.
 
     Each a line in words. Plugins are compared by parameters, distribution and version.
 
     Args:
         listed: how many examples each record has rows of, by key.
+        sizes: how many validation examples a task has, by its label, of those of which that is known.
     """
     expected = _by_place(spec)
     found: dict[Place, CellRecord] = {}
@@ -56,9 +59,9 @@ def completeness_problems(spec: LoadedSpec, records: Sequence[CellRecord], liste
         else:
             found[place] = record
             yield from (f"cell {record.key!a}: {what}" for what in _differences(spec, cell, record))
-            rows = min(cell.examples, record.n_clean)
-            if listed.get(record.key, 0) != rows:
-                yield f"cell {record.key!a}: lists {listed.get(record.key, 0)} examples, the spec asks for {rows}"
+            size = sizes.get(record.task.label)
+            counts = _count_problems(cell, record, listed.get(record.key, 0), size)
+            yield from (f"cell {record.key!a}: {what}" for what in counts)
     missing = [place for place in expected if place not in found]
     if missing:
         yield f"{len(missing)} of {len(expected)} cells of the spec are missing, such as {_in_words(missing[0])}"
@@ -90,12 +93,26 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
     steps: int = cell.attack.plugin.params.steps
     if record.attack_steps != steps:
         yield f"attack_steps is {record.attack_steps}, the spec says {steps}"
-    if record.n_clean > cell.clean_examples:
-        yield f"{record.n_clean} clean examples, the spec asks for {cell.clean_examples}"
     if record.n_attacked > cell.examples:
         yield f"{record.n_attacked} examples attacked, the spec asks for {cell.examples}"
     if record.n_truncated and cell.too_long != "truncate":
         yield f"{record.n_truncated} prompts were cut off, the spec does not ask for that"
+
+
+def _count_problems(cell: CellSpec, record: CellRecord, listed: int, size: int | None) -> Iterator[str]:
+    """How many examples were asked when clean and are listed: as many as the spec asks for, or all that there are."""
+    asked = cell.clean_examples
+    if size is not None:
+        asked = min(asked, size)
+    elif record.n_clean < asked:  # whether the task has no more is not known here
+        asked = record.n_clean
+    rows = min(cell.examples, asked)
+    if listed != rows:
+        yield f"lists {listed} examples, the spec asks for {rows}"
+    # Judged anew, a cell of answers in text has those to the listed prompts alone.
+    judged_anew = record.task_kind == "text" and record.n_clean == rows
+    if record.n_clean != asked and not judged_anew:
+        yield f"{record.n_clean} clean examples, the spec asks for {asked}"
 
 
 def _unequal(

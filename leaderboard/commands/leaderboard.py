@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from leaderboard.commands.fit import fit_app
-from leaderboard.commands.options import JsonFlag, RankByOption, RunsArg, TargetOption
+from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption
 from leaderboard.commands.plot import plot_command
+from leaderboard.commands.read_given import read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
 
 
@@ -33,18 +34,19 @@ def register_commands(app: typer.Typer) -> None:
 
 
 def build_command(
-    runs: RunsArg,
     out: Annotated[Path, typer.Option("--out", help="Folder for the site: new, empty, or one that this command made.")],
+    runs: RunsArg = [],  # noqa: B006 - typer copies it
+    entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
-    from leaderboard.submission.leaderboard_sources import read_sources
 
-    index = build_site(read_sources(runs), out, target_asr, usable_processes(), rank_by)
-    typer.echo(f"Wrote {index}")
+    with read_given(runs, entries) as given:
+        index = build_site(given, out, target_asr, usable_processes(), rank_by)
+        typer.echo(f"Wrote {index}")
 
 
 def study_command(
@@ -61,34 +63,44 @@ def study_command(
     typer.echo(f"Wrote {build_published_tables_page(tables, out, expected, target_asr)}")
 
 
-def show_command(runs: RunsArg, target_asr: TargetOption = None, rank_by: RankByOption = "reference") -> None:
+def show_command(
+    runs: RunsArg = [],  # noqa: B006
+    entries: EntriesFolders = [],  # noqa: B006
+    target_asr: TargetOption = None,
+    rank_by: RankByOption = "reference",
+) -> None:
     """Print the standings."""
     from leaderboard.commands.print_standings import print_standings
     from leaderboard.parallel import usable_processes
     from leaderboard.standings.standings import standings
-    from leaderboard.submission.leaderboard_sources import read_sources
 
-    print_standings(standings(read_sources(runs), target_asr, usable_processes(), rank_by))
+    with read_given(runs, entries) as given:
+        print_standings(standings(given, target_asr, usable_processes(), rank_by))
 
 
-def transfer_command(runs: RunsArg, as_json: JsonFlag = False) -> None:
+def transfer_command(
+    runs: RunsArg = [],  # noqa: B006
+    entries: EntriesFolders = [],  # noqa: B006
+    as_json: JsonFlag = False,
+) -> None:
     """Print how defenses hold against attacks they were not trained against, and strings on victims they were not found
     on.
     """
     from leaderboard.commands.print_table import print_json
     from leaderboard.commands.print_transfer import print_transfer
     from leaderboard.standings.transfer import transfer_matrices
-    from leaderboard.submission.leaderboard_sources import read_sources
 
-    matrices = transfer_matrices(read_sources(runs))
-    if as_json:
-        print_json([matrix.to_json() for matrix in matrices])
-    else:
-        print_transfer(matrices)
+    with read_given(runs, entries) as given:
+        matrices = transfer_matrices(given)
+        if as_json:
+            print_json([matrix.to_json() for matrix in matrices])
+        else:
+            print_transfer(matrices)
 
 
 def attacks_command(
-    runs: RunsArg,
+    runs: RunsArg = [],  # noqa: B006
+    entries: EntriesFolders = [],  # noqa: B006
     compute: Annotated[
         float | None,
         typer.Option("--compute", help="FLOPs (nominal) per attacked example; left out: the smallest full budget."),
@@ -103,34 +115,37 @@ def attacks_command(
     from leaderboard.commands.print_attack_tables import attack_tables_markdown, print_attack_tables
     from leaderboard.commands.print_table import print_json
     from leaderboard.standings.fixed_compute import attack_tables
-    from leaderboard.submission.leaderboard_sources import read_sources
 
     if compute is not None and queries is not None:
         raise DataError("--compute and --queries are both given. Give one of them.")
     if as_markdown and as_json:
         raise DataError("--markdown and --json are both given. Give one of them.")
-    runs_read = read_sources(runs)
-    if queries is None:
-        tables = attack_tables(runs_read, compute, "compute", defense)
-    else:
-        tables = attack_tables(runs_read, queries, "queries", defense)
-    if as_json:
-        print_json([entry for table in tables for entry in table.to_json()])
-    elif as_markdown:
-        print(attack_tables_markdown(tables))
-    else:
-        print_attack_tables(tables)
+    with read_given(runs, entries) as runs_read:
+        if queries is None:
+            tables = attack_tables(runs_read, compute, "compute", defense)
+        else:
+            tables = attack_tables(runs_read, queries, "queries", defense)
+        if as_json:
+            print_json([entry for table in tables for entry in table.to_json()])
+        elif as_markdown:
+            print(attack_tables_markdown(tables))
+        else:
+            print_attack_tables(tables)
 
 
-def stacks_command(runs: RunsArg, as_json: JsonFlag = False) -> None:
+def stacks_command(
+    runs: RunsArg = [],  # noqa: B006
+    entries: EntriesFolders = [],  # noqa: B006
+    as_json: JsonFlag = False,
+) -> None:
     """Print for each stack of defenses whether its effect is above or below the product of its parts'."""
     from leaderboard.commands.print_stacks import print_stacks
     from leaderboard.commands.print_table import print_json
     from leaderboard.standings.stack_effects import stack_effects
-    from leaderboard.submission.leaderboard_sources import read_sources
 
-    effects = stack_effects(read_sources(runs))
-    if as_json:
-        print_json([effect.to_json() for effect in effects])
-    else:
-        print_stacks(effects)
+    with read_given(runs, entries) as given:
+        effects = stack_effects(given)
+        if as_json:
+            print_json([effect.to_json() for effect in effects])
+        else:
+            print_stacks(effects)

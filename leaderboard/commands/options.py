@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-RunsArg = Annotated[list[Path], typer.Argument(help="Run directories, submissions, entries or folders of entries.")]
+RunsArg = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Run directories, which are taken as they are; files of submissions and entries, which are checked.",
+        show_default=False,
+    ),
+]
+EntriesFolders = Annotated[
+    list[Path], typer.Option("--entries", help="A folder of entries; every JSON file in it is checked.")
+]
 CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 TargetOption = Annotated[

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from leaderboard.commands.options import RunsArg
+from leaderboard.commands.options import EntriesFolders, RunsArg
+from leaderboard.commands.read_given import read_given
 from leaderboard.figures.kinds import FigureKind
 
 
 def plot_command(
-    runs: RunsArg,
     out: Annotated[Path, typer.Option("--out", help="File to write: .pdf, .png or .svg.")],
+    runs: RunsArg = [],  # noqa: B006 - typer copies it
+    entries: EntriesFolders = [],  # noqa: B006
     kind: Annotated[
         FigureKind,
         typer.Option(
@@ -32,8 +34,8 @@ def plot_command(
 ) -> None:
     """Draw a figure for a paper: vector letters, colours that colour-blind readers tell apart, 95% bands."""
     from leaderboard.figures.plot import plot
-    from leaderboard.submission.leaderboard_sources import read_sources
 
-    for note in plot(read_sources(runs), out, kind, task=task, target=target_asr, fits=fits):
-        typer.echo(note)
-    typer.echo(f"Wrote {out}")
+    with read_given(runs, entries) as given:
+        for note in plot(given, out, kind, task=task, target=target_asr, fits=fits):
+            typer.echo(note)
+        typer.echo(f"Wrote {out}")

@@ -45,8 +45,8 @@ def print_standings(tables: Sequence[Standings]) -> None:
         ):
             console.print(Text(said))
         for row in standings.rows:
-            for untold in standing_text.untold_texts(row):
-                console.print(Text(f"{row.label}: {untold}"))
+            for told in filter(None, [standing_text.excluded_text(row), *standing_text.untold_texts(row)]):
+                console.print(Text(f"{row.label}: {told}"))
         for record in section.failed:
             cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
             console.print(Text(f"failed: {cell}: {record.error}"))

@@ -122,7 +122,8 @@ def add_command(
 def _verify(
     ctx: typer.Context, file: Path, count: int, seed: int, spec: Path | None, store: str | None, *, quiet: bool
 ) -> Report:
-    from leaderboard.submission.verification.verify import ReplayOptions, verify_submission
+    from leaderboard.submission.verification.replay_check import ReplayOptions
+    from leaderboard.submission.verification.verify import verify_submission
 
     registry = ctx.obj.loaded().registry
     if not count:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.errors import DataError
 from harness.records.cell import CellRecord
+from harness.records.compare import difference
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell, Run
 from leaderboard.data.distinct_labels import with_distinct_labels
@@ -98,10 +99,14 @@ class Section:
 def sections(runs: Sequence[Run]) -> list[Section]:
     """The cells of all runs, by scope, latent ones last. A cell that several runs hold counts once. What runs call
     alike and is not the same gets labels that differ.
+
+    Raises:
+        DataError: two runs tell different things of one cell.
     """
-    by_key: dict[str, Cell] = {cell.record.key: cell for run in reversed(runs) for cell in run.cells}
-    done = {cell.record.key: cell for cell in with_distinct_labels(list(by_key.values()))}
-    failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in done}
+    distinct = _distinct_cells(runs)
+    done = dict(zip(distinct, with_distinct_labels(list(distinct.values())), strict=True))
+    keys_done = {cell.record.key for cell in done.values()}
+    failed = {record.key: record for run in reversed(runs) for record in run.failed if record.key not in keys_done}
     missing = _missing(runs)
     known_scopes = {(_task_threat_spec(cell.record), _scope(cell.record)) for cell in done.values()}
 
@@ -125,6 +130,19 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         )
         for scope in scopes
     ]
+
+
+def _distinct_cells(runs: Sequence[Run]) -> dict[tuple[Scope, str], Cell]:
+    """Each cell of a scope once. Which of two that differ is right is not ours to choose."""
+    found: dict[tuple[Scope, str], Cell] = {}
+    for cell in (cell for run in runs for cell in run.cells):
+        first = found.setdefault((_scope(cell.record), cell.record.key), cell)
+        if first is not cell and (what := difference(first, cell)):
+            raise DataError(
+                f"{cell.folder}: its records are others than those of the same cell in {first.folder} ({what}). "
+                "Leave out one of the two."
+            )
+    return found
 
 
 _Place = tuple[str, str, str, str]

@@ -150,6 +150,7 @@ class StandingJson(TypedDict):
     missing_clean: NotRequired[int]
     unparseable: NotRequired[int]
     failures: NotRequired[Mapping[str, int]]
+    excluded: NotRequired[Mapping[str, int]]  # reason to how many examples were not attacked for it
     curves: list[CurveJson]
     path: NotRequired[str]  # of a published table: which rows a line joins, and which share a colour
     group: NotRequired[str]

@@ -36,26 +36,29 @@ from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
+NOT_CHECKED = "not checked"  # of a row whose records are nobody's submission, beside rows of which they are
 MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 MAX_WORST_CASE_POINTS = 14
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[TransferMatrix] = ()) -> SiteJson:
     """JSON data of the whole site."""
+    any_checked = any(cell.checked for run in runs for cell in run)
     return {
         "format": FORMAT,
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
             | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
+            | {"checked": bool(run.cells) and all(cell.checked for cell in run.cells)}
             | {"unfinished": run.unfinished, "missing": run.missing}
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
-        "sections": [_section_json(table) for table in tables],
+        "sections": [_section_json(table, mark_unchecked=any_checked) for table in tables],
     }
 
 
-def _section_json(table: Standings) -> SectionJson:
+def _section_json(table: Standings, *, mark_unchecked: bool) -> SectionJson:
     section, scope = table.section, table.section.scope
     name = section_id(scope)
     bands = _offense_defense_bands(name, table.rows)
@@ -68,7 +71,10 @@ def _section_json(table: Standings) -> SectionJson:
         "apart": section.separation,
         "notice": scope.notice,
         "clean": section.clean_measure,
-        "rows": [_standing_json(name, row, bands.get(index)) for index, row in enumerate(table.rows)],
+        "rows": [
+            _standing_json(name, row, bands.get(index), [NOT_CHECKED] if mark_unchecked and not row.checked else [])
+            for index, row in enumerate(table.rows)
+        ],
         "failed": [
             {
                 "victim": record.victim.label,
@@ -83,7 +89,7 @@ def _section_json(table: Standings) -> SectionJson:
     return cast(SectionJson, {"id": name} | asdict(scope) | numbers)
 
 
-def _standing_json(section: str, row: Standing, band: BandJson | None) -> StandingJson:
+def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str]) -> StandingJson:
     victim_id = defended_victim_id(section, row)
     return {
         "id": row_id(victim_id, row),
@@ -99,7 +105,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "n_params": row.n_params,
         "defense": row.defense,
         "round": row.round,
-        "marks": list(row.adaptivity),
+        "marks": [*row.adaptivity, *marks],
         "seeds": row.seeds,
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
@@ -121,6 +127,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None) -> Standi
         "missing_clean": row.missing_clean,
         "unparseable": row.unparseable,
         "failures": row.failures,
+        "excluded": row.excluded,
         "curves": [
             _curve_json(curve, row.reference_compute, row.cost_by_attack.get(curve.attack)) for curve in row.curves
         ],

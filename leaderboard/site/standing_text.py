@@ -146,14 +146,23 @@ def worst_case_text(row: Standing) -> TextPair:
 
 
 def examples_text(row: Standing) -> TextPair:
-    """How many examples were attacked under how many seeds and attacks, and how many answers have no verdict."""
-    return str(row.asr.trials if row.asr else 0), "\n".join([evidence_text(row), *untold_texts(row)])
+    """How many examples were attacked under how many seeds and attacks, how many were not, and why; and how many
+    answers have no verdict.
+    """
+    lines = [evidence_text(row), excluded_text(row), *untold_texts(row)]
+    return str(row.asr.trials if row.asr else 0), "\n".join(filter(None, lines))
 
 
 def evidence_text(row: Standing) -> str:
     """``2 seeds`` and ``3 attacks``, a line each."""
     attacks = sum(bool(curve.points) for curve in row.curves)
     return f"{counted(row.seeds, 'seed')}\n{counted(attacks, 'attack')}"
+
+
+def excluded_text(row: Standing) -> str:
+    """``not attacked: 3 already wrong, 2 too long``; empty where all examples were attacked."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in row.excluded.items())
+    return f"not attacked: {reasons}" if reasons else ""
 
 
 def counted(count: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from harness.flops import known
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
+from leaderboard.data.exclusions import count_exclusions
 from leaderboard.data.record_facts import (
     adaptivity,
     defense_flops,
@@ -73,6 +74,7 @@ class Standing:
         rank: by cost to break, or why it has none; see `ranks`.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         ranked_by: the curves of the attacks that the rank goes by.
+        excluded: why examples were not attacked, and how many.
         cells: the records behind the row.
     """
 
@@ -105,7 +107,13 @@ class Standing:
     rank: Rank = NO_RANK
     offense_defense: OffenseDefense | None = None
     ranked_by: tuple[SeedCurves, ...] = field(default=(), repr=False, compare=False)
+    excluded: Mapping[str, int] = field(default_factory=dict)
     cells: tuple[Cell, ...] = field(default=(), repr=False)
+
+    @property
+    def checked(self) -> bool:
+        """Whether all its records were checked as those of submissions are; a run directory's are taken as they are."""
+        return bool(self.cells) and all(cell.checked for cell in self.cells)
 
     @property
     def static(self) -> bool:
@@ -205,6 +213,7 @@ def make_standing(
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
         failures=dict(sorted(failures.items())),
         ranked_by=known_curves(attacks, frozenset(replaying)),
+        excluded=count_exclusions(cells),
     )
 
 

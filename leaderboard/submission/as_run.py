@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from leaderboard.submission.submission import Submission
 class SubmittedCell(Cell):
     """A cell whose rows are some of a submission's records. ``folder`` names submission and key, and is not there."""
 
+    checked: ClassVar[bool] = True
     records: RecordsFile
     start: int
     rows: int

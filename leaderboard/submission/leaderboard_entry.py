@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial
 from pathlib import Path
 
 from harness.errors import DataError
@@ -14,35 +16,47 @@ from leaderboard.submission.pack import readable_json
 from leaderboard.submission.submission import ENTRY_RECORDS_SUFFIX, ENTRY_SUFFIX, Submission
 
 
-def entry_name(submission: Submission) -> str:
-    """Name of the entry's files, without ending: from the spec, and from the hash of the submission."""
-    return f"{submission.run.spec_name}-{submission.run.spec_version}-{submission.sha256[:12]}"
+def entry_name(submission: Submission, content_sha256: str) -> str:
+    """Name of the entry's files, without ending: from the spec, and from the hash of what the entry holds."""
+    return f"{submission.run.spec_name}-{submission.run.spec_version}-{content_sha256[:12]}"
 
 
 def write_entry(submission: Submission, folder: Path) -> Path:
     """Write the entry of a verified submission, table first; the JSON makes it count. Gives the path of the JSON.
 
     Both files are written anew from what was read, so that none of the submitter's bytes but the checked ones get into
-    the folder.
+    the folder; named by what they hold, so that no name can be claimed.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or a file of that name holds something else.
     """
     records = to_parquet(cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(submission))
-    entry = {
+    held = {
         "format": FORMAT,
         "what": "robustness-harness entry",
-        "submission": submission.sha256,
         "run": submission.run.model_dump(mode="json"),
         "rows": submission.rows,
         "table": file_digest(records).model_dump(),
         "spec": submission.spec.split("\n"),
         "cells": [record.model_dump(mode="json") for record in submission.cells],
     }
-    path = folder / f"{entry_name(submission)}{ENTRY_SUFFIX}"
+    # Not of the submission's hash: an entry that is added again only claims to be made of a file with that one.
+    name = entry_name(submission, hashlib.sha256(readable_json(held)).hexdigest())
+    path = folder / f"{name}{ENTRY_SUFFIX}"
+    contents = {
+        path.with_name(f"{name}{ENTRY_RECORDS_SUFFIX}"): records,
+        path: readable_json(held | {"submission": submission.sha256}),
+    }
     try:
-        write_file(path.with_suffix(ENTRY_RECORDS_SUFFIX), lambda temporary: temporary.write_bytes(records))
-        write_file(path, lambda temporary: temporary.write_bytes(readable_json(entry)))
+        for file, content in contents.items():
+            if file.exists() and file.read_bytes() != content:
+                raise DataError(f"{file}: is there already, and holds something else. Look at it before you remove it.")
+        for file, content in contents.items():
+            write_file(file, partial(_write_bytes, content))
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error}). Give another --entries.") from None
     return path
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)

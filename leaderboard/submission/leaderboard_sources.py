@@ -1,8 +1,11 @@
-"""What the leaderboard is built of: run directories, submissions, entries, and folders of entries."""
+"""What the leaderboard is built of: run directories, which are taken as they are, and submissions and entries, which
+are checked. Which of the two a path is, the caller says: never what lies in a folder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DataError
@@ -15,29 +18,63 @@ from leaderboard.submission.verification.sandbox import open_inspected
 _SUBMISSION_SUFFIXES = (ENTRY_SUFFIX, ".zip")
 
 
-def read_sources(paths: Sequence[Path]) -> list[Run]:
-    """The runs in all of ``paths``. What is no run directory is a stranger's file, and checked before it is read.
+@dataclass(frozen=True)
+class Sources:
+    """What was read.
+
+    Attributes:
+        refused: why each submission or entry that was left out cannot be taken.
+    """
+
+    runs: list[Run]
+    refused: list[str]
+
+
+def read_sources(paths: Sequence[Path], entries: Sequence[Path] = ()) -> Sources:
+    """The runs in all of ``paths`` and ``entries``. A submission or entry that is refused is left out.
+
+    Args:
+        paths: run directories, and files of submissions and entries.
+        entries: folders of entries, of which every JSON file is one.
 
     Raises:
-        DataError: one is nothing of the kind, cannot be read, or has records that cannot be; names it.
+        DataError: none is given or left, or a path is nothing of the kind, or holds records that cannot be read; names
+            it.
     """
-    return [run for path in paths for run in _runs(path)]
+    if not paths and not entries:
+        raise DataError("Nothing to read. Give run directories or submissions, or a folder of entries with --entries.")
+    runs: list[Run] = []
+    refused: list[str] = []
+    for path in [*paths, *(file for folder in entries for file in _files_of_entries(folder))]:
+        if path.suffix not in _SUBMISSION_SUFFIXES or (path.is_dir() and path in paths):
+            runs.append(_own_run(path))
+            continue
+        try:
+            runs.append(_submitted_run(path))
+        except RefusedError as error:
+            refused.append(str(error))
+    if not runs:
+        raise DataError(refused[0])
+    return Sources(runs, refused)
 
 
-def _runs(path: Path) -> Iterator[Run]:
-    if path.is_dir() and not is_run(path):
-        entries = sorted(path.glob(f"*{ENTRY_SUFFIX}"))
-        if not entries:
-            raise DataError(
-                f"{path}: neither a run directory (run.json is missing) nor a folder of entries (*{ENTRY_SUFFIX}). "
-                "Give the folder that `harness run` or `harness leaderboard add` wrote."
-            )
-        for entry in entries:
-            yield _submitted_run(entry)
-    elif path.suffix in _SUBMISSION_SUFFIXES and not path.is_dir():
-        yield _submitted_run(path)
-    else:
-        yield read_run(path)
+def _files_of_entries(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Give the one that `harness leaderboard add` wrote to.")
+    files = sorted(folder.glob(f"*{ENTRY_SUFFIX}"))
+    if not files:
+        raise DataError(
+            f"{folder}: holds no entry (*{ENTRY_SUFFIX}). Give the folder `harness leaderboard add` wrote to."
+        )
+    yield from files
+
+
+def _own_run(path: Path) -> Run:
+    if path.is_dir() and not is_run(path) and any(path.glob(f"*{ENTRY_SUFFIX}")):
+        raise DataError(f"{path}: not a run directory, run.json is missing. Give a folder of entries with --entries.")
+    if any(file.with_suffix(ENTRY_SUFFIX).is_file() for file in path.glob("*.parquet")):
+        raise DataError(f"{path}: holds entries beside its run.json. Give --entries to read these, or take them away.")
+    return read_run(path)
 
 
 def _submitted_run(path: Path) -> Run:

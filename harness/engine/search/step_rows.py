@@ -18,8 +18,7 @@ from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
 from harness.records.answer_state import AnswerState
 from harness.records.step_row import StepRow
-
-BEYOND = "perturbation beyond the radius"
+from harness.records.string_failure import BEYOND_RADIUS, NOT_ALLOWED, RETOKENISATION, TOO_LONG, too_many_tokens
 
 
 @dataclass
@@ -48,7 +47,7 @@ class StepOutcome:
         failure = _breach(string.state, problem)
         text = None if failure else problem.attack_texts(string.state.array[None])[0]
         if text is None and failure is None:
-            failure = "retokenisation"
+            failure = RETOKENISATION
         return cls(problem, string.step + 1, string.state, meter, text, failure)
 
     def verdict_prompts(self, draws: int) -> list[PromptItem]:
@@ -142,11 +141,11 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
             outcome.meter.judge += reply.victim
             outcome.meter.defense += reply.defense
             if reply.beyond_radius:
-                outcome.failure = BEYOND
+                outcome.failure = BEYOND_RADIUS
             else:
                 outcome.answers.append(reply.answer(outcome.problem.example.proxy_label))
             if reply.too_long:
-                outcome.failure = "longer than the context"
+                outcome.failure = TOO_LONG
     answered = [(outcome, answer) for outcome in valid if outcome.failure is None for answer in outcome.answers]
     verdicts = judge.verdicts([(outcome.problem.example, answer) for outcome, answer in answered])
     for (outcome, _), (verdict, cost) in zip(answered, verdicts, strict=True):
@@ -157,7 +156,7 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
 def _breach(state: State, problem: Problem) -> str | None:
     """Why a state's string breaks the threat model, or None."""
     if len(state.tokens) > problem.budget:
-        return f"{len(state.tokens)} tokens, budget {problem.budget}"
+        return too_many_tokens(len(state.tokens), problem.budget)
     if not np.isin(state.array, problem.allowed).all():
-        return "token not allowed"
+        return NOT_ALLOWED
     return None

@@ -17,9 +17,8 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.on_examples import place_all
 from harness.errors import DataError
 from harness.flops import Flops
+from harness.records.exclusion import ALREADY_BROKEN, ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, too_long
 from harness.spec.cells import CellSpec
-
-MISSING = "no answer when clean"
 
 
 @dataclass(frozen=True)
@@ -90,18 +89,18 @@ def choose_examples(
         length, room = _length(problem), room_of(victim)
         why = None
         if reply.too_long or length > room:
-            why = f"too long: {length} tokens with the attack string, context {room}"
+            why = too_long(length, room)
             if cell.too_long == "error":
                 raise DataError(
                     f"example {example.id} is {why}; write too_long: exclude or truncate in the spec, give the task a "
                     "smaller max_chars, or use a victim with a longer context"
                 )
         elif reply.missing:
-            why = MISSING
+            why = NO_CLEAN_ANSWER
         elif reply.logits is None and reply.text is None:
-            why = "blocked when clean"
+            why = BLOCKED
         elif not right:
-            why = "already wrong" if victim.labels else "already broken when clean"
+            why = ALREADY_WRONG if victim.labels else ALREADY_BROKEN
         if why is None:
             problems.append(problem)
         rows.append(

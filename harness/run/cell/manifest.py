@@ -54,7 +54,7 @@ def finished_record(
         "benign": bool(attacked.problems) and all(problem.example.benign for problem in attacked.problems),
         "attack_facts": cell.spec.attack.plugin.facts(),
         "auxiliary": auxiliary_facts(cell, prepared.auxiliary, prepared.base),
-        "victim_facts": _victim_facts(prepared),
+        "victim_facts": measured_victim_facts(prepared),
         "defense_facts": facts.model_copy(update={"diagnostics": attacked.diagnostics}),
         "n_clean": len(attacked.examples),
         "n_clean_correct": sum(clean.correct),
@@ -162,7 +162,7 @@ def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) 
     return {"reached": len(reached), "blocked": sum(reply.blocked_by == at for reply in reached)}
 
 
-def _victim_facts(prepared: PreparedCell) -> VictimFacts:
+def measured_victim_facts(prepared: PreparedCell) -> VictimFacts:
     """Size, provenance and compute of the victim."""
     artifact, backend = prepared.base, prepared.victim.backend
     card, spent = artifact.facts["card"], Flops.from_json(artifact.facts["compute"])

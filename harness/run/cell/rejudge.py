@@ -17,12 +17,12 @@ from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops, known
 from harness.records.answer_state import AnswerState
 from harness.records.cell import CellRecord
+from harness.records.exclusion import ALREADY_BROKEN, NO_CLEAN_ANSWER, NOT_ATTACKED
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
 from harness.records.step_row import StepRow
 from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record
-from harness.run.cell.clean_check import MISSING
 from harness.run.cell.diagnostics import rejudged
 from harness.run.cell.manifest import auxiliary_facts
 from harness.run.cell.result import CellResult
@@ -32,9 +32,6 @@ from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import now
 from harness.spec.load import LoadedSpec
-
-JUDGED_BROKEN = "already broken when clean"
-NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
 
 
 @dataclass(frozen=True)
@@ -126,11 +123,11 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
     for row, answer, (verdict, _) in zip(examples, answers, verdicts, strict=True):
         if answer.missing and row["attacked"]:  # older records take an empty answer for a refusal
-            row["attacked"], row["excluded"] = False, MISSING
+            row["attacked"], row["excluded"] = False, NO_CLEAN_ANSWER
         elif verdict.success and row["attacked"]:
-            row["attacked"], row["excluded"] = False, JUDGED_BROKEN
-        elif not verdict.success and row["excluded"] == JUDGED_BROKEN:
-            row["excluded"] = MISSING if answer.missing else NOT_ATTACKED
+            row["attacked"], row["excluded"] = False, ALREADY_BROKEN
+        elif not verdict.success and row["excluded"] == ALREADY_BROKEN:
+            row["excluded"] = NO_CLEAN_ANSWER if answer.missing else NOT_ATTACKED
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())

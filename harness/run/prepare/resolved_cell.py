@@ -86,7 +86,7 @@ class CellResolver:
     def check_victim(self, cell: CellSpec) -> None:
         """Find the victim's files, and what is known of it. Raises VictimError where there is no such model."""
         data = self.data(cell)
-        self._models.model(cell.victim, data, cell.seed)
+        self._models.model(cell.victim, data, cell.seed, cell.training_threads)
         cell.victim.plugin.card(data)
 
     def attack(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:

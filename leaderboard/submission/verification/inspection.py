@@ -12,7 +12,12 @@ from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELLS, MAX_EXAMPLE_STEPS, MAX_LISTED, MAX_VERDICTS
 from leaderboard.submission.submission import Submission, open_submission
-from leaderboard.submission.verification.checks.across_cells import across_cells_notes, across_cells_problems
+from leaderboard.submission.verification.checks.across_cells import (
+    across_cells_problems,
+    clean_answer_notes,
+    clean_answer_problems,
+    clean_digest,
+)
 from leaderboard.submission.verification.checks.compute import compute_notes
 from leaderboard.submission.verification.checks.manifests import manifest_problems
 from leaderboard.submission.verification.checks.rows import SubmittedRows, rows_of_cells
@@ -89,11 +94,13 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     verdicts: dict[tuple[int, int, bool], str] = field(default_factory=dict)
+    clean_digests: dict[str, str] = field(default_factory=dict)
 
     def add_cell(self, record: CellRecord, rows: SubmittedRows) -> None:
         clean = rows.where(rows["step"] == 0)
         steps = rows.where(rows["step"] > 0)
         self.examples[record.key] = len(clean)
+        self.clean_digests[record.key] = clean_digest(clean)
         self.notes += (f"cell {escaped(record.key)}: {note}" for note in compute_notes(record, steps))
         for verdict in verdicts_of(record, clean, steps):
             if len(self.verdicts) < MAX_VERDICTS:
@@ -105,7 +112,6 @@ def _problems(submission: Submission, findings: _Findings, progress: Progress) -
     for record in submission.cells:
         yield from (f"cell {escaped(record.key)}: {problem}" for problem in manifest_problems(record, submission.run))
     yield from across_cells_problems(submission.cells)
-    findings.notes += across_cells_notes(submission.cells)
     example_steps = sum(max(record.n_attacked, 0) * max(record.attack_steps, 0) for record in submission.cells)
     if example_steps > MAX_EXAMPLE_STEPS:
         yield f"its cells have {example_steps:,} examples × steps in all, more than {MAX_EXAMPLE_STEPS:,}"
@@ -121,6 +127,8 @@ def _problems(submission: Submission, findings: _Findings, progress: Progress) -
         findings.add_cell(record, rows)
         progress(len(order), len(record_of))
     yield from _cell_order_problems(order, submission.cells)
+    yield from clean_answer_problems(submission.cells, findings.clean_digests)
+    findings.notes += clean_answer_notes(submission.cells, findings.clean_digests)
 
 
 def _cell_order_problems(order: list[str], records: tuple[CellRecord, ...]) -> Iterator[str]:

@@ -1,57 +1,99 @@
-"""Which attack strings are put back through the victim: drawn by the hash of the file and a seed of the reader's."""
+"""Which attack strings are put back through the victim: drawn by the hash of the file and a seed of the reader's, the
+same number in each row of the standings.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from harness.records.cell import CellRecord
 from harness.records.read import Cell, Run
+from harness.records.step_row import StepRow
+from leaderboard.data.record_facts import defense_round
 
 if TYPE_CHECKING:
-    from harness.replay.replay import Recorded
+    from harness.replay.recorded import RecordedCell
 
-_COLUMNS = ["example", "step", "attack_text", "success", "predicted", "answer", "loss", "judge_nominal"]
+RowKey = tuple[str, str, str, str, int]
 
 
-def sample_steps(run: Run, count: int, file_sha256: str, seed: int) -> list[Recorded]:
-    """``count`` steps of all cells, each equally likely, fewer where there are not so many; by cell.
+@dataclass(frozen=True)
+class Sample:
+    """What is asked again of a submission.
 
-    Steps that could not be judged are left out, and those of attacks that change activations, which no record holds.
+    Attributes:
+        cells: those of which something was drawn.
+        rows: how many rows of the standings they stand in.
+        strings: how many strings were drawn, and ``recorded_strings``: of how many that attacks on texts left.
+        all_cells: how many cells those attacks have.
     """
-    cells = [cell for cell in run.cells if cell.record.space == "text"]
-    sizes = [_judged_steps(cell, []).num_rows for cell in cells]
+
+    cells: Sequence[RecordedCell]
+    rows: int
+    strings: int
+    recorded_strings: int
+    all_cells: int
+
+
+def draw_sample(run: Run, spec_cells: Mapping[str, Any], count: int, file_sha256: str, seed: int) -> Sample:
+    """``count`` strings of each row of the standings, each equally likely, those that failed without a verdict
+    included, and the clean prompts of the cells that they are of; where these are fewer than ``count``, of other cells
+    of the row as well. What has fewer is asked whole.
+
+    Attacks that change activations leave no string.
+
+    Args:
+        spec_cells: the cell of the spec that each record is of, by key.
+    """
+    cells_of_row: dict[RowKey, list[Cell]] = {}
+    for cell in run.cells:
+        if cell.record.space == "text":
+            cells_of_row.setdefault(_row_key(cell.record), []).append(cell)
+    drawn: list[RecordedCell] = []
+    for key, cells in cells_of_row.items():
+        rng = random.Random(hashlib.sha256(f"{file_sha256}/{seed}/{key}".encode()).digest())
+        drawn += _draw_of_row(cells, spec_cells, count, rng)
+    return Sample(
+        cells=drawn,
+        rows=len(cells_of_row),
+        strings=sum(len(cell.steps) for cell in drawn),
+        recorded_strings=sum(len(cell.steps(["step"])) for cells in cells_of_row.values() for cell in cells),
+        all_cells=sum(map(len, cells_of_row.values())),
+    )
+
+
+def _row_key(record: CellRecord) -> RowKey:
+    labels = record.task.label, record.threat_label, record.victim.label, record.defense.label
+    return *labels, defense_round(record)
+
+
+def _draw_of_row(
+    cells: Sequence[Cell], spec_cells: Mapping[str, Any], count: int, rng: random.Random
+) -> list[RecordedCell]:
+    from harness.replay.recorded import RecordedCell
+
+    sizes = [len(cell.steps(["step"])) for cell in cells]
     total = sum(sizes)
-    rng = random.Random(hashlib.sha256(f"{file_sha256}/{seed}".encode()).digest())
     sample = sorted(rng.sample(range(total), min(count, total)))
-    steps, first = [], 0
-    for cell, size in zip(cells, sizes, strict=True):
-        rows = [index - first for index in sample if first <= index < first + size]
+    rows_of_cell: list[list[int]] = []
+    first = 0
+    for size in sizes:
+        rows_of_cell.append([index - first for index in sample if first <= index < first + size])
         first += size
-        if rows:
-            steps += _recorded_steps(cell, rows)
-    return steps
-
-
-def _recorded_steps(cell: Cell, rows: list[int]) -> list[Recorded]:
-    from harness.replay.replay import Recorded
-
-    clean = {row["example"]: row for row in cell.examples(["example", "predicted", "answer"]).to_pylist()}
-    steps: list[dict[str, Any]] = _judged_steps(cell, _COLUMNS).select(_COLUMNS).take(rows).to_pylist()
+    without_string = [place for place, rows in enumerate(rows_of_cell) if not rows]
+    missing = max(0, min(count, len(cells)) - (len(cells) - len(without_string)))
+    also = set(rng.sample(without_string, missing))
     return [
-        Recorded(
+        RecordedCell(
+            spec=spec_cells[cell.record.key],
             record=cell.record,
-            **step,
-            clean_predicted=clean[step["example"]]["predicted"],
-            clean_answer=clean[step["example"]]["answer"],
+            examples=cell.examples().to_pylist(),
+            steps=[StepRow.from_record(row) for row in cell.steps().take(rows).to_pylist()] if rows else [],
         )
-        for step in steps
+        for place, (cell, rows) in enumerate(zip(cells, rows_of_cell, strict=True))
+        if rows or place in also
     ]
-
-
-def _judged_steps(cell: Cell, columns: list[str]) -> pa.Table:
-    steps = cell.steps(sorted({"failure", "attack_text", *columns}))
-    return steps.filter(pc.and_(pc.is_null(steps["failure"]), pc.is_valid(steps["attack_text"])))

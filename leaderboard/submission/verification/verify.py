@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, error_text
-from leaderboard.submission.as_run import as_run
+from harness.errors import HarnessError
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.inspection import Inspection, Progress
+from leaderboard.submission.verification.replay_check import ReplayOptions, replay_check
 from leaderboard.submission.verification.report import CheckResult, Report
-from leaderboard.submission.verification.sample import sample_steps
 from leaderboard.submission.verification.sandbox import open_inspected
 
 if TYPE_CHECKING:
-    from harness.replay.replay import Recorded
-    from harness.replay.view import ReplayView
     from harness.spec.load import LoadedSpec
-
-
-@dataclass(frozen=True)
-class ReplayOptions:
-    """How attack strings are put back.
-
-    Attributes:
-        count: how many.
-        seed: with the hash of the file, which ones.
-        store: where the models are, or are made; None: where `harness run` of the same spec keeps them.
-        view: told what it will take, and of each string.
-    """
-
-    count: int
-    seed: int
-    store: str | None
-    view: ReplayView
 
 
 def verify_submission(
@@ -62,13 +42,13 @@ def verify_submission(
         return report
     report.sha256 = submission.sha256
     report.checks += _inspection_checks(inspection)
-    spec_check, loaded = _spec_check(submission, registry, spec)
+    spec_check, loaded, is_own = _spec_check(submission, registry, spec)
     report.checks.append(spec_check)
     if loaded is not None:
-        report.checks += _completeness_checks(loaded, submission, inspection)
+        report.checks += _completeness_checks(loaded, submission, inspection, is_own=is_own)
     if replay is not None:
         passed = loaded if report.verified else None
-        report.checks.append(_replay_check(passed, submission, replay, registry, spec_is_given=spec is not None))
+        report.checks.append(replay_check(passed, submission, replay, registry, is_own=is_own))
     return report
 
 
@@ -82,8 +62,15 @@ def _inspection_checks(found: Inspection) -> list[CheckResult]:
     return checks
 
 
-def _spec_check(submission: Submission, registry: Any, given: Path | None) -> tuple[CheckResult, LoadedSpec | None]:
-    """The check, and the spec expanded here; None where that cannot be done."""
+def _spec_check(
+    submission: Submission, registry: Any, given: Path | None
+) -> tuple[CheckResult, LoadedSpec | None, bool]:
+    """The check, the spec that all else is held against (None where there is none), and whether that is the
+    submitter's own.
+
+    It is the reader's own wherever there is one: the submitter's has the same hash, and may name other addresses, files
+    and settings, which are no part of that.
+    """
     from harness.replay.shipped_specs import differing_fields, shipped_spec
     from harness.spec.load import load_spec, read_spec
 
@@ -94,18 +81,18 @@ def _spec_check(submission: Submission, registry: Any, given: Path | None) -> tu
         of_reader = None if given is None else load_spec(given, registry)
     except HarnessError as error:
         check.fail(f"cannot be expanded here: {str(error)[:1000]}")
-        return check, None
+        return check, None, True
     if submitted.hash != run.spec_hash:
         check.fail(
             f"its hash is {submitted.hash[:12]} here, and the submission says {run.spec_hash[:12]}: it was made with "
             f"other plugins or versions than those here (robustness-harness {run.harness_version}), a file that its "
             "judge or a defense names is missing or another here, or its text was changed"
         )
-        return check, None
+        return check, None, True
     name = f"{submitted.spec.name} {submitted.spec.version}"
     if (submitted.spec.name, submitted.spec.version) != (run.spec_name, run.spec_version):
         check.fail(f"calls itself {name}, and the run {run.spec_name} {run.spec_version}")
-        return check, None
+        return check, None, True
     standard: LoadedSpec | None
     if of_reader is not None:
         standard, origin, standard_name = of_reader, f"is {given}", f"{given}"
@@ -119,18 +106,23 @@ def _spec_check(submission: Submission, registry: Any, given: Path | None) -> tu
     elif standard.hash != submitted.hash:
         fields = ", ".join(differing_fields(submitted, standard))
         check.fail(f"{name} is not {standard_name}: they differ in {fields}")
-        return check, None
+        return check, None, True
     check.detail = f"{name} ({submitted.hash[:12]}) {origin}"
-    return check, submitted if of_reader is None else of_reader
+    return check, standard or submitted, standard is None
 
 
-def _completeness_checks(spec: LoadedSpec, submission: Submission, found: Inspection) -> list[CheckResult]:
+def _completeness_checks(
+    spec: LoadedSpec, submission: Submission, found: Inspection, *, is_own: bool
+) -> list[CheckResult]:
     from harness.replay.expected_cells import completeness_problems
     from harness.replay.label_verdicts import verdict_on_label
+    from harness.replay.task_sizes import task_sizes
 
-    problems = [*completeness_problems(spec, submission.cells, found.examples)]
+    # What a spec names is read only where it is not a stranger's.
+    sizes = {} if is_own else task_sizes(spec)
+    problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
-    checks = [CheckResult("completeness", cells, problems)]
+    checks = [CheckResult("completeness", cells, problems, [*_fewer_notes(spec, submission, sizes)])]
     problems, unjudged = [], 0
     for label, predicted, success, key in found.verdicts:
         expected = verdict_on_label(spec, label, predicted)
@@ -145,6 +137,15 @@ def _completeness_checks(spec: LoadedSpec, submission: Submission, found: Inspec
     return checks
 
 
+def _fewer_notes(spec: LoadedSpec, submission: Submission, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Tasks of which fewer clean examples were asked than the spec wants, perhaps because there are no more."""
+    wanted = spec.spec.clean_examples
+    asked = {record.task.label: record.n_clean for record in submission.cells if record.n_clean < wanted}
+    for task, count in asked.items():
+        if task not in sizes:
+            yield f"{task!a}: {count} clean examples of {wanted} in the spec; whether there are more is not known here"
+
+
 def _verdicts_check(problems: list[str], unjudged: int, recorded: int) -> CheckResult:
     """The check of verdicts by label; ``unjudged`` of the ``recorded`` sorts of verdict depend on more than labels."""
     if not unjudged:
@@ -152,56 +153,3 @@ def _verdicts_check(problems: list[str], unjudged: int, recorded: int) -> CheckR
     detail = f"{recorded - unjudged} of {recorded} sorts of recorded answer judged again by their label"
     note = "the judge looks at more than labels, so that only --replay asks it about the other answers"
     return CheckResult("verdicts", "" if problems else detail, problems, [note])
-
-
-def _replay_check(
-    spec: LoadedSpec | None, submission: Submission, options: ReplayOptions, registry: Any, *, spec_is_given: bool
-) -> CheckResult:
-    from harness.replay.expected_cells import cells_of_records
-    from harness.replay.replay import forecast, replay
-    from harness.replay.shipped_specs import shipped_spec
-    from harness.replay.view import preparer_for
-
-    check = CheckResult("replay")
-    if spec is None:
-        check.fail("not done: what comes before it has not passed")
-        return check
-    if not spec_is_given and shipped_spec(spec.spec.name, spec.spec.version, registry) is None:
-        # Its spec may name any file, address or model: none is touched on a stranger's word.
-        check.fail("not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
-        return check
-    steps = sample_steps(as_run(submission), options.count, submission.read_sha256, options.seed)
-    cells = cells_of_records(spec, submission.cells)
-    steps_of_cell: dict[str, list[Recorded]] = {}
-    for step in steps:
-        steps_of_cell.setdefault(step.record.key, []).append(step)
-    jobs = [(cells[key], of_cell) for key, of_cell in steps_of_cell.items()]
-    if not jobs:
-        check.detail = "there is no string to be replayed"
-        check.notes.append("attacks that change activations leave none")
-        return check
-    store = options.store or Path("runs") / spec.spec.name / "artifacts"
-    preparer = preparer_for(registry, store, options.view)
-    try:
-        estimate = forecast([cell for cell, _ in jobs], len(steps), preparer)
-    except Exception as error:
-        estimate = None
-        check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
-    options.view.begin(len(jobs), len(steps), estimate)
-    results = replay(jobs, preparer, lambda replayed: options.view.string(replayed.problem))
-    problems = [
-        f"cell {r.recorded.record.key!a}, example {r.recorded.example!a}, step {r.recorded.step}: {r.problem}"
-        for r in results
-        if r.problem
-    ]
-    agreed = sum(not r.problem and not r.close for r in results)
-    undecided = sum(r.close for r in results)
-    differences = [r.loss_difference for r in results if r.loss_difference is not None]
-    detail = f"{agreed} of {len(results)} strings of {len(jobs)} cells: the same verdict"
-    detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
-    detail += f" (drawn by the file's hash and seed {options.seed})"
-    if undecided:
-        check.notes.append(
-            f"{undecided} verdicts differ where the victim is undecided between two labels; they do not count"
-        )
-    return CheckResult("replay", detail, problems, check.notes)

@@ -28,11 +28,11 @@ from harness.engine.dry_run import dry_run_attack
 from harness.engine.losses import cross_entropy
 from harness.engine.search.budget import SearchBudget
 from harness.engine.search.request_kinds import kind_of
-from harness.engine.search.step_rows import BEYOND
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import AccessError, PluginError, VictimError
 from harness.flops import Flops
 from harness.records.journal import Journal
+from harness.records.string_failure import BEYOND_RADIUS
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.attacks.latent import LatentAttack
 from plugins.judges.labels import WrongLabel
@@ -167,7 +167,13 @@ def perturbing(size: float, layer: int = 0, seed: int = 0) -> Any:
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_the_harness_keeps_to_the_radius(layer: int) -> None:
-    for size, failure in ((0.79, None), (0.8, None), (0.8 * (1 + 2 * SLACK), BEYOND), (5.0, BEYOND), (1e25, BEYOND)):
+    for size, failure in (
+        (0.79, None),
+        (0.8, None),
+        (0.8 * (1 + 2 * SLACK), BEYOND_RADIUS),
+        (5.0, BEYOND_RADIUS),
+        (1e25, BEYOND_RADIUS),
+    ):
         (row,) = run(Odd(perturbing(size, layer))).rows
         assert row.failure == failure
         if failure:
@@ -189,7 +195,7 @@ def test_beyond_the_radius_nothing_is_said() -> None:
     (row,) = searching(normed, Odd(far), granted="latent", judge=Vowels()).run(them).rows
     n = normed.backend.n_params
     assert n is not None
-    assert (row.failure, row.answer, row.loss, row.success) == (BEYOND, None, None, False)
+    assert (row.failure, row.answer, row.loss, row.success) == (BEYOND_RADIUS, None, None, False)
     assert row.judge_nominal == 2.0 * n * (len(them[0].before) + 4 + len(them[0].after))
     inside = replace(them[0], radius=1e40)  # where it is allowed, it is told
     with pytest.raises(

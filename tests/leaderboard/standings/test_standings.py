@@ -10,6 +10,7 @@ import pytest
 from harness.errors import DataError
 from harness.records.read import read_run
 from leaderboard.site.payload import payload
+from leaderboard.site.standing_text import examples_text, excluded_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings, standings
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -43,6 +44,18 @@ def test_clean_examples_count_once_per_seed_whatever_the_attacks(tmp_path: Path)
     row = only(tmp_path, FakeCell(attack="gcg"), FakeCell(attack="random_token"))
     assert row.clean is not None
     assert row.clean.trials == 42
+
+
+def test_who_was_not_attacked_counts_once_per_seed_whatever_the_attacks(tmp_path: Path) -> None:
+    row = only(
+        tmp_path,
+        FakeCell(attack="gcg", wrong=3),
+        FakeCell(attack="random_token", wrong=3),
+        FakeCell(attack="gcg", wrong=4, seed=1),
+    )
+    assert row.excluded == {"already wrong": 7}
+    assert excluded_text(row) == "not attacked: 7 already wrong"
+    assert "not attacked: 7 already wrong" in examples_text(row)[1]
 
 
 def test_the_strongest_and_the_cheapest_attack_may_differ(tmp_path: Path) -> None:

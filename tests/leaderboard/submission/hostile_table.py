@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from leaderboard.submission.file_format.container import RECORDS
 from leaderboard.submission.file_format.records_table import SCHEMA
-from tests.leaderboard.submission.forge import Parts, forged, table_of, with_rows, with_table
+from tests.leaderboard.submission.forge import Parts, forged, table_of, with_cells, with_rows, with_table
 from tests.leaderboard.submission.hostile import Make
 
 Row = dict[str, Any]
@@ -149,10 +149,55 @@ def every(**fields: Any) -> Make:
     return rows(lambda found: [row.update(fields) for row in found if row["step"] > 0] and None)
 
 
+SAID = ("attack_text", "loss", "predicted", "answer", "score", "unparseable", "draws", "broken_draws")
+
+
+def failed(reason: str, keep: tuple[str, ...] = (), **fields: Any) -> Make:
+    """A judged step that counts as failed for a reason, without all that was said of its string."""
+    gone = {name: None for name in SAID if name not in keep}
+    return step(False, success=False, failure=reason, **gone, **fields)
+
+
 def _unlisted(found: list[Row]) -> list[Row]:
     """An example that fell is struck from both tables."""
     gone = _step(found, success=True)
     return [row for row in found if (row["cell"], row["example"]) != (gone["cell"], gone["example"])]
+
+
+def _left_out_once(parts: Parts, out: Path) -> None:
+    """An example that fell is already wrong in the cell in which it did; all counts fit."""
+    found = table_of(parts).to_pylist()
+    gone = _step(found, success=True)
+    own = gone["cell"], gone["example"]
+
+    def without(rows: list[Row]) -> list[Row]:
+        kept = [row for row in rows if (row["cell"], row["example"]) != own or row["step"] == 0]
+        for row in kept:
+            if (row["cell"], row["example"]) == own:
+                row |= {"attacked": False, "excluded": "too long: 90 tokens with the attack string, context 80"}
+        return kept
+
+    def fewer(cells: list[Row]) -> None:
+        next(cell for cell in cells if cell["key"] == own[0])["n_attacked"] -= 1
+
+    forged(with_cells(with_rows(parts, without), fewer), out)
+
+
+def _answered_once(parts: Parts, out: Path) -> None:
+    """An example is wrong in one cell, and left out there."""
+    key = table_of(parts)["cell"][0].as_py()
+
+    def wrong(rows: list[Row]) -> list[Row]:
+        listed = _clean(rows, attacked=True)
+        listed |= {"attacked": False, "excluded": "already wrong", "predicted": 1 - listed["label"]}
+        return [row for row in rows if row["step"] == 0 or (row["cell"], row["example"]) != (key, listed["example"])]
+
+    def counted(cells: list[Row]) -> None:
+        for cell in cells:
+            cell["n_clean_correct"] -= 1
+        next(cell for cell in cells if cell["key"] == key)["n_attacked"] -= 1
+
+    forged(with_cells(with_rows(parts, wrong), counted), out)
 
 
 def _without_step(number: int) -> Callable[[list[Row]], list[Row]]:
@@ -183,6 +228,20 @@ ROWS: dict[str, tuple[Make, str]] = {
     ),
     "a reason of its own": (clean(True, attacked=False, excluded="felt unfair"), "none that the harness gives"),
     "a wrong example attacked": (clean(True, predicted=7), "got it wrong when clean"),
+    "a reason of a task of texts": (
+        clean(True, attacked=False, excluded="already broken when clean"),
+        "none that the harness gives",
+    ),
+    "a reason with an addition": (
+        clean(True, attacked=False, excluded="too long: 9 tokens with the attack string, context 8, or so"),
+        "none that the harness gives",
+    ),
+    "a blocked prompt with an answer": (
+        clean(True, attacked=False, excluded="blocked when clean"),
+        "and has an answer",
+    ),
+    "an example left out by one attack alone": (_left_out_once, "answered the same clean examples otherwise"),
+    "an answer that one attack alone has seen": (_answered_once, "answered the same clean examples otherwise"),
     "a loss that is NaN": (step(None, loss=float("nan")), "loss that is NaN"),
     "a loss below 0": (step(None, loss=-4.0), "NaN or negative"),
     "a score above 1": (step(None, score=3.0), "from 0 to 1"),
@@ -195,6 +254,21 @@ ROWS: dict[str, tuple[Make, str]] = {
     "an unheard-of state": (step(None, answer_state="asleep"), "a state that no answer has"),
     "clean answers that are none": (clean(True, answer_state="empty"), "1 of its clean examples have no answer"),
     "an answer in text": (step(None, answer="yes"), "an answer in text"),
+    "a failure for a reason of its own": (failed("out of luck"), "reason why its string failed is none"),
+    "a failure of other tokens than it has": (failed("9 tokens, budget 4"), "reason why its string failed is none"),
+    "a failure of too many, which are not": (failed("4 tokens, budget 4"), "reason why its string failed is none"),
+    "a perturbation of no string": (
+        failed("perturbation beyond the radius", keep=("attack_text",)),
+        "reason why its string failed is none",
+    ),
+    "a failure without its tokens": (failed("retokenisation", attack_tokens=None), "no tokens of its string"),
+    "a failure with a text nobody saw": (failed("retokenisation", keep=("attack_text",)), "does not survive as text"),
+    "a failure with an answer nobody gave": (failed("token not allowed", keep=("loss",)), "not given to the victim"),
+    "a string too long without a text": (failed("longer than the context"), "has no text"),
+    "a verdict on a string too long": (
+        failed("longer than the context", keep=("attack_text", "draws", "broken_draws")),
+        "without one",
+    ),
     "neither answer nor reason": (step(False, predicted=None), "neither an answer"),
     "infinite compute": (step(None, attack_nominal=float("inf")), "attack_nominal is negative or not finite"),
     "compute that is NaN": (step(None, attack_nominal=float("nan")), "attack_nominal is negative or not finite"),

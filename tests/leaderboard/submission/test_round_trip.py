@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -26,7 +27,12 @@ from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
 
 
 def shown(run: Run) -> dict:
-    return payload([run], standings([run]), transfer_matrices([run]))
+    return without_source(payload([run], standings([run]), transfer_matrices([run])))
+
+
+def without_source(data: dict) -> dict:
+    """What the page tells, but for whether it is of a run or of a submission."""
+    return data | {"runs": [{name: value for name, value in run.items() if name != "checked"} for run in data["runs"]]}
 
 
 def same_tables(one: Run, other: Run) -> bool:
@@ -46,12 +52,16 @@ def test_the_page_is_the_same(packed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "leaderboard" / "entries"
     names = sorted(path.suffix for path in folder.iterdir())
     assert names == [".json", ".parquet"]
-    for out, source in (("a", packed.parent / "run"), ("b", folder), ("c", next(folder.glob("*.json"))), ("d", packed)):
-        built = harness_here("leaderboard", "build", source, "--out", out, cwd=tmp_path)
+    entry = next(folder.glob("*.json"))
+    for out, source in (("a", [packed.parent / "run"]), ("b", ["--entries", folder]), ("c", [entry]), ("d", [packed])):
+        built = harness_here("leaderboard", "build", *source, "--out", out, cwd=tmp_path)
         assert built.returncode == 0, built.stderr
-    pages = {out: (tmp_path / out / "data.json").read_text() for out in "abcd"}
-    assert json.loads(pages["a"])["sections"][0]["rows"]
-    assert len(set(pages.values())) == 1
+    pages = {out: json.loads((tmp_path / out / "data.json").read_text()) for out in "abcd"}
+    assert pages["a"]["sections"][0]["rows"]
+    assert [[run["checked"] for run in pages[out]["runs"]] for out in "abcd"] == [[False], [True], [True], [True]]
+    assert all(without_source(page) == without_source(pages["a"]) for page in pages.values())
+    assert "a run directory, not checked" in (tmp_path / "a" / "index.html").read_text()
+    assert "a submission, whose file was checked" in (tmp_path / "b" / "index.html").read_text()
 
 
 @pytest.mark.slow
@@ -66,7 +76,7 @@ def test_a_run_with_trained_defenses(tmp_path: Path) -> None:
     ):
         done = harness_here("leaderboard", *words, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
-    run, (entry,) = read_run(tmp_path / "run"), read_sources([tmp_path / "leaderboard" / "entries"])
+    run, (entry,) = read_run(tmp_path / "run"), read_sources([], [tmp_path / "leaderboard" / "entries"]).runs
     assert same_tables(run, entry)
     assert shown(run) == shown(entry)
     assert len(run.cells) == 12
@@ -83,7 +93,7 @@ def test_an_entry_is_read_as_it_was_packed(packed: Path, tmp_path: Path) -> None
     entry = open_submission(path)
     assert (entry.cells, entry.spec, entry.run) == (submission.cells, submission.spec, submission.run)
     assert entry.sha256 == submission.sha256
-    assert path.name == f"fast-1-{submission.sha256[:12]}.json"
+    assert re.fullmatch(r"fast-1-[0-9a-f]{12}\.json", path.name)
     verified = harness_here(*FROM_FILES, "leaderboard", "verify", path, cwd=tmp_path)
     assert verified.returncode == 0, verified.stdout
     first = path.read_bytes(), path.with_suffix(".parquet").read_bytes()
@@ -126,7 +136,7 @@ def test_an_entry_that_was_edited(packed: Path, tmp_path: Path) -> None:
     path = write_entry(open_submission(packed), tmp_path)
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"n_attacked": 6', '"n_attacked": 5'), encoding="utf-8")
-    done = harness_here("leaderboard", "build", tmp_path, "--out", tmp_path / "site", cwd=tmp_path)
+    done = harness_here("leaderboard", "build", "--entries", tmp_path, "--out", tmp_path / "site", cwd=tmp_path)
     assert done.returncode == 2
     assert f"error: {path}: cell " in done.stderr
     assert not (tmp_path / "site").exists()
@@ -164,7 +174,13 @@ def test_a_run_that_is_not_finished(status: str, said: str, tmp_path: Path) -> N
 def test_a_folder_of_nothing(tmp_path: Path) -> None:
     done = harness_here("leaderboard", "build", tmp_path, "--out", "site", cwd=tmp_path)
     assert done.returncode == 2
-    assert "neither a run directory" in done.stderr
+    assert "not a run directory" in done.stderr
+    done = harness_here("leaderboard", "build", "--entries", tmp_path, "--out", "site", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds no entry" in done.stderr
+    done = harness_here("leaderboard", "show", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Nothing to read" in done.stderr
 
 
 def test_a_table_has_what_a_reviewer_wants_to_see(packed: Path, tmp_path: Path) -> None:

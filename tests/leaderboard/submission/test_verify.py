@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.registry.loader import load_plugins
+from harness.replay.shipped_specs import SHIPPED
+from harness.spec.load import load_spec
+from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.container import MANIFEST, SPEC
+from leaderboard.submission.submission import open_submission
 from leaderboard.submission.verification.inspection import inspect_submission
+from leaderboard.submission.verification.sample import draw_sample
+from leaderboard.submission.verification.verify import _spec_check
+from tests.leaderboard.submission.dishonest import DISHONEST
 from tests.leaderboard.submission.forge import Parts, forged, pack_fast, table_of, with_cells, with_rows, with_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -151,6 +161,62 @@ def test_a_standard_name_is_not_for_everybody(tmp_path: Path, monkeypatch: pytes
     assert "is not the one of that name that comes with the project" in problems(report)["spec"]
 
 
+def fewer_clean(count: int) -> Callable[[Parts, Path], None]:
+    """So many clean examples were asked, all of them right, and as many listed."""
+
+    def make(parts: Parts, out: Path) -> None:
+        ids = [row["example"] for row in table_of(parts).to_pylist() if row["step"] == 0]
+        kept = set(dict.fromkeys(ids[:count]))
+        listed = min(count, 6)
+        changed = with_rows(parts, lambda rows: [row for row in rows if row["example"] in kept])
+
+        def change(cells: list[dict[str, Any]]) -> None:
+            for told in cells:
+                told |= {"n_clean": count, "n_clean_correct": count, "n_attacked": listed}
+
+        forged(with_cells(changed, change), out)
+
+    return make
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_as_many_clean_examples_as_the_spec_asks_for(packed: Path, parts: Parts, tmp_path: Path) -> None:
+    fewer_clean(5)(parts, tmp_path / "five.zip")
+    code, report = verify(tmp_path / "five.zip", "--spec", packed.parent / "fast.yaml")
+    assert code == 1
+    assert "5 clean examples, the spec asks for 20" in problems(report)["completeness"]
+    code, report = verify(tmp_path / "five.zip")  # of a spec that nobody has read no data are loaded
+    (completeness,) = [check for check in report["checks"] if check["name"] == "completeness"]
+    assert code == 0
+    assert "5 clean examples of 20 in the spec; whether there are more is not known here" in completeness["notes"][0]
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_a_task_of_fewer_examples_than_the_spec_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = FAST.replace("clean_examples: 20", "clean_examples: 500")
+    monkeypatch.setattr("tests.leaderboard.submission.forge.FAST", more)
+    packed = pack_fast(tmp_path)
+    assert verify(packed)[0] == 0
+    code, report = verify(packed, "--spec", tmp_path / "fast.yaml")
+    assert (code, problems(report)) == (0, {})
+    assert report["checks"][-2]["notes"] == []
+
+
+def test_the_readers_own_settings_count(packed: Path) -> None:
+    """A spec of the same hash may name another address: nothing of it touches this machine."""
+    registry = load_plugins().registry
+    shipped = load_spec(SHIPPED / "quickstart.yaml", registry)
+    text = shipped.text.replace("- tiny: {size: 26k}", "- tiny: {size: 26k, backend: vllm}")
+    found = open_submission(packed)
+    told = {"spec_name": shipped.spec.name, "spec_version": shipped.spec.version, "spec_hash": shipped.hash}
+    theirs = replace(found, spec=text, run=found.run.model_copy(update=told))
+    for given in (None, SHIPPED / "quickstart.yaml"):
+        check, spec, is_own = _spec_check(theirs, registry, given)
+        assert (check.problems, is_own) == ([], False)
+        assert spec is not None
+        assert {cell.victim.plugin.params.backend for cell in spec.cells} == {"torch"}
+
+
 @pytest.mark.usefixtures("unguarded")
 class TestReplay:
     """FAST has about thirty strings that were judged: all of them are put back."""
@@ -170,14 +236,11 @@ class TestReplay:
         assert any((tmp_path / "store").iterdir())
 
     def test_another_seed_draws_other_strings(self, packed: Path) -> None:
-        from leaderboard.submission.as_run import as_run
-        from leaderboard.submission.submission import open_submission
-        from leaderboard.submission.verification.sample import sample_steps
-
         found = open_submission(packed)
-        draws = [sample_steps(as_run(found), 8, found.read_sha256, seed) for seed in (0, 0, 1)]
+        cells = dict.fromkeys((record.key for record in found.cells), None)
+        draws = [draw_sample(as_run(found), cells, 8, found.read_sha256, seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
         assert draws[0] == draws[1] != draws[2]
-        assert all(len(each) == 8 for each in draws)
+        assert all((each.rows, each.strings) == (1, 8) for each in draws)
 
     def test_only_a_spec_that_the_reader_holds(self, packed: Path) -> None:
         code, report = verify(packed, "--replay", 3)
@@ -215,3 +278,12 @@ class TestReplay:
         code, report = self.replay(forged(other, tmp_path / "data.zip"), packed)
         assert code == 1
         assert "its data_hash is 0000" in problems(report)["replay"]
+
+    @pytest.mark.parametrize("name", DISHONEST)
+    def test_a_dishonest_file_that_is_consistent(self, name: str, packed: Path, parts: Parts, tmp_path: Path) -> None:
+        make, reason = DISHONEST[name]
+        make(parts, tmp_path / "dishonest.zip")
+        assert inspect_submission(tmp_path / "dishonest.zip").problems == []
+        code, report = self.replay(tmp_path / "dishonest.zip", packed)
+        assert code == 1
+        assert re.search(reason, problems(report)["replay"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from harness.records.cell import CellRecord
+from harness.records.exclusion import NOT_ATTACKED
+from leaderboard.submission.verification.checks.rows import SubmittedRows
 
 Key = Callable[[CellRecord], Hashable]
 
@@ -32,11 +36,43 @@ def across_cells_problems(records: Sequence[CellRecord]) -> Iterator[str]:
     yield from _round_problems(records)
 
 
-def across_cells_notes(records: Sequence[CellRecord]) -> Iterator[str]:
-    """What is the same wherever a model answers alike each time, and need not be where it does not."""
+def clean_answer_problems(records: Sequence[CellRecord], digests: Mapping[str, str]) -> Iterator[str]:
+    """Attacks on one victim and defense that tell different things of its answers to the same clean prompts: who was
+    right, and who was left out.
+
+    Args:
+        digests: of each cell's clean examples, by key; see `clean_digest`.
+    """
+    yield from _clean_differences([record for record in records if not _is_served(record)], digests)
+
+
+def clean_answer_notes(records: Sequence[CellRecord], digests: Mapping[str, str]) -> Iterator[str]:
+    """The same of models that are served: they may answer otherwise each time."""
+    yield from _clean_differences([record for record in records if _is_served(record)], digests)
+
+
+def clean_digest(clean: SubmittedRows) -> str:
+    """Of what a cell lists of its clean examples: which, their labels, those predicted, and why one was left out; ""
+    where another judge had a say in that.
+    """
+    if NOT_ATTACKED in clean.excluded:
+        return ""
+    columns = [clean[name].tolist() for name in ("label", "predicted", "has_answer")]
+    listed = [[clean.names[place] for place in clean.example.tolist()], clean.excluded, *columns]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def _clean_differences(records: Sequence[CellRecord], digests: Mapping[str, str]) -> Iterator[str]:
     first_of_checkpoint: dict[Hashable, CellRecord] = {}
+    most_asked: dict[str, int] = {}
     for record in records:
-        first = first_of_checkpoint.setdefault(_checkpoint(record), record)
+        most_asked[record.task.label] = max(record.n_clean, most_asked.get(record.task.label, 0))
+    for record in records:
+        # Judged anew, a cell of answers in text has those to the listed prompts alone, of a choice by another judge.
+        fewer = record.task_kind == "text" and record.n_clean < most_asked[record.task.label]
+        if fewer or not digests.get(record.key):
+            continue
+        first = first_of_checkpoint.setdefault((_checkpoint(record), record.threat_label), record)
         if (first.n_clean, first.n_clean_correct) != (record.n_clean, record.n_clean_correct):
             yield (
                 f"cells {first.key} and {record.key}: one victim and defense got {first.n_clean_correct} of "
@@ -44,6 +80,17 @@ def across_cells_notes(records: Sequence[CellRecord]) -> Iterator[str]:
                 "other"
             )
             return
+        if digests[first.key] != digests[record.key]:
+            yield (
+                f"cells {first.key} and {record.key}: one victim and defense answered the same clean examples "
+                "otherwise, or others were left out"
+            )
+            return
+
+
+def _is_served(record: CellRecord) -> bool:
+    """Whether the model answers elsewhere: its size is unknown, or its backend names a server."""
+    return "server" in record.agreement or record.victim_facts is None or record.victim_facts.n_params is None
 
 
 def _round_problems(records: Sequence[CellRecord]) -> Iterator[str]:
@@ -93,6 +140,11 @@ _SHARED_FACTS = (
         "the stopping rule, the target ASR or the floor of clean accuracy",
         lambda r: 0,
         lambda r: (r.stop_on_success, r.target_asr, r.clean_floor),
+    ),
+    _SharedFact(
+        "how many clean examples a task has",
+        lambda r: r.task.label if r.task_kind == "labels" else r.key,  # judged anew, texts may have fewer
+        lambda r: r.n_clean,
     ),
     _SharedFact("the kind of a task", lambda r: r.task.label, lambda r: r.task_kind),
 )

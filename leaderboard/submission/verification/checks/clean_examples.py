@@ -7,18 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.records.cell import CellRecord
+from harness.records.exclusion import ALREADY_BROKEN, ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKED, is_too_long
 from leaderboard.arrays import Booleans
 from leaderboard.submission.file_format.limits import MAX_EXAMPLES
 from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
 
-_EXCLUSIONS = (
-    "already wrong",
-    "already broken when clean",
-    "blocked when clean",
-    "no answer when clean",
-    "too long: ",
-    "not attacked: ",
-)
+_EXCLUSIONS = {
+    "labels": {ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER},
+    "text": {ALREADY_BROKEN, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKED},
+}
+"""By kind of task; a prompt of either kind may be too long."""
 
 
 def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
@@ -46,7 +44,9 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
                 f"its examples have {right} right and {wrong} wrong answers, and its manifest "
                 f"says {record.n_clean_correct} of {record.n_clean} right"
             )
-    yield from clean.first_of_each(_exclusion_problems(clean))
+    if NOT_ATTACKED in clean.excluded and record.n_clean != len(clean):
+        yield "an example was left out by the judge of another run, and more clean ones were asked than are listed"
+    yield from clean.first_of_each(_exclusion_problems(record, clean))
     yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
 
 
@@ -55,19 +55,25 @@ def _is_right(clean: SubmittedRows) -> Booleans:
     return right
 
 
-def _exclusion_problems(clean: SubmittedRows) -> WrongRows:
+def _exclusion_problems(record: CellRecord, clean: SubmittedRows) -> WrongRows:
     attacked, has_reason = clean.booleans("attacked"), clean["has_excluded"]
-    unknown = [reason is not None and not reason.startswith(_EXCLUSIONS) for reason in clean.excluded]
+    known = _EXCLUSIONS[record.task_kind]
+    unknown = [not (reason is None or reason in known or is_too_long(reason)) for reason in clean.excluded]
+    blocked = np.asarray([reason == BLOCKED for reason in clean.excluded], dtype=bool)
+    answered = clean["has_predicted"] | clean["has_answer"]
     of_steps = np.logical_or.reduce([clean[f"has_{name}"] for name in ("success", "queries", "attack_text", "loss")])
     yield "the clean example does not say whether it was attacked", ~clean["has_attacked"]
     yield "an attacked example has a reason why it was not, or one that was not has none", attacked == has_reason
     yield "the reason why it was not attacked is none that the harness gives", np.asarray(unknown, dtype=bool)
+    yield "it counts as blocked when clean, and has an answer", blocked & answered
+    silent = np.asarray([reason == NO_CLEAN_ANSWER for reason in clean.excluded], dtype=bool)
+    yield "it counts as without an answer when clean, and has one", silent & answered & ~clean.booleans("missing")
     yield "a clean example has what only a step has", of_steps
 
 
 def _label_problems(clean: SubmittedRows) -> WrongRows:
     attacked, right = clean.booleans("attacked"), _is_right(clean)
-    already_wrong = np.asarray([reason == "already wrong" for reason in clean.excluded], dtype=bool)
+    already_wrong = np.asarray([reason == ALREADY_WRONG for reason in clean.excluded], dtype=bool)
     yield "an example of a task with labels has none, or an answer in text", ~clean["has_label"] | clean["has_answer"]
     yield (
         "a label is negative",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +56,15 @@ class SubmittedRows:
             none, ``lowest_token`` its lowest id, ``ascii`` whether its text is printable ASCII; ``missing`` whether the
             text is no answer, ``odd_state`` whether its state is none that there is.
         excluded: [R], why an example was not attacked.
+        reasons: distinct reasons why a string counts as failed; the column ``failure`` is the index into it, -1 where
+            there is none.
     """
 
     names: list[str]
     example: Integers
     columns: dict[str, NDArray[Any]]
     excluded: list[str | None]
+    reasons: list[str]
 
     def __len__(self) -> int:
         return len(self.example)
@@ -81,7 +84,13 @@ class SubmittedRows:
         """The rows where ``mask``, [R], is true."""
         rows = np.flatnonzero(mask)
         columns = {name: column[rows] for name, column in self.columns.items()}
-        return SubmittedRows(self.names, self.example[rows], columns, [self.excluded[row] for row in rows])
+        excluded = [self.excluded[row] for row in rows]
+        return SubmittedRows(self.names, self.example[rows], columns, excluded, self.reasons)
+
+    def failed_as(self, reasons: Container[str]) -> Booleans:
+        """Whether a row's string counts as failed for one of ``reasons``, [R]."""
+        wanted = [index for index, reason in enumerate(self.reasons) if reason in reasons]
+        return np.isin(self["failure"], wanted)
 
     def first(self, wrong: Booleans) -> str:
         """Where the first of the wrong rows lies, in words."""
@@ -135,7 +144,7 @@ def _numbers(group: pa.Table, source: str) -> pa.Table:
     text, tokens = group["attack_text"].cast(pa.string()), group["attack_tokens"].combine_chunks()
     columns: dict[str, pa.ChunkedArray] = {name: group[name] for name in _NUMBER_COLUMNS}
     columns |= {f"has_{name}": pc.is_valid(group[name]) for name in group.column_names if name != "cell"}
-    columns |= {name: group[name].cast(pa.string()) for name in ("example", "excluded")}
+    columns |= {name: group[name].cast(pa.string()) for name in ("example", "excluded", "failure")}
     state = group["answer_state"].cast(pa.string())
     columns["missing"] = pc.is_in(state, pa.array(sorted(NO_ANSWER)))
     columns["odd_state"] = pc.invert(pc.is_in(state, pa.array([*ANSWER_STATES, None], pa.string())))
@@ -161,9 +170,10 @@ def _lowest_tokens(tokens: pa.ListArray, lengths: pa.Array) -> pa.Array:
 def _as_arrays(parts: list[pa.Table]) -> SubmittedRows:
     table = pa.concat_tables(parts)
     examples = table["example"].combine_chunks().dictionary_encode()
-    columns: dict[str, NDArray[Any]] = {}
+    failures = table["failure"].combine_chunks().dictionary_encode()
+    columns: dict[str, NDArray[Any]] = {"failure": pc.fill_null(failures.indices, _EMPTY).to_numpy()}
     for name in table.column_names:
-        if name in ("example", "excluded"):
+        if name in ("example", "excluded", "failure"):
             continue
         column = table[name]
         if pa.types.is_floating(column.type):
@@ -176,4 +186,5 @@ def _as_arrays(parts: list[pa.Table]) -> SubmittedRows:
         example=examples.indices.to_numpy().astype(np.int64),
         columns=columns,
         excluded=table["excluded"].to_pylist(),
+        reasons=failures.dictionary.to_pylist(),
     )

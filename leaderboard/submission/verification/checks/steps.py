@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.records.cell import CellRecord
-from leaderboard.arrays import Integers
+from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEXT, too_many_tokens
+from leaderboard.arrays import Booleans, Integers
 from leaderboard.submission.verification.checks.clean_examples import clean_problems
 from leaderboard.submission.verification.checks.compute import compute_problems
 from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
@@ -30,6 +31,7 @@ def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     if out_of_order:
         return
     yield from steps.first_of_each(_string_problems(record, steps))
+    yield from steps.first_of_each(_failure_problems(record, steps))
     yield from steps.first_of_each(_verdict_problems(record, clean, steps))
     yield from compute_problems(record, steps)
 
@@ -84,6 +86,39 @@ def _string_problems(record: CellRecord, rows: SubmittedRows) -> WrongRows:
     yield "a negative or empty token id", rows["lowest_token"] < 0
     if record.threat.get("alphabet") == "printable_ascii":
         yield "a success of a string that is not printable ASCII, as the threat model asks", success & ~rows["ascii"]
+
+
+def _failure_problems(record: CellRecord, rows: SubmittedRows) -> WrongRows:
+    """A string counts as failed for a reason that the harness gives, and all that this reason implies is there."""
+    budget = record.threat.get("tokens")
+    too_many = _has_too_many(rows, budget if isinstance(budget, int) else 0)
+    without_text = too_many | rows.failed_as(WITHOUT_TEXT)
+    with_text = rows.failed_as(WITH_TEXT)
+    beyond_radius = rows.failed_as({BEYOND_RADIUS})
+    yield (
+        "the reason why its string failed is none that the harness gives",
+        (rows["has_failure"] & ~without_text & ~(with_text & ~(beyond_radius & (record.space != "latent")))),
+    )
+    yield "has no tokens of its string", ~rows["has_attack_tokens"]
+    yield "a string that was given to the victim has no text", with_text & ~rows["has_attack_text"]
+    yield (
+        "a string that breaks the threat model or does not survive as text has one",
+        (without_text & rows["has_attack_text"]),
+    )
+    said = np.logical_or.reduce(
+        [rows[f"has_{name}"] for name in ("predicted", "answer", "loss", "score", "draws", "unparseable")]
+    )
+    yield "an answer to a string that was not given to the victim", without_text & said
+    judged = rows["has_score"] | rows["has_draws"] | rows["has_unparseable"]
+    yield "a verdict on a string that counts as failed without one", with_text & judged
+
+
+def _has_too_many(rows: SubmittedRows, budget: int) -> Booleans:
+    """Whether the reason is that a string has as many tokens as it has, and that they are too many, [R]."""
+    found = np.zeros(len(rows), dtype=bool)
+    for count in np.unique(rows["tokens"][rows["has_failure"] & (rows["tokens"] > budget)]).tolist():
+        found |= (rows["tokens"] == count) & rows.failed_as({too_many_tokens(count, budget)})
+    return found
 
 
 def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedRows) -> WrongRows:

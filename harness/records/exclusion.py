@@ -1,0 +1,28 @@
+"""Why an example was not attacked: all values of the column ``excluded``."""
+
+from __future__ import annotations
+
+import re
+
+BLOCKED = "blocked when clean"
+ALREADY_WRONG = "already wrong"
+ALREADY_BROKEN = "already broken when clean"
+NO_CLEAN_ANSWER = "no answer when clean"
+NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
+
+_TOO_LONG = re.compile(r"too long: ([0-9]{1,9}) tokens with the attack string, context ([0-9]{1,9})")
+
+
+def too_long(length: int, context: int) -> str:
+    """The reason of a prompt of ``length`` tokens, attack string included, in a context of ``context``."""
+    return f"too long: {length} tokens with the attack string, context {context}"
+
+
+def is_too_long(reason: str) -> bool:
+    """Whether ``reason`` is one that `too_long` gives."""
+    return _TOO_LONG.fullmatch(reason) is not None
+
+
+def kind_of_exclusion(reason: str) -> str:
+    """The reason without the numbers of its example."""
+    return "too long" if is_too_long(reason) else reason.partition(":")[0]

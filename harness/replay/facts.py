@@ -1,0 +1,79 @@
+"""What a record says of its victim and its defense, held against the models that are found here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.replay.recorded import RecordedCell
+from harness.replay.replay_clean import CleanAnswers
+from harness.run.cell.manifest import measured_defense_facts, measured_victim_facts
+from harness.run.prepare.preparer import PreparedCell
+
+TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on another machine
+
+NOT_FOUND = ("executed", "certificate", "diagnostics", "notes")
+"""Fields that are not made again: what a machine ran, certificates, what diagnoses say, free remarks."""
+
+_OF_ANSWERS = ("per_query", "per_answer", "reached", "blocked", "benign_clean", "over_refused")
+_COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
+
+
+def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: CleanAnswers) -> Iterator[str]:
+    """What of a record's facts is otherwise here, each a line in words; amounts within `TOLERANCE`.
+
+    What a store says that training and fitting took is believed: of another's store it is another's word.
+    """
+    record, spec, victim = recorded.record, recorded.spec, prepared.victim
+    card = spec.victim.plugin.card(prepared.cell.data)
+    here = measured_victim_facts(prepared).model_copy(
+        update={"family": card.family, "pretraining_flops": card.pretraining_flops}
+    )
+    yield from _differences("victim_facts", record.victim_facts, here)
+    defense = measured_defense_facts(prepared, answers.examples, answers.clean, None)
+    # Texts are as long as a machine makes them, and a run judged anew has the listed prompts alone.
+    varies = _OF_ANSWERS if record.task_kind == "text" else ()
+    undecided = sum(answers.undecided)
+    yield from _differences("defense_facts", record.defense_facts, defense, varies, undecided)
+    if ("server" in record.agreement) != ("server" in victim.backend.describe()):
+        yield "its agreement says that the victim is a served model, and here it is none, or the other way round"
+
+
+def _differences(
+    where: str, recorded: BaseModel | None, found: BaseModel, varies: tuple[str, ...] = (), undecided: int = 0
+) -> Iterator[str]:
+    if recorded is None:
+        yield f"{where} is missing"
+        return
+    theirs, ours = _leaves(recorded.model_dump(mode="json")), _leaves(found.model_dump(mode="json"))
+    for name in sorted(theirs.keys() | ours.keys()):
+        field = name.rpartition(".")[2]
+        if set(name.split(".")) & {*NOT_FOUND, *varies}:
+            continue
+        value, should = theirs.get(name), ours.get(name)
+        older = value is None and "per_answer" in name
+        if not older and not _alike(value, should, undecided if field in _COUNTS else 0):
+            yield f"{where}.{name} is {value!a:.80} in the records, {should!a:.80} here"
+
+
+def _alike(value: Any, should: Any, off_by: int) -> bool:
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, should))
+    if not numbers:
+        return type(value) is type(should) and bool(value == should)
+    if isinstance(should, int):
+        return bool(abs(value - should) <= off_by)
+    return bool(abs(value - should) <= TOLERANCE * abs(should))
+
+
+def _leaves(data: Mapping[str, Any] | list[Any], where: str = "") -> dict[str, Any]:
+    """Values by dotted name; a list's by place, with its length."""
+    pairs = data.items() if isinstance(data, Mapping) else enumerate(data)
+    found: dict[str, Any] = {} if isinstance(data, Mapping) else {f"{where}length": len(data)}
+    for name, value in pairs:
+        if isinstance(value, Mapping | list):
+            found |= _leaves(value, f"{where}{name}.")
+        else:
+            found[f"{where}{name}"] = value
+    return found

@@ -1,0 +1,31 @@
+"""Reads the runs that a command was given, and says at its end what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.records.read import Run
+
+
+@contextmanager
+def read_given(runs: Sequence[Path], entries: Sequence[Path]) -> Iterator[list[Run]]:
+    """The runs in paths and folders of entries, for the body; then each submission or entry that was left out on
+    stderr, with exit status 1 where there is one.
+
+    Raises:
+        DataError: as `leaderboard.submission.leaderboard_sources.read_sources`.
+    """
+    from leaderboard.submission.leaderboard_sources import read_sources
+
+    given = read_sources(runs, entries)
+    yield given.runs
+    for reason in given.refused:
+        typer.echo(f"left out: {reason}", err=True)
+    if given.refused:
+        raise typer.Exit(1)

@@ -1,0 +1,106 @@
+"""The replay of a submission: what is asked again, what is compared, and what is not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import error_text
+from leaderboard.submission.as_run import as_run
+from leaderboard.submission.submission import Submission
+from leaderboard.submission.verification.report import CheckResult
+from leaderboard.submission.verification.sample import Sample, draw_sample
+
+if TYPE_CHECKING:
+    from harness.replay.recorded import ReplayedCell
+    from harness.replay.view import ReplayView
+    from harness.spec.load import LoadedSpec
+
+AS_SUBMITTED = (
+    "what no replay finds: how the attacks searched, their queries and FLOPs, certificates, diagnostics, seconds and "
+    "executed FLOPs"
+)
+"""What stands on a page as it was submitted, whatever has been replayed."""
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How attack strings are put back.
+
+    Attributes:
+        count: how many strings of each row of the standings.
+        seed: with the hash of the file, which ones.
+        store: where the models are, or are made; None: where `harness run` of the same spec keeps them.
+        view: told what it will take, and of each string.
+    """
+
+    count: int
+    seed: int
+    store: str | None
+    view: ReplayView
+
+
+def replay_check(
+    spec: LoadedSpec | None, submission: Submission, options: ReplayOptions, registry: Any, *, is_own: bool
+) -> CheckResult:
+    from harness.replay.expected_cells import cells_of_records
+    from harness.replay.replay import forecast, replay
+    from harness.replay.view import preparer_for
+
+    check = CheckResult("replay")
+    if spec is None:
+        check.fail("not done: what comes before it has not passed")
+        return check
+    if is_own:
+        # Its spec may name any file, address or model: none is touched on a stranger's word.
+        check.fail("not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
+        return check
+    sample = draw_sample(
+        as_run(submission),
+        cells_of_records(spec, submission.cells),
+        options.count,
+        submission.read_sha256,
+        options.seed,
+    )
+    if not sample.cells:
+        check.detail = "there is no string to be replayed"
+        check.notes.append("attacks that change activations leave none")
+        return check
+    store = options.store or Path("runs") / spec.spec.name / "artifacts"
+    preparer = preparer_for(registry, store, options.view)
+    try:
+        estimate = forecast(sample.cells, preparer)
+    except Exception as error:
+        estimate = None
+        check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
+    options.view.begin(len(sample.cells), sample.strings, estimate)
+    results = replay(sample.cells, preparer, lambda string: options.view.string(string.problem))
+    return _replay_result(sample, results, options.seed, check.notes)
+
+
+def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, notes: list[str]) -> CheckResult:
+    """What a replay has found, and what it has not looked at, in words."""
+    problems = [f"cell {cell.record.key!a}: {problem}" for cell in results for problem in cell.problems]
+    strings = [string for cell in results for string in cell.strings]
+    problems += [
+        f"cell {s.record.key!a}, example {s.recorded.example!a}, step {s.recorded.step}: {s.problem}"
+        for s in strings
+        if s.problem
+    ]
+    agreed = sum(not string.problem and not string.close for string in strings)
+    differences = [string.loss_difference for string in strings if string.loss_difference is not None]
+    detail = f"{agreed} of {sample.strings} strings of {len(results)} cells: the same verdict"
+    detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
+    detail += f"; {sum(cell.clean_prompts for cell in results):,} clean prompts asked again"
+    detail += f" (drawn by the file's hash and seed {seed}, in each of {sample.rows} rows of the standings)"
+    close = sum(string.close for string in strings) + sum(cell.undecided for cell in results)
+    if close:
+        notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")
+    left_out = sample.recorded_strings - sample.strings
+    notes.append(
+        f"not looked at: {left_out:,} of {sample.recorded_strings:,} strings, {sample.all_cells - len(results)} of "
+        f"{sample.all_cells} cells, and {AS_SUBMITTED}"
+    )
+    return CheckResult("replay", detail, problems, notes)

@@ -1,0 +1,126 @@
+"""Files of a dishonest lab: consistent in themselves, so that only the victim can tell. What a replay says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.leaderboard.submission.forge import Parts, forged, with_cells, with_rows
+from tests.leaderboard.submission.hostile import Make
+from tests.leaderboard.submission.hostile_table import SAID
+
+Row = dict[str, Any]
+
+
+def successes_failed(reason: str, text: bool = False, **fields: Any) -> Make:
+    """Every success counts as failed without a verdict."""
+
+    def change(found: list[Row]) -> None:
+        for row in found:
+            if row["success"]:
+                row |= {name: None for name in SAID if not (text and name == "attack_text")}
+                row |= {"success": False, "failure": reason} | fields
+
+    return lambda parts, out: forged(with_rows(parts, change), out) and None
+
+
+def broken_left_out(reason: str, **fields: Any) -> Make:
+    """The examples that any attack breaks are not attacked, in all cells alike; all counts fit."""
+
+    def make(parts: Parts, out: Path) -> None:
+        broken = set[str]()
+        wrong = 0
+
+        def rows(found: list[Row]) -> list[Row]:
+            nonlocal wrong
+            broken.update(row["example"] for row in found if row["success"])
+            wrong = len(broken) if reason == "already wrong" or "blocked" in reason else 0
+            kept = [row for row in found if row["step"] == 0 or row["example"] not in broken]
+            for row in kept:
+                if row["example"] in broken:
+                    row |= {"attacked": False, "excluded": reason} | fields
+                    if reason == "already wrong":
+                        row["predicted"] = 1 - row["label"]
+            return kept
+
+        def cells(found: list[Row]) -> None:
+            for cell in found:
+                cell["n_attacked"] -= len(broken)
+                cell["n_clean_correct"] -= wrong
+
+        forged(with_cells(with_rows(parts, rows), cells), out)
+
+    return make
+
+
+def steps(change: Callable[[Row], Any]) -> Make:
+    """Each judged step changed."""
+
+    def rows(found: list[Row]) -> None:
+        for row in found:
+            if row["step"] and row["failure"] is None:
+                change(row)
+
+    return lambda parts, out: forged(with_rows(parts, rows), out) and None
+
+
+def cells(change: Callable[[Row], Any]) -> Make:
+    """Each cell's manifest changed."""
+    return lambda parts, out: (
+        forged(with_cells(parts, lambda found: [change(cell) for cell in found] and None), out) and None
+    )
+
+
+def _never_broken(row: Row) -> None:
+    row["loss"] += 39 if not row["success"] else 0
+
+
+def _other_tokens(row: Row) -> None:
+    row["attack_tokens"] = row["attack_tokens"][:-1]
+
+
+def _clean(cell: Row) -> None:
+    """Of those that are not listed others were right."""
+    cell["n_clean_correct"] -= 3
+
+
+DISHONEST: dict[str, tuple[Make, str]] = {
+    "successes that did not survive as text": (
+        successes_failed("retokenisation"),
+        "'retokenisation'.* and a success here",
+    ),
+    "successes of tokens that are not allowed": (
+        successes_failed("token not allowed"),
+        "'token not allowed'.* and a success here",
+    ),
+    "successes longer than the context": (
+        successes_failed("longer than the context", text=True),
+        "'longer than the context'.* and a success here",
+    ),
+    "broken examples that were wrong already": (broken_left_out("already wrong"), "its clean prompt got label"),
+    "broken examples that were blocked": (
+        broken_left_out("blocked when clean", predicted=None),
+        "its clean prompt got label",
+    ),
+    "broken examples that were too long": (
+        broken_left_out("too long: 900 tokens with the attack string, context 512"),
+        r"not attacked \(too long.*attacked here",
+    ),
+    "losses of its own": (steps(_never_broken), "its loss is"),
+    "tokens that are not those of its text": (steps(_other_tokens), "its tokens do not make its text here"),
+    "another clean accuracy than there is": (cells(_clean), "clean examples are right in the records"),
+    "clean prompts at a price of its own": (
+        cells(lambda cell: cell["clean_compute"].update(nominal=9 * cell["clean_compute"]["nominal"])),
+        "its clean prompts took",
+    ),
+    "a family of its own": (cells(lambda cell: cell["victim_facts"].update(family="gpt-5")), "victim_facts.family is"),
+    "a defense that was trained more cheaply": (
+        cells(lambda cell: cell["defense_facts"].update(adaptive=False)),
+        "defense_facts.adaptive is",
+    ),
+    "an overhead of its own": (
+        cells(lambda cell: cell["defense_facts"]["per_answer"].update(nominal=1.0)),
+        "defense_facts.per_answer.nominal is",
+    ),
+}

@@ -1,0 +1,137 @@
+"""What a page is built of: who is believed, what is left out, and what happens when two files tell of one cell."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import DataError
+from harness.records.read import read_run
+from leaderboard.site.payload import payload
+from leaderboard.standings.standings import standings
+from leaderboard.submission.leaderboard_entry import write_entry
+from leaderboard.submission.leaderboard_sources import read_sources
+from leaderboard.submission.submission import open_submission
+from leaderboard.submission.verification.inspection import inspect_submission
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.submission.forge import Parts, forged, with_rows
+from tests.run.runs import harness_here
+
+
+@pytest.fixture(autouse=True)
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inspection in this process: quick. What the process of its own is for is tested in test_bounds."""
+    monkeypatch.setattr("leaderboard.submission.verification.sandbox.inspect_in_sandbox", inspect_submission)
+
+
+def others_losses(parts: Parts, out: Path) -> Path:
+    """The same cells with other rows, consistent in themselves."""
+
+    def change(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["loss"] is not None and not row["success"]:
+                row["loss"] += 0.5
+
+    return forged(with_rows(parts, change), out)
+
+
+def test_two_entries_that_tell_of_one_cell_otherwise(packed: Path, parts: Parts, tmp_path: Path) -> None:
+    entries = tmp_path / "entries"
+    entries.mkdir()
+    names = {
+        write_entry(open_submission(path), entries).name
+        for path in (packed, others_losses(parts, tmp_path / "others.zip"))
+    }
+    assert len(names) == 2
+    done = harness_here("leaderboard", "build", "--entries", entries, "--out", "site", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "its records are others than those of the same cell in" in done.stderr
+    assert all(name in done.stderr for name in names)
+    assert not (tmp_path / "site").exists()
+
+
+def test_one_cell_told_twice_alike_counts_once(packed: Path) -> None:
+    run = read_run(packed.parent / "run")
+    once, twice = standings([run]), standings(read_sources([packed.parent / "run", packed]).runs)
+    assert payload([run], once)["sections"] == payload([run], twice)["sections"]
+
+
+def test_a_cell_of_two_specs_stands_in_both(tmp_path: Path) -> None:
+    """Whoever has a spec of their own takes no cell from another's table."""
+    runs = [
+        read_run(write_run(tmp_path / name, [FakeCell(more={"key": "a" * 20, "spec_hash": name * 64})]))
+        for name in "bc"
+    ]
+    assert [len(table.rows) for table in standings(runs)] == [1, 1]
+
+
+def test_an_entry_is_named_by_what_it_holds(packed: Path, parts: Parts, tmp_path: Path) -> None:
+    """Another's entry is not replaced by one that claims to be made of the same file."""
+    entries = tmp_path / "entries"
+    entries.mkdir()
+    first = write_entry(open_submission(packed), entries)
+    before = {file.name: file.read_bytes() for file in entries.iterdir()}
+    (tmp_path / "mine").mkdir()
+    claiming = write_entry(open_submission(others_losses(parts, tmp_path / "others.zip")), tmp_path / "mine")
+    told = json.loads(claiming.read_text())
+    claiming.write_text(json.dumps(told | {"submission": json.loads(first.read_text())["submission"]}))
+    second = write_entry(open_submission(claiming), entries)
+    assert second.name != first.name
+    assert before == {name: (entries / name).read_bytes() for name in before}
+    assert write_entry(open_submission(packed), entries) == first  # the same again is no other
+    first.write_bytes(first.read_bytes() + b" ")
+    with pytest.raises(DataError, match="is there already, and holds something else"):
+        write_entry(open_submission(packed), entries)
+
+
+@pytest.fixture
+def entries(packed: Path, tmp_path: Path) -> Path:
+    """A folder with one entry."""
+    folder = tmp_path / "entries"
+    folder.mkdir()
+    write_entry(open_submission(packed), folder)
+    return folder
+
+
+def test_a_run_in_a_folder_of_entries_is_none(entries: Path, tmp_path: Path) -> None:
+    shutil.copytree(write_run(tmp_path / "perfect", [FakeCell(wrong=0)]), entries, dirs_exist_ok=True)
+    done = harness_here("leaderboard", "build", "--entries", entries, "--out", "site", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"left out: {entries / 'run.json'}" in done.stderr
+    (run,) = json.loads((tmp_path / "site" / "data.json").read_text())["runs"]
+    assert (run["spec_name"], run["checked"]) == ("fast", True)
+    done = harness_here("leaderboard", "build", entries, "--out", "other", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds entries beside its run.json" in done.stderr
+
+
+def test_a_folder_of_entries_must_be_said_to_be_one(entries: Path, tmp_path: Path) -> None:
+    done = harness_here("leaderboard", "show", entries, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Give a folder of entries with --entries" in done.stderr
+
+
+def test_a_bad_entry_is_left_out_and_told(entries: Path, packed: Path, tmp_path: Path) -> None:
+    (entries / "bad.json").write_text("{}")
+    for words in (("build", "--out", "site"), ("show",), ("transfer",), ("attacks",), ("stacks",)):
+        done = harness_here("leaderboard", *words, "--entries", entries, cwd=tmp_path)
+        assert (done.returncode, "left out: " in done.stderr) == (1, True), words
+        assert str(entries / "bad.json") in done.stderr
+    assert len(json.loads((tmp_path / "site" / "data.json").read_text())["runs"]) == 1
+    sources = read_sources([packed], [entries])
+    assert (len(sources.runs), len(sources.refused)) == (2, 1)
+
+
+def test_what_is_not_checked_is_marked_beside_what_is(packed: Path, tmp_path: Path) -> None:
+    own = write_run(tmp_path / "own", [FakeCell()])
+    runs = read_sources([packed, own]).runs
+    sections = payload(runs, standings(runs))["sections"]
+    marks = {section["spec_name"]: [row["marks"] for row in section["rows"]] for section in sections}
+    assert ["not checked" in row for row in marks.pop("fast")] == [False]
+    assert all("not checked" in row for rows in marks.values() for row in rows)
+    alone = payload(runs[1:], standings(runs[1:]))["sections"]
+    assert all("not checked" not in row["marks"] for section in alone for row in section["rows"])
