@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from harness import VictimError
+from harness import AnswerState, VictimError
 from plugins.victims._openai.server_error import ServerError, error_in_answer, error_in_text
 
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0  # seconds before the first retry, and at most before any other
@@ -36,6 +36,13 @@ class Refusal:
 
     status: int
     error: ServerError
+
+    @property
+    def state(self) -> AnswerState:
+        """Of the answer that there is not."""
+        if self.error.by_filter:
+            return "refused"
+        return "cut_off" if self.error.at_limit else "failed"
 
     def __str__(self) -> str:
         """The status and the server's words."""

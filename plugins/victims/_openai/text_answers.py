@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import UNKNOWN, AnswerState, Generated, GenerateItem, Tokenizer, VictimError
+from harness import UNKNOWN, Generated, GenerateItem, Tokenizer, VictimError
 from plugins.victims._openai.choice_text import choice_text, ended_by_itself, reasoning_text
 from plugins.victims._openai.completions import PATH, Choice, Completions, Row, choices, usage_count
 from plugins.victims._openai.http_client import Refusal
@@ -120,7 +120,7 @@ class TextAnswers:
     def _generated(self, answer: dict[str, Any] | Refusal, row: Row) -> Generated:
         if isinstance(answer, Refusal):
             self._completions.count_refusal(answer)
-            return Generated("", False, len(row), 0, UNKNOWN, _state_of(answer))
+            return Generated("", False, len(row), 0, UNKNOWN, answer.state)
         choice = first_choice(answer)
         if choice is None:
             return Generated("", False, len(row), 0, UNKNOWN, "empty")
@@ -149,9 +149,3 @@ def first_choice(answer: dict[str, Any]) -> Choice | None:
         VictimError: there is no such list, or more than one choice.
     """
     return None if answer.get("choices") == [] else choices(answer, 1)[0]
-
-
-def _state_of(refusal: Refusal) -> AnswerState:
-    if refusal.error.by_filter:
-        return "refused"
-    return "cut_off" if refusal.error.at_limit else "failed"
