@@ -209,7 +209,7 @@ def _parse_success(response: httpx2.Response, url: str) -> dict[str, Any] | Refu
 
 def _declined(status: int, error: ServerError, url: str) -> Refusal:
     """The refusal. Raises VictimError where no other request would fare better."""
-    if status in _REFUSALS or status == 200 or error.by_filter:
+    if status in _REFUSALS or status == 200 or (status == 403 and error.by_filter):
         return Refusal(status, error)
     if status in (401, 403):
         raise VictimError(f"{url}: status {status}: {error.reason}; check the key that api_key_env names")

@@ -79,12 +79,12 @@ class TextAnswers:
         Raises:
             VictimError: the server is gone, or answers nothing any more.
         """
-        answers = [self._generated(answer, row) for answer, row in zip(self.request(items, rows), rows, strict=True)]
-        if answers and all(answer.state == "failed" for answer in answers):
+        answers = self.request(items, rows)
+        if answers and all(isinstance(answer, Refusal) for answer in answers):  # due to the prompts, or to the server?
             refusal = self.refusal_of_question()
             if refusal is not None:
                 raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({refusal})")
-        return answers
+        return [self._generated(answer, row) for answer, row in zip(answers, rows, strict=True)]
 
     def request(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[dict[str, Any] | Refusal]:
         """What the server sends, as it is. Raises VictimError where it is gone."""
