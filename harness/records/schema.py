@@ -25,7 +25,8 @@ EXAMPLES = pa.schema(
         ("target", pa.int32()),  # the label that the attacker wants; null where the answer is a text
         ("predicted", pa.int32()),  # on the clean prompt; null when blocked, not asked, or where the answer is a text
         ("answer", pa.string()),  # to the clean prompt; null when blocked, not asked, or where the answer is a label
-        # whether that text is an answer, one of `AnswerState`; null where there is no text, and in older records
+        # whether that text is an answer, one of `AnswerState`; of labels, "failed" where there was none; else null, and
+        # in older records
         ("answer_state", pa.string()),
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked

@@ -41,8 +41,8 @@ class StepRow:
     loss: Real | None = None
     predicted: Whole | None = None  # label said; null when blocked, not judged, or where the answer is a text
     answer: Text | None = None  # text said; null when blocked, not judged, or where the answer is a label
-    # whether that text is an answer; where it is none, it was not judged. null where there is no text, and in older
-    # records
+    # whether that text is an answer; where it is none, it was not judged. "failed" too where a label was asked for and
+    # there is none. Else null, and in older records
     answer_state: State | None = None
     attack_loss: Real | None = None  # the loss that the attack itself knows; null when none
     attack_text: Text | None = None

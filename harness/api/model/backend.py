@@ -395,7 +395,7 @@ class Backend(Protocol):
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
         """Label logits [rows, labels] of whole rows of ids, and the executed FLOPs of each row. A row of NaN: whoever
-        serves the model refused it, as a guard would.
+        serves the model refused it, as a guard would; of ``-inf``: there was no answer.
         """
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:

@@ -81,7 +81,9 @@ class BareVictim:
         found = {}
         for i, own, ran in zip(fits, logits, executed, strict=True):
             spent = Flops(nominal_forward(self.backend.n_params, len(rows[i])), ran)
-            found[i] = Reply(None if np.isnan(own).any() else own, spent, Flops())
+            missing = bool(np.isneginf(own).all())
+            unknown = missing or bool(np.isnan(own).any())
+            found[i] = Reply(None if unknown else own, spent, Flops(), state="failed" if missing else "answered")
         return found
 
     def _texts(self, items: Mapping[int, PromptItem], rows: Mapping[int, Row]) -> dict[int, Reply]:

@@ -120,7 +120,7 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
 
 
 def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
-    """Logits as `class_logits` gives them; NaN where a prompt is longer than the context."""
+    """Logits as `class_logits` gives them; NaN where a prompt is longer than the context, or got no answer."""
     if not backend.n_labels:
         raise unsupported_request("classify", backend.abilities)
     flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
@@ -131,7 +131,7 @@ def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
     answers, executed = backend.classify([rows[k] for k in fits]) if fits else ((), ())
     for k, answer, ran in zip(fits, answers, executed, strict=True):
         i, at = flat[k]
-        logits[i][at] = answer
+        logits[i][at] = np.nan if np.isneginf(answer).all() else answer
         costs[i] = costs[i] + Flops(nominal_forward(backend.n_params, len(rows[k])), ran)
     return list(zip([class_logits(backend, own) for own in logits], costs, strict=True))
 

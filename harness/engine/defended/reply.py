@@ -22,7 +22,7 @@ class Reply:
             text.
         text: the answer in text, without reasoning; None when a guard blocked the prompt, or where the answer is a
             label.
-        state: whether the text is an answer.
+        state: whether there is an answer. With labels, ``failed`` is one that is missing.
         nll: of an answer in text, mean NLL of the target text; NaN where the victim does not tell.
         too_long: the prompt, with the longest answer, does not fit the context.
         beyond_radius: the prompt's perturbation is longer than it may be, and there is no answer.
@@ -45,7 +45,7 @@ class Reply:
 
     @property
     def missing(self) -> bool:
-        """Whether a text was asked for, and there is neither an answer nor a refusal."""
+        """Whether there is neither an answer nor a refusal."""
         return self.state in NO_ANSWER
 
     @property
@@ -58,7 +58,7 @@ class Reply:
         if self.text is not None:
             return Answer(None, (), self.nll, self.text, self.state)
         if self.logits is None:
-            return Answer(None, (), float("inf"))
+            return Answer(None, (), float("inf"), state=self.state)
         seen = self.logits if self.copies is None else self.copies
         return Answer(self.label, tuple(self.logits.tolist()), float(np.mean(cross_entropy(seen, proxy_label))))
 

@@ -27,16 +27,16 @@ def combine_copies(vote: VoteDefense, item: PromptItem, copies: Sequence[Reply],
     fits = [reply for reply in copies if not reply.too_long]
     if not fits:
         return Reply(None, share, defense, too_long=True)
-    blocked = [reply for reply in fits if reply.logits is None and reply.text is None]
+    answers = [reply for reply in fits if not reply.missing] or fits  # a copy without an answer has no vote
+    blocked = [reply for reply in answers if reply.logits is None and reply.text is None]
     blocked_by = blocked[0].blocked_by if blocked else None
     if labels:
         known_logits = [reply.logits for reply in fits if reply.logits is not None]
         if len(blocked) >= len(known_logits):
-            return Reply(None, share, defense, blocked_by=blocked_by)
+            return Reply(None, share, defense, blocked_by=blocked_by, state=answers[0].state)
         logits = np.stack(known_logits)
         return Reply(_vote_shares(vote, item, logits), share, defense, copies=logits)
-    said = [reply for reply in fits if not reply.missing] or fits  # a copy without an answer has no vote
-    chosen = said[vote.choose([reply.text for reply in said])]
+    chosen = answers[vote.choose([reply.text for reply in answers])]
     if chosen.text is None:
         return Reply(None, share, defense, blocked_by=blocked_by)
     known = [reply.nll for reply in fits if not np.isnan(reply.nll)]

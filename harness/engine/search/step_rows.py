@@ -99,7 +99,7 @@ class StepOutcome:
             loss=self._loss(),
             predicted=label,
             answer=text,
-            answer_state=None if text is None else state,
+            answer_state=None if text is None and state == "answered" else state,
             attack_loss=self.state.loss,
             attack_text=self.text,
             attack_tokens=list(self.state.tokens),

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.api.attack import Attack
+from harness.api.model.backend import ReasoningBackend
 from harness.api.problem.problem import Problem
 from harness.api.refs import PluginRef
 from harness.api.runtime_defense import TransformDefense, VoteDefense
 from harness.api.task import Example, TaskData
 from harness.api.threat import allows
 from harness.engine.defended.layer import offers_gradient
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.budget import SearchBudget
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.search import Search
@@ -29,6 +31,7 @@ from harness.run.prepare.preparer import PreparedCell
 from harness.run.reporter import CellProgress, WorkReporter
 from harness.run.run_folder import RunFolder
 from harness.spec.cells import CellSpec
+from harness.tokens.reasoning import KNOWN_MARKERS
 
 
 def check_access(cell: CellSpec, data: TaskData) -> None:
@@ -133,6 +136,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
             "they are not attacked, and in no rate"
         )
+    if marker := _unexpected_marker(victim, clean):
+        reporter.note(
+            f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as a part of them; name the markers "
+            "around it in the victim's parameter `reasoning`"
+        )
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
@@ -177,6 +185,14 @@ def _states(clean: CleanCheck) -> str:
     counts = Counter(reply.state for reply in clean.replies if reply.missing)
     words = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(counts.items())]
     return ", ".join(words) + ("; a larger answer_tokens of the task may help" if "cut_off" in counts else "")
+
+
+def _unexpected_marker(victim: DefendedVictim, clean: CleanCheck) -> str | None:
+    """A known marker at the end of reasoning in answers of a victim that is not said to reason."""
+    if isinstance(victim.backend, ReasoningBackend) and victim.backend.reasoning is not None:
+        return None
+    texts = [reply.text for reply in clean.replies if reply.text]
+    return next((closing for _, closing in KNOWN_MARKERS if any(closing in text for text in texts)), None)
 
 
 class _Progress:

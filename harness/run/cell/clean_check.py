@@ -110,7 +110,7 @@ def choose_examples(
                 "target": None if example.proxy_label == NO_LABEL else example.proxy_label,
                 "predicted": reply.label,
                 "answer": reply.text,
-                "answer_state": None if reply.text is None else reply.state,
+                "answer_state": None if reply.text is None and not reply.missing else reply.state,
                 "attacked": why is None,
                 "excluded": why,
             }

@@ -28,7 +28,7 @@ from harness import (
 )
 from plugins.victims._openai.completions import Completions, Row
 from plugins.victims._openai.http_client import Refusal
-from plugins.victims._openai.log_probs import read_log_probs
+from plugins.victims._openai.log_probs import RowLogProbs, read_log_probs
 from plugins.victims._openai.next_token_log_probs import TopLogProbs
 from plugins.victims._openai.probe import ServerProbe, probe_rows
 from plugins.victims._openai.text_answers import ServedModel, TextAnswers
@@ -37,9 +37,10 @@ from plugins.victims._openai.text_answers import ServedModel, TextAnswers
 class ServerBackend:
     """A model behind a URL, as a `harness.Backend`.
 
-    A prompt that the server refuses (a filter, a length) counts like one that a guard refuses: its loss is ``inf``, its
-    logits are NaN. So does, with a server that takes texts, a prompt that it tokenises in another way. `describe`
-    counts both. Answers in text have a state. The executed compute is unknown.
+    A prompt that a filter refuses counts like one that a guard refuses: its loss is ``inf``, its logits are NaN. Where
+    the answer is missing (the request was declined otherwise; labels among none of the likely tokens; a server of texts
+    that tokenises one in another way) the loss is ``inf`` as well, and the logits are ``-inf``. `describe` counts both.
+    Answers in text have a state. The executed compute is unknown.
 
     Attributes:
         labels: token ids of each label; none where it answers in text.
@@ -85,7 +86,8 @@ class ServerBackend:
             raise VictimError(f"a context of {served.context} tokens leaves no room for a prompt")
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
-        """Log-probabilities of the labels [rows, labels], NaN for a row that the server refused, and unknown FLOPs.
+        """Log-probabilities of the labels [rows, labels], NaN for a row that a filter refused, ``-inf`` for one whose
+        answer is missing; and unknown FLOPs.
 
         Raises:
             AccessError: a victim that answers in text.
@@ -97,12 +99,14 @@ class ServerBackend:
         log_probs = self._log_probs([self._checked(row, 0) for row in rows], [self.labels] * len(rows))
         logits = np.full((len(rows), self.n_labels), np.nan)
         for i, by_label in enumerate(log_probs):
-            if by_label is not None:
+            if not isinstance(by_label, str):
                 logits[i] = [values.sum() for values in by_label]
+            elif by_label != "refused":
+                logits[i] = -np.inf
         return logits, [UNKNOWN] * len(rows)
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """Losses of many examples' candidates, requested together; ``inf`` for those that the server refused.
+        """Losses of many examples' candidates, requested together; ``inf`` for those without an answer.
 
         Raises:
             AccessError: the server gives no log-probabilities.
@@ -117,7 +121,8 @@ class ServerBackend:
             for item, of_item in zip(items, rows, strict=True):
                 assert isinstance(item.target, int)
                 logits = np.asarray([next(all_logits) for _ in of_item]).reshape(len(of_item), self.n_labels)
-                losses = np.where(np.isnan(logits).any(axis=1), np.inf, cross_entropy(logits, item.target))
+                losses, told = np.full(len(of_item), np.inf), np.isfinite(logits).all(axis=1)
+                losses[told] = cross_entropy(logits[told], item.target)
                 scored.append(Scored(logits, losses, UNKNOWN))
             return scored
         targets = [item.target if isinstance(item.target, tuple) else () for item in items]
@@ -128,7 +133,7 @@ class ServerBackend:
         log_probs = iter(self._log_probs(prompts, continuations))
         for of_item in rows:
             values = [next(log_probs) for _ in of_item]
-            losses = np.asarray([np.inf if value is None else -value[0].mean() for value in values])
+            losses = np.asarray([np.inf if isinstance(value, str) else -value[0].mean() for value in values])
             scored.append(Scored(np.empty((len(of_item), 0)), losses, UNKNOWN))
         return scored
 
@@ -184,10 +189,10 @@ class ServerBackend:
             "first_refusal": self._completions.first_refusal,
         }
 
-    def _log_probs(self, rows: list[Row], continuations: list[list[Row]]) -> list[list[Floats] | None]:
+    def _log_probs(self, rows: list[Row], continuations: list[list[Row]]) -> list[RowLogProbs]:
         assert self._probe.method is not None
         log_probs = read_log_probs(self._probe.method, rows, continuations)
-        if log_probs and all(of_row is None for of_row in log_probs):
+        if log_probs and all(isinstance(of_row, str) for of_row in log_probs):
             self._check_still_answers()
         return log_probs
 

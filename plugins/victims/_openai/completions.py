@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,10 @@ def choices(answer: dict[str, Any], count: int) -> list[Choice]:
     given = answer.get("choices")
     if not isinstance(given, list) or len(given) != count or not all(isinstance(choice, dict) for choice in given):
         number = len(given) if isinstance(given, list) else "no"
-        raise VictimError(f"the server answered {count} prompts with {number} choices; is it OpenAI-compatible?")
+        said = json.dumps(answer)[:200]
+        raise VictimError(
+            f"the server answered {count} prompts with {number} choices ({said}); is it OpenAI-compatible?"
+        )
     places = [choice.get("index") for choice in given]
     if not all(isinstance(place, int) for place in places):
         return given  # no more is known than the order they come in

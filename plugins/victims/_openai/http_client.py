@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from harness import VictimError, replace_surrogates
+from harness import AnswerState, VictimError, replace_surrogates
 from plugins.victims._openai.server_error import ServerError, error_in_answer, error_in_text
 
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0  # seconds before the first retry, and at most before any other
@@ -37,6 +37,13 @@ class Refusal:
 
     status: int
     error: ServerError
+
+    @property
+    def state(self) -> AnswerState:
+        """Of the answer that there is not."""
+        if self.error.by_filter:
+            return "refused"
+        return "cut_off" if self.error.at_limit else "failed"
 
     def __str__(self) -> str:
         """The status and the server's words."""
@@ -205,7 +212,7 @@ def _parse_success(response: httpx2.Response, url: str) -> dict[str, Any] | Refu
 
 def _declined(status: int, error: ServerError, url: str) -> Refusal:
     """The refusal. Raises VictimError where no other request would fare better."""
-    if status in _REFUSALS or status == 200 or error.by_filter:
+    if status in _REFUSALS or status == 200 or (status == 403 and error.by_filter):
         return Refusal(status, error)
     if status in (401, 403):
         raise VictimError(f"{url}: status {status}: {error.reason}; check the key that api_key_env names")

@@ -12,10 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from harness import Floats, VictimError
+from harness import AnswerState, Floats, VictimError
 from plugins.victims._openai.completions import Completions, Row
 
 LogProbMethodName = Literal["logprob_token_ids", "prompt_logprobs", "echo", "top_logprobs"]
+RowLogProbs = list[Floats] | AnswerState
+"""Of a row: the log-probabilities of each of its continuations' tokens, in nats, [t] each; or why there are none."""
 MIN_LOG_PROB = -9999.0  # what servers write for minus infinity, which JSON does not have
 
 
@@ -47,9 +49,9 @@ class LogProbMethod(ABC):
         self.unlikely = self.mismatched = 0
 
     @abstractmethod
-    def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[list[Floats] | None]:
-        """Log-probabilities, in nats, [t] of the tokens of each of a row's continuations; None for a row that was
-        refused or tokenised in another way.
+    def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[RowLogProbs]:
+        """Log-probabilities of each row's continuations. There are none where a filter refused the row; they are
+        missing where it was declined otherwise, or tokenised in another way.
 
         Raises:
             VictimError: the server is gone.
@@ -66,7 +68,7 @@ def checked_log_prob(value: Any) -> float:
 
 def read_log_probs(
     method: LogProbMethod, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]
-) -> list[list[Floats] | None]:
+) -> list[RowLogProbs]:
     """`LogProbMethod.read` of a method that was found to work.
 
     Raises:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import Floats
+from harness import AnswerState
 from plugins.victims._openai.completions import Choice, Completions, Row
 from plugins.victims._openai.http_client import Refusal
-from plugins.victims._openai.log_probs import LogProbMethod, MissingLogProbsError, checked_log_prob
+from plugins.victims._openai.log_probs import LogProbMethod, MissingLogProbsError, RowLogProbs, checked_log_prob
 
 _ONE_TOKEN: dict[str, Any] = {"max_tokens": 1}
 _BY_ID: dict[str, Any] = {"return_tokens_as_token_ids": True}  # where tokens are named, name them ``token_id:17``
@@ -21,7 +21,7 @@ _BY_ID: dict[str, Any] = {"return_tokens_as_token_ids": True}  # where tokens ar
 class NextTokenMethod(LogProbMethod):
     """A method that sends one request per prefix of a continuation and reads the log-probabilities of next tokens."""
 
-    def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[list[Floats] | None]:
+    def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[RowLogProbs]:
         """As `LogProbMethod`. A token that is not in the answer gets the highest log-probability that it can have."""
         next_tokens: dict[tuple[int, Row], set[int]] = {}
         for i, of_row in enumerate(continuations):
@@ -32,23 +32,23 @@ class NextTokenMethod(LogProbMethod):
         prompts = [rows[i] + prefix for i, prefix in prefixes]
         answers = self.tables(prompts, [tuple(sorted(next_tokens[prefix])) for prefix in prefixes])
         tables = dict(zip(prefixes, answers, strict=True))
-        refused = {i for (i, _), table in tables.items() if table is None}
-        log_probs: list[list[Floats] | None] = []
+        without = {i: table for (i, _), table in tables.items() if isinstance(table, str)}
+        log_probs: list[RowLogProbs] = []
         for i, of_row in enumerate(continuations):
-            if i in refused:
-                log_probs.append(None)
+            if i in without:
+                log_probs.append(without[i])
                 continue
             by_token = [[tables[i, tokens[:length]] for length in range(len(tokens))] for tokens in of_row]
             values = [
-                np.asarray([table[token] for table, token in zip(of_tokens, tokens, strict=True) if table is not None])
+                np.asarray([t[token] for t, token in zip(of_tokens, tokens, strict=True) if isinstance(t, dict)])
                 for of_tokens, tokens in zip(by_token, of_row, strict=True)
             ]
             log_probs.append(values)
         return log_probs
 
     @abstractmethod
-    def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | None]:
-        """Log-probability, by token id, of each row's ``tokens`` as its next token; None for a row that was refused."""
+    def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | AnswerState]:
+        """Log-probability, by token id, of each row's ``tokens`` as its next token; or why there are none."""
 
 
 class NamedTokenLogProbs(NextTokenMethod):
@@ -56,14 +56,15 @@ class NamedTokenLogProbs(NextTokenMethod):
 
     name = "logprob_token_ids"
 
-    def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | None]:
+    def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | AnswerState]:
         """As `NextTokenMethod`."""
-        tables: list[dict[int, float] | None] = [None] * len(rows)
+        tables: list[dict[int, float] | AnswerState] = ["failed"] * len(rows)
         for ids in sorted(set(tokens)):  # a request names the same tokens for all of its rows
             same = [i for i, of_row in enumerate(tokens) if of_row == ids]
             fields = _ONE_TOKEN | _BY_ID | {"logprobs": 1, "logprob_token_ids": list(ids)}
             for i, answer in zip(same, self.completions.complete([rows[i] for i in same], fields), strict=True):
                 if isinstance(answer, Refusal):
+                    tables[i] = answer.state
                     continue
                 values = _first_table(answer)
                 names = [f"token_id:{token}" for token in ids]
@@ -75,8 +76,8 @@ class NamedTokenLogProbs(NextTokenMethod):
 
 class TopLogProbs(NextTokenMethod):
     """``logprobs: k``: the k most likely next tokens. The probability of another token is at most that of the last of
-    them, and at most what all of them leave; the smaller of the two is taken. A row none of whose tokens is among them
-    counts as refused.
+    them, and at most what all of them leave; the smaller of the two is taken. Where none of a row's tokens is among
+    them, its answer is missing.
     """
 
     name = "top_logprobs"
@@ -88,15 +89,15 @@ class TopLogProbs(NextTokenMethod):
         self.top = top
         self._fields = _ONE_TOKEN | {"logprobs": top} | (_BY_ID if by_id else {})
 
-    def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | None]:
+    def tables(self, rows: Sequence[Row], tokens: Sequence[Row]) -> list[dict[int, float] | AnswerState]:
         """As `NextTokenMethod`."""
         answers = self.completions.complete(rows, self._fields)
         return [
-            None if isinstance(answer, Refusal) else self._table(_first_table(answer), ids)
+            answer.state if isinstance(answer, Refusal) else self._table(_first_table(answer), ids)
             for answer, ids in zip(answers, tokens, strict=True)
         ]
 
-    def _table(self, answer: dict[str, Any], ids: Row) -> dict[int, float] | None:
+    def _table(self, answer: dict[str, Any], ids: Row) -> dict[int, float] | AnswerState:
         values = {name: checked_log_prob(value) for name, value in answer.items()}
         rest = math.log(max(1e-300, 1.0 - sum(math.exp(min(value, 0.0)) for value in values.values())))
         upper_bound = min([rest, *values.values()])
@@ -106,7 +107,7 @@ class TopLogProbs(NextTokenMethod):
         }
         self.unlikely += sum(value is None for value in given.values())
         if all(value is None for value in given.values()):
-            return None
+            return "failed"
         return {token: upper_bound if value is None else value for token, value in given.items()}
 
 

@@ -157,7 +157,7 @@ def _find_method(completions: Completions, result: ServerProbe, scoring: Scoring
         except MissingLogProbsError as error:
             result.failures[method.name] = str(error)
             continue
-        if completions.refused or (method.exact and any(answer is None for answer in answers)):
+        if completions.refused or (method.exact and any(isinstance(answer, str) for answer in answers)):
             mismatch = "the server's tokens are others than the tokenizer's"
             result.failures[method.name] = completions.first_refusal or mismatch
             continue

@@ -14,6 +14,7 @@ from plugins.victims._openai.http_client import Refusal
 from plugins.victims._openai.log_probs import (
     LogProbMethod,
     MissingLogProbsError,
+    RowLogProbs,
     TokenMismatchError,
     checked_log_prob,
 )
@@ -22,16 +23,18 @@ from plugins.victims._openai.log_probs import (
 class PromptMethod(LogProbMethod):
     """A method that sends row and continuation as one prompt and reads the log-probabilities of the prompt's tokens."""
 
-    def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[list[Floats] | None]:
+    def read(self, rows: Sequence[Row], continuations: Sequence[Sequence[Row]]) -> list[RowLogProbs]:
         """As `LogProbMethod`."""
         prompts = [(i, row + continuation) for i, row in enumerate(rows) for continuation in continuations[i]]
         lengths = [len(continuation) for of_row in continuations for continuation in of_row]
-        log_probs: list[list[Floats] | None] = [[] for _ in rows]
+        log_probs: list[RowLogProbs] = [[] for _ in rows]
         answers = self.completions.complete([prompt for _, prompt in prompts], self.fields())
         for (i, prompt), length, answer in zip(prompts, lengths, answers, strict=True):
             of_row = log_probs[i]
-            if isinstance(answer, Refusal) or of_row is None:
-                log_probs[i] = None
+            if isinstance(of_row, str):
+                continue
+            if isinstance(answer, Refusal):
+                log_probs[i] = answer.state
                 continue
             try:
                 of_row.append(self.last(answer, prompt, length))
@@ -39,7 +42,7 @@ class PromptMethod(LogProbMethod):
                 if self.completions.prompts.ids:
                     raise  # a server does not tokenise ids
                 self.mismatched += 1
-                log_probs[i] = None
+                log_probs[i] = "failed"
         return log_probs
 
     @abstractmethod

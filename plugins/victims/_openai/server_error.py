@@ -66,6 +66,8 @@ def error_in_text(text: str, otherwise: str = "") -> ServerError:
 def error_in_answer(answer: dict[str, Any]) -> ServerError | None:
     """The error in an answer with the status of success: beside the choices, in place of them, or in one of them."""
     found = answer if answer.get("object") == "error" else answer.get("error")
+    if isinstance(found, dict) and not any(found.values()):
+        found = None  # an empty form
     choices = answer.get("choices")
     if not found and isinstance(choices, list):
         found = next((choice["error"] for choice in choices if isinstance(choice, dict) and choice.get("error")), None)

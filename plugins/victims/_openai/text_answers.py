@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import UNKNOWN, AnswerState, Generated, GenerateItem, Tokenizer, VictimError
+from harness import UNKNOWN, Generated, GenerateItem, Tokenizer, VictimError
 from plugins.victims._openai.choice_text import choice_text, ended_by_itself, reasoning_text
 from plugins.victims._openai.completions import PATH, Choice, Completions, Row, choices, usage_count
 from plugins.victims._openai.http_client import Refusal
@@ -79,12 +79,12 @@ class TextAnswers:
         Raises:
             VictimError: the server is gone, or answers nothing any more.
         """
-        answers = [self._generated(answer, row) for answer, row in zip(self.request(items, rows), rows, strict=True)]
-        if answers and all(answer.state == "failed" for answer in answers):
+        answers = self.request(items, rows)
+        if answers and all(isinstance(answer, Refusal) for answer in answers):  # due to the prompts, or to the server?
             refusal = self.refusal_of_question()
             if refusal is not None:
                 raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({refusal})")
-        return answers
+        return [self._generated(answer, row) for answer, row in zip(answers, rows, strict=True)]
 
     def request(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[dict[str, Any] | Refusal]:
         """What the server sends, as it is. Raises VictimError where it is gone."""
@@ -121,7 +121,7 @@ class TextAnswers:
     def _generated(self, answer: dict[str, Any] | Refusal, row: Row) -> Generated:
         if isinstance(answer, Refusal):
             self._completions.count_refusal(answer)
-            return Generated("", False, len(row), 0, UNKNOWN, _state_of(answer))
+            return Generated("", False, len(row), 0, UNKNOWN, answer.state)
         choice = first_choice(answer)
         if choice is None:
             return Generated("", False, len(row), 0, UNKNOWN, "empty")
@@ -150,9 +150,3 @@ def first_choice(answer: dict[str, Any]) -> Choice | None:
         VictimError: there is no such list, or more than one choice.
     """
     return None if answer.get("choices") == [] else choices(answer, 1)[0]
-
-
-def _state_of(refusal: Refusal) -> AnswerState:
-    if refusal.error.by_filter:
-        return "refused"
-    return "cut_off" if refusal.error.at_limit else "failed"

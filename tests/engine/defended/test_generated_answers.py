@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -18,7 +19,10 @@ from harness.api.threat import Threat
 from harness.engine.defended.defense_requests import answer_defense_requests
 from harness.engine.defended.generated_answers import answer_in
 from harness.engine.defended.layer import Layer
+from harness.engine.defended.prompt_item import PromptItem
+from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
+from harness.engine.defended.vote import combine_copies
 from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
@@ -194,6 +198,22 @@ class Copies(VoteDefense):
 def test_a_copy_without_an_answer_has_no_vote(says: tuple[str, ...], text: str, state: str) -> None:
     (reply,) = victim(*says, layers=[Layer(Copies(), {})]).ask(["a"])
     assert (reply.text, reply.state) == (text, state)
+
+
+@pytest.mark.parametrize(
+    ("copies", "label", "missing"),
+    [("0--", 0, False), ("---", None, True), ("b--", None, False), ("0b-", None, False), ("00b-", 0, False)],
+)
+def test_a_copy_without_a_label_has_no_vote(copies: str, label: int | None, missing: bool) -> None:
+    """``-`` has no answer, ``b`` was blocked; as many blocked as answered are a refusal."""
+    kinds = {
+        "0": Reply(np.asarray([1.0, 0.0]), Flops(), Flops()),
+        "b": Reply(None, Flops(), Flops(), blocked_by=0),
+        "-": Reply(None, Flops(), Flops(), state="failed"),
+    }
+    found = combine_copies(Copies(), PromptItem("a"), [kinds[name] for name in copies], labels=True)
+    assert (found.label, found.missing) == (label, missing)
+    assert found.answer(1).missing == missing
 
 
 def test_attacks_and_defenses_hear_answers_without_reasoning() -> None:

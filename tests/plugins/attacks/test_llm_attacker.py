@@ -375,5 +375,5 @@ def test_a_run_with_an_attacker_behind_a_url(folder: Path, network: None, tmp_pa
     assert cell.record.auxiliary["attacker"].n_params is None
     rows = cell.steps().to_pylist()
     assert rows
-    assert all(" in a friendly way".startswith(row.attack_text) and len(row.attack_tokens) <= 6 for row in rows)
-    assert {(row.queries, row.attack_nominal) for row in rows} == {(2, None)}  # nobody knows the attacker's size
+    assert all(" in a friendly way".startswith(row["attack_text"]) and len(row["attack_tokens"]) <= 6 for row in rows)
+    assert {(row["queries"], row["attack_nominal"]) for row in rows} == {(2, None)}  # nobody knows the attacker's size

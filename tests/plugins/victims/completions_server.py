@@ -42,7 +42,7 @@ class Served:
         can: abilities, of `ALL`.
         faults: what happens to the next requests, one each; then they are answered.
         always: what happens to all requests after those.
-        refuse: rows of ids that are answered with status 400, and with them the batch they are in.
+        refuse: rows of ids that are answered with status 400, and with them the batch they are in; ``reason``: why.
         delay: seconds that each answer takes.
         told: what ``/v1/models`` says of the model besides its name.
         bodies, keys: of each POST; ``at_once``: most requests in hand at one time.
@@ -55,6 +55,7 @@ class Served:
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault | None = None
     refuse: Callable[[list[int]], bool] = lambda _row: False
+    reason: str = "content_filter: this prompt is not for us"
     delay: float = 0.0
     told: dict[str, Any] = field(default_factory=lambda: {"max_model_len": 256, "owned_by": "test", "root": "tiny"})
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -192,7 +193,7 @@ def complete(served: Served, body: dict[str, Any]) -> dict[str, Any]:
         if len(row) + body.get("max_tokens", 16) > served.told.get("max_model_len", 256):
             raise BadRequestError("This model's maximum context length is exceeded")
         if served.refuse(row):
-            raise BadRequestError("content_filter: this prompt is not for us")
+            raise BadRequestError(served.reason)
     found = [one_completion(served, body, at, row) for at, row in enumerate(rows)]
     new = sum(count for _, count in found)
     usage = {"prompt_tokens": sum(map(len, rows)), "completion_tokens": new}

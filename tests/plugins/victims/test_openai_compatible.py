@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,21 @@ import pytest
 from pydantic import ValidationError
 from tokenizers import processors
 
+from harness.api.judge import Verdict
 from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem
-from harness.api.task import TaskData
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.threat import Threat
 from harness.api.victim import PrepareJob
 from harness.engine.defended.victim import DefendedVictim
+from harness.engine.meter import StepMeter
 from harness.engine.open import open_folder
+from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.router import ModelRouter
+from harness.engine.search.step_rows import StepOutcome
 from harness.errors import AccessError, VictimError
+from harness.run.cell.clean_check import check_clean, choose_examples
 from harness.tokens.hf_tokenizer import HFTokenizer
+from plugins.judges.labels import WrongLabel
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
 from plugins.victims.openai_compatible import OpenAICompatible
@@ -48,6 +57,7 @@ SHORT = (" a", " b")  # a token each
 MIXED = (" NEG", " NEGATIVE", " fox")
 TEXTS = ["The quick brown fox", "User password: pear", "good great fine", "is the dog lazy or is the fox"]
 EXACT = 1e-4
+EMPTY = np.empty(0, dtype=np.int64)
 
 
 @pytest.fixture(scope="module")
@@ -365,12 +375,14 @@ def test_top_log_probs_bound_what_they_do_not_tell(server: Server, folder: Path,
                 assert (own[~told] >= exact[~told] - EXACT).all()
                 assert (own[~told] <= top + EXACT).all()
             else:
-                assert np.isnan(own).all()
+                assert np.isneginf(own).all()
         assert served.describe()["log_probabilities_of"] == 20
         assert served.describe()["untold"] == sum(
             int((exact < server.served.log_probs(row.tolist())[-1].sort(descending=True).values[19].item()).sum())
             for row, exact in zip(rows, true, strict=True)
         )
+        told_none = np.isneginf(logits).all(axis=1)
+        assert [reply.missing for reply in DefendedVictim(served).ask(TEXTS)] == told_none.tolist()
 
 
 @pytest.mark.parametrize("way", ["prompt_logprobs", "echo"])
@@ -517,6 +529,38 @@ def test_a_refused_prompt_is_like_one_that_a_guard_refuses(server: Server, folde
     assert replies[1].answer(0).blocked
     assert not replies[1].too_long
     assert [math.isnan(reply.victim.nominal) for reply in replies] == [True] * 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_label_without_an_answer_is_neither_right_nor_wrong(server: Server, folder: Path, tmp_path: Path) -> None:
+    """A request declined for another reason than its content says nothing of the victim."""
+    served = opened(server, folder, tmp_path, SHORT)
+    bad = served.tokenizer.encode([TEXTS[1]])[0]
+    server.served.refuse = lambda row: row[: len(bad)] == bad
+    server.served.reason = "This model's maximum context length is 16 tokens."
+    attacked = DefendedVictim(served)
+    replies = attacked.ask(TEXTS)
+    assert [reply.missing for reply in replies] == [False, True, False, False]
+    assert [reply.state for reply in replies] == ["answered", "failed", "answered", "answered"]
+    examples = [
+        Example(f"v-{at}", (Chunk(text, Edit.PERTURBABLE),), label=reply.label or 0, proxy_label=1 - (reply.label or 0))
+        for at, (text, reply) in enumerate(zip(TEXTS, replies, strict=True))
+    ]
+    runner = JudgeRunner(WrongLabel(), ModelRouter(attacked))
+    clean = check_clean(runner, examples)
+    assert (clean.correct, clean.missing, clean.accuracy) == ([True, False, True, True], 1, 1.0)
+    threat = SimpleNamespace(threat=Threat(tokens=2), examples=4, too_long="exclude")
+    attack_on, rows = choose_examples(DefendedVictim(served, labels=SHORT), threat, examples, clean)  # type: ignore[arg-type]
+    assert [row["excluded"] for row in rows] == [None, "no answer when clean", None, None]
+    assert [row["answer_state"] for row in rows] == [None, "failed", None, None]
+    assert len(attack_on) == 3
+    outcome = StepOutcome(attack_on[0], 1, attack_on[0].state(EMPTY), StepMeter(), "x", None)
+    outcome.answers, outcome.verdicts = [replies[1].answer(1)], [Verdict(False)]
+    row = outcome.row(0.0)
+    assert (row.predicted, row.answer_state, row.draws, row.success) == (None, "failed", None, False)
+    row_ids = np.asarray(bad)
+    (scored,) = served.score([ScoreItem(EMPTY, np.stack([row_ids, row_ids]), EMPTY, 0)])
+    assert np.isinf(scored.losses).all()
 
 
 def test_all_rows_refused_is_an_answer_and_a_server_that_refuses_everything_is_not(

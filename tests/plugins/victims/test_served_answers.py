@@ -135,6 +135,8 @@ THOUGHT = [{"type": "thinking", "thinking": [{"type": "text", "text": "I can't."
         (said({"content": None, "refusal": "It is not for me to say."}), "It is not for me to say.", "refused"),
         (said({"content": [{"type": "refusal", "refusal": "No way."}]}), "No way.", "refused"),
         (said({"content": "Sure.", "refusal": None}), "Sure.", "answered"),
+        (said({"content": "Sure."}) | {"error": {"message": "", "code": None}}, "Sure.", "answered"),
+        (said({"content": {"text": "Sure."}}), "Sure.", "answered"),
         (said({"content": "Sure.", "refusal": ""}), "Sure.", "answered"),
     ],
 )
@@ -240,7 +242,7 @@ def test_a_server_that_refuses_everything_is_no_victim(folder: Path, tmp_path: P
         assert len(server.served.bodies) == 1, "no other form helps against a filter"
     with (
         serving(folder, lambda _: (200, {"hello": "world"})) as server,
-        pytest.raises(VictimError, match="is it OpenAI-compatible"),
+        pytest.raises(VictimError, match=r"no choices .*hello.*; is it OpenAI-compatible"),
     ):
         opened(server, folder, tmp_path)
 
@@ -385,6 +387,36 @@ def test_a_whole_run_counts_missing_answers_apart(folder: Path, tmp_path: Path) 
     (again,) = read_run(tmp_path / "again").cells
     assert [getattr(again.record, name) for name in counts] == [4, 3, 1, 3]
     assert sorted(again.steps().column("success").to_pylist()) == [False, False, True]
+
+
+def test_reasoning_that_nobody_spoke_of_is_said(folder: Path, tmp_path: Path) -> None:
+    prompts = [{"prompt": "weak prompt"}]
+    for name, markers in (("plain", {}), ("told", {"reasoning": ["<think>", "</think>"]})):
+        out = tmp_path / name
+        out.mkdir()
+        with scripted_server(
+            folder, lambda prompt: "I cannot?</think>" + ("Sure." * ("please" in prompt) or "No, I cannot.")
+        ) as server:
+            _, steps, _ = run(out, prompts, scripted_victim(server, folder, **markers), "refusal_match")
+            assert [row["success"] for row in steps.values()] == [bool(markers)]
+            words = ("run", "spec.yaml", "--out", "loud", "--plugin", "please.py")
+            done = harness_here(*words, cwd=out)
+        said = " ".join(done.stderr.split())
+        assert ("clean answers hold </think>" in said) == (not markers), said
+
+
+def test_a_key_that_is_refused_is_no_filter(folder: Path, tmp_path: Path) -> None:
+    words = {"error": {"message": "Your account violates our usage policies."}}
+    with serving(folder, scripted(words, 401)) as server:
+        backend = opened(server, folder, tmp_path)
+        with pytest.raises(VictimError, match=r"status 401: Your account violates.*api_key_env"):
+            backend.generate([GenerateItem("Say it", 8)])
+    banned = False
+    with serving(folder, lambda _: (403, words) if banned else (200, PARIS)) as server:
+        backend = opened(server, folder, tmp_path)
+        banned = True
+        with pytest.raises(VictimError, match="refuses what it answered at first"):
+            backend.generate([GenerateItem("Say it", 8)])
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     yield "a verdict on what is no answer", missing & (success | rows["has_unparseable"] | rows["has_draws"])
     yield (
         "a state that no answer has, or that of no answer",
-        rows.booleans("odd_state") | (rows["has_answer_state"] & ~rows["has_answer"]),
+        rows.booleans("odd_state") | (rows["has_answer_state"] & ~rows["has_answer"] & ~missing),
     )
     yield "a score that is not from 0 to 1", rows["has_score"] & ~((score >= 0) & (score <= 1))
     yield "a loss that is NaN or negative", rows["has_loss"] & ~(loss >= -1e-6)
