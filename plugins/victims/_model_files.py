@@ -16,6 +16,7 @@ from plugins.victims._quantization import Shapes, parameter_shapes, quantization
 from plugins.victims._weight_files import (
     ADAPTER,
     StoredTensor,
+    adapter_error,
     check_no_adapter,
     read_headers,
     weight_files,
@@ -152,7 +153,7 @@ def commit_of(model: str, revision: str | None) -> str:
     """Commit of a hub id, 40 hexadecimal digits: as given, else from the hub, else from the local cache.
 
     Raises:
-        VictimError: none of these gives one.
+        VictimError: none of these gives one, or the hub lists an adapter.
     """
     if revision and _COMMIT_HASH.fullmatch(revision):
         return revision
@@ -167,6 +168,9 @@ def commit_of(model: str, revision: str | None) -> str:
         if _COMMIT_HASH.fullmatch(commit):
             return commit
         raise VictimError(f"{model}: the hub does not tell its commit ({first_line(error)}); {_COMMIT_HINT}") from error
+    files = {sibling.rfilename for sibling in getattr(info, "siblings", None) or ()}
+    if ADAPTER in files:
+        raise adapter_error(model, beside_model="config.json" in files)
     if not info.sha:
         raise VictimError(f"{model}: the hub does not tell its commit; {_COMMIT_HINT}")
     return str(info.sha)
@@ -226,7 +230,7 @@ def _from_hub(model: str, revision: str | None, file: str) -> str:
         except Exception:  # no network, no such file
             adapter = None
         if adapter is not None:
-            check_no_adapter(adapter.parent)
+            check_no_adapter(adapter.parent, model)
         raise
 
 

@@ -89,22 +89,30 @@ def _header(file: Path) -> dict[str, StoredTensor]:
             raise VictimError(f"{file}: not a safetensors file") from error
 
 
-def check_no_adapter(folder: Path) -> None:
+def check_no_adapter(folder: Path, name: str | None = None) -> None:
     """Raise VictimError where a folder is an adapter, or has one beside its model: the harness cannot apply it, and
     without it the model would be another one than the folder says.
+
+    Args:
+        name: of the model, for the message; by default the folder.
     """
     path = folder / ADAPTER
     if not path.is_file():
         return
-    merge = "merge it into its base model (in peft: merge_and_unload, then save_pretrained) and name the merged folder"
-    if (folder / "config.json").is_file():
-        raise VictimError(
-            f"{folder}: an adapter ({ADAPTER}) beside the model, and adapters are not applied; {merge}, or move the "
-            "adapter's files away to use the model without it"
-        )
     try:
         base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (ValueError, AttributeError):
         base = None
+    raise adapter_error(name or str(folder), base, beside_model=(folder / "config.json").is_file())
+
+
+def adapter_error(name: str, base: object = None, *, beside_model: bool) -> VictimError:
+    """The error about an adapter of the model ``base``, where that is known."""
+    merge = "merge it into its base model (in peft: merge_and_unload, then save_pretrained) and name the merged folder"
+    if beside_model:
+        return VictimError(
+            f"{name}: an adapter ({ADAPTER}) beside the model, and adapters are not applied; {merge}, or move the "
+            "adapter's files away to use the model without it"
+        )
     of = f" of {base}" if isinstance(base, str) and base else ""
-    raise VictimError(f"{folder}: an adapter{of} and no whole model, and adapters are not applied; {merge}")
+    return VictimError(f"{name}: an adapter{of} and no whole model, and adapters are not applied; {merge}")

@@ -6,8 +6,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -146,6 +148,29 @@ def test_whoever_loads_an_adapter_is_told(tmp_path: Path) -> None:
     for folder in (adapter(tmp_path / "lora"), adapter(language_model(tmp_path / "m"))):
         with pytest.raises(VictimError, match=r"an adapter \(adapter_config\.json\).*merge it into its base model"):
             load_model(folder, "generation")
+
+
+def test_an_adapter_on_the_hub_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = adapter(tmp_path / "snapshot")
+
+    def download(_model: str, name: str, **_: Any) -> str:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"404: {name}")
+        return str(folder / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(VictimError, match=r"^some/lora: an adapter of some/base and no whole model.* merge it into"):
+        victim("some/lora").card(task_data(2))
+    for files, words in (
+        (["adapter_config.json"], "an adapter and no whole model"),
+        (["config.json", "adapter_config.json"], r"an adapter \(adapter_config\.json\) beside the model"),
+    ):
+        info = SimpleNamespace(sha="a" * 40, siblings=[SimpleNamespace(rfilename=name) for name in files])
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, found=info, **__: found)
+        model_files.commit_of.cache_clear()
+        with pytest.raises(VictimError, match=rf"^some/lora: {words}"):
+            victim("some/lora").fingerprint()
+    model_files.commit_of.cache_clear()
 
 
 # -- quantised weights ------------------------------------------------------------------------------------------------
