@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from harness.api.plugin import Kind, Plugin
 from harness.errors import DataError
+from harness.tokens.special_tokens import EVERYWHERE, FixedParts
 
 NO_LABEL = -1
 """Label and proxy label of an example that is answered in text."""
@@ -88,6 +89,8 @@ class TaskData:
         source: where the data came from, such as revision and file hash; how many rows were left out or changed stands
             under ``dropped, REASON`` and ``mended, REASON``.
         answer_tokens: longest answer in text, in the victim's tokens.
+        parse_special_tokens: special tokens that are spelled out, such as ``</s>``, count as such wherever they stand;
+            else only in what all prompts begin or end with.
     """
 
     labels: tuple[str, ...]
@@ -95,6 +98,7 @@ class TaskData:
     validation: Sequence[Example]
     source: dict[str, str] = field(default_factory=dict)
     answer_tokens: int = 64
+    parse_special_tokens: bool = False
 
     @property
     def kind(self) -> TaskKind:
@@ -114,7 +118,19 @@ class TaskData:
             digest.update(b"\n")
         if not self.labels:
             digest.update(json.dumps(self.answer_tokens).encode())
+        if self.parse_special_tokens:
+            digest.update(b"special tokens are parsed")
         return digest.hexdigest()
+
+    @cached_property
+    def fixed_parts(self) -> FixedParts:
+        """Where special tokens that are spelled out count as such: in the chunks that all prompts begin or end with."""
+        if self.parse_special_tokens:
+            return EVERYWHERE
+        examples = [*self.train, *self.validation]
+        before = _shared([example.chunks[: example.region] for example in examples])
+        after = _shared([example.chunks[: example.region : -1] for example in examples])
+        return FixedParts("".join(before), "".join(reversed(after)))
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -129,7 +145,17 @@ class TaskData:
         if not self.labels:
             return self
         train, validation = ([_without_label(example) for example in split] for split in (self.train, self.validation))
-        return TaskData((), train, validation, self.source)
+        return TaskData((), train, validation, self.source, parse_special_tokens=self.parse_special_tokens)
+
+
+def _shared(rows: Sequence[tuple[Chunk, ...]]) -> list[str]:
+    """The texts that all rows begin with."""
+    texts = []
+    for chunks in zip(*rows, strict=False):
+        if len({chunk.text for chunk in chunks}) > 1:
+            break
+        texts.append(chunks[0].text)
+    return texts
 
 
 def _without_label(example: Example) -> Example:

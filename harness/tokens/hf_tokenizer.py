@@ -13,12 +13,14 @@ import tokenizers
 
 from harness.errors import VictimError
 from harness.tokens.roundtrip import SegmentRoundTrip
+from harness.tokens.special_tokens import FixedParts, SpecialTokenSpelling, current_parts
 
 _PROBE = "a"  # any text that is at least one token in every tokenizer
 
 
 class HFTokenizer:
-    """A Rust tokenizer, with nothing added, cut, padded or cleaned up.
+    """A Rust tokenizer, with nothing added, cut, padded or cleaned up. Special tokens that are spelled out in a text,
+    such as ``</s>``, are text, but in the fixed parts of a task's prompts (see `harness.tokens.special_tokens`).
 
     Special ids (which no attack may use) are: special tokens, added control tokens (any added token that is more than
     white space), ids without a text, and rows of the embedding beyond the tokenizer (padded vocabularies).
@@ -32,13 +34,19 @@ class HFTokenizer:
     """
 
     def __init__(
-        self, tokenizer: tokenizers.Tokenizer, *, rows: int | None = None, special: Iterable[int] = ()
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        *,
+        rows: int | None = None,
+        special: Iterable[int] = (),
+        parts: FixedParts | None = None,
     ) -> None:
         """Copy ``tokenizer``.
 
         Args:
             rows: rows of the model's input embedding; ids at or beyond it do not exist for the model.
             special: further ids that no attack may use.
+            parts: where special tokens that are spelled out count as such; None: in the parts of the task in hand.
 
         Raises:
             VictimError: the ids around a prompt cannot be told from the prompt's own.
@@ -46,12 +54,16 @@ class HFTokenizer:
         self._rust = tokenizers.Tokenizer.from_str(_plain(tokenizer.to_str()))
         self._rust.no_padding()
         self._rust.no_truncation()
+        special = frozenset(int(i) for i in special)
+        self._spelling = SpecialTokenSpelling(self._rust, special, current_parts() if parts is None else parts)
+        self._reader = self._spelling.rust
         known = self._rust.get_vocab(with_added_tokens=True).values()
         self.vocabulary: int = rows if rows is not None else max(known, default=-1) + 1
         self.left, self.right = self._around()
         self.appended = self.right
-        self._left_text = "".join(str(self._rust.id_to_token(i)) for i in self.left)
-        self.special: frozenset[int] = frozenset(self._special(set(known)) | {int(i) for i in special})
+        left = "".join(str(self._rust.id_to_token(i)) for i in self.left)
+        self._left_text, self._left_spelled = left, self._spelling.marked(left)
+        self.special: frozenset[int] = frozenset(self._special(set(known)) | special)
 
     @classmethod
     def from_file(cls, path: Path | str, *, rows: int | None = None) -> HFTokenizer:
@@ -90,13 +102,16 @@ class HFTokenizer:
         return cls(rust, rows=rows, special=tokenizer.all_special_ids)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of each text, without special ids around it; nor those that it begins with itself."""
-        bare = [self.bare(text) for text in texts]
-        return [e.ids for e in self._rust.encode_batch_fast(bare, add_special_tokens=False)]
+        """Tokens of each text, without special ids around it; nor those that its fixed part begins with."""
+        spelled = [self._spelling.text(text).removeprefix(self._left_spelled) for text in texts]
+        return [e.ids for e in self._reader.encode_batch_fast(spelled, add_special_tokens=False)]
 
     def bare(self, text: str) -> str:
-        """A prompt without the special tokens on its left, where it begins with them: they are put there anyway."""
-        return text.removeprefix(self._left_text)
+        """A prompt without the special tokens on its left, where its fixed part begins with them: they are put there
+        anyway.
+        """
+        begun = self._spelling.text(text).startswith(self._left_spelled)
+        return text.removeprefix(self._left_text) if begun else text
 
     def open_ended(self) -> HFTokenizer:
         """The same for prompts that an answer follows: nothing stands behind them, also where the tokenizer ends each
@@ -117,18 +132,31 @@ class HFTokenizer:
         """The tokenizer as the text of a ``tokenizer.json``, as used here."""
         return self._serialised
 
+    @property
+    def reader_json(self) -> str:
+        """The same as it reads texts that went through `spelled`: special tokens have a spelling that no text has."""
+        return self._serialised_reader
+
+    def spelled(self, text: str) -> str:
+        """A text with the other spelling of the special tokens that count as such in it."""
+        return self._spelling.text(text)
+
     @cached_property
     def _serialised(self) -> str:
         return self._rust.to_str()
 
+    @cached_property
+    def _serialised_reader(self) -> str:
+        return self._reader.to_str()
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of ``text``, leading white space included where it belongs to the token."""
-        return list(self._rust.encode(text, add_special_tokens=False).offsets)
+        return list(self._reader.encode(text, add_special_tokens=False).offsets)
 
     @cached_property
     def segments(self) -> SegmentRoundTrip | None:
         """Checks whether rows of ids survive tokenisation, segment by segment; None where no split points are known."""
-        return SegmentRoundTrip.of(self._rust)
+        return SegmentRoundTrip.of(self._reader, self._spelling.unspelled)
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         plain = self._rust.encode(_PROBE, add_special_tokens=False).ids

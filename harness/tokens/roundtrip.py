@@ -28,11 +28,18 @@ class SegmentRoundTrip:
         rust: the tokenizer, without truncation and padding.
         joining: the same with one token more, ``separator``, which stands between segments in a joined text.
         table: which pairs of characters it always splits, shape [129, 129] (`split_points.SplitRule.table`).
+        unspelled: special ids that no text of an attack is read as; `stable` knows them by a spelling of their own.
     """
 
     def __init__(
-        self, rust: tokenizers.Tokenizer, joining: tokenizers.Tokenizer, separator: int, table: SplitTable
+        self,
+        rust: tokenizers.Tokenizer,
+        joining: tokenizers.Tokenizer,
+        separator: int,
+        table: SplitTable,
+        unspelled: Iterable[int] = (),
     ) -> None:
+        self.unspelled = np.asarray(sorted(unspelled), dtype=np.int64)
         self._plain, self._joining, self._break = rust, joining, separator
         first, last = _edges(rust)
         self._first, self._last = first, last * (NON_ASCII + 1)  # added up they index the table
@@ -40,7 +47,7 @@ class SegmentRoundTrip:
         self._known: dict[bytes, bool] = {}
 
     @classmethod
-    def of(cls, rust: tokenizers.Tokenizer) -> SegmentRoundTrip | None:
+    def of(cls, rust: tokenizers.Tokenizer, unspelled: Iterable[int] = ()) -> SegmentRoundTrip | None:
         """For a tokenizer without truncation and padding; None where it is not known to split anywhere."""
         table = split_table(json.loads(rust.to_str()))
         if table is None:
@@ -50,7 +57,7 @@ class SegmentRoundTrip:
         separator = joining.token_to_id(_BREAK)
         if separator is None or separator in rust.get_vocab(with_added_tokens=True).values():
             return None
-        return cls(rust, joining, separator, table)
+        return cls(rust, joining, separator, table, unspelled)
 
     def splits(self, rows: Tokens) -> NDArray[np.bool_]:
         """Whether the text of each row [K, n] is always split before a token, shape [K, n]; at the first it is."""

@@ -43,7 +43,8 @@ class StringInPrompt:
             return np.asarray([text is not None for text in self._texts_of_prompts(rows)], dtype=bool)
         *sides, round_trip = self._margins
         left, right = (np.broadcast_to(side, (len(rows), len(side))) for side in sides)
-        return round_trip.stable(np.concatenate([left, rows, right], axis=1))
+        stable = round_trip.stable(np.concatenate([left, rows, right], axis=1))
+        return stable & ~np.isin(rows, round_trip.unspelled).any(axis=1)
 
     def texts(self, candidates: Tokens) -> list[str | None]:
         """The text of each string in its place, or None where it does not survive; length K."""

@@ -42,7 +42,14 @@ class Tokenizer(Protocol):
 
 
 class RoundTrip(Protocol):
-    """Says whether the text of a row of ids tokenises back to that row, and where such texts may be split."""
+    """Says whether the text of a row of ids tokenises back to that row, and where such texts may be split.
+
+    Attributes:
+        unspelled: ids that stand in a prompt's fixed parts alone: a string with one of them does not survive.
+    """
+
+    @property
+    def unspelled(self) -> Tokens: ...
 
     def splits(self, rows: Tokens) -> NDArray[np.bool_]:
         """Whether the text of each row [K, n] is always split before a token, shape [K, n]; at the first it is."""

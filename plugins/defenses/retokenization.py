@@ -48,20 +48,21 @@ class Retokenization(TransformDefense):
         texts = [example.text for example in job.data.train[:PROMPTS_CHECKED]]
         bpe = _bpe(job.victim.tokenizer)
         for text, wanted in zip(texts, job.victim.tokenizer.encode(texts), strict=True):
-            if bpe.encode(text, 0.0, job.rng) != wanted:
+            if bpe.encode(job.victim.tokenizer.spelled(text), 0.0, job.rng) != wanted:
                 raise VictimError("retokenization: this victim's tokenizer cuts in a way that is not known here")
         return {"checked": len(texts)}
 
     def rewrite(self, case: Case) -> Any:
         yield from ()
-        ids = _bpe(case.tokenizer).encode(case.text, self.params.dropout, case.rng)
+        bpe = _bpe(case.tokenizer)
+        ids = bpe.encode(case.tokenizer.spelled(case.text), self.params.dropout, case.rng)
         return Rewritten(case.text, tuple(ids))
 
 
 def _bpe(tokenizer: Tokenizer) -> DropoutBPE:
     if not isinstance(tokenizer, HFTokenizer):
         raise VictimError("retokenization: needs a victim whose tokenizer is here; this one's is elsewhere")
-    return DropoutBPE.of(tokenizer.to_json())
+    return DropoutBPE.of(tokenizer.reader_json)
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from tokenizers import processors
 
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.special_tokens import EVERYWHERE, FixedParts
 from harness.tokens.tokenizer import Tokenizer
 from tests.engine.hub_models import byte_bpe, fast_tokenizer, word_piece, write_folder
 
@@ -77,17 +78,30 @@ def ending(*, bos: bool = False) -> tokenizers.Tokenizer:
 
 @pytest.mark.parametrize("text", ["The fox", " The fox", "", "the <|endoftext|> fox", "fox <|endoftext|>"])
 def test_a_prompt_that_begins_with_the_special_token_has_it_once(text: str) -> None:
-    tokenizer = HFTokenizer(byte_bpe(bos=True))
+    tokenizer = HFTokenizer(byte_bpe(bos=True), parts=EVERYWHERE)
     assert tokenizer.left == (0,)
     plain, written = tokenizer.encode([text, "<|endoftext|>" + text])
     assert written == plain
     assert tokenizer.bare("<|endoftext|>" + text) == tokenizer.bare(text) == text
-    without = HFTokenizer(byte_bpe())
+    without = HFTokenizer(byte_bpe(), parts=EVERYWHERE)
     assert without.encode(["<|endoftext|>fox"])[0][0] == 0, "where nothing is put before a prompt, it keeps its own"
 
 
+def test_instructions_that_begin_with_the_special_token_have_it_once_and_data_keep_it_as_text() -> None:
+    prefix = "<|endoftext|>Sort this.\n"
+    tokenizer = HFTokenizer(byte_bpe(bos=True), parts=FixedParts(prefix=prefix))
+    plain = HFTokenizer(byte_bpe(bos=True))
+    assert tokenizer.encode([prefix + "The fox"]) == plain.encode(["Sort this.\nThe fox"])
+    assert tokenizer.bare(prefix + "The fox") == "Sort this.\nThe fox"
+    data = "<|endoftext|>The fox"
+    assert tokenizer.bare(data) == data
+    (ids,) = tokenizer.encode([data])
+    assert 0 not in ids
+    assert tokenizer.decode([ids]) == [data]
+
+
 def test_the_special_token_of_a_wordpiece_prompt_stands_once() -> None:
-    bert = HFTokenizer(word_piece())
+    bert = HFTokenizer(word_piece(), parts=EVERYWHERE)
     assert bert.encode(["[CLS] the fox"]) == bert.encode(["the fox"])
 
 

@@ -15,6 +15,7 @@ from harness.run.prepare.keys import ArtifactSpec
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import WorkReporter
 from harness.store.artifacts import Artifact, ArtifactStore, MakeArtifact
+from harness.tokens.special_tokens import special_tokens_in
 
 
 class Artifacts:
@@ -68,7 +69,8 @@ class Artifacts:
         def make(out: Path, scratch: Path) -> dict[str, Any]:
             self.reporter.stage(f"prepare {model.victim.label} {purpose}, seed {model.seed}")
             job = PrepareJob(model.data, model.seed, out, scratch, self.reporter.progress)
-            spent = model.victim.plugin.prepare(job)
+            with special_tokens_in(model.data.fixed_parts):
+                spent = model.victim.plugin.prepare(job)
             return {"card": asdict(model.victim.plugin.card(model.data)), "compute": spent.to_json()}
 
         return self.find_or_make(model.artifact, make, model.training_threads)

@@ -17,6 +17,7 @@ from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.auxiliary_models import AuxiliaryModel
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.store.artifacts import Artifact
+from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class OpenModels:
         if self._attacked is None or self._attacked[0] != weights.key:
             self._attacked = None  # free the old model before the new one is loaded
             self._artifacts.reporter.stage(f"load {cell.spec.victim.label}")
-            self._attacked = (weights.key, _loaded(cell.spec.victim, weights.folder, cell.data))
+            with special_tokens_in(cell.data.fixed_parts):
+                self._attacked = (weights.key, _loaded(cell.spec.victim, weights.folder, cell.data))
         return self._attacked[1]
 
     def undefended(self, cell: ResolvedCell, weights: Artifact) -> Backend:
@@ -76,7 +78,8 @@ class OpenModels:
         if self._undefended is None or self._undefended[0] != artifact.key:
             self._undefended = None
             self._artifacts.reporter.stage(f"load {cell.spec.victim.label}, undefended")
-            self._undefended = (artifact.key, _loaded(cell.spec.victim, artifact.folder, cell.data))
+            with special_tokens_in(cell.data.fixed_parts):
+                self._undefended = (artifact.key, _loaded(cell.spec.victim, artifact.folder, cell.data))
         return self._undefended[1]
 
     def auxiliary(
@@ -108,7 +111,8 @@ class OpenModels:
             artifact = artifacts[role]
             if artifact.key not in self._auxiliary:
                 self._artifacts.reporter.stage(f"load {spec.victim.label}")
-                self._auxiliary[artifact.key] = _loaded(spec.victim, artifact.folder, spec.data)
+                with special_tokens_in(EVERYWHERE):  # its prompts come from templates, which may hold chat markers
+                    self._auxiliary[artifact.key] = _loaded(spec.victim, artifact.folder, spec.data)
             backend = self._auxiliary[artifact.key]
             as_victim = DefendedVictim(backend, labels=spec.data.labels, answer_tokens=spec.data.answer_tokens)
             found[role] = OpenModel(as_victim, artifact, victim)

@@ -18,6 +18,7 @@ from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.prepare.rounds import TrainingRounds
 from harness.run.reporter import WorkReporter
 from harness.store.artifacts import Artifact, ArtifactStore
+from harness.tokens.special_tokens import special_tokens_in
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Preparer:
         Args:
             limited: what each step of a training attack runs under.
         """
-        return self._rounds.weights(cell, limited)
+        with special_tokens_in(cell.data.fixed_parts):
+            return self._rounds.weights(cell, limited)
 
     def prepare(self, cell: ResolvedCell, weights: Artifact) -> PreparedCell:
         """Load the model with these weights and those asked besides, and fit the runtime defenses to it."""

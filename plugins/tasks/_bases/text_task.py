@@ -81,6 +81,9 @@ class TextTask(Task, Generic[R]):
         contradictions: Literal["error", "drop"] = host_field(
             "error", description="what to do about rows with one text and different labels; drop: leave out all of them"
         )
+        parse_special_tokens: bool = host_field(
+            False, description="special tokens that texts spell out, such as </s>, count as such; by default as text"
+        )
         seed: int = Field(0, description="of the order of the rows; it does not move a row to the other split")
 
         @model_validator(mode="after")
@@ -154,6 +157,7 @@ class TextTask(Task, Generic[R]):
             train=self.examples("train", self._subsample(kept, "train")),
             validation=self.examples("validation", self._subsample(validation, "validation")),
             source=source,
+            parse_special_tokens=self.params.parse_special_tokens,
         )
 
     def _consistent(
