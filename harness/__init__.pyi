@@ -101,6 +101,7 @@ from .api.runtime_defense import (
 )
 from .api.task import (
     NO_LABEL as NO_LABEL,
+    AnyBut as AnyBut,
     Chunk as Chunk,
     Edit as Edit,
     Example as Example,

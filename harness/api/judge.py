@@ -24,12 +24,14 @@ class Answer:
         loss: cross-entropy to the proxy label, or mean NLL of the target text, in nats; ``inf`` when blocked, NaN
             where the victim does not say.
         text: the answer in text; None when blocked, or where the answer is a label.
+        labels: the texts of the task's labels, in index order; none where it is answered in text.
     """
 
     label: int | None
     scores: tuple[float, ...]
     loss: float
     text: str | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def blocked(self) -> bool:

@@ -156,7 +156,7 @@ def _of_cell(cell: ResolvedCell, strings: Sequence[Recorded], preparer: Preparer
 def _replayed(prepared: PreparedCell, strings: Sequence[Recorded], examples: Sequence[Example]) -> list[Replayed]:
     """Put each string back into its example, and see what victim and judge make of it now."""
     spec, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
-    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws)
+    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws, prepared.cell.data.labels)
     problems = place_all(examples, spec.threat, victim.backend.tokenizer, victim.labels)
     draws = judge.draws if victim.randomised else 1
     each_draw = [(at, draw) for at in range(len(strings)) for draw in range(draws)]
@@ -166,7 +166,7 @@ def _replayed(prepared: PreparedCell, strings: Sequence[Recorded], examples: Seq
         [(spec.seed, keys.search, strings[at].example, strings[at].step, "verdict", draw) for at, draw in each_draw],
     )
     drawn_examples = [problems[at].example for at, _ in each_draw]
-    answers = [reply.answer(example.proxy_label) for reply, example in zip(replies, drawn_examples, strict=True)]
+    answers = [reply.answer(example.goal) for reply, example in zip(replies, drawn_examples, strict=True)]
     verdicts = judge.verdicts(list(zip(drawn_examples, answers, strict=True)))
     clean = victim.ask(
         [problem.example.text for problem in problems],

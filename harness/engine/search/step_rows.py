@@ -138,7 +138,7 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
             if reply.beyond_radius:
                 outcome.failure = BEYOND
             else:
-                outcome.answers.append(reply.answer(outcome.problem.example.proxy_label))
+                outcome.answers.append(reply.answer(outcome.problem.example.goal))
             if reply.too_long:
                 outcome.failure = "longer than the context"
     answered = [(outcome, answer) for outcome in valid if outcome.failure is None for answer in outcome.answers]

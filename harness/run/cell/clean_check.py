@@ -19,6 +19,8 @@ from harness.errors import DataError
 from harness.flops import Flops
 from harness.spec.cells import CellSpec
 
+NOT_ATTACKABLE = "not attacked: the task asks it clean alone"
+
 
 @dataclass(frozen=True)
 class CleanCheck:
@@ -50,7 +52,7 @@ def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = 
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())
-    answers = [reply.answer(example.proxy_label) for example, reply in zip(examples, replies, strict=True)]
+    answers = [reply.answer(example.goal) for example, reply in zip(examples, replies, strict=True)]
     judged = judge.verdicts(list(zip(examples, answers, strict=True)))
     # A guard that blocks a benign prompt refuses it.
     blocked = [answer.blocked and example.benign for example, answer in zip(examples, answers, strict=True)]
@@ -87,6 +89,8 @@ def choose_examples(
             why = "blocked when clean"
         elif not right:
             why = "already wrong" if victim.labels else "already broken when clean"
+        elif not example.attackable:
+            why = NOT_ATTACKABLE
         if why is None:
             problems.append(problem)
         rows.append(
