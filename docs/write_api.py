@@ -10,8 +10,10 @@ import ast
 import importlib
 import inspect
 import json
+import re
 import sys
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +122,53 @@ def page() -> str:
         names = [name for name in module.__all__ if not name.startswith("__")]
         for name in sorted(names, key=str.lower):
             lines += _entry(module, name)
+    lines += _record_columns()
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _record_columns() -> list[str]:
+    """What stands in a run's files, as the sources comment it: columns of both tables, and fields of ``cell.json``."""
+    lines = [
+        "## Columns of records",
+        "",
+        "`harness.read_run(folder)` gives a `Run`. Each of its cells has `examples()` and `steps()`, which are Arrow",
+        "tables, and `record`, which is what `cell.json` holds. Every column of a table may be null.",
+        "",
+    ]
+    schema, step_row, cell = ("schema", "step_row", "cell")
+    records = importlib.import_module("harness.records.schema")
+    tables = {"EXAMPLES =": records.EXAMPLES, "class StepRow": records.STEPS}
+    for title, module, start, end in (
+        ("`examples.parquet`: a row per attacked or excluded example", schema, "EXAMPLES =", ")\n\n"),
+        ("`steps.parquet`: a row per attacked example and step", step_row, "class StepRow", "    def "),
+        ("`cell.json`: the cell", cell, "class CellRecord", "\n\n\n"),
+    ):
+        text = inspect.getsource(importlib.import_module(f"harness.records.{module}"))
+        begin = text.index(start)
+        stop = text.find(end, begin)
+        lines += [f"### {title}", "", "| column | type | |", "|---|---|---|"]
+        types = {field.name: str(field.type) for field in tables.get(start, ())}
+        fields_of = _commented_fields(text[begin : stop if stop > 0 else None])
+        lines += [f"| `{name}` | `{types.get(name, kind)}` | {what} |" for name, kind, what in fields_of]
+        lines.append("")
+    return lines
+
+
+def _commented_fields(source: str) -> list[tuple[str, str, str]]:
+    """Name, type and comment of each field of a class, or entry of a schema, in its source."""
+    of_class = re.compile(r"    (\w+): ([\w\[\], |\".]+?)(?: = .*?)?(?:  # (.*))?")
+    of_schema = re.compile(r'        \("(\w+)", pa\.(\w+?)_?\(\)\),(?:  # (.*))?')
+    found, before = [], []
+    for line in source.splitlines():
+        field = of_class.fullmatch(line) or of_schema.fullmatch(line)
+        if line.strip().startswith("# "):
+            before.append(line.strip()[2:])
+        elif field and field[1] != "model_config":
+            comment = "; ".join(filter(None, [" ".join(before), field[3]])).replace("|", "\\|")
+            found.append((field[1], field[2].replace(" | None", "").replace("|", "or"), comment))
+        if not line.strip().startswith("# "):
+            before = []
+    return found
 
 
 def _entry(module: Any, name: str) -> list[str]:
@@ -132,17 +180,40 @@ def _entry(module: Any, name: str) -> list[str]:
         text += [_markdown(inspect.cleandoc(own)), ""]
     if inspect.isclass(value) and value.__module__.startswith("harness"):
         for member_name, member in vars(value).items():
-            inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-            doc = inspect.cleandoc(inner.__doc__ or "") if inspect.isfunction(inner) else ""
+            function = _function_of(member)
+            doc = inspect.cleandoc(function.__doc__ or "") if inspect.isfunction(function) else ""
             if doc and not member_name.startswith("_") and not doc.startswith("As `"):
                 text += [f"**`{member_name}`** {_markdown(doc)}", ""]
+    elif not documented and not name.startswith("__") and (doc := _doc_of_constant(module, name)):
+        text += [_markdown(doc), ""]
     return text
+
+
+def _function_of(member: Any) -> Any:
+    """The function behind a member of a class: of a method, or of a property."""
+    if isinstance(member, property):
+        return member.fget
+    if type(member).__name__ == "cached_property":
+        return member.func
+    return member.__func__ if isinstance(member, classmethod | staticmethod) else member
+
+
+def _doc_of_constant(module: Any, name: str) -> str:
+    """The text below the assignment of a constant or an alias in its module; "" where there is none."""
+    home = importlib.import_module(f"{module.__name__}.{_homes(module)[name]}")
+    body = ast.parse(inspect.getsource(home)).body
+    for node, after in pairwise(body):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
+        if named and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            return inspect.cleandoc(str(after.value.value))
+    return ""
 
 
 def _markdown(doc: str) -> str:
     """A docstring as Markdown: double backquotes become single ones, sections such as ``Args:`` become code blocks."""
     lines, fenced = [], False
-    for line in doc.replace("``", "`").split("\n"):
+    for line in doc.replace("``", "`").replace("::\n", ":\n").split("\n"):
         section = line.rstrip() in ("Attributes:", "Args:", "Returns:", "Raises:")
         if section and not fenced:
             lines.append("```text")

@@ -102,6 +102,7 @@ from .api.runtime_defense import (
 )
 from .api.task import (
     NO_LABEL as NO_LABEL,
+    AnyBut as AnyBut,
     Chunk as Chunk,
     Edit as Edit,
     Example as Example,
@@ -112,9 +113,14 @@ from .api.task import (
 from .api.threat import (
     Threat as Threat,
 )
+from .api.training import (
+    TrainConfig as TrainConfig,
+    TrainRow as TrainRow,
+)
 from .api.victim import (
     PrepareJob as PrepareJob,
     Progress as Progress,
+    RetrainJob as RetrainJob,
     Victim as Victim,
     VictimCard as VictimCard,
 )
@@ -188,9 +194,6 @@ from .tokens.tokenizer import (
     Tokenizer as Tokenizer,
     Tokens as Tokens,
 )
-from .training.config import (
-    TrainConfig as TrainConfig,
-)
 from .training.loop import (
     train as train,
 )
@@ -202,7 +205,6 @@ from .training.retrain import (
     retrain as retrain,
 )
 from .training.rows import (
-    TrainRow as TrainRow,
     clean_rows as clean_rows,
     render as render,
     reply_ids as reply_ids,

@@ -16,7 +16,7 @@ import numpy as np
 from harness.api.plugin import Kind, Plugin
 from harness.api.task import Example, TaskData
 from harness.api.threat import Threat
-from harness.api.victim import Progress
+from harness.api.victim import Progress, RetrainJob
 from harness.flops import Flops
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class RoundJob:
         open: loads a model folder as a backend.
         search: runs an attack on examples against a backend, metered, resumable from ``scratch``.
         resolve: makes the attack that a `PluginRef` names, with some parameters replaced.
+        retrain: the victim's own training, where it has one; None: `harness.retrain` trains the folder.
     """
 
     round: int
@@ -74,6 +75,7 @@ class RoundJob:
     search: Callable[[Backend, Attack, Sequence[Example]], SearchResult]
     resolve: Resolve
     progress: Progress
+    retrain: Callable[[RetrainJob], Flops] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Answer:
             where the victim does not say.
         text: the answer in text, without the model's reasoning; None when blocked, or where the answer is a label.
         state: whether there is an answer in text; ``refused``: the victim's server refused, with or without a text.
+        labels: the texts of the task's labels, in index order; none where it is answered in text.
     """
 
     label: int | None
@@ -33,6 +34,7 @@ class Answer:
     loss: float
     text: str | None = None
     state: AnswerState = "answered"
+    labels: tuple[str, ...] = ()
 
     @property
     def missing(self) -> bool:

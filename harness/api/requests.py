@@ -18,16 +18,21 @@ class Score:
     """Ask for the loss of each candidate. Answer: `Floats` of shape [K], in nats: cross-entropy to the proxy label, or
     mean NLL of the target text; ``inf`` where a guard blocks it.
 
+    Of an example without a proxy label it is that of all wrong labels together.
+
     Attributes:
         candidates: attack strings, shape [K, S] with S the threat model's token budget; K may be 0.
         near: shape [S], the string from which each candidate differs in few positions, if there is one, or several such
             strings, [n, S] (lets the engine reuse computation).
         model: the role of an auxiliary model; "" is the victim.
+        target: the loss of something else than what the example's attacker wants: of a label, by its index, or of a
+            text where the model answers in text.
     """
 
     candidates: Tokens
     near: Tokens | None = None
     model: str = ""
+    target: int | str | None = None
     access: ClassVar[Access] = "scores"
 
 
@@ -41,11 +46,13 @@ class Gradient:
         top: how many tokens to return per position, those whose substitution lowers the loss most to first order; only
             allowed tokens count.
         model: the role of an auxiliary model; "" is the victim.
+        target: as in `Score`.
     """
 
     tokens: Tokens
     top: int
     model: str = ""
+    target: int | str | None = None
     access: ClassVar[Access] = "gradient"
 
 
@@ -148,12 +155,14 @@ class Perturb:
         delta: what is added, shape [S, H] with H the width of the activations; None: zeros.
         layer: where: 0 the input embeddings; l the output of decoder layer l, counted from 1.
         model: the role of an auxiliary model; "" is the victim.
+        target: as in `Score`.
     """
 
     tokens: Tokens
     delta: Floats | None = None
     layer: int = 0
     model: str = ""
+    target: int | str | None = None
     access: ClassVar[Access] = "latent"
 
 

@@ -39,6 +39,13 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyBut:
+    """What the attacker wants to hear of an untargeted example: any label but this, the true one."""
+
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One row of a task.
 
@@ -46,10 +53,13 @@ class Example:
         id: stable within the task and split, e.g. ``validation-00017``.
         chunks: joined without separator they are the prompt; exactly one may be changed.
         label: index into the task's labels; `NO_LABEL` where the answer is a text.
-        proxy_label: the label the attacker wants (``1 - label`` when there are two); `NO_LABEL` as above.
+        proxy_label: the label the attacker wants (``1 - label`` when there are two); `NO_LABEL` as above, or where any
+            label but the true one will do: then the loss is -log of the probability of all others together.
         target: of a text answer, its beginning as the attacker wants it, with the space that stands before it.
         reply: of a text answer, a good one, for training; "" where there is none.
         benign: whether the prompt is one that a good victim answers, so that the attacker wants a refusal.
+        attackable: whether it is attacked. One that is not counts for clean accuracy and training alone, and needs no
+            proxy label.
     """
 
     id: str
@@ -59,6 +69,7 @@ class Example:
     target: str = ""
     reply: str = ""
     benign: bool = False
+    attackable: bool = True
 
     def __post_init__(self) -> None:
         changeable = sum(chunk.edit is not Edit.IMMUTABLE for chunk in self.chunks)
@@ -71,6 +82,11 @@ class Example:
     def text(self) -> str:
         """The clean prompt: all chunks joined."""
         return "".join(chunk.text for chunk in self.chunks)
+
+    @property
+    def goal(self) -> int | AnyBut:
+        """What the attacker wants to hear: the proxy label, or any but the true one; `NO_LABEL` of a text."""
+        return AnyBut(self.label) if self.proxy_label == NO_LABEL != self.label else self.proxy_label
 
     @property
     def region(self) -> int:
@@ -114,6 +130,8 @@ class TaskData:
             row: list[object] = [example.id, chunks, example.label, example.proxy_label]
             if not self.labels:
                 row += [example.target, example.reply, example.benign]
+            if not example.attackable:  # so that hashes are those of before there were such
+                row.append("not attackable")
             digest.update(json.dumps(row).encode())
             digest.update(b"\n")
         if not self.labels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -13,6 +13,7 @@ from harness.api.plugin import Kind, Plugin
 from harness.api.refs import PluginRef
 from harness.api.task import TaskData
 from harness.api.threat import Access
+from harness.api.training import TrainConfig, TrainRow
 from harness.flops import Flops
 
 if TYPE_CHECKING:
@@ -63,6 +64,31 @@ class PrepareJob:
     data: TaskData
     seed: int
     folder: Path
+    scratch: Path
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainJob:
+    """What a victim is given to train itself on, in a round of a trained defense.
+
+    Attributes:
+        model: folder of the weights to start from: `PrepareJob.folder`, or `folder` of the round before.
+        folder: write the trained model here, with all that `Victim.open` needs.
+        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies.
+        config: optimiser, learning rate, epochs and the like, as the defense's parameters say.
+        data: the task's data.
+        seed: of all that is drawn.
+        scratch: keeps its content when the run is killed and started again.
+        progress: to be called as the work goes on.
+    """
+
+    model: Path
+    folder: Path
+    rows: Sequence[TrainRow]
+    config: TrainConfig
+    data: TaskData
+    seed: int
     scratch: Path
     progress: Progress
 
@@ -120,6 +146,17 @@ class Victim(Plugin):
         """Make the model ready for the task, write it to ``job.folder``, return the compute spent. Called once per
         artifact.
         """
+
+    def retrain(self, job: RetrainJob) -> Flops:
+        """Train a prepared model on rows, write it to ``job.folder``, return the compute spent. Implement it where the
+        folder is not in hub layout, so that defenses can train the model: by default transformers loads and trains it.
+        """
+        raise NotImplementedError
+
+    @property
+    def retrains(self) -> bool:
+        """Whether it has a training of its own for defenses."""
+        return type(self).retrain is not Victim.retrain
 
     @abstractmethod
     def open(self, folder: Path, data: TaskData) -> Backend:

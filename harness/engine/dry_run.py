@@ -27,7 +27,7 @@ from harness.api.threat import Threat
 from harness.engine.defended.defense_requests import DEFENSE_REQUESTS
 from harness.engine.generators import PluginCall, call_plugin, run_generators
 from harness.engine.made_up_answers import made_up_answer
-from harness.engine.search.request_kinds import Work, kind_of
+from harness.engine.search.request_kinds import Work, kind_of, passes
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
 from harness.tokens.fake_tokenizer import FakeTokenizer
@@ -85,7 +85,7 @@ class DryRun:
         own = [(request, kind_of(request)) for request in requests if request.model == role]
         counts: Counter[str] = Counter()
         for request, kind in own:
-            counts[kind.work] += kind.sequences(request)
+            counts[kind.work] += kind.sequences(request) * passes(request, problem)
         per_step: dict[str, Any] = {work: counts[work] / steps for work in get_args(Work)}
         prompts = [
             (_own_length(text, problem) / _CHARACTERS, 0 if by_label else kind.new_tokens(r))
@@ -127,8 +127,9 @@ def dry_run_attack(attack: Attack, threat: Threat, data: TaskData | None = None)
     """
     rng = np.random.default_rng(0)
     example, labels, by_label = Example(EXAMPLE, _QUESTION, 0, 1), _LABELS, False
-    if data is not None and data.validation:
-        example, labels, by_label = replace(data.validation[0], id=EXAMPLE), data.labels, bool(data.labels)
+    attackable = [] if data is None else [one for one in data.validation[:100] if one.attackable]
+    if data is not None and attackable:
+        example, labels, by_label = replace(attackable[0], id=EXAMPLE), data.labels, bool(data.labels)
     allowed = np.arange(FakeTokenizer.vocabulary)
     problem = replace(place(example, threat, FakeTokenizer(), allowed, labels), radius=threat.radius or 1.0)
     where = f"attack {attack.name}: a step"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.api.model.backend import Target
+from harness.api.task import AnyBut
 from harness.tokens.tokenizer import Floats
 
 
@@ -16,8 +17,23 @@ def loss_of(readings: Floats, target: Target) -> Floats:
     return losses
 
 
+def label_loss(logits: Floats, goal: int | AnyBut) -> Floats:
+    """−log of the probability of the label, or of all labels but one, in nats; shape [..., labels] to [...]."""
+    if not isinstance(goal, AnyBut):
+        return cross_entropy(logits, goal)
+    others = np.delete(logits, goal.label, axis=-1)
+    losses: Floats = _log_sum(logits) - _log_sum(others)
+    return losses
+
+
 def cross_entropy(logits: Floats, target: int) -> Floats:
     """−log softmax(logits)[target], in nats; shape [..., labels] to [...]."""
-    top = logits.max(axis=-1, keepdims=True)
-    losses: Floats = top[..., 0] + np.log(np.exp(logits - top).sum(axis=-1)) - logits[..., target]
+    losses: Floats = _log_sum(logits) - logits[..., target]
     return losses
+
+
+def _log_sum(logits: Floats) -> Floats:
+    """log Σ exp over the last axis."""
+    top = logits.max(axis=-1, keepdims=True)
+    found: Floats = top[..., 0] + np.log(np.exp(logits - top).sum(axis=-1))
+    return found

@@ -7,6 +7,7 @@ import re
 BLOCKED = "blocked when clean"
 ALREADY_WRONG = "already wrong"
 ALREADY_BROKEN = "already broken when clean"
+NOT_ATTACKABLE = "not attacked: the task asks it clean alone"
 NO_CLEAN_ANSWER = "no answer when clean"
 NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
 

@@ -98,7 +98,7 @@ def _replay_cell(
             return _not_replayed(recorded, f"its {what} is {value[:20]}, and {found_here}")
     check_access(spec, data)
     prepared = preparer.prepare(cell, preparer.weights(cell))
-    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws)
+    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws, prepared.cell.data.labels)
     # What a prompt is cut to depends on the string that must fit beside it.
     asked = keys.pipeline, spec.threat.label() if spec.too_long == "truncate" else ""
     fresh = asked not in answers

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harness.api.training import TrainConfig, TrainRow
 from harness.api.victim import Progress
 from harness.engine.torch.activations.hidden_layers import LayerPerturbation, layer_perturbations, perturbed_layers
 from harness.engine.torch.devices import is_out_of_memory
@@ -23,10 +24,9 @@ from harness.hashing import content_key
 from harness.rng import named_rng, named_seed
 from harness.tokens.tokenizer import Tokenizer
 from harness.training import checkpoint
-from harness.training.config import TrainConfig
 from harness.training.objective import Batch, collate, forward_batch, mean_loss
 from harness.training.optimizers import learning_rate_at, make_optimizer
-from harness.training.rows import TrainRow, check_rows, rows_hash
+from harness.training.rows import check_rows, rows_hash
 from harness.training.view_loss import view_loss
 from harness.training.views import Views
 

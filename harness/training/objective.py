@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from harness.api.training import TrainRow
 from harness.engine.torch.heads import GenerationHead, Head, LabelTokensHead
-from harness.training.rows import TrainRow
 
 
 @dataclass(frozen=True, slots=True)

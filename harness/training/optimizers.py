@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from transformers.optimization import Adafactor
 
-from harness.training.config import TrainConfig
+from harness.api.training import TrainConfig
 
 
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:

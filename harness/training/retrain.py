@@ -7,16 +7,15 @@ from pathlib import Path
 
 import torch
 
+from harness.api.training import TrainConfig, TrainRow
 from harness.api.victim import Progress
 from harness.engine.torch.devices import resolve_device
 from harness.engine.torch.loading import load_model
 from harness.errors import VictimError
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
-from harness.training.config import TrainConfig
 from harness.training.loop import train
 from harness.training.model_folder import save_model, saved_head
-from harness.training.rows import TrainRow
 from harness.training.views import Views
 
 

@@ -8,35 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.api.problem.latent import Latent
 from harness.api.task import NO_LABEL, Example
+from harness.api.training import TrainRow
 from harness.errors import DataError, VictimError
 from harness.tokens.continuation import continuation_ids
 from harness.tokens.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRow:
-    """A sequence to learn from.
-
-    Attributes:
-        ids: the whole prompt, with the special ids around it; for a language model, what it is to say follows.
-        label: index of the right label; `NO_LABEL` for a language model.
-        start: for a language model, the first place whose token it learns to say; None with a label.
-        latent: a perturbation of activations under which the row is learnt, if any.
-        latent_at: the place of its first token.
-    """
-
-    ids: tuple[int, ...]
-    label: int
-    start: int | None = None
-    latent: Latent | None = None
-    latent_at: int = 0
-
-    @property
-    def says(self) -> range:
-        """The places of the tokens that a language model learns to say: none before has told it the first one."""
-        return range(0) if self.start is None else range(max(1, self.start), len(self.ids))
 
 
 @dataclass(frozen=True, slots=True)

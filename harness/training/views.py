@@ -9,8 +9,8 @@ from itertools import chain
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from harness.api.params import Params
+from harness.api.training import TrainRow
 from harness.errors import VictimError
-from harness.training.rows import TrainRow
 
 
 class ViewLoss(Params):

@@ -75,8 +75,9 @@ class ActivationDetector(GuardDefense):
         return self.params.attack if self.params.method == "probe" else None
 
     def fit(self, job: FitJob) -> dict[str, Any]:
-        order = job.rng.permutation(len(job.data.train))[: self.params.fit_examples]
-        examples = [job.data.train[int(i)] for i in order]
+        order = job.rng.permutation(len(job.data.train))
+        examples = [job.data.train[int(i)] for i in order if self.attack() is None or job.data.train[int(i)].attackable]
+        examples = examples[: self.params.fit_examples]
         if len(examples) < 2 * HOLD_OUT_EVERY:
             raise DataError(
                 f"activation_detector: needs {2 * HOLD_OUT_EVERY} training prompts, the task has {len(examples)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness import Answer, Example, Judge, hookimpl
+from harness import NO_LABEL, Answer, Example, Judge, hookimpl
 
 
 class WrongLabel(Judge):
@@ -17,12 +17,15 @@ class WrongLabel(Judge):
 
 
 class ProxyLabel(Judge):
-    """The victim's label is the one the attacker wants; with two labels the same as `wrong_label`."""
+    """The victim's label is the one the attacker wants; with two labels, or where any wrong one will do, the same as
+    `wrong_label`.
+    """
 
     name = "proxy_label"
 
     def success(self, example: Example, answer: Answer) -> bool:
-        return answer.label == example.proxy_label
+        untargeted = example.proxy_label == NO_LABEL
+        return answer.label != example.label if untargeted else answer.label == example.proxy_label
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from harness.api.problem.problem import Problem
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.special_tokens import EVERYWHERE
 from harness.tokens.tokenizer import Tokens
 from tests.engine.hub_models import byte_bpe
 from tests.tokens.kinds import PYTHIA, SENTENCES, tokenizer_of
@@ -197,7 +198,7 @@ def test_the_alphabet_is_that_of_texts_in_their_place(kind: str) -> None:
 
 def test_a_prompt_may_begin_with_its_own_special_token() -> None:
     """It stands in the row once, and strings survive as in the prompt without it, checked the fast way."""
-    tokenizer = HFTokenizer(byte_bpe(bos=True))
+    tokenizer = HFTokenizer(byte_bpe(bos=True), parts=EVERYWHERE)
     allowed = allowed_tokens(tokenizer)
     chunks = Chunk("Is the fox quick? "), Chunk("", Edit.OVERWRITABLE), Chunk(" Answer:")
     plain = place(Example("e", chunks, 0, 1), Threat(tokens=3), tokenizer, allowed)

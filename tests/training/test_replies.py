@@ -13,17 +13,17 @@ import torch
 
 from harness.api.model.backend import GenerateItem
 from harness.api.task import NO_LABEL, Chunk, Edit, Example
+from harness.api.training import TrainConfig, TrainRow
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.heads import GenerationHead
 from harness.errors import DataError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
-from harness.training.config import TrainConfig
 from harness.training.loop import train
 from harness.training.model_folder import saved_head
 from harness.training.objective import collate
 from harness.training.retrain import retrain
-from harness.training.rows import TrainRow, reply_ids, reply_row, reply_rows, rows_hash
+from harness.training.rows import reply_ids, reply_row, reply_rows, rows_hash
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, write_folder
 from tests.training.batches import batch_loss
 

@@ -11,17 +11,17 @@ import torch
 from hypothesis import given, strategies as st
 
 from harness.api.task import Chunk, Edit, Example
+from harness.api.training import TrainConfig, TrainRow
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import DataError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import checkpoint, loop
-from harness.training.config import TrainConfig
 from harness.training.loop import epoch_batches, train
 from harness.training.model_folder import saved_head
 from harness.training.objective import collate
 from harness.training.optimizers import learning_rate_at
 from harness.training.retrain import retrain
-from harness.training.rows import TrainRow, clean_rows, render
+from harness.training.rows import clean_rows, render
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, word_piece, write_folder
 from tests.training.batches import batch_loss
 

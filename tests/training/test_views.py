@@ -11,14 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from harness.api.training import TrainConfig, TrainRow
 from harness.engine.torch.heads import GenerationHead, make_head
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
-from harness.training.config import TrainConfig
 from harness.training.loop import train
 from harness.training.objective import BatchOutput, collate, forward_batch, mean_loss
-from harness.training.rows import TrainRow, reply_row
+from harness.training.rows import reply_row
 from harness.training.view_loss import consistency_loss, contrastive_loss, view_loss
 from harness.training.views import ViewLoss, Views
 from tests.engine.hub_models import byte_bpe, random_model

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.api.problem.problem import Problem
-from harness.api.task import Edit, Example
+from harness.api.task import NO_LABEL, Edit, Example
 from harness.api.threat import Threat
 from harness.errors import VictimError
 from harness.tokens.continuation import continuation_ids
@@ -60,9 +60,10 @@ def place(
         budget=threat.tokens,
         allowed=allowed,
         tokenizer=tokenizer,
-        wanted=labels[example.proxy_label] if labels else example.target,
+        wanted=labels[example.proxy_label] if labels and example.proxy_label != NO_LABEL else example.target,
         radius=threat.radius,
         access=threat.access,
+        labels=tuple(labels),
     )
 
 

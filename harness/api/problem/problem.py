@@ -36,9 +36,11 @@ class Problem:
         budget: S, how many tokens the attack string has.
         allowed: token ids the attack may use, sorted, shape [A].
         tokenizer: the victim's.
-        wanted: what the attacker wants to hear: the text of the proxy label, or of the target; "" where unknown.
+        wanted: what the attacker wants to hear: the text of the proxy label, or of the target; "" where it is unknown,
+            or any label but the true one.
         radius: the longest perturbation of a token's activations, as a multiple of their mean norm (see
             `harness.api.threat.Threat`); None: there may be none.
+        labels: texts of the task's labels, in index order; none where it is answered in text.
         access: the most that may be asked of the victim here. An attack can make use of more than the access that it
             declares, which is what it cannot do without.
     """
@@ -54,12 +56,17 @@ class Problem:
     wanted: str = ""
     radius: float | None = None
     access: Access = "gradient"
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def target(self) -> Target:
-        """What the loss is of: the proxy label, or the ids of the target text."""
+        """What the loss is of: the proxy label, or the ids of the target text. Of an untargeted example a wrong label:
+        its loss is of all of them together.
+        """
         if self.example.proxy_label != NO_LABEL:
             return self.example.proxy_label
+        if self.example.label != NO_LABEL:
+            return 0 if self.example.label else 1
         return continuation_ids(self.tokenizer, self.example.target)
 
     @property

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.api.judge import Answer
-from harness.engine.losses import cross_entropy
+from harness.api.task import AnyBut
+from harness.engine.losses import label_loss
 from harness.flops import Flops
 from harness.records.answer_state import NO_ANSWER, AnswerState
 from harness.tokens.tokenizer import Floats
@@ -53,15 +54,15 @@ class Reply:
         """The label said, if one was."""
         return None if self.logits is None else int(self.logits.argmax())
 
-    def answer(self, proxy_label: int) -> Answer:
-        """For a judge; of an answer with a label, the loss is the cross-entropy of the proxy label."""
+    def answer(self, goal: int | AnyBut) -> Answer:
+        """For a judge; of an answer with a label, the loss is that of what the attacker wants, `Example.goal`."""
         if self.text is not None:
             return Answer(None, (), self.nll, self.text, self.state)
         if self.logits is None:
             return Answer(None, (), float("inf"), state=self.state)
         seen = self.logits if self.copies is None else self.copies
-        return Answer(self.label, tuple(self.logits.tolist()), float(np.mean(cross_entropy(seen, proxy_label))))
+        return Answer(self.label, tuple(self.logits.tolist()), float(np.mean(label_loss(seen, goal))))
 
-    def loss(self, proxy_label: int) -> float:
+    def loss(self, goal: int | AnyBut) -> float:
         """For an attack: penalties of guards included."""
-        return self.answer(proxy_label).loss + self.penalty
+        return self.answer(goal).loss + self.penalty

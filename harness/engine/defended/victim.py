@@ -34,12 +34,15 @@ from harness.api.requests import (
     SampleAnswer,
     Score,
 )
+from harness.api.task import AnyBut
 from harness.engine.defended.bare_victim import BareVictim, perturbable
+from harness.engine.defended.goals import goal_of, joined_gradients, joined_perturbations, target_of, targets_of
 from harness.engine.defended.guard_gradients import add_guard_gradients
 from harness.engine.defended.layer import Layer, offers_gradient
 from harness.engine.defended.pipeline import Pipeline
 from harness.engine.defended.prompt_item import Names, PromptItem
 from harness.engine.defended.reply import Reply
+from harness.engine.losses import label_loss
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
@@ -152,7 +155,7 @@ class DefendedVictim:
             return self._score_texts(requests)
         penalties = self._guard_penalties(requests)
         items = [  # what is blocked for good is not put to the victim
-            ScoreItem(p.before, r.candidates[np.isfinite(own)], p.after, p.target, r.near)
+            ScoreItem(p.before, r.candidates[np.isfinite(own)], p.after, target_of(p, r), r.near)
             for (p, r, _), own in zip(requests, penalties, strict=True)
         ]
         losses = []
@@ -160,9 +163,12 @@ class DefendedVictim:
             tokens = len(problem.before) + request.candidates.shape[1] + len(problem.after)
             nominal = nominal_forward(self.backend.n_params, len(scored.losses) * tokens)
             meter.add_cost(len(request.candidates), Flops(nominal, scored.executed))
+            goal = goal_of(problem, request)
+            several = bool(self.backend.n_labels) and isinstance(goal, AnyBut)
+            found = np.nan_to_num(label_loss(scored.logits, goal), nan=np.inf) if several else scored.losses
             if self.layers:
-                own[np.isfinite(own)] += scored.losses
-            losses.append(own if self.layers else scored.losses)
+                own[np.isfinite(own)] += found
+            losses.append(own if self.layers else found)
         return losses
 
     def _guard_penalties(self, requests: Sequence[Metered[Score]]) -> list[Floats]:
@@ -186,7 +192,7 @@ class DefendedVictim:
         """
 
         def prompts(problem: Problem, request: Score, names: Names) -> list[PromptItem]:
-            target = None if self.backend.n_labels else problem.target
+            target = None if self.backend.n_labels else target_of(problem, request)
             return [
                 PromptItem(text, (*names, "draw", draw), target, one_pass=True)
                 for text in problem.prompts(request.candidates)
@@ -194,8 +200,9 @@ class DefendedVictim:
             ]
 
         losses: list[Floats] = []
-        for (problem, _, _), replies in zip(requests, self._metered_replies(requests, prompts), strict=True):
-            told = [np.inf if reply.too_long else reply.loss(problem.example.proxy_label) for reply in replies]
+        for (problem, request, _), replies in zip(requests, self._metered_replies(requests, prompts), strict=True):
+            goal = goal_of(problem, request)
+            told = [np.inf if reply.too_long else reply.loss(goal) for reply in replies]
             own = np.asarray(told, dtype=np.float64)
             losses.append(np.where(np.isnan(own), np.inf, own).reshape(-1, self.draws).mean(axis=1))
         return losses
@@ -209,14 +216,21 @@ class DefendedVictim:
         """
         self._check_gradient()
         guards = any(layer.defense.offers == "surrogate" for layer in self.layers)
+        targets = [targets_of(problem, request, self.backend.n_labels) for problem, request, _ in requests]
         items = [
-            GradientItem(p.before, r.tokens, p.after, p.target, p.allowed, top=len(p.allowed) if guards else _top(p, r))
-            for p, r, _ in requests
+            GradientItem(p.before, r.tokens, p.after, target, p.allowed, len(p.allowed) if whole else _top(p, r))
+            for (p, r, _), own in zip(requests, targets, strict=True)
+            for whole in (guards or len(own) > 1,)
+            for target in own
         ]
-        results = self.backend.gradient(items)
-        for (problem, request, meter), result in zip(requests, results, strict=True):
-            meter.add_cost(1, self._both_ways(problem, request, result.executed))
-        answers = [result.answer for result in results]
+        results = iter(self.backend.gradient(items))
+        answers = []
+        for (problem, request, meter), own in zip(requests, targets, strict=True):
+            found = [next(results) for _ in own]
+            for result in found:
+                meter.add_cost(1, self._both_ways(problem, request, result.executed))
+            top = len(problem.allowed) if guards else _top(problem, request)
+            answers.append(joined_gradients([result.answer for result in found], problem, top))
         return add_guard_gradients(self.pipeline, requests, answers) if guards else answers
 
     def perturb(self, requests: Sequence[Metered[Perturb]]) -> list[PerturbAnswer]:
@@ -226,11 +240,20 @@ class DefendedVictim:
             AccessError: a layer that rewrites, or a model that runs elsewhere.
         """
         self._check_perturbable()
-        items = [PerturbItem(p.before, r.tokens, p.after, p.target, r.layer, r.delta) for p, r, _ in requests]
-        results = perturbable(self.backend).perturb(items)
-        for (problem, request, meter), result in zip(requests, results, strict=True):
-            meter.add_cost(1, self._both_ways(problem, request, result.executed))
-        return [result.answer for result in results]
+        targets = [targets_of(problem, request, self.backend.n_labels) for problem, request, _ in requests]
+        items = [
+            PerturbItem(p.before, r.tokens, p.after, target, r.layer, r.delta)
+            for (p, r, _), own in zip(requests, targets, strict=True)
+            for target in own
+        ]
+        results = iter(perturbable(self.backend).perturb(items))
+        answers = []
+        for (problem, request, meter), own in zip(requests, targets, strict=True):
+            found = [next(results) for _ in own]
+            for result in found:
+                meter.add_cost(1, self._both_ways(problem, request, result.executed))
+            answers.append(joined_perturbations([result.answer for result in found]))
+        return answers
 
     def _both_ways(self, problem: Problem, request: Gradient | Perturb, executed: float) -> Flops:
         """Compute of a forward and a backward pass over one string in its place."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.api.problem.problem import Problem
 from harness.api.requests import Request
-from harness.engine.search.request_kinds import kind_of
+from harness.engine.search.request_kinds import kind_of, passes
 from harness.errors import AccessError
 
 QUERIES, FLOPS = "query limit", "FLOP limit"
@@ -43,7 +43,8 @@ class SearchBudget:
             draws: passes through a randomised defense that each candidate's loss is the mean of.
         """
         kind = kind_of(request)
-        more = 0 if request.model else draws * kind.sequences(request)  # queries are those of the victim
+        sequences = kind.sequences(request) * passes(request, problem)
+        more = 0 if request.model else draws * sequences  # queries are those of the victim
         if self.queries is not None and queries + more > self.queries:
             return QUERIES
         if self.flops is not None and flops + draws * kind.flops(request, problem, n_params) > self.flops:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,11 +30,13 @@ class JudgeRunner:
     Attributes:
         models: its ``victim`` is the one judged, its ``auxiliary`` are the judge's own models.
         draws: how often a randomised victim is asked about each string.
+        labels: of the task, texts in index order, which the judge is shown with each answer.
     """
 
     judge: Judge
     models: ModelRouter
     draws: int = 1
+    labels: tuple[str, ...] = ()
 
     def verdicts(self, cases: Sequence[tuple[Example, Answer]]) -> list[tuple[Verdict, Flops]]:
         """What the judge makes of each answer, and the compute of its models.
@@ -52,7 +54,7 @@ class JudgeRunner:
             return dict(zip(requests, self.models.answer(pending), strict=True))
 
         calls = {
-            i: (self._where(example), partial(self.judge.verdict, example, said))
+            i: (self._where(example), partial(self.judge.verdict, example, replace(said, labels=self.labels)))
             for i, (example, said) in enumerate(cases)
             if not (said.blocked or said.missing or said.state == "refused")
         }

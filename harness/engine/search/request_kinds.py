@@ -9,6 +9,7 @@ from typing import Any, Literal
 from harness.api.model.backend import Ability
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Gradient, Perturb, Request, Sample, Score
+from harness.api.task import AnyBut
 from harness.engine.defended.victim import DefendedVictim, Metered
 from harness.engine.search.group_means import mean_gradient, mean_losses, mean_perturbation
 from harness.engine.search.validation import (
@@ -67,6 +68,12 @@ def _around(problem: Problem) -> int:
     return len(problem.before) + len(problem.after)
 
 
+def passes(request: Request, problem: Problem) -> int:
+    """How often a sequence of a request is run: of a gradient of the loss of several labels, once for each."""
+    untargeted = isinstance(problem.example.goal, AnyBut) and getattr(request, "target", None) is None
+    return max(1, len(problem.labels) - 1) if untargeted and isinstance(request, Gradient | Perturb) else 1
+
+
 def _prompt_tokens(request: Generate | Classify, problem: Problem) -> int:
     return sum(len(ids) for ids in problem.tokenizer.encode(request.prompts))
 
@@ -85,7 +92,7 @@ REQUEST_KINDS: dict[type[Request], RequestKind] = {
         work="differentiated",
         check=check_gradient,
         sequences=lambda request: 1,
-        tokens=lambda request, problem: _around(problem) + len(request.tokens),
+        tokens=lambda request, problem: passes(request, problem) * (_around(problem) + len(request.tokens)),
         mean=mean_gradient,
         member_request=lambda request, problem: replace(
             request, top=len(problem.allowed)
@@ -118,7 +125,7 @@ REQUEST_KINDS: dict[type[Request], RequestKind] = {
         work="differentiated",
         check=check_perturb,
         sequences=lambda request: 1,
-        tokens=lambda request, problem: _around(problem) + len(request.tokens),
+        tokens=lambda request, problem: passes(request, problem) * (_around(problem) + len(request.tokens)),
         mean=mean_perturbation,
     ),
 }
@@ -131,6 +138,23 @@ def kind_of(request: object) -> RequestKind:
             return REQUEST_KINDS[cls]
     *names, last = (cls.__name__ for cls in REQUEST_KINDS)
     raise PluginError(f"yielded {type(request).__name__}; a step may yield {', '.join(names)} or {last}")
+
+
+def check_target(request: Request, n_labels: int) -> Request:
+    """The request, whose target, if it names one, is something that a model of so many labels can say.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    target = getattr(request, "target", None)
+    name = f"{type(request).__name__}.target"
+    if target is None or (isinstance(target, str) and not n_labels and target.strip()):
+        return request
+    if not n_labels:
+        raise ValueError(f"{name} is the text that the attacker wants, of a model that answers in text; got {target!r}")
+    if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < n_labels:
+        raise ValueError(f"{name} is the index of one of the {n_labels} labels, got {target!r}")
+    return request
 
 
 def check_request(request: Request, problem: Problem) -> Request:

@@ -12,7 +12,7 @@ from harness.api.requests import Request
 from harness.api.threat import Access, allows
 from harness.engine.defended.victim import DefendedVictim, Metered
 from harness.engine.meter import StepMeter
-from harness.engine.search.request_kinds import RequestKind, check_request, kind_of
+from harness.engine.search.request_kinds import RequestKind, check_request, check_target, kind_of
 from harness.errors import AccessError, PluginError, RunError
 
 VICTIM = ""
@@ -100,7 +100,7 @@ class ModelRouter:
             abilities = self.model(request.model).abilities
             if kind.ability not in abilities:
                 raise unsupported_request(kind.ability, abilities)
-            return check_request(request, problem)
+            return check_target(check_request(request, problem), self.model(request.model).backend.n_labels)
         except (AccessError, PluginError) as error:
             raise type(error)(f"{where}: {error}") from None
         except (ValueError, TypeError, OverflowError) as error:

@@ -143,7 +143,7 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
             if reply.beyond_radius:
                 outcome.failure = BEYOND_RADIUS
             else:
-                outcome.answers.append(reply.answer(outcome.problem.example.proxy_label))
+                outcome.answers.append(reply.answer(outcome.problem.example.goal))
             if reply.too_long:
                 outcome.failure = TOO_LONG
     answered = [(outcome, answer) for outcome in valid if outcome.failure is None for answer in outcome.answers]

@@ -125,7 +125,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
     """
     cell, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
-    judge = JudgeRunner(cell.judge.plugin, prepared.judge_router, cell.judge_draws)
+    judge = JudgeRunner(cell.judge.plugin, prepared.judge_router, cell.judge_draws, prepared.cell.data.labels)
     reporter.stage(f"attack {cell_label(cell)}")
     examples, truncated = list(prepared.cell.data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":

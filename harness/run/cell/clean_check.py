@@ -17,7 +17,7 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.on_examples import place_all
 from harness.errors import DataError
 from harness.flops import Flops
-from harness.records.exclusion import ALREADY_BROKEN, ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, too_long
+from harness.records.exclusion import ALREADY_BROKEN, ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKABLE, too_long
 from harness.spec.cells import CellSpec
 
 
@@ -62,7 +62,7 @@ def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = 
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())
-    answers = [reply.answer(example.proxy_label) for example, reply in zip(examples, replies, strict=True)]
+    answers = [reply.answer(example.goal) for example, reply in zip(examples, replies, strict=True)]
     judged = judge.verdicts(list(zip(examples, answers, strict=True)))
     # A guard that blocks a benign prompt refuses it.
     blocked = [answer.blocked and example.benign for example, answer in zip(examples, answers, strict=True)]
@@ -101,6 +101,8 @@ def choose_examples(
             why = BLOCKED
         elif not right:
             why = ALREADY_WRONG if victim.labels else ALREADY_BROKEN
+        elif not example.attackable:
+            why = NOT_ATTACKABLE
         if why is None:
             problems.append(problem)
         rows.append(

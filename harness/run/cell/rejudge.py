@@ -83,7 +83,7 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
     if source.record.key != cell.keys.cell:
         models = preparer.judge_models(cell)
         router = ModelRouter(None, models_by_name(models, "judge"))
-        found = rejudge(source, JudgeRunner(cell.spec.judge.plugin, router), cell.data)
+        found = rejudge(source, JudgeRunner(cell.spec.judge.plugin, router, labels=cell.data.labels), cell.data)
         examples, steps, changes = found.examples, found.steps, found.changes
         kept = {
             role: facts for role, facts in source.record.auxiliary.items() if ModelRole.parse(role).asker != "judge"

@@ -64,6 +64,7 @@ class TrainingRounds:
                 search=TrainingSearch(cell, artifact.key, threat, scratch, *models, reporter, limited),
                 resolve=self._resolver.attack,
                 progress=reporter.progress,
+                retrain=victim.plugin.retrain if victim.plugin.retrains else None,
             )
             cost = defense.train_round(job)
             searched, trained = _spent(previous)

@@ -111,7 +111,7 @@ def _distinct(examples: Sequence[Example]) -> list[Example]:
 
 def _wrong_label(example: Example, data: TaskData) -> str:
     """What is wrong with an example of a task with labels, or nothing."""
-    if 0 <= example.label < len(data.labels) and 0 <= example.proxy_label < len(data.labels):
+    if 0 <= example.label < len(data.labels) and NO_LABEL <= example.proxy_label < len(data.labels):
         return ""
     return (
         f"label {example.label} or proxy_label {example.proxy_label} is none of the {len(data.labels)} labels; "

@@ -18,7 +18,7 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
 from harness.testing.toys.faulty import Says
-from harness.testing.toys.task_data import auxiliary_labels
+from harness.testing.toys.task_data import LABELS, auxiliary_labels
 
 JudgedAnswer = tuple[Example, Answer]
 
@@ -63,7 +63,8 @@ def judge_runner(
             )
         models[role] = Says(toy_tokenizer(), says, len(auxiliary_labels(need, _reads(subject))), logit)
     victims: dict[str, Any] = {role: DefendedVictim(model) for role, model in models.items()}  # type: ignore[arg-type]
-    return JudgeRunner(judge, ModelRouter(None, victims)), list(models.values())
+    labels = LABELS if _reads(subject) == "labels" else ()
+    return JudgeRunner(judge, ModelRouter(None, victims), labels=labels), list(models.values())
 
 
 def verdicts_of(subject: Subject, cases: Sequence[JudgedAnswer], **models: Any) -> list[tuple[Verdict, Flops]]:

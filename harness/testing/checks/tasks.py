@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from harness.api.problem.placement import allowed_tokens, place
-from harness.api.task import TaskData
+from harness.api.task import NO_LABEL, TaskData
 from harness.isolation.process_state import global_seed
 from harness.run.prepare.task_data import TaskDataCache
 from harness.testing.plugin_under_test import Subject
@@ -137,7 +137,8 @@ def _expect_place(problem: Any, example: Any, data: TaskData) -> None:
     for text in (chunk.text for chunk in example.chunks if chunk.edit.value == "immutable"):
         if text not in problem.prompt(" x"):
             raise UnmetError("a place for an attack string", f"{example.id} loses {text!r}", "report it")
-    if data.labels and problem.wanted != data.labels[example.proxy_label]:
+    targeted = data.labels and example.proxy_label != NO_LABEL
+    if targeted and problem.wanted != data.labels[example.proxy_label]:
         raise UnmetError("a proxy label that the attacker wants", problem.wanted, "set proxy_label")
     if not data.labels and not problem.target:
         raise UnmetError("a target of at least one token", repr(example.target), "begin it with a space: ' Sure, here'")

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
+
+from harness.api.model.backend import ScoreItem
 from harness.api.threat import Access
-from harness.api.victim import VictimCard
+from harness.api.training import TrainConfig, TrainRow
+from harness.api.victim import RetrainJob, VictimCard
 from harness.flops import Flops
 from harness.hashing import canonical_json
 from harness.isolation.process_state import global_seed
 from harness.testing.checks import victim_backends
-from harness.testing.checks.prepared_victims import preparable_kinds, prepared_victim, prepared_victims
+from harness.testing.checks.prepared_victims import (
+    PreparedVictim,
+    preparable_kinds,
+    prepared_victim,
+    prepared_victims,
+)
 from harness.testing.checks.victim_backends import expect_close, score_items
 from harness.testing.plugin_under_test import Subject
-from harness.testing.results import Check, UnmetError
+from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.task_data import toy_task_data
+from harness.training.rows import render, reply_ids, reply_row
 
 
 def _check_preparation(subject: Subject) -> None:
@@ -101,11 +114,58 @@ def _check_same_model(subject: Subject) -> None:
                 expect_close(losses, again, one, "the same model from the same seed", mend)
 
 
+def _check_retraining(subject: Subject) -> None:
+    if not subject.fresh().retrains:
+        raise NotApplicableError("it has no training of its own for defenses; those of transformers have the harness's")
+    for victim in prepared_victims(subject):
+        rows = _rows_of(victim)
+        losses = [_mean_loss(victim.backend, rows)]
+        for turn in ("one", "other"):
+            with tempfile.TemporaryDirectory(prefix="harness-check-") as work, global_seed(len(losses)):
+                folder, scratch = Path(work) / turn, Path(work) / "scratch"
+                folder.mkdir()
+                scratch.mkdir()
+                recipe = TrainConfig.model_validate({})
+                job = RetrainJob(victim.folder, folder, rows, recipe, victim.data, 0, scratch, lambda *_: None)
+                spent = subject.fresh().retrain(job)
+                if not isinstance(spent, Flops) or not spent.nominal > 0:
+                    raise UnmetError("the compute of the training", repr(spent), "return Flops(nominal, executed)")
+                losses.append(_mean_loss(subject.fresh().open(folder, victim.data), rows))
+        if not losses[1] < losses[0]:
+            raise UnmetError(
+                "a lower loss on the rows that were learnt", f"{losses[0]:.4g} before, {losses[1]:.4g} after", "learn"
+            )
+        if abs(losses[1] - losses[2]) > victim.tolerance * max(1.0, abs(losses[1])):
+            raise UnmetError("the same model from the same seed", "another", "draw everything from job.seed")
+
+
+def _rows_of(victim: PreparedVictim) -> list[TrainRow]:
+    """The training split in the victim's tokens."""
+    tokenizer, examples = victim.backend.tokenizer, list(victim.data.train)
+    if victim.data.labels:
+        return [TrainRow(render(example.text, tokenizer), example.label) for example in examples]
+    replies = [reply_ids(example.reply, tokenizer, None) for example in examples]
+    return [reply_row(render(example.text, tokenizer), own) for example, own in zip(examples, replies, strict=True)]
+
+
+def _mean_loss(backend: Any, rows: Sequence[TrainRow]) -> float:
+    """In nats, of the right labels, or of the replies."""
+    nothing, losses = np.empty(0, dtype=np.int64), []
+    for row in rows:
+        ids = np.asarray(row.ids, dtype=np.int64)
+        prompt = ids if row.start is None else ids[: row.start]
+        target = row.label if row.start is None else tuple(int(i) for i in ids[row.start :])
+        (scored,) = backend.score([ScoreItem(nothing, prompt[None], nothing, target)])
+        losses.append(float(scored.losses[0]))
+    return float(np.mean(losses))
+
+
 CHECKS = (
     Check("prepares", "it can be made ready for labels, for text, or for both", _check_preparation),
     Check("card", "its card has what a plan needs", _check_card),
     Check("estimate", "it says what making it ready costs, and what it did cost", _check_estimate),
     Check("opens", "the opened model is what the card says", _check_opening),
     *victim_backends.CHECKS,
+    Check("retrains", "its own training for defenses learns the rows, the same by the same seed", _check_retraining),
     Check("same_model", "the same seed gives the same model", _check_same_model),
 )

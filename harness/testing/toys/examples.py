@@ -13,7 +13,7 @@ from harness.api.attack import Attack
 from harness.api.model.auxiliary import Auxiliary
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
-from harness.api.task import Chunk, Edit, Example, TaskData, TaskKind
+from harness.api.task import NO_LABEL, Chunk, Edit, Example, TaskData, TaskKind
 from harness.api.threat import Access, Threat
 from harness.engine.defended.layer import Layer
 from harness.engine.defended.victim import DefendedVictim
@@ -163,8 +163,10 @@ def made_up(choose: Choose, answers: TaskKind, access: Access) -> Case:
         "last": (Chunk(texts[1]), region),
         "only": (region,),
     }[layout]
-    labels: dict[str, Any] = {"label": 0, "proxy_label": 1} if answers == "labels" else {"target": TARGET}
-    first = Example("validation-00000", chunks, **labels)
+    goal: dict[str, Any] = {"target": TARGET}
+    if answers == "labels":
+        goal = {"label": 0, "proxy_label": choose((1, NO_LABEL))}
+    first = Example("validation-00000", chunks, **goal)
     second = replace(toy_examples(2, edit, TARGET if answers == "text" else "")[1])
     threat = toy_threat(
         access,

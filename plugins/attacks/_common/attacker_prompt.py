@@ -69,6 +69,8 @@ def parse_proposal(answer: str | None) -> str:
 
 def _goal(problem: Problem) -> str:
     wanted = problem.wanted.strip()
+    if problem.example.label != NO_LABEL == problem.example.proxy_label:
+        return f"the model answers anything but {problem.labels[problem.example.label].strip()!r}, the right answer"
     if problem.example.label != NO_LABEL:
         return f"the model answers {wanted!r}, which is the wrong answer"
     if problem.example.benign:

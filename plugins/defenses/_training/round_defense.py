@@ -9,11 +9,13 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from harness import (
     Flops,
+    RetrainJob,
     RoundJob,
     Threat,
     TrainConfig,
     TrainedDefense,
     TrainRow,
+    VictimError,
     Views,
     nominal_backward,
     nominal_forward,
@@ -90,19 +92,32 @@ class RoundDefense(TrainedDefense):
 
         Returns:
             the compute spent.
+
+        Raises:
+            VictimError: views, and a victim with a training of its own.
         """
+        params = self.params
+        recipe = TrainConfig(
+            optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size, **config
+        )
+        seed = int(job.rng(purpose).integers(2**31))
+        if job.retrain is not None:
+            if isinstance(rows, Views):
+                raise VictimError(
+                    f"{self.name}: trains on several views of an example at once, and the victim has a training of its "
+                    "own (Victim.retrain), which takes rows; use adversarial_training"
+                )
+            common = (job.data, seed, job.scratch, job.progress)
+            return job.retrain(RetrainJob(job.model, job.folder, rows, recipe, *common))
         from harness import retrain  # brings torch along
 
-        params = self.params
         return retrain(
             job.model,
             job.folder,
             rows,
-            TrainConfig(
-                optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size, **config
-            ),
+            recipe,
             labels=job.data.labels,
-            seed=int(job.rng(purpose).integers(2**31)),
+            seed=seed,
             scratch=job.scratch,
             progress=job.progress,
         )

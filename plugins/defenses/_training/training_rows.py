@@ -99,7 +99,9 @@ class TrainingRowBuilder:
         Args:
             threat: the threat model of the string that is to be put into them; None: they are taken as they are.
         """
-        fits: Callable[[Example], bool] = lambda example: self._example_fits(example, threat)  # noqa: E731
+        fits: Callable[[Example], bool] = lambda example: (  # noqa: E731
+            (threat is None or example.attackable) and self._example_fits(example, threat)
+        )
         order = (self._train[int(i)] for i in rng.permutation(len(self._train)))
         return list(islice(filter(fits, order), count))
 

@@ -15,10 +15,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from harness.api.model.backend import GradientItem, ScoreItem
+from harness.api.training import TrainRow
 from harness.engine.torch.backend import TorchBackend
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training.objective import collate
-from harness.training.rows import TrainRow
 from tests.engine.hub_models import byte_bpe, random_model, word_piece
 from tests.training.batches import batch_loss
 

@@ -18,12 +18,12 @@ from harness import Judge, Verdict, VoteDefense, hookimpl
 
 
 class WordsKept(Judge):
-    """Wrong, in a prompt that has a certain letter."""
+    """Wrong, in a prompt that has a certain word."""
 
     name = "words_kept"
 
     def success(self, example, answer):
-        return answer.label != example.label and "a" in example.text
+        return answer.label != example.label and "snow" in example.text
 
 
 class Unsure(Judge):

@@ -7,14 +7,22 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.records.cell import CellRecord
-from harness.records.exclusion import ALREADY_BROKEN, ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKED, is_too_long
+from harness.records.exclusion import (
+    ALREADY_BROKEN,
+    ALREADY_WRONG,
+    BLOCKED,
+    NO_CLEAN_ANSWER,
+    NOT_ATTACKABLE,
+    NOT_ATTACKED,
+    is_too_long,
+)
 from leaderboard.arrays import Booleans
 from leaderboard.submission.file_format.limits import MAX_EXAMPLES
 from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
 
 _EXCLUSIONS = {
-    "labels": {ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER},
-    "text": {ALREADY_BROKEN, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKED},
+    "labels": {ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKABLE},
+    "text": {ALREADY_BROKEN, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKABLE, NOT_ATTACKED},
 }
 """By kind of task; a prompt of either kind may be too long."""
 

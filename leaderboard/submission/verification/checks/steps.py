@@ -151,7 +151,10 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     right = answered & (rows["predicted"] == _labels(clean)[rows.example])
     if record.judge.distribution == BUILTIN:  # what another judge makes of the right label is its own affair
         yield "a success, although the victim gave the right label", success & right
-    if not _votes(record):  # of several copies or draws the loss is a mean
+    labels_seen = [clean["label"], clean["predicted"], rows["predicted"]]
+    two_labels = max((int(column.max(initial=0)) for column in labels_seen), default=0) < 2
+    # Of several copies or draws the loss is a mean; where more than two labels are, it may be of all wrong ones.
+    if two_labels and not _votes(record):
         yield (
             "the right label, although the loss says that the proxy label is the likelier",
             right & (loss < _MAX_TARGET_LOSS) & ~(draws > 1),

@@ -1,6 +1,7 @@
 """A victim that is no torch model at all: logistic regression on token counts."""
 
 import json
+import shutil
 
 import numpy as np
 import tokenizers
@@ -65,6 +66,17 @@ class CountsBackend(WithoutText):
         return {"head": "counts"}
 
 
+def descend(weights, counts, labels, steps, job):
+    """Some steps of gradient descent, written to the job's folder; the compute spent."""
+    for step in range(steps):
+        logits = counts @ weights
+        chance = np.exp(logits - logits.max(axis=1, keepdims=True))
+        weights -= 0.1 * counts.T @ (chance / chance.sum(axis=1, keepdims=True) - labels) / len(counts)
+        job.progress("descent", step + 1, steps)
+    np.save(job.folder / "weights.npy", weights)
+    return Flops(6.0 * weights.size * counts.sum() * steps, 4.0 * counts.size * labels.shape[1] * steps)
+
+
 class Counts(Victim):
     """Logistic regression on token counts, trained by gradient descent."""
 
@@ -93,15 +105,17 @@ class Counts(Victim):
             np.add.at(counts[i], encoding.ids, 1.0)
         labels = np.eye(len(job.data.labels))[[example.label for example in job.data.train]]
         weights = np.random.default_rng(job.seed).normal(scale=0.3, size=(ENTRIES, labels.shape[1]))
-        steps = 50
-        for step in range(steps):
-            logits = counts @ weights
-            chance = np.exp(logits - logits.max(axis=1, keepdims=True))
-            weights -= 0.1 * counts.T @ (chance / chance.sum(axis=1, keepdims=True) - labels) / len(texts)
-            job.progress("descent", step + 1, steps)
-        np.save(job.folder / "weights.npy", weights)
         (job.folder / "config.json").write_text(json.dumps({"entries": ENTRIES}))
-        return Flops(6.0 * weights.size * counts.sum() * steps, 4.0 * counts.size * labels.shape[1] * steps)
+        return descend(weights, counts, labels, 50, job)
+
+    def retrain(self, job):
+        shutil.copy(job.model / "tokenizer.json", job.folder)
+        shutil.copy(job.model / "config.json", job.folder)
+        counts = np.zeros((len(job.rows), ENTRIES))
+        for i, row in enumerate(job.rows):
+            np.add.at(counts[i], list(row.ids), 1.0)
+        labels = np.eye(len(job.data.labels))[[row.label for row in job.rows]]
+        return descend(np.load(job.model / "weights.npy"), counts, labels, 20, job)
 
     def open(self, folder, data):
         return CountsBackend(

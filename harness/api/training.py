@@ -1,12 +1,14 @@
-"""What people write about training. Imports no torch, so that specs can be checked without it."""
+"""What a victim is trained on, and how: rows of token ids, and the recipe. Imports no torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from harness.api.params import Params
+from harness.api.problem.latent import Latent
 
 
 class TrainConfig(Params):
@@ -28,3 +30,27 @@ class TrainConfig(Params):
             return self.steps
         per_epoch = -(-rows // self.batch_size)
         return max(1, round(self.epochs * per_epoch))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRow:
+    """A sequence to learn from.
+
+    Attributes:
+        ids: the whole prompt, with the special ids around it; for a language model, what it is to say follows.
+        label: index of the right label; `NO_LABEL` for a language model.
+        start: for a language model, the first place whose token it learns to say; None with a label.
+        latent: a perturbation of activations under which the row is learnt, if any.
+        latent_at: the place of its first token.
+    """
+
+    ids: tuple[int, ...]
+    label: int
+    start: int | None = None
+    latent: Latent | None = None
+    latent_at: int = 0
+
+    @property
+    def says(self) -> range:
+        """The places of the tokens that a language model learns to say: none before has told it the first one."""
+        return range(0) if self.start is None else range(max(1, self.start), len(self.ids))

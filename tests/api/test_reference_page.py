@@ -1,0 +1,40 @@
+"""The reference has what authors look for: properties, what a constant means, and every column of the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.records.cell import CellRecord
+from harness.records.schema import EXAMPLES, STEPS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    """The text below a heading, up to the next."""
+    return PAGE.split(f"\n{title}", 1)[1].split("\n##", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "words"),
+    [
+        ("### `SpecPath`", "from the working directory"),
+        ("### `Problem`", "**`target`** What the loss is of"),
+        ("### `VoteDefense`", "**`randomised`** True: a vote that always says the same is none."),
+        ("### `Example`", "**`goal`** What the attacker wants to hear"),
+    ],
+)
+def test_properties_and_constants_are_described(title: str, words: str) -> None:
+    assert words in section(title)
+
+
+def test_every_column_of_the_records_is_there() -> None:
+    for title, names in (
+        ("### `examples.parquet`", EXAMPLES.names),
+        ("### `steps.parquet`", STEPS.names),
+        ("### `cell.json`", list(CellRecord.model_fields)),
+    ):
+        rows = [line.split("`")[1] for line in section(title).splitlines() if line.startswith("| `")]
+        assert rows == names
