@@ -47,16 +47,22 @@ def cells_count_table(
         examples, steps = trajectories.at_step.shape
         if not examples or not steps:
             continue
-        successes = trajectories.so_far if asr == "so_far" else trajectories.at_step
+        at_step = asr == "at_step"
+        trials = trajectories.answered if at_step else np.full(steps, examples)
+        successes = trajectories.at_step if at_step else trajectories.so_far
+        numbers = {
+            "iteration": np.arange(1, steps + 1),
+            "trials": trials,
+            "successes": successes.sum(axis=0),
+            "attack_compute": trajectories.compute.mean(axis=0) / reference_flops(cell.record),
+        }
+        told = trials > 0
+        if not told.any():
+            continue
         cell_columns.append(
             constant_columns(cell.record)
-            | {
-                "iteration": np.arange(1, steps + 1),
-                "trials": np.full(steps, examples),
-                "successes": successes.sum(axis=0),
-                "attack_compute": trajectories.compute.mean(axis=0) / reference_flops(cell.record),
-                "inference_compute": inference_compute(cell.record, undefended),
-            }
+            | {name: values[told] for name, values in numbers.items()}
+            | {"inference_compute": inference_compute(cell.record, undefended)}
         )
     if not cell_columns:
         return None

@@ -36,6 +36,7 @@ class Trajectories:
         queries: [E, T], sequences that the attack had asked about until and with this step.
         labels: [E], the examples' own; `UNKNOWN_LABEL` where the answer is a text; None where nobody asked.
         targets: [E], the labels that the attacker wants; `UNKNOWN_LABEL` where records do not say.
+        unanswered: [E, T], whether the victim gave neither an answer nor a refusal to this step's string; None: to all.
         asked: steps at which the victim was asked about a string.
         missing: of them, those at which it gave neither an answer nor a refusal.
         unparseable: of them, those at which a judging model said something that is no verdict.
@@ -49,6 +50,7 @@ class Trajectories:
     queries: Floats
     labels: Integers | None = None
     targets: Integers | None = None
+    unanswered: Booleans | None = None
     asked: int = 0
     missing: int = 0
     unparseable: int = 0
@@ -67,6 +69,12 @@ class Trajectories:
         return broken
 
     @cached_property
+    def answered(self) -> Integers:
+        """[T], how many examples got an answer or a refusal at this step."""
+        examples, steps = self.at_step.shape
+        return np.full(steps, examples) if self.unanswered is None else examples - self.unanswered.sum(axis=0)
+
+    @cached_property
     def equal_compute(self) -> bool:
         """Whether every example spent the same compute at every step, as where searches never stop early."""
         return bool((self.compute == self.compute[:1]).all())
@@ -80,8 +88,9 @@ class Trajectories:
         index_of = {example: index for index, example in enumerate(self.examples)}
         rows = [index_of[example] for example in examples]
         labels, targets = (None if part is None else part[rows] for part in (self.labels, self.targets))
+        unanswered = None if self.unanswered is None else self.unanswered[rows]
         return Trajectories(
-            tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows], labels, targets
+            tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows], labels, targets, unanswered
         )
 
 
@@ -133,14 +142,14 @@ def read_trajectories(cell: Cell) -> Trajectories:
             f"{source}: {budget} steps of {len(examples)} examples is more than can be real. {_how_to_mend(cell)}"
         )
     success = steps.column("success").to_numpy()
-    trajectories = _arrange(cell, source, examples, budget, row, step, success, compute, queries)
     labels, targets = (_labels(attacked.column(name)) for name in ("label", "target"))
     if len(cell.record.labels) == 2 or (not cell.record.labels and labels.max(initial=0) <= 1):
         # Older records do not say; of two labels the attacker wants the other.
         targets = np.where((targets == UNKNOWN_LABEL) & (labels != UNKNOWN_LABEL), 1 - labels, targets)
-    trajectories = replace(trajectories, labels=labels, targets=targets)
     asked = pc.is_null(steps.column("failure")).to_numpy()
     missing = asked & pc.is_in(steps.column("answer_state"), pa.array(sorted(NO_ANSWER))).to_numpy()
+    trajectories = _arrange(cell, source, examples, budget, row, step, success, missing, compute, queries)
+    trajectories = replace(trajectories, labels=labels, targets=targets)
     untold = np.setdiff1d(row[missing], row[asked & ~missing])  # examples
     if len(untold):
         trajectories = trajectories.subset(np.delete(examples, untold).tolist())
@@ -187,6 +196,7 @@ def _arrange(
     row: Integers,
     step: Integers,
     success: Booleans,
+    missing: Booleans,
     compute: Floats,
     queries: Integers,
 ) -> Trajectories:
@@ -199,16 +209,30 @@ def _arrange(
     if misplaced.any():
         example = examples[int(misplaced.any(axis=1).argmax())]
         raise DataError(f"{source}: the steps of example {example!r} have a gap or come twice. {_how_to_mend(cell)}")
-    at_step = np.zeros(shape, dtype=bool)
-    at_step[row, step - 1] = success
+    at_step, unanswered = (_kept_to_the_end(shape, row, step, last, values) for values in (success, missing))
     compute_at_step, queries_at_step = np.zeros(shape), np.zeros(shape)
     compute_at_step[row, step - 1] = compute
     queries_at_step[row, step - 1] = queries
-    last_success = np.zeros(len(examples), dtype=bool)
+    return Trajectories(
+        tuple(examples),
+        at_step,
+        compute_at_step.cumsum(axis=1),
+        queries_at_step.cumsum(axis=1),
+        unanswered=unanswered if unanswered.any() else None,
+    )
+
+
+def _kept_to_the_end(
+    shape: tuple[int, int], row: Integers, step: Integers, last: Integers, values: Booleans
+) -> Booleans:
+    """What was found at each step, [E, T]; after an example's ``last`` step, what was found there."""
+    found = np.zeros(shape, dtype=bool)
+    found[row, step - 1] = values
+    at_last = np.zeros(shape[0], dtype=bool)
     started = last > 0
-    last_success[started] = at_step[started, last[started] - 1]
-    at_step |= last_success[:, None] & (np.arange(budget) >= last[:, None])
-    return Trajectories(tuple(examples), at_step, compute_at_step.cumsum(axis=1), queries_at_step.cumsum(axis=1))
+    at_last[started] = found[started, last[started] - 1]
+    kept: Booleans = found | (at_last[:, None] & (np.arange(shape[1]) >= last[:, None]))
+    return kept
 
 
 def _how_to_mend(cell: Cell) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.commands.print_standings import print_standings
+from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.data.trajectories import read_trajectories
 from leaderboard.site.build import build_site
 from leaderboard.standings.standing import Standing
@@ -45,6 +46,15 @@ def test_a_success_after_steps_without_an_answer_counts(tmp_path: Path) -> None:
     (row,) = rows(tmp_path / "run", replace(TEXT, first_success=[4] * 20, missing=3))
     assert row.asr is not None
     assert (row.asr.successes, row.asr.trials, row.missing_answers) == (20, 20, 60)
+
+
+def test_at_a_step_only_those_that_were_answered_count(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", [replace(TEXT, first_success=[4] * 20, missing=3, silent=5, steps=6)]))
+    so_far, at_step = (run_count_table(run, asr).columns for asr in ("so_far", "at_step"))
+    assert so_far["trials"].tolist() == [15] * 6
+    assert so_far["successes"].tolist() == [0] * 3 + [15] * 3
+    assert at_step["iteration"].tolist() == [4, 5, 6], "nobody was answered before"
+    assert at_step["trials"].tolist() == at_step["successes"].tolist() == [15] * 3
 
 
 def test_who_does_not_answer_does_not_rank_first(tmp_path: Path) -> None:
