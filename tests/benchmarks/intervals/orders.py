@@ -6,10 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from leaderboard.standings.ranks import Rank, ranks
+from leaderboard.arrays import Booleans
+from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.harder_to_break import surely_harder
+from leaderboard.standings.ranks import MIN_SEEDS, ranks
 from tests.benchmarks.intervals.designs import Figures, counted
 from tests.benchmarks.intervals.rates_and_costs import MANY, SEEDS
 from tests.benchmarks.intervals.simulated_seeds import Seeds
+
+Table = list[list[SeedCurves]]
+"""Of each row the curves of its attacks."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,16 @@ class Equals:
         wrong = 0
         for _ in range(studies):
             table = [[each.draw(rng, self.seeds, self.examples) for _ in range(self.attacks)] for each in made]
-            wrong += _is_ordered(ranks(table, self.target)[: self.rows])
+            wrong += bool(_order(table, self.target)[: self.rows, : self.rows].any())
         return {"false order": wrong / studies}
 
 
-def _is_ordered(found: list[Rank]) -> bool:
-    """Whether the worst rank of any row is better than the best of another."""
-    ranked = [(rank.best, rank.worst) for rank in found if rank.best is not None and rank.worst is not None]
-    return len(ranked) > 1 and min(worst for _, worst in ranked) < max(best for best, _ in ranked)
+def _order(table: Table, target: float) -> Booleans:
+    """[R, R], whether row i is ranked above row j, all rows being of as many seeds."""
+    if len(table[0][0].trials) < MIN_SEEDS:
+        assert all(rank.best is None for rank in ranks(table, target))
+        return np.zeros((len(table), len(table)), dtype=np.bool_)
+    return surely_harder(table, target)
 
 
 @dataclass(frozen=True)
@@ -84,10 +92,9 @@ class Unequal:
         half, right, wrong = self.rows // 2, [], 0
         for _ in range(studies):
             made = [hard] * half + [easy] * (self.rows - half)
-            found = ranks([[each.draw(rng, self.seeds, self.examples)] for each in made], 0.5)
-            pairs = [_is_ordered([one, other]) for one in found[:half] for other in found[half:]]
-            right.append(float(np.mean(pairs)))
-            wrong += _is_ordered(found[:half]) or _is_ordered(found[half:])
+            order = _order([[each.draw(rng, self.seeds, self.examples)] for each in made], 0.5)
+            right.append(float(order[:half, half:].mean()))
+            wrong += bool(order[:half, :half].any() or order[half:].any())
         return {"told apart rightly": float(np.mean(right)), "false order": wrong / studies}
 
 
