@@ -77,7 +77,7 @@ class Costs:
                 curves = [made.draw(rng, self.seeds, self.examples) for _ in range(self.attacks)]
                 _, low, high = compute_to_target(curves, target)
                 inside.append(low <= cost <= high)
-                widths.append(np.log10(min(high, NO_UPPER_END) / max(low, made.compute[0] / 10)))
+                widths.append(np.log10(min(high, NO_UPPER_END) / np.clip(low, made.compute[0] / 10, NO_UPPER_END)))
                 below, above = (ends[-1] for ends in curves[0].bounds())
                 full.append(below <= truth[-1] <= above)
             held.append(float(np.mean(inside)))
