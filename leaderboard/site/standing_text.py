@@ -56,10 +56,9 @@ def cost_text(cost: CostToBreak) -> TextPair:
 
 def rank_text(row: Standing) -> TextPair:
     """The ranks that the row may have, or why it has none."""
-    rank = row.rank
-    if rank.best is None:
-        return "–", rank.note
-    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), ""
+    if row.rank is None:
+        return "–", row.rank_note
+    return (str(row.rank) if row.rank == row.worst_rank else f"{row.rank} – {row.worst_rank}"), ""
 
 
 def worst_case_text(row: Standing) -> TextPair:

@@ -19,7 +19,6 @@ from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.clean_rate import clean_rate
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
-from leaderboard.standings.ranks import NO_RANK, Rank
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 
@@ -49,7 +48,8 @@ class Standing:
         replaying: the attacks that try recorded strings; what finding them took is not in their compute.
         unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
         failures: why attack strings counted as failed without being judged, and at how many steps.
-        rank: by cost to break; see `ranks`.
+        rank: the best that it may have by cost to break, 1 being hardest; ``worst_rank`` the worst; see `ranks`.
+        rank_note: why it has no rank; "" where it has one.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         ranked_by: the curves of the attacks that the rank goes by.
         cells: the records behind the row.
@@ -74,7 +74,9 @@ class Standing:
     replaying: tuple[str, ...]
     unparseable: int
     failures: Mapping[str, int]
-    rank: Rank = NO_RANK
+    rank: int | None = None
+    worst_rank: int | None = None
+    rank_note: str = ""
     offense_defense: OffenseDefense | None = None
     ranked_by: tuple[SeedCurves, ...] = field(default=(), repr=False, compare=False)
     cells: tuple[Cell, ...] = field(default=(), repr=False)

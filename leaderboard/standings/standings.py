@@ -97,7 +97,10 @@ def _with_cells(rows: Sequence[Standing], by_round: CellsByRound) -> list[Standi
 def _ranked(section: Section, target: float, rows: Sequence[Standing]) -> Standings:
     # A static attack does not know of the defense: what it costs to break is no worst case.
     row_ranks = ranks([() if row.static else row.ranked_by for row in rows], target)
-    ranked = [replace(row, rank=rank) for row, rank in zip(rows, row_ranks, strict=True)]
+    ranked = [
+        replace(row, rank=rank.best, worst_rank=rank.worst, rank_note=rank.note)
+        for row, rank in zip(rows, row_ranks, strict=True)
+    ]
     return Standings(section, target, tuple(sorted(ranked, key=_hardest_first)))
 
 
