@@ -72,7 +72,7 @@ def _band(curve: SeedCurves, target: float, typical: float, below: float, above:
     total, seeds = float(curve.trials.sum()), len(curve.trials)
     variance = smoothed_variance(curve.successes.sum(axis=0), total)
     own = _spread_at_target(curve, target).excess
-    width = 1 / total + np.maximum(curve.shared, 0.0) / variance + variance * max(typical, own) / seeds
+    width = curve.noise / total + np.maximum(curve.shared, 0.0) / variance + variance * max(typical, own) / seeds
     low, high = wilson_bounds(curve.asr, below**2 * width)[0], wilson_bounds(curve.asr, above**2 * width)[1]
     return _Band(curve.compute, curve.asr, low, high)
 
@@ -91,9 +91,11 @@ def _spread_at_target(curve: SeedCurves, target: float) -> _SeedSpread:
     hit = curve.asr >= target
     at = int(hit.argmax()) if hit.any() else len(hit) - 1
     seeds, total = len(curve.trials), float(curve.trials.sum())
-    between = variance_between_seeds(curve.successes[:, at : at + 1], curve.trials)[0]
+    deviations = None if curve.deviations is None else curve.deviations[:, at : at + 1]
+    between = variance_between_seeds(curve.successes[:, at : at + 1], curve.trials, deviations)[0]
     variance = float(smoothed_variance(curve.successes[:, at].sum(), total))
-    return _SeedSpread(float(between - variance / total) * seeds / variance**2, variance**2, seeds - 1)
+    examples_alone = variance * float(np.broadcast_to(curve.noise, hit.shape)[at]) / total
+    return _SeedSpread(float(between - examples_alone) * seeds / variance**2, variance**2, seeds - 1)
 
 
 def _typical_spread(spreads: Sequence[_SeedSpread]) -> tuple[float, float]:

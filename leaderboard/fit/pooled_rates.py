@@ -68,7 +68,12 @@ def pooled_rates(successes: Integers | Floats, trials: Sequence[int], shared: Fl
 
 
 def rate_bounds(
-    successes: Floats, trials: Floats, shared: Floats | float = 0.0, level: float = UPPER
+    successes: Floats,
+    trials: Floats,
+    shared: Floats | float = 0.0,
+    level: float = UPPER,
+    deviations: Floats | None = None,
+    noise: Floats | float = 1.0,
 ) -> tuple[Floats, Floats]:
     """Interval for the mean rate of all seeds like these, at each of T steps: (low [T], high [T]).
 
@@ -80,20 +85,24 @@ def rate_bounds(
         trials: [S], above 0.
         shared: [T], see `shared_example_variance`.
         level: the quantile at the upper end.
+        deviations: [S, T], what each seed's sum is off by, where that is not its successes' alone.
+        noise: [T], how many times larger than that of a success the variance of an example's share in them is.
     """
     seeds, total, won = len(trials), float(trials.sum()), successes.sum(axis=0)
     share, z = won / total, float(ndtri(level))
     if seeds < 2:
-        return wilson_bounds(share, np.full(won.shape, z * z / total))
+        return wilson_bounds(share, np.full(won.shape, z * z / total) * noise)
     variance = smoothed_variance(won, total)
-    between, examples_alone = variance_between_seeds(successes, trials), variance / total
-    largest = examples_alone + (MAX_LEVEL_SD * variance) ** 2 / seeds
+    between, examples_alone = variance_between_seeds(successes, trials, deviations), variance * noise / total
+    largest = examples_alone + (MAX_LEVEL_SD * variance) ** 2 * noise / seeds
     square = half_interval_squared(between, examples_alone, largest, seeds, shared, level)
     low, high = wilson_bounds(share, square / variance)
     # Seeds scatter more the nearer rates are to one half: the end on that side is taken as they would scatter there.
     nearer = wilson_bounds(share, z * z * np.maximum(between, examples_alone) / variance)
     excess = (square - z * z * examples_alone) / variance**2
-    down, up = (wilson_bounds(share, z * z / total + excess * end * (1 - end))[side] for side, end in enumerate(nearer))
+    down, up = (
+        wilson_bounds(share, z * z * noise / total + excess * end * (1 - end))[side] for side, end in enumerate(nearer)
+    )
     return np.where(share > 0.5, np.minimum(low, down), low), np.where(share < 0.5, np.maximum(high, up), high)
 
 
@@ -112,15 +121,20 @@ def smoothed_variance(successes: Floats, trials: float) -> Floats:
     return share * (1 - share)
 
 
-def variance_between_seeds(successes: Floats, trials: Floats) -> Floats:
-    """Variance of the pooled rate, as S seeds (two or more) show it; [T] from [S, T] successes of [S] trials."""
+def variance_between_seeds(successes: Floats, trials: Floats, deviations: Floats | None = None) -> Floats:
+    """Variance of the pooled rate, as S seeds (two or more) show it; [T] from [S, T] successes of [S] trials, or from
+    their ``deviations`` [S, T].
+    """
     seeds, total = len(trials), float(trials.sum())
-    residual = successes - successes.sum(axis=0) / total * trials[:, None]
-    found: Floats = (residual**2).sum(axis=0) * seeds / (seeds - 1) / total**2
+    if deviations is None:
+        deviations = successes - successes.sum(axis=0) / total * trials[:, None]
+    found: Floats = (deviations**2).sum(axis=0) * seeds / (seeds - 1) / total**2
     return found
 
 
-def shared_example_variance(examples: Sequence[Sequence[str]], successes: Sequence[Booleans]) -> Floats | float:
+def shared_example_variance(
+    examples: Sequence[Sequence[str]], successes: Sequence[Booleans] | Sequence[Floats]
+) -> Floats | float:
     """What the variance of the pooled rate gains because seeds have examples in common, [T]; 0 where they have none.
 
     The covariances of one example's outcomes in two seeds, each counted from its seed's own rate (Cameron, Gelbach and

@@ -17,7 +17,7 @@ from leaderboard.data.count_table import CountTable
 from leaderboard.data.count_table_files import read_count_table
 from leaderboard.fit.attack_scaling import fit_attack_scaling
 from leaderboard.fit.crossing import first_crossing
-from leaderboard.fit.offense_defense import fit_offense_defense
+from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
 from leaderboard.fit.pooled_rates import pooled_rates
 from leaderboard.number_format import parameter_count
 from leaderboard.site.data_format import BandJson, FitJson, SectionJson, StandingJson
@@ -227,7 +227,9 @@ def _round_standings(rows: CountTable, fit: Fit, target: float, section_id: str)
     spent = np.array([amount for standing in standings if (amount := standing["defense_compute"] or 0.0) > 0])
     fit_numbers = fit_json(fit)
     if fit_numbers is not None and fit.line.slope is not None and len(spent):
-        standings[-1]["balance"] = {**fit_numbers, "band": _band(fit, spent, "defense")}
+        if not isinstance(fit, OffenseDefense) or fit.line_fits:
+            fit_numbers["band"] = _band(fit, spent, "defense")
+        standings[-1]["balance"] = fit_numbers
     return standings
 
 

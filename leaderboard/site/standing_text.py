@@ -221,7 +221,11 @@ def offense_defense_text(row: Standing) -> TextPair:
     if line.slope is None:
         return "–", "not enough data"
     low, high = line.slope_ci or (None, None)
-    interval = "" if low is None or high is None else f"{signed(low)} – {signed(high)}{_of_one_model(row.seeds)}"
+    interval = (
+        ""
+        if low is None or high is None
+        else f"{signed(low)} – {signed(high)}{_of_one_model(row.offense_defense.seeds)}"
+    )
     return signed(line.slope), interval if row.offense_defense.line_fits else f"{interval}\na line does not fit"
 
 

@@ -15,7 +15,7 @@ from leaderboard.data.trajectories import BudgetUnit, TrajectoriesBySeed
 from leaderboard.fit.attack_scaling import AttackScaling, fit_first_successes
 from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
 from leaderboard.fit.pooled_rates import Rate, pooled_rates
-from leaderboard.standings.pooled_curve import pooled_curve, seed_curves, with_examples
+from leaderboard.standings.pooled_curve import extended, pooled_curve, shared_variance, with_examples
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ def attack_curve(attack: str, cells: Mapping[int, Cell], by_seed: TrajectoriesBy
     used = with_examples(by_seed)
     if not used:
         return AttackCurve(attack, 0, (), None)
-    pooled, curves = pooled_curve(used), seed_curves(used)
-    rates = pooled_rates(curves.successes, curves.trials.astype(np.int64).tolist(), curves.shared)
+    pooled, of_seeds = pooled_curve(used), list(used.values())
+    broken = np.stack([extended(trajectories.broken, len(pooled.asr)) for trajectories in of_seeds])
+    trials = [len(trajectories.examples) for trajectories in of_seeds]
+    rates = pooled_rates(broken, trials, shared_variance(of_seeds))
     points = tuple(
         CurvePoint(step, asr, known(float(compute)), float(queries))
         for step, (asr, compute, queries) in enumerate(zip(rates, pooled.compute, pooled.queries, strict=True), start=1)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leaderboard.arrays import Floats
 from leaderboard.data.trajectories import Trajectories, TrajectoriesBySeed
-from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.compute_to_target import SeedCurves, curves_of_seeds
 from leaderboard.fit.pooled_rates import shared_example_variance
+
+Value = TypeVar("Value", np.bool_, np.float64)
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,24 @@ def pooled_curve(by_seed: TrajectoriesBySeed) -> PooledCurve:
 def seed_curves(by_seed: TrajectoriesBySeed) -> SeedCurves:
     """Each seed's curve, against the compute of `pooled_curve`; of an attack with at least one attacked example."""
     used = list(with_examples(by_seed).values())
-    compute = pooled_curve(by_seed).compute
-    return SeedCurves(
-        successes=np.stack([extended(trajectories.broken, len(compute)) for trajectories in used]),
-        trials=np.array([len(trajectories.examples) for trajectories in used], dtype=np.float64),
-        compute=compute,
-        shared=shared_variance(used),
+    length = max(trajectories.at_step.shape[1] for trajectories in used)
+    return curves_of_seeds(
+        [trajectories.examples for trajectories in used],
+        [_extended_rows(trajectories.so_far, length) for trajectories in used],
+        [_extended_rows(trajectories.compute, length) for trajectories in used],
     )
 
 
 def shared_variance(of_seeds: Sequence[Trajectories]) -> Floats | float:
     """`shared_example_variance` of the ASR so far, at each step of the longest curve."""
     length = max(trajectories.at_step.shape[1] for trajectories in of_seeds)
-    broken = [
-        np.pad(trajectories.so_far, ((0, 0), (0, length - trajectories.at_step.shape[1])), mode="edge")
-        for trajectories in of_seeds
-    ]
+    broken = [_extended_rows(trajectories.so_far, length) for trajectories in of_seeds]
     return shared_example_variance([trajectories.examples for trajectories in of_seeds], broken)
+
+
+def _extended_rows(values: NDArray[Value], length: int) -> NDArray[Value]:
+    """``values`` [E, T] as [E, length]: the last ones stay."""
+    return np.pad(values, ((0, 0), (0, length - values.shape[1])), mode="edge")
 
 
 def _total(curves: Sequence[Floats]) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,14 +38,21 @@ class Rank:
 NO_RANK = Rank(None, None)
 
 
-def ranks(rows: Sequence[Sequence[SeedCurves]], target: float) -> list[Rank]:
-    """Of rows given by the curves of their attacks, compute in one unit; a row without a curve has no rank.
+def ranks(rows: Sequence[Sequence[SeedCurves]], target: float, divisors: Sequence[float] | None = None) -> list[Rank]:
+    """Of rows given by the curves of their attacks; a row without a curve has no rank.
 
     A row has none either where an attack was run under a single seed, or where it is told from no other row. The chance
     that any row of a table is ranked wrongly against any other is at most 5% (see `surely_harder`).
+
+    Args:
+        target: attack success rate that counts as broken.
+        divisors: what the compute of each row is a multiple of; that of the curves where left out.
     """
+    units = divisors or [1.0] * len(rows)
     ranked = [index for index, curves in enumerate(rows) if curves and _seeds(curves) >= MIN_SEEDS]
-    harder = surely_harder([rows[index] for index in ranked], target)
+    harder = surely_harder(
+        [[replace(curve, compute=curve.compute / units[index]) for curve in rows[index]] for index in ranked], target
+    )
     found = [Rank(None, None, ONE_SEED) if curves else NO_RANK for curves in rows]
     for index, above, below in zip(ranked, harder.sum(axis=0), harder.sum(axis=1), strict=True):
         apart = bool(above or below)

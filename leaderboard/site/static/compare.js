@@ -51,7 +51,7 @@
       ["Defense compute", (row) => [flops(row.defense_compute), row.defense_compute && row.reference_compute ? `${power(Number((row.defense_compute / row.reference_compute).toPrecision(2)))}× reference` : ""]],
     ];
     if (rows.some((row) => row.overhead)) out.push(["Overhead per answer", (row) => (row.overhead ? [row.overhead.ratio === null ? flops(row.overhead.flops) : `${Number(row.overhead.ratio.toPrecision(2))}×`, row.overhead.ratio === null ? "FLOPs" : `${flops(row.overhead.flops)} FLOPs`] : ["–", ""])]);
-    if (rows.some((row) => row.balance)) out.push(["Offense–defense slope", (row) => (row.balance ? (row.balance.slope === null ? ["–", "not enough data"] : [row.balance.slope.toFixed(2), row.balance.slope_low === null ? "" : `${row.balance.slope_low.toFixed(2)} – ${row.balance.slope_high.toFixed(2)}`]) : ["–", ""])]);
+    if (rows.some((row) => row.balance)) out.push(["Offense–defense slope", (row) => (row.balance ? (row.balance.slope === null ? ["–", "not enough data"] : [row.balance.slope.toFixed(2), row.balance.slope_low === null ? "" : `${row.balance.slope_low.toFixed(2)} – ${row.balance.slope_high.toFixed(2)}${ofOneModel(row)}${row.balance.note ? ", a line does not fit" : ""}`]) : ["–", ""])]);
     out.push(["Examples", (row) => [row.examples, `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`]]);
     const directions = [...new Set(rows.flatMap((row) => (row.directions ?? []).map((each) => each.name)))];
     if (directions.length > 1) for (const name of directions) out.push([`ASR ${name}`, (row) => rate((row.directions ?? []).find((each) => each.name === name) ?? null)]);

@@ -94,7 +94,7 @@ const AttackPlot = (() => {
   }
 
   const title = "Attack success against attack compute";
-  const explain = (settings) => `Lines: attacked examples broken so far, seeds pooled, against the mean attack compute per attacked example. Bands: 95% intervals${settings.fit ? " of the fits (dotted)" : ""}. Click the legend to single out a line, shift-click for more.`;
+  const explain = (settings) => `Lines: attacked examples broken so far, seeds pooled, against the mean attack compute per attacked example. Bands: 95% intervals${settings.fit ? " of the fits (dotted)" : ""}, of one seed for that model only. Click the legend to single out a line, shift-click for more.`;
 
   const COLUMNS = [["series", "Row"], ["attack", "Attack"], ["step", "Step"], ["value", "ASR"], ["low", "Low"], ["high", "High"], ["successes", "Broken"], ["trials", "Attacked"], ["compute", "FLOPs per example"], ["queries", "Queries per example"]];
 

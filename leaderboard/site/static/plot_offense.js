@@ -68,7 +68,7 @@ const OffensePlot = (() => {
 
   const COLUMNS = [["series", "Row"], ["round", "Round"], ["spent", "Defense FLOPs"], ["needed", "FLOPs to break"], ["interval", "95% interval"], ["state", "State"], ["attack", "Attack"]];
   const title = "Compute to break against defense compute";
-  const explain = () => "Points: rounds of a defense, seeds pooled, with 95% intervals; triangles were not broken within that compute. Along the dashed line (slope 1) attacker and defender must raise their spending alike; where a defense rises less steeply, the attacker gains.";
+  const explain = () => "Points: rounds of a defense, seeds pooled, with 95% intervals (of one seed for that model only); triangles were not broken within that compute. Along the dashed line (slope 1) attacker and defender must raise their spending alike; where a defense rises less steeply, the attacker gains.";
 
   return { draw, title, explain, controls: ["x", "fit"] };
 })();

@@ -53,7 +53,7 @@ const RoundsPlot = (() => {
 
   const COLUMNS = [["series", "Row"], ["round", "Round"], ["attack", "Attack"], ["value", "ASR"], ["low", "Low"], ["high", "High"], ["count", "Broken"], ["spent", "Defense FLOPs"]];
   const title = "Attack success against rounds of the defense";
-  const explain = () => "Points: attacked examples broken at the attack's full budget after each round, seeds pooled. Bands: 95% intervals. How fast a defense learns, whatever its rounds cost.";
+  const explain = () => "Points: attacked examples broken at the attack's full budget after each round, seeds pooled. Bands: 95% intervals, of one seed for that model only. How fast a defense learns, whatever its rounds cost.";
 
   return { draw, title, explain, controls: ["attack"] };
 })();

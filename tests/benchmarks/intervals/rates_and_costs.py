@@ -52,6 +52,7 @@ class Costs:
         spread: between seeds, of the log-odds (natural) and of the logarithm of the slope.
         attacks: how many equal attacks, of which the cheapest counts.
         alike: correlation over seeds of how hard an example is; 0: other examples in each seed.
+        stops: whether an example's search stops when it succeeds.
     """
 
     seeds: int
@@ -59,26 +60,30 @@ class Costs:
     spread: tuple[float, float]
     attacks: int = 1
     alike: float = 0.0
+    stops: bool = False
 
     @property
     def name(self) -> str:
         more = f", {self.attacks} equal attacks" * (self.attacks > 1) + ", same examples" * (self.alike > 0)
+        more += ", stops at success" * self.stops
         level, tilt = self.spread
         return f"{counted(self.seeds)} × {self.examples}, log-odds differ by {level:g}, slopes by {tilt:g}{more}"
 
     def measure(self, rng: np.random.Generator, studies: int) -> Figures:
         held, full, widths = [], [], []
         for asr, target in ASR_AND_TARGET:
-            made = Seeds(asr, *self.spread, alike=self.alike)
+            made = Seeds(asr, *self.spread, alike=self.alike, stops=self.stops)
             truth = made.mean()
-            cost = float(first_crossing(made.compute, truth, target))
+            cost = float(first_crossing(made.mean_compute(), truth, target))
             inside = []
             for _ in range(studies):
                 curves = [made.draw(rng, self.seeds, self.examples) for _ in range(self.attacks)]
                 _, low, high = compute_to_target(curves, target)
                 inside.append(low <= cost <= high)
-                widths.append(np.log10(min(high, NO_UPPER_END) / max(low, made.compute[0] / 10)))
-                below, above = (ends[-1] for ends in curves[0].bounds())
+                widths.append(np.log10(min(high, NO_UPPER_END) / np.clip(low, made.compute[0] / 10, NO_UPPER_END)))
+                below, above = (
+                    ends[-1] for ends in rate_bounds(curves[0].successes, curves[0].trials, curves[0].shared)
+                )
                 full.append(below <= truth[-1] <= above)
             held.append(float(np.mean(inside)))
         figures = coverage_figures(held) | {"median width, decades": float(np.median(widths))}
@@ -94,3 +99,4 @@ COSTS = [
 ]
 COSTS += [Costs(seeds, 32, (0.56, 0.4), attacks=4) for seeds in MANY]
 COSTS += [Costs(seeds, 32, (0.56, 0.4), alike=0.5) for seeds in MANY]
+COSTS += [Costs(seeds, 32, (0.56, 0.4), stops=True) for seeds in MANY]

@@ -10,8 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr
 
 from leaderboard.arrays import Floats, Integers
-from leaderboard.fit.compute_to_target import SeedCurves
-from leaderboard.fit.pooled_rates import shared_example_variance
+from leaderboard.fit.compute_to_target import SeedCurves, curves_of_seeds
 
 LN10 = float(np.log(10.0))
 _PLACES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
@@ -39,6 +38,7 @@ class Seeds:
         tilt: of the logarithm of the slope.
         slope: of the typical seed, decades of odds per decade of compute.
         alike: correlation over seeds of how hard an example is; 0: other examples in each seed.
+        stops: whether an example's search stops when it succeeds, so that compute depends on success.
     """
 
     asr: float = 0.8
@@ -47,6 +47,7 @@ class Seeds:
     slope: float = 2.0
     steps: int = 24
     alike: float = 0.0
+    stops: bool = False
 
     @property
     def compute(self) -> Floats:
@@ -64,23 +65,32 @@ class Seeds:
         shift, slope = np.broadcast_arrays(self.level * _PLACES[:, None], self.slope * np.exp(self.tilt * _PLACES))
         return np.asarray(np.einsum("i,j,ijt->t", _SHARES, _SHARES, expit(self._log_odds(shift, slope))))
 
-    def first_steps(self, rng: np.random.Generator, seeds: int, examples: int) -> Integers:
-        """The step, from 0, at which each example of each seed first falls, T for never; [S, E]."""
-        shift, slope = self.level * rng.normal(size=seeds), self.slope * np.exp(self.tilt * rng.normal(size=seeds))
+    def mean_compute(self) -> Floats:
+        """Spent so far by all examples on average, [T]."""
+        if not self.stops:
+            return self.compute
+        searching = 1 - np.append(0.0, self.mean()[:-1])
+        return np.asarray(np.cumsum(searching) / self.steps)
+
+    def first_steps(self, rng: np.random.Generator, seeds: int, examples: int, luck: Floats | None = None) -> Integers:
+        """The step, from 0, at which each example of each seed first falls, T for never; [S, E].
+
+        Args:
+            luck: the seeds' standard normal deviations in level and in slope, [2, S]; drawn when None.
+        """
+        deviations = rng.normal(size=(2, seeds)) if luck is None else luck
+        shift, slope = self.level * deviations[0], self.slope * np.exp(self.tilt * deviations[1])
         hard = np.sqrt(self.alike) * rng.normal(size=examples)
         rank = ndtr(hard + np.sqrt(1 - self.alike) * rng.normal(size=(seeds, examples)))
         odds = self._log_odds(shift, slope)
         return np.stack([np.searchsorted(own, logit(each)) for own, each in zip(odds, rank, strict=True)])
 
-    def successes(self, first: Integers) -> Floats:
-        """[S, T], examples broken so far."""
-        return np.stack([np.bincount(own, minlength=self.steps + 1)[:-1].cumsum() for own in first]).astype(np.float64)
-
-    def draw(self, rng: np.random.Generator, seeds: int, examples: int) -> SeedCurves:
-        """One simulated attack, as the standings have it."""
-        first = self.first_steps(rng, seeds, examples)
-        shared: float | Floats = 0.0
-        if self.alike and seeds > 1:
-            broken = first[..., None] <= np.arange(self.steps)
-            shared = shared_example_variance([[str(at) for at in range(examples)]] * seeds, list(broken))
-        return SeedCurves(self.successes(first), np.full(seeds, float(examples)), self.compute, shared)
+    def draw(self, rng: np.random.Generator, seeds: int, examples: int, luck: Floats | None = None) -> SeedCurves:
+        """One simulated attack, as the standings have it; ``luck``: see `first_steps`."""
+        first = self.first_steps(rng, seeds, examples, luck)
+        names = [[f"{0 if self.alike else seed} {at}" for at in range(examples)] for seed in range(seeds)]
+        steps = np.arange(self.steps)
+        spent = (
+            np.minimum(first[..., None], steps) if self.stops else np.broadcast_to(steps, (*first.shape, len(steps)))
+        )
+        return curves_of_seeds(names, list(first[..., None] <= steps), list((spent + 1.0) / self.steps))

@@ -29,6 +29,15 @@ def test_by_hand() -> None:
     assert found[2] == NO_RANK
 
 
+def test_compute_may_be_a_multiple_of_something() -> None:
+    """Rows alike in FLOPs, of which one victim took a thousand times as much to make."""
+    rng = np.random.default_rng(0)
+    small, large = row(rng, 0.6, 5), row(rng, 0.6, 5)
+    assert ranks([small, large], 0.5) == ranks([small, large], 0.5, [1e3, 1e3])
+    found = ranks([small, large], 0.5, [1.0, 1e3])
+    assert [(rank.best, rank.worst) for rank in found] == [(1, 1), (2, 2)]
+
+
 def test_rows_that_are_not_told_apart_have_no_rank() -> None:
     rng = np.random.default_rng(0)
     assert {rank.note for rank in ranks([row(rng, 0.5, 2), row(rng, 0.5, 2)], 0.5)} == {NOT_TOLD_APART}
@@ -104,4 +113,5 @@ def test_a_static_row_has_no_rank_and_stands_below(tmp_path: Path) -> None:
     (table,) = standings([read_run(write_run(tmp_path / "run", cells))])
     assert table.rows[-1].defense == "filter (static)"
     assert table.rows[-1].rank.best is None
+    assert table.rows[-1].rank.note.startswith("static")
     assert all(row.rank.best is not None for row in table.rows[:-1])
