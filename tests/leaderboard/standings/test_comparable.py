@@ -218,3 +218,17 @@ def test_an_unfinished_round_is_no_point_of_cost_to_break_against_cost_to_defend
     assert _round_cost(rows[1]) is not None
     assert _round_cost(rows[2]) is None
     assert _round_cost({**rows[2], "missing": []}) is not None
+
+
+def test_shards_complete_each_other(tmp_path: Path) -> None:
+    cells = [*of("a", GCG), *of("b", GCG)]
+    runs = [
+        read_run(write_run(tmp_path / cell.victim, [cell], planned=planned(cells), shard=[at, 2]))
+        for at, cell in enumerate(cells, start=1)
+    ]
+    alone, together = payload(runs[:1], standings(runs[:1])), payload(runs, standings(runs))
+    assert [run["missing"] for run in alone["runs"]] == [1]
+    assert [run["missing"] for run in together["runs"]] == [0, 0]
+    (section,) = together["sections"]
+    assert section["missing"] == 0
+    assert all(row["rank"] == 1 for row in section["rows"])
