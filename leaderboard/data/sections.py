@@ -150,8 +150,7 @@ _Place = tuple[str, str, str, str]
 
 def _missing(runs: Sequence[Run]) -> dict[_Place, list[PlannedCell]]:
     """The cells that no run has numbers of, each once, by spec hash, task, threat model and space."""
-    settled = {cell.record.key for run in runs for cell in run.cells}
-    settled |= {record.key for run in runs for record in run.skipped}
+    settled = _settled(runs)
     missing: dict[str, tuple[str, PlannedCell]] = {
         cell.key: (str(run.info.get("spec_hash")), cell)
         for run in runs
@@ -166,6 +165,18 @@ def _missing(runs: Sequence[Run]) -> dict[_Place, list[PlannedCell]]:
     for spec_hash, cell in missing.values():
         by_place.setdefault((spec_hash, cell.task, cell.threat, cell.space), []).append(cell)
     return by_place
+
+
+def missing_count(run: Run, runs: Sequence[Run]) -> int:
+    """How many cells of a run's spec have no numbers in any of ``runs``: shards of a run complete each other."""
+    settled = _settled(runs)
+    return sum(cell.key not in settled for cell in run.planned) if run.planned else run.missing
+
+
+def _settled(runs: Sequence[Run]) -> set[str]:
+    """Keys of the cells that any run has numbers of, or has found that there is nothing to measure in."""
+    done = {cell.record.key for run in runs for cell in run.cells}
+    return done | {record.key for run in runs for record in run.skipped}
 
 
 def _as_planned(record: CellRecord) -> PlannedCell:

@@ -107,7 +107,7 @@ class _RoundCost(NamedTuple):
 
 def _round_cost(row: StandingJson) -> _RoundCost | None:
     cost, reference, defense = row["breaking"], row["reference_compute"], row["defense_compute"]
-    if cost is None or not reference or not defense:
+    if cost is None or not reference or not defense or row.get("missing"):  # a missing attack may be the cheapest
         return None
     broken = cost["compute"] is not None
     attack = cost["compute"] if broken else None if cost["reached"] else cost["within"]

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from harness.records.read import Run
+from leaderboard.data.sections import missing_count
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
     BandJson,
@@ -50,7 +51,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
             | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
             | {"checked": bool(run.cells) and all(cell.checked for cell in run.cells)}
-            | {"unfinished": run.unfinished, "missing": run.missing}
+            | {"unfinished": run.unfinished, "missing": missing_count(run, runs)}
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],

@@ -87,7 +87,7 @@ const Figures = (() => {
       const { left, unknown, nothing } = this.drawn;
       let more = "";
       if (!nothing && left && settings.kind === "attack" && settings.y === "log") more += ` A log axis has no 0: ${left} ${left === 1 ? "point without a success is" : "points without a success are"} left out.`;
-      if (!nothing && left && settings.kind === "offense") more += ` ${left} ${left === 1 ? "round of unknown compute is" : "rounds of unknown compute are"} left out.`;
+      if (!nothing && left && settings.kind === "offense") more += ` ${left} ${left === 1 ? "round of unknown compute or with missing cells is" : "rounds of unknown compute or with missing cells are"} left out.`;
       if (!nothing && unknown) more += ` ${unknown} ${unknown === 1 ? "point of unknown compute is" : "points of unknown compute are"} left out.`;
       this.element.querySelector(".explain").textContent = kind.explain(settings) + more;
     }

@@ -8,7 +8,7 @@ const OffensePlot = (() => {
     const drawn = [];
     const fits = [];
     for (const row of rows) {
-      if (row.breaking === null || !row.defense_compute) continue;
+      if (row.breaking === null || !row.defense_compute || row.missing?.length) continue; // a missing attack may be the cheapest
       const per = settings.x === "flops" ? 1 : row.reference_compute;
       const broken = row.breaking.compute !== null;
       const y = broken ? row.breaking.compute : row.breaking.reached ? null : row.breaking.within;

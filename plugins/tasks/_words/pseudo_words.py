@@ -70,13 +70,13 @@ def stream_pseudo_words(
 
 
 def changed_word(word: str, split: Split, rng: random.Random) -> str:
-    """Another word of the rule, of the same split and length: from half to all of the letters, at places drawn at
-    random, are replaced by others of their kind.
+    """Another word of the rule, of the same split and length, with letters replaced by others of their kind: in one
+    word of two all of them, in the other from half to all but one, at places drawn at random.
     """
     alphabets = [_alphabet(word, place) for place in range(len(word))]
     least = (len(word) + 1) // 2
     while True:
-        count = least + int(rng.random() * (len(word) - least + 1))
+        count = len(word) if rng.random() < 0.5 else least + int(rng.random() * (len(word) - least))
         letters = list(word)
         for place in sorted(range(len(word)), key=lambda _: rng.random())[:count]:
             others = alphabets[place].replace(word[place], "")

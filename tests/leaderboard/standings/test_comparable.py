@@ -11,6 +11,7 @@ import pytest
 from harness.errors import DataError
 from harness.records.read import read_run
 from leaderboard.commands.print_standings import print_standings
+from leaderboard.figures.defense_panels import _round_cost
 from leaderboard.site.build import build_site
 from leaderboard.site.payload import payload
 from leaderboard.standings.standing import Standing
@@ -213,3 +214,27 @@ def test_an_unknown_reference_has_no_rank_among_several_victims_and_does_not_mat
     one = table_of(tmp_path / "one", [unknown, replace(unknown, defense="filter", hardness=9.9)])
     assert [note(row) for row in one.rows] == ["", ""]
     assert one.rank_unit == "flops"
+
+
+def test_an_unfinished_round_is_no_point_of_cost_to_break_against_cost_to_defend(tmp_path: Path) -> None:
+    rounds = [FakeCell(defense="at", round=number, defense_flops=1e13 * number) for number in (1, 2)]
+    attacks = [replace(cell, attack=attack) for cell in rounds for attack in ("gcg", "random_token")]
+    run = read_run(write_run(tmp_path / "run", attacks[:-1], planned=planned(attacks)))
+    rows = {row["round"]: row for row in payload([run], standings([run]))["sections"][0]["rows"]}
+    assert _round_cost(rows[1]) is not None
+    assert _round_cost(rows[2]) is None
+    assert _round_cost({**rows[2], "missing": []}) is not None
+
+
+def test_shards_complete_each_other(tmp_path: Path) -> None:
+    cells = [*of("a", GCG), *of("b", GCG)]
+    runs = [
+        read_run(write_run(tmp_path / cell.victim, [cell], planned=planned(cells), shard=[at, 2]))
+        for at, cell in enumerate(cells, start=1)
+    ]
+    alone, together = payload(runs[:1], standings(runs[:1])), payload(runs, standings(runs))
+    assert [run["missing"] for run in alone["runs"]] == [1]
+    assert [run["missing"] for run in together["runs"]] == [0, 0]
+    (section,) = together["sections"]
+    assert section["missing"] == 0
+    assert all(row["rank"] == 1 for row in section["rows"])

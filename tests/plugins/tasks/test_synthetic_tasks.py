@@ -107,9 +107,10 @@ def test_no_single_letter_tells_unequal_passwords_apart() -> None:
     assert all(len(system) == len(user) for system, user in unequal)
     differing = [[a != b for a, b in zip(*words, strict=True)] for words in unequal]
     assert all(2 * sum(places) >= len(places) for places in differing)
-    for place in (0, 1, 2, -1):  # whichever it is, about three in four differ there
+    assert 0.45 < sum(all(places) for places in differing) / len(differing) < 0.55
+    for place in (0, 1, 2, -1):  # whichever it is, about four in five differ there
         share = sum(places[place] for places in differing) / len(differing)
-        assert 0.65 < share < 0.85
+        assert 0.75 < share < 0.88
 
 
 @settings(max_examples=50, deadline=None)
@@ -156,7 +157,7 @@ def test_hash_is_the_same_in_every_process(task) -> None:
 @pytest.mark.parametrize(
     ("task", "pairs"),
     [
-        (PasswordMatch, ["lom lom", "tufolica fujafide", "poce poce", "zumaji rihulu"]),
+        (PasswordMatch, ["lom lom", "tufolica tafalece", "poce poce", "zumaji sanivo"]),
         (WordLength, ["temusohera besju", "veb levan", "yodmume bilujuwufe", "tuvani vune"]),
     ],
 )
