@@ -19,18 +19,34 @@ def new_plugin(
         str, typer.Argument(help="What specs will write: lower case, such as hill_climb.", show_default=False)
     ],
     kind: Annotated[
-        str, typer.Option("--kind", metavar="KIND", help="attack, task, victim, defense or judge.", show_default=False)
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="attack, task, victim, judge, or a sort of defense: defense (a guard), transform, vote.",
+            show_default=False,
+        ),
     ],
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the folder NAME is made.")] = Path(),
+    into_package: Annotated[
+        Path | None,
+        typer.Option("--into-package", metavar="DIR", help="Write it into this package, which has plugins already."),
+    ] = None,
 ) -> None:
-    """Write a small installable package with a plugin that works: a place to begin."""
-    from harness.scaffold.names import check_name, checked_kind
-    from harness.scaffold.write import write_package
+    """Write a small installable package with a plugin that works, or such a plugin into a package: a place to begin."""
+    from harness.errors import PluginError
+    from harness.scaffold.names import TEMPLATES, check_name, checked_template
+    from harness.scaffold.write import write_into_package, write_package
 
-    wanted = checked_kind(kind)
+    if into_package is not None and into != Path():
+        raise PluginError("--into and --into-package: give one of the two")
+    template = checked_template(kind)
+    wanted = TEMPLATES[template]
     check_name(name, wanted, ctx.obj.loaded().registry)
-    for file in write_package(name, wanted, into):
-        typer.echo(f"wrote {file}")
-    typer.echo(
-        f"\ncd {into / name}\npip install -e .\nharness check {wanted}/{name}\nharness run spec.yaml --site site"
-    )
+    if into_package is not None:
+        folder, spec, files = into_package, f"spec_{name}.yaml", write_into_package(name, template, into_package)
+    else:
+        folder, spec, files = into / name, "spec.yaml", write_package(name, template, into)
+    for file in files:
+        typer.echo(f"{'changed' if file.name == 'pyproject.toml' and into_package else 'wrote'} {file}")
+    typer.echo(f"\ncd {folder}\npip install -e .\nharness check {wanted}/{name}\nharness run {spec} --site site")

@@ -13,14 +13,15 @@ from harness.registry.class_checks import NAME, RESERVED, snake_case
 from harness.registry.registry import Registry
 
 LONGEST = 40
+TEMPLATES: dict[str, Kind] = {kind: kind for kind in KINDS} | {"transform": "defense", "vote": "defense"}
+"""What there are templates of, and which kind of plugin each is; that of a defense is a guard."""
 
 
-def checked_kind(kind: str) -> Kind:
-    """The kind of plugin of that name. Raises PluginError where there is none."""
-    found = next((known for known in KINDS if kind == known), None)
-    if found is None:
-        raise PluginError(f"--kind {kind}: no such kind{did_you_mean(kind, KINDS)}; kinds: {', '.join(KINDS)}")
-    return found
+def checked_template(name: str) -> str:
+    """The template of that name. Raises PluginError where there is none."""
+    if name not in TEMPLATES:
+        raise PluginError(f"--kind {name}: no such kind{did_you_mean(name, TEMPLATES)}; kinds: {', '.join(TEMPLATES)}")
+    return name
 
 
 def check_name(name: str, kind: Kind, registry: Registry) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from harness.api.plugin import KINDS
 from harness.registry.loader import load_plugins
 from harness.registry.package_imports import ImportedPackages
+from harness.scaffold.names import TEMPLATES
 from harness.testing import check_plugin
 from tests.kit.test_tutorial import LONGEST, install, run
 from tests.registry.outside import python
@@ -25,7 +27,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_what_is_written_conforms(tmp_path, kind):
     name = f"brand_new_{kind}"
     done = new(name, kind, tmp_path, "--into", "there")
@@ -34,12 +36,12 @@ def test_what_is_written_conforms(tmp_path, kind):
     wanted = {"pyproject.toml", "README.md", "spec.yaml", f"src/{name}.py", f"tests/test_{name}.py"}
     assert files(tmp_path / "there") == {f"{name}/{file}" for file in wanted}
     readme = (package / "README.md").read_text()
-    commands = ("pip install -e .", f"harness check {kind}/{name}", "harness run spec.yaml")
+    commands = ("pip install -e .", f"harness check {TEMPLATES[kind]}/{name}", "harness run spec.yaml")
     assert all(command in readme for command in commands)
     source = package / "src" / f"{name}.py"
     assert max(map(len, source.read_text().split("\n"))) <= 120
     registry = load_plugins([source], load_packages()).registry
-    findings = check_plugin(f"{kind}/{name}", registry=registry)
+    findings = check_plugin(f"{TEMPLATES[kind]}/{name}", registry=registry)
     assert [str(finding) for finding in findings if finding.status == "failed"] == []
     from harness.spec.load import load_spec
 
@@ -107,10 +109,10 @@ json.dump(done, sys.stdout)
 def installed(tmp_path_factory) -> tuple[Path, Path]:
     """Where there is a new package of each kind, and where all of them are installed."""
     folder = tmp_path_factory.mktemp("outside")
-    for kind in KINDS:
+    for kind in TEMPLATES:
         assert new(f"brand_new_{kind}", kind, folder).returncode == 0
     site = folder / "site-packages"
-    install(*(folder / f"brand_new_{kind}" for kind in KINDS), site=site)
+    install(*(folder / f"brand_new_{kind}" for kind in TEMPLATES), site=site)
     return folder, site
 
 
@@ -119,22 +121,22 @@ def used(installed) -> dict[str, list[tuple[int, str]]]:
     """By kind: what checking its package ended with and printed, and what running its spec did."""
     folder, site = installed
     commands = []
-    for kind in KINDS:
+    for kind in TEMPLATES:
         package = folder / f"brand_new_{kind}"
         spec = (package / "spec.yaml").read_text()
         learnt = re.sub(r"- tiny: {size: 26k(.*?)(, steps: 300)?}", r"- tiny: {size: 26k\1, steps: 60}", spec)
         (package / "spec.yaml").write_text(learnt)  # a victim that knows little is as good here
-        commands.append((str(package), ["check", f"{kind}/{package.name}", "--json"]))
+        commands.append((str(package), ["check", f"{TEMPLATES[kind]}/{package.name}", "--json"]))
         run_it = ["run", "spec.yaml", "--quiet", "--site", "site", "--store", str(folder / "store"), "--jobs", "0"]
         commands.append((str(package), run_it))
     done = python("-P", "-c", SEVERAL, json.dumps(commands), cwd=folder, site=site, timeout=LONGEST)
     assert done.returncode == 0, done.stderr
     ended = [*map(tuple, json.loads(done.stdout))]
-    return {kind: ended[2 * i : 2 * i + 2] for i, kind in enumerate(KINDS)}
+    return {kind: ended[2 * i : 2 * i + 2] for i, kind in enumerate(TEMPLATES)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_installed_from_outside_it_is_checked(used, kind):
     code, said = used[kind][0]
     assert code == 0, said
@@ -144,22 +146,84 @@ def test_installed_from_outside_it_is_checked(used, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_installed_from_outside_it_is_run(installed, used, kind):
     assert used[kind][1][0] == 0
     package = installed[0] / f"brand_new_{kind}"
     cells = [json.loads(path.read_text()) for path in package.glob("runs/*/cells/*/cell.json")]
     assert cells
     assert all(cell["status"] == "done" for cell in cells)
-    assert any(cell[kind]["distribution"] == f"harness-brand-new-{kind}" for cell in cells)
+    assert any(cell[TEMPLATES[kind]]["distribution"] == f"harness-brand-new-{kind}" for cell in cells)
     assert (package / "site" / "index.html").exists()
 
 
 @pytest.mark.slow
 def test_their_own_tests_pass(installed):
     folder, site = installed
-    tests = [f"brand_new_{kind}/tests" for kind in KINDS]
+    tests = [f"brand_new_{kind}/tests" for kind in TEMPLATES]
     done = run("pytest", "-v", "-p", "no:cacheprovider", *tests, cwd=folder, site=site)
     assert done.returncode == 0, done.stdout
-    for kind in KINDS:
+    for kind in TEMPLATES:
         assert re.search(rf"test_brand_new_{kind}\.py::\S+ PASSED", done.stdout), done.stdout
+
+
+def test_into_a_package_of_single_modules(tmp_path):
+    assert new("first_one", "attack", tmp_path).returncode == 0
+    package = tmp_path / "first_one"
+    before = files(package)
+    done = new("second_one", "vote", tmp_path, "--into-package", "first_one")
+    assert done.returncode == 0, done.stderr
+    assert files(package) - before == {"src/second_one.py", "tests/test_second_one.py", "spec_second_one.yaml"}
+    described = tomllib.loads((package / "pyproject.toml").read_text())
+    assert described["project"]["entry-points"]["harness"] == {"second_one": "second_one", "first_one": "first_one"}
+    assert set(described["tool"]["setuptools"]["py-modules"]) == {"first_one", "second_one"}
+    assert "harness check defense/second_one\nharness run spec_second_one.yaml" in done.stdout
+    again = new("second_one", "task", tmp_path, "--into-package", "first_one")
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+def test_into_a_package_with_folders(tmp_path):
+    shutil.copytree(Path(__file__).parent / "outside", tmp_path / "outside")
+    done = new("second_one", "transform", tmp_path, "--into-package", "outside")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outside/src/harness_outside/second_one.py").is_file()
+    described = tomllib.loads((tmp_path / "outside/pyproject.toml").read_text())
+    assert described["project"]["entry-points"]["harness"]["second_one"] == "harness_outside.second_one"
+    assert (
+        "from harness_outside.second_one import SecondOne"
+        in (tmp_path / "outside/tests/test_second_one.py").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "pyproject.toml cannot be read"),
+        ("[project\n", "pyproject.toml cannot be read"),
+        ("[project]\nname = 'x'\n", "it names none"),
+        ("[project.entry-points]\nharness = {here = 'here'}\n", "is written in another form"),
+        ("[project.entry-points.harness]\nsecond_one = 'here'\n", "has that name"),
+        ("[project.entry-points.harness]\ngone = 'gone'\n", "is in src/ or beside it (gone)"),
+    ],
+)
+def test_packages_that_cannot_be_written_into(tmp_path, text, words):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "here.py").write_text("")
+    if text is not None:
+        (tmp_path / "pyproject.toml").write_text(text)
+    before = files(tmp_path)
+    done = new("second_one", "attack", tmp_path, "--into-package", ".")
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert files(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_what_was_written_into_a_package_is_installed_with_it(tmp_path):
+    shutil.copytree(Path(__file__).parent / "outside", tmp_path / "outside")
+    assert new("second_one", "transform", tmp_path, "--into-package", "outside").returncode == 0
+    install(tmp_path / "outside", site=tmp_path / "site")
+    for name in ("defense/second_one", "defense/lower_case"):
+        done = run("harness", "check", name, cwd=tmp_path, site=tmp_path / "site")
+        assert done.returncode == 0, done.stdout + done.stderr
