@@ -33,6 +33,7 @@ class RecordsFile:
     Attributes:
         source: for messages.
         rows: of each row group.
+        created_by: the program and version that wrote it, as it says.
     """
 
     def __init__(self, buffer: pa.Buffer, source: str) -> None:
@@ -45,6 +46,7 @@ class RecordsFile:
             )
             self._plain = pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata)
             self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            self.created_by = str(metadata.created_by)
             schema = self._plain.schema_arrow
         except _UNREADABLE as error:
             raise _unreadable(source, error) from None

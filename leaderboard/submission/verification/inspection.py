@@ -11,7 +11,7 @@ from harness.records.cell import CellRecord
 from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELLS, MAX_EXAMPLE_STEPS, MAX_LISTED, MAX_VERDICTS
-from leaderboard.submission.submission import Submission, open_submission
+from leaderboard.submission.submission import ENTRY_SUFFIX, Submission, open_submission
 from leaderboard.submission.verification.checks.across_cells import (
     across_cells_problems,
     clean_answer_notes,
@@ -19,6 +19,7 @@ from leaderboard.submission.verification.checks.across_cells import (
     clean_digest,
 )
 from leaderboard.submission.verification.checks.compute import attack_costs
+from leaderboard.submission.verification.checks.hidden_bytes import hidden_bytes
 from leaderboard.submission.verification.checks.manifests import manifest_problems
 from leaderboard.submission.verification.checks.rows import SubmittedRows, rows_of_cells
 from leaderboard.submission.verification.checks.steps import row_problems, verdicts_of
@@ -67,6 +68,10 @@ def inspect_submission(path: Path, progress: Progress = lambda _done, _total: No
     submission = open_submission(path)
     findings = _Findings()
     problems = [*_problems(submission, findings, progress)]
+    if not problems and path.suffix == ENTRY_SUFFIX:
+        hidden = hidden_bytes(submission)
+        problems += [hidden.problem] if hidden.problem else []
+        findings.notes += [hidden.note] if hidden.note else []
     tables = 0
     if not problems:
         try:
