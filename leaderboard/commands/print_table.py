@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from leaderboard.data.visible_text import VisibleStream, visible
 
 
 def plain_table(title: str, headings: Sequence[str]) -> Table:
@@ -22,11 +25,13 @@ def plain_table(title: str, headings: Sequence[str]) -> Table:
 
 def wide_console() -> Console:
     """Standard output."""
-    console = Console()
+    out = cast(TextIO, VisibleStream(sys.stdout))
+    console = Console(file=out)
     # A pipe has no width of its own: a table cut at 80 columns would lose numbers.
-    return console if console.is_terminal else Console(width=200)
+    return console if console.is_terminal else Console(file=out, width=200)
 
 
 def print_json(objects: Sequence[dict[str, Any]]) -> None:
     """A list of objects, without NaN, and nothing else."""
-    print(json.dumps(list(objects), indent=1, allow_nan=False, ensure_ascii=False))
+    # Escaped in JSON's own way, so that whoever reads it gets the same text.
+    print(visible(json.dumps(list(objects), indent=1, allow_nan=False, ensure_ascii=False)))

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from harness.records.read import Run
+from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
     BandJson,
@@ -39,9 +40,9 @@ MAX_WORST_CASE_POINTS = 14
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[TransferMatrix] = ()) -> SiteJson:
-    """JSON data of the whole site."""
+    """JSON data of the whole site; texts of others are made visible."""
     any_checked = any(cell.checked for run in runs for cell in run)
-    return {
+    data = {
         "format": FORMAT,
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
@@ -52,6 +53,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
         "sections": [_section_json(table, mark_unchecked=any_checked) for table in tables],
     }
+    return cast(SiteJson, visible_data(data))
 
 
 def _section_json(table: Standings, *, mark_unchecked: bool) -> SectionJson:
