@@ -91,6 +91,15 @@ def _merged(row: Row) -> None:
         row["attack_text"] += " and a good deal more than the threat model allows"
 
 
+def _helper(cell: Row) -> Row:
+    return {
+        "victim": cell["victim"],
+        "n_params": 10**9,
+        "preparation": {"nominal": 1.0, "executed": 1.0},
+        "artifact": cell["victim_facts"]["artifact"],
+    }
+
+
 def _clean(cell: Row) -> None:
     """Of those that are not listed others were right."""
     cell["n_clean_correct"] -= 3
@@ -134,6 +143,15 @@ DISHONEST: dict[str, tuple[Make, str]] = {
     "a defense that was trained more cheaply": (
         cells(lambda cell: cell["defense_facts"].update(adaptive=False)),
         "defense_facts.adaptive is",
+    ),
+    "prompts that anybody would answer": (cells(lambda cell: cell.update(benign=True)), "its prompts are benign"),
+    "strings that it says were found elsewhere": (
+        cells(lambda cell: cell.update(attack_facts={"source": {"victim": "large"}})),
+        "attack_facts.source.victim is",
+    ),
+    "a model that nobody asked": (
+        cells(lambda cell: cell.update(auxiliary={"helper": _helper(cell)})),
+        "auxiliary.helper",
     ),
     "an overhead of its own": (
         cells(lambda cell: cell["defense_facts"]["per_answer"].update(nominal=1.0)),
