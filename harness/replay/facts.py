@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from harness.replay.recorded import RecordedCell
 from harness.replay.replay_clean import CleanAnswers
-from harness.run.cell.manifest import measured_defense_facts, measured_victim_facts
+from harness.run.cell.manifest import auxiliary_facts, measured_defense_facts, measured_victim_facts
 from harness.run.prepare.preparer import PreparedCell
 
 TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on another machine
@@ -37,6 +37,13 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
     varies = _OF_ANSWERS if record.task_kind == "text" else ()
     undecided = sum(answers.undecided)
     yield from _differences("defense_facts", record.defense_facts, defense, varies, undecided)
+    models = auxiliary_facts(prepared.cell, prepared.auxiliary, prepared.base)
+    yield from _data_differences(
+        "auxiliary",
+        {role: facts.model_dump(mode="json") for role, facts in record.auxiliary.items()},
+        {role: facts.model_dump(mode="json") for role, facts in models.items()},
+    )
+    yield from _data_differences("attack_facts", record.attack_facts, spec.attack.plugin.facts())
     if ("server" in record.agreement) != ("server" in victim.backend.describe()):
         yield "its agreement says that the victim is a served model, and here it is none, or the other way round"
 
@@ -47,7 +54,19 @@ def _differences(
     if recorded is None:
         yield f"{where} is missing"
         return
-    theirs, ours = _leaves(recorded.model_dump(mode="json")), _leaves(found.model_dump(mode="json"))
+    theirs, ours = recorded.model_dump(mode="json"), found.model_dump(mode="json")
+    yield from _data_differences(where, theirs, ours, varies, undecided)
+
+
+def _data_differences(
+    where: str,
+    recorded: Mapping[str, Any],
+    found: Mapping[str, Any],
+    varies: tuple[str, ...] = (),
+    undecided: int = 0,
+) -> Iterator[str]:
+    """JSON data that differ, by dotted name, each a line in words."""
+    theirs, ours = _leaves(recorded), _leaves(found)
     for name in sorted(theirs.keys() | ours.keys()):
         field = name.rpartition(".")[2]
         if set(name.split(".")) & {*NOT_FOUND, *varies}:

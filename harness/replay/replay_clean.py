@@ -65,10 +65,13 @@ def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clea
         return
     for listed, row, undecided in zip(recorded.examples, rows, answers.undecided, strict=False):
         yield from _example_problems(listed, row, undecided=undecided)
-    # A run judged anew in text has the answers to the listed prompts alone.
-    asked = len(answers.examples)
-    if record.n_clean == len(rows) and record.task_kind == "text":
-        asked = len(rows)
+    # A run judged anew in text has the answers to the listed prompts alone, of which others were attacked before.
+    judged_anew = record.n_clean == len(rows) and record.task_kind == "text"
+    asked = len(rows) if judged_anew else len(answers.examples)
+    attacked = {row["example"] for row in recorded.examples if row["attacked"]}
+    benign = [example.benign for example in answers.examples if example.id in attacked]
+    if not judged_anew and record.benign != (bool(benign) and all(benign)):
+        yield f"its prompts are {'' if record.benign else 'not '}benign in the records, and here it is otherwise"
     if record.n_clean != asked:
         yield f"{record.n_clean} clean examples were asked in the records, and there are {asked}"
         return

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from leaderboard.data.visible_text import cell_text
 from leaderboard.site.data_format import CurveJson, SectionJson, SiteJson, StandingJson
 
 _SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "accounting", "judge", "space")
@@ -37,8 +38,10 @@ _CURVES = pa.schema(
 def write_downloads(folder: Path, data: SiteJson) -> None:
     """Both forms of the standings, and the curves as drawn."""
     folder.mkdir()
-    rows = pa.Table.from_pylist([_flat(section, row) for section in data["sections"] for row in section["rows"]])
-    pacsv.write_csv(rows, folder / "standings.csv")
+    flat = [_flat(section, row) for section in data["sections"] for row in section["rows"]]
+    rows = pa.Table.from_pylist(flat)
+    cells = [{name: cell_text(value) if isinstance(value, str) else value for name, value in r.items()} for r in flat]
+    pacsv.write_csv(pa.Table.from_pylist(cells, rows.schema), folder / "standings.csv")
     pq.write_table(rows, folder / "standings.parquet", compression="zstd")
     points = [
         point

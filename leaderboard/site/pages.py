@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from harness.records.read import Run
 from leaderboard import number_format
+from leaderboard.data.visible_text import visible
 from leaderboard.site import standing_text
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
 from leaderboard.site.defended_victims import (
@@ -115,7 +116,7 @@ def _write(path: Path, html: str) -> None:
     """
     parts = re.split(r"(<pre.*?</pre>)", html, flags=re.DOTALL)
     parts[::2] = [_BETWEEN_CELLS.sub(r"\1", re.sub(r"\n\s+", "\n", part)) for part in parts[::2]]
-    path.write_text("".join(parts), encoding="utf-8")
+    path.write_text(visible("".join(parts)), encoding="utf-8")
 
 
 def _environment() -> Environment:

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.records.read import Run
 from leaderboard.data.sections import missing_count
+from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
     BandJson,
@@ -37,15 +38,17 @@ from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
-NOT_CHECKED = "not checked"  # of a row whose records are nobody's submission, beside rows of which they are
+AS_SUBMITTED, NOT_CHECKED = "as submitted", "not checked"
+"""Marks of rows on a page with submissions: of those, and of runs that are taken as they are."""
+
 MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 MAX_WORST_CASE_POINTS = 14
 
 
 def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[TransferMatrix] = ()) -> SiteJson:
-    """JSON data of the whole site."""
+    """JSON data of the whole site; texts of others are made visible."""
     any_checked = any(cell.checked for run in runs for cell in run)
-    return {
+    data = {
         "format": FORMAT,
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
@@ -55,11 +58,12 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
-        "sections": [_section_json(table, mark_unchecked=any_checked) for table in tables],
+        "sections": [_section_json(table, mark_origin=any_checked) for table in tables],
     }
+    return cast(SiteJson, visible_data(data))
 
 
-def _section_json(table: Standings, *, mark_unchecked: bool) -> SectionJson:
+def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
     section, scope = table.section, table.section.scope
     name = section_id(scope)
     bands = _offense_defense_bands(name, table.rows)
@@ -73,7 +77,7 @@ def _section_json(table: Standings, *, mark_unchecked: bool) -> SectionJson:
         "notice": scope.notice,
         "clean": section.clean_measure,
         "rows": [
-            _standing_json(name, row, bands.get(index), [NOT_CHECKED] if mark_unchecked and not row.checked else [])
+            _standing_json(name, row, bands.get(index), [_origin(row)] if mark_origin else [])
             for index, row in enumerate(table.rows)
         ],
         "failed": [
@@ -88,6 +92,10 @@ def _section_json(table: Standings, *, mark_unchecked: bool) -> SectionJson:
         ],
     }
     return cast(SectionJson, {"id": name} | asdict(scope) | numbers)
+
+
+def _origin(row: Standing) -> str:
+    return AS_SUBMITTED if row.checked else NOT_CHECKED
 
 
 def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str]) -> StandingJson:

@@ -11,6 +11,7 @@ from harness.records.read import Cell, Run
 from leaderboard.data.record_facts import defense_round, replay_source, victim_facts
 from leaderboard.data.sections import Scope, sections
 from leaderboard.data.trajectories import BudgetUnit, read_trajectories
+from leaderboard.data.visible_text import visible
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.json_numbers import rate_json, rounded
@@ -114,7 +115,7 @@ def attack_tables(
             by_scope.setdefault(replace(section.scope, task="", data_hash=""), []).extend(cells)
     if not by_scope:
         labels = sorted({cell.record.defense.label for run in runs for cell in run.cells})
-        known = f"The runs have: {', '.join(labels)}." if labels else "The runs have no finished cell."
+        known = f"The runs have: {visible(', '.join(labels))}." if labels else "The runs have no finished cell."
         raise DataError(f"--defense {defense}: no finished cell has this defense. {known}")
     return [
         _table(scope, cells, budget, unit, defense)

@@ -44,8 +44,9 @@ def as_run(submission: Submission) -> Run:
     cells_of_rows = submission.records.cells()
     rows = dict(cells_of_rows)
     keys = [record.key for record in submission.cells]
+    known = set(keys)
     if [key for key, _ in cells_of_rows] != [key for key in keys if key in rows]:
-        foreign = next((key for key in rows if key not in keys), None)
+        foreign = next((key for key in rows if key not in known), None)
         reason = (
             "are in another order than its cells" if foreign is None else f"name a cell {escaped(foreign)} it has not"
         )

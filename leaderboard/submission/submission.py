@@ -29,7 +29,7 @@ from leaderboard.submission.file_format.manifest import (
     read_records,
 )
 from leaderboard.submission.file_format.records_file import RecordsFile
-from leaderboard.submission.file_format.strict_json import load_json, utf8_text
+from leaderboard.submission.file_format.strict_json import first_repeated, load_json, utf8_text
 
 ENTRY_SUFFIX, ENTRY_RECORDS_SUFFIX = ".json", ".parquet"
 
@@ -107,8 +107,8 @@ def _open_entry(path: Path) -> Submission:
 def _check_consistent(submission: Submission) -> None:
     """Whether manifests, cells and rows fit each other."""
     path, keys = submission.path, [record.key for record in submission.cells]
-    if len(set(keys)) != len(keys):
-        repeated = next(key for key in keys if keys.count(key) > 1)
+    repeated = first_repeated(keys)
+    if repeated is not None:
         raise RefusedError(f"{path}: cell {repeated!a} is there twice")
     if len(keys) != submission.run.cells:
         raise RefusedError(f"{path}: {len(keys)} cells, and its manifest says {submission.run.cells}")

@@ -34,6 +34,7 @@ class RecordsFile:
     Attributes:
         source: for messages.
         rows: of each row group.
+        created_by: the program and version that wrote it, as it says.
     """
 
     def __init__(self, buffer: pa.Buffer, source: str) -> None:
@@ -42,6 +43,7 @@ class RecordsFile:
         try:
             metadata = _footer(buffer, source)
             self._plain = pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata)
+            self.created_by = str(metadata.created_by)
             schema = self._plain.schema_arrow
             self._lacking = frozenset(ADDED - set(schema.names))  # of an older one
             self._with_dictionaries = pq.ParquetFile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from leaderboard.submission.file_format.errors import RefusedError, escaped
@@ -49,11 +50,20 @@ def utf8_text(raw: bytes, source: str) -> str:
         raise RefusedError(f"{source}: is not UTF-8 text (byte {error.start})") from None
 
 
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first of ``names`` that stands there twice; None where all are different."""
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = first_repeated(name for name, _ in pairs)
         raise ValueError(f"the name {escaped(repeated)} stands twice in one object")
     return value
 

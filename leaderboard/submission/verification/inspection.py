@@ -11,14 +11,15 @@ from harness.records.cell import CellRecord
 from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELLS, MAX_EXAMPLE_STEPS, MAX_LISTED, MAX_VERDICTS
-from leaderboard.submission.submission import Submission, open_submission
+from leaderboard.submission.submission import ENTRY_SUFFIX, Submission, open_submission
 from leaderboard.submission.verification.checks.across_cells import (
     across_cells_problems,
     clean_answer_notes,
     clean_answer_problems,
     clean_digest,
 )
-from leaderboard.submission.verification.checks.compute import compute_notes
+from leaderboard.submission.verification.checks.compute import attack_costs
+from leaderboard.submission.verification.checks.hidden_bytes import hidden_bytes
 from leaderboard.submission.verification.checks.manifests import manifest_problems
 from leaderboard.submission.verification.checks.rows import SubmittedRows, rows_of_cells
 from leaderboard.submission.verification.checks.steps import row_problems, verdicts_of
@@ -37,6 +38,7 @@ class Inspection:
         examples: how many examples each cell lists, by key.
         verdicts: right label, predicted label, whether that was a success, and the first cell that says so; each
             combination once.
+        costs: what the attack of each cell took, by key.
         tables: of standings that were computed.
     """
 
@@ -49,6 +51,7 @@ class Inspection:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     verdicts: list[tuple[int, int, bool, str]] = field(default_factory=list)
+    costs: dict[str, dict[str, float | None]] = field(default_factory=dict)
     tables: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -65,6 +68,10 @@ def inspect_submission(path: Path, progress: Progress = lambda _done, _total: No
     submission = open_submission(path)
     findings = _Findings()
     problems = [*_problems(submission, findings, progress)]
+    if not problems and path.suffix == ENTRY_SUFFIX:
+        hidden = hidden_bytes(submission)
+        problems += [hidden.problem] if hidden.problem else []
+        findings.notes += [hidden.note] if hidden.note else []
     tables = 0
     if not problems:
         try:
@@ -82,6 +89,7 @@ def inspect_submission(path: Path, progress: Progress = lambda _done, _total: No
         n_problems=len(problems),
         notes=findings.notes[:MAX_LISTED],
         examples=findings.examples,
+        costs=findings.costs,
         verdicts=[(*verdict, key) for verdict, key in findings.verdicts.items()],
         tables=tables,
     )
@@ -95,13 +103,14 @@ class _Findings:
     examples: dict[str, int] = field(default_factory=dict)
     verdicts: dict[tuple[int, int, bool], str] = field(default_factory=dict)
     clean_digests: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def add_cell(self, record: CellRecord, rows: SubmittedRows) -> None:
         clean = rows.where(rows["step"] == 0)
         steps = rows.where(rows["step"] > 0)
         self.examples[record.key] = len(clean)
         self.clean_digests[record.key] = clean_digest(clean)
-        self.notes += (f"cell {escaped(record.key)}: {note}" for note in compute_notes(record, steps))
+        self.costs[record.key] = attack_costs(steps)
         for verdict in verdicts_of(record, clean, steps):
             if len(self.verdicts) < MAX_VERDICTS:
                 self.verdicts.setdefault(verdict, record.key)

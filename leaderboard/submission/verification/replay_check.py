@@ -64,10 +64,6 @@ def replay_check(
         submission.read_sha256,
         options.seed,
     )
-    if not sample.cells:
-        check.detail = "there is no string to be replayed"
-        check.notes.append("attacks that change activations leave none")
-        return check
     store = options.store or Path("runs") / spec.spec.name / "artifacts"
     preparer = preparer_for(registry, store, options.view)
     try:
@@ -98,6 +94,8 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     close = sum(string.close for string in strings) + sum(cell.undecided for cell in results)
     if close:
         notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")
+    if not sample.strings:
+        notes.append("there is no string to be replayed: attacks that change activations leave none")
     left_out = sample.recorded_strings - sample.strings
     notes.append(
         f"not looked at: {left_out:,} of {sample.recorded_strings:,} strings, {sample.all_cells - len(results)} of "

@@ -18,7 +18,7 @@ from leaderboard.data.record_facts import defense_round
 if TYPE_CHECKING:
     from harness.replay.recorded import RecordedCell
 
-RowKey = tuple[str, str, str, str, int]
+RowKey = tuple[str, str, str, str, str, int]
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,14 @@ def draw_sample(run: Run, spec_cells: Mapping[str, Any], count: int, file_sha256
     included, and the clean prompts of the cells that they are of; where these are fewer than ``count``, of other cells
     of the row as well. What has fewer is asked whole.
 
-    Attacks that change activations leave no string.
+    Attacks that change activations leave no string: of their cells the clean prompts alone are drawn.
 
     Args:
         spec_cells: the cell of the spec that each record is of, by key.
     """
     cells_of_row: dict[RowKey, list[Cell]] = {}
     for cell in run.cells:
-        if cell.record.space == "text":
-            cells_of_row.setdefault(_row_key(cell.record), []).append(cell)
+        cells_of_row.setdefault(_row_key(cell.record), []).append(cell)
     drawn: list[RecordedCell] = []
     for key, cells in cells_of_row.items():
         rng = random.Random(hashlib.sha256(f"{file_sha256}/{seed}/{key}".encode()).digest())
@@ -61,13 +60,18 @@ def draw_sample(run: Run, spec_cells: Mapping[str, Any], count: int, file_sha256
         cells=drawn,
         rows=len(cells_of_row),
         strings=sum(len(cell.steps) for cell in drawn),
-        recorded_strings=sum(len(cell.steps(["step"])) for cells in cells_of_row.values() for cell in cells),
-        all_cells=sum(map(len, cells_of_row.values())),
+        recorded_strings=sum(_count_strings(cell) for cell in run.cells),
+        all_cells=len(run.cells),
     )
 
 
+def _count_strings(cell: Cell) -> int:
+    """Strings that can be put back: what changes activations leaves none."""
+    return len(cell.steps(["step"])) if cell.record.space == "text" else 0
+
+
 def _row_key(record: CellRecord) -> RowKey:
-    labels = record.task.label, record.threat_label, record.victim.label, record.defense.label
+    labels = record.space, record.task.label, record.threat_label, record.victim.label, record.defense.label
     return *labels, defense_round(record)
 
 
@@ -76,7 +80,7 @@ def _draw_of_row(
 ) -> list[RecordedCell]:
     from harness.replay.recorded import RecordedCell
 
-    sizes = [len(cell.steps(["step"])) for cell in cells]
+    sizes = [_count_strings(cell) for cell in cells]
     total = sum(sizes)
     sample = sorted(rng.sample(range(total), min(count, total)))
     rows_of_cell: list[list[int]] = []

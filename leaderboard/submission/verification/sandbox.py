@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO, Any
 
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CPU_SECONDS, MAX_MEMORY_BYTES
@@ -47,20 +48,23 @@ def inspect_in_sandbox(path: Path, progress: Progress = lambda _done, _total: No
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         env=os.environ | _ONE_THREAD,
         errors="replace",
     ) as process:
         try:
             assert process.stdout is not None
+            assert process.stderr is not None
+            # What is said there may quote the file: it is never taken for an answer.
+            reader = Thread(target=_keep_last, args=(process.stderr, other_lines))
+            reader.start()
             for line in process.stdout:
                 message = _message(line)
-                if message is None:
-                    other_lines.append(line.strip())
-                elif "done" in message:
+                if "done" in message:
                     progress(message["done"], message["total"])
-                else:
+                elif message:
                     result = message
+            reader.join()
         except BaseException:
             process.kill()
             raise
@@ -78,9 +82,14 @@ def inspect_in_sandbox(path: Path, progress: Progress = lambda _done, _total: No
     raise RefusedError(f"{path}: the process that reads it ended without an answer (status {status}{last_line})")
 
 
-def _message(line: str) -> dict[str, Any] | None:
+def _message(line: str) -> dict[str, Any]:
+    """A line of the child; nothing of one that was cut short when the child was stopped."""
     try:
-        message = json.loads(line)
+        message: dict[str, Any] = json.loads(line)
     except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
+        return {}
+    return message
+
+
+def _keep_last(stream: IO[str], lines: deque[str]) -> None:
+    lines.extend(line.strip() for line in stream)

@@ -1,16 +1,20 @@
 """``python -m leaderboard.submission.verification.sandbox_child FILE``: inspects one file under limits of the kernel.
 
-Prints lines of JSON: progress, and at last the inspection or why the file is refused.
+Writes lines of JSON to what was its standard output: progress, and at last the inspection or why the file is refused.
+What anything else prints goes to standard error.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from leaderboard.submission.file_format.limits import MAX_CPU_SECONDS, MAX_MEMORY_BYTES
+
+_answers: TextIO = sys.stdout
 
 
 def set_limits() -> None:
@@ -31,6 +35,9 @@ def set_limits() -> None:
 
 def main(path: str) -> None:
     """Inspect one file."""
+    global _answers
+    _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     import numpy as np
     import pyarrow as pa
 
@@ -61,7 +68,8 @@ def main(path: str) -> None:
 
 
 def _send(message: dict[str, Any]) -> None:
-    print(json.dumps(message), flush=True)
+    _answers.write(json.dumps(message) + "\n")
+    _answers.flush()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from leaderboard.submission.file_format.errors import RefusedError
+from leaderboard.submission.file_format.limits import MAX_LISTED
 from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.inspection import Inspection, Progress
 from leaderboard.submission.verification.replay_check import ReplayOptions, replay_check
@@ -134,7 +135,28 @@ def _completeness_checks(
             )
     if found.verdicts:
         checks.append(_verdicts_check(problems, unjudged, len(found.verdicts)))
-    return checks
+    return [*checks, _costs_check(spec, submission, found)]
+
+
+def _costs_check(spec: LoadedSpec, submission: Submission, found: Inspection) -> CheckResult:
+    """Queries and FLOPs of attacks against what a dry run of their steps asks for."""
+    from harness.replay.attack_costs import RecordedCosts, attack_cost_problems
+    from harness.replay.expected_cells import cells_of_records
+
+    check = CheckResult("attack costs", "queries and FLOPs of attacks are what their parameters make them")
+    cells = cells_of_records(spec, submission.cells)
+    for record in submission.cells:
+        if record.key in cells and record.key in found.costs:
+            costs = RecordedCosts(**found.costs[record.key])  # type: ignore[arg-type]
+            for certain, what in attack_cost_problems(cells[record.key], record, costs):
+                line = f"cell {record.key!a}: {what}"
+                if certain:
+                    check.fail(line)
+                elif len(check.notes) < MAX_LISTED:
+                    check.notes.append(line)
+    if not check.passed or check.notes:
+        check.detail = ""
+    return check
 
 
 def _fewer_notes(spec: LoadedSpec, submission: Submission, sizes: Mapping[str, int]) -> Iterator[str]:

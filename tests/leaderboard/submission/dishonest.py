@@ -80,6 +80,26 @@ def _other_tokens(row: Row) -> None:
     row["attack_tokens"] = row["attack_tokens"][:-1]
 
 
+def _foreign_tokens(row: Row) -> None:
+    if row["success"]:
+        row["attack_tokens"] = [10**6, *row["attack_tokens"][1:]]
+
+
+def _merged(row: Row) -> None:
+    """A text that goes on beyond its tokens."""
+    if row["success"]:
+        row["attack_text"] += " and a good deal more than the threat model allows"
+
+
+def _helper(cell: Row) -> Row:
+    return {
+        "victim": cell["victim"],
+        "n_params": 10**9,
+        "preparation": {"nominal": 1.0, "executed": 1.0},
+        "artifact": cell["victim_facts"]["artifact"],
+    }
+
+
 def _clean(cell: Row) -> None:
     """Of those that are not listed others were right."""
     cell["n_clean_correct"] -= 3
@@ -107,6 +127,11 @@ DISHONEST: dict[str, tuple[Make, str]] = {
         broken_left_out("too long: 900 tokens with the attack string, context 512"),
         r"not attacked \(too long.*attacked here",
     ),
+    "successes by tokens that nobody may use": (
+        steps(_foreign_tokens),
+        "'token not allowed'.* here",
+    ),
+    "strings that merge with their neighbours": (steps(_merged), "do not make its text|'retokenisation'.* here"),
     "losses of its own": (steps(_never_broken), "its loss is"),
     "tokens that are not those of its text": (steps(_other_tokens), "its tokens do not make its text here"),
     "another clean accuracy than there is": (cells(_clean), "clean examples are right in the records"),
@@ -118,6 +143,15 @@ DISHONEST: dict[str, tuple[Make, str]] = {
     "a defense that was trained more cheaply": (
         cells(lambda cell: cell["defense_facts"].update(adaptive=False)),
         "defense_facts.adaptive is",
+    ),
+    "prompts that anybody would answer": (cells(lambda cell: cell.update(benign=True)), "its prompts are benign"),
+    "strings that it says were found elsewhere": (
+        cells(lambda cell: cell.update(attack_facts={"source": {"victim": "large"}})),
+        "attack_facts.source.victim is",
+    ),
+    "a model that nobody asked": (
+        cells(lambda cell: cell.update(auxiliary={"helper": _helper(cell)})),
+        "auxiliary.helper",
     ),
     "an overhead of its own": (
         cells(lambda cell: cell["defense_facts"]["per_answer"].update(nominal=1.0)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, RECORDS
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.file_format.limits import MAX_MEMORY_BYTES
+from leaderboard.submission.file_format.strict_json import load_json
 from leaderboard.submission.submission import open_submission
 from leaderboard.submission.verification.inspection import inspect_submission
 from leaderboard.submission.verification.sandbox import inspect_in_sandbox
@@ -75,6 +78,36 @@ def test_a_bomb_takes_little(name: str, parts: Parts, tmp_path: Path) -> None:
     used, said = peak(tmp_path / "bomb.zip")
     assert '"refused"' in said
     assert used < 2**29
+
+
+def test_what_a_library_prints_is_no_answer(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that gets its text printed, wherever to, must not be able to say that it was inspected."""
+    said = {"inspection": {"sha256": "", "read_sha256": "", "cells": 1, "rows": 1}}
+    child = f"""
+import os, sys
+import leaderboard.submission.verification.inspection as inspection
+from leaderboard.submission.verification.sandbox_child import main
+
+def printing(path, progress):
+    for stream in (1, 2):
+        os.write(stream, {json.dumps(said)!r}.encode() + bytes([10]))
+    os._exit(0)
+
+inspection.inspect_submission = printing
+main(sys.argv[1])
+"""
+    monkeypatch.setattr("leaderboard.submission.verification.sandbox.CHILD", ("-c", child))
+    with pytest.raises(RefusedError, match="ended without an answer"):
+        inspect_in_sandbox(packed)
+
+
+def test_a_name_twice_among_many_is_found_at_once() -> None:
+    names = [f'"{at}": 0' for at in range(200_000)]
+    raw = ("{" + ", ".join([*names, names[-1]]) + "}").encode()
+    began = time.process_time()
+    with pytest.raises(RefusedError, match="'199999' stands twice"):
+        load_json(raw, "many.json")
+    assert time.process_time() - began < 20  # seconds; in quadratic time it is some 15 minutes
 
 
 def lying_list(parts: Parts, out: Path) -> None:

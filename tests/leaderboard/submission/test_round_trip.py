@@ -32,7 +32,12 @@ def shown(run: Run) -> dict:
 
 def without_source(data: dict) -> dict:
     """What the page tells, but for whether it is of a run or of a submission."""
-    return data | {"runs": [{name: value for name, value in run.items() if name != "checked"} for run in data["runs"]]}
+    runs = [{name: value for name, value in run.items() if name != "checked"} for run in data["runs"]]
+    sections = []
+    for section in data["sections"]:
+        rows = [row | {"marks": [mark for mark in row["marks"] if mark != "as submitted"]} for row in section["rows"]]
+        sections.append(section | {"rows": rows})
+    return data | {"runs": runs, "sections": sections}
 
 
 def same_tables(one: Run, other: Run) -> bool:

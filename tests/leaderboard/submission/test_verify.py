@@ -43,7 +43,7 @@ def test_a_valid_one_is_verified(packed: Path) -> None:
     code, report = verify(packed)
     assert (code, report["verified"], problems(report)) == (0, True, {})
     names = [check["name"] for check in report["checks"]]
-    assert names == ["file", "records", "standings", "spec", "completeness", "verdicts"]
+    assert names == ["file", "records", "standings", "spec", "completeness", "verdicts", "attack costs"]
     (spec,) = [check for check in report["checks"] if check["name"] == "spec"]
     assert "is its own" in spec["notes"][0]  # it is nobody's standard
 
@@ -120,6 +120,17 @@ def spec(text: str) -> Callable[[Parts, Path], None]:
     return lambda parts, out: forged(with_spec(parts, text), out) and None
 
 
+def dearer(factor: int, *names: str) -> Callable[[Parts, Path], None]:
+    """What the attacks took, many times as much."""
+
+    def change(rows: list[Row]) -> None:
+        for row in rows:
+            if row["step"]:
+                row |= {name: row[name] * factor for name in names}
+
+    return lambda parts, out: forged(with_rows(parts, change), out) and None
+
+
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 12))
 FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "a cell left out": (drop_cell, "completeness", "1 of 2 cells of the spec are missing"),
@@ -133,6 +144,12 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "a lower floor": (cell(clean_floor=0.1), "completeness", "clean_floor is 0.1, the spec says 0.9"),
     "a label that is its own target": (own_target, "records", "the attacker wants the example's own label"),
     "a budget of its own": (cell(threat__queries=1), "records", "the threat model allows 1"),
+    "attacks that took a thousand times as much": (
+        dearer(1000, "queries", "attack_nominal", "attack_executed"),
+        "attack costs",
+        "queries per step, 4,000 at most; by its parameters it makes",
+    ),
+    "attacks at a price of their own": (dearer(1000, "attack_nominal"), "attack costs", "FLOPs (nominal) per step"),
     "another text of the spec": (spec(FAST.replace("tokens: 4", "tokens: 5")), "spec", "its text was changed"),
     "a tag in the spec": (spec(FAST + "judge: !!python/object/apply:os.system [id]\n"), "spec", "tags"),
     "an alias bomb in the spec": (spec(BOMB), "spec", "more than 20000 values"),
@@ -199,7 +216,7 @@ def test_a_task_of_fewer_examples_than_the_spec_asks_for(tmp_path: Path, monkeyp
     assert verify(packed)[0] == 0
     code, report = verify(packed, "--spec", tmp_path / "fast.yaml")
     assert (code, problems(report)) == (0, {})
-    assert report["checks"][-2]["notes"] == []
+    assert report["checks"][-3]["notes"] == []
 
 
 def test_the_readers_own_settings_count(packed: Path) -> None:

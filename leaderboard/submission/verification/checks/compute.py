@@ -11,7 +11,6 @@ from harness.records.model_role import ModelRole
 from leaderboard.submission.verification.checks.rows import SubmittedRows
 
 _ROUNDING = 1 + 1e-9
-_NOTED_MULTIPLE = 4  # of a forward and a backward pass of the longest prompt: more is pointed out
 
 
 def compute_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
@@ -95,16 +94,16 @@ def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool) 
         )
 
 
-def compute_notes(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
-    """Costs that are possible, and that a reader should look at."""
-    facts = record.victim_facts
-    if facts is None or facts.n_params is None or record.task_kind != "labels" or record.auxiliary or not len(rows):
-        return
-    longest_forward = float(np.nan_to_num(rows.floats("judge_nominal")).max())
-    queries, spent = float(rows.floats("queries").sum()), float(np.nansum(rows.floats("attack_nominal")))
-    both_passes = 3.0 * longest_forward * queries
-    if both_passes and spent > _NOTED_MULTIPLE * both_passes:
-        yield (
-            f"its attack took {spent / queries:g} FLOPs (nominal) per query, {spent / both_passes:.1f} times a forward "
-            "and a backward pass of its longest prompt"
-        )
+def attack_costs(rows: SubmittedRows) -> dict[str, float | None]:
+    """What a cell's attack took in all, as fields of `harness.replay.attack_costs.RecordedCosts`."""
+    if not len(rows):
+        return {"steps": 0, "queries": 0, "most_queries": 0, "flops": 0.0, "longest_forward": 0.0}
+    spent = float(rows.floats("attack_nominal").sum())
+    forward = np.nan_to_num(rows.floats("judge_nominal")) / np.maximum(rows.floats("draws"), 1.0)
+    return {
+        "steps": len(rows),
+        "queries": int(rows["queries"].sum()),
+        "most_queries": int(rows["queries"].max()),
+        "flops": None if np.isnan(spent) else spent,
+        "longest_forward": float(forward.max()),
+    }

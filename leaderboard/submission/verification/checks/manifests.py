@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from harness.flops import CONVENTION
 from harness.records.cell import CellRecord, Compute
 from harness.records.model_role import ModelRole
+from leaderboard.submission.file_format.errors import escaped
 from leaderboard.submission.file_format.limits import MAX_STEPS
 from leaderboard.submission.file_format.manifest import RunInfo
 
 _KEY = re.compile(r"[0-9a-f]{20,64}")
 _MAX_LABEL = 2000
+_MAX_SHORT_TEXT = 200
 
 
 def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
@@ -33,6 +35,9 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
     plugins = (record.task, record.victim, record.defense, record.attack, record.judge)
     if any(len(plugin.label) > _MAX_LABEL for plugin in plugins):
         yield f"a label is longer than {_MAX_LABEL} characters"
+    for name, text in _short_texts(record):
+        if len(text) > _MAX_SHORT_TEXT or not text.isprintable():
+            yield f"its {name} {escaped(text)} is too long, or has characters that nobody sees"
     if not 0 < record.target_asr <= 1:
         yield f"target ASR {record.target_asr:g} is not above 0 and at most 1"
     if not 0 <= record.clean_floor <= 1:
@@ -41,6 +46,19 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
         yield f"seed {record.seed} or {record.attack_steps} steps is out of range (0 to {MAX_STEPS:,} steps)"
     yield from _count_problems(record)
     yield from _cost_problems(record)
+
+
+def _short_texts(record: CellRecord) -> Iterator[tuple[str, str]]:
+    """What stands on a page and does not follow from the spec."""
+    if record.victim_facts is not None:
+        yield "family", record.victim_facts.family
+    for library, version in record.versions.items():
+        yield "library", library
+        yield "version of a library", version
+    for role in record.auxiliary:
+        yield "role of a model", role
+    if record.defense_facts is not None and record.defense_facts.certificate is not None:
+        yield "unit of a certificate", record.defense_facts.certificate.unit
 
 
 def _count_problems(record: CellRecord) -> Iterator[str]:

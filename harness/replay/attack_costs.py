@@ -1,0 +1,95 @@
+"""What an attack's recorded queries and FLOPs are, held against what its parameters make it ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.engine.dry_run import DryRun, dry_run_attack
+from harness.errors import HarnessError
+from harness.records.cell import CellRecord
+from harness.spec.cells import CellSpec
+
+MOST = 2.0  # times what a dry run asks for: the built-in attacks ask for no more than it in any step
+LEAST = 0.25  # below it is pointed out: where few strings survive tokenisation, fewer are asked about
+BUILTIN = "robustness-harness"
+
+
+@dataclass(frozen=True)
+class RecordedCosts:
+    """What the attack of a cell took, all examples and steps together.
+
+    Attributes:
+        steps: how many.
+        queries: and ``most_queries``: of the step with the most.
+        flops: nominal; None where unknown.
+        longest_forward: FLOPs (nominal) of judging a string once, the most of any; 0 where guards kept all strings from
+            the victim.
+    """
+
+    steps: int
+    queries: int
+    most_queries: int
+    flops: float | None
+    longest_forward: float
+
+
+def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCosts) -> Iterator[tuple[bool, str]]:
+    """What of an attack's costs its parameters do not explain: whether it is certain that this cannot be, and a line in
+    words.
+
+    What a built-in attack asks for is known from a dry run of its steps, but where it depends on what another model
+    proposes.
+    """
+    expected = _expected(cell)
+    if expected is None:
+        yield False, "what its attack asks for cannot be told here: its queries and FLOPs are as submitted"
+        return
+    certain = record.attack.distribution == BUILTIN and not cell.attack.plugin.models()
+    varies = not cell.static and any(part.plugin.loss_varies for part in cell.runtime)
+    draws = cell.attack_draws if varies else 1
+    per_step = expected.scored + expected.differentiated + expected.sampled + expected.answered
+    queries = per_step * draws
+    mean = costs.queries / max(1, costs.steps)
+    if mean > MOST * queries or costs.most_queries > 2 * MOST * queries:
+        yield (
+            certain,
+            f"its attack made {mean:,.4g} queries per step, {costs.most_queries:,} at most; by its parameters it makes "
+            f"{queries:,.4g}",
+        )
+    elif mean < LEAST * per_step and not {"queries", "flops"} & {k for k, v in record.threat.items() if v is not None}:
+        yield False, f"its attack made {mean:,.4g} queries per step; by its parameters it makes {per_step:,.4g}"
+    size = None if record.victim_facts is None else record.victim_facts.n_params
+    if size is None or costs.flops is None or record.task_kind != "labels" or not costs.longest_forward:
+        return
+    spent = costs.flops / max(1, costs.steps)
+    most = MOST * draws * expected.nominal(size, costs.longest_forward / (2 * size))
+    if spent > most and not expected.auxiliary:
+        yield (
+            certain,
+            f"its attack took {spent:.3g} FLOPs (nominal) per step; by its parameters, at the length of its longest "
+            f"prompt, it takes {most / MOST:.3g}",
+        )
+
+
+def _expected(cell: CellSpec) -> DryRun | None:
+    """What a step asks for; None where the attack cannot be run dry without a file that the spec names."""
+    attack = cell.attack.plugin
+    if _has_path(attack.params):
+        return None
+    try:
+        return dry_run_attack(attack, cell.threat)
+    except HarnessError:
+        return None
+
+
+def _has_path(value: Any) -> bool:
+    if isinstance(value, BaseModel):
+        return any(_has_path(getattr(value, name)) for name in type(value).model_fields)
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        return any(map(_has_path, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Path)

@@ -1,0 +1,44 @@
+"""An entry's files against what `harness leaderboard add` writes of the same content: bytes that no reader shows."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from leaderboard.submission.as_run import as_run
+from leaderboard.submission.file_format.errors import escaped
+from leaderboard.submission.file_format.manifest import file_digest
+from leaderboard.submission.file_format.records_table import cell_rows, to_parquet
+from leaderboard.submission.file_format.strict_json import load_json
+from leaderboard.submission.pack import readable_json
+from leaderboard.submission.submission import ENTRY_RECORDS_SUFFIX, Submission
+
+
+@dataclass(frozen=True)
+class HiddenBytes:
+    """What was found: why an entry is not as it should be, or why that cannot be told here; "" where it is."""
+
+    problem: str = ""
+    note: str = ""
+
+
+def hidden_bytes(entry: Submission) -> HiddenBytes:
+    """Write both files of a valid entry anew, and compare."""
+    raw = entry.path.read_bytes()
+    if readable_json(load_json(raw, str(entry.path))) != raw:
+        return HiddenBytes("its JSON is not written as `harness leaderboard add` writes it. Add it anew.")
+    table = to_parquet(cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(entry))
+    if file_digest(table).sha256 == file_digest(entry.path.with_suffix(ENTRY_RECORDS_SUFFIX).read_bytes()).sha256:
+        return HiddenBytes()
+    ours, theirs = pq.read_metadata(io.BytesIO(table)).created_by, entry.records.created_by
+    if ours == theirs:
+        return HiddenBytes(
+            "its table is not written as `harness leaderboard add` writes it, and may hold bytes that no reader shows. "
+            "Add it anew."
+        )
+    return HiddenBytes(
+        note=f"its table was written by {escaped(theirs)}, and here it would be by {ours}: whether it holds bytes that "
+        "no reader shows cannot be told; add it anew to write it without"
+    )

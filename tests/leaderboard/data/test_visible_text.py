@@ -1,0 +1,66 @@
+"""Text of others shows what it is, wherever it stands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from leaderboard.data.visible_text import cell_text, visible
+from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.run.runs import harness_here
+
+TURNED, FORMULA = "tiny\u202e)b5 ,tpg(", '=HYPERLINK("http://example.org/";"more")'
+
+
+def unseen(text: str) -> list[str]:
+    return [c for c in text if unicodedata.category(c) in ("Cf", "Zl", "Zp") and c not in "\u200c\u200d"]
+
+
+@given(st.text())
+def test_nothing_is_left_that_nobody_sees(text: str) -> None:
+    shown = visible(text)
+    assert not unseen(shown)
+    assert shown == text or unseen(text)
+    assert json.loads(visible(json.dumps(text, ensure_ascii=False))) == text  # JSON of it reads as before
+
+
+@given(st.text())
+def test_no_cell_is_a_formula(text: str) -> None:
+    assert not cell_text(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell_text(text).removeprefix("'") == visible(text).removeprefix("'")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run in which everything that can be named is named badly."""
+    cells = [
+        FakeCell(task=TURNED, victim=FORMULA, attack=attack, defense=TURNED, seed=seed)
+        for attack in (TURNED, FORMULA)
+        for seed in (0, 1)
+    ]
+    return write_run(tmp_path / "run", cells)
+
+
+def test_the_page(run: Path, tmp_path: Path) -> None:
+    done = harness_here("leaderboard", "build", run, "--out", "site", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    texts = [path for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".json", ".csv")]
+    assert len(texts) > 4
+    assert not [path for path in texts if unseen(path.read_text(encoding="utf-8"))]
+    with (tmp_path / "site" / "downloads" / "standings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["victim"] == f"'{FORMULA}"
+    assert rows[0]["defense"] == "tiny\\u202e)b5 ,tpg("
+
+
+@pytest.mark.parametrize("command", ["show", "transfer", "attacks", "stacks"])
+def test_the_terminal(command: str, run: Path, tmp_path: Path) -> None:
+    done = harness_here("leaderboard", command, run, cwd=tmp_path)
+    assert (done.returncode == 0) == (command != "attacks"), done.stderr  # there is no undefended cell
+    assert not unseen(done.stdout + done.stderr)
+    assert command != "attacks" or "tiny\\u202e" in done.stderr
