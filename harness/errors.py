@@ -5,6 +5,8 @@ for them. And what their messages are made of.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -12,8 +14,23 @@ class HarnessError(Exception):
     """Base of every error that is the user's to mend."""
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+def is_full_device(error: BaseException) -> bool:
+    """Whether a device takes no more: full, beyond a quota or a limit, read-only or broken."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 def error_text(error: BaseException) -> str:
-    """An error for people: its message where it is one of ours, else its type as well."""
+    """An error for people: its message where it is one of ours, what to do where a device is full, else its type as
+    well.
+    """
+    if isinstance(error, OSError) and is_full_device(error):
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return (
+            f"{where}{error.strerror}; make room, or write elsewhere, and give the command again: what is done is kept"
+        )
     return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 
 

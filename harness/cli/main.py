@@ -75,13 +75,10 @@ def _explain(error: Exception) -> int:
 
 def _of_the_system(error: Exception) -> str | None:
     """What is wrong where the system, and no program, is in the way; None elsewhere."""
-    from harness.cli.terminal import FULL
+    from harness.errors import error_text, is_full_device
 
-    if isinstance(error, OSError) and error.errno in FULL:
-        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        return (
-            f"{where}{error.strerror}; make room, or write elsewhere, and give the command again: what is done is kept"
-        )
+    if is_full_device(error):
+        return error_text(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding() != "utf-8":
         return (
             f"{error.object!r} cannot be a file's name here, in {error.encoding}; set PYTHONUTF8=1, or use a locale of "

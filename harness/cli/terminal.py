@@ -16,8 +16,6 @@ from typing import TextIO
 _PLAIN = str.maketrans("–—−×·…→≥≤≈“”‘’", "---x*~>><~\"\"''")
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True))
 _ERRORS = "harness.plain"
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-"""Numbers of errors of a device that takes no more: full, beyond a quota or a limit, read-only or broken."""
 
 
 class _Forgiving(io.FileIO):

@@ -90,7 +90,8 @@ class Preparer:
         backend = self._open_models.attacked(cell, weights)
         bare = DefendedVictim(backend, (), data.labels, data.answer_tokens)
         auxiliary = self._open_models.auxiliary(cell, cell.auxiliary, bare)
-        layers, fits = self._fits.layers(cell, backend, auxiliary)
+        with special_tokens_in(data.fixed_parts):
+            layers, fits = self._fits.layers(cell, backend, auxiliary)
         victim = attacked = DefendedVictim(backend, layers, data.labels, data.answer_tokens, spec.attack_draws)
         if spec.static:
             undefended = self._open_models.undefended(cell, weights)

@@ -12,6 +12,7 @@ from harness.api.runtime_defense import FitJob
 from harness.api.task import TaskData
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.special_tokens import EVERYWHERE, FixedParts
 from plugins.defenses._dropout_bpe import DropoutBPE
 from plugins.defenses.retokenization import Retokenization
 from tests.engine.toy import ToyBackend, toy_examples, toy_tokenizer
@@ -42,9 +43,14 @@ def test_more_dropout_gives_more_tokens_and_all_of_it_gives_bytes() -> None:
     assert len(OWN.encode("né", 1.0, np.random.default_rng(0))) == len("né".encode())
 
 
-def test_special_tokens_stay_whole() -> None:
-    ids = OWN.encode("a<pad>b", 1.0, np.random.default_rng(0))
-    assert ids == TOKENIZER.encode(["a<pad>b"])[0]
+@pytest.mark.parametrize("parts", [FixedParts("a<pad>"), EVERYWHERE, FixedParts()])
+def test_special_tokens_stay_whole_where_they_count(parts: FixedParts) -> None:
+    tokenizer = HFTokenizer(tokenizers.Tokenizer.from_str(TOKENIZER.to_json()), parts=parts)
+    bpe, text, rng = DropoutBPE.of(tokenizer.reader_json), "a<pad>b <pad>", np.random.default_rng(0)
+    assert bpe.encode(tokenizer.spelled(text), 0.0, rng) == tokenizer.encode([text])[0]
+    pad = tokenizers.Tokenizer.from_str(tokenizer.to_json()).token_to_id("<pad>")
+    whole = bpe.encode(tokenizer.spelled(text), 1.0, rng).count(pad)
+    assert whole == (2 if parts.everywhere else 1 if parts.prefix else 0)
 
 
 def test_a_tokenizer_that_is_no_bpe_is_refused() -> None:
