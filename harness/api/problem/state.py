@@ -34,7 +34,8 @@ class State:
 
     def best(self, candidates: Tokens, losses: Floats) -> State:
         """The candidate with the lowest loss, or this state if none is lower: best so far. Ties go to the earlier; NaN
-        never wins.
+        never wins. Behind a defense that draws at random the lowest loss is that of a lucky draw: see
+        docs/what_attacks_hear.md.
         """
         new = self.latest(candidates, losses)
         if new is self or new.loss is None:
