@@ -131,7 +131,7 @@ from .engine.dry_run import (
 from .engine.losses import (
     cross_entropy as cross_entropy,
 )
-from .engine.open import (
+from .engine.open_backend import (
     open_folder as open_folder,
 )
 from .engine.torch.backend import (
@@ -204,7 +204,7 @@ from .training.model_folder import (
 from .training.retrain import (
     retrain as retrain,
 )
-from .training.rows import (
+from .training.training_rows import (
     clean_rows as clean_rows,
     render as render,
     reply_ids as reply_ids,

@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness/records": (),
     "harness/tokens": (),
     "harness/api": ("problem", "model"),
-    "harness/units": (),
+    "harness/number_format": (),
     "harness/registry": (),
     "harness/spec": (),
     "harness/engine": ("defended", "search", "torch", "vllm", "dispatch"),

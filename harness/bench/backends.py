@@ -13,7 +13,7 @@ from harness.bench.model import BenchModel
 from harness.bench.workload import WorkloadShape, score_items
 from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.scoring.strategy import LETTERS, StrategyChoice, StrategyName, strategy_named
+from harness.engine.torch.scoring.strategy_names import LETTERS, StrategyChoice, StrategyName, strategy_named
 from harness.engine.vllm.engines import end_engines, why_unusable
 from harness.errors import HarnessError, RunError
 

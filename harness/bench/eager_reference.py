@@ -11,9 +11,9 @@ from harness.api.model.backend import ScoreItem
 from harness.bench.model import BenchModel
 from harness.engine.losses import loss_of
 from harness.engine.torch.arrays import to_numpy
+from harness.engine.torch.attention_switch import EAGER, attention_switched
 from harness.engine.torch.heads import make_head
-from harness.engine.torch.rows import whole_rows
-from harness.engine.torch.self_check.attention import EAGER, attention_switched
+from harness.engine.torch.token_rows import whole_rows
 from harness.tokens.tokenizer import Floats
 
 _COMPARED = 64  # candidates at most, all examples together

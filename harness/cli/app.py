@@ -11,7 +11,7 @@ from typer.main import get_command, get_command_name
 
 from harness.cli.context import Context
 from harness.errors import PluginError
-from harness.isolation.import_guard import guard_plugin_code
+from harness.isolation.import_limits import guard_plugin_code
 from harness.registry.hook_checks import check_hooks, new_plugin_manager
 from harness.registry.package_imports import PluginModule
 from harness.registry.plugin_problem import error_with_place

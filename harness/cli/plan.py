@@ -34,7 +34,7 @@ def plan_command(
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
     from harness.spec.load import load_spec
-    from harness.store.open import open_store
+    from harness.store.open_store import open_store
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec, registry)
@@ -77,8 +77,8 @@ def _print(plan: object) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from harness.number_format import format_flops, format_memory, format_seconds, with_unknown
     from harness.run.plan.estimate import Plan
-    from harness.units import format_flops, format_memory, format_seconds, with_unknown
 
     assert isinstance(plan, Plan)
     table = Table(box=None, caption=_CAPTION, caption_justify="left")

@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.number_format import format_flops, format_memory, format_seconds
 from harness.run.reporter import CellProgress, Forecast
-from harness.units import format_flops, format_memory, format_seconds
 
 
 class LiveView:

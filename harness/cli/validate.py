@@ -30,7 +30,7 @@ def validate(
     from harness.run.cell_problems import check_cells  # not at the top: `harness --help` must stay fast
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.spec.load import load_spec
-    from harness.spec.problems import InvalidSpecError
+    from harness.spec.spec_problems import InvalidSpecError
 
     try:
         registry = ctx.obj.loaded().registry
@@ -57,7 +57,7 @@ def validate(
 
 
 def _problems(error: Any) -> list[dict[str, Any]]:
-    from harness.spec.problems import field_text
+    from harness.spec.spec_problems import field_text
 
     return [
         {

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell
 
 VOLATILE = frozenset({"started", "seconds", "host", "versions"})

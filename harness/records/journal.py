@@ -15,7 +15,7 @@ from typing import Any
 class Journal:
     """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
 
-    What an entry holds is the search's affair: see `harness.engine.search.rounds.Round`.
+    What an entry holds is the search's affair: see `harness.engine.search.search_round.Round`.
 
     Args:
         sent: given each line that has been written.

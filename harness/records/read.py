@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from harness.errors import DataError, first_line
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.planned import PlannedCell, read_planned
 from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
 

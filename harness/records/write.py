@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.schema import EXAMPLES, STEPS
 from harness.records.step_row import StepRow
 from harness.store.atomic import write_file, write_json

@@ -10,7 +10,7 @@ from harness.api.defense import Defense, TrainedDefense
 from harness.api.refs import DefenseRef, resolved_ref
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import TaskKind
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 
 STATIC = " (static)"
 """After the label of a defense that attacks are not adapted to."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.isolation.import_guard import DISABLE_VARIABLE
+from harness.isolation.import_limits import DISABLE_VARIABLE
 from harness.registry.builtin_imports import DISTRIBUTION
 from harness.registry.plugin_problem import FromPackage, PluginProblem, error_with_place, normalised_name
 

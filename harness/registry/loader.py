@@ -12,7 +12,7 @@ import pluggy
 
 from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
-from harness.isolation.import_guard import guard_plugin_code
+from harness.isolation.import_limits import guard_plugin_code
 from harness.registry.hook_checks import check_hooks, new_plugin_manager
 from harness.registry.package_imports import ImportedPackages, PluginModule, import_packages
 from harness.registry.plugin_file import import_file

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import PluginError
-from harness.isolation.import_guard import guard_plugin_code
+from harness.isolation.import_limits import guard_plugin_code
 from harness.registry.builtin_imports import DISTRIBUTION, import_builtin
 from harness.registry.entry_points import PluginEntryPoint, disabled_names, installed_entry_points
 from harness.registry.hook_checks import check_hooks

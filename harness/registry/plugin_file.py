@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import PluginError
-from harness.isolation.import_guard import stdout_to_stderr
+from harness.isolation.import_limits import stdout_to_stderr
 from harness.registry.package_imports import PluginModule
 from harness.registry.plugin_problem import error_with_place
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.isolation import process_state
-from harness.isolation.import_guard import DISABLE_VARIABLE
+from harness.isolation.import_limits import DISABLE_VARIABLE
 from harness.registry.builtin_imports import DISTRIBUTION
 
 LONGEST = 500  # characters of an error that is shown

@@ -12,7 +12,7 @@ from harness.errors import PluginError, did_you_mean
 from harness.registry.class_checks import check_class
 from harness.registry.param_errors import ParamsError, params_problems
 from harness.registry.plugin_entry import PluginEntry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 
 
 class Registry:

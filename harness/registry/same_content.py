@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.hashing import content_key, path_digest
-from harness.registry.resolved import ResolvedPlugin, plugin_key
+from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 
 
 def same_content(one: ResolvedPlugin, other: ResolvedPlugin) -> bool:

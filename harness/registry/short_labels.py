@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.api.params import paths_from
 from harness.hashing import canonical_json
-from harness.registry.resolved import ResolvedPlugin, described_params, short_text
+from harness.registry.resolved_plugin import ResolvedPlugin, described_params, short_text
 
 
 def with_labels(

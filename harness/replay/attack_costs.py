@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from harness.engine.dry_run import DryRun, dry_run_attack
 from harness.errors import HarnessError
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.spec.cells import CellSpec
 
 MOST = 2.0  # times what a dry run asks for: the built-in attacks ask for no more than it in any step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.run.cell.base_record import base_record
 from harness.run.cell_label import label_of
 from harness.spec.cells import CellSpec

@@ -11,8 +11,8 @@ from harness.api.problem.search_result import StringProgress
 from harness.api.problem.state import State
 from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
-from harness.engine.search.step_rows import StepOutcome, judge_outcomes
-from harness.records.cell import CellRecord
+from harness.engine.search.step_outcome import StepOutcome, judge_outcomes
+from harness.records.cell_manifest import CellRecord
 from harness.records.step_row import StepRow
 from harness.replay.recorded import ReplayedString
 from harness.replay.tolerance import is_undecided, losses_differ

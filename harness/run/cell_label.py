@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.records.cell import CellRecord
+    from harness.records.cell_manifest import CellRecord
     from harness.spec.cells import CellSpec
 
 

@@ -11,13 +11,13 @@ from harness.api.params import relative_to
 from harness.api.plugin import Kind
 from harness.errors import error_text
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin, plugin_key
+from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 from harness.run.cell.attack import check_access, check_inner_attacks
 from harness.run.cell_label import cell_label
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
-from harness.spec.problems import DataPath, InvalidSpecError, SpecProblem
+from harness.spec.spec_problems import DataPath, InvalidSpecError, SpecProblem
 from harness.spec.yaml_file import read_yaml_file
 
 _KINDS: dict[str, Kind] = {"tasks": "task", "victims": "victim", "attacks": "attack"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, RunError
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.compare import difference
 from harness.records.read import Cell, read_cell
 from harness.records.schema import VERSION

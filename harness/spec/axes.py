@@ -19,12 +19,12 @@ from harness.hashing import canonical_json
 from harness.registry.defense_stack import make_stack, stack_problem, trained_part
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin, plugin_key
+from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 from harness.registry.same_content import repeated
 from harness.registry.short_labels import with_labels
-from harness.spec.model import DefenseEntry, Spec
+from harness.spec.fields import DefenseEntry, Spec
 from harness.spec.parse import LocatedRef, entry_refs
-from harness.spec.problems import DataPath, SpecProblem
+from harness.spec.spec_problems import DataPath, SpecProblem
 
 MAX_ROUNDS = 10_000
 

@@ -11,12 +11,12 @@ from harness.api.defense import TrainedDefense
 from harness.api.threat import Access, Threat, allows
 from harness.registry.defense_stack import is_static, parts_of, runtime_parts, stack_problem, trained_part
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.axes import Axes, make_axes
 from harness.spec.exclude import Mask, remaining_cells
-from harness.spec.model import Spec
-from harness.spec.problems import DataPath, SpecProblem
+from harness.spec.fields import Spec
 from harness.spec.resources import UNSPECIFIED, Resources, victim_resources
+from harness.spec.spec_problems import DataPath, SpecProblem
 
 MAX_CELLS = 100_000
 _STRONGEST: tuple[Access, ...] = ("latent", "gradient", "scores", "text")

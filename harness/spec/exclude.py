@@ -14,12 +14,12 @@ from harness.api.threat import Threat
 from harness.registry.defense_stack import STATIC, DefenseStack, is_static
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.registry.same_content import same_content
 from harness.spec.axes import Axes, Axis, threat_key
-from harness.spec.model import DefenseEntry, Exclude, Spec
-from harness.spec.problems import DataPath, SpecProblem, name_hint
-from harness.spec.validation_errors import validation_problems
+from harness.spec.fields import DefenseEntry, Exclude, Spec
+from harness.spec.pydantic_errors import validation_problems
+from harness.spec.spec_problems import DataPath, SpecProblem, name_hint
 
 Mask = NDArray[np.bool_]
 

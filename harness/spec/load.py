@@ -9,12 +9,12 @@ from typing import Any
 from harness.api.params import relative_to
 from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.axes import resolve_refs
 from harness.spec.cells import CellSpec, expand
-from harness.spec.model import PLUGIN_LISTS, DefenseEntry, Spec
+from harness.spec.fields import PLUGIN_LISTS, DefenseEntry, Spec
 from harness.spec.parse import entry_refs, parse_refs, parse_spec, spec_refs
-from harness.spec.problems import DataPath, InvalidSpecError, SpecProblem
+from harness.spec.spec_problems import DataPath, InvalidSpecError, SpecProblem
 from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from harness.registry.registry import Registry
 from harness.spec.axes import Axes
 from harness.spec.exclude import EntryMatcher
-from harness.spec.model import Spec
-from harness.spec.problems import SpecProblem
+from harness.spec.fields import Spec
+from harness.spec.spec_problems import SpecProblem
 
 
 @dataclass(frozen=True)

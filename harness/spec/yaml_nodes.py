@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from harness.spec.problems import Position
+from harness.spec.spec_problems import Position
 
 MAX_NODES = 20_000
 MAX_DEPTH = 40

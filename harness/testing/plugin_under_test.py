@@ -10,7 +10,7 @@ from harness.api.refs import PluginRef, RefTo
 from harness.errors import PluginError
 from harness.registry.param_errors import ParamsError
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 
 
 @dataclass(frozen=True)

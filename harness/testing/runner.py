@@ -13,7 +13,7 @@ from typing import Any
 from harness.api.plugin import Kind, Plugin
 from harness.errors import HarnessError
 from harness.registry.plugin_problem import error_with_place
-from harness.testing.checks import attacks, defenses, general, judges, tasks, victims
+from harness.testing.checks import attacks, defenses, every_plugin, judges, tasks, victims
 from harness.testing.plugin_under_test import Subject, subject_of
 from harness.testing.results import Check, Finding, NotApplicableError, UnmetError
 
@@ -24,9 +24,9 @@ LIMIT = 120.0
 def checks_for(kind: Kind, cls: type[Plugin]) -> tuple[Check, ...]:
     """The checks of a class of that kind, general ones first."""
     if kind == "defense":
-        return (*general.CHECKS, *defenses.checks_of(cls))
+        return (*every_plugin.CHECKS, *defenses.checks_of(cls))
     by_kind = {"task": tasks.CHECKS, "victim": victims.CHECKS, "attack": attacks.CHECKS, "judge": judges.CHECKS}
-    return (*general.CHECKS, *by_kind[kind])
+    return (*every_plugin.CHECKS, *by_kind[kind])
 
 
 def run_checks(subject: Subject) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from harness.tokens.tokenizer import Tokenizer
 from harness.training import checkpoint
 from harness.training.objective import Batch, collate, forward_batch, mean_loss
 from harness.training.optimizers import learning_rate_at, make_optimizer
-from harness.training.rows import check_rows, rows_hash
+from harness.training.training_rows import check_rows, rows_hash
 from harness.training.view_loss import view_loss
 from harness.training.views import Views
 

@@ -66,7 +66,7 @@ def efficiency_command(
     """Log-odds of a fixed attack's success against rounds or compute of the defense."""
     from leaderboard.commands.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
-    from leaderboard.fit.efficiency import fit_efficiency
+    from leaderboard.fit.defense_efficiency import fit_efficiency
 
     fits = fit_efficiency(read_count_table(table, asr), x, method, scale, target_asr, attack_compute)
     per = f"log10 {x}" if scale == "log" else x

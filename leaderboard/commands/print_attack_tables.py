@@ -8,9 +8,9 @@ from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.commands.print_transfer import scope_text
-from leaderboard.number_format import UNKNOWN_COMPUTE, percent, scientific
 from leaderboard.site.standing_text import TextPair, interval_text
 from leaderboard.standings.fixed_compute import AttackAtCompute, AttackColumn, AttackTable
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, percent, scientific
 
 _SIGNS = {"spent less": "*", "search elsewhere": "†", "one step takes more": "‡", "compute unknown": ""}
 _MEANINGS = {

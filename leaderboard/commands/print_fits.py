@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, print_json, wide_console
-from leaderboard.number_format import percent
+from leaderboard.table_numbers import percent
 
 _GROUP = ("task", "family", "attack", "n_params", "victim", "threat", "defense", "round")
 FitRow = dict[str, Any]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
-from leaderboard.number_format import parameter_count
 from leaderboard.site import standing_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+from leaderboard.table_numbers import parameter_count
 
 ColumnText = Callable[[Standing], standing_text.TextPair]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
-from leaderboard.data.sections import Scope
+from leaderboard.data.comparable_cells import Scope
 from leaderboard.site.standing_text import rate_text
 from leaderboard.standings.transfer import TransferCell, TransferMatrix
 

@@ -131,7 +131,7 @@ def _verify(
             return verify_submission(file, registry, spec, None, progress)
     from rich.console import Console
 
-    from harness.replay.view import ReplayView
+    from harness.replay.replay_progress import ReplayView
 
     with ReplayView(Console(stderr=True, quiet=quiet)) as view:
         return verify_submission(file, registry, spec, ReplayOptions(count, seed, store, view), view.checked)
@@ -141,7 +141,7 @@ def _progress_bar(description: str, quiet: bool) -> AbstractContextManager[Any]:
     """A bar over cells on stderr, in a terminal."""
     from rich.console import Console
 
-    from harness.replay.view import cells_bar
+    from harness.replay.replay_progress import cells_bar
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

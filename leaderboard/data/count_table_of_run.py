@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell, Run
 from leaderboard.data.count_table import OPTIONAL_TEXT, TEXT, UNKNOWN_SIZE, Column, CountTable, make_count_table
 from leaderboard.data.defense_cost import inference_compute, undefended_answer_flops

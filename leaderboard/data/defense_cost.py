@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.flops import UNKNOWN
-from harness.records.cell import CellRecord, Compute
+from harness.records.cell_manifest import CellRecord, Compute
 from harness.records.model_role import ModelRole
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from harness.errors import DataError
 from harness.flops import UNKNOWN
-from harness.records.cell import CellRecord, Compute, VictimFacts
+from harness.records.cell_manifest import CellRecord, Compute, VictimFacts
 from harness.records.model_role import ModelRole
 
 

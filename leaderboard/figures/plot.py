@@ -17,7 +17,7 @@ from leaderboard.figures.defense_panels import draw_compute_efficiency, draw_off
 from leaderboard.figures.kinds import FigureKind
 from leaderboard.figures.transfer_figure import draw_transfer
 from leaderboard.site.data_format import SectionJson, StandingJson
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
 

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leaderboard.number_format import percent
 from leaderboard.standings.json_numbers import rounded
 from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.transfer_headings import TransferHeading
+from leaderboard.table_numbers import percent
 
 TITLES = {
     "trained": "trained against (rows), tested under (columns)",

@@ -15,7 +15,7 @@ from leaderboard.fit.likelihood.first_successes import FirstSuccesses, first_suc
 from leaderboard.fit.likelihood.log_odds import LN10, LogOddsCurve, fit_log_odds
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Band, Line, ols, unfitted
-from leaderboard.number_format import UNKNOWN_COMPUTE
+from leaderboard.table_numbers import UNKNOWN_COMPUTE
 
 Method = Literal["counts", "ols"]
 MIN_SUCCESSES = 10  # with fewer the slope's interval holds the truth less often than it says

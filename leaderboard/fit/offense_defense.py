@@ -17,7 +17,7 @@ from leaderboard.fit.likelihood.straightness import Straightness, straightness_o
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Band, Line, counted_points, ols, unfitted
 from leaderboard.fit.offense_defense_pairs import OffenseDefensePairs, offense_defense_pairs
-from leaderboard.number_format import UNKNOWN_COMPUTE
+from leaderboard.table_numbers import UNKNOWN_COMPUTE
 
 Method = Literal["censored", "ols"]
 MIN_BROKEN = 5  # pairs that must have been broken for the censored fit

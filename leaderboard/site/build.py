@@ -9,8 +9,8 @@ from harness.errors import DataError, did_you_mean
 from harness.records.read import Run
 from leaderboard.site.downloads import write_downloads
 from leaderboard.site.pages import Site, write_pages, write_published_tables_page
-from leaderboard.site.payload import payload
 from leaderboard.site.published_tables import published_table, read_reported_fits
+from leaderboard.site.site_data import payload
 from leaderboard.site.site_folder import check_replaceable, write_site_folder
 from leaderboard.standings.comparable import RankUnit
 from leaderboard.standings.standings import standings

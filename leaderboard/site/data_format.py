@@ -157,7 +157,7 @@ class StandingJson(TypedDict):
 
 
 class SectionJson(TypedDict):
-    """A table: `leaderboard.data.sections.Section` and its rows."""
+    """A table: `leaderboard.data.comparable_cells.Section` and its rows."""
 
     id: str
     task: str

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.flops import known
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
-from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, scientific
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
@@ -17,6 +16,7 @@ from leaderboard.site.standing_text import TextPair, cost_text, rate_text
 from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, scientific
 
 _DEFENSE_EXPENSES: dict[str, DefenseExpense] = {
     "Search of the defense": "search",

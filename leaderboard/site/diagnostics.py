@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.records.cell import CellRecord, DefenseFacts
-from leaderboard.number_format import percent, plain_number
+from harness.records.cell_manifest import CellRecord, DefenseFacts
 from leaderboard.site.standing_text import counted
 from leaderboard.standings.standing import Standing
+from leaderboard.table_numbers import percent, plain_number
 
 LabelledText = tuple[str, str]
 """What a line is about, and what it says."""

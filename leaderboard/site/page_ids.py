@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from leaderboard.data.sections import Scope
+from leaderboard.data.comparable_cells import Scope
 from leaderboard.standings.standing import Standing
 
 

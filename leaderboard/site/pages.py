@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records.read import Run
-from leaderboard import number_format
+from leaderboard import table_numbers as number_format
 from leaderboard.data.visible_text import visible
 from leaderboard.site import standing_text
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.cell import CellRecord, PluginRecord
+from harness.records.cell_manifest import CellRecord, PluginRecord
 from harness.records.read import Run
 from leaderboard.site.page_ids import slug
 

@@ -19,12 +19,12 @@ from leaderboard.fit.attack_scaling import fit_attack_scaling
 from leaderboard.fit.crossing import first_crossing
 from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
 from leaderboard.fit.pooled_rates import pooled_rates
-from leaderboard.number_format import parameter_count
 from leaderboard.site.data_format import BandJson, FitJson, SectionJson, StandingJson
 from leaderboard.site.fit_json import BAND_POINTS, Fit, band_json, fit_json
 from leaderboard.site.page_ids import slug
-from leaderboard.site.payload import points_json
+from leaderboard.site.site_data import points_json
 from leaderboard.standings.json_numbers import rate_json, rounded
+from leaderboard.table_numbers import parameter_count
 
 ReportedFits = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a table's file to the fits that were reported: n_params, slope and intercept."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from leaderboard.fit.pooled_rates import Rate
-from leaderboard.number_format import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 
 TextPair = tuple[str, str]
 """A main line, and finer lines below it."""

@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Literal
 
 from harness.records.planned import PlannedCell
-from leaderboard.number_format import percent
 from leaderboard.standings.standing import Standing
+from leaderboard.table_numbers import percent
 
 RankUnit = Literal["reference", "flops"]
 """What costs to break are ranked in: multiples of the victim's own reference compute, or FLOPs."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from harness.errors import DataError
 from harness.records.read import Cell, Run
+from leaderboard.data.comparable_cells import Scope, sections
 from leaderboard.data.record_facts import defense_round, replay_source, victim_facts
-from leaderboard.data.sections import Scope, sections
 from leaderboard.data.trajectories import BudgetUnit, read_trajectories
 from leaderboard.data.visible_text import visible
 from leaderboard.fit.pooled_rates import Rate

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.records.cell import CellRecord, PluginRecord
+from harness.records.cell_manifest import CellRecord, PluginRecord
 from harness.records.read import Cell, Run
 from leaderboard.arrays import Booleans
-from leaderboard.data.sections import Section, sections
+from leaderboard.data.comparable_cells import Section, sections
 from leaderboard.data.trajectories import common_examples, read_trajectories
 from leaderboard.fit.stack_log_ratio import stack_log_ratio
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.records.read import Cell, Run
+from leaderboard.data.comparable_cells import Section, section_target, sections
 from leaderboard.data.count_table_of_run import cells_count_table
 from leaderboard.data.defense_cost import UndefendedFlops, undefended_answer_flops
 from leaderboard.data.record_facts import defense_round, victim_facts
-from leaderboard.data.sections import Section, section_target, sections
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
 from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked

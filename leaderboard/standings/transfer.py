@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.records.read import Cell, Run
+from leaderboard.data.comparable_cells import Scope, sections
 from leaderboard.data.record_facts import replay_source
-from leaderboard.data.sections import Scope, sections
 from leaderboard.data.trajectories import read_trajectories
 from leaderboard.fit.pooled_rates import Rate, pooled_rate, shared_example_variance
 from leaderboard.standings.attack_curves import cells_by_attack

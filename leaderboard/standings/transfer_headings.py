@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from leaderboard.data.record_facts import defense_round, replay_source, victim_facts
 
 TransferKind = Literal["trained", "replayed"]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harness.errors import DataError
 from harness.store.atomic import write_file
-from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.limits import FORMAT
 from leaderboard.submission.file_format.manifest import file_digest
 from leaderboard.submission.file_format.records_table import cell_rows, to_parquet
 from leaderboard.submission.pack import readable_json
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_RECORDS_SUFFIX, ENTRY_SUFFIX, Submission
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness.errors import DataError
 from harness.records.read import Run, is_run, read_run
-from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import RefusedError
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX
 from leaderboard.submission.verification.sandbox import open_inspected
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from leaderboard.submission.file_format.container import (
     CELLS,
     MANIFEST,

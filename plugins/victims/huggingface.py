@@ -26,11 +26,11 @@ from harness import (
     nominal_forward,
     spec_folder_or_name,
 )
-from plugins.victims import _model_files as model_files
 from plugins.victims._backend_param import BackendChoice, backend_field
-from plugins.victims._fine_tuning import FineTune, fine_tune
-from plugins.victims._presets import find_preset, smallest_of_family
-from plugins.victims._pretrained import load_pretrained
+from plugins.victims._huggingface import model_files as model_files
+from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
+from plugins.victims._huggingface.presets import find_preset, smallest_of_family
+from plugins.victims._huggingface.pretrained import load_pretrained
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars, mean_reply_chars
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness import Backend, Tokenizer
     from plugins.victims._openai.completions import Completions
     from plugins.victims._openai.http_client import ServerConfig
-    from plugins.victims._openai.probe import ServerProbe
+    from plugins.victims._openai.server_probe import ServerProbe
 
 _NOTES = "server.json"
 _LABELS_ONLY = ("logprob_token_ids", "top_logprobs")  # methods that give the log-probabilities of labels alone
@@ -190,7 +190,7 @@ class OpenAICompatible(Victim):
         from plugins.victims._openai.backend import ServerBackend
         from plugins.victims._openai.http_client import JsonClient
         from plugins.victims._openai.opening_question import with_known_form
-        from plugins.victims._openai.probe import probe
+        from plugins.victims._openai.server_probe import probe
         from plugins.victims._openai.text_answers import ServedModel
 
         params = self.params
@@ -259,7 +259,7 @@ class OpenAICompatible(Victim):
         """Whether a victim that answers in text gives scores as well."""
         from harness import HFTokenizer
         from plugins.victims._openai.http_client import JsonClient
-        from plugins.victims._openai.probe import probe
+        from plugins.victims._openai.server_probe import probe
 
         params = self.params
         if params.api == "chat" or self._scoring_of_text == "none":
@@ -277,7 +277,7 @@ class OpenAICompatible(Victim):
         """For a chat, which gives text alone: there is nothing to probe."""
         from plugins.victims._openai.completions import Completions, PromptFormat
         from plugins.victims._openai.http_client import JsonClient
-        from plugins.victims._openai.probe import ServerProbe
+        from plugins.victims._openai.server_probe import ServerProbe
 
         params, prompts = self.params, PromptFormat(ids=False, batch=1)
         completions = Completions(JsonClient(self._server), params.model, tokenizer, prompts, sampled=params.sampled)

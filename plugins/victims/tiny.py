@@ -26,9 +26,9 @@ from harness import (
 )
 from plugins.victims._backend_param import BackendChoice, backend_field
 from plugins.victims._text_lengths import SAMPLE_SIZE, mean_prompt_and_reply_chars, mean_reply_chars
-from plugins.victims._tiny_bpe import PAD, bpe_from_texts, chars_per_token
-from plugins.victims._tiny_sizes import SHAPES, SIBLING_SIZE, SIBLING_TEXT_STEPS, TinyShape
-from plugins.victims._tiny_training import has_answer, model_config, training_rows
+from plugins.victims._tiny.bpe import PAD, bpe_from_texts, chars_per_token
+from plugins.victims._tiny.sizes import SHAPES, SIBLING_SIZE, SIBLING_TEXT_STEPS, TinyShape
+from plugins.victims._tiny.training import has_answer, model_config, training_rows
 
 if TYPE_CHECKING:
     from harness import HeadName

@@ -11,7 +11,7 @@ from pydantic import Field
 from harness import Attack, Example, Judge, Params, PluginRef, SpecPath, State, Step, Task, TaskData, host_field
 from harness.hashing import path_digest
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin, plugin_key
+from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 from harness.run.cell.base_record import plugin_record
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.schema import EXAMPLES, STEPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")

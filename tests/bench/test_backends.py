@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from harness.bench.backends import parse_paths, path_code
-from harness.engine.torch.scoring.strategy import LETTERS, StrategyName, strategy_named
+from harness.engine.torch.scoring.strategy_names import LETTERS, StrategyName, strategy_named
 from harness.errors import RunError
 
 NAMES = {"A": "full", "B": "copied_prefix", "C": "packed", "D": "packed_reuse"}

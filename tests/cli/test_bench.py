@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.engine.torch.scoring.strategy import LETTERS
+from harness.engine.torch.scoring.strategy_names import LETTERS
 from tests.cli.test_plugins import HEAVY, imported
 from tests.engine.hub_models import write_folder
 from tests.run.runs import harness, harness_here

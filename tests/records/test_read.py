@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from harness.errors import DataError
-from harness.records.cell import CellRecord, PluginRecord
+from harness.records.cell_manifest import CellRecord, PluginRecord
 from harness.records.read import Cell, read_cell, read_run
 from harness.records.schema import EXAMPLES, STEPS
 from harness.records.step_row import StepRow

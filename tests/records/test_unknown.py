@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.api.problem.state import State
-from harness.engine.search.rounds import Round
+from harness.engine.search.search_round import Round
 from harness.flops import Flops, nominal_forward
-from harness.records.cell import CellRecord, Compute, PluginRecord, VictimFacts
+from harness.records.cell_manifest import CellRecord, Compute, PluginRecord, VictimFacts
 from harness.records.journal import Journal
 from harness.records.read import Cell, read_cell
 from harness.records.write import write_cell

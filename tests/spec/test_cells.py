@@ -14,8 +14,8 @@ from hypothesis import given, settings, strategies as st
 from harness.hashing import canonical_json, content_key
 from harness.registry.registry import Registry
 from harness.spec.cells import CellSpec
+from harness.spec.fields import Spec
 from harness.spec.load import load_spec
-from harness.spec.model import Spec
 from tests.spec.conftest import Load
 from tests.spec.toys import cells_of, toy_registry
 

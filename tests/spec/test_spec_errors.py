@@ -10,9 +10,9 @@ import pytest
 
 from harness.errors import SpecError
 from harness.registry.registry import Registry
+from harness.spec.fields import Spec
 from harness.spec.load import load_spec
-from harness.spec.model import Spec
-from harness.spec.problems import InvalidSpecError
+from harness.spec.spec_problems import InvalidSpecError
 from tests.spec.conftest import Complain
 from tests.spec.toys import cells_of
 

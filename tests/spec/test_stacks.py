@@ -10,7 +10,7 @@ from harness.registry.loader import load_plugins
 from harness.run.prepare.keys import Keys
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec, load_spec
-from harness.spec.problems import InvalidSpecError
+from harness.spec.spec_problems import InvalidSpecError
 
 REGISTRY = load_plugins().registry
 HEAD = """name: stacked

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import SpecError
-from harness.spec.problems import Position
+from harness.spec.spec_problems import Position
 from harness.spec.yaml_file import MAX_BYTES, read_yaml, read_yaml_file
 
 

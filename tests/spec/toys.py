@@ -21,9 +21,9 @@ from harness.flops import Flops
 from harness.registry.registry import Registry
 from harness.spec.axes import resolve_refs
 from harness.spec.cells import CellSpec, expand
-from harness.spec.model import Spec
+from harness.spec.fields import Spec
 from harness.spec.parse import spec_refs
-from harness.spec.problems import InvalidSpecError, SpecProblem
+from harness.spec.spec_problems import InvalidSpecError, SpecProblem
 
 
 class WordLength(Task):

@@ -13,7 +13,7 @@ import pytest
 from harness.errors import RunError
 from harness.store.artifacts import FolderStore
 from harness.store.lease import Lease
-from harness.store.open import open_store
+from harness.store.open_store import open_store
 from harness.store.remote import RemoteStore
 from harness.store.remote_files import RemoteFiles
 

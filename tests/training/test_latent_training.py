@@ -19,7 +19,7 @@ from harness.api.problem.latent import Latent
 from harness.api.threat import Threat
 from harness.api.training import TrainRow
 from harness.engine.losses import cross_entropy
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.torch.activations.hidden_layers import layer_perturbations, perturbed_layers
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import VictimError
@@ -31,7 +31,7 @@ from harness.spec.load import load_spec
 from harness.training import checkpoint, loop
 from harness.training.loop import _perturbations, train
 from harness.training.objective import collate
-from harness.training.rows import reply_row, rows_hash
+from harness.training.training_rows import reply_row, rows_hash
 from plugins.defenses._training.adversarial_pool import PoolEntry, load_pool, save_pool, update_losses
 from plugins.defenses._training.training_rows import TrainingRowBuilder
 from tests.engine.hub_models import write_folder

@@ -23,7 +23,7 @@ from harness.training.loop import train
 from harness.training.model_folder import saved_head
 from harness.training.objective import collate
 from harness.training.retrain import retrain
-from harness.training.rows import reply_ids, reply_row, reply_rows, rows_hash
+from harness.training.training_rows import reply_ids, reply_row, reply_rows, rows_hash
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, write_folder
 from tests.training.batches import batch_loss
 
@@ -201,7 +201,7 @@ def test_retrain_a_model_that_answers_in_text(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 60})
     options: dict[str, Any] = {"labels": (), "seed": 1, "scratch": tmp_path / "s", "progress": silent, "device": "cpu"}
     assert retrain(source, tmp_path / "out", rows(), config, **options).nominal > 0
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
 
     made = open_folder(tmp_path / "out", saved_head(tmp_path / "out", ()), dtype="float32", device="cpu")
     (said,) = made.generate([GenerateItem(taught()[0].text, 8)])

@@ -21,7 +21,7 @@ from harness.training.model_folder import saved_head
 from harness.training.objective import collate
 from harness.training.optimizers import learning_rate_at
 from harness.training.retrain import retrain
-from harness.training.rows import clean_rows, render
+from harness.training.training_rows import clean_rows, render
 from tests.engine.hub_models import LABELS, byte_bpe, random_model, word_piece, write_folder
 from tests.training.batches import batch_loss
 

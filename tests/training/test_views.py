@@ -18,7 +18,7 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training import loop
 from harness.training.loop import train
 from harness.training.objective import BatchOutput, collate, forward_batch, mean_loss
-from harness.training.rows import reply_row
+from harness.training.training_rows import reply_row
 from harness.training.view_loss import consistency_loss, contrastive_loss, view_loss
 from harness.training.views import ViewLoss, Views
 from tests.engine.hub_models import byte_bpe, random_model

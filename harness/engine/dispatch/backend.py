@@ -31,7 +31,7 @@ from harness.api.model.backend import (
     ScoreItem,
     prompt_ids,
 )
-from harness.engine.dispatch.calibration import (
+from harness.engine.dispatch.speed_measurement import (
     BackendName,
     Calibration,
     RequestType,
@@ -54,8 +54,8 @@ class DispatchBackend:
     """Answers each sort of request by torch or by vLLM.
 
     ``vllm``: everything by vLLM but gradients, perturbations and what defenses read off the model, which are torch's.
-    ``auto``: each sort by whichever was found faster (see `harness.engine.dispatch.calibration`); by torch alone where
-    vLLM is missing or does not start, which `describe` tells.
+    ``auto``: each sort by whichever was found faster (see `harness.engine.dispatch.speed_measurement`); by torch alone
+    where vLLM is missing or does not start, which `describe` tells.
     Rows that are longer than the engine's cache has room for go to torch.
 
     Attributes: as in `Backend`, and

@@ -12,7 +12,7 @@ from harness.api.requests import Classify, Generate, Gradient, Perturb, Request,
 from harness.api.task import AnyBut
 from harness.engine.defended.victim import DefendedVictim, Metered
 from harness.engine.search.group_means import mean_gradient, mean_losses, mean_perturbation
-from harness.engine.search.validation import (
+from harness.engine.search.request_checks import (
     check_classify,
     check_generate,
     check_gradient,

@@ -25,12 +25,12 @@ from harness.engine.generators import PluginCall, call_plugin, run_generators
 from harness.engine.meter import StepMeter
 from harness.engine.search.budget import UNLIMITED, SearchBudget
 from harness.engine.search.judging import JudgeRunner
+from harness.engine.search.request_checks import check_state
 from harness.engine.search.request_kinds import kind_of
-from harness.engine.search.rounds import Round
 from harness.engine.search.router import ModelRouter, PendingRequest
-from harness.engine.search.settings_guard import SettingsGuard
-from harness.engine.search.step_rows import StepOutcome, judge_outcomes
-from harness.engine.search.validation import check_state
+from harness.engine.search.search_round import Round
+from harness.engine.search.settings_kept import SettingsGuard
+from harness.engine.search.step_outcome import StepOutcome, judge_outcomes
 from harness.errors import PluginError, RunError
 from harness.records.journal import Journal
 from harness.records.step_row import StepRow

@@ -50,8 +50,12 @@ from harness.engine.torch.heads import ClassificationHead, HeadName, make_head
 from harness.engine.torch.loading import context_length
 from harness.engine.torch.memory.allocator import keep_freed_memory
 from harness.engine.torch.memory.chunks import chunkers
-from harness.engine.torch.memory.first_chunk import first_chunk
-from harness.engine.torch.rows import (
+from harness.engine.torch.memory.tokens_from_free_memory import first_chunk
+from harness.engine.torch.scoring.candidate_scorer import CandidateScorer
+from harness.engine.torch.scoring.full_scorer import FullScorer
+from harness.engine.torch.scoring.strategy_names import StrategyChoice
+from harness.engine.torch.self_check.backend_check import SelfCheck, check_backend
+from harness.engine.torch.token_rows import (
     check_ids,
     check_length,
     check_target,
@@ -61,10 +65,6 @@ from harness.engine.torch.rows import (
     whole_row,
     whole_rows,
 )
-from harness.engine.torch.scoring.candidate_scorer import CandidateScorer
-from harness.engine.torch.scoring.full_scorer import FullScorer
-from harness.engine.torch.scoring.strategy import StrategyChoice
-from harness.engine.torch.self_check.backend_check import SelfCheck, check_backend
 from harness.errors import AccessError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens

@@ -32,9 +32,9 @@ from harness.engine.losses import loss_of
 from harness.engine.threads import threads_around
 from harness.engine.torch.arrays import nan_error
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.generation.answers import answer_text
+from harness.engine.torch.generation.answer_text import answer_text
 from harness.engine.torch.generation.generator import ending_ids
-from harness.engine.torch.rows import (
+from harness.engine.torch.token_rows import (
     check_ids,
     check_length,
     check_room_for_answer,
@@ -46,7 +46,7 @@ from harness.engine.torch.rows import (
 from harness.engine.vllm.engine_options import engine_options, why_not_on_one_device
 from harness.engine.vllm.engines import CallEngine, engine_for, why_unusable
 from harness.engine.vllm.head_outputs import EngineHeadReader
-from harness.engine.vllm.messages import message_slices
+from harness.engine.vllm.message_size import message_slices
 from harness.engine.vllm.next_tokens import sample_next_tokens
 from harness.engine.vllm.self_check import EngineSelfCheck, check_engine
 from harness.errors import AccessError, VictimError

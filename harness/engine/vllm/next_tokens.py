@@ -10,7 +10,7 @@ from harness.engine.sampling import draw_listed
 from harness.engine.torch.arrays import without_nan
 from harness.engine.vllm.engines import CallEngine
 from harness.engine.vllm.head_outputs import EngineHeadReader
-from harness.engine.vllm.messages import message_slices
+from harness.engine.vllm.message_size import message_slices
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Tokens
 

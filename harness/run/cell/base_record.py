@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.flops import CONVENTION, Flops, known
-from harness.records.cell import CellRecord, Compute, PluginRecord
-from harness.registry.resolved import ResolvedPlugin
+from harness.records.cell_manifest import CellRecord, Compute, PluginRecord
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 

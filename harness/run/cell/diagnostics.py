@@ -19,7 +19,7 @@ from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
-from harness.records.cell import DefenseFacts
+from harness.records.cell_manifest import DefenseFacts
 from harness.records.step_row import StepRow, unanswered_examples
 from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck

@@ -14,7 +14,7 @@ from harness.api.task import Example
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
 from harness.flops import Flops, known
-from harness.records.cell import (
+from harness.records.cell_manifest import (
     AuxiliaryFacts,
     CellRecord,
     CertificateFacts,

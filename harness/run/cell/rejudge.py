@@ -16,7 +16,7 @@ from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops, known
 from harness.records.answer_state import AnswerState
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import ALREADY_BROKEN, NO_CLEAN_ANSWER, NOT_ATTACKED
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run

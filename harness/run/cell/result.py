@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.step_row import StepRow, unanswered_examples
 from harness.records.write import write_cell
 from harness.run.run_folder import RunFolder

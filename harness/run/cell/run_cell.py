@@ -11,7 +11,7 @@ from harness.run.cell.result import CellResult
 from harness.run.prepare.certificates import certificate_of
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
-from harness.run.prepare.rounds import why_not_trained
+from harness.run.prepare.training_rounds import why_not_trained
 from harness.run.run_folder import RunFolder, now
 from harness.spec.load import LoadedSpec
 

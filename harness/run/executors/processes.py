@@ -17,8 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from harness.isolation.captured_output import CapturedOutput, finish_log, last_line
-from harness.isolation.resource_leaks import OpenFiles, restart_reason
 from harness.isolation.step_timeout import pop_timeout_report
+from harness.isolation.worker_restart import OpenFiles, restart_reason
 from harness.run.cell_label import cell_label
 from harness.run.executors.attempt_cell import attempt_cell
 from harness.run.executors.executor import MAX_DEATHS, Job

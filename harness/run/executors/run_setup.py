@@ -11,7 +11,7 @@ from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import WorkReporter
 from harness.run.run_folder import RunFolder
 from harness.spec.load import LoadedSpec
-from harness.store.open import open_store
+from harness.store.open_store import open_store
 
 
 @dataclass

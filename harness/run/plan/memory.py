@@ -14,7 +14,12 @@ from harness.api.model.shape import Memory, MemoryFacts
 from harness.api.task import TaskData
 from harness.api.threat import Access
 from harness.api.victim import Victim, VictimCard
-from harness.engine.torch.memory.bounds import max_chunk_tokens, max_head_values, prefix_cache_bytes, prefix_copy_bytes
+from harness.engine.torch.memory.fixed_limits import (
+    max_chunk_tokens,
+    max_head_values,
+    prefix_cache_bytes,
+    prefix_copy_bytes,
+)
 
 PROCESS = 560 << 20  # Python, torch, transformers, a task's data; measured
 CUDA = 1 << 30  # what CUDA's libraries take in a process, and on the GPU

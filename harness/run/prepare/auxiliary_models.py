@@ -13,7 +13,7 @@ from harness.errors import PluginError, VictimError, error_text
 from harness.hashing import canonical_json, content_key
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.run.prepare.keys import ArtifactSpec, victim_identity
 from harness.spec.cells import CellSpec
 

@@ -16,7 +16,7 @@ from harness.hashing import content_key
 from harness.records.model_role import ModelRole, asked_by
 from harness.records.schema import VERSION
 from harness.registry.defense_stack import is_randomised
-from harness.registry.resolved import ResolvedPlugin, plugin_key
+from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 from harness.spec.cells import CellSpec
 
 

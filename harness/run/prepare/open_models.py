@@ -12,7 +12,7 @@ from harness.api.task import TaskData
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import HarnessError, VictimError, error_text
 from harness.records.model_role import Asker, ModelRole, asked_by
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.auxiliary_models import AuxiliaryModel
 from harness.run.prepare.resolved_cell import ResolvedCell

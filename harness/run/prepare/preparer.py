@@ -12,10 +12,10 @@ from harness.isolation.step_timeout import StepLimit, no_step_limit
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
 from harness.run.prepare.artifacts import Artifacts
-from harness.run.prepare.fits import DefenseFits
+from harness.run.prepare.defense_fits import DefenseFits
 from harness.run.prepare.open_models import OpenModel, OpenModels, models_by_name
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
-from harness.run.prepare.rounds import TrainingRounds
+from harness.run.prepare.training_rounds import TrainingRounds
 from harness.run.reporter import WorkReporter
 from harness.store.artifacts import Artifact, ArtifactStore
 from harness.tokens.special_tokens import special_tokens_in

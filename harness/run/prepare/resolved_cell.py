@@ -11,7 +11,7 @@ from harness.api.refs import PluginRef
 from harness.api.task import TaskData
 from harness.records.model_role import ModelRole, asked_by
 from harness.registry.registry import Registry
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.run.prepare.auxiliary_models import AuxiliaryModel, ModelFinder, ModelSpec
 from harness.run.prepare.keys import Keys, TrainingInputs
 from harness.run.prepare.task_data import TaskDataCache

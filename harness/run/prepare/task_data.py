@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.api.task import NO_LABEL, Chunk, Example, Task, TaskData, TaskKind
 from harness.errors import DataError, HarnessError, error_text
 from harness.hashing import canonical_json
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.surrogates import has_surrogates
 
 

@@ -89,7 +89,7 @@ def _check_round_estimate(subject: Subject) -> None:
 
 
 def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> RoundJob:
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
 
     data = toy_task_data("labels")
     folder, scratch = work / "out", work / "scratch"
@@ -124,7 +124,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
 
 
 def _check_training(subject: Subject) -> None:
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
     from harness.testing.toys.random_transformer import write_transformer
 
     hashes = []

@@ -29,7 +29,7 @@ from harness.testing.checks.victim_backends import expect_close, score_items
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.task_data import toy_task_data
-from harness.training.rows import render, reply_ids, reply_row
+from harness.training.training_rows import render, reply_ids, reply_row
 
 
 def _check_preparation(subject: Subject) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.schema import VERSION
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROWS

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.records.cell import CellRecord
-from leaderboard.submission.as_run import as_run
+from harness.records.cell_manifest import CellRecord
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELLS, MAX_EXAMPLE_STEPS, MAX_LISTED, MAX_VERDICTS
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX, Submission, open_submission
 from leaderboard.submission.verification.checks.across_cells import (
     across_cells_problems,
@@ -18,11 +18,11 @@ from leaderboard.submission.verification.checks.across_cells import (
     clean_answer_problems,
     clean_digest,
 )
+from leaderboard.submission.verification.checks.cell_rows import row_problems, verdicts_of
 from leaderboard.submission.verification.checks.compute import attack_costs
 from leaderboard.submission.verification.checks.hidden_bytes import hidden_bytes
 from leaderboard.submission.verification.checks.manifests import manifest_problems
-from leaderboard.submission.verification.checks.rows import SubmittedRows, rows_of_cells
-from leaderboard.submission.verification.checks.steps import row_problems, verdicts_of
+from leaderboard.submission.verification.submitted_rows import SubmittedRows, rows_of_cells
 
 Progress = Callable[[int, int], None]
 """Told how many cells have been checked, of how many."""
@@ -149,7 +149,7 @@ def _cell_order_problems(order: list[str], records: tuple[CellRecord, ...]) -> I
 
 
 def _count_standings(submission: Submission) -> int:
-    from leaderboard.site.payload import payload
+    from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
 
     run = as_run(submission)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import error_text
-from leaderboard.submission.as_run import as_run
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.report import CheckResult
 from leaderboard.submission.verification.sample import Sample, draw_sample
 
 if TYPE_CHECKING:
     from harness.replay.recorded import ReplayedCell
-    from harness.replay.view import ReplayView
+    from harness.replay.replay_progress import ReplayView
     from harness.spec.load import LoadedSpec
 
 AS_SUBMITTED = (
@@ -47,7 +47,7 @@ def replay_check(
 ) -> CheckResult:
     from harness.replay.expected_cells import cells_of_records
     from harness.replay.replay import forecast, replay
-    from harness.replay.view import preparer_for
+    from harness.replay.replay_progress import preparer_for
 
     check = CheckResult("replay")
     if spec is None:

@@ -30,7 +30,7 @@ from plugins.victims._openai.completions import Completions, Row
 from plugins.victims._openai.http_client import Refusal
 from plugins.victims._openai.log_probs import RowLogProbs, read_log_probs
 from plugins.victims._openai.next_token_log_probs import TopLogProbs
-from plugins.victims._openai.probe import ServerProbe, probe_rows
+from plugins.victims._openai.server_probe import ServerProbe, probe_rows
 from plugins.victims._openai.text_answers import ServedModel, TextAnswers
 
 

@@ -8,7 +8,7 @@ from itertools import product
 from harness import VictimError
 from plugins.victims._openai.completions import Completions
 from plugins.victims._openai.http_client import Refusal
-from plugins.victims._openai.probe import ServerProbe
+from plugins.victims._openai.server_probe import ServerProbe
 from plugins.victims._openai.text_answers import QUESTION, RequestForm, ServedModel, TextAnswers
 
 

@@ -10,7 +10,7 @@ from harness import UNKNOWN, Generated, GenerateItem, Tokenizer, VictimError
 from plugins.victims._openai.choice_text import choice_text, ended_by_itself, reasoning_text
 from plugins.victims._openai.completions import PATH, Choice, Completions, Row, choices, usage_count
 from plugins.victims._openai.http_client import Refusal
-from plugins.victims._openai.probe import RETURN_TOKEN_IDS, ServerProbe, generated_ids
+from plugins.victims._openai.server_probe import RETURN_TOKEN_IDS, ServerProbe, generated_ids
 
 CHAT_PATH = "chat/completions"
 QUESTION = "What is the capital of France?"

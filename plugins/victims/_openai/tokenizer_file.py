@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from harness import VictimError
-from plugins.victims._model_files import check_hub_id, first_line, is_local, local_folder
+from plugins.victims._huggingface.model_files import check_hub_id, first_line, is_local, local_folder
 
 
 def tokenizer_file(tokenizer: str, revision: str | None) -> Path:

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from leaderboard.arrays import Floats
 from leaderboard.data.count_table import CountTable, make_count_table
-from leaderboard.fit.efficiency import fit_efficiency
+from leaderboard.fit.defense_efficiency import fit_efficiency
 from leaderboard.fit.offense_defense import fit_offense_defense
 from tests.benchmarks.intervals.designs import Figures, Tally, counted
 from tests.benchmarks.intervals.rates_and_costs import MANY, SEEDS

@@ -14,7 +14,7 @@ from tokenizers import processors
 
 from harness.api.model.backend import GenerateItem, GradientItem, ScoreItem
 from harness.engine.losses import cross_entropy
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.top_substitutions import best_substitutions
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.devices import resolve_device

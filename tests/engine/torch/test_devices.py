@@ -14,13 +14,13 @@ import transformers as tf
 
 from harness.api.model.backend import GenerateItem, GradientItem, ScoreItem
 from harness.api.requests import GradientAnswer
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
+from harness.engine.torch.attention_switch import switch_attention
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.devices import SPREAD, device_names, input_device, resolve_device
 from harness.engine.torch.loading import load_model
 from harness.engine.torch.scoring.kv_copies import CopiedPrefixLayer
-from harness.engine.torch.scoring.strategy import StrategyName
-from harness.engine.torch.self_check.attention import switch_attention
+from harness.engine.torch.scoring.strategy_names import StrategyName
 from harness.engine.torch.self_check.tolerance import (
     FIXED_TOLERANCES,
     _can_convert,

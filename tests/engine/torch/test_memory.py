@@ -14,10 +14,10 @@ from hypothesis import given, strategies as st
 from harness.api.model.backend import GradientItem
 from harness.api.model.shape import ModelShape
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.memory import first_chunk as module
-from harness.engine.torch.memory.bounds import max_chunk_tokens
+from harness.engine.torch.memory import tokens_from_free_memory as module
 from harness.engine.torch.memory.chunks import Chunker, ChunkLimits, chunkers, forget_limits
-from harness.engine.torch.memory.first_chunk import bytes_per_token, first_chunk, tokens_that_fit
+from harness.engine.torch.memory.fixed_limits import max_chunk_tokens
+from harness.engine.torch.memory.tokens_from_free_memory import bytes_per_token, first_chunk, tokens_that_fit
 from harness.errors import VictimError
 from tests.engine.torch.scoring.test_copied_prefix import all_outputs, long_items
 from tests.engine.torch.scoring.test_packed import CONFIGS, model_of, scoring

@@ -17,7 +17,7 @@ from harness.api.model.backend import GenerateItem, GradientItem, LatentItem, Pe
 from harness.api.problem.latent import Latent
 from harness.engine.dispatch.backend import DispatchBackend
 from harness.engine.losses import cross_entropy
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.torch.activations.hidden_layers import LayerPerturbation, _PerturbingHook, perturbed_layers
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.vllm import engines

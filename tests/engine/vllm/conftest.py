@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.heads import HeadName
 from harness.engine.vllm.backend import VLLMBackend

@@ -160,7 +160,7 @@ def test_settings_that_cannot_be_are_one_clear_error(folders: dict[str, Path]) -
 
 PARENT = """
 import sys, time
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.vllm.backend import VLLMBackend
 import numpy as np
 backend = VLLMBackend(sys.argv[1], open_folder(sys.argv[1], device="cpu", dtype="float32"))

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from harness.api.model.backend import GradientItem, ScoreItem
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES
 from harness.engine.vllm.backend import VLLMBackend

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from harness.engine.dispatch.backend import DispatchBackend
-from harness.engine.dispatch.calibration import (
+from harness.engine.dispatch.speed_measurement import (
     Calibration,
     calibration_file,
     read_calibration,
     write_calibration,
 )
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.vllm import engines

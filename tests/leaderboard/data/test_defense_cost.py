@@ -11,7 +11,7 @@ import pytest
 from harness.records.read import read_run
 from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.data.defense_cost import inference_compute, undefended_answer_flops
-from leaderboard.fit.efficiency import _without_settings, fit_efficiency
+from leaderboard.fit.defense_efficiency import _without_settings, fit_efficiency
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.run_command import run_command

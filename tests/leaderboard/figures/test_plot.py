@@ -15,7 +15,7 @@ from leaderboard.figures.attack_panels import draw_attack_scaling
 from leaderboard.figures.defense_panels import draw_sample_efficiency
 from leaderboard.figures.kinds import FigureKind
 from leaderboard.figures.plot import plot
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run

@@ -12,7 +12,7 @@ from harness.errors import DataError
 from leaderboard.data.count_table import CountTable, make_count_table
 from leaderboard.fit.attack_scaling import AttackScaling
 from leaderboard.fit.crossing import crossing_bounds
-from leaderboard.fit.efficiency import fit_efficiency
+from leaderboard.fit.defense_efficiency import fit_efficiency
 from leaderboard.fit.line import Line, ols, weighted_least_squares
 from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
 from leaderboard.fit.size_scaling import fit_size_scaling

@@ -11,7 +11,7 @@ import pytest
 from harness.records.read import read_run
 from leaderboard.commands.print_standings import print_standings
 from leaderboard.site.build import build_site
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
 

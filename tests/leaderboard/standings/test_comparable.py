@@ -13,7 +13,7 @@ from harness.records.read import read_run
 from leaderboard.commands.print_standings import print_standings
 from leaderboard.figures.defense_panels import _round_cost
 from leaderboard.site.build import build_site
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings, standings
 from tests.leaderboard.fake_run import FakeCell, planned, write_run

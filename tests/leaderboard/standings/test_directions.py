@@ -13,7 +13,7 @@ from harness.records.read import read_run
 from leaderboard.commands.print_standings import print_standings
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.build import build_site
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import main
 from harness.records.read import read_run
-from leaderboard.data.sections import sections
+from leaderboard.data.comparable_cells import sections
 from leaderboard.site.build import build_site
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run

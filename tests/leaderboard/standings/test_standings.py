@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.records.read import read_run
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.site.standing_text import examples_text, excluded_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings, standings

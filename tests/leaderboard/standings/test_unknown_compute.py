@@ -14,7 +14,7 @@ from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.fit.attack_scaling import fit_attack_scaling
 from leaderboard.fit.offense_defense import fit_offense_defense
 from leaderboard.site.build import build_site
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.site.standing_text import cost_to_break_text, defense_compute_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from harness.cli import main
 from harness.records.read import read_run
 from leaderboard.data.trajectories import Trajectories
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.site.standing_text import worst_case_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings

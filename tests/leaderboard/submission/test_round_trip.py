@@ -12,14 +12,14 @@ import pytest
 
 from harness.records.read import Run, read_run
 from harness.records.schema import ADDED
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
-from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.records_table import SCHEMA
 from leaderboard.submission.leaderboard_entry import write_entry
 from leaderboard.submission.leaderboard_sources import read_sources
 from leaderboard.submission.pack import write_submission
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import open_submission
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.submission.forge import Parts, forged, table_of, with_table

@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.records.read import read_run
-from leaderboard.site.payload import payload
+from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
 from leaderboard.submission.leaderboard_entry import write_entry
 from leaderboard.submission.leaderboard_sources import read_sources

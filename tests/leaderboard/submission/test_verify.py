@@ -14,8 +14,8 @@ import pytest
 from harness.registry.loader import load_plugins
 from harness.replay.shipped_specs import SHIPPED
 from harness.spec.load import load_spec
-from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.container import MANIFEST, SPEC
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import open_submission
 from leaderboard.submission.verification.inspection import inspect_submission
 from leaderboard.submission.verification.sample import draw_sample

@@ -83,7 +83,7 @@ def model(request: pytest.FixtureRequest) -> tuple[Path, Any, list[Problem]]:
         victim = request.getfixturevalue("trained")("word_length", "26k")
         backend = victim.open()
         return victim.folder, backend, victim.problems(backend, 3)
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
 
     folder = request.getfixturevalue("qwen")
     backend = open_folder(folder, dtype="float32", device="cpu")

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, **params: Any) -> tuple[Any, Any, RecordingVictim]:
     """The problem, where its search ended, and what was asked and answered."""
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
 
     victim = RecordingVictim(open_folder(folder, "generation", dtype="float32", device="cpu"))
     tokenizer = victim.backend.tokenizer

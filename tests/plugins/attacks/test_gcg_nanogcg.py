@@ -34,7 +34,7 @@ INITIAL = RECORD["prompt"]["initial"]
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The model that nanogcg attacked."""
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
 
     folder = tmp_path_factory.mktemp("same")
     assert write_folder(folder) == RECORD["weights"], "the model is another one than the figures are of: record anew"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.flops import Flops
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
 from harness.run.plan.estimate import make_plan

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 import harness
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses._training.augmented_views import PRINTABLE, Curriculum, ViewSampler, add_typos

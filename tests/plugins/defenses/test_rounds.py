@@ -63,7 +63,7 @@ class Rounds:
         self.previous: Path | None = None
 
     def run(self, plugin: AdversarialTraining, round: int) -> RoundCost:
-        from harness.engine.open import open_folder
+        from harness.engine.open_backend import open_folder
 
         out = self.folder / f"round-{round}"
         (out / "scratch").mkdir(parents=True)
@@ -176,7 +176,7 @@ def test_rows_are_right(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
 def test_costs_are_the_searchs_and_the_trainings(tmp_path: Path, victim: Path) -> None:
     rounds = Rounds(tmp_path, victim)
     cost = rounds.run(defense(**SMALL), 1)
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
 
     n = open_folder(victim, device="cpu").n_params
     lengths = [len(open_folder(victim, device="cpu").tokenizer.encode([text])[0]) for text in rounds.strings[0]]

@@ -12,7 +12,7 @@ import pytest
 import harness
 from harness.api.model.backend import ScoreItem
 from harness.api.task import Chunk, Edit, Example, TaskData
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.errors import DataError
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins

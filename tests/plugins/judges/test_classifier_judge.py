@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from harness.api.judge import Answer, Verdict
 from harness.api.task import Chunk, Edit, Example
 from harness.engine.defended.victim import DefendedVictim
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.engine.torch.heads import HeadName

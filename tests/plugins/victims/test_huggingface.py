@@ -17,10 +17,10 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from harness import Chunk, Edit, Example, PrepareJob, TaskData, VictimError
 from harness.engine.torch.flop_counter import count_parameters
-from harness.training.rows import render
-from plugins.victims import _model_files as model_files
-from plugins.victims._fine_tuning import FineTune
-from plugins.victims._presets import PRESETS, Preset, find_preset
+from harness.training.training_rows import render
+from plugins.victims._huggingface import model_files as model_files
+from plugins.victims._huggingface.fine_tuning import FineTune
+from plugins.victims._huggingface.presets import PRESETS, Preset, find_preset
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import LABELS, write_folder
 

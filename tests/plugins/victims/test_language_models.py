@@ -17,9 +17,9 @@ from harness.errors import VictimError
 from harness.registry.loader import load_plugins
 from harness.run.plan.memory import VictimMemory
 from harness.tokens.hf_tokenizer import HFTokenizer
-from harness.training.rows import reply_rows
-from plugins.victims._tiny_sizes import SHAPES
-from plugins.victims._tiny_training import END, model_config
+from harness.training.training_rows import reply_rows
+from plugins.victims._tiny.sizes import SHAPES
+from plugins.victims._tiny.training import END, model_config
 from plugins.victims.tiny import Tiny
 from tests.plugins.conftest import task_data
 from tests.plugins.victims.test_tiny import job, rows_trained_on, tiny

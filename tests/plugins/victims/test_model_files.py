@@ -19,7 +19,7 @@ from harness.api.task import TaskData
 from harness.engine.torch.loading import load_model
 from harness.errors import VictimError
 from harness.flops import known
-from plugins.victims import _model_files as model_files
+from plugins.victims._huggingface import model_files as model_files
 from tests.engine.hub_models import write_folder
 from tests.plugins.victims.test_huggingface import job, task_data, victim
 

@@ -27,10 +27,10 @@ from harness.api.threat import Threat
 from harness.api.victim import PrepareJob
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
-from harness.engine.open import open_folder
+from harness.engine.open_backend import open_folder
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
-from harness.engine.search.step_rows import StepOutcome
+from harness.engine.search.step_outcome import StepOutcome
 from harness.errors import AccessError, VictimError
 from harness.run.cell.clean_check import check_clean, choose_examples
 from harness.tokens.hf_tokenizer import HFTokenizer

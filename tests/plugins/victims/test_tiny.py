@@ -24,9 +24,9 @@ from harness.engine.torch.flop_counter import count_parameters
 from harness.errors import VictimError
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.victims._tiny_bpe import PAD, bpe_from_texts
-from plugins.victims._tiny_sizes import SHAPES
-from plugins.victims._tiny_training import model_config
+from plugins.victims._tiny.bpe import PAD, bpe_from_texts
+from plugins.victims._tiny.sizes import SHAPES
+from plugins.victims._tiny.training import model_config
 from plugins.victims.tiny import Tiny
 from tests.engine.toy import searching
 from tests.plugins.conftest import Trained, silent, task_data
@@ -92,7 +92,7 @@ def test_retokenisation_matters() -> None:
 def test_the_tokenizer_is_the_same_in_every_process() -> None:
     code = (
         "import hashlib; from tests.plugins.conftest import task_data\n"
-        "from plugins.victims._tiny_bpe import bpe_from_texts\n"
+        "from plugins.victims._tiny.bpe import bpe_from_texts\n"
         "made = bpe_from_texts([example.text for example in task_data('word_length').train[:500]], 600)\n"
         "print(hashlib.sha256(made.to_str().encode()).hexdigest())"
     )

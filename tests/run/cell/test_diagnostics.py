@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from harness.records.cell import DefenseFacts
+from harness.records.cell_manifest import DefenseFacts
 from harness.records.step_row import StepRow
 from harness.run.cell.diagnostics import expected_calibration_error, last_strings, rejudged, worst_case
 from tests.records.rows import step_row
@@ -75,7 +75,7 @@ def test_another_judge_changes_the_worst_case_alone() -> None:
 @pytest.mark.slow
 def test_they_are_in_the_record(tmp_path: Path) -> None:
     """Of a small run, against the model in its artifact, asked directly."""
-    from harness.engine.open import open_folder
+    from harness.engine.open_backend import open_folder
     from tests.plugins.defenses.test_rounds import run_spec
 
     attack = "{gcg: {steps: 2, candidates: 6, topk: 8}}"

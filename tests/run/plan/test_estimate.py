@@ -22,7 +22,7 @@ from plugins.attacks.gcg import GCG
 from plugins.attacks.random_token import RandomToken
 from plugins.tasks.password_match import PasswordMatch
 from plugins.tasks.word_length import WordLength
-from plugins.victims._tiny_bpe import bpe_from_texts
+from plugins.victims._tiny.bpe import bpe_from_texts
 from plugins.victims.tiny import BPE_EXAMPLES, Tiny
 from tests.run.runs import FAST, FROM_FILES, TINY, harness_here
 

@@ -18,12 +18,12 @@ from hypothesis import given, strategies as st
 
 from harness import MemoryFacts, ModelShape
 from harness.api.model.shape import Memory
+from harness.number_format import format_memory
 from harness.run.plan.memory import PROCESS, VictimMemory, largest
-from harness.units import format_memory
 from plugins.tasks.word_length import WordLength
-from plugins.victims._presets import PRESETS
-from plugins.victims._tiny_sizes import SHAPES
-from plugins.victims._tiny_training import model_config
+from plugins.victims._huggingface.presets import PRESETS
+from plugins.victims._tiny.sizes import SHAPES
+from plugins.victims._tiny.training import model_config
 from plugins.victims.huggingface import HuggingFace
 from plugins.victims.tiny import Tiny
 from tests.run.runs import FAST, FROM_FILES, TINY, command, harness_here

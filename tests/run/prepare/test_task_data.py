@@ -10,7 +10,7 @@ import pytest
 
 from harness.api.task import Chunk, Edit, Example, Task, TaskData
 from harness.errors import DataError
-from harness.registry.resolved import ResolvedPlugin
+from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.run.prepare.task_data import TaskDataCache
 
 LABELLED = Example("a", (Chunk("Hot?", Edit.PERTURBABLE),), 0, 1)

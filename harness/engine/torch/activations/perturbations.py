@@ -41,9 +41,9 @@ from harness.engine.torch.generation.generator import Generator
 from harness.engine.torch.gradients.embeddings import summed_loss
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker, WorkKind
-from harness.engine.torch.rows import group_by_key, target_length, whole_row
 from harness.engine.torch.scoring.unsupported import MODEL_ERRORS, reason_of
 from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES, deviation_message, relative_difference
+from harness.engine.torch.token_rows import group_by_key, target_length, whole_row
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens
 

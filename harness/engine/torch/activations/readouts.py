@@ -22,7 +22,7 @@ from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.gradients.embeddings import EmbeddingTable, embeddings_as_leaves
 from harness.engine.torch.heads import no_cache
 from harness.engine.torch.memory.chunks import Chunker, WorkKind
-from harness.engine.torch.rows import group_by_key
+from harness.engine.torch.token_rows import group_by_key
 from harness.tokens.tokenizer import Floats, Tokens
 
 

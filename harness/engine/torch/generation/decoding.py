@@ -14,11 +14,11 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from harness.api.model.backend import GenerateItem
 from harness.engine.torch.arrays import nan_error, to_numpy
+from harness.engine.torch.attention_switch import EAGER, attention_switched
 from harness.engine.torch.devices import float32_mend, input_device
 from harness.engine.torch.generation.seeded_sampling import SeededBatchSampling
 from harness.engine.torch.heads import no_cache
 from harness.engine.torch.scoring.model_limits import rotary_limit, shortest_window
-from harness.engine.torch.self_check.attention import EAGER, attention_switched
 from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES, relative_difference
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats, Tokens

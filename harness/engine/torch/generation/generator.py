@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from harness.api.model.backend import Generated, GenerateItem, prompt_ids
 from harness.engine.torch.flop_counter import FlopCount
-from harness.engine.torch.generation.answers import answer_text
+from harness.engine.torch.generation.answer_text import answer_text
 from harness.engine.torch.generation.decoding import Batching, Decoding, choose_decoding, decode
 from harness.engine.torch.heads import trims_logits
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.rows import check_ids, check_room_for_answer, group_by_key, prompt_row
 from harness.engine.torch.scoring.model_limits import rotary_limit
+from harness.engine.torch.token_rows import check_ids, check_room_for_answer, group_by_key, prompt_row
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Tokenizer, Tokens
 

@@ -19,12 +19,12 @@ from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head, no_cache, trims_logits
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.rows import group_by_key, whole_rows
 from harness.engine.torch.scoring.candidate_scorer import CandidateScorer
 from harness.engine.torch.scoring.head_reader import HeadForward, HeadReader, ItemOutputs
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.scoring.unsupported import UnsupportedModelError
+from harness.engine.torch.token_rows import group_by_key, whole_rows
 from harness.tokens.tokenizer import Floats, Tokens
 
 

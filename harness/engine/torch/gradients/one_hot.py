@@ -12,19 +12,19 @@ from torch import Tensor
 
 from harness.api.model.backend import GradientItem
 from harness.engine.torch.arrays import to_numpy
+from harness.engine.torch.attention_switch import EAGER, attention_switched
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.gradients.embeddings import embedding_gradient
 from harness.engine.torch.gradients.packed import EmbeddingGradient, packed_gradients
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.rows import group_by_key, target_length, whole_row
 from harness.engine.torch.scoring.candidate_scorer import CandidateScorer
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.scoring.scorer_check import random_items
 from harness.engine.torch.scoring.unsupported import MODEL_ERRORS, UnsupportedModelError, reason_of
-from harness.engine.torch.self_check.attention import EAGER, attention_switched
 from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES, deviation_message, relative_difference
+from harness.engine.torch.token_rows import group_by_key, target_length, whole_row
 from harness.tokens.tokenizer import Tokens
 
 

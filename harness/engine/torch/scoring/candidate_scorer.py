@@ -18,7 +18,7 @@ from harness.engine.torch.scoring.head_reader import ItemOutputs
 from harness.engine.torch.scoring.model_limits import why_not_packable
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.scoring.scorer_check import ScorerCheck, check_scorer
-from harness.engine.torch.scoring.strategy import LETTERS, StrategyChoice, StrategyName
+from harness.engine.torch.scoring.strategy_names import LETTERS, StrategyChoice, StrategyName
 from harness.engine.torch.scoring.unsupported import MODEL_ERRORS, UnsupportedModelError, reason_of
 from harness.engine.torch.self_check.tolerance import deviation_message
 from harness.tokens.tokenizer import Tokens

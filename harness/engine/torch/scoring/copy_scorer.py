@@ -24,8 +24,8 @@ from harness.engine.torch.arrays import to_numpy
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.heads import Head
-from harness.engine.torch.memory.bounds import prefix_cache_bytes, prefix_copy_bytes
 from harness.engine.torch.memory.chunks import Chunker, out_of_memory
+from harness.engine.torch.memory.fixed_limits import prefix_cache_bytes, prefix_copy_bytes
 from harness.engine.torch.scoring.head_reader import HeadForward, HeadReader, ItemOutputs
 from harness.engine.torch.scoring.kv_cache import PrefixCache, PrefixKV, cache_key
 from harness.engine.torch.scoring.kv_copies import cache_of_copies, prefix_from_cache

@@ -16,8 +16,8 @@ from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount, measure_flops
 from harness.engine.torch.heads import Head
 from harness.engine.torch.memory.chunks import Chunker
-from harness.engine.torch.rows import group_by_key, target_length
 from harness.engine.torch.scoring.head_reader import ItemOutputs
+from harness.engine.torch.token_rows import group_by_key, target_length
 from harness.tokens.tokenizer import Floats, Tokens
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.api.model.backend import GradientItem, ScoreItem, Target
 from harness.engine.torch.flop_counter import FlopCount, measure_flops
 from harness.engine.torch.heads import ClassificationHead, GenerationHead, Head, LabelTokensHead, target_log_probs
-from harness.engine.torch.memory.bounds import max_head_values
+from harness.engine.torch.memory.fixed_limits import max_head_values
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 from harness.engine.torch.scoring.unsupported import UnsupportedModelError
 from harness.tokens.tokenizer import Floats

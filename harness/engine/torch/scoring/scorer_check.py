@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from harness.api.model.backend import ScoreItem
-from harness.engine.torch.rows import whole_rows
+from harness.engine.torch.attention_switch import EAGER, attention_switched
 from harness.engine.torch.scoring.copy_scorer import CopyScorer
 from harness.engine.torch.scoring.full_scorer import FullScorer
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.scoring.unsupported import UnsupportedModelError
-from harness.engine.torch.self_check.attention import EAGER, attention_switched
 from harness.engine.torch.self_check.tolerance import allowed_difference, measure_rounding, relative_difference
+from harness.engine.torch.token_rows import whole_rows
 from harness.tokens.tokenizer import Floats, Tokens
 
 _SHAPES = ((7, 4, 3), (0, 5, 2), (13, 3, 0), (7, 1, 1), (2, 6, 4))  # tokens before, of and after the attack string

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.engine.torch.arrays import nan_error
+from harness.engine.torch.attention_switch import EAGER, switch_attention
 from harness.engine.torch.devices import float32_mend
-from harness.engine.torch.self_check.attention import EAGER, switch_attention
 from harness.engine.torch.self_check.tolerance import (
     FIXED_TOLERANCES,
     allowed_difference,

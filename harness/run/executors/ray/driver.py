@@ -20,7 +20,7 @@ from harness.run.executors.ray.worker import ClusterWorkerSetup
 from harness.run.executors.remote_reporter import Message, pass_on
 from harness.run.executors.worker_setup import WorkerSetup
 from harness.spec.resources import Resources
-from harness.store.open import is_url
+from harness.store.open_store import is_url
 
 _MAX_LOST = 5  # of machines under one cell: that is seldom the cell's doing
 _POLL_SECONDS = 2.0  # between two looks at the cluster

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError, error_text
-from harness.isolation.resource_leaks import OpenFiles, restart_reason
 from harness.isolation.step_timeout import pop_timeout_report
+from harness.isolation.worker_restart import OpenFiles, restart_reason
 from harness.records.journal import Journal
 from harness.run.cell_label import cell_label
 from harness.run.executors.attempt_cell import attempt_cell, record_failure

@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import NOT_ATTACKED
-from leaderboard.submission.verification.checks.rows import SubmittedRows
+from leaderboard.submission.verification.submitted_rows import SubmittedRows
 
 Key = Callable[[CellRecord], Hashable]
 

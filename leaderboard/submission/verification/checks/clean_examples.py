@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import (
     ALREADY_BROKEN,
     ALREADY_WRONG,
@@ -18,7 +18,7 @@ from harness.records.exclusion import (
 )
 from leaderboard.arrays import Booleans
 from leaderboard.submission.file_format.limits import MAX_EXAMPLES
-from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
+from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
 
 _EXCLUSIONS = {
     "labels": {ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKABLE},

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.model_role import ModelRole
-from leaderboard.submission.verification.checks.rows import SubmittedRows
+from leaderboard.submission.verification.submitted_rows import SubmittedRows
 
 _ROUNDING = 1 + 1e-9
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from leaderboard.submission.as_run import as_run
 from leaderboard.submission.file_format.errors import escaped
 from leaderboard.submission.file_format.manifest import file_digest
 from leaderboard.submission.file_format.records_table import cell_rows, to_parquet
 from leaderboard.submission.file_format.strict_json import load_json
 from leaderboard.submission.pack import readable_json
+from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_RECORDS_SUFFIX, Submission
 
 

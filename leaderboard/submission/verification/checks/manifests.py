@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from harness.flops import CONVENTION
-from harness.records.cell import CellRecord, Compute
+from harness.records.cell_manifest import CellRecord, Compute
 from harness.records.model_role import ModelRole
 from leaderboard.submission.file_format.errors import escaped
 from leaderboard.submission.file_format.limits import MAX_STEPS

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import Scored, ScoreItem
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.rows import whole_rows
 from harness.engine.torch.scoring.kv_copies import CopiedPrefixLayer
+from harness.engine.torch.token_rows import whole_rows
 from harness.errors import VictimError
 from tests.engine.torch.scoring import test_packed as packed
 from tests.engine.torch.scoring.test_packed import (

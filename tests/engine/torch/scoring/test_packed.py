@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import Scored, ScoreItem
 from harness.engine.torch.backend import TorchBackend
-from harness.engine.torch.rows import whole_rows
 from harness.engine.torch.scoring.kv_cache import PrefixCache, PrefixKV
 from harness.engine.torch.scoring.packed.reuse_plan import cheapest_starts, first_differences, plan_pieces
 from harness.engine.torch.scoring.scorer_check import random_items
+from harness.engine.torch.token_rows import whole_rows
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import byte_bpe, word_piece

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from harness.api.model.backend import ScoreItem, Target
 from harness.engine.torch.arrays import to_numpy
+from harness.engine.torch.attention_switch import attention_switched
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.heads import Head
-from harness.engine.torch.memory.bounds import prefix_cache_bytes
 from harness.engine.torch.memory.chunks import Chunker
+from harness.engine.torch.memory.fixed_limits import prefix_cache_bytes
 from harness.engine.torch.scoring.head_reader import HeadForward, HeadReader, ItemOutputs
 from harness.engine.torch.scoring.kv_cache import PrefixCache
 from harness.engine.torch.scoring.model_limits import shortest_window
@@ -31,7 +32,6 @@ from harness.engine.torch.scoring.packed.packed_pass import PackedPass
 from harness.engine.torch.scoring.packed.prefix_builder import PrefixBuilder
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece, first_differences, plan_pieces
 from harness.engine.torch.scoring.unsupported import UnsupportedModelError
-from harness.engine.torch.self_check.attention import attention_switched
 from harness.tokens.tokenizer import Floats, Tokens
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.number_format import format_flops, format_seconds
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import CellProgress, Forecast
-from harness.store.open import open_store
-from harness.units import format_flops, format_seconds
+from harness.store.open_store import open_store
 
 _EVERY = 10.0  # seconds between two lines where there is no terminal
 

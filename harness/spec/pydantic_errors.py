@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from harness.api.plugin import KINDS
 from harness.registry.param_errors import written_place
-from harness.spec.model import PLUGIN_LISTS
-from harness.spec.problems import DataPath, SpecProblem, name_hint, printable_value
+from harness.spec.fields import PLUGIN_LISTS
+from harness.spec.spec_problems import DataPath, SpecProblem, name_hint, printable_value
 
 _MATCHING = ("exclude", "resources")  # the fields whose references mean plugins that stand elsewhere
 

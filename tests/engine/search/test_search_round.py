@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.engine.search.rounds import Round
+from harness.engine.search.search_round import Round
 from harness.errors import RunError
 from harness.records.journal import Journal
 from tests.engine.search.test_search import gcg, problems_of, search_of

@@ -10,9 +10,9 @@ from harness.flops import Flops
 from harness.isolation.step_timeout import StepLimit
 from harness.rng import named_rng
 from harness.run.prepare.artifacts import Artifacts
+from harness.run.prepare.defense_search import TrainingSearch
 from harness.run.prepare.open_models import OpenModels
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
-from harness.run.prepare.training_search import TrainingSearch
 from harness.spec.cells import CellSpec
 from harness.store.artifacts import Artifact
 

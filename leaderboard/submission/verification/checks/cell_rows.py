@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEXT, too_many_tokens
 from leaderboard.arrays import Booleans, Integers
 from leaderboard.submission.verification.checks.clean_examples import clean_problems
 from leaderboard.submission.verification.checks.compute import compute_problems
-from leaderboard.submission.verification.checks.rows import SubmittedRows, WrongRows
+from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
 
 BUILTIN = "robustness-harness"  # the distribution of the project's own judges, which look at labels alone
 _MAX_TARGET_LOSS = math.log(2) - 1e-3  # below it more than half of the probability is the target label's, with rounding

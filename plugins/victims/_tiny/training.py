@@ -20,7 +20,7 @@ from harness import (
     reply_ids,
     reply_row,
 )
-from plugins.victims._tiny_sizes import TinyShape
+from plugins.victims._tiny.sizes import TinyShape
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXConfig

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import VictimError
-from plugins.victims._quantization import Shapes, parameter_shapes, quantization_of
-from plugins.victims._weight_files import (
+from plugins.victims._huggingface.quantization import Shapes, parameter_shapes, quantization_of
+from plugins.victims._huggingface.weight_files import (
     ADAPTER,
     StoredTensor,
     adapter_error,

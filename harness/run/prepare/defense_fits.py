@@ -21,9 +21,9 @@ from harness.flops import Flops
 from harness.records.model_role import ModelRole, asked_by
 from harness.rng import named_rng
 from harness.run.prepare.artifacts import Artifacts
+from harness.run.prepare.defense_search import TrainingSearch
 from harness.run.prepare.open_models import OpenModel, OpenModels
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
-from harness.run.prepare.training_search import TrainingSearch
 from harness.store.artifacts import Artifact
 
 

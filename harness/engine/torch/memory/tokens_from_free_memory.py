@@ -11,8 +11,8 @@ import torch
 
 from harness.api.model.shape import ModelShape
 from harness.engine.torch.heads import no_cache
-from harness.engine.torch.memory.bounds import GPU_TOKENS, max_chunk_tokens
 from harness.engine.torch.memory.chunks import WorkKind
+from harness.engine.torch.memory.fixed_limits import GPU_TOKENS, max_chunk_tokens
 
 _LEAST = 64
 _CPU_SHARE, _GPU_SHARE = 0.25, 0.5  # of what is free; prefixes, logits and other processes take theirs as well

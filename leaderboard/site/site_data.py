@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from harness.records.read import Run
-from leaderboard.data.sections import missing_count
+from leaderboard.data.comparable_cells import missing_count
 from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from harness.errors import DataError
-from harness.records.cell import CellRecord
+from harness.records.cell_manifest import CellRecord
 from harness.records.compare import difference
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell, Run

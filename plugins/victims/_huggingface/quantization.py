@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from plugins.victims._weight_files import StoredTensors
+from plugins.victims._huggingface.weight_files import StoredTensors
 
 Shapes = dict[str, tuple[int, ...]]
 """Shape of each parameter, by name; of a packed one, how many values it holds."""

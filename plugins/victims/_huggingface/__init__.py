@@ -1,0 +1,1 @@
+"""Files, presets, loading and fine-tuning of Hugging Face models."""
