@@ -13,7 +13,7 @@ from typing import Any
 from harness.api.plugin import Kind, Plugin
 from harness.errors import HarnessError
 from harness.registry.plugin_problem import error_with_place
-from harness.testing.checks import attacks, defenses, every_plugin, judges, tasks, victims
+from harness.testing.checks import attacks, defenses, every_plugin, judges, submissions, tasks, victims
 from harness.testing.plugin_under_test import Subject, subject_of
 from harness.testing.results import Check, Finding, NotApplicableError, UnmetError
 
@@ -25,7 +25,12 @@ def checks_for(kind: Kind, cls: type[Plugin]) -> tuple[Check, ...]:
     """The checks of a class of that kind, general ones first."""
     if kind == "defense":
         return (*every_plugin.CHECKS, *defenses.checks_of(cls))
-    by_kind = {"task": tasks.CHECKS, "victim": victims.CHECKS, "attack": attacks.CHECKS, "judge": judges.CHECKS}
+    by_kind = {
+        "task": (*tasks.CHECKS, *submissions.CHECKS),
+        "victim": victims.CHECKS,
+        "attack": attacks.CHECKS,
+        "judge": (*judges.CHECKS, *submissions.CHECKS),
+    }
     return (*every_plugin.CHECKS, *by_kind[kind])
 
 
