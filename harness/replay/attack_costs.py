@@ -29,6 +29,8 @@ class RecordedCosts:
         flops: nominal; None where unknown.
         longest_forward: FLOPs (nominal) of judging a string once, the most of any; 0 where guards kept all strings from
             the victim.
+        at_early_end: queries and FLOPs of the example whose search ended before its last step, and without a success,
+            with most of the threat model's limits left; None where none did.
     """
 
     steps: int
@@ -36,6 +38,7 @@ class RecordedCosts:
     most_queries: int
     flops: float | None
     longest_forward: float
+    at_early_end: tuple[float, float] | None = None
 
 
 def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCosts) -> Iterator[tuple[bool, str]]:
@@ -63,6 +66,7 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
         )
     elif mean < LEAST * per_step and not {"queries", "flops"} & {k for k, v in record.threat.items() if v is not None}:
         yield False, f"its attack made {mean:,.4g} queries per step; by its parameters it makes {per_step:,.4g}"
+    yield from _early_end_problems(cell, record, costs, expected, draws, certain=certain)
     size = None if record.victim_facts is None else record.victim_facts.n_params
     if size is None or costs.flops is None or record.task_kind != "labels" or not costs.longest_forward:
         return
@@ -73,6 +77,32 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
             certain,
             f"its attack took {spent:.3g} FLOPs (nominal) per step; by its parameters, at the length of its longest "
             f"prompt, it takes {most / MOST:.3g}",
+        )
+
+
+def _early_end_problems(
+    cell: CellSpec, record: CellRecord, costs: RecordedCosts, expected: DryRun, draws: int, *, certain: bool
+) -> Iterator[tuple[bool, str]]:
+    """A limit of the threat model ends a search only where what is left does not do for the next request, which is no
+    more than a step asks for.
+    """
+    if costs.at_early_end is None:
+        return
+    queries, flops = costs.at_early_end
+    per_step = expected.scored + expected.differentiated + expected.sampled + expected.answered
+    size = None if record.victim_facts is None else record.victim_facts.n_params
+    left = []
+    if cell.threat.queries is not None:
+        left.append(queries + MOST * draws * max(per_step, costs.most_queries) < cell.threat.queries)
+    if cell.threat.flops is not None and size is not None:
+        tokens = costs.longest_forward / (2 * size)
+        known = record.task_kind == "labels" and record.defense.name == "none" and tokens > 0
+        left.append(known and flops + MOST * expected.nominal(size, tokens) < cell.threat.flops)
+    if left and all(left):
+        yield (
+            certain,
+            f"a search without a success ends after {queries:,.0f} queries and {flops:.3g} FLOPs, and the threat model "
+            "leaves enough for more",
         )
 
 

@@ -15,7 +15,7 @@ from harness.run.prepare.preparer import PreparedCell
 TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on another machine
 
 NOT_FOUND = ("executed", "certificate", "diagnostics", "notes")
-"""Fields that are not made again: what a machine ran, certificates, what diagnoses say, free remarks."""
+"""Fields that are not compared here: what a machine ran, certificates, what diagnoses say, free remarks."""
 
 _OF_ANSWERS = ("per_query", "per_answer", "reached", "blocked", "benign_clean", "over_refused")
 _COUNTS = ("reached", "blocked", "benign_clean", "over_refused")

@@ -9,6 +9,7 @@ import numpy as np
 from harness.engine.search.judging import JudgeRunner
 from harness.errors import error_text
 from harness.flops import nominal_forward
+from harness.replay.certificate import certificate_problems
 from harness.replay.facts import fact_problems
 from harness.replay.recorded import RecordedCell, ReplayedCell, ReplayedString
 from harness.replay.replay_clean import CleanAnswers, ask_clean, clean_problems, problems_by_example
@@ -106,6 +107,8 @@ def _replay_cell(
         answers[asked] = ask_clean(prepared, judge)
     clean = answers[asked]
     problems = [*clean_problems(recorded, prepared, clean), *fact_problems(recorded, prepared, clean)]
+    if fresh:  # all cells of one defense have the same certificate, or are no submission
+        problems += certificate_problems(recorded, prepared, clean.examples)
     strings = _strings(recorded, prepared, judge, clean)
     return ReplayedCell(
         record,

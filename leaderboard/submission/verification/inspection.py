@@ -51,7 +51,7 @@ class Inspection:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     verdicts: list[tuple[int, int, bool, str]] = field(default_factory=list)
-    costs: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -103,14 +103,14 @@ class _Findings:
     examples: dict[str, int] = field(default_factory=dict)
     verdicts: dict[tuple[int, int, bool], str] = field(default_factory=dict)
     clean_digests: dict[str, str] = field(default_factory=dict)
-    costs: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add_cell(self, record: CellRecord, rows: SubmittedRows) -> None:
         clean = rows.where(rows["step"] == 0)
         steps = rows.where(rows["step"] > 0)
         self.examples[record.key] = len(clean)
         self.clean_digests[record.key] = clean_digest(clean)
-        self.costs[record.key] = attack_costs(steps)
+        self.costs[record.key] = attack_costs(record, steps)
         for verdict in verdicts_of(record, clean, steps):
             if len(self.verdicts) < MAX_VERDICTS:
                 self.verdicts.setdefault(verdict, record.key)

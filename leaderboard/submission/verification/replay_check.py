@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
 
 AS_SUBMITTED = (
-    "what no replay finds: how the attacks searched, their queries and FLOPs, certificates, diagnostics, seconds and "
-    "executed FLOPs"
+    "what no replay finds: how the attacks searched, their queries and FLOPs, diagnostics, seconds and executed FLOPs"
 )
 """What stands on a page as it was submitted, whatever has been replayed."""
 

@@ -147,7 +147,7 @@ def _costs_check(spec: LoadedSpec, submission: Submission, found: Inspection) ->
     cells = cells_of_records(spec, submission.cells)
     for record in submission.cells:
         if record.key in cells and record.key in found.costs:
-            costs = RecordedCosts(**found.costs[record.key])  # type: ignore[arg-type]
+            costs = RecordedCosts(**found.costs[record.key])
             for certain, what in attack_cost_problems(cells[record.key], record, costs):
                 line = f"cell {record.key!a}: {what}"
                 if certain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool) 
         )
 
 
-def attack_costs(rows: SubmittedRows) -> dict[str, float | None]:
+def attack_costs(record: CellRecord, rows: SubmittedRows) -> dict[str, Any]:
     """What a cell's attack took in all, as fields of `harness.replay.attack_costs.RecordedCosts`."""
     if not len(rows):
         return {"steps": 0, "queries": 0, "most_queries": 0, "flops": 0.0, "longest_forward": 0.0}
@@ -106,4 +107,26 @@ def attack_costs(rows: SubmittedRows) -> dict[str, float | None]:
         "most_queries": int(rows["queries"].max()),
         "flops": None if np.isnan(spent) else spent,
         "longest_forward": float(forward.max()),
+        "at_early_end": _spent_at_early_end(record, rows),
     }
+
+
+def _spent_at_early_end(record: CellRecord, rows: SubmittedRows) -> tuple[float, float] | None:
+    """Queries and FLOPs of the example whose search ended before its last step with most of the threat model's limits
+    left; None where no search ended so without a success.
+    """
+    starts = np.flatnonzero(np.diff(rows.example, prepend=-1))
+    ends = np.append(starts[1:], len(rows)) - 1
+    early = rows["step"][ends] < record.attack_steps
+    if record.stop_on_success:
+        early &= ~np.logical_or.reduceat(rows.booleans("success"), starts)
+    if not early.any():
+        return None
+    spent = np.nan_to_num(rows.floats("attack_nominal")) + np.nan_to_num(rows.floats("defense_nominal"))
+    totals = [np.add.reduceat(amount, starts) for amount in (rows.floats("queries"), spent)]
+    limits = [record.threat.get("queries"), record.threat.get("flops")]
+    shares = [total / limit for total, limit in zip(totals, limits, strict=True) if isinstance(limit, int | float)]
+    if not shares:
+        return None
+    at = int(np.argmin(np.where(early, np.max(shares, axis=0), np.inf)))
+    return float(totals[0][at]), float(totals[1][at])

@@ -1,0 +1,48 @@
+"""Searches that a limit of the threat model ends: honest ones are verified, one that is cut short is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.records.read import read_run
+from leaderboard.submission.verification.inspection import inspect_submission
+from tests.leaderboard.submission.forge import forged, pack_fast, parts_of, with_rows
+from tests.leaderboard.submission.test_verify import problems, verify
+from tests.run.runs import FAST
+
+
+@pytest.fixture(autouse=True)
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inspection in this process: quick."""
+    monkeypatch.setattr("leaderboard.submission.verification.sandbox.inspect_in_sandbox", inspect_submission)
+
+
+def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> Path:
+    spec = FAST.replace("{tokens: 4}", f"{{tokens: 4, {limit}}}").replace("steps: 3", "steps: 12")
+    monkeypatch.setattr("tests.leaderboard.submission.forge.FAST", spec)
+    return pack_fast(tmp_path)
+
+
+@pytest.mark.parametrize("limit", ["queries: 1", "queries: 9", "queries: 30", "flops: 1", "flops: 3e5"])
+def test_honest_ones(limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = limited(tmp_path, monkeypatch, limit)
+    steps = [len(cell.steps(["step"])) for cell in read_run(tmp_path / "run")]
+    assert min(steps) < 6 * 12  # the limit ends some search
+    code, report = verify(packed)
+    assert (code, problems(report)) == (0, {})
+
+
+def test_one_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of a search but the steps before its first success, where a limit might have ended it."""
+    packed = limited(tmp_path, monkeypatch, "queries: 1000")
+
+    def cut(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row["step"] < 2]
+
+    path = forged(with_rows(parts_of(packed), cut), tmp_path / "cut.zip")
+    code, report = verify(path)
+    assert code == 1
+    assert "the threat model leaves enough for more" in problems(report)["attack costs"]
