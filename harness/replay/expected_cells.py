@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.records.cell_manifest import CellRecord
 from harness.run.cell.base_record import base_record
+from harness.run.cell.manifest import stated_defense_facts
 from harness.run.cell_label import label_of
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
@@ -90,6 +91,7 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
     recorded = record.model_dump(mode="json", include=set(CLAIMS))
     for where, value, should in _unequal(recorded, expected):
         yield f"{where} is {ascii(value)[:80]}, the spec says {ascii(should)[:80]}"
+    yield from _defense_differences(cell, record)
     steps: int = cell.attack.plugin.params.steps
     if record.attack_steps != steps:
         yield f"attack_steps is {record.attack_steps}, the spec says {steps}"
@@ -97,6 +99,21 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
         yield f"{record.n_attacked} examples attacked, the spec asks for {cell.examples}"
     if record.n_truncated and cell.too_long != "truncate":
         yield f"{record.n_truncated} prompts were cut off, the spec does not ask for that"
+
+
+def _defense_differences(cell: CellSpec, record: CellRecord) -> Iterator[str]:
+    """What a record says of its defense that follows from the spec alone, and is otherwise."""
+    facts = record.defense_facts
+    if facts is None:
+        return  # as in older records of undefended victims
+    expected = stated_defense_facts(cell)
+    for name in ("adaptive", "attack_draws", "judge_draws"):
+        value, should = getattr(facts, name), getattr(expected, name)
+        if value != should:
+            yield f"defense_facts.{name} is {value}, the spec says {should}"
+    told = [(part.defense, part.sort, part.randomised) for part in facts.parts]
+    if told != [(part.defense, part.sort, part.randomised) for part in expected.parts]:
+        yield "defense_facts.parts are not the parts of the spec's defense"
 
 
 def _count_problems(cell: CellSpec, record: CellRecord, listed: int, size: int | None) -> Iterator[str]:

@@ -14,8 +14,8 @@ from harness.run.prepare.preparer import PreparedCell
 
 TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on another machine
 
-NOT_FOUND = ("executed", "certificate", "diagnostics", "notes")
-"""Fields that are not compared here: what a machine ran, certificates, what diagnoses say, free remarks."""
+NOT_FOUND = ("executed", "certificate", "diagnostics")
+"""Fields that are not compared here: what a machine ran, certificates, what diagnoses say."""
 
 _OF_ANSWERS = ("per_query", "per_answer", "reached", "blocked", "benign_clean", "over_refused")
 _COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
@@ -72,6 +72,8 @@ def _data_differences(
         if set(name.split(".")) & {*NOT_FOUND, *varies}:
             continue
         value, should = theirs.get(name), ours.get(name)
+        if "notes" in name.split(".") and isinstance(value, int | float) and isinstance(should, int | float):
+            continue  # what was measured in training: of remarks the words must be the same
         older = value is None and "per_answer" in name
         if not older and not _alike(value, should, undecided if field in _COUNTS else 0):
             yield f"{where}.{name} is {value!a:.80} in the records, {should!a:.80} here"

@@ -85,25 +85,31 @@ def defense_facts(cell: ResolvedCell, weights: Artifact) -> DefenseFacts:
         weights: the artifact that is attacked.
     """
     spec = cell.spec
-    draws: dict[str, Any] = {}
-    if is_randomised(spec.defense):
-        draws = {"attack_draws": 1 if spec.static else spec.attack_draws, "judge_draws": spec.judge_draws}
-    made_of = {"parts": _parts(spec), "adaptive": not spec.static, **draws}
+    made_of = stated_defense_facts(spec)
     defense, facts = spec.trained_plugin, weights.facts
     if spec.round is None or defense is None:
-        return DefenseFacts(**made_of)
+        return made_of
     against = {"threat": defense.against(spec.threat).label()}
     if cell.training_attack is not None:
         against["attack"] = cell.training_attack.label
-    return DefenseFacts(
-        round=facts["round"],  # an earlier one than the cell's where a budget ended the training
-        search=compute(Flops.from_json(facts["search"])),
-        training=compute(Flops.from_json(facts["training"])),
-        artifact=weights.key,
-        notes=facts["notes"],
-        against=against,
-        **made_of,
+    return made_of.model_copy(
+        update={
+            "round": facts["round"],  # an earlier one than the cell's where a budget ended the training
+            "search": compute(Flops.from_json(facts["search"])),
+            "training": compute(Flops.from_json(facts["training"])),
+            "artifact": weights.key,
+            "notes": facts["notes"],
+            "against": against,
+        }
     )
+
+
+def stated_defense_facts(cell: CellSpec) -> DefenseFacts:
+    """What follows of a defense from the spec alone: what it is made of, whether attacks know of it, and draws."""
+    draws: dict[str, Any] = {}
+    if is_randomised(cell.defense):
+        draws = {"attack_draws": 1 if cell.static else cell.attack_draws, "judge_draws": cell.judge_draws}
+    return DefenseFacts(parts=_parts(cell), adaptive=not cell.static, **draws)
 
 
 def _parts(cell: CellSpec) -> list[PartFacts]:

@@ -14,7 +14,9 @@ from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROW
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]  # as in a spec: it names a file later
-ShortText = Annotated[str, Field(max_length=200)]
+VERSION_PATTERN = (
+    r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,59}$"  # of a release of the harness or a library: no room for remarks
+)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -30,8 +32,10 @@ class RunInfo(_Strict):
     spec_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=40)]
     spec_hash: Sha256
     cells: Annotated[int, Field(ge=1, le=MAX_CELLS)]
-    harness_version: ShortText
-    created: ShortText
+    harness_version: Annotated[str, Field(pattern=VERSION_PATTERN)]
+    created: Annotated[
+        str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|[+-][0-9:]{2,6})?$")
+    ]  # ISO 8601
 
 
 class FileDigest(_Strict):

@@ -140,9 +140,9 @@ DISHONEST: dict[str, tuple[Make, str]] = {
         "its clean prompts took",
     ),
     "a family of its own": (cells(lambda cell: cell["victim_facts"].update(family="gpt-5")), "victim_facts.family is"),
-    "a defense that was trained more cheaply": (
-        cells(lambda cell: cell["defense_facts"].update(adaptive=False)),
-        "defense_facts.adaptive is",
+    "a remark about its defense": (
+        cells(lambda cell: cell["defense_facts"].update(notes={"audit": "passed"})),
+        "defense_facts.notes.audit is 'passed'",
     ),
     "prompts that anybody would answer": (cells(lambda cell: cell.update(benign=True)), "its prompts are benign"),
     "strings that it says were found elsewhere": (

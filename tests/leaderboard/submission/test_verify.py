@@ -150,6 +150,12 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
         "queries per step, 4,000 at most; by its parameters it makes",
     ),
     "attacks at a price of their own": (dearer(1000, "attack_nominal"), "attack costs", "FLOPs (nominal) per step"),
+    "a static attack that is said to be adaptive": (
+        cell(defense_facts__adaptive=False),
+        "completeness",
+        "defense_facts.adaptive is False, the spec says True",
+    ),
+    "fewer draws": (cell(defense_facts__judge_draws=7), "completeness", "judge_draws is 7, the spec says 1"),
     "another text of the spec": (spec(FAST.replace("tokens: 4", "tokens: 5")), "spec", "its text was changed"),
     "a tag in the spec": (spec(FAST + "judge: !!python/object/apply:os.system [id]\n"), "spec", "tags"),
     "an alias bomb in the spec": (spec(BOMB), "spec", "more than 20000 values"),

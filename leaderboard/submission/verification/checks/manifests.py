@@ -11,7 +11,7 @@ from harness.records.cell_manifest import CellRecord, Compute
 from harness.records.model_role import ModelRole
 from leaderboard.submission.file_format.errors import escaped
 from leaderboard.submission.file_format.limits import MAX_STEPS
-from leaderboard.submission.file_format.manifest import RunInfo
+from leaderboard.submission.file_format.manifest import VERSION_PATTERN, RunInfo
 
 _KEY = re.compile(r"[0-9a-f]{20,64}")
 _MAX_LABEL = 2000
@@ -38,6 +38,9 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
     for name, text in _short_texts(record):
         if len(text) > _MAX_SHORT_TEXT or not text.isprintable():
             yield f"its {name} {escaped(text)} is too long, or has characters that nobody sees"
+    for library, version in record.versions.items():
+        if not (re.fullmatch(VERSION_PATTERN, library) and re.fullmatch(VERSION_PATTERN, version)):
+            yield f"version {escaped(version)} of {escaped(library)} is none of a library"
     if not 0 < record.target_asr <= 1:
         yield f"target ASR {record.target_asr:g} is not above 0 and at most 1"
     if not 0 <= record.clean_floor <= 1:
@@ -52,9 +55,6 @@ def _short_texts(record: CellRecord) -> Iterator[tuple[str, str]]:
     """What stands on a page and does not follow from the spec."""
     if record.victim_facts is not None:
         yield "family", record.victim_facts.family
-    for library, version in record.versions.items():
-        yield "library", library
-        yield "version of a library", version
     for role in record.auxiliary:
         yield "role of a model", role
     if record.defense_facts is not None and record.defense_facts.certificate is not None:
