@@ -15,7 +15,7 @@ from leaderboard.fit.attack_scaling import AttackScaling, Method
 from leaderboard.fit.line import Band, Line, ols, unfitted, weighted_least_squares
 
 Coefficient = Literal["slope", "intercept"]
-MIN_ERROR = 1.0  # of the median error: a slope that comes out low has a small error too, and must not get all weight
+MIN_ERROR = 1.25  # of the median error: a slope that comes out low has a small error too, and must not get all weight
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,19 @@ def straightness_of_bounds(x: Floats, low: Floats, high: Floats, seed: Integers)
     if freedom < 1 or not parabola.can_be_told:
         return None
     median_y = float(np.median(np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)]])))
-    low = np.where(low == high, high - 1e-6, low)  # a hair between bounds that coincide is the density
-    line, curve = (
-        _maximum(low - median_y, high - median_y, np.ones_like(x), design, 4.0) for design in parabola.designs
-    )
+    middle = np.where(np.isfinite(low), low / 2 + high / 2, high)
+    line = curve = None
+    # Values nearer to a line than their bounds tell have no maximum: then they are taken as the middle of these.
+    for lower, upper in (
+        (low, high),
+        (np.where(np.isfinite(high), middle, low), np.where(np.isinf(high), high, middle)),
+    ):
+        lower = np.where(lower == upper, upper - 1e-6, lower)  # a hair between bounds that coincide is the density
+        line, curve = (
+            _maximum(lower - median_y, upper - median_y, np.ones_like(x), design, 4.0) for design in parabola.designs
+        )
+        if line is not None and curve is not None:
+            break
     if line is None or curve is None or curve.beta[0] <= 0:
         return None
     gain = max(0.0, 2 * (curve.value - line.value))
