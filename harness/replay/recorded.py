@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord
@@ -53,7 +53,6 @@ class ReplayedCell:
         problems: what is otherwise with its clean prompts, counts and facts, or why it cannot be replayed at all.
         clean_prompts: how many were asked.
         undecided: how many clean prompts the victim is undecided about, so that another answer is no problem.
-        unchecked: what in its records cannot be found here, in words.
     """
 
     record: CellRecord
@@ -61,4 +60,3 @@ class ReplayedCell:
     problems: Sequence[str] = ()
     clean_prompts: int = 0
     undecided: int = 0
-    unchecked: Sequence[str] = field(default=())

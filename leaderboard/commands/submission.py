@@ -16,7 +16,13 @@ SpecOption = Annotated[
     Path | None, typer.Option("--spec", help="A spec file of yours that the submission must be of, to the hash.")
 ]
 ReplayOption = Annotated[
-    int, typer.Option("--replay", min=0, metavar="N", help="Put N attack strings back through the victim.")
+    int,
+    typer.Option(
+        "--replay",
+        min=0,
+        metavar="N",
+        help="Put N attack strings of each row of the standings through the victim again.",
+    ),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="With the hash of the file, says which strings; choose one of your own.")

@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import error_text
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import Submission
-from leaderboard.submission.verification.report import CheckResult
+from leaderboard.submission.verification.report import NEVER_REPLAYED, CheckResult
 from leaderboard.submission.verification.sample import Sample, draw_sample
 
 if TYPE_CHECKING:
     from harness.replay.recorded import ReplayedCell
     from harness.replay.replay_progress import ReplayView
     from harness.spec.load import LoadedSpec
-
-AS_SUBMITTED = (
-    "what no replay finds: how the attacks searched, their queries and FLOPs, diagnostics, seconds and executed FLOPs"
-)
-"""What stands on a page as it was submitted, whatever has been replayed."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +93,6 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     left_out = sample.recorded_strings - sample.strings
     notes.append(
         f"not looked at: {left_out:,} of {sample.recorded_strings:,} strings, {sample.all_cells - len(results)} of "
-        f"{sample.all_cells} cells, and {AS_SUBMITTED}"
+        f"{sample.all_cells} cells, and {NEVER_REPLAYED}"
     )
     return CheckResult("replay", detail, problems, notes)

@@ -8,6 +8,9 @@ from typing import Any
 
 from leaderboard.submission.file_format.limits import MAX_LISTED
 
+NEVER_REPLAYED = "how the attacks searched, their queries and FLOPs, diagnostics, seconds and executed FLOPs"
+"""What no replay finds: it stands on a page as it was submitted."""
+
 
 @dataclass
 class CheckResult:
@@ -53,7 +56,16 @@ class Report:
         """Whether all checks have passed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
+    @property
+    def not_looked_at(self) -> str:
+        """What may be otherwise although all checks have passed, in words."""
+        if any(check.name == "replay" for check in self.checks):
+            return f"strings and cells that were not drawn; {NEVER_REPLAYED}"
+        return f"no string and no clean prompt was put to a victim (--replay N); {NEVER_REPLAYED}"
+
     def to_json(self) -> dict[str, Any]:
         """JSON data."""
         checks = [asdict(check) | {"passed": check.passed} for check in self.checks]
-        return {"file": str(self.file), "sha256": self.sha256, "verified": self.verified, "checks": checks}
+        return {"file": str(self.file), "sha256": self.sha256, "verified": self.verified, "checks": checks} | {
+            "not_looked_at": self.not_looked_at
+        }

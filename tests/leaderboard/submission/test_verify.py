@@ -46,6 +46,7 @@ def test_a_valid_one_is_verified(packed: Path) -> None:
     assert names == ["file", "records", "standings", "spec", "completeness", "verdicts", "attack costs"]
     (spec,) = [check for check in report["checks"] if check["name"] == "spec"]
     assert "is its own" in spec["notes"][0]  # it is nobody's standard
+    assert "no string and no clean prompt was put to a victim" in report["not_looked_at"]
 
 
 @pytest.mark.slow
@@ -63,6 +64,7 @@ def test_a_table_is_printed(packed: Path) -> None:
     done = harness_here(*FROM_FILES, "leaderboard", "verify", packed, cwd=packed.parent)
     assert done.returncode == 0
     assert "completeness" in done.stdout
+    assert "Not looked at: no string" in done.stdout
     assert done.stdout.rstrip().endswith("Verified.")
     missing = harness_here("leaderboard", "verify", packed.parent / "nothing.zip", cwd=packed.parent)
     assert missing.returncode == 1
@@ -252,6 +254,9 @@ class TestReplay:
         code, report = self.replay(packed, packed)
         assert (code, problems(report)) == (0, {})
         assert " 2 cells: the same verdict; losses differ by 0 at most" in report["checks"][-1]["detail"]
+        assert "20 clean prompts asked again" in report["checks"][-1]["detail"]
+        assert "not looked at: 0 of 3" in report["checks"][-1]["notes"][-1]
+        assert "that were not drawn" in report["not_looked_at"]
 
     def test_models_made_anew(self, packed: Path, tmp_path: Path) -> None:
         code, _ = self.replay(packed, packed, "--store", tmp_path / "store")
