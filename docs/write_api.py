@@ -135,7 +135,7 @@ def _record_columns() -> list[str]:
         "tables, and `record`, which is what `cell.json` holds. Every column of a table may be null.",
         "",
     ]
-    schema, step_row, cell = ("schema", "step_row", "cell")
+    schema, step_row, cell = ("schema", "step_row", "cell_manifest")
     records = importlib.import_module("harness.records.schema")
     tables = {"EXAMPLES =": records.EXAMPLES, "class StepRow": records.STEPS}
     for title, module, start, end in (
