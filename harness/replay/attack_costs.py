@@ -48,6 +48,8 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     What a built-in attack asks for is known from a dry run of its steps, but where it depends on what another model
     proposes.
     """
+    if not costs.steps:
+        return
     expected = _expected(cell)
     if expected is None:
         yield False, "what its attack asks for cannot be told here: its queries and FLOPs are as submitted"
@@ -57,7 +59,7 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     draws = cell.attack_draws if varies else 1
     per_step = expected.scored + expected.differentiated + expected.sampled + expected.answered
     queries = per_step * draws
-    mean = costs.queries / max(1, costs.steps)
+    mean = costs.queries / costs.steps
     if mean > MOST * queries or costs.most_queries > 2 * MOST * queries:
         yield (
             certain,
@@ -70,7 +72,7 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     size = None if record.victim_facts is None else record.victim_facts.n_params
     if size is None or costs.flops is None or record.task_kind != "labels" or not costs.longest_forward:
         return
-    spent = costs.flops / max(1, costs.steps)
+    spent = costs.flops / costs.steps
     most = MOST * draws * expected.nominal(size, costs.longest_forward / (2 * size))
     if spent > most and not expected.auxiliary:
         yield (

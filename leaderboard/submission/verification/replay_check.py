@@ -89,7 +89,7 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     if close:
         notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")
     if not sample.strings:
-        notes.append("there is no string to be replayed: attacks that change activations leave none")
+        notes.append("there is no string to be replayed: nothing was attacked, or activations were, which leave none")
     left_out = sample.recorded_strings - sample.strings
     notes.append(
         f"not looked at: {left_out:,} of {sample.recorded_strings:,} strings, {sample.all_cells - len(results)} of "

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from harness.records.read import read_run
+from harness.registry.loader import load_plugins
+from harness.replay.attack_costs import RecordedCosts, attack_cost_problems
+from harness.run.cell.base_record import base_record
+from harness.spec.load import read_spec
 from leaderboard.submission.verification.inspection import inspect_submission
 from tests.leaderboard.submission.forge import forged, pack_fast, parts_of, with_rows
 from tests.leaderboard.submission.test_verify import problems, verify
-from tests.run.runs import FAST
+from tests.run.runs import FAST, KIT
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +50,15 @@ def test_one_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     code, report = verify(path)
     assert code == 1
     assert "the threat model leaves enough for more" in problems(report)["attack costs"]
+
+
+def test_a_cell_in_which_nothing_was_attacked_has_no_costs() -> None:
+    registry = load_plugins(map(str, (KIT / f"{name}.py" for name in ("task", "victim", "attack")))).registry
+    spec = read_spec(FAST, "fast.yaml", Path.cwd(), registry)
+    cell, record = spec.cells[0], base_record(spec.cells[0], spec, "a" * 20)
+    nothing = RecordedCosts(steps=0, queries=0, most_queries=0, flops=0.0, longest_forward=0.0)
+    assert [*attack_cost_problems(cell, record, nothing)] == []
+    dear = RecordedCosts(steps=3, queries=3 * 4000, most_queries=4000, flops=0.0, longest_forward=0.0)
+    assert [certain for certain, _ in attack_cost_problems(cell, record, dear)] == [True]
+    cheap = RecordedCosts(steps=300, queries=1, most_queries=1, flops=0.0, longest_forward=0.0)
+    assert [certain for certain, _ in attack_cost_problems(cell, record, cheap)] == [False]
