@@ -22,12 +22,7 @@ class Params(BaseModel):
         """The fields that can change a number, as plain JSON data. Fields made with `host_field` are left out, and
         every path, wherever it stands, is `SOME_FILE`: what is in a file counts, not where it lies.
         """
-        skip = {
-            name
-            for name, field in type(self).model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_NOT_IDENTITY)
-        }
-        return dump_portably(self, exclude=skip)
+        return dump_portably(self, exclude=host_fields(type(self)))
 
     def described(self) -> dict[str, Any]:
         """What labels are made of: `identity`, and beside it every file and folder as a `Path`, by the name of its
@@ -47,6 +42,12 @@ def host_field(default: Any, **kwargs: Any) -> Any:
     any key.
     """
     return Field(default, json_schema_extra={_NOT_IDENTITY: True}, **kwargs)
+
+
+def host_fields(params: type[BaseModel]) -> set[str]:
+    """Names of the parameters made with `host_field`."""
+    extra = {name: field.json_schema_extra for name, field in params.model_fields.items()}
+    return {name for name, told in extra.items() if isinstance(told, dict) and told.get(_NOT_IDENTITY)}
 
 
 SOME_FILE = "(a file)"

@@ -156,3 +156,11 @@ class CellRecord(BaseModel):
     agreement: dict[str, Any] = {}
     started: str = ""  # UTC, ISO 8601
     seconds: float = 0.0
+
+    @property
+    def clean_accuracy(self) -> float | None:
+        """Share of the clean examples that are right, of those that got an answer or a refusal; None where none did, or
+        all are too long for the context.
+        """
+        answered = self.n_clean - self.n_clean_missing
+        return self.n_clean_correct / answered if answered > self.n_too_long else None

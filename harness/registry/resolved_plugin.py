@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from harness.api.params import dump_portably, write_paths
+from harness.api.params import dump_portably, host_fields, write_paths
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef, dump_references
 from harness.hashing import canonical_json, path_digest
@@ -64,11 +64,14 @@ class ResolvedPlugin:
 
     @cached_property
     def label(self) -> str:
-        """Short name for tables: the name and the parameters that are not at their default, nested plugins likewise."""
+        """Short name for tables: the name and the parameters that are not at their default, nested plugins likewise;
+        of those that count, so that it is the same wherever the cell runs.
+        """
         if self.short_label is not None:
             return self.short_label
         params = self.plugin.params
-        changed = {name for name, info in type(params).model_fields.items() if self._differs(name, info)}
+        differing = {name for name, info in type(params).model_fields.items() if self._differs(name, info)}
+        changed = differing - host_fields(type(params))
         if not changed:
             return self.name
         with dump_references(_label), write_paths(lambda path: path.name):
@@ -90,8 +93,8 @@ class ResolvedPlugin:
         return bool(value != TypeAdapter(annotation).validate_python(default, context={"registry": self.registry}))
 
     def recorded(self) -> dict[str, Any]:
-        """The parameters as a record has them: those that count, and of files and folders that nested plugins name, at
-        most the last name.
+        """The parameters as a record has them: those that count, of nested plugins too, and of files and folders that
+        these name, at most the last name.
         """
         with dump_references(_recorded):
             params: dict[str, Any] = self.plugin.params.identity()
@@ -162,7 +165,7 @@ def _recorded(ref: PluginRef) -> Any:
         return {ref.name: ref.params} if ref.params else ref.name
     params = found.plugin.params
     with write_paths(lambda path: path.name):
-        written = dump_portably(params)
+        written = dump_portably(params, exclude=host_fields(type(params)))
     _name_paths(params, written)
     return {ref.name: written} if written else ref.name
 

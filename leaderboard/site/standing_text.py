@@ -19,7 +19,7 @@ def clean_text(row: Standing) -> TextPair:
     """Clean accuracy, or in text the share of clean prompts without a success of the attacker, its interval, and how
     many got no answer.
     """
-    none = ("–", "Not enough data: no clean example, or all too long for the context")
+    none = ("–", "Not enough data: no clean example, none answered, or all too long for the context")
     main, fine = none if row.clean is None else rate_text(row.clean)
     return main, f"{fine}\n{row.missing_clean} without an answer" if row.missing_clean else fine
 

@@ -269,3 +269,27 @@ def test_neither_hash_nor_record_knows_where_the_folder_lies(folder: Path, tmp_p
     assert str(tmp_path) not in canonical_json(records[0])
     assert "m1" in records[0][0]["victim"]["label"]
     assert "m2" in json.dumps(records[0][0]["judge"])
+
+
+def test_records_know_no_place_of_a_nested_server(folder: Path, registry: Registry) -> None:
+    """Whoever checks a submission writes addresses and folders of their own."""
+
+    def served(**where: Any) -> dict[str, Any]:
+        return {"openai_compatible": {"model": "x", "head": "generation", "api": "chat"} | where}
+
+    places = [
+        {"base_url": "http://localhost:1/v1", "tokenizer": "./m1", "api_key_env": "MINE"},
+        {"base_url": "http://elsewhere:2/v1", "tokenizer": "some/hub-id", "timeout": 7.0, "batch": 1},
+    ]
+    records = []
+    for place in places:
+        attack = {"llm_attacker": {"steps": 1, "attacker": served(**place)}}
+        judge = {"llm_judge": {"model": served(**place)}}
+        fields = {"victims": [served(**place)], "attacks": [attack], "judge": judge, "tasks": ["forbidden_topics"]}
+        spec = load(folder, registry, **fields)
+        records.append([base_record(cell, spec, "").model_dump(mode="json") for cell in spec.cells])
+    for one in records:
+        text = canonical_json(one)
+        assert not [word for word in ("localhost", "elsewhere", "MINE", "hub-id", str(folder)) if word in text]
+    assert records[0] == records[1]
+    assert records[0][0]["judge"]["label"].startswith("llm_judge(model=openai_compatible(model=x, head=gen")

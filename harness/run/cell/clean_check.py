@@ -41,9 +41,11 @@ class CleanCheck:
         return sum(reply.missing for reply in self.replies)
 
     @property
-    def accuracy(self) -> float:
-        """Share that is right of those that got an answer or a refusal; 0 where none did."""
-        return sum(self.correct) / max(1, len(self.replies) - self.missing)
+    def accuracy(self) -> float | None:
+        """Share that is right of those that got an answer or a refusal; None where none did, or all are too long."""
+        answered = len(self.replies) - self.missing
+        unasked = sum(reply.too_long for reply in self.replies)
+        return sum(self.correct) / answered if answered > unasked else None
 
     @property
     def cost(self) -> Flops:

@@ -84,11 +84,13 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
     return sum(gaps) / len(sure)
 
 
-def worst_case(rows: Sequence[StepRow], clean_accuracy: float, attacked: int) -> list[dict[str, Any]]:
+def worst_case(rows: Sequence[StepRow], clean_accuracy: float | None, attacked: int) -> list[dict[str, Any]]:
     """Accuracy left when each example is attacked with so many steps, clean accuracy · (1 − ASR so far), and the
     mean nominal FLOPs that this takes per example (null where unknown). Starts at step 0; at most `POINTS` + 1 entries.
-    Examples without any answer are left out.
+    Examples without any answer are left out; empty where no clean accuracy was measured.
     """
+    if clean_accuracy is None:
+        return []
     unanswered = unanswered_examples(rows)
     rows, attacked = [row for row in rows if row.example not in unanswered], attacked - len(unanswered)
     steps = max((row.step for row in rows), default=0)
@@ -149,7 +151,7 @@ def _softmax(logits: Floats) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def rejudged(facts: DefenseFacts, rows: Sequence[StepRow], clean_accuracy: float, attacked: int) -> DefenseFacts:
+def rejudged(facts: DefenseFacts, rows: Sequence[StepRow], clean_accuracy: float | None, attacked: int) -> DefenseFacts:
     """The same under another judge: only the worst case depends on it."""
     if not facts.diagnostics:
         return facts

@@ -91,9 +91,9 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
         changes |= {"auxiliary": kept | auxiliary_facts(cell, models)}
         changes |= {"seconds": time.monotonic() - began, "started": started}
         if source.record.defense_facts is not None:
-            counts = source.record.model_dump(include={"n_clean", "n_clean_correct", "n_clean_missing"}) | changes
-            right = counts["n_clean_correct"] / max(1, counts["n_clean"] - counts["n_clean_missing"])
-            facts = rejudged(source.record.defense_facts, steps, right, source.record.n_attacked)
+            right = source.record.model_copy(update=changes).clean_accuracy
+            attacked = changes.get("n_attacked", source.record.n_attacked)
+            facts = rejudged(source.record.defense_facts, steps, right, attacked)
             changes["defense_facts"] = facts
     base = base_record(cell.spec, spec, cell.keys.cell)
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr", "clean_floor")

@@ -59,9 +59,7 @@ def attempt_cell(
         preparer.reporter.stage(f"skip {cell_label(cell)}: {record.error}")
         preparer.reporter.cell_done(cell_label(cell), None, None, None)
         return None
-    asked = record.n_clean - record.n_too_long
-    clean = record.n_clean_correct / record.n_clean if asked else None  # of none that fits, nothing was measured
-    preparer.reporter.cell_done(cell_label(cell), result.asr, clean, None)
+    preparer.reporter.cell_done(cell_label(cell), result.asr, record.clean_accuracy, None)
     return None
 
 

@@ -256,3 +256,20 @@ def test_the_live_view_says_unknown() -> None:
     assert figures[1].endswith("5 GFLOP")
     assert "attacks 5 GFLOP + unknown" in out.getvalue()
     assert "nan" not in out.getvalue().lower()
+
+
+def test_clean_prompts_without_an_answer_are_no_accuracy_of_0(server: Server, folder: Path, tmp_path: Path) -> None:
+    """What a run prints is what the standings say: the share of those that answered, or nothing where none did."""
+    tokenizer = HFTokenizer.from_file(folder / "tokenizer.json")
+    server.served.refuse = lambda row: tokenizer.decode([row])[0].startswith("@@@@")
+    server.served.reason = "this prompt is not to my liking"
+    (task,) = yaml.safe_load(WORDS).values()
+    write_spec(tmp_path, server, folder, {"tasks": [{"word_length": task | {"instructions": "@@@@"}}]})
+    done = harness_here("run", "spec.yaml", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (cell,) = read_run(tmp_path / "out").cells
+    assert cell.record.n_clean_missing == cell.record.n_clean > 0
+    assert cell.record.clean_accuracy is None
+    assert "clean accuracy" not in done.stderr
+    assert cell.record.defense_facts is not None
+    assert cell.record.defense_facts.diagnostics["worst_case"] == []

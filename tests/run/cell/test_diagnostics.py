@@ -55,6 +55,7 @@ def test_worst_case_falls_with_what_is_broken() -> None:
     assert [point["accuracy"] for point in curve] == pytest.approx([0.9, 0.6, 0.3, 0.3])
     assert [point["flops"] for point in curve] == pytest.approx([0, 1, 2, 7 / 3])
     assert worst_case([], 0.7, 0) == [{"step": 0, "flops": 0.0, "accuracy": 0.7}]
+    assert worst_case([], None, 0) == [], "of no clean answer nothing is left, and nothing lost"
     assert worst_case([row("a", 1, flops=math.nan)], 1.0, 1)[1]["flops"] is None
     assert len(worst_case([row("a", step) for step in range(1, 500)], 1.0, 1)) <= 33
 
