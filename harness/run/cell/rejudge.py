@@ -14,7 +14,7 @@ from harness.api.task import Example, TaskData
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
-from harness.flops import UNKNOWN, Flops, known
+from harness.flops import UNKNOWN, Flops
 from harness.records.answer_state import AnswerState
 from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import ALREADY_BROKEN, NO_CLEAN_ANSWER, NOT_ATTACKED
@@ -22,7 +22,7 @@ from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
 from harness.records.step_row import StepRow
 from harness.registry.defense_stack import is_randomised
-from harness.run.cell.base_record import base_record
+from harness.run.cell.base_record import base_record, compute
 from harness.run.cell.diagnostics import rejudged
 from harness.run.cell.manifest import auxiliary_facts
 from harness.run.cell.result import CellResult
@@ -141,7 +141,7 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
         "n_clean_missing": sum(answer.missing for answer in answers),
         "n_too_long": sum(too_long),
         "n_attacked": len(attacked),
-        "clean_compute": {"nominal": known(cost.nominal), "executed": known(cost.executed)},
+        "clean_compute": compute(cost),
     }
     return Rejudged(examples, steps, changes)
 
