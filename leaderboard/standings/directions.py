@@ -11,7 +11,7 @@ from scipy.stats import fisher_exact
 
 from leaderboard.arrays import Booleans, Integers
 from leaderboard.data.trajectories import UNKNOWN_LABEL, Trajectories, TrajectoriesBySeed, common_examples
-from leaderboard.fit.pooled_rates import Rate, pooled_rate
+from leaderboard.fit.pooled_rates import Rate, pooled_rate, shared_example_variance
 from leaderboard.standings.pooled_curve import with_examples
 
 MIN_DIFFERENCE = 0.25  # between the ASR of two directions, for a warning
@@ -58,12 +58,21 @@ def direction_rates(
         if label == UNKNOWN_LABEL:
             return ()
         there = [(of_seed == (label, target)).all(axis=1) for of_seed in directions]
-        counts = [(int(fell[here].sum()), int(here.sum())) for fell, here in zip(broken, there, strict=True)]
-        asr = pooled_rate([fell for fell, trials in counts if trials], [trials for _, trials in counts if trials])
+        asr = _rate_of_seeds([seed[0].examples for seed in of_seeds], broken, there)
         if asr is not None:
             wanted = None if target == UNKNOWN_LABEL else target
             found.append(DirectionRate(_name(label, wanted, labels), label, wanted, asr))
     return tuple(found)
+
+
+def _rate_of_seeds(
+    examples: Sequence[Sequence[str]], broken: Sequence[Booleans], there: Sequence[Booleans]
+) -> Rate | None:
+    """The rate over seeds pooled of the examples that are ``there``; seeds may have examples in common."""
+    names = [np.array(each)[here].tolist() for each, here in zip(examples, there, strict=True) if here.any()]
+    fell = [each[here, None] for each, here in zip(broken, there, strict=True) if here.any()]
+    shared = shared_example_variance(names, fell) if names else 0.0
+    return pooled_rate([int(each.sum()) for each in fell], [len(each) for each in fell], shared)
 
 
 def one_direction_makes_the_rate(rates: Sequence[DirectionRate]) -> tuple[DirectionRate, DirectionRate] | None:
