@@ -22,7 +22,7 @@ SPEC = f"""
 name: threads
 version: "1"
 tasks: [{WORDS}]
-victims: [{{tiny: {{size: 57k, steps: 8}}}}, {{tiny: {{size: 150k, steps: 8}}}}]
+victims: [{{tiny: {{size: 57k, steps: 8}}}}, {{tiny: {{size: 26k, steps: 8}}}}]
 defenses:
   - none
   - adversarial_training:
