@@ -26,6 +26,8 @@ _ROW = (
     "seeds",
     "examples",
 )
+_NOT_COUNTED = ("missing_clean", "missing_answers", "unparseable")
+_RATE = ("low", "high", "trials", "seeds")
 _COST = ("reached", "compute", "low", "high", "attack", "within", "queries", "seeds")
 _CURVES = pa.schema(
     [(name, pa.string()) for name in ("task", "threat", "row", "victim", "defense")]
@@ -56,10 +58,12 @@ def write_downloads(folder: Path, data: SiteJson) -> None:
 def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
     flat: dict[str, Any] = {name: section.get(name) for name in (*_SCOPE, "target_asr", "rank_unit", "clean_floor")}
     flat |= {name: row.get(name) for name in _ROW}
+    flat["missing_cells"] = len(row.get("missing", ()))
+    flat["excluded"] = "; ".join(f"{count} {reason}" for reason, count in row.get("excluded", {}).items())
+    flat |= {name: row.get(name, 0) for name in _NOT_COUNTED}
     for name, rate in (("clean", row["clean"]), ("asr", row["asr"])):
-        flat |= {name: None, f"{name}_low": None, f"{name}_high": None}
-        if rate is not None:
-            flat |= {name: rate["value"], f"{name}_low": rate["low"], f"{name}_high": rate["high"]}
+        numbers: dict[str, Any] = {} if rate is None else {**rate}
+        flat |= {name: numbers.get("value")} | {f"{name}_{part}": numbers.get(part) for part in _RATE}
     flat["asr_by_direction"] = "; ".join(
         f"{each['name']}: {each['successes']} of {each['trials']}" for each in row.get("directions", ())
     )

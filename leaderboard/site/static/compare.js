@@ -33,13 +33,24 @@
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
   }
 
+  // Why examples were not attacked, and which answers have no verdict.
+  function notCounted(row) {
+    const reasons = Object.entries(row.excluded ?? {}).map(([reason, count]) => `${count} ${reason}`);
+    return [
+      reasons.length ? `not attacked: ${reasons.join(", ")}` : "",
+      row.missing_clean ? `${row.missing_clean} clean without an answer` : "",
+      row.missing_answers ? `${row.missing_answers} attacked without an answer` : "",
+      row.unparseable ? `${row.unparseable} could not be judged` : "",
+    ];
+  }
+
   function lines(section, rows) {
     const target = `${+(100 * section.target_asr).toPrecision(4)}%`;
     const attacks = [...new Set(rows.flatMap((row) => row.curves.map((curve) => curve.attack)))];
     const ends = (row, name) => {
       const curve = row.curves.find((each) => each.attack === name);
       const at = curve ? AttackPlot.points(curve.points).at(-1) : undefined;
-      return at ? [percent(at.value), `${(100 * at.low).toFixed(1)} – ${percent(at.high)}`] : ["–", "not run"];
+      return at ? rate({ ...at, seeds: curve.seeds }) : ["–", "not run"];
     };
     const out = [
       ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${section.rows.filter((each) => each.comparable).length} comparable rows`] : ["–", row.rank_note ?? ""])],
@@ -52,7 +63,7 @@
     ];
     if (rows.some((row) => row.overhead)) out.push(["Overhead per answer", (row) => (row.overhead ? [row.overhead.ratio === null ? flops(row.overhead.flops) : `${Number(row.overhead.ratio.toPrecision(2))}×`, row.overhead.ratio === null ? "FLOPs" : `${flops(row.overhead.flops)} FLOPs`] : ["–", ""])]);
     if (rows.some((row) => row.balance)) out.push(["Offense–defense slope", (row) => (row.balance ? (row.balance.slope === null ? ["–", "not enough data"] : [row.balance.slope.toFixed(2), row.balance.slope_low === null ? "" : `${row.balance.slope_low.toFixed(2)} – ${row.balance.slope_high.toFixed(2)}${ofOneModel(row)}${row.balance.note ? ", a line does not fit" : ""}`]) : ["–", ""])]);
-    out.push(["Examples", (row) => [row.examples, `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`]]);
+    out.push(["Examples", (row) => [row.examples, `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`, ...notCounted(row)]]);
     const directions = [...new Set(rows.flatMap((row) => (row.directions ?? []).map((each) => each.name)))];
     if (directions.length > 1) for (const name of directions) out.push([`ASR ${name}`, (row) => rate((row.directions ?? []).find((each) => each.name === name) ?? null)]);
     return [...out, ...attacks.map((name) => [`ASR under ${name}`, (row) => ends(row, name)])];

@@ -61,6 +61,9 @@ def test_from_ticks_to_side_by_side_by_keyboard(browser: Any, site: Path, sectio
         cells = page.locator(".compare tbody tr", has_text="ASR at full budget").first.locator("td .main")
         assert cells.all_inner_texts() == [f"{100 * row['asr']['value']:.1f}%" for row in chosen]
         assert page.locator(".role-legend-label text").count() == 3
+        examples = page.locator(".compare tbody tr", has_text="Examples").locator("td .fine").all_inner_texts()
+        excluded = [f"{count} {reason}" for row in chosen for reason, count in row["excluded"].items()]
+        assert [text for text in examples if "not attacked" in text] == [f"not attacked: {text}" for text in excluded]
         page.reload()  # the address holds the choice
         page.locator("figure .canvas svg").wait_for()
         assert page.locator(".compare thead th a").count() == 3

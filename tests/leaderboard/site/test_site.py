@@ -20,7 +20,7 @@ from harness.records.read import Run, read_run
 from leaderboard import harness_register_commands
 from leaderboard.site.build import build_site
 from tests.leaderboard.fake_quickstart import quickstart_cells
-from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.fake_run import FakeCell, planned, write_run
 
 HOSTILE = "x</script><script>alert(1)</script>&<!--"
 
@@ -91,6 +91,22 @@ def test_downloads_hold_the_standings_and_the_curves(run: Run, tmp_path: Path) -
     curves = pq.read_table(folder / "curves.parquet")
     points = [len(c["points"]["step"]) for row in data["sections"][0]["rows"] for c in row["curves"]]
     assert len(curves) == sum(points)
+
+
+def test_downloads_say_what_the_numbers_leave_out(tmp_path: Path) -> None:
+    cells = [FakeCell(), FakeCell(defense="slow", task_kind="text", silent=1, unparseable=1)]
+    lacking = FakeCell(seed=1)
+    run = read_run(write_run(tmp_path / "run", cells, planned=planned([*cells, lacking])))
+    folder = build_site([run], tmp_path / "site").parent / "downloads"
+    rows = {row["defense"]: row for row in pq.read_table(folder / "standings.parquet").to_pylist()}
+    assert {name: row["excluded"] for name, row in rows.items()} == {
+        "none": "2 already wrong",
+        "slow": "2 already wrong",
+    }
+    assert {name: row["missing_cells"] for name, row in rows.items()} == {"none": 1, "slow": 0}
+    assert [rows["slow"][name] > 0 for name in ("missing_answers", "unparseable")] == [True, True]
+    assert [rows["none"][name] for name in ("missing_answers", "unparseable", "missing_clean")] == [0, 0, 0]
+    assert [rows["none"][name] for name in ("clean_seeds", "clean_trials", "asr_seeds", "asr_trials")] == [1, 42, 1, 40]
 
 
 def test_names_are_the_same_whatever_else_is_in_the_site(run: Run, tmp_path: Path) -> None:
