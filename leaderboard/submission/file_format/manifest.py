@@ -23,7 +23,11 @@ class _Strict(BaseModel):
 
 
 class RunInfo(_Strict):
-    """Of ``run.json``, all but the spec's text."""
+    """Of ``run.json``, all but the spec's text and its list of cells.
+
+    Attributes:
+        plain_folders: names in the spec that were folders where it was run, and read as hub ids elsewhere.
+    """
 
     format: int
     spec_name: Name
@@ -32,6 +36,7 @@ class RunInfo(_Strict):
     cells: Annotated[int, Field(ge=1, le=MAX_CELLS)]
     harness_version: ShortText
     created: ShortText
+    plain_folders: Annotated[list[Annotated[str, Field(max_length=4_096)]], Field(max_length=1_000)] = []
 
 
 class FileDigest(_Strict):
