@@ -40,7 +40,7 @@ def test_what_a_server_says() -> None:
         "choices": [{"text": "cut \ufffd", "whole": "\U0001f600"}],
         "usage": {"a": 1.5, "b": None},
     }
-    assert answer(r'{"error": {"message": "no \udc00"}}', 400).reason == "no \ufffd"
+    assert answer(r'{"error": {"message": "no \udc00"}}', 400).error.reason == "no \ufffd"
 
 
 class Cut(ToyLanguageModel):

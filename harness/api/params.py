@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -92,16 +92,25 @@ def _with_written_paths(value: Any, plain: Any) -> Any:
 
 _spec_folder: ContextVar[Path | None] = ContextVar("_spec_folder", default=None)
 """Folder of the spec being read, or None when parameters come from somewhere else."""
+_plain_folders: ContextVar[set[str] | None] = ContextVar("_plain_folders", default=None)
+"""Names that stand for folders of that spec, though nothing in them says so; None as there."""
 
 
 @contextmanager
-def relative_to(folder: Path) -> Iterator[None]:
-    """Within this block a relative `SpecPath` is taken from ``folder``."""
-    token = _spec_folder.set(folder.absolute())
+def relative_to(folder: Path, plain_folders: Iterable[str] = ()) -> Iterator[set[str]]:
+    """Within this block a relative `SpecPath` is taken from ``folder``. Yields the names that `spec_folder_or_name`
+    took for folders because they were there, such as ``models/a``: elsewhere they read as hub ids.
+
+    Args:
+        plain_folders: names to take for folders, whether or not they are there.
+    """
+    names = set(plain_folders)
+    here, plain = _spec_folder.set(folder.absolute()), _plain_folders.set(names)
     try:
-        yield
+        yield names
     finally:
-        _spec_folder.reset(token)
+        _plain_folders.reset(plain)
+        _spec_folder.reset(here)
 
 
 def paths_from() -> Path:
@@ -126,7 +135,9 @@ def spec_folder_or_name(text: str) -> str:
     if "\0" in text or base is None or path.is_absolute():
         return text if base is None else str(path)
     here, there = base / path, Path.cwd() / path
-    if _is_folder(here):
+    plain = _plain_folders.get()
+    if plain is not None and (text in plain or _is_folder(here)):
+        plain |= set() if text.startswith(("./", "../")) or text in (".", "..") else {text}
         return str(here)
     if _is_folder(there):
         raise ValueError(

@@ -51,6 +51,8 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     if not costs.steps:
         return
     expected = _expected(cell)
+    if not costs.steps:  # nothing was attacked
+        return
     if expected is None:
         yield False, "what its attack asks for cannot be told here: its queries and FLOPs are as submitted"
         return

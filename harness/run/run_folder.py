@@ -145,6 +145,7 @@ class RunFolder:
                 "harness_version": harness_version,
                 "created": now(),
             }
+            | ({"plain_folders": list(spec.plain_folders)} if spec.plain_folders else {})
             | cells,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class LoadedSpec:
         hash: sha256 of ``identity``, 64 hexadecimal digits; formatting, comments, key order, `summary`,
             `resources` and `step_seconds` do not count.
         path: of the file.
+        plain_folders: names in it that are folders here, and would be hub ids where these are not.
     """
 
     spec: Spec
@@ -38,6 +40,7 @@ class LoadedSpec:
     identity: dict[str, Any]
     hash: str
     path: Path
+    plain_folders: tuple[str, ...] = ()
 
 
 def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
@@ -50,14 +53,18 @@ def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
     return _load(read_yaml_file(path), path, registry)
 
 
-def read_spec(text: str, name: str, folder: Path, registry: Registry) -> LoadedSpec:
-    """The same for a text that is no file; ``name`` stands for it in messages, paths in it count from ``folder``."""
-    return _load(read_yaml(text, name), folder / name, registry)
+def read_spec(text: str, name: str, folder: Path, registry: Registry, plain_folders: Sequence[str] = ()) -> LoadedSpec:
+    """The same for a text that is no file; ``name`` stands for it in messages, paths in it count from ``folder``.
+
+    Args:
+        plain_folders: as `LoadedSpec` has them, where these folders may not be here.
+    """
+    return _load(read_yaml(text, name), folder / name, registry, plain_folders)
 
 
-def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
+def _load(file: YamlFile, path: Path, registry: Registry, plain_folders: Sequence[str] = ()) -> LoadedSpec:
     problems: list[SpecProblem] = []
-    with relative_to(path.parent):
+    with relative_to(path.parent, plain_folders) as plain:
         spec = parse_spec(file.data, problems)
         written = parse_refs(file.data, problems)
         plugins = resolve_refs(spec_refs(spec, written) if spec else written, registry, problems)
@@ -65,7 +72,7 @@ def _load(file: YamlFile, path: Path, registry: Registry) -> LoadedSpec:
     if spec is None or problems:
         raise InvalidSpecError(file.name, problems, file.positions)
     identity = spec_identity(spec, plugins)
-    return LoadedSpec(spec, tuple(cells), file.text, identity, content_key(identity, 64), path)
+    return LoadedSpec(spec, tuple(cells), file.text, identity, content_key(identity, 64), path, tuple(sorted(plain)))
 
 
 def _entry_identity(entry: DefenseEntry, index: int, plugins: dict[DataPath, ResolvedPlugin]) -> Any:

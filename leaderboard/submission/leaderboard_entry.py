@@ -34,7 +34,7 @@ def write_entry(submission: Submission, folder: Path) -> Path:
     held = {
         "format": FORMAT,
         "what": "robustness-harness entry",
-        "run": submission.run.model_dump(mode="json"),
+        "run": submission.run.model_dump(mode="json", exclude_defaults=True),
         "rows": submission.rows,
         "table": file_digest(records).model_dump(),
         "spec": submission.spec.split("\n"),

@@ -80,8 +80,9 @@ def _table_order(cell: Cell) -> tuple[Any, ...]:
 
 def run_info(run: Run) -> dict[str, Any]:
     """Of ``run.json``, what a submission keeps. Raises DataError where a field is missing."""
-    names = [name for name in RunInfo.model_fields if name != "cells"]
-    missing = [name for name in names if name not in run.info]
+    names = [name for name in RunInfo.model_fields if name != "cells" and name in run.info]
+    required = [name for name, field in RunInfo.model_fields.items() if name != "cells" and field.is_required()]
+    missing = [name for name in required if name not in run.info]
     if missing:
         raise DataError(f"{run.path / 'run.json'}: {missing[0]} is missing. Restore the file.")
     return {name: run.info[name] for name in names} | {"cells": len(run.cells)}

@@ -56,5 +56,5 @@ def as_run(submission: Submission) -> Run:
         length = rows.get(record.key, 0)
         cells.append(SubmittedCell(record, submission.path / record.key, submission.records, start, length))
         start += length
-    info = submission.run.model_dump(mode="json") | {"spec": submission.spec}
+    info = submission.run.model_dump(mode="json", exclude_defaults=True) | {"spec": submission.spec}
     return Run(submission.path, info, tuple(cells), (), 0)

@@ -17,7 +17,7 @@ from harness.registry.loader import load_plugins
 from harness.registry.registry import Registry
 from harness.run.cell.base_record import base_record
 from harness.run.prepare.keys import stand_in_key
-from harness.spec.load import LoadedSpec, load_spec
+from harness.spec.load import LoadedSpec, load_spec, read_spec
 from plugins.victims.openai_compatible import OpenAICompatible
 from tests.engine.hub_models import write_folder
 from tests.run.runs import harness_here
@@ -293,3 +293,18 @@ def test_records_know_no_place_of_a_nested_server(folder: Path, registry: Regist
         assert not [word for word in ("localhost", "elsewhere", "MINE", "hub-id", str(folder)) if word in text]
     assert records[0] == records[1]
     assert records[0][0]["judge"]["label"].startswith("llm_judge(model=openai_compatible(model=x, head=gen")
+
+
+def test_plain_names_of_folders_mean_the_same_where_these_are_not(
+    folder: Path, tmp_path: Path, registry: Registry
+) -> None:
+    judge = {"classifier_judge": {"model": local("a/final"), "classes": ["a", "b"], "success": "a"}}
+    spec = load(folder, registry, victims=[local("m1"), local("./m2")], judge=judge, tasks=["forbidden_topics"])
+    assert spec.plain_folders == ("a/final", "m1")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert read_spec(spec.text, "spec.yaml", elsewhere, registry).hash != spec.hash, "they read as hub ids"
+    again = read_spec(spec.text, "spec.yaml", elsewhere, registry, spec.plain_folders)
+    assert again.hash == spec.hash
+    records = [[base_record(cell, one, "").model_dump(mode="json") for cell in one.cells] for one in (spec, again)]
+    assert records[0] == records[1]

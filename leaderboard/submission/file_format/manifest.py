@@ -25,7 +25,11 @@ class _Strict(BaseModel):
 
 
 class RunInfo(_Strict):
-    """Of ``run.json``, all but the spec's text."""
+    """Of ``run.json``, all but the spec's text and its list of cells.
+
+    Attributes:
+        plain_folders: names in the spec that were folders where it was run, and read as hub ids elsewhere.
+    """
 
     format: int
     spec_name: Name
@@ -36,6 +40,7 @@ class RunInfo(_Strict):
     created: Annotated[
         str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|[+-][0-9:]{2,6})?$")
     ]  # ISO 8601
+    plain_folders: Annotated[list[Annotated[str, Field(max_length=4_096)]], Field(max_length=1_000)] = []
 
 
 class FileDigest(_Strict):

@@ -78,7 +78,7 @@ def _spec_check(
     run = submission.run
     check = CheckResult("spec")
     try:
-        submitted = read_spec(submission.spec, "spec.yaml", Path.cwd(), registry)
+        submitted = read_spec(submission.spec, "spec.yaml", Path.cwd(), registry, run.plain_folders)
         of_reader = None if given is None else load_spec(given, registry)
     except HarnessError as error:
         check.fail(f"cannot be expanded here: {str(error)[:1000]}")

@@ -34,6 +34,7 @@ from harness.engine.search.step_outcome import StepOutcome
 from harness.errors import AccessError, VictimError
 from harness.run.cell.clean_check import check_clean, choose_examples
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.special_tokens import FixedParts, special_tokens_in
 from plugins.judges.labels import WrongLabel
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
@@ -216,9 +217,10 @@ def test_answers_in_text_are_those_of_the_model(server: Server, folder: Path, tm
 @pytest.mark.parametrize("ids", [True, False])
 def test_a_special_token_before_a_prompt_is_sent_once(server: Server, tmp_path: Path, ids: bool) -> None:
     folder = save_tiny(tmp_path / "model", seed=3, bos=True)
-    server.served.tokenizer = HFTokenizer.from_file(folder / "tokenizer.json")
     server.served.can = ALL if ids else ALL - {"ids"}
-    served = opened(server, folder, tmp_path, head="generation")
+    with special_tokens_in(FixedParts(prefix="<|endoftext|>")):  # as instructions begin
+        server.served.tokenizer = HFTokenizer.from_file(folder / "tokenizer.json")
+        served = opened(server, folder, tmp_path, head="generation")
     texts = [TEXTS[0], "<|endoftext|>" + TEXTS[0]]
     plain, written = served.generate([GenerateItem(text, 6) for text in texts])
     assert plain == written or (plain.text, plain.prompt_tokens) == (written.text, written.prompt_tokens)
