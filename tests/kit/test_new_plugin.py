@@ -27,7 +27,11 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", TEMPLATES)
+# Tasks and judges are run, packed and verified from another folder.
+SLOW = {"task": pytest.mark.slow, "judge": pytest.mark.slow}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW.get(kind, ())) for kind in TEMPLATES])
 def test_what_is_written_conforms(tmp_path, kind):
     name = f"brand_new_{kind}"
     done = new(name, kind, tmp_path, "--into", "there")
