@@ -29,8 +29,9 @@ def test_the_text_can_be_written_and_is_as_long(text: str) -> None:
     assert replace_surrogates(clean) == clean
 
 
-def answer(body: str, status: int = 200) -> Any:
-    response = httpx2.Response(status, content=body.encode(), request=httpx2.Request("POST", "http://host/v1"))
+def answer(body: str | bytes, status: int = 200) -> Any:
+    content = body.encode() if isinstance(body, str) else body
+    response = httpx2.Response(status, content=content, request=httpx2.Request("POST", "http://host/v1"))
     return _parse(response, "http://host/v1")
 
 
@@ -40,6 +41,7 @@ def test_what_a_server_says() -> None:
         "choices": [{"text": "cut \ufffd", "whole": "\U0001f600"}],
         "usage": {"a": 1.5, "b": None},
     }
+    assert answer(b'{"choices": [{"text": "cut \xf0\x9f"}]}') == {"choices": [{"text": "cut \ufffd"}]}
     assert answer(r'{"error": {"message": "no \udc00"}}', 400).error.reason == "no \ufffd"
 
 

@@ -194,10 +194,11 @@ def _parse(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
 
 def _parse_success(response: httpx2.Response, url: str) -> dict[str, Any] | Refusal:
     try:
-        data = response.json()
+        text = response.content.decode("utf-8-sig", errors="replace")  # an answer may be cut inside a character
+        data = json.loads(text)
     except ValueError as error:
         raise _TransientError(f"an answer that is no JSON ({error})") from None
-    if "\\ud" in response.text.lower():  # maybe half of a surrogate pair, where an answer was cut inside a character
+    if "\\ud" in text.lower():  # maybe half of a surrogate pair, where an answer was cut inside a character
         data = json.loads(replace_surrogates(json.dumps(data, ensure_ascii=False)))
     if not isinstance(data, dict):
         raise _TransientError(f"an answer that is no JSON object but {type(data).__name__}")
