@@ -112,6 +112,11 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
     recorded = record.model_dump(mode="json", include=set(CLAIMS))
     for where, value, should in _unequal(recorded, expected):
         yield f"{where} is {ascii(value)[:80]}, the spec says {ascii(should)[:80]}"
+    facts = record.defense_facts
+    static = facts is not None and bool(facts.parts) and not facts.adaptive  # as the standings take it
+    if static != cell.static:
+        told = ["adaptive", "static"]
+        yield f"its attacks are {told[static]} in the records, the spec says {told[cell.static]}"
     steps: int = cell.attack.plugin.params.steps
     if record.attack_steps != steps:
         yield f"attack_steps is {record.attack_steps}, the spec says {steps}"
