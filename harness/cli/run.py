@@ -36,7 +36,8 @@ def run_command(
         list[Path] | None,
         typer.Option(
             "--from",
-            help="A run whose attacks are not run again: cells that differ in the judge alone are judged anew.",
+            help="A run whose attacks are not run again: cells that differ in the judge alone are judged anew. "
+            "Behind random defenses they are run again: of several draws one is recorded.",
         ),
     ] = None,
     jobs: Annotated[

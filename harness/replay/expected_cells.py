@@ -68,6 +68,28 @@ def completeness_problems(
         yield f"{len(missing)} of {len(expected)} cells of the spec are missing, such as {_in_words(missing[0])}"
 
 
+def fewer_clean_examples(wanted: int, records: Sequence[CellRecord], sizes: Mapping[str, int]) -> Iterator[str]:
+    """Tasks of which fewer clean examples were asked than a spec wants, each a line in words: perhaps because there are
+    no more, or because the run was judged anew.
+
+    Args:
+        wanted: how many the spec asks for.
+        sizes: how many validation examples a task has, by its label, of those of which that is known.
+    """
+    fewer = [record for record in records if record.n_clean < wanted]
+    for task, count in {record.task.label: record.n_clean for record in fewer}.items():
+        if task not in sizes:
+            yield f"{task!a}: {count} clean examples of {wanted} in the spec; whether there are more is not known here"
+            continue
+        there = min(wanted, sizes[task])
+        cells = sum(record.task.label == task and record.n_clean < there for record in fewer)
+        if cells:
+            yield (
+                f"{task!a}: {cells} cells have a clean share of the listed prompts alone ({count} of {there}), as in a "
+                "run judged anew (`harness run --from`); one that leaves out the others looks the same"
+            )
+
+
 def _by_place(spec: LoadedSpec) -> dict[Place, CellSpec]:
     """Two cells that differ in nothing that counts (a device, say) are one."""
     return {_place(base_record(cell, spec, ""), cell.round): cell for cell in spec.cells}
@@ -103,10 +125,11 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
 
 def _defense_differences(cell: CellSpec, record: CellRecord) -> Iterator[str]:
     """What a record says of its defense that follows from the spec alone, and is otherwise."""
-    facts = record.defense_facts
-    if facts is None:
-        return  # as in older records of undefended victims
-    expected = stated_defense_facts(cell)
+    facts, expected = record.defense_facts, stated_defense_facts(cell)
+    if facts is None:  # as in older records of undefended victims
+        if expected.parts:
+            yield "it has no defense_facts"
+        return
     for name in ("adaptive", "attack_draws", "judge_draws"):
         value, should = getattr(facts, name), getattr(expected, name)
         if value != should:

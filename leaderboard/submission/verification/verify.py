@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +114,7 @@ def _spec_check(
 def _completeness_checks(
     spec: LoadedSpec, submission: Submission, found: Inspection, *, is_own: bool
 ) -> list[CheckResult]:
-    from harness.replay.expected_cells import completeness_problems
+    from harness.replay.expected_cells import completeness_problems, fewer_clean_examples
     from harness.replay.label_verdicts import verdict_on_label
     from harness.replay.task_sizes import task_sizes
 
@@ -123,7 +122,11 @@ def _completeness_checks(
     sizes = {} if is_own else task_sizes(spec)
     problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
-    checks = [CheckResult("completeness", cells, problems, [*_fewer_notes(spec, submission, sizes)])]
+    checks = [
+        CheckResult(
+            "completeness", cells, problems, [*fewer_clean_examples(spec.spec.clean_examples, submission.cells, sizes)]
+        )
+    ]
     problems, unjudged = [], 0
     for label, predicted, success, key in found.verdicts:
         expected = verdict_on_label(spec, label, predicted)
@@ -157,15 +160,6 @@ def _costs_check(spec: LoadedSpec, submission: Submission, found: Inspection) ->
     if not check.passed or check.notes:
         check.detail = ""
     return check
-
-
-def _fewer_notes(spec: LoadedSpec, submission: Submission, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Tasks of which fewer clean examples were asked than the spec wants, perhaps because there are no more."""
-    wanted = spec.spec.clean_examples
-    asked = {record.task.label: record.n_clean for record in submission.cells if record.n_clean < wanted}
-    for task, count in asked.items():
-        if task not in sizes:
-            yield f"{task!a}: {count} clean examples of {wanted} in the spec; whether there are more is not known here"
 
 
 def _verdicts_check(problems: list[str], unjudged: int, recorded: int) -> CheckResult:

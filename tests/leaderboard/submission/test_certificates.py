@@ -78,3 +78,14 @@ def test_none_at_all(smoothed: Path, tmp_path: Path) -> None:
     code, report = replay(forged(with_cells(parts_of(smoothed), cells), tmp_path / "none.zip"), smoothed)
     assert code == 1
     assert "it has no certificate in the records" in problems(report)["replay"]
+
+
+def test_attacks_that_claim_to_be_static_where_the_spec_has_adaptive_ones(smoothed: Path, tmp_path: Path) -> None:
+    def change(cells: list[dict[str, Any]]) -> None:
+        for cell in cells:
+            cell["defense_facts"]["adaptive"] = False
+
+    forged(with_cells(parts_of(smoothed), change), tmp_path / "forged.zip")
+    code, report = verify(tmp_path / "forged.zip", "--spec", smoothed.parent / "fast.yaml")
+    assert code == 1
+    assert "defense_facts.adaptive is False, the spec says True" in problems(report)["completeness"]
