@@ -423,4 +423,6 @@ class Backend(Protocol):
         """
 
     def describe(self) -> dict[str, object]:
-        """Facts for the manifest: dtype, device, head, agreement with an eager forward."""
+        """Facts for the manifest: dtype, device, head, agreement with an eager forward; ``first_refusal``, what a
+        server said of the first prompt that it declined.
+        """

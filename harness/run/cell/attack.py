@@ -122,6 +122,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
 
     Raises:
         DataError: a prompt is too long, and the spec asks for an error then.
+        VictimError: every clean prompt was declined, and not by a content filter.
         AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
     """
     cell, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
@@ -131,6 +132,9 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     if cell.too_long == "truncate":
         examples, truncated = shortened(examples, victim, cell.threat)
     clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
+    if examples and all(reply.state == "failed" for reply in clean.replies):
+        why = victim.backend.describe().get("first_refusal") or "nothing says why"
+        raise VictimError(f"none of {len(examples)} clean prompts got an answer: {why}")
     if clean.missing:
         reporter.note(
             f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "

@@ -343,6 +343,15 @@ def test_new_parameters_leave_the_keys_of_before(folder: Path) -> None:
         OpenAICompatible.Params(**given, reasoning=["", "</think>"])
 
 
+def test_a_server_that_declines_every_prompt_stops_the_cell_with_its_words(folder: Path, tmp_path: Path) -> None:
+    script = scripted({"error": {"message": "this deployment takes no system of yours"}}, 400)
+    prompts = [{"prompt": "one prompt"}, {"prompt": "another prompt"}]
+    with serving(folder, script) as server:
+        server.served.told["max_model_len"] = 20_000
+        with pytest.raises(AssertionError, match=r"none of 2 clean prompts got an answer: status 400: this deployment"):
+            run(tmp_path, prompts, scripted_victim(server, folder), "refusal_match")
+
+
 def test_a_whole_run_counts_missing_answers_apart(folder: Path, tmp_path: Path) -> None:
     """And so does the same run judged anew, also where its records are of before there were states."""
 
