@@ -218,5 +218,7 @@ def make_standing(
 
 
 def _strength(curve: AttackCurve) -> tuple[float, float, float]:
+    """Of equal ASR the cheapest; where nothing broke, the one that tried most."""
     last = curve.points[-1]
-    return last.asr.value, -np.inf if last.compute is None else -last.compute, -last.queries
+    sign = -1 if last.asr.successes else 1
+    return last.asr.value, -np.inf if last.compute is None else sign * last.compute, sign * last.queries

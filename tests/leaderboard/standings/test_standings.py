@@ -40,6 +40,13 @@ def test_seeds_are_pooled(tmp_path: Path) -> None:
     assert (row.clean.successes, row.clean.trials) == (6, 10)
 
 
+def test_where_nothing_broke_the_strongest_attack_is_the_one_that_tried_most(tmp_path: Path) -> None:
+    tried = FakeCell(attack="gcg", examples=4, steps=2, first_success=[0] * 4)
+    row = only(tmp_path, FakeCell(attack="none", examples=4, steps=1, first_success=[0] * 4, step_flops=0.0), tried)
+    assert row.strongest is not None
+    assert row.strongest.attack == "gcg"
+
+
 def test_clean_examples_count_once_per_seed_whatever_the_attacks(tmp_path: Path) -> None:
     row = only(tmp_path, FakeCell(attack="gcg"), FakeCell(attack="random_token"))
     assert row.clean is not None
