@@ -19,6 +19,7 @@ from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.site.conftest import watched
 
 MARKUP = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\u202etxt"
+SHOWN = MARKUP.replace("\u202e", "\\u202e")  # signs that are not seen are written out
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +83,7 @@ def test_side_by_side_without_a_choice_says_what_to_do(browser: Any, site: Path)
 def test_every_kind_of_page_in_every_look(browser: Any, site: Path, section: dict[str, Any], look: str) -> None:
     rows = section["rows"]
     trained = next(row for row in rows if row["round"] == 4)
-    marked = next(row for row in rows if row["victim"] == MARKUP)
+    marked = next(row for row in rows if row["victim"] == SHOWN)
     attack = next((site / "attacks").glob("gcg-*.html")).name
     ids = ",".join(row["id"] for row in rows[:5])
     pages = [f"entries/{trained['entry']}.html", f"entries/{marked['entry']}.html"]
@@ -96,13 +97,13 @@ def test_every_kind_of_page_in_every_look(browser: Any, site: Path, section: dic
 
 
 def test_attack_strings_stay_text_behind_a_click(browser: Any, site: Path, section: dict[str, Any]) -> None:
-    row = next(row for row in section["rows"] if row["victim"] == MARKUP)
+    row = next(row for row in section["rows"] if row["victim"] == SHOWN)
     with watched(browser, site, f"entries/{row['entry']}.html") as page:
         text = page.locator(".strings pre").first
         assert not text.is_visible()
         page.locator(".strings summary").first.press("Enter")
         assert text.is_visible()
-        assert text.inner_text() == MARKUP.replace("\u202e", "\\u202e")
+        assert text.inner_text() == SHOWN
         assert page.locator("img, script:not([src])").count() == 0
 
 
@@ -118,7 +119,7 @@ def test_costs_and_provenance_are_told(browser: Any, site: Path, section: dict[s
         assert page.get_by_text("robustness-harness 0.1.0").first.is_visible()
         page.get_by_role("link", name="gcg").first.click()
         page.wait_for_url("**/attacks/gcg-*.html")
-        assert page.locator("tbody tr").count() == len([r for r in section["rows"] if r["victim"] != MARKUP])
+        assert page.locator("tbody tr").count() == len([r for r in section["rows"] if r["victim"] != SHOWN])
 
 
 def test_numbers_as_a_table_and_downloads(browser: Any, site: Path, section: dict[str, Any], tmp_path: Path) -> None:
