@@ -145,7 +145,7 @@ def test_installed_from_outside_it_is_checked(used, kind):
     code, said = used[kind][0]
     assert code == 0, said
     findings = json.loads(said)
-    assert {finding["plugin"] for finding in findings} == {f"{kind} brand_new_{kind}"}
+    assert {finding["plugin"] for finding in findings} == {f"{TEMPLATES[kind]} brand_new_{kind}"}
     assert {finding["status"] for finding in findings} <= {"ok", "skipped"}
 
 
