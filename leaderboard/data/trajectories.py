@@ -74,11 +74,6 @@ class Trajectories:
         examples, steps = self.at_step.shape
         return np.full(steps, examples) if self.unanswered is None else examples - self.unanswered.sum(axis=0)
 
-    @cached_property
-    def equal_compute(self) -> bool:
-        """Whether every example spent the same compute at every step, as where searches never stop early."""
-        return bool((self.compute == self.compute[:1]).all())
-
     def spent(self, unit: BudgetUnit) -> Floats:
         """[E, T], `compute` or `queries`."""
         return self.compute if unit == "compute" else self.queries
