@@ -61,6 +61,7 @@ class StepOutcome:
                 latent=self.state.latent,
                 start=len(self.problem.before),
                 radius=self.problem.radius or 0.0,
+                conversation=self.problem.example.conversation,
             )
             for draw in range(1 if self.state.latent else draws)
         ]
