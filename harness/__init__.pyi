@@ -184,7 +184,6 @@ from .surrogates import (
     replace_surrogates as replace_surrogates,
 )
 from .tokens.chat_format import (
-    SET_BY_US as SET_BY_US,
     ChatFormat as ChatFormat,
 )
 from .tokens.chat_template import (
@@ -197,17 +196,14 @@ from .tokens.hf_tokenizer import (
     HFTokenizer as HFTokenizer,
 )
 from .tokens.message import (
-    PLAIN as PLAIN,
     Conversation as Conversation,
     Message as Message,
     Messages as Messages,
     Prompt as Prompt,
     Role as Role,
-    in_conversation as in_conversation,
 )
 from .tokens.prompts import (
     answer_ids as answer_ids,
-    chat_of as chat_of,
     encode_prompts as encode_prompts,
 )
 from .tokens.tokenizer import (

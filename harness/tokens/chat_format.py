@@ -47,8 +47,13 @@ class ChatFormat:
 
     def __post_init__(self) -> None:
         """Raise VictimError for an argument that is set by other means."""
-        for name in SET_BY_US & set(self.arguments):
-            raise VictimError(f"template_arguments: {name} is set by the harness; remove it")
+        self.check_arguments(self.arguments)
+
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> None:
+        """Raise VictimError for a template argument that is set by other means."""
+        if wrong := sorted(SET_BY_US & set(arguments)):
+            raise VictimError(f"template_arguments: {', '.join(wrong)}: set by the harness; remove it")
 
     def identity(self) -> dict[str, Any]:
         """All that changes what the model reads, as JSON data."""

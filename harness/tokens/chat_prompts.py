@@ -9,22 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 
 from harness.errors import VictimError
 from harness.tokens.chat_format import ChatFormat
 from harness.tokens.continuation import continuation_ids
 from harness.tokens.message import PLAIN, Conversation, Prompt
+from harness.tokens.special_tokens import SpecialTokenSpelling
 from harness.tokens.survival import StringInPrompt
-from harness.tokens.tokenizer import RoundTrip, Tokens
-
-if TYPE_CHECKING:
-    from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.tokenizer import RoundTrip, Tokenizer, Tokens
 
 _GAP = "\ue0a5\ue0a9"  # private characters: stand for what the message says between two texts
+
+
+class SpelledTokenizer(Tokenizer, Protocol):
+    """A tokenizer whose special tokens can be spelled otherwise (`harness.tokens.hf_tokenizer.HFTokenizer`).
+
+    Attributes:
+        reader: reads that spelling.
+    """
+
+    spelling: SpecialTokenSpelling
+    reader: tokenizers.Tokenizer
+
+    @property
+    def segments(self) -> RoundTrip | None: ...
 
 
 class RenderedTokenizer:
@@ -33,7 +46,7 @@ class RenderedTokenizer:
     left: tuple[int, ...] = ()
     right: tuple[int, ...] = ()
 
-    def __init__(self, plain: HFTokenizer) -> None:
+    def __init__(self, plain: SpelledTokenizer) -> None:
         self._plain = plain
         self.vocabulary, self.special = plain.vocabulary, plain.special
 
@@ -62,7 +75,7 @@ class ChatPrompts:
         format: how the model is talked to.
     """
 
-    def __init__(self, plain: HFTokenizer, chat: ChatFormat) -> None:
+    def __init__(self, plain: SpelledTokenizer, chat: ChatFormat) -> None:
         self.plain, self.format = plain, chat
         self.tokenizer = RenderedTokenizer(plain)
 

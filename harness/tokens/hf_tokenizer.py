@@ -137,8 +137,11 @@ class HFTokenizer:
             parse_special_tokens: special tokens that messages spell count as such; else they are text.
         """
         plain = copy.copy(self)
+        added = self._rust.get_added_tokens_decoder().items()
+        # As transformers' `sanitize_control_tokens`: those that the template writes, special or not, but white space.
+        written = {i for i, token in added if token.content.strip() and token.content in chat.template.text}
         plain.spelling = SpecialTokenSpelling(
-            self._rust, self._declared, EVERYWHERE if parse_special_tokens else NOWHERE
+            self._rust, self._declared | written, EVERYWHERE if parse_special_tokens else NOWHERE
         )
         plain.reader = plain.spelling.rust
         plain._left_spelled = plain.spelling.marked(self._left_text)

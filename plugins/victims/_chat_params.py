@@ -40,10 +40,12 @@ def prefill_field() -> Any:
 
 
 def _json_data(value: dict[str, Any]) -> dict[str, Any]:
-    from harness import SET_BY_US
+    from harness import ChatFormat
 
-    if wrong := sorted(SET_BY_US & set(value)):
-        raise ValueError(f"{', '.join(wrong)}: set by the harness; remove it")
+    try:
+        ChatFormat.check_arguments(value)
+    except VictimError as error:
+        raise ValueError(str(error)) from None
     return value
 
 

@@ -93,7 +93,7 @@ def _prompts(value: object, kind: str) -> tuple[str, ...]:
 def _conversations(request: Generate, problem: Problem) -> tuple[Prompt, ...]:
     """The prompts of a request. Raises AccessError where one has more turns than the threat model allows."""
     if not isinstance(request.prompts, tuple | list):
-        raise ValueError("Generate.prompts must be a tuple of strings or conversations")
+        raise ValueError("Generate.prompts must be a tuple of strings, or of conversations")
     return tuple(_prompt(prompt, problem, ours=not request.model) for prompt in request.prompts)
 
 
@@ -101,7 +101,9 @@ def _prompt(prompt: object, problem: Problem, *, ours: bool) -> Prompt:
     if isinstance(prompt, str):
         return prompt
     if not isinstance(prompt, tuple | list) or not prompt or not all(isinstance(one, Message) for one in prompt):
-        raise ValueError("Generate.prompts must hold strings, or tuples of at least one Message")
+        raise ValueError(
+            "Generate.prompts must be a tuple of strings, or of conversations: tuples of Message, at least one"
+        )
     turns = 1 + _asked(prompt) - _asked(problem.messages(""))
     if ours and turns > problem.turns:
         raise AccessError(f"asked for turn {turns} of a conversation, the threat model grants {problem.turns}")
