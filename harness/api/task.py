@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -165,6 +165,11 @@ class TaskData:
         return "labels" if self.labels else "text"
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether every example is a single message of the user, which is what a prompt without messages is."""
+        return all(example.conversation.plain for split in (self.train, self.validation) for example in split)
+
+    @cached_property
     def hash(self) -> str:
         """sha256 over labels and all examples of both splits, as canonical JSON; hexadecimal."""
         digest = hashlib.sha256(json.dumps(list(self.labels)).encode())
@@ -176,7 +181,7 @@ class TaskData:
             if not example.attackable:  # so that hashes are those of before there were such
                 row.append("not attackable")
             if not example.conversation.plain:
-                row.append(asdict(example.conversation))
+                row.append(example.conversation.to_json())
             digest.update(json.dumps(row).encode())
             digest.update(b"\n")
         if not self.labels:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -56,6 +56,16 @@ class Conversation:
     def prompt(self, content: str) -> Prompt:
         """The same; of a single message of the user the text itself."""
         return content if self.plain else self.messages(content)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data from which `from_json` makes the same."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Conversation:
+        """Inverse of `to_json`."""
+        before, after = (tuple(Message(**message) for message in data[side]) for side in ("before", "after"))
+        return cls(before, data["role"], after)
 
 
 PLAIN = Conversation()

@@ -9,7 +9,7 @@ import numpy as np
 from harness.errors import VictimError
 from harness.tokens.chat_prompts import ChatFrame, ChatPrompts
 from harness.tokens.continuation import continuation_ids
-from harness.tokens.message import PLAIN, Conversation, Prompt
+from harness.tokens.message import PLAIN, Conversation, Messages, Prompt
 from harness.tokens.survival import StringInPrompt
 from harness.tokens.tokenizer import Tokenizer
 
@@ -38,7 +38,7 @@ def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> list[list
     chat = chat_of(tokenizer)
     if chat is not None:
         return chat.encode(prompts)
-    texts = [prompt if isinstance(prompt, str) else _only_text(prompt) for prompt in prompts]
+    texts = [prompt if isinstance(prompt, str) else _one_text(tokenizer, prompt) for prompt in prompts]
     return tokenizer.encode(texts)
 
 
@@ -46,7 +46,7 @@ def whole_ids(tokenizer: Tokenizer, ids: Sequence[int], conversation: Conversati
     """Ids of a prompt from those that were chosen for the text of its message. Raises as `encode_prompts`."""
     chat = chat_of(tokenizer)
     if chat is None:
-        _check_plain(conversation)
+        _check_plain(tokenizer, conversation)
         return list(ids)
     frame = chat.frame(conversation=conversation)
     return [*frame.before.tolist(), *ids, *frame.after.tolist()]
@@ -57,7 +57,7 @@ def place_of(tokenizer: Tokenizer, before: str, after: str, conversation: Conver
     chat = chat_of(tokenizer)
     if chat is not None:
         return chat.frame(before, after, conversation)
-    _check_plain(conversation)
+    _check_plain(tokenizer, conversation)
     ids = [tokenizer.encode([before])[0], continuation_ids(tokenizer, after)]
     before_ids, after_ids = (np.asarray(own, dtype=np.int64) for own in ids)
     return StringInPrompt(before, after, before_ids, after_ids, tokenizer)
@@ -69,19 +69,25 @@ def answer_ids(tokenizer: Tokenizer, answer: str) -> tuple[int, ...]:
     return continuation_ids(tokenizer, answer) if chat is None else chat.answer_ids(answer)
 
 
-def _only_text(prompt: Prompt) -> str:
-    if len(prompt) != 1 or isinstance(prompt, str) or prompt[0].role != "user":
-        raise _no_template()
-    return prompt[0].content
+def takes_messages(tokenizer: Tokenizer) -> bool:
+    """Whether conversations can be put to its model: by a chat template, or as they are, where others render them."""
+    return chat_of(tokenizer) is not None or bool(getattr(tokenizer, "takes_messages", False))
 
 
-def _check_plain(conversation: Conversation) -> None:
+def _one_text(tokenizer: Tokenizer, messages: Messages) -> str:
+    if len(messages) > 1 or messages[0].role != "user":
+        _check_takes_messages(tokenizer)
+    return "\n".join(message.content for message in messages)
+
+
+def _check_plain(tokenizer: Tokenizer, conversation: Conversation) -> None:
     if not conversation.plain:
-        raise _no_template()
+        _check_takes_messages(tokenizer)
 
 
-def _no_template() -> VictimError:
-    return VictimError(
-        "a conversation of several messages, or with a system prompt, is for a model with a chat template: name such a "
-        "model, or give chat: PATH, a template's file"
-    )
+def _check_takes_messages(tokenizer: Tokenizer) -> None:
+    if not takes_messages(tokenizer):
+        raise VictimError(
+            "a conversation of several messages, or with a system prompt, is for a model with a chat template: name "
+            "such a model, or give chat: PATH, a template's file"
+        )

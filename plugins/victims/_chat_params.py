@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from harness import SpecPath, VictimError
 from plugins.victims._reasoning_param import ReasoningMarkers
 
 if TYPE_CHECKING:
-    from harness import ChatFormat
+    from harness import ChatFormat, TaskData
 
 AUTO, OFF = "auto", "off"
 Chat = Annotated[Annotated[str, Field(pattern=r"^(auto(:\S+)?|off)$")] | SpecPath, Field(union_mode="left_to_right")]
@@ -78,8 +79,6 @@ def settings_without_template(params: Any) -> list[str]:
 
 def carries_template(folder: Path) -> bool:
     """Whether the tokenizer in a folder has a chat template; reads no more than that takes."""
-    import json
-
     if any((folder / name).exists() for name in _FILES):
         return True
     config = folder / "tokenizer_config.json"
@@ -100,6 +99,35 @@ def check_settings(name: str, params: Any, *, template: bool) -> None:
     if asked and (params.chat == OFF or not template):
         why = "chat is off" if params.chat == OFF else "its tokenizer has no chat template"
         raise VictimError(f"{name}: {', '.join(asked)} given, and {why}; remove it, or give chat: ./TEMPLATE.jinja")
+
+
+def chat_remarks(params: Any, folder: Path, data: TaskData) -> list[str]:
+    """What is seldom meant: a chat model without its template, or a task that writes the template's marks as well.
+
+    Args:
+        folder: of a model whose tokenizer has a chat template.
+    """
+    if params.chat == OFF:
+        return [
+            "a chat model, and chat is off: prompts reach it without its template, which it was hardly trained for; "
+            "leave chat out unless that is meant"
+        ]
+    fixed = data.fixed_parts.prefix + data.fixed_parts.suffix
+    written = [token for token in _added_tokens(folder) if token in fixed]
+    if written:
+        return [
+            f"the task writes {', '.join(written)} around its prompts, and the chat template writes its own: there "
+            "they are text; leave them out of instructions and answer_prompt, or write chat: off"
+        ]
+    return []
+
+
+def _added_tokens(folder: Path) -> list[str]:
+    try:
+        tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        return [token["content"] for token in tokens if token["content"].strip()]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []  # whoever loads the tokenizer says what is wrong with it
 
 
 def chat_format(name: str, params: Any, folder: Path, reasoning: ReasoningMarkers | None) -> ChatFormat | None:

@@ -35,6 +35,7 @@ from plugins.victims._chat_params import (
     carries_template,
     chat_field,
     chat_format,
+    chat_remarks,
     check_settings,
     prefill_field,
     system_field,
@@ -193,6 +194,17 @@ class HuggingFace(Victim):
         files |= {} if preset is not None and not preset.chat else own
         return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
 
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether it has a chat template; of a hub id that is not looked at."""
+        return self._head_for(data) != "classification" and self._has_template()
+
+    def remarks(self, data: TaskData) -> list[str]:
+        """That a chat model is used without its template, or that the task writes the template's marks as well."""
+        if self._head_for(data) == "classification" or not _is_local(self.params.model):
+            return []
+        folder = model_files.local_folder(self.params.model)
+        return chat_remarks(self.params, folder, data) if carries_template(folder) else []
+
     def estimate(self, data: TaskData) -> float:
         """Nominal compute of fine-tuning, in FLOPs."""
         config: FineTune | None = self.params.fine_tune
@@ -302,6 +314,14 @@ class HuggingFace(Victim):
     def _revision(self) -> str | None:
         revision: str | None = self.params.revision
         return revision
+
+    def _has_template(self) -> bool:
+        if self.params.chat != AUTO:
+            return bool(self.params.chat != OFF)
+        if _is_local(self.params.model):
+            return carries_template(model_files.local_folder(self.params.model))
+        preset = find_preset(self.params.model)
+        return preset is None or preset.chat
 
     def _source(self) -> tuple[str, str | None]:
         if _is_local(self.params.model):

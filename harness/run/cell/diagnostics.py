@@ -23,6 +23,8 @@ from harness.records.cell_manifest import DefenseFacts
 from harness.records.step_row import StepRow, unanswered_examples
 from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
+from harness.tokens.message import Prompt
+from harness.tokens.prompts import encode_prompts
 from harness.tokens.tokenizer import Floats
 
 BINS = 15
@@ -51,9 +53,17 @@ def diagnose(
         (problem, problem.prompt(last[problem.example.id])) for problem in problems if problem.example.id in last
     ]
     draw_names = [(*names, problem.example.id, "diagnostics") for problem, _ in attacked]
-    replies = victim.ask([text for _, text in attacked], names=draw_names) if victim.labels and attacked else []
+    around = [problem.example.conversation for problem, _ in attacked]
+    replies = (
+        victim.ask([text for _, text in attacked], names=draw_names, conversations=around)
+        if victim.labels and attacked
+        else []
+    )
     spent = sum((reply.victim + reply.defense for reply in replies), Flops())
-    shift, moving = _shift(victim.backend, [(p.example.text, text) for p, text in attacked[:MOVED]])
+    shift, moving = _shift(
+        victim.backend,
+        [(p.example.prompt, p.example.conversation.prompt(text)) for p, text in attacked[:MOVED]],
+    )
     return {
         "ece": {
             "clean": _calibration(clean.replies, examples) if victim.labels else None,
@@ -120,14 +130,14 @@ def _calibration(replies: Sequence[Reply], examples: Sequence[Example]) -> float
     )
 
 
-def _shift(backend: Backend, pairs: Sequence[tuple[str, str]]) -> tuple[list[dict[str, float]] | None, Flops]:
+def _shift(backend: Backend, pairs: Sequence[tuple[Prompt, Prompt]]) -> tuple[list[dict[str, float]] | None, Flops]:
     """How far the activations at the last token move from the clean to the attacked prompt, layer by layer (0: the
     embeddings): mean L2 distance over the mean norm of the clean ones. The prompts are as written.
     """
     if not pairs or "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
         return None, Flops()
     tokenizer = backend.tokenizer
-    encoded = tokenizer.encode([text for pair in pairs for text in pair])
+    encoded = encode_prompts(tokenizer, [prompt for pair in pairs for prompt in pair])
     rows = [np.asarray([*tokenizer.left, *ids, *tokenizer.right], dtype=np.int64) for ids in encoded]
     fits = [i for i in range(len(pairs)) if len(rows[2 * i]) > 0 and len(rows[2 * i + 1]) <= backend.context]
     rows = [rows[2 * i + side] for i in fits for side in (0, 1)]
