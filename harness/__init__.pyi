@@ -204,6 +204,7 @@ from .tokens.message import (
 )
 from .tokens.prompts import (
     answer_ids as answer_ids,
+    chat_of as chat_of,
     encode_prompts as encode_prompts,
 )
 from .tokens.tokenizer import (

@@ -35,6 +35,9 @@ class SpelledTokenizer(Tokenizer, Protocol):
 
     spelling: SpecialTokenSpelling
     reader: tokenizers.Tokenizer
+    left_text: str
+
+    def parsed(self, texts: Sequence[str]) -> list[list[int]]: ...
 
     @property
     def segments(self) -> RoundTrip | None: ...
@@ -87,6 +90,15 @@ class ChatPrompts:
         """
         spelling = self.plain.spelling
         return spelling.in_template(self.format.render(prompt, spelling.hidden))
+
+    def as_text(self, prompt: Prompt) -> str | None:
+        """A prompt for a reader that puts the special tokens of its left before it, and takes special tokens for such
+        wherever they are spelled; None where it would read another prompt. Raises as `rendered`.
+        """
+        whole = self.format.render(prompt)
+        text = whole.removeprefix(self.plain.left_text)
+        read = self.plain.parsed([text])[0]
+        return text if self.encode([prompt])[0] in (read, [*self.plain.left, *read]) else None
 
     def encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Ids of whole prompts, special ones included. Raises as `rendered`."""

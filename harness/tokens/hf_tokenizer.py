@@ -32,12 +32,15 @@ class HFTokenizer:
         special: ids that no attack may use.
         left, right: special ids that the model expects around every prompt. A text that begins with those on the left
             as text (``<s>``) is tokenised without them, so that a prompt has them once.
+        left_text: text of those on the left.
         appended: what the tokenizer puts behind every text; `right`, unless an answer is to follow (`open_ended`).
+        takes_messages: whether conversations may be put to its model although nothing here renders them.
         chat: how prompts are written for a chat model; None: as they are. Then nothing is put around prompts: their
             ids are whole.
     """
 
     chat: ChatPrompts | None = None
+    takes_messages = False
 
     def __init__(
         self,
@@ -68,7 +71,7 @@ class HFTokenizer:
         self.left, self.right = self._around()
         self.appended = self.right
         left = "".join(str(self._rust.id_to_token(i)) for i in self.left)
-        self._left_text, self._left_spelled = left, self.spelling.marked(left)
+        self.left_text, self._left_spelled = left, self.spelling.marked(left)
         self.special: frozenset[int] = frozenset(self._special(set(known)) | special)
 
     @classmethod
@@ -112,12 +115,16 @@ class HFTokenizer:
         spelled = [self.spelling.text(text).removeprefix(self._left_spelled) for text in texts]
         return [e.ids for e in self.reader.encode_batch_fast(spelled, add_special_tokens=False)]
 
+    def parsed(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text with all special tokens in it taken for such, without special ids around it."""
+        return [encoding.ids for encoding in self._rust.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def bare(self, text: str) -> str:
         """A prompt without the special tokens on its left, where its fixed part begins with them: they are put there
         anyway.
         """
         begun = self.spelling.text(text).startswith(self._left_spelled)
-        return text.removeprefix(self._left_text) if begun else text
+        return text.removeprefix(self.left_text) if begun else text
 
     def open_ended(self) -> HFTokenizer:
         """The same for prompts that an answer follows: nothing stands behind them, also where the tokenizer ends each
@@ -127,6 +134,12 @@ class HFTokenizer:
             return self
         twin = copy.copy(self)
         twin.right = ()
+        return twin
+
+    def for_messages(self) -> HFTokenizer:
+        """The same for a model whose server renders conversations itself."""
+        twin = copy.copy(self)
+        twin.takes_messages = True
         return twin
 
     def with_chat(self, chat: ChatFormat, *, parse_special_tokens: bool = False) -> HFTokenizer:
@@ -144,7 +157,7 @@ class HFTokenizer:
             self._rust, self._declared | written, EVERYWHERE if parse_special_tokens else NOWHERE
         )
         plain.reader = plain.spelling.rust
-        plain._left_spelled = plain.spelling.marked(self._left_text)
+        plain._left_spelled = plain.spelling.marked(self.left_text)
         for kept in ("segments", "_serialised_reader"):
             plain.__dict__.pop(kept, None)
         twin = copy.copy(plain)

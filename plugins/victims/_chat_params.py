@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,6 +76,19 @@ def written_identity(params: Any) -> dict[str, Any]:
 def settings_without_template(params: Any) -> list[str]:
     """The settings that mean nothing without a chat template."""
     return [name for name in written_identity(params) if name != "chat"]
+
+
+def template_hash(chat: str | Path) -> dict[str, str]:
+    """sha256 of the file of a chat template, where the parameter names one.
+
+    Raises:
+        VictimError: there is none.
+    """
+    if not isinstance(chat, Path):
+        return {}
+    if not chat.is_file():
+        raise VictimError(f"chat: {chat}: no such file; write auto, off, or the file of a Jinja template")
+    return {"chat": hashlib.sha256(chat.read_bytes()).hexdigest()}
 
 
 def carries_template(folder: Path) -> bool:

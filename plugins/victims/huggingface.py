@@ -40,6 +40,7 @@ from plugins.victims._chat_params import (
     prefill_field,
     system_field,
     template_arguments_field,
+    template_hash,
     written_identity,
 )
 from plugins.victims._huggingface import model_files as model_files
@@ -183,7 +184,7 @@ class HuggingFace(Victim):
         Raises:
             VictimError: the commit cannot be found out; name it in the spec.
         """
-        files = model_files.template_hash(self.params.chat)
+        files = template_hash(self.params.chat)
         own = {} if files or self.params.chat == OFF else {"chat": "the tokenizer's template"}
         if _is_local(self.params.model):
             folder = model_files.local_folder(self.params.model)

@@ -203,20 +203,6 @@ def folder_hashes(folder: Path) -> dict[str, str]:
     return {file.name: _file_hash(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats}
 
 
-def template_hash(chat: str | Path) -> dict[str, str]:
-    """sha256 of the file of a chat template, where a parameter names one.
-
-    Raises:
-        VictimError: there is none.
-    """
-    if not isinstance(chat, Path):
-        return {}
-    if not chat.is_file():
-        raise VictimError(f"chat: {chat}: no such file; write auto, off, or the file of a Jinja template")
-    stat = chat.stat()
-    return {"chat": _file_hash(str(chat.resolve()), stat.st_size, stat.st_mtime_ns)}
-
-
 @lru_cache(maxsize=256)
 def _file_hash(path: str, _size: int, _changed: int) -> str:
     with Path(path).open("rb") as file:
