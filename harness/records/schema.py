@@ -36,5 +36,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws", "target", "answer_state"})
+ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "earlier"})
 """Columns that older records of this version lack; read as nulls."""

@@ -18,6 +18,7 @@ Flag = Annotated[bool, pa.bool_()]
 Whole = Annotated[int, pa.int32()]
 Count = Annotated[int, pa.int64()]
 Real = Annotated[float, pa.float64()]
+Texts = Annotated[list[str], pa.list_(pa.string())]
 TokenIds = Annotated[list[int], pa.list_(pa.int32())]
 
 
@@ -59,6 +60,7 @@ class StepRow:
     # a randomised defense is judged several times, with fresh draws; a success is more than half of those answered
     draws: Whole | None = None  # how often it was judged; null when not judged
     broken_draws: Whole | None = None  # in how many of them the attacker succeeded
+    earlier: Texts | None = None  # what the attacker said in the turns before; null where there are none
     seconds: Real = 0.0  # share of wall time; the only column that differs between two runs of the same cell
 
     def to_record(self) -> dict[str, Any]:

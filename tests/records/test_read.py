@@ -48,6 +48,7 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.bool_(): st.booleans(),
     pa.float64(): FLOAT,
     pa.list_(pa.int32()): st.lists(st.integers(0, 2**31 - 1), max_size=3),
+    pa.list_(pa.string()): st.lists(TEXT, max_size=3),
 }
 
 

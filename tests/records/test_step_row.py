@@ -37,6 +37,7 @@ COLUMNS = {
     "defense_executed": "double",
     "draws": "int32",
     "broken_draws": "int32",
+    "earlier": "list<item: string>",
     "seconds": "double",
 }
 amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))
