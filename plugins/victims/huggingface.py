@@ -196,7 +196,7 @@ class HuggingFace(Victim):
         return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
 
     def takes_messages(self, data: TaskData) -> bool:
-        """Whether it has a chat template; of a hub id that is not looked at."""
+        """Whether it has a chat template and uses it."""
         return self._head_for(data) != "classification" and self._has_template()
 
     def remarks(self, data: TaskData) -> list[str]:
@@ -322,7 +322,7 @@ class HuggingFace(Victim):
         if _is_local(self.params.model):
             return carries_template(model_files.local_folder(self.params.model))
         preset = find_preset(self.params.model)
-        return preset is None or preset.chat
+        return preset.chat if preset else model_files.has_chat_template(self.params.model, self._revision)
 
     def _source(self) -> tuple[str, str | None]:
         if _is_local(self.params.model):

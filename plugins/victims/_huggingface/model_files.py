@@ -209,6 +209,20 @@ def _file_hash(path: str, _size: int, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def has_chat_template(model: str, revision: str | None) -> bool:
+    """Whether the tokenizer of a hub id has a chat template, by its files on the hub or in the cache."""
+    try:
+        _from_hub(model, revision, "chat_template.jinja")
+        return True
+    except VictimError:
+        pass
+    try:
+        path = Path(_from_hub(model, revision, "tokenizer_config.json"))
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
+    except (VictimError, OSError, ValueError, AttributeError):
+        return False
+
+
 def class_count(config: dict[str, Any]) -> int:
     """Outputs of the classification head that a config.json describes."""
     return len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
