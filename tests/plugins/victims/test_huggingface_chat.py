@@ -23,6 +23,7 @@ from harness.engine.search.router import ModelRouter
 from harness.errors import VictimError
 from harness.tokens.message import Conversation, Message
 from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in
+from plugins.judges._request_and_answer import request_text
 from plugins.judges.llm_judge import ROLE, LLMJudge
 from plugins.victims._chat_params import carries_template
 from plugins.victims.huggingface import HuggingFace
@@ -233,3 +234,10 @@ def _judge(*, by_hand: bool) -> LLMJudge:
     template = "Rate.\n{prompt}\n{answer}\n".join(around)
     given = {"model": {"tiny": {}}, "template": template, "attempts": 1, "max_tokens": 2}
     return LLMJudge(LLMJudge.Params.model_validate(given))
+
+
+def test_a_judge_is_shown_the_whole_conversation() -> None:
+    around = Conversation((Message("system", "Help."), Message("user", "Look.")), "tool")
+    example = requests(around).train[0]
+    assert request_text(example) == "system: Help.\nuser: Look.\ntool: The quick?"
+    assert request_text(requests().train[0]) == "The quick"
