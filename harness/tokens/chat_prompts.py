@@ -108,15 +108,18 @@ class ChatPrompts:
         """The place of a string between two texts of a message. Raises as `rendered`, and VictimError where the
         template does not show that message, or shows it twice.
         """
-        whole = self.rendered(conversation.prompt(before + _GAP + after))
-        head, *tails = whole.split(_GAP)
+        spelling = self.plain.spelling
+        raw = self.format.render(conversation.prompt(before + _GAP + after), spelling.hidden)
+        head, *tails = raw.split(_GAP)
         if len(tails) != 1:
             shown = "twice or more" if tails else "nowhere"
             raise VictimError(
                 f"{self.format.template.where}: the chat template writes the message in which the attack string goes "
                 f"{shown}; put it into another message, or write chat: PATH"
             )
-        return ChatFrame(self, conversation, before, after, head, tails[0])
+        written = (head, tails[0])
+        head, tail = map(spelling.in_template, written)
+        return ChatFrame(self, conversation, before, after, head, tail, written)
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """Ids of an answer's beginning, a target or a label, where the model begins to answer."""
@@ -137,6 +140,7 @@ class ChatFrame:
         conversation: the other messages.
         before_text, after_text: of the message that the string stands in.
         head, tail: all that the model reads before and after the string, as `RenderedTokenizer` spells it.
+        written: the same as the template writes it.
     """
 
     chat: ChatPrompts
@@ -145,6 +149,7 @@ class ChatFrame:
     after_text: str
     head: str
     tail: str
+    written: tuple[str, str]
 
     @cached_property
     def before(self) -> Tokens:
@@ -166,7 +171,10 @@ class ChatFrame:
 
     def survives_rendering(self, text: str) -> bool:
         """Whether the template writes this text in its place, and all the rest as it is."""
-        return self.chat.rendered(self.conversation.prompt(self.prompt(text))) == self.head + text + self.tail
+        hidden, (head, tail) = self.chat.plain.spelling.hidden, self.written
+        # Of a string that spells a special token with what is around it this may say no; no such string is of use.
+        whole = self.chat.format.render(self.conversation.prompt(self.prompt(text)), hidden)
+        return whole == head + hidden(text) + tail
 
     def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
         """Whether the whole conversation with each string as text tokenises to before + string + after; shape [K]."""
