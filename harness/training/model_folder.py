@@ -22,6 +22,7 @@ _TOKENIZER_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
+_MORE_TEMPLATES = "additional_chat_templates"  # a folder of theirs, by name
 
 
 def saved_head(folder: Path, labels: Sequence[str]) -> HeadName:
@@ -73,3 +74,5 @@ def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) 
     for name in _TOKENIZER_FILES if tokenizer_from is not None else ():
         if tokenizer_from is not None and (tokenizer_from / name).is_file():
             shutil.copyfile(tokenizer_from / name, folder / name)
+    if tokenizer_from is not None and (tokenizer_from / _MORE_TEMPLATES).is_dir():
+        shutil.copytree(tokenizer_from / _MORE_TEMPLATES, folder / _MORE_TEMPLATES, dirs_exist_ok=True)

@@ -37,6 +37,7 @@ from plugins.victims._chat_params import (
     chat_format,
     chat_remarks,
     check_settings,
+    own_template_facts,
     prefill_field,
     system_field,
     template_arguments_field,
@@ -185,14 +186,14 @@ class HuggingFace(Victim):
             VictimError: the commit cannot be found out; name it in the spec.
         """
         files = template_hash(self.params.chat)
-        own = {} if files or self.params.chat == OFF else {"chat": "the tokenizer's template"}
         if _is_local(self.params.model):
             folder = model_files.local_folder(self.params.model)
-            template = bool(files) or carries_template(folder)
-            check_settings(self.params.model, self.params, template=template)
-            return model_files.folder_hashes(folder) | files | (own if template else {})
+            own = {} if files or self.params.chat == OFF else own_template_facts(folder)
+            check_settings(self.params.model, self.params, template=bool(files or own))
+            return model_files.folder_hashes(folder) | files | own
         hub, preset = _hub_id(self.params.model), find_preset(self.params.model)
-        files |= {} if preset is not None and not preset.chat else own
+        if not files and self.params.chat != OFF and (preset is None or preset.chat):
+            files = {"chat": "the tokenizer's template"}
         return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
 
     def takes_messages(self, data: TaskData) -> bool:

@@ -210,3 +210,13 @@ def test_words_for_base_models_are_left_out_of_a_chat(tmp_path: Path, more: str,
     resolver = CellResolver(registry)
     data = resolver.resolve(cell).data
     assert [example.text for example in data.validation] == [asked] == [e.text for e in resolver.data(cell).validation]
+
+
+def test_a_task_of_conversations_passes_the_checks_of_plugins(tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK)
+    told = harness_here("check", "talks", "--plugin=task.py", cwd=tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    (tmp_path / "task.py").write_text(TASK.replace("(role, said)", "Message('user', 'Hi')", 1))
+    told = harness_here("check", "talks", "--plugin=task.py", cwd=tmp_path)
+    assert told.returncode != 0
+    assert "exactly one message may be changeable, found 0" in told.stdout + told.stderr

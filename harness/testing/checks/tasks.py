@@ -17,11 +17,9 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
 from harness.testing.toys.examples import toy_threat
-from harness.tokens.chat_format import ChatFormat
-from harness.tokens.chat_template import ChatTemplate
+from harness.testing.toys.tokenizers import CHAT
 
 EXAMPLES_PLACED = 50  # of each split
-CHAT = ChatFormat(ChatTemplate("{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}\n{% endfor %}<|assistant|>\n"))
 
 _HASH = """
 import importlib, json, sys

@@ -27,6 +27,8 @@ from harness.api.requests import GradientAnswer, PerturbAnswer
 from harness.engine.sampling import draw
 from harness.errors import VictimError
 from harness.testing.toys.backend import toy_tokenizer
+from harness.tokens.message import Prompt
+from harness.tokens.prompts import encode_prompts
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 WIDTH, FADING, END = 6, 0.8, 0
@@ -92,7 +94,7 @@ class ToyLanguageModel:
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
         """An answer in text to each item."""
-        return [self._generate(self._row(i.prompt), i.max_tokens, i.temperature, i.seed) for i in items]
+        return [self._generate(self._row(i.asked), i.max_tokens, i.temperature, i.seed) for i in items]
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
         """The loss under each item's perturbation of its embeddings, layer 0, and its gradient by them."""
@@ -109,7 +111,7 @@ class ToyLanguageModel:
         """The answer to each item's prompt under its perturbation."""
         results = []
         for item in items:
-            row, count = self._row(item.prompt), len(item.latent.array)
+            row, count = self._row(item.asked), len(item.latent.array)
             delta = self._checked(item.latent.array, item.latent.layer, count)
             scale = float(np.linalg.norm(self.embedding[row[item.start : item.start + count]], axis=1).mean())
             spent = len(row) * self._per_token
@@ -129,8 +131,8 @@ class ToyLanguageModel:
     def _per_token(self) -> float:
         return 4.0 * self.embedding.size
 
-    def _row(self, prompt: str) -> Tokens:
-        ids = [*self.tokenizer.left, *self.tokenizer.encode([prompt])[0], *self.tokenizer.right]
+    def _row(self, prompt: Prompt) -> Tokens:
+        ids = [*self.tokenizer.left, *encode_prompts(self.tokenizer, [prompt])[0], *self.tokenizer.right]
         if len(ids) >= self.context:
             raise VictimError(f"the prompt has {len(ids)} tokens, the context is {self.context}")
         return np.asarray(ids, dtype=np.int64)

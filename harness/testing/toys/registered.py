@@ -23,7 +23,7 @@ from harness.flops import Flops
 from harness.testing.toys.examples import toy_model
 from harness.testing.toys.plugins import ToyJudge
 from harness.testing.toys.task_data import toy_task_data
-from harness.testing.toys.tokenizers import tokenizer_of
+from harness.testing.toys.tokenizers import CHAT, tokenizer_of
 from harness.training.training_rows import render
 
 TOYS, ASKED = 20, 24  # random toys that are tried, and prompts that each is asked
@@ -81,8 +81,14 @@ class KitVictim(Victim):
         return self._backend(json.loads((folder / "config.json").read_text(encoding="utf-8"))["seed"], data)
 
     def _backend(self, seed: int, data: TaskData) -> Backend:
-        backend: Backend = toy_model(tokenizer_of("byte_bpe"), len(data.labels), seed)
+        tokenizer = tokenizer_of("byte_bpe")
+        tokenizer = tokenizer if data.plain else tokenizer.with_chat(CHAT)
+        backend: Backend = toy_model(tokenizer, len(data.labels), seed)
         return backend
+
+    def takes_messages(self, data: TaskData) -> bool:
+        """Yes, by a template of its own."""
+        return not data.plain
 
 
 class KitAttack(Attack):

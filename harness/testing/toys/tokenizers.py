@@ -9,9 +9,12 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from harness.testing.toys.backend import SENTENCES, toy_tokenizer
+from harness.tokens.chat_format import ChatFormat
+from harness.tokens.chat_template import ChatTemplate
 from harness.tokens.hf_tokenizer import HFTokenizer
 
 TOKENIZER_KINDS = ("byte_bpe", "word_piece", "sentence_piece")
+CHAT = ChatFormat(ChatTemplate("{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}\n{% endfor %}<|assistant|>\n"))
 _CORPUS = [*SENTENCES, "Answer: FIRST or SECOND", "it's 1234 a.b,c/d\n\n e_f", "café", string.printable] * 2
 
 

@@ -23,6 +23,7 @@ from harness.engine.search.router import ModelRouter
 from harness.errors import VictimError
 from harness.tokens.message import Conversation, Message
 from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in
+from harness.training.model_folder import save_model
 from plugins.judges._request_and_answer import request_text
 from plugins.judges.llm_judge import ROLE, LLMJudge
 from plugins.victims._chat_params import carries_template
@@ -170,6 +171,18 @@ def test_settings_are_part_of_the_identity(tmp_path: Path) -> None:
         known(bare, chat=str(mine)),
     ]
     assert len(set(told)) == len(told)
+    more = source / "additional_chat_templates"
+    more.mkdir()
+    (more / "tool_use.jinja").write_text("{{ messages[-1].content }}?")
+    told += [known(chat="auto:tool_use")]
+    (more / "tool_use.jinja").write_text("{{ messages[-1].content }}!")
+    told += [known(chat="auto:tool_use")]
+    assert len(set(told)) == len(told)
+    made = victim(source, fine_tune=PLAN | {"steps": 1}, chat="auto:tool_use", dtype="float32")
+    named = opened(made, requests(), tmp_path, "named")
+    assert named.tokenizer.chat.rendered("Hi") == "Hi!"
+    save_model(named.model, tmp_path / "defended", tokenizer_from=tmp_path / "named")
+    assert made.open(tmp_path / "defended", requests()).tokenizer.chat.rendered("Hi") == "Hi!"
     mine.write_text("{{ messages[-1].content }};")
     assert known(chat=str(mine)) not in told
     assert str(mine) not in "".join(told)
