@@ -11,7 +11,7 @@ import pytest
 from harness.engine.torch.scoring.strategy_names import LETTERS
 from tests.cli.test_plugins import HEAVY, imported
 from tests.engine.hub_models import write_folder
-from tests.run.runs import harness, harness_here
+from tests.run.runs import harness_here
 
 TINY = ("--size", "60k", "--prefix", 30, "--suffix", 8, "--candidates", 64, "--rounds", 2, "--device", "cpu")
 TORCH = ("--path", "A", "--path", "packed", "--path", "D")
