@@ -118,8 +118,7 @@ def _completeness_checks(
     from harness.replay.label_verdicts import verdict_on_label
     from harness.replay.task_sizes import task_sizes
 
-    # What a spec names is read only where it is not a stranger's.
-    sizes = {} if is_own else task_sizes(spec)
+    sizes = task_sizes(spec, load=not is_own)
     problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
     checks = [
