@@ -43,7 +43,7 @@ def test_as_many_of_every_row(count: int, run: Run) -> None:
     assert row_of(sample) == {LARGE: count, SMALL: min(6, count), LATENT: 0}
     cells = Counter(cell.record.defense.label + cell.record.space for cell in sample.cells)
     assert cells == {"nonetext": min(4, count), "smoothingtext": 1, "nonelatent": 1}
-    assert (sample.rows, sample.strings) == (3, row_of(sample).total())
+    assert (len(sample.rows), sample.strings) == (3, row_of(sample).total())
     assert (sample.recorded_strings, sample.all_cells) == (1606, 6)
 
 
