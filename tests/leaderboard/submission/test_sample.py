@@ -55,13 +55,13 @@ def test_each_string_is_equally_likely(run: Run) -> None:
     """Of a cell's share of a row no more and no less is drawn, whichever step it is."""
     steps: Counter[int] = Counter()
     cells: Counter[str] = Counter()
-    for seed in range(200):
-        for cell in drawn(run, 20, seed).cells:
+    for seed in range(40):
+        for cell in drawn(run, 100, seed).cells:
             if cell.record.defense.label == LARGE and cell.record.space == "text":
                 steps.update(row.step for row in cell.steps)
                 cells[cell.record.key] += len(cell.steps)
     total = steps.total()
-    assert total == 200 * 20
+    assert total == 40 * 100
     for counts, kinds in ((steps, 10), (cells, 4)):
         expected = total / kinds
         assert len(counts) == kinds
