@@ -106,6 +106,13 @@ class Victim(Plugin):
     def card(self, data: TaskData) -> VictimCard:
         """Facts about the model, without loading it and without importing torch where that can be helped."""
 
+    def family(self) -> str | None:
+        """`VictimCard.family`, where the parameters alone tell it; None: the model must be looked at.
+
+        A submission to a leaderboard is held against it without opening a model.
+        """
+        return None
+
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
         """A small model of its family with the same tokens, as a reference to a victim: what attacks ask besides the
         victim where the spec names no other. None: there is none.

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.records.read import Run
 from leaderboard.data.comparable_cells import missing_count
+from leaderboard.data.evidence import NOT_CHECKED
 from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
@@ -38,9 +39,6 @@ from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
-AS_SUBMITTED, NOT_CHECKED = "as submitted", "not checked"
-"""Marks of rows on a page with submissions: of those, and of runs that are taken as they are."""
-
 MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 MAX_WORST_CASE_POINTS = 14
 
@@ -95,7 +93,8 @@ def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
 
 
 def _origin(row: Standing) -> str:
-    return AS_SUBMITTED if row.checked else NOT_CHECKED
+    """The mark of a row on a page with submissions: what is known of its records."""
+    return NOT_CHECKED if row.evidence is None else row.evidence.mark
 
 
 def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str]) -> StandingJson:

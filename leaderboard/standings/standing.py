@@ -12,6 +12,7 @@ from harness.flops import known
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
+from leaderboard.data.evidence import Evidence, weakest_evidence
 from leaderboard.data.exclusions import count_exclusions
 from leaderboard.data.record_facts import (
     adaptivity,
@@ -111,9 +112,9 @@ class Standing:
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
-    def checked(self) -> bool:
-        """Whether all its records were checked as those of submissions are; a run directory's are taken as they are."""
-        return bool(self.cells) and all(cell.checked for cell in self.cells)
+    def evidence(self) -> Evidence | None:
+        """What is known of its records where all were submitted; a run directory's are taken as they are."""
+        return weakest_evidence(self.cells)
 
     @property
     def static(self) -> bool:

@@ -108,6 +108,11 @@ class HuggingFace(Victim):
             """The parameters, a folder by its path."""
             return super().described() | ({"model": Path(self.model)} if _is_local(self.model) else {})
 
+    def family(self) -> str | None:
+        """That of the parameters or of a preset; of another model config.json says it."""
+        preset = find_preset(self.params.model)
+        return self.params.family or (None if preset is None else preset.family)
+
     def card(self, data: TaskData) -> VictimCard:
         """Facts from the preset table, or from config.json and the header of the weights. Of quantised weights the
         size is that of the model they stand for, or unknown.
