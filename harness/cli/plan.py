@@ -97,6 +97,11 @@ def _print(plan: object) -> None:
         spent = with_unknown(format_flops(left.flops), left.unknown, left.stages)
         time = with_unknown(f"about {format_seconds(left.seconds)}", left.untimed, left.stages)
         console.print(f"{what:8} {left.stages:4} to do   {spent:>12}   {time}", highlight=False)
+    left_to_do = [stage.diagnostics for stage in plan.stages if stage.what == "attack" and stage.status != "done"]
+    if left_to_do:
+        known = [flops for flops in left_to_do if flops is not None]
+        spent = with_unknown(format_flops(sum(known)), len(left_to_do) - len(known), len(left_to_do))
+        console.print(f"of attack, diagnostics  {spent}", highlight=False)
     console.print(f"Rate {format_flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
     left = plan.forecast()
     if left.stages:

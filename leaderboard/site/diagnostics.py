@@ -8,7 +8,7 @@ from typing import Any
 from harness.records.cell_manifest import CellRecord, DefenseFacts
 from leaderboard.site.standing_text import counted
 from leaderboard.standings.standing import Standing
-from leaderboard.table_numbers import percent, plain_number
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, percent, plain_number, scientific
 
 LabelledText = tuple[str, str]
 """What a line is about, and what it says."""
@@ -81,6 +81,9 @@ def _attack_diagnostics(record: CellRecord) -> Iterator[LabelledText]:
     if measured.get("shift"):
         layers = (f"{layer['layer']}: {percent(layer['moved'])}" for layer in measured["shift"])
         yield f"activations moved by {attack}, per layer (of their norm)", ", ".join(layers)
+    if (spent := measured.get("compute", {}).get("nominal")) != 0 and measured:
+        amount = UNKNOWN_COMPUTE.lower() if spent is None else f"{scientific(spent)} FLOPs"
+        yield f"compute of these diagnostics under {attack}, part of no other", amount
 
 
 def flattened(value: Any, label: str = "") -> list[LabelledText]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.api.attack import Attack
@@ -148,7 +149,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
-    progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
+    steps = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
     with folder.journal(keys.cell) as journal:
         if journal.entries:
             reporter.note(f"{cell_label(cell)} goes on after round {len(journal.entries)}")
@@ -163,9 +164,13 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             limited=limited,
             note=reporter.note,
         )
-        result = search.run(problems, journal, progress.add)
+        result = search.run(problems, journal, steps.add)
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
-    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
+    if cell.diagnostics == "full" and in_strings and (victim.labels or "activations" in victim.backend.abilities):
+        reporter.stage(f"diagnose {cell_label(cell)}")
+    names = (cell.seed, keys.search)
+    progress = partial(reporter.progress, "prompts read")
+    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, names, cell.diagnostics, progress)
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
 
 

@@ -23,7 +23,7 @@ from harness.records.read import Cell, read_run
 from harness.records.step_row import StepRow
 from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record, compute
-from harness.run.cell.diagnostics import rejudged
+from harness.run.cell.diagnostics import rejudged, tells
 from harness.run.cell.manifest import auxiliary_facts
 from harness.run.cell.result import CellResult
 from harness.run.cell_label import cell_label
@@ -41,20 +41,24 @@ class Sources:
     runs: tuple[Path, ...] = ()
 
     @cached_property
-    def _cells(self) -> dict[str, Cell]:
-        cells = [cell for path in reversed(self.runs) for cell in read_run(path)]
-        return {cell.record.search: cell for cell in cells if cell.record.search}
+    def _cells(self) -> dict[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
+        for cell in (cell for path in self.runs for cell in read_run(path) if cell.record.search):
+            found.setdefault(cell.record.search, []).append(cell)
+        return found
 
     def find(self, cell: ResolvedCell) -> Cell | None:
         """The finished cell of the same search, if one of the runs has it. Never of a randomised defense: one answer of
-        several is recorded, which is not what this cell's judge would be given.
+        several is recorded, which is not what this cell's judge would be given; nor one that lacks diagnostics that the
+        cell is to have, for which the victim must be asked.
 
         Raises:
             DataError: a run cannot be read.
         """
         if not self.runs or is_randomised(cell.spec.defense):
             return None
-        return self._cells.get(cell.keys.search)
+        found = self._cells.get(cell.keys.search, ())
+        return next((one for one in found if tells(one.record, cell.spec.diagnostics)), None)
 
 
 NO_SOURCES = Sources()
@@ -93,7 +97,7 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
         if source.record.defense_facts is not None:
             right = source.record.model_copy(update=changes).clean_accuracy
             attacked = changes.get("n_attacked", source.record.n_attacked)
-            facts = rejudged(source.record.defense_facts, steps, right, attacked)
+            facts = rejudged(source.record.defense_facts, steps, right, attacked, cell.spec.diagnostics)
             changes["defense_facts"] = facts
     base = base_record(cell.spec, spec, cell.keys.cell)
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr", "clean_floor")

@@ -17,6 +17,7 @@ from harness.flops import known
 from harness.records.model_role import ModelRole
 from harness.run.cell_label import cell_label
 from harness.run.plan.attack_flops import attack_flops
+from harness.run.plan.diagnostics_flops import diagnostics_flops
 from harness.run.plan.memory import VictimMemory, largest
 from harness.run.plan.rate import guessed_rate, known_rate
 from harness.run.prepare.auxiliary_models import ModelSpec
@@ -35,6 +36,7 @@ class Stage:
         key: of the artifact or cell.
         status: ``done``, ``failed``, ``begun`` or ``missing``.
         flops: nominal estimate; None when the plugin gives none, or where nobody knows the victim's size.
+        diagnostics: of an attack, what of that are diagnostics; None where unknown.
         local: whether it is computed on this machine, whose rate then says how long it takes.
         memory: the most that it takes; None when the plugin does not tell.
     """
@@ -46,6 +48,7 @@ class Stage:
     flops: float | None
     local: bool = True
     memory: Memory | None = None
+    diagnostics: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,17 @@ class _Stages:
         self._add_model(cell.victim, name, card, memory)
         self._add_rounds(cell, card, tokens, memory)
         sizes = self._add_auxiliary(cell)
+        flops = _attempt(partial(attack_flops, spec, card, tokens, sizes, data))
+        diagnostics = _attempt(partial(diagnostics_flops, spec, card, tokens, sizes, data))
         self.found[keys.cell] = Stage(
             "attack",
             cell_label(spec),
             keys.cell,
             self._folder.cell_status(keys.cell) if self._folder else "missing",
-            _attempt(partial(attack_flops, spec, card, tokens, sizes, data)),
+            None if flops is None or diagnostics is None else flops + diagnostics,
             card.local,
             memory.attack(spec.examples, spec.attack.plugin.access),
+            diagnostics,
         )
 
     def _add_model(self, model: ModelSpec, name: str, card: VictimCard, memory: VictimMemory) -> None:

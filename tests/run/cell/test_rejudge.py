@@ -53,6 +53,26 @@ def test_what_is_not_in_the_run_is_attacked(tmp_path: Path) -> None:
     assert held["cells"] == 2
 
 
+def diagnostics(folder: Path) -> dict:
+    return {cell.record.search: cell.record.defense_facts.diagnostics for cell in read_run(folder)}
+
+
+@pytest.mark.slow
+def test_a_source_with_fewer_diagnostics_than_wanted_is_not_taken(tmp_path: Path) -> None:
+    assert run(tmp_path, FAST, "full") == 0
+    for extent in ("light", "off"):
+        assert run(tmp_path, FAST + f"diagnostics: {extent}\n", extent, "--from", str(tmp_path / "full")) == 0
+        assert not (tmp_path / extent / "artifacts").exists()
+    assert run(tmp_path, FAST + "diagnostics: light\n", "alone") == 0
+    assert diagnostics(tmp_path / "light") == diagnostics(tmp_path / "alone")
+    assert set(map(str, diagnostics(tmp_path / "off").values())) == {"{}"}
+    light, off = str(tmp_path / "light"), str(tmp_path / "off")
+    assert run(tmp_path, FAST, "again", "--from", off, "--from", light) == 0
+    assert diagnostics(tmp_path / "again") == diagnostics(tmp_path / "full")
+    assert run(tmp_path, FAST, "found", "--from", off, "--from", str(tmp_path / "full")) == 0
+    assert not (tmp_path / "found" / "artifacts").exists()
+
+
 def test_a_source_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, FAST, "second", "--from", str(tmp_path / "nothing")) != 0
     assert "nothing: no such run directory" in capsys.readouterr().err
