@@ -9,7 +9,9 @@ ALREADY_WRONG = "already wrong"
 ALREADY_BROKEN = "already broken when clean"
 NOT_ATTACKABLE = "not attacked: the task asks it clean alone"
 NO_CLEAN_ANSWER = "no answer when clean"
+NOT_JUDGED = "clean answer not judged"
 NOT_ATTACKED = "not attacked: the judge of that run saw a success in its clean answer"
+NOT_ATTACKED_UNJUDGED = "not attacked: the judge of that run could not judge its clean answer"
 
 _TOO_LONG = re.compile(r"too long: ([0-9]{1,9}) tokens with the attack string, context ([0-9]{1,9})")
 

@@ -149,6 +149,7 @@ class StandingJson(TypedDict):
     missing_answers: NotRequired[int]
     missing_clean: NotRequired[int]
     unparseable: NotRequired[int]
+    unparseable_clean: NotRequired[int]
     failures: NotRequired[Mapping[str, int]]
     excluded: NotRequired[Mapping[str, int]]  # reason to how many examples were not attacked for it
     curves: list[CurveJson]

@@ -40,6 +40,8 @@ def _diagnostics_of_row(row: Standing) -> Iterator[LabelledText]:
                 yield f"{label}{suffix}", text
         if record.n_clean_missing:
             yield f"clean prompts without an answer{suffix}", f"{record.n_clean_missing} of {record.n_clean}"
+        if record.n_clean_unparseable:
+            yield f"clean answers that could not be judged{suffix}", f"{record.n_clean_unparseable} of {record.n_clean}"
         if record.n_too_long:
             yield f"clean examples too long for the context{suffix}", f"{record.n_too_long} of {record.n_clean}"
         if record.n_truncated:

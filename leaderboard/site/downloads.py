@@ -26,7 +26,7 @@ _ROW = (
     "seeds",
     "examples",
 )
-_NOT_COUNTED = ("missing_clean", "missing_answers", "unparseable")
+_NOT_COUNTED = ("missing_clean", "unparseable_clean", "missing_answers", "unparseable")
 _RATE = ("low", "high", "trials", "seeds")
 _COST = ("reached", "compute", "low", "high", "attack", "within", "queries", "seeds")
 _CURVES = pa.schema(

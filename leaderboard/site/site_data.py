@@ -135,6 +135,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "missing_answers": row.missing_answers,
         "missing_clean": row.missing_clean,
         "unparseable": row.unparseable,
+        "unparseable_clean": row.unparseable_clean,
         "failures": row.failures,
         "excluded": row.excluded,
         "curves": [

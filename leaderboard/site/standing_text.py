@@ -17,11 +17,13 @@ NOTHING_ATTACKED: TextPair = ("–", "Not enough data: nothing was attacked")
 
 def clean_text(row: Standing) -> TextPair:
     """Clean accuracy, or in text the share of clean prompts without a success of the attacker, its interval, and how
-    many got no answer.
+    many got no answer, or none that could be judged.
     """
-    none = ("–", "Not enough data: no clean example, none answered, or all too long for the context")
+    none = ("–", "Not enough data: no clean example, none answered or judged, or all too long for the context")
     main, fine = none if row.clean is None else rate_text(row.clean)
-    return main, f"{fine}\n{row.missing_clean} without an answer" if row.missing_clean else fine
+    missing = f"{row.missing_clean} without an answer" if row.missing_clean else ""
+    unparseable = f"{row.unparseable_clean} could not be judged" if row.unparseable_clean else ""
+    return main, "\n".join(filter(None, [fine, missing, unparseable]))
 
 
 def asr_text(row: Standing) -> TextPair:

@@ -141,6 +141,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
             "they are not attacked, and in no rate"
         )
+    if unparseable := sum(clean.unparseable):
+        reporter.note(
+            f"{cell_label(cell)}: judge {cell.judge.name} gave no verdict on {unparseable} of {len(examples)} clean "
+            "answers, which are not attacked and in no rate: what its model says cannot be read"
+        )
     if marker := _unexpected_marker(victim, clean):
         reporter.note(
             f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as a part of them; name the markers "
@@ -210,16 +215,20 @@ class _Progress:
     def __init__(self, reporter: WorkReporter, total: int) -> None:
         self._reporter, self._total = reporter, total
         self._steps, self._spent = 0, Flops()
+        self._asked = self._untold = 0
         self._broken: set[str] = set()
-        self._examples: set[str] = set()
+        self._told: set[str] = set()
 
     def add(self, _: int, rows: Sequence[StepRow]) -> None:
         """Take in the rows of a round."""
         for row in rows:
             self._steps += 1
-            self._examples.add(row.example)
+            self._asked += row.failure is None
+            self._untold += row.is_untold
+            if not row.is_untold:
+                self._told.add(row.example)
             if row.success:
                 self._broken.add(row.example)
             self._spent += Flops(row.attack_nominal, row.attack_executed)
-        asr = len(self._broken) / max(1, len(self._examples))
-        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent))
+        asr = len(self._broken) / len(self._told) if self._told else None
+        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent, self._asked, self._untold))

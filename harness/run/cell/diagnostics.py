@@ -20,7 +20,7 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
 from harness.records.cell_manifest import CellRecord, DefenseFacts
-from harness.records.step_row import StepRow, unanswered_examples
+from harness.records.step_row import StepRow, untold_examples
 from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.plan.diagnostics_flops import READ_EXAMPLES
@@ -126,12 +126,12 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
 def worst_case(rows: Sequence[StepRow], clean_accuracy: float | None, attacked: int) -> list[dict[str, Any]]:
     """Accuracy left when each example is attacked with so many steps, clean accuracy · (1 − ASR so far), and the
     mean nominal FLOPs that this takes per example (null where unknown). Starts at step 0; at most `POINTS` + 1 entries.
-    Examples without any answer are left out; empty where no clean accuracy was measured.
+    Examples without any verdict are left out; empty where no clean accuracy was measured.
     """
     if clean_accuracy is None:
         return []
-    unanswered = unanswered_examples(rows)
-    rows, attacked = [row for row in rows if row.example not in unanswered], attacked - len(unanswered)
+    untold = untold_examples(rows)
+    rows, attacked = [row for row in rows if row.example not in untold], attacked - len(untold)
     steps = max((row.step for row in rows), default=0)
     broken_at: dict[str, int] = {}
     spent = np.zeros(steps + 1)

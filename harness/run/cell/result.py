@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord
-from harness.records.step_row import StepRow, unanswered_examples
+from harness.records.step_row import StepRow, untold_examples
 from harness.records.write import write_cell
 from harness.run.run_folder import RunFolder
 from harness.store.atomic import write_json
@@ -26,9 +26,9 @@ class CellResult:
 
     @property
     def asr(self) -> float | None:
-        """Share of the attacked examples that were broken at any step; None where none was attacked and answered."""
-        answered = self.record.n_attacked - len(unanswered_examples(self.steps))
-        return len({row.example for row in self.steps if row.success}) / answered if answered else None
+        """Share of the attacked examples that were broken at any step; None where none has a verdict."""
+        told = self.record.n_attacked - len(untold_examples(self.steps))
+        return len({row.example for row in self.steps if row.success}) / told if told else None
 
     def write(self, folder: RunFolder) -> None:
         """Put it in place; what there was of the cell before is not needed any more."""

@@ -39,6 +39,7 @@
     return [
       reasons.length ? `not attacked: ${reasons.join(", ")}` : "",
       row.missing_clean ? `${row.missing_clean} clean without an answer` : "",
+      row.unparseable_clean ? `${row.unparseable_clean} clean that could not be judged` : "",
       row.missing_answers ? `${row.missing_answers} attacked without an answer` : "",
       row.unparseable ? `${row.unparseable} could not be judged` : "",
     ];
