@@ -107,12 +107,18 @@ class _LiveWorker:
         self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
 
     def cell_done(
-        self, label: str, asr: float | None, clean: float | None, error: str | None, untold: str = ""
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
     ) -> None:
         self.view.cells.advance(self.view.bar)
         style = "red" if error else "yellow" if untold else ""
         self.view.console.print(
-            _cell_line(label, asr, clean, error, untold), markup=False, highlight=False, style=style
+            _cell_line(label, asr, clean, error, untold, answered), markup=False, highlight=False, style=style
         )
 
 
@@ -163,9 +169,15 @@ class _PlainWorker:
         self._now_and_then(f"{share}, {_asr_so_far(progress)}, {_compute(progress.spent.nominal)}")
 
     def cell_done(
-        self, label: str, asr: float | None, clean: float | None, error: str | None, untold: str = ""
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
     ) -> None:
-        self.view.say(_cell_line(label, asr, clean, error, untold))
+        self.view.say(_cell_line(label, asr, clean, error, untold, answered))
 
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self.last > self.EVERY:
@@ -198,9 +210,11 @@ def _asr_so_far(progress: CellProgress) -> str:
     return asr + (f", {progress.untold} of {progress.asked} without a verdict" if progress.untold else "")
 
 
-def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None, untold: str = "") -> str:
+def _cell_line(
+    label: str, asr: float | None, clean: float | None, error: str | None, untold: str = "", answered: str = ""
+) -> str:
     if error:
         return f"failed  {label}: {error}"
     broken = f"ASR {asr:.0%}" if asr is not None else "no ASR" if untold else "no example attacked"
-    rates = [broken, "" if clean is None else f"clean accuracy {clean:.1%}", untold]
+    rates = [answered, broken, "" if clean is None else f"clean accuracy {clean:.1%}", untold]
     return f"done    {label}: {', '.join(filter(None, rates))}"

@@ -21,6 +21,13 @@ def too_long(length: int, context: int) -> str:
     return f"too long: {length} tokens with the attack string, context {context}"
 
 
+def success_when_clean(reason: str | None) -> bool | None:
+    """Whether the attacker had what it wants before any attack, of an example in text that was left out for
+    ``reason``; a prompt that a guard blocks is refused. None where that reason does not tell, or it was attacked.
+    """
+    return {ALREADY_BROKEN: True, BLOCKED: False}.get(reason or "")
+
+
 def is_too_long(reason: str) -> bool:
     """Whether ``reason`` is one that `too_long` gives."""
     return _TOO_LONG.fullmatch(reason) is not None

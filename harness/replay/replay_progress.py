@@ -92,7 +92,13 @@ class ReplayView:
         """Nothing is attacked here."""
 
     def cell_done(
-        self, label: str, asr: float | None, clean: float | None, error: str | None, untold: str = ""
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
     ) -> None:
         """Nothing is attacked here."""
 

@@ -65,9 +65,17 @@ class WorkReporter(Protocol):
         """How far the attack on a cell has come."""
 
     def cell_done(
-        self, label: str, asr: float | None, clean: float | None, error: str | None, untold: str = ""
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
     ) -> None:
-        """A cell ended; ``untold``: which of its answers have no verdict, in words."""
+        """A cell ended; ``untold``: which of its answers have no verdict, ``answered``: how many prompts ended as the
+        attacker wants with an attack or without one; both in words, empty where there is nothing to tell.
+        """
 
 
 class Reporter(Protocol):
@@ -92,5 +100,11 @@ class Silent:
     def progress(self, what: str, done: float, total: float) -> None: ...
     def cell(self, progress: CellProgress) -> None: ...
     def cell_done(
-        self, label: str, asr: float | None, clean: float | None, error: str | None, untold: str = ""
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
     ) -> None: ...

@@ -26,6 +26,22 @@ def clean_text(row: Standing) -> TextPair:
     return main, "\n".join(filter(None, [fine, missing, unparseable]))
 
 
+def answered_heading(table: Standings) -> str:
+    """What the share with or without an attack is of; "" in a table of labels."""
+    headings = {"refused when clean": "Harmful prompts answered", "answered when clean": "Harmless prompts refused"}
+    return headings.get(table.section.clean_measure, "")
+
+
+def answered_text(row: Standing) -> TextPair:
+    """The share of prompts that end as the attacker wants, with or without an attack, its interval, and how many did
+    without one.
+    """
+    if row.answered is None:
+        return "–", "Not enough data: no prompt with a verdict"
+    main, fine = rate_text(row.answered.rate)
+    return main, f"{fine}\n{row.answered.clean} of {row.answered.rate.trials} without an attack"
+
+
 def asr_text(row: Standing) -> TextPair:
     """ASR at full budget over all attacks, its interval, and the strongest attack with its own share when others broke
     more.

@@ -26,7 +26,7 @@ from leaderboard.fit.compute_to_target import SeedCurves
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
-from leaderboard.standings.clean_rate import clean_rate
+from leaderboard.standings.clean_rate import WithOrWithout, clean_rate, with_or_without
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
 from leaderboard.standings.directions import DirectionRate, direction_rates
 from leaderboard.standings.ranks import NO_RANK, Rank
@@ -46,6 +46,8 @@ class Standing:
         round: the defense's round, None without rounds.
         clean: share of clean examples answered rightly (in text: without a success of the attacker), seeds pooled; None
             when none was answered.
+        answered: share of prompts that end as the attacker wants, with an attack or without one; None where answers are
+            labels, or nothing has a verdict.
         strongest: the curve with the highest ASR at full budget (the cheaper one when equal, in queries where compute
             is unknown); None when nothing was attacked.
         cost_to_break: cost to reach the target ASR, of attacks that search for themselves where there are any; None
@@ -85,6 +87,7 @@ class Standing:
     defense: str
     round: int | None
     clean: Rate | None
+    answered: WithOrWithout | None
     strongest: AttackCurve | None
     cost_to_break: CostToBreak | None
     cost_by_attack: Mapping[str, CostToBreak]
@@ -193,6 +196,7 @@ def make_standing(
         defense=first.defense.label,
         round=None if first.defense_facts is None else first.defense_facts.round,
         clean=clean_rate(list(cell_of_seed.values())),
+        answered=with_or_without(cells, attacks),
         strongest=strongest,
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,

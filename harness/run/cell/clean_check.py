@@ -120,7 +120,7 @@ def choose_examples(
             why = BLOCKED
         elif not clean.is_told(at):
             why = NOT_JUDGED
-        elif not right:
+        elif not right and (victim.labels or example.attackable):
             why = ALREADY_WRONG if victim.labels else ALREADY_BROKEN
         elif not example.attackable:
             why = NOT_ATTACKABLE

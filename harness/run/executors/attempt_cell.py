@@ -61,7 +61,7 @@ def attempt_cell(
         preparer.reporter.cell_done(cell_label(cell), None, None, None)
         return None
     untold = untold_text(record.model_dump())
-    preparer.reporter.cell_done(cell_label(cell), result.asr, record.clean_accuracy, None, untold)
+    preparer.reporter.cell_done(cell_label(cell), result.asr, record.clean_accuracy, None, untold, result.answered)
     return None
 
 

@@ -41,9 +41,15 @@ class RemoteReporter:
             self._tell("cell", progress)
 
     def cell_done(
-        self, label: str, asr: float | None, clean: float | None, error: str | None, untold: str = ""
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
     ) -> None:
-        self._tell("cell_done", label, asr, clean, error, untold)
+        self._tell("cell_done", label, asr, clean, error, untold, answered)
 
 
 def pass_on(message: Message, reporter: WorkReporter) -> None:
