@@ -41,7 +41,8 @@ def test_a_line_says_first_what_is_told_of_all_prompts_and_what_has_no_verdict()
     untold = untold_text({"n_clean": 9, "n_clean_unparseable": 9, "n_asked": 4, "n_missing": 1})
     assert untold == "9 of 9 clean answers not judged, 1 of 4 attacked prompts without an answer"
     assert _cell_line("a cell", None, None, None, untold, "") == f"done    a cell: no ASR, {untold}"
-    line = _cell_line("a cell", 0.0, 0.1, None, "", "9 of 10 harmful prompts answered with or without an attack")
+    answered = "9 of 10 harmful prompts answered with or without an attack"
+    line = _cell_line("a cell", 0.0, 0.1, None, "", answered)
     assert (
         line
         == "done    a cell: 9 of 10 harmful prompts answered with or without an attack, ASR 0%, clean accuracy 10.0%"
