@@ -233,9 +233,10 @@ def test_a_plan_goes_on_without_an_estimate(tmp_path: Path) -> None:
 def test_a_measured_rate_takes_the_place_of_the_guess(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAST)
     plan = ("plan", "spec.yaml", "--out", "out", "--json", *FROM_FILES)
-    assert json.loads(harness_here(*plan, cwd=tmp_path).stdout)["rate_source"] == "guessed from a matrix product"
+    guess = json.loads(harness_here(*plan, cwd=tmp_path).stdout)["rates"]["cpu"]
+    assert guess["source"].startswith("a guess: 20% of the ")
     assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", *FROM_FILES, cwd=tmp_path).returncode == 0
     found = json.loads(harness_here(*plan, cwd=tmp_path).stdout)
-    assert found["rate_source"] == "measured over 2 cells of this run"
-    assert found["rate_flops_per_second"] > 0
+    assert found["rates"]["cpu"]["source"] == "measured over 2 cells of this run"
+    assert found["rates"]["cpu"]["flops_per_second"] > 0
     assert found["remaining_flops"] == found["remaining_seconds"] == 0
