@@ -103,13 +103,23 @@ class _LiveWorker:
         rate = progress.steps / max(1e-9, time.monotonic() - self.began)
         self.view.add_spent(progress.spent.nominal - self.spent)
         self.spent = progress.spent.nominal
-        figures = f"{rate:.1f} steps/s  ASR so far {progress.asr:.0%}  {_compute(self.spent)}"
+        figures = f"{rate:.1f} steps/s  {_asr_so_far(progress)}  {_compute(self.spent)}"
         self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
         self.view.cells.advance(self.view.bar)
-        style = "red" if error else ""
-        self.view.console.print(_cell_line(label, asr, clean, error), markup=False, highlight=False, style=style)
+        style = "red" if error else "yellow" if untold else ""
+        self.view.console.print(
+            _cell_line(label, asr, clean, error, untold, answered), markup=False, highlight=False, style=style
+        )
 
 
 class PlainView:
@@ -156,10 +166,18 @@ class _PlainWorker:
 
     def cell(self, progress: CellProgress) -> None:
         share = f"{progress.steps}/{progress.steps_total} example-steps"
-        self._now_and_then(f"{share}, ASR so far {progress.asr:.0%}, {_compute(progress.spent.nominal)}")
+        self._now_and_then(f"{share}, {_asr_so_far(progress)}, {_compute(progress.spent.nominal)}")
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
-        self.view.say(_cell_line(label, asr, clean, error))
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
+        self.view.say(_cell_line(label, asr, clean, error, untold, answered))
 
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self.last > self.EVERY:
@@ -187,8 +205,16 @@ def _compute(spent: float) -> str:
     return "compute unknown" if math.isnan(spent) else format_flops(spent)
 
 
-def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None) -> str:
+def _asr_so_far(progress: CellProgress) -> str:
+    asr = "no verdict yet" if progress.asr is None else f"ASR so far {progress.asr:.0%}"
+    return asr + (f", {progress.untold} of {progress.asked} without a verdict" if progress.untold else "")
+
+
+def _cell_line(
+    label: str, asr: float | None, clean: float | None, error: str | None, untold: str = "", answered: str = ""
+) -> str:
     if error:
         return f"failed  {label}: {error}"
-    broken = "no example attacked" if asr is None else f"ASR {asr:.0%}"
-    return f"done    {label}: {broken}" + ("" if clean is None else f", clean accuracy {clean:.1%}")
+    broken = f"ASR {asr:.0%}" if asr is not None else "no ASR" if untold else "no example attacked"
+    rates = [answered, broken, "" if clean is None else f"clean accuracy {clean:.1%}", untold]
+    return f"done    {label}: {', '.join(filter(None, rates))}"

@@ -146,9 +146,16 @@ class CellRecord(BaseModel):
     n_clean_correct: int = 0  # right label; of answers in text: no success of the attacker
     # of the clean examples, those that got neither an answer nor a refusal; 0 in older records
     n_clean_missing: int = 0
+    # of the clean examples, those whose answers a judging model could not judge; right in older records
+    n_clean_unparseable: int = 0
     n_too_long: int = 0  # of the clean examples, those too long for the context: nobody asked, counted as not right
     n_truncated: int = 0  # of the clean examples, those cut off to fit the context, as the spec asked
     n_attacked: int = 0
+    # strings that the victim was asked about; of them those that got neither an answer nor a refusal, and those whose
+    # answers a judging model could not judge. 0 in older records
+    n_asked: int = 0
+    n_missing: int = 0
+    n_unparseable: int = 0
     clean_compute: Compute = Compute()
     attack_steps: int = 0  # full budget: steps asked of every attacked example
     versions: dict[str, str] = {}
@@ -159,8 +166,13 @@ class CellRecord(BaseModel):
 
     @property
     def clean_accuracy(self) -> float | None:
-        """Share of the clean examples that are right, of those that got an answer or a refusal; None where none did, or
-        all are too long for the context.
+        """Share of the clean examples that are right, of those that got a refusal or an answer that could be judged;
+        None where none did, or all are too long for the context.
         """
-        answered = self.n_clean - self.n_clean_missing
-        return self.n_clean_correct / answered if answered > self.n_too_long else None
+        told = self.n_clean_told
+        return self.n_clean_correct / told if told > self.n_too_long else None
+
+    @property
+    def n_clean_told(self) -> int:
+        """Of the clean examples, those that got a refusal or an answer that could be judged; or are too long."""
+        return self.n_clean - self.n_clean_missing - self.n_clean_unparseable

@@ -91,7 +91,15 @@ class ReplayView:
     def cell(self, progress: CellProgress) -> None:
         """Nothing is attacked here."""
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
         """Nothing is attacked here."""
 
     def _say(self, line: str) -> None:

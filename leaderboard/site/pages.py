@@ -40,6 +40,8 @@ PLOT_SCRIPTS = (
 MAX_DRAWN = 10  # rows drawn at first on an attack's page
 _BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
 _STANDING_TEXTS = (
+    standing_text.answered_heading,
+    standing_text.answered_text,
     standing_text.clean_text,
     standing_text.asr_text,
     standing_text.cost_to_break_text,

@@ -50,7 +50,7 @@ def test_plain_lines_when_not_a_terminal(folder: Path) -> None:
 def test_json_is_all_there_is_on_stdout(folder: Path) -> None:
     done = harness(*ARGUMENTS, "--json", cwd=folder)
     assert done.stderr == ""
-    assert json.loads(done.stdout) == {"run": "out", "done": 2, "failed": []}
+    assert json.loads(done.stdout) == {"run": "out", "done": 2, "failed": [], "untold": []}
 
 
 @pytest.mark.slow
