@@ -15,7 +15,6 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops
-from harness.records.answer_state import AnswerState
 from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import ALREADY_BROKEN, NO_CLEAN_ANSWER, NOT_ATTACKED
 from harness.records.model_role import ModelRole
@@ -25,6 +24,7 @@ from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record, compute
 from harness.run.cell.diagnostics import rejudged
 from harness.run.cell.manifest import auxiliary_facts
+from harness.run.cell.rejudge_drawn import judged_again, recorded_answer
 from harness.run.cell.result import CellResult
 from harness.run.cell_label import cell_label
 from harness.run.prepare.open_models import models_by_name
@@ -119,7 +119,7 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
     if data.labels:  # whom to attack does not depend on the judge
         return Rejudged(examples, _judged_again(judge, steps, by_id, source.record), {})
-    answers = [_recorded(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
+    answers = [recorded_answer(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
     verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
     for row, answer, (verdict, _) in zip(examples, answers, verdicts, strict=True):
         if answer.missing and row["attacked"]:  # older records take an empty answer for a refusal
@@ -152,6 +152,8 @@ def _judged_again(
     """The rows with the judge's verdicts; what its models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
+    if record.samples:
+        return judged_again(judge, rows, by_id, record.threat.get("asks") or 1, mixed=mixed)
     found = list(rows)
     answers = {i: _answer(row) for i, row in enumerate(rows) if row.failure is None}
     verdicts = judge.verdicts([(by_id[rows[i].example], answer) for i, answer in answers.items()])
@@ -169,8 +171,4 @@ def _judged_again(
 
 
 def _answer(row: StepRow) -> Answer:
-    return _recorded(row.predicted, row.answer, row.answer_state, row.loss)
-
-
-def _recorded(label: int | None, text: str | None, state: AnswerState | None, loss: float | None = None) -> Answer:
-    return Answer(label, (), float("nan") if loss is None else loss, text, state or "answered")
+    return recorded_answer(row.predicted, row.answer, row.answer_state, row.loss)
