@@ -19,6 +19,7 @@ CLAIMS: tuple[str, ...] = (
     "attack",
     "judge",
     "threat",
+    "answers",
     "seed",
     "stop_on_success",
     "target_asr",
