@@ -84,7 +84,8 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     drawn = sum(string.drawn is not None for string in strings)
     agreed = sum(not string.problem and not string.close for string in strings)
     differences = [string.loss_difference for string in strings if string.loss_difference is not None]
-    detail = f"{agreed} of {sample.strings} strings of {len(results)} cells: {'as recorded' if drawn else 'the same verdict'}"
+    detail = f"{agreed} of {sample.strings} strings of {len(results)} cells: "
+    detail += "as recorded" if drawn else "the same verdict"
     detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
     detail += f"; {sum(cell.clean_prompts for cell in results):,} clean prompts asked again"
     detail += f" (drawn by the file's hash and seed {seed}, in each of {sample.rows} rows of the standings)"
@@ -93,8 +94,8 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
         notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")
     if drawn:
         notes.append(
-            f"{drawn} strings have drawn answers, which other hardware draws otherwise: their tokens, text and loss were "
-            "compared one by one, and how many answers are broken over all strings of a row; texts and verdicts of "
+            f"{drawn} strings have drawn answers, which other hardware draws otherwise: their tokens, text and loss "
+            "were compared one by one, and how many answers are broken over all strings of a row; texts and verdicts of "
             "single answers were not"
         )
     if not sample.strings:
