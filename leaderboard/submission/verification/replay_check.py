@@ -95,8 +95,8 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     if drawn:
         notes.append(
             f"{drawn} strings have drawn answers, which other hardware draws otherwise: their tokens, text and loss "
-            "were compared one by one, and how many answers are broken over all strings of a row; texts and verdicts of "
-            "single answers were not"
+            "were compared one by one, and how many answers are broken over all strings of a row; texts and verdicts "
+            "of single answers were not"
         )
     if not sample.strings:
         notes.append("there is no string to be replayed: nothing was attacked, or activations were, which leave none")
