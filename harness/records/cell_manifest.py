@@ -108,6 +108,16 @@ class AuxiliaryFacts(BaseModel):
     content: str = ""  # as of the victim
 
 
+class AnswersRecord(BaseModel):
+    """How answers to attack strings were drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    samples: int  # to each string
+    temperature: float
+    top_p: float
+    max_tokens: int | None  # longest answer; None: the task's own
+
+
 class CellRecord(BaseModel):
     """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand beside it."""
 
@@ -126,6 +136,7 @@ class CellRecord(BaseModel):
     judge: PluginRecord
     threat: dict[str, Any]
     threat_label: str
+    answers: AnswersRecord | None = None  # None: one greedy answer of the task's own length
     seed: int
     stop_on_success: bool
     target_asr: float
@@ -163,6 +174,11 @@ class CellRecord(BaseModel):
     agreement: dict[str, Any] = {}
     started: str = ""  # UTC, ISO 8601
     seconds: float = 0.0
+
+    @property
+    def samples(self) -> int:
+        """How many answers each attack string got that were drawn and all recorded; 0 where answers are greedy."""
+        return 0 if self.answers is None or self.answers.temperature == 0 else self.answers.samples
 
     @property
     def clean_accuracy(self) -> float | None:

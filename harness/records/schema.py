@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from harness.records.step_row import arrow_schema
+from harness.records.step_row import SAMPLED, arrow_schema
 
 VERSION = 2
 
@@ -38,5 +38,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign"})
-"""Columns that older records of this version lack; read as nulls."""
+ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", *SAMPLED})
+"""Columns that older records of this version lack, and those of drawn answers, which others lack; read as nulls."""

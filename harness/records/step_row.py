@@ -19,6 +19,9 @@ Whole = Annotated[int, pa.int32()]
 Count = Annotated[int, pa.int64()]
 Real = Annotated[float, pa.float64()]
 TokenIds = Annotated[list[int], pa.list_(pa.int32())]
+Texts = Annotated[list[str | None], pa.list_(pa.string())]
+Flags = Annotated[list[bool | None], pa.list_(pa.bool_())]
+Reals = Annotated[list[float | None], pa.list_(pa.float64())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +59,20 @@ class StepRow:
     judge_executed: Real
     defense_nominal: Real  # what guards and transforms added to the attack's and the judge's queries
     defense_executed: Real
-    # a randomised defense is judged several times, with fresh draws; a success is more than half of those answered
+    # a randomised defense is judged several times, with fresh draws; a success is more than half of those answered. Of
+    # several drawn answers: see `sampled_success`
     draws: Whole | None = None  # how often it was judged; null when not judged
     broken_draws: Whole | None = None  # in how many of them the attacker succeeded
     seconds: Real = 0.0  # share of wall time; the only column that differs between two runs of the same cell
+    # Where answers are drawn: each answer to the string in turn, [k]; columns that other cells lack. The columns above
+    # (success, score, unparseable, answer, answer_state) are of the first answer, or of as many as the threat model's
+    # `asks`, of which one success is enough; draws and broken_draws count all k.
+    sampled_answer: Texts | None = None  # an entry is null where a guard blocked
+    sampled_state: Texts | None = None  # as `answer_state`
+    sampled_success: Flags | None = None  # an entry is null where there was nothing to judge
+    sampled_score: Reals | None = None
+    sampled_unparseable: Flags | None = None
+    sampled_nominal: Reals | None = None  # what the victim's answer took, FLOPs; an entry is null where unknown
 
     @property
     def is_untold(self) -> bool:
@@ -69,7 +82,8 @@ class StepRow:
     def to_record(self) -> dict[str, Any]:
         """The row as it stands in files, by column: unknown compute is None."""
         record = {name: getattr(self, name) for name in NAMES}
-        return record | {name: None for name in COMPUTE if _is_nan(record[name])}
+        record |= {name: None for name in COMPUTE if _is_nan(record[name])}
+        return {name: value for name, value in record.items() if value is not None or name not in SAMPLED}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> StepRow:
@@ -81,7 +95,10 @@ class StepRow:
 NAMES = tuple(field.name for field in fields(StepRow))
 """The columns, in order."""
 
-COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed")))
+SAMPLED = tuple(name for name in NAMES if name.startswith("sampled_"))
+"""The columns of cells with drawn answers alone."""
+
+COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed")) and name not in SAMPLED)
 """The columns of FLOPs."""
 
 

@@ -20,6 +20,7 @@ CLAIMS: tuple[str, ...] = (
     "attack",
     "judge",
     "threat",
+    "answers",
     "seed",
     "stop_on_success",
     "target_asr",

@@ -32,8 +32,9 @@ def forecast(cells: Sequence[RecordedCell], preparer: Preparer) -> Forecast:
     for recorded, cell in zip(cells, resolved, strict=True):
         data = cell.data
         card = cell.spec.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, cell.spec.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
-        prompts = len(recorded.steps)
+        longest = 0 if data.labels else 2 * cell.spec.answers.longest(data.answer_tokens)
+        tokens = prompt_tokens(data, card, cell.spec.threat.tokens) + longest
+        prompts = len(recorded.steps) * cell.spec.answers.samples
         if cell.keys.pipeline not in victims_asked:
             prompts += cell.spec.clean_examples
             victims_asked.add(cell.keys.pipeline)
@@ -103,7 +104,7 @@ def _replay_cell(
             return _not_replayed(recorded, f"its {what} is {value[:20]}, and {found_here}")
     check_access(spec, data)
     prepared = preparer.prepare(cell, preparer.weights(cell))
-    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws, prepared.cell.data.labels)
+    judge = prepared.judge
     # What a prompt is cut to depends on the string that must fit beside it.
     asked = keys.pipeline, spec.threat.label() if spec.too_long == "truncate" else ""
     fresh = asked not in answers

@@ -12,6 +12,8 @@ from harness.api.threat import Access, Threat, allows
 from harness.registry.defense_stack import is_static, parts_of, runtime_parts, stack_problem, trained_part
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
+from harness.spec.answers import GREEDY, AnswerSampling
+from harness.spec.answers_problems import check_sampling
 from harness.spec.axes import Axes, make_axes
 from harness.spec.exclude import Mask, remaining_cells
 from harness.spec.fields import DiagnosticsExtent, Spec
@@ -47,6 +49,7 @@ class CellSpec:
     too_long: Literal["exclude", "error", "truncate"] = "exclude"
     training_threads: int = 1
     diagnostics: DiagnosticsExtent = "full"
+    answers: AnswerSampling = GREEDY
     resources: Resources = UNSPECIFIED
 
     @property
@@ -93,6 +96,7 @@ def expand(
     _check_access(axes, left, problems)
     _check_training(axes, left, registry, problems)
     _check_answers(axes, left, problems)
+    check_sampling(spec, axes, left, problems)
     resources = victim_resources(spec, axes, registry, problems)
     if not problems and not left.any():
         problems.append(SpecProblem(("exclude",), "leaves out every cell; remove an entry"))
@@ -119,6 +123,7 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> 
         too_long=spec.too_long,
         training_threads=spec.training_threads,
         diagnostics=spec.diagnostics,
+        answers=spec.answers,
         resources=resources[victim],
     )
 

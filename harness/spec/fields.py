@@ -21,6 +21,7 @@ from pydantic import (
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
+from harness.spec.answers import AnswerSampling
 
 
 def _tuple(value: Any) -> Any:
@@ -170,6 +171,10 @@ class Spec(BaseModel):
         default="exclude",
         description="prompts that do not fit the victim's context with the attack string: not attacked, and counted; "
         "an error; or their changeable text is cut off at the end, and counted",
+    )
+    answers: AnswerSampling = Field(
+        default=AnswerSampling(),
+        description="of tasks answered in text: how many answers each attack string gets, and how they are drawn",
     )
     attack_draws: PositiveInt = Field(
         default=4,

@@ -100,6 +100,9 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
     ):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]
+    del plain["answers"]
+    if answers := spec.answers.identity():
+        plain["answers"] = answers
     lists: dict[str, list[Any]] = {
         field: [plugins[field, i].identity() for i in range(len(getattr(spec, field)))]
         for field in PLUGIN_LISTS

@@ -31,7 +31,7 @@ def print_standings(tables: Sequence[Standings]) -> None:
         )
         if scope.notice:
             console.print(Text(scope.notice))
-        for notice in (standing_text.missing_text(standings), standing_text.direction_warning(standings)):
+        for notice in _notices(standings):
             if notice:
                 console.print(Text(notice))
         for row in standings.rows:
@@ -50,6 +50,11 @@ def print_standings(tables: Sequence[Standings]) -> None:
         for record in section.failed:
             cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
             console.print(Text(f"failed: {cell}: {record.error}"))
+
+
+def _notices(standings: Standings) -> tuple[str, ...]:
+    texts = (standing_text.missing_text, standing_text.direction_warning, standing_text.answers_text)
+    return tuple(text(standings) for text in texts)
 
 
 def _columns(standings: Standings) -> dict[str, ColumnText]:

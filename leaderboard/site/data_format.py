@@ -74,6 +74,19 @@ class CostToBreakJson(TypedDict):
     seeds: int
 
 
+class AsrAtJson(TypedDict):
+    """ASR@j at full budget, of an attacker who may ask j times with each string: a list per quantity, by j; compute and
+    queries with the j answers to each string.
+    """
+
+    asks: list[int]
+    value: list[float]
+    low: list[float]
+    high: list[float]
+    compute: list[float | None]
+    queries: list[float]
+
+
 class CurveJson(TypedDict):
     """One attack: some of its points (all ``steps`` of a short curve), its fit, and what it costs to break by it."""
 
@@ -84,6 +97,7 @@ class CurveJson(TypedDict):
     fit: FitJson | None
     band: BandJson | None
     breaking: CostToBreakJson | None
+    asr_at: NotRequired[AsrAtJson]
 
 
 class WorstCaseJson(TypedDict):

@@ -77,7 +77,19 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
     overhead, fit = row["overhead"], row["balance"]
     flat |= {f"overhead_{name}": None if overhead is None else overhead.get(name) for name in ("flops", "ratio")}
     flat |= {f"balance_{name}": None if fit is None else fit.get(name) for name in ("slope", "slope_low", "slope_high")}
+    flat["asr_at"] = _asr_at(row)
     return flat | {"marks": ", ".join(row["marks"])}
+
+
+def _asr_at(row: StandingJson) -> str:
+    """ASR@j of the strongest attack, with intervals: ``1: 0.45 (0.41 to 0.49); …``; "" where answers are greedy."""
+    strongest = None if row["strongest"] is None else row["strongest"]["attack"]
+    found = [curve["asr_at"] for curve in row["curves"] if curve["attack"] == strongest and "asr_at" in curve]
+    return "; ".join(
+        f"{asks}: {value:g} ({low:g} to {high:g})"
+        for one in found
+        for asks, value, low, high in zip(one["asks"], one["value"], one["low"], one["high"], strict=True)
+    )
 
 
 def _points(section: SectionJson, row: StandingJson, curve: CurveJson) -> list[dict[str, Any]]:

@@ -132,6 +132,7 @@ def _environment() -> Environment:
     )
     env.globals |= {"trained_against_text": standing_text.trained_against_text, "cost_sort_key": cost_sort_key}
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
+    env.globals["answers_text"] = standing_text.answers_text
     env.globals["direction_warning"] = standing_text.direction_warning
     env.filters["rate_text"] = standing_text.rate_text
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}

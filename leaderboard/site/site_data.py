@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from harness.flops import known
 from harness.records.read import Run
 from leaderboard.data.comparable_cells import missing_count
 from leaderboard.data.evidence import NOT_CHECKED
@@ -15,6 +16,7 @@ from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
     AnsweredJson,
+    AsrAtJson,
     BandJson,
     CostToBreakJson,
     CurveJson,
@@ -195,7 +197,7 @@ def _cost_json(cost: CostToBreak | None) -> CostToBreakJson | None:
 
 def _curve_json(curve: AttackCurve, reference: float | None, cost: CostToBreak | None) -> CurveJson:
     points = [curve.points[index] for index in _thinned(len(curve.points), MAX_POINTS)]
-    return {
+    found: CurveJson = {
         "attack": curve.attack,
         "seeds": curve.seeds,
         "steps": len(curve.points),
@@ -210,6 +212,21 @@ def _curve_json(curve: AttackCurve, reference: float | None, cost: CostToBreak |
         "fit": fit_json(curve.fit),
         "band": _curve_band(curve, reference),
         "breaking": _cost_json(cost),
+    }
+    if curve.asr_at:  # where answers are drawn
+        found["asr_at"] = _asr_at_json(curve)
+    return found
+
+
+def _asr_at_json(curve: AttackCurve) -> AsrAtJson:
+    """ASR@j by j."""
+    return {
+        "asks": [one.asks for one in curve.asr_at],
+        "value": [rounded(one.value, 5) for one in curve.asr_at],
+        "low": [rounded(one.low, 3) for one in curve.asr_at],
+        "high": [rounded(one.high, 3) for one in curve.asr_at],
+        "compute": [rounded(known(one.compute), 5) for one in curve.asr_at],
+        "queries": [rounded(one.queries, 5) for one in curve.asr_at],
     }
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from leaderboard.fit.pooled_rates import Rate
+from leaderboard.fit.repeated.asr_at import AsrAt
+from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
@@ -56,7 +60,39 @@ def asr_text(row: Standing) -> TextPair:
     if worst_case is not None and worst_case.compared != worst_case.attacked:
         shared = f"\nof {worst_case.compared} shared examples"
     lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
-    return main, "\n".join(lines)
+    asr_at = row.strongest.asr_at
+    return main, "\n".join([*lines, *(_asr_at_text(one) for one in dict.fromkeys([*asr_at[:1], *asr_at[-1:]]))])
+
+
+def _asr_at_text(one: AsrAt) -> str:
+    return f"ASR@{one.asks} {percent(one.value)} ({100 * one.low:.1f} – {100 * one.high:.1f}%)"
+
+
+def asr_at_text(curve: AttackCurve) -> str:
+    """ASR@j of an attack, with what it takes, a line for each j; "" where answers are not drawn."""
+    return "\n".join(
+        f"{_asr_at_text(one)}, "
+        + (f"{amount(one.queries)} queries" if np.isnan(one.compute) else f"{scientific(one.compute)} FLOPs")
+        for one in curve.asr_at
+    )
+
+
+def answers_text(table: Standings) -> str:
+    """How answers were drawn, and what ASR@j is; "" where they are greedy."""
+    records = [cell.record for cell in table.section.cells if cell.record.samples]
+    if not records or records[0].answers is None:
+        return ""
+    answers, asks = records[0].answers, records[0].threat.get("asks")
+    own = any(str(record.agreement.get("temperature", "")).startswith("the server's own") for record in records)
+    drawn = "at the server's own temperature" if own else f"at temperature {answers.temperature:g}"
+    drawn += f" and top_p {answers.top_p:g}" if answers.top_p < 1 and not own else ""
+    counts = "the first counts" if asks in (None, 1) else f"one success among the first {asks} counts"
+    pays = "is judging" if asks is None else "is the attacker's compute"
+    return (
+        f"{counted(answers.samples, 'answer')} to each attack string, drawn {drawn}: for ASR {counts}, and {pays}. "
+        "ASR@j, estimated from all of them, is of an attacker who may ask j times with each string, and pays for j "
+        "answers."
+    )
 
 
 def _direction_lines(row: Standing) -> list[str]:

@@ -112,6 +112,7 @@ class GenerateItem:
 
     Attributes:
         ids: the prompt's tokens without special ones, where they are not simply the tokenizer's.
+        top_p: drawn among the likeliest tokens that have this probability together, at that temperature.
     """
 
     prompt: str
@@ -119,6 +120,7 @@ class GenerateItem:
     temperature: float = 0.0
     seed: int = 0
     ids: tuple[int, ...] | None = None
+    top_p: float = 1.0
 
 
 def prompt_ids(items: Sequence[GenerateItem], tokenizer: Tokenizer) -> list[list[int]]:

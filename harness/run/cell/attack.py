@@ -18,7 +18,6 @@ from harness.api.threat import allows
 from harness.engine.defended.layer import offers_gradient
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.budget import SearchBudget
-from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.search import Search
 from harness.errors import AccessError, VictimError
 from harness.flops import Flops
@@ -93,6 +92,21 @@ def check_inner_attacks(
             )
 
 
+def check_sampling(cell: CellSpec, victim: DefendedVictim) -> None:
+    """Check that the victim's answers can be drawn as the spec asks.
+
+    Raises:
+        VictimError: its server draws them at a temperature of its own, and the spec writes another.
+    """
+    answers = cell.answers
+    chosen = answers.temperature is not None or answers.top_p < 1
+    if answers.drawn and chosen and getattr(victim.backend, "own_temperature", False):
+        raise VictimError(
+            f"{cell.victim.label} draws its answers at its server's own temperature; leave `temperature` and `top_p` "
+            "out of the spec's `answers` to take them as they come"
+        )
+
+
 @dataclass(frozen=True)
 class AttackedCell:
     """What an attack came to.
@@ -127,7 +141,8 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
     """
     cell, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
-    judge = JudgeRunner(cell.judge.plugin, prepared.judge_router, cell.judge_draws, prepared.cell.data.labels)
+    judge = prepared.judge
+    check_sampling(cell, victim)
     reporter.stage(f"attack {cell_label(cell)}")
     examples, truncated = list(prepared.cell.data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":

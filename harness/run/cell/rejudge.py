@@ -15,7 +15,6 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops
-from harness.records.answer_state import AnswerState
 from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import (
     ALREADY_BROKEN,
@@ -31,6 +30,7 @@ from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record, compute
 from harness.run.cell.diagnostics import rejudged, tells
 from harness.run.cell.manifest import auxiliary_facts
+from harness.run.cell.rejudge_drawn import judged_again, recorded_answer
 from harness.run.cell.result import CellResult
 from harness.run.cell_label import cell_label
 from harness.run.prepare.open_models import models_by_name
@@ -138,7 +138,7 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     if data.labels:  # whom to attack does not depend on the judge
         steps = _judged_again(judge, steps, by_id, source.record)
         return Rejudged(examples, steps, dict(verdict_counts(steps)))
-    answers = [_recorded(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
+    answers = [recorded_answer(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
     verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
     for row, answer, (verdict, _) in zip(examples, answers, verdicts, strict=True):
         row["benign"] = by_id[row["example"]].benign  # which older records do not say
@@ -173,6 +173,8 @@ def _judged_again(
     """The rows with the judge's verdicts; what its models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
+    if record.samples:
+        return judged_again(judge, rows, by_id, record.threat.get("asks") or 1, mixed=mixed)
     found = list(rows)
     answers = {i: _answer(row) for i, row in enumerate(rows) if row.failure is None}
     verdicts = judge.verdicts([(by_id[rows[i].example], answer) for i, answer in answers.items()])
@@ -190,8 +192,4 @@ def _judged_again(
 
 
 def _answer(row: StepRow) -> Answer:
-    return _recorded(row.predicted, row.answer, row.answer_state, row.loss)
-
-
-def _recorded(label: int | None, text: str | None, state: AnswerState | None, loss: float | None = None) -> Answer:
-    return Answer(label, (), float("nan") if loss is None else loss, text, state or "answered")
+    return recorded_answer(row.predicted, row.answer, row.answer_state, row.loss)

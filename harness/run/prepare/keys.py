@@ -148,6 +148,8 @@ def search_identity(
         identity["non_adaptive"] = True
     if is_randomised(cell.defense):
         identity["draws"] = [cell.attack_draws, cell.judge_draws]
+    if (answers := cell.answers.identity()) is not None:
+        identity["answers"] = answers
     if cell.too_long == "truncate":
         identity["too_long"] = cell.too_long
     if stop := stop_identity(cell):
@@ -174,6 +176,7 @@ def stand_in_key(cell: CellSpec) -> str:
     """Instead of the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
     plugins = [plugin_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
+    rest += [] if (answers := cell.answers.identity()) is None else [answers]
     return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})
 
 

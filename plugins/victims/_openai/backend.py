@@ -44,6 +44,7 @@ class ServerBackend:
 
     Attributes:
         labels: token ids of each label; none where it answers in text.
+        own_temperature: whether its server draws answers at a temperature of its own.
         reasoning: the markers around what it writes before its answers, which the engine cuts off.
     """
 
@@ -63,6 +64,7 @@ class ServerBackend:
         self.n_params: int | None = served.n_params
         self.n_params_non_embedding: int | None = None
         self.reasoning = served.reasoning
+        self.own_temperature = completions.sampled
         self.labels = [tuple(label) for label in labels]
         self.n_labels = len(self.labels)
         self._completions, self._probe, self._served = completions, probe, served

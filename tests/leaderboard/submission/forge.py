@@ -64,7 +64,7 @@ def with_rows(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> Pa
     """The rows of the table changed in place, or replaced by what ``change`` gives."""
     rows = table_of(parts).to_pylist()
     rows = change(rows) or rows
-    return with_table(parts, to_parquet([pa.Table.from_pylist(rows, SCHEMA)]), len(rows))
+    return with_table(parts, to_parquet([pa.Table.from_pylist(rows, SCHEMA)], drawn=True), len(rows))
 
 
 def with_table(parts: Parts, content: bytes, rows: int) -> Parts:

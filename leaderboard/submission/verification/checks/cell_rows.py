@@ -12,6 +12,7 @@ from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEX
 from leaderboard.arrays import Booleans, Integers
 from leaderboard.submission.verification.checks.clean_examples import clean_problems
 from leaderboard.submission.verification.checks.compute import compute_problems
+from leaderboard.submission.verification.checks.sampled_answers import sampled_problems
 from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
 
 BUILTIN = "robustness-harness"  # the distribution of the project's own judges, which look at labels alone
@@ -34,6 +35,7 @@ def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     yield from steps.first_of_each(_failure_problems(record, steps))
     yield from steps.first_of_each(_verdict_problems(record, clean, steps))
     yield from _count_problems(record, steps)
+    yield from steps.first_of_each(sampled_problems(record, steps))
     yield from compute_problems(record, steps)
 
 
@@ -136,7 +138,9 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     score, loss = rows.floats("score"), rows.floats("loss")
     yield "a success of an answer that could not be read", success & rows.booleans("unparseable")
     missing = rows.booleans("missing")
-    yield "a verdict on what is no answer", missing & (success | rows["has_unparseable"] | rows["has_draws"])
+    others_judged = bool(record.samples)  # of several drawn answers, those that do not count for the step
+    told = success | rows["has_unparseable"] | (rows["has_draws"] & ~others_judged)
+    yield "a verdict on what is no answer", missing & told
     yield (
         "a state that no answer has, or that of no answer",
         rows.booleans("odd_state") | (rows["has_answer_state"] & ~rows["has_answer"] & ~missing),
@@ -150,7 +154,8 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
         "draws without a count of those broken, or more broken than drawn",
         (has_draws != rows["has_broken_draws"]) | (has_draws & ~((draws >= 1) & (broken >= 0) & (broken <= draws))),
     )
-    yield "a verdict that is not that of more than half of its draws", has_draws & (success != (2 * broken > draws))
+    if not record.samples:
+        yield "a verdict that is not that of more than half of its draws", has_draws & (success != (2 * broken > draws))
     answered = rows["has_predicted"] if record.task_kind == "labels" else rows["has_answer"]
     yield "a success without an answer of the victim", success & ~answered
     yield "neither an answer, nor blocked, nor failed", ~answered & ~failed & ~np.isposinf(loss)

@@ -33,7 +33,8 @@ def compute_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     yield from _unknown_problems(record, rows)
     yield from _limit_problems(record, rows)
     if facts.n_params is not None:
-        yield from _minimum_problems(rows, 2.0 * facts.n_params, defended=record.defense.name != "none")
+        asks = record.threat.get("asks") is not None
+        yield from _minimum_problems(rows, 2.0 * facts.n_params, defended=record.defense.name != "none", asks=asks)
 
 
 def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
@@ -74,8 +75,10 @@ def _limit_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
             yield f"an example took {total.max():g} FLOPs, and the threat model allows {max_flops:g}"
 
 
-def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool) -> Iterator[str]:
-    """A sequence has at least one token; what a guard refuses costs the victim nothing."""
+def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool, asks: bool) -> Iterator[str]:
+    """A sequence has at least one token; what a guard refuses costs the victim nothing; what the attacker asks itself
+    is no judging.
+    """
     attack, judge = (np.nan_to_num(rows.floats(f"{part}_nominal"), nan=np.inf) for part in ("attack", "judge"))
     queries = rows.floats("queries").sum()
     if not defended and attack.sum() * _ROUNDING < per_token * queries:
@@ -86,6 +89,7 @@ def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool) 
     tokens = np.maximum(rows.floats("tokens"), 1.0)
     answered = (rows["has_predicted"] | rows["has_answer"]) & ~rows["has_failure"]
     minimum = per_token * (np.ones_like(tokens) if defended else tokens)
+    judge = judge + attack if asks else judge
     too_little = answered & (judge * _ROUNDING < minimum)
     if too_little.any():
         index = int(np.flatnonzero(too_little)[0])

@@ -27,7 +27,8 @@ def hidden_bytes(entry: Submission) -> tuple[str, str]:
     raw = entry.path.read_bytes()
     if readable_json(load_json(raw, str(entry.path))) != raw:
         return f"its JSON is not {_AS_ADDED}. Add it anew.", ""
-    table = to_parquet(cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(entry))
+    rows = (cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(entry))
+    table = to_parquet(rows, drawn=any(record.samples for record in entry.cells))
     if file_digest(table).sha256 == file_digest(entry.path.with_suffix(ENTRY_RECORDS_SUFFIX).read_bytes()).sha256:
         return "", ""
     ours, theirs = pq.read_metadata(io.BytesIO(table)).created_by, entry.records.created_by
