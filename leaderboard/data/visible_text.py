@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from harness.errors import one_line
+
 _JOINERS = "\u200c\u200d"  # without which some scripts cannot be written
 _UNSEEN = re.compile(
     "["
@@ -19,8 +21,9 @@ _UNSEEN = re.compile(
     )
     + "]"
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""With which a spreadsheet takes a cell for a formula; https://owasp.org/www-community/attacks/CSV_Injection."""
+_FORMULA_STARTS = ("=", "+", "-", "@")
+"""With which a spreadsheet takes a cell for a formula, as with a tab or a carriage return, which are written out:
+https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def visible(text: str) -> str:
@@ -40,8 +43,8 @@ def visible_data(data: Any) -> Any:
 
 
 def cell_text(text: str) -> str:
-    """``text`` for a spreadsheet: one that would be taken for a formula behind an apostrophe."""
-    shown = visible(text)
+    """``text`` for a spreadsheet, in one line: one that would be taken for a formula behind an apostrophe."""
+    shown = one_line(visible(text))
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 
