@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.errors import one_line
 from harness.number_format import format_flops, format_memory, format_seconds
 from harness.run.reporter import CellProgress, Forecast
 
@@ -91,10 +92,10 @@ class _LiveWorker:
 
     def stage(self, what: str) -> None:
         self.began, self.spent = time.monotonic(), 0.0
-        self.view.work.reset(self.row, description=what, total=None, figures="")
+        self.view.work.reset(self.row, description=_line(what), total=None, figures="")
 
     def note(self, what: str) -> None:
-        self.view.console.print(f"note    {what}", markup=False, highlight=False, style="yellow")
+        self.view.console.print(_line(f"note    {what}"), markup=False, highlight=False, style="yellow")
 
     def progress(self, what: str, done: float, total: float) -> None:
         self.view.work.update(self.row, completed=done, total=total, figures=what)
@@ -118,7 +119,7 @@ class _LiveWorker:
         self.view.cells.advance(self.view.bar)
         style = "red" if error else "yellow" if untold else ""
         self.view.console.print(
-            _cell_line(label, asr, clean, error, untold, answered), markup=False, highlight=False, style=style
+            _line(_cell_line(label, asr, clean, error, untold, answered)), markup=False, highlight=False, style=style
         )
 
 
@@ -137,7 +138,7 @@ class PlainView:
 
     def say(self, line: str) -> None:
         """Print a line as it is."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(_line(line), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         self.say(_opening(cells, already_done, forecast))
@@ -218,3 +219,8 @@ def _cell_line(
     broken = f"ASR {asr:.0%}" if asr is not None else "no ASR" if untold else "no example attacked"
     rates = [answered, broken, "" if clean is None else f"clean accuracy {clean:.1%}", untold]
     return f"done    {label}: {', '.join(filter(None, rates))}"
+
+
+def _line(text: str) -> str:
+    """One line of a log, whatever a plugin, a library or a server has said."""
+    return one_line(" ".join(text.splitlines()))

@@ -82,7 +82,7 @@ def run_command(
 
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
-    from harness.errors import RunError
+    from harness.errors import RunError, one_line
     from harness.registry.loader import LoadedPlugins
     from harness.run.runner import run
     from harness.run.shards import Shard
@@ -113,7 +113,7 @@ def run_command(
         typer.echo(f"{counted(outcome.done, 'cell')} done, {len(outcome.failed)} failed: {root}")
         _warn_untold(outcome.untold)
     for label, error in outcome.failed:
-        typer.echo(f"failed: {label}: {error}", err=True)
+        typer.echo(one_line(f"failed: {label}: {' '.join(error.splitlines())}"), err=True)
     if site is not None and outcome.done:
         loaded.manager.hook.harness_publish(runs=[root], out=site)
         if not (quiet or as_json):

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.errors import one_line
 from harness.number_format import format_flops, format_seconds
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
@@ -104,7 +105,7 @@ class ReplayView:
 
     def _say(self, line: str) -> None:
         self.last = time.monotonic()
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(one_line(" ".join(line.splitlines())), markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import one_line
 from harness.records.untold import untold_text
 from harness.run.cell_label import label_of
 from harness.run.run_folder import RunFolder
@@ -106,6 +107,7 @@ def _state(folder: RunFolder, key: str) -> CellState:
             data["seed"],
         )
         attacked = data["n_attacked"] if status == "done" else None
-        return CellState(key, status, label, attacked, rounds, data["error"], untold_text(data))
+        error = None if data["error"] is None else one_line(data["error"])
+        return CellState(key, status, one_line(label), attacked, rounds, error, untold_text(data))
     except (OSError, ValueError, KeyError, TypeError):
         return CellState(key, "begun" if status == "begun" else "damaged", "", None, rounds, None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.errors import one_line
 from harness.records.visible_text import visible
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""With which a spreadsheet takes a cell for a formula; https://owasp.org/www-community/attacks/CSV_Injection."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""With which a spreadsheet takes a cell for a formula, as with a tab or a line break, which are written out;
+https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def visible_data(data: Any) -> Any:
@@ -23,6 +25,6 @@ def visible_data(data: Any) -> Any:
 
 
 def cell_text(text: str) -> str:
-    """``text`` for a spreadsheet: one that would be taken for a formula behind an apostrophe."""
-    shown = visible(text)
+    """``text`` for a spreadsheet, in one line: one that would be taken for a formula behind an apostrophe."""
+    shown = one_line(visible(text))
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown

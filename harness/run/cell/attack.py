@@ -186,10 +186,8 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         )
         result = search.run(problems, journal, steps.add)
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
-    if cell.diagnostics == "full" and in_strings and (victim.labels or "activations" in victim.backend.abilities):
-        reporter.stage(f"diagnose {cell_label(cell)}")
     names = (cell.seed, keys.search)
-    progress = partial(reporter.progress, "prompts read")
+    progress = partial(reporter.progress, "diagnostics, prompts read")
     diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, names, cell.diagnostics, progress)
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
 

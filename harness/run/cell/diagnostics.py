@@ -181,6 +181,7 @@ def _shift(
     wanted = list(dict.fromkeys(row for pair in both for row in pair))
     found: dict[tuple[int, ...], Sequence[Floats]] = {}
     spent = Flops()
+    progress(0, len(wanted))
     try:
         for at in range(0, len(wanted), _AT_ONCE):
             part = wanted[at : at + _AT_ONCE]

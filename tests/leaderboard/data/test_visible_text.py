@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from harness.errors import one_line
 from harness.records.visible_text import visible
 from leaderboard.data.visible_text import cell_text
 from leaderboard.submission.verification.inspection import inspect_submission
-from tests.leaderboard.fake_run import FakeCell, write_run
+from tests.leaderboard.fake_run import FakeCell, planned, write_run
 from tests.run.runs import harness_here
 
 FORMULA_SIGNS = st.sampled_from("=+-@\t\r\n＝＋－＠")
@@ -35,7 +36,8 @@ def test_nothing_is_left_that_nobody_sees(text: str) -> None:
 @given(st.builds(str.__add__, FORMULA_SIGNS, st.text()) | st.text())
 def test_no_cell_is_a_formula(text: str) -> None:
     assert not cell_text(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
-    assert cell_text(text).removeprefix("'") == visible(text).removeprefix("'")
+    assert cell_text(text).removeprefix("'") == one_line(visible(text)).removeprefix("'")
+    assert len(cell_text(text).splitlines()) <= 1
 
 
 @pytest.fixture
@@ -94,3 +96,27 @@ def test_a_figure(tmp_path: Path) -> None:
         drawn = (tmp_path / f"{kind}.svg").read_text(encoding="utf-8")
         assert r"$\frac$ tiny\u202e" in drawn
         assert not unseen(drawn)
+
+
+BROKEN = "two\nlines\x1b[2J\tand\u2028more"
+
+
+def test_labels_with_line_breaks_break_no_line(tmp_path: Path) -> None:
+    made = FakeCell(task=BROKEN, victim=BROKEN, defense=BROKEN, attack=BROKEN, labels=(BROKEN, "no"), targets=True)
+    failed = FakeCell(task=BROKEN, victim="other", status="failed", more={"error": BROKEN})
+    run = write_run(tmp_path / "run", [made, failed], planned=planned([made, failed]))
+    outputs = [harness_here("leaderboard", command, run, cwd=tmp_path).stdout for command in ("show", "transfer")]
+    outputs.append(harness_here("fit", "attack-scaling", run, cwd=tmp_path).stdout)
+    outputs.append(harness_here("status", run, cwd=tmp_path).stdout)
+    assert harness_here("leaderboard", "build", run, "--out", "site", cwd=tmp_path).returncode == 0
+    pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")]
+    for text in (*outputs, *pages):
+        assert "\x1b" not in text
+        assert "two\n" not in text
+    written_out = "two\\nlines\\x1b[2J\\tand\\u2028more"
+    assert written_out in outputs[0]
+    assert sum(written_out in page for page in pages) == 3, "all but the one for comparisons, which holds no rows"
+    lines = (tmp_path / "site/downloads/standings.csv").read_text().splitlines()
+    assert len(lines) == 2
+    found = json.loads((tmp_path / "site/data.json").read_text())["sections"][0]
+    assert (found["missing"], len(found["rows"])) == (1, 1), "what is planned is known again"
