@@ -135,6 +135,16 @@ class Victim(Plugin):
         """
         return ""
 
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether conversations can be put to it: it has a chat template, or a server of its own that has. Tasks that
+        give messages are refused before a run where it says no. By default no.
+        """
+        return False
+
+    def remarks(self, data: TaskData) -> list[str]:
+        """What a user should know before a run: settings that are seldom meant, a sentence each. None by default."""
+        return []
+
     @abstractmethod
     def estimate(self, data: TaskData) -> float:
         """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train."""

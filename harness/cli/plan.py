@@ -37,7 +37,7 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
-    from harness.run.cell_problems import runnable_cells
+    from harness.run.cell_problems import remarks, runnable_cells
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
@@ -53,6 +53,8 @@ def plan_command(
         if not cells:
             raise problems
         typer.echo("\n".join(f"warning: {line}" for line in str(problems).splitlines()), err=True)
+    for line in remarks(cells):
+        typer.echo(f"warning: {line}", err=True)
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)
     if as_json:
         left = plan.forecast()

@@ -11,6 +11,7 @@ from harness.engine.torch.devices import SPREAD, resolve_device
 from harness.engine.torch.heads import HeadName
 from harness.engine.torch.loading import load_model
 from harness.errors import VictimError
+from harness.tokens.chat_format import ChatFormat
 from harness.tokens.hf_tokenizer import HFTokenizer
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def open_folder(
     device: str = "auto",
     chunk_tokens: int | None = None,
     backend: Literal["torch", "vllm", "auto"] = "torch",
+    chat: ChatFormat | None = None,
+    parse_special_tokens: bool = False,
 ) -> TorchBackend | DispatchBackend:
     """Load a prepared model from a folder that holds config.json, model.safetensors and tokenizer.json.
 
@@ -37,6 +40,8 @@ def open_folder(
         chunk_tokens: tokens per forward to begin with.
         backend: who answers: ``torch``; ``vllm``, with torch for gradients; ``auto``, whichever was measured to be
             faster at each sort of request (see `harness.engine.dispatch.backend`).
+        chat: how prompts are put to a chat model; None: as they are.
+        parse_special_tokens: special tokens that messages of a chat spell count as such; else they are text.
 
     Raises:
         VictimError: the folder holds no such model, weights are missing, or labels do not fit; or vLLM is asked for
@@ -49,6 +54,8 @@ def open_folder(
         raise VictimError(f"{folder}: the file lacks weights that the model needs: {', '.join(missing)}")
     rows = int(model.get_input_embeddings().weight.shape[0])
     tokenizer = HFTokenizer.from_file(Path(folder) / "tokenizer.json", rows=rows)
+    if chat is not None:
+        tokenizer = tokenizer.with_chat(chat, parse_special_tokens=parse_special_tokens)
     ours = TorchBackend(model if spread else model.to(where), tokenizer, head, labels, chunk_tokens=chunk_tokens)
     if backend == "torch":
         return ours

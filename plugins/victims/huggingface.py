@@ -27,6 +27,22 @@ from harness import (
     spec_folder_or_name,
 )
 from plugins.victims._backend_param import BackendChoice, backend_field
+from plugins.victims._chat_params import (
+    AUTO,
+    OFF,
+    Chat,
+    TemplateArguments,
+    carries_template,
+    chat_field,
+    chat_format,
+    chat_remarks,
+    check_settings,
+    prefill_field,
+    system_field,
+    template_arguments_field,
+    template_hash,
+    written_identity,
+)
 from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
@@ -35,7 +51,7 @@ from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars, mean_reply_chars
 
 if TYPE_CHECKING:
-    from harness import Backend, HeadName
+    from harness import Backend, ChatFormat, HeadName
 
 
 class HuggingFace(Victim):
@@ -74,6 +90,10 @@ class HuggingFace(Victim):
             description="auto, cpu, cuda, cuda:1; spread: over all GPUs (under attack), if it fits on none",
         )
         backend: BackendChoice = backend_field()
+        chat: Chat = chat_field()
+        system: str = system_field()
+        prefill: str = prefill_field()
+        template_arguments: TemplateArguments = template_arguments_field()
         reasoning: ReasoningMarkers | None = reasoning_field()
         family: str | None = Field(
             None, description="name of the scaling curve that the model belongs to; by default the model's own family"
@@ -99,6 +119,9 @@ class HuggingFace(Victim):
             """The parameters, less folder and revision, for which `fingerprint` stands."""
             data = super().identity()
             del data["revision"]
+            for name in ("chat", "system", "prefill", "template_arguments"):
+                del data[name]
+            data |= written_identity(self)
             if self.reasoning is None:
                 del data["reasoning"]
             data["model"] = "local" if _is_local(self.model) else _hub_id(self.model)
@@ -150,8 +173,11 @@ class HuggingFace(Victim):
             return None
         if sees == "text":
             params |= {"head": "causal_lm", "fine_tune": False}
-            if preset is None and self.params.reasoning is not None:  # the same model
-                params["reasoning"] = list(self.params.reasoning)
+            if preset is None:  # the same model
+                params |= written_identity(self.params)
+                params |= {"chat": str(self.params.chat)} if self.params.chat != AUTO else {}
+                if self.params.reasoning is not None:
+                    params["reasoning"] = list(self.params.reasoning)
         else:
             params |= self.params.model_dump(mode="json", include={"head", "fine_tune"})
             params["fine_tune"] = params["fine_tune"] or False
@@ -163,10 +189,27 @@ class HuggingFace(Victim):
         Raises:
             VictimError: the commit cannot be found out; name it in the spec.
         """
+        files = template_hash(self.params.chat)
+        own = {} if files or self.params.chat == OFF else {"chat": "the tokenizer's template"}
         if _is_local(self.params.model):
-            return model_files.folder_hashes(model_files.local_folder(self.params.model))
-        hub = _hub_id(self.params.model)
-        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)}
+            folder = model_files.local_folder(self.params.model)
+            template = bool(files) or carries_template(folder)
+            check_settings(self.params.model, self.params, template=template)
+            return model_files.folder_hashes(folder) | files | (own if template else {})
+        hub, preset = _hub_id(self.params.model), find_preset(self.params.model)
+        files |= {} if preset is not None and not preset.chat else own
+        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
+
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether it has a chat template; of a hub id that is not looked at."""
+        return self._head_for(data) != "classification" and self._has_template()
+
+    def remarks(self, data: TaskData) -> list[str]:
+        """That a chat model is used without its template, or that the task writes the template's marks as well."""
+        if self._head_for(data) == "classification" or not _is_local(self.params.model):
+            return []
+        folder = model_files.local_folder(self.params.model)
+        return chat_remarks(self.params, folder, data) if carries_template(folder) else []
 
     def estimate(self, data: TaskData) -> float:
         """Nominal compute of fine-tuning, in FLOPs."""
@@ -222,12 +265,19 @@ class HuggingFace(Victim):
             seed=named_seed(job.seed, "new head"),
         )
         spent, notes = Flops(), {"rows": 0, "dropped": 0}
+        tokenizer.save_pretrained(str(job.folder))  # with its chat template
         if config is not None:
             spent, notes = fine_tune(
-                model, tokenizer, config, job, head, device=self.params.device, name=self.params.model
+                model,
+                tokenizer,
+                config,
+                job,
+                head,
+                device=self.params.device,
+                name=self.params.model,
+                chat=self._chat(job.folder, head),
             )
         save_model(model, job.folder)
-        tokenizer.save_pretrained(str(job.folder))
         (job.folder / "training.json").write_text(json.dumps(notes) + "\n", encoding="utf-8")
         return spent
 
@@ -239,16 +289,27 @@ class HuggingFace(Victim):
         """
         from harness import open_folder
 
+        head = self._head_for(data)
+        chat = self._chat(folder, head)
         backend = open_folder(
             folder,
-            self._head_for(data),
+            head,
             data.labels,
             dtype=self.params.dtype,
             device=self.params.device,
             backend=self.params.backend,
+            chat=chat,
+            parse_special_tokens=data.parse_special_tokens,
         )
-        backend.reasoning = self.params.reasoning
+        backend.reasoning = self.params.reasoning if chat is None else chat.reasoning
         return backend
+
+    def _chat(self, folder: Path, head: HeadName) -> ChatFormat | None:
+        """How prompts are put to the model in a folder; a classifier reads them as they are."""
+        if head == "classification":
+            check_settings(self.params.model, self.params, template=self.params.chat != OFF)
+            return None
+        return chat_format(self.params.model, self.params, folder, self.params.reasoning)
 
     def _head_for(self, data: TaskData) -> HeadName:
         if not data.labels:
@@ -259,6 +320,14 @@ class HuggingFace(Victim):
     def _revision(self) -> str | None:
         revision: str | None = self.params.revision
         return revision
+
+    def _has_template(self) -> bool:
+        if self.params.chat != AUTO:
+            return bool(self.params.chat != OFF)
+        if _is_local(self.params.model):
+            return carries_template(model_files.local_folder(self.params.model))
+        preset = find_preset(self.params.model)
+        return preset is None or preset.chat
 
     def _source(self) -> tuple[str, str | None]:
         if _is_local(self.params.model):

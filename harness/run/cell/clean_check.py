@@ -76,7 +76,11 @@ def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = 
         names: what the draws of a randomised defense depend on, besides the example.
     """
     draw_names = [(*names, example.id, "clean") for example in examples]
-    replies = judge.models.victim.ask([example.text for example in examples], names=draw_names)
+    replies = judge.models.victim.ask(
+        [example.text for example in examples],
+        names=draw_names,
+        conversations=[example.conversation for example in examples],
+    )
     if not any(example.label == NO_LABEL for example in examples):
         correct = [reply.label == example.label for example, reply in zip(examples, replies, strict=True)]
         return CleanCheck(replies, correct, Flops())

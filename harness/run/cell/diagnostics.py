@@ -25,6 +25,8 @@ from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.plan.diagnostics_flops import READ_EXAMPLES
 from harness.spec.fields import DiagnosticsExtent
+from harness.tokens.message import Prompt
+from harness.tokens.prompts import encode_prompts
 from harness.tokens.tokenizer import Floats
 
 BINS = 15
@@ -59,7 +61,9 @@ def diagnose(
         (problem, problem.prompt(last[problem.example.id])) for problem in problems if problem.example.id in last
     ]
     replies, asking = _replies(victim, attacked, examples, clean, names) if victim.labels else ([], Flops())
-    shift, moving = _shift(victim.backend, [(p.example.text, text) for p, text in attacked[:READ_EXAMPLES]], progress)
+    read = attacked[:READ_EXAMPLES]
+    prompts = [(p.example.prompt, p.example.conversation.prompt(text)) for p, text in read]
+    shift, moving = _shift(victim.backend, prompts, progress)
     return {
         "ece": {
             "clean": _calibration(clean.replies, examples) if victim.labels else None,
@@ -91,13 +95,15 @@ def _replies(
     """The replies to attacked prompts, and what they took. One that is a clean prompt has its reply already, but of a
     randomised defense, which is asked on fresh draws.
     """
-    known = {} if victim.randomised else {e.text: r for e, r in zip(examples, clean.replies, strict=True)}
-    new = [(problem, text) for problem, text in attacked if text not in known]
+    known = {} if victim.randomised else {e.prompt: r for e, r in zip(examples, clean.replies, strict=True)}
+    prompts = [problem.example.conversation.prompt(text) for problem, text in attacked]
+    new = [pair for pair, prompt in zip(attacked, prompts, strict=True) if prompt not in known]
     draw_names = [(*names, problem.example.id, "diagnostics") for problem, _ in new]
-    asked = iter(victim.ask([text for _, text in new], names=draw_names) if new else [])
+    around = [problem.example.conversation for problem, _ in new]
+    asked = iter(victim.ask([text for _, text in new], names=draw_names, conversations=around) if new else [])
     replies, spent = [], Flops()
-    for _, text in attacked:
-        reply = known.get(text)
+    for prompt in prompts:
+        reply = known.get(prompt)
         if reply is None:
             reply = next(asked)
             spent += reply.victim + reply.defense
@@ -160,7 +166,7 @@ def _calibration(replies: Sequence[Reply], examples: Sequence[Example]) -> float
 
 
 def _shift(
-    backend: Backend, pairs: Sequence[tuple[str, str]], progress: Callable[[int, int], None]
+    backend: Backend, pairs: Sequence[tuple[Prompt, Prompt]], progress: Callable[[int, int], None]
 ) -> tuple[list[dict[str, float]] | None, Flops]:
     """How far the activations at the last token move from the clean to the attacked prompt, layer by layer (0: the
     embeddings): mean L2 distance over the mean norm of the clean ones. The prompts are as written; each is read once,
@@ -169,7 +175,7 @@ def _shift(
     if not pairs or "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
         return None, Flops()
     tokenizer = backend.tokenizer
-    encoded = tokenizer.encode([text for pair in pairs for text in pair])
+    encoded = encode_prompts(tokenizer, [prompt for pair in pairs for prompt in pair])
     rows = [(*tokenizer.left, *ids, *tokenizer.right) for ids in encoded]
     both = [
         (clean, attacked)

@@ -96,7 +96,7 @@ class Plan:
 
 def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
     """Mean prompt length in tokens with ``extra`` attack tokens, from characters."""
-    texts = [len(example.text) for example in data.validation[:64]]
+    texts = [sum(len(message.content) for message in example.messages) for example in data.validation[:64]]
     return sum(texts) / len(texts) / card.chars_per_token + extra
 
 
