@@ -18,6 +18,7 @@ from harness.flops import Flops
 
 if TYPE_CHECKING:
     from harness.api.model.backend import Backend
+    from harness.training.views import Views
 
 Progress = Callable[[str, float, float], None]
 """Called as ``progress(what, done, total)``; cheap to call often."""
@@ -75,7 +76,8 @@ class RetrainJob:
     Attributes:
         model: folder of the weights to start from: `PrepareJob.folder`, or `folder` of the round before.
         folder: write the trained model here, with all that `Victim.open` needs.
-        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies.
+        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies; or views of them,
+            where the victim says that it takes these.
         config: optimiser, learning rate, epochs and the like, as the defense's parameters say.
         data: the task's data.
         seed: of all that is drawn.
@@ -85,7 +87,7 @@ class RetrainJob:
 
     model: Path
     folder: Path
-    rows: Sequence[TrainRow]
+    rows: Sequence[TrainRow] | Views
     config: TrainConfig
     data: TaskData
     seed: int
@@ -101,6 +103,8 @@ class Victim(Plugin):
     """
 
     kind: ClassVar[Kind] = "victim"
+    retrains_views: ClassVar[bool] = False
+    """Whether `retrain` takes `harness.Views` as well as rows."""
 
     @abstractmethod
     def card(self, data: TaskData) -> VictimCard:
