@@ -18,7 +18,6 @@ from harness.flops import Flops
 
 if TYPE_CHECKING:
     from harness.api.model.backend import Backend
-    from harness.training.views import Views
 
 Progress = Callable[[str, float, float], None]
 """Called as ``progress(what, done, total)``; cheap to call often."""
@@ -76,8 +75,8 @@ class RetrainJob:
     Attributes:
         model: folder of the weights to start from: `PrepareJob.folder`, or `folder` of the round before.
         folder: write the trained model here, with all that `Victim.open` needs.
-        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies; or views of them,
-            where the victim says that it takes these.
+        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies; or
+            `harness.Views` of them, where the victim says that it takes these.
         config: optimiser, learning rate, epochs and the like, as the defense's parameters say.
         data: the task's data.
         seed: of all that is drawn.
@@ -87,7 +86,7 @@ class RetrainJob:
 
     model: Path
     folder: Path
-    rows: Sequence[TrainRow] | Views
+    rows: Sequence[TrainRow]
     config: TrainConfig
     data: TaskData
     seed: int

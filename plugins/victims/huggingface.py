@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -34,6 +35,7 @@ from plugins.victims._huggingface.gguf_files import in_hub_layout
 from plugins.victims._huggingface.packaged import PACKAGED, located
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
 from plugins.victims._huggingface.pretrained import load_pretrained
+from plugins.victims._huggingface.quantization import gives_gradients
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars, mean_reply_chars
 
@@ -150,7 +152,10 @@ class HuggingFace(Victim):
         text = config.get("text_config") or config
         context = int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
         family = str(config.get("model_type", "unknown"))
-        return self._card(family, n_params, n_params, None, context, language_model=classes is None)
+        card = self._card(family, n_params, n_params, None, context, language_model=classes is None)
+        if gives_gradients(model_files.read_quantization(self._model, self._revision)):
+            return card
+        return replace(card, access="scores")
 
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
         """The smallest preset of the family: used as it is for text, prepared like the victim for a task. Of a model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -136,6 +136,15 @@ def read_shapes(model: str, revision: str | None) -> Shapes | None:
     stored = [item for file in metadata.files_metadata.values() for item in file.tensors.items()]
     tensors = {name: StoredTensor(str(info.dtype), tuple(info.shape)) for name, info in stored}
     return parameter_shapes(tensors, quantization_of(config))
+
+
+def read_quantization(model: str, revision: str | None) -> Mapping[str, Any] | None:
+    """How a folder's or hub id's weights are quantised; None where nothing says so, or in a GGUF file, which is
+    unpacked. Raises as `read_config`.
+    """
+    if is_local(model) and local_gguf(model) is not None:
+        return None
+    return quantization_of(read_config(model, revision), local_folder(model) if is_local(model) else None)
 
 
 def count_parameters(shapes: Shapes | None, config: dict[str, Any], *, classes: int | None) -> int | None:
