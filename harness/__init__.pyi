@@ -150,6 +150,11 @@ from .engine.torch.heads import (
 from .engine.torch.loading import (
     context_length as context_length,
     load_model as load_model,
+    no_progress_bars as no_progress_bars,
+)
+from .engine.torch.weights.named_base import (
+    Origin as Origin,
+    name_base as name_base,
 )
 from .errors import (
     AccessError as AccessError,
@@ -216,6 +221,7 @@ from .training.loop import (
     train as train,
 )
 from .training.model_folder import (
+    save_description as save_description,
     save_model as save_model,
     saved_ending as saved_ending,
 )

@@ -75,7 +75,8 @@ class RetrainJob:
     Attributes:
         model: folder of the weights to start from: `PrepareJob.folder`, or `folder` of the round before.
         folder: write the trained model here, with all that `Victim.open` needs.
-        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies.
+        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies; or
+            `harness.Views` of them, where the victim says that it takes these.
         config: optimiser, learning rate, epochs and the like, as the defense's parameters say.
         data: the task's data.
         seed: of all that is drawn.
@@ -101,6 +102,8 @@ class Victim(Plugin):
     """
 
     kind: ClassVar[Kind] = "victim"
+    retrains_views: ClassVar[bool] = False
+    """Whether `retrain` takes `harness.Views` as well as rows."""
 
     @abstractmethod
     def card(self, data: TaskData) -> VictimCard:

@@ -156,7 +156,7 @@ class Readouts:
         return logits
 
     def _to_numpy(self, x: Tensor) -> Floats:
-        return without_nan(to_numpy(x), "the model answered NaN to a defense", self._model.dtype)
+        return without_nan(to_numpy(x), "the model answered NaN to a defense", self._model)
 
     def _ids(self, rows: Sequence[Tokens]) -> Tensor:
         return torch.as_tensor(np.stack(rows)).to(self._device)
