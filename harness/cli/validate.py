@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.context import hide_library_progress
+from harness.number_format import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +54,9 @@ def validate(
         }
         typer.echo(json.dumps({"ok": True, "path": str(spec), **found}))
     else:
-        typer.echo(f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {len(loaded.cells)} cells")
+        typer.echo(
+            f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {counted(len(loaded.cells), 'cell')}"
+        )
 
 
 def _problems(error: Any) -> list[dict[str, Any]]:
