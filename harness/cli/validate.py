@@ -28,16 +28,22 @@ def validate(
     """Check a spec: fields, plugins, parameters, excludes; then that data and models are found, and that each victim
     and defense answers what each attack asks. Exit status 2 if anything is wrong.
     """
-    from harness.run.cell_problems import check_cells  # not at the top: `harness --help` must stay fast
+    from harness.run.cell_problems import (  # not at the top: `harness --help` must stay fast
+        check_cells,
+        problems_of_files,
+    )
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.spec.load import load_spec
     from harness.spec.spec_problems import InvalidSpecError
 
+    registry = ctx.obj.loaded().registry
+    hide_library_progress()
     try:
-        registry = ctx.obj.loaded().registry
-        loaded = load_spec(spec, registry)
+        try:
+            loaded = load_spec(spec, registry)
+        except InvalidSpecError as error:  # and what else is wrong, so that it need not be asked again
+            raise (error if spec_only else problems_of_files(error, CellResolver(registry), spec)) from None
         if not spec_only:
-            hide_library_progress()
             check_cells(loaded, CellResolver(registry))
     except InvalidSpecError as error:
         if as_json:
