@@ -196,3 +196,16 @@ def test_too_few_prompts_are_not_extrapolated(drawn: Path, capsys: pytest.Captur
     assert all("prompts with 4 answers or more, 20 are needed" in cell["asr_at"][0]["note"] for cell in found)
     assert harness("fit", "repeated-sampling", drawn, "--asks", K) != 0
     assert f"Give more than {K}" in capsys.readouterr().err
+
+
+def test_a_plan_counts_each_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def planned(answers: str) -> float:
+        (tmp_path / "p.yaml").write_text(f"{SPEC}answers: {answers}\n", encoding="utf-8")
+        assert harness("plan", tmp_path / "p.yaml", "--json", "--out", tmp_path / "none") == 0
+        stages = json.loads(capsys.readouterr().out)["stages"]
+        return float(sum(stage["flops"] for stage in stages if stage["what"] == "attack"))
+
+    one, three, nine = (planned(f"{{samples: {count}, temperature: 1}}") for count in (1, 3, 9))
+    assert nine - three == pytest.approx(3 * (three - one))
+    assert 0 < planned("{samples: 9, max_tokens: 2}") < nine
+    assert planned("{samples: 1}") == one, "drawing costs nothing"
