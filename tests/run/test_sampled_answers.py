@@ -30,6 +30,7 @@ judge: early_letter
 examples: 8
 clean_examples: 8
 """
+ONE_THREAT = SPEC.replace(", {tokens: 4, access: scores, asks: 2}", "")
 DRAWN = f"{SPEC}answers: {{samples: {K}, temperature: 1.5, top_p: 0.9}}\n"
 
 
@@ -74,8 +75,8 @@ def test_every_answer_is_recorded_and_the_first_count(drawn: Path) -> None:
 
 
 def test_without_the_field_all_is_as_before(tmp_path: Path) -> None:
-    plain, said = run(tmp_path, SPEC.replace(", {tokens: 4, access: scores, asks: 2}", ""), "plain"), tmp_path / "said"
-    text = SPEC.replace(", {tokens: 4, access: scores, asks: 2}", "") + "answers: {samples: 1}\n"
+    plain, said = run(tmp_path, ONE_THREAT, "plain"), tmp_path / "said"
+    text = ONE_THREAT + "answers: {samples: 1}\n"
     assert run(tmp_path, text, "said") == said
     for one, other in zip(read_run(plain), read_run(said), strict=True):
         assert (one.record.key, one.record.spec_hash) == (other.record.key, other.record.spec_hash)
@@ -196,3 +197,16 @@ def test_too_few_prompts_are_not_extrapolated(drawn: Path, capsys: pytest.Captur
     assert all("prompts with 4 answers or more, 20 are needed" in cell["asr_at"][0]["note"] for cell in found)
     assert harness("fit", "repeated-sampling", drawn, "--asks", K) != 0
     assert f"Give more than {K}" in capsys.readouterr().err
+
+
+def test_a_plan_counts_each_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def planned(answers: str) -> float:
+        (tmp_path / "p.yaml").write_text(f"{ONE_THREAT}answers: {answers}\n", encoding="utf-8")
+        assert harness("plan", tmp_path / "p.yaml", "--json", "--out", tmp_path / "none") == 0
+        stages = json.loads(capsys.readouterr().out)["stages"]
+        return float(sum(stage["flops"] for stage in stages if stage["what"] == "attack"))
+
+    one, three, nine = (planned(f"{{samples: {count}, temperature: 1}}") for count in (1, 3, 9))
+    assert nine - three == pytest.approx(3 * (three - one))
+    assert 0 < planned("{samples: 9, max_tokens: 2}") < nine
+    assert planned("{samples: 1}") == one, "drawing costs nothing"
