@@ -45,7 +45,7 @@ def replay_strings(
 
 
 def _outcome(row: StepRow, problem: Problem, names: tuple[str | int, ...]) -> StepOutcome:
-    string = StringProgress(problem, State(tuple(row.attack_tokens)), row.step - 1)
+    string = StringProgress(problem, State(tuple(row.attack_tokens), earlier=tuple(row.earlier or ())), row.step - 1)
     return StepOutcome.of(problem, string, StepMeter(names=(*names, row.example, row.step)))
 
 
