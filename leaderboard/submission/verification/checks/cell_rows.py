@@ -10,7 +10,7 @@ import numpy as np
 from harness.records.cell_manifest import CellRecord
 from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEXT, too_many_tokens
 from leaderboard.arrays import Booleans, Integers
-from leaderboard.submission.verification.checks.clean_examples import clean_problems
+from leaderboard.submission.verification.checks.clean_examples import clean_problems, is_served
 from leaderboard.submission.verification.checks.compute import compute_problems
 from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
 
@@ -126,6 +126,8 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     score, loss = rows.floats("score"), rows.floats("loss")
     yield "a success of an answer that could not be read", success & rows.booleans("unparseable")
     missing = rows.booleans("missing")
+    if record.task_kind == "labels" and not is_served(record):
+        yield "no label, of a model that gives one to each prompt", missing
     yield "a verdict on what is no answer", missing & (success | rows["has_unparseable"] | rows["has_draws"])
     yield (
         "a state that no answer has, or that of no answer",
