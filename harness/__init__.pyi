@@ -150,6 +150,11 @@ from .engine.torch.heads import (
 from .engine.torch.loading import (
     context_length as context_length,
     load_model as load_model,
+    no_progress_bars as no_progress_bars,
+)
+from .engine.torch.weights.named_base import (
+    Origin as Origin,
+    name_base as name_base,
 )
 from .errors import (
     AccessError as AccessError,
@@ -183,11 +188,29 @@ from .rng import (
 from .surrogates import (
     replace_surrogates as replace_surrogates,
 )
+from .tokens.chat_format import (
+    ChatFormat as ChatFormat,
+)
+from .tokens.chat_template import (
+    ChatTemplate as ChatTemplate,
+)
 from .tokens.continuation import (
     continuation_ids as continuation_ids,
 )
 from .tokens.hf_tokenizer import (
     HFTokenizer as HFTokenizer,
+)
+from .tokens.message import (
+    Conversation as Conversation,
+    Message as Message,
+    Messages as Messages,
+    Prompt as Prompt,
+    Role as Role,
+)
+from .tokens.prompts import (
+    answer_ids as answer_ids,
+    chat_of as chat_of,
+    encode_prompts as encode_prompts,
 )
 from .tokens.tokenizer import (
     Floats as Floats,
@@ -198,6 +221,7 @@ from .training.loop import (
     train as train,
 )
 from .training.model_folder import (
+    save_description as save_description,
     save_model as save_model,
     saved_ending as saved_ending,
 )

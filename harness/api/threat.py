@@ -58,6 +58,9 @@ class Threat(Params):
     queries: PositiveInt | None = Field(
         None, description="sequences that the attack may have answered per example; none: as many as its steps take"
     )
+    turns: PositiveInt = Field(
+        1, le=100, description="of a conversation that the attacker may take; the last one holds the attack string"
+    )
     flops: PositiveFloat | None = Field(
         None, description="nominal FLOPs that the attack may spend per example, defenses included; none: no limit"
     )
@@ -84,9 +87,12 @@ class Threat(Params):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """As `Params.identity`; without a radius where there is none, so that keys are those of before it was."""
+        """As `Params.identity`; without a radius where there is none, or turns where it is one: keys are those of
+        before there were such.
+        """
         whole = super().identity()
-        return {name: value for name, value in whole.items() if name != "radius" or value is not None}
+        left_out = {"radius": None, "turns": 1}
+        return {name: value for name, value in whole.items() if name not in left_out or value != left_out[name]}
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -105,6 +111,7 @@ class Threat(Params):
         parts += [] if self.radius is None else [f"radius {self.radius:g}"]
         parts += [] if self.edit == "as_task" else [self.edit]
         parts += [] if self.alphabet == "all" else [self.alphabet.replace("_", " ")]
+        parts += [] if self.turns == 1 else [f"{self.turns} turns"]
         parts += [] if self.queries is None else [f"{self.queries} queries"]
         parts += [] if self.flops is None else [f"{self.flops:g} FLOPs"]
         parts += [] if self.asks is None else [f"{self.asks} asks" if self.asks > 1 else "1 ask"]

@@ -27,7 +27,7 @@ def validate(
     """Check a spec: fields, plugins, parameters, excludes; then that data and models are found, and that each victim
     and defense answers what each attack asks. Exit status 2 if anything is wrong.
     """
-    from harness.run.cell_problems import check_cells  # not at the top: `harness --help` must stay fast
+    from harness.run.cell_problems import check_cells, remarks  # not at the top: `harness --help` must stay fast
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.spec.load import load_spec
     from harness.spec.spec_problems import InvalidSpecError
@@ -37,7 +37,8 @@ def validate(
         loaded = load_spec(spec, registry)
         if not spec_only:
             hide_library_progress()
-            check_cells(loaded, CellResolver(registry))
+            for line in remarks(check_cells(loaded, CellResolver(registry))):
+                typer.echo(f"warning: {line}", err=True)
     except InvalidSpecError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "path": str(spec), "problems": _problems(error)}))

@@ -28,6 +28,8 @@ EXAMPLES = pa.schema(
         # whether that text is an answer, one of `AnswerState`; of labels, "failed" where there was none; else null, and
         # in older records
         ("answer_state", pa.string()),
+        # whether the prompt is one that a good victim answers; null where the answer is a label, and in older records
+        ("benign", pa.bool_()),
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked
     ]
@@ -36,5 +38,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", *SAMPLED})
+ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", *SAMPLED})
 """Columns that older records of this version lack, and those of drawn answers, which others lack; read as nulls."""

@@ -74,6 +74,11 @@ class StepRow:
     sampled_unparseable: Flags | None = None
     sampled_nominal: Reals | None = None  # what the victim's answer took, FLOPs; an entry is null where unknown
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether the victim was asked about the string and there is no verdict: no answer, or none to be judged."""
+        return self.failure is None and (self.answer_state in NO_ANSWER or bool(self.unparseable))
+
     def to_record(self) -> dict[str, Any]:
         """The row as it stands in files, by column: unknown compute is None."""
         record = {name: getattr(self, name) for name in NAMES}
@@ -97,11 +102,23 @@ COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed"
 """The columns of FLOPs."""
 
 
-def unanswered_examples(rows: Sequence[StepRow]) -> set[str]:
-    """The examples whose strings got no answer at all: they tell nothing, and count in no rate."""
+def untold_examples(rows: Sequence[StepRow]) -> set[str]:
+    """The examples whose strings got no answer at all, or none that could be judged: they tell nothing, and count in no
+    rate.
+    """
     asked = [row for row in rows if row.failure is None]
-    missing = {row.example for row in asked if row.answer_state in NO_ANSWER}
-    return missing - {row.example for row in asked if row.answer_state not in NO_ANSWER}
+    untold = {row.example for row in asked if row.is_untold}
+    return untold - {row.example for row in asked if not row.is_untold}
+
+
+def verdict_counts(rows: Sequence[StepRow]) -> dict[str, int]:
+    """The counts of `harness.records.cell_manifest.CellRecord` that say how many strings have no verdict."""
+    asked = [row for row in rows if row.failure is None]
+    return {
+        "n_asked": len(asked),
+        "n_missing": sum(row.answer_state in NO_ANSWER for row in asked),
+        "n_unparseable": sum(bool(row.unparseable) for row in asked),
+    }
 
 
 def arrow_schema() -> pa.Schema:

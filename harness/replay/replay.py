@@ -26,7 +26,8 @@ def forecast(cells: Sequence[RecordedCell], preparer: Preparer) -> Forecast:
     resolved = [preparer.resolver.resolve(cell.spec) for cell in cells]
     plan = make_plan(resolved, preparer.resolver, preparer.artifacts.store, None)
     made = [plan.forecast(what) for what in ("prepare", "defend")]
-    asking = 0.0
+    asking, seconds = 0.0, 0.0
+    devices = {stage.key: stage.device for stage in plan.stages}
     victims_asked = set[str]()
     for recorded, cell in zip(cells, resolved, strict=True):
         data = cell.data
@@ -37,14 +38,17 @@ def forecast(cells: Sequence[RecordedCell], preparer: Preparer) -> Forecast:
         if cell.keys.pipeline not in victims_asked:
             prompts += cell.spec.clean_examples
             victims_asked.add(cell.keys.pipeline)
-        asking += nominal_forward(card.n_params, 1) * tokens * prompts
-    known = not np.isnan(asking)
+        flops = nominal_forward(card.n_params, 1) * tokens * prompts
+        rate = plan.rates.of(devices[cell.keys.cell], training=False) if card.local else None
+        asking += flops
+        seconds += np.nan if rate is None else flops / rate.flops
+    known, timed = not np.isnan(asking), not np.isnan(seconds)
     return Forecast(
         flops=sum(part.flops for part in made) + (asking if known else 0.0),
-        seconds=sum(part.seconds for part in made) + (asking / plan.rate if known else 0.0),
+        seconds=sum(part.seconds for part in made) + (seconds if timed else 0.0),
         stages=sum(part.stages for part in made),
         unknown=sum(part.unknown for part in made) + (not known),
-        untimed=sum(part.untimed for part in made) + (not known),
+        untimed=sum(part.untimed for part in made) + (not timed),
     )
 
 

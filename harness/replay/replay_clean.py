@@ -12,7 +12,7 @@ from harness.api.problem.problem import Problem
 from harness.api.task import Example
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.on_examples import place_all
-from harness.records.exclusion import NOT_ATTACKED
+from harness.records.exclusion import NOT_ATTACKED, NOT_ATTACKED_UNJUDGED
 from harness.replay.recorded import RecordedCell
 from harness.replay.tolerance import is_undecided
 from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
@@ -78,6 +78,8 @@ def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clea
     right, close = sum(answers.clean.correct[:asked]), sum(answers.undecided[:asked])
     if abs(record.n_clean_correct - right) > close:
         yield f"{record.n_clean_correct} of {asked} clean examples are right in the records, {right} here"
+    if (unparseable := sum(answers.clean.unparseable[:asked])) != record.n_clean_unparseable:
+        yield f"{record.n_clean_unparseable} clean answers could not be judged in the records, {unparseable} here"
     if record.n_truncated != answers.truncated and asked == len(answers.examples):
         yield f"{record.n_truncated} prompts were cut off in the records, {answers.truncated} here"
     spent, found = record.clean_compute.nominal, answers.clean.cost.nominal
@@ -97,13 +99,15 @@ def _example_problems(listed: dict[str, Any], row: dict[str, Any], *, undecided:
         yield f"{where}: its clean prompt got label {listed['predicted']} in the records, {row['predicted']} here"
     elif (listed["answer"] is None) != (row["answer"] is None):
         yield f"{where}: its clean prompt got an answer in one of the records and here, and none in the other"
+    elif listed["benign"] not in (None, row["benign"]):
+        yield f"{where}: it is {'' if listed['benign'] else 'not '}benign in the records, and here it is otherwise"
     elif listed["excluded"] != row["excluded"] and not _judged_anew(listed, row):
         yield f"{where}: {_fate(listed)} in the records, {_fate(row)} here"
 
 
 def _judged_anew(listed: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether the judge of the run whose search this is may have left the example out."""
-    return listed["excluded"] == NOT_ATTACKED and row["excluded"] is None
+    return listed["excluded"] in (NOT_ATTACKED, NOT_ATTACKED_UNJUDGED) and row["excluded"] is None
 
 
 def _fate(row: dict[str, Any]) -> str:

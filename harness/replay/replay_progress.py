@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.errors import one_line
 from harness.number_format import format_flops, format_seconds
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
@@ -91,12 +92,20 @@ class ReplayView:
     def cell(self, progress: CellProgress) -> None:
         """Nothing is attacked here."""
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
         """Nothing is attacked here."""
 
     def _say(self, line: str) -> None:
         self.last = time.monotonic()
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(one_line(" ".join(line.splitlines())), markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:

@@ -5,10 +5,11 @@ that their victims or defenses do not answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.api.params import relative_to
 from harness.api.plugin import Kind
+from harness.engine.generators import call_plugin
 from harness.errors import error_text
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
@@ -23,15 +24,16 @@ from harness.spec.yaml_file import read_yaml_file
 _KINDS: dict[str, Kind] = {"tasks": "task", "victims": "victim", "attacks": "attack"}
 
 
-def check_cells(spec: LoadedSpec, resolver: CellResolver) -> None:
-    """Load the data of every cell, find its models, and see whether its attack can be run.
+def check_cells(spec: LoadedSpec, resolver: CellResolver) -> list[ResolvedCell]:
+    """Load the data of every cell, find its models, and see whether its attack can be run; the cells worked out.
 
     Raises:
         InvalidSpecError: as `runnable_cells` tells.
     """
-    _, error = runnable_cells(spec, resolver)
+    cells, error = runnable_cells(spec, resolver)
     if error is not None:
         raise error
+    return cells
 
 
 def runnable_cells(spec: LoadedSpec, resolver: CellResolver) -> tuple[list[ResolvedCell], InvalidSpecError | None]:
@@ -57,6 +59,20 @@ def runnable_cells(spec: LoadedSpec, resolver: CellResolver) -> tuple[list[Resol
         ]
         return runnable, InvalidSpecError(str(spec.path), problems, read_yaml_file(spec.path).positions)
     return runnable, None
+
+
+def remarks(cells: Sequence[ResolvedCell]) -> list[str]:
+    """What victims have to say of their settings before a run, each once."""
+    found: dict[str, None] = {}
+    seen: set[tuple[str, str]] = set()
+    for cell in cells:
+        victim = cell.spec.victim
+        about = (plugin_key(victim), cell.data.hash)
+        if about not in seen:
+            seen.add(about)
+            lines = call_plugin(f"victim {victim.name}", victim.plugin.remarks, cell.data)
+            found |= dict.fromkeys(f"{victim.label}: {line}" for line in lines)
+    return list(found)
 
 
 def _in_words(count: int, cell: CellSpec) -> str:

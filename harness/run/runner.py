@@ -24,6 +24,7 @@ from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast, Reporter
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard, digest
+from harness.run.status import read_status
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
@@ -93,6 +94,7 @@ def run(
             job.failed(key, lost, problem)
         if groups:
             executor.work(job)
+        outcome.untold = [(cell.label, cell.untold) for cell in read_status(root).with_untold if cell.key in cells]
         return outcome
 
 

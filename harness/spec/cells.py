@@ -16,7 +16,7 @@ from harness.spec.answers import GREEDY, AnswerSampling
 from harness.spec.answers_problems import check_sampling
 from harness.spec.axes import Axes, make_axes
 from harness.spec.exclude import Mask, remaining_cells
-from harness.spec.fields import Spec
+from harness.spec.fields import DiagnosticsExtent, Spec
 from harness.spec.resources import UNSPECIFIED, Resources, victim_resources
 from harness.spec.spec_problems import DataPath, SpecProblem
 
@@ -48,6 +48,7 @@ class CellSpec:
     judge_draws: int = 5
     too_long: Literal["exclude", "error", "truncate"] = "exclude"
     training_threads: int = 1
+    diagnostics: DiagnosticsExtent = "full"
     answers: AnswerSampling = GREEDY
     resources: Resources = UNSPECIFIED
 
@@ -121,6 +122,7 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> 
         judge_draws=spec.judge_draws,
         too_long=spec.too_long,
         training_threads=spec.training_threads,
+        diagnostics=spec.diagnostics,
         answers=spec.answers,
         resources=resources[victim],
     )

@@ -96,6 +96,7 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
         "judge_draws",
         "clean_floor",
         "training_threads",
+        "diagnostics",
     ):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]

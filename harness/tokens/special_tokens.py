@@ -20,6 +20,7 @@ from typing import Any
 import tokenizers
 
 _MARK = "\ue0a5\ue0a7"  # private characters
+_HIDDEN = "\ue0a5\ue0a8"
 _FIRST = 0xF0000  # of the private characters that tell special tokens apart
 
 
@@ -90,6 +91,20 @@ class SpecialTokenSpelling:
     def marked(self, text: str) -> str:
         """The text with our spelling of all special tokens in it."""
         return self._pattern.sub(lambda match: self._spelled[match[0]], text)
+
+    def hidden(self, text: str) -> str:
+        """A text in which special tokens are text, as it is to be given to a template whose own are none (see
+        `in_template`).
+        """
+        return self._pattern.sub(lambda match: _HIDDEN + self._spelled[match[0]][len(_MARK) :], text)
+
+    def in_template(self, rendered: str) -> str:
+        """What a template made of `hidden` texts, as `rust` is to read it: the template's special tokens are meant."""
+        marked = self.marked(rendered)
+        if _HIDDEN in marked:
+            for content, spelled in self._spelled.items():
+                marked = marked.replace(_HIDDEN + spelled[len(_MARK) :], content)
+        return marked
 
 
 def _respelled(data: dict[str, Any], spelled: Mapping[str, str]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from harness.api.training import TrainConfig, TrainRow
 from harness.api.victim import Progress
 from harness.engine.torch.devices import resolve_device
 from harness.engine.torch.loading import load_model
+from harness.engine.torch.weights.named_base import Origin, weights_of
+from harness.engine.torch.weights.quantizers import of_model
 from harness.errors import VictimError
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
@@ -31,17 +33,29 @@ def retrain(
     progress: Progress,
     device: str = "auto",
     what: str = "training",
+    origin: Origin | None = None,
 ) -> Flops:
     """Train the model in ``source`` in float32 and write it to ``folder``; arguments otherwise as in `train`.
 
     The head is the one that ``source`` was saved with (`saved_head`).
+
+    Args:
+        origin: the weights that ``source`` may name instead of holding them.
 
     Raises:
         VictimError: as `train` and `load_model`.
     """
     head = saved_head(source, labels)
     where, _ = resolve_device(device)
-    model, missing = load_model(source, head, dtype=torch.float32)
+    place = weights_of(source, origin)
+    model, missing = load_model(
+        place.source, head, dtype=torch.float32, revision=place.revision, described_by=place.described_by
+    )
+    if (quantised := of_model(model)) is not None:
+        raise VictimError(
+            f"{place.source}: its weights are quantised ({quantised}), and cannot be trained; name the model that it "
+            "was made from"
+        )
     if missing:
         raise VictimError(f"{source}: the file lacks weights that the model needs: {', '.join(missing)}")
     tokenizer = HFTokenizer.from_file(source / "tokenizer.json", rows=int(model.get_input_embeddings().weight.shape[0]))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from leaderboard.commands.fit import fit_app
-from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption
+from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption, VerifiedFolder
 from leaderboard.commands.plot import plot_command
 from leaderboard.commands.read_given import read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
@@ -37,6 +37,7 @@ def build_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for the site: new, empty, or one that this command made.")],
     runs: RunsArg = [],  # noqa: B006 - typer copies it
     entries: EntriesFolders = [],  # noqa: B006
+    verified: VerifiedFolder = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
 ) -> None:
@@ -44,7 +45,7 @@ def build_command(
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
-    with read_given(runs, entries) as given:
+    with read_given(runs, entries, verified) as given:
         index = build_site(given, out, target_asr, usable_processes(), rank_by)
         typer.echo(f"Wrote {index}")
 

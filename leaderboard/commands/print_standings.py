@@ -64,6 +64,10 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
         "rank": standing_text.rank_text,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
         "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), ", ".join(row.adaptivity)]))),
+    }
+    if heading := standing_text.answered_heading(standings):
+        columns[heading.lower()] = standing_text.answered_text
+    columns |= {
         standings.section.clean_measure: standing_text.clean_text,
         "ASR at full budget": standing_text.asr_text,
     }

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from harness.errors import DataError
+from harness.errors import DataError, one_line
 from harness.records.read import is_run, read_run
 from leaderboard.data.count_table import (
     KNOWN,
@@ -117,7 +117,7 @@ def _text_column(source: str, name: str, column: pa.ChunkedArray) -> Column:
             location = value_location(source, index, name)
             raise DataError(f"{location}: {value!r} is not a name. Put a text there, or leave the row out.")
     texts = np.empty(len(values), dtype=object)
-    texts[:] = values
+    texts[:] = [one_line(value) for value in values]
     return texts
 
 

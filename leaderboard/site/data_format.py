@@ -116,6 +116,15 @@ class StrongestJson(RateJson):
     attack: str
 
 
+class AnsweredJson(RateJson):
+    """Share of prompts that end as the attacker wants, with or without an attack; ``clean``: how many of its successes
+    without one; ``benign``: whether the prompts are harmless and were refused, else harmful and answered.
+    """
+
+    clean: int
+    benign: bool
+
+
 class DirectionJson(RateJson):
     """ASR at full budget of the examples of one label that the attacker wants to have another."""
 
@@ -146,6 +155,7 @@ class StandingJson(TypedDict):
     seeds: NotRequired[int]
     examples: NotRequired[int]
     clean: RateJson | None
+    answered: NotRequired[AnsweredJson | None]  # of answers in text
     asr: RateJson | None
     directions: NotRequired[list[DirectionJson]]
     one_direction: NotRequired[bool]  # whether one direction makes the rate
@@ -163,6 +173,7 @@ class StandingJson(TypedDict):
     missing_answers: NotRequired[int]
     missing_clean: NotRequired[int]
     unparseable: NotRequired[int]
+    unparseable_clean: NotRequired[int]
     failures: NotRequired[Mapping[str, int]]
     excluded: NotRequired[Mapping[str, int]]  # reason to how many examples were not attacked for it
     curves: list[CurveJson]

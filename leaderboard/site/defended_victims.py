@@ -91,6 +91,7 @@ class DefendedVictimPage:
         strings: attack label to a few strings that succeeded.
         artifacts: what was attacked, and its artifact's key.
         cell_keys: of all cells.
+        found: about the records, by the keeper of the board.
     """
 
     row_ids: list[str]
@@ -103,6 +104,7 @@ class DefendedVictimPage:
     versions: Mapping[str, str]
     artifacts: list[tuple[str, str]]
     cell_keys: list[str]
+    found: list[str]
 
 
 def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
@@ -129,6 +131,7 @@ def defended_victim_page(victim: DefendedVictim) -> DefendedVictimPage:
         versions=library_versions(victim.records),
         artifacts=artifact_keys(victim.records),
         cell_keys=sorted({record.key for record in victim.records}),
+        found=list(dict.fromkeys(text for row in victim.rows if row.evidence for text in row.evidence.found)),
     )
 
 

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records.read import Run
+from harness.records.visible_text import visible
 from leaderboard import table_numbers as number_format
-from leaderboard.data.visible_text import visible
 from leaderboard.site import standing_text
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
 from leaderboard.site.defended_victims import (
@@ -40,6 +40,8 @@ PLOT_SCRIPTS = (
 MAX_DRAWN = 10  # rows drawn at first on an attack's page
 _BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
 _STANDING_TEXTS = (
+    standing_text.answered_heading,
+    standing_text.answered_text,
     standing_text.clean_text,
     standing_text.asr_text,
     standing_text.cost_to_break_text,
@@ -80,7 +82,7 @@ def write_pages(folder: Path, site: Site) -> None:
     specs = spec_files(site.runs)
     for spec in specs.values():
         (folder / "specs").mkdir(exist_ok=True)
-        (folder / "specs" / spec.name).write_text(spec.text, encoding="utf-8")
+        (folder / "specs" / spec.name).write_text(visible(spec.text), encoding="utf-8")
     for name in ("entries", "attacks"):
         (folder / name).mkdir()
     attacks = sorted(
@@ -107,7 +109,7 @@ def write_published_tables_page(folder: Path, tables: Sequence[PublishedTable], 
     """The page of published tables into ``folder``."""
     template = _environment().get_template("published_tables.html.j2")
     html = template.render(root="", scripts=[*PLOT_SCRIPTS, "page.js"], tables=tables, target=target)
-    (folder / "index.html").write_text(html, encoding="utf-8")
+    (folder / "index.html").write_text(visible(html), encoding="utf-8")
 
 
 def _write(path: Path, html: str) -> None:

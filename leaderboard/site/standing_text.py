@@ -21,11 +21,29 @@ NOTHING_ATTACKED: TextPair = ("–", "Not enough data: nothing was attacked")
 
 def clean_text(row: Standing) -> TextPair:
     """Clean accuracy, or in text the share of clean prompts without a success of the attacker, its interval, and how
-    many got no answer.
+    many got no answer, or none that could be judged.
     """
-    none = ("–", "Not enough data: no clean example, none answered, or all too long for the context")
+    none = ("–", "Not enough data: no clean example, none answered or judged, or all too long for the context")
     main, fine = none if row.clean is None else rate_text(row.clean)
-    return main, f"{fine}\n{row.missing_clean} without an answer" if row.missing_clean else fine
+    missing = f"{row.missing_clean} without an answer" if row.missing_clean else ""
+    unparseable = f"{row.unparseable_clean} could not be judged" if row.unparseable_clean else ""
+    return main, "\n".join(filter(None, [fine, missing, unparseable]))
+
+
+def answered_heading(table: Standings) -> str:
+    """What the share with or without an attack is of; "" in a table of labels."""
+    headings = {"refused when clean": "Harmful prompts answered", "answered when clean": "Harmless prompts refused"}
+    return headings.get(table.section.clean_measure, "")
+
+
+def answered_text(row: Standing) -> TextPair:
+    """The share of prompts that end as the attacker wants, with or without an attack, its interval, and how many did
+    without one.
+    """
+    if row.answered is None:
+        return "–", "Not enough data: no prompt with a verdict"
+    main, fine = rate_text(row.answered.rate)
+    return main, f"{fine}\n{row.answered.clean} of {row.answered.rate.trials} without an attack"
 
 
 def asr_text(row: Standing) -> TextPair:

@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from harness.records.read import Cell, Run
 from harness.records.schema import EXAMPLES, STEPS
+from leaderboard.data.evidence import Evidence
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.records_file import RecordsFile
 from leaderboard.submission.file_format.records_table import examples_of, steps_of
 from leaderboard.submission.submission import Submission
+from leaderboard.submission.verification_record import VerificationRecord
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class SubmittedCell(Cell):
     records: RecordsFile
     start: int
     rows: int
+    evidence: Evidence
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """As of any cell."""
@@ -39,8 +42,12 @@ class SubmittedCell(Cell):
         return self.records.slice(self.start, self.rows, sorted({"step", *columns}))
 
 
-def as_run(submission: Submission) -> Run:
-    """The run that was submitted. Raises RefusedError where the cells of the rows are not those of the manifests."""
+def as_run(submission: Submission, verification: VerificationRecord | None = None) -> Run:
+    """The run that was submitted. Raises RefusedError where the cells of the rows are not those of the manifests.
+
+    Args:
+        verification: what the reader's own folder has about it.
+    """
     cells_of_rows = submission.records.cells()
     rows = dict(cells_of_rows)
     keys = [record.key for record in submission.cells]
@@ -54,7 +61,9 @@ def as_run(submission: Submission) -> Run:
     cells, start = [], 0
     for record in submission.cells:
         length = rows.get(record.key, 0)
-        cells.append(SubmittedCell(record, submission.path / record.key, submission.records, start, length))
+        evidence = Evidence() if verification is None else verification.evidence(record)
+        folder = submission.path / record.key
+        cells.append(SubmittedCell(record, folder, submission.records, start, length, evidence))
         start += length
     info = submission.run.model_dump(mode="json", exclude_defaults=True) | {"spec": submission.spec}
     return Run(submission.path, info, tuple(cells), (), 0)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from harness import (
     Flops,
@@ -16,6 +17,7 @@ from harness import (
     Params,
     PluginRef,
     PrepareJob,
+    RetrainJob,
     TaskData,
     Victim,
     VictimCard,
@@ -27,15 +29,34 @@ from harness import (
     spec_folder_or_name,
 )
 from plugins.victims._backend_param import BackendChoice, backend_field
+from plugins.victims._chat_params import (
+    AUTO,
+    OFF,
+    Chat,
+    TemplateArguments,
+    carries_template,
+    chat_field,
+    chat_format,
+    chat_remarks,
+    check_settings,
+    prefill_field,
+    system_field,
+    template_arguments_field,
+    template_hash,
+    written_identity,
+)
 from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
+from plugins.victims._huggingface.gguf_files import TEMPLATE, in_hub_layout, read_gguf
+from plugins.victims._huggingface.packaged import PACKAGED, located
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
 from plugins.victims._huggingface.pretrained import load_pretrained
+from plugins.victims._huggingface.quantization import gives_gradients
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars, mean_reply_chars
 
 if TYPE_CHECKING:
-    from harness import Backend, HeadName
+    from harness import Backend, ChatFormat, HeadName, Origin
 
 
 class HuggingFace(Victim):
@@ -56,8 +77,9 @@ class HuggingFace(Victim):
 
         model: str = Field(
             min_length=1,
-            description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b), hub id, or folder; a "
-            "relative path counts from the spec's folder (write ./NAME for a folder called like a preset)",
+            description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b, smollm2-135m-instruct, "
+            "all-minilm-l6-v2), hub id, folder, or GGUF file; a relative path counts from the spec's folder (write "
+            "./NAME for a folder called like a preset)",
         )
         revision: str | None = Field(None, description="commit, tag or branch of a hub id; a commit needs no network")
         head: Literal["sequence_classification", "causal_lm"] = Field(
@@ -69,11 +91,20 @@ class HuggingFace(Victim):
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
             "auto", description="of the weights under attack"
         )
+        quantize: Literal["int8", "nf4", "fp4", "int8_torchao"] | None = Field(
+            None,
+            description="how to quantise the weights under attack: int8, nf4, fp4 by bitsandbytes, int8_torchao "
+            "(weights alone) by torchao; dtype is what they compute in",
+        )
         device: str = host_field(
             "auto",
             description="auto, cpu, cuda, cuda:1; spread: over all GPUs (under attack), if it fits on none",
         )
         backend: BackendChoice = backend_field()
+        chat: Chat = chat_field()
+        system: str = system_field()
+        prefill: str = prefill_field()
+        template_arguments: TemplateArguments = template_arguments_field()
         reasoning: ReasoningMarkers | None = reasoning_field()
         family: str | None = Field(
             None, description="name of the scaling curve that the model belongs to; by default the model's own family"
@@ -88,25 +119,45 @@ class HuggingFace(Victim):
         @field_validator("model")
         @classmethod
         def _from_the_spec(cls, value: str) -> str:
-            return value if find_preset(value) else spec_folder_or_name(value)
+            if find_preset(value) or value.casefold() in PACKAGED:
+                return value
+            explicit = value.startswith(("/", "./", "../", "~")) or not model_files.is_gguf(value)
+            return spec_folder_or_name(value if explicit else f"./{value}")
 
         @field_validator("fine_tune", mode="before")
         @classmethod
         def _yes_or_no(cls, value: Any) -> Any:
             return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
+        @model_validator(mode="after")
+        def _torch_quantises(self) -> Self:
+            if self.quantize is not None and self.backend != "torch":
+                raise ValueError(f"quantize: {self.quantize} goes with backend: torch alone")
+            return self
+
         def identity(self) -> dict[str, Any]:
             """The parameters, less folder and revision, for which `fingerprint` stands."""
             data = super().identity()
             del data["revision"]
-            if self.reasoning is None:
-                del data["reasoning"]
+            for name in ("chat", "system", "prefill", "template_arguments"):
+                del data[name]
+            data |= written_identity(self)
+            for name in ("reasoning", "quantize"):
+                if getattr(self, name) is None:
+                    del data[name]
             data["model"] = "local" if _is_local(self.model) else _hub_id(self.model)
             return data
 
         def described(self) -> dict[str, Any]:
             """The parameters, a folder by its path."""
+            if self.model.casefold() in PACKAGED:
+                return super().described() | {"model": self.model}
             return super().described() | ({"model": Path(self.model)} if _is_local(self.model) else {})
+
+    def family(self) -> str | None:
+        """That of the parameters or of a preset; of another model config.json says it."""
+        preset = find_preset(self.params.model)
+        return self.params.family or (None if preset is None else preset.family)
 
     def card(self, data: TaskData) -> VictimCard:
         """Facts from the preset table, or from config.json and the header of the weights. Of quantised weights the
@@ -121,15 +172,18 @@ class HuggingFace(Victim):
             n_params = preset.as_language_model if classes is None else preset.as_classifier(classes)
             body, tokens = preset.non_embedding + preset.embedding, float(preset.pretraining_tokens)
             return self._card(preset.family, n_params, body, tokens, preset.context, language_model=classes is None)
-        config = model_files.read_config(self.params.model, self._revision)
-        shapes = model_files.read_shapes(self.params.model, self._revision)
+        config = model_files.read_config(self._model, self._revision)
+        shapes = model_files.read_shapes(self._model, self._revision)
         if classes == 2 and self.params.fine_tune is None and model_files.class_count(config) == 1:
             classes = 1  # a single output that says yes or no
         n_params = model_files.count_parameters(shapes, config, classes=classes)
         text = config.get("text_config") or config
         context = int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
         family = str(config.get("model_type", "unknown"))
-        return self._card(family, n_params, n_params, None, context, language_model=classes is None)
+        card = self._card(family, n_params, n_params, None, context, language_model=classes is None)
+        if gives_gradients(model_files.read_quantization(self._model, self._revision)):
+            return card
+        return replace(card, access="scores")
 
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
         """The smallest preset of the family: used as it is for text, prepared like the victim for a task. Of a model
@@ -139,14 +193,15 @@ class HuggingFace(Victim):
         params = self.params.model_dump(mode="json", include={"model", "revision", "dtype", "device", "backend"})
         if preset is not None and preset != (small := smallest_of_family(preset.family)):
             params |= {"model": small.name, "revision": None}
-        elif preset is None and (
-            sees == "task" or not model_files.is_language_model(self.params.model, self._revision)
-        ):
+        elif preset is None and (sees == "task" or not model_files.is_language_model(self._model, self._revision)):
             return None
         if sees == "text":
             params |= {"head": "causal_lm", "fine_tune": False}
-            if preset is None and self.params.reasoning is not None:  # the same model
-                params["reasoning"] = list(self.params.reasoning)
+            if preset is None:  # the same model
+                params |= written_identity(self.params)
+                params |= {"chat": str(self.params.chat)} if self.params.chat != AUTO else {}
+                if self.params.reasoning is not None:
+                    params["reasoning"] = list(self.params.reasoning)
         else:
             params |= self.params.model_dump(mode="json", include={"head", "fine_tune"})
             params["fine_tune"] = params["fine_tune"] or False
@@ -158,10 +213,25 @@ class HuggingFace(Victim):
         Raises:
             VictimError: the commit cannot be found out; name it in the spec.
         """
+        files = template_hash(self.params.chat)
+        own = {} if files or self.params.chat == OFF else {"chat": "the tokenizer's template"}
         if _is_local(self.params.model):
-            return model_files.folder_hashes(model_files.local_folder(self.params.model))
-        hub = _hub_id(self.params.model)
-        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)}
+            template = bool(files) or self._carries_template()
+            check_settings(self.params.model, self.params, template=template)
+            return model_files.content_hashes(self._model) | files | (own if template else {})
+        hub, preset = _hub_id(self.params.model), find_preset(self.params.model)
+        files |= {} if preset is not None and not preset.chat else own
+        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
+
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether it has a chat template; of a hub id that is not looked at."""
+        return self._head_for(data) != "classification" and self._has_template()
+
+    def remarks(self, data: TaskData) -> list[str]:
+        """That a chat model is used without its template, or that the task writes the template's marks as well."""
+        if self._head_for(data) == "classification" or not _is_local(self.params.model):
+            return []
+        return chat_remarks(self.params, Path(self._model), data) if self._carries_template() else []
 
     def estimate(self, data: TaskData) -> float:
         """Nominal compute of fine-tuning, in FLOPs."""
@@ -178,7 +248,7 @@ class HuggingFace(Victim):
         """What its need of memory follows from: the preset table or config.json, and how it is trained and used."""
         training: FineTune | None = self.params.fine_tune
         preset = find_preset(self.params.model)
-        config = {} if preset else model_files.read_config(self.params.model, self._revision)
+        config = {} if preset else model_files.read_config(self._model, self._revision)
         shape, n_params = preset.shape if preset else ModelShape.from_config(config), self.card(data).n_params
         if shape is None or n_params is None:
             return None
@@ -195,13 +265,14 @@ class HuggingFace(Victim):
         )
 
     def prepare(self, job: PrepareJob) -> Flops:
-        """Fine-tune in float32 (or take as it is) and write model, tokenizer, `training.json` (rows used, dropped).
+        """Fine-tune in float32 and write model, tokenizer, `training.json` (rows used, dropped). A model that is used
+        as it is stays where it lies, and is named by what it holds.
 
         Raises:
             VictimError: the model cannot be loaded or trained, lacks the head that is to be used as it is, has other
                 classes than those asked for, or there is nothing to train it on.
         """
-        from harness import named_seed, save_model
+        from harness import name_base, named_seed, save_description, save_model
 
         config: FineTune | None = self.params.fine_tune
         if config is not None and not job.data.train:
@@ -217,12 +288,23 @@ class HuggingFace(Victim):
             seed=named_seed(job.seed, "new head"),
         )
         spent, notes = Flops(), {"rows": 0, "dropped": 0}
+        tokenizer.save_pretrained(str(job.folder))  # with its chat template
         if config is not None:
             spent, notes = fine_tune(
-                model, tokenizer, config, job, head, device=self.params.device, name=self.params.model
+                model,
+                tokenizer,
+                config,
+                job,
+                head,
+                device=self.params.device,
+                name=self.params.model,
+                chat=self._chat(job.folder, head),
             )
-        save_model(model, job.folder)
-        tokenizer.save_pretrained(str(job.folder))
+        if config is not None:
+            save_model(model, job.folder)
+        else:
+            save_description(model, job.folder)
+            name_base(job.folder, self.fingerprint())
         (job.folder / "training.json").write_text(json.dumps(notes) + "\n", encoding="utf-8")
         return spent
 
@@ -234,16 +316,52 @@ class HuggingFace(Victim):
         """
         from harness import open_folder
 
+        head = self._head_for(data)
+        chat = self._chat(folder, head)
         backend = open_folder(
             folder,
-            self._head_for(data),
+            head,
             data.labels,
             dtype=self.params.dtype,
             device=self.params.device,
             backend=self.params.backend,
+            chat=chat,
+            parse_special_tokens=data.parse_special_tokens,
+            quantize=self.params.quantize,
+            origin=self._origin(),
         )
-        backend.reasoning = self.params.reasoning
+        backend.reasoning = self.params.reasoning if chat is None else chat.reasoning
         return backend
+
+    def _chat(self, folder: Path, head: HeadName) -> ChatFormat | None:
+        """How prompts are put to the model in a folder; a classifier reads them as they are."""
+        if head == "classification":
+            check_settings(self.params.model, self.params, template=self.params.chat != OFF)
+            return None
+        return chat_format(self.params.model, self.params, folder, self.params.reasoning)
+
+    retrains_views = True
+
+    def retrain(self, job: RetrainJob) -> Flops:
+        """Train a prepared model in float32, as `harness.retrain` does; its weights may lie elsewhere.
+
+        Raises:
+            VictimError: as `harness.retrain`.
+        """
+        from harness import retrain
+
+        return retrain(
+            job.model,
+            job.folder,
+            job.rows,
+            job.config,
+            labels=job.data.labels,
+            seed=job.seed,
+            scratch=job.scratch,
+            progress=job.progress,
+            device=self.params.device,
+            origin=self._origin(),
+        )
 
     def _head_for(self, data: TaskData) -> HeadName:
         if not data.labels:
@@ -255,13 +373,39 @@ class HuggingFace(Victim):
         revision: str | None = self.params.revision
         return revision
 
+    def _has_template(self) -> bool:
+        if self.params.chat != AUTO:
+            return bool(self.params.chat != OFF)
+        if _is_local(self.params.model):
+            return self._carries_template()
+        preset = find_preset(self.params.model)
+        return preset is None or preset.chat
+
+    def _carries_template(self) -> bool:
+        """Whether the tokenizer of a local model has a chat template."""
+        if (file := model_files.local_gguf(self._model)) is not None:
+            return bool(read_gguf(file)[0][TEMPLATE])
+        return carries_template(model_files.local_folder(self._model))
+
     def _source(self) -> tuple[str, str | None]:
         if _is_local(self.params.model):
-            folder = model_files.local_folder(self.params.model)
+            if (file := model_files.local_gguf(self._model)) is not None:
+                return str(in_hub_layout(file)), None
+            folder = model_files.local_folder(self._model)
             model_files.check_no_adapter(folder)
             return str(folder), None
         hub = _hub_id(self.params.model)
         return hub, model_files.commit_of(hub, self._revision)
+
+    @property
+    def _model(self) -> str:
+        """The model's path or hub id, where a name stands for one that an installed package brings."""
+        return located(self.params.model)
+
+    def _origin(self) -> Origin:
+        from harness import Origin
+
+        return Origin(*self._source(), self.fingerprint(), self.params.model)
 
     def _card(
         self,
@@ -281,11 +425,13 @@ class HuggingFace(Victim):
 
 
 def _is_local(model: str) -> bool:
+    if model.casefold() in PACKAGED:
+        return located(model) != _hub_id(model)
     return find_preset(model) is None and model_files.is_local(model)
 
 
 def _hub_id(model: str) -> str:
-    preset = find_preset(model)
+    preset = find_preset(model) or PACKAGED.get(model.casefold())
     return preset.hub if preset else model
 
 

@@ -203,7 +203,11 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
         for step in range(1, last + 1):
             row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
             row |= {"attack_text": cell.text, "queries": cell.queries}
-            text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
+            text = (
+                {"answer": "Yes", "unparseable": step <= cell.unparseable and not row["success"]}
+                if cell.task_kind == "text"
+                else {}
+            )
             if step <= cell.missing or at - cell.first_example < cell.silent:
                 text = {"answer": "", "answer_state": ("cut_off", "empty", "failed")[step % 3], "success": False}
             steps.append(row | text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import index
 from typing import Any
@@ -20,6 +21,7 @@ from harness.api.problem.state import State
 from harness.api.requests import Classify, Generate, Gradient, Perturb, Sample, Score
 from harness.api.threat import Access, allows
 from harness.errors import AccessError, PluginError
+from harness.tokens.message import Message, Prompt
 from harness.tokens.tokenizer import Tokens
 
 
@@ -71,8 +73,10 @@ def check_classify(request: Classify, problem: Problem) -> Classify:
 
 
 def check_generate(request: Generate, problem: Problem) -> Generate:
-    """Prompts that are texts, at least one token of each answer, and a temperature of 0 or above."""
-    prompts = _prompts(request.prompts, "Generate")
+    """Prompts that are texts, or conversations of no more turns than may be; at least one token of each answer, and a
+    temperature of 0 or above.
+    """
+    prompts = _conversations(request, problem)
     temperature = float(request.temperature)
     if not (temperature >= 0 and math.isfinite(temperature)):
         raise ValueError(f"Generate.temperature must be 0 or above, got {request.temperature}")
@@ -84,6 +88,30 @@ def _prompts(value: object, kind: str) -> tuple[str, ...]:
     if not isinstance(value, tuple | list) or not all(isinstance(prompt, str) for prompt in value):
         raise ValueError(f"{kind}.prompts must be a tuple of strings")
     return tuple(value)
+
+
+def _conversations(request: Generate, problem: Problem) -> tuple[Prompt, ...]:
+    """The prompts of a request. Raises AccessError where one has more turns than the threat model allows."""
+    if not isinstance(request.prompts, tuple | list):
+        raise ValueError("Generate.prompts must be a tuple of strings, or of conversations")
+    return tuple(_prompt(prompt, problem, ours=not request.model) for prompt in request.prompts)
+
+
+def _prompt(prompt: object, problem: Problem, *, ours: bool) -> Prompt:
+    if isinstance(prompt, str):
+        return prompt
+    if not isinstance(prompt, tuple | list) or not prompt or not all(isinstance(one, Message) for one in prompt):
+        raise ValueError(
+            "Generate.prompts must be a tuple of strings, or of conversations: tuples of Message, at least one"
+        )
+    turns = 1 + _asked(prompt) - _asked(problem.messages(""))
+    if ours and turns > problem.turns:
+        raise AccessError(f"asked for turn {turns} of a conversation, the threat model grants {problem.turns}")
+    return tuple(prompt)
+
+
+def _asked(messages: Sequence[Message]) -> int:
+    return sum(message.role == "user" for message in messages)
 
 
 def _strings(value: Tokens, problem: Problem, more: int = 0) -> NDArray[np.int64]:

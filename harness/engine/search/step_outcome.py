@@ -71,6 +71,7 @@ class StepOutcome:
                 start=len(self.problem.before),
                 radius=self.problem.radius or 0.0,
                 top_p=judge.sampling.top_p,
+                conversation=self.problem.example.conversation,
             )
             for draw in range(1 if self.state.latent else judge.answers)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.api.attack import Attack
@@ -155,6 +156,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
             "they are not attacked, and in no rate"
         )
+    if unparseable := sum(clean.unparseable):
+        reporter.note(
+            f"{cell_label(cell)}: judge {cell.judge.name} gave no verdict on {unparseable} of {len(examples)} clean "
+            "answers, which are not attacked and in no rate: what its model says cannot be read"
+        )
     if marker := _unexpected_marker(victim, clean):
         reporter.note(
             f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as a part of them; name the markers "
@@ -163,7 +169,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
-    progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
+    steps = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
     with folder.journal(keys.cell) as journal:
         if journal.entries:
             reporter.note(f"{cell_label(cell)} goes on after round {len(journal.entries)}")
@@ -178,9 +184,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             limited=limited,
             note=reporter.note,
         )
-        result = search.run(problems, journal, progress.add)
+        result = search.run(problems, journal, steps.add)
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
-    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
+    names = (cell.seed, keys.search)
+    progress = partial(reporter.progress, "diagnostics, prompts read")
+    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, names, cell.diagnostics, progress)
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
 
 
@@ -220,16 +228,20 @@ class _Progress:
     def __init__(self, reporter: WorkReporter, total: int) -> None:
         self._reporter, self._total = reporter, total
         self._steps, self._spent = 0, Flops()
+        self._asked = self._untold = 0
         self._broken: set[str] = set()
-        self._examples: set[str] = set()
+        self._told: set[str] = set()
 
     def add(self, _: int, rows: Sequence[StepRow]) -> None:
         """Take in the rows of a round."""
         for row in rows:
             self._steps += 1
-            self._examples.add(row.example)
+            self._asked += row.failure is None
+            self._untold += row.is_untold
+            if not row.is_untold:
+                self._told.add(row.example)
             if row.success:
                 self._broken.add(row.example)
             self._spent += Flops(row.attack_nominal, row.attack_executed)
-        asr = len(self._broken) / max(1, len(self._examples))
-        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent))
+        asr = len(self._broken) / len(self._told) if self._told else None
+        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent, self._asked, self._untold))

@@ -160,14 +160,16 @@ def search_identity(
 
 
 def cell_identity(cell: CellSpec, search_key: str, models: Mapping[ModelRole, str]) -> dict[str, Any]:
-    """What makes a cell's numbers: its attack strings, and who judges them."""
-    return {
+    """What makes a cell's numbers: its attack strings, who judges them, and which diagnostics it has where not all."""
+    identity = {
         "what": "cell",
         "search": search_key,
         "judge": cell.judge.identity(),
         "models": {str(role): key for role, key in models.items() if role.asker == "judge"},
         "stop_on_success": cell.stop_on_success,
     }
+    # They change no other number, but a key promises that whoever has it has the same record.
+    return identity if cell.diagnostics == "full" else identity | {"diagnostics": cell.diagnostics}
 
 
 def stand_in_key(cell: CellSpec) -> str:

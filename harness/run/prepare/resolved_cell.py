@@ -9,6 +9,7 @@ from typing import Any
 from harness.api.attack import Attack
 from harness.api.refs import PluginRef
 from harness.api.task import TaskData
+from harness.errors import VictimError
 from harness.records.model_role import ModelRole, asked_by
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
@@ -84,10 +85,19 @@ class CellResolver:
         return self._tasks.data(cell.task)
 
     def check_victim(self, cell: CellSpec) -> None:
-        """Find the victim's files, and what is known of it. Raises VictimError where there is no such model."""
+        """Find the victim's files, and what is known of it.
+
+        Raises:
+            VictimError: there is no such model, or the task gives messages that it does not take.
+        """
         data = self.data(cell)
         self._models.model(cell.victim, data, cell.seed, cell.training_threads)
         cell.victim.plugin.card(data)
+        if not data.plain and not cell.victim.plugin.takes_messages(data):
+            raise VictimError(
+                f"{cell.victim.label} takes no conversations, and {cell.task.label} gives them: name a model with a "
+                "chat template, or give its victim one (huggingface: chat: ./TEMPLATE.jinja)"
+            )
 
     def attack(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
         """The attack that a reference names, with some parameters replaced."""

@@ -65,6 +65,7 @@ class TrainingRounds:
                 resolve=self._resolver.attack,
                 progress=reporter.progress,
                 retrain=victim.plugin.retrain if victim.plugin.retrains else None,
+                retrains_views=victim.plugin.retrains_views,
             )
             cost = defense.train_round(job)
             searched, trained = _spent(previous)

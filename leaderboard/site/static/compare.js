@@ -39,6 +39,7 @@
     return [
       reasons.length ? `not attacked: ${reasons.join(", ")}` : "",
       row.missing_clean ? `${row.missing_clean} clean without an answer` : "",
+      row.unparseable_clean ? `${row.unparseable_clean} clean that could not be judged` : "",
       row.missing_answers ? `${row.missing_answers} attacked without an answer` : "",
       row.unparseable ? `${row.unparseable} could not be judged` : "",
     ];
@@ -55,6 +56,7 @@
     const out = [
       ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${section.rows.filter((each) => each.comparable).length} comparable rows`] : ["–", row.rank_note ?? ""])],
       ["Size", (row) => [size(row.n_params), row.family]],
+      ...(rows.some((row) => row.answered) ? [[section.clean === "answered when clean" ? "Harmless prompts refused" : "Harmful prompts answered", (row) => [...rate(row.answered ?? null), row.answered ? `${row.answered.clean} of ${row.answered.trials} without an attack` : ""]]] : []),
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
       [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), row.breaking_of_reference ? `${power(Number(row.breaking_of_reference.toPrecision(2)))}× reference` : "", ratio(row, rows[0], section.rank_unit)]],

@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         ("cell", pa.string()),
         ("example", pa.string()),
         ("step", pa.int32()),
-        *[field for field in EXAMPLES if field.name in ("label", "target", "attacked", "excluded")],
+        *[field for field in EXAMPLES if field.name in ("label", "target", "benign", "attacked", "excluded")],
         *[field for field in STEPS if field.name not in ("example", "step")],
     ]
 )

@@ -13,6 +13,7 @@ from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.drawn_counts import drawn_count_problems
 from leaderboard.submission.verification.report import NEVER_REPLAYED, CheckResult
 from leaderboard.submission.verification.sample import Sample, draw_sample
+from leaderboard.submission.verification_record import Replay
 
 if TYPE_CHECKING:
     from harness.replay.recorded import ReplayedCell
@@ -39,7 +40,8 @@ class ReplayOptions:
 
 def replay_check(
     spec: LoadedSpec | None, submission: Submission, options: ReplayOptions, registry: Any, *, is_own: bool
-) -> CheckResult:
+) -> tuple[CheckResult, Replay | None]:
+    """The check, and what was asked; None where that is nothing."""
     from harness.replay.expected_cells import cells_of_records
     from harness.replay.replay import forecast, replay
     from harness.replay.replay_progress import preparer_for
@@ -47,11 +49,11 @@ def replay_check(
     check = CheckResult("replay")
     if spec is None:
         check.fail("not done: what comes before it has not passed")
-        return check
+        return check, None
     if is_own:
         # Its spec may name any file, address or model: none is touched on a stranger's word.
         check.fail("not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
-        return check
+        return check, None
     sample = draw_sample(
         as_run(submission),
         cells_of_records(spec, submission.cells),
@@ -68,7 +70,8 @@ def replay_check(
         check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
     options.view.begin(len(sample.cells), sample.strings, estimate)
     results = replay(sample.cells, preparer, lambda string: options.view.string(string.problem))
-    return _replay_result(sample, results, options.seed, check.notes)
+    replayed = Replay(per_row=options.count, seed=options.seed, rows=list(sample.rows))
+    return _replay_result(sample, results, options.seed, check.notes), replayed
 
 
 def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, notes: list[str]) -> CheckResult:
@@ -88,7 +91,7 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     detail += "as recorded" if drawn else "the same verdict"
     detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
     detail += f"; {sum(cell.clean_prompts for cell in results):,} clean prompts asked again"
-    detail += f" (drawn by the file's hash and seed {seed}, in each of {sample.rows} rows of the standings)"
+    detail += f" (drawn by the file's hash and seed {seed}, in each of {len(sample.rows)} rows of the standings)"
     close = sum(string.close for string in strings) + sum(cell.undecided for cell in results)
     if close:
         notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")

@@ -102,7 +102,7 @@ class RoundDefense(TrainedDefense):
         )
         seed = int(job.rng(purpose).integers(2**31))
         if job.retrain is not None:
-            if isinstance(rows, Views):
+            if isinstance(rows, Views) and not job.retrains_views:
                 raise VictimError(
                     f"{self.name}: trains on several views of an example at once, and the victim has a training of its "
                     "own (Victim.retrain), which takes rows; use adversarial_training"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import VictimError
+from plugins.victims._huggingface.content_hashes import file_hash
+from plugins.victims._huggingface.gguf_files import gguf_file, read_gguf
 from plugins.victims._huggingface.quantization import Shapes, parameter_shapes, quantization_of
 from plugins.victims._huggingface.weight_files import (
     ADAPTER,
@@ -45,8 +46,18 @@ T = TypeVar("T")
 
 
 def is_local(model: str) -> bool:
-    """Whether ``model`` is a folder's path rather than a hub id: by its form, or because there is such a folder."""
-    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or _is_folder(model)
+    """Whether ``model`` is a path rather than a hub id: by its form, or because there is such a folder."""
+    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or _is_folder(model) or is_gguf(model)
+
+
+def is_gguf(model: str) -> bool:
+    """Whether ``model`` names a GGUF file."""
+    return model.casefold().endswith(".gguf")
+
+
+def local_gguf(model: str) -> Path | None:
+    """The GGUF file that a local model is in; None where it is none. Raises VictimError where there are several."""
+    return gguf_file(Path(model).expanduser()) if is_gguf(model) else gguf_file(local_folder(model))
 
 
 def _is_folder(path: Path | str) -> bool:
@@ -81,6 +92,8 @@ def read_config(model: str, revision: str | None) -> dict[str, Any]:
         VictimError: there is none, it is an adapter's folder, or the hub cannot be reached and it is not in the cache.
     """
     if is_local(model):
+        if (file := local_gguf(model)) is not None:
+            return read_gguf(file)[0]
         folder = local_folder(model)
         path = folder / "config.json"
         if not path.is_file():
@@ -110,6 +123,8 @@ def read_shapes(model: str, revision: str | None) -> Shapes | None:
     Raises:
         VictimError: no safetensors file, a broken header, or the hub cannot be reached.
     """
+    if is_local(model) and (file := local_gguf(model)) is not None:
+        return read_gguf(file)[1]
     config = read_config(model, revision)
     if is_local(model):
         folder = local_folder(model)
@@ -121,6 +136,15 @@ def read_shapes(model: str, revision: str | None) -> Shapes | None:
     stored = [item for file in metadata.files_metadata.values() for item in file.tensors.items()]
     tensors = {name: StoredTensor(str(info.dtype), tuple(info.shape)) for name, info in stored}
     return parameter_shapes(tensors, quantization_of(config))
+
+
+def read_quantization(model: str, revision: str | None) -> Mapping[str, Any] | None:
+    """How a folder's or hub id's weights are quantised; None where nothing says so, or in a GGUF file, which is
+    unpacked. Raises as `read_config`.
+    """
+    if is_local(model) and local_gguf(model) is not None:
+        return None
+    return quantization_of(read_config(model, revision), local_folder(model) if is_local(model) else None)
 
 
 def count_parameters(shapes: Shapes | None, config: dict[str, Any], *, classes: int | None) -> int | None:
@@ -190,6 +214,15 @@ def check_hub_id(model: str) -> None:
         ) from error
 
 
+def content_hashes(model: str) -> dict[str, str]:
+    """Hashes of a local model: of its GGUF file, or as `folder_hashes`. Raises VictimError as that does."""
+    file = local_gguf(model)
+    if file is None:
+        return folder_hashes(local_folder(model))
+    read_gguf(file)
+    return {"gguf": file_hash(file)}
+
+
 def folder_hashes(folder: Path) -> dict[str, str]:
     """sha256 of configuration, tokenizer and the weights that are loaded, by file name.
 
@@ -199,14 +232,7 @@ def folder_hashes(folder: Path) -> dict[str, str]:
     check_no_adapter(folder)
     weights = weight_files(folder, read_config(str(folder.absolute()), None))
     files = sorted({*weights, *(file for file in folder.iterdir() if file.name in _READ_FILES)})
-    stats = ((file, file.stat()) for file in files)
-    return {file.name: _file_hash(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats}
-
-
-@lru_cache(maxsize=256)
-def _file_hash(path: str, _size: int, _changed: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {file.name: file_hash(file) for file in files}
 
 
 def class_count(config: dict[str, Any]) -> int:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 
 def load_pretrained(
-    name: str, source: str, revision: str | None, head: HeadName, labels: Sequence[str], *, trained: bool, seed: int
+    name: str,
+    source: str,
+    revision: str | None,
+    head: HeadName,
+    labels: Sequence[str],
+    *,
+    trained: bool,
+    seed: int,
 ) -> tuple[Any, Any]:
     """Model and tokenizer of transformers, with a padding token; the class names are set to the labels where the model
     is to be trained.
@@ -20,7 +27,8 @@ def load_pretrained(
     Args:
         name: as the spec writes it, for errors.
         source: folder or hub id.
-        trained: whether it will be fine-tuned, and is loaded in float32, with a new head where it has none.
+        trained: whether it will be fine-tuned, and is loaded in float32, with a new head where it has none. Otherwise
+            the model has no weights: nothing but which of them are there was looked at.
         seed: of a new head's weights.
 
     Raises:
@@ -35,7 +43,13 @@ def load_pretrained(
         n_labels=len(labels) if trained and head == "classification" else None,
         revision=revision,
         seed=seed,
+        device_map=None if trained else "meta",
     )
+    if trained and getattr(model, "is_quantized", False):
+        raise VictimError(
+            f"{name}: its weights are quantised, and cannot be trained; write fine_tune: false, or name the model that "
+            "it was made from"
+        )
     if missing and head == "generation":
         raise VictimError(
             f"{name} is no language model (its file lacks {', '.join(missing)}); a task or judge that needs answers in "

@@ -23,6 +23,7 @@ from harness import (
     ScoreItem,
     Tokenizer,
     VictimError,
+    chat_of,
     cross_entropy,
     prompt_ids,
 )
@@ -49,18 +50,24 @@ class ServerBackend:
     """
 
     def __init__(
-        self, completions: Completions, probe: ServerProbe, served: ServedModel, labels: Sequence[Row] = ()
+        self,
+        completions: Completions,
+        probe: ServerProbe,
+        served: ServedModel,
+        labels: Sequence[Row] = (),
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """
         Args:
             completions, probe: what `probe` of the module of that name returned.
             labels: token ids of each label, for a victim that is to classify; none for one that answers in text.
+            tokenizer: as prompts are written for the model, with its chat template where one is used.
 
         Raises:
             VictimError: labels with the same tokens, or a server that does not give the log-probabilities that they
                 need; a context without room for them.
         """
-        self.tokenizer: Tokenizer = completions.tokenizer
+        self.tokenizer: Tokenizer = completions.tokenizer if tokenizer is None else tokenizer
         self.n_params: int | None = served.n_params
         self.n_params_non_embedding: int | None = None
         self.reasoning = served.reasoning
@@ -68,7 +75,7 @@ class ServerBackend:
         self.labels = [tuple(label) for label in labels]
         self.n_labels = len(self.labels)
         self._completions, self._probe, self._served = completions, probe, served
-        self._text_answers = TextAnswers(completions, probe, served)
+        self._text_answers = TextAnswers(completions, probe, served, self.tokenizer)
         abilities: set[Ability] = {"score"} if probe.method else set()
         if not self.labels:
             abilities.add("generate")
@@ -172,6 +179,7 @@ class ServerBackend:
             "served": self._served.facts,
             "head": "label_tokens" if self.labels else "generation",
             "api": self._served.api,
+            "chat": self._chat_facts,
             "prompts": "token ids" if probe.prompts.ids else "text, which the server tokenises",
             "prompts_per_request": probe.prompts.batch,
             "tokens_counted": probe.token_counts,
@@ -191,6 +199,13 @@ class ServerBackend:
             "first_refusal": self._completions.first_refusal,
         }
 
+    @property
+    def _chat_facts(self) -> dict[str, object] | None:
+        chat = chat_of(self.tokenizer)
+        if self._served.api == "chat":
+            return {"template": "the server's"} | asdict(self._served.chat)
+        return None if chat is None else chat.format.identity()
+
     def _log_probs(self, rows: list[Row], continuations: list[list[Row]]) -> list[RowLogProbs]:
         assert self._probe.method is not None
         log_probs = read_log_probs(self._probe.method, rows, continuations)
@@ -200,7 +215,7 @@ class ServerBackend:
 
     def _check_still_answers(self) -> None:
         """Raise VictimError where rows are refused not for their content but because the server answers nothing."""
-        (answer,) = self._completions.complete(probe_rows(self.tokenizer)[:1], {"max_tokens": 1})
+        (answer,) = self._completions.complete(probe_rows(self._completions.tokenizer)[:1], {"max_tokens": 1})
         if isinstance(answer, Refusal):
             raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({answer})")
 

@@ -34,8 +34,18 @@ def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     yield from steps.first_of_each(_string_problems(record, steps))
     yield from steps.first_of_each(_failure_problems(record, steps))
     yield from steps.first_of_each(_verdict_problems(record, clean, steps))
+    yield from _count_problems(record, steps)
     yield from steps.first_of_each(sampled_problems(record, steps))
     yield from compute_problems(record, steps)
+
+
+def _count_problems(record: CellRecord, steps: SubmittedRows) -> Iterator[str]:
+    """The counts of answers without a verdict, of records that have them."""
+    asked = steps["failure"] < 0
+    found = [asked, asked & steps.booleans("missing"), asked & steps.booleans("unparseable")]
+    counts, stated = [int(rows.sum()) for rows in found], [record.n_asked, record.n_missing, record.n_unparseable]
+    if any(stated) and stated != counts:
+        yield f"of asked, missing and unjudged answers its manifest says {stated}, and its steps have {counts}"
 
 
 def _order_problems(record: CellRecord, clean: SubmittedRows, steps: SubmittedRows) -> Iterator[str]:
