@@ -38,8 +38,8 @@ class AsrAt:
 
 def no_success(broken: Integers, samples: Integers | int, asks: int) -> Floats:
     """Chance that none of ``asks`` of the ``samples`` answers (of all, where there are fewer), drawn without
-    replacement, is one of those broken: the unbiased estimate of the chance that as many fresh answers are none (as of pass@k in
-    Chen et al. 2021, arXiv 2107.03374). An answer that is missing is no success. Any shape.
+    replacement, is one of those broken: the unbiased estimate of the chance that as many fresh answers are none (as of
+    pass@k in Chen et al. 2021, arXiv 2107.03374). An answer that is missing is no success. Any shape.
     """
     left, drawn = samples - broken, np.minimum(asks, samples)
     possible = left >= drawn
