@@ -51,6 +51,6 @@ def with_unknown(total: str, unknown: int, stages: int) -> str:
     return "unknown" if unknown == stages else f"{total} + {unknown} unknown"
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``, of a noun whose plural ends in s."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 cell``, ``2 cells``; ``plural`` where that does not end in s alone: ``2 queries``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"

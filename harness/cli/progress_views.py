@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from harness.errors import one_line
-from harness.number_format import format_flops, format_memory, format_seconds
+from harness.number_format import counted, format_flops, format_memory, format_seconds
 from harness.run.reporter import CellProgress, Forecast
 
 
@@ -187,7 +187,7 @@ class _PlainWorker:
 
 
 def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
-    line = f"{cells} cells, {already_done} done already"
+    line = f"{counted(cells, 'cell')}, {already_done} done already"
     if forecast is None or cells == already_done:
         return line
     if forecast.unknown and not forecast.flops:
@@ -196,9 +196,8 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
         f"; the rest is estimated at {format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
     )
     if forecast.untimed:
-        line += (
-            f"; of {forecast.stages} stages {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
-        )
+        stages = counted(forecast.stages, "stage")
+        line += f"; of {stages} {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
     return f"{line}; memory at most {format_memory(forecast.memory)}" if forecast.memory else line
 
 

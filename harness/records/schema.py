@@ -38,5 +38,5 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", *SAMPLED})
+ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", "earlier", *SAMPLED})
 """Columns that older records of this version lack, and those of drawn answers, which others lack; read as nulls."""

@@ -18,8 +18,9 @@ Flag = Annotated[bool, pa.bool_()]
 Whole = Annotated[int, pa.int32()]
 Count = Annotated[int, pa.int64()]
 Real = Annotated[float, pa.float64()]
+Texts = Annotated[list[str], pa.list_(pa.string())]
 TokenIds = Annotated[list[int], pa.list_(pa.int32())]
-Texts = Annotated[list[str | None], pa.list_(pa.string())]
+TextsOrNulls = Annotated[list[str | None], pa.list_(pa.string())]
 Flags = Annotated[list[bool | None], pa.list_(pa.bool_())]
 Reals = Annotated[list[float | None], pa.list_(pa.float64())]
 
@@ -63,12 +64,13 @@ class StepRow:
     # several drawn answers: see `sampled_success`
     draws: Whole | None = None  # how often it was judged; null when not judged
     broken_draws: Whole | None = None  # in how many of them the attacker succeeded
+    earlier: Texts | None = None  # what the attacker said in the turns before; null where there are none
     seconds: Real = 0.0  # share of wall time; the only column that differs between two runs of the same cell
     # Where answers are drawn: each answer to the string in turn, [k]; columns that other cells lack. The columns above
     # (success, score, unparseable, answer, answer_state) are of the first answer, or of as many as the threat model's
     # `asks`, of which one success is enough; draws and broken_draws count all k.
-    sampled_answer: Texts | None = None  # an entry is null where a guard blocked
-    sampled_state: Texts | None = None  # as `answer_state`
+    sampled_answer: TextsOrNulls | None = None  # an entry is null where a guard blocked
+    sampled_state: TextsOrNulls | None = None  # as `answer_state`
     sampled_success: Flags | None = None  # an entry is null where there was nothing to judge
     sampled_score: Reals | None = None
     sampled_unparseable: Flags | None = None

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 import unicodedata
 
 _JOINERS = "\u200c\u200d"  # without which some scripts cannot be written
-_UNSEEN = re.compile(
-    "["
-    + "".join(
-        re.escape(chr(code))
-        for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) in ("Cf", "Zl", "Zp") and chr(code) not in _JOINERS
-    )
-    + "]"
-)
+_UNSEEN = ("Cf", "Zl", "Zp")  # categories of Unicode: format characters, separators of lines and of paragraphs
 
 
 def visible(text: str) -> str:
     r"""``text`` with what is not seen, and turns the order of what is, in writing: ``\u202e``."""
-    return text if text.isascii() else _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return text if text.isascii() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    unseen = unicodedata.category(character) in _UNSEEN and character not in _JOINERS
+    return json.dumps(character)[1:-1] if unseen else character

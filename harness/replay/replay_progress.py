@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.errors import one_line
-from harness.number_format import format_flops, format_seconds
+from harness.number_format import counted, format_flops, format_seconds
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import CellProgress, Forecast
@@ -60,11 +60,11 @@ class ReplayView:
 
     def begin(self, cells: int, strings: int, forecast: Forecast | None) -> None:
         """Say what the replay will take, and start the bar over strings."""
-        line = f"replaying {strings} strings of {cells} cells"
+        line = f"replaying {counted(strings, 'string')} of {counted(cells, 'cell')}"
         if forecast is not None:
-            line += f": {forecast.stages} models to make ready; estimated at {format_flops(forecast.flops)} (nominal), "
-            line += f"about {format_seconds(forecast.seconds)}"
-            line += f"; {forecast.unknown} parts take an unknown amount" if forecast.unknown else ""
+            line += f": {counted(forecast.stages, 'model')} to make ready; estimated at "
+            line += f"{format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
+            line += f"; {counted(forecast.unknown, 'part')} of an unknown amount" if forecast.unknown else ""
         self._say(line)
         self.bars.reset(self.bar, description="replaying", total=strings)
 

@@ -73,7 +73,8 @@ def pack_command(
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}). Give another --out.") from None
     size = path.stat().st_size
-    typer.echo(f"Wrote {path} ({size:,} bytes, {inspection.cells} cells, sha256 {inspection.sha256})")
+    cells = f"{inspection.cells} {'cell' if inspection.cells == 1 else 'cells'}"
+    typer.echo(f"Wrote {path} ({size:,} bytes, {cells}, sha256 {inspection.sha256})")
     for note in inspection.notes:
         typer.echo(f"note: {note}")
 

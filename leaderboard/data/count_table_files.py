@@ -63,7 +63,9 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Give a CSV, TSV or Parquet table, or a run directory.") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Write the file again.") from None
+        raise DataError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Write the file again."
+        ) from None
     if len(content) > MAX_BYTES:
         raise DataError(f"{path}: holds more than {MAX_BYTES // 2**20} MiB. Split it, by task for instance.")
     return content

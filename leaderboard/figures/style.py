@@ -103,4 +103,4 @@ def save(figure: Figure, out: Path) -> None:
     try:
         figure.savefig(out, format=file_format, dpi=300, metadata=no_date)
     except OSError as error:
-        raise DataError(f"--out {out}: cannot be written ({error}). Give another place.") from None
+        raise DataError(f"--out {out}: cannot be written ({error.strerror or error}). Give another place.") from None

@@ -12,11 +12,11 @@ from leaderboard.data.record_facts import DefenseExpense, defense_preparation
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
-from leaderboard.site.standing_text import TextPair, asr_at_text, cost_text, rate_text
+from leaderboard.site.standing_text import TextPair, asr_at_text, cost_text, counted, queries_text, rate_text
 from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
-from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, scientific
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, multiple, scientific
 
 _DEFENSE_EXPENSES: dict[str, DefenseExpense] = {
     "Search of the defense": "search",
@@ -145,7 +145,7 @@ def attack_line(row: Standing, attack: str) -> AttackLine:
         compute = UNKNOWN_COMPUTE.lower() if last.compute is None else f"{scientific(last.compute)} FLOPs"
         main, fine = rate_text(last.asr)
         asr = main, "\n".join(filter(None, [fine, asr_at_text(curve)]))
-        spent = (compute, f"{amount(last.queries)} queries, {last.step} steps")
+        spent = (compute, f"{queries_text(last.queries)}, {counted(last.step, 'step')}")
     cost = row.cost_by_attack.get(attack)
     return AttackLine(
         attack=attack,

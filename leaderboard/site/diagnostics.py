@@ -79,7 +79,7 @@ def _attack_diagnostics(record: CellRecord) -> Iterator[LabelledText]:
         yield f"calibration error (ECE) under {attack}", plain_number(ece["attacked"])
     if measured.get("worst_case"):
         last = measured["worst_case"][-1]
-        yield f"accuracy left after {last['step']} steps of {attack}", percent(last["accuracy"])
+        yield f"accuracy left after {counted(last['step'], 'step')} of {attack}", percent(last["accuracy"])
     if measured.get("shift"):
         layers = (f"{layer['layer']}: {percent(layer['moved'])}" for layer in measured["shift"])
         yield f"activations moved by {attack}, per layer (of their norm)", ", ".join(layers)

@@ -58,7 +58,7 @@ def asr_text(row: Standing) -> TextPair:
     share = f" {percent(of_strongest)}" if worst_case is not None and of_strongest != row.asr.value else ""
     shared = ""
     if worst_case is not None and worst_case.compared != worst_case.attacked:
-        shared = f"\nof {worst_case.compared} shared examples"
+        shared = f"\nof {counted(worst_case.compared, 'shared example')}"
     lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
     asr_at = row.strongest.asr_at
     return main, "\n".join([*lines, *(_asr_at_text(one) for one in dict.fromkeys([*asr_at[:1], *asr_at[-1:]]))])
@@ -138,7 +138,7 @@ def cost_text(cost: CostToBreak) -> TextPair:
     """The same without the attack's name."""
     if cost.compute is None and (cost.reached or cost.budget is None):
         outcome = "broken after" if cost.reached else "not broken within"
-        return UNKNOWN_COMPUTE.lower(), f"{outcome} {amount(cost.queries)} queries per example"
+        return UNKNOWN_COMPUTE.lower(), f"{outcome} {queries_text(cost.queries)} per example"
     if cost.compute is None:
         assert cost.budget is not None
         return "not broken", f"within {scientific(cost.budget)}{_of_one_model(cost.seeds)}"
@@ -190,11 +190,11 @@ def worst_case_text(row: Standing) -> TextPair:
         return "", ""
     full = worst_case.full
     main, fine = percent(full.asr.value), interval_text(full.asr)
-    spent = f"{amount(full.queries)} queries\n{UNKNOWN_COMPUTE.lower()}"
+    spent = f"{queries_text(full.queries)}\n{UNKNOWN_COMPUTE.lower()}"
     if full.compute is not None:
         spent = f"{scientific(full.compute)} FLOPs"
     compared, attacked = worst_case.compared, worst_case.attacked
-    shared = "" if compared == attacked else f" · {compared} of {attacked} examples"
+    shared = "" if compared == attacked else f" · {compared} of {counted(attacked, 'example')}"
     search = "\nwithout search elsewhere" if set(row.replaying) & set(worst_case.attacks) else ""
     return main, f"{fine}\n{len(worst_case.attacks)} attacks{shared}\n{spent}{search}"
 
@@ -222,6 +222,11 @@ def excluded_text(row: Standing) -> str:
 def counted(count: int, noun: str) -> str:
     """``1 seed``, ``2 seeds``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def queries_text(count: float) -> str:
+    """``1 query``, ``1.2e3 queries``."""
+    return f"{amount(count)} {'query' if count == 1 else 'queries'}"
 
 
 def untold_texts(row: Standing) -> list[str]:

@@ -37,6 +37,7 @@ COLUMNS = {
     "defense_executed": "double",
     "draws": "int32",
     "broken_draws": "int32",
+    "earlier": "list<item: string>",
     "seconds": "double",
     "sampled_answer": "list<item: string>",
     "sampled_state": "list<item: string>",

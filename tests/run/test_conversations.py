@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from transformers import AutoTokenizer
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.plugins.victims.test_huggingface_chat import chat_model
 from tests.run.runs import harness_here
@@ -67,7 +68,7 @@ class TwoTurns(Attack):
         assert plain == first
         more = (*asked, Message("assistant", first or ""), Message("user", "And?"))
         (second,) = yield Generate((more,), 4)
-        return State(state.tokens, memory={"said": [first, second]})
+        return State(state.tokens, memory={"said": [first, second]}, earlier=(" quick fox",))
 
 
 @hookimpl
@@ -142,9 +143,31 @@ def test_recorded_strings_stand_where_the_template_puts_them(model: Path) -> Non
     assert checked >= 6
 
 
+def _answer_in_two_turns(folder: Path, string: str) -> str:
+    """By transformers alone."""
+    tokenizer, answers = AutoTokenizer.from_pretrained(folder), []
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    messages = [{"role": "system", "content": "You help."}]
+    for text in (" quick fox", f"The quick owl. {string} Go on."):
+        messages.append({"role": "user", "content": text})
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        with torch.no_grad():
+            whole = model.generate(**ids, max_new_tokens=4, do_sample=False)[0].tolist()
+        new = [*whole[ids["input_ids"].shape[1] :], model.config.eos_token_id]
+        answers.append(tokenizer.decode(new[: new.index(model.config.eos_token_id)]))
+        messages.append({"role": "assistant", "content": answers[-1]})
+    return answers[-1]
+
+
 def test_an_attack_goes_on_as_far_as_the_threat_model_allows(model: Path) -> None:
     done = run(model, out="two", attacks="two_turns", threat=", turns: 2, access: text")
     assert done.returncode == 0, done.stdout + done.stderr
+    (cell,) = (model / "two" / "cells").iterdir()
+    rows = {row["example"]: row for row in pq.read_table(cell / "steps.parquet").to_pylist()}
+    failures = [rows[f"t-{i}"]["failure"] for i in (3, 4, 5)]
+    assert failures == [None, "earlier turns not allowed", "earlier turns not allowed"]
+    assert rows["t-3"]["earlier"] == [" quick fox"]
+    assert rows["t-3"]["answer"] == _answer_in_two_turns(model / "model", rows["t-3"]["attack_text"])
     refused = run(model, out="one", attacks="two_turns", threat=", access: text")
     assert refused.returncode != 0
     said = refused.stdout + refused.stderr + "".join(f.read_text() for f in model.rglob("error.txt"))

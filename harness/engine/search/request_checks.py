@@ -164,7 +164,10 @@ def _plain(value: Any, where: str) -> State:
         loss = None if value.loss is None else float(value.loss)
         if value.latent is not None:
             value.latent.check(len(value.tokens))
-        return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent)
+        earlier = tuple(value.earlier)
+        if not all(isinstance(turn, str) for turn in earlier):
+            raise TypeError("earlier turns are texts")
+        return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent, earlier)
     except (AttributeError, TypeError, ValueError) as error:
         raise PluginError(
             f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes, "

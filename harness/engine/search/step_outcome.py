@@ -15,12 +15,15 @@ from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import StringProgress
 from harness.api.problem.state import State
 from harness.engine.defended.prompt_item import PromptItem
+from harness.engine.defended.reply import Reply
+from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
+from harness.engine.search.earlier_turns import after_turns, play_turns, turns_breach
 from harness.engine.search.judging import JudgeRunner
 from harness.flops import known
 from harness.records.answer_state import AnswerState
 from harness.records.step_row import StepRow
-from harness.records.string_failure import BEYOND_RADIUS, NOT_ALLOWED, RETOKENISATION, TOO_LONG, too_many_tokens
+from harness.records.string_failure import BEYOND_RADIUS, NOT_ALLOWED, RETOKENISATION, TOO_LONG, TURNS, too_many_tokens
 
 
 @dataclass
@@ -110,6 +113,7 @@ class StepOutcome:
             attack_text=self.text,
             attack_tokens=list(self.state.tokens),
             failure=self.failure,
+            earlier=list(self.state.earlier) or None,
             queries=self.meter.queries,
             seconds=seconds,
             **(told | self.meter.columns()),
@@ -190,7 +194,7 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
     victim = judge.models.victim
     valid = [outcome for outcome in outcomes if outcome.failure is None]
     prompts = [outcome.verdict_prompts(judge) for outcome in valid]
-    replies = iter(victim.reply_to([prompt for own in prompts for prompt in own]))
+    replies = iter(_replies(victim, valid, prompts))
     for outcome, own in zip(valid, prompts, strict=True):
         outcome.counted = (judge.asks or 1) if judge.sampling.drawn else None
         for draw, reply in enumerate(next(replies) for _ in own):
@@ -216,10 +220,28 @@ def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:
         outcome.meter.judge += cost
 
 
+def _replies(
+    victim: DefendedVictim, outcomes: Sequence[StepOutcome], prompts: Sequence[Sequence[PromptItem]]
+) -> list[Reply]:
+    """Replies to all prompts of the outcomes, each behind the earlier turns of its conversation; where one of these
+    ended it, that is the reply.
+    """
+    asked = [(prompt, outcome.state.earlier) for outcome, own in zip(outcomes, prompts, strict=True) for prompt in own]
+    played = play_turns(victim, asked)
+    last = [i for i, turns in enumerate(played) if turns.ended is None]
+    answers = victim.reply_to([after_turns(asked[i][0], played[i]) for i in last])
+    found = {i: turns.ended for i, turns in enumerate(played) if turns.ended is not None}
+    found |= {
+        i: replace(reply, victim=reply.victim + played[i].victim, defense=reply.defense + played[i].defense)
+        for i, reply in zip(last, answers, strict=True)
+    }
+    return [found[i] for i in range(len(asked))]
+
+
 def _breach(state: State, problem: Problem) -> str | None:
     """Why a state's string breaks the threat model, or None."""
     if len(state.tokens) > problem.budget:
         return too_many_tokens(len(state.tokens), problem.budget)
     if not np.isin(state.array, problem.allowed).all():
         return NOT_ALLOWED
-    return None
+    return TURNS if turns_breach(state, problem) else None

@@ -43,31 +43,44 @@ def check_access(cell: CellSpec, data: TaskData) -> None:
         VictimError: the defense trains weights, and this victim's are not here.
         DataError: the attack cannot be run on this task, or the defense not stand before it.
     """
+    for error in access_errors(cell, data):
+        raise error
+
+
+def access_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
+    """All that `check_access` would raise, one after the other."""
     card = cell.victim.plugin.card(data)
     wanted, most = cell.attack.plugin.access, card.access
     if not allows(most, wanted):
-        raise AccessError(
+        yield AccessError(
             f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
         )
     opaque = [part for part in cell.runtime if not offers_gradient(part.plugin)]
     if wanted == "gradient" and opaque and not cell.static:
-        raise AccessError(
+        yield AccessError(
             f"attack {cell.attack.name} asks for gradient, defense {opaque[0].label} offers none; exclude it"
         )
     rewriting = [part for part in cell.runtime if isinstance(part.plugin, TransformDefense | VoteDefense)]
     if wanted == "latent" and rewriting:
-        raise AccessError(
+        yield AccessError(
             f"attack {cell.attack.name} perturbs activations at its string, defense {rewriting[0].label} rewrites the "
             "prompt before the victim sees it; exclude it"
         )
     if cell.trained is not None and not card.local:
-        raise VictimError(
+        yield VictimError(
             f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
             "exclude it, or use a victim that runs here"
         )
-    cell.attack.plugin.check(data)
-    for part in parts_of(cell.defense):
-        part.plugin.check(data)
+    yield from fit_errors(cell, data)
+
+
+def fit_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
+    """What the attack and the parts of the defense say against the task, whatever the victim is."""
+    for part in (cell.attack, *parts_of(cell.defense)):
+        try:
+            part.plugin.check(data)
+        except Exception as error:
+            yield error
 
 
 def check_inner_attacks(
@@ -81,12 +94,20 @@ def check_inner_attacks(
     Raises:
         AccessError: it does not.
     """
+    for error in inner_attack_errors(cell, data, attack_of):
+        raise error
+
+
+def inner_attack_errors(
+    cell: CellSpec, data: TaskData, attack_of: Callable[[PluginRef, dict[str, Any]], Attack]
+) -> Iterator[Exception]:
+    """All that `check_inner_attacks` would raise."""
     card = cell.victim.plugin.card(data)
     for part in (*([cell.trained] if cell.trained else []), *cell.runtime):
         ref = part.plugin.attack()
         wanted = None if ref is None else attack_of(ref, {}).access
         if ref is not None and wanted is not None and not allows(card.access, wanted):
-            raise AccessError(
+            yield AccessError(
                 f"defense {part.name} runs attack {ref.name}, which asks for {wanted}; victim {cell.victim.label} "
                 f"offers {card.access}; exclude it, or give the defense another attack"
             )

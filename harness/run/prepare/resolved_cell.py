@@ -82,7 +82,11 @@ class CellResolver:
 
     def data(self, cell: CellSpec) -> TaskData:
         """The data of the cell's task. Raises DataError where they cannot be read."""
-        return self._tasks.data(cell.task)
+        return self.task_data(cell.task)
+
+    def task_data(self, task: ResolvedPlugin) -> TaskData:
+        """The data of a task. Raises DataError where they cannot be read."""
+        return self._tasks.data(task)
 
     def check_victim(self, cell: CellSpec) -> None:
         """Find the victim's files, and what is known of it.

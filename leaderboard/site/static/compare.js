@@ -21,7 +21,7 @@
   function breaking(found) {
     if (!found) return ["–", "nothing was attacked"];
     if (found.compute !== null) return [flops(found.compute), `${flops(found.low)} – ${found.high === null ? "beyond the budget" : flops(found.high)}${ofOneModel(found)}`];
-    if (found.reached || found.within === null) return ["compute unknown", `${found.reached ? "broken after" : "not broken within"} ${Number(found.queries.toPrecision(3))} queries`];
+    if (found.reached || found.within === null) return ["compute unknown", `${found.reached ? "broken after" : "not broken within"} ${Number(found.queries.toPrecision(3))} ${found.queries === 1 ? "query" : "queries"}`];
     return ["not broken", `within ${flops(found.within)}${ofOneModel(found)}`];
   }
 
@@ -31,6 +31,12 @@
     const cost = (each) => (unit === "reference" ? each.breaking_of_reference : each.breaking?.compute);
     const [mine, its] = [row, first].map((each) => (each.comparable ? cost(each) : null));
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
+  }
+
+  // Those that have a rank; a row of one seed may be compared, and has none.
+  function rankedRows(section) {
+    const count = section.rows.filter((each) => each.rank).length;
+    return `${count} ranked ${count === 1 ? "row" : "rows"}`;
   }
 
   // Why examples were not attacked, and which answers have no verdict.
@@ -54,7 +60,7 @@
       return at ? rate({ ...at, seeds: curve.seeds }) : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${section.rows.filter((each) => each.comparable).length} comparable rows`] : ["–", row.rank_note ?? ""])],
+      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${rankedRows(section)}`] : ["–", row.rank_note ?? ""])],
       ["Size", (row) => [size(row.n_params), row.family]],
       ...(rows.some((row) => row.answered) ? [[section.clean === "answered when clean" ? "Harmless prompts refused" : "Harmful prompts answered", (row) => [...rate(row.answered ?? null), row.answered ? `${row.answered.clean} of ${row.answered.trials} without an attack` : ""]]] : []),
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],

@@ -268,7 +268,7 @@ class TestReplay:
         cells = dict.fromkeys((record.key for record in found.cells), None)
         draws = [draw_sample(as_run(found), cells, 8, found.read_sha256, seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
         assert draws[0] == draws[1] != draws[2]
-        assert all((each.rows, each.strings) == (1, 8) for each in draws)
+        assert all((len(each.rows), each.strings) == (1, 8) for each in draws)
 
     def test_only_a_spec_that_the_reader_holds(self, packed: Path) -> None:
         code, report = verify(packed, "--replay", 3)

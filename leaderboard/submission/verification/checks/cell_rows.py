@@ -10,7 +10,7 @@ import numpy as np
 from harness.records.cell_manifest import CellRecord
 from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEXT, too_many_tokens
 from leaderboard.arrays import Booleans, Integers
-from leaderboard.submission.verification.checks.clean_examples import clean_problems
+from leaderboard.submission.verification.checks.clean_examples import clean_problems, is_served
 from leaderboard.submission.verification.checks.compute import compute_problems
 from leaderboard.submission.verification.checks.sampled_answers import sampled_problems
 from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
@@ -138,6 +138,8 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     score, loss = rows.floats("score"), rows.floats("loss")
     yield "a success of an answer that could not be read", success & rows.booleans("unparseable")
     missing = rows.booleans("missing")
+    if record.task_kind == "labels" and not is_served(record):
+        yield "no label, of a model that gives one to each prompt", missing
     others_judged = bool(record.samples)  # of several drawn answers, those that do not count for the step
     told = success | rows["has_unparseable"] | (rows["has_draws"] & ~others_judged)
     yield "a verdict on what is no answer", missing & told

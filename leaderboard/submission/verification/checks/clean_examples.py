@@ -52,6 +52,8 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
     unjudged, stated = clean.excluded.count(NOT_JUDGED), record.n_clean_unparseable
     if unjudged > stated or not 0 <= stated <= record.n_clean - record.n_clean_missing - record.n_clean_correct:
         yield f"{unjudged} of its clean answers could not be judged, and its manifest says {stated}"
+    if record.n_clean_missing and record.task_kind == "labels" and not is_served(record):
+        yield f"{record.n_clean_missing} clean prompts got no label, of a model that gives each one"
     attacked = int(clean.booleans("attacked").sum())
     if attacked != record.n_attacked:
         yield f"{attacked} examples are listed as attacked, and its manifest says {record.n_attacked}"
@@ -69,6 +71,11 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
         yield "an example was left out by the judge of another run, and more clean ones were asked than are listed"
     yield from clean.first_of_each(_exclusion_problems(record, clean))
     yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
+
+
+def is_served(record: CellRecord) -> bool:
+    """Whether the model answers elsewhere: its size is unknown, or its backend names a server."""
+    return "server" in record.agreement or record.victim_facts is None or record.victim_facts.n_params is None
 
 
 def _is_right(clean: SubmittedRows) -> Booleans:

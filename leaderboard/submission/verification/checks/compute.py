@@ -32,6 +32,8 @@ def compute_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
             return
     yield from _unknown_problems(record, rows)
     yield from _limit_problems(record, rows)
+    if record.defense.name == "none" and (rows.floats("defense_nominal") > 0).any():
+        yield "a defense took FLOPs, and there is none"
     if facts.n_params is not None:
         asks = record.threat.get("asks") is not None
         yield from _minimum_problems(rows, 2.0 * facts.n_params, defended=record.defense.name != "none", asks=asks)
@@ -104,7 +106,9 @@ def attack_costs(record: CellRecord, rows: SubmittedRows) -> dict[str, Any]:
     if not len(rows):
         return {"steps": 0, "queries": 0, "most_queries": 0, "flops": 0.0, "longest_forward": 0.0}
     spent = float(rows.floats("attack_nominal").sum())
-    forward = np.nan_to_num(rows.floats("judge_nominal")) / np.maximum(rows.floats("draws"), 1.0)
+    facts = record.defense_facts  # older records do not count draws
+    draws = np.where(rows["has_draws"], rows["draws"], 1 if facts is None else facts.judge_draws)
+    forward = np.nan_to_num(rows.floats("judge_nominal")) / np.maximum(draws, 1.0)
     return {
         "steps": len(rows),
         "queries": int(rows["queries"].sum()),
