@@ -22,7 +22,8 @@ class SampledAnswers:
         samples: k.
         asked: [E, T], whether the string of this step was put to the victim.
         broken: [E, T], how many of its answers are broken.
-        judged: [E, T], how many are answers or refusals at all.
+        told: [E, T], how many say something of the attack: those that a judging model could not judge say nothing, and
+            those that are missing are no success.
         nominal: [E, T], what one of its answers took, mean, FLOPs; NaN where unknown.
         own: [E, T], of the attack's compute at this step, what the answers took that the threat model has the attacker
             ask for.
@@ -32,7 +33,7 @@ class SampledAnswers:
     samples: int
     asked: Booleans
     broken: Integers
-    judged: Integers
+    told: Integers
     nominal: Floats
     own: Floats
     asks: int
@@ -47,7 +48,7 @@ def read_sampled_answers(cell: Cell, examples: Sequence[str], steps: int) -> Sam
     samples = cell.record.samples
     if not samples:
         return None
-    table = cell.steps(["example", "step", "failure", "draws", "broken_draws", "sampled_nominal"])
+    table = cell.steps(["example", "step", "failure", "broken_draws", "sampled_nominal", "sampled_unparseable"])
     index_of = {example: index for index, example in enumerate(examples)}
     rows = pa.array([index_of.get(example) for example in table["example"].to_pylist()], pa.int64())
     table = table.append_column("row", rows).filter(pc.is_valid(rows))
@@ -63,11 +64,12 @@ def read_sampled_answers(cell: Cell, examples: Sequence[str], steps: int) -> Sam
     amounts = amounts.astype(np.float64).reshape(-1, samples)
     shape, asks = (len(examples), steps), cell.record.threat.get("asks") or 0
     found: dict[str, np.ndarray] = {name: np.zeros(shape) for name in ("nominal", "own")}
-    found |= {name: np.zeros(shape, dtype=np.int64) for name in ("broken", "judged")}
+    found |= {name: np.zeros(shape, dtype=np.int64) for name in ("broken", "told")}
     asked = np.zeros(shape, dtype=bool)
     asked[at] = True
     found["broken"][at] = pc.fill_null(table["broken_draws"], 0).to_numpy()
-    found["judged"][at] = pc.fill_null(table["draws"], 0).to_numpy()
+    unparseable = pc.fill_null(table["sampled_unparseable"].combine_chunks().flatten(), False)
+    found["told"][at] = samples - unparseable.to_numpy(zero_copy_only=False).reshape(-1, samples).sum(axis=1)
     found["nominal"][at] = amounts.mean(axis=1)
     found["own"][at] = amounts[:, :asks].sum(axis=1)
     return SampledAnswers(samples, asked=asked, asks=asks, **found)

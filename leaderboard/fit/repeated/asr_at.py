@@ -36,22 +36,22 @@ class AsrAt:
     queries: float
 
 
-def no_success(broken: Integers, samples: int, asks: int) -> Floats:
-    """Chance that none of ``asks`` of the ``samples`` answers, drawn without replacement, is one of those broken: the
-    unbiased estimate of the chance that as many fresh answers are none (as of pass@k in Chen et al. 2021, arXiv
-    2107.03374). An answer that is missing is no success. Any shape.
+def no_success(broken: Integers, samples: Integers | int, asks: int) -> Floats:
+    """Chance that none of ``asks`` of the ``samples`` answers (of all, where there are fewer), drawn without
+    replacement, is one of those broken: the unbiased estimate of the chance that as many fresh answers are none (as of
+    pass@k in Chen et al. 2021, arXiv 2107.03374). An answer that is missing is no success. Any shape.
     """
-    left = samples - broken
-    possible = left >= asks
-    some = np.where(possible, left, asks)
-    logs = gammaln(some + 1) - gammaln(some - asks + 1) - gammaln(samples + 1) + gammaln(samples - asks + 1)
+    left, drawn = samples - broken, np.minimum(asks, samples)
+    possible = left >= drawn
+    some = np.where(possible, left, drawn)
+    logs = gammaln(some + 1) - gammaln(some - drawn + 1) - gammaln(samples + 1) + gammaln(samples - drawn + 1)
     found: Floats = np.where(possible, np.exp(logs), 0.0)
     return found
 
 
-def chance_so_far(broken: Integers, samples: int, asks: int) -> Floats:
+def chance_so_far(broken: Integers, samples: Integers | int, asks: int) -> Floats:
     """Of each example, [E], the unbiased estimate of the chance that any of its strings is broken by ``asks`` answers;
-    ``broken``: [E, T], of ``samples`` answers to each (0 where none was asked for).
+    ``broken``: [E, T], of ``samples`` answers to each that say something (0 where none was asked for).
     """
     return np.asarray(1.0 - no_success(broken, samples, asks).prod(axis=1))
 

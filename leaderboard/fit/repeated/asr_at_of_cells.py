@@ -36,7 +36,7 @@ def asks_shown(samples: int) -> list[int]:
 
 
 def _asr_at(asks: int, found: list[tuple[Trajectories, SampledAnswers]]) -> AsrAt:
-    chances = [chance_so_far(sampled.broken, sampled.samples, asks) for _, sampled in found]
+    chances = [chance_so_far(sampled.broken, sampled.told, asks) for _, sampled in found]
     value, low, high = mean_chance(chances, [trajectories.examples for trajectories, _ in found])
     compute, queries = [], []
     for trajectories, sampled in found:

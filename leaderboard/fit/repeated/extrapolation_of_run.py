@@ -91,16 +91,22 @@ def _of_cell(cell: Cell, asks: Sequence[int]) -> CellExtrapolation:
     found = extrapolate(list(successes.values()))
     seen = None
     if successes:
-        broken = np.array([[sum(answers)] for answers in successes.values()])
-        seen = mean_chance([chance_so_far(broken, record.samples, record.samples)], [list(successes)])
+        broken, told = (np.array([[count(answers)] for answers in successes.values()]) for count in (sum, len))
+        seen = mean_chance([chance_so_far(broken, told, record.samples)], [list(successes)])
     return CellExtrapolation(group, record.samples, seen, found, [found.at(j) for j in asks])
 
 
 def last_answers(cell: Cell) -> dict[str, list[bool]]:
-    """By example, which of the answers to the last string that was judged are broken; missing ones left out."""
-    rows = cell.steps(["example", "step", "sampled_success"]).sort_by([("example", "ascending"), ("step", "ascending")])
+    """By example, which of the answers to the last string that was judged are broken; those that are missing, or could
+    not be judged, left out.
+    """
+    names = ["example", "step", "sampled_success", "sampled_unparseable"]
+    rows = cell.steps(names).sort_by([("example", "ascending"), ("step", "ascending")])
     found = {}
     for row in rows.to_pylist():
         if row["sampled_success"] is not None:
-            found[row["example"]] = [success for success in row["sampled_success"] if success is not None]
+            pairs = zip(row["sampled_success"], row["sampled_unparseable"], strict=True)
+            found[row["example"]] = [
+                success for success, unparseable in pairs if success is not None and not unparseable
+            ]
     return {example: answers for example, answers in found.items() if answers}

@@ -72,6 +72,8 @@ def cell(heading: str, figure: float) -> str:
         return "–"
     if heading in SHARES:
         return f"{100 * figure:.1f}%"
+    if heading == "mean error, points":
+        return f"{figure:+.1f}".replace("-", "−")
     if heading.endswith("bias"):
         return f"{100 * figure:+.1f}%".replace("-", "−")
     return str(figure) if heading == "refused" else f"{figure:.2f}"
