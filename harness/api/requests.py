@@ -120,6 +120,8 @@ class Generate:
         temperature: 0 for the most likely token at each place.
         seed: of the draw at a temperature above 0.
         model: the role of an auxiliary model; "" is the victim.
+        data: parts of the prompts that are nobody's instructions, such as an answer to be judged: special tokens in
+            them are text, also where those of a hand-written prompt count.
     """
 
     prompts: tuple[Prompt, ...]
@@ -127,6 +129,7 @@ class Generate:
     temperature: float = 0.0
     seed: int = 0
     model: str = ""
+    data: tuple[str, ...] = ()
     access: ClassVar[Access] = "text"
 
 
@@ -141,10 +144,12 @@ class Classify:
     Attributes:
         prompts: whole prompts.
         model: the role of an auxiliary model; "" is the victim.
+        data: as in `Generate`.
     """
 
     prompts: tuple[str, ...]
     model: str = ""
+    data: tuple[str, ...] = ()
     access: ClassVar[Access] = "scores"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -33,10 +33,16 @@ class Edit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of the prompt, and what an attacker may do to it."""
+    """A piece of the prompt, and what an attacker may do to it.
+
+    Attributes:
+        base: it is for base models, such as the words after which one answers: left out for a model that has a chat
+            template.
+    """
 
     text: str
     edit: Edit = Edit.IMMUTABLE
+    base: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,17 @@ class TaskData:
     def plain(self) -> bool:
         """Whether every example is a single message of the user, which is what a prompt without messages is."""
         return all(example.conversation.plain for split in (self.train, self.validation) for example in split)
+
+    @cached_property
+    def for_chat(self) -> TaskData:
+        """The same for a model that has a chat template: without the chunks that are for base models."""
+        if not any(chunk.base for split in (self.train, self.validation) for one in split for chunk in one.chunks):
+            return self
+        train, validation = (
+            [replace(one, chunks=tuple(chunk for chunk in one.chunks if not chunk.base)) for one in split]
+            for split in (self.train, self.validation)
+        )
+        return replace(self, train=train, validation=validation)
 
     @cached_property
     def hash(self) -> str:

@@ -65,16 +65,17 @@ def runnable_cells(spec: LoadedSpec, resolver: CellResolver) -> tuple[list[Resol
 
 
 def remarks(cells: Sequence[ResolvedCell]) -> list[str]:
-    """What victims have to say of their settings before a run, each once."""
+    """What victims, and models that are asked besides, have to say of their settings before a run; each once."""
     found: dict[str, None] = {}
     seen: set[tuple[str, str]] = set()
     for cell in cells:
-        victim = cell.spec.victim
-        about = (plugin_key(victim), cell.data.hash)
-        if about not in seen:
-            seen.add(about)
-            lines = call_plugin(f"victim {victim.name}", victim.plugin.remarks, cell.data)
-            found |= dict.fromkeys(f"{victim.label}: {line}" for line in lines)
+        others = [auxiliary.model for auxiliary in cell.auxiliary.values() if auxiliary.model is not None]
+        for victim, data in ((cell.spec.victim, cell.data), *((model.victim, model.data) for model in others)):
+            about = (plugin_key(victim), data.hash)
+            if about not in seen:
+                seen.add(about)
+                lines = call_plugin(f"victim {victim.name}", victim.plugin.remarks, data)
+                found |= dict.fromkeys(f"{victim.label}: {line}" for line in lines)
     return list(found)
 
 

@@ -119,6 +119,25 @@ class HFTokenizer:
         """Tokens of each text with all special tokens in it taken for such, without special ids around it."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def encode_with_data(self, text: str, data: Iterable[str]) -> list[int] | None:
+        """Tokens of a text, without special ids around it, of which some parts are data: special tokens in these are
+        text. None where that makes no difference.
+        """
+        if not self.spelling.everywhere or self.chat is not None:
+            return None
+        spelling, hidden = self._respelled, text
+        for part in sorted(set(data), key=len, reverse=True):
+            if part and spelling.hidden(part) != part:
+                hidden = hidden.replace(part, spelling.hidden(part))
+        if hidden == text:
+            return None
+        spelled = spelling.in_template(hidden).removeprefix(spelling.marked(self.left_text))
+        return list(spelling.rust.encode(spelled, add_special_tokens=False).ids)
+
+    @cached_property
+    def _respelled(self) -> SpecialTokenSpelling:
+        return SpecialTokenSpelling(self._rust, self._declared, NOWHERE)
+
     def bare(self, text: str) -> str:
         """A prompt without the special tokens on its left, where its fixed part begins with them: they are put there
         anyway.

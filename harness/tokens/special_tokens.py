@@ -64,6 +64,7 @@ class SpecialTokenSpelling:
     Attributes:
         rust: that tokenizer; ids are those of the one it was made of.
         unspelled: special ids that count as such in fixed parts alone.
+        everywhere: they count wherever they are spelled.
     """
 
     def __init__(self, rust: tokenizers.Tokenizer, special: Iterable[int], parts: FixedParts) -> None:
@@ -76,6 +77,7 @@ class SpecialTokenSpelling:
         self.unspelled = frozenset(int(token["id"]) for token in found)
         self._spelled = {token["content"]: f"{_MARK}{chr(_FIRST + at)}" for at, token in enumerate(found)}
         self._pattern = re.compile("|".join(map(re.escape, sorted(self._spelled, key=len, reverse=True))) or r"(?!)")
+        self.everywhere = parts.everywhere
         self._parts, self._prefix, self._suffix = parts, self.marked(parts.prefix), self.marked(parts.suffix)
         self.rust = tokenizers.Tokenizer.from_str(json.dumps(_respelled(data, self._spelled))) if found else rust
 

@@ -84,7 +84,7 @@ class LLMJudge(Judge):
         for attempt in range(p.attempts):
             temperature = p.temperature if attempt else 0.0
             seed = named_seed(self.name, example.id, attempt)
-            (reply,) = yield Generate((prompt,), p.max_tokens, temperature, seed, ROLE)
+            (reply,) = yield Generate((prompt,), p.max_tokens, temperature, seed, ROLE, (request, text))
             rating = parse_rating(reply or "")
             if rating is not None:
                 return self._verdict_of(example, rating)

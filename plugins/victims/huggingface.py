@@ -224,7 +224,7 @@ class HuggingFace(Victim):
         return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
 
     def takes_messages(self, data: TaskData) -> bool:
-        """Whether it has a chat template; of a hub id that is not looked at."""
+        """Whether it has a chat template and uses it."""
         return self._head_for(data) != "classification" and self._has_template()
 
     def remarks(self, data: TaskData) -> list[str]:
@@ -379,7 +379,7 @@ class HuggingFace(Victim):
         if _is_local(self.params.model):
             return self._carries_template()
         preset = find_preset(self.params.model)
-        return preset is None or preset.chat
+        return preset.chat if preset else model_files.has_chat_template(self.params.model, self._revision)
 
     def _carries_template(self) -> bool:
         """Whether the tokenizer of a local model has a chat template."""

@@ -11,6 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harness.registry.loader import load_plugins
+from harness.run.prepare.resolved_cell import CellResolver
+from harness.spec.load import load_spec
 from tests.plugins.victims.test_huggingface_chat import chat_model
 from tests.run.runs import harness_here
 
@@ -194,3 +197,16 @@ def test_what_is_seldom_meant_is_said_before_a_run(tmp_path: Path) -> None:
             told = harness_here(command, "plain.yaml", cwd=tmp_path)
             assert told.returncode == 0, told.stderr
             assert (why in told.stderr) if why else "warning" not in told.stderr
+
+
+@pytest.mark.parametrize(("more", "asked"), [("", "Hello there"), (", chat: off", "Hello there\n\nAnswer:")])
+def test_words_for_base_models_are_left_out_of_a_chat(tmp_path: Path, more: str, asked: str) -> None:
+    chat_model(tmp_path / "model")
+    (tmp_path / "b.csv").write_text("prompt\nHello there\n")
+    spec = SPEC.format(tune="false", more=more, threat="", defenses="none", attacks="random_token")
+    (tmp_path / "s.yaml").write_text(spec.replace("tasks: [talks]", "tasks: [{behaviors: {path: b.csv}}]"))
+    registry = load_plugins().registry
+    (cell,) = load_spec(tmp_path / "s.yaml", registry).cells
+    resolver = CellResolver(registry)
+    data = resolver.resolve(cell).data
+    assert [example.text for example in data.validation] == [asked] == [e.text for e in resolver.data(cell).validation]

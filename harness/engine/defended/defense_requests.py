@@ -29,6 +29,7 @@ from harness.api.requests import (
     LikelihoodGradient,
 )
 from harness.engine.defended.generated_answers import generate_answers
+from harness.engine.defended.prompt_item import data_ids
 from harness.engine.generators import run_generators
 from harness.errors import AccessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
@@ -113,7 +114,9 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
         request = requests[i]
         seed = named_seed("generate", request.seed, at)
         conversation, text = in_conversation(prompt)
-        items.append(GenerateItem(text, request.max_tokens, request.temperature, seed, conversation=conversation))
+        takes_ids = getattr(backend, "takes_ids", True)
+        ids = data_ids(backend.tokenizer, text, request.data) if takes_ids else None
+        items.append(GenerateItem(text, request.max_tokens, request.temperature, seed, ids, conversation))
     texts: list[list[str | None]] = [[None] * len(request.prompts) for request in requests]
     costs = [Flops() for _ in requests]
     for (i, at, _), said in zip(fits, generate_answers(backend, items), strict=True):
@@ -130,7 +133,9 @@ def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
     flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
     around = backend.tokenizer
     encoded = encode_prompts(around, [requests[i].prompts[at] for i, at in flat])
-    rows = [np.asarray([*around.left, *ids, *around.right], dtype=np.int64) for ids in encoded]
+    meant = [data_ids(around, requests[i].prompts[at], requests[i].data) for i, at in flat]
+    found = [ids if own is None else own for ids, own in zip(encoded, meant, strict=True)]
+    rows = [np.asarray([*around.left, *ids, *around.right], dtype=np.int64) for ids in found]
     fits = [k for k, row in enumerate(rows) if 0 < len(row) <= backend.context]
     logits = [np.full((len(request.prompts), backend.n_labels), np.nan) for request in requests]
     costs = [Flops() for _ in requests]

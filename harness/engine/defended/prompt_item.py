@@ -8,7 +8,7 @@ from harness.api.problem.latent import Latent
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate
 from harness.tokens.message import PLAIN, Conversation, Prompt, in_conversation
-from harness.tokens.tokenizer import Target
+from harness.tokens.tokenizer import Target, Tokenizer
 
 Names = tuple[str | int, ...]
 
@@ -57,8 +57,29 @@ class PromptItem:
         return self.max_tokens is not None
 
 
-def prompt_items(problem: Problem, request: Generate | Classify, names: Names) -> list[PromptItem]:
-    """What a request asks, on its way. To the victim, a text is what the message with the attack string says."""
+def data_ids(tokenizer: Tokenizer, text: str, data: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Ids of a prompt in which some parts are data; None where they are simply the tokenizer's."""
+    encode = getattr(tokenizer, "encode_with_data", None)
+    found = encode(text, data) if data and encode is not None else None
+    return None if found is None else tuple(found)
+
+
+def prompt_items(
+    problem: Problem, request: Generate | Classify, names: Names, tokenizer: Tokenizer | None = None
+) -> list[PromptItem]:
+    """What a request asks, on its way. To the victim, a text is what the message with the attack string says.
+
+    Args:
+        tokenizer: of the model that is asked, where it takes ids.
+    """
     around = PLAIN if request.model else problem.example.conversation
     asked = [(around, prompt) if isinstance(prompt, str) else in_conversation(prompt) for prompt in request.prompts]
-    return [PromptItem(text, (*names, at), conversation=conversation) for at, (conversation, text) in enumerate(asked)]
+    return [
+        PromptItem(
+            text,
+            (*names, at),
+            ids=None if tokenizer is None else data_ids(tokenizer, text, request.data),
+            conversation=conversation,
+        )
+        for at, (conversation, text) in enumerate(asked)
+    ]

@@ -316,15 +316,19 @@ class DefendedVictim:
 
         def prompts(problem: Problem, request: Generate, names: Names) -> list[PromptItem]:
             if self.labels:
-                return prompt_items(problem, request, names)
+                return self._asked(problem, request, names)
             longest, temperature = request.max_tokens, request.temperature
             seeds = [named_seed("generate", request.seed, at) for at in range(len(request.prompts))]  # of each its own
             return [
                 replace(item, max_tokens=longest, temperature=temperature, seed=seed)
-                for item, seed in zip(prompt_items(problem, request, names), seeds, strict=True)
+                for item, seed in zip(self._asked(problem, request, names), seeds, strict=True)
             ]
 
         return [[self._said(reply) for reply in own] for own in self._metered_replies(requests, prompts)]
+
+    def _asked(self, problem: Problem, request: Generate | Classify, names: Names) -> list[PromptItem]:
+        takes_ids = getattr(self.backend, "takes_ids", True)
+        return prompt_items(problem, request, names, self.backend.tokenizer if takes_ids else None)
 
     def _said(self, reply: Reply) -> str | None:
         if self.labels:
@@ -340,7 +344,7 @@ class DefendedVictim:
             AccessError: the model answers in text.
         """
         answers = []
-        for replies in self._metered_replies(requests, prompt_items):
+        for replies in self._metered_replies(requests, self._asked):
             logits = np.full((len(replies), self.backend.n_labels), np.nan)
             for row, reply in enumerate(replies):
                 if reply.logits is not None:

@@ -69,24 +69,30 @@ def check_perturb(request: Perturb, problem: Problem) -> Perturb:
 
 def check_classify(request: Classify, problem: Problem) -> Classify:
     """Prompts that are texts."""
-    return replace(request, prompts=_prompts(request.prompts, "Classify"))
+    prompts, data = _prompts(request.prompts, "Classify"), _texts(request.data, "Classify.data")
+    return replace(request, prompts=prompts, data=data)
 
 
 def check_generate(request: Generate, problem: Problem) -> Generate:
     """Prompts that are texts, or conversations of no more turns than may be; at least one token of each answer, and a
     temperature of 0 or above.
     """
-    prompts = _conversations(request, problem)
+    prompts, data = _conversations(request, problem), _texts(request.data, "Generate.data")
     temperature = float(request.temperature)
     if not (temperature >= 0 and math.isfinite(temperature)):
         raise ValueError(f"Generate.temperature must be 0 or above, got {request.temperature}")
     most = _at_least_one(request.max_tokens, "Generate.max_tokens")
-    return replace(request, prompts=prompts, max_tokens=most, temperature=temperature, seed=index(request.seed))
+    seed = index(request.seed)
+    return replace(request, prompts=prompts, max_tokens=most, temperature=temperature, seed=seed, data=data)
 
 
 def _prompts(value: object, kind: str) -> tuple[str, ...]:
+    return _texts(value, f"{kind}.prompts")
+
+
+def _texts(value: object, what: str) -> tuple[str, ...]:
     if not isinstance(value, tuple | list) or not all(isinstance(prompt, str) for prompt in value):
-        raise ValueError(f"{kind}.prompts must be a tuple of strings")
+        raise ValueError(f"{what} must be a tuple of strings")
     return tuple(value)
 
 

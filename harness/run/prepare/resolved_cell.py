@@ -67,7 +67,7 @@ class CellResolver:
             DataError: the data cannot be read.
             PluginError, VictimError: a model is not found.
         """
-        data = self._tasks.data(cell.task)
+        data = self.data(cell)
         auxiliary = self._models.of_cell(cell, data)
         victim = self._models.model(cell.victim, data, cell.seed, cell.training_threads)
         training_attack = self._training_attack(cell)
@@ -81,8 +81,14 @@ class CellResolver:
         return ResolvedCell(cell, data, victim, auxiliary, training_attack, training_models, keys)
 
     def data(self, cell: CellSpec) -> TaskData:
-        """The data of the cell's task. Raises DataError where they cannot be read."""
-        return self.task_data(cell.task)
+        """The data of the cell's task, as its victim is asked. Raises DataError where they cannot be read."""
+        data = self.task_data(cell.task)
+        if data.for_chat is data:
+            return data
+        try:
+            return data.for_chat if cell.victim.plugin.takes_messages(data) else data
+        except Exception:  # whatever is wrong with the victim is said by `check_victim`
+            return data
 
     def task_data(self, task: ResolvedPlugin) -> TaskData:
         """The data of a task. Raises DataError where they cannot be read."""

@@ -94,6 +94,11 @@ class ServerBackend:
         if self.context < 1:
             raise VictimError(f"a context of {served.context} tokens leaves no room for a prompt")
 
+    @property
+    def takes_ids(self) -> bool:
+        """Whether prompts can be given as tokens."""
+        return self._text_answers.takes_ids
+
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
         """Log-probabilities of the labels [rows, labels], NaN for a row that a filter refused, ``-inf`` for one whose
         answer is missing; and unknown FLOPs.
