@@ -114,6 +114,8 @@ from .api.threat import (
     Threat as Threat,
 )
 from .api.training import (
+    Lora as Lora,
+    LoraParams as LoraParams,
     TrainConfig as TrainConfig,
     TrainRow as TrainRow,
 )
@@ -153,6 +155,7 @@ from .engine.torch.loading import (
     no_progress_bars as no_progress_bars,
 )
 from .engine.torch.weights.named_base import (
+    Base as Base,
     Origin as Origin,
     name_base as name_base,
 )
@@ -216,6 +219,9 @@ from .tokens.tokenizer import (
     Floats as Floats,
     Tokenizer as Tokenizer,
     Tokens as Tokens,
+)
+from .training.learner import (
+    Learner as Learner,
 )
 from .training.loop import (
     train as train,

@@ -57,8 +57,8 @@ def open_folder(
     where, precision = resolve_device(device, dtype)
     spread = device == SPREAD
     place = weights_of(folder, origin)
-    if quantize and backend != "torch":
-        raise VictimError(f"quantize: {quantize} goes with backend: torch alone")
+    if (quantize or place.adapters) and backend != "torch":
+        raise VictimError(f"{folder}: quantisation on load and adapters go with backend: torch alone")
     model, missing = load_model(
         place.source,
         head,
@@ -68,6 +68,7 @@ def open_folder(
         quantize=quantize,
         described_by=place.described_by,
         device=where,
+        adapters=place.adapters,
     )
     if missing:
         raise VictimError(f"{folder}: the file lacks weights that the model needs: {', '.join(missing)}")

@@ -28,6 +28,15 @@ _TOKENIZER_FILES = (
 _TEMPLATES = "additional_chat_templates"
 
 
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy a tokenizer's files, its chat templates among them."""
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if (source / _TEMPLATES).is_dir():
+        shutil.copytree(source / _TEMPLATES, folder / _TEMPLATES, dirs_exist_ok=True)
+
+
 def saved_head(folder: Path, labels: Sequence[str]) -> HeadName:
     """Which head the model in ``folder`` was saved with, from its config.json.
 
@@ -85,8 +94,5 @@ def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) 
     folder.mkdir(parents=True, exist_ok=True)
     with no_progress_bars():
         model.save_pretrained(str(folder))
-    for name in _TOKENIZER_FILES if tokenizer_from is not None else ():
-        if tokenizer_from is not None and (tokenizer_from / name).is_file():
-            shutil.copyfile(tokenizer_from / name, folder / name)
-    if tokenizer_from is not None and (tokenizer_from / _TEMPLATES).is_dir():
-        shutil.copytree(tokenizer_from / _TEMPLATES, folder / _TEMPLATES, dirs_exist_ok=True)
+    if tokenizer_from is not None:
+        copy_tokenizer(tokenizer_from, folder)

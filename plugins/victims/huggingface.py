@@ -46,6 +46,7 @@ from plugins.victims._chat_params import (
     written_identity,
 )
 from plugins.victims._huggingface import model_files as model_files
+from plugins.victims._huggingface.adapter_files import adapter_content, adapter_folder, adapter_parameters
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
 from plugins.victims._huggingface.gguf_files import TEMPLATE, in_hub_layout, read_gguf
 from plugins.victims._huggingface.packaged import PACKAGED, located
@@ -91,6 +92,11 @@ class HuggingFace(Victim):
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
             "auto", description="of the weights under attack"
         )
+        adapter: str | None = Field(
+            None,
+            min_length=1,
+            description="folder or hub id of an adapter of the model, as peft writes it; a relative path as for model",
+        )
         quantize: Literal["int8", "nf4", "fp4", "int8_torchao"] | None = Field(
             None,
             description="how to quantise the weights under attack: int8, nf4, fp4 by bitsandbytes, int8_torchao "
@@ -124,15 +130,22 @@ class HuggingFace(Victim):
             explicit = value.startswith(("/", "./", "../", "~")) or not model_files.is_gguf(value)
             return spec_folder_or_name(value if explicit else f"./{value}")
 
+        @field_validator("adapter")
+        @classmethod
+        def _adapter_from_the_spec(cls, value: str | None) -> str | None:
+            return None if value is None else spec_folder_or_name(value)
+
         @field_validator("fine_tune", mode="before")
         @classmethod
         def _yes_or_no(cls, value: Any) -> Any:
             return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
         @model_validator(mode="after")
-        def _torch_quantises(self) -> Self:
-            if self.quantize is not None and self.backend != "torch":
-                raise ValueError(f"quantize: {self.quantize} goes with backend: torch alone")
+        def _torch_alone(self) -> Self:
+            lora = self.fine_tune is not None and self.fine_tune.lora is not None
+            for name, given in (("quantize", self.quantize), ("adapter", self.adapter), ("lora", lora)):
+                if given and self.backend != "torch":
+                    raise ValueError(f"{name} goes with backend: torch alone")
             return self
 
         def identity(self) -> dict[str, Any]:
@@ -142,17 +155,22 @@ class HuggingFace(Victim):
             for name in ("chat", "system", "prefill", "template_arguments"):
                 del data[name]
             data |= written_identity(self)
-            for name in ("reasoning", "quantize"):
+            for name in ("reasoning", "quantize", "adapter"):
                 if getattr(self, name) is None:
                     del data[name]
+            if self.adapter is not None:
+                data["adapter"] = "local" if model_files.is_local(self.adapter) else self.adapter
             data["model"] = "local" if _is_local(self.model) else _hub_id(self.model)
             return data
 
         def described(self) -> dict[str, Any]:
             """The parameters, a folder by its path."""
+            paths: dict[str, Any] = {"model": Path(self.model)} if _is_local(self.model) else {}
             if self.model.casefold() in PACKAGED:
-                return super().described() | {"model": self.model}
-            return super().described() | ({"model": Path(self.model)} if _is_local(self.model) else {})
+                paths["model"] = self.model
+            if self.adapter is not None and model_files.is_local(self.adapter):
+                paths["adapter"] = Path(self.adapter)
+            return super().described() | paths
 
     def family(self) -> str | None:
         """That of the parameters or of a preset; of another model config.json says it."""
@@ -180,8 +198,11 @@ class HuggingFace(Victim):
         text = config.get("text_config") or config
         context = int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
         family = str(config.get("model_type", "unknown"))
+        quantised = model_files.read_quantization(self._model, self._revision)
+        if self.params.adapter is not None and (quantised or self.params.quantize) and n_params is not None:
+            n_params += adapter_parameters(self.params.adapter)  # it cannot be merged
         card = self._card(family, n_params, n_params, None, context, language_model=classes is None)
-        if gives_gradients(model_files.read_quantization(self._model, self._revision)):
+        if gives_gradients(quantised):
             return card
         return replace(card, access="scores")
 
@@ -215,13 +236,14 @@ class HuggingFace(Victim):
         """
         files = template_hash(self.params.chat)
         own = {} if files or self.params.chat == OFF else {"chat": "the tokenizer's template"}
+        adapter = {} if self.params.adapter is None else adapter_content(self.params.adapter)
         if _is_local(self.params.model):
             template = bool(files) or self._carries_template()
             check_settings(self.params.model, self.params, template=template)
-            return model_files.content_hashes(self._model) | files | (own if template else {})
+            return model_files.content_hashes(self._model) | files | (own if template else {}) | adapter
         hub, preset = _hub_id(self.params.model), find_preset(self.params.model)
         files |= {} if preset is not None and not preset.chat else own
-        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files
+        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files | adapter
 
     def takes_messages(self, data: TaskData) -> bool:
         """Whether it has a chat template and uses it."""
@@ -242,7 +264,8 @@ class HuggingFace(Victim):
         tokens = mean_prompt_and_reply_chars(data) / card.chars_per_token
         rows = min(len(data.train), config.train_examples)
         trained = round(tokens * (config.steps * config.batch_size if config.steps else config.epochs * rows))
-        return nominal_forward(card.n_params, trained) + nominal_backward(card.n_params, trained)
+        changed = None if config.lora is None else 0  # an adapter's own parameters are few
+        return nominal_forward(card.n_params, trained) + nominal_backward(card.n_params, trained, changed)
 
     def memory(self, data: TaskData) -> MemoryFacts | None:
         """What its need of memory follows from: the preset table or config.json, and how it is trained and used."""
@@ -272,26 +295,37 @@ class HuggingFace(Victim):
             VictimError: the model cannot be loaded or trained, lacks the head that is to be used as it is, has other
                 classes than those asked for, or there is nothing to train it on.
         """
-        from harness import name_base, named_seed, save_description, save_model
+        from harness import Base, Learner, name_base, named_seed, resolve_device, save_description
 
         config: FineTune | None = self.params.fine_tune
         if config is not None and not job.data.train:
             raise VictimError(f"{self.params.model}: no training data; write fine_tune: false to use it as it is")
-        head, (source, revision) = self._head_for(job.data), self._source()
+        lora = config.lora if config is not None else None
+        head, origin = self._head_for(job.data), self._origin()
+        if config is not None and lora is None:
+            self._check_trainable()
         model, tokenizer = load_pretrained(
             self.params.model,
-            source,
-            revision,
+            origin.source,
+            origin.revision,
             head,
             job.data.labels,
             trained=config is not None,
             seed=named_seed(job.seed, "new head"),
+            adapter=origin.adapter,
+            quantize=self.params.quantize if lora is not None else None,
+            device=resolve_device(self.params.device)[0],
         )
+        learner = Learner(model)
+        if lora is not None:
+            base = Base(origin.content, None, lora.model_dump(mode="json"))
+            classifies, seed = head == "classification", named_seed(job.seed, "adapter")
+            learner = Learner.adapter(model, lora, base, classifies=classifies, seed=seed)
         spent, notes = Flops(), {"rows": 0, "dropped": 0}
         tokenizer.save_pretrained(str(job.folder))  # with its chat template
         if config is not None:
             spent, notes = fine_tune(
-                model,
+                learner.model,
                 tokenizer,
                 config,
                 job,
@@ -301,10 +335,10 @@ class HuggingFace(Victim):
                 chat=self._chat(job.folder, head),
             )
         if config is not None:
-            save_model(model, job.folder)
+            learner.save(job.folder)
         else:
             save_description(model, job.folder)
-            name_base(job.folder, self.fingerprint())
+            name_base(job.folder, origin.content)
         (job.folder / "training.json").write_text(json.dumps(notes) + "\n", encoding="utf-8")
         return spent
 
@@ -361,6 +395,7 @@ class HuggingFace(Victim):
             progress=job.progress,
             device=self.params.device,
             origin=self._origin(),
+            quantize=self.params.quantize,
         )
 
     def _head_for(self, data: TaskData) -> HeadName:
@@ -405,7 +440,16 @@ class HuggingFace(Victim):
     def _origin(self) -> Origin:
         from harness import Origin
 
-        return Origin(*self._source(), self.fingerprint(), self.params.model)
+        folder = None if self.params.adapter is None else adapter_folder(self.params.adapter)
+        return Origin(*self._source(), self.fingerprint(), self.params.model, folder)
+
+    def _check_trainable(self) -> None:
+        """Raise VictimError where the weights cannot be trained, which is known before they are read."""
+        if model_files.read_quantization(self._model, self._revision) is not None:
+            raise VictimError(
+                f"{self.params.model}: its weights are quantised, and cannot be trained; write fine_tune: false, train "
+                "an adapter (fine_tune: {lora: {}}), or name the model that it was made from"
+            )
 
     def _card(
         self,

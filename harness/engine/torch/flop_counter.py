@@ -38,6 +38,8 @@ class FlopCount:
         per_pair: attention FLOPs per (query, key), summed over layers.
         attention_backward: backward over forward compute of attention: 2 eager, 2.5 for fused kernels (they compute
             the scores again).
+        trained_share: of the FLOPs of linear layers, how many are products with weights that are trained.
+        trains_head: whether the output embedding is trained.
         unseen_share: share of matrix parameters outside embeddings that no count includes.
     """
 
@@ -47,6 +49,8 @@ class FlopCount:
     per_pair: float
     attention_backward: float
     unseen_share: float = 0.0
+    trained_share: float = 1.0
+    trains_head: bool = True
 
     def _linear(self, tokens: int, logit_positions: int) -> float:
         return self.per_token * tokens + self.per_row + self.per_logit_position * logit_positions
@@ -61,9 +65,12 @@ class FlopCount:
         return 2 * self._linear(tokens, logit_positions) + (1 + self.attention_backward) * attention
 
     def training(self, tokens: int, logit_positions: int = 0) -> float:
-        """FLOPs of forward and backward with gradients of all weights."""
-        attention = self.per_pair * tokens * tokens
-        return 3 * self._linear(tokens, logit_positions) + (1 + self.attention_backward) * attention
+        """FLOPs of forward and backward with gradients of all weights, or of those that are trained: an adapter's. The
+        layers below the first of these are counted as if it lay at the bottom.
+        """
+        weights = self.trained_share * (self.per_token * tokens + self.per_row)
+        weights += self.per_logit_position * logit_positions if self.trains_head else 0.0
+        return self.gradient(tokens, logit_positions) + weights
 
 
 def measure_flops(model: Any, run: Callable[[torch.Tensor], object], ids: torch.Tensor) -> FlopCount:
@@ -82,13 +89,18 @@ def measure_flops(model: Any, run: Callable[[torch.Tensor], object], ids: torch.
             for key, (layer, _) in layers.items():
                 hooks.enter_context(layer.register_forward_hook(_row_counter(applied[key], probe)))
             run(ids[None, :length])
-    per_token = per_row = 0.0
+    per_token = per_row = trained = 0.0
+    anything = any(p.requires_grad for p in model.parameters())
     for key, (short, long) in applied.items():
         slope = (long - short) / (_LONG - _SHORT)
         work = 2.0 * layers[key][1]
         per_token += work * slope
         per_row += work * (short - slope * _SHORT)
+        if any(p.requires_grad for p in layers[key][0].parameters(recurse=False)):
+            trained += work * slope
     return FlopCount(
+        trained_share=trained / per_token if anything and per_token else 1.0,
+        trains_head=output is None or not anything or output.weight.requires_grad,
         per_token=per_token,
         per_row=per_row,
         per_logit_position=2.0 * size_of(output) if output is not None else 0.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers.utils import logging
 
 from harness.engine.torch.heads import HeadName
+from harness.engine.torch.weights.adapters import apply_adapters, without_replaced
 from harness.engine.torch.weights.quantizers import check_packages, of_config, on_load
 from harness.errors import VictimError, first_line
 
 _ADAPTER = (
-    "an adapter (adapter_config.json), and adapters are not applied; merge it into its base model (in peft: "
-    "merge_and_unload, then save_pretrained) and name the merged folder, or move its files away from a whole model"
+    "an adapter (adapter_config.json) in the place of a model; name its model, and this folder as its adapter, or "
+    "merge it into its base model (in peft: merge_and_unload, then save_pretrained)"
 )
 _NOT_LOADED = (
     "and its config.json does not say how, so that they cannot be read; name the model that it was made from, or "
@@ -41,6 +42,7 @@ def load_model(
     quantize: str | None = None,
     described_by: Path | None = None,
     device: torch.device | str = "cpu",
+    adapters: Sequence[Path] = (),
 ) -> tuple[Any, list[str]]:
     """Load a model, on the CPU unless told otherwise; safetensors only, no code from the hub.
 
@@ -56,6 +58,7 @@ def load_model(
             which weights are missing is found out.
         quantize: how to quantise the weights while they are loaded, one of `QuantizeName`.
         described_by: a folder whose config.json and generation_config.json stand for those of ``source``.
+        adapters: folders of adapters that are merged into the weights, in order, or put beside quantised ones.
         device: where quantised weights go, which cannot be moved later; others are loaded on the CPU.
 
     Returns:
@@ -72,6 +75,7 @@ def load_model(
     if revision and not local:
         common["revision"] = revision
     auto = AutoModelForSequenceClassification if head == "classification" else AutoModelForCausalLM
+    merged_in: torch.dtype | None = None
     try:
         config = AutoConfig.from_pretrained(str(described_by or source), **common)
         if getattr(config, "is_encoder_decoder", False):
@@ -92,6 +96,8 @@ def load_model(
             device_map = {"": str(device)}
         if head == "classification" and n_labels is not None and config.num_labels != n_labels:
             config.num_labels = n_labels
+        if adapters and isinstance(dtype, torch.dtype) and not (quantised or quantize or device_map):
+            merged_in, dtype = dtype, torch.float32  # adding to weights in half precision would round them once more
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with no_progress_bars():
@@ -114,8 +120,12 @@ def load_model(
         raise VictimError(f"{source}: its weights are quantised (they come with {coded}), {_NOT_LOADED}")
     if described_by is not None and (described_by / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(str(described_by), local_files_only=True)
+    if adapters and device_map != "meta":
+        model = apply_adapters(model, adapters)
+        if merged_in is not None:
+            model = model.to(merged_in)
     missing = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
-    return model, sorted(missing)
+    return model, without_replaced(sorted(missing), adapters)
 
 
 NO_LIMIT = 1 << 20  # tokens, of a model whose configuration states no limit

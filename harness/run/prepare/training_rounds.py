@@ -52,7 +52,7 @@ class TrainingRounds:
             models = self._resolver, self._open_models
             job = RoundJob(
                 round=number,
-                model=before.folder,
+                model=self._artifacts.folder(before),
                 previous=previous.folder if previous else None,
                 folder=out,
                 scratch=scratch,

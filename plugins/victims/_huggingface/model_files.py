@@ -100,7 +100,7 @@ def read_config(model: str, revision: str | None) -> dict[str, Any]:
             check_no_adapter(folder)
             raise VictimError(f"{path}: no such file; a model folder needs a config.json")
     else:
-        path = Path(_from_hub(model, revision, "config.json"))
+        path = Path(from_hub(model, revision, "config.json"))
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -173,8 +173,11 @@ def count_parameters(shapes: Shapes | None, config: dict[str, Any], *, classes: 
 
 
 @lru_cache(maxsize=64)
-def commit_of(model: str, revision: str | None) -> str:
+def commit_of(model: str, revision: str | None, *, adapter: bool = False) -> str:
     """Commit of a hub id, 40 hexadecimal digits: as given, else from the hub, else from the local cache.
+
+    Args:
+        adapter: whether an adapter is wanted there, and not a model.
 
     Raises:
         VictimError: none of these gives one, or the hub lists an adapter.
@@ -187,13 +190,13 @@ def commit_of(model: str, revision: str | None) -> str:
     try:
         info = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT)
     except Exception as error:  # no network, no such repository, offline mode: many unrelated classes
-        cached = try_to_load_from_cache(model, "config.json", revision=revision)
+        cached = try_to_load_from_cache(model, ADAPTER if adapter else "config.json", revision=revision)
         commit = Path(cached).parent.name if isinstance(cached, str) else ""
         if _COMMIT_HASH.fullmatch(commit):
             return commit
         raise VictimError(f"{model}: the hub does not tell its commit ({first_line(error)}); {_COMMIT_HINT}") from error
     files = {sibling.rfilename for sibling in getattr(info, "siblings", None) or ()}
-    if ADAPTER in files:
+    if ADAPTER in files and not adapter:
         raise adapter_error(model, beside_model="config.json" in files)
     if not info.sha:
         raise VictimError(f"{model}: the hub does not tell its commit; {_COMMIT_HINT}")
@@ -254,7 +257,7 @@ def class_count(config: dict[str, Any]) -> int:
     return len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
 
 
-def _from_hub(model: str, revision: str | None, file: str) -> str:
+def from_hub(model: str, revision: str | None, file: str) -> str:
     """Path of a hub id's file in the local cache, fetched where it is not there yet."""
     from huggingface_hub import hf_hub_download
 
