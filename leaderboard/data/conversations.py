@@ -122,11 +122,12 @@ def _answers(record: CellRecord, step: Mapping[str, Any]) -> list[AnswerShown]:
         if step["predicted"] is None and step["answer_state"] is None and not step["success"]:
             return [AnswerShown(None, "blocked by a guard", *_verdict(step["success"], None, None))]
         return [AnswerShown(_label(record, step["predicted"]), "", *_verdict(step["success"], step["score"], None))]
-    if not record.samples:
-        columns = ("answer", "answer_state", "success", "score", "unparseable")
-        return [_answer(*(step[name] for name in columns), output=next(iter(step["judge_output"] or ()), None))]
     names = ("answer", "state", "success", "score", "unparseable")
-    lists = [*(step[f"sampled_{name}"] for name in names), step["judge_output"]]
+    if record.samples:
+        lists = [*(step[f"sampled_{name}"] for name in names), step["judge_output"]]
+    else:
+        whole = [step["answer_state" if name == "state" else name] for name in names]
+        lists = [*([value] for value in whole), step["judge_output"]]
     count = max(len(values or []) for values in lists)
     return [_answer(*(values[at] if values and at < len(values) else None for values in lists)) for at in range(count)]
 

@@ -144,9 +144,10 @@ def test_recorded_strings_stand_where_the_template_puts_them(model: Path) -> Non
                 "tool": [("system", ""), ("user", "Look."), ("assistant", "look()"), ("tool", text)],
             }[role]
             recorded, place = prompts[row["example"]]["messages"], prompts[row["example"]]["string_at"]
-            said = recorded[place["message"]]["content"]
-            recorded[place["message"]]["content"] = said[: place["start"]] + row["attack_text"] + said[place["end"] :]
-            assert [(m["role"], m["content"]) for m in recorded] == [turn for turn in talk if turn != ("system", "")]
+            shown = [(message["role"], message["content"]) for message in recorded]
+            who, said = shown[place["message"]]
+            shown[place["message"]] = who, said[: place["start"]] + row["attack_text"] + said[place["end"] :]
+            assert shown == [turn for turn in talk if turn != ("system", "")]
             messages = [{"role": who, "content": said} for who, said in talk]
             ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, add_generation_prompt=True)
             own = row["attack_tokens"]
