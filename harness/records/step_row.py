@@ -40,6 +40,9 @@ class StepRow:
     success: Flag
     score: Real | None = None  # how far the attacker got, 0 to 1, where the judge says more than yes or no
     unparseable: Flag | None = None  # a judging model said something that is no verdict; null when not judged
+    # what a judging model said of the answer below, [1], or of each drawn one, [k]; null where none was asked for a
+    # text, in older records and in submissions
+    judge_output: Texts | None = None
     # cross-entropy to the proxy label, or mean NLL of the target text, of the judged prompt; inf when blocked, null
     # when not judged or where the victim does not tell
     loss: Real | None = None

@@ -40,13 +40,21 @@ def build_command(
     verified: VerifiedFolder = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
+    prompts: Annotated[
+        bool,
+        typer.Option(
+            "--prompts/--no-prompts",
+            help="Show attack strings in the prompts that they stand in; without, the strings and answers alone, where "
+            "a data set's licence keeps its prompts from being published.",
+        ),
+    ] = True,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
     with read_given(runs, entries, verified) as given:
-        index = build_site(given, out, target_asr, usable_processes(), rank_by)
+        index = build_site(given, out, target_asr, usable_processes(), rank_by, prompts=prompts)
         typer.echo(f"Wrote {index}")
 
 

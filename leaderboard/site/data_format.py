@@ -1,7 +1,8 @@
 """The form of ``data.json``, which the pages, the downloads and the figures are made of.
 
-Attack compute is in FLOPs per attacked example, nominal; null where unknown. Keys that only one kind of page has are
-marked as not required.
+No prompt, attack string or answer is in it: those stand on the pages of victims alone, made of the columns that
+`harness.records.schema` has. Attack compute is in FLOPs per attacked example, nominal; null where unknown. Keys that
+only one kind of page has are marked as not required.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from harness.flops import known
 from harness.records.cell_manifest import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
+from leaderboard.site.chat_lines import ChatLines, chat_lines
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
@@ -89,6 +90,7 @@ class DefendedVictimPage:
         costs: what was spent on the last round.
         diagnostics: label, and a text per round.
         strings: attack label to a few strings that succeeded.
+        chats: how the victim is talked to, where it is a chat model; several where rows differ.
         artifacts: what was attacked, and its artifact's key.
         cell_keys: of all cells.
         found: about the records, by the keeper of the board.
@@ -100,6 +102,7 @@ class DefendedVictimPage:
     costs: list[LabelledText]
     diagnostics: list[tuple[str, list[str]]]
     strings: Mapping[str, list[SuccessfulString]]
+    chats: list[ChatLines]
     plugins: list[PluginUse]
     versions: Mapping[str, str]
     artifacts: list[tuple[str, str]]
@@ -118,15 +121,20 @@ def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
     ]
 
 
-def defended_victim_page(victim: DefendedVictim) -> DefendedVictimPage:
-    """The page of ``victim``."""
+def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True) -> DefendedVictimPage:
+    """The page of ``victim``.
+
+    Args:
+        prompts: whether it shows the prompts that attack strings stand in.
+    """
     return DefendedVictimPage(
         row_ids=[row_id(victim.id, row) for row in victim.rows],
         attacks=[attack_line(row, curve.attack) for row in victim.rows for curve in row.curves],
         directions=[(row.round, rate) for row in victim.rows if len(row.directions) > 1 for rate in row.directions],
         costs=_costs(victim.last),
         diagnostics=diagnostics(victim.rows),
-        strings=successful_strings(victim.last.cells),
+        strings=successful_strings(victim.last.cells, prompts=prompts),
+        chats=chat_lines(victim.records),
         plugins=plugins_used(victim.records),
         versions=library_versions(victim.records),
         artifacts=artifact_keys(victim.records),

@@ -55,11 +55,14 @@ _STANDING_TEXTS = (
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages are made of: ``data`` is the payload, its sections in the order of ``tables``."""
+    """What the pages are made of: ``data`` is the payload, its sections in the order of ``tables``; ``prompts`` says
+    whether the pages show the prompts that attack strings stand in.
+    """
 
     runs: Sequence[Run]
     tables: Sequence[Standings]
     data: SiteJson
+    prompts: bool = True
 
     @property
     def sections(self) -> list[tuple[SectionJson, Standings]]:
@@ -164,7 +167,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
     html = {}
     for section, table, victim in victims:
         row_of = {row["id"]: row for row in section["rows"]}
-        page = defended_victim_page(victim)
+        page = defended_victim_page(victim, prompts=site.prompts)
         html[victim.id] = template.render(
             root="../",
             scripts=[*PLOT_SCRIPTS, "page.js"],

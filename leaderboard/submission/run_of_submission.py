@@ -9,7 +9,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from harness.records.read import Cell, Run
-from harness.records.schema import EXAMPLES, STEPS
+from harness.records.schema import EXAMPLES, NOT_SUBMITTED, STEPS
 from leaderboard.data.evidence import Evidence
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.records_file import RecordsFile
@@ -30,16 +30,22 @@ class SubmittedCell(Cell):
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """As of any cell."""
-        names = list(EXAMPLES.names if columns is None else columns)
-        return examples_of(self._rows(names)).select(names)
+        return _with_columns(examples_of(self._rows(columns or EXAMPLES.names)), EXAMPLES, columns)
 
     def steps(self, columns: Sequence[str] | None = None) -> pa.Table:
         """As of any cell."""
-        names = list(STEPS.names if columns is None else columns)
-        return steps_of(self._rows(names)).select(names)
+        return _with_columns(steps_of(self._rows(columns or STEPS.names)), STEPS, columns)
 
     def _rows(self, columns: Sequence[str]) -> pa.Table:
-        return self.records.slice(self.start, self.rows, sorted({"step", *columns}))
+        return self.records.slice(self.start, self.rows, sorted({"step", *columns} - NOT_SUBMITTED))
+
+
+def _with_columns(table: pa.Table, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+    """These columns, or all of the schema; those that no submission has are nulls."""
+    names = list(schema.names if columns is None else columns)
+    for name in NOT_SUBMITTED.intersection(names):
+        table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
+    return table.select(names)
 
 
 def as_run(submission: Submission, verification: VerificationRecord | None = None) -> Run:

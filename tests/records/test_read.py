@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from harness.errors import DataError
 from harness.records.cell_manifest import AnswersRecord, CellRecord, PluginRecord
 from harness.records.read import Cell, read_cell, read_run
-from harness.records.schema import EXAMPLES, STEPS
+from harness.records.schema import EXAMPLES, MESSAGES, STEPS, STRING_AT
 from harness.records.step_row import SAMPLED, StepRow
 from harness.records.write import write_cell, write_table
 from harness.store.atomic import write_json
@@ -51,6 +51,8 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.list_(pa.string()): st.lists(st.none() | TEXT, max_size=3),
     pa.list_(pa.bool_()): st.lists(st.none() | st.booleans(), max_size=3),
     pa.list_(pa.float64()): st.lists(st.none() | FLOAT, max_size=3),
+    MESSAGES: st.lists(st.fixed_dictionaries({"role": TEXT, "content": TEXT}), max_size=3),
+    STRING_AT: st.fixed_dictionaries({field.name: st.integers(0, 2**31 - 1) for field in STRING_AT}),
 }
 DRAWN = RECORD.model_copy(update={"answers": AnswersRecord(samples=3, temperature=1.0, top_p=1.0, max_tokens=None)})
 

@@ -20,6 +20,7 @@ COLUMNS = {
     "success": "bool",
     "score": "double",
     "unparseable": "bool",
+    "judge_output": "list<item: string>",
     "loss": "double",
     "predicted": "int32",
     "answer": "string",

@@ -66,6 +66,7 @@ def test_every_answer_is_recorded_and_the_first_count(drawn: Path) -> None:
             assert (row["draws"], row["broken_draws"]) == (K, sum(success))
             assert row["success"] == any(success[: asks or 1])
             assert row["answer"] in answers[: asks or 1]
+            assert row["judge_output"] is None, "no model was asked"
             own = sum(row["sampled_nominal"][: asks or 0])
             assert row["attack_nominal"] >= own
             assert row["attack_nominal"] + row["judge_nominal"] >= sum(row["sampled_nominal"])

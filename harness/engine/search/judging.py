@@ -19,6 +19,7 @@ from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.errors import PluginError
 from harness.flops import Flops
 from harness.spec.answers import GREEDY, AnswerSampling
+from harness.surrogates import replace_surrogates
 from harness.tokens.fake_tokenizer import FakeTokenizer
 
 _NONE = np.empty(0, dtype=np.int64)
@@ -99,7 +100,11 @@ class JudgeRunner:
             raise PluginError(f"{where}: returned {type(value).__name__}; it must return a Verdict")
         if value.success and value.unparseable:
             raise PluginError(f"{where}: a verdict that could not be read is no success")
-        return value
+        if value.output is None:
+            return value
+        if not isinstance(value.output, str):
+            raise PluginError(f"{where}: `output` of its verdict is {type(value.output).__name__}; give a text or None")
+        return replace(value, output=replace_surrogates(value.output))
 
 
 def _unasked_verdict(example: Example, answer: Answer) -> Verdict:

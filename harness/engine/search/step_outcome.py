@@ -145,13 +145,14 @@ def verdict_columns(
     told = [verdict for answer, verdict in deciding if verdict is not None and not answer.missing]
     scores = [verdict.score for verdict in told if verdict.score is not None]
     draws = [verdict for answer, verdict in judged if not answer.missing]
-    label, text, state = _usual_answer(deciding, success=success)
+    label, text, state = said = _usual_answer(deciding, success=success)
     return {
         "success": success,
         "score": float(np.mean(scores)) if scores else None,
         "unparseable": any(verdict.unparseable for verdict in told) and not success if told else None,
         "predicted": label,
         "answer": text,
+        "judge_output": _texts([_judge_output_on(said, deciding, success=success)]),
         "answer_state": None if text is None and state == "answered" else state,
         "draws": len(draws) or None,
         "broken_draws": sum(verdict.success for verdict in draws) if draws else None,
@@ -171,17 +172,35 @@ def sampled_columns(judged: Judged, nominal: Sequence[float | None]) -> dict[str
         "sampled_success": [None if verdict is None else verdict.success for verdict in told],
         "sampled_score": [None if verdict is None else verdict.score for verdict in told],
         "sampled_unparseable": [None if verdict is None else verdict.unparseable for verdict in told],
+        "judge_output": _texts([None if verdict is None else verdict.output for verdict in told]),
         "sampled_nominal": [None if amount is None else known(amount) for amount in nominal],
     }
 
 
-def _usual_answer(
-    deciding: Sequence[tuple[Answer, Verdict | None]], *, success: bool
-) -> tuple[int | None, str | None, AnswerState]:
+_Said = tuple[int | None, str | None, AnswerState]
+
+
+def _usual_answer(deciding: Sequence[tuple[Answer, Verdict | None]], *, success: bool) -> _Said:
     """Label, text and state of the most frequent answer among those of the draws that ended as the step did."""
     alike = [a for a, verdict in deciding if verdict is not None and not a.missing and verdict.success == success]
     said = Counter((a.label, a.text, a.state) for a in alike or [answer for answer, _ in deciding])
     return said.most_common(1)[0][0] if said else (None, None, "answered")
+
+
+def _judge_output_on(said: _Said, deciding: Sequence[tuple[Answer, Verdict | None]], *, success: bool) -> str | None:
+    """What a judging model said of that answer, when it ended as the step did."""
+    return next(
+        (
+            verdict.output
+            for answer, verdict in deciding
+            if verdict is not None and verdict.success == success and (answer.label, answer.text, answer.state) == said
+        ),
+        None,
+    )
+
+
+def _texts(outputs: list[str | None]) -> list[str | None] | None:
+    return None if all(output is None for output in outputs) else outputs
 
 
 def judge_outcomes(judge: JudgeRunner, outcomes: Sequence[StepOutcome]) -> None:

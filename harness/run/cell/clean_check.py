@@ -26,6 +26,7 @@ from harness.records.exclusion import (
     NOT_JUDGED,
     too_long,
 )
+from harness.run.cell.prompt_columns import prompt_columns
 from harness.spec.cells import CellSpec
 
 
@@ -141,6 +142,7 @@ def choose_examples(
                 "benign": None if victim.labels else example.benign,
                 "attacked": why is None,
                 "excluded": why,
+                **prompt_columns(problem),
             }
         )
     return problems, rows

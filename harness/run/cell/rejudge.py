@@ -184,6 +184,7 @@ def _judged_again(
             success=verdict.success,
             score=verdict.score,
             unparseable=None if answer.missing else verdict.unparseable,
+            judge_output=None if verdict.output is None else [verdict.output],
             broken_draws=None if rows[i].draws is None else int(verdict.success),  # of a source there is one draw
             judge_nominal=UNKNOWN if mixed else rows[i].judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else rows[i].judge_executed + cost.executed,

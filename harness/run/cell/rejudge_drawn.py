@@ -32,8 +32,10 @@ def judged_again(
         pairs = list(zip(own, verdicts, strict=True))
         found[i] = replace(
             row,
-            **verdict_columns(pairs, pairs[:counted], success=any(verdict.success for _, verdict in pairs[:counted])),
-            **sampled_columns(pairs, row.sampled_nominal or []),
+            **(
+                verdict_columns(pairs, pairs[:counted], success=any(verdict.success for _, verdict in pairs[:counted]))
+                | sampled_columns(pairs, row.sampled_nominal or [])
+            ),
             judge_nominal=UNKNOWN if mixed else row.judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else row.judge_executed + cost.executed,
         )

@@ -45,7 +45,7 @@ class RecordsFile:
             self._plain = pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata)
             self.created_by = str(metadata.created_by)
             schema = self._plain.schema_arrow
-            self._lacking = frozenset(ADDED - set(schema.names))  # of an older one
+            self._lacking = frozenset(ADDED.intersection(SCHEMA.names).difference(schema.names))  # of an older one
             self._with_dictionaries = pq.ParquetFile(
                 pa.BufferReader(buffer),
                 metadata=metadata,

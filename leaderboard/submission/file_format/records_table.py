@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.records.schema import EXAMPLES, STEPS
+from harness.records.schema import EXAMPLES, NOT_SUBMITTED, STEPS
 from harness.records.step_row import SAMPLED
 from leaderboard.submission.file_format.limits import MAX_GROUP_BYTES, MAX_GROUP_ROWS
 
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
         ("example", pa.string()),
         ("step", pa.int32()),
         *[field for field in EXAMPLES if field.name in ("label", "target", "benign", "attacked", "excluded")],
-        *[field for field in STEPS if field.name not in ("example", "step")],
+        *[field for field in STEPS if field.name not in ("example", "step", *NOT_SUBMITTED)],
     ]
 )
 TEXT_COLUMNS = tuple(field.name for field in SCHEMA if field.type == pa.string())

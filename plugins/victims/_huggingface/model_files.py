@@ -241,12 +241,12 @@ def folder_hashes(folder: Path) -> dict[str, str]:
 def has_chat_template(model: str, revision: str | None) -> bool:
     """Whether the tokenizer of a hub id has a chat template, by its files on the hub or in the cache."""
     try:
-        _from_hub(model, revision, "chat_template.jinja")
+        from_hub(model, revision, "chat_template.jinja")
         return True
     except VictimError:
         pass
     try:
-        path = Path(_from_hub(model, revision, "tokenizer_config.json"))
+        path = Path(from_hub(model, revision, "tokenizer_config.json"))
         return bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
     except (VictimError, OSError, ValueError, AttributeError):
         return False

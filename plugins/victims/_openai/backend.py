@@ -209,7 +209,7 @@ class ServerBackend:
         chat = chat_of(self.tokenizer)
         if self._served.api == "chat":
             return {"template": "the server's"} | asdict(self._served.chat)
-        return None if chat is None else chat.format.identity()
+        return None if chat is None else chat.format.facts()
 
     def _log_probs(self, rows: list[Row], continuations: list[list[Row]]) -> list[RowLogProbs]:
         assert self._probe.method is not None

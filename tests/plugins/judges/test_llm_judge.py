@@ -84,6 +84,9 @@ def test_ratings_garbage_and_refusals_of_the_judge(tmp_path: Path, folder: Path)
     }
     assert {row["answer"] for row in examples.values()} == {"none at all"}
     assert steps["good prompt"]["answer"] == "good answer"
+    assert {what: steps[f"{what} prompt"]["judge_output"] for what in RATINGS} == {
+        what: [said] for what, said in RATINGS.items()
+    }
     assert asked.pop(0)["messages"][0]["content"] == QUESTION
     assert len(asked) == 7 + 3 + 4 * 2, "clean answers, ratings, and two attempts at those that are none"
     assert {body["temperature"] for body in asked} == {0.0, 0.7}
