@@ -114,6 +114,8 @@ from .api.threat import (
     Threat as Threat,
 )
 from .api.training import (
+    Lora as Lora,
+    LoraParams as LoraParams,
     TrainConfig as TrainConfig,
     TrainRow as TrainRow,
 )
@@ -150,6 +152,12 @@ from .engine.torch.heads import (
 from .engine.torch.loading import (
     context_length as context_length,
     load_model as load_model,
+    no_progress_bars as no_progress_bars,
+)
+from .engine.torch.weights.named_base import (
+    Base as Base,
+    Origin as Origin,
+    name_base as name_base,
 )
 from .errors import (
     AccessError as AccessError,
@@ -212,10 +220,14 @@ from .tokens.tokenizer import (
     Tokenizer as Tokenizer,
     Tokens as Tokens,
 )
+from .training.learner import (
+    Learner as Learner,
+)
 from .training.loop import (
     train as train,
 )
 from .training.model_folder import (
+    save_description as save_description,
     save_model as save_model,
     saved_ending as saved_ending,
 )

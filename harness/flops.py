@@ -1,9 +1,9 @@
 """Compute, in floating-point operations, under two conventions that are always recorded side by side.
 
-`nominal`: 2·N per token forward and 4·N backward, N = all parameters of the model as used (embeddings included), all
-tokens of each sequence, no padding, as if nothing were cached and attention were free. Comparable between attacks,
-machines and implementations. Convention of "Scaling Trends in Language Model Robustness" (arXiv 2407.18213), less its
-counting of padding.
+`nominal`: 2·N per token forward and 4·N backward (2·N through weights that are not trained), N = all parameters of the
+model as used (embeddings included), all tokens of each sequence, no padding, as if nothing were cached and attention
+were free. Comparable between attacks, machines and implementations. Convention of "Scaling Trends in Language Model
+Robustness" (arXiv 2407.18213), less its counting of padding; a gradient that an attack asks for counts 4·N as there.
 
 `executed`: what was really run: matrix multiplications of linear layers, attention scores and values, heads; a multiply
 and an add are two operations.
@@ -56,6 +56,12 @@ def nominal_forward(n_params: int | None, tokens: int) -> float:
     return UNKNOWN if n_params is None else 2.0 * n_params * tokens
 
 
-def nominal_backward(n_params: int | None, tokens: int) -> float:
-    """Nominal compute of a backward pass over ``tokens`` tokens (the forward pass comes on top)."""
-    return 2 * nominal_forward(n_params, tokens)
+def nominal_backward(n_params: int | None, tokens: int, trained: int | None = None) -> float:
+    """Nominal compute of a backward pass over ``tokens`` tokens (the forward pass comes on top).
+
+    Args:
+        trained: of the parameters, how many get a gradient of their own: 2·N go through all of them, and 2 more for
+            each of these. By default all.
+    """
+    through = nominal_forward(n_params, tokens)
+    return through + (through if trained is None else nominal_forward(trained, tokens))

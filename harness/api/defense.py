@@ -60,6 +60,7 @@ class RoundJob:
         search: runs an attack on examples against a backend, metered, resumable from ``scratch``.
         resolve: makes the attack that a `PluginRef` names, with some parameters replaced.
         retrain: the victim's own training, where it has one; None: `harness.retrain` trains the folder.
+        retrains_views: whether that takes views as well as rows.
     """
 
     round: int
@@ -76,6 +77,7 @@ class RoundJob:
     resolve: Resolve
     progress: Progress
     retrain: Callable[[RetrainJob], Flops] | None = None
+    retrains_views: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,6 +257,13 @@ class Task(Plugin):
     kind: ClassVar[Kind] = "task"
     answers: ClassVar[TaskKind] = "labels"
 
+    def validation_count(self) -> int | None:
+        """How many validation examples `load` gives, where the parameters alone tell that; None: the data must be read.
+
+        A submission to a leaderboard is held against it where its data are not at hand.
+        """
+        return None
+
     @abstractmethod
     def load(self) -> TaskData:
         """Read or generate the data; the same parameters always give the same data.

@@ -3,20 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harness.api.params import Params
 from harness.api.problem.latent import Latent
 
+LORA_LEARNING_RATE = 2e-4
 
-class TrainConfig(Params):
+
+class Lora(Params):
+    """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685), trained instead of the weights, which stay as they are."""
+
+    r: PositiveInt = Field(16, description="rank")
+    alpha: PositiveFloat = Field(32.0, description="the adapter is scaled by alpha / r")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", min_length=1, description="names of the layers that get one; by default all but the head"
+    )
+
+
+class LoraParams(Params):
+    """Base of parameters of a training: an adapter may be trained instead of all weights.
+
+    With ``lora`` and no ``learning_rate`` the rate is 2e-4. Without ``lora`` the parameters count as those that never
+    had one.
+    """
+
+    lora: Lora | None = Field(None, description="train an adapter of low rank, not the weights: r, alpha, targets")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_adapters(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("lora") is not None and "learning_rate" not in values:
+            return values | {"learning_rate": LORA_LEARNING_RATE}
+        return values
+
+    @model_serializer(mode="wrap")
+    def _without_no_lora(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = serialize(self)
+        return {name: value for name, value in dumped.items() if name != "lora" or value is not None}
+
+
+class TrainConfig(LoraParams):
     """How a model is trained; the defaults are the recipe of arXiv 2407.18213."""
 
     epochs: PositiveFloat = Field(3.0, description="passes over the examples; ignored when steps is given")
     steps: PositiveInt | None = Field(None, description="weight updates, instead of epochs")
-    learning_rate: PositiveFloat = Field(1e-5, description="at its peak")
+    learning_rate: PositiveFloat = Field(1e-5, description=f"at its peak; with lora {LORA_LEARNING_RATE:g} by default")
     optimizer: Literal["adafactor", "adamw"] = Field("adafactor", description="which optimiser")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="decay of the learning rate, to 0")
     warmup_steps: NonNegativeInt = Field(0, description="updates over which the learning rate rises to its peak")

@@ -75,7 +75,8 @@ class RetrainJob:
     Attributes:
         model: folder of the weights to start from: `PrepareJob.folder`, or `folder` of the round before.
         folder: write the trained model here, with all that `Victim.open` needs.
-        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies.
+        rows: what to learn, in the victim's tokens: whole prompts with their right labels or replies; or
+            `harness.Views` of them, where the victim says that it takes these.
         config: optimiser, learning rate, epochs and the like, as the defense's parameters say.
         data: the task's data.
         seed: of all that is drawn.
@@ -101,10 +102,19 @@ class Victim(Plugin):
     """
 
     kind: ClassVar[Kind] = "victim"
+    retrains_views: ClassVar[bool] = False
+    """Whether `retrain` takes `harness.Views` as well as rows."""
 
     @abstractmethod
     def card(self, data: TaskData) -> VictimCard:
         """Facts about the model, without loading it and without importing torch where that can be helped."""
+
+    def family(self) -> str | None:
+        """`VictimCard.family`, where the parameters alone tell it; None: the model must be looked at.
+
+        A submission to a leaderboard is held against it without opening a model.
+        """
+        return None
 
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
         """A small model of its family with the same tokens, as a reference to a victim: what attacks ask besides the

@@ -22,7 +22,7 @@ SET_BY_US = frozenset(
     | {"return_assistant_tokens_mask", "tokenize", "strftime_now"}
 )
 """What no template argument may be called."""
-_PROBE = "\ue0a5\ue0aa"  # private characters: stand for a message
+_PROBE, _OTHER_PROBE = "\ue0a5\ue0aa", "\ue0a6\ue0ab"  # private characters: stand for a message
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,33 @@ class ChatFormat:
             "reasoning": None if self.reasoning is None else list(self.reasoning),
         }
         return found | ({"date": self.date.isoformat()} if self.template.prints_date else {})
+
+    def facts(self) -> dict[str, Any]:
+        """The same for a reader of records: also ``system_text``, the system prompt of a conversation that brings none
+        (None: there is none), and ``around``, all that the model reads before and behind one message of the user (None
+        where the template does not take that alone, or does not write it once).
+        """
+        try:
+            around = self.render(_PROBE).split(_PROBE)
+        except VictimError:
+            around = []
+        return self.identity() | {"system_text": self.system_text, "around": around if len(around) == 2 else None}
+
+    @cached_property
+    def system_text(self) -> str | None:
+        """The system prompt of a conversation that has none of its own, set here or by the template; None: none."""
+        if self.system != DEFAULT:
+            return None if self.system == NONE else self.system
+        system, user = Message("system", _OTHER_PROBE), Message("user", _PROBE)
+        try:
+            before, shown, after = self._template.render((system, user), self.arguments).partition(_OTHER_PROBE)
+            plain = self._template.render((user,), self.arguments)
+        except VictimError:
+            return None
+        room = len(plain) - len(before) - len(after)
+        if not shown or room <= 0 or not plain.startswith(before) or not plain.endswith(after):
+            return None
+        return plain[len(before) : len(before) + room]
 
     def conversation(self, prompt: Prompt) -> Messages:
         """The messages of a prompt, with the system prompt."""

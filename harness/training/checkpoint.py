@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from harness.engine.torch.weights.adapters import is_adapted
 from harness.flops import Flops
 
 _NAME = "training.pt"
@@ -29,7 +30,7 @@ def save(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer, 
         "key": key,
         "step": step,
         "spent": spent.to_json(),
-        "model": model.state_dict(),
+        "model": _trained(model),
         "optimizer": optimizer.state_dict(),
     }
     new = scratch / f"{_NAME}.new"
@@ -38,6 +39,15 @@ def save(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer, 
         file.flush()
         os.fsync(file.fileno())
     new.replace(scratch / _NAME)
+
+
+def _trained(model: Any) -> dict[str, torch.Tensor]:
+    """What training changes: all of a model, or the adapter alone."""
+    state: dict[str, torch.Tensor] = model.state_dict()
+    if not is_adapted(model):
+        return state
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {name: tensor for name, tensor in state.items() if name in trained}
 
 
 def load(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer) -> TrainingState:
@@ -49,7 +59,7 @@ def load(scratch: Path, key: str, model: Any, optimizer: torch.optim.Optimizer) 
     state = torch.load(path, map_location=device, weights_only=True)
     if state["key"] != key:
         return TrainingState(0, Flops())
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state["model"], strict=not is_adapted(model))
     optimizer.load_state_dict(state["optimizer"])
     return TrainingState(int(state["step"]), Flops.from_json(state["spent"]))
 

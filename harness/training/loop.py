@@ -18,6 +18,7 @@ from harness.engine.torch.activations.hidden_layers import LayerPerturbation, la
 from harness.engine.torch.devices import is_out_of_memory
 from harness.engine.torch.flop_counter import count_parameters, measure_flops
 from harness.engine.torch.heads import HeadName, make_head
+from harness.engine.torch.weights.adapters import is_adapted
 from harness.errors import VictimError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.hashing import content_key
@@ -47,7 +48,7 @@ def train(
     labels: Sequence[str] = (),
     what: str = "training",
 ) -> Flops:
-    """Train ``model`` in place on ``rows``.
+    """Train ``model`` in place on ``rows``; of one with an adapter, the adapter.
 
     The result depends on model, rows, config and seed alone: on a CPU it is bit-identical whether or not training was
     stopped and started again, with the same number of threads, which `harness run` fixes. The global random state is
@@ -61,7 +62,8 @@ def train(
         head, labels: how an answer is read off the model, as in `TorchBackend`.
 
     Returns:
-        nominal compute of real tokens (6·N each), and executed compute, padding included.
+        nominal compute of real tokens (6·N each; 4·N where an adapter is trained, and 2 more for each of its
+        parameters), and executed compute, padding included.
 
     Raises:
         VictimError: no rows, a row without ids, a row of another sort than the head, a perturbation that does not fit
@@ -72,7 +74,9 @@ def train(
     check_rows(flat, labelled=head != "generation")
     if views:
         views.check()
-    model.requires_grad_(True)
+    adapted = is_adapted(model)
+    if not adapted:  # of an adapted one, what is trained is set already
+        model.requires_grad_(True)
     reader = make_head(head, model, tokenizer, labels)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
     batches = _Batches(flat, config, seed, views)
@@ -82,6 +86,7 @@ def train(
     done = checkpoint.load(scratch, key, model, optimizer)
     spent = done.spent
     n_params, _ = count_parameters(model)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) if adapted else None
     device = model.get_input_embeddings().weight.device
     model.eval()
     probe = torch.tensor([flat[0].ids[0]] * 8, device=device)
@@ -97,7 +102,7 @@ def train(
             outputs = _update(model, reader, optimizer, batch, rate, config, step, views=views)
             tokens = sum(batch.lengths)
             spent += Flops(
-                nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens),
+                nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens, trained),
                 len(batch.rows) * executed.training(batch.ids.shape[1], outputs),
             )
             now = time.monotonic()

@@ -21,8 +21,20 @@ _TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "chat_template.json",
+    "tokenizer.model",
+    "spiece.model",
 )
-_MORE_TEMPLATES = "additional_chat_templates"  # a folder of theirs, by name
+_TEMPLATES = "additional_chat_templates"
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy a tokenizer's files, its chat templates among them."""
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if (source / _TEMPLATES).is_dir():
+        shutil.copytree(source / _TEMPLATES, folder / _TEMPLATES, dirs_exist_ok=True)
 
 
 def saved_head(folder: Path, labels: Sequence[str]) -> HeadName:
@@ -66,13 +78,21 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
+def save_description(model: Any, folder: Path) -> None:
+    """Write config.json and generation_config.json of a model whose weights stay where they lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(str(folder))
+    if model.can_generate() and getattr(model, "generation_config", None) is not None:
+        model.generation_config.save_pretrained(str(folder))
+
+
 def save_model(model: Any, folder: Path, *, tokenizer_from: Path | None = None) -> None:
-    """Write config.json and model.safetensors, and copy the tokenizer's files from another folder if given."""
+    """Write config.json and model.safetensors, and copy the tokenizer's files from another folder if given, its chat
+    templates among them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with no_progress_bars():
         model.save_pretrained(str(folder))
-    for name in _TOKENIZER_FILES if tokenizer_from is not None else ():
-        if tokenizer_from is not None and (tokenizer_from / name).is_file():
-            shutil.copyfile(tokenizer_from / name, folder / name)
-    if tokenizer_from is not None and (tokenizer_from / _MORE_TEMPLATES).is_dir():
-        shutil.copytree(tokenizer_from / _MORE_TEMPLATES, folder / _MORE_TEMPLATES, dirs_exist_ok=True)
+    if tokenizer_from is not None:
+        copy_tokenizer(tokenizer_from, folder)

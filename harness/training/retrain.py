@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from harness.api.training import TrainConfig, TrainRow
 from harness.api.victim import Progress
 from harness.engine.torch.devices import resolve_device
-from harness.engine.torch.loading import load_model
-from harness.errors import VictimError
+from harness.engine.torch.weights.named_base import Origin
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.training.learner import open_learner
 from harness.training.loop import train
-from harness.training.model_folder import save_model, saved_head
+from harness.training.model_folder import copy_tokenizer, saved_head
 from harness.training.views import Views
 
 
@@ -31,23 +29,28 @@ def retrain(
     progress: Progress,
     device: str = "auto",
     what: str = "training",
+    origin: Origin | None = None,
+    quantize: str | None = None,
 ) -> Flops:
-    """Train the model in ``source`` in float32 and write it to ``folder``; arguments otherwise as in `train`.
+    """Train the model in ``source`` in float32 and write it to ``folder``; arguments otherwise as in `train`. With
+    ``config.lora`` an adapter is trained and written, and ``folder`` names the weights beneath it.
 
     The head is the one that ``source`` was saved with (`saved_head`).
+
+    Args:
+        origin: the weights that ``source`` may name instead of holding them.
+        quantize: how to quantise the weights beneath an adapter that is trained, as in `load_model`.
 
     Raises:
         VictimError: as `train` and `load_model`.
     """
     head = saved_head(source, labels)
     where, _ = resolve_device(device)
-    model, missing = load_model(source, head, dtype=torch.float32)
-    if missing:
-        raise VictimError(f"{source}: the file lacks weights that the model needs: {', '.join(missing)}")
-    tokenizer = HFTokenizer.from_file(source / "tokenizer.json", rows=int(model.get_input_embeddings().weight.shape[0]))
-    model = model.to(where)
+    learner = open_learner(source, head, config.lora, seed=seed, device=where, origin=origin, quantize=quantize)
+    rows_of_embedding = int(learner.model.get_input_embeddings().weight.shape[0])
+    tokenizer = HFTokenizer.from_file(source / "tokenizer.json", rows=rows_of_embedding)
     spent = train(
-        model,
+        learner.model,
         tokenizer,
         rows,
         config,
@@ -58,5 +61,6 @@ def retrain(
         labels=labels,
         what=what,
     )
-    save_model(model, folder, tokenizer_from=source)
+    learner.save(folder)
+    copy_tokenizer(source, folder)
     return spent

@@ -73,7 +73,9 @@ class AdversarialTraining(RoundDefense):
         steps = self.params.strength.steps(round)
         per_step = dry_run_attack(resolve(self.params.attack, {"steps": steps}), threat).nominal(n_params, tokens)
         trained = self.params.examples_per_round * self.params.epochs * tokens
-        return self.params.attacked_per_round * steps * per_step + nominal_training(n_params, trained)
+        return self.params.attacked_per_round * steps * per_step + nominal_training(
+            n_params, trained, frozen=self.params.lora is not None
+        )
 
     def train_round(self, job: RoundJob) -> RoundCost:
         params = self.params

@@ -78,7 +78,7 @@ class PerturbationTraining(RoundDefense):
 
     def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
         seen = self.params.examples_per_round * self.params.epochs * (self.params.views + self.params.clean) * tokens
-        return nominal_training(n_params, seen)
+        return nominal_training(n_params, seen, frozen=self.params.lora is not None)
 
     def train_round(self, job: RoundJob) -> RoundCost:
         params = self.params

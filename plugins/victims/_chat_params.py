@@ -91,17 +91,6 @@ def template_hash(chat: str | Path) -> dict[str, str]:
     return {"chat": hashlib.sha256(chat.read_bytes()).hexdigest()}
 
 
-def own_template_facts(folder: Path) -> dict[str, str]:
-    """That a folder's tokenizer has a chat template, and hashes of the files of further ones, whose names tell them
-    apart; nothing where it has none.
-    """
-    if not carries_template(folder):
-        return {}
-    further = sorted((folder / _FILES[1]).glob("*.jinja"))
-    hashes = {f"{_FILES[1]}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in further}
-    return {"chat": "the tokenizer's template"} | hashes
-
-
 def carries_template(folder: Path) -> bool:
     """Whether the tokenizer in a folder has a chat template; reads no more than that takes."""
     if any((folder / name).exists() for name in _FILES):

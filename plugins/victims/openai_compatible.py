@@ -160,6 +160,9 @@ class OpenAICompatible(Victim):
             """``n_params`` as a whole number."""
             return None if self.n_params is None else round(self.n_params)
 
+    def family(self) -> str:
+        return self.params.family or self.params.model
+
     def card(self, data: TaskData) -> VictimCard:
         """Facts from the parameters and from the server; a victim that answers in text is probed for its scores.
 
@@ -170,7 +173,7 @@ class OpenAICompatible(Victim):
         self._check(data)
         params = self.params
         return VictimCard(
-            family=params.family or params.model,
+            family=self.family(),
             n_params=params.size,
             pretraining_flops=params.pretraining_flops,
             access="scores" if self._classifies(data) or self._scores else "text",

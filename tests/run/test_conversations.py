@@ -11,9 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harness.records.read import read_run
 from harness.registry.loader import load_plugins
 from harness.run.prepare.resolved_cell import CellResolver
 from harness.spec.load import load_spec
+from leaderboard.site.build import build_site
 from tests.plugins.victims.test_huggingface_chat import chat_model
 from tests.run.runs import harness_here
 
@@ -126,7 +128,15 @@ def test_recorded_strings_stand_where_the_template_puts_them(model: Path) -> Non
     checked = 0
     for cell in cells:
         facts = json.loads((cell / "cell.json").read_text())
-        assert facts["agreement"]["chat"]["system"] == "none"
+        chat = facts["agreement"]["chat"]
+        assert (chat["system"], chat["system_text"]) == ("none", None)
+        user = [{"role": "user", "content": "Hi"}]
+        if chat["around"][0].count("system"):  # an empty one, where the template would write one
+            user.insert(0, {"role": "system", "content": ""})
+        assert "Hi".join(chat["around"]) == tokenizer.apply_chat_template(
+            user, tokenize=False, add_generation_prompt=True
+        )
+        prompts = {row["example"]: row for row in pq.read_table(cell / "examples.parquet").to_pylist()}
         for row in pq.read_table(cell / "steps.parquet").to_pylist():
             if row["attack_text"] is None or row["failure"] is not None:
                 continue
@@ -137,6 +147,11 @@ def test_recorded_strings_stand_where_the_template_puts_them(model: Path) -> Non
                 "system": [("system", text), ("user", f"What is a {word}?")],
                 "tool": [("system", ""), ("user", "Look."), ("assistant", "look()"), ("tool", text)],
             }[role]
+            recorded, place = prompts[row["example"]]["messages"], prompts[row["example"]]["string_at"]
+            shown = [(message["role"], message["content"]) for message in recorded]
+            who, said = shown[place["message"]]
+            shown[place["message"]] = who, said[: place["start"]] + row["attack_text"] + said[place["end"] :]
+            assert shown == [turn for turn in talk if turn != ("system", "")]
             messages = [{"role": who, "content": said} for who, said in talk]
             ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, add_generation_prompt=True)
             own = row["attack_tokens"]
@@ -144,6 +159,10 @@ def test_recorded_strings_stand_where_the_template_puts_them(model: Path) -> Non
             checked += 1
     assert len(cells) >= 6
     assert checked >= 6
+    build_site([read_run(model / "out")], model / "site")
+    pages = [page.read_text() for page in (model / "site" / "entries").iterdir()]
+    assert pages
+    assert all("# chat template " in page and "What the model reads around a message" in page for page in pages)
 
 
 def _answer_in_two_turns(folder: Path, string: str) -> str:

@@ -195,6 +195,22 @@ def test_a_system_prompt_can_be_given_left_to_the_template_or_left_out() -> None
     assert ChatFormat(template, "Yours.").render(own).startswith("<|im_start|>system\nMine.")
 
 
+def test_readers_of_records_are_told_the_system_prompt_and_what_stands_around_a_message() -> None:
+    def chat(name: str, system: str = "default") -> ChatFormat:
+        template = ChatTemplate.from_transformers(tokenizer_of(name))
+        assert template is not None
+        return ChatFormat(template, system)
+
+    told = {name: chat(name).facts() for name in FAMILIES}
+    assert {name: facts["system_text"] for name, facts in told.items() if facts["system_text"]} == {
+        "smollm2": "You are a small model that helps."
+    }
+    assert chat("smollm2", "none").system_text is None
+    assert chat("llama2", "Be brief.").system_text == "Be brief."
+    for name, facts in told.items():
+        assert "Hi".join(facts["around"]) == chat(name).render("Hi"), name
+
+
 def test_today_is_always_the_same_day(monkeypatch: pytest.MonkeyPatch) -> None:
     class Later(datetime.datetime):
         @classmethod

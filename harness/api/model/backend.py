@@ -115,6 +115,7 @@ class GenerateItem:
     Attributes:
         prompt: a text; of a conversation, of the message that ``conversation`` is around.
         ids: the text's tokens without special ones, where they are not simply the tokenizer's.
+        top_p: drawn among the likeliest tokens that have this probability together, at that temperature.
     """
 
     prompt: str
@@ -122,6 +123,7 @@ class GenerateItem:
     temperature: float = 0.0
     seed: int = 0
     ids: tuple[int, ...] | None = None
+    top_p: float = 1.0
     conversation: Conversation = PLAIN
 
     @property
@@ -263,14 +265,15 @@ class ActivationItem:
 
     Attributes:
         row: shape [L], special ids included.
-        layer: 0 the input embeddings, l the output of layer l; negative from the last.
+        layer: 0 the input embeddings, l the output of layer l; negative from the last; None: all of them, in one
+            forward.
         pool: at the last token, or their mean.
-        direction: shape [H]; None: no gradient is wanted.
+        direction: shape [H]; None: no gradient is wanted. Of one layer only.
         span, allowed: as in `LikelihoodItem`.
     """
 
     row: Tokens
-    layer: int = -1
+    layer: int | None = -1
     pool: Literal["last", "mean"] = "last"
     direction: Floats | None = None
     span: tuple[int, int] = (0, 0)
@@ -279,11 +282,14 @@ class ActivationItem:
 
 @dataclass(frozen=True, slots=True)
 class ActivationAnswer:
-    """Answer to an `ActivationItem`: activations [H], and the gradient [S, A]."""
+    """Answer to an `ActivationItem`: activations [H] (where all layers were asked for, of the last), the gradient
+    [S, A], and the activations of all layers [H] each, the embeddings first; none where one layer was asked for.
+    """
 
     values: Floats
     executed: float
     gradient: Floats | None = None
+    by_layer: tuple[Floats, ...] = ()
 
 
 @runtime_checkable

@@ -35,7 +35,7 @@ class BareVictim:
 
     Attributes:
         answer_tokens: longest answer in text.
-        randomised: whether answers at a temperature are drawn anew for each prompt's names.
+        randomised: whether what attacks ask for at a temperature is drawn anew for each prompt's names.
         answers_are_read: whether a guard looks at the answers, so that they are needed even in a pass for a loss.
     """
 
@@ -101,13 +101,14 @@ class BareVictim:
         targets = {i: item.target for i, item in fits.items() if item.target is not None}
         if targets and "score" in self.backend.abilities:
             for i, (nll, spent) in self._losses(targets, rows).items():
-                found[i] = replace(found[i], nll=nll, victim=found[i].victim + spent)
+                found[i] = replace(found[i], nll=nll, victim=found[i].victim + spent, for_loss=spent)
         return found
 
     def _generate_item(self, item: PromptItem) -> GenerateItem:
         longest = self.answer_tokens if item.max_tokens is None else item.max_tokens
-        seed = item.seed if not item.temperature or not self.randomised else named_seed(*item.names, "answer")
-        return GenerateItem(item.text, longest, item.temperature, seed, item.ids, item.conversation)
+        by_names = item.temperature and (self.randomised or not item.in_text)
+        seed = named_seed(*item.names, "answer") if by_names else item.seed
+        return GenerateItem(item.text, longest, item.temperature, seed, item.ids, item.top_p, item.conversation)
 
     def _losses(self, targets: Mapping[int, Target], rows: Mapping[int, Row]) -> dict[int, tuple[float, Flops]]:
         """The loss of each target after its whole row, and what it took."""

@@ -116,7 +116,7 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
         conversation, text = in_conversation(prompt)
         takes_ids = getattr(backend, "takes_ids", True)
         ids = data_ids(backend.tokenizer, text, request.data) if takes_ids else None
-        items.append(GenerateItem(text, request.max_tokens, request.temperature, seed, ids, conversation))
+        items.append(GenerateItem(text, request.max_tokens, request.temperature, seed, ids, conversation=conversation))
     texts: list[list[str | None]] = [[None] * len(request.prompts) for request in requests]
     costs = [Flops() for _ in requests]
     for (i, at, _), said in zip(fits, generate_answers(backend, items), strict=True):

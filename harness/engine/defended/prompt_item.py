@@ -23,7 +23,8 @@ class PromptItem:
         names: what the randomness of its treatment depends on.
         target: ids whose NLL is wanted as well, of an answer in text.
         ids: the text's tokens without special ones, where they are not simply the tokenizer's.
-        max_tokens, temperature, seed: of an answer in text; ``max_tokens`` None is the victim's own.
+        max_tokens, temperature, seed, top_p: of an answer in text; ``max_tokens`` None is the victim's own, whose seed
+            follows from ``names``.
         one_pass: for a loss: blocked prompts with a finite penalty go on, a vote draws one copy.
         penalty: what the guards that it has met raise its loss by, in nats.
         latent: what is added to the activations from position ``start`` on, special tokens counted; None: nothing.
@@ -42,6 +43,7 @@ class PromptItem:
     latent: Latent | None = None
     start: int = 0
     radius: float = 0.0
+    top_p: float = 1.0
     conversation: Conversation = PLAIN
 
     @property

@@ -85,6 +85,11 @@ class DefendedVictim:
         """Whether equal prompts may be answered differently."""
         return any(layer.defense.randomised for layer in self.layers)
 
+    @property
+    def one_loss(self) -> bool:
+        """Whether a prompt's loss is the same however often it is asked about, and is told whatever it is answered."""
+        return not self.randomised and not self._guards_answers
+
     @cached_property
     def _guards_answers(self) -> bool:
         return any(layer.guards_answers for layer in self.layers)

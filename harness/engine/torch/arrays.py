@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.torch.devices import float32_mend
+from harness.engine.torch.devices import precision_mend
 from harness.errors import VictimError
 from harness.tokens.tokenizer import Floats
 
@@ -17,21 +19,22 @@ def to_numpy(x: Tensor) -> Floats:
     return values
 
 
-def without_nan(values: Floats, what: str, dtype: torch.dtype | str) -> Floats:
+def without_nan(values: Floats, what: str, model: Any) -> Floats:
     """``values`` as they are.
 
     Args:
         what: begins the error, e.g. ``the model answered NaN``.
-        dtype: that the model computes in, which the mend depends on.
+        model: that computed them, or the dtype that it computes in, which the mend depends on.
 
     Raises:
         VictimError: one of them is NaN.
     """
     if np.isnan(values).any():
-        raise nan_error(what, dtype)
+        raise nan_error(what, model)
     return values
 
 
-def nan_error(what: str, dtype: torch.dtype | str) -> VictimError:
-    """That a model computes NaN, with the mend."""
-    return VictimError(f"{what} in {str(dtype).removeprefix('torch.')}; {float32_mend(dtype)}")
+def nan_error(what: str, model: Any) -> VictimError:
+    """That a model, or one of this dtype, computes NaN, with the mend."""
+    dtype = getattr(model, "dtype", model)
+    return VictimError(f"{what} in {str(dtype).removeprefix('torch.')}; {precision_mend(model)}")

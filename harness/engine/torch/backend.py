@@ -248,7 +248,7 @@ class TorchBackend:
             "dtype": dtype_name(self.model.dtype),
             "device": device_names(self.model),
             "head": self.head.name,
-            "chat": None if (chat := chat_of(self.tokenizer)) is None else chat.format.identity(),
+            "chat": None if (chat := chat_of(self.tokenizer)) is None else chat.format.facts(),
             "attention": str(self.model.config._attn_implementation),
             "agreement": self_check.to_json() if self_check else None,
             "scoring": self.scorer.to_json(),

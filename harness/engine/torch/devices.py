@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from harness.engine.torch.weights.quantizers import of_model
 from harness.errors import VictimError
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -72,8 +73,18 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def float32_mend(dtype: torch.dtype | str) -> str:
-    """How to mend what low precision may have done: float32, or what else it may be where that is in use."""
+def precision_mend(model: Any) -> str:
+    """How to mend what low precision may have done: float32; or other weights, where it is quantised or is in float32.
+
+    Args:
+        model: of transformers, or the dtype of one whose weights are not quantised.
+    """
+    quantised = None if isinstance(model, torch.dtype | str) else of_model(model)
+    if quantised is not None:
+        return (
+            f"its weights are quantised ({quantised}): name the model that they were made from, or quantise otherwise"
+        )
+    dtype = model if isinstance(model, torch.dtype | str) else model.dtype
     if str(dtype).removeprefix("torch.") in ("float32", "float64"):
         return "that is full precision already: look for NaN and huge numbers in its weights, or exclude this victim"
     return "load it with dtype: float32"

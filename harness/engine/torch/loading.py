@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 from transformers.utils import logging
 
 from harness.engine.torch.heads import HeadName
+from harness.engine.torch.weights.adapters import apply_adapters, without_replaced
+from harness.engine.torch.weights.quantizers import check_packages, of_config, on_load
 from harness.errors import VictimError, first_line
 
 _ADAPTER = (
-    "an adapter (adapter_config.json), and adapters are not applied; merge it into its base model (in peft: "
-    "merge_and_unload, then save_pretrained) and name the merged folder, or move its files away from a whole model"
+    "an adapter (adapter_config.json) in the place of a model; name its model, and this folder as its adapter, or "
+    "merge it into its base model (in peft: merge_and_unload, then save_pretrained)"
 )
 _NOT_LOADED = (
-    "and quantised checkpoints cannot be loaded yet; name the model that it was made from, or dequantise it (in "
-    "transformers: model.dequantize(), then save_pretrained) and name that folder"
+    "and its config.json does not say how, so that they cannot be read; name the model that it was made from, or "
+    "fetch it anew"
 )
 # What quantised weights come with, where config.json does not say that they are.
 _CODED = re.compile(r"((^|[._])(qweight|qzeros|weight_packed|SCB|absmax|weight_scale(_inv)?)|_blocks)$")
@@ -37,6 +39,10 @@ def load_model(
     revision: str | None = None,
     seed: int = 0,
     device_map: str | dict[str, Any] | None = None,
+    quantize: str | None = None,
+    described_by: Path | None = None,
+    device: torch.device | str = "cpu",
+    adapters: Sequence[Path] = (),
 ) -> tuple[Any, list[str]]:
     """Load a model, on the CPU unless told otherwise; safetensors only, no code from the hub.
 
@@ -48,14 +54,19 @@ def load_model(
         revision: commit of a hub id.
         seed: from which weights that the file lacks (a new head) are drawn; the global random state is left alone.
         device_map: how accelerate places the layers, by module name or by a rule (``balanced``). What lies on the disk
-            or, beside GPUs, on the CPU is brought in whenever it is needed: slow.
+            or, beside GPUs, on the CPU is brought in whenever it is needed: slow. ``meta``: nothing is read, only
+            which weights are missing is found out.
+        quantize: how to quantise the weights while they are loaded, one of `QuantizeName`.
+        described_by: a folder whose config.json and generation_config.json stand for those of ``source``.
+        adapters: folders of adapters that are merged into the weights, in order, or put beside quantised ones.
+        device: where quantised weights go, which cannot be moved later; others are loaded on the CPU.
 
     Returns:
         the model, and the names of the weights that were drawn instead of loaded.
 
     Raises:
-        VictimError: no such model, no safetensors, an architecture that cannot be used, quantised weights, or an
-            adapter.
+        VictimError: no such model, no safetensors, an architecture that cannot be used, an adapter, or a package
+            that reads quantised weights is missing.
     """
     local = Path(source).is_dir()
     if local and (Path(source) / "adapter_config.json").is_file():
@@ -64,13 +75,29 @@ def load_model(
     if revision and not local:
         common["revision"] = revision
     auto = AutoModelForSequenceClassification if head == "classification" else AutoModelForCausalLM
+    merged_in: torch.dtype | None = None
     try:
-        config = AutoConfig.from_pretrained(str(source), **common)
+        config = AutoConfig.from_pretrained(str(described_by or source), **common)
         if getattr(config, "is_encoder_decoder", False):
             raise VictimError(f"{source}: encoder-decoder models are not supported; use a decoder or an encoder")
-        check_not_quantised(source, config)
+        quantised = of_config(config)
+        if quantised is not None and quantize is not None:
+            raise VictimError(
+                f"{source}: its weights are quantised already ({quantised}); leave out quantize: {quantize}"
+            )
+        if quantised is not None:
+            check_packages(f"{source}: its weights are quantised", quantised)
+        if quantised is not None and device_map == "meta":  # transformers cannot leave their values unread
+            with torch.device("meta"):
+                return auto.from_config(config), []
+        if quantize is not None:
+            common["quantization_config"] = on_load(quantize, dtype)
+        if (quantised or quantize) and device_map is None:
+            device_map = {"": str(device)}
         if head == "classification" and n_labels is not None and config.num_labels != n_labels:
             config.num_labels = n_labels
+        if adapters and isinstance(dtype, torch.dtype) and not (quantised or quantize or device_map):
+            merged_in, dtype = dtype, torch.float32  # adding to weights in half precision would round them once more
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with no_progress_bars():
@@ -84,28 +111,21 @@ def load_model(
                     device_map=device_map,
                     **common,
                 )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
         raise VictimError(f"{source}: cannot be loaded for head {head}: {first_line(error)}") from error
     if getattr(model, "_hf_peft_config_loaded", False):  # transformers applies one that it finds, if peft is installed
         raise VictimError(f"{source}: {_ADAPTER}")
     coded = next((name for name in sorted(info.get("unexpected_keys", ())) if _CODED.search(name)), None)
     if coded is not None:
         raise VictimError(f"{source}: its weights are quantised (they come with {coded}), {_NOT_LOADED}")
+    if described_by is not None and (described_by / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(str(described_by), local_files_only=True)
+    if adapters and device_map != "meta":
+        model = apply_adapters(model, adapters)
+        if merged_in is not None:
+            model = model.to(merged_in)
     missing = set(info["missing_keys"]) | {str(entry[0]) for entry in info.get("mismatched_keys", ())}
-    return model, sorted(missing)
-
-
-def check_not_quantised(source: Path | str, config: Any) -> None:
-    """Raise VictimError where a configuration says that the weights are quantised."""
-    for part in (config, config.get_text_config()):
-        found = getattr(part, "quantization_config", None) or getattr(part, "compression_config", None)
-        if not found:
-            continue
-        options = found if isinstance(found, dict) else found.to_dict()
-        method = str(getattr(options.get("quant_method"), "value", options.get("quant_method") or "unknown method"))
-        bits = 4 if options.get("load_in_4bit") else options.get("bits")
-        width = f", {bits} bits" if isinstance(bits, int) else ""
-        raise VictimError(f"{source}: its weights are quantised ({method}{width}), {_NOT_LOADED}")
+    return model, without_replaced(sorted(missing), adapters)
 
 
 NO_LIMIT = 1 << 20  # tokens, of a model whose configuration states no limit

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.api.victim import PrepareJob
 from harness.engine.threads import fixed_threads
+from harness.engine.torch.weights.named_base import base_of
 from harness.errors import VictimError, error_text
 from harness.run.prepare.auxiliary_models import ModelSpec
 from harness.run.prepare.keys import ArtifactSpec
@@ -54,6 +55,13 @@ class Artifacts:
         except Exception as error:
             self._failed[spec.key] = error_text(error)
             raise
+
+    def folder(self, artifact: Artifact) -> Path:
+        """An artifact's files, on this machine, with those of the artifact that it stands upon, if there is one."""
+        base = base_of(artifact.folder)
+        if base is not None and base.artifact is not None and (beneath := self.store.find(base.artifact)) is not None:
+            self.folder(beneath)
+        return artifact.folder
 
     def victim(self, cell: ResolvedCell) -> Artifact:
         """The cell's victim, made ready for its task."""

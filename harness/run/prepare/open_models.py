@@ -68,7 +68,7 @@ class OpenModels:
             self._attacked = None  # free the old model before the new one is loaded
             self._artifacts.reporter.stage(f"load {cell.spec.victim.label}")
             with special_tokens_in(cell.data.fixed_parts):
-                self._attacked = (weights.key, _loaded(cell.spec.victim, weights.folder, cell.data))
+                self._attacked = (weights.key, _loaded(cell.spec.victim, self._artifacts.folder(weights), cell.data))
         return self._attacked[1]
 
     def undefended(self, cell: ResolvedCell, weights: Artifact) -> Backend:
@@ -80,7 +80,10 @@ class OpenModels:
             self._undefended = None
             self._artifacts.reporter.stage(f"load {cell.spec.victim.label}, undefended")
             with special_tokens_in(cell.data.fixed_parts):
-                self._undefended = (artifact.key, _loaded(cell.spec.victim, artifact.folder, cell.data))
+                self._undefended = (
+                    artifact.key,
+                    _loaded(cell.spec.victim, self._artifacts.folder(artifact), cell.data),
+                )
         return self._undefended[1]
 
     def auxiliary(
@@ -113,7 +116,7 @@ class OpenModels:
             if artifact.key not in self._auxiliary:
                 self._artifacts.reporter.stage(f"load {spec.victim.label}")
                 with special_tokens_in(EVERYWHERE):  # its prompts come from templates, which may hold chat markers
-                    self._auxiliary[artifact.key] = _loaded(spec.victim, artifact.folder, spec.data)
+                    self._auxiliary[artifact.key] = _loaded(spec.victim, self._artifacts.folder(artifact), spec.data)
             backend = self._auxiliary[artifact.key]
             as_victim = DefendedVictim(backend, labels=spec.data.labels, answer_tokens=spec.data.answer_tokens)
             found[role] = OpenModel(as_victim, artifact, victim)

@@ -82,13 +82,17 @@ class CellResolver:
 
     def data(self, cell: CellSpec) -> TaskData:
         """The data of the cell's task, as its victim is asked. Raises DataError where they cannot be read."""
-        data = self._tasks.data(cell.task)
+        data = self.task_data(cell.task)
         if data.for_chat is data:
             return data
         try:
             return data.for_chat if cell.victim.plugin.takes_messages(data) else data
         except Exception:  # whatever is wrong with the victim is said by `check_victim`
             return data
+
+    def task_data(self, task: ResolvedPlugin) -> TaskData:
+        """The data of a task. Raises DataError where they cannot be read."""
+        return self._tasks.data(task)
 
     def check_victim(self, cell: CellSpec) -> None:
         """Find the victim's files, and what is known of it.

@@ -52,7 +52,7 @@ class TrainingRounds:
             models = self._resolver, self._open_models
             job = RoundJob(
                 round=number,
-                model=before.folder,
+                model=self._artifacts.folder(before),
                 previous=previous.folder if previous else None,
                 folder=out,
                 scratch=scratch,
@@ -65,6 +65,7 @@ class TrainingRounds:
                 resolve=self._resolver.attack,
                 progress=reporter.progress,
                 retrain=victim.plugin.retrain if victim.plugin.retrains else None,
+                retrains_views=victim.plugin.retrains_views,
             )
             cost = defense.train_round(job)
             searched, trained = _spent(previous)

@@ -47,7 +47,14 @@ def task_data(subject: Subject) -> TaskData:
 
 
 def _check_loads(subject: Subject) -> None:
-    task_data(subject)
+    loaded = len(task_data(subject).validation)
+    stated = subject.fresh().validation_count()
+    if stated not in (None, loaded):
+        raise UnmetError(
+            f"validation_count() is {loaded}, as loaded, or None",
+            str(stated),
+            "return None where the data must be read",
+        )
 
 
 def _check_same_data(subject: Subject) -> None:

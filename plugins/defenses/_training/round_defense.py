@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from harness import (
     Flops,
+    LoraParams,
     RetrainJob,
     RoundJob,
     Threat,
@@ -29,7 +30,7 @@ class RoundDefense(TrainedDefense):
         identity_excludes: parameters that do not change the weights of a round, and are no part of its identity.
     """
 
-    class Params(TrainedDefense.Params):
+    class Params(TrainedDefense.Params, LoraParams):
         """Rounds, their budget, and the optimiser."""
 
         rounds: PositiveInt = Field(8, description="how many rounds to train, at most")
@@ -45,7 +46,8 @@ class RoundDefense(TrainedDefense):
             "adafactor", description="optimiser; it begins anew in each round"
         )
         learning_rate: PositiveFloat = Field(
-            1e-5, description="at the beginning of each round; falls linearly to 0 at its end"
+            1e-5,
+            description="at the beginning of each round; falls linearly to 0; with lora 2e-4 by default",
         )
         batch_size: PositiveInt = Field(8, description="examples per update")
 
@@ -98,11 +100,15 @@ class RoundDefense(TrainedDefense):
         """
         params = self.params
         recipe = TrainConfig(
-            optimizer=params.optimizer, learning_rate=params.learning_rate, batch_size=params.batch_size, **config
+            optimizer=params.optimizer,
+            learning_rate=params.learning_rate,
+            batch_size=params.batch_size,
+            lora=params.lora,
+            **config,
         )
         seed = int(job.rng(purpose).integers(2**31))
         if job.retrain is not None:
-            if isinstance(rows, Views):
+            if isinstance(rows, Views) and not job.retrains_views:
                 raise VictimError(
                     f"{self.name}: trains on several views of an example at once, and the victim has a training of its "
                     "own (Victim.retrain), which takes rows; use adversarial_training"
@@ -123,6 +129,10 @@ class RoundDefense(TrainedDefense):
         )
 
 
-def nominal_training(n_params: int, tokens: float) -> float:
-    """Nominal FLOPs of a forward and a backward pass over so many tokens."""
-    return tokens * (nominal_forward(n_params, 1) + nominal_backward(n_params, 1))
+def nominal_training(n_params: int, tokens: float, *, frozen: bool = False) -> float:
+    """Nominal FLOPs of a forward and a backward pass over so many tokens.
+
+    Args:
+        frozen: whether an adapter is trained, whose own parameters are few.
+    """
+    return tokens * (nominal_forward(n_params, 1) + nominal_backward(n_params, 1, 0 if frozen else None))

@@ -65,7 +65,7 @@ def fine_tune(
         clean = clean_rows(examples, own_tokenizer, context, config.too_long)
     torch_device, _ = resolve_device(device)
     spent = train(
-        model.to(torch_device),
+        model if getattr(model, "is_quantized", False) else model.to(torch_device),
         own_tokenizer,
         clean.rows,
         config,

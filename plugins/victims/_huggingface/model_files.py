@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import VictimError
+from plugins.victims._huggingface.content_hashes import file_hash
+from plugins.victims._huggingface.gguf_files import gguf_file, read_gguf
 from plugins.victims._huggingface.quantization import Shapes, parameter_shapes, quantization_of
 from plugins.victims._huggingface.weight_files import (
     ADAPTER,
@@ -45,8 +46,18 @@ T = TypeVar("T")
 
 
 def is_local(model: str) -> bool:
-    """Whether ``model`` is a folder's path rather than a hub id: by its form, or because there is such a folder."""
-    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or _is_folder(model)
+    """Whether ``model`` is a path rather than a hub id: by its form, or because there is such a folder."""
+    return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or _is_folder(model) or is_gguf(model)
+
+
+def is_gguf(model: str) -> bool:
+    """Whether ``model`` names a GGUF file."""
+    return model.casefold().endswith(".gguf")
+
+
+def local_gguf(model: str) -> Path | None:
+    """The GGUF file that a local model is in; None where it is none. Raises VictimError where there are several."""
+    return gguf_file(Path(model).expanduser()) if is_gguf(model) else gguf_file(local_folder(model))
 
 
 def _is_folder(path: Path | str) -> bool:
@@ -81,13 +92,15 @@ def read_config(model: str, revision: str | None) -> dict[str, Any]:
         VictimError: there is none, it is an adapter's folder, or the hub cannot be reached and it is not in the cache.
     """
     if is_local(model):
+        if (file := local_gguf(model)) is not None:
+            return read_gguf(file)[0]
         folder = local_folder(model)
         path = folder / "config.json"
         if not path.is_file():
             check_no_adapter(folder)
             raise VictimError(f"{path}: no such file; a model folder needs a config.json")
     else:
-        path = Path(_from_hub(model, revision, "config.json"))
+        path = Path(from_hub(model, revision, "config.json"))
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -110,6 +123,8 @@ def read_shapes(model: str, revision: str | None) -> Shapes | None:
     Raises:
         VictimError: no safetensors file, a broken header, or the hub cannot be reached.
     """
+    if is_local(model) and (file := local_gguf(model)) is not None:
+        return read_gguf(file)[1]
     config = read_config(model, revision)
     if is_local(model):
         folder = local_folder(model)
@@ -121,6 +136,15 @@ def read_shapes(model: str, revision: str | None) -> Shapes | None:
     stored = [item for file in metadata.files_metadata.values() for item in file.tensors.items()]
     tensors = {name: StoredTensor(str(info.dtype), tuple(info.shape)) for name, info in stored}
     return parameter_shapes(tensors, quantization_of(config))
+
+
+def read_quantization(model: str, revision: str | None) -> Mapping[str, Any] | None:
+    """How a folder's or hub id's weights are quantised; None where nothing says so, or in a GGUF file, which is
+    unpacked. Raises as `read_config`.
+    """
+    if is_local(model) and local_gguf(model) is not None:
+        return None
+    return quantization_of(read_config(model, revision), local_folder(model) if is_local(model) else None)
 
 
 def count_parameters(shapes: Shapes | None, config: dict[str, Any], *, classes: int | None) -> int | None:
@@ -149,8 +173,11 @@ def count_parameters(shapes: Shapes | None, config: dict[str, Any], *, classes: 
 
 
 @lru_cache(maxsize=64)
-def commit_of(model: str, revision: str | None) -> str:
+def commit_of(model: str, revision: str | None, *, adapter: bool = False) -> str:
     """Commit of a hub id, 40 hexadecimal digits: as given, else from the hub, else from the local cache.
+
+    Args:
+        adapter: whether an adapter is wanted there, and not a model.
 
     Raises:
         VictimError: none of these gives one, or the hub lists an adapter.
@@ -163,13 +190,13 @@ def commit_of(model: str, revision: str | None) -> str:
     try:
         info = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT)
     except Exception as error:  # no network, no such repository, offline mode: many unrelated classes
-        cached = try_to_load_from_cache(model, "config.json", revision=revision)
+        cached = try_to_load_from_cache(model, ADAPTER if adapter else "config.json", revision=revision)
         commit = Path(cached).parent.name if isinstance(cached, str) else ""
         if _COMMIT_HASH.fullmatch(commit):
             return commit
         raise VictimError(f"{model}: the hub does not tell its commit ({first_line(error)}); {_COMMIT_HINT}") from error
     files = {sibling.rfilename for sibling in getattr(info, "siblings", None) or ()}
-    if ADAPTER in files:
+    if ADAPTER in files and not adapter:
         raise adapter_error(model, beside_model="config.json" in files)
     if not info.sha:
         raise VictimError(f"{model}: the hub does not tell its commit; {_COMMIT_HINT}")
@@ -190,6 +217,15 @@ def check_hub_id(model: str) -> None:
         ) from error
 
 
+def content_hashes(model: str) -> dict[str, str]:
+    """Hashes of a local model: of its GGUF file, or as `folder_hashes`. Raises VictimError as that does."""
+    file = local_gguf(model)
+    if file is None:
+        return folder_hashes(local_folder(model))
+    read_gguf(file)
+    return {"gguf": file_hash(file)}
+
+
 def folder_hashes(folder: Path) -> dict[str, str]:
     """sha256 of configuration, tokenizer and the weights that are loaded, by file name.
 
@@ -199,25 +235,20 @@ def folder_hashes(folder: Path) -> dict[str, str]:
     check_no_adapter(folder)
     weights = weight_files(folder, read_config(str(folder.absolute()), None))
     files = sorted({*weights, *(file for file in folder.iterdir() if file.name in _READ_FILES)})
-    stats = ((file, file.stat()) for file in files)
-    return {file.name: _file_hash(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats}
-
-
-@lru_cache(maxsize=256)
-def _file_hash(path: str, _size: int, _changed: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    templates = sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    found = {file.name: file_hash(file) for file in files}
+    return found | {f"{file.parent.name}/{file.name}": file_hash(file) for file in templates}
 
 
 def has_chat_template(model: str, revision: str | None) -> bool:
     """Whether the tokenizer of a hub id has a chat template, by its files on the hub or in the cache."""
     try:
-        _from_hub(model, revision, "chat_template.jinja")
+        from_hub(model, revision, "chat_template.jinja")
         return True
     except VictimError:
         pass
     try:
-        path = Path(_from_hub(model, revision, "tokenizer_config.json"))
+        path = Path(from_hub(model, revision, "tokenizer_config.json"))
         return bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
     except (VictimError, OSError, ValueError, AttributeError):
         return False
@@ -228,7 +259,7 @@ def class_count(config: dict[str, Any]) -> int:
     return len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
 
 
-def _from_hub(model: str, revision: str | None, file: str) -> str:
+def from_hub(model: str, revision: str | None, file: str) -> str:
     """Path of a hub id's file in the local cache, fetched where it is not there yet."""
     from huggingface_hub import hf_hub_download
 

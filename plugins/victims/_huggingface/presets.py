@@ -1,9 +1,9 @@
-"""Sizes and pretraining compute of the models of arXiv 2407.18213: Pythia and Qwen2.5.
+"""Sizes and pretraining compute of the models of arXiv 2407.18213, Pythia and Qwen2.5, and of SmolLM2 (2502.02737).
 
 Shapes are those of the published config.json files; parameter counts follow from them by formula (checked against the
 real classes in the tests). Pretraining compute is 6·N·D with N = non-embedding parameters + input embedding, D =
 pretraining tokens: 299,892,736,000 for Pythia, 18T for Qwen2.5 as its makers state for every size. (The study assumed
-10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.)
+10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.) 2T tokens for SmolLM2 of 135M parameters.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from harness import ModelShape
 
 PYTHIA_TOKENS = 299_892_736_000
 QWEN25_TOKENS = 18_000_000_000_000
+SMOLLM2_135M_TOKENS = 2_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Preset:
     """
 
     hub: str
-    family: Literal["pythia", "qwen2.5"]
+    family: Literal["pythia", "qwen2.5", "smollm2"]
     hidden: int
     layers: int
     heads: int
@@ -60,7 +61,10 @@ class Preset:
         if self.family == "pythia":  # all linear layers and both norms of a layer have biases
             layer = (3 * h * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h
             return self.layers * layer + 2 * h
-        kv = self.kv_heads * (h // self.heads)  # biases on queries, keys and values only; norms without bias
+        kv = self.kv_heads * (h // self.heads)
+        if self.family == "smollm2":  # no biases at all
+            return self.layers * (2 * h * h + 2 * h * kv + 3 * h * i + 2 * h) + h
+        # biases on queries, keys and values only; norms without bias
         layer = (h * h + h) + 2 * (h * kv + kv) + h * h + 3 * h * i + 2 * h
         return self.layers * layer + h
 
@@ -141,6 +145,19 @@ _ALL = (
     _qwen("3B", 2048, 36, 16, 2, 11_008, 32_768, tied=True),
     _qwen("7B", 3584, 28, 28, 4, 18_944, 131_072, tied=False),
     _qwen("14B", 5120, 48, 40, 8, 13_824, 131_072, tied=False),
+    Preset(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "smollm2",
+        576,
+        30,
+        9,
+        3,
+        1536,
+        49_152,
+        8192,
+        True,
+        SMOLLM2_135M_TOKENS,
+    ),
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import VictimError
@@ -12,7 +13,18 @@ if TYPE_CHECKING:
 
 
 def load_pretrained(
-    name: str, source: str, revision: str | None, head: HeadName, labels: Sequence[str], *, trained: bool, seed: int
+    name: str,
+    source: str,
+    revision: str | None,
+    head: HeadName,
+    labels: Sequence[str],
+    *,
+    trained: bool,
+    seed: int,
+    adapter: Path | None = None,
+    dtype: str = "float32",
+    quantize: str | None = None,
+    device: Any = "cpu",
 ) -> tuple[Any, Any]:
     """Model and tokenizer of transformers, with a padding token; the class names are set to the labels where the model
     is to be trained.
@@ -20,7 +32,10 @@ def load_pretrained(
     Args:
         name: as the spec writes it, for errors.
         source: folder or hub id.
-        trained: whether it will be fine-tuned, and is loaded in float32, with a new head where it has none.
+        adapter: folder of an adapter that belongs to the model.
+        dtype, quantize, device: of the weights that are trained, or that an adapter is trained upon.
+        trained: whether it will be fine-tuned, and is loaded with weights, with a new head where it has none. Otherwise
+            the model has no weights: nothing but which of them are there was looked at.
         seed: of a new head's weights.
 
     Raises:
@@ -28,13 +43,18 @@ def load_pretrained(
     """
     from harness import load_model
 
+    new_classes = head == "classification" and (trained or adapter is not None)
     model, missing = load_model(
         source,
         head,
-        dtype="float32" if trained else "auto",
-        n_labels=len(labels) if trained and head == "classification" else None,
+        dtype=dtype if trained else "auto",
+        n_labels=len(labels) if new_classes else None,
         revision=revision,
         seed=seed,
+        device_map=None if trained else "meta",
+        adapters=() if adapter is None else (adapter,),
+        quantize=quantize if trained else None,
+        device=device,
     )
     if missing and head == "generation":
         raise VictimError(
@@ -49,7 +69,7 @@ def load_pretrained(
         )
     if missing and not trained:
         raise VictimError(f"{name} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm")
-    if head == "classification" and trained:
+    if new_classes:
         model.config.id2label = {i: label.strip() for i, label in enumerate(labels)}
         model.config.label2id = {label.strip(): i for i, label in enumerate(labels)}
         if getattr(model.config, "problem_type", None) is not None:  # whatever it was trained for before

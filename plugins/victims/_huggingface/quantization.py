@@ -58,6 +58,16 @@ def quantization_of(config: Mapping[str, Any], folder: Path | None = None) -> Ma
     return None
 
 
+def gives_gradients(quantization: Mapping[str, Any] | None) -> bool:
+    """Whether the library that multiplies by weights coded like that gives gradients by its inputs."""
+    if quantization is None:
+        return True
+    method = str(quantization.get("quant_method", "bitsandbytes")).casefold()
+    if method == "torchao":  # rounding inputs as well leaves no slope
+        return "dynamicactivation" not in json.dumps(quantization, default=str).casefold()
+    return method == "bitsandbytes"
+
+
 def parameter_shapes(tensors: StoredTensors, quantization: Mapping[str, Any] | None) -> Shapes | None:
     """Shape of each parameter of the model that the tensors code; None where the files do not tell.
 

@@ -90,8 +90,8 @@ def _header(file: Path) -> dict[str, StoredTensor]:
 
 
 def check_no_adapter(folder: Path, name: str | None = None) -> None:
-    """Raise VictimError where a folder is an adapter, or has one beside its model: the harness cannot apply it, and
-    without it the model would be another one than the folder says.
+    """Raise VictimError where a folder that is named as a model is an adapter, or has one beside its model: without it
+    the model would be another one than the folder says.
 
     Args:
         name: of the model, for the message; by default the folder.
@@ -108,11 +108,14 @@ def check_no_adapter(folder: Path, name: str | None = None) -> None:
 
 def adapter_error(name: str, base: object = None, *, beside_model: bool) -> VictimError:
     """The error about an adapter of the model ``base``, where that is known."""
-    merge = "merge it into its base model (in peft: merge_and_unload, then save_pretrained) and name the merged folder"
+    merge = (
+        "write model: BASE, adapter: THIS, or merge it into its base model (in peft: merge_and_unload, then "
+        "save_pretrained) and name the merged folder"
+    )
     if beside_model:
         return VictimError(
-            f"{name}: an adapter ({ADAPTER}) beside the model, and adapters are not applied; {merge}, or move the "
-            "adapter's files away to use the model without it"
+            f"{name}: an adapter ({ADAPTER}) beside the model, and which one is meant is not clear; {merge}, or move "
+            "the adapter's files away: into a folder that adapter names, or to use the model without it"
         )
     of = f" of {base}" if isinstance(base, str) and base else ""
-    return VictimError(f"{name}: an adapter{of} and no whole model, and adapters are not applied; {merge}")
+    return VictimError(f"{name}: an adapter{of} and no whole model; {merge}")

@@ -45,6 +45,7 @@ class ServerBackend:
 
     Attributes:
         labels: token ids of each label; none where it answers in text.
+        own_temperature: whether its server draws answers at a temperature of its own.
         reasoning: the markers around what it writes before its answers, which the engine cuts off.
     """
 
@@ -70,6 +71,7 @@ class ServerBackend:
         self.n_params: int | None = served.n_params
         self.n_params_non_embedding: int | None = None
         self.reasoning = served.reasoning
+        self.own_temperature = completions.sampled
         self.labels = [tuple(label) for label in labels]
         self.n_labels = len(self.labels)
         self._completions, self._probe, self._served = completions, probe, served
@@ -207,7 +209,7 @@ class ServerBackend:
         chat = chat_of(self.tokenizer)
         if self._served.api == "chat":
             return {"template": "the server's"} | asdict(self._served.chat)
-        return None if chat is None else chat.format.identity()
+        return None if chat is None else chat.format.facts()
 
     def _log_probs(self, rows: list[Row], continuations: list[list[Row]]) -> list[RowLogProbs]:
         assert self._probe.method is not None

@@ -149,6 +149,7 @@ class TextAnswers:
         form = self._served.form
         body: dict[str, Any] = {"model": self._completions.model}
         body |= {"temperature": item.temperature} if form.temperature and not self._completions.sampled else {}
+        body |= {"top_p": item.top_p} if item.top_p < 1 else {}
         body |= {"seed": item.seed % _SEEDS} if form.seed else {}
         if self._served.api == "chat":
             return body | self._served.chat.body(item.asked) | {form.length: item.max_tokens}

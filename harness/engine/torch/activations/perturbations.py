@@ -126,7 +126,7 @@ class Perturbations:
             outputs = self._head.outputs(self._model, rows, targets)
             (gradient,) = torch.autograd.grad(summed_loss(outputs, targets), [delta])
         return zip(
-            *(without_nan(to_numpy(x), _NAN, self._model.dtype) for x in (outputs, gradient, norms[0][0])), strict=True
+            *(without_nan(to_numpy(x), _NAN, self._model) for x in (outputs, gradient, norms[0][0])), strict=True
         )
 
     def read(self, items: Sequence[LatentItem], rows: Sequence[Tokens]) -> list[LatentAnswer]:
@@ -159,13 +159,13 @@ class Perturbations:
         with torch.inference_mode(), perturbed_layers(self._model, perturbations) as norms:
             outputs = self._head.outputs(self._model, ids, targets)
         for perturbation, own_norms in zip(perturbations, norms, strict=True):
-            scales[list(perturbation.rows)] = without_nan(to_numpy(own_norms[0]), _NAN, self._model.dtype)
+            scales[list(perturbation.rows)] = without_nan(to_numpy(own_norms[0]), _NAN, self._model)
         return zip(to_numpy(outputs), scales, strict=True)
 
     def _answer(self, item: LatentItem, outputs: Floats, scale: float, flops: float) -> LatentAnswer:
         if item.latent.beyond(item.radius, scale):  # whatever came of it, NaN included
             return LatentAnswer(np.empty(0), scale, flops, beyond=True)
-        without_nan(outputs, _NAN, self._model.dtype)
+        without_nan(outputs, _NAN, self._model)
         loss = float("nan") if self._head.n_labels else float(loss_of(outputs, item.target))
         return LatentAnswer(outputs[: self._head.n_labels], scale, flops, loss)
 
@@ -211,7 +211,7 @@ class Perturbations:
         def outputs(_: slice = slice(1)) -> Floats:
             with torch.inference_mode():
                 found = self._head.outputs(self._model, self._tensor(row[None]), self._tensor([target]))
-            return without_nan(to_numpy(found), _NAN, self._model.dtype)
+            return without_nan(to_numpy(found), _NAN, self._model)
 
         with ExitStack() as hooks:
             for at, layer in enumerate(self._layers):

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from harness.api.model.backend import GenerateItem
 from harness.engine.torch.arrays import nan_error, to_numpy
 from harness.engine.torch.attention_switch import EAGER, attention_switched
-from harness.engine.torch.devices import float32_mend, input_device
+from harness.engine.torch.devices import input_device, precision_mend
 from harness.engine.torch.generation.seeded_sampling import SeededBatchSampling
 from harness.engine.torch.heads import no_cache
 from harness.engine.torch.scoring.model_limits import rotary_limit, shortest_window
@@ -100,7 +100,7 @@ def decode(
             logits_processor=LogitsProcessorList([sampling]),
         )
     if bool(sampling.nan):
-        raise nan_error("the model, generating, answered NaN", model.dtype)
+        raise nan_error("the model, generating, answered NaN", model)
     new_ids: NDArray[np.int64] = answer.sequences[:, longest:].cpu().numpy()
     if not logits:
         return new_ids, np.empty((len(rows), 0, 0))
@@ -132,7 +132,7 @@ def choose_decoding(model: Any, ordinary_ids: Tokens, context: int) -> Decoding:
             return Decoding(batching, difference, "; ".join(reasons))
         reasons.append(f"{batching}: differs from an eager forward by {difference:.2g} (tolerance {tolerance:g})")
     raise VictimError(
-        f"the model generates other than its forward says ({'; '.join(reasons)}); {float32_mend(model.dtype)}"
+        f"the model generates other than its forward says ({'; '.join(reasons)}); {precision_mend(model)}"
     )
 
 

@@ -82,7 +82,7 @@ class NextTokens:
             flops = self._flop_count.forward(length, 1 if self._trims else length)
             for i, values in zip(members, np.split(stacked, ends), strict=True):
                 answers[i] = ItemOutputs(values, len(values) * flops)
-        return [_drawn(item, next_token_items[i].top, answers[i], self._model.dtype) for i, item in enumerate(items)]
+        return [_drawn(item, next_token_items[i].top, answers[i], self._model) for i, item in enumerate(items)]
 
     def _read_packed(
         self, items: Sequence[_NextTokenItem], rows: Sequence[NDArray[np.int64]]
@@ -137,10 +137,10 @@ def _next_token_item(item: SampleItem, reuse: bool) -> _NextTokenItem:
     return _NextTokenItem(item.before, item.strings, item.before[:0], 0, current, item.allowed, top)
 
 
-def _drawn(item: SampleItem, top: int, answer: ItemOutputs, dtype: torch.dtype) -> Sampled:
+def _drawn(item: SampleItem, top: int, answer: ItemOutputs, model: Any) -> Sampled:
     """Draw from log-probabilities [n, top], followed by the tokens' ids [n, top] where not all are drawn among."""
     log_probs, tokens = answer.values[:, :top], np.broadcast_to(item.allowed, (len(answer.values), len(item.allowed)))
-    without_nan(log_probs, "the model's log-probabilities are NaN", dtype)
+    without_nan(log_probs, "the model's log-probabilities are NaN", model)
     if top < len(item.allowed):
         tokens = answer.values[:, top:].astype(np.int64)
     return Sampled(draw_listed(tokens, log_probs, item.k, item.seed), answer.executed)

@@ -83,4 +83,4 @@ class FullScorer:
 
     def without_nan(self, values: Floats) -> Floats:
         """Outputs of this model as they are; raises VictimError where one of them is NaN."""
-        return without_nan(values, "the model answered NaN", self._model.dtype)
+        return without_nan(values, "the model answered NaN", self._model)

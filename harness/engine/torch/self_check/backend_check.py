@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.engine.torch.arrays import nan_error
 from harness.engine.torch.attention_switch import EAGER, switch_attention
-from harness.engine.torch.devices import float32_mend
+from harness.engine.torch.devices import precision_mend
 from harness.engine.torch.self_check.tolerance import (
     FIXED_TOLERANCES,
     allowed_difference,
@@ -73,7 +73,7 @@ def check_backend(
         return SelfCheck(len(rows), 0.0, FIXED_TOLERANCES[model.dtype], attention, note)
     one_by_one = np.concatenate([classify([row]) for row in rows])
     if not np.isfinite(one_by_one).all():
-        raise nan_error("on random rows the model's logits are not finite", model.dtype)
+        raise nan_error("on random rows the model's logits are not finite", model)
     rounding = measure_rounding(model, lambda: classify(rows), relative_difference)
     tolerance = allowed_difference(model.dtype, rounding)
     difference = relative_difference(ours, one_by_one)
@@ -87,5 +87,5 @@ def check_backend(
         return SelfCheck(len(rows), difference, tolerance, EAGER, note, rounding)
     raise VictimError(
         f"the model's answers depend on which rows share a forward: they differ by {difference:.2g} from single rows "
-        f"(tolerance {tolerance:g}); {float32_mend(model.dtype)}"
+        f"(tolerance {tolerance:g}); {precision_mend(model)}"
     )
