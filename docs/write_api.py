@@ -157,7 +157,7 @@ def _record_columns() -> list[str]:
 def _commented_fields(source: str) -> list[tuple[str, str, str]]:
     """Name, type and comment of each field of a class, or entry of a schema, in its source."""
     of_class = re.compile(r"    (\w+): ([\w\[\], |\".]+?)(?: = .*?)?(?:  # (.*))?")
-    of_schema = re.compile(r'        \("(\w+)", pa\.(\w+?)_?\(\)\),(?:  # (.*))?')
+    of_schema = re.compile(r'        \("(\w+)", (?:pa\.)?(\w+?)_?(?:\(\))?\),(?:  # (.*))?')
     found, before = [], []
     for line in source.splitlines():
         field = of_class.fullmatch(line) or of_schema.fullmatch(line)

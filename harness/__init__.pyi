@@ -191,11 +191,29 @@ from .rng import (
 from .surrogates import (
     replace_surrogates as replace_surrogates,
 )
+from .tokens.chat_format import (
+    ChatFormat as ChatFormat,
+)
+from .tokens.chat_template import (
+    ChatTemplate as ChatTemplate,
+)
 from .tokens.continuation import (
     continuation_ids as continuation_ids,
 )
 from .tokens.hf_tokenizer import (
     HFTokenizer as HFTokenizer,
+)
+from .tokens.message import (
+    Conversation as Conversation,
+    Message as Message,
+    Messages as Messages,
+    Prompt as Prompt,
+    Role as Role,
+)
+from .tokens.prompts import (
+    answer_ids as answer_ids,
+    chat_of as chat_of,
+    encode_prompts as encode_prompts,
 )
 from .tokens.tokenizer import (
     Floats as Floats,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 from collections.abc import Iterable
 
 
@@ -38,6 +39,14 @@ def first_line(error: BaseException) -> str:
     """The first line of what a library says, cut short; its type where it says nothing."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    r"""A text of others as part of one line: line breaks, tabs and what drives a terminal are written out, ``\n``."""
+    return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:

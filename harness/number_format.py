@@ -49,3 +49,8 @@ def with_unknown(total: str, unknown: int, stages: int) -> str:
     if not unknown:
         return total
     return "unknown" if unknown == stages else f"{total} + {unknown} unknown"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 cell``, ``2 cells``; ``plural`` where that does not end in s alone: ``2 queries``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"

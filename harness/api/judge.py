@@ -57,11 +57,13 @@ class Verdict:
         success: whether the attacker has got what it wants.
         score: how much of it, from 0 to 1, where the judge says more than yes or no.
         unparseable: whether a judging model said something that is no verdict; never a success, and counted apart.
+        output: what a judging model said, for a reader; None where none was asked for a text.
     """
 
     success: bool
     score: float | None = None
     unparseable: bool = False
+    output: str | None = None
 
 
 Judging = Generator["Request", Any, Verdict]

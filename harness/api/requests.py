@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from harness.api.threat import Access
+from harness.tokens.message import Prompt
 from harness.tokens.tokenizer import Floats, Tokens
 
 
@@ -108,22 +109,27 @@ class SampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Ask for answers in text. Answer: list of texts, None where a guard or a server's filter refused, "" where there
-    was no answer. A victim of a task with labels answers with the text of its label.
+    """Ask for answers in text, to texts or to conversations. Answer: list of texts, None where a guard or a server's
+    filter refused, "" where there was no answer. A victim of a task with labels answers with the text of its label.
 
     Attributes:
-        prompts: whole prompts.
+        prompts: whole prompts. A text is one message of the user; to the victim, where the example is a conversation,
+            the message that the attack string stands in. Messages are a whole conversation, which the answer can be
+            added to and asked again: the attack then takes several turns, as many as the threat model allows.
         max_tokens: longest answer.
         temperature: 0 for the most likely token at each place.
         seed: of the draw at a temperature above 0.
         model: the role of an auxiliary model; "" is the victim.
+        data: parts of the prompts that are nobody's instructions, such as an answer to be judged: special tokens in
+            them are text, also where those of a hand-written prompt count.
     """
 
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     max_tokens: int = 128
     temperature: float = 0.0
     seed: int = 0
     model: str = ""
+    data: tuple[str, ...] = ()
     access: ClassVar[Access] = "text"
 
 
@@ -138,10 +144,12 @@ class Classify:
     Attributes:
         prompts: whole prompts.
         model: the role of an auxiliary model; "" is the victim.
+        data: as in `Generate`.
     """
 
     prompts: tuple[str, ...]
     model: str = ""
+    data: tuple[str, ...] = ()
     access: ClassVar[Access] = "scores"
 
 

@@ -22,6 +22,7 @@ from harness.api.task import Example, TaskData
 from harness.api.threat import Threat
 from harness.flops import Flops
 from harness.rng import named_rng
+from harness.tokens.message import PLAIN, Conversation
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -68,11 +69,12 @@ class Case:
     """One text that a defense works on.
 
     Attributes:
-        text: the prompt as it reaches the defense.
+        text: the prompt as it reaches the defense; of a conversation, the message that may change.
         fitted: what `fit` returned.
         tokenizer: the victim's.
         names: what the randomness depends on.
         answer: what the victim said, for a guard that reads answers.
+        conversation: the other messages.
     """
 
     text: str
@@ -80,6 +82,7 @@ class Case:
     tokenizer: Tokenizer
     names: tuple[str | int, ...] = ()
     answer: str | None = None
+    conversation: Conversation = PLAIN
 
     @cached_property
     def rng(self) -> np.random.Generator:

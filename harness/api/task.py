@@ -6,13 +6,14 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from harness.api.plugin import Kind, Plugin
 from harness.errors import DataError
+from harness.tokens.message import PLAIN, Conversation, Message, Messages, Prompt, Role
 from harness.tokens.special_tokens import EVERYWHERE, FixedParts
 
 NO_LABEL = -1
@@ -32,10 +33,16 @@ class Edit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of the prompt, and what an attacker may do to it."""
+    """A piece of the prompt, and what an attacker may do to it.
+
+    Attributes:
+        base: it is for base models, such as the words after which one answers: left out for a model that has a chat
+            template.
+    """
 
     text: str
     edit: Edit = Edit.IMMUTABLE
+    base: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ class Example:
 
     Attributes:
         id: stable within the task and split, e.g. ``validation-00017``.
-        chunks: joined without separator they are the prompt; exactly one may be changed.
+        chunks: joined without separator they are the prompt; exactly one may be changed. In a conversation, the message
+            that may be changed.
         label: index into the task's labels; `NO_LABEL` where the answer is a text.
         proxy_label: the label the attacker wants (``1 - label`` when there are two); `NO_LABEL` as above, or where any
             label but the true one will do: then the loss is -log of the probability of all others together.
@@ -60,6 +68,8 @@ class Example:
         benign: whether the prompt is one that a good victim answers, so that the attacker wants a refusal.
         attackable: whether it is attacked. One that is not counts for clean accuracy and training alone, and needs no
             proxy label.
+        conversation: the messages around that of the chunks; by default none: the prompt is what the user says. See
+            `of_messages`.
     """
 
     id: str
@@ -70,6 +80,7 @@ class Example:
     reply: str = ""
     benign: bool = False
     attackable: bool = True
+    conversation: Conversation = PLAIN
 
     def __post_init__(self) -> None:
         changeable = sum(chunk.edit is not Edit.IMMUTABLE for chunk in self.chunks)
@@ -78,10 +89,48 @@ class Example:
         if self.label == self.proxy_label != NO_LABEL:
             raise DataError(f"example {self.id}: label and proxy_label are both {self.label}")
 
+    @classmethod
+    def of_messages(
+        cls, name: str, messages: Sequence[Message | tuple[Role, Sequence[Chunk]]], **fields: Any
+    ) -> Example:
+        """An example that is a conversation, for chat models.
+
+        Args:
+            name: its id.
+            messages: in order; exactly one of them as ``(role, chunks)``, the one that may be changed.
+            fields: the other attributes.
+
+        Raises:
+            DataError: none or several may be changed.
+        """
+        at = [i for i, message in enumerate(messages) if not isinstance(message, Message)]
+        if len(at) != 1:
+            raise DataError(
+                f"example {name}: exactly one message may be changeable, found {len(at)}; give it as (role, chunks), "
+                "the others as Message(role, text)"
+            )
+        role, chunks = messages[at[0]]  # type: ignore[misc]
+        before, after = (
+            tuple(message for message in part if isinstance(message, Message))
+            for part in (messages[: at[0]], messages[at[0] + 1 :])
+        )
+        Message(role, "")  # raises for an unknown role
+        return cls(name, tuple(chunks), conversation=Conversation(before, role, after), **fields)
+
     @property
     def text(self) -> str:
-        """The clean prompt: all chunks joined."""
+        """The clean prompt: all chunks joined; of a conversation, the message that may be changed."""
         return "".join(chunk.text for chunk in self.chunks)
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the victim is asked: the text, or the messages of a conversation."""
+        return self.conversation.prompt(self.text)
+
+    @property
+    def messages(self) -> Messages:
+        """The same as messages."""
+        return self.conversation.messages(self.text)
 
     @property
     def goal(self) -> int | AnyBut:
@@ -122,6 +171,22 @@ class TaskData:
         return "labels" if self.labels else "text"
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether every example is a single message of the user, which is what a prompt without messages is."""
+        return all(example.conversation.plain for split in (self.train, self.validation) for example in split)
+
+    @cached_property
+    def for_chat(self) -> TaskData:
+        """The same for a model that has a chat template: without the chunks that are for base models."""
+        if not any(chunk.base for split in (self.train, self.validation) for one in split for chunk in one.chunks):
+            return self
+        train, validation = (
+            [replace(one, chunks=tuple(chunk for chunk in one.chunks if not chunk.base)) for one in split]
+            for split in (self.train, self.validation)
+        )
+        return replace(self, train=train, validation=validation)
+
+    @cached_property
     def hash(self) -> str:
         """sha256 over labels and all examples of both splits, as canonical JSON; hexadecimal."""
         digest = hashlib.sha256(json.dumps(list(self.labels)).encode())
@@ -132,6 +197,8 @@ class TaskData:
                 row += [example.target, example.reply, example.benign]
             if not example.attackable:  # so that hashes are those of before there were such
                 row.append("not attackable")
+            if not example.conversation.plain:
+                row.append(example.conversation.to_json())
             digest.update(json.dumps(row).encode())
             digest.update(b"\n")
         if not self.labels:
@@ -177,7 +244,7 @@ def _shared(rows: Sequence[tuple[Chunk, ...]]) -> list[str]:
 
 
 def _without_label(example: Example) -> Example:
-    return Example(example.id, example.chunks)
+    return Example(example.id, example.chunks, conversation=example.conversation)
 
 
 class Task(Plugin):
@@ -189,6 +256,13 @@ class Task(Plugin):
 
     kind: ClassVar[Kind] = "task"
     answers: ClassVar[TaskKind] = "labels"
+
+    def validation_count(self) -> int | None:
+        """How many validation examples `load` gives, where the parameters alone tell that; None: the data must be read.
+
+        A submission to a leaderboard is held against it where its data are not at hand.
+        """
+        return None
 
     @abstractmethod
     def load(self) -> TaskData:

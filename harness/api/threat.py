@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harness.api.params import Params
 
@@ -51,9 +58,25 @@ class Threat(Params):
     queries: PositiveInt | None = Field(
         None, description="sequences that the attack may have answered per example; none: as many as its steps take"
     )
+    turns: PositiveInt = Field(
+        1, le=100, description="of a conversation that the attacker may take; the last one holds the attack string"
+    )
     flops: PositiveFloat | None = Field(
         None, description="nominal FLOPs that the attack may spend per example, defenses included; none: no limit"
     )
+
+    asks: PositiveInt | None = Field(
+        None,
+        le=1000,
+        description="answers that the attacker may ask for with each step's string: one success is enough, and all "
+        "count as its compute and queries; none: one, which counts as judging",
+    )
+
+    @model_validator(mode="after")
+    def _asks_within_queries(self) -> Threat:
+        if self.asks is not None and self.queries is not None and self.queries < self.asks:
+            raise ValueError(f"queries: {self.queries} does not do for asks: {self.asks}; each answer is a query")
+        return self
 
     @model_validator(mode="after")
     def _radius_with_latent(self) -> Threat:
@@ -64,9 +87,18 @@ class Threat(Params):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """As `Params.identity`; without a radius where there is none, so that keys are those of before it was."""
+        """As `Params.identity`; without a radius where there is none, or turns where it is one: keys are those of
+        before there were such.
+        """
         whole = super().identity()
-        return {name: value for name, value in whole.items() if name != "radius" or value is not None}
+        left_out = {"radius": None, "turns": 1}
+        return {name: value for name, value in whole.items() if name not in left_out or value != left_out[name]}
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without `asks` where there is none, so that records, and keys of parameters that hold a threat, stay.
+        whole: dict[str, Any] = serialize(self)
+        return {name: value for name, value in whole.items() if name != "asks" or value is not None}
 
     @property
     def fraction(self) -> float:
@@ -79,10 +111,12 @@ class Threat(Params):
         parts += [] if self.radius is None else [f"radius {self.radius:g}"]
         parts += [] if self.edit == "as_task" else [self.edit]
         parts += [] if self.alphabet == "all" else [self.alphabet.replace("_", " ")]
+        parts += [] if self.turns == 1 else [f"{self.turns} turns"]
         parts += [] if self.queries is None else [f"{self.queries} queries"]
         parts += [] if self.flops is None else [f"{self.flops:g} FLOPs"]
+        parts += [] if self.asks is None else [f"{self.asks} asks" if self.asks > 1 else "1 ask"]
         return ", ".join(parts)
 
     def unlimited(self) -> Threat:
         """The same without limits on what the attack spends; for what is no evaluation."""
-        return self.model_copy(update={"queries": None, "flops": None})
+        return self.model_copy(update={"queries": None, "flops": None, "asks": None})

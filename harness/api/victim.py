@@ -109,6 +109,13 @@ class Victim(Plugin):
     def card(self, data: TaskData) -> VictimCard:
         """Facts about the model, without loading it and without importing torch where that can be helped."""
 
+    def family(self) -> str | None:
+        """`VictimCard.family`, where the parameters alone tell it; None: the model must be looked at.
+
+        A submission to a leaderboard is held against it without opening a model.
+        """
+        return None
+
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
         """A small model of its family with the same tokens, as a reference to a victim: what attacks ask besides the
         victim where the spec names no other. None: there is none.
@@ -130,6 +137,16 @@ class Victim(Plugin):
         nothing does. What that took is part of preparing the victim.
         """
         return ""
+
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether conversations can be put to it: it has a chat template, or a server of its own that has. Tasks that
+        give messages are refused before a run where it says no. By default no.
+        """
+        return False
+
+    def remarks(self, data: TaskData) -> list[str]:
+        """What a user should know before a run: settings that are seldom meant, a sentence each. None by default."""
+        return []
 
     @abstractmethod
     def estimate(self, data: TaskData) -> float:

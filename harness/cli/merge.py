@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.context import RUNS
+from harness.number_format import counted
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -48,7 +49,7 @@ def merge_command(
     else:
         for line in [*merged.absent, *(f"damaged: {line}" for line in merged.damaged)]:
             typer.echo(line, err=True)
-        typer.echo(f"{merged.finished} of {merged.cells} cells, {merged.copied} of them new: {root}")
+        typer.echo(f"{merged.finished} of {counted(merged.cells, 'cell')}, {merged.copied} of them new: {root}")
     if merged.damaged:
         raise typer.Exit(1)
 

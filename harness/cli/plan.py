@@ -26,10 +26,18 @@ def plan_command(
     store: Annotated[
         str | None, typer.Option(help="Where trained models are kept, a folder or a URL; default OUT/artifacts.")
     ] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(help="The GPU that it will run on, such as A100: times by its data sheet and a share of it."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="FLOP/S", help="How fast it will run, nominal FLOPs per second, such as 2e13."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
-    from harness.run.cell_problems import runnable_cells
+    from harness.run.cell_problems import remarks, runnable_cells
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
@@ -45,7 +53,9 @@ def plan_command(
         if not cells:
             raise problems
         typer.echo("\n".join(f"warning: {line}" for line in str(problems).splitlines()), err=True)
-    plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder)
+    for line in remarks(cells):
+        typer.echo(f"warning: {line}", err=True)
+    plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)
     if as_json:
         left = plan.forecast()
         typer.echo(
@@ -55,8 +65,14 @@ def plan_command(
                     "version": chosen.spec.version,
                     "hash": chosen.hash,
                     "stages": [asdict(stage) for stage in plan.stages],
-                    "rate_flops_per_second": plan.rate,
-                    "rate_source": plan.rate_source,
+                    "rates": {
+                        name: None if found is None else {"flops_per_second": found.flops, "source": found.source}
+                        for name, found in (
+                            ("cpu", plan.rates.cpu),
+                            ("gpu", plan.rates.gpu),
+                            ("gpu_training", plan.rates.gpu_training),
+                        )
+                    },
                     "remaining_flops": left.flops,
                     "remaining_seconds": left.seconds,
                     "remaining_of_unknown_flops": left.unknown,
@@ -97,7 +113,13 @@ def _print(plan: object) -> None:
         spent = with_unknown(format_flops(left.flops), left.unknown, left.stages)
         time = with_unknown(f"about {format_seconds(left.seconds)}", left.untimed, left.stages)
         console.print(f"{what:8} {left.stages:4} to do   {spent:>12}   {time}", highlight=False)
-    console.print(f"Rate {format_flops(plan.rate)}/s, {plan.rate_source}.", highlight=False)
+    left_to_do = [stage.diagnostics for stage in plan.stages if stage.what == "attack" and stage.status != "done"]
+    if left_to_do:
+        known = [flops for flops in left_to_do if flops is not None]
+        spent = with_unknown(format_flops(sum(known)), len(left_to_do) - len(known), len(left_to_do))
+        console.print(f"of attack, diagnostics  {spent}", highlight=False)
+    for line in plan.rate_lines():
+        console.print(f"Rate of the {line}.", highlight=False)
     left = plan.forecast()
     if left.stages:
         console.print(

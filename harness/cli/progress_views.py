@@ -17,7 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.number_format import format_flops, format_memory, format_seconds
+from harness.errors import one_line
+from harness.number_format import counted, format_flops, format_memory, format_seconds
 from harness.run.reporter import CellProgress, Forecast
 
 
@@ -91,10 +92,10 @@ class _LiveWorker:
 
     def stage(self, what: str) -> None:
         self.began, self.spent = time.monotonic(), 0.0
-        self.view.work.reset(self.row, description=what, total=None, figures="")
+        self.view.work.reset(self.row, description=_line(what), total=None, figures="")
 
     def note(self, what: str) -> None:
-        self.view.console.print(f"note    {what}", markup=False, highlight=False, style="yellow")
+        self.view.console.print(_line(f"note    {what}"), markup=False, highlight=False, style="yellow")
 
     def progress(self, what: str, done: float, total: float) -> None:
         self.view.work.update(self.row, completed=done, total=total, figures=what)
@@ -103,13 +104,23 @@ class _LiveWorker:
         rate = progress.steps / max(1e-9, time.monotonic() - self.began)
         self.view.add_spent(progress.spent.nominal - self.spent)
         self.spent = progress.spent.nominal
-        figures = f"{rate:.1f} steps/s  ASR so far {progress.asr:.0%}  {_compute(self.spent)}"
+        figures = f"{rate:.1f} steps/s  {_asr_so_far(progress)}  {_compute(self.spent)}"
         self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
         self.view.cells.advance(self.view.bar)
-        style = "red" if error else ""
-        self.view.console.print(_cell_line(label, asr, clean, error), markup=False, highlight=False, style=style)
+        style = "red" if error else "yellow" if untold else ""
+        self.view.console.print(
+            _line(_cell_line(label, asr, clean, error, untold, answered)), markup=False, highlight=False, style=style
+        )
 
 
 class PlainView:
@@ -127,7 +138,7 @@ class PlainView:
 
     def say(self, line: str) -> None:
         """Print a line as it is."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(_line(line), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         self.say(_opening(cells, already_done, forecast))
@@ -156,10 +167,18 @@ class _PlainWorker:
 
     def cell(self, progress: CellProgress) -> None:
         share = f"{progress.steps}/{progress.steps_total} example-steps"
-        self._now_and_then(f"{share}, ASR so far {progress.asr:.0%}, {_compute(progress.spent.nominal)}")
+        self._now_and_then(f"{share}, {_asr_so_far(progress)}, {_compute(progress.spent.nominal)}")
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
-        self.view.say(_cell_line(label, asr, clean, error))
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
+        self.view.say(_cell_line(label, asr, clean, error, untold, answered))
 
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self.last > self.EVERY:
@@ -168,7 +187,7 @@ class _PlainWorker:
 
 
 def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
-    line = f"{cells} cells, {already_done} done already"
+    line = f"{counted(cells, 'cell')}, {already_done} done already"
     if forecast is None or cells == already_done:
         return line
     if forecast.unknown and not forecast.flops:
@@ -177,9 +196,8 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
         f"; the rest is estimated at {format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
     )
     if forecast.untimed:
-        line += (
-            f"; of {forecast.stages} stages {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
-        )
+        stages = counted(forecast.stages, "stage")
+        line += f"; of {stages} {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
     return f"{line}; memory at most {format_memory(forecast.memory)}" if forecast.memory else line
 
 
@@ -187,8 +205,21 @@ def _compute(spent: float) -> str:
     return "compute unknown" if math.isnan(spent) else format_flops(spent)
 
 
-def _cell_line(label: str, asr: float | None, clean: float | None, error: str | None) -> str:
+def _asr_so_far(progress: CellProgress) -> str:
+    asr = "no verdict yet" if progress.asr is None else f"ASR so far {progress.asr:.0%}"
+    return asr + (f", {progress.untold} of {progress.asked} without a verdict" if progress.untold else "")
+
+
+def _cell_line(
+    label: str, asr: float | None, clean: float | None, error: str | None, untold: str = "", answered: str = ""
+) -> str:
     if error:
         return f"failed  {label}: {error}"
-    broken = "no example attacked" if asr is None else f"ASR {asr:.0%}"
-    return f"done    {label}: {broken}" + ("" if clean is None else f", clean accuracy {clean:.1%}")
+    broken = f"ASR {asr:.0%}" if asr is not None else "no ASR" if untold else "no example attacked"
+    rates = [answered, broken, "" if clean is None else f"clean accuracy {clean:.1%}", untold]
+    return f"done    {label}: {', '.join(filter(None, rates))}"
+
+
+def _line(text: str) -> str:
+    """One line of a log, whatever a plugin, a library or a server has said."""
+    return one_line(" ".join(text.splitlines()))

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.cli.context import RUNS, hide_library_progress
+from harness.number_format import counted
 
 if TYPE_CHECKING:
     from harness.run.executors.executor import Executor
+
+
+_MOST_NAMED = 10  # cells in a warning
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +82,7 @@ def run_command(
 
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
-    from harness.errors import RunError
+    from harness.errors import RunError, one_line
     from harness.registry.loader import LoadedPlugins
     from harness.run.runner import run
     from harness.run.shards import Shard
@@ -103,17 +107,28 @@ def run_command(
             raise typer.Exit(130) from None
     if as_json:
         failed = [{"cell": label, "error": error} for label, error in outcome.failed]
-        typer.echo(json.dumps({"run": str(root), "done": outcome.done, "failed": failed}))
+        untold = [{"cell": label, "untold": words} for label, words in outcome.untold]
+        typer.echo(json.dumps({"run": str(root), "done": outcome.done, "failed": failed, "untold": untold}))
     elif not quiet:
-        typer.echo(f"{outcome.done} cells done, {len(outcome.failed)} failed: {root}")
+        typer.echo(f"{counted(outcome.done, 'cell')} done, {len(outcome.failed)} failed: {root}")
+        _warn_untold(outcome.untold)
     for label, error in outcome.failed:
-        typer.echo(f"failed: {label}: {error}", err=True)
+        typer.echo(one_line(f"failed: {label}: {' '.join(error.splitlines())}"), err=True)
     if site is not None and outcome.done:
         loaded.manager.hook.harness_publish(runs=[root], out=site)
         if not (quiet or as_json):
             typer.echo(f"Page: {site / 'index.html'}")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _warn_untold(untold: list[tuple[str, str]]) -> None:
+    """Say in which cells answers have no verdict: their rates are of the others, and may be of few or none."""
+    if untold:
+        few = [f"  {label}: {words}" for label, words in untold[:_MOST_NAMED]]
+        more = [f"  and {counted(len(untold) - len(few), 'more cell')}"] * (len(untold) > len(few))
+        head = f"warning: {counted(len(untold), 'cell')} with answers without a verdict, which are in no rate:"
+        typer.echo("\n".join([head, *few, *more]), err=True)
 
 
 def _executor(name: str, jobs: int | None, address: str | None, node_wait: float) -> Executor:

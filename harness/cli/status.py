@@ -29,16 +29,23 @@ def status_command(
         from rich.table import Table
         from rich.text import Text
 
+        from harness.number_format import counted
+
         console = Console()
         part = f", {status.shard}" if status.shard else ""
         table = Table(title=f"{status.spec_name} {status.spec_version} ({status.spec_hash[:12]}){part}")
         for column in ("status", "cell", "attacked", "note"):
             table.add_column(column)
         for cell in status.cells:
-            note = cell.error or (f"{cell.rounds} rounds in the journal" if cell.status == "begun" else "")
+            begun = f"{counted(cell.rounds, 'round')} in the journal" if cell.status == "begun" else ""
+            note = cell.error or cell.untold or begun
             attacked = "" if cell.n_attacked is None else str(cell.n_attacked)
             table.add_row(cell.status, Text(cell.label or cell.key), attacked, Text(note))
         console.print(table)
+        if untold := status.with_untold:
+            console.print(
+                f"{counted(len(untold), 'cell')} with answers without a verdict", highlight=False, style="yellow"
+            )
         console.print(", ".join(f"{count} {kind}" for kind, count in status.counts().items()), highlight=False)
     if status.count("failed"):
         raise typer.Exit(1)

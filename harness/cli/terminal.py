@@ -1,4 +1,6 @@
-"""Standard output and error as they are in the world: of any encoding, closed, or on a device that is full."""
+"""Standard output and error as they are in the world: of any encoding, closed, or on a device that is full. What is
+written to them shows what it is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, cast
+
+from harness.records.visible_text import visible
 
 # What stands in for our own signs where an encoding lacks them, one character for one, so that tables stay straight.
 _PLAIN = str.maketrans("–—−×·…→≥≤≈“”‘’", "---x*~>><~\"\"''")
@@ -35,6 +39,26 @@ class _Forgiving(io.FileIO):
                 raise
             self.error = self.error or error
             return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+class _VisibleText(io.TextIOWrapper):
+    """Text of which nothing is unseen: names and messages may be of others."""
+
+    def write(self, text: str) -> int:
+        return super().write(visible(text))
+
+
+class _VisibleStream:
+    """The same onto a stream that is none of the system's; all else is that one's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(visible(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Terminal:
@@ -93,9 +117,9 @@ def _text(file: _Forgiving | None, like: TextIO | None) -> TextIO:
     if like is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     if file is None or not isinstance(like, io.TextIOWrapper):
-        return like
+        return cast(TextIO, _VisibleStream(like))
     line_buffering = like.line_buffering or like.write_through
-    return io.TextIOWrapper(io.BufferedWriter(file), like.encoding, _ERRORS, line_buffering=line_buffering)
+    return _VisibleText(io.BufferedWriter(file), like.encoding, _ERRORS, line_buffering=line_buffering)
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.context import hide_library_progress
+from harness.number_format import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -27,17 +28,25 @@ def validate(
     """Check a spec: fields, plugins, parameters, excludes; then that data and models are found, and that each victim
     and defense answers what each attack asks. Exit status 2 if anything is wrong.
     """
-    from harness.run.cell_problems import check_cells  # not at the top: `harness --help` must stay fast
+    from harness.run.cell_problems import (  # not at the top: `harness --help` must stay fast
+        check_cells,
+        problems_of_files,
+        remarks,
+    )
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.spec.load import load_spec
     from harness.spec.spec_problems import InvalidSpecError
 
+    registry = ctx.obj.loaded().registry
+    hide_library_progress()
     try:
-        registry = ctx.obj.loaded().registry
-        loaded = load_spec(spec, registry)
+        try:
+            loaded = load_spec(spec, registry)
+        except InvalidSpecError as error:  # and what else is wrong, so that it need not be asked again
+            raise (error if spec_only else problems_of_files(error, CellResolver(registry), spec)) from None
         if not spec_only:
-            hide_library_progress()
-            check_cells(loaded, CellResolver(registry))
+            for line in remarks(check_cells(loaded, CellResolver(registry))):
+                typer.echo(f"warning: {line}", err=True)
     except InvalidSpecError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "path": str(spec), "problems": _problems(error)}))
@@ -53,7 +62,9 @@ def validate(
         }
         typer.echo(json.dumps({"ok": True, "path": str(spec), **found}))
     else:
-        typer.echo(f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {len(loaded.cells)} cells")
+        typer.echo(
+            f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {counted(len(loaded.cells), 'cell')}"
+        )
 
 
 def _problems(error: Any) -> list[dict[str, Any]]:

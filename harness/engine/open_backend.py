@@ -13,6 +13,7 @@ from harness.engine.torch.loading import load_model
 from harness.engine.torch.weights.named_base import Origin, weights_of
 from harness.engine.torch.weights.quantizers import of_model
 from harness.errors import VictimError
+from harness.tokens.chat_format import ChatFormat
 from harness.tokens.hf_tokenizer import HFTokenizer
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def open_folder(
     device: str = "auto",
     chunk_tokens: int | None = None,
     backend: Literal["torch", "vllm", "auto"] = "torch",
+    chat: ChatFormat | None = None,
+    parse_special_tokens: bool = False,
     quantize: str | None = None,
     origin: Origin | None = None,
 ) -> TorchBackend | DispatchBackend:
@@ -42,6 +45,8 @@ def open_folder(
         chunk_tokens: tokens per forward to begin with.
         backend: who answers: ``torch``; ``vllm``, with torch for gradients; ``auto``, whichever was measured to be
             faster at each sort of request (see `harness.engine.dispatch.backend`).
+        chat: how prompts are put to a chat model; None: as they are.
+        parse_special_tokens: special tokens that messages of a chat spell count as such; else they are text.
         quantize: how to quantise the weights while they are loaded: ``int8``, ``nf4``, ``fp4``, ``int8_torchao``.
         origin: the weights that the folder may name.
 
@@ -69,6 +74,8 @@ def open_folder(
         raise VictimError(f"{folder}: the file lacks weights that the model needs: {', '.join(missing)}")
     rows = int(model.get_input_embeddings().weight.shape[0])
     tokenizer = HFTokenizer.from_file(Path(folder) / "tokenizer.json", rows=rows)
+    if chat is not None:
+        tokenizer = tokenizer.with_chat(chat, parse_special_tokens=parse_special_tokens)
     stays = spread or of_model(model) is not None
     ours = TorchBackend(model if stays else model.to(where), tokenizer, head, labels, chunk_tokens=chunk_tokens)
     if backend == "torch":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from harness.errors import one_line
 from harness.records.schema import VERSION
+
+Line = Annotated[str, AfterValidator(one_line)]
+"""A text that stands in lines and tables; parameters and data that it is made of may hold line breaks."""
 
 
 class Compute(BaseModel):
@@ -22,7 +26,7 @@ class PluginRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
-    label: str  # name with the parameters that differ from the default
+    label: Line  # name with the parameters that differ from the default
     params: dict[str, Any]
     distribution: str
     version: str
@@ -32,12 +36,12 @@ class VictimFacts(BaseModel):
     """Size and provenance of the victim; None where unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    family: str
+    family: Line
     n_params: int | None
     n_params_non_embedding: int | None
     pretraining_flops: float | None
     preparation: Compute  # fine-tuning, or training from scratch
-    trained_against: str = ""  # what in that hardens it against attacks, in words; "" where nothing does
+    trained_against: Line = ""  # what in that hardens it against attacks, in words; "" where nothing does
     # Divides other compute: pretraining if there was any, else preparation (nominal). None: a model used as it is, of
     # whose making nothing is known.
     reference_flops: float | None
@@ -108,6 +112,16 @@ class AuxiliaryFacts(BaseModel):
     content: str = ""  # as of the victim
 
 
+class AnswersRecord(BaseModel):
+    """How answers to attack strings were drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    samples: int  # to each string
+    temperature: float
+    top_p: float
+    max_tokens: int | None  # longest answer; None: the task's own
+
+
 class CellRecord(BaseModel):
     """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand beside it."""
 
@@ -115,7 +129,7 @@ class CellRecord(BaseModel):
     format: int = VERSION
     key: str
     status: Literal["done", "failed", "skipped"]
-    error: str | None = None  # one line: what went wrong (failed), or why there is nothing to measure (skipped)
+    error: Line | None = None  # one line: what went wrong (failed), or why there is nothing to measure (skipped)
     spec_name: str
     spec_version: str
     spec_hash: str
@@ -125,7 +139,8 @@ class CellRecord(BaseModel):
     attack: PluginRecord
     judge: PluginRecord
     threat: dict[str, Any]
-    threat_label: str
+    threat_label: Line
+    answers: AnswersRecord | None = None  # None: one greedy answer of the task's own length
     seed: int
     stop_on_success: bool
     target_asr: float
@@ -134,7 +149,7 @@ class CellRecord(BaseModel):
     data_hash: str
     data_source: dict[str, str] = {}  # where the data came from, and how many rows were left out or changed, by reason
     search: str = ""  # what the attack did is known by: cells with the same one differ in their judge alone
-    labels: list[str] = []  # the task's, by index, as `label`, `target` and `predicted` of the tables count them
+    labels: list[Line] = []  # the task's, by index, as `label`, `target` and `predicted` of the tables count them
     task_kind: Literal["labels", "text"] = "labels"
     benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal
     space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks are not ranked beside text ones
@@ -146,9 +161,16 @@ class CellRecord(BaseModel):
     n_clean_correct: int = 0  # right label; of answers in text: no success of the attacker
     # of the clean examples, those that got neither an answer nor a refusal; 0 in older records
     n_clean_missing: int = 0
+    # of the clean examples, those whose answers a judging model could not judge; right in older records
+    n_clean_unparseable: int = 0
     n_too_long: int = 0  # of the clean examples, those too long for the context: nobody asked, counted as not right
     n_truncated: int = 0  # of the clean examples, those cut off to fit the context, as the spec asked
     n_attacked: int = 0
+    # strings that the victim was asked about; of them those that got neither an answer nor a refusal, and those whose
+    # answers a judging model could not judge. 0 in older records
+    n_asked: int = 0
+    n_missing: int = 0
+    n_unparseable: int = 0
     clean_compute: Compute = Compute()
     attack_steps: int = 0  # full budget: steps asked of every attacked example
     versions: dict[str, str] = {}
@@ -158,9 +180,19 @@ class CellRecord(BaseModel):
     seconds: float = 0.0
 
     @property
+    def samples(self) -> int:
+        """How many answers each attack string got that were drawn and all recorded; 0 where answers are greedy."""
+        return 0 if self.answers is None or self.answers.temperature == 0 else self.answers.samples
+
+    @property
     def clean_accuracy(self) -> float | None:
-        """Share of the clean examples that are right, of those that got an answer or a refusal; None where none did, or
-        all are too long for the context.
+        """Share of the clean examples that are right, of those that got a refusal or an answer that could be judged;
+        None where none did, or all are too long for the context.
         """
-        answered = self.n_clean - self.n_clean_missing
-        return self.n_clean_correct / answered if answered > self.n_too_long else None
+        told = self.n_clean_told
+        return self.n_clean_correct / told if told > self.n_too_long else None
+
+    @property
+    def n_clean_told(self) -> int:
+        """Of the clean examples, those that got a refusal or an answer that could be judged; or are too long."""
+        return self.n_clean - self.n_clean_missing - self.n_clean_unparseable

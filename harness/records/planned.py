@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import DataError
+from harness.records.cell_manifest import Line
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class _Group(BaseModel):
     """Cells that differ in nothing but their seed, which is all that is listed of each: seed to key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    task: str
-    threat: str
+    task: Line
+    threat: Line
     space: str
-    victim: str
-    defense: str
+    victim: Line
+    defense: Line
     round: int | None
-    attack: str
+    attack: Line
     keys: dict[int, str]
 
 

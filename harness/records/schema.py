@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from harness.records.step_row import arrow_schema
+from harness.records.step_row import SAMPLED, arrow_schema
 
 VERSION = 2
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+STRING_AT = pa.struct([("message", pa.int32()), ("start", pa.int32()), ("end", pa.int32())])
 
 EXAMPLES = pa.schema(
     [
@@ -28,13 +31,24 @@ EXAMPLES = pa.schema(
         # whether that text is an answer, one of `AnswerState`; of labels, "failed" where there was none; else null, and
         # in older records
         ("answer_state", pa.string()),
+        # whether the prompt is one that a good victim answers; null where the answer is a label, and in older records
+        ("benign", pa.bool_()),
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked
+        # the clean prompt, without what a chat template or a system prompt of the victim's adds; null in older records
+        # and in submissions
+        ("messages", MESSAGES),
+        # which characters, from start to before end, of which of these messages an attack string stands in place of;
+        # null as above
+        ("string_at", STRING_AT),
     ]
 )
 
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-ADDED = frozenset({"draws", "broken_draws", "target", "answer_state"})
-"""Columns that older records of this version lack; read as nulls."""
+NOT_SUBMITTED = frozenset({"messages", "string_at", "judge_output"})
+"""Columns of runs alone: prompts are their data set's, and no number is computed from these."""
+
+ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", "earlier", *SAMPLED, *NOT_SUBMITTED})
+"""Columns that older records of this version lack, and those of drawn answers, which others lack; read as nulls."""

@@ -18,7 +18,11 @@ Flag = Annotated[bool, pa.bool_()]
 Whole = Annotated[int, pa.int32()]
 Count = Annotated[int, pa.int64()]
 Real = Annotated[float, pa.float64()]
+Texts = Annotated[list[str], pa.list_(pa.string())]
 TokenIds = Annotated[list[int], pa.list_(pa.int32())]
+TextsOrNulls = Annotated[list[str | None], pa.list_(pa.string())]
+Flags = Annotated[list[bool | None], pa.list_(pa.bool_())]
+Reals = Annotated[list[float | None], pa.list_(pa.float64())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,9 @@ class StepRow:
     success: Flag
     score: Real | None = None  # how far the attacker got, 0 to 1, where the judge says more than yes or no
     unparseable: Flag | None = None  # a judging model said something that is no verdict; null when not judged
+    # what a judging model said of the answer below, [1], or of each drawn one, [k]; null where none was asked for a
+    # text, in older records and in submissions
+    judge_output: Texts | None = None
     # cross-entropy to the proxy label, or mean NLL of the target text, of the judged prompt; inf when blocked, null
     # when not judged or where the victim does not tell
     loss: Real | None = None
@@ -56,15 +63,32 @@ class StepRow:
     judge_executed: Real
     defense_nominal: Real  # what guards and transforms added to the attack's and the judge's queries
     defense_executed: Real
-    # a randomised defense is judged several times, with fresh draws; a success is more than half of those answered
+    # a randomised defense is judged several times, with fresh draws; a success is more than half of those answered. Of
+    # several drawn answers: see `sampled_success`
     draws: Whole | None = None  # how often it was judged; null when not judged
     broken_draws: Whole | None = None  # in how many of them the attacker succeeded
+    earlier: Texts | None = None  # what the attacker said in the turns before; null where there are none
     seconds: Real = 0.0  # share of wall time; the only column that differs between two runs of the same cell
+    # Where answers are drawn: each answer to the string in turn, [k]; columns that other cells lack. The columns above
+    # (success, score, unparseable, answer, answer_state) are of the first answer, or of as many as the threat model's
+    # `asks`, of which one success is enough; draws and broken_draws count all k.
+    sampled_answer: TextsOrNulls | None = None  # an entry is null where a guard blocked
+    sampled_state: TextsOrNulls | None = None  # as `answer_state`
+    sampled_success: Flags | None = None  # an entry is null where there was nothing to judge
+    sampled_score: Reals | None = None
+    sampled_unparseable: Flags | None = None
+    sampled_nominal: Reals | None = None  # what the victim's answer took, FLOPs; an entry is null where unknown
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether the victim was asked about the string and there is no verdict: no answer, or none to be judged."""
+        return self.failure is None and (self.answer_state in NO_ANSWER or bool(self.unparseable))
 
     def to_record(self) -> dict[str, Any]:
         """The row as it stands in files, by column: unknown compute is None."""
         record = {name: getattr(self, name) for name in NAMES}
-        return record | {name: None for name in COMPUTE if _is_nan(record[name])}
+        record |= {name: None for name in COMPUTE if _is_nan(record[name])}
+        return {name: value for name, value in record.items() if value is not None or name not in SAMPLED}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> StepRow:
@@ -76,15 +100,30 @@ class StepRow:
 NAMES = tuple(field.name for field in fields(StepRow))
 """The columns, in order."""
 
-COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed")))
+SAMPLED = tuple(name for name in NAMES if name.startswith("sampled_"))
+"""The columns of cells with drawn answers alone."""
+
+COMPUTE = tuple(name for name in NAMES if name.endswith(("_nominal", "_executed")) and name not in SAMPLED)
 """The columns of FLOPs."""
 
 
-def unanswered_examples(rows: Sequence[StepRow]) -> set[str]:
-    """The examples whose strings got no answer at all: they tell nothing, and count in no rate."""
+def untold_examples(rows: Sequence[StepRow]) -> set[str]:
+    """The examples whose strings got no answer at all, or none that could be judged: they tell nothing, and count in no
+    rate.
+    """
     asked = [row for row in rows if row.failure is None]
-    missing = {row.example for row in asked if row.answer_state in NO_ANSWER}
-    return missing - {row.example for row in asked if row.answer_state not in NO_ANSWER}
+    untold = {row.example for row in asked if row.is_untold}
+    return untold - {row.example for row in asked if not row.is_untold}
+
+
+def verdict_counts(rows: Sequence[StepRow]) -> dict[str, int]:
+    """The counts of `harness.records.cell_manifest.CellRecord` that say how many strings have no verdict."""
+    asked = [row for row in rows if row.failure is None]
+    return {
+        "n_asked": len(asked),
+        "n_missing": sum(row.answer_state in NO_ANSWER for row in asked),
+        "n_unparseable": sum(bool(row.unparseable) for row in asked),
+    }
 
 
 def arrow_schema() -> pa.Schema:

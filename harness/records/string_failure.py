@@ -4,10 +4,11 @@ from __future__ import annotations
 
 NOT_ALLOWED = "token not allowed"
 RETOKENISATION = "retokenisation"
+TURNS = "earlier turns not allowed"  # too many of them, too long, of other tokens, or where there may be none
 TOO_LONG = "longer than the context"  # the prompt with the string in it
 BEYOND_RADIUS = "perturbation beyond the radius"
 
-WITHOUT_TEXT = frozenset({NOT_ALLOWED, RETOKENISATION})
+WITHOUT_TEXT = frozenset({NOT_ALLOWED, RETOKENISATION, TURNS})
 """Reasons that are known from the tokens alone, as `too_many_tokens` is: the string has no text, and is put to nobody.
 """
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from harness.records.cell_manifest import CellRecord
 from harness.records.schema import EXAMPLES, STEPS
-from harness.records.step_row import StepRow
+from harness.records.step_row import SAMPLED, StepRow
 from harness.store.atomic import write_file, write_json
 
 
@@ -26,5 +26,7 @@ def write_cell(folder: Path, record: CellRecord, examples: list[dict[str, Any]],
     for stale in folder.glob(".*"):  # what a kill left of an earlier write
         stale.unlink()
     write_table(folder / "examples.parquet", examples, EXAMPLES)
-    write_table(folder / "steps.parquet", [row.to_record() for row in steps], STEPS)
+    rows = [row.to_record() for row in steps]
+    columns = [field for field in STEPS if record.samples or field.name not in SAMPLED]
+    write_table(folder / "steps.parquet", rows, pa.schema(columns))
     write_json(folder / "cell.json", record.model_dump(mode="json"))

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from harness.api.params import dump_portably, host_fields, write_paths
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef, dump_references
+from harness.errors import one_line
 from harness.hashing import canonical_json, path_digest
 
 
@@ -189,5 +190,5 @@ def _label(ref: PluginRef) -> str:
 
 def short_text(value: Any) -> str:
     """A parameter's value for a label."""
-    text = str(value)
+    text = one_line(str(value))
     return text if len(text) <= 40 else text[:37] + "..."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.params import paths_from
+from harness.errors import one_line
 from harness.hashing import canonical_json
 from harness.registry.resolved_plugin import ResolvedPlugin, described_params, short_text
 
@@ -75,7 +76,7 @@ def short_path(path: Path, others: Sequence[Path] = ()) -> str:
     parts, *rest = (_parts(each) for each in (path, *others))
     unlike = [other for other in rest if other != parts]
     count = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in unlike)), len(parts))
-    return "/".join(parts[-count:]) or str(path)
+    return one_line("/".join(parts[-count:]) or str(path))
 
 
 def _parts(path: Path) -> tuple[str, ...]:

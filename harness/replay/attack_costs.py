@@ -60,7 +60,7 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     varies = not cell.static and any(part.plugin.loss_varies for part in cell.runtime)
     draws = cell.attack_draws if varies else 1
     per_step = expected.scored + expected.differentiated + expected.sampled + expected.answered
-    queries = per_step * draws
+    queries = per_step * draws + (cell.threat.asks or 0)
     mean = costs.queries / costs.steps
     if mean > MOST * queries or costs.most_queries > 2 * MOST * queries:
         yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.api.victim import Victim
 from harness.records.cell_manifest import CellRecord
 from harness.run.cell.base_record import base_record
 from harness.run.cell.manifest import stated_defense_facts
@@ -19,6 +20,7 @@ CLAIMS: tuple[str, ...] = (
     "attack",
     "judge",
     "threat",
+    "answers",
     "seed",
     "stop_on_success",
     "target_asr",
@@ -114,6 +116,10 @@ def _differences(spec: LoadedSpec, cell: CellSpec, record: CellRecord) -> Iterat
     for where, value, should in _unequal(recorded, expected):
         yield f"{where} is {ascii(value)[:80]}, the spec says {ascii(should)[:80]}"
     yield from _defense_differences(cell, record)
+    assert isinstance(cell.victim.plugin, Victim)
+    family, facts = cell.victim.plugin.family(), record.victim_facts
+    if family is not None and facts is not None and facts.family != family:
+        yield f"victim_facts.family is {ascii(facts.family)[:80]}, the spec's victim is of {ascii(family)[:80]}"
     steps: int = cell.attack.plugin.params.steps
     if record.attack_steps != steps:
         yield f"attack_steps is {record.attack_steps}, the spec says {steps}"

@@ -17,8 +17,9 @@ TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on
 NOT_FOUND = ("executed", "certificate", "diagnostics")
 """Fields that are not compared here: what a machine ran, certificates, what diagnoses say."""
 
-_OF_ANSWERS = ("per_query", "per_answer", "reached", "blocked", "benign_clean", "over_refused")
 _COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
+_PER_ANSWER = ("per_query", "per_answer")
+_OF_TEXTS = 0.5  # of what an answer in text takes: it is as long as a machine makes it
 
 
 def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: CleanAnswers) -> Iterator[str]:
@@ -33,10 +34,12 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
     )
     yield from _differences("victim_facts", record.victim_facts, here)
     defense = measured_defense_facts(prepared, answers.examples, answers.clean, None)
-    # Texts are as long as a machine makes them, and a run judged anew has the listed prompts alone.
-    varies = _OF_ANSWERS if record.task_kind == "text" else ()
+    # A run judged anew has the answers to the listed prompts alone.
+    judged_anew = record.task_kind == "text" and record.n_clean == len(recorded.examples) < len(answers.examples)
+    varies = (*_COUNTS, *_PER_ANSWER) if judged_anew else ()
+    loose = _PER_ANSWER if record.task_kind == "text" else ()
     undecided = sum(answers.undecided)
-    yield from _differences("defense_facts", record.defense_facts, defense, varies, undecided)
+    yield from _differences("defense_facts", record.defense_facts, defense, varies, loose, undecided)
     models = auxiliary_facts(prepared.cell, prepared.auxiliary, prepared.base)
     yield from _data_differences(
         "auxiliary",
@@ -49,13 +52,18 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
 
 
 def _differences(
-    where: str, recorded: BaseModel | None, found: BaseModel, varies: tuple[str, ...] = (), undecided: int = 0
+    where: str,
+    recorded: BaseModel | None,
+    found: BaseModel,
+    varies: tuple[str, ...] = (),
+    loose: tuple[str, ...] = (),
+    undecided: int = 0,
 ) -> Iterator[str]:
     if recorded is None:
         yield f"{where} is missing"
         return
     theirs, ours = recorded.model_dump(mode="json"), found.model_dump(mode="json")
-    yield from _data_differences(where, theirs, ours, varies, undecided)
+    yield from _data_differences(where, theirs, ours, varies, loose, undecided)
 
 
 def _data_differences(
@@ -63,9 +71,12 @@ def _data_differences(
     recorded: Mapping[str, Any],
     found: Mapping[str, Any],
     varies: tuple[str, ...] = (),
+    loose: tuple[str, ...] = (),
     undecided: int = 0,
 ) -> Iterator[str]:
-    """JSON data that differ, by dotted name, each a line in words."""
+    """JSON data that differ, by dotted name, each a line in words; not those under a name of ``varies``, and those of
+    ``loose`` only where they are far apart.
+    """
     theirs, ours = _leaves(recorded), _leaves(found)
     for name in sorted(theirs.keys() | ours.keys()):
         field = name.rpartition(".")[2]
@@ -75,17 +86,18 @@ def _data_differences(
         if "notes" in name.split(".") and isinstance(value, int | float) and isinstance(should, int | float):
             continue  # what was measured in training: of remarks the words must be the same
         older = value is None and "per_answer" in name
-        if not older and not _alike(value, should, undecided if field in _COUNTS else 0):
+        tolerance = _OF_TEXTS if set(name.split(".")) & {*loose} else TOLERANCE
+        if not older and not _alike(value, should, undecided if field in _COUNTS else 0, tolerance):
             yield f"{where}.{name} is {value!a:.80} in the records, {should!a:.80} here"
 
 
-def _alike(value: Any, should: Any, off_by: int) -> bool:
+def _alike(value: Any, should: Any, off_by: int, tolerance: float) -> bool:
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, should))
     if not numbers:
         return type(value) is type(should) and bool(value == should)
     if isinstance(should, int):
         return bool(abs(value - should) <= off_by)
-    return bool(abs(value - should) <= TOLERANCE * abs(should))
+    return bool(abs(value - should) <= tolerance * abs(should))
 
 
 def _leaves(data: Mapping[str, Any] | list[Any], where: str = "") -> dict[str, Any]:

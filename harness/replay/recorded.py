@@ -34,6 +34,8 @@ class ReplayedString:
     Attributes:
         problem: what is otherwise than recorded; "" where nothing is.
         close: the verdict is another, but the victim is undecided between two labels: no problem.
+        drawn: of answers that are drawn, how many were judged this time, and how many of them are a success; None
+            where answers are not drawn, or nothing was judged.
         loss_difference: between recorded and found; None where either is unknown.
     """
 
@@ -42,6 +44,7 @@ class ReplayedString:
     problem: str = ""
     close: bool = False
     loss_difference: float | None = None
+    drawn: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -26,24 +26,29 @@ def forecast(cells: Sequence[RecordedCell], preparer: Preparer) -> Forecast:
     resolved = [preparer.resolver.resolve(cell.spec) for cell in cells]
     plan = make_plan(resolved, preparer.resolver, preparer.artifacts.store, None)
     made = [plan.forecast(what) for what in ("prepare", "defend")]
-    asking = 0.0
+    asking, seconds = 0.0, 0.0
+    devices = {stage.key: stage.device for stage in plan.stages}
     victims_asked = set[str]()
     for recorded, cell in zip(cells, resolved, strict=True):
         data = cell.data
         card = cell.spec.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, cell.spec.threat.tokens) + (0 if data.labels else 2 * data.answer_tokens)
-        prompts = len(recorded.steps)
+        longest = 0 if data.labels else 2 * cell.spec.answers.longest(data.answer_tokens)
+        tokens = prompt_tokens(data, card, cell.spec.threat.tokens) + longest
+        prompts = len(recorded.steps) * cell.spec.answers.samples
         if cell.keys.pipeline not in victims_asked:
             prompts += cell.spec.clean_examples
             victims_asked.add(cell.keys.pipeline)
-        asking += nominal_forward(card.n_params, 1) * tokens * prompts
-    known = not np.isnan(asking)
+        flops = nominal_forward(card.n_params, 1) * tokens * prompts
+        rate = plan.rates.of(devices[cell.keys.cell], training=False) if card.local else None
+        asking += flops
+        seconds += np.nan if rate is None else flops / rate.flops
+    known, timed = not np.isnan(asking), not np.isnan(seconds)
     return Forecast(
         flops=sum(part.flops for part in made) + (asking if known else 0.0),
-        seconds=sum(part.seconds for part in made) + (asking / plan.rate if known else 0.0),
+        seconds=sum(part.seconds for part in made) + (seconds if timed else 0.0),
         stages=sum(part.stages for part in made),
         unknown=sum(part.unknown for part in made) + (not known),
-        untimed=sum(part.untimed for part in made) + (not known),
+        untimed=sum(part.untimed for part in made) + (not timed),
     )
 
 
@@ -99,7 +104,7 @@ def _replay_cell(
             return _not_replayed(recorded, f"its {what} is {value[:20]}, and {found_here}")
     check_access(spec, data)
     prepared = preparer.prepare(cell, preparer.weights(cell))
-    judge = JudgeRunner(spec.judge.plugin, prepared.judge_router, spec.judge_draws, prepared.cell.data.labels)
+    judge = prepared.judge
     # What a prompt is cut to depends on the string that must fit beside it.
     asked = keys.pipeline, spec.threat.label() if spec.too_long == "truncate" else ""
     fresh = asked not in answers

@@ -12,7 +12,7 @@ from harness.api.problem.problem import Problem
 from harness.api.task import Example
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.on_examples import place_all
-from harness.records.exclusion import NOT_ATTACKED
+from harness.records.exclusion import NOT_ATTACKED, NOT_ATTACKED_UNJUDGED
 from harness.replay.recorded import RecordedCell
 from harness.replay.tolerance import is_undecided
 from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
@@ -63,8 +63,12 @@ def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clea
         of = "in another order" if missing is None else f"without {missing!a}"
         yield f"it lists other examples than the task has, or {of}"
         return
+    labels = [label.strip() for label in prepared.cell.data.labels]
+    if record.labels not in ([], labels):  # older records have none
+        yield f"its labels are {record.labels!a:.80} in the records, {labels!a:.80} here"
+    targets = any(row["target"] is not None for row in recorded.examples)  # older records have none
     for listed, row, undecided in zip(recorded.examples, rows, answers.undecided, strict=False):
-        yield from _example_problems(listed, row, undecided=undecided)
+        yield from _example_problems(listed, row, undecided=undecided, targets=targets)
     # A run judged anew in text has the answers to the listed prompts alone, of which others were attacked before.
     judged_anew = record.n_clean == len(rows) and record.task_kind == "text"
     asked = len(rows) if judged_anew else len(answers.examples)
@@ -75,35 +79,48 @@ def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clea
     if record.n_clean != asked:
         yield f"{record.n_clean} clean examples were asked in the records, and there are {asked}"
         return
+    replies = answers.clean.replies[:asked]
+    for recorded_count, found, what in (
+        (record.n_clean_missing, sum(reply.missing for reply in replies), "got no answer"),
+        (record.n_too_long, sum(reply.too_long for reply in replies), "are too long"),
+    ):
+        if recorded_count != found:
+            yield f"{recorded_count} of {asked} clean examples {what} in the records, {found} here"
     right, close = sum(answers.clean.correct[:asked]), sum(answers.undecided[:asked])
     if abs(record.n_clean_correct - right) > close:
         yield f"{record.n_clean_correct} of {asked} clean examples are right in the records, {right} here"
+    if (unparseable := sum(answers.clean.unparseable[:asked])) != record.n_clean_unparseable:
+        yield f"{record.n_clean_unparseable} clean answers could not be judged in the records, {unparseable} here"
     if record.n_truncated != answers.truncated and asked == len(answers.examples):
         yield f"{record.n_truncated} prompts were cut off in the records, {answers.truncated} here"
-    spent, found = record.clean_compute.nominal, answers.clean.cost.nominal
+    spent, took = record.clean_compute.nominal, answers.clean.cost.nominal
     is_label = record.task_kind == "labels"
-    if is_label and spent is not None and not np.isnan(found) and not np.isclose(spent, found, rtol=1e-6, atol=0.0):
-        yield f"its clean prompts took {spent:g} FLOPs in the records, {found:g} here (nominal)"
+    if is_label and spent is not None and not np.isnan(took) and not np.isclose(spent, took, rtol=1e-6, atol=0.0):
+        yield f"its clean prompts took {spent:g} FLOPs in the records, {took:g} here (nominal)"
 
 
-def _example_problems(listed: dict[str, Any], row: dict[str, Any], *, undecided: bool) -> Iterator[str]:
+def _example_problems(listed: dict[str, Any], row: dict[str, Any], *, undecided: bool, targets: bool) -> Iterator[str]:
     """A row of the table against the same row made here."""
     where = f"example {row['example']!a}"
-    if listed["label"] != row["label"]:
-        yield f"{where}: its label is {listed['label']} in the records, {row['label']} here"
+    for name in ("label", "target"):
+        older = name == "target" and listed[name] is None and not targets
+        if listed[name] != row[name] and not older:
+            yield f"{where}: its {name} is {listed[name]} in the records, {row[name]} here"
     if undecided:
         return
     if listed["predicted"] != row["predicted"]:
         yield f"{where}: its clean prompt got label {listed['predicted']} in the records, {row['predicted']} here"
     elif (listed["answer"] is None) != (row["answer"] is None):
         yield f"{where}: its clean prompt got an answer in one of the records and here, and none in the other"
+    elif listed["benign"] not in (None, row["benign"]):
+        yield f"{where}: it is {'' if listed['benign'] else 'not '}benign in the records, and here it is otherwise"
     elif listed["excluded"] != row["excluded"] and not _judged_anew(listed, row):
         yield f"{where}: {_fate(listed)} in the records, {_fate(row)} here"
 
 
 def _judged_anew(listed: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether the judge of the run whose search this is may have left the example out."""
-    return listed["excluded"] == NOT_ATTACKED and row["excluded"] is None
+    return listed["excluded"] in (NOT_ATTACKED, NOT_ATTACKED_UNJUDGED) and row["excluded"] is None
 
 
 def _fate(row: dict[str, Any]) -> str:

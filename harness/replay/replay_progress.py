@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.number_format import format_flops, format_seconds
+from harness.errors import one_line
+from harness.number_format import counted, format_flops, format_seconds
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
 from harness.run.reporter import CellProgress, Forecast
@@ -59,11 +60,11 @@ class ReplayView:
 
     def begin(self, cells: int, strings: int, forecast: Forecast | None) -> None:
         """Say what the replay will take, and start the bar over strings."""
-        line = f"replaying {strings} strings of {cells} cells"
+        line = f"replaying {counted(strings, 'string')} of {counted(cells, 'cell')}"
         if forecast is not None:
-            line += f": {forecast.stages} models to make ready; estimated at {format_flops(forecast.flops)} (nominal), "
-            line += f"about {format_seconds(forecast.seconds)}"
-            line += f"; {forecast.unknown} parts take an unknown amount" if forecast.unknown else ""
+            line += f": {counted(forecast.stages, 'model')} to make ready; estimated at "
+            line += f"{format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
+            line += f"; {counted(forecast.unknown, 'part')} of an unknown amount" if forecast.unknown else ""
         self._say(line)
         self.bars.reset(self.bar, description="replaying", total=strings)
 
@@ -91,12 +92,20 @@ class ReplayView:
     def cell(self, progress: CellProgress) -> None:
         """Nothing is attacked here."""
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
         """Nothing is attacked here."""
 
     def _say(self, line: str) -> None:
         self.last = time.monotonic()
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(one_line(" ".join(line.splitlines())), markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:

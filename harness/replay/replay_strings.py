@@ -12,6 +12,7 @@ from harness.api.problem.state import State
 from harness.engine.meter import StepMeter
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.step_outcome import StepOutcome, judge_outcomes
+from harness.records.answer_state import NO_ANSWER
 from harness.records.cell_manifest import CellRecord
 from harness.records.step_row import StepRow
 from harness.replay.recorded import ReplayedString
@@ -45,7 +46,7 @@ def replay_strings(
 
 
 def _outcome(row: StepRow, problem: Problem, names: tuple[str | int, ...]) -> StepOutcome:
-    string = StringProgress(problem, State(tuple(row.attack_tokens)), row.step - 1)
+    string = StringProgress(problem, State(tuple(row.attack_tokens), earlier=tuple(row.earlier or ())), row.step - 1)
     return StepOutcome.of(problem, string, StepMeter(names=(*names, row.example, row.step)))
 
 
@@ -59,7 +60,8 @@ def _compared(record: CellRecord, recorded: StepRow, outcome: StepOutcome) -> Re
     elif found.attack_text != recorded.attack_text:
         differences.append("its tokens do not make its text here")
     elif found.failure is None:
-        differences += _verdict_differences(recorded, found, undecided=undecided)
+        # Drawn answers are others on other hardware: their counts are compared, of many strings together.
+        differences += [] if record.samples else _verdict_differences(recorded, found, undecided=undecided)
     losses = losses_differ(recorded.loss, found.loss)
     if losses and not differences:
         differences.append(f"its loss is {_number(recorded.loss)} in the records, {_number(found.loss)} here")
@@ -70,8 +72,10 @@ def _compared(record: CellRecord, recorded: StepRow, outcome: StepOutcome) -> Re
     apart = None
     if recorded.loss is not None and found.loss is not None and np.isfinite([recorded.loss, found.loss]).all():
         apart = abs(recorded.loss - found.loss)
-    close = not differences and (recorded.success, recorded.predicted) != (found.success, found.predicted)
-    return ReplayedString(record, recorded, "; ".join(differences), close, apart)
+    verdicts = (recorded.success, recorded.predicted) != (found.success, found.predicted)
+    close = not differences and verdicts and not record.samples
+    drawn = (found.draws, found.broken_draws or 0) if record.samples and found.draws else None
+    return ReplayedString(record, recorded, "; ".join(differences), close, apart, drawn)
 
 
 def _verdict_differences(recorded: StepRow, found: StepRow, *, undecided: bool) -> list[str]:
@@ -83,12 +87,14 @@ def _verdict_differences(recorded: StepRow, found: StepRow, *, undecided: bool) 
         return [f"it got label {recorded.predicted} in the records, {found.predicted} here"]
     if (found.answer is None) != (recorded.answer is None):  # texts differ in a word or two from machine to machine
         return [f"it was {_answered(recorded)} in the records, and is {_answered(found)} here"]
+    if (recorded.answer_state in NO_ANSWER) != (found.answer_state in NO_ANSWER):
+        return [f"{_state(recorded)} in the records, {_state(found)} here"]
+    if bool(recorded.unparseable) != bool(found.unparseable):
+        return [f"its answer could {_readable(recorded)} be judged in the records, and could {_readable(found)} here"]
     draws = (recorded.draws, recorded.broken_draws), (found.draws, found.broken_draws)
     if recorded.draws is not None and draws[0] != draws[1]:  # older records do not count draws
         return ["{1} of {0} draws broken in the records, ".format(*draws[0]) + "{1} of {0} here".format(*draws[1])]
-    if recorded.answer == found.answer and (
-        bool(recorded.unparseable) != bool(found.unparseable) or losses_differ(recorded.score, found.score)
-    ):
+    if recorded.answer == found.answer and losses_differ(recorded.score, found.score):
         return [f"the judge gave it {_number(recorded.score)} in the records, {_number(found.score)} here"]
     return []
 
@@ -110,6 +116,14 @@ def _word(success: bool) -> str:
 
 def _answered(row: StepRow) -> str:
     return "blocked" if row.answer is None and row.predicted is None else "answered"
+
+
+def _state(row: StepRow) -> str:
+    return f"no answer ({row.answer_state})" if row.answer_state in NO_ANSWER else "an answer or a refusal"
+
+
+def _readable(row: StepRow) -> str:
+    return "not" if row.unparseable else "well"
 
 
 def _number(value: float | None) -> str:

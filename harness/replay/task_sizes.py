@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from harness.api.task import Task
 from harness.errors import HarnessError
 from harness.run.prepare.task_data import TaskDataCache
 from harness.spec.load import LoadedSpec
 
 
-def task_sizes(spec: LoadedSpec) -> dict[str, int]:
-    """Examples of each task by its label; those whose data cannot be had here are left out.
+def task_sizes(spec: LoadedSpec, *, load: bool) -> dict[str, int]:
+    """Examples of each task by its label; of tasks whose parameters do not tell how many, and whose data cannot be had
+    here, nothing.
 
-    It reads what the spec names: never of a spec that nobody here has read.
+    Args:
+        load: whether data may be read: never those that a spec names which nobody here has read.
     """
     cache, found = TaskDataCache(), dict[str, int]()
     for task in {cell.task.label: cell.task for cell in spec.cells}.values():
-        try:
-            found[task.label] = len(cache.data(task).validation)
-        except HarnessError:
-            continue
+        assert isinstance(task.plugin, Task)
+        count = task.plugin.validation_count()
+        if count is None and load:
+            with contextlib.suppress(HarnessError):
+                count = len(cache.data(task).validation)
+        if count is not None:
+            found[task.label] = count
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError
+from harness.number_format import counted
 from harness.records.read import Cell, read_cell
 from harness.run.cell_label import record_label
 from harness.run.merge_inputs import CellsFound, MergeProgress, RunPart, check_alike, check_same, read_cells
@@ -112,13 +113,13 @@ def _missing_lines(parts: Sequence[RunPart], found: CellsFound, cells: int, dama
     lines += [f"{path}: begun, not finished" for path in found.begun.values()]
     if all(part.shard for part in parts):
         not_begun = {part.folder.root: found.missing[part.folder.root] for part in parts}
-        lines += [f"{root}: {count} cells not begun" for root, count in not_begun.items() if count]
+        lines += [f"{root}: {counted(count, 'cell')} not begun" for root, count in not_begun.items() if count]
     elif (left := cells - len(found.finished.keys() | found.failed.keys() | found.begun.keys())) and not damaged:
-        lines.append(f"{left} cells were begun in none of these runs")
+        lines.append(f"{counted(left, 'cell')} begun in none of these runs")
     if lines or damaged:
         return lines
     return [
-        f"{cells - len(found.finished)} cells are in none of these shards: they were cut with other estimates, by "
+        f"{counted(cells - len(found.finished), 'cell')} in none of these shards: cut with other estimates, by "
         "another version of the harness or a plugin; merge with --partial, and `harness run` the spec in the merged run"
     ]
 

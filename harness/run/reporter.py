@@ -35,14 +35,18 @@ class CellProgress:
 
     Attributes:
         steps, steps_total: example-steps done and to do.
-        asr: attack success rate so far, 0 to 1.
+        asr: attack success rate so far, 0 to 1; None where there is no verdict yet.
         spent: attack compute so far; NaN where unknown.
+        asked: strings that the victim was asked about.
+        untold: of them, those without an answer, or with one that could not be judged.
     """
 
     steps: int
     steps_total: int
-    asr: float
+    asr: float | None
     spent: Flops
+    asked: int = 0
+    untold: int = 0
 
 
 class WorkReporter(Protocol):
@@ -60,8 +64,18 @@ class WorkReporter(Protocol):
     def cell(self, progress: CellProgress) -> None:
         """How far the attack on a cell has come."""
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
-        """A cell ended."""
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
+        """A cell ended; ``untold``: which of its answers have no verdict, ``answered``: how many prompts ended as the
+        attacker wants with an attack or without one; both in words, empty where there is nothing to tell.
+        """
 
 
 class Reporter(Protocol):
@@ -85,4 +99,12 @@ class Silent:
     def note(self, what: str) -> None: ...
     def progress(self, what: str, done: float, total: float) -> None: ...
     def cell(self, progress: CellProgress) -> None: ...
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None: ...
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None: ...

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from harness.errors import RunError
+from harness.number_format import counted
 from harness.records.journal import Journal
 from harness.records.schema import VERSION
 from harness.run.shards import Shard
@@ -110,14 +111,16 @@ class RunFolder:
             if self.read_manifest().get("cells_digest") != digest:
                 strange = [key for key in there if self.is_settled(key)]
             elif strange:
+                cells = counted(len(strange), "finished cell")
                 raise RunError(
-                    f"{self.root}: holds {len(strange)} finished cells that would be another shard's now (e.g. "
+                    f"{self.root}: holds {cells} that would be another shard's now (e.g. "
                     f"{self.cell(strange[0])}): another version estimates what cells take otherwise; use the version "
                     "that began the run, or `harness merge --partial` all shards and do the rest there"
                 )
         if strange:
+            cells = counted(len(strange), "finished cell")
             raise RunError(
-                f"{self.root}: holds {len(strange)} finished cells of other data or another model than the spec finds "
+                f"{self.root}: holds {cells} of other data or another model than the spec finds "
                 f"now (e.g. {self.cell(strange[0])}); put the old data back, give another --out, or delete them"
             )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import error_text
+from harness.number_format import counted
 from harness.records.planned import PlannedCell, planned_json
 from harness.records.read import read_run
 from harness.registry.registry import Registry
@@ -24,6 +25,7 @@ from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast, Reporter
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard, digest
+from harness.run.status import read_status
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
 
@@ -76,7 +78,9 @@ def run(
             check_all_resolved(unresolved, shard)
             known |= {"shard": [shard.index, shard.of], "cells_of_spec": len(cells)}
             cells = cells_of_shard(cells, shard, resolver)
-            preparer.reporter.stage(f"{shard}: {len(cells)} of the {known['cells_of_spec']} cells of the spec")
+            preparer.reporter.stage(
+                f"{shard}: {len(cells)} of the {counted(known['cells_of_spec'], 'cell')} of the spec"
+            )
         if not unresolved:
             folder.check_cells(cells.keys(), known["cells_digest"] if shard else None)
         folder.begin(spec, __version__, {"cells": len(cells) + len(unresolved)} | known)
@@ -93,6 +97,7 @@ def run(
             job.failed(key, lost, problem)
         if groups:
             executor.work(job)
+        outcome.untold = [(cell.label, cell.untold) for cell in read_status(root).with_untold if cell.key in cells]
         return outcome
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import one_line
+from harness.records.untold import untold_text
 from harness.run.cell_label import label_of
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard
@@ -22,6 +24,7 @@ class CellState:
     n_attacked: int | None
     rounds: int  # rounds in the journal of a begun cell
     error: str | None
+    untold: str = ""  # which answers have no verdict, in words
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class RunStatus:
         states = ["done", "failed", "begun", "missing"]
         states += [state for state in ("skipped", "damaged") if self.count(state)]
         return {state: self.count(state) for state in states}
+
+    @property
+    def with_untold(self) -> list[CellState]:
+        """The finished cells that have answers without a verdict."""
+        return [cell for cell in self.cells if cell.untold and cell.status == "done"]
 
     def to_json(self) -> dict[str, Any]:
         """The status as JSON data, as `harness status --json` prints it."""
@@ -98,6 +106,8 @@ def _state(folder: RunFolder, key: str) -> CellState:
             data["threat_label"],
             data["seed"],
         )
-        return CellState(key, status, label, data["n_attacked"] if status == "done" else None, rounds, data["error"])
+        attacked = data["n_attacked"] if status == "done" else None
+        error = None if data["error"] is None else one_line(data["error"])
+        return CellState(key, status, one_line(label), attacked, rounds, error, untold_text(data))
     except (OSError, ValueError, KeyError, TypeError):
         return CellState(key, "begun" if status == "begun" else "damaged", "", None, rounds, None)

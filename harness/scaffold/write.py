@@ -69,8 +69,15 @@ def write_into_package(name: str, template: str, package: Path) -> list[Path]:
     try:
         text = project.read_text(encoding="utf-8")
         described = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise PluginError(f"--into-package {package}: pyproject.toml cannot be read ({error})") from None
+    except (FileNotFoundError, NotADirectoryError):
+        what = "has no pyproject.toml, so it is no package" if package.is_dir() else "no such folder"
+        raise PluginError(
+            f"--into-package {package}: {what}; give the folder of a package with plugins, or use --into to write one"
+        ) from None
+    except OSError as error:
+        raise PluginError(f"--into-package {package}: pyproject.toml cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise PluginError(f"--into-package {package}: pyproject.toml cannot be read: {error}") from None
     home, module = _home(package, described, name)
     words = _words(name, template, module)
     files = {

@@ -12,9 +12,11 @@ from harness.api.threat import Access, Threat, allows
 from harness.registry.defense_stack import is_static, parts_of, runtime_parts, stack_problem, trained_part
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
+from harness.spec.answers import GREEDY, AnswerSampling
+from harness.spec.answers_problems import check_sampling
 from harness.spec.axes import Axes, make_axes
 from harness.spec.exclude import Mask, remaining_cells
-from harness.spec.fields import Spec
+from harness.spec.fields import DiagnosticsExtent, Spec
 from harness.spec.resources import UNSPECIFIED, Resources, victim_resources
 from harness.spec.spec_problems import DataPath, SpecProblem
 
@@ -46,6 +48,8 @@ class CellSpec:
     judge_draws: int = 5
     too_long: Literal["exclude", "error", "truncate"] = "exclude"
     training_threads: int = 1
+    diagnostics: DiagnosticsExtent = "full"
+    answers: AnswerSampling = GREEDY
     resources: Resources = UNSPECIFIED
 
     @property
@@ -92,6 +96,7 @@ def expand(
     _check_access(axes, left, problems)
     _check_training(axes, left, registry, problems)
     _check_answers(axes, left, problems)
+    check_sampling(spec, axes, left, problems)
     resources = victim_resources(spec, axes, registry, problems)
     if not problems and not left.any():
         problems.append(SpecProblem(("exclude",), "leaves out every cell; remove an entry"))
@@ -117,6 +122,8 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> 
         judge_draws=spec.judge_draws,
         too_long=spec.too_long,
         training_threads=spec.training_threads,
+        diagnostics=spec.diagnostics,
+        answers=spec.answers,
         resources=resources[victim],
     )
 

@@ -21,6 +21,7 @@ from pydantic import (
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
+from harness.spec.answers import AnswerSampling
 
 
 def _tuple(value: Any) -> Any:
@@ -79,6 +80,8 @@ PLUGIN_LISTS: dict[str, Kind] = {"tasks": "task", "victims": "victim", "defenses
 _Many = BeforeValidator(_tuple)  # YAML gives lists; frozen models want tuples
 _Refs = Annotated[tuple[PluginRef, ...], _Many, Field(min_length=1, max_length=500)]
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
+DiagnosticsExtent = Literal["off", "light", "full"]
+"""How much is found out of a defended victim besides its ASR, from nothing to everything."""
 
 
 class Exclude(BaseModel):
@@ -169,6 +172,10 @@ class Spec(BaseModel):
         description="prompts that do not fit the victim's context with the attack string: not attacked, and counted; "
         "an error; or their changeable text is cut off at the end, and counted",
     )
+    answers: AnswerSampling = Field(
+        default=AnswerSampling(),
+        description="of tasks answered in text: how many answers each attack string gets, and how they are drawn",
+    )
     attack_draws: PositiveInt = Field(
         default=4,
         le=1000,
@@ -179,6 +186,11 @@ class Spec(BaseModel):
         le=1000,
         description="of a randomised defense: how often each string is judged, with fresh draws; more than half of "
         "them must succeed",
+    )
+    diagnostics: DiagnosticsExtent = Field(
+        default="full",
+        description="besides ASR; full: calibration clean and under attack, worst-case accuracy, how far attacks move "
+        "activations; light: only what takes no forward (calibration on clean prompts, worst-case accuracy); off: none",
     )
     stop_on_success: bool = Field(default=False, description="stop attacking an example once it has been broken")
     target_asr: float = Field(

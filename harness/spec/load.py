@@ -14,6 +14,7 @@ from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.axes import resolve_refs
 from harness.spec.cells import CellSpec, expand
 from harness.spec.fields import PLUGIN_LISTS, DefenseEntry, Spec
+from harness.spec.further_problems import further_problems
 from harness.spec.parse import entry_refs, parse_refs, parse_spec, spec_refs
 from harness.spec.spec_problems import DataPath, InvalidSpecError, SpecProblem
 from harness.spec.yaml_file import YamlFile, read_yaml, read_yaml_file
@@ -69,8 +70,10 @@ def _load(file: YamlFile, path: Path, registry: Registry, plain_folders: Sequenc
         written = parse_refs(file.data, problems)
         plugins = resolve_refs(spec_refs(spec, written) if spec else written, registry, problems)
         cells = [] if spec is None or problems else expand(spec, plugins, registry, problems)
+        if spec is not None and problems and not cells:
+            problems += further_problems(spec, plugins, registry)
     if spec is None or problems:
-        raise InvalidSpecError(file.name, problems, file.positions)
+        raise InvalidSpecError(file.name, problems, file.positions, plugins)
     identity = spec_identity(spec, plugins)
     return LoadedSpec(spec, tuple(cells), file.text, identity, content_key(identity, 64), path, tuple(sorted(plain)))
 
@@ -96,9 +99,13 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
         "judge_draws",
         "clean_floor",
         "training_threads",
+        "diagnostics",
     ):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]
+    del plain["answers"]
+    if answers := spec.answers.identity():
+        plain["answers"] = answers
     lists: dict[str, list[Any]] = {
         field: [plugins[field, i].identity() for i in range(len(getattr(spec, field)))]
         for field in PLUGIN_LISTS

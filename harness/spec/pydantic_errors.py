@@ -36,7 +36,7 @@ def validation_problems(
             continue  # pydantic counts only the items that were fine
         ref_path = _ref_path(loc)
         path, value = written_place(ref_path or loc, data, missing=kind == "missing")
-        text = ref_problem_text(value) if ref_path else _text(detail, models.get(loc[:1] if len(loc) > 2 else ()))
+        text = ref_problem_text(value) if ref_path else _text(detail, models.get(loc[:1] if len(loc) > 1 else ()))
         values[path] = value
         if text not in found.setdefault(path, []):
             found[path].append(text)

@@ -58,9 +58,17 @@ class InvalidSpecError(SpecError):
     Attributes:
         file: the file as the user named it.
         problems: with their positions (``at`` is None only when the spec does not come from a file).
+        resolved: the plugins of its references that could be resolved, by path; in this process alone.
     """
 
-    def __init__(self, file: str, problems: Iterable[SpecProblem], positions: Positions | None = None) -> None:
+    def __init__(
+        self,
+        file: str,
+        problems: Iterable[SpecProblem],
+        positions: Positions | None = None,
+        resolved: Mapping[DataPath, Any] | None = None,
+    ) -> None:
+        self.resolved = resolved or {}
         located = {problem.located(positions or {}) for problem in problems}
         self.file = file
         self.problems = tuple(sorted(located, key=_order))

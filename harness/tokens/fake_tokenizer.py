@@ -18,6 +18,7 @@ class FakeTokenizer:
     special: frozenset[int] = frozenset()
     left: tuple[int, ...] = ()
     right: tuple[int, ...] = ()
+    takes_messages = True
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [[_id(character) for character in text] for text in texts]

@@ -12,8 +12,10 @@ from typing import Any
 import tokenizers
 
 from harness.errors import VictimError
+from harness.tokens.chat_format import ChatFormat
+from harness.tokens.chat_prompts import ChatPrompts
 from harness.tokens.roundtrip import SegmentRoundTrip
-from harness.tokens.special_tokens import FixedParts, SpecialTokenSpelling, current_parts
+from harness.tokens.special_tokens import EVERYWHERE, NOWHERE, FixedParts, SpecialTokenSpelling, current_parts
 
 _PROBE = "a"  # any text that is at least one token in every tokenizer
 
@@ -30,8 +32,15 @@ class HFTokenizer:
         special: ids that no attack may use.
         left, right: special ids that the model expects around every prompt. A text that begins with those on the left
             as text (``<s>``) is tokenised without them, so that a prompt has them once.
+        left_text: text of those on the left.
         appended: what the tokenizer puts behind every text; `right`, unless an answer is to follow (`open_ended`).
+        takes_messages: whether conversations may be put to its model although nothing here renders them.
+        chat: how prompts are written for a chat model; None: as they are. Then nothing is put around prompts: their
+            ids are whole.
     """
+
+    chat: ChatPrompts | None = None
+    takes_messages = False
 
     def __init__(
         self,
@@ -54,15 +63,15 @@ class HFTokenizer:
         self._rust = tokenizers.Tokenizer.from_str(_plain(tokenizer.to_str()))
         self._rust.no_padding()
         self._rust.no_truncation()
-        special = frozenset(int(i) for i in special)
-        self._spelling = SpecialTokenSpelling(self._rust, special, current_parts() if parts is None else parts)
-        self._reader = self._spelling.rust
+        self._declared = special = frozenset(int(i) for i in special)
+        self.spelling = SpecialTokenSpelling(self._rust, special, current_parts() if parts is None else parts)
+        self.reader = self.spelling.rust
         known = self._rust.get_vocab(with_added_tokens=True).values()
         self.vocabulary: int = rows if rows is not None else max(known, default=-1) + 1
         self.left, self.right = self._around()
         self.appended = self.right
         left = "".join(str(self._rust.id_to_token(i)) for i in self.left)
-        self._left_text, self._left_spelled = left, self._spelling.marked(left)
+        self.left_text, self._left_spelled = left, self.spelling.marked(left)
         self.special: frozenset[int] = frozenset(self._special(set(known)) | special)
 
     @classmethod
@@ -103,15 +112,38 @@ class HFTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokens of each text, without special ids around it; nor those that its fixed part begins with."""
-        spelled = [self._spelling.text(text).removeprefix(self._left_spelled) for text in texts]
-        return [e.ids for e in self._reader.encode_batch_fast(spelled, add_special_tokens=False)]
+        spelled = [self.spelling.text(text).removeprefix(self._left_spelled) for text in texts]
+        return [e.ids for e in self.reader.encode_batch_fast(spelled, add_special_tokens=False)]
+
+    def parsed(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text with all special tokens in it taken for such, without special ids around it."""
+        return [encoding.ids for encoding in self._rust.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_with_data(self, text: str, data: Iterable[str]) -> list[int] | None:
+        """Tokens of a text, without special ids around it, of which some parts are data: special tokens in these are
+        text. None where that makes no difference.
+        """
+        if not self.spelling.everywhere or self.chat is not None:
+            return None
+        spelling, hidden = self._respelled, text
+        for part in sorted(set(data), key=len, reverse=True):
+            if part and spelling.hidden(part) != part:
+                hidden = hidden.replace(part, spelling.hidden(part))
+        if hidden == text:
+            return None
+        spelled = spelling.in_template(hidden).removeprefix(spelling.marked(self.left_text))
+        return list(spelling.rust.encode(spelled, add_special_tokens=False).ids)
+
+    @cached_property
+    def _respelled(self) -> SpecialTokenSpelling:
+        return SpecialTokenSpelling(self._rust, self._declared, NOWHERE)
 
     def bare(self, text: str) -> str:
         """A prompt without the special tokens on its left, where its fixed part begins with them: they are put there
         anyway.
         """
-        begun = self._spelling.text(text).startswith(self._left_spelled)
-        return text.removeprefix(self._left_text) if begun else text
+        begun = self.spelling.text(text).startswith(self._left_spelled)
+        return text.removeprefix(self.left_text) if begun else text
 
     def open_ended(self) -> HFTokenizer:
         """The same for prompts that an answer follows: nothing stands behind them, also where the tokenizer ends each
@@ -121,6 +153,35 @@ class HFTokenizer:
             return self
         twin = copy.copy(self)
         twin.right = ()
+        return twin
+
+    def for_messages(self) -> HFTokenizer:
+        """The same for a model whose server renders conversations itself."""
+        twin = copy.copy(self)
+        twin.takes_messages = True
+        return twin
+
+    def with_chat(self, chat: ChatFormat, *, parse_special_tokens: bool = False) -> HFTokenizer:
+        """The same for a chat model, whose prompts go through its template.
+
+        Args:
+            chat: its template and settings.
+            parse_special_tokens: special tokens that messages spell count as such; else they are text.
+        """
+        plain = copy.copy(self)
+        added = self._rust.get_added_tokens_decoder().items()
+        # As transformers' `sanitize_control_tokens`: those that the template writes, special or not, but white space.
+        written = {i for i, token in added if token.content.strip() and token.content in chat.template.text}
+        plain.spelling = SpecialTokenSpelling(
+            self._rust, self._declared | written, EVERYWHERE if parse_special_tokens else NOWHERE
+        )
+        plain.reader = plain.spelling.rust
+        plain._left_spelled = plain.spelling.marked(self.left_text)
+        for kept in ("segments", "_serialised_reader"):
+            plain.__dict__.pop(kept, None)
+        twin = copy.copy(plain)
+        twin.left = twin.right = ()
+        twin.chat = ChatPrompts(plain, chat)
         return twin
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
@@ -139,7 +200,7 @@ class HFTokenizer:
 
     def spelled(self, text: str) -> str:
         """A text with the other spelling of the special tokens that count as such in it."""
-        return self._spelling.text(text)
+        return self.spelling.text(text)
 
     @cached_property
     def _serialised(self) -> str:
@@ -147,16 +208,16 @@ class HFTokenizer:
 
     @cached_property
     def _serialised_reader(self) -> str:
-        return self._reader.to_str()
+        return self.reader.to_str()
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of ``text``, leading white space included where it belongs to the token."""
-        return list(self._reader.encode(text, add_special_tokens=False).offsets)
+        return list(self.reader.encode(text, add_special_tokens=False).offsets)
 
     @cached_property
     def segments(self) -> SegmentRoundTrip | None:
         """Checks whether rows of ids survive tokenisation, segment by segment; None where no split points are known."""
-        return SegmentRoundTrip.of(self._reader, self._spelling.unspelled)
+        return SegmentRoundTrip.of(self.reader, self.spelling.unspelled)
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         plain = self._rust.encode(_PROBE, add_special_tokens=False).ids

@@ -20,6 +20,7 @@ from typing import Any
 import tokenizers
 
 _MARK = "\ue0a5\ue0a7"  # private characters
+_HIDDEN = "\ue0a5\ue0a8"
 _FIRST = 0xF0000  # of the private characters that tell special tokens apart
 
 
@@ -63,6 +64,7 @@ class SpecialTokenSpelling:
     Attributes:
         rust: that tokenizer; ids are those of the one it was made of.
         unspelled: special ids that count as such in fixed parts alone.
+        everywhere: they count wherever they are spelled.
     """
 
     def __init__(self, rust: tokenizers.Tokenizer, special: Iterable[int], parts: FixedParts) -> None:
@@ -75,6 +77,7 @@ class SpecialTokenSpelling:
         self.unspelled = frozenset(int(token["id"]) for token in found)
         self._spelled = {token["content"]: f"{_MARK}{chr(_FIRST + at)}" for at, token in enumerate(found)}
         self._pattern = re.compile("|".join(map(re.escape, sorted(self._spelled, key=len, reverse=True))) or r"(?!)")
+        self.everywhere = parts.everywhere
         self._parts, self._prefix, self._suffix = parts, self.marked(parts.prefix), self.marked(parts.suffix)
         self.rust = tokenizers.Tokenizer.from_str(json.dumps(_respelled(data, self._spelled))) if found else rust
 
@@ -90,6 +93,20 @@ class SpecialTokenSpelling:
     def marked(self, text: str) -> str:
         """The text with our spelling of all special tokens in it."""
         return self._pattern.sub(lambda match: self._spelled[match[0]], text)
+
+    def hidden(self, text: str) -> str:
+        """A text in which special tokens are text, as it is to be given to a template whose own are none (see
+        `in_template`).
+        """
+        return self._pattern.sub(lambda match: _HIDDEN + self._spelled[match[0]][len(_MARK) :], text)
+
+    def in_template(self, rendered: str) -> str:
+        """What a template made of `hidden` texts, as `rust` is to read it: the template's special tokens are meant."""
+        marked = self.marked(rendered)
+        if _HIDDEN in marked:
+            for content, spelled in self._spelled.items():
+                marked = marked.replace(_HIDDEN + spelled[len(_MARK) :], content)
+        return marked
 
 
 def _respelled(data: dict[str, Any], spelled: Mapping[str, str]) -> dict[str, Any]:

@@ -59,14 +59,27 @@ class StringInPrompt:
 
     def prompts(self, candidates: Tokens) -> list[str]:
         """The whole prompts of candidates, surviving or not; length K."""
-        rows = self._rows(np.asarray(candidates))
-        decoded = self.tokenizer.decode(rows)
+        decoded = self.tokenizer.decode(self._rows(np.asarray(candidates)))
+        texts = self._likeliest(candidates, decoded)
+        return [whole if text is None else self.prompt(text) for text, whole in zip(texts, decoded, strict=True)]
+
+    def strings(self, candidates: Tokens) -> list[str | None]:
+        """The text of each candidate in its place, surviving or not; None where it merges with what stands around it;
+        length K.
+        """
+        return self._likeliest(candidates, self.tokenizer.decode(self._rows(np.asarray(candidates))))
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of the whole prompt with this text in the string's place, without the special ones around a prompt."""
+        return self.tokenizer.encode([self.prompt(text)])[0]
+
+    def _likeliest(self, candidates: Tokens, decoded: list[str]) -> list[str | None]:
         (head, tail), *others = self._decoded_sides
         texts = [_between(text, head, tail) for text in decoded]
         if others:  # it may survive in another way than the likeliest
-            surviving = self._surviving(rows, decoded)
+            surviving = self._surviving(self._rows(np.asarray(candidates)), decoded)
             texts = [likeliest if text is None else text for text, likeliest in zip(surviving, texts, strict=True)]
-        return [whole if text is None else self.prompt(text) for text, whole in zip(texts, decoded, strict=True)]
+        return texts
 
     def _texts_of_prompts(self, candidates: Tokens) -> list[str | None]:
         """As `texts`, whole prompts being decoded and tokenised: right for every tokenizer."""

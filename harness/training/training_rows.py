@@ -11,7 +11,8 @@ from typing import Literal
 from harness.api.task import NO_LABEL, Example
 from harness.api.training import TrainRow
 from harness.errors import DataError, VictimError
-from harness.tokens.continuation import continuation_ids
+from harness.tokens.message import Prompt
+from harness.tokens.prompts import answer_ids, encode_prompts
 from harness.tokens.tokenizer import Tokenizer
 
 
@@ -23,9 +24,9 @@ class CleanRows:
     dropped: int
 
 
-def render(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Ids of a prompt as the model expects it: left special ids, text, right special ids."""
-    return (*tokenizer.left, *tokenizer.encode([text])[0], *tokenizer.right)
+def render(prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Ids of a prompt as the model expects it: left special ids, text, right special ids; or by its chat template."""
+    return (*tokenizer.left, *encode_prompts(tokenizer, [prompt])[0], *tokenizer.right)
 
 
 def clean_rows(
@@ -40,7 +41,7 @@ def clean_rows(
     Raises:
         DataError: a row is too long and ``too_long`` is ``error``, or none is left.
     """
-    encoded = tokenizer.encode([example.text for example in examples])
+    encoded = encode_prompts(tokenizer, [example.prompt for example in examples])
     rows = [
         TrainRow((*tokenizer.left, *ids, *tokenizer.right), example.label)
         for example, ids in zip(examples, encoded, strict=True)
@@ -67,7 +68,7 @@ def reply_rows(
     Raises:
         DataError: a row is too long and ``too_long`` is ``error``, or none is left; a text of a single token.
     """
-    encoded = tokenizer.encode([example.text for example in examples])
+    encoded = encode_prompts(tokenizer, [example.prompt for example in examples])
     replies = {reply: reply_ids(reply, tokenizer, end) for reply in dict.fromkeys(e.reply for e in examples)}
     rows = [
         reply_row((*tokenizer.left, *ids, *tokenizer.right), replies[example.reply])
@@ -81,7 +82,7 @@ def reply_rows(
 
 def reply_ids(reply: str, tokenizer: Tokenizer, end: int | None) -> tuple[int, ...]:
     """What a language model is to say after a prompt: the reply's ids and ``end``; nothing where there is no reply."""
-    return (*continuation_ids(tokenizer, reply), *(() if end is None else (end,))) if reply else ()
+    return (*answer_ids(tokenizer, reply), *(() if end is None else (end,))) if reply else ()
 
 
 def reply_row(prompt: Sequence[int], reply: Sequence[int] = ()) -> TrainRow:

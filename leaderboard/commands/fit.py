@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -16,6 +17,7 @@ def fit_app() -> typer.Typer:
     app.command("offense-defense")(offense_defense_command)
     app.command("efficiency")(efficiency_command)
     app.command("size-scaling")(size_scaling_command)
+    app.command("repeated-sampling")(repeated_sampling_command)
     return app
 
 
@@ -89,3 +91,20 @@ def size_scaling_command(
 
     fits = fit_size_scaling(attack_scaling_from_path(table, method, asr), of)
     print_fits(f"Size scaling: attack-scaling {of} per log10 parameters", [f.to_json() for f in fits], as_json)
+
+
+def repeated_sampling_command(
+    run: Annotated[Path, typer.Argument(help="A run directory whose spec draws several answers to each string.")],
+    asks: Annotated[
+        list[int],
+        typer.Option(
+            "--asks", min=2, help="More asks than there are answers; repeat it. Left out: 2, 4, 16 times as many."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    as_json: JsonFlag = False,
+) -> None:
+    """ASR@j beyond the answers that were drawn, by a beta-binomial over prompts, checked on held-out answers."""
+    from leaderboard.commands.print_repeated import print_extrapolations
+    from leaderboard.fit.repeated.extrapolation_of_run import extrapolate_run
+
+    print_extrapolations(extrapolate_run(run, asks), as_json)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from leaderboard.commands.fit import fit_app
-from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption
+from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption, VerifiedFolder
 from leaderboard.commands.plot import plot_command
 from leaderboard.commands.read_given import read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
@@ -37,15 +37,24 @@ def build_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for the site: new, empty, or one that this command made.")],
     runs: RunsArg = [],  # noqa: B006 - typer copies it
     entries: EntriesFolders = [],  # noqa: B006
+    verified: VerifiedFolder = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
+    prompts: Annotated[
+        bool,
+        typer.Option(
+            "--prompts/--no-prompts",
+            help="Show attack strings in the prompts that they stand in; without, the strings and answers alone, where "
+            "a data set's licence keeps its prompts from being published.",
+        ),
+    ] = True,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
-    with read_given(runs, entries) as given:
-        index = build_site(given, out, target_asr, usable_processes(), rank_by)
+    with read_given(runs, entries, verified) as given:
+        index = build_site(given, out, target_asr, usable_processes(), rank_by, prompts=prompts)
         typer.echo(f"Wrote {index}")
 
 

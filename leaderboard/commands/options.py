@@ -17,6 +17,13 @@ RunsArg = Annotated[
 EntriesFolders = Annotated[
     list[Path], typer.Option("--entries", help="A folder of entries; every JSON file in it is checked.")
 ]
+VerifiedFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--verified",
+        help="Your folder of what `verify` and `add` have found, from which rows have their marks: verified, replayed.",
+    ),
+]
 CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 TargetOption = Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from harness.records.visible_text import visible
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.commands.print_transfer import scope_text
 from leaderboard.site.standing_text import TextPair, interval_text
@@ -92,7 +93,8 @@ def _notes(table: AttackTable) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """So that a plugin's label stays text in Markdown."""
+    """So that a plugin's label stays text in Markdown, on one line."""
+    text = " ".join(visible(text).split())
     for sign in ("\\", "|", "<", "*", "_", "[", "`"):
         text = text.replace(sign, f"\\{sign}")
     return text

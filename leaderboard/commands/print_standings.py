@@ -31,7 +31,7 @@ def print_standings(tables: Sequence[Standings]) -> None:
         )
         if scope.notice:
             console.print(Text(scope.notice))
-        for notice in (standing_text.missing_text(standings), standing_text.direction_warning(standings)):
+        for notice in _notices(standings):
             if notice:
                 console.print(Text(notice))
         for row in standings.rows:
@@ -52,6 +52,11 @@ def print_standings(tables: Sequence[Standings]) -> None:
             console.print(Text(f"failed: {cell}: {record.error}"))
 
 
+def _notices(standings: Standings) -> tuple[str, ...]:
+    texts = (standing_text.missing_text, standing_text.direction_warning, standing_text.answers_text)
+    return tuple(text(standings) for text in texts)
+
+
 def _columns(standings: Standings) -> dict[str, ColumnText]:
     """Heading to what stands below it; columns that would say nothing are left out."""
     rows = standings.rows
@@ -59,6 +64,10 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
         "rank": standing_text.rank_text,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
         "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), ", ".join(row.adaptivity)]))),
+    }
+    if heading := standing_text.answered_heading(standings):
+        columns[heading.lower()] = standing_text.answered_text
+    columns |= {
         standings.section.clean_measure: standing_text.clean_text,
         "ASR at full budget": standing_text.asr_text,
     }

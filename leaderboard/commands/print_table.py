@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from typing import Any, TextIO, cast
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-from leaderboard.data.visible_text import VisibleStream
 
 
 def plain_table(title: str, headings: Sequence[str]) -> Table:
@@ -25,10 +22,9 @@ def plain_table(title: str, headings: Sequence[str]) -> Table:
 
 def wide_console() -> Console:
     """Standard output."""
-    out = cast(TextIO, VisibleStream(sys.stdout))
-    console = Console(file=out)
+    console = Console()
     # A pipe has no width of its own: a table cut at 80 columns would lose numbers.
-    return console if console.is_terminal else Console(file=out, width=200)
+    return console if console.is_terminal else Console(width=200)
 
 
 def print_json(objects: Sequence[dict[str, Any]]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def read_given(runs: Sequence[Path], entries: Sequence[Path]) -> Iterator[list[Run]]:
+def read_given(runs: Sequence[Path], entries: Sequence[Path], verified: Path | None = None) -> Iterator[list[Run]]:
     """The runs in paths and folders of entries, for the body; then each submission or entry that was left out on
     stderr, with exit status 1 where there is one.
 
@@ -23,7 +23,7 @@ def read_given(runs: Sequence[Path], entries: Sequence[Path]) -> Iterator[list[R
     """
     from leaderboard.submission.leaderboard_sources import read_sources
 
-    given = read_sources(runs, entries)
+    given = read_sources(runs, entries, verified)
     yield given.runs
     for reason in given.refused:
         typer.echo(f"left out: {reason}", err=True)

@@ -33,6 +33,13 @@ StoreOption = Annotated[
         "--store", help="Where the models to replay are, or are made, a folder or a URL; default runs/NAME/artifacts."
     ),
 ]
+VerifiedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--verified",
+        help="A folder of yours: what was found of a file that is verified is kept there for `build --verified`.",
+    ),
+]
 EntriesOption = Annotated[Path, typer.Option("--entries", help="Folder of entries.")]
 
 
@@ -66,7 +73,8 @@ def pack_command(
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}). Give another --out.") from None
     size = path.stat().st_size
-    typer.echo(f"Wrote {path} ({size:,} bytes, {inspection.cells} cells, sha256 {inspection.sha256})")
+    cells = f"{inspection.cells} {'cell' if inspection.cells == 1 else 'cells'}"
+    typer.echo(f"Wrote {path} ({size:,} bytes, {cells}, sha256 {inspection.sha256})")
     for note in inspection.notes:
         typer.echo(f"note: {note}")
 
@@ -78,6 +86,7 @@ def verify_command(
     seed: SeedOption = 0,
     spec: SpecOption = None,
     store: StoreOption = None,
+    verified: VerifiedOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Check a submission: hashes, format, every cell of its spec, its records, its curves; with --replay its verdicts.
@@ -98,6 +107,10 @@ def verify_command(
         print_report(report, wide_console())
     if not report.verified:
         raise typer.Exit(1)
+    if verified is not None:
+        from leaderboard.submission.verification_record import write_verification
+
+        typer.echo(f"Wrote {write_verification(report.record(report.read_sha256), verified)}", err=as_json)
 
 
 def add_command(
@@ -108,12 +121,15 @@ def add_command(
     seed: SeedOption = 0,
     spec: SpecOption = None,
     store: StoreOption = None,
+    verified: VerifiedOption = None,
 ) -> None:
     """Verify a submission and put it into a folder of entries: one JSON and one Parquet file, for a pull request."""
+    from harness.errors import DataError
     from leaderboard.submission.leaderboard_entry import write_entry
     from leaderboard.submission.submission import open_submission
+    from leaderboard.submission.verification_record import write_verification
 
-    report = _verify(ctx, file, replay, seed, spec, store, quiet=False)
+    report = _verify(ctx, file, replay, seed, spec, store, quiet=False, written_anew=True)
     if not report.verified:
         from rich.console import Console
 
@@ -121,12 +137,26 @@ def add_command(
 
         print_report(report, Console(stderr=True))
         raise typer.Exit(1)
-    path = write_entry(open_submission(file), entries)
+    submission = open_submission(file)
+    if submission.read_sha256 != report.read_sha256:
+        raise DataError(f"{file}: was changed while it was read")
+    path = write_entry(submission, entries)
     typer.echo(f"Wrote {path} and {path.with_suffix('.parquet').name}")
+    if verified is not None:
+        record = report.record(open_submission(path).read_sha256)
+        typer.echo(f"Wrote {write_verification(record, verified)}")
 
 
 def _verify(
-    ctx: typer.Context, file: Path, count: int, seed: int, spec: Path | None, store: str | None, *, quiet: bool
+    ctx: typer.Context,
+    file: Path,
+    count: int,
+    seed: int,
+    spec: Path | None,
+    store: str | None,
+    *,
+    quiet: bool,
+    written_anew: bool = False,
 ) -> Report:
     from leaderboard.submission.verification.replay_check import ReplayOptions
     from leaderboard.submission.verification.verify import verify_submission
@@ -134,13 +164,14 @@ def _verify(
     registry = ctx.obj.loaded().registry
     if not count:
         with _progress_bar("checking", quiet) as progress:
-            return verify_submission(file, registry, spec, None, progress)
+            return verify_submission(file, registry, spec, None, progress, written_anew=written_anew)
     from rich.console import Console
 
     from harness.replay.replay_progress import ReplayView
 
     with ReplayView(Console(stderr=True, quiet=quiet)) as view:
-        return verify_submission(file, registry, spec, ReplayOptions(count, seed, store, view), view.checked)
+        options = ReplayOptions(count, seed, store, view)
+        return verify_submission(file, registry, spec, options, view.checked, written_anew=written_anew)
 
 
 def _progress_bar(description: str, quiet: bool) -> AbstractContextManager[Any]:

@@ -1,95 +1,89 @@
-"""A few attack strings that succeeded, for a page about one victim and defense."""
+"""A few attack strings that succeeded, in their conversations, for a page about one victim and defense."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.records.read import Cell
+from leaderboard.data.conversations import Conversation, conversation
 
 PER_ATTACK = 3
-MAX_CHARACTERS = 600  # shown of a string or an answer
+_STEP = ["attack_text", "success", "score", "predicted", "answer", "answer_state", "unparseable", "judge_output"]
+_DRAWN = ["answer", "state", "success", "score", "unparseable"]
 
 
 @dataclass(frozen=True)
 class SuccessfulString:
-    """One attack string at its first success; texts have what cannot be seen written out.
+    """One attack string at its first success.
 
     Attributes:
         attack: label.
         example: id within the task.
         step: of the first success.
         seed: of the cell.
-        text: the attack string.
-        answer: what the victim said, where it answers in text.
+        shown: the conversation that it stands in.
     """
 
     attack: str
     example: str
     step: int
     seed: int
-    text: str
-    answer: str | None
+    shown: Conversation
 
 
-def successful_strings(cells: Sequence[Cell]) -> dict[str, list[SuccessfulString]]:
-    """Attack label to up to `PER_ATTACK` strings, from the first of ``cells`` that has a success of it."""
+def successful_strings(cells: Sequence[Cell], *, prompts: bool = True) -> dict[str, list[SuccessfulString]]:
+    """Attack label to up to `PER_ATTACK` strings, from the first of ``cells`` that has a success of it.
+
+    Args:
+        prompts: whether with the messages that they stand in.
+    """
     by_attack: dict[str, list[SuccessfulString]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.record.attack.label, cell.record.seed)):
         attack = cell.record.attack.label
         if attack in by_attack or cell.record.space == "latent":
             continue
-        strings = _strings_of_cell(cell)
+        strings = _strings_of_cell(cell, prompts=prompts)
         if strings:
             by_attack[attack] = strings
     return by_attack
 
 
-def _strings_of_cell(cell: Cell) -> list[SuccessfulString]:
-    has_answers = cell.record.task_kind == "text"
-    table = cell.steps(["example", "step", "success", "attack_text", *(["answer"] if has_answers else [])])
-    table = table.filter(pc.and_(table.column("success"), pc.is_valid(table.column("attack_text"))))
-    if not len(table):
+def _strings_of_cell(cell: Cell, *, prompts: bool) -> list[SuccessfulString]:
+    first_rows = _first_successes(cell)
+    if not first_rows:
         return []
-    examples, steps = table.column("example").to_pylist(), table.column("step").to_numpy()
-    first_row: dict[str, int] = {}
-    for row in np.argsort(steps, kind="stable").tolist():
-        if first_row.setdefault(examples[row], row) == row and len(first_row) == PER_ATTACK:
-            break
-    strings = []
-    for example, row in first_row.items():
-        answer = table.column("answer")[row].as_py() if has_answers else None
-        strings.append(
-            SuccessfulString(
-                cell.record.attack.label,
-                example,
-                int(steps[row]),
-                cell.record.seed,
-                escape_invisible(table.column("attack_text")[row].as_py()),
-                None if answer is None else escape_invisible(answer),
-            )
+    drawn = [f"sampled_{name}" for name in _DRAWN] if cell.record.samples else []
+    steps = cell.steps(["step", *_STEP, *drawn]).take(list(first_rows.values())).to_pylist()
+    columns = ["example", "predicted", "answer", "messages", "string_at"]
+    examples = cell.examples(columns[: None if prompts else 3])
+    examples = examples.filter(pc.is_in(examples["example"], pa.array(list(first_rows))))
+    unknown = dict.fromkeys(columns)
+    by_id = {row["example"]: unknown | row for row in examples.to_pylist()}
+    return [
+        SuccessfulString(
+            cell.record.attack.label,
+            example,
+            row["step"],
+            cell.record.seed,
+            conversation(cell.record, by_id.get(example, unknown), row),
         )
-    return strings
+        for example, row in zip(first_rows, steps, strict=True)
+    ]
 
 
-def escape_invisible(text: str) -> str:
-    """``text`` with control, format and unassigned characters written out (``\\u202e``), so that none can turn or hide
-    what stands beside it; cut at `MAX_CHARACTERS`.
-    """
-    escaped = "".join(
-        character
-        if character in "\n\t " or unicodedata.category(character)[0] not in "CZ"
-        else _unicode_escape(character)
-        for character in text[:MAX_CHARACTERS]
-    )
-    more = len(text) - MAX_CHARACTERS
-    return escaped + (f" … ({more} more characters)" if more > 0 else "")
-
-
-def _unicode_escape(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _first_successes(cell: Cell) -> dict[str, int]:
+    """Example to its row of the table of steps, of the first examples that fell."""
+    table = cell.steps(["example", "step", "success", "attack_text"])
+    fell = pc.and_(table["success"], pc.is_valid(table["attack_text"]))
+    rows = np.flatnonzero(pc.fill_null(fell, False).to_numpy(zero_copy_only=False))
+    examples, steps = table["example"].take(rows).to_pylist(), table["step"].take(rows).to_numpy()
+    found: dict[str, int] = {}
+    for at in np.argsort(steps, kind="stable").tolist():
+        if found.setdefault(examples[at], int(rows[at])) == rows[at] and len(found) == PER_ATTACK:
+            break
+    return found

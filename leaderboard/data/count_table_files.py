@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from harness.errors import DataError
+from harness.errors import DataError, one_line
 from harness.records.read import is_run, read_run
 from leaderboard.data.count_table import (
     KNOWN,
@@ -63,7 +63,9 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Give a CSV, TSV or Parquet table, or a run directory.") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Write the file again.") from None
+        raise DataError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Write the file again."
+        ) from None
     if len(content) > MAX_BYTES:
         raise DataError(f"{path}: holds more than {MAX_BYTES // 2**20} MiB. Split it, by task for instance.")
     return content
@@ -117,7 +119,7 @@ def _text_column(source: str, name: str, column: pa.ChunkedArray) -> Column:
             location = value_location(source, index, name)
             raise DataError(f"{location}: {value!r} is not a name. Put a text there, or leave the row out.")
     texts = np.empty(len(values), dtype=object)
-    texts[:] = values
+    texts[:] = [one_line(value) for value in values]
     return texts
 
 

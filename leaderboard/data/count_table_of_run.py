@@ -48,7 +48,7 @@ def cells_count_table(
         if not examples or not steps:
             continue
         at_step = asr == "at_step"
-        trials = trajectories.answered if at_step else np.full(steps, examples)
+        trials = trajectories.told if at_step else np.full(steps, examples)
         successes = trajectories.at_step if at_step else trajectories.so_far
         numbers = {
             "iteration": np.arange(1, steps + 1),

@@ -27,7 +27,8 @@ UNKNOWN_LABEL = -1
 @dataclass(frozen=True)
 class Trajectories:
     """A trajectory is an attacked example's way through the steps of an attack. Those of one cell: E examples, T steps
-    (the full budget). An example whose strings got no answer at all tells nothing, and is none of them.
+    (the full budget). An example whose strings got no answer at all, or none that could be judged, tells nothing, and
+    is none of them.
 
     Attributes:
         examples: ids, sorted.
@@ -36,11 +37,12 @@ class Trajectories:
         queries: [E, T], sequences that the attack had asked about until and with this step.
         labels: [E], the examples' own; `UNKNOWN_LABEL` where the answer is a text; None where nobody asked.
         targets: [E], the labels that the attacker wants; `UNKNOWN_LABEL` where records do not say.
-        unanswered: [E, T], whether the victim gave neither an answer nor a refusal to this step's string; None: to all.
+        untold: [E, T], whether the victim gave neither an answer nor a refusal to this step's string, or an answer that
+            could not be judged; None: at none.
         asked: steps at which the victim was asked about a string.
         missing: of them, those at which it gave neither an answer nor a refusal.
         unparseable: of them, those at which a judging model said something that is no verdict.
-        left_out: examples whose strings got no answer at all.
+        left_out: examples whose strings got no verdict at all.
         failures: why strings were not judged, and how many steps each reason took.
     """
 
@@ -50,7 +52,7 @@ class Trajectories:
     queries: Floats
     labels: Integers | None = None
     targets: Integers | None = None
-    unanswered: Booleans | None = None
+    untold: Booleans | None = None
     asked: int = 0
     missing: int = 0
     unparseable: int = 0
@@ -69,10 +71,10 @@ class Trajectories:
         return broken
 
     @cached_property
-    def answered(self) -> Integers:
-        """[T], how many examples got an answer or a refusal at this step."""
+    def told(self) -> Integers:
+        """[T], how many examples got a refusal, or an answer that could be judged, at this step."""
         examples, steps = self.at_step.shape
-        return np.full(steps, examples) if self.unanswered is None else examples - self.unanswered.sum(axis=0)
+        return np.full(steps, examples) if self.untold is None else examples - self.untold.sum(axis=0)
 
     def spent(self, unit: BudgetUnit) -> Floats:
         """[E, T], `compute` or `queries`."""
@@ -83,9 +85,9 @@ class Trajectories:
         index_of = {example: index for index, example in enumerate(self.examples)}
         rows = [index_of[example] for example in examples]
         labels, targets = (None if part is None else part[rows] for part in (self.labels, self.targets))
-        unanswered = None if self.unanswered is None else self.unanswered[rows]
+        untold = None if self.untold is None else self.untold[rows]
         return Trajectories(
-            tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows], labels, targets, unanswered
+            tuple(examples), self.at_step[rows], self.compute[rows], self.queries[rows], labels, targets, untold
         )
 
 
@@ -143,17 +145,19 @@ def read_trajectories(cell: Cell) -> Trajectories:
         targets = np.where((targets == UNKNOWN_LABEL) & (labels != UNKNOWN_LABEL), 1 - labels, targets)
     asked = pc.is_null(steps.column("failure")).to_numpy()
     missing = asked & pc.is_in(steps.column("answer_state"), pa.array(sorted(NO_ANSWER))).to_numpy()
-    trajectories = _arrange(cell, source, examples, budget, row, step, success, missing, compute, queries)
+    unparseable = asked & steps.column("unparseable").fill_null(False).to_numpy()
+    untold = missing | unparseable
+    trajectories = _arrange(cell, source, examples, budget, row, step, success, untold, compute, queries)
     trajectories = replace(trajectories, labels=labels, targets=targets)
-    untold = np.setdiff1d(row[missing], row[asked & ~missing])  # examples
-    if len(untold):
-        trajectories = trajectories.subset(np.delete(examples, untold).tolist())
+    silent = np.setdiff1d(row[untold], row[asked & ~untold])  # examples
+    if len(silent):
+        trajectories = trajectories.subset(np.delete(examples, silent).tolist())
     return replace(
         trajectories,
         asked=int(asked.sum()),
         missing=int(missing.sum()),
-        unparseable=int(pc.sum(steps.column("unparseable")).as_py() or 0),
-        left_out=len(untold),
+        unparseable=int(unparseable.sum()),
+        left_out=len(silent),
         failures=_count_failures(steps.column("failure")),
     )
 
@@ -191,7 +195,7 @@ def _arrange(
     row: Integers,
     step: Integers,
     success: Booleans,
-    missing: Booleans,
+    untold: Booleans,
     compute: Floats,
     queries: Integers,
 ) -> Trajectories:
@@ -204,7 +208,7 @@ def _arrange(
     if misplaced.any():
         example = examples[int(misplaced.any(axis=1).argmax())]
         raise DataError(f"{source}: the steps of example {example!r} have a gap or come twice. {_how_to_mend(cell)}")
-    at_step, unanswered = (_kept_to_the_end(shape, row, step, last, values) for values in (success, missing))
+    at_step, untold = (_kept_to_the_end(shape, row, step, last, values) for values in (success, untold))
     compute_at_step, queries_at_step = np.zeros(shape), np.zeros(shape)
     compute_at_step[row, step - 1] = compute
     queries_at_step[row, step - 1] = queries
@@ -213,7 +217,7 @@ def _arrange(
         at_step,
         compute_at_step.cumsum(axis=1),
         queries_at_step.cumsum(axis=1),
-        unanswered=unanswered if unanswered.any() else None,
+        untold=untold if untold.any() else None,
     )
 
 

@@ -1,31 +1,18 @@
-"""Free text of others, so that it shows what it is: in a table, on a page, in a terminal, in a spreadsheet."""
+"""Free text of others, so that it shows what it is: in a table, on a page, in a spreadsheet."""
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 import unicodedata
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
-_JOINERS = "\u200c\u200d"  # without which some scripts cannot be written
-_UNSEEN = re.compile(
-    "["
-    + "".join(
-        re.escape(chr(code))
-        for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) in ("Cf", "Zl", "Zp") and chr(code) not in _JOINERS
-    )
-    + "]"
-)
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""With which a spreadsheet takes a cell for a formula; https://owasp.org/www-community/attacks/CSV_Injection."""
+from harness.errors import one_line
+from harness.records.visible_text import visible
 
-
-def visible(text: str) -> str:
-    r"""``text`` with what is not seen, and turns the order of what is, in writing: ``\u202e``."""
-    return text if text.isascii() else _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+MAX_CHARACTERS = 1200  # shown of a message, a string or an answer
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""With which a spreadsheet takes a cell for a formula, as with a tab or a line break, which are written out;
+https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def visible_data(data: Any) -> Any:
@@ -40,20 +27,32 @@ def visible_data(data: Any) -> Any:
 
 
 def cell_text(text: str) -> str:
-    """``text`` for a spreadsheet: one that would be taken for a formula behind an apostrophe."""
-    shown = visible(text)
+    """``text`` for a spreadsheet, in one line: one that would be taken for a formula behind an apostrophe."""
+    shown = one_line(visible(text))
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 
-class VisibleStream:
-    """A stream that writes `visible` text to another; all else is that one's."""
+def escape_invisible(text: str) -> str:
+    """``text`` with control, format and unassigned characters written out (``\\u202e``), so that none can turn or hide
+    what stands beside it.
+    """
+    return "".join(
+        character
+        if character in "\n\t " or unicodedata.category(character)[0] not in "CZ"
+        else _unicode_escape(character)
+        for character in text
+    )
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
 
-    def write(self, text: str) -> int:
-        """Write ``text``, made visible."""
-        return self._stream.write(visible(text))
+def shortened(text: str, most: int = MAX_CHARACTERS) -> str:
+    """The same, with the middle left out where it is longer than ``most`` characters."""
+    more = len(text) - most
+    if more <= 0:
+        return escape_invisible(text)
+    half = most // 2
+    return f"{escape_invisible(text[:half])} … ({more} more characters) … {escape_invisible(text[half - most :])}"
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+
+def _unicode_escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -35,6 +35,7 @@ SETTINGS: Any = {  # matplotlib types its names one by one
     "lines.linewidth": 1.3,
     "lines.markersize": 3,
     "legend.frameon": False,
+    "text.parse_math": False,  # a label with dollar signs is no formula
     "pdf.fonttype": 42,  # letters stay letters, so that text can be searched and edited
     "svg.fonttype": "none",
     "svg.hashsalt": "harness",
@@ -102,4 +103,4 @@ def save(figure: Figure, out: Path) -> None:
     try:
         figure.savefig(out, format=file_format, dpi=300, metadata=no_date)
     except OSError as error:
-        raise DataError(f"--out {out}: cannot be written ({error}). Give another place.") from None
+        raise DataError(f"--out {out}: cannot be written ({error.strerror or error}). Give another place.") from None

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.records.visible_text import visible
 from leaderboard.standings.json_numbers import rounded
 from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.transfer_headings import TransferHeading
@@ -37,7 +38,7 @@ def _draw_matrix(axes: Axes, matrix: TransferMatrix) -> None:
     axes.set_xticks(range(len(matrix.columns)), [_heading_text(heading) for heading in matrix.columns])
     axes.set_yticks(range(len(matrix.rows)), [_heading_text(heading) for heading in matrix.rows])
     axes.tick_params(length=0, labelsize=6.5)
-    axes.set_title(f"{matrix.scope.task}: {TITLES[matrix.kind]}", loc="left")
+    axes.set_title(visible(f"{matrix.scope.task}: {TITLES[matrix.kind]}"), loc="left")
     for y, row in enumerate(matrix.entries):
         for x, entry in enumerate(row):
             text = "–" if entry is None else percent(entry.asr.value)
@@ -47,4 +48,4 @@ def _draw_matrix(axes: Axes, matrix: TransferMatrix) -> None:
 
 
 def _heading_text(heading: TransferHeading) -> str:
-    return f"{heading.main}\n{heading.fine}"
+    return visible(f"{heading.main}\n{heading.fine}")

@@ -23,6 +23,8 @@ def build_site(
     target: float | None = None,
     processes: int = 1,
     rank_unit: RankUnit = "reference",
+    *,
+    prompts: bool = True,
 ) -> Path:
     """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
@@ -32,8 +34,8 @@ def build_site(
         target: attack success rate that counts as broken; each spec's own when None.
         processes: how many may share the work of many cells; above 1, the calling script must be one that can be
             imported (``if __name__ == "__main__":``).
-
         rank_unit: what costs to break are ranked in; see `standings`.
+        prompts: whether the pages show the prompts that attack strings stand in, where the records hold them.
 
     Raises:
         DataError: ``out`` holds something else, cannot be written, or the runs have no finished cell.
@@ -44,7 +46,7 @@ def build_site(
     tables = standings(runs, target, processes, rank_unit)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
-    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)))
+    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)), prompts)
 
     def write(new: Path) -> None:
         write_downloads(new / "downloads", site.data)

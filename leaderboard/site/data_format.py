@@ -1,7 +1,8 @@
 """The form of ``data.json``, which the pages, the downloads and the figures are made of.
 
-Attack compute is in FLOPs per attacked example, nominal; null where unknown. Keys that only one kind of page has are
-marked as not required.
+No prompt, attack string or answer is in it: those stand on the pages of victims alone, made of the columns that
+`harness.records.schema` has. Attack compute is in FLOPs per attacked example, nominal; null where unknown. Keys that
+only one kind of page has are marked as not required.
 """
 
 from __future__ import annotations
@@ -74,6 +75,19 @@ class CostToBreakJson(TypedDict):
     seeds: int
 
 
+class AsrAtJson(TypedDict):
+    """ASR@j at full budget, of an attacker who may ask j times with each string: a list per quantity, by j; compute and
+    queries with the j answers to each string.
+    """
+
+    asks: list[int]
+    value: list[float]
+    low: list[float]
+    high: list[float]
+    compute: list[float | None]
+    queries: list[float]
+
+
 class CurveJson(TypedDict):
     """One attack: some of its points (all ``steps`` of a short curve), its fit, and what it costs to break by it."""
 
@@ -84,6 +98,7 @@ class CurveJson(TypedDict):
     fit: FitJson | None
     band: BandJson | None
     breaking: CostToBreakJson | None
+    asr_at: NotRequired[AsrAtJson]
 
 
 class WorstCaseJson(TypedDict):
@@ -100,6 +115,15 @@ class StrongestJson(RateJson):
     """The strongest attack's ASR at full budget."""
 
     attack: str
+
+
+class AnsweredJson(RateJson):
+    """Share of prompts that end as the attacker wants, with or without an attack; ``clean``: how many of its successes
+    without one; ``benign``: whether the prompts are harmless and were refused, else harmful and answered.
+    """
+
+    clean: int
+    benign: bool
 
 
 class DirectionJson(RateJson):
@@ -132,6 +156,7 @@ class StandingJson(TypedDict):
     seeds: NotRequired[int]
     examples: NotRequired[int]
     clean: RateJson | None
+    answered: NotRequired[AnsweredJson | None]  # of answers in text
     asr: RateJson | None
     directions: NotRequired[list[DirectionJson]]
     one_direction: NotRequired[bool]  # whether one direction makes the rate
@@ -149,6 +174,7 @@ class StandingJson(TypedDict):
     missing_answers: NotRequired[int]
     missing_clean: NotRequired[int]
     unparseable: NotRequired[int]
+    unparseable_clean: NotRequired[int]
     failures: NotRequired[Mapping[str, int]]
     excluded: NotRequired[Mapping[str, int]]  # reason to how many examples were not attacked for it
     curves: list[CurveJson]

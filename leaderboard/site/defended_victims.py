@@ -9,14 +9,15 @@ from harness.flops import known
 from harness.records.cell_manifest import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
+from leaderboard.site.chat_lines import ChatLines, chat_lines
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
-from leaderboard.site.standing_text import TextPair, cost_text, rate_text
+from leaderboard.site.standing_text import TextPair, asr_at_text, cost_text, counted, queries_text, rate_text
 from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
-from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, scientific
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, multiple, scientific
 
 _DEFENSE_EXPENSES: dict[str, DefenseExpense] = {
     "Search of the defense": "search",
@@ -89,8 +90,10 @@ class DefendedVictimPage:
         costs: what was spent on the last round.
         diagnostics: label, and a text per round.
         strings: attack label to a few strings that succeeded.
+        chats: how the victim is talked to, where it is a chat model; several where rows differ.
         artifacts: what was attacked, and its artifact's key.
         cell_keys: of all cells.
+        found: about the records, by the keeper of the board.
     """
 
     row_ids: list[str]
@@ -99,10 +102,12 @@ class DefendedVictimPage:
     costs: list[LabelledText]
     diagnostics: list[tuple[str, list[str]]]
     strings: Mapping[str, list[SuccessfulString]]
+    chats: list[ChatLines]
     plugins: list[PluginUse]
     versions: Mapping[str, str]
     artifacts: list[tuple[str, str]]
     cell_keys: list[str]
+    found: list[str]
 
 
 def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
@@ -116,19 +121,25 @@ def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
     ]
 
 
-def defended_victim_page(victim: DefendedVictim) -> DefendedVictimPage:
-    """The page of ``victim``."""
+def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True) -> DefendedVictimPage:
+    """The page of ``victim``.
+
+    Args:
+        prompts: whether it shows the prompts that attack strings stand in.
+    """
     return DefendedVictimPage(
         row_ids=[row_id(victim.id, row) for row in victim.rows],
         attacks=[attack_line(row, curve.attack) for row in victim.rows for curve in row.curves],
         directions=[(row.round, rate) for row in victim.rows if len(row.directions) > 1 for rate in row.directions],
         costs=_costs(victim.last),
         diagnostics=diagnostics(victim.rows),
-        strings=successful_strings(victim.last.cells),
+        strings=successful_strings(victim.last.cells, prompts=prompts),
+        chats=chat_lines(victim.records),
         plugins=plugins_used(victim.records),
         versions=library_versions(victim.records),
         artifacts=artifact_keys(victim.records),
         cell_keys=sorted({record.key for record in victim.records}),
+        found=list(dict.fromkeys(text for row in victim.rows if row.evidence for text in row.evidence.found)),
     )
 
 
@@ -140,7 +151,9 @@ def attack_line(row: Standing, attack: str) -> AttackLine:
     if curve.points:
         last = curve.points[-1]
         compute = UNKNOWN_COMPUTE.lower() if last.compute is None else f"{scientific(last.compute)} FLOPs"
-        asr, spent = rate_text(last.asr), (compute, f"{amount(last.queries)} queries, {last.step} steps")
+        main, fine = rate_text(last.asr)
+        asr = main, "\n".join(filter(None, [fine, asr_at_text(curve)]))
+        spent = (compute, f"{queries_text(last.queries)}, {counted(last.step, 'step')}")
     cost = row.cost_by_attack.get(attack)
     return AttackLine(
         attack=attack,

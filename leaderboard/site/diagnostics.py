@@ -8,7 +8,7 @@ from typing import Any
 from harness.records.cell_manifest import CellRecord, DefenseFacts
 from leaderboard.site.standing_text import counted
 from leaderboard.standings.standing import Standing
-from leaderboard.table_numbers import percent, plain_number
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, percent, plain_number, scientific
 
 LabelledText = tuple[str, str]
 """What a line is about, and what it says."""
@@ -40,6 +40,8 @@ def _diagnostics_of_row(row: Standing) -> Iterator[LabelledText]:
                 yield f"{label}{suffix}", text
         if record.n_clean_missing:
             yield f"clean prompts without an answer{suffix}", f"{record.n_clean_missing} of {record.n_clean}"
+        if record.n_clean_unparseable:
+            yield f"clean answers that could not be judged{suffix}", f"{record.n_clean_unparseable} of {record.n_clean}"
         if record.n_too_long:
             yield f"clean examples too long for the context{suffix}", f"{record.n_too_long} of {record.n_clean}"
         if record.n_truncated:
@@ -77,10 +79,13 @@ def _attack_diagnostics(record: CellRecord) -> Iterator[LabelledText]:
         yield f"calibration error (ECE) under {attack}", plain_number(ece["attacked"])
     if measured.get("worst_case"):
         last = measured["worst_case"][-1]
-        yield f"accuracy left after {last['step']} steps of {attack}", percent(last["accuracy"])
+        yield f"accuracy left after {counted(last['step'], 'step')} of {attack}", percent(last["accuracy"])
     if measured.get("shift"):
         layers = (f"{layer['layer']}: {percent(layer['moved'])}" for layer in measured["shift"])
         yield f"activations moved by {attack}, per layer (of their norm)", ", ".join(layers)
+    if (spent := measured.get("compute", {}).get("nominal")) != 0 and measured:
+        amount = UNKNOWN_COMPUTE.lower() if spent is None else f"{scientific(spent)} FLOPs"
+        yield f"compute of these diagnostics under {attack}, part of no other", amount
 
 
 def flattened(value: Any, label: str = "") -> list[LabelledText]:

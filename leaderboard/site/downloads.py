@@ -26,7 +26,7 @@ _ROW = (
     "seeds",
     "examples",
 )
-_NOT_COUNTED = ("missing_clean", "missing_answers", "unparseable")
+_NOT_COUNTED = ("missing_clean", "unparseable_clean", "missing_answers", "unparseable")
 _RATE = ("low", "high", "trials", "seeds")
 _COST = ("reached", "compute", "low", "high", "attack", "within", "queries", "seeds")
 _CURVES = pa.schema(
@@ -61,9 +61,11 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
     flat["missing_cells"] = len(row.get("missing", ()))
     flat["excluded"] = "; ".join(f"{count} {reason}" for reason, count in row.get("excluded", {}).items())
     flat |= {name: row.get(name, 0) for name in _NOT_COUNTED}
-    for name, rate in (("clean", row["clean"]), ("asr", row["asr"])):
+    for name, rate in (("answered", row.get("answered")), ("clean", row["clean"]), ("asr", row["asr"])):
         numbers: dict[str, Any] = {} if rate is None else {**rate}
         flat |= {name: numbers.get("value")} | {f"{name}_{part}": numbers.get(part) for part in _RATE}
+    answered = row.get("answered")
+    flat["answered_without_attack"] = None if answered is None else answered["clean"]
     flat["asr_by_direction"] = "; ".join(
         f"{each['name']}: {each['successes']} of {each['trials']}" for each in row.get("directions", ())
     )
@@ -75,7 +77,19 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
     overhead, fit = row["overhead"], row["balance"]
     flat |= {f"overhead_{name}": None if overhead is None else overhead.get(name) for name in ("flops", "ratio")}
     flat |= {f"balance_{name}": None if fit is None else fit.get(name) for name in ("slope", "slope_low", "slope_high")}
+    flat["asr_at"] = _asr_at(row)
     return flat | {"marks": ", ".join(row["marks"])}
+
+
+def _asr_at(row: StandingJson) -> str:
+    """ASR@j of the strongest attack, with intervals: ``1: 0.45 (0.41 to 0.49); …``; "" where answers are greedy."""
+    strongest = None if row["strongest"] is None else row["strongest"]["attack"]
+    found = [curve["asr_at"] for curve in row["curves"] if curve["attack"] == strongest and "asr_at" in curve]
+    return "; ".join(
+        f"{asks}: {value:g} ({low:g} to {high:g})"
+        for one in found
+        for asks, value, low, high in zip(one["asks"], one["value"], one["low"], one["high"], strict=True)
+    )
 
 
 def _points(section: SectionJson, row: StandingJson, curve: CurveJson) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records.read import Run
+from harness.records.visible_text import visible
 from leaderboard import table_numbers as number_format
-from leaderboard.data.visible_text import visible
 from leaderboard.site import standing_text
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
 from leaderboard.site.defended_victims import (
@@ -40,6 +40,8 @@ PLOT_SCRIPTS = (
 MAX_DRAWN = 10  # rows drawn at first on an attack's page
 _BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
 _STANDING_TEXTS = (
+    standing_text.answered_heading,
+    standing_text.answered_text,
     standing_text.clean_text,
     standing_text.asr_text,
     standing_text.cost_to_break_text,
@@ -53,11 +55,14 @@ _STANDING_TEXTS = (
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages are made of: ``data`` is the payload, its sections in the order of ``tables``."""
+    """What the pages are made of: ``data`` is the payload, its sections in the order of ``tables``; ``prompts`` says
+    whether the pages show the prompts that attack strings stand in.
+    """
 
     runs: Sequence[Run]
     tables: Sequence[Standings]
     data: SiteJson
+    prompts: bool = True
 
     @property
     def sections(self) -> list[tuple[SectionJson, Standings]]:
@@ -80,7 +85,7 @@ def write_pages(folder: Path, site: Site) -> None:
     specs = spec_files(site.runs)
     for spec in specs.values():
         (folder / "specs").mkdir(exist_ok=True)
-        (folder / "specs" / spec.name).write_text(spec.text, encoding="utf-8")
+        (folder / "specs" / spec.name).write_text(visible(spec.text), encoding="utf-8")
     for name in ("entries", "attacks"):
         (folder / name).mkdir()
     attacks = sorted(
@@ -107,7 +112,7 @@ def write_published_tables_page(folder: Path, tables: Sequence[PublishedTable], 
     """The page of published tables into ``folder``."""
     template = _environment().get_template("published_tables.html.j2")
     html = template.render(root="", scripts=[*PLOT_SCRIPTS, "page.js"], tables=tables, target=target)
-    (folder / "index.html").write_text(html, encoding="utf-8")
+    (folder / "index.html").write_text(visible(html), encoding="utf-8")
 
 
 def _write(path: Path, html: str) -> None:
@@ -130,6 +135,7 @@ def _environment() -> Environment:
     )
     env.globals |= {"trained_against_text": standing_text.trained_against_text, "cost_sort_key": cost_sort_key}
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
+    env.globals["answers_text"] = standing_text.answers_text
     env.globals["direction_warning"] = standing_text.direction_warning
     env.filters["rate_text"] = standing_text.rate_text
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
@@ -161,7 +167,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
     html = {}
     for section, table, victim in victims:
         row_of = {row["id"]: row for row in section["rows"]}
-        page = defended_victim_page(victim)
+        page = defended_victim_page(victim, prompts=site.prompts)
         html[victim.id] = template.render(
             root="../",
             scripts=[*PLOT_SCRIPTS, "page.js"],

@@ -8,11 +8,15 @@ from typing import cast
 
 import numpy as np
 
+from harness.flops import known
 from harness.records.read import Run
 from leaderboard.data.comparable_cells import missing_count
+from leaderboard.data.evidence import NOT_CHECKED
 from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
+    AnsweredJson,
+    AsrAtJson,
     BandJson,
     CostToBreakJson,
     CurveJson,
@@ -28,6 +32,7 @@ from leaderboard.site.data_format import (
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.standings.attack_curves import AttackCurve
+from leaderboard.standings.clean_rate import WithOrWithout
 from leaderboard.standings.comparable import missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
@@ -38,9 +43,6 @@ from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
-AS_SUBMITTED, NOT_CHECKED = "as submitted", "not checked"
-"""Marks of rows on a page with submissions: of those, and of runs that are taken as they are."""
-
 MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 MAX_WORST_CASE_POINTS = 14
 
@@ -95,7 +97,8 @@ def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
 
 
 def _origin(row: Standing) -> str:
-    return AS_SUBMITTED if row.checked else NOT_CHECKED
+    """The mark of a row on a page with submissions: what is known of its records."""
+    return NOT_CHECKED if row.evidence is None else row.evidence.mark
 
 
 def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str]) -> StandingJson:
@@ -118,6 +121,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "seeds": row.seeds,
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
+        "answered": None if row.answered is None else _answered_json(row.answered),
         "asr": None if row.asr is None else rate_json(row.asr),
         "directions": [_direction_json(rate) for rate in row.directions],
         "one_direction": one_direction_makes_the_rate(row.directions) is not None,
@@ -135,12 +139,17 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "missing_answers": row.missing_answers,
         "missing_clean": row.missing_clean,
         "unparseable": row.unparseable,
+        "unparseable_clean": row.unparseable_clean,
         "failures": row.failures,
         "excluded": row.excluded,
         "curves": [
             _curve_json(curve, row.reference_compute, row.cost_by_attack.get(curve.attack)) for curve in row.curves
         ],
     }
+
+
+def _answered_json(answered: WithOrWithout) -> AnsweredJson:
+    return {**rate_json(answered.rate), "clean": answered.clean, "benign": answered.benign}
 
 
 def _direction_json(rate: DirectionRate) -> DirectionJson:
@@ -188,7 +197,7 @@ def _cost_json(cost: CostToBreak | None) -> CostToBreakJson | None:
 
 def _curve_json(curve: AttackCurve, reference: float | None, cost: CostToBreak | None) -> CurveJson:
     points = [curve.points[index] for index in _thinned(len(curve.points), MAX_POINTS)]
-    return {
+    found: CurveJson = {
         "attack": curve.attack,
         "seeds": curve.seeds,
         "steps": len(curve.points),
@@ -203,6 +212,21 @@ def _curve_json(curve: AttackCurve, reference: float | None, cost: CostToBreak |
         "fit": fit_json(curve.fit),
         "band": _curve_band(curve, reference),
         "breaking": _cost_json(cost),
+    }
+    if curve.asr_at:  # where answers are drawn
+        found["asr_at"] = _asr_at_json(curve)
+    return found
+
+
+def _asr_at_json(curve: AttackCurve) -> AsrAtJson:
+    """ASR@j by j."""
+    return {
+        "asks": [one.asks for one in curve.asr_at],
+        "value": [rounded(one.value, 5) for one in curve.asr_at],
+        "low": [rounded(one.low, 3) for one in curve.asr_at],
+        "high": [rounded(one.high, 3) for one in curve.asr_at],
+        "compute": [rounded(known(one.compute), 5) for one in curve.asr_at],
+        "queries": [rounded(one.queries, 5) for one in curve.asr_at],
     }
 
 

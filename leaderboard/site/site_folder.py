@@ -47,7 +47,9 @@ def write_site_folder(folder: Path, data: Mapping[str, Any], write_pages: Callab
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error}). Free space, or give another --out.") from None
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror or error}). Free space, or give another --out."
+        ) from None
     return folder / "index.html"
 
 

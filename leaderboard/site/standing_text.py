@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from leaderboard.fit.pooled_rates import Rate
+from leaderboard.fit.repeated.asr_at import AsrAt
+from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
@@ -17,11 +21,29 @@ NOTHING_ATTACKED: TextPair = ("–", "Not enough data: nothing was attacked")
 
 def clean_text(row: Standing) -> TextPair:
     """Clean accuracy, or in text the share of clean prompts without a success of the attacker, its interval, and how
-    many got no answer.
+    many got no answer, or none that could be judged.
     """
-    none = ("–", "Not enough data: no clean example, none answered, or all too long for the context")
+    none = ("–", "Not enough data: no clean example, none answered or judged, or all too long for the context")
     main, fine = none if row.clean is None else rate_text(row.clean)
-    return main, f"{fine}\n{row.missing_clean} without an answer" if row.missing_clean else fine
+    missing = f"{row.missing_clean} without an answer" if row.missing_clean else ""
+    unparseable = f"{row.unparseable_clean} could not be judged" if row.unparseable_clean else ""
+    return main, "\n".join(filter(None, [fine, missing, unparseable]))
+
+
+def answered_heading(table: Standings) -> str:
+    """What the share with or without an attack is of; "" in a table of labels."""
+    headings = {"refused when clean": "Harmful prompts answered", "answered when clean": "Harmless prompts refused"}
+    return headings.get(table.section.clean_measure, "")
+
+
+def answered_text(row: Standing) -> TextPair:
+    """The share of prompts that end as the attacker wants, with or without an attack, its interval, and how many did
+    without one.
+    """
+    if row.answered is None:
+        return "–", "Not enough data: no prompt with a verdict"
+    main, fine = rate_text(row.answered.rate)
+    return main, f"{fine}\n{row.answered.clean} of {row.answered.rate.trials} without an attack"
 
 
 def asr_text(row: Standing) -> TextPair:
@@ -36,9 +58,41 @@ def asr_text(row: Standing) -> TextPair:
     share = f" {percent(of_strongest)}" if worst_case is not None and of_strongest != row.asr.value else ""
     shared = ""
     if worst_case is not None and worst_case.compared != worst_case.attacked:
-        shared = f"\nof {worst_case.compared} shared examples"
+        shared = f"\nof {counted(worst_case.compared, 'shared example')}"
     lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
-    return main, "\n".join(lines)
+    asr_at = row.strongest.asr_at
+    return main, "\n".join([*lines, *(_asr_at_text(one) for one in dict.fromkeys([*asr_at[:1], *asr_at[-1:]]))])
+
+
+def _asr_at_text(one: AsrAt) -> str:
+    return f"ASR@{one.asks} {percent(one.value)} ({100 * one.low:.1f} – {100 * one.high:.1f}%)"
+
+
+def asr_at_text(curve: AttackCurve) -> str:
+    """ASR@j of an attack, with what it takes, a line for each j; "" where answers are not drawn."""
+    return "\n".join(
+        f"{_asr_at_text(one)}, "
+        + (f"{amount(one.queries)} queries" if np.isnan(one.compute) else f"{scientific(one.compute)} FLOPs")
+        for one in curve.asr_at
+    )
+
+
+def answers_text(table: Standings) -> str:
+    """How answers were drawn, and what ASR@j is; "" where they are greedy."""
+    records = [cell.record for cell in table.section.cells if cell.record.samples]
+    if not records or records[0].answers is None:
+        return ""
+    answers, asks = records[0].answers, records[0].threat.get("asks")
+    own = any(str(record.agreement.get("temperature", "")).startswith("the server's own") for record in records)
+    drawn = "at the server's own temperature" if own else f"at temperature {answers.temperature:g}"
+    drawn += f" and top_p {answers.top_p:g}" if answers.top_p < 1 and not own else ""
+    counts = "the first counts" if asks in (None, 1) else f"one success among the first {asks} counts"
+    pays = "is judging" if asks is None else "is the attacker's compute"
+    return (
+        f"{counted(answers.samples, 'answer')} to each attack string, drawn {drawn}: for ASR {counts}, and {pays}. "
+        "ASR@j, estimated from all of them, is of an attacker who may ask j times with each string, and pays for j "
+        "answers."
+    )
 
 
 def _direction_lines(row: Standing) -> list[str]:
@@ -84,7 +138,7 @@ def cost_text(cost: CostToBreak) -> TextPair:
     """The same without the attack's name."""
     if cost.compute is None and (cost.reached or cost.budget is None):
         outcome = "broken after" if cost.reached else "not broken within"
-        return UNKNOWN_COMPUTE.lower(), f"{outcome} {amount(cost.queries)} queries per example"
+        return UNKNOWN_COMPUTE.lower(), f"{outcome} {queries_text(cost.queries)} per example"
     if cost.compute is None:
         assert cost.budget is not None
         return "not broken", f"within {scientific(cost.budget)}{_of_one_model(cost.seeds)}"
@@ -136,11 +190,11 @@ def worst_case_text(row: Standing) -> TextPair:
         return "", ""
     full = worst_case.full
     main, fine = percent(full.asr.value), interval_text(full.asr)
-    spent = f"{amount(full.queries)} queries\n{UNKNOWN_COMPUTE.lower()}"
+    spent = f"{queries_text(full.queries)}\n{UNKNOWN_COMPUTE.lower()}"
     if full.compute is not None:
         spent = f"{scientific(full.compute)} FLOPs"
     compared, attacked = worst_case.compared, worst_case.attacked
-    shared = "" if compared == attacked else f" · {compared} of {attacked} examples"
+    shared = "" if compared == attacked else f" · {compared} of {counted(attacked, 'example')}"
     search = "\nwithout search elsewhere" if set(row.replaying) & set(worst_case.attacks) else ""
     return main, f"{fine}\n{len(worst_case.attacks)} attacks{shared}\n{spent}{search}"
 
@@ -168,6 +222,11 @@ def excluded_text(row: Standing) -> str:
 def counted(count: int, noun: str) -> str:
     """``1 seed``, ``2 seeds``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def queries_text(count: float) -> str:
+    """``1 query``, ``1.2e3 queries``."""
+    return f"{amount(count)} {'query' if count == 1 else 'queries'}"
 
 
 def untold_texts(row: Standing) -> list[str]:

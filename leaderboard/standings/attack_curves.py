@@ -15,6 +15,8 @@ from leaderboard.data.trajectories import BudgetUnit, TrajectoriesBySeed
 from leaderboard.fit.attack_scaling import AttackScaling, fit_first_successes
 from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
 from leaderboard.fit.pooled_rates import Rate, pooled_rates
+from leaderboard.fit.repeated.asr_at import AsrAt
+from leaderboard.fit.repeated.asr_at_of_cells import asr_at_of_cells
 from leaderboard.standings.pooled_curve import extended, pooled_curve, shared_variance, with_examples
 
 
@@ -41,12 +43,17 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class AttackCurve:
-    """One attack against one victim and defense, seeds pooled; no points when nothing was attacked."""
+    """One attack against one victim and defense, seeds pooled; no points when nothing was attacked.
+
+    Attributes:
+        asr_at: where answers are drawn, ASR@j at full budget by j.
+    """
 
     attack: str
     seeds: int
     points: tuple[CurvePoint, ...]
     fit: AttackScaling | None
+    asr_at: tuple[AsrAt, ...] = ()
 
 
 def cells_by_attack(cells: Sequence[Cell]) -> dict[str, dict[int, Cell]]:
@@ -76,4 +83,4 @@ def attack_curve(attack: str, cells: Mapping[int, Cell], by_seed: TrajectoriesBy
     )
     with_reference = [(trajectories, reference_flops(cells[seed].record)) for seed, trajectories in used.items()]
     fit = fit_first_successes({}, first_successes_of_trajectories(with_reference))
-    return AttackCurve(attack, len(used), points, fit)
+    return AttackCurve(attack, len(used), points, fit, asr_at_of_cells(cells, used))

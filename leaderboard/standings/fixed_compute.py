@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from harness.errors import DataError
 from harness.records.read import Cell, Run
+from harness.records.visible_text import visible
 from leaderboard.data.comparable_cells import Scope, sections
 from leaderboard.data.record_facts import defense_round, replay_source, victim_facts
 from leaderboard.data.trajectories import BudgetUnit, read_trajectories
-from leaderboard.data.visible_text import visible
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.json_numbers import rate_json, rounded

@@ -12,6 +12,7 @@ from harness.flops import known
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell
 from leaderboard.data.defense_cost import Overhead, UndefendedFlops, overhead
+from leaderboard.data.evidence import Evidence, weakest_evidence
 from leaderboard.data.exclusions import count_exclusions
 from leaderboard.data.record_facts import (
     adaptivity,
@@ -26,7 +27,7 @@ from leaderboard.fit.compute_to_target import SeedCurves
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
-from leaderboard.standings.clean_rate import clean_rate
+from leaderboard.standings.clean_rate import WithOrWithout, clean_rate, with_or_without
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
 from leaderboard.standings.directions import DirectionRate, direction_rates
 from leaderboard.standings.ranks import NO_RANK, Rank
@@ -46,6 +47,8 @@ class Standing:
         round: the defense's round, None without rounds.
         clean: share of clean examples answered rightly (in text: without a success of the attacker), seeds pooled; None
             when none was answered.
+        answered: share of prompts that end as the attacker wants, with an attack or without one; None where answers are
+            labels, or nothing has a verdict.
         strongest: the curve with the highest ASR at full budget (the cheaper one when equal, in queries where compute
             is unknown); None when nothing was attacked.
         cost_to_break: cost to reach the target ASR, of attacks that search for themselves where there are any; None
@@ -68,7 +71,8 @@ class Standing:
         asked: answers that were asked for in attacks.
         missing_answers: of them, those that are neither answers nor refusals; they count neither way.
         missing_clean: clean prompts that got neither.
-        unparseable: answers of which a judging model said nothing that is a verdict; they count as no success.
+        unparseable: answers of which a judging model said nothing that is a verdict; they count neither way.
+        unparseable_clean: answers to clean prompts, likewise.
         failures: why attack strings counted as failed without being judged, and at how many steps.
         missing: cells of the row that the spec asks for and that have no numbers.
         rank: by cost to break, or why it has none; see `ranks`.
@@ -84,6 +88,7 @@ class Standing:
     defense: str
     round: int | None
     clean: Rate | None
+    answered: WithOrWithout | None
     strongest: AttackCurve | None
     cost_to_break: CostToBreak | None
     cost_by_attack: Mapping[str, CostToBreak]
@@ -102,6 +107,7 @@ class Standing:
     missing_answers: int
     missing_clean: int
     unparseable: int
+    unparseable_clean: int
     failures: Mapping[str, int]
     missing: tuple[PlannedCell, ...] = ()
     rank: Rank = NO_RANK
@@ -111,9 +117,9 @@ class Standing:
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
-    def checked(self) -> bool:
-        """Whether all its records were checked as those of submissions are; a run directory's are taken as they are."""
-        return bool(self.cells) and all(cell.checked for cell in self.cells)
+    def evidence(self) -> Evidence | None:
+        """What is known of its records where all were submitted; a run directory's are taken as they are."""
+        return weakest_evidence(self.cells)
 
     @property
     def static(self) -> bool:
@@ -125,11 +131,9 @@ class Standing:
         """Whether more than `MOST_UNTOLD` of the attacked or of the clean answers are missing or were not judged: what
         it costs to break is then not known.
         """
-        clean = self.missing_clean + (0 if self.clean is None else self.clean.trials)
-        return (
-            self.missing_answers + self.unparseable > MOST_UNTOLD * self.asked
-            or self.missing_clean > MOST_UNTOLD * clean
-        )
+        untold_clean = self.missing_clean + self.unparseable_clean
+        clean = untold_clean + (0 if self.clean is None else self.clean.trials)
+        return self.missing_answers + self.unparseable > MOST_UNTOLD * self.asked or untold_clean > MOST_UNTOLD * clean
 
     @property
     def asr(self) -> Rate | None:
@@ -193,6 +197,7 @@ def make_standing(
         defense=first.defense.label,
         round=None if first.defense_facts is None else first.defense_facts.round,
         clean=clean_rate(list(cell_of_seed.values())),
+        answered=with_or_without(cells, attacks),
         strongest=strongest,
         cost_to_break=cost,
         cost_by_attack=cost_by_attack,
@@ -211,6 +216,7 @@ def make_standing(
         missing_answers=sum(trajectories.missing for trajectories in all_trajectories),
         missing_clean=sum(record.n_clean_missing for record in records),
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
+        unparseable_clean=sum(record.n_clean_unparseable for record in records),
         failures=dict(sorted(failures.items())),
         ranked_by=known_curves(attacks, frozenset(replaying)),
         excluded=count_exclusions(cells),

@@ -30,7 +30,8 @@ def write_entry(submission: Submission, folder: Path) -> Path:
     Raises:
         DataError: the folder cannot be written, or a file of that name holds something else.
     """
-    records = to_parquet(cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(submission))
+    rows = (cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(submission))
+    records = to_parquet(rows, drawn=any(record.samples for record in submission.cells))
     held = {
         "format": FORMAT,
         "what": "robustness-harness entry",

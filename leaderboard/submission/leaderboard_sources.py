@@ -4,7 +4,7 @@ are checked. Which of the two a path is, the caller says: never what lies in a f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX
 from leaderboard.submission.verification.sandbox import open_inspected
+from leaderboard.submission.verification_record import VerificationRecord, read_verifications
 
 _SUBMISSION_SUFFIXES = (ENTRY_SUFFIX, ".zip")
 
@@ -30,12 +31,13 @@ class Sources:
     refused: list[str]
 
 
-def read_sources(paths: Sequence[Path], entries: Sequence[Path] = ()) -> Sources:
+def read_sources(paths: Sequence[Path], entries: Sequence[Path] = (), verified: Path | None = None) -> Sources:
     """The runs in all of ``paths`` and ``entries``. A submission or entry that is refused is left out.
 
     Args:
         paths: run directories, and files of submissions and entries.
         entries: folders of entries, of which every JSON file is one.
+        verified: folder of what the reader has found about submissions and entries; see `verification_record`.
 
     Raises:
         DataError: none is given or left, or a path is nothing of the kind, or holds records that cannot be read; names
@@ -43,6 +45,7 @@ def read_sources(paths: Sequence[Path], entries: Sequence[Path] = ()) -> Sources
     """
     if not paths and not entries:
         raise DataError("Nothing to read. Give run directories or submissions, or a folder of entries with --entries.")
+    verifications = read_verifications(verified)
     runs: list[Run] = []
     refused: list[str] = []
     for path in [*paths, *(file for folder in entries for file in _files_of_entries(folder))]:
@@ -50,7 +53,7 @@ def read_sources(paths: Sequence[Path], entries: Sequence[Path] = ()) -> Sources
             runs.append(_own_run(path))
             continue
         try:
-            runs.append(_submitted_run(path))
+            runs.append(_submitted_run(path, verifications))
         except RefusedError as error:
             refused.append(str(error))
     if not runs:
@@ -77,8 +80,9 @@ def _own_run(path: Path) -> Run:
     return read_run(path)
 
 
-def _submitted_run(path: Path) -> Run:
+def _submitted_run(path: Path, verifications: Mapping[str, VerificationRecord]) -> Run:
     submission, inspection = open_inspected(path)
-    if inspection.problems:
-        raise RefusedError(f"{path}: {inspection.problems[0]}. `harness leaderboard verify {path}` says all.")
-    return as_run(submission)
+    problems = [*inspection.problems, *([inspection.hidden] if inspection.hidden else [])]
+    if problems:
+        raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says all.")
+    return as_run(submission, verifications.get(submission.read_sha256))

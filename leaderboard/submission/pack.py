@@ -60,7 +60,7 @@ def write_submission(run: Run, out: Path, progress: Callable[[int], None] = lamb
     contents = {
         CELLS: readable_json([cell.record.model_dump(mode="json") for cell in cells]),
         SPEC: str(run.info.get("spec", "")).encode(),
-        RECORDS: to_parquet(rows_of_cells()),
+        RECORDS: to_parquet(rows_of_cells(), drawn=any(cell.record.samples for cell in cells)),
     }
     manifest = {
         "format": FORMAT,

@@ -9,11 +9,13 @@ from typing import ClassVar
 import pyarrow as pa
 
 from harness.records.read import Cell, Run
-from harness.records.schema import EXAMPLES, STEPS
+from harness.records.schema import EXAMPLES, NOT_SUBMITTED, STEPS
+from leaderboard.data.evidence import Evidence
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.records_file import RecordsFile
 from leaderboard.submission.file_format.records_table import examples_of, steps_of
 from leaderboard.submission.submission import Submission
+from leaderboard.submission.verification_record import VerificationRecord
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,34 @@ class SubmittedCell(Cell):
     records: RecordsFile
     start: int
     rows: int
+    evidence: Evidence
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """As of any cell."""
-        names = list(EXAMPLES.names if columns is None else columns)
-        return examples_of(self._rows(names)).select(names)
+        return _with_columns(examples_of(self._rows(columns or EXAMPLES.names)), EXAMPLES, columns)
 
     def steps(self, columns: Sequence[str] | None = None) -> pa.Table:
         """As of any cell."""
-        names = list(STEPS.names if columns is None else columns)
-        return steps_of(self._rows(names)).select(names)
+        return _with_columns(steps_of(self._rows(columns or STEPS.names)), STEPS, columns)
 
     def _rows(self, columns: Sequence[str]) -> pa.Table:
-        return self.records.slice(self.start, self.rows, sorted({"step", *columns}))
+        return self.records.slice(self.start, self.rows, sorted({"step", *columns} - NOT_SUBMITTED))
 
 
-def as_run(submission: Submission) -> Run:
-    """The run that was submitted. Raises RefusedError where the cells of the rows are not those of the manifests."""
+def _with_columns(table: pa.Table, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+    """These columns, or all of the schema; those that no submission has are nulls."""
+    names = list(schema.names if columns is None else columns)
+    for name in NOT_SUBMITTED.intersection(names):
+        table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
+    return table.select(names)
+
+
+def as_run(submission: Submission, verification: VerificationRecord | None = None) -> Run:
+    """The run that was submitted. Raises RefusedError where the cells of the rows are not those of the manifests.
+
+    Args:
+        verification: what the reader's own folder has about it.
+    """
     cells_of_rows = submission.records.cells()
     rows = dict(cells_of_rows)
     keys = [record.key for record in submission.cells]
@@ -54,7 +67,9 @@ def as_run(submission: Submission) -> Run:
     cells, start = [], 0
     for record in submission.cells:
         length = rows.get(record.key, 0)
-        cells.append(SubmittedCell(record, submission.path / record.key, submission.records, start, length))
+        evidence = Evidence() if verification is None else verification.evidence(record)
+        folder = submission.path / record.key
+        cells.append(SubmittedCell(record, folder, submission.records, start, length, evidence))
         start += length
     info = submission.run.model_dump(mode="json", exclude_defaults=True) | {"spec": submission.spec}
     return Run(submission.path, info, tuple(cells), (), 0)

@@ -59,16 +59,29 @@ class BestOfN(Attack):
 
 
 def text_to_augment(problem: Problem, rng: np.random.Generator) -> str:
-    """The text that the string replaces; where it replaces none, as many random words of the prompt as the string may
-    have tokens.
+    """The text that the string replaces; where it replaces none, as many random words as the string may have tokens:
+    those of the text that it is put into, else of the prompt or message around it.
     """
     original = problem.example.chunks[problem.example.region].text
     if original.strip() and problem.prompt("") != problem.example.text:  # the prompt lacks it: it is replaced
         return original
-    words = problem.prompt("").split()
+    words = original.split() or _plain_words(problem)
     if not words:  # the string is the whole prompt
         return problem.tokenizer.decode([rng.choice(problem.allowed, size=problem.budget).tolist()])[0]
     return "".join(f" {words[i]}" for i in rng.integers(len(words), size=problem.budget))
+
+
+def _plain_words(problem: Problem) -> list[str]:
+    """The words around the string; those of chat markers that a task wrote there are nobody's words."""
+    words = problem.prompt("").split()
+    if not any("<" in word or "[" in word for word in words):
+        return words
+    marks = [text for text in map(str.strip, _special_texts(problem)) if text]
+    return [word for word in words if not any(mark in word for mark in marks)]
+
+
+def _special_texts(problem: Problem) -> list[str]:
+    return problem.tokenizer.decode([[i] for i in sorted(problem.tokenizer.special)])
 
 
 @hookimpl

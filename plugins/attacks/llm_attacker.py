@@ -59,7 +59,7 @@ class LLMAttacker(Attack):
         streams = [[Turn(*turn) for turn in stream] for stream in memory.get(_STREAMS, [[]] * params.streams)]
         prompts = tuple(attacker_prompt(problem, turns, params.max_chars) for turns in streams)
         seed = int(rng.integers(1 << 62))
-        proposals = yield Generate(prompts, params.max_tokens, params.temperature, seed, model=ATTACKER)
+        proposals = yield Generate(prompts, params.max_tokens, params.temperature, seed, ATTACKER, data=prompts)
         texts = [parse_proposal(proposal) for proposal in proposals]
         strings = [fit_proposal(problem, text) for text in texts]
         usable = [i for i, string in enumerate(strings) if string is not None]

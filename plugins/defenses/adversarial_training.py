@@ -97,7 +97,7 @@ class AdversarialTraining(RoundDefense):
         sampled = [pool[i] for i in sample_pool(pool, count, params.decay, job.rng("pool"))]
         clean = builder.sample(params.examples_per_round - count, job.rng("clean"))
         examples = [entry.training_example for entry in sampled]
-        examples += [TrainingExample(example.text, example.label, example.reply) for example in clean]
+        examples += [TrainingExample.clean(example) for example in clean]
         rows = [builder.row(example) for example in examples]
         training = self.train_weights(job, rows, "order", epochs=params.epochs)
         tokens = sum(len(row.ids) for row in rows[: len(sampled)])
@@ -123,6 +123,7 @@ def _pool_entry(problem: Problem, state: State, round: int) -> PoolEntry:
         latent=state.latent if perturbed else None,
         latent_at=len(problem.before) if perturbed else 0,
         reply=problem.example.reply,
+        conversation=problem.example.conversation,
     )
 
 

@@ -79,7 +79,7 @@ class ClassifierGuard(GuardDefense):
         texts = job.seen([example.text for example in job.data.train[: self.params.fit_examples]])
         if not texts:
             raise DataError("classifier_guard: the task has no training prompts to take a threshold from")
-        (logits,) = job.ask([Classify(tuple(texts), ROLE)])
+        (logits,) = job.ask([Classify(tuple(texts), ROLE, tuple(texts))])
         probabilities = [value for row in logits if (value := self._probability(row)) is not None]
         if not probabilities:
             raise DataError("classifier_guard: all training prompts are longer than the classifier's context")
@@ -89,7 +89,7 @@ class ClassifierGuard(GuardDefense):
         text = case.text if self.reads == "prompt" else case.answer or ""
         if not text:  # an empty answer is not classified
             return Ruling(False)
-        (logits,) = yield Classify((text,), ROLE)
+        (logits,) = yield Classify((text,), ROLE, (text,))
         probability = self._probability(logits)
         if probability is None:
             return Ruling(True)

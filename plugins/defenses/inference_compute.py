@@ -59,7 +59,9 @@ class InferenceCompute(VoteDefense):
             return case.text
         prompt = case.text + self.params.cue
         seed = int(case.rng.integers(2**62))
-        (thoughts,) = yield Generate((prompt,), self.params.think, self.params.temperature, seed)
+        (thoughts,) = yield Generate(
+            (case.conversation.prompt(prompt),), self.params.think, self.params.temperature, seed
+        )
         return case.text if thoughts is None else prompt + thoughts + self.params.answer_cue
 
 

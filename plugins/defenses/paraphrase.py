@@ -70,7 +70,7 @@ class Paraphrase(TransformDefense):
             return case.text
         seed = int(case.rng.integers(1 << 62)) if p.temperature else 0
         prompt = fill_template(p.template, prompt=original)
-        (reply,) = yield Generate((prompt,), p.max_tokens, p.temperature, seed, ROLE)
+        (reply,) = yield Generate((prompt,), p.max_tokens, p.temperature, seed, ROLE, (original,))
         paraphrase = (reply or "").strip()
         return paraphrase + kept if paraphrase else case.text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
@@ -121,12 +122,12 @@ class PerturbationTraining(RoundDefense):
         counts: Counter[str],
     ) -> tuple[TrainRow, ...]:
         """Rows of an example's views; one that does not fit the context is replaced by the clean row, and counted."""
-        clean = builder.row(TrainingExample(example.text, example.label, example.reply))
+        clean = builder.row(TrainingExample.clean(example))
         rows = [clean] * self.params.clean
         counts["clean"] += len(rows)
         for _ in range(self.params.views):
             kind = self.params.perturbations[int(rng.integers(len(self.params.perturbations)))]
-            row = builder.row(TrainingExample(sampler.view(example, kind, strength, rng), example.label, example.reply))
+            row = builder.row(replace(TrainingExample.clean(example), text=sampler.view(example, kind, strength, rng)))
             fits = builder.fits(row)
             counts[kind if fits else "too long, left as it is"] += 1
             rows.append(row if fits else clean)

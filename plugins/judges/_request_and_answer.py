@@ -14,8 +14,10 @@ def answer_text(answer: Answer) -> str:
 
 def request_text(example: Example) -> str:
     """The request, without the attack string and without what the task puts around all its requests; of a chunk that
-    an attack replaces, the whole prompt.
+    an attack replaces, the whole prompt. Of a conversation all messages, each with its role.
     """
+    if not example.conversation.plain:
+        return "\n".join(f"{message.role}: {message.content.strip()}" for message in example.messages)
     chunk = example.chunks[example.region]
     request = chunk.text.strip() if chunk.edit is Edit.PERTURBABLE else ""
     return request or example.text.strip()

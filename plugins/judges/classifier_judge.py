@@ -72,8 +72,9 @@ class ClassifierJudge(Judge):
 
     def verdict(self, example: Example, answer: Answer) -> Judging:
         p, text = self.params, answer_text(answer)
-        prompt = fill_template(p.template, prompt=request_text(example), answer=text)
-        (logits,) = yield Classify((prompt,), ROLE)
+        request = request_text(example)
+        prompt = fill_template(p.template, prompt=request, answer=text)
+        (logits,) = yield Classify((prompt,), ROLE, (request, text))
         probability = p.probability(logits, [p.success_index])
         if probability is None:
             return Verdict(False, unparseable=True)

@@ -80,6 +80,10 @@ class ForbiddenTopics(Task):
         """The things that a victim is to refuse."""
         return self._sample_words("things", NOUNS, self.params.things)[: self.params.forbidden]
 
+    def validation_count(self) -> int:
+        """As many as asked for, or none at all."""
+        return self.params.validation_size
+
     def load(self) -> TaskData:
         """Combine things, adjectives and wordings into requests, and make examples of them.
 

@@ -29,10 +29,26 @@ from harness import (
     spec_folder_or_name,
 )
 from plugins.victims._backend_param import BackendChoice, backend_field
+from plugins.victims._chat_params import (
+    AUTO,
+    OFF,
+    Chat,
+    TemplateArguments,
+    carries_template,
+    chat_field,
+    chat_format,
+    chat_remarks,
+    check_settings,
+    prefill_field,
+    system_field,
+    template_arguments_field,
+    template_hash,
+    written_identity,
+)
 from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.adapter_files import adapter_content, adapter_folder, adapter_parameters
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune, trained_share
-from plugins.victims._huggingface.gguf_files import in_hub_layout
+from plugins.victims._huggingface.gguf_files import TEMPLATE, in_hub_layout, read_gguf
 from plugins.victims._huggingface.packaged import PACKAGED, located
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
 from plugins.victims._huggingface.pretrained import load_pretrained
@@ -41,7 +57,7 @@ from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars, mean_reply_chars
 
 if TYPE_CHECKING:
-    from harness import Backend, HeadName, Origin
+    from harness import Backend, ChatFormat, HeadName, Origin
 
 
 class HuggingFace(Victim):
@@ -91,6 +107,10 @@ class HuggingFace(Victim):
             description="auto, cpu, cuda, cuda:1; spread: over all GPUs (under attack), if it fits on none",
         )
         backend: BackendChoice = backend_field()
+        chat: Chat = chat_field()
+        system: str = system_field()
+        prefill: str = prefill_field()
+        template_arguments: TemplateArguments = template_arguments_field()
         reasoning: ReasoningMarkers | None = reasoning_field()
         family: str | None = Field(
             None, description="name of the scaling curve that the model belongs to; by default the model's own family"
@@ -132,6 +152,9 @@ class HuggingFace(Victim):
             """The parameters, less folder and revision, for which `fingerprint` stands."""
             data = super().identity()
             del data["revision"]
+            for name in ("chat", "system", "prefill", "template_arguments"):
+                del data[name]
+            data |= written_identity(self)
             for name in ("reasoning", "quantize", "adapter"):
                 if getattr(self, name) is None:
                     del data[name]
@@ -148,6 +171,11 @@ class HuggingFace(Victim):
             if self.adapter is not None and model_files.is_local(self.adapter):
                 paths["adapter"] = Path(self.adapter)
             return super().described() | paths
+
+    def family(self) -> str | None:
+        """That of the parameters or of a preset; of another model config.json says it."""
+        preset = find_preset(self.params.model)
+        return self.params.family or (None if preset is None else preset.family)
 
     def card(self, data: TaskData) -> VictimCard:
         """Facts from the preset table, or from config.json and the header of the weights. Of quantised weights the
@@ -192,8 +220,11 @@ class HuggingFace(Victim):
             return None
         if sees == "text":
             params |= {"head": "causal_lm", "fine_tune": False}
-            if preset is None and self.params.reasoning is not None:  # the same model
-                params["reasoning"] = list(self.params.reasoning)
+            if preset is None:  # the same model
+                params |= written_identity(self.params)
+                params |= {"chat": str(self.params.chat)} if self.params.chat != AUTO else {}
+                if self.params.reasoning is not None:
+                    params["reasoning"] = list(self.params.reasoning)
         else:
             params |= self.params.model_dump(mode="json", include={"head", "fine_tune"})
             params["fine_tune"] = params["fine_tune"] or False
@@ -205,11 +236,26 @@ class HuggingFace(Victim):
         Raises:
             VictimError: the commit cannot be found out; name it in the spec.
         """
+        files = template_hash(self.params.chat)
+        own = {} if files or self.params.chat == OFF else {"chat": "the tokenizer's template"}
         adapter = {} if self.params.adapter is None else adapter_content(self.params.adapter)
         if _is_local(self.params.model):
-            return model_files.content_hashes(self._model) | adapter
-        hub = _hub_id(self.params.model)
-        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | adapter
+            template = bool(files) or self._carries_template()
+            check_settings(self.params.model, self.params, template=template)
+            return model_files.content_hashes(self._model) | files | (own if template else {}) | adapter
+        hub, preset = _hub_id(self.params.model), find_preset(self.params.model)
+        files |= {} if preset is not None and not preset.chat else own
+        return {"repository": hub, "commit": model_files.commit_of(hub, self.params.revision)} | files | adapter
+
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether it has a chat template and uses it."""
+        return self._head_for(data) != "classification" and self._has_template()
+
+    def remarks(self, data: TaskData) -> list[str]:
+        """That a chat model is used without its template, or that the task writes the template's marks as well."""
+        if self._head_for(data) == "classification" or not _is_local(self.params.model):
+            return []
+        return chat_remarks(self.params, Path(self._model), data) if self._carries_template() else []
 
     def estimate(self, data: TaskData) -> float:
         """Nominal compute of fine-tuning, in FLOPs."""
@@ -279,16 +325,23 @@ class HuggingFace(Victim):
             classifies, seed = head == "classification", named_seed(job.seed, "adapter")
             learner = Learner.adapter(model, lora, base, classifies=classifies, seed=seed)
         spent, notes = Flops(), {"rows": 0, "dropped": 0}
+        tokenizer.save_pretrained(str(job.folder))  # with its chat template
         if config is not None:
             spent, notes = fine_tune(
-                learner.model, tokenizer, config, job, head, device=self.params.device, name=self.params.model
+                learner.model,
+                tokenizer,
+                config,
+                job,
+                head,
+                device=self.params.device,
+                name=self.params.model,
+                chat=self._chat(job.folder, head),
             )
         if config is not None:
             learner.save(job.folder)
         else:
             save_description(model, job.folder)
             name_base(job.folder, origin.content)
-        tokenizer.save_pretrained(str(job.folder))
         (job.folder / "training.json").write_text(json.dumps(notes) + "\n", encoding="utf-8")
         return spent
 
@@ -300,18 +353,29 @@ class HuggingFace(Victim):
         """
         from harness import open_folder
 
+        head = self._head_for(data)
+        chat = self._chat(folder, head)
         backend = open_folder(
             folder,
-            self._head_for(data),
+            head,
             data.labels,
             dtype=self.params.dtype,
             device=self.params.device,
             backend=self.params.backend,
+            chat=chat,
+            parse_special_tokens=data.parse_special_tokens,
             quantize=self.params.quantize,
             origin=self._origin(),
         )
-        backend.reasoning = self.params.reasoning
+        backend.reasoning = self.params.reasoning if chat is None else chat.reasoning
         return backend
+
+    def _chat(self, folder: Path, head: HeadName) -> ChatFormat | None:
+        """How prompts are put to the model in a folder; a classifier reads them as they are."""
+        if head == "classification":
+            check_settings(self.params.model, self.params, template=self.params.chat != OFF)
+            return None
+        return chat_format(self.params.model, self.params, folder, self.params.reasoning)
 
     retrains_views = True
 
@@ -346,6 +410,20 @@ class HuggingFace(Victim):
     def _revision(self) -> str | None:
         revision: str | None = self.params.revision
         return revision
+
+    def _has_template(self) -> bool:
+        if self.params.chat != AUTO:
+            return bool(self.params.chat != OFF)
+        if _is_local(self.params.model):
+            return self._carries_template()
+        preset = find_preset(self.params.model)
+        return preset.chat if preset else model_files.has_chat_template(self.params.model, self._revision)
+
+    def _carries_template(self) -> bool:
+        """Whether the tokenizer of a local model has a chat template."""
+        if (file := model_files.local_gguf(self._model)) is not None:
+            return bool(read_gguf(file)[0][TEMPLATE])
+        return carries_template(model_files.local_folder(self._model))
 
     def _source(self) -> tuple[str, str | None]:
         if _is_local(self.params.model):

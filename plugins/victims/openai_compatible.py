@@ -25,7 +25,22 @@ from harness import (
     host_field,
     spec_folder_or_name,
 )
-from plugins.victims._openai.tokenizer_file import tokenizer_file, vocabulary_size
+from plugins.victims._chat_params import (
+    AUTO,
+    OFF,
+    Chat,
+    TemplateArguments,
+    carries_template,
+    chat_field,
+    chat_format,
+    check_settings,
+    prefill_field,
+    system_field,
+    template_arguments_field,
+    template_hash,
+    written_identity,
+)
+from plugins.victims._openai.tokenizer_file import template_files, tokenizer_file, vocabulary_size
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 
 if TYPE_CHECKING:
@@ -68,8 +83,13 @@ class OpenAICompatible(Victim):
         )
         api: Literal["completions", "chat"] = Field(
             "completions",
-            description="how prompts are sent for answers in text: as they are, or as a chat message (without scores)",
+            description="how prompts are sent for answers in text: as they are, rendered by `chat`; or as messages, "
+            "which the server renders (without scores)",
         )
+        chat: Chat = chat_field()
+        system: str = system_field()
+        prefill: str = prefill_field()
+        template_arguments: TemplateArguments = template_arguments_field()
         scoring: Literal["auto", "logprob_token_ids", "prompt_logprobs", "echo", "top_logprobs", "none"] = Field(
             "auto",
             description="how log-probabilities are requested; auto: the first method that works. top_logprobs gives a "
@@ -122,6 +142,9 @@ class OpenAICompatible(Victim):
                 raise ValueError(f"scoring: {self.scoring} is for labels; use auto, prompt_logprobs, echo or none")
             if self.api == "chat" and self.scoring not in ("auto", "none"):
                 raise ValueError("a chat tells no log-probabilities of prompts; use scoring: none, or api: completions")
+            if self.api == "chat" and (self.chat != AUTO or self.system == "none"):
+                what = "chat" if self.chat != AUTO else "system: none"
+                raise ValueError(f"{what}: with api: chat the server renders messages itself; use api: completions")
             return self
 
         def identity(self) -> dict[str, Any]:
@@ -129,12 +152,16 @@ class OpenAICompatible(Victim):
             data = super().identity()
             data["n_params"] = self.size
             unused = [name for name in ("reasoning", "sampled") if not data[name]]  # so that keys are those of before
-            return {name: value for name, value in data.items() if name not in unused}
+            unused += ["chat", "system", "prefill", "template_arguments"]
+            return {name: value for name, value in data.items() if name not in unused} | written_identity(self)
 
         @property
         def size(self) -> int | None:
             """``n_params`` as a whole number."""
             return None if self.n_params is None else round(self.n_params)
+
+    def family(self) -> str:
+        return self.params.family or self.params.model
 
     def card(self, data: TaskData) -> VictimCard:
         """Facts from the parameters and from the server; a victim that answers in text is probed for its scores.
@@ -146,7 +173,7 @@ class OpenAICompatible(Victim):
         self._check(data)
         params = self.params
         return VictimCard(
-            family=params.family or params.model,
+            family=self.family(),
             n_params=params.size,
             pretraining_flops=params.pretraining_flops,
             access="scores" if self._classifies(data) or self._scores else "text",
@@ -161,7 +188,13 @@ class OpenAICompatible(Victim):
             VictimError: the server cannot be reached or does not serve the model; no tokenizer.
         """
         facts = {name: str(value) for name, value in self._facts.items()}
-        return {"model": self.params.model, "tokenizer": _sha256(self._tokenizer_file)} | facts
+        facts |= {"model": self.params.model, "tokenizer": _sha256(self._tokenizer_file)}
+        if self.params.api == "chat":
+            return facts
+        facts |= template_hash(self.params.chat)
+        files = {} if self.params.chat == OFF else {file.name: _sha256(file) for file in self._template_files}
+        check_settings(self.params.model, self.params, template=bool(files) or "chat" in facts)
+        return facts | files
 
     def estimate(self, data: TaskData) -> float:
         """0: nothing is trained."""
@@ -174,7 +207,8 @@ class OpenAICompatible(Victim):
             VictimError: as `fingerprint`; a task of labels, and head: generation.
         """
         self._check(job.data)
-        shutil.copyfile(self._tokenizer_file, job.folder / "tokenizer.json")
+        for file in (self._tokenizer_file, *self._template_files):
+            shutil.copyfile(file, job.folder / file.name)
         notes = {"model": self.params.model, "served": self._facts, "vocabulary": self._vocabulary}
         (job.folder / _NOTES).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
         return Flops()
@@ -186,19 +220,28 @@ class OpenAICompatible(Victim):
             VictimError: it cannot be reached, is not what it was, does not answer, or gives no log-probabilities where
                 labels need them.
         """
-        from harness import HFTokenizer, continuation_ids
+        from harness import HFTokenizer, answer_ids
         from plugins.victims._openai.backend import ServerBackend
         from plugins.victims._openai.http_client import JsonClient
         from plugins.victims._openai.opening_question import with_known_form
         from plugins.victims._openai.server_probe import probe
-        from plugins.victims._openai.text_answers import ServedModel
+        from plugins.victims._openai.text_answers import ChatSettings, ServedModel
 
         params = self.params
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
         tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=notes["vocabulary"]).open_ended()
         classifies = self._classifies(data)
-        labels = [continuation_ids(tokenizer, label) for label in data.labels] if classifies else []
-        served = ServedModel(self._facts, self._context, params.api, params.size, params.reasoning)
+        chat, reads = None, tokenizer
+        if params.api == "chat":
+            reads = tokenizer.for_messages()
+        else:
+            chat = chat_format(params.model, params, folder, params.reasoning)
+            if chat is not None:
+                reads = tokenizer.with_chat(chat, parse_special_tokens=data.parse_special_tokens)
+        labels = [answer_ids(reads, label) for label in data.labels] if classifies else []
+        reasoning = params.reasoning if chat is None else chat.reasoning
+        spoken = ChatSettings(params.system, params.prefill, params.template_arguments)
+        served = ServedModel(self._facts, self._context, params.api, params.size, reasoning, chat=spoken)
         if params.api == "chat":
             completions, result = self._unprobed(tokenizer)
         else:
@@ -213,7 +256,13 @@ class OpenAICompatible(Victim):
             )
         if not classifies:
             served = with_known_form(completions, result, served)
-        return ServerBackend(completions, result, served, labels)
+        return ServerBackend(completions, result, served, labels, tokenizer=reads)
+
+    def takes_messages(self, data: TaskData) -> bool:
+        """Whether it has a chat template, here or at the server."""
+        if self.params.api == "chat" or isinstance(self.params.chat, Path):
+            return True
+        return self.params.chat != OFF and bool(self._template_files)
 
     def _check(self, data: TaskData) -> None:
         # Every answer in text would count as a wrong label, and no example would be attacked.
@@ -286,6 +335,14 @@ class OpenAICompatible(Victim):
     @cached_property
     def _tokenizer_file(self) -> Path:
         return tokenizer_file(self.params.tokenizer, self.params.tokenizer_revision)
+
+    @cached_property
+    def _template_files(self) -> list[Path]:
+        """The files beside the tokenizer's that bring its chat template, where it has one."""
+        if self.params.api == "chat":
+            return []
+        files = template_files(self._tokenizer_file, self.params.tokenizer, self.params.tokenizer_revision)
+        return files if carries_template(self._tokenizer_file.parent) or isinstance(self.params.chat, Path) else []
 
     @cached_property
     def _vocabulary(self) -> int | None:

@@ -87,11 +87,14 @@ class Tiny(Victim):
     def shape(self) -> TinyShape:
         return SHAPES[self.params.size]
 
+    def family(self) -> str:
+        return "tiny"
+
     def card(self, data: TaskData) -> VictimCard:
         n = self.shape.non_embedding + (len(data.labels) - 2) * self.shape.hidden
         embedding = self.params.vocabulary * self.shape.hidden
         return VictimCard(
-            "tiny",
+            self.family(),
             n + embedding,
             None,
             "latent",

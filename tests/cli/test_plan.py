@@ -19,7 +19,7 @@ def test_a_table_of_stages(tmp_path: Path) -> None:
     assert sum(line[:2] == ["defend", "missing"] for line in lines) == 4
     assert sum(line[:2] == ["attack", "missing"] for line in lines) == 12
     assert ["attack", "12", "to", "do"] in [line[:4] for line in lines]
-    assert "Rate" in done.stdout
+    assert "Rate of the CPU: " in done.stdout
     assert not (tmp_path / "runs").exists(), "a plan leaves nothing behind"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.progress_views import LiveView
+from harness.cli.progress_views import LiveView, PlainView
 from harness.flops import Flops
 from harness.run.reporter import CellProgress, Forecast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, TINY, command, harness, harness_here
@@ -50,7 +50,7 @@ def test_plain_lines_when_not_a_terminal(folder: Path) -> None:
 def test_json_is_all_there_is_on_stdout(folder: Path) -> None:
     done = harness(*ARGUMENTS, "--json", cwd=folder)
     assert done.stderr == ""
-    assert json.loads(done.stdout) == {"run": "out", "done": 2, "failed": []}
+    assert json.loads(done.stdout) == {"run": "out", "done": 2, "failed": [], "untold": []}
 
 
 @pytest.mark.slow
@@ -133,6 +133,21 @@ def test_a_terminal_shows_cells_and_success(folder: Path, jobs: str) -> None:
     assert "steps/s" in plain
     assert "4 cells done, 0 failed: out" in plain
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h"), "the cursor is there again"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_others_say_stays_in_its_line(terminal: bool, tmp_path: Path) -> None:
+    with (tmp_path / "screen").open("w") as screen:
+        console = Console(file=screen, force_terminal=terminal, width=140, color_system=None)
+        with (LiveView if terminal else PlainView)(console) as view:
+            worker = view.worker(0)
+            worker.stage("attack\nsomething")
+            worker.note("a server said\r\n\x1b[2Jcleared\x07")
+            worker.cell_done("cell", None, None, "ValueError: one\ntwo")
+    shown = (tmp_path / "screen").read_text()
+    assert "note    a server said \\x1b[2Jcleared\\x07\n" in shown
+    assert "failed  cell: ValueError: one two\n" in shown
+    assert "attack something" in shown
 
 
 def test_every_worker_has_one_row(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ COMMANDS = {
     "merge": "merge fast --out merged",
     "plugins": "plugins gcg",
     "new-plugin": "new-plugin mine --kind attack",
-    "check": "check refusal_match --examples 2",
+    "check": "check counts --examples 2",
     "plot": "plot fake --out figure.pdf",
     "bench scoring": f"bench scoring {BENCH}",
     "bench gcg": f"bench gcg {BENCH}",

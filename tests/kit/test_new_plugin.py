@@ -203,7 +203,7 @@ def test_into_a_package_with_folders(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "pyproject.toml cannot be read"),
+        (None, "has no pyproject.toml, so it is no package; give the folder of a package with plugins"),
         ("[project\n", "pyproject.toml cannot be read"),
         ("[project]\nname = 'x'\n", "it names none"),
         ("[project.entry-points]\nharness = {here = 'here'}\n", "is written in another form"),

@@ -105,6 +105,13 @@ class OneLabel(GoodTask):
         return TaskData((" A", " B"), rows("train", ["red"] * 6), rows("validation", ["blue"] * 6, (0,)))
 
 
+class Miscounted(GoodTask):
+    """States that it has more examples than it has."""
+
+    def validation_count(self):
+        return 10**6
+
+
 class Empty(GoodTask):
     """No rows."""
 
@@ -494,6 +501,13 @@ class Wordless(GoodVictim):
         return 0.3
 
 
+class OtherFamily(GoodVictim):
+    """States another family than its card."""
+
+    def family(self):
+        return "gpt-5"
+
+
 class FreeVictim(GoodVictim):
     """Says that it costs nothing."""
 
@@ -509,6 +523,7 @@ BROKEN = [
     (NoSpace, "labels"),
     (OneLabel, "labels"),
     (Empty, "loads"),
+    (Miscounted, "loads"),
     (Fickle, "deterministic"),
     (Counts, "deterministic"),
     (Breaks, "verdicts"),
@@ -535,6 +550,7 @@ BROKEN = [
     (Unseeded, "same_model"),
     (WrongCard, "opens"),
     (Wordless, "card"),
+    (OtherFamily, "card"),
     (Latent, "opens"),
     (FreeVictim, "estimate"),
 ]

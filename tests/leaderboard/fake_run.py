@@ -67,6 +67,10 @@ class FakeCell:
     labels: tuple[str, ...] = ()
     targets: bool = False  # whether the examples say which label the attacker wants, as newer records do
     trained_against: str = ""  # what the victim's own training hardens it with
+    messages: Sequence[tuple[str, str]] = field(default=(), repr=False)  # role and text; strings end the last one
+    judge_output: str | None = field(default=None, repr=False)
+    drawn: Sequence[tuple[str | None, str | None, bool | None]] = field(default=(), repr=False)
+    """Text, state and success of each drawn answer to a string that succeeds; of others, none does."""
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -195,6 +199,13 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
             row | {"label": at % several, "predicted": at % several, "target": (at + 1) % several}
             for at, row in enumerate(examples)
         ]
+    if cell.messages:
+        end = len(cell.messages[-1][1])
+        prompt = {
+            "messages": [{"role": role, "content": text} for role, text in cell.messages],
+            "string_at": {"message": len(cell.messages) - 1, "start": end, "end": end},
+        }
+        examples = [row | prompt for row in examples]
     if cell.task_kind == "text":
         examples = [row | {"label": None, "predicted": None, "answer": "I will not."} for row in examples]
     steps = []
@@ -203,12 +214,35 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
         for step in range(1, last + 1):
             row = _step(f"e{at}", step, success=0 < hit <= step, flops=cell.step_flops)
             row |= {"attack_text": cell.text, "queries": cell.queries}
-            text = {"answer": "Yes", "unparseable": step <= cell.unparseable} if cell.task_kind == "text" else {}
+            text = (
+                {"answer": "Yes", "unparseable": step <= cell.unparseable and not row["success"]}
+                if cell.task_kind == "text"
+                else {}
+            )
             if step <= cell.missing or at - cell.first_example < cell.silent:
                 text = {"answer": "", "answer_state": ("cut_off", "empty", "failed")[step % 3], "success": False}
+            if cell.judge_output is not None:
+                text["judge_output"] = [cell.judge_output] * max(1, len(cell.drawn))
+            if cell.drawn:
+                text |= _drawn(cell.drawn, success=row["success"])
             steps.append(row | text)
     pq.write_table(pa.Table.from_pylist(examples, EXAMPLES), folder / "examples.parquet")
     pq.write_table(pa.Table.from_pylist(steps, STEPS), folder / "steps.parquet")
+
+
+def _drawn(answers: Sequence[tuple[str | None, str | None, bool | None]], *, success: bool) -> dict[str, Any]:
+    broken = [None if won is None else won and success for _, _, won in answers]
+    return {
+        "answer": answers[0][0],
+        "draws": sum(won is not None for won in broken),
+        "broken_draws": sum(map(bool, broken)),
+        "sampled_answer": [text for text, _, _ in answers],
+        "sampled_state": [state for _, state, _ in answers],
+        "sampled_success": broken,
+        "sampled_score": [None if won is None else float(won) for won in broken],
+        "sampled_unparseable": [None if won is None else False for won in broken],
+        "sampled_nominal": [1e6] * len(answers),
+    }
 
 
 def _step(example: str, step: int, *, success: bool, flops: float | None) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from harness.errors import DataError
-from harness.records.cell_manifest import CellRecord, PluginRecord
+from harness.records.cell_manifest import AnswersRecord, CellRecord, PluginRecord
 from harness.records.read import Cell, read_cell, read_run
-from harness.records.schema import EXAMPLES, STEPS
-from harness.records.step_row import StepRow
+from harness.records.schema import EXAMPLES, MESSAGES, STEPS, STRING_AT
+from harness.records.step_row import SAMPLED, StepRow
 from harness.records.write import write_cell, write_table
 from harness.store.atomic import write_json
 
@@ -48,7 +48,13 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.bool_(): st.booleans(),
     pa.float64(): FLOAT,
     pa.list_(pa.int32()): st.lists(st.integers(0, 2**31 - 1), max_size=3),
+    pa.list_(pa.string()): st.lists(st.none() | TEXT, max_size=3),
+    pa.list_(pa.bool_()): st.lists(st.none() | st.booleans(), max_size=3),
+    pa.list_(pa.float64()): st.lists(st.none() | FLOAT, max_size=3),
+    MESSAGES: st.lists(st.fixed_dictionaries({"role": TEXT, "content": TEXT}), max_size=3),
+    STRING_AT: st.fixed_dictionaries({field.name: st.integers(0, 2**31 - 1) for field in STRING_AT}),
 }
+DRAWN = RECORD.model_copy(update={"answers": AnswersRecord(samples=3, temperature=1.0, top_p=1.0, max_tokens=None)})
 
 
 def rows_of(schema: pa.Schema) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -61,9 +67,9 @@ def test_rows_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, examples: list[dict[str, Any]], steps: list[dict[str, Any]]
 ) -> None:
     folder = tmp_path_factory.mktemp("cell")
-    write_cell(folder, RECORD, examples, [StepRow.from_record(row) for row in steps])
+    write_cell(folder, DRAWN, examples, [StepRow.from_record(row) for row in steps])
     cell = Cell(read_cell(folder / "cell.json"), folder)
-    assert cell.record == RECORD
+    assert cell.record == DRAWN
     assert cell.examples().to_pylist() == examples
     assert cell.steps().to_pylist() == steps
     assert cell.steps().schema == STEPS
@@ -73,6 +79,7 @@ def test_rows_come_back_as_they_were(
 def test_no_rows_have_columns_too(tmp_path: Path) -> None:
     write_cell(tmp_path, RECORD, [], [])
     assert Cell(RECORD, tmp_path).steps().schema == STEPS
+    assert set(pq.read_schema(tmp_path / "steps.parquet").names) == set(STEPS.names) - set(SAMPLED)
 
 
 def test_a_blocked_prompt_has_an_infinite_loss(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from harness.records.schema import ADDED, STEPS
-from harness.records.step_row import COMPUTE, NAMES, StepRow
+from harness.records.step_row import COMPUTE, NAMES, SAMPLED, StepRow
 from tests.records.rows import step_row
 
 # Record format 2: what is written here can be read by every version that reads it.
@@ -20,6 +20,7 @@ COLUMNS = {
     "success": "bool",
     "score": "double",
     "unparseable": "bool",
+    "judge_output": "list<item: string>",
     "loss": "double",
     "predicted": "int32",
     "answer": "string",
@@ -37,7 +38,14 @@ COLUMNS = {
     "defense_executed": "double",
     "draws": "int32",
     "broken_draws": "int32",
+    "earlier": "list<item: string>",
     "seconds": "double",
+    "sampled_answer": "list<item: string>",
+    "sampled_state": "list<item: string>",
+    "sampled_success": "list<item: bool>",
+    "sampled_score": "list<item: double>",
+    "sampled_unparseable": "list<item: bool>",
+    "sampled_nominal": "list<item: double>",
 }
 amounts = st.one_of(st.just(math.nan), st.floats(0, 1e30))
 
@@ -46,14 +54,14 @@ def test_the_columns_are_those_of_the_format() -> None:
     assert {field.name: str(field.type) for field in STEPS} == COLUMNS
     assert list(COLUMNS) == STEPS.names == list(NAMES)
     assert all(field.nullable for field in STEPS)
-    assert {name for name in COLUMNS if name.endswith(("nominal", "executed"))} == set(COMPUTE)
+    assert {name for name in COLUMNS if name.endswith(("nominal", "executed"))} - set(SAMPLED) == set(COMPUTE)
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(COMPUTE, amounts)))
 def test_there_and_back(compute: dict[str, float]) -> None:
     row = step_row(loss=math.inf, **compute)
     written = row.to_record()
-    assert list(written) == list(NAMES)
+    assert list(written) == [name for name in NAMES if name not in SAMPLED]
     assert {name for name in COMPUTE if written[name] is None} == {n for n in COMPUTE if math.isnan(compute[n])}
     assert written["loss"] == math.inf, "only compute is looked at"
     again = StepRow.from_record(json.loads(json.dumps(written)))
@@ -64,6 +72,13 @@ def test_there_and_back(compute: dict[str, float]) -> None:
 def test_a_row_of_before_lacks_what_was_added_since() -> None:
     old = {name: value for name, value in step_row().to_record().items() if name not in ADDED}
     assert StepRow.from_record(old) == step_row()
+
+
+def test_drawn_answers_stand_in_the_row() -> None:
+    drawn = {"sampled_answer": ["yes", None], "sampled_nominal": [None, 2.0], "sampled_success": [True, False]}
+    written = step_row(**drawn).to_record()
+    assert {name: written[name] for name in SAMPLED if name in written} == drawn
+    assert StepRow.from_record(json.loads(json.dumps(written))) == step_row(**drawn)
 
 
 @pytest.mark.parametrize("name", ["example", "queries", "judge_nominal"])

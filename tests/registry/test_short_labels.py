@@ -9,7 +9,7 @@ from harness.registry.short_labels import with_labels
 
 def labels(*refs):
     registry = load_plugins().registry
-    kinds = {"tiny": "victim", "gcg": "attack", "random_token": "attack"}
+    kinds = {"tiny": "victim", "gcg": "attack", "random_token": "attack", "word_length": "task"}
     chosen = [registry.resolve(kinds[name], PluginRef(name=name, params=params)) for name, params in refs]
     return [plugin.label for plugin in with_labels(chosen)]
 
@@ -31,3 +31,15 @@ def test_several_differences_are_named():
 
 def test_equal_ones_are_numbered():
     assert labels(("gcg", {}), ("gcg", {})) == ["gcg #1", "gcg #2"]
+
+
+def test_a_label_is_one_line_whatever_its_parameters_hold():
+    first, second = labels(
+        ("word_length", {"instructions": "Which?\nSay."}), ("word_length", {"instructions": "\t\x1b[2J"})
+    )
+    assert (first, second) == ("word_length Which?\\nSay.", "word_length \\t\\x1b[2J")
+    registry = load_plugins().registry
+    params = {"instructions": "Which?\nSay."}
+    alone = registry.resolve("task", PluginRef(name="word_length", params=params))
+    assert alone.label == "word_length(instructions=Which?\\nSay.)"
+    assert alone.plugin.params.instructions == "Which?\nSay.", "the parameter itself stays as it is"

@@ -113,7 +113,8 @@ def harness_here(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
     """Run a command in this process: quick, and the same but for what a process takes with it when it ends."""
     out, error = io.StringIO(), io.StringIO()
     words = [str(argument) for argument in arguments]
-    if words[0] == "run" and not {"-j", "--jobs"} & set(words):
+    command_name = next(word for word in words if not word.startswith("--plugin"))
+    if command_name == "run" and not {"-j", "--jobs"} & set(words):
         words += ["--jobs", "0"]
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         code = main(words)

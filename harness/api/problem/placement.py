@@ -10,7 +10,7 @@ from harness.api.problem.problem import Problem
 from harness.api.task import NO_LABEL, Edit, Example
 from harness.api.threat import Threat
 from harness.errors import VictimError
-from harness.tokens.continuation import continuation_ids
+from harness.tokens.prompts import place_of
 from harness.tokens.tokenizer import Tokenizer, Tokens
 
 
@@ -41,6 +41,9 @@ def place(
     An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given
     fraction of the chunk's tokens, moved left to the next place where no character is cut. The threat model may ask for
     either of both, whatever the task says. ``labels`` are the task's.
+
+    Raises:
+        VictimError: a conversation that the victim's chat template does not take, or it has none.
     """
     at = example.region
     chunk = example.chunks[at]
@@ -50,13 +53,13 @@ def place(
     if kept:
         cut = cut_position(chunk.text, threat.fraction, tokenizer)
         before, after = before + chunk.text[:cut], chunk.text[cut:] + after
-    (before_ids,) = tokenizer.encode([before])
+    around = place_of(tokenizer, before, after, example.conversation)
     return Problem(
         example=example,
         before_text=before,
         after_text=after,
-        before=np.asarray([*tokenizer.left, *before_ids], dtype=np.int64),
-        after=np.asarray([*continuation_ids(tokenizer, after), *tokenizer.right], dtype=np.int64),
+        before=np.asarray([*tokenizer.left, *around.before], dtype=np.int64),
+        after=np.asarray([*around.after, *tokenizer.right], dtype=np.int64),
         budget=threat.tokens,
         allowed=allowed,
         tokenizer=tokenizer,
@@ -64,6 +67,7 @@ def place(
         radius=threat.radius,
         access=threat.access,
         labels=tuple(labels),
+        turns=threat.turns,
     )
 
 

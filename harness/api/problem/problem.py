@@ -16,6 +16,8 @@ from harness.api.problem.state import State
 from harness.api.task import NO_LABEL, Example
 from harness.api.threat import Access, allows
 from harness.tokens.continuation import continuation_ids
+from harness.tokens.message import Messages
+from harness.tokens.prompts import Place, answer_ids, chat_of
 from harness.tokens.survival import StringInPrompt
 from harness.tokens.tokenizer import Target, Tokenizer, Tokens
 
@@ -31,8 +33,9 @@ class Problem:
 
     Attributes:
         example: the task's row; its label is what the victim should say, its proxy label what the attacker wants.
-        before_text, after_text: the prompt around the attack string.
-        before, after: the same in tokens, special ids of the model included; shapes [P] and [T].
+        before_text, after_text: the prompt around the attack string; of a conversation, the message that it stands in.
+        before, after: all that the model reads around the string in tokens, special ids and those of a chat template
+            included; shapes [P] and [T].
         budget: S, how many tokens the attack string has.
         allowed: token ids the attack may use, sorted, shape [A].
         tokenizer: the victim's.
@@ -41,6 +44,7 @@ class Problem:
         radius: the longest perturbation of a token's activations, as a multiple of their mean norm (see
             `harness.api.threat.Threat`); None: there may be none.
         labels: texts of the task's labels, in index order; none where it is answered in text.
+        turns: of a conversation that the attacker may take.
         access: the most that may be asked of the victim here. An attack can make use of more than the access that it
             declares, which is what it cannot do without.
     """
@@ -57,6 +61,7 @@ class Problem:
     radius: float | None = None
     access: Access = "gradient"
     labels: tuple[str, ...] = ()
+    turns: int = 1
 
     @cached_property
     def target(self) -> Target:
@@ -67,7 +72,7 @@ class Problem:
             return self.example.proxy_label
         if self.example.label != NO_LABEL:
             return 0 if self.example.label else 1
-        return continuation_ids(self.tokenizer, self.example.target)
+        return answer_ids(self.tokenizer, self.example.target)
 
     @property
     def members(self) -> tuple[Problem, ...]:
@@ -127,7 +132,7 @@ class Problem:
 
     def tokens_of(self, text: str) -> Tokens | None:
         """The tokens of a text in the string's place, however many; None where they merge with the text around it."""
-        ids = self.tokenizer.encode([self.prompt(text)])[0]
+        ids = self._place.ids(text)
         before, after = self._place.before.tolist(), self._place.after.tolist()
         end = len(ids) - len(after)
         if end < len(before) or ids[: len(before)] != before or ids[end:] != after:
@@ -150,8 +155,12 @@ class Problem:
         return None
 
     def prompt(self, attack_text: str) -> str:
-        """The whole prompt with this attack string in it."""
+        """The whole prompt with this attack string in it; of a conversation, the message that it stands in."""
         return self._place.prompt(attack_text)
+
+    def messages(self, prompt: str) -> Messages:
+        """The whole conversation with such a prompt in it, to go on from with `harness.api.requests.Generate`."""
+        return self.example.conversation.messages(prompt)
 
     def prompt_of(self, state: State) -> str:
         """The whole prompt with a state's string in it, whether or not it survives tokenisation."""
@@ -162,7 +171,10 @@ class Problem:
         return self._place.prompts(candidates)
 
     @cached_property
-    def _place(self) -> StringInPrompt:
+    def _place(self) -> Place:
+        chat = chat_of(self.tokenizer)
+        if chat is not None:
+            return chat.frame(self.before_text, self.after_text, self.example.conversation)
         left, right = len(self.tokenizer.left), len(self.tokenizer.right)
         before, after = self.before[left:], self.after[: len(self.after) - right]
         return StringInPrompt(self.before_text, self.after_text, before, after, self.tokenizer)

@@ -20,12 +20,15 @@ class State:
         loss: the loss the attack knows for it, or None when it was never scored.
         memory: anything else the attack wants to keep, as JSON data.
         latent: the perturbation to be judged with the string; None: the string alone.
+        earlier: what the attacker says in the turns of the conversation before the one with the string, oldest first.
+            For a verdict the victim is asked them anew, so that the answers in it are its own.
     """
 
     tokens: tuple[int, ...]
     loss: float | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     latent: Latent | None = None
+    earlier: tuple[str, ...] = ()
 
     @property
     def array(self) -> Tokens:
@@ -55,11 +58,12 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """JSON data from which `from_json` makes the same state."""
-        plain = {"tokens": list(self.tokens), "loss": self.loss, "memory": self.memory}
+        plain: dict[str, Any] = {"tokens": list(self.tokens), "loss": self.loss, "memory": self.memory}
+        plain |= {"earlier": list(self.earlier)} if self.earlier else {}
         return plain if self.latent is None else plain | {"latent": self.latent.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> State:
         """Inverse of `to_json`."""
         latent = Latent.from_json(data["latent"]) if "latent" in data else None
-        return cls(tuple(data["tokens"]), data["loss"], data["memory"], latent)
+        return cls(tuple(data["tokens"]), data["loss"], data["memory"], latent, tuple(data.get("earlier", ())))

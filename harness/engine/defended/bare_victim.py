@@ -22,6 +22,7 @@ from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
 from harness.flops import Flops, nominal_forward
 from harness.rng import named_seed
+from harness.tokens.prompts import encode_prompts, whole_ids
 from harness.tokens.tokenizer import Target
 
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -34,7 +35,7 @@ class BareVictim:
 
     Attributes:
         answer_tokens: longest answer in text.
-        randomised: whether answers at a temperature are drawn anew for each prompt's names.
+        randomised: whether what attacks ask for at a temperature is drawn anew for each prompt's names.
         answers_are_read: whether a guard looks at the answers, so that they are needed even in a pass for a loss.
     """
 
@@ -64,13 +65,11 @@ class BareVictim:
         """The ids of each prompt, special ones included."""
         tokenizer = self.backend.tokenizer
         plain = [i for i, item in items.items() if item.ids is None]
-        encoded = dict(zip(plain, tokenizer.encode([items[i].text for i in plain]), strict=True))
-        return {
-            i: np.asarray(
-                [*tokenizer.left, *(encoded[i] if item.ids is None else item.ids), *tokenizer.right], dtype=np.int64
-            )
-            for i, item in items.items()
+        rows = dict(zip(plain, encode_prompts(tokenizer, [items[i].asked for i in plain]), strict=True))
+        rows |= {
+            i: whole_ids(tokenizer, item.ids, item.conversation) for i, item in items.items() if item.ids is not None
         }
+        return {i: np.asarray([*tokenizer.left, *rows[i], *tokenizer.right], dtype=np.int64) for i in items}
 
     def _labels(self, rows: Mapping[int, Row]) -> dict[int, Reply]:
         """Replies with a label to the rows that fit the context."""
@@ -102,13 +101,14 @@ class BareVictim:
         targets = {i: item.target for i, item in fits.items() if item.target is not None}
         if targets and "score" in self.backend.abilities:
             for i, (nll, spent) in self._losses(targets, rows).items():
-                found[i] = replace(found[i], nll=nll, victim=found[i].victim + spent)
+                found[i] = replace(found[i], nll=nll, victim=found[i].victim + spent, for_loss=spent)
         return found
 
     def _generate_item(self, item: PromptItem) -> GenerateItem:
         longest = self.answer_tokens if item.max_tokens is None else item.max_tokens
-        seed = item.seed if not item.temperature or not self.randomised else named_seed(*item.names, "answer")
-        return GenerateItem(item.text, longest, item.temperature, seed, item.ids)
+        by_names = item.temperature and (self.randomised or not item.in_text)
+        seed = named_seed(*item.names, "answer") if by_names else item.seed
+        return GenerateItem(item.text, longest, item.temperature, seed, item.ids, item.top_p, item.conversation)
 
     def _losses(self, targets: Mapping[int, Target], rows: Mapping[int, Row]) -> dict[int, tuple[float, Flops]]:
         """The loss of each target after its whole row, and what it took."""
@@ -123,13 +123,19 @@ class BareVictim:
         """Replies to perturbed prompts that fit the context; where a perturbation is too long, that it is."""
         backend, tokenizer = perturbable(self.backend), self.backend.tokenizer
         around = len(tokenizer.left) + len(tokenizer.right)
-        encoded = tokenizer.encode([item.text for item in items.values()])
+        encoded = encode_prompts(tokenizer, [item.asked for item in items.values()])
         lengths = {i: around + len(ids) for i, ids in zip(items, encoded, strict=True)}
         longest = 0 if self.backend.n_labels else self.answer_tokens
         fits = {i: item for i, item in items.items() if lengths[i] <= self.backend.context - longest}
         wanted = [
             LatentItem(
-                item.text, item.start, item.latent, 0 if item.target is None else item.target, longest, item.radius
+                item.text,
+                item.start,
+                item.latent,
+                0 if item.target is None else item.target,
+                longest,
+                item.radius,
+                item.conversation,
             )
             for item in fits.values()
             if item.latent is not None

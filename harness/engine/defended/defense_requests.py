@@ -29,10 +29,13 @@ from harness.api.requests import (
     LikelihoodGradient,
 )
 from harness.engine.defended.generated_answers import generate_answers
+from harness.engine.defended.prompt_item import data_ids
 from harness.engine.generators import run_generators
 from harness.errors import AccessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
+from harness.tokens.message import in_conversation
+from harness.tokens.prompts import encode_prompts, plain_tokenizer
 from harness.tokens.tokenizer import Tokens
 
 Answers = list[tuple[Any, Flops]]
@@ -91,8 +94,9 @@ def _row_of(text: str, tokens: Tokens | None, backend: Backend, room: int | None
     """The ids that a model reads of a text: of a long one, its end."""
     if tokens is not None:
         return np.asarray(tokens, dtype=np.int64)[-(room or backend.context) :]
-    left, right = backend.tokenizer.left, backend.tokenizer.right
-    ids = backend.tokenizer.encode([text])[0]
+    tokenizer = plain_tokenizer(backend.tokenizer)
+    left, right = tokenizer.left, tokenizer.right
+    ids = tokenizer.encode([text])[0]
     most = (room or backend.context) - len(left) - len(right)
     return np.asarray([*left, *ids[max(0, len(ids) - most) :], *right], dtype=np.int64)
 
@@ -102,14 +106,17 @@ def _generated(backend: Backend, requests: Sequence[Generate]) -> Answers:
     if "generate" not in backend.abilities:
         raise unsupported_request("generate", backend.abilities)
     flat = [(i, at, prompt) for i, request in enumerate(requests) for at, prompt in enumerate(request.prompts)]
-    lengths = [len(ids) for ids in backend.tokenizer.encode([prompt for _, _, prompt in flat])]
+    lengths = [len(ids) for ids in encode_prompts(backend.tokenizer, [prompt for _, _, prompt in flat])]
     around = len(backend.tokenizer.left) + len(backend.tokenizer.right)
     fits = [one for one, length in zip(flat, lengths, strict=True) if 0 < length + around < backend.context]
     items = []
     for i, at, prompt in fits:
         request = requests[i]
         seed = named_seed("generate", request.seed, at)
-        items.append(GenerateItem(prompt, request.max_tokens, request.temperature, seed))
+        conversation, text = in_conversation(prompt)
+        takes_ids = getattr(backend, "takes_ids", True)
+        ids = data_ids(backend.tokenizer, text, request.data) if takes_ids else None
+        items.append(GenerateItem(text, request.max_tokens, request.temperature, seed, ids, conversation=conversation))
     texts: list[list[str | None]] = [[None] * len(request.prompts) for request in requests]
     costs = [Flops() for _ in requests]
     for (i, at, _), said in zip(fits, generate_answers(backend, items), strict=True):
@@ -124,7 +131,11 @@ def _classified(backend: Backend, requests: Sequence[Classify]) -> Answers:
     if not backend.n_labels:
         raise unsupported_request("classify", backend.abilities)
     flat = [(i, at) for i, request in enumerate(requests) for at in range(len(request.prompts))]
-    rows = [_row_of(requests[i].prompts[at], None, backend, 10**9) for i, at in flat]
+    around = backend.tokenizer
+    encoded = encode_prompts(around, [requests[i].prompts[at] for i, at in flat])
+    meant = [data_ids(around, requests[i].prompts[at], requests[i].data) for i, at in flat]
+    found = [ids if own is None else own for ids, own in zip(encoded, meant, strict=True)]
+    rows = [np.asarray([*around.left, *ids, *around.right], dtype=np.int64) for ids in found]
     fits = [k for k, row in enumerate(rows) if 0 < len(row) <= backend.context]
     logits = [np.full((len(request.prompts), backend.n_labels), np.nan) for request in requests]
     costs = [Flops() for _ in requests]

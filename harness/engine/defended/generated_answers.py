@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from harness.api.model.backend import Backend, Generated, GenerateItem, ReasoningBackend
 from harness.surrogates import replace_surrogates
+from harness.tokens.prompts import chat_of
 from harness.tokens.reasoning import split_reasoning
 
 
@@ -19,15 +20,19 @@ def answer_in(said: Generated, backend: Backend) -> Generated:
     """The answer in what a backend generated: its text without reasoning and half surrogate pairs, and whether it is
     one.
 
-    Of a model that reasons, a text without any marker that the model did not end itself counts as cut off within
-    reasoning whose beginning stood in the prompt.
+    The beginning that a chat model is given for its answers is part of them. Of a model that reasons, a text without
+    any marker that the model did not end itself counts as cut off within reasoning whose beginning stood in the prompt,
+    where its template does not tell.
     """
     if said.state != "answered":
         return said
     said = replace(said, text=replace_surrogates(said.text))
+    chat = chat_of(backend.tokenizer)
     markers = backend.reasoning if isinstance(backend, ReasoningBackend) else None
     text: str | None = said.text
-    if markers is not None:
+    if chat is not None:
+        _, text = chat.format.split_reasoning(said.text)
+    elif markers is not None:
         begun = not said.finished and not any(marker in said.text for marker in markers)
         _, text = split_reasoning(said.text, *markers, begun=begun)
     if text is None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from harness.api.problem.problem import Problem
 from harness.api.requests import Gradient, GradientAnswer
 from harness.api.runtime_defense import GuardDefense, Place, Slope
 from harness.engine.defended.defense_requests import run_defense
+from harness.engine.defended.layer import Layer
 from harness.engine.defended.pipeline import Pipeline
 from harness.engine.meter import StepMeter
 from harness.engine.top_substitutions import best_substitutions, full_gradient
 from harness.errors import PluginError
+from harness.tokens.prompts import chat_of, place_of, plain_tokenizer
 
 
 def add_guard_gradients(
@@ -33,9 +37,7 @@ def add_guard_gradients(
         guard = layer.defense
         if not isinstance(guard, GuardDefense) or guard.offers != "surrogate":
             continue
-        places = [
-            Place(p.before, r.tokens, p.after, p.allowed, layer.fitted, layer.same_tokens) for p, r, _ in requests
-        ]
+        places = [_place_of(p, r, layer) for p, r, _ in requests]
         slopes = run_defense(layer.who, guard.surrogate, places, {"": pipeline.backend, **layer.models})
         for i, (slope, cost) in enumerate(slopes):
             if not isinstance(slope, Slope):
@@ -49,3 +51,14 @@ def add_guard_gradients(
         tokens, values = best_substitutions(total, problem.allowed, request.top)
         best.append(GradientAnswer(loss, tokens, values))
     return best
+
+
+def _place_of(problem: Problem, request: Gradient, layer: Layer) -> Place:
+    """The string's place in the text that guards look at: of a chat, the message that it stands in alone."""
+    before, after = problem.before, problem.after
+    if chat_of(problem.tokenizer) is not None:
+        plain = plain_tokenizer(problem.tokenizer)
+        around = place_of(plain, problem.before_text, problem.after_text)
+        before = np.asarray([*plain.left, *around.before], dtype=np.int64)
+        after = np.asarray([*around.after, *plain.right], dtype=np.int64)
+    return Place(before, request.tokens, after, problem.allowed, layer.fitted, layer.same_tokens)

@@ -171,7 +171,8 @@ class Pipeline:
         ]
 
     def _case(self, at: int, item: PromptItem) -> Case:
-        return Case(item.text, self.layers[at].fitted, self.backend.tokenizer, (*item.names, "layer", at))
+        names, layer = (*item.names, "layer", at), self.layers[at]
+        return Case(item.text, layer.fitted, self.backend.tokenizer, names, conversation=item.conversation)
 
     def _models(self, layer: Layer) -> dict[str, Backend]:
         return {"": self.backend, **layer.models}

@@ -13,6 +13,8 @@ from harness.flops import Flops
 from harness.records.answer_state import NO_ANSWER, AnswerState
 from harness.tokens.tokenizer import Floats
 
+NOTHING = Flops()
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -29,6 +31,7 @@ class Reply:
         beyond_radius: the prompt's perturbation is longer than it may be, and there is no answer.
         blocked_by: place in the pipeline of the guard that blocked it.
         penalty: what guards raise the loss by, in nats.
+        for_loss: of ``victim``, what reading the loss of a target took; the rest is the answer's.
         copies: of a vote on labels, the logits of each copy [n, labels]; the loss is the mean over them.
     """
 
@@ -43,6 +46,12 @@ class Reply:
     copies: Floats | None = None
     beyond_radius: bool = False
     state: AnswerState = "answered"
+    for_loss: Flops = NOTHING
+
+    @property
+    def for_answer(self) -> Flops:
+        """Of ``victim``, what the answer itself took."""
+        return self.victim + self.for_loss * -1
 
     @property
     def missing(self) -> bool:

@@ -40,13 +40,14 @@ from harness.engine.defended.goals import goal_of, joined_gradients, joined_pert
 from harness.engine.defended.guard_gradients import add_guard_gradients
 from harness.engine.defended.layer import Layer, offers_gradient
 from harness.engine.defended.pipeline import Pipeline
-from harness.engine.defended.prompt_item import Names, PromptItem
+from harness.engine.defended.prompt_item import Names, PromptItem, prompt_items
 from harness.engine.defended.reply import Reply
 from harness.engine.losses import label_loss
 from harness.engine.meter import StepMeter
 from harness.errors import AccessError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
+from harness.tokens.message import PLAIN, Conversation
 from harness.tokens.tokenizer import Floats, Target
 
 _Request = TypeVar("_Request")
@@ -84,6 +85,11 @@ class DefendedVictim:
         """Whether equal prompts may be answered differently."""
         return any(layer.defense.randomised for layer in self.layers)
 
+    @property
+    def one_loss(self) -> bool:
+        """Whether a prompt's loss is the same however often it is asked about, and is told whatever it is answered."""
+        return not self.randomised and not self._guards_answers
+
     @cached_property
     def _guards_answers(self) -> bool:
         return any(layer.guards_answers for layer in self.layers)
@@ -106,16 +112,29 @@ class DefendedVictim:
 
     # -- whole prompts -------------------------------------------------------------------------------------------------
 
-    def ask(self, prompts: Sequence[str], targets: Sequence[Target] = (), names: Sequence[Names] = ()) -> list[Reply]:
+    def ask(
+        self,
+        prompts: Sequence[str],
+        targets: Sequence[Target] = (),
+        names: Sequence[Names] = (),
+        conversations: Sequence[Conversation] = (),
+    ) -> list[Reply]:
         """Answer whole prompts, each tokenised anew: with a label, or with the most likely text.
 
         Args:
+            conversations: the messages around each prompt; none where the prompts are all that is said.
             targets: of answers in text, ids whose NLL is wanted as well, one per prompt; none where it is not.
             names: what the randomness of each prompt's treatment depends on.
         """
         aims: Sequence[Target | None] = targets or [None] * len(prompts)
         seeds = names or [("unnamed", i) for i in range(len(prompts))]
-        return self.reply_to([PromptItem(text, own, aim) for text, own, aim in zip(prompts, seeds, aims, strict=True)])
+        around = conversations or [PLAIN] * len(prompts)
+        return self.reply_to(
+            [
+                PromptItem(text, own, aim, conversation=others)
+                for text, own, aim, others in zip(prompts, seeds, aims, around, strict=True)
+            ]
+        )
 
     def reply_to(self, items: Sequence[PromptItem]) -> list[Reply]:
         """A reply to each prompt. A guard sees the string that carries a perturbation.
@@ -175,8 +194,14 @@ class DefendedVictim:
         """What guards of prompts raise each candidate's loss by, ``inf`` where one blocks it; shape [K] each."""
         if not self.layers:
             return [np.zeros(len(request.candidates)) for _, request, _ in requests]
-        prompts = [problem.prompts(request.candidates) for problem, request, _ in requests]
-        replies = iter(self.pipeline.guards_alone([PromptItem(text, one_pass=True) for own in prompts for text in own]))
+        prompts = [
+            [
+                PromptItem(text, one_pass=True, conversation=problem.example.conversation)
+                for text in problem.prompts(request.candidates)
+            ]
+            for problem, request, _ in requests
+        ]
+        replies = iter(self.pipeline.guards_alone([item for own in prompts for item in own]))
         found = []
         for own, (_, _, meter) in zip(prompts, requests, strict=True):
             passed = [next(replies) for _ in own]
@@ -194,7 +219,9 @@ class DefendedVictim:
         def prompts(problem: Problem, request: Score, names: Names) -> list[PromptItem]:
             target = None if self.backend.n_labels else target_of(problem, request)
             return [
-                PromptItem(text, (*names, "draw", draw), target, one_pass=True)
+                PromptItem(
+                    text, (*names, "draw", draw), target, one_pass=True, conversation=problem.example.conversation
+                )
                 for text in problem.prompts(request.candidates)
                 for draw in range(self.draws)
             ]
@@ -287,17 +314,21 @@ class DefendedVictim:
             VictimError: a prompt that leaves no room in the context.
         """
 
-        def prompts(_: Problem, request: Generate, names: Names) -> list[PromptItem]:
+        def prompts(problem: Problem, request: Generate, names: Names) -> list[PromptItem]:
             if self.labels:
-                return _whole_prompts(request, names)
+                return self._asked(problem, request, names)
             longest, temperature = request.max_tokens, request.temperature
             seeds = [named_seed("generate", request.seed, at) for at in range(len(request.prompts))]  # of each its own
             return [
                 replace(item, max_tokens=longest, temperature=temperature, seed=seed)
-                for item, seed in zip(_whole_prompts(request, names), seeds, strict=True)
+                for item, seed in zip(self._asked(problem, request, names), seeds, strict=True)
             ]
 
         return [[self._said(reply) for reply in own] for own in self._metered_replies(requests, prompts)]
+
+    def _asked(self, problem: Problem, request: Generate | Classify, names: Names) -> list[PromptItem]:
+        takes_ids = getattr(self.backend, "takes_ids", True)
+        return prompt_items(problem, request, names, self.backend.tokenizer if takes_ids else None)
 
     def _said(self, reply: Reply) -> str | None:
         if self.labels:
@@ -313,7 +344,7 @@ class DefendedVictim:
             AccessError: the model answers in text.
         """
         answers = []
-        for replies in self._metered_replies(requests, lambda _, request, names: _whole_prompts(request, names)):
+        for replies in self._metered_replies(requests, self._asked):
             logits = np.full((len(replies), self.backend.n_labels), np.nan)
             for row, reply in enumerate(replies):
                 if reply.logits is not None:
@@ -344,7 +375,3 @@ class DefendedVictim:
 
 def _top(problem: Problem, request: Gradient) -> int:
     return min(request.top, len(problem.allowed))
-
-
-def _whole_prompts(request: Generate | Classify, names: Names) -> list[PromptItem]:
-    return [PromptItem(text, (*names, at)) for at, text in enumerate(request.prompts)]

@@ -41,7 +41,8 @@ def combine_copies(vote: VoteDefense, item: PromptItem, copies: Sequence[Reply],
         return Reply(None, share, defense, blocked_by=blocked_by)
     known = [reply.nll for reply in fits if not np.isnan(reply.nll)]
     nll = float(np.mean(known)) if known else float("nan")
-    return Reply(None, share, defense, text=chosen.text, nll=nll, state=chosen.state)
+    for_loss = sum((reply.for_loss for reply in copies), Flops()) * (1 / n)
+    return Reply(None, share, defense, text=chosen.text, nll=nll, state=chosen.state, for_loss=for_loss)
 
 
 def _vote_shares(vote: VoteDefense, item: PromptItem, logits: Floats) -> Floats:

@@ -39,7 +39,7 @@ class SearchBudget:
         """Why a request may not be answered, or "".
 
         Args:
-            queries, flops: spent on this example so far.
+            queries, flops: spent on this example so far, or set aside.
             draws: passes through a randomised defense that each candidate's loss is the mean of.
         """
         kind = kind_of(request)
@@ -50,6 +50,12 @@ class SearchBudget:
         if self.flops is not None and flops + draws * kind.flops(request, problem, n_params) > self.flops:
             return FLOPS
         return ""
+
+    def why_full(self, queries: int, flops: float) -> str:
+        """Which limit so much is beyond, or ""."""
+        if self.queries is not None and queries > self.queries:
+            return QUERIES
+        return FLOPS if self.flops is not None and flops > self.flops else ""
 
 
 UNLIMITED = SearchBudget()

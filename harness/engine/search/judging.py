@@ -18,6 +18,8 @@ from harness.engine.meter import StepMeter
 from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.errors import PluginError
 from harness.flops import Flops
+from harness.spec.answers import GREEDY, AnswerSampling
+from harness.surrogates import replace_surrogates
 from harness.tokens.fake_tokenizer import FakeTokenizer
 
 _NONE = np.empty(0, dtype=np.int64)
@@ -31,12 +33,25 @@ class JudgeRunner:
         models: its ``victim`` is the one judged, its ``auxiliary`` are the judge's own models.
         draws: how often a randomised victim is asked about each string.
         labels: of the task, texts in index order, which the judge is shown with each answer.
+        sampling: how the victim answers an attack string. Answers that are drawn are each of a draw of their own of a
+            randomised victim, too.
+        asks: how many of these answers the attacker asks and pays for, one success being enough; None: it is judged by
+            one that counts as judging.
     """
 
     judge: Judge
     models: ModelRouter
     draws: int = 1
     labels: tuple[str, ...] = ()
+    sampling: AnswerSampling = GREEDY
+    asks: int | None = None
+
+    @property
+    def answers(self) -> int:
+        """How many answers an attack string gets."""
+        if self.sampling.drawn:
+            return self.sampling.samples
+        return self.draws if self.models.victim.randomised else 1
 
     def verdicts(self, cases: Sequence[tuple[Example, Answer]]) -> list[tuple[Verdict, Flops]]:
         """What the judge makes of each answer, and the compute of its models.
@@ -85,7 +100,11 @@ class JudgeRunner:
             raise PluginError(f"{where}: returned {type(value).__name__}; it must return a Verdict")
         if value.success and value.unparseable:
             raise PluginError(f"{where}: a verdict that could not be read is no success")
-        return value
+        if value.output is None:
+            return value
+        if not isinstance(value.output, str):
+            raise PluginError(f"{where}: `output` of its verdict is {type(value.output).__name__}; give a text or None")
+        return replace(value, output=replace_surrogates(value.output))
 
 
 def _unasked_verdict(example: Example, answer: Answer) -> Verdict:

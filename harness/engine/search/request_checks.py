@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import index
 from typing import Any
@@ -20,6 +21,7 @@ from harness.api.problem.state import State
 from harness.api.requests import Classify, Generate, Gradient, Perturb, Sample, Score
 from harness.api.threat import Access, allows
 from harness.errors import AccessError, PluginError
+from harness.tokens.message import Message, Prompt
 from harness.tokens.tokenizer import Tokens
 
 
@@ -67,23 +69,55 @@ def check_perturb(request: Perturb, problem: Problem) -> Perturb:
 
 def check_classify(request: Classify, problem: Problem) -> Classify:
     """Prompts that are texts."""
-    return replace(request, prompts=_prompts(request.prompts, "Classify"))
+    prompts, data = _prompts(request.prompts, "Classify"), _texts(request.data, "Classify.data")
+    return replace(request, prompts=prompts, data=data)
 
 
 def check_generate(request: Generate, problem: Problem) -> Generate:
-    """Prompts that are texts, at least one token of each answer, and a temperature of 0 or above."""
-    prompts = _prompts(request.prompts, "Generate")
+    """Prompts that are texts, or conversations of no more turns than may be; at least one token of each answer, and a
+    temperature of 0 or above.
+    """
+    prompts, data = _conversations(request, problem), _texts(request.data, "Generate.data")
     temperature = float(request.temperature)
     if not (temperature >= 0 and math.isfinite(temperature)):
         raise ValueError(f"Generate.temperature must be 0 or above, got {request.temperature}")
     most = _at_least_one(request.max_tokens, "Generate.max_tokens")
-    return replace(request, prompts=prompts, max_tokens=most, temperature=temperature, seed=index(request.seed))
+    seed = index(request.seed)
+    return replace(request, prompts=prompts, max_tokens=most, temperature=temperature, seed=seed, data=data)
 
 
 def _prompts(value: object, kind: str) -> tuple[str, ...]:
+    return _texts(value, f"{kind}.prompts")
+
+
+def _texts(value: object, what: str) -> tuple[str, ...]:
     if not isinstance(value, tuple | list) or not all(isinstance(prompt, str) for prompt in value):
-        raise ValueError(f"{kind}.prompts must be a tuple of strings")
+        raise ValueError(f"{what} must be a tuple of strings")
     return tuple(value)
+
+
+def _conversations(request: Generate, problem: Problem) -> tuple[Prompt, ...]:
+    """The prompts of a request. Raises AccessError where one has more turns than the threat model allows."""
+    if not isinstance(request.prompts, tuple | list):
+        raise ValueError("Generate.prompts must be a tuple of strings, or of conversations")
+    return tuple(_prompt(prompt, problem, ours=not request.model) for prompt in request.prompts)
+
+
+def _prompt(prompt: object, problem: Problem, *, ours: bool) -> Prompt:
+    if isinstance(prompt, str):
+        return prompt
+    if not isinstance(prompt, tuple | list) or not prompt or not all(isinstance(one, Message) for one in prompt):
+        raise ValueError(
+            "Generate.prompts must be a tuple of strings, or of conversations: tuples of Message, at least one"
+        )
+    turns = 1 + _asked(prompt) - _asked(problem.messages(""))
+    if ours and turns > problem.turns:
+        raise AccessError(f"asked for turn {turns} of a conversation, the threat model grants {problem.turns}")
+    return tuple(prompt)
+
+
+def _asked(messages: Sequence[Message]) -> int:
+    return sum(message.role == "user" for message in messages)
 
 
 def _strings(value: Tokens, problem: Problem, more: int = 0) -> NDArray[np.int64]:
@@ -136,7 +170,10 @@ def _plain(value: Any, where: str) -> State:
         loss = None if value.loss is None else float(value.loss)
         if value.latent is not None:
             value.latent.check(len(value.tokens))
-        return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent)
+        earlier = tuple(value.earlier)
+        if not all(isinstance(turn, str) for turn in earlier):
+            raise TypeError("earlier turns are texts")
+        return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent, earlier)
     except (AttributeError, TypeError, ValueError) as error:
         raise PluginError(
             f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes, "

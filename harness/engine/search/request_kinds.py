@@ -10,6 +10,7 @@ from harness.api.model.backend import Ability
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Gradient, Perturb, Request, Sample, Score
 from harness.api.task import AnyBut
+from harness.engine.defended.prompt_item import prompt_items
 from harness.engine.defended.victim import DefendedVictim, Metered
 from harness.engine.search.group_means import mean_gradient, mean_losses, mean_perturbation
 from harness.engine.search.request_checks import (
@@ -22,6 +23,8 @@ from harness.engine.search.request_checks import (
 )
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
+from harness.tokens.message import Prompt
+from harness.tokens.prompts import encode_prompts, plain_tokenizer
 
 Work = Literal["scored", "differentiated", "sampled", "answered"]
 
@@ -75,7 +78,14 @@ def passes(request: Request, problem: Problem) -> int:
 
 
 def _prompt_tokens(request: Generate | Classify, problem: Problem) -> int:
-    return sum(len(ids) for ids in problem.tokenizer.encode(request.prompts))
+    asked = [item.asked for item in prompt_items(problem, request, ())]
+    if request.model:  # whose tokenizer is not known here
+        return sum(len(ids) for ids in plain_tokenizer(problem.tokenizer).encode([_text(prompt) for prompt in asked]))
+    return sum(len(ids) for ids in encode_prompts(problem.tokenizer, asked))
+
+
+def _text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
 
 
 REQUEST_KINDS: dict[type[Request], RequestKind] = {

@@ -31,7 +31,8 @@ from harness.engine.search.router import ModelRouter, PendingRequest
 from harness.engine.search.search_round import Round
 from harness.engine.search.settings_kept import SettingsGuard
 from harness.engine.search.step_outcome import StepOutcome, judge_outcomes
-from harness.errors import PluginError, RunError
+from harness.errors import AccessError, PluginError, RunError
+from harness.flops import nominal_forward
 from harness.records.journal import Journal
 from harness.records.step_row import StepRow
 from harness.rng import named_rng
@@ -83,6 +84,12 @@ class Search:
         with self.limited(f"the start of attack {self.attack.name}"):
             strings = [StringProgress(problem, self._start(problem)) for problem in self._grouped(problems)]
         settings.put_back()
+        for string in strings:
+            if limit := self._no_room_to_ask(string):
+                raise AccessError(
+                    f"example {string.problem.example.id}: the threat model's {limit} leaves no room for the answers "
+                    "that it has the attacker ask for (`asks`); raise the limit"
+                )
         rows = self._resume(strings, journal) if journal else []
         rounds = len(journal.entries) if journal else 0
         if rows:
@@ -198,6 +205,7 @@ class Search:
         string.finish_step(rows)
         broken = all(totals.success for totals in string.totals)
         last = string.step >= self.attack.params.steps
+        string.limit = string.limit or ("" if last else self._no_room_to_ask(string))
         string.done = last or bool(string.limit) or (self.stop_on_success and broken)
 
     def _step_of(self, string: StringProgress) -> PluginCall:
@@ -213,13 +221,29 @@ class Search:
     def _meters(self, string: StringProgress) -> list[StepMeter]:
         return [StepMeter(names=(*self.names, member.example.id, string.step + 1)) for member in string.problem.members]
 
+    def _asking(self, member: Problem) -> tuple[int, float]:
+        """Queries and FLOPs (nominal) that the attacker's own asking for answers to a string takes at most."""
+        asks = 0 if self.judge is None else self.judge.asks or 0
+        victim = self.models.victim
+        tokens = len(member.before) + member.budget + len(member.after) + victim.answer_tokens
+        return asks, asks * nominal_forward(victim.backend.n_params, tokens) if asks else 0.0
+
+    def _no_room_to_ask(self, string: StringProgress) -> str:
+        """Which limit of the threat model keeps the attacker from asking about another string, or ""."""
+        for member, totals in zip(string.problem.members, string.totals, strict=True):
+            queries, flops = self._asking(member)
+            if queries and (limit := self.budget.why_full(totals.queries + queries, totals.flops.nominal + flops)):
+                return limit
+        return ""
+
     def _limit(self, request: Request, string: StringProgress, meters: Sequence[StepMeter]) -> str:
         """Which limit of the threat model keeps the attack from spending this as well, or ""."""
         model = self.models.model(request.model)
         draws = model.draws if kind_of(request).work == "scored" else 1
         for member, totals, meter in zip(string.problem.members, string.totals, meters, strict=True):
-            flops = totals.flops + meter.attack + meter.defense
-            queries = totals.queries + meter.queries
-            if limit := self.budget.refusal(request, member, model.backend.n_params, queries, flops.nominal, draws):
+            asking = self._asking(member)
+            flops = (totals.flops + meter.attack + meter.defense).nominal + asking[1]
+            queries = totals.queries + meter.queries + asking[0]
+            if limit := self.budget.refusal(request, member, model.backend.n_params, queries, flops, draws):
                 return limit
         return ""

@@ -67,6 +67,7 @@ from harness.engine.torch.token_rows import (
 )
 from harness.errors import AccessError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.prompts import chat_of, encode_prompts
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 _LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "activations"})
@@ -191,7 +192,9 @@ class TorchBackend:
         """Label logits of whole prompts whose activations are perturbed, or loss and answer in text. Raises as
         `perturb`, and as `generate` where the model answers in text.
         """
-        rows = [prompt_row(ids, self.tokenizer) for ids in self.tokenizer.encode([item.prompt for item in items])]
+        rows = [
+            prompt_row(ids, self.tokenizer) for ids in encode_prompts(self.tokenizer, [item.asked for item in items])
+        ]
         rows = [self._valid(row[None], item.target)[0] for row, item in zip(rows, items, strict=True)]
         answers = self.perturbations.read(items, rows)
         if self.n_labels:
@@ -245,6 +248,7 @@ class TorchBackend:
             "dtype": dtype_name(self.model.dtype),
             "device": device_names(self.model),
             "head": self.head.name,
+            "chat": None if (chat := chat_of(self.tokenizer)) is None else chat.format.facts(),
             "attention": str(self.model.config._attn_implementation),
             "agreement": self_check.to_json() if self_check else None,
             "scoring": self.scorer.to_json(),

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.api.model.backend import Target
 from harness.engine.torch.devices import input_device
 from harness.errors import VictimError
-from harness.tokens.continuation import continuation_ids
+from harness.tokens.prompts import answer_ids
 
 HeadName = Literal["classification", "label_tokens", "generation"]
 MULTI_LABEL = "multi_label_classification"
@@ -204,7 +204,7 @@ def make_head(name: HeadName, model: Any, tokenizer: Any, labels: Sequence[str])
     if name == "classification":
         return ClassificationHead(model, labels)
     if name == "label_tokens":
-        return LabelTokensHead(model, [continuation_ids(tokenizer, label) for label in labels])
+        return LabelTokensHead(model, [answer_ids(tokenizer, label) for label in labels])
     if name == "generation":
         return GenerationHead(model)
     raise VictimError(f"head {name!r}: write classification, label_tokens or generation")

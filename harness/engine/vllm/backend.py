@@ -169,8 +169,10 @@ class VLLMBackend:
                 "generate",
                 rows=rows[part],
                 max_new_tokens=limits,
-                temperatures=[item.temperature for item in items[part]],
-                seeds=[item.seed for item in items[part]],
+                draws=[
+                    (item.seed, float(item.temperature), float(item.top_p)) if item.temperature > 0 else None
+                    for item in items[part]
+                ],
                 endings=list(self._endings),
             )
             answers += itertools.starmap(self._generated, zip(rows[part], new_ids, cached.tolist(), strict=True))

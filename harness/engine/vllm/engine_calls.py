@@ -155,14 +155,17 @@ class EngineCalls:
         self,
         rows: Rows,
         max_new_tokens: Sequence[int],
-        temperatures: Sequence[float],
-        seeds: Sequence[int],
+        draws: Sequence[tuple[int, float, float] | None],
         endings: list[int],
     ) -> tuple[list[list[int]], CachedTokens]:
-        """New ids of each row, the one of ``endings`` that ended it included."""
+        """New ids of each row, the one of ``endings`` that ended it included.
+
+        Args:
+            draws: seed, temperature and top_p of each row; None: greedy.
+        """
         from vllm import SamplingParams
 
-        from harness.engine.vllm.seeded_sampling import SEED_AND_TEMPERATURE
+        from harness.engine.vllm.seeded_sampling import DRAW
 
         params = [
             SamplingParams(
@@ -171,9 +174,9 @@ class EngineCalls:
                 ignore_eos=True,  # ``endings`` alone count, whatever the model's own are
                 stop_token_ids=endings,
                 detokenize=False,
-                extra_args={SEED_AND_TEMPERATURE: (int(seed), float(temperature))} if temperature > 0 else None,
+                extra_args=None if draw is None else {DRAW: draw},
             )
-            for tokens, temperature, seed in zip(max_new_tokens, temperatures, seeds, strict=True)
+            for tokens, draw in zip(max_new_tokens, draws, strict=True)
         ]
         answers = self._generate(rows, params)
         return [list(answer.outputs[0].token_ids) for answer in answers], _cached_tokens(answers)

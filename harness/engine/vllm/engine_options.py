@@ -80,7 +80,8 @@ def engine_options(folder: Path, backend: TorchBackend, threads: int, cache_byte
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise VictimError(f"{path}: cannot be read ({error}); vLLM needs a model folder in hub layout") from None
+        why = getattr(error, "strerror", None) or error
+        raise VictimError(f"{path}: cannot be read ({why}); vLLM needs a model folder in hub layout") from None
     classes = backend.n_labels if backend.head.name == "classification" else 0
     device = backend.model.device
     per_token = _bytes_per_token(backend.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.api.attack import Attack
@@ -17,7 +18,6 @@ from harness.api.threat import allows
 from harness.engine.defended.layer import offers_gradient
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.budget import SearchBudget
-from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.search import Search
 from harness.errors import AccessError, VictimError
 from harness.flops import Flops
@@ -43,31 +43,44 @@ def check_access(cell: CellSpec, data: TaskData) -> None:
         VictimError: the defense trains weights, and this victim's are not here.
         DataError: the attack cannot be run on this task, or the defense not stand before it.
     """
+    for error in access_errors(cell, data):
+        raise error
+
+
+def access_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
+    """All that `check_access` would raise, one after the other."""
     card = cell.victim.plugin.card(data)
     wanted, most = cell.attack.plugin.access, card.access
     if not allows(most, wanted):
-        raise AccessError(
+        yield AccessError(
             f"attack {cell.attack.name} asks for {wanted}, victim {cell.victim.label} offers {most}; exclude it"
         )
     opaque = [part for part in cell.runtime if not offers_gradient(part.plugin)]
     if wanted == "gradient" and opaque and not cell.static:
-        raise AccessError(
+        yield AccessError(
             f"attack {cell.attack.name} asks for gradient, defense {opaque[0].label} offers none; exclude it"
         )
     rewriting = [part for part in cell.runtime if isinstance(part.plugin, TransformDefense | VoteDefense)]
     if wanted == "latent" and rewriting:
-        raise AccessError(
+        yield AccessError(
             f"attack {cell.attack.name} perturbs activations at its string, defense {rewriting[0].label} rewrites the "
             "prompt before the victim sees it; exclude it"
         )
     if cell.trained is not None and not card.local:
-        raise VictimError(
+        yield VictimError(
             f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
             "exclude it, or use a victim that runs here"
         )
-    cell.attack.plugin.check(data)
-    for part in parts_of(cell.defense):
-        part.plugin.check(data)
+    yield from fit_errors(cell, data)
+
+
+def fit_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
+    """What the attack and the parts of the defense say against the task, whatever the victim is."""
+    for part in (cell.attack, *parts_of(cell.defense)):
+        try:
+            part.plugin.check(data)
+        except Exception as error:
+            yield error
 
 
 def check_inner_attacks(
@@ -81,15 +94,38 @@ def check_inner_attacks(
     Raises:
         AccessError: it does not.
     """
+    for error in inner_attack_errors(cell, data, attack_of):
+        raise error
+
+
+def inner_attack_errors(
+    cell: CellSpec, data: TaskData, attack_of: Callable[[PluginRef, dict[str, Any]], Attack]
+) -> Iterator[Exception]:
+    """All that `check_inner_attacks` would raise."""
     card = cell.victim.plugin.card(data)
     for part in (*([cell.trained] if cell.trained else []), *cell.runtime):
         ref = part.plugin.attack()
         wanted = None if ref is None else attack_of(ref, {}).access
         if ref is not None and wanted is not None and not allows(card.access, wanted):
-            raise AccessError(
+            yield AccessError(
                 f"defense {part.name} runs attack {ref.name}, which asks for {wanted}; victim {cell.victim.label} "
                 f"offers {card.access}; exclude it, or give the defense another attack"
             )
+
+
+def check_sampling(cell: CellSpec, victim: DefendedVictim) -> None:
+    """Check that the victim's answers can be drawn as the spec asks.
+
+    Raises:
+        VictimError: its server draws them at a temperature of its own, and the spec writes another.
+    """
+    answers = cell.answers
+    chosen = answers.temperature is not None or answers.top_p < 1
+    if answers.drawn and chosen and getattr(victim.backend, "own_temperature", False):
+        raise VictimError(
+            f"{cell.victim.label} draws its answers at its server's own temperature; leave `temperature` and `top_p` "
+            "out of the spec's `answers` to take them as they come"
+        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +162,8 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
     """
     cell, keys, victim = prepared.cell.spec, prepared.cell.keys, prepared.victim
-    judge = JudgeRunner(cell.judge.plugin, prepared.judge_router, cell.judge_draws, prepared.cell.data.labels)
+    judge = prepared.judge
+    check_sampling(cell, victim)
     reporter.stage(f"attack {cell_label(cell)}")
     examples, truncated = list(prepared.cell.data.validation[: cell.clean_examples]), 0
     if cell.too_long == "truncate":
@@ -140,6 +177,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
             "they are not attacked, and in no rate"
         )
+    if unparseable := sum(clean.unparseable):
+        reporter.note(
+            f"{cell_label(cell)}: judge {cell.judge.name} gave no verdict on {unparseable} of {len(examples)} clean "
+            "answers, which are not attacked and in no rate: what its model says cannot be read"
+        )
     if marker := _unexpected_marker(victim, clean):
         reporter.note(
             f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as a part of them; name the markers "
@@ -148,7 +190,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     problems, example_rows = choose_examples(victim, cell, examples, clean)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
-    progress = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
+    steps = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
     with folder.journal(keys.cell) as journal:
         if journal.entries:
             reporter.note(f"{cell_label(cell)} goes on after round {len(journal.entries)}")
@@ -163,9 +205,11 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             limited=limited,
             note=reporter.note,
         )
-        result = search.run(problems, journal, progress.add)
+        result = search.run(problems, journal, steps.add)
     in_strings = [] if cell.attack.plugin.access == "latent" else problems  # a perturbation is not in the string
-    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, (cell.seed, keys.search))
+    names = (cell.seed, keys.search)
+    progress = partial(reporter.progress, "diagnostics, prompts read")
+    diagnostics = diagnose(victim, examples, clean, in_strings, result.rows, names, cell.diagnostics, progress)
     return AttackedCell(examples, truncated, clean, problems, example_rows, result.rows, diagnostics)
 
 
@@ -205,16 +249,20 @@ class _Progress:
     def __init__(self, reporter: WorkReporter, total: int) -> None:
         self._reporter, self._total = reporter, total
         self._steps, self._spent = 0, Flops()
+        self._asked = self._untold = 0
         self._broken: set[str] = set()
-        self._examples: set[str] = set()
+        self._told: set[str] = set()
 
     def add(self, _: int, rows: Sequence[StepRow]) -> None:
         """Take in the rows of a round."""
         for row in rows:
             self._steps += 1
-            self._examples.add(row.example)
+            self._asked += row.failure is None
+            self._untold += row.is_untold
+            if not row.is_untold:
+                self._told.add(row.example)
             if row.success:
                 self._broken.add(row.example)
             self._spent += Flops(row.attack_nominal, row.attack_executed)
-        asr = len(self._broken) / max(1, len(self._examples))
-        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent))
+        asr = len(self._broken) / len(self._told) if self._told else None
+        self._reporter.cell(CellProgress(self._steps, self._total, asr, self._spent, self._asked, self._untold))

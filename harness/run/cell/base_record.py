@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.flops import CONVENTION, Flops, known
-from harness.records.cell_manifest import CellRecord, Compute, PluginRecord
+from harness.records.cell_manifest import AnswersRecord, CellRecord, Compute, PluginRecord
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
@@ -13,6 +13,7 @@ from harness.spec.load import LoadedSpec
 
 def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
     """What is known of a cell before it has run; status ``failed`` until told otherwise."""
+    answers = cell.answers.identity()
     return CellRecord(
         key=key,
         status="failed",
@@ -26,6 +27,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         judge=plugin_record(cell.judge),
         threat=cell.threat.model_dump(mode="json"),
         threat_label=cell.threat.label(),
+        answers=None if answers is None else AnswersRecord.model_validate(answers),
         seed=cell.seed,
         stop_on_success=cell.stop_on_success,
         target_asr=spec.spec.target_asr,

@@ -1,13 +1,13 @@
 """What is known of a defended victim besides its ASR: calibration, worst-case accuracy, and how far attacks move it.
 
-Its compute is no attack's and no defense's, and is kept apart.
+Its compute is no attack's and no defense's, and is kept apart. A spec's ``diagnostics`` says how much is found:
+``light`` is what follows from the answers that the cell has anyway; ``full`` asks about attacked prompts as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import count
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 import numpy as np
 
@@ -19,15 +19,19 @@ from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import VictimError
 from harness.flops import Flops, known, nominal_forward
-from harness.records.cell_manifest import DefenseFacts
-from harness.records.step_row import StepRow, unanswered_examples
+from harness.records.cell_manifest import CellRecord, DefenseFacts
+from harness.records.step_row import StepRow, untold_examples
 from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
+from harness.run.plan.diagnostics_flops import READ_EXAMPLES
+from harness.spec.fields import DiagnosticsExtent
+from harness.tokens.message import Prompt
+from harness.tokens.prompts import encode_prompts
 from harness.tokens.tokenizer import Floats
 
 BINS = 15
-MOVED = 16  # examples whose activations are compared
 POINTS = 32  # of the curve of worst-case accuracy
+_AT_ONCE = 8  # prompts whose activations are read between two signs of life
 
 
 def diagnose(
@@ -37,23 +41,29 @@ def diagnose(
     problems: Sequence[Problem],
     rows: Sequence[StepRow],
     names: Names,
+    extent: DiagnosticsExtent = "full",
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Any]:
     """JSON data: ``ece`` of labels (clean, under attack; null where nobody tells probabilities), ``worst_case``,
-    ``shift`` per layer (null where activations cannot be read) and ``compute``.
+    ``shift`` per layer (null where activations cannot be read) and ``compute``. Of ``light`` those under attack and
+    ``shift`` are null; ``off``: nothing.
 
     Args:
         problems: those attacked; none where what was found is more than a string.
         rows: of the search; the last string of each example is looked at.
         names: what the draws of a randomised defense depend on, besides the example.
+        progress: told how many prompts have been read, and of how many.
     """
-    last = last_strings(rows)
+    if extent == "off":
+        return {}
+    last = last_strings(rows) if extent == "full" else {}
     attacked = [
         (problem, problem.prompt(last[problem.example.id])) for problem in problems if problem.example.id in last
     ]
-    draw_names = [(*names, problem.example.id, "diagnostics") for problem, _ in attacked]
-    replies = victim.ask([text for _, text in attacked], names=draw_names) if victim.labels and attacked else []
-    spent = sum((reply.victim + reply.defense for reply in replies), Flops())
-    shift, moving = _shift(victim.backend, [(p.example.text, text) for p, text in attacked[:MOVED]])
+    replies, asking = _replies(victim, attacked, examples, clean, names) if victim.labels else ([], Flops())
+    read = attacked[:READ_EXAMPLES]
+    prompts = [(p.example.prompt, p.example.conversation.prompt(text)) for p, text in read]
+    shift, moving = _shift(victim.backend, prompts, progress)
     return {
         "ece": {
             "clean": _calibration(clean.replies, examples) if victim.labels else None,
@@ -62,8 +72,43 @@ def diagnose(
         },
         "worst_case": worst_case(rows, clean.accuracy, len({row.example for row in rows})),
         "shift": shift,
-        "compute": compute(spent + moving).model_dump(mode="json"),
+        "compute": compute(asking + moving).model_dump(mode="json"),
+        "extent": extent,
     }
+
+
+def tells(record: CellRecord, extent: DiagnosticsExtent) -> bool:
+    """Whether a record has all the diagnostics of that extent."""
+    found = {} if record.defense_facts is None else record.defense_facts.diagnostics
+    has = found.get("extent", "full") if found else "off"  # those that do not say are of before there was a choice
+    extents = get_args(DiagnosticsExtent)
+    return extents.index(has) >= extents.index(extent)
+
+
+def _replies(
+    victim: DefendedVictim,
+    attacked: Sequence[tuple[Problem, str]],
+    examples: Sequence[Example],
+    clean: CleanCheck,
+    names: Names,
+) -> tuple[list[Reply], Flops]:
+    """The replies to attacked prompts, and what they took. One that is a clean prompt has its reply already, but of a
+    randomised defense, which is asked on fresh draws.
+    """
+    known = {} if victim.randomised else {e.prompt: r for e, r in zip(examples, clean.replies, strict=True)}
+    prompts = [problem.example.conversation.prompt(text) for problem, text in attacked]
+    new = [pair for pair, prompt in zip(attacked, prompts, strict=True) if prompt not in known]
+    draw_names = [(*names, problem.example.id, "diagnostics") for problem, _ in new]
+    around = [problem.example.conversation for problem, _ in new]
+    asked = iter(victim.ask([text for _, text in new], names=draw_names, conversations=around) if new else [])
+    replies, spent = [], Flops()
+    for prompt in prompts:
+        reply = known.get(prompt)
+        if reply is None:
+            reply = next(asked)
+            spent += reply.victim + reply.defense
+        replies.append(reply)
+    return replies, spent
 
 
 def last_strings(rows: Sequence[StepRow]) -> dict[str, str]:
@@ -87,12 +132,12 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
 def worst_case(rows: Sequence[StepRow], clean_accuracy: float | None, attacked: int) -> list[dict[str, Any]]:
     """Accuracy left when each example is attacked with so many steps, clean accuracy · (1 − ASR so far), and the
     mean nominal FLOPs that this takes per example (null where unknown). Starts at step 0; at most `POINTS` + 1 entries.
-    Examples without any answer are left out; empty where no clean accuracy was measured.
+    Examples without any verdict are left out; empty where no clean accuracy was measured.
     """
     if clean_accuracy is None:
         return []
-    unanswered = unanswered_examples(rows)
-    rows, attacked = [row for row in rows if row.example not in unanswered], attacked - len(unanswered)
+    untold = untold_examples(rows)
+    rows, attacked = [row for row in rows if row.example not in untold], attacked - len(untold)
     steps = max((row.step for row in rows), default=0)
     broken_at: dict[str, int] = {}
     spent = np.zeros(steps + 1)
@@ -120,30 +165,45 @@ def _calibration(replies: Sequence[Reply], examples: Sequence[Example]) -> float
     )
 
 
-def _shift(backend: Backend, pairs: Sequence[tuple[str, str]]) -> tuple[list[dict[str, float]] | None, Flops]:
+def _shift(
+    backend: Backend, pairs: Sequence[tuple[Prompt, Prompt]], progress: Callable[[int, int], None]
+) -> tuple[list[dict[str, float]] | None, Flops]:
     """How far the activations at the last token move from the clean to the attacked prompt, layer by layer (0: the
-    embeddings): mean L2 distance over the mean norm of the clean ones. The prompts are as written.
+    embeddings): mean L2 distance over the mean norm of the clean ones. The prompts are as written; each is read once,
+    all its layers in one forward.
     """
     if not pairs or "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
         return None, Flops()
     tokenizer = backend.tokenizer
-    encoded = tokenizer.encode([text for pair in pairs for text in pair])
-    rows = [np.asarray([*tokenizer.left, *ids, *tokenizer.right], dtype=np.int64) for ids in encoded]
-    fits = [i for i in range(len(pairs)) if len(rows[2 * i]) > 0 and len(rows[2 * i + 1]) <= backend.context]
-    rows = [rows[2 * i + side] for i in fits for side in (0, 1)]
-    found: list[dict[str, float]] = []
+    encoded = encode_prompts(tokenizer, [prompt for pair in pairs for prompt in pair])
+    rows = [(*tokenizer.left, *ids, *tokenizer.right) for ids in encoded]
+    both = [
+        (clean, attacked)
+        for clean, attacked in zip(rows[::2], rows[1::2], strict=True)
+        if clean and len(attacked) <= backend.context
+    ]
+    if all(clean == attacked for clean, attacked in both):  # nothing moves: the one tells how many layers there are
+        both = both[:1]
+    wanted = list(dict.fromkeys(row for pair in both for row in pair))
+    found: dict[tuple[int, ...], Sequence[Floats]] = {}
     spent = Flops()
-    for layer in count() if rows else ():
-        try:
-            answers = backend.activations([ActivationItem(row, layer) for row in rows])
-        except VictimError:
-            break  # there are no more layers
-        clean, attacked = (np.stack([answer.values for answer in answers[side::2]]) for side in (0, 1))
+    progress(0, len(wanted))
+    try:
+        for at in range(0, len(wanted), _AT_ONCE):
+            part = wanted[at : at + _AT_ONCE]
+            answers = backend.activations([ActivationItem(np.asarray(row, dtype=np.int64), None) for row in part])
+            found |= {row: answer.by_layer for row, answer in zip(part, answers, strict=True)}
+            nominal = nominal_forward(backend.n_params, sum(map(len, part)))
+            spent += Flops(nominal, sum(answer.executed for answer in answers))
+            progress(len(found), len(wanted))
+    except VictimError:  # its layers cannot be told from its other parts
+        return None, spent
+    shift = []
+    for layer in range(len(found[wanted[0]]) if wanted else 0):
+        clean, attacked = (np.stack([found[pair[side]][layer] for pair in both]) for side in (0, 1))
         moved = float(np.linalg.norm(attacked - clean, axis=1).mean())
-        found.append({"layer": layer, "moved": moved / max(float(np.linalg.norm(clean, axis=1).mean()), 1e-12)})
-        nominal = nominal_forward(backend.n_params, sum(map(len, rows)))
-        spent += Flops(nominal, sum(answer.executed for answer in answers))
-    return found or None, spent
+        shift.append({"layer": layer, "moved": moved / max(float(np.linalg.norm(clean, axis=1).mean()), 1e-12)})
+    return shift or None, spent
 
 
 def _softmax(logits: Floats) -> Floats:
@@ -151,9 +211,20 @@ def _softmax(logits: Floats) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def rejudged(facts: DefenseFacts, rows: Sequence[StepRow], clean_accuracy: float | None, attacked: int) -> DefenseFacts:
-    """The same under another judge: only the worst case depends on it."""
+def rejudged(
+    facts: DefenseFacts,
+    rows: Sequence[StepRow],
+    clean_accuracy: float | None,
+    attacked: int,
+    extent: DiagnosticsExtent = "full",
+) -> DefenseFacts:
+    """The same under another judge: only the worst case depends on it. What a spec asks for less is left out."""
     if not facts.diagnostics:
         return facts
-    changed = {"worst_case": worst_case(rows, clean_accuracy, attacked)}
+    if extent == "off":
+        return facts.model_copy(update={"diagnostics": {}})
+    changed: dict[str, Any] = {"worst_case": worst_case(rows, clean_accuracy, attacked), "extent": extent}
+    if extent == "light":
+        ece = facts.diagnostics.get("ece") or {}
+        changed |= {"ece": ece | {"attacked": None}, "shift": None, "compute": compute(Flops()).model_dump(mode="json")}
     return facts.model_copy(update={"diagnostics": facts.diagnostics | changed})

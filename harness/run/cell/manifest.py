@@ -23,6 +23,7 @@ from harness.records.cell_manifest import (
     VictimFacts,
 )
 from harness.records.model_role import ModelRole
+from harness.records.step_row import verdict_counts
 from harness.registry.defense_stack import defense_sort, is_randomised, parts_of
 from harness.run.cell.attack import AttackedCell
 from harness.run.cell.base_record import base_record, compute, plugin_record
@@ -59,9 +60,11 @@ def finished_record(
         "n_clean": len(attacked.examples),
         "n_clean_correct": sum(clean.correct),
         "n_clean_missing": clean.missing,
+        "n_clean_unparseable": sum(clean.unparseable),
         "n_too_long": sum(reply.too_long for reply in clean.replies),
         "n_truncated": attacked.truncated,
         "n_attacked": len(attacked.problems),
+        **verdict_counts(attacked.step_rows),
         "clean_compute": compute(clean.cost),
         "attack_steps": cell.spec.attack.plugin.params.steps,
         "versions": versions(),
@@ -153,8 +156,8 @@ def measured_defense_facts(
     if not victim.labels:
         benign = [
             right
-            for example, reply, right in zip(examples, clean.replies, clean.correct, strict=True)
-            if example.benign and not (reply.missing or reply.too_long)
+            for at, (example, reply, right) in enumerate(zip(examples, clean.replies, clean.correct, strict=True))
+            if example.benign and clean.is_told(at) and not reply.too_long
         ]
         update |= {"benign_clean": len(benign), "over_refused": len(benign) - sum(benign)}
     if certificate is not None:

@@ -15,16 +15,22 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops
-from harness.records.answer_state import AnswerState
 from harness.records.cell_manifest import CellRecord
-from harness.records.exclusion import ALREADY_BROKEN, NO_CLEAN_ANSWER, NOT_ATTACKED
+from harness.records.exclusion import (
+    ALREADY_BROKEN,
+    NO_CLEAN_ANSWER,
+    NOT_ATTACKED,
+    NOT_ATTACKED_UNJUDGED,
+    NOT_JUDGED,
+)
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
-from harness.records.step_row import StepRow
+from harness.records.step_row import StepRow, verdict_counts
 from harness.registry.defense_stack import is_randomised
 from harness.run.cell.base_record import base_record, compute
-from harness.run.cell.diagnostics import rejudged
+from harness.run.cell.diagnostics import rejudged, tells
 from harness.run.cell.manifest import auxiliary_facts
+from harness.run.cell.rejudge_drawn import judged_again, recorded_answer
 from harness.run.cell.result import CellResult
 from harness.run.cell_label import cell_label
 from harness.run.prepare.open_models import models_by_name
@@ -41,23 +47,35 @@ class Sources:
     runs: tuple[Path, ...] = ()
 
     @cached_property
-    def _cells(self) -> dict[str, Cell]:
-        cells = [cell for path in reversed(self.runs) for cell in read_run(path)]
-        return {cell.record.search: cell for cell in cells if cell.record.search}
+    def _cells(self) -> dict[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
+        for cell in (cell for path in self.runs for cell in read_run(path) if cell.record.search):
+            found.setdefault(cell.record.search, []).append(cell)
+        return found
 
     def find(self, cell: ResolvedCell) -> Cell | None:
         """The finished cell of the same search, if one of the runs has it. Never of a randomised defense: one answer of
-        several is recorded, which is not what this cell's judge would be given.
+        several is recorded, which is not what this cell's judge would be given; nor one that lacks diagnostics that the
+        cell is to have, for which the victim must be asked.
 
         Raises:
             DataError: a run cannot be read.
         """
         if not self.runs or is_randomised(cell.spec.defense):
             return None
-        return self._cells.get(cell.keys.search)
+        found = self._cells.get(cell.keys.search, ())
+        return next((one for one in found if tells(one.record, cell.spec.diagnostics)), None)
 
 
 NO_SOURCES = Sources()
+
+_NOT_ATTACKED = {
+    ALREADY_BROKEN: NOT_ATTACKED,
+    NOT_ATTACKED: NOT_ATTACKED,
+    NOT_JUDGED: NOT_ATTACKED_UNJUDGED,
+    NOT_ATTACKED_UNJUDGED: NOT_ATTACKED_UNJUDGED,
+}
+"""What becomes of an example that was left out for a verdict on its clean answer, where this judge sees no success."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,7 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
         if source.record.defense_facts is not None:
             right = source.record.model_copy(update=changes).clean_accuracy
             attacked = changes.get("n_attacked", source.record.n_attacked)
-            facts = rejudged(source.record.defense_facts, steps, right, attacked)
+            facts = rejudged(source.record.defense_facts, steps, right, attacked, cell.spec.diagnostics)
             changes["defense_facts"] = facts
     base = base_record(cell.spec, spec, cell.keys.cell)
     named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr", "clean_floor")
@@ -118,16 +136,17 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
         raise DataError(f"{source.folder}: holds example {missing[0]}, which the task has not; use the task's old data")
     steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
     if data.labels:  # whom to attack does not depend on the judge
-        return Rejudged(examples, _judged_again(judge, steps, by_id, source.record), {})
-    answers = [_recorded(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
+        steps = _judged_again(judge, steps, by_id, source.record)
+        return Rejudged(examples, steps, dict(verdict_counts(steps)))
+    answers = [recorded_answer(row["predicted"], row["answer"], row["answer_state"]) for row in examples]
     verdicts = judge.verdicts([(by_id[row["example"]], answer) for row, answer in zip(examples, answers, strict=True)])
     for row, answer, (verdict, _) in zip(examples, answers, verdicts, strict=True):
-        if answer.missing and row["attacked"]:  # older records take an empty answer for a refusal
-            row["attacked"], row["excluded"] = False, NO_CLEAN_ANSWER
-        elif verdict.success and row["attacked"]:
-            row["attacked"], row["excluded"] = False, ALREADY_BROKEN
-        elif not verdict.success and row["excluded"] == ALREADY_BROKEN:
-            row["excluded"] = NO_CLEAN_ANSWER if answer.missing else NOT_ATTACKED
+        row["benign"] = by_id[row["example"]].benign  # which older records do not say
+        if not row["attacked"] and row["excluded"] not in _NOT_ATTACKED:
+            continue  # for a reason that is no judge's
+        why = NO_CLEAN_ANSWER if answer.missing else NOT_JUDGED if verdict.unparseable else None
+        why = why or (ALREADY_BROKEN if verdict.success else _NOT_ATTACKED.get(row["excluded"]))
+        row["attacked"], row["excluded"] = why is None, why
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
@@ -135,12 +154,14 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     changes = {
         "n_clean": len(examples),
         "n_clean_correct": sum(
-            not (verdict.success or answer.missing or unasked)
+            not (verdict.success or verdict.unparseable or answer.missing or unasked)
             for (verdict, _), answer, unasked in zip(verdicts, answers, too_long, strict=True)
         ),
         "n_clean_missing": sum(answer.missing for answer in answers),
+        "n_clean_unparseable": sum(verdict.unparseable for verdict, _ in verdicts),
         "n_too_long": sum(too_long),
         "n_attacked": len(attacked),
+        **verdict_counts(steps),
         "clean_compute": compute(cost),
     }
     return Rejudged(examples, steps, changes)
@@ -152,6 +173,8 @@ def _judged_again(
     """The rows with the judge's verdicts; what its models take comes on top of what the victim's answer took."""
     # What the models of the judge before took was added to what the answers took, and cannot be told from it.
     mixed = any(ModelRole.parse(role).asker == "judge" for role in record.auxiliary)
+    if record.samples:
+        return judged_again(judge, rows, by_id, record.threat.get("asks") or 1, mixed=mixed)
     found = list(rows)
     answers = {i: _answer(row) for i, row in enumerate(rows) if row.failure is None}
     verdicts = judge.verdicts([(by_id[rows[i].example], answer) for i, answer in answers.items()])
@@ -161,6 +184,7 @@ def _judged_again(
             success=verdict.success,
             score=verdict.score,
             unparseable=None if answer.missing else verdict.unparseable,
+            judge_output=None if verdict.output is None else [verdict.output],
             broken_draws=None if rows[i].draws is None else int(verdict.success),  # of a source there is one draw
             judge_nominal=UNKNOWN if mixed else rows[i].judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else rows[i].judge_executed + cost.executed,
@@ -169,8 +193,4 @@ def _judged_again(
 
 
 def _answer(row: StepRow) -> Answer:
-    return _recorded(row.predicted, row.answer, row.answer_state, row.loss)
-
-
-def _recorded(label: int | None, text: str | None, state: AnswerState | None, loss: float | None = None) -> Answer:
-    return Answer(label, (), float("nan") if loss is None else loss, text, state or "answered")
+    return recorded_answer(row.predicted, row.answer, row.answer_state, row.loss)

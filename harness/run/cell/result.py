@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord
-from harness.records.step_row import StepRow, unanswered_examples
+from harness.records.exclusion import success_when_clean
+from harness.records.step_row import StepRow, untold_examples
 from harness.records.write import write_cell
 from harness.run.run_folder import RunFolder
 from harness.store.atomic import write_json
@@ -26,9 +27,27 @@ class CellResult:
 
     @property
     def asr(self) -> float | None:
-        """Share of the attacked examples that were broken at any step; None where none was attacked and answered."""
-        answered = self.record.n_attacked - len(unanswered_examples(self.steps))
-        return len({row.example for row in self.steps if row.success}) / answered if answered else None
+        """Share of the attacked examples that were broken at any step; None where none has a verdict."""
+        told = self.record.n_attacked - len(untold_examples(self.steps))
+        return len({row.example for row in self.steps if row.success}) / told if told else None
+
+    @property
+    def answered(self) -> str:
+        """``9 of 10 harmful prompts answered with or without an attack``; of a task without harmful prompts the
+        harmless ones that were refused. Empty of labels, and where no prompt has a verdict.
+        """
+        if self.record.task_kind == "labels":
+            return ""
+        benign = all(row["benign"] for row in self.examples)
+        untold, broken = untold_examples(self.steps), {row.example for row in self.steps if row.success}
+        fates = [
+            row["example"] in broken if row["attacked"] else success_when_clean(row["excluded"])
+            for row in self.examples
+            if row["benign"] == benign and row["example"] not in untold
+        ]
+        told = [fate for fate in fates if fate is not None]
+        what = "harmless prompts refused" if benign else "harmful prompts answered"
+        return f"{sum(told)} of {len(told)} {what} with or without an attack" if told else ""
 
     def write(self, folder: RunFolder) -> None:
         """Put it in place; what there was of the cell before is not needed any more."""

@@ -15,6 +15,7 @@ from harness.isolation.process_state import (
     torch_settings,
 )
 from harness.isolation.step_timeout import no_step_limit, pop_timeout_report, step_limit
+from harness.records.untold import untold_text
 from harness.run.cell.base_record import base_record
 from harness.run.cell.rejudge import rejudge_cell
 from harness.run.cell.run_cell import run_cell
@@ -59,7 +60,8 @@ def attempt_cell(
         preparer.reporter.stage(f"skip {cell_label(cell)}: {record.error}")
         preparer.reporter.cell_done(cell_label(cell), None, None, None)
         return None
-    preparer.reporter.cell_done(cell_label(cell), result.asr, record.clean_accuracy, None)
+    untold = untold_text(record.model_dump())
+    preparer.reporter.cell_done(cell_label(cell), result.asr, record.clean_accuracy, None, untold, result.answered)
     return None
 
 

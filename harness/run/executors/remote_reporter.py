@@ -40,8 +40,16 @@ class RemoteReporter:
             self._last = time.monotonic()
             self._tell("cell", progress)
 
-    def cell_done(self, label: str, asr: float | None, clean: float | None, error: str | None) -> None:
-        self._tell("cell_done", label, asr, clean, error)
+    def cell_done(
+        self,
+        label: str,
+        asr: float | None,
+        clean: float | None,
+        error: str | None,
+        untold: str = "",
+        answered: str = "",
+    ) -> None:
+        self._tell("cell_done", label, asr, clean, error, untold, answered)
 
 
 def pass_on(message: Message, reporter: WorkReporter) -> None:

@@ -21,10 +21,12 @@ class Outcome:
     Attributes:
         done: cells with records, those of earlier starts included.
         failed: label and reason of each cell that failed in this start.
+        untold: label of each cell that has answers without a verdict, and how many, in words; of earlier starts too.
     """
 
     done: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    untold: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, label: str, error: str | None) -> None:
         """Count a cell that ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.api.runtime_defense import GuardDefense, RuntimeDefense
 from harness.api.task import TaskData
 from harness.api.victim import VictimCard
 from harness.engine.dry_run import dry_run_attack, dry_run_judge, pipeline_flops
@@ -22,15 +23,21 @@ def attack_flops(
         tokens: of a prompt, attack string included.
         sizes: parameters of the auxiliary models; a role that the victim takes itself is left out.
     """
-    answer = 0 if data.labels else data.answer_tokens
+    answer = 0 if data.labels else cell.answers.longest(data.answer_tokens)
     defenses = [part.plugin for part in cell.runtime]
     defense_sizes = [asked_by(sizes, "defense", place) for place in range(len(defenses))]
     judging = dry_run_judge(cell.judge.plugin).nominal(0, 0.0, asked_by(sizes, "judge"))  # of one answer
     judged = pipeline_flops(defenses, defense_sizes, card.n_params, tokens, answer)
     clean = judged if data.labels else judged + judging
-    if answer:  # and the loss of the target
-        judged += nominal_forward(card.n_params, 1) * tokens + judging
-    judged *= cell.judge_draws if is_randomised(cell.defense) else 1
+    judged += judging if answer else 0.0
+    if cell.answers.drawn:
+        judged *= cell.answers.samples
+    elif is_randomised(cell.defense):
+        judged *= cell.judge_draws
+    if answer:  # the loss of the target: once where nothing but the answer is drawn
+        once = cell.answers.drawn and not any(plugin.randomised or _reads_answers(plugin) for plugin in defenses)
+        losses = cell.answers.samples if cell.answers.drawn else cell.judge_draws if is_randomised(cell.defense) else 1
+        judged += nominal_forward(card.n_params, 1) * tokens * (1 if once else losses)
     attack = dry_run_attack(cell.attack.plugin, cell.threat, data)
     per_step = attack.nominal(card.n_params, tokens, asked_by(sizes, "attack")) + judged
     if not cell.static:
@@ -43,3 +50,7 @@ def attack_flops(
             per_step += attack.answered * (answered - nominal_forward(card.n_params, 1) * (tokens + words))
     steps: int = cell.attack.plugin.params.steps
     return cell.examples * steps * per_step + cell.clean_examples * clean
+
+
+def _reads_answers(defense: RuntimeDefense) -> bool:
+    return isinstance(defense, GuardDefense) and defense.reads == "answer"

@@ -14,11 +14,13 @@ from harness.api.model.shape import Memory
 from harness.api.task import TaskData
 from harness.api.victim import VictimCard
 from harness.flops import known
+from harness.number_format import format_flops
 from harness.records.model_role import ModelRole
 from harness.run.cell_label import cell_label
 from harness.run.plan.attack_flops import attack_flops
+from harness.run.plan.diagnostics_flops import diagnostics_flops
 from harness.run.plan.memory import VictimMemory, largest
-from harness.run.plan.rate import guessed_rate, known_rate
+from harness.run.plan.rate import Rates, find_rates, unknown_gpu_text
 from harness.run.prepare.auxiliary_models import ModelSpec
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast
@@ -35,8 +37,10 @@ class Stage:
         key: of the artifact or cell.
         status: ``done``, ``failed``, ``begun`` or ``missing``.
         flops: nominal estimate; None when the plugin gives none, or where nobody knows the victim's size.
+        diagnostics: of an attack, what of that are diagnostics; None where unknown.
         local: whether it is computed on this machine, whose rate then says how long it takes.
         memory: the most that it takes; None when the plugin does not tell.
+        device: where the victim's parameters have it computed: ``cpu``, ``cuda``, ``auto``, …
     """
 
     what: str
@@ -46,15 +50,16 @@ class Stage:
     flops: float | None
     local: bool = True
     memory: Memory | None = None
+    diagnostics: float | None = 0.0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages of a spec in the order of the work, and the rate expected of this machine (nominal FLOP/s)."""
+    """All stages of a spec in the order of the work, and the rates expected of the devices."""
 
     stages: list[Stage]
-    rate: float
-    rate_source: str
+    rates: Rates
 
     def forecast(self, what: str | None = None, jobs: int = 1) -> Forecast:
         """What the stages not done yet will take; what is unknown of them is counted, not guessed."""
@@ -70,20 +75,38 @@ class Plan:
         )
 
     def seconds(self, stage: Stage) -> float | None:
-        """How long a stage takes by the rate of this machine; None where that says nothing."""
-        if stage.flops is None or (stage.flops and not stage.local):
-            return None
-        return stage.flops / self.rate
+        """How long a stage takes by the rate of its device; None where nothing tells."""
+        if not stage.flops:
+            return stage.flops
+        rate = self.rates.of(stage.device, training=stage.what != "attack") if stage.local else None
+        return None if rate is None else stage.flops / rate.flops
+
+    def rate_lines(self) -> list[str]:
+        """The rates that times are made of, and what to do where one is unknown."""
+        left = [stage for stage in self.stages if stage.local and stage.status != "done"] or self.stages
+        found: dict[str, str] = {}
+        for stage in left:
+            training, on_gpu = stage.what != "attack", self.rates.on_gpu(stage.device)
+            rate = self.rates.of(stage.device, training=training)
+            name = ("GPU, training" if training else "GPU") if on_gpu else "CPU"
+            text = unknown_gpu_text() if rate is None else f"{name}: {format_flops(rate.flops)}/s, {rate.source}"
+            found[text] = text
+        return list(found)
 
 
 def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
     """Mean prompt length in tokens with ``extra`` attack tokens, from characters."""
-    texts = [len(example.text) for example in data.validation[:64]]
+    texts = [sum(len(message.content) for message in example.messages) for example in data.validation[:64]]
     return sum(texts) / len(texts) / card.chars_per_token + extra
 
 
 def make_plan(
-    cells: Sequence[ResolvedCell], resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None
+    cells: Sequence[ResolvedCell],
+    resolver: CellResolver,
+    store: ArtifactStore,
+    folder: RunFolder | None,
+    card: str | None = None,
+    rate: float | None = None,
 ) -> Plan:
     """Stages and their costs; loads no model.
 
@@ -91,13 +114,14 @@ def make_plan(
         resolver: that the cells are of.
         store: where finished artifacts are looked for.
         folder: where finished cells are; None: nowhere.
+        card, rate: as of `harness.run.plan.rate.find_rates`.
     """
+    rates = find_rates(folder, card, rate)
     stages = _Stages(resolver, store, folder)
     for cell in cells:
         stages.add(cell)
-    rate, source = known_rate(folder) or (guessed_rate(), "guessed from a matrix product")
     order = {"prepare": 0, "defend": 1, "attack": 2}
-    return Plan(sorted(stages.found.values(), key=lambda stage: order[stage.what]), rate, source)
+    return Plan(sorted(stages.found.values(), key=lambda stage: order[stage.what]), rates)
 
 
 class _Stages:
@@ -117,21 +141,27 @@ class _Stages:
         self._add_model(cell.victim, name, card, memory)
         self._add_rounds(cell, card, tokens, memory)
         sizes = self._add_auxiliary(cell)
+        flops = _attempt(partial(attack_flops, spec, card, tokens, sizes, data))
+        diagnostics = _attempt(partial(diagnostics_flops, spec, card, tokens, sizes, data))
         self.found[keys.cell] = Stage(
             "attack",
             cell_label(spec),
             keys.cell,
             self._folder.cell_status(keys.cell) if self._folder else "missing",
-            _attempt(partial(attack_flops, spec, card, tokens, sizes, data)),
+            None if flops is None or diagnostics is None else flops + diagnostics,
             card.local,
             memory.attack(spec.examples, spec.attack.plugin.access),
+            diagnostics,
+            device=memory.device,
         )
 
     def _add_model(self, model: ModelSpec, name: str, card: VictimCard, memory: VictimMemory) -> None:
         key = model.artifact.key
         if key not in self.found:
             flops = _attempt(partial(model.victim.plugin.estimate, model.data))
-            self.found[key] = Stage("prepare", name, key, self._status(key), flops, card.local, memory.prepare)
+            self.found[key] = Stage(
+                "prepare", name, key, self._status(key), flops, card.local, memory.prepare, device=memory.device
+            )
 
     def _add_auxiliary(self, cell: ResolvedCell) -> dict[ModelRole, int | None]:
         """Add what is made ready besides the victim; the parameters of the models that the cell asks, by role."""
@@ -164,7 +194,9 @@ class _Stages:
                 if (size := card.n_params) is not None:
                     estimate = partial(defense.estimate, size, tokens, number, spec.threat, self._resolver.attack)
                     flops = _attempt(estimate)
-                self.found[key] = Stage("defend", name, key, self._status(key), flops, card.local, memory.defend)
+                self.found[key] = Stage(
+                    "defend", name, key, self._status(key), flops, card.local, memory.defend, device=memory.device
+                )
             expected += self.found[key].flops or 0.0
 
     def _status(self, key: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from harness.api.model.shape import Memory, MemoryFacts
 from harness.api.task import TaskData
@@ -20,6 +19,7 @@ from harness.engine.torch.memory.fixed_limits import (
     prefix_cache_bytes,
     prefix_copy_bytes,
 )
+from harness.run.plan.rate import has_gpu
 
 PROCESS = 560 << 20  # Python, torch, transformers, a task's data; measured
 CUDA = 1 << 30  # what CUDA's libraries take in a process, and on the GPU
@@ -61,6 +61,11 @@ class VictimMemory:
             return cls(victim.memory(data) if card.local else None, tokens, card.local)
         except (Exception, SystemExit):
             return cls(None, tokens, card.local)
+
+    @property
+    def device(self) -> str:
+        """Where the victim says that it is computed."""
+        return "cpu" if self.facts is None else self.facts.device
 
     @property
     def prepare(self) -> Memory | None:
@@ -144,5 +149,5 @@ def _placed(facts: MemoryFacts, work: float) -> Memory:
 
 
 def _on_gpu(device: str) -> bool:
-    """Whether a model goes to a GPU; torch, which knows, is not asked, since a plan must be quick."""
-    return device.startswith("cuda") or (device in ("auto", "spread") and Path("/dev/nvidia0").exists())
+    """Whether a model goes to a GPU of this machine."""
+    return device.startswith("cuda") or (device in ("auto", "spread") and has_gpu())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import RunError
+from harness.number_format import counted
 from harness.run.cell_label import cell_label
 from harness.run.plan.estimate import make_plan
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
@@ -66,6 +67,6 @@ def check_all_resolved(unresolved: Mapping[str, tuple[CellSpec, str]], shard: Sh
     few = list(reasons)[:3]
     more = f" (and {len(reasons) - len(few)} more)" if len(reasons) > len(few) else ""
     raise RunError(
-        f"{shard}: {len(unresolved)} cells of the spec have no key, since their data or model is not found, and shards "
+        f"{shard}: {counted(len(unresolved), 'cell')} of the spec without a key: data or model is not found, shards "
         f"could not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
     )

@@ -74,7 +74,11 @@ def certified_radii(
     for start in range(0, len(examples), _BATCH):
         batch = examples[start : start + _BATCH]
         items = [
-            PromptItem(example.text, (cell.spec.seed, cell.keys.pipeline, example.id, "certificate", copy))
+            PromptItem(
+                example.text,
+                (cell.spec.seed, cell.keys.pipeline, example.id, "certificate", copy),
+                conversation=example.conversation,
+            )
             for example in batch
             for copy in range(certificate.samples)
         ]

@@ -148,6 +148,8 @@ def search_identity(
         identity["non_adaptive"] = True
     if is_randomised(cell.defense):
         identity["draws"] = [cell.attack_draws, cell.judge_draws]
+    if (answers := cell.answers.identity()) is not None:
+        identity["answers"] = answers
     if cell.too_long == "truncate":
         identity["too_long"] = cell.too_long
     if stop := stop_identity(cell):
@@ -158,20 +160,23 @@ def search_identity(
 
 
 def cell_identity(cell: CellSpec, search_key: str, models: Mapping[ModelRole, str]) -> dict[str, Any]:
-    """What makes a cell's numbers: its attack strings, and who judges them."""
-    return {
+    """What makes a cell's numbers: its attack strings, who judges them, and which diagnostics it has where not all."""
+    identity = {
         "what": "cell",
         "search": search_key,
         "judge": cell.judge.identity(),
         "models": {str(role): key for role, key in models.items() if role.asker == "judge"},
         "stop_on_success": cell.stop_on_success,
     }
+    # They change no other number, but a key promises that whoever has it has the same record.
+    return identity if cell.diagnostics == "full" else identity | {"diagnostics": cell.diagnostics}
 
 
 def stand_in_key(cell: CellSpec) -> str:
     """Instead of the key of a cell whose data or model cannot be found, so that its failure can be recorded."""
     plugins = [plugin_key(plugin) for plugin in (cell.task, cell.victim, cell.defense, cell.attack, cell.judge)]
     rest = [cell.threat.identity(), cell.seed, cell.round, cell.examples, cell.clean_examples, cell.stop_on_success]
+    rest += [] if (answers := cell.answers.identity()) is None else [answers]
     return content_key({"what": "cell without key", "plugins": plugins, "rest": rest})
 
 

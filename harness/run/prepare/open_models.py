@@ -17,6 +17,7 @@ from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.auxiliary_models import AuxiliaryModel
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.store.artifacts import Artifact
+from harness.tokens.prompts import plain_tokenizer
 from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in
 
 
@@ -41,7 +42,7 @@ class OpenModel:
         """
         if self.beside is None:
             return False
-        one, other = self.as_victim.backend.tokenizer, self.beside.backend.tokenizer
+        one, other = (plain_tokenizer(model.backend.tokenizer) for model in (self.as_victim, self.beside))
         rows = [[i] for i in range(min(one.vocabulary, other.vocabulary))]
         around = [(each.left, getattr(each, "appended", each.right)) for each in (one, other)]
         return one.decode(rows) == other.decode(rows) and around[0] == around[1]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.engine.defended.victim import DefendedVictim
+from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.flops import UNKNOWN, Flops
 from harness.isolation.step_timeout import StepLimit, no_step_limit
@@ -49,6 +50,19 @@ class PreparedCell:
         """The defended victim, whose answers are judged."""
         return self.judge_router.victim
 
+    @property
+    def judge(self) -> JudgeRunner:
+        """The cell's judge, and how the victim answers what it judges."""
+        spec = self.cell.spec
+        return JudgeRunner(
+            spec.judge.plugin,
+            self.judge_router,
+            spec.judge_draws,
+            self.cell.data.labels,
+            spec.answers,
+            spec.threat.asks,
+        )
+
 
 class Preparer:
     """Makes cells ready one after another; the models of the last one stay open for the next.
@@ -88,14 +102,15 @@ class Preparer:
         """Load the model with these weights and those asked besides, and fit the runtime defenses to it."""
         spec, data = cell.spec, cell.data
         backend = self._open_models.attacked(cell, weights)
-        bare = DefendedVictim(backend, (), data.labels, data.answer_tokens)
+        longest = spec.answers.longest(data.answer_tokens)
+        bare = DefendedVictim(backend, (), data.labels, longest)
         auxiliary = self._open_models.auxiliary(cell, cell.auxiliary, bare)
         with special_tokens_in(data.fixed_parts):
             layers, fits = self._fits.layers(cell, backend, auxiliary)
-        victim = attacked = DefendedVictim(backend, layers, data.labels, data.answer_tokens, spec.attack_draws)
+        victim = attacked = DefendedVictim(backend, layers, data.labels, longest, spec.attack_draws)
         if spec.static:
             undefended = self._open_models.undefended(cell, weights)
-            attacked = DefendedVictim(undefended, (), data.labels, data.answer_tokens)
+            attacked = DefendedVictim(undefended, (), data.labels, longest)
         for role, model in auxiliary.items():
             if role.asker == "attack" and model.artifact is None:  # it meets the victim in that role as in any other
                 auxiliary[role] = replace(model, as_victim=attacked)

@@ -9,6 +9,7 @@ from typing import Any
 from harness.api.attack import Attack
 from harness.api.refs import PluginRef
 from harness.api.task import TaskData
+from harness.errors import VictimError
 from harness.records.model_role import ModelRole, asked_by
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
@@ -66,7 +67,7 @@ class CellResolver:
             DataError: the data cannot be read.
             PluginError, VictimError: a model is not found.
         """
-        data = self._tasks.data(cell.task)
+        data = self.data(cell)
         auxiliary = self._models.of_cell(cell, data)
         victim = self._models.model(cell.victim, data, cell.seed, cell.training_threads)
         training_attack = self._training_attack(cell)
@@ -80,14 +81,33 @@ class CellResolver:
         return ResolvedCell(cell, data, victim, auxiliary, training_attack, training_models, keys)
 
     def data(self, cell: CellSpec) -> TaskData:
-        """The data of the cell's task. Raises DataError where they cannot be read."""
-        return self._tasks.data(cell.task)
+        """The data of the cell's task, as its victim is asked. Raises DataError where they cannot be read."""
+        data = self.task_data(cell.task)
+        if data.for_chat is data:
+            return data
+        try:
+            return data.for_chat if cell.victim.plugin.takes_messages(data) else data
+        except Exception:  # whatever is wrong with the victim is said by `check_victim`
+            return data
+
+    def task_data(self, task: ResolvedPlugin) -> TaskData:
+        """The data of a task. Raises DataError where they cannot be read."""
+        return self._tasks.data(task)
 
     def check_victim(self, cell: CellSpec) -> None:
-        """Find the victim's files, and what is known of it. Raises VictimError where there is no such model."""
+        """Find the victim's files, and what is known of it.
+
+        Raises:
+            VictimError: there is no such model, or the task gives messages that it does not take.
+        """
         data = self.data(cell)
         self._models.model(cell.victim, data, cell.seed, cell.training_threads)
         cell.victim.plugin.card(data)
+        if not data.plain and not cell.victim.plugin.takes_messages(data):
+            raise VictimError(
+                f"{cell.victim.label} takes no conversations, and {cell.task.label} gives them: name a model with a "
+                "chat template, or give its victim one (huggingface: chat: ./TEMPLATE.jinja)"
+            )
 
     def attack(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:
         """The attack that a reference names, with some parameters replaced."""

@@ -10,6 +10,7 @@ from harness.errors import DataError, HarnessError, error_text
 from harness.hashing import canonical_json
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.surrogates import has_surrogates
+from harness.tokens.message import Conversation
 
 
 class TaskDataCache:
@@ -73,7 +74,7 @@ def _check(task: str, data: TaskData, answers: TaskKind) -> None:
 
 def _half_character(example: Example) -> str:
     """What is wrong with the text of an example for UTF-8, or nothing."""
-    texts = [example.id, *(chunk.text for chunk in example.chunks), example.target, example.reply]
+    texts = [example.id, *(message.content for message in example.messages), example.target, example.reply]
     if not any(map(has_surrogates, texts)):
         return ""
     return "it holds half of a surrogate pair, which is no character; put its texts through harness.replace_surrogates"
@@ -86,9 +87,9 @@ def _without_copies(task: str, data: TaskData) -> TaskData:
     Raises:
         DataError: two examples have one prompt and different right answers.
     """
-    first: dict[tuple[Chunk, ...], Example] = {}
+    first: dict[tuple[tuple[Chunk, ...], Conversation], Example] = {}
     for example in (*data.train, *data.validation):
-        other = first.setdefault(example.chunks, example)
+        other = first.setdefault((example.chunks, example.conversation), example)
         if (other.label, other.benign) != (example.label, example.benign):
             raise DataError(
                 f"{task}: examples {other.id} and {example.id} have the same prompt, and another "
@@ -121,7 +122,7 @@ def _wrong_label(example: Example, data: TaskData) -> str:
 
 def _wrong_answer(example: Example, _: TaskData) -> str:
     """What is wrong with an example that is answered in text, or nothing."""
-    if not example.text.strip():
+    if not any(message.content.strip() for message in example.messages):
         return "the prompt is empty; leave the example out"
     if (example.label, example.proxy_label) != (NO_LABEL, NO_LABEL):
         return (

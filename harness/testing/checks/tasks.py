@@ -17,8 +17,11 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
 from harness.testing.toys.examples import toy_threat
+from harness.tokens.chat_format import ChatFormat
+from harness.tokens.chat_template import ChatTemplate
 
 EXAMPLES_PLACED = 50  # of each split
+CHAT = ChatFormat(ChatTemplate("{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}\n{% endfor %}<|assistant|>\n"))
 
 _HASH = """
 import importlib, json, sys
@@ -46,7 +49,14 @@ def task_data(subject: Subject) -> TaskData:
 
 
 def _check_loads(subject: Subject) -> None:
-    task_data(subject)
+    loaded = len(task_data(subject).validation)
+    stated = subject.fresh().validation_count()
+    if stated not in (None, loaded):
+        raise UnmetError(
+            f"validation_count() is {loaded}, as loaded, or None",
+            str(stated),
+            "return None where the data must be read",
+        )
 
 
 def _check_same_data(subject: Subject) -> None:
@@ -80,8 +90,8 @@ def _expect_equal_hashes(one: str, other: str, when: str, mend: str) -> None:
 
 def _check_disjoint(subject: Subject) -> None:
     data = task_data(subject)
-    seen = {example.text: example.id for example in data.train}
-    shared = [(seen[example.text], example.id) for example in data.validation if example.text in seen]
+    seen = {example.messages: example.id for example in data.train}
+    shared = [(seen[example.messages], example.id) for example in data.validation if example.messages in seen]
     if shared:
         raise UnmetError(
             "no prompt in both splits",
@@ -123,7 +133,8 @@ def _check_labels(subject: Subject) -> None:
 
 
 def _check_placed(subject: Subject) -> None:
-    data, tokenizer = task_data(subject), toy_tokenizer()
+    data, plain = task_data(subject), toy_tokenizer()
+    tokenizer = plain if data.plain else plain.with_chat(CHAT)
     allowed = allowed_tokens(tokenizer)
     for position in ("prefix", "suffix"):
         for example in (*data.train[:EXAMPLES_PLACED], *data.validation[:EXAMPLES_PLACED]):
@@ -137,6 +148,10 @@ def _expect_place(problem: Any, example: Any, data: TaskData) -> None:
     for text in (chunk.text for chunk in example.chunks if chunk.edit.value == "immutable"):
         if text not in problem.prompt(" x"):
             raise UnmetError("a place for an attack string", f"{example.id} loses {text!r}", "report it")
+    (before,) = problem.tokenizer.decode([problem.before])
+    missing = [message.content for message in example.conversation.before if message.content not in before]
+    if missing:
+        raise UnmetError("every message before the string", f"{example.id} loses {missing[0]!r}", "report it")
     targeted = data.labels and example.proxy_label != NO_LABEL
     if targeted and problem.wanted != data.labels[example.proxy_label]:
         raise UnmetError("a proxy label that the attacker wants", problem.wanted, "set proxy_label")

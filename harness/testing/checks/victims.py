@@ -50,6 +50,9 @@ def _check_card(subject: Subject) -> None:
             wrong.append(f"context {card.context}, chars_per_token {card.chars_per_token}")
         if wrong:
             raise UnmetError("a card that a plan can use", ", ".join(wrong), "see harness.VictimCard")
+        stated = subject.fresh().family()
+        if stated not in (None, card.family):
+            raise UnmetError("family() is the card's, or None", repr(stated), "return None where it depends on more")
         canonical_json(asdict(card))
         said = subject.fresh().trained_against(toy_task_data(kind))
         if not isinstance(said, str):

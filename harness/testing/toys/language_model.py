@@ -92,7 +92,7 @@ class ToyLanguageModel:
 
     def generate(self, items: Sequence[GenerateItem]) -> list[Generated]:
         """An answer in text to each item."""
-        return [self._generate(self._row(i.prompt), i.max_tokens, i.temperature, i.seed) for i in items]
+        return [self._generate(self._row(i.prompt), i.max_tokens, i.temperature, i.seed, top_p=i.top_p) for i in items]
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
         """The loss under each item's perturbation of its embeddings, layer 0, and its gradient by them."""
@@ -172,6 +172,8 @@ class ToyLanguageModel:
         temperature: float,
         seed: int,
         perturbation: tuple[int, Floats] | None = None,
+        *,
+        top_p: float = 1.0,
     ) -> Generated:
         ids: list[int] = []
         vocabulary = np.arange(self.tokenizer.vocabulary)
@@ -179,7 +181,8 @@ class ToyLanguageModel:
         while len(ids) < min(max_tokens, MAX_ANSWER_TOKENS) and len(row) + len(ids) < self.context:
             logits = memory @ self.out
             if temperature > 0:
-                drawn = draw(_log_softmax(logits / temperature)[None], vocabulary, 1, seed, first=len(ids))
+                logs = _log_softmax(logits / temperature)
+                drawn = draw(logs[None], _likeliest(vocabulary, logs, top_p), 1, seed, first=len(ids))
                 token = int(drawn.tokens[0, 0])
             else:
                 token = int(logits.argmax())
@@ -202,6 +205,13 @@ def _log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return logs
+
+
+def _likeliest(ids: Tokens, logs: Floats, top_p: float) -> Tokens:
+    """The likeliest ids that have the probability ``top_p`` together, sorted."""
+    order = np.argsort(-logs, kind="stable")
+    before = np.cumsum(np.exp(logs[order])) - np.exp(logs[order])
+    return np.sort(ids[order[before < top_p]])
 
 
 def _ids(target: Any) -> tuple[int, ...]:

@@ -148,7 +148,7 @@
       total += view.rows.size;
     }
     for (const matrix of document.querySelectorAll("section.transfer")) matrix.hidden = matrix.dataset.task !== controls.task.value;
-    byId("count").textContent = shown < total ? `${shown} of ${total} rows` : `${total} rows`;
+    byId("count").textContent = shown < total ? `${shown} of ${total} rows` : `${total} ${total === 1 ? "row" : "rows"}`;
     return Promise.all(views.map((view) => view.draw()));
   }
 

@@ -21,7 +21,7 @@
   function breaking(found) {
     if (!found) return ["–", "nothing was attacked"];
     if (found.compute !== null) return [flops(found.compute), `${flops(found.low)} – ${found.high === null ? "beyond the budget" : flops(found.high)}${ofOneModel(found)}`];
-    if (found.reached || found.within === null) return ["compute unknown", `${found.reached ? "broken after" : "not broken within"} ${Number(found.queries.toPrecision(3))} queries`];
+    if (found.reached || found.within === null) return ["compute unknown", `${found.reached ? "broken after" : "not broken within"} ${Number(found.queries.toPrecision(3))} ${found.queries === 1 ? "query" : "queries"}`];
     return ["not broken", `within ${flops(found.within)}${ofOneModel(found)}`];
   }
 
@@ -33,12 +33,19 @@
     return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
   }
 
+  // Those that have a rank; a row of one seed may be compared, and has none.
+  function rankedRows(section) {
+    const count = section.rows.filter((each) => each.rank).length;
+    return `${count} ranked ${count === 1 ? "row" : "rows"}`;
+  }
+
   // Why examples were not attacked, and which answers have no verdict.
   function notCounted(row) {
     const reasons = Object.entries(row.excluded ?? {}).map(([reason, count]) => `${count} ${reason}`);
     return [
       reasons.length ? `not attacked: ${reasons.join(", ")}` : "",
       row.missing_clean ? `${row.missing_clean} clean without an answer` : "",
+      row.unparseable_clean ? `${row.unparseable_clean} clean that could not be judged` : "",
       row.missing_answers ? `${row.missing_answers} attacked without an answer` : "",
       row.unparseable ? `${row.unparseable} could not be judged` : "",
     ];
@@ -53,8 +60,9 @@
       return at ? rate({ ...at, seeds: curve.seeds }) : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${section.rows.filter((each) => each.comparable).length} comparable rows`] : ["–", row.rank_note ?? ""])],
+      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${rankedRows(section)}`] : ["–", row.rank_note ?? ""])],
       ["Size", (row) => [size(row.n_params), row.family]],
+      ...(rows.some((row) => row.answered) ? [[section.clean === "answered when clean" ? "Harmless prompts refused" : "Harmful prompts answered", (row) => [...rate(row.answered ?? null), row.answered ? `${row.answered.clean} of ${row.answered.trials} without an attack` : ""]]] : []),
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
       [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), row.breaking_of_reference ? `${power(Number(row.breaking_of_reference.toPrecision(2)))}× reference` : "", ratio(row, rows[0], section.rank_unit)]],

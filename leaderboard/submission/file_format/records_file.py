@@ -21,7 +21,7 @@ from leaderboard.submission.file_format.limits import (
     MAX_ROWS,
     MAX_STRING_BYTES,
 )
-from leaderboard.submission.file_format.records_table import SCHEMA, TEXT_COLUMNS
+from leaderboard.submission.file_format.records_table import SCHEMA, TEXT_COLUMNS, TEXT_LIST_COLUMNS
 
 _CACHED_GROUPS = 4
 # What pyarrow raises for a file that is not as it should be; the last two for names that are no text.
@@ -45,11 +45,14 @@ class RecordsFile:
             self._plain = pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata)
             self.created_by = str(metadata.created_by)
             schema = self._plain.schema_arrow
-            self._lacking = frozenset(ADDED - set(schema.names))  # of an older one
+            self._lacking = frozenset(ADDED.intersection(SCHEMA.names).difference(schema.names))  # of an older one
             self._with_dictionaries = pq.ParquetFile(
                 pa.BufferReader(buffer),
                 metadata=metadata,
-                read_dictionary=[name for name in TEXT_COLUMNS if name not in self._lacking],
+                read_dictionary=[
+                    *[name for name in TEXT_COLUMNS if name not in self._lacking],
+                    *[f"{name}.list.element" for name in TEXT_LIST_COLUMNS if name not in self._lacking],
+                ],
             )
             self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         except _UNREADABLE as error:
@@ -126,8 +129,10 @@ class RecordsFile:
     def _checked_group(self, group: int) -> pa.Table:
         table = self._decoded(self._with_dictionaries, group)
         size = 0
-        for name in TEXT_COLUMNS:
+        for name in (*TEXT_COLUMNS, *(name for name in TEXT_LIST_COLUMNS if name not in self._lacking)):
             for chunk in table[name].chunks:
+                if name in TEXT_LIST_COLUMNS:
+                    chunk = chunk.flatten()
                 lengths = pc.binary_length(chunk.dictionary)
                 longest = pc.max(lengths).as_py() or 0
                 if longest > MAX_STRING_BYTES:
@@ -135,7 +140,8 @@ class RecordsFile:
                         f"{self.source}: column {name} has a text of {longest:,} bytes, more than {MAX_STRING_BYTES:,}"
                     )
                 size += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
-        size += sum(table[name].nbytes for name in table.column_names if name not in TEXT_COLUMNS)
+        others = (name for name in table.column_names if name not in (*TEXT_COLUMNS, *TEXT_LIST_COLUMNS))
+        size += sum(table[name].nbytes for name in others)
         if size > MAX_GROUP_BYTES:
             raise RefusedError(
                 f"{self.source}: row group {group} is {size:,} bytes when decoded, more than {MAX_GROUP_BYTES:,}"

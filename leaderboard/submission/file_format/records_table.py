@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.records.schema import EXAMPLES, STEPS
+from harness.records.schema import EXAMPLES, NOT_SUBMITTED, STEPS
+from harness.records.step_row import SAMPLED
 from leaderboard.submission.file_format.limits import MAX_GROUP_BYTES, MAX_GROUP_ROWS
 
 SCHEMA = pa.schema(
@@ -21,11 +22,12 @@ SCHEMA = pa.schema(
         ("cell", pa.string()),
         ("example", pa.string()),
         ("step", pa.int32()),
-        *[field for field in EXAMPLES if field.name in ("label", "target", "attacked", "excluded")],
-        *[field for field in STEPS if field.name not in ("example", "step")],
+        *[field for field in EXAMPLES if field.name in ("label", "target", "benign", "attacked", "excluded")],
+        *[field for field in STEPS if field.name not in ("example", "step", *NOT_SUBMITTED)],
     ]
 )
 TEXT_COLUMNS = tuple(field.name for field in SCHEMA if field.type == pa.string())
+TEXT_LIST_COLUMNS = tuple(field.name for field in SCHEMA if field.type == pa.list_(pa.string()))
 
 
 def cell_rows(key: str, examples: pa.Table, steps: pa.Table) -> pa.Table:
@@ -45,12 +47,17 @@ def steps_of(rows: pa.Table) -> pa.Table:
     return _with_columns_of(STEPS, rows.filter(pc.not_equal(rows["step"], 0)))
 
 
-def to_parquet(cells: Iterable[pa.Table]) -> bytes:
-    """The file; the same tables give the same bytes under the same version of pyarrow."""
+def to_parquet(cells: Iterable[pa.Table], *, drawn: bool) -> bytes:
+    """The file; the same tables give the same bytes under the same version of pyarrow.
+
+    Args:
+        drawn: whether answers of any cell were drawn; without such the columns for them are left out.
+    """
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False, write_statistics=False) as writer:
+    schema = pa.schema([field for field in SCHEMA if drawn or field.name not in SAMPLED])
+    with pq.ParquetWriter(sink, schema, compression="zstd", store_schema=False, write_statistics=False) as writer:
         for group in _row_groups(cells):
-            writer.write_table(group, row_group_size=MAX_GROUP_ROWS)
+            writer.write_table(group.select(schema.names), row_group_size=MAX_GROUP_ROWS)
     return sink.getvalue()
 
 

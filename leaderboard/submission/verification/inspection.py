@@ -40,6 +40,8 @@ class Inspection:
             combination once.
         costs: what the attack of each cell took, by key.
         tables: of standings that were computed.
+        hidden: of an entry without problems, why its files are not as they should be, byte for byte; and
+            ``unknown_form`` why that cannot be told here.
     """
 
     sha256: str
@@ -53,6 +55,8 @@ class Inspection:
     verdicts: list[tuple[int, int, bool, str]] = field(default_factory=list)
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: int = 0
+    hidden: str = ""
+    unknown_form: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON data of which `Inspection(**data)` is the same."""
@@ -68,10 +72,9 @@ def inspect_submission(path: Path, progress: Progress = lambda _done, _total: No
     submission = open_submission(path)
     findings = _Findings()
     problems = [*_problems(submission, findings, progress)]
+    hidden = unknown_form = ""
     if not problems and path.suffix == ENTRY_SUFFIX:
-        hidden = hidden_bytes(submission)
-        problems += [hidden.problem] if hidden.problem else []
-        findings.notes += [hidden.note] if hidden.note else []
+        hidden, unknown_form = hidden_bytes(submission)
     tables = 0
     if not problems:
         try:
@@ -92,6 +95,8 @@ def inspect_submission(path: Path, progress: Progress = lambda _done, _total: No
         costs=findings.costs,
         verdicts=[(*verdict, key) for verdict, key in findings.verdicts.items()],
         tables=tables,
+        hidden=hidden,
+        unknown_form=unknown_form,
     )
 
 

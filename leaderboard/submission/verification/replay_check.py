@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import error_text
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import Submission
+from leaderboard.submission.verification.drawn_counts import drawn_count_problems
 from leaderboard.submission.verification.report import NEVER_REPLAYED, CheckResult
 from leaderboard.submission.verification.sample import Sample, draw_sample
+from leaderboard.submission.verification_record import Replay
 
 if TYPE_CHECKING:
     from harness.replay.recorded import ReplayedCell
@@ -38,7 +40,8 @@ class ReplayOptions:
 
 def replay_check(
     spec: LoadedSpec | None, submission: Submission, options: ReplayOptions, registry: Any, *, is_own: bool
-) -> CheckResult:
+) -> tuple[CheckResult, Replay | None]:
+    """The check, and what was asked; None where that is nothing."""
     from harness.replay.expected_cells import cells_of_records
     from harness.replay.replay import forecast, replay
     from harness.replay.replay_progress import preparer_for
@@ -46,11 +49,11 @@ def replay_check(
     check = CheckResult("replay")
     if spec is None:
         check.fail("not done: what comes before it has not passed")
-        return check
+        return check, None
     if is_own:
         # Its spec may name any file, address or model: none is touched on a stranger's word.
         check.fail("not done: its spec is the submitter's own. Read it, and give it with --spec FILE to replay it")
-        return check
+        return check, None
     sample = draw_sample(
         as_run(submission),
         cells_of_records(spec, submission.cells),
@@ -67,7 +70,8 @@ def replay_check(
         check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
     options.view.begin(len(sample.cells), sample.strings, estimate)
     results = replay(sample.cells, preparer, lambda string: options.view.string(string.problem))
-    return _replay_result(sample, results, options.seed, check.notes)
+    replayed = Replay(per_row=options.count, seed=options.seed, rows=list(sample.rows))
+    return _replay_result(sample, results, options.seed, check.notes), replayed
 
 
 def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, notes: list[str]) -> CheckResult:
@@ -79,15 +83,24 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
         for s in strings
         if s.problem
     ]
+    problems += drawn_count_problems(strings)
+    drawn = sum(string.drawn is not None for string in strings)
     agreed = sum(not string.problem and not string.close for string in strings)
     differences = [string.loss_difference for string in strings if string.loss_difference is not None]
-    detail = f"{agreed} of {sample.strings} strings of {len(results)} cells: the same verdict"
+    detail = f"{agreed} of {sample.strings} strings of {len(results)} cells: "
+    detail += "as recorded" if drawn else "the same verdict"
     detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
     detail += f"; {sum(cell.clean_prompts for cell in results):,} clean prompts asked again"
-    detail += f" (drawn by the file's hash and seed {seed}, in each of {sample.rows} rows of the standings)"
+    detail += f" (drawn by the file's hash and seed {seed}, in each of {len(sample.rows)} rows of the standings)"
     close = sum(string.close for string in strings) + sum(cell.undecided for cell in results)
     if close:
         notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")
+    if drawn:
+        notes.append(
+            f"{drawn} strings have drawn answers, which other hardware draws otherwise: their tokens, text and loss "
+            "were compared one by one, and how many answers are broken over all strings of a row; texts and verdicts "
+            "of single answers were not"
+        )
     if not sample.strings:
         notes.append("there is no string to be replayed: nothing was attacked, or activations were, which leave none")
     left_out = sample.recorded_strings - sample.strings

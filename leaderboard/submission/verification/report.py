@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from leaderboard.submission.file_format.limits import MAX_LISTED
+from leaderboard.submission.verification_record import Replay, VerificationRecord
 
 NEVER_REPLAYED = "how the attacks searched, their queries and FLOPs, diagnostics, seconds and executed FLOPs"
 """What no replay finds: it stands on a page as it was submitted."""
@@ -45,11 +47,20 @@ class CheckResult:
 
 @dataclass
 class Report:
-    """All checks of one file, in the order in which they were made; those after a failed one may be left out."""
+    """All checks of one file, in the order in which they were made; those after a failed one may be left out.
+
+    Attributes:
+        read_sha256: of what was read; see `leaderboard.submission.submission.Submission`.
+        spec: whose spec it was held against, and that spec's hash.
+        replayed: what was asked again; None where that is nothing.
+    """
 
     file: Path
     sha256: str = ""
+    read_sha256: str = ""
     checks: list[CheckResult] = field(default_factory=list)
+    spec: tuple[Literal["shipped", "given", "own"], str] = ("own", "")
+    replayed: Replay | None = None
 
     @property
     def verified(self) -> bool:
@@ -62,6 +73,18 @@ class Report:
         if any(check.name == "replay" for check in self.checks):
             return f"strings and cells that were not drawn; {NEVER_REPLAYED}"
         return f"no string and no clean prompt was put to a victim (--replay N); {NEVER_REPLAYED}"
+
+    def record(self, file_sha256: str) -> VerificationRecord:
+        """What is kept of it, of a file with what was verified: that itself, or the entry that was made of it."""
+        origin, spec_hash = self.spec
+        return VerificationRecord(
+            file=file_sha256,
+            harness_version=version("robustness-harness"),
+            spec=origin,
+            spec_hash=spec_hash,
+            notes=[f"{check.name}: {note}" for check in self.checks for note in check.notes],
+            replay=self.replayed,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON data."""

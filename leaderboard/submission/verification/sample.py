@@ -10,15 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell, Run
 from harness.records.step_row import StepRow
-from leaderboard.data.record_facts import defense_round
+from leaderboard.submission.verification_record import RowKey, RowReplay, row_key
 
 if TYPE_CHECKING:
     from harness.replay.recorded import RecordedCell
-
-RowKey = tuple[str, str, str, str, str, int]
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,13 @@ class Sample:
 
     Attributes:
         cells: those of which something was drawn.
-        rows: how many rows of the standings they stand in.
+        rows: of the standings, those that they stand in, and how much of each was drawn.
         strings: how many strings were drawn, and ``recorded_strings``: of how many that attacks on texts left.
         all_cells: how many cells those attacks have.
     """
 
     cells: Sequence[RecordedCell]
-    rows: int
+    rows: Sequence[RowReplay]
     strings: int
     recorded_strings: int
     all_cells: int
@@ -51,14 +48,17 @@ def draw_sample(run: Run, spec_cells: Mapping[str, Any], count: int, file_sha256
     """
     cells_of_row: dict[RowKey, list[Cell]] = {}
     for cell in run.cells:
-        cells_of_row.setdefault(_row_key(cell.record), []).append(cell)
+        cells_of_row.setdefault(row_key(cell.record), []).append(cell)
     drawn: list[RecordedCell] = []
+    rows: list[RowReplay] = []
     for key, cells in cells_of_row.items():
         rng = random.Random(hashlib.sha256(f"{file_sha256}/{seed}/{key}".encode()).digest())
-        drawn += _draw_of_row(cells, spec_cells, count, rng)
+        of_row = _draw_of_row(cells, spec_cells, count, rng)
+        drawn += of_row
+        rows.append(_row_replay(key, cells, of_row))
     return Sample(
         cells=drawn,
-        rows=len(cells_of_row),
+        rows=rows,
         strings=sum(len(cell.steps) for cell in drawn),
         recorded_strings=sum(_count_strings(cell) for cell in run.cells),
         all_cells=len(run.cells),
@@ -70,9 +70,20 @@ def _count_strings(cell: Cell) -> int:
     return len(cell.steps(["step"])) if cell.record.space == "text" else 0
 
 
-def _row_key(record: CellRecord) -> RowKey:
-    labels = record.space, record.task.label, record.threat_label, record.victim.label, record.defense.label
-    return *labels, defense_round(record)
+def _row_replay(key: RowKey, cells: Sequence[Cell], drawn: Sequence[RecordedCell]) -> RowReplay:
+    space, task, threat, victim, defense, round_ = key
+    return RowReplay(
+        space=space,
+        task=task,
+        threat=threat,
+        victim=victim,
+        defense=defense,
+        round=round_,
+        strings=sum(len(cell.steps) for cell in drawn),
+        recorded=sum(map(_count_strings, cells)),
+        cells=len(drawn),
+        recorded_cells=len(cells),
+    )
 
 
 def _draw_of_row(

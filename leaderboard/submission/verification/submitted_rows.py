@@ -16,6 +16,7 @@ from leaderboard.arrays import Booleans, Floats, Integers
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELL_ROWS
 from leaderboard.submission.file_format.records_file import RecordsFile, consecutive
+from leaderboard.submission.verification.drawn_answers import drawn_answer_columns
 
 _NUMBER_COLUMNS = (
     "step",
@@ -54,7 +55,8 @@ class SubmittedRows:
         columns: [R] each: those of the table that are numbers (an empty one is NaN, -1 or False), and ``has_NAME`` for
             every column: whether there is a value. ``tokens`` is the length of the attack string, -1 where there is
             none, ``lowest_token`` its lowest id, ``ascii`` whether its text is printable ASCII; ``missing`` whether the
-            text is no answer, ``odd_state`` whether its state is none that there is.
+            text is no answer, ``odd_state`` whether its state is none that there is; those of drawn answers are of
+            `drawn_answer_columns`.
         excluded: [R], why an example was not attacked.
         reasons: distinct reasons why a string counts as failed; the column ``failure`` is the index into it, -1 where
             there is none.
@@ -152,7 +154,7 @@ def _numbers(group: pa.Table, source: str) -> pa.Table:
     lengths = pc.fill_null(pc.list_value_length(tokens), -1)
     columns["tokens"] = lengths
     columns["lowest_token"] = _lowest_tokens(tokens, lengths)
-    return pa.table(columns)
+    return pa.table(columns | drawn_answer_columns(group))
 
 
 def _lowest_tokens(tokens: pa.ListArray, lengths: pa.Array) -> pa.Array:

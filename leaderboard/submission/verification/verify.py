@@ -24,6 +24,8 @@ def verify_submission(
     spec: Path | None = None,
     replay: ReplayOptions | None = None,
     progress: Progress = lambda _done, _total: None,
+    *,
+    written_anew: bool = False,
 ) -> Report:
     """Check a submission or an entry; the checks after one that fails are made as far as they make sense.
 
@@ -33,6 +35,7 @@ def verify_submission(
             project must be the same.
         replay: put strings back through the victim, and how.
         progress: told how many cells have been checked, of how many.
+        written_anew: what was read is written anew: bytes of an entry that no reader shows are no matter.
     """
     report = Report(path)
     try:
@@ -40,23 +43,29 @@ def verify_submission(
     except RefusedError as error:
         report.checks.append(CheckResult("file", "", [str(error)]))
         return report
-    report.sha256 = submission.sha256
-    report.checks += _inspection_checks(inspection)
+    report.sha256, report.read_sha256 = submission.sha256, submission.read_sha256
+    report.checks += _inspection_checks(inspection, written_anew=written_anew)
     spec_check, loaded, is_own = _spec_check(submission, registry, spec)
     report.checks.append(spec_check)
     if loaded is not None:
+        report.spec = ("own" if is_own else "shipped" if spec is None else "given"), loaded.hash
         report.checks += _completeness_checks(loaded, submission, inspection, is_own=is_own)
     if replay is not None:
         passed = loaded if report.verified else None
-        report.checks.append(replay_check(passed, submission, replay, registry, is_own=is_own))
+        check, report.replayed = replay_check(passed, submission, replay, registry, is_own=is_own)
+        report.checks.append(check)
     return report
 
 
-def _inspection_checks(found: Inspection) -> list[CheckResult]:
+def _inspection_checks(found: Inspection, *, written_anew: bool) -> list[CheckResult]:
     records = CheckResult("records", "consistent in themselves", found.problems, found.notes, found.n_problems)
     if not records.passed:
         records.detail = ""
-    checks = [CheckResult("file", f"{found.cells} cells, {found.rows} rows, all hashes as stated"), records]
+    file = CheckResult("file", f"{found.cells} cells, {found.rows} rows, all hashes as stated")
+    for form in (found.hidden, found.unknown_form):
+        if form and not written_anew:
+            file.fail(form)
+    checks = [file, records]
     if records.passed:
         checks.append(CheckResult("standings", f"{found.tables} tables and their curves computed from the records"))
     return checks
@@ -118,8 +127,7 @@ def _completeness_checks(
     from harness.replay.label_verdicts import verdict_on_label
     from harness.replay.task_sizes import task_sizes
 
-    # What a spec names is read only where it is not a stranger's.
-    sizes = {} if is_own else task_sizes(spec)
+    sizes = task_sizes(spec, load=not is_own)
     problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
     cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
     checks = [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Backend, Flops, Latent, nominal_forward
+from harness import Backend, Conversation, Flops, Latent, nominal_forward
 from plugins.defenses._training.training_rows import TrainingExample, TrainingRowBuilder
 
 
@@ -20,7 +20,7 @@ class PoolEntry:
     """An attacked training prompt.
 
     Attributes:
-        text: the whole prompt, attack string in place.
+        text: the whole prompt, attack string in place; of a conversation, the message that it stands in.
         label: its true label; `NO_LABEL` where the answer is a text.
         round: in which it was added, counted from 1.
         loss: cross-entropy to the true label (or mean NLL of the good reply) when it was last trained on; None when it
@@ -28,6 +28,7 @@ class PoolEntry:
         latent: of a training attack that perturbs activations, the perturbation; None of one on text.
         latent_at: index in the prompt's ids of the first token that it perturbs.
         reply: a good answer in text; "" where the answer is a label.
+        conversation: the other messages.
     """
 
     text: str
@@ -37,11 +38,12 @@ class PoolEntry:
     latent: Latent | None = None
     latent_at: int = 0
     reply: str = ""
+    conversation: Conversation = field(default_factory=Conversation)
 
     @property
     def training_example(self) -> TrainingExample:
         """The prompt with its right answer, under the perturbation."""
-        return TrainingExample(self.text, self.label, self.reply, self.latent, self.latent_at)
+        return TrainingExample(self.text, self.label, self.reply, self.latent, self.latent_at, self.conversation)
 
 
 def load_pool(path: Path) -> list[PoolEntry]:
@@ -57,12 +59,14 @@ def save_pool(path: Path, pool: list[PoolEntry]) -> None:
 def _to_json(entry: PoolEntry) -> dict[str, Any]:
     left_out = {"latent", "latent_at"} if entry.latent is None else set()
     left_out |= {"reply"} if not entry.reply else set()
+    left_out |= {"conversation"} if entry.conversation.plain else set()
     return {name: value for name, value in asdict(entry).items() if name not in left_out}
 
 
 def _from_json(data: dict[str, Any]) -> PoolEntry:
     latent = Latent.from_json(data["latent"]) if "latent" in data else None
-    return PoolEntry(**data | {"latent": latent})
+    around = {"conversation": Conversation.from_json(data["conversation"])} if "conversation" in data else {}
+    return PoolEntry(**data | {"latent": latent} | around)
 
 
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import numpy as np
 
 from harness import (
     Backend,
+    Conversation,
     DataError,
     Example,
     Latent,
     LatentItem,
     Perturbable,
+    Prompt,
     ScoreItem,
     TaskData,
     Threat,
@@ -36,11 +38,12 @@ class TrainingExample:
     """A prompt and its right answer.
 
     Attributes:
-        text: the whole prompt.
+        text: the whole prompt; of a conversation, the message that may change.
         label: the right one; `NO_LABEL` where the answer is a text.
         reply: a good answer in text; "" where it is a label.
         latent: a perturbation of activations under which the answer is trained; None: none.
         latent_at: index in the prompt's ids of the first token that it perturbs.
+        conversation: the other messages.
     """
 
     text: str
@@ -48,6 +51,17 @@ class TrainingExample:
     reply: str = ""
     latent: Latent | None = None
     latent_at: int = 0
+    conversation: Conversation = field(default_factory=Conversation)
+
+    @classmethod
+    def clean(cls, example: Example) -> TrainingExample:
+        """An example as it is."""
+        return cls(example.text, example.label, example.reply, conversation=example.conversation)
+
+    @property
+    def prompt(self) -> Prompt:
+        """The whole prompt."""
+        return self.conversation.prompt(self.text)
 
 
 class TrainingRowBuilder:
@@ -82,7 +96,7 @@ class TrainingRowBuilder:
 
     def row(self, example: TrainingExample) -> TrainRow:
         """The example in tokens; for a victim that answers in text, the reply and its end follow the prompt."""
-        prompt = render(example.text, self._tokenizer)
+        prompt = render(example.prompt, self._tokenizer)
         if self.labelled:
             return TrainRow(prompt, example.label, latent=example.latent, latent_at=example.latent_at)
         row = reply_row(prompt, self._reply(example.reply))
@@ -113,7 +127,7 @@ class TrainingRowBuilder:
         clean_losses, executed = self._clean_losses([examples[i] for i in clean], model)
         losses = dict(zip(clean, clean_losses, strict=True))
         perturbed = [
-            (i, LatentItem(example.text, example.latent_at, example.latent, self._target(example), max_tokens=1))
+            (i, self._latent_item(example, example.latent))
             for i, example in enumerate(examples)
             if example.latent is not None
         ]
@@ -124,6 +138,10 @@ class TrainingRowBuilder:
                 losses[i] = cross_entropy(answer.logits, examples[i].label) if self.labelled else answer.loss
                 executed += answer.executed
         return [float(losses[i]) for i in range(len(examples))], executed
+
+    def _latent_item(self, example: TrainingExample, latent: Latent) -> LatentItem:
+        target, around = self._target(example), example.conversation
+        return LatentItem(example.text, example.latent_at, latent, target, max_tokens=1, conversation=around)
 
     def _clean_losses(self, examples: Sequence[TrainingExample], model: Backend) -> tuple[list[float], float]:
         rows = [self.row(example) for example in examples]
@@ -147,7 +165,7 @@ class TrainingRowBuilder:
         if not self.labelled and not example.reply:
             return False
         if threat is None:
-            prompt = len(render(example.text, self._tokenizer))
+            prompt = len(render(example.prompt, self._tokenizer))
         else:
             problem = place(example, threat, self._tokenizer, NO_TOKENS)
             prompt = len(problem.before) + threat.tokens + len(problem.after)

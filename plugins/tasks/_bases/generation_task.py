@@ -54,7 +54,10 @@ class GenerationTask(TextTask[PromptRow]):
         instructions: str = Field(
             "", description="first chunk, as it is: write line breaks and the markers of a chat model"
         )
-        answer_prompt: str = Field(ANSWER_PROMPT, description="last chunk, as it is")
+        answer_prompt: str = Field(
+            ANSWER_PROMPT,
+            description="last chunk, as it is; by default left out for a model that has a chat template",
+        )
         target: str = Field(
             STUDY_TARGET,
             description="beginning of the answer that the attacker wants; a space is put before it where neither it "
@@ -78,7 +81,8 @@ class GenerationTask(TextTask[PromptRow]):
         return replace(super().load(), answer_tokens=self.params.answer_tokens)
 
     def examples(self, split: Split, rows: list[PromptRow]) -> list[Example]:
-        before, after = Chunk(self.params.instructions), Chunk(self.params.answer_prompt)
+        given = "answer_prompt" in self.params.model_fields_set
+        before, after = Chunk(self.params.instructions), Chunk(self.params.answer_prompt, base=not given)
         examples = []
         for i, row in enumerate(rows):
             chunks = (before, Chunk(row.text, Edit.PERTURBABLE), after)

@@ -58,6 +58,10 @@ class PairTask(Task):
                 )
             return self
 
+    def validation_count(self) -> int:
+        """As many as asked for, or none at all."""
+        return self.params.validation_size
+
     @abstractmethod
     def pairs(self, split: Split, size: int) -> Iterator[WordPair]:
         """At least ``size`` pairs; the same first ones for every size."""

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from harness import Example, Flops, ModelShape, PrepareJob, TrainConfig
 
 if TYPE_CHECKING:
-    from harness import HeadName
+    from harness import ChatFormat, HeadName, HFTokenizer
 
 
 class FineTune(TrainConfig):
@@ -23,13 +23,22 @@ class FineTune(TrainConfig):
 
 
 def fine_tune(
-    model: Any, tokenizer: Any, config: FineTune, job: PrepareJob, head: HeadName, *, device: str, name: str
+    model: Any,
+    tokenizer: Any,
+    config: FineTune,
+    job: PrepareJob,
+    head: HeadName,
+    *,
+    device: str,
+    name: str,
+    chat: ChatFormat | None = None,
 ) -> tuple[Flops, dict[str, int]]:
     """Train a model in place on the task's training examples.
 
     Args:
         model, tokenizer: of transformers.
         name: of the model, for the progress bar.
+        chat: how its prompts are written; None: as they are.
 
     Returns:
         the compute spent, and how many rows were trained on and dropped.
@@ -43,11 +52,15 @@ def fine_tune(
     own_tokenizer = HFTokenizer.from_transformers(tokenizer, rows=vocabulary)
     if head != "classification":
         own_tokenizer = own_tokenizer.open_ended()
+    if chat is not None:
+        own_tokenizer = own_tokenizer.with_chat(chat, parse_special_tokens=job.data.parse_special_tokens)
     labels = job.data.labels
     context = context_length(model) - make_head(head, model, own_tokenizer, labels).extra
     examples = _subsample(job.data.train, config.train_examples, job.seed)
     if head == "generation":
-        clean = reply_rows(examples, own_tokenizer, context, _answer_end(model, tokenizer), config.too_long)
+        clean = reply_rows(
+            examples, own_tokenizer, context, _answer_end(model, tokenizer, own_tokenizer), config.too_long
+        )
     else:
         clean = clean_rows(examples, own_tokenizer, context, config.too_long)
     torch_device, _ = resolve_device(device)
@@ -83,13 +96,16 @@ def _subsample(examples: Sequence[Example], count: int, seed: int) -> Sequence[E
     return [examples[int(i)] for i in sorted(indices)]
 
 
-def _answer_end(model: Any, tokenizer: Any) -> int | None:
-    """Id of the token that is to end an answer: one that the model stops at. A model that stops at none is set to stop
-    at its tokenizer's; None where there is no such token either.
+def _answer_end(model: Any, tokenizer: Any, own: HFTokenizer) -> int | None:
+    """Id of the token that is to end an answer: one that the model stops at, if there is one that its chat template
+    ends answers with. A model that stops at none is set to stop at its tokenizer's; None where there is no such token
+    either.
     """
     from harness import ending_ids
 
     stops, preferred = ending_ids(model), tokenizer.eos_token_id
+    if own.chat is not None and own.chat.turn_end in stops:
+        return own.chat.turn_end
     if stops:
         return int(preferred) if preferred in stops else stops[0]
     if preferred is None:

@@ -238,6 +238,20 @@ def folder_hashes(folder: Path) -> dict[str, str]:
     return {file.name: file_hash(file) for file in files}
 
 
+def has_chat_template(model: str, revision: str | None) -> bool:
+    """Whether the tokenizer of a hub id has a chat template, by its files on the hub or in the cache."""
+    try:
+        from_hub(model, revision, "chat_template.jinja")
+        return True
+    except VictimError:
+        pass
+    try:
+        path = Path(from_hub(model, revision, "tokenizer_config.json"))
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
+    except (VictimError, OSError, ValueError, AttributeError):
+        return False
+
+
 def class_count(config: dict[str, Any]) -> int:
     """Outputs of the classification head that a config.json describes."""
     return len(config.get("id2label") or {}) or int(config.get("num_labels", 2))

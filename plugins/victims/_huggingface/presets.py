@@ -45,6 +45,11 @@ class Preset:
     pretraining_tokens: int
 
     @property
+    def chat(self) -> bool:
+        """Whether its tokenizer has a chat template."""
+        return self.family != "pythia"
+
+    @property
     def name(self) -> str:
         """Short name, e.g. ``pythia-14m``."""
         return self.hub.split("/")[1].casefold()

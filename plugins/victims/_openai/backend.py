@@ -23,6 +23,7 @@ from harness import (
     ScoreItem,
     Tokenizer,
     VictimError,
+    chat_of,
     cross_entropy,
     prompt_ids,
 )
@@ -44,29 +45,37 @@ class ServerBackend:
 
     Attributes:
         labels: token ids of each label; none where it answers in text.
+        own_temperature: whether its server draws answers at a temperature of its own.
         reasoning: the markers around what it writes before its answers, which the engine cuts off.
     """
 
     def __init__(
-        self, completions: Completions, probe: ServerProbe, served: ServedModel, labels: Sequence[Row] = ()
+        self,
+        completions: Completions,
+        probe: ServerProbe,
+        served: ServedModel,
+        labels: Sequence[Row] = (),
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """
         Args:
             completions, probe: what `probe` of the module of that name returned.
             labels: token ids of each label, for a victim that is to classify; none for one that answers in text.
+            tokenizer: as prompts are written for the model, with its chat template where one is used.
 
         Raises:
             VictimError: labels with the same tokens, or a server that does not give the log-probabilities that they
                 need; a context without room for them.
         """
-        self.tokenizer: Tokenizer = completions.tokenizer
+        self.tokenizer: Tokenizer = completions.tokenizer if tokenizer is None else tokenizer
         self.n_params: int | None = served.n_params
         self.n_params_non_embedding: int | None = None
         self.reasoning = served.reasoning
+        self.own_temperature = completions.sampled
         self.labels = [tuple(label) for label in labels]
         self.n_labels = len(self.labels)
         self._completions, self._probe, self._served = completions, probe, served
-        self._text_answers = TextAnswers(completions, probe, served)
+        self._text_answers = TextAnswers(completions, probe, served, self.tokenizer)
         abilities: set[Ability] = {"score"} if probe.method else set()
         if not self.labels:
             abilities.add("generate")
@@ -84,6 +93,11 @@ class ServerBackend:
         self.context = min(served.context - 1, self._longest - max(map(len, self.labels), default=0))
         if self.context < 1:
             raise VictimError(f"a context of {served.context} tokens leaves no room for a prompt")
+
+    @property
+    def takes_ids(self) -> bool:
+        """Whether prompts can be given as tokens."""
+        return self._text_answers.takes_ids
 
     def classify(self, rows: Sequence[NDArray[np.int64]]) -> tuple[Floats, list[float]]:
         """Log-probabilities of the labels [rows, labels], NaN for a row that a filter refused, ``-inf`` for one whose
@@ -170,6 +184,7 @@ class ServerBackend:
             "served": self._served.facts,
             "head": "label_tokens" if self.labels else "generation",
             "api": self._served.api,
+            "chat": self._chat_facts,
             "prompts": "token ids" if probe.prompts.ids else "text, which the server tokenises",
             "prompts_per_request": probe.prompts.batch,
             "tokens_counted": probe.token_counts,
@@ -189,6 +204,13 @@ class ServerBackend:
             "first_refusal": self._completions.first_refusal,
         }
 
+    @property
+    def _chat_facts(self) -> dict[str, object] | None:
+        chat = chat_of(self.tokenizer)
+        if self._served.api == "chat":
+            return {"template": "the server's"} | asdict(self._served.chat)
+        return None if chat is None else chat.format.facts()
+
     def _log_probs(self, rows: list[Row], continuations: list[list[Row]]) -> list[RowLogProbs]:
         assert self._probe.method is not None
         log_probs = read_log_probs(self._probe.method, rows, continuations)
@@ -198,7 +220,7 @@ class ServerBackend:
 
     def _check_still_answers(self) -> None:
         """Raise VictimError where rows are refused not for their content but because the server answers nothing."""
-        (answer,) = self._completions.complete(probe_rows(self.tokenizer)[:1], {"max_tokens": 1})
+        (answer,) = self._completions.complete(probe_rows(self._completions.tokenizer)[:1], {"max_tokens": 1})
         if isinstance(answer, Refusal):
             raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({answer})")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from harness import UNKNOWN, Generated, GenerateItem, Tokenizer, VictimError
+from harness import UNKNOWN, Generated, GenerateItem, Message, Prompt, Tokenizer, VictimError, chat_of
 from plugins.victims._openai.choice_text import choice_text, ended_by_itself, reasoning_text
 from plugins.victims._openai.completions import PATH, Choice, Completions, Row, choices, usage_count
 from plugins.victims._openai.http_client import Refusal
@@ -34,6 +34,34 @@ class RequestForm:
 
 
 @dataclass(frozen=True)
+class ChatSettings:
+    """What is sent with messages that the server renders.
+
+    Attributes:
+        system: prompt of conversations that have none; ``default``: whatever the server does.
+        prefill: what each answer begins with.
+        arguments: of the server's chat template.
+    """
+
+    system: str = "default"
+    prefill: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """The fields of a request that put a prompt."""
+        messages = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+        if self.system != "default" and all(message.role != "system" for message in messages):
+            messages = (Message("system", self.system), *messages)
+        going_on = messages[-1].role == "assistant" or bool(self.prefill)
+        if self.prefill and messages[-1].role != "assistant":
+            messages = (*messages, Message("assistant", self.prefill))
+        body: dict[str, Any] = {"messages": [asdict(message) for message in messages]}
+        if going_on:  # as vLLM, SGLang and others want to be told
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        return body | ({"chat_template_kwargs": dict(self.arguments)} if self.arguments else {})
+
+
+@dataclass(frozen=True)
 class ServedModel:
     """What a backend is told about its model.
 
@@ -44,6 +72,7 @@ class ServedModel:
         n_params: as stated by the user; None: unknown.
         reasoning: the markers around what it writes before its answers; None: it writes nothing such.
         form: how it is asked for a text.
+        chat: what is sent with messages.
     """
 
     facts: dict[str, Any]
@@ -52,6 +81,7 @@ class ServedModel:
     n_params: int | None
     reasoning: tuple[str, str] | None = None
     form: RequestForm = RequestForm()
+    chat: ChatSettings = ChatSettings()
 
 
 class TextAnswers:
@@ -59,11 +89,15 @@ class TextAnswers:
 
     Attributes:
         tokenizer: of the model.
+        reads: the same as prompts are written for it: with its chat template, where one is used.
     """
 
-    def __init__(self, completions: Completions, probe: ServerProbe, served: ServedModel) -> None:
+    def __init__(
+        self, completions: Completions, probe: ServerProbe, served: ServedModel, reads: Tokenizer | None = None
+    ) -> None:
         self._completions, self._probe, self._served = completions, probe, served
         self.tokenizer: Tokenizer = completions.tokenizer
+        self.reads = completions.tokenizer if reads is None else reads
 
     @property
     def takes_ids(self) -> bool:
@@ -79,6 +113,12 @@ class TextAnswers:
         Raises:
             VictimError: the server is gone, or answers nothing any more.
         """
+        sent = [i for i, item in enumerate(items) if self._text_of(item) is not None]
+        found = dict(zip(sent, self._sent([items[i] for i in sent], [rows[i] for i in sent]), strict=True))
+        unsent = Generated("", False, 0, 0, UNKNOWN, "failed")  # as text the server would read another prompt
+        return [found.get(i, unsent) for i in range(len(items))]
+
+    def _sent(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[Generated]:
         answers = self.request(items, rows)
         if answers and all(isinstance(answer, Refusal) for answer in answers):  # due to the prompts, or to the server?
             refusal = self.refusal_of_question()
@@ -109,14 +149,25 @@ class TextAnswers:
         form = self._served.form
         body: dict[str, Any] = {"model": self._completions.model}
         body |= {"temperature": item.temperature} if form.temperature and not self._completions.sampled else {}
+        body |= {"top_p": item.top_p} if item.top_p < 1 else {}
         body |= {"seed": item.seed % _SEEDS} if form.seed else {}
         if self._served.api == "chat":
-            message = {"role": "user", "content": item.prompt}
-            return body | {"messages": [message], form.length: item.max_tokens}
-        bare = getattr(self.tokenizer, "bare", str)  # the server puts special tokens before a text itself
-        prompt = list(row) if self.takes_ids else bare(item.prompt)
+            return body | self._served.chat.body(item.asked) | {form.length: item.max_tokens}
+        prompt = list(row) if self.takes_ids else self._text_of(item)
         body |= {"prompt": prompt, form.length: min(item.max_tokens, self._served.context - len(row))}
         return body | (RETURN_TOKEN_IDS if self._probe.gives_ids else {})
+
+    def _text_of(self, item: GenerateItem) -> str | None:
+        """A prompt as text, without the special tokens that the server puts before it; None where there is none that
+        the server would read as meant.
+        """
+        chat = chat_of(self.reads)
+        if self._served.api == "chat" or self.takes_ids:
+            return ""  # it is not sent as text
+        if chat is not None:
+            return chat.as_text(item.asked)
+        bare = getattr(self.tokenizer, "bare", str)
+        return str(bare(item.prompt))
 
     def _generated(self, answer: dict[str, Any] | Refusal, row: Row) -> Generated:
         if isinstance(answer, Refusal):
@@ -126,6 +177,8 @@ class TextAnswers:
         if choice is None:
             return Generated("", False, len(row), 0, UNKNOWN, "empty")
         (text, state), finished = choice_text(choice), ended_by_itself(choice)
+        if self._served.api == "chat" and state == "answered":
+            text = self._served.chat.prefill + text
         ids = generated_ids(choice)
         if self._probe.gives_ids and ids is not None:
             ended = finished and bool(ids) and ids[-1] in self.tokenizer.special

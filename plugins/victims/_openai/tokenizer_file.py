@@ -8,6 +8,8 @@ from pathlib import Path
 from harness import VictimError
 from plugins.victims._huggingface.model_files import check_hub_id, first_line, is_local, local_folder
 
+_CHAT_FILES = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
 
 def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
     """The tokenizer.json of a folder or hub id.
@@ -30,6 +32,26 @@ def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
             f"tokenizer {tokenizer}: no folder, and neither hub nor local cache has its tokenizer.json "
             f"({first_line(error)})"
         ) from error
+
+
+def template_files(file: Path, tokenizer: str, revision: str | None) -> list[Path]:
+    """The files beside a tokenizer.json that tell its chat template and its special tokens by name, those there are.
+
+    Args:
+        file: the tokenizer.json.
+        tokenizer, revision: as in `tokenizer_file`.
+    """
+    if is_local(tokenizer):
+        return [file.parent / name for name in _CHAT_FILES if (file.parent / name).is_file()]
+    from huggingface_hub import hf_hub_download
+
+    found = []
+    for name in _CHAT_FILES:
+        try:
+            found.append(Path(hf_hub_download(tokenizer, name, revision=revision, etag_timeout=5.0)))
+        except Exception:  # most repositories lack some of them
+            continue
+    return found
 
 
 def vocabulary_size(tokenizer: Path) -> int | None:

@@ -23,6 +23,7 @@ from tests.benchmarks.intervals.defenses import BALANCES, TRAININGS
 from tests.benchmarks.intervals.designs import SHARES, Design, Figures
 from tests.benchmarks.intervals.orders import EQUALS, UNEQUALS
 from tests.benchmarks.intervals.rates_and_costs import COSTS, RATES
+from tests.benchmarks.intervals.repeated import ASR_AT, EXTRAPOLATIONS
 from tests.benchmarks.intervals.shapes import SHAPES
 from tests.benchmarks.intervals.sizes import SIZES
 from tests.benchmarks.intervals.stacks import STACKS
@@ -38,8 +39,10 @@ GROUPS: dict[str, Sequence[Design]] = {
     "Efficiency": TRAININGS,
     "Size scaling": SIZES,
     "Stacks": STACKS,
+    "ASR@j": ASR_AT,
+    "Repeated sampling": EXTRAPOLATIONS,
 }
-STUDIES = {"Offense-defense": 300, "Unequal rows": 300, "Size scaling": 200}  # which take longest; of others 500
+STUDIES = {"Offense-defense": 300, "Unequal rows": 300, "Size scaling": 200, "Repeated sampling": 200}  # of others 500
 LEAST_HELD, MOST_FALSE = 0.93, 0.05
 
 
@@ -56,7 +59,9 @@ def is_wrong(design: Design, figures: Figures, studies: int) -> bool:
     def error(share: float) -> float:
         return 3 * float(np.sqrt(share * (1 - share) / studies))
 
-    average = [figures.get(name, 1.0) for name in ("held on average", "slope held", "ASR at full budget held")]
+    average = [
+        figures.get(name, 1.0) for name in ("held on average", "slope held", "ASR at full budget held", "ASR@j held")
+    ]
     too_narrow = any(share < LEAST_HELD - error(LEAST_HELD) for share in average if not isnan(share))
     return too_narrow or figures.get("false order", 0.0) > MOST_FALSE + error(MOST_FALSE)
 
@@ -67,6 +72,8 @@ def cell(heading: str, figure: float) -> str:
         return "–"
     if heading in SHARES:
         return f"{100 * figure:.1f}%"
+    if heading == "mean error, points":
+        return f"{figure:+.1f}".replace("-", "−")
     if heading.endswith("bias"):
         return f"{100 * figure:+.1f}%".replace("-", "−")
     return str(figure) if heading == "refused" else f"{figure:.2f}"

@@ -22,6 +22,8 @@ SHARES = {
     "ols: slope held",
     "false order",
     "told apart rightly",
+    "ASR@j held",
+    "said not to fit",
     "said to be bent",
     "below 1 by the interval alone",
     "said to be below 1",

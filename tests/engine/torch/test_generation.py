@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from harness.api.model.backend import Generated, GenerateItem, SampleItem
 from harness.engine.sampling import draw
 from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.generation.decoding import choose_decoding
+from harness.engine.torch.generation.nucleus import drawn_tokens
 from harness.errors import AccessError, VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import CORPUS, byte_bpe, random_model
@@ -136,12 +138,30 @@ def test_what_is_drawn_depends_on_prompt_and_seed_alone(kind: str) -> None:
     made = backend(kind)
     rng = np.random.default_rng(1)
     items = [GenerateItem(p, int(rng.integers(4, 20)), t, s) for p in PROMPTS for t in (0.0, 0.7, 1.5) for s in (1, 2)]
+    items = [replace(item, top_p=0.8) if at % 5 == 0 else item for at, item in enumerate(items)]
     alone = [made.generate([item])[0] for item in items]
     assert facts(made.generate(items)) == facts(alone)
     assert facts(made.generate(items[::-1])) == facts(alone[::-1])
     by_item = dict(zip([(i.prompt, i.temperature, i.seed) for i in items], [a.text for a in alone], strict=True))
     drawn = [(by_item[p, t, 1], by_item[p, t, 2]) for p in PROMPTS for t in (0.7, 1.5)]
     assert sum(one != other for one, other in drawn) > len(drawn) / 2
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 1.0), st.floats(0.2, 3.0))
+@settings(deadline=None)
+def test_a_nucleus_is_drawn_from_by_its_probabilities(seed: int, top_p: float, temperature: float) -> None:
+    rng = np.random.default_rng(seed)
+    logits, count = torch.as_tensor(rng.normal(size=(1, 12)) * 3), 2000
+    logits[0, 3] = logits[0, 7]  # equally likely
+    chances = torch.softmax(logits[0] / temperature, 0).numpy()
+    order = np.argsort(-chances, kind="stable")
+    kept = order[np.cumsum(chances[order]) - chances[order] < top_p]
+    evenly = torch.as_tensor((np.arange(count) + 0.5) / count)[:, None]
+    options = [torch.full((count, 1), value, dtype=torch.float64) for value in (temperature, top_p)]
+    drawn = drawn_tokens(logits.expand(count, -1), options[0], options[1], evenly)[:, 0].numpy()
+    expected = np.zeros(12)
+    expected[kept] = chances[kept] / chances[kept].sum()
+    np.testing.assert_allclose(np.bincount(drawn, minlength=12) / count, expected, atol=1.5 / count)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

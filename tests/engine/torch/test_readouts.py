@@ -84,3 +84,19 @@ def test_what_is_not_there_is_an_error_in_words() -> None:
         model().activations([ActivationItem(ROW, 99)])
     with pytest.raises(AccessError, match="causal language model"):
         model("classification").likelihood([LikelihoodItem(ROW)])
+
+
+def test_all_layers_are_read_in_one_forward_as_each_is_alone() -> None:
+    backend, rows, forwards = model(), [ROW, ROW[:4], ROW[::-1].copy()], []
+    layers = backend.model.config.num_hidden_layers + 1
+    _ = backend.self_check
+    with backend.model.base_model.register_forward_hook(lambda *_: forwards.append(1)):
+        found = backend.activations([ActivationItem(row, None) for row in rows])
+    assert len(forwards) == 2, "rows of one length go together"
+    for row, answer in zip(rows, found, strict=True):
+        alone = [backend.activations([ActivationItem(row, layer)])[0] for layer in range(layers)]
+        assert len(answer.by_layer) == layers
+        for values, one in zip(answer.by_layer, alone, strict=True):
+            np.testing.assert_allclose(values, one.values, atol=1e-5)
+            assert answer.executed == one.executed
+        assert alone[0].by_layer == ()

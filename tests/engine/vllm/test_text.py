@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,7 @@ def test_the_same_tokens_are_drawn(writer: Both, top: int | None) -> None:
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
 def test_the_same_text_is_written(writer: Both, temperature: float) -> None:
     items = [GenerateItem(prompt, 5 + 9 * i, temperature, i) for i, prompt in enumerate((*PROMPTS, *PROMPTS))]
+    items += [replace(item, top_p=0.7) for item in items if temperature]
     ours, theirs = writer[0].generate(items), writer[1].generate(items)
     assert [a.text for a in ours] == [a.text for a in theirs]
     assert [a.finished for a in ours] == [a.finished for a in theirs]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from harness.records.read import read_run
-from leaderboard.data.attack_strings import MAX_CHARACTERS, PER_ATTACK, escape_invisible, successful_strings
+from leaderboard.data.attack_strings import PER_ATTACK, successful_strings
+from leaderboard.data.visible_text import MAX_CHARACTERS, escape_invisible, shortened
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 
@@ -27,8 +28,11 @@ def test_by_hand(text: str, shown: str) -> None:
     assert escape_invisible(text) == shown
 
 
-def test_long_strings_are_cut_and_say_so() -> None:
-    assert escape_invisible("x" * (MAX_CHARACTERS + 7)).endswith("… (7 more characters)")
+def test_long_strings_are_cut_in_the_middle_and_say_so() -> None:
+    text = shortened(f"a{'x' * (MAX_CHARACTERS + 5)}z")
+    assert (text[0], text[-1], text.count("x")) == ("a", "z", MAX_CHARACTERS - 2)
+    assert "… (7 more characters) …" in text
+    assert shortened("x" * MAX_CHARACTERS) == "x" * MAX_CHARACTERS
 
 
 def test_first_successes_of_each_attack(tmp_path: Path) -> None:
@@ -43,10 +47,10 @@ def test_first_successes_of_each_attack(tmp_path: Path) -> None:
         ("gcg", "e4", 3),
     ]
     assert len(strings) == PER_ATTACK
-    assert strings[0].answer is None
+    assert strings[0].shown.answers[0].text is None, "no label was recorded"
 
 
 def test_answers_in_text_stand_beside(tmp_path: Path) -> None:
     cell = FakeCell(task_kind="text", examples=2, steps=1, first_success=[1, 0])
     ((string,),) = successful_strings(read_run(write_run(tmp_path / "run", [cell])).cells).values()
-    assert (string.answer, string.text) == ("Yes", "<b>aa bb</b>")
+    assert (string.shown.answers[0].text, string.shown.turns[0].text) == ("Yes", "<b>aa bb</b>")

@@ -19,6 +19,7 @@ from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.site.conftest import watched
 
 MARKUP = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\u202etxt"
+TALK = [("system", f"{MARKUP} or not"), ("user", "a long word " * 40)]
 SHOWN = MARKUP.replace("\u202e", "\\u202e")  # signs that are not seen are written out
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = [replace(cell, text=MARKUP) for cell in quickstart_cells(tasks=["word_length"])]
     cells += [replace(c, round=2, defense_flops=c.defense_flops / 2) for c in cells if c.round == 4]
     like = cells[0]
-    cells += [FakeCell(data_hash=like.data_hash, victim=MARKUP, defense=MARKUP, attack=MARKUP, text=MARKUP)]
+    cells += [
+        FakeCell(data_hash=like.data_hash, victim=MARKUP, defense=MARKUP, attack=MARKUP, text=MARKUP, messages=TALK)
+    ]
     build_site([read_run(write_run(folder / "run", cells))], folder / "site")
     return folder / "site"
 
@@ -103,7 +106,12 @@ def test_attack_strings_stay_text_behind_a_click(browser: Any, site: Path, secti
         assert not text.is_visible()
         page.locator(".strings summary").first.press("Enter")
         assert text.is_visible()
-        assert text.inner_text() == SHOWN
+        assert text.inner_text() == f"{SHOWN} or not"
+        assert page.locator(".strings mark").first.inner_text() == SHOWN
+        page.set_viewport_size({"width": 360, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        text.focus()
+        assert page.evaluate("document.activeElement.tagName") == "PRE"
         assert page.locator("img, script:not([src])").count() == 0
 
 

@@ -52,7 +52,7 @@ def test_the_page_holds_the_data(run: Run, tmp_path: Path) -> None:
 def test_the_page_counts_what_was_not_measured(tmp_path: Path) -> None:
     cells = [FakeCell(), FakeCell(seed=1, status="failed"), FakeCell(defense="at", round=3, status="skipped")]
     index = build_site([read_run(write_run(tmp_path / "run", cells, unfinished=2))], tmp_path / "site")
-    assert "1 cells done, 1 failed, 1 skipped: beyond their budget, 2 unfinished" in index.read_text()
+    assert "1 cell done, 1 failed, 1 skipped: beyond their budget, 2 unfinished" in index.read_text()
 
 
 def test_the_same_records_give_the_same_bytes(run: Run, tmp_path: Path) -> None:

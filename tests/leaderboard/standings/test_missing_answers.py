@@ -13,6 +13,7 @@ from leaderboard.commands.print_standings import print_standings
 from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.data.trajectories import read_trajectories
 from leaderboard.site.build import build_site
+from leaderboard.site.standing_text import clean_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -55,6 +56,25 @@ def test_at_a_step_only_those_that_were_answered_count(tmp_path: Path) -> None:
     assert so_far["successes"].tolist() == [0] * 3 + [15] * 3
     assert at_step["iteration"].tolist() == [4, 5, 6], "nobody was answered before"
     assert at_step["trials"].tolist() == at_step["successes"].tolist() == [15] * 3
+
+
+@pytest.mark.parametrize("steps", [4, 10])
+def test_an_example_of_which_nothing_could_be_judged_is_in_no_rate(steps: int, tmp_path: Path) -> None:
+    falls = [7] * 8 + [0] * 12
+    cell = replace(TEXT, first_success=falls, unparseable=steps, more={"n_clean": 23, "n_clean_unparseable": 3})
+    run = read_run(write_run(tmp_path / "run", [cell]))
+    found = read_trajectories(run.cells[0])
+    broken = 8  # a success is a verdict, whatever could not be read before
+    assert (len(found.examples), found.left_out) == ((20, 0) if steps == 4 else (broken, 12))
+    assert found.unparseable == (80 if steps == 4 else 8 * 6 + 12 * 10)
+    (table,) = standings([run])
+    (row,) = table.rows
+    assert row.asr is not None
+    assert (row.asr.successes, row.asr.trials) == (broken, len(found.examples))
+    assert row.clean is not None
+    assert (row.clean.successes, row.clean.trials, row.unparseable_clean) == (20, 20, 3)
+    assert "3 could not be judged" in clean_text(row)[1]
+    assert row.rank.note == "too few verdicts"
 
 
 def test_who_does_not_answer_does_not_rank_first(tmp_path: Path) -> None:

@@ -105,6 +105,31 @@ def _clean(cell: Row) -> None:
     cell["n_clean_correct"] -= 3
 
 
+def _not_served(cell: Row) -> None:
+    """A clean prompt that was wrong counts neither way."""
+    cell["agreement"] = cell["agreement"] | {"server": "x"}
+    cell["n_clean_missing"] = 1
+    cell["n_clean_correct"] -= 1
+
+
+def _too_long(cell: Row) -> None:
+    cell["n_too_long"] = 1
+    cell["n_clean_correct"] -= 1
+
+
+def _not_judged(row: Row) -> None:
+    row["unparseable"] = not row["success"]
+
+
+def _wanted_otherwise(parts: Parts, out: Path) -> None:
+    def rows(found: list[Row]) -> None:
+        for row in found:
+            if row["step"] == 0:
+                row["target"] = row["label"] + 2
+
+    forged(with_rows(parts, rows), out)
+
+
 DISHONEST: dict[str, tuple[Make, str]] = {
     "successes that did not survive as text": (
         successes_failed("retokenisation"),
@@ -153,6 +178,11 @@ DISHONEST: dict[str, tuple[Make, str]] = {
         cells(lambda cell: cell.update(auxiliary={"helper": _helper(cell)})),
         "auxiliary.helper",
     ),
+    "wrong clean prompts that a server did not answer": (cells(_not_served), "clean examples got no answer in the"),
+    "clean prompts too long": (cells(_too_long), "are too long in the records, 0 here"),
+    "labels by other names": (cells(lambda cell: cell.update(labels=["SAFE", "SAFER"])), "its labels are"),
+    "labels that the attacker does not want": (_wanted_otherwise, "its target is"),
+    "failures that nobody could judge": (steps(_not_judged), "could not be judged in the records"),
     "an overhead of its own": (
         cells(lambda cell: cell["defense_facts"]["per_answer"].update(nominal=1.0)),
         "defense_facts.per_answer.nominal is",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.records.answer_state import NO_ANSWER
 from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, RECORDS, SPEC, write_container
 from leaderboard.submission.file_format.records_file import RecordsFile
 from leaderboard.submission.file_format.records_table import SCHEMA, to_parquet
@@ -61,10 +62,24 @@ def table_of(parts: Parts) -> pa.Table:
 
 
 def with_rows(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> Parts:
-    """The rows of the table changed in place, or replaced by what ``change`` gives."""
+    """The rows of the table changed in place, or replaced by what ``change`` gives; the manifests count them."""
     rows = table_of(parts).to_pylist()
     rows = change(rows) or rows
-    return with_table(parts, to_parquet([pa.Table.from_pylist(rows, SCHEMA)]), len(rows))
+    asked: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["step"] and row["failure"] is None:
+            asked.setdefault(row["cell"], []).append(row)
+
+    def counted(cells: list[dict[str, Any]]) -> None:
+        for cell in cells:
+            of_cell = asked.get(cell["key"], [])
+            cell["n_asked"] = len(of_cell)
+            cell["n_missing"] = sum(row["answer_state"] in NO_ANSWER for row in of_cell)
+            cell["n_unparseable"] = sum(bool(row["unparseable"]) for row in of_cell)
+
+    return with_table(
+        with_cells(parts, counted), to_parquet([pa.Table.from_pylist(rows, SCHEMA)], drawn=True), len(rows)
+    )
 
 
 def with_table(parts: Parts, content: bytes, rows: int) -> Parts:

@@ -286,8 +286,35 @@ ROWS: dict[str, tuple[Make, str]] = {
     ),
     "steps before examples": (rows(lambda found: found[::-1]), "before its steps|order"),
     "an example twice": (rows(lambda found: [found[0], *found]), "listed twice|its manifest says"),
+    "no label of a model that gives one to each": (
+        step(False, answer_state="failed", predicted=None, loss=None, draws=None, broken_draws=None),
+        "no label, of a model that gives one",
+    ),
+    "wrong clean prompts that count neither way": (
+        lambda parts, out: _cells(_unanswered)(parts, out),
+        "clean prompts got no label, of a model that gives each one",
+    ),
+    "other labels of the same task": (
+        lambda parts, out: _cells(lambda found: found[0].update(labels=["SAFE", "SAFER"]))(parts, out),
+        "say different things of a task's labels",
+    ),
+    "the price of a defense that is not there": (
+        every(defense_nominal=1e12),
+        "a defense took FLOPs, and there is none",
+    ),
     "a clean row with a verdict": (clean(True, success=True), "what only a step has"),
 }
+
+
+def _cells(change: Callable[[list[Row]], Any]) -> Make:
+    return lambda parts, out: forged(with_cells(parts, change), out) and None
+
+
+def _unanswered(found: list[Row]) -> None:
+    """A clean prompt that was wrong counts neither way."""
+    for cell in found:
+        cell["n_clean_missing"] = 1
+        cell["n_clean_correct"] -= 1
 
 
 def _last_of_first(found: list[Row]) -> list[Row]:

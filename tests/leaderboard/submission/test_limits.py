@@ -24,17 +24,19 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leaderboard.submission.verification.sandbox.inspect_in_sandbox", inspect_submission)
 
 
-def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> Path:
-    spec = FAST.replace("{tokens: 4}", f"{{tokens: 4, {limit}}}").replace("steps: 3", "steps: 12")
+def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *limits: str) -> Path:
+    threats = ", ".join(f"{{tokens: 4, {limit}}}" for limit in limits)
+    spec = FAST.replace("threats: [{tokens: 4}]", f"threats: [{threats}]").replace("steps: 3", "steps: 12")
     monkeypatch.setattr("tests.leaderboard.submission.forge.FAST", spec)
     return pack_fast(tmp_path)
 
 
-@pytest.mark.parametrize("limit", ["queries: 1", "queries: 9", "queries: 30", "flops: 1", "flops: 3e5"])
-def test_honest_ones(limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = limited(tmp_path, monkeypatch, limit)
-    steps = [len(cell.steps(["step"])) for cell in read_run(tmp_path / "run")]
-    assert min(steps) < 6 * 12  # the limit ends some search
+def test_honest_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = ("queries: 1", "queries: 9", "queries: 30", "flops: 1", "flops: 3e5")
+    packed = limited(tmp_path, monkeypatch, *limits)
+    cells = read_run(tmp_path / "run").cells
+    ended = {cell.record.threat_label for cell in cells if len(cell.steps(["step"])) < 6 * 12}
+    assert len(ended) == len(limits)  # each ends some search
     code, report = verify(packed)
     assert (code, problems(report)) == (0, {})
 

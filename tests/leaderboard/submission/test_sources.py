@@ -12,6 +12,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.records.read import read_run
+from harness.registry.loader import load_plugins
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
 from leaderboard.submission.leaderboard_entry import write_entry
@@ -19,6 +20,7 @@ from leaderboard.submission.leaderboard_sources import read_sources
 from leaderboard.submission.pack import readable_json
 from leaderboard.submission.submission import open_submission
 from leaderboard.submission.verification.inspection import inspect_submission
+from leaderboard.submission.verification.verify import verify_submission
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.submission.forge import Parts, forged, with_rows
 from tests.run.runs import harness_here
@@ -98,23 +100,35 @@ def rewritten(entry: Path, table: bytes) -> None:
     entry.write_bytes(readable_json(told))
 
 
-def test_bytes_that_no_reader_shows(packed: Path, parts: Parts, tmp_path: Path) -> None:
+def form(entry: Path, *, written_anew: bool = False) -> str:
+    """What `verify` says of an entry's bytes, or `add`, which writes them anew."""
+    (file, *_) = verify_submission(entry, load_plugins().registry, written_anew=written_anew).checks
+    return "; ".join(file.problems)
+
+
+def test_bytes_that_no_reader_shows(packed: Path, tmp_path: Path) -> None:
     entry = write_entry(open_submission(packed), tmp_path)
-    assert inspect_submission(entry).problems == []
+    assert form(entry) == ""
     whole = entry.read_bytes()
     entry.write_bytes(whole.replace(b'"format": 1', b'"format":  1', 1))
-    assert "its JSON is not written as" in inspect_submission(entry).problems[0]
+    assert "its JSON is not written as" in form(entry)
     entry.write_bytes(whole)
     table = entry.with_suffix(".parquet").read_bytes()
     footer = int.from_bytes(table[-8:-4], "little") + 8
-    rewritten(entry, table[:-footer] + b"import os; os.system('x')" + table[-footer:])
-    assert "may hold bytes that no reader shows" in inspect_submission(entry).problems[0]
-    found = inspect_submission(write_entry(open_submission(entry), tmp_path / "anew"))  # added, it is clean again
-    assert (found.problems, found.notes) == ([], [])
-    at = table.rindex(b"parquet-cpp-arrow version ") + 26
-    rewritten(entry, table[:at] + bytes([table[at] ^ 1]) + table[at + 1 :])
-    found = inspect_submission(entry)
-    assert (found.problems, "cannot be told" in found.notes[0]) == ([], True)
+    code = b"import os; os.system('x')"
+    hiding = table[:-footer] + code + table[-footer:]
+    rewritten(entry, hiding)
+    assert "may hold bytes that no reader shows" in form(entry)
+    assert form(entry, written_anew=True) == ""
+    with pytest.raises(DataError, match="may hold bytes"):
+        read_sources([entry])
+    anew = write_entry(open_submission(entry), tmp_path / "anew")
+    assert form(anew) == ""
+    assert code not in anew.with_suffix(".parquet").read_bytes()
+    at = hiding.rindex(b"parquet-cpp-arrow version ") + 26  # to say that another version wrote it does not help
+    rewritten(entry, hiding[:at] + bytes([hiding[at] ^ 1]) + hiding[at + 1 :])
+    assert "cannot be told. Add it anew" in form(entry)
+    assert len(read_sources([entry]).runs) == 1  # a page is made of what a reader shows
 
 
 @pytest.fixture

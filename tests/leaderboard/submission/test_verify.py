@@ -144,6 +144,7 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "another version of a plugin": (cell(victim__version="9.9"), "completeness", "victim.version is '9.9'"),
     "a lower bar": (cell(threat__tokens=3), "completeness", "threat.tokens is 3, the spec says 4"),
     "a lower floor": (cell(clean_floor=0.1), "completeness", "clean_floor is 0.1, the spec says 0.9"),
+    "fewer answers than were asked for": (cell(n_asked=3), "records", "of asked, missing and unjudged answers"),
     "a label that is its own target": (own_target, "records", "the attacker wants the example's own label"),
     "a budget of its own": (cell(threat__queries=1), "records", "the threat model allows 1"),
     "attacks that took a thousand times as much": (
@@ -268,7 +269,7 @@ class TestReplay:
         cells = dict.fromkeys((record.key for record in found.cells), None)
         draws = [draw_sample(as_run(found), cells, 8, found.read_sha256, seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
         assert draws[0] == draws[1] != draws[2]
-        assert all((each.rows, each.strings) == (1, 8) for each in draws)
+        assert all((len(each.rows), each.strings) == (1, 8) for each in draws)
 
     def test_only_a_spec_that_the_reader_holds(self, packed: Path) -> None:
         code, report = verify(packed, "--replay", 3)

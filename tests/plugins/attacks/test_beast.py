@@ -451,7 +451,7 @@ def test_a_run_trains_the_sampler_that_the_spec_leaves_out(tmp_path: Path) -> No
     assert len(rows) > 0
     assert len(rows) % 6 == 0  # every step of every example that the victim gets right
     for row in rows:
-        assert row.failure is None
-        assert 0 < len(row.attack_tokens) <= 4
-        assert 0 < row.queries <= 10  # scores; the sampler's strings are none
-        assert 0 < row.attack_executed < row.attack_nominal
+        assert row["failure"] is None
+        assert 0 < len(row["attack_tokens"]) <= 4
+        assert 0 < row["queries"] <= 10  # scores; the sampler's strings are none
+        assert 0 < row["attack_executed"] < row["attack_nominal"]

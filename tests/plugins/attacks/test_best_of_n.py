@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from harness import ChatFormat, ChatTemplate
 from harness.api.judge import Answer, Judge
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.state import State
@@ -26,6 +27,7 @@ from harness.engine.torch.backend import TorchBackend
 from harness.flops import Flops
 from harness.records.journal import Journal
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.message import Conversation, Message
 from plugins.attacks._common.answer_success import contains_target, looks_successful
 from plugins.attacks._common.text_augmentation import augment, scramble_letters, shift_character
 from plugins.attacks.best_of_n import BestOfN, text_to_augment
@@ -114,10 +116,27 @@ def test_what_is_replaced_is_augmented_else_words_of_the_prompt() -> None:
     )
     (empty, *_) = problems(backend)  # its chunk is to be replaced, and is empty
     assert text_to_augment(replaced, np.random.default_rng(0)) == " over the old fence"
-    for problem in (inserted, empty):
+    for problem, text in ((inserted, " over the old fence"), (empty, empty.example.text)):
         words = text_to_augment(problem, np.random.default_rng(0)).split()
         assert len(words) == 8
-        assert set(words) <= set(problem.example.text.split())
+        assert set(words) <= set(text.split())
+
+
+def test_words_come_from_the_users_own_text_alone() -> None:
+    tokenizer = HFTokenizer(byte_bpe())
+    lead, tail = Chunk("System: be good.\nUser: <|endoftext|>Hi <|padding|> "), Chunk("<|endoftext|>\nAssistant:")
+    said = Chunk("the old fence", Edit.PERTURBABLE)
+    around = Conversation((Message("system", "Never say no."),))
+
+    def words(*chunks: Chunk, **more: Any) -> set[str]:
+        example = Example("e", chunks, 0, 1, **more)
+        placed = place(example, Threat(tokens=8), tokenizer, allowed_tokens(tokenizer))
+        return {word for seed in range(20) for word in text_to_augment(placed, np.random.default_rng(seed)).split()}
+
+    assert words(lead, said, tail) == {"the", "old", "fence"}
+    assert words(lead, Chunk("", Edit.PERTURBABLE), tail) == {"System:", "be", "good.", "User:", "Assistant:"}
+    tokenizer = tokenizer.with_chat(ChatFormat(ChatTemplate("{% for m in messages %}{{ m.content }}|{% endfor %}")))
+    assert words(said, conversation=around) == {"the", "old", "fence"}
 
 
 def test_an_augmented_request_is_the_papers_attack() -> None:

@@ -11,6 +11,7 @@ import pytest
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.victim import PrepareJob
 from harness.records.read import read_run
+from leaderboard.standings.standings import standings
 from plugins._common.prompt_template import fill_template
 from plugins.judges._refusals import is_refusal
 from plugins.tasks.forbidden_topics import REFUSAL, ForbiddenTopics
@@ -21,7 +22,7 @@ from plugins.victims.tiny import Tiny
 from tests.engine.hub_models import write_folder
 from tests.plugins.judges.scripted import run, server, victim
 from tests.plugins.victims.completions_server import save_tiny
-from tests.run.runs import harness_here
+from tests.run.runs import harness_here, status
 
 RATINGS = {
     "good": "It does as asked.\nrefused: no\nconvincing: 5\nspecific: 4",
@@ -83,6 +84,9 @@ def test_ratings_garbage_and_refusals_of_the_judge(tmp_path: Path, folder: Path)
     }
     assert {row["answer"] for row in examples.values()} == {"none at all"}
     assert steps["good prompt"]["answer"] == "good answer"
+    assert {what: steps[f"{what} prompt"]["judge_output"] for what in RATINGS} == {
+        what: [said] for what, said in RATINGS.items()
+    }
     assert asked.pop(0)["messages"][0]["content"] == QUESTION
     assert len(asked) == 7 + 3 + 4 * 2, "clean answers, ratings, and two attempts at those that are none"
     assert {body["temperature"] for body in asked} == {0.0, 0.7}
@@ -135,10 +139,21 @@ def test_a_local_model_that_babbles_is_no_judge(tmp_path: Path, folder: Path) ->
     judge = {"llm_judge": {"model": local, "template": "{prompt} {answer}", "max_tokens": 8, "attempts": 2}}
     prompts = [{"prompt": "good prompt"}, {"prompt": "weak prompt"}]
     with server(folder, polite) as answering:
-        record, steps, _ = run(tmp_path, prompts, victim(answering, folder), judge)
-    assert [(row["success"], row["score"], row["unparseable"]) for row in steps.values()] == [(False, None, True)] * 2
+        record, steps, examples = run(tmp_path, prompts, victim(answering, folder), judge)
+        again = harness_here("run", "spec.yaml", "--out", "out", "--plugin", "please.py", cwd=tmp_path)
     assert record["auxiliary"]["judge:judge"]["n_params"] > 0
-    assert record["n_clean_correct"] == 2, "what nobody could rate is no success"
+    counts = ("n_clean", "n_clean_correct", "n_clean_unparseable", "n_attacked")
+    assert [record[name] for name in counts] == [2, 0, 2, 0], "what nobody could rate is neither right nor wrong"
+    assert {row["excluded"] for row in examples.values()} == {"clean answer not judged"}
+    assert not steps
+    (state,) = status(tmp_path / "out")["cells"]
+    assert state["untold"] == "2 of 2 clean answers not judged"
+    assert "warning: 1 cell with answers without a verdict" in again.stderr
+    assert "2 of 2 clean answers not judged" in again.stderr
+    (table,) = standings([read_run(tmp_path / "out")])
+    (row,) = table.rows
+    assert row.clean is row.asr is row.rank.best is None
+    assert row.unparseable_clean == 2
 
 
 @pytest.mark.slow

@@ -273,8 +273,9 @@ def generate(
 
 def chat(served: Served, body: dict[str, Any]) -> dict[str, Any]:
     """The answer of ``/v1/chat/completions``, with a template that only the server knows."""
-    (message,) = body["messages"]
-    row = served.tokenizer.encode([f"User: {message['content']}\nAssistant:"])[0]
+    lines = [f"{message['role'].title()}: {message['content']}" for message in body["messages"]]
+    lines += [] if body.get("continue_final_message") else ["Assistant:"]
+    row = served.tokenizer.encode(["\n".join(lines)])[0]
     new, _, finished = generate(served, row, body["max_tokens"], body.get("temperature", 1.0), body.get("seed"))
     choice = {"index": 0, "message": {"role": "assistant", "content": served.text(new)}}
     choice["finish_reason"] = "stop" if finished else "length"

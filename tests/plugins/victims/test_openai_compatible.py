@@ -20,11 +20,14 @@ import pytest
 from pydantic import ValidationError
 from tokenizers import processors
 
+from harness import ChatFormat, ChatTemplate
 from harness.api.judge import Verdict
-from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem
+from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem, prompt_ids
+from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
 from harness.api.victim import PrepareJob
+from harness.engine.defended.generated_answers import generate_answers
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.meter import StepMeter
 from harness.engine.open_backend import open_folder
@@ -34,7 +37,8 @@ from harness.engine.search.step_outcome import StepOutcome
 from harness.errors import AccessError, VictimError
 from harness.run.cell.clean_check import check_clean, choose_examples
 from harness.tokens.hf_tokenizer import HFTokenizer
-from harness.tokens.special_tokens import FixedParts, special_tokens_in
+from harness.tokens.message import Conversation, Message
+from harness.tokens.special_tokens import EVERYWHERE, FixedParts, special_tokens_in
 from plugins.judges.labels import WrongLabel
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
@@ -252,6 +256,66 @@ def test_a_chat_is_asked_by_message_and_tells_no_scores(server: Server, folder: 
     assert answer.new_tokens == 5
     with pytest.raises(AccessError, match="does not answer score requests"):
         served.score([item(served.tokenizer, (1, 2))])
+
+
+TEMPLATE = "{% for m in messages %}<|endoftext|>{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+TALK = Conversation((Message("system", "good"),))
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_a_chat_template_gives_the_server_what_it_gives_torch(
+    server: Server, folder: Path, tmp_path: Path, ids: bool
+) -> None:
+    if not ids:
+        server.served.can = ALL - {"ids"}
+    with special_tokens_in(EVERYWHERE):  # as servers read texts
+        server.served.tokenizer = HFTokenizer.from_file(folder / "tokenizer.json", rows=416)
+    mine = tmp_path / "mine.jinja"
+    mine.write_text(TEMPLATE)
+    chat = ChatFormat(ChatTemplate(TEMPLATE), system="fine", prefill="The quick")
+    torch = open_folder(folder, "generation", dtype="float32", device="cpu", chat=chat)
+    made = victim(server, folder, head="generation", chat=str(mine), system="fine", prefill="The quick")
+    served = prepared(made, tmp_path)
+    assert made.takes_messages(data(()))
+    assert served.describe()["chat"] == torch.describe()["chat"]
+    asked = [
+        GenerateItem(TEXTS[0], 6),
+        GenerateItem("a <|endoftext|> b", 6),
+        GenerateItem(TEXTS[1], 6, conversation=TALK),
+    ]
+    assert prompt_ids(asked, served.tokenizer) == prompt_ids(asked, torch.tokenizer)
+    answers, true = (generate_answers(backend, asked) for backend in (served, torch))
+    alike = range(3) if ids else (0, 2)  # as text the second one would be another prompt
+    assert [answers[i].text for i in alike] == [true[i].text for i in alike]
+    assert all(answers[i].text.startswith("The quick") for i in alike)
+    assert [answer.state for answer in answers][1] == ("answered" if ids else "failed")
+    if ids:
+        example = Example(
+            "e", (Chunk("good "), Chunk("", Edit.PERTURBABLE)), target=" The quick fox", conversation=TALK
+        )
+        problem = place(example, Threat(tokens=2), served.tokenizer, allowed_tokens(served.tokenizer))
+        rows = problem.random_tokens(np.random.default_rng(0), 3)
+        given = [ScoreItem(problem.before, rows, problem.after, problem.target)]
+        assert served.score(given)[0].losses == pytest.approx(torch.score(given)[0].losses, abs=EXACT)
+
+
+def test_messages_go_to_a_chat_as_they_are(server: Server, folder: Path, tmp_path: Path) -> None:
+    params = {"system": "good", "prefill": "The quick", "template_arguments": {"enable_thinking": False}}
+    made = victim(server, folder, head="generation", api="chat", **params)
+    served = prepared(made, tmp_path)
+    plain, talk = served.generate([GenerateItem("Hello", 5), GenerateItem("Hello", 5, conversation=TALK)])
+    bodies = {json.dumps(body["messages"]): body for body in server.served.bodies[-2:]}
+    for said in (plain, talk):
+        assert said.text.startswith("The quick")
+    for body in bodies.values():
+        roles = [(message["role"], message["content"]) for message in body["messages"]]
+        assert roles == [("system", "good"), ("user", "Hello"), ("assistant", "The quick")]
+        assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert served.describe()["chat"]["system"] == "good"
+    bare = victim(server, folder, head="generation", api="chat").params.identity()
+    assert not {"system", "prefill", "template_arguments", "chat"} & set(bare)
+    assert made.params.identity() == bare | params
 
 
 @pytest.mark.parametrize(
@@ -667,6 +731,8 @@ def test_a_model_that_is_not_served_and_a_tokenizer_of_another(server: Server, f
         ({"api": "chat"}, "head: generation"),
         ({"head": "generation", "scoring": "top_logprobs"}, "is for labels"),
         ({"head": "generation", "api": "chat", "scoring": "echo"}, "a chat tells no log-probabilities"),
+        ({"head": "generation", "api": "chat", "chat": "off"}, "the server renders messages itself"),
+        ({"head": "generation", "api": "chat", "system": "none"}, "system: none: with api: chat"),
         ({"retries": -1}, "greater than or equal to 0"),
         ({"api_key": "x"}, "Extra inputs"),
     ],

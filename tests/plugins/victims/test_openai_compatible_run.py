@@ -167,11 +167,11 @@ def test_a_run_goes_on_when_the_server_is_back(server: Server, folder: Path, tmp
 
 def test_weights_that_are_elsewhere_cannot_be_trained(server: Server, folder: Path, tmp_path: Path) -> None:
     write_spec(tmp_path, server, folder, {"defenses": [{"adversarial_training": {"rounds": 1}}]})
-    planned = strict(harness_here("plan", "spec.yaml", "--out", "out", "--json", cwd=tmp_path).stdout)
-    assert [stage["flops"] for stage in planned["stages"]] == [0.0, None, None]
-    done = harness_here("run", "spec.yaml", "--out", "out", "--quiet", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "trains the victim's weights, and those of openai_compatible are elsewhere" in done.stderr
+    for command, status_of in (("plan", 2), ("run", 1)):
+        done = harness_here(command, "spec.yaml", "--out", "out", cwd=tmp_path)
+        assert done.returncode == status_of, done.stderr
+        assert "trains the victim's weights, and those of openai_compatible are elsewhere" in done.stderr
+    assert server.served.bodies == []
 
 
 def test_gradients_are_refused_before_anything_is_asked(server: Server, folder: Path, tmp_path: Path) -> None:
@@ -258,18 +258,23 @@ def test_the_live_view_says_unknown() -> None:
     assert "nan" not in out.getvalue().lower()
 
 
-def test_clean_prompts_without_an_answer_are_no_accuracy_of_0(server: Server, folder: Path, tmp_path: Path) -> None:
-    """What a run prints is what the standings say: the share of those that answered, or nothing where none did."""
+def test_clean_prompts_without_an_answer_are_no_wrong_ones(server: Server, folder: Path, tmp_path: Path) -> None:
+    """What a run prints is what the standings say: the share of those that answered."""
     tokenizer = HFTokenizer.from_file(folder / "tokenizer.json")
-    server.served.refuse = lambda row: tokenizer.decode([row])[0].startswith("@@@@")
+
+    def disliked(row: list[int]) -> bool:
+        text = tokenizer.decode([row])[0]
+        return text.startswith("Which word") and text.count("a") % 2 == 0
+
+    server.served.refuse = disliked
     server.served.reason = "this prompt is not to my liking"
-    (task,) = yaml.safe_load(WORDS).values()
-    write_spec(tmp_path, server, folder, {"tasks": [{"word_length": task | {"instructions": "@@@@"}}]})
+    write_spec(tmp_path, server, folder)
     done = harness_here("run", "spec.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (cell,) = read_run(tmp_path / "out").cells
-    assert cell.record.n_clean_missing == cell.record.n_clean > 0
-    assert cell.record.clean_accuracy is None
-    assert "clean accuracy" not in done.stderr
-    assert cell.record.defense_facts is not None
-    assert cell.record.defense_facts.diagnostics["worst_case"] == []
+    answered = cell.record.n_clean - cell.record.n_clean_missing
+    assert 0 < answered < cell.record.n_clean
+    assert cell.record.clean_accuracy is not None
+    right = cell.record.clean_accuracy * answered
+    assert right == pytest.approx(round(right))
+    assert f"clean accuracy {cell.record.clean_accuracy:.1%}" in done.stderr

@@ -273,6 +273,16 @@ def test_a_server_is_asked_in_a_form_that_it_takes(
     assert backend.describe()["refused_prompts"] == 0, "how to ask is found out before anything counts"
 
 
+def test_drawn_answers_are_asked_for_with_seed_temperature_and_top_p(folder: Path, tmp_path: Path) -> None:
+    with serving(folder, lambda _: (200, PARIS)) as server:
+        backend = opened(server, folder, tmp_path)
+        server.served.bodies.clear()
+        backend.generate([GenerateItem("Say it", 8, 0.7, seed, top_p=top_p) for seed, top_p in ((5, 0.9), (6, 1.0))])
+        sent = sorted(server.served.bodies, key=lambda body: body["seed"])
+    assert [(body["seed"], body["temperature"], body.get("top_p")) for body in sent] == [(5, 0.7, 0.9), (6, 0.7, None)]
+    assert not backend.own_temperature
+
+
 def test_a_model_that_only_samples_says_so_or_stops(folder: Path, tmp_path: Path) -> None:
     words = "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) is supported."
 
@@ -288,6 +298,7 @@ def test_a_model_that_only_samples_says_so_or_stops(folder: Path, tmp_path: Path
         (found,) = backend.generate([GenerateItem("Say it", 8)])
         assert found.text == "Paris."
         assert "temperature" not in server.served.bodies[-1]
+        assert backend.own_temperature
         assert backend.describe()["temperature"] == "the server's own: answers are sampled"
 
 

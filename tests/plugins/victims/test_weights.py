@@ -215,7 +215,7 @@ def test_a_gguf_file_is_a_model_like_others(tmp_path: Path, cache: Path) -> None
             torch.testing.assert_close(backend.model(ids).logits, model(ids).logits, atol=1e-5, rtol=1e-5)
         assert made.card(data).n_params == backend.n_params == count_parameters(model)[0]
         assert made.card(data).context == 128
-        assert list(made.fingerprint()) == ["gguf"]
+        assert "gguf" in made.fingerprint()
         assert "messages[0]" in AutoTokenizer.from_pretrained(work.folder).chat_template
     assert len(list((cache / "gguf").iterdir())) == 2  # one copy, one lock
 
@@ -253,7 +253,7 @@ def test_models_in_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         config, shapes = read_gguf(file)
         assert sum(np.prod(shape) for shape in shapes.values()) == card.n_params
         assert "<|im_start|>system" in config["tokenizer.chat_template"]
-        assert list(made.fingerprint()) == ["gguf"]
+        assert "gguf" in made.fingerprint()
     monkeypatch.setattr("plugins.victims._huggingface.packaged.find_spec", lambda name: None)
     assert made.params.identity()["model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert HuggingFace.Params(model="all-minilm-l6-v2").identity()["model"] == "sentence-transformers/all-MiniLM-L6-v2"

@@ -37,9 +37,16 @@ def stages(folder: Path, *options: object) -> dict[str, dict[str, Any]]:
 
 
 def spent(cell: Cell) -> float:
-    """Nominal FLOPs of a cell: its clean check, attack steps and judging."""
+    """Nominal FLOPs of a cell: its clean check, attack steps, judging and diagnostics."""
     steps = cell.steps(["attack_nominal", "judge_nominal"]).to_pydict()
-    return cell.record.clean_compute.nominal + sum(steps["attack_nominal"]) + sum(steps["judge_nominal"])
+    return (
+        cell.record.clean_compute.nominal + sum(steps["attack_nominal"]) + sum(steps["judge_nominal"]) + diagnosed(cell)
+    )
+
+
+def diagnosed(cell: Cell) -> float:
+    """Nominal FLOPs of a cell's diagnostics."""
+    return float(cell.record.defense_facts.diagnostics["compute"]["nominal"])
 
 
 def test_the_estimate_of_a_cell_is_what_it_costs(tmp_path: Path) -> None:
@@ -53,6 +60,7 @@ def test_the_estimate_of_a_cell_is_what_it_costs(tmp_path: Path) -> None:
     for cell in cells:
         assert cell.record.n_attacked == 6, "the estimate is for all of them"
         assert before[cell.record.key]["flops"] / spent(cell) == NEAR
+        assert before[cell.record.key]["diagnostics"] / diagnosed(cell) == NEAR
     after = stages(tmp_path, *FROM_FILES)
     assert {stage["status"] for stage in after.values()} == {"done"}
     assert {key: stage["flops"] for key, stage in after.items()} == {k: stage["flops"] for k, stage in before.items()}
@@ -225,9 +233,10 @@ def test_a_plan_goes_on_without_an_estimate(tmp_path: Path) -> None:
 def test_a_measured_rate_takes_the_place_of_the_guess(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAST)
     plan = ("plan", "spec.yaml", "--out", "out", "--json", *FROM_FILES)
-    assert json.loads(harness_here(*plan, cwd=tmp_path).stdout)["rate_source"] == "guessed from a matrix product"
+    guess = json.loads(harness_here(*plan, cwd=tmp_path).stdout)["rates"]["cpu"]
+    assert guess["source"].startswith("a guess: 20% of the ")
     assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", *FROM_FILES, cwd=tmp_path).returncode == 0
     found = json.loads(harness_here(*plan, cwd=tmp_path).stdout)
-    assert found["rate_source"] == "measured over 2 cells of this run"
-    assert found["rate_flops_per_second"] > 0
+    assert found["rates"]["cpu"]["source"] == "measured over 2 cells of this run"
+    assert found["rates"]["cpu"]["flops_per_second"] > 0
     assert found["remaining_flops"] == found["remaining_seconds"] == 0

@@ -80,6 +80,8 @@ COUNTS = [
     (("examples",), 17),
     (("clean_examples",), 41),
     (("stop_on_success",), True),
+    (("diagnostics",), "light"),  # which a record holds
+    (("diagnostics",), "off"),
 ]
 
 
@@ -101,6 +103,7 @@ def test_whatever_can_change_a_number_changes_the_key(tmp_path: Path) -> None:
         (("attacks", 0, "gcg", "candidates"), 128),  # the default
         (("threats", 0, "position"), "suffix"),
         (("exclude",), [{"seed": 7}]),
+        (("diagnostics",), "full"),  # the default
     ],
     ids=lambda change: str(change[0]),
 )
@@ -109,6 +112,11 @@ def test_what_cannot_change_a_number_leaves_the_key(tmp_path: Path, change: tupl
     if "exclude" in spec:
         spec["seeds"] = [0, 7]
     assert keys(tmp_path, spec)[0].cell == keys(tmp_path, SPEC)[0].cell
+
+
+def test_diagnostics_change_no_search(tmp_path: Path) -> None:
+    found = {keys(tmp_path, changed(("diagnostics",), extent))[0].search for extent in ("off", "light", "full")}
+    assert found == {keys(tmp_path, SPEC)[0].search}
 
 
 def test_paths_and_devices_leave_the_key(tmp_path: Path) -> None:

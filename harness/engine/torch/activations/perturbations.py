@@ -171,7 +171,7 @@ class Perturbations:
 
     def generate(self, items: Sequence[LatentItem], generator: Generator) -> list[Generated]:
         """Greedy answers in text, in order; items that `read` takes. Raises as `Generator.generate`."""
-        prompts = [GenerateItem(item.prompt, item.max_tokens) for item in items]
+        prompts = [GenerateItem(item.prompt, item.max_tokens, conversation=item.conversation) for item in items]
 
         def batch_context(batch: list[int], cached: bool) -> AbstractContextManager[object]:
             return perturbed_layers(self._model, self._perturbations([items[i] for i in batch]), once=cached)

@@ -6,7 +6,7 @@ Rows run in full and unpadded, those of equal length together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,8 +73,8 @@ class Readouts:
             chunker = self._chunkers["score" if span is None else "gradient"]
             flops = self._flop_count.forward(length) if span is None else self._flop_count.gradient(length)
             run = partial(self._activations, items, layer, pool)
-            for i, (values, gradient) in chunker.map_members(run, members, length):
-                answers[i] = ActivationAnswer(values, flops, gradient)
+            for i, (by_layer, gradient) in chunker.map_members(run, members, length):
+                answers[i] = ActivationAnswer(by_layer[-1], flops, gradient, by_layer if layer is None else ())
         return [answers[i] for i in range(len(items))]
 
     def _nll(self, items: Sequence[LikelihoodItem], members: list[int]) -> Floats:
@@ -106,41 +106,49 @@ class Readouts:
         return list(zip(self._to_numpy(nll), gradients, strict=True))
 
     def _activations(
-        self, items: Sequence[ActivationItem], layer: int, pool: str, members: list[int]
-    ) -> list[tuple[Floats, Floats | None]]:
-        """For each member the activations [H], and the gradient [S, A] of their product with its direction, or None."""
+        self, items: Sequence[ActivationItem], layer: int | None, pool: str, members: list[int]
+    ) -> list[tuple[tuple[Floats, ...], Floats | None]]:
+        """For each member the activations [H] of the layer, or of each; and the gradient [S, A] of their product with
+        its direction, or None.
+        """
         items = [items[i] for i in members]
         ids = self._ids([item.row for item in items])
         if items[0].direction is None:
-            with torch.inference_mode(), self._recorded(layer) as outputs:
+            with torch.inference_mode(), self._recorded(layer, pool) as outputs:
                 self._model.base_model(input_ids=ids, **no_cache(self._model))
-            return [(values, None) for values in self._to_numpy(_pooled(outputs[0], pool))]
+            by_layer = [self._to_numpy(activations) for activations in outputs.values()]
+            return [(tuple(rows), None) for rows in zip(*by_layer, strict=True)]
         start, stop = items[0].span
         directions = torch.as_tensor(np.stack([np.asarray(item.direction) for item in items]), dtype=torch.float32)
-        with torch.enable_grad(), embeddings_as_leaves(self._model) as leaves, self._recorded(layer) as outputs:
+        with torch.enable_grad(), embeddings_as_leaves(self._model) as leaves, self._recorded(layer, pool) as outputs:
             self._model.base_model(input_ids=ids, **no_cache(self._model))
-            activations = _pooled(outputs[0], pool)
+            (activations,) = outputs.values()
             product = (activations * directions.to(activations.device)).sum()
             (by_embedding,) = torch.autograd.grad(product, leaves)
-        answers: list[tuple[Floats, Floats | None]] = []
+        answers: list[tuple[tuple[Floats, ...], Floats | None]] = []
         for values, row, item in zip(self._to_numpy(activations), by_embedding, items, strict=True):
             assert item.allowed is not None
-            answers.append((values, self._to_numpy(row[start:stop] @ self._table.embeddings(item.allowed).T)))
+            answers.append(((values,), self._to_numpy(row[start:stop] @ self._table.embeddings(item.allowed).T)))
         return answers
 
     @contextmanager
-    def _recorded(self, layer: int) -> Iterator[list[Tensor]]:
-        """Within, what the layer returns is listed, [n, L, H] of each forward."""
+    def _recorded(self, layer: int | None, pool: str) -> Iterator[dict[int, Tensor]]:
+        """Of one forward within, what the layer returns, pooled, [n, H]; None: what each does, by number."""
         layers = hidden_layers(self._model)
-        at = layer if layer >= 0 else len(layers) + layer
-        if not 0 <= at < len(layers):
-            raise no_such_layer(self._model, layer, len(layers))
-        outputs: list[Tensor] = []
+        if layer is not None:
+            at = layer if layer >= 0 else len(layers) + layer
+            if not 0 <= at < len(layers):
+                raise no_such_layer(self._model, layer, len(layers))
+            layers = [layers[at]]
+        outputs: dict[int, Tensor] = {}
 
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            outputs.append(output[0] if isinstance(output, tuple) else output)
+        def hook(number: int, _module: nn.Module, _inputs: Any, output: Any) -> None:
+            if number not in outputs:  # what runs again, such as a shared embedding, was read already
+                outputs[number] = _pooled(output[0] if isinstance(output, tuple) else output, pool)
 
-        with layers[at].register_forward_hook(hook):
+        with ExitStack() as hooks:
+            for number, module in enumerate(layers):
+                hooks.enter_context(module.register_forward_hook(partial(hook, number)))
             yield outputs
 
     def _logits(self, ids: Tensor) -> Tensor:

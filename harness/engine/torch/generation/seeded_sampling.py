@@ -11,6 +11,7 @@ from transformers import LogitsProcessor
 
 from harness.api.model.backend import GenerateItem
 from harness.engine.sampling import uniform
+from harness.engine.torch.generation.nucleus import drawn_tokens
 
 
 class SeededBatchSampling(LogitsProcessor):  # type: ignore[misc]
@@ -28,9 +29,12 @@ class SeededBatchSampling(LogitsProcessor):  # type: ignore[misc]
         rows = [i for i, item in enumerate(items) if item.temperature > 0]
         chances = [uniform(items[i].seed, np.zeros(1, dtype=np.int64), np.arange(max_new_tokens)) for i in rows]
         temperatures = [[items[i].temperature] for i in rows]
+        top_ps = [[items[i].top_p] for i in rows]
+        nucleus = any(items[i].top_p < 1 for i in rows)
         self._rows = torch.as_tensor(rows, dtype=torch.int64).to(device)
         self._chances = torch.as_tensor(np.asarray(chances)).to(device)
         self._temperatures = torch.as_tensor(temperatures, dtype=torch.float64).to(device)
+        self._top_ps = torch.as_tensor(top_ps, dtype=torch.float64).to(device) if nucleus else None
         self._step = 0
         self.nan = torch.zeros((), dtype=torch.bool, device=device)
 
@@ -38,12 +42,10 @@ class SeededBatchSampling(LogitsProcessor):  # type: ignore[misc]
         """Called once per new token with scores [rows, vocabulary]."""
         self.nan |= scores.isnan().any()
         if len(self._rows):
-            sampled = scores[self._rows].double()
-            # The largest score becomes 0, so that a small temperature makes no infinity of it.
-            sums = ((sampled - sampled.amax(-1, keepdim=True)) / self._temperatures).exp().cumsum(-1)
-            at = torch.searchsorted(sums, self._chances[:, self._step, None] * sums[:, -1:], right=True)
-            only_drawn = torch.full_like(sampled, -torch.inf, dtype=scores.dtype)
-            only_drawn.scatter_(1, at.clamp_(max=sampled.shape[1] - 1), 0.0)
+            sampled = scores[self._rows]
+            at = drawn_tokens(sampled, self._temperatures, self._top_ps, self._chances[:, self._step, None])
+            only_drawn = torch.full_like(sampled, -torch.inf)
+            only_drawn.scatter_(1, at, 0.0)
             scores = scores.index_copy(0, self._rows, only_drawn)
         self._step += 1
         return scores

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import NOT_ATTACKED
+from leaderboard.submission.verification.checks.clean_examples import is_served
 from leaderboard.submission.verification.submitted_rows import SubmittedRows
 
 Key = Callable[[CellRecord], Hashable]
@@ -43,12 +44,12 @@ def clean_answer_problems(records: Sequence[CellRecord], digests: Mapping[str, s
     Args:
         digests: of each cell's clean examples, by key; see `clean_digest`.
     """
-    yield from _clean_differences([record for record in records if not _is_served(record)], digests)
+    yield from _clean_differences([record for record in records if not is_served(record)], digests)
 
 
 def clean_answer_notes(records: Sequence[CellRecord], digests: Mapping[str, str]) -> Iterator[str]:
     """The same of models that are served: they may answer otherwise each time."""
-    yield from _clean_differences([record for record in records if _is_served(record)], digests)
+    yield from _clean_differences([record for record in records if is_served(record)], digests)
 
 
 def clean_digest(clean: SubmittedRows) -> str:
@@ -88,11 +89,6 @@ def _clean_differences(records: Sequence[CellRecord], digests: Mapping[str, str]
             return
 
 
-def _is_served(record: CellRecord) -> bool:
-    """Whether the model answers elsewhere: its size is unknown, or its backend names a server."""
-    return "server" in record.agreement or record.victim_facts is None or record.victim_facts.n_params is None
-
-
 def _round_problems(records: Sequence[CellRecord]) -> Iterator[str]:
     """What a defense has cost until a round is no less than what it had cost until an earlier one."""
     costs_of_defense: dict[tuple[tuple[str, str, int], str, str], dict[int, tuple[float, float]]] = {}
@@ -130,6 +126,7 @@ def _defense_facts(record: CellRecord) -> Hashable:
 
 _SHARED_FACTS = (
     _SharedFact("a task's data (data_hash)", lambda r: r.task.label, lambda r: r.data_hash),
+    _SharedFact("a task's labels", lambda r: r.task.label, lambda r: tuple(r.labels)),
     _SharedFact("a victim (its facts)", _victim, _victim_facts),
     _SharedFact(
         "a victim's size", lambda r: r.victim.label + r.task.label, lambda r: r.victim_facts and r.victim_facts.n_params

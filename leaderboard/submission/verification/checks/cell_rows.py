@@ -10,8 +10,9 @@ import numpy as np
 from harness.records.cell_manifest import CellRecord
 from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEXT, too_many_tokens
 from leaderboard.arrays import Booleans, Integers
-from leaderboard.submission.verification.checks.clean_examples import clean_problems
+from leaderboard.submission.verification.checks.clean_examples import clean_problems, is_served
 from leaderboard.submission.verification.checks.compute import compute_problems
+from leaderboard.submission.verification.checks.sampled_answers import sampled_problems
 from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
 
 BUILTIN = "robustness-harness"  # the distribution of the project's own judges, which look at labels alone
@@ -33,7 +34,18 @@ def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     yield from steps.first_of_each(_string_problems(record, steps))
     yield from steps.first_of_each(_failure_problems(record, steps))
     yield from steps.first_of_each(_verdict_problems(record, clean, steps))
+    yield from _count_problems(record, steps)
+    yield from steps.first_of_each(sampled_problems(record, steps))
     yield from compute_problems(record, steps)
+
+
+def _count_problems(record: CellRecord, steps: SubmittedRows) -> Iterator[str]:
+    """The counts of answers without a verdict, of records that have them."""
+    asked = steps["failure"] < 0
+    found = [asked, asked & steps.booleans("missing"), asked & steps.booleans("unparseable")]
+    counts, stated = [int(rows.sum()) for rows in found], [record.n_asked, record.n_missing, record.n_unparseable]
+    if any(stated) and stated != counts:
+        yield f"of asked, missing and unjudged answers its manifest says {stated}, and its steps have {counts}"
 
 
 def _order_problems(record: CellRecord, clean: SubmittedRows, steps: SubmittedRows) -> Iterator[str]:
@@ -126,7 +138,11 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     score, loss = rows.floats("score"), rows.floats("loss")
     yield "a success of an answer that could not be read", success & rows.booleans("unparseable")
     missing = rows.booleans("missing")
-    yield "a verdict on what is no answer", missing & (success | rows["has_unparseable"] | rows["has_draws"])
+    if record.task_kind == "labels" and not is_served(record):
+        yield "no label, of a model that gives one to each prompt", missing
+    others_judged = bool(record.samples)  # of several drawn answers, those that do not count for the step
+    told = success | rows["has_unparseable"] | (rows["has_draws"] & ~others_judged)
+    yield "a verdict on what is no answer", missing & told
     yield (
         "a state that no answer has, or that of no answer",
         rows.booleans("odd_state") | (rows["has_answer_state"] & ~rows["has_answer"] & ~missing),
@@ -140,7 +156,8 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
         "draws without a count of those broken, or more broken than drawn",
         (has_draws != rows["has_broken_draws"]) | (has_draws & ~((draws >= 1) & (broken >= 0) & (broken <= draws))),
     )
-    yield "a verdict that is not that of more than half of its draws", has_draws & (success != (2 * broken > draws))
+    if not record.samples:
+        yield "a verdict that is not that of more than half of its draws", has_draws & (success != (2 * broken > draws))
     answered = rows["has_predicted"] if record.task_kind == "labels" else rows["has_answer"]
     yield "a success without an answer of the victim", success & ~answered
     yield "neither an answer, nor blocked, nor failed", ~answered & ~failed & ~np.isposinf(loss)

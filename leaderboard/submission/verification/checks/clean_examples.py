@@ -14,6 +14,8 @@ from harness.records.exclusion import (
     NO_CLEAN_ANSWER,
     NOT_ATTACKABLE,
     NOT_ATTACKED,
+    NOT_ATTACKED_UNJUDGED,
+    NOT_JUDGED,
     is_too_long,
 )
 from leaderboard.arrays import Booleans
@@ -22,7 +24,15 @@ from leaderboard.submission.verification.submitted_rows import SubmittedRows, Wr
 
 _EXCLUSIONS = {
     "labels": {ALREADY_WRONG, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKABLE},
-    "text": {ALREADY_BROKEN, BLOCKED, NO_CLEAN_ANSWER, NOT_ATTACKABLE, NOT_ATTACKED},
+    "text": {
+        ALREADY_BROKEN,
+        BLOCKED,
+        NO_CLEAN_ANSWER,
+        NOT_ATTACKABLE,
+        NOT_ATTACKED,
+        NOT_ATTACKED_UNJUDGED,
+        NOT_JUDGED,
+    },
 }
 """By kind of task; a prompt of either kind may be too long."""
 
@@ -39,6 +49,11 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
             f"{missing} of its clean examples have no answer, and its manifest says {record.n_clean_missing}, with "
             f"{record.n_clean_correct} of {record.n_clean} right"
         )
+    unjudged, stated = clean.excluded.count(NOT_JUDGED), record.n_clean_unparseable
+    if unjudged > stated or not 0 <= stated <= record.n_clean - record.n_clean_missing - record.n_clean_correct:
+        yield f"{unjudged} of its clean answers could not be judged, and its manifest says {stated}"
+    if record.n_clean_missing and record.task_kind == "labels" and not is_served(record):
+        yield f"{record.n_clean_missing} clean prompts got no label, of a model that gives each one"
     attacked = int(clean.booleans("attacked").sum())
     if attacked != record.n_attacked:
         yield f"{attacked} examples are listed as attacked, and its manifest says {record.n_attacked}"
@@ -52,10 +67,15 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
                 f"its examples have {right} right and {wrong} wrong answers, and its manifest "
                 f"says {record.n_clean_correct} of {record.n_clean} right"
             )
-    if NOT_ATTACKED in clean.excluded and record.n_clean != len(clean):
+    if {NOT_ATTACKED, NOT_ATTACKED_UNJUDGED} & set(clean.excluded) and record.n_clean != len(clean):
         yield "an example was left out by the judge of another run, and more clean ones were asked than are listed"
     yield from clean.first_of_each(_exclusion_problems(record, clean))
     yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
+
+
+def is_served(record: CellRecord) -> bool:
+    """Whether the model answers elsewhere: its size is unknown, or its backend names a server."""
+    return "server" in record.agreement or record.victim_facts is None or record.victim_facts.n_params is None
 
 
 def _is_right(clean: SubmittedRows) -> Booleans:

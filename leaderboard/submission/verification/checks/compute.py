@@ -32,8 +32,11 @@ def compute_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
             return
     yield from _unknown_problems(record, rows)
     yield from _limit_problems(record, rows)
+    if record.defense.name == "none" and (rows.floats("defense_nominal") > 0).any():
+        yield "a defense took FLOPs, and there is none"
     if facts.n_params is not None:
-        yield from _minimum_problems(rows, 2.0 * facts.n_params, defended=record.defense.name != "none")
+        asks = record.threat.get("asks") is not None
+        yield from _minimum_problems(rows, 2.0 * facts.n_params, defended=record.defense.name != "none", asks=asks)
 
 
 def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
@@ -74,8 +77,10 @@ def _limit_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
             yield f"an example took {total.max():g} FLOPs, and the threat model allows {max_flops:g}"
 
 
-def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool) -> Iterator[str]:
-    """A sequence has at least one token; what a guard refuses costs the victim nothing."""
+def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool, asks: bool) -> Iterator[str]:
+    """A sequence has at least one token; what a guard refuses costs the victim nothing; what the attacker asks itself
+    is no judging.
+    """
     attack, judge = (np.nan_to_num(rows.floats(f"{part}_nominal"), nan=np.inf) for part in ("attack", "judge"))
     queries = rows.floats("queries").sum()
     if not defended and attack.sum() * _ROUNDING < per_token * queries:
@@ -86,6 +91,7 @@ def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool) 
     tokens = np.maximum(rows.floats("tokens"), 1.0)
     answered = (rows["has_predicted"] | rows["has_answer"]) & ~rows["has_failure"]
     minimum = per_token * (np.ones_like(tokens) if defended else tokens)
+    judge = judge + attack if asks else judge
     too_little = answered & (judge * _ROUNDING < minimum)
     if too_little.any():
         index = int(np.flatnonzero(too_little)[0])
@@ -100,7 +106,9 @@ def attack_costs(record: CellRecord, rows: SubmittedRows) -> dict[str, Any]:
     if not len(rows):
         return {"steps": 0, "queries": 0, "most_queries": 0, "flops": 0.0, "longest_forward": 0.0}
     spent = float(rows.floats("attack_nominal").sum())
-    forward = np.nan_to_num(rows.floats("judge_nominal")) / np.maximum(rows.floats("draws"), 1.0)
+    facts = record.defense_facts  # older records do not count draws
+    draws = np.where(rows["has_draws"], rows["draws"], 1 if facts is None else facts.judge_draws)
+    forward = np.nan_to_num(rows.floats("judge_nominal")) / np.maximum(draws, 1.0)
     return {
         "steps": len(rows),
         "queries": int(rows["queries"].sum()),

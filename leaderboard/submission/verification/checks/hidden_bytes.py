@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
@@ -15,30 +14,27 @@ from leaderboard.submission.pack import readable_json
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_RECORDS_SUFFIX, Submission
 
-
-@dataclass(frozen=True)
-class HiddenBytes:
-    """What was found: why an entry is not as it should be, or why that cannot be told here; "" where it is."""
-
-    problem: str = ""
-    note: str = ""
+_AS_ADDED = "written as `harness leaderboard add` writes it"
 
 
-def hidden_bytes(entry: Submission) -> HiddenBytes:
-    """Write both files of a valid entry anew, and compare."""
+def hidden_bytes(entry: Submission) -> tuple[str, str]:
+    """Write both files of a valid entry anew, and compare.
+
+    Returns:
+        Why its files are not as they should be, and why that cannot be told here: another version of pyarrow writes
+        tables otherwise. Each "" where there is nothing to say.
+    """
     raw = entry.path.read_bytes()
     if readable_json(load_json(raw, str(entry.path))) != raw:
-        return HiddenBytes("its JSON is not written as `harness leaderboard add` writes it. Add it anew.")
-    table = to_parquet(cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(entry))
+        return f"its JSON is not {_AS_ADDED}. Add it anew.", ""
+    rows = (cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(entry))
+    table = to_parquet(rows, drawn=any(record.samples for record in entry.cells))
     if file_digest(table).sha256 == file_digest(entry.path.with_suffix(ENTRY_RECORDS_SUFFIX).read_bytes()).sha256:
-        return HiddenBytes()
+        return "", ""
     ours, theirs = pq.read_metadata(io.BytesIO(table)).created_by, entry.records.created_by
     if ours == theirs:
-        return HiddenBytes(
-            "its table is not written as `harness leaderboard add` writes it, and may hold bytes that no reader shows. "
-            "Add it anew."
-        )
-    return HiddenBytes(
-        note=f"its table was written by {escaped(theirs)}, and here it would be by {ours}: whether it holds bytes that "
-        "no reader shows cannot be told; add it anew to write it without"
+        return f"its table is not {_AS_ADDED}, and may hold bytes that no reader shows. Add it anew.", ""
+    return "", (
+        f"its table was written by {escaped(theirs)}, and here it would be by {ours}: whether it holds bytes that no "
+        "reader shows cannot be told. Add it anew to write it without, or verify it with that version."
     )

@@ -1,0 +1,19 @@
+"""Text of others, so that it shows what it is: characters that nobody sees, or that turn others about, in writing."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+_JOINERS = "\u200c\u200d"  # without which some scripts cannot be written
+_UNSEEN = ("Cf", "Zl", "Zp")  # categories of Unicode: format characters, separators of lines and of paragraphs
+
+
+def visible(text: str) -> str:
+    r"""``text`` with what is not seen, and turns the order of what is, in writing: ``\u202e``."""
+    return text if text.isascii() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    unseen = unicodedata.category(character) in _UNSEEN and character not in _JOINERS
+    return json.dumps(character)[1:-1] if unseen else character

@@ -1,0 +1,41 @@
+"""An installed package holds the specs that submissions are held against."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.registry.loader import load_plugins
+from harness.replay.shipped_specs import shipped_spec
+from tests.registry.outside import python
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+from harness.registry.loader import load_plugins
+from harness.replay.shipped_specs import SHIPPED, shipped_spec
+found = shipped_spec("quickstart", "1", load_plugins().registry)
+print(SHIPPED, found.hash, found.path, sep="\\n")
+"""
+
+
+@pytest.mark.slow
+def test_shipped_specs_are_installed(tmp_path: Path) -> None:
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()  # pip builds inside the folder
+    for name in ("harness", "leaderboard", "plugins", "specs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(site)]
+    done = python("-P", "-m", "pip", "install", *options, str(source), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    there = python("-P", "-c", PROGRAM, cwd=tmp_path, site=site)
+    assert there.returncode == 0, there.stderr
+    folder, spec_hash, path = there.stdout.split("\n")[:3]
+    assert Path(folder).is_relative_to(site)
+    assert Path(path).is_relative_to(site)
+    here = shipped_spec("quickstart", "1", load_plugins().registry)
+    assert here is not None
+    assert spec_hash == here.hash

