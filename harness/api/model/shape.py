@@ -80,6 +80,7 @@ class MemoryFacts:
         shape: of the model.
         batch: prompts per update where the victim is trained; 0 where it is not.
         states: numbers per parameter that the optimiser keeps: 2 for AdamW, about 0 for Adafactor.
+        trained: of all parameters, the share that training changes: little where it is an adapter.
         reads_vocabulary: whether an answer is read off the whole vocabulary.
         reply_tokens: of a model that is trained to answer in text, how many it says after a prompt, on average; 0 where
             it is trained on the prompts themselves. None: it learns labels.
@@ -92,6 +93,7 @@ class MemoryFacts:
     shape: ModelShape
     batch: int = 0
     states: float = 2.0
+    trained: float = 1.0
     reads_vocabulary: bool = False
     reply_tokens: float | None = None
     dtype: str = "float32"

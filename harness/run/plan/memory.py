@@ -121,8 +121,10 @@ class VictimMemory:
     def _training(self, facts: MemoryFacts) -> Memory:
         row = self._row + 1.5 * (facts.reply_tokens or 0)
         shape, batch_tokens = facts.shape, facts.batch * row
-        # Weights, gradients, what the optimiser keeps and what it computes with.
-        work = (2 + facts.states + 1) * _FLOAT32 * facts.n_params + batch_tokens * shape.backward(row, _FLOAT32)
+        # Weights; of those that change, gradients, what the optimiser keeps and what it computes with.
+        work = (1 + facts.trained * (2 + facts.states)) * _FLOAT32 * facts.n_params + batch_tokens * shape.backward(
+            row, _FLOAT32
+        )
         if facts.reads_vocabulary:
             # Rows of a batch are read at the same places: wherever one of them is to say something.
             read = _LABEL_TOKENS if facts.reply_tokens is None else row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from harness import Example, Flops, PrepareJob, TrainConfig
+from harness import Example, Flops, ModelShape, PrepareJob, TrainConfig
 
 if TYPE_CHECKING:
     from harness import ChatFormat, HeadName, HFTokenizer
@@ -77,6 +77,14 @@ def fine_tune(
         what=f"fine-tune {name}",
     )
     return spent, {"rows": len(clean.rows), "dropped": clean.dropped}
+
+
+def trained_share(config: FineTune | None, shape: ModelShape, n_params: int) -> float:
+    """Of a decoder's parameters, at most the share that training changes: all, or an adapter of every linear layer."""
+    if config is None or config.lora is None:
+        return 1.0
+    widths = 4 * 2 * shape.hidden + 3 * (shape.hidden + shape.intermediate)
+    return min(1.0, config.lora.r * shape.layers * widths / n_params)
 
 
 def _subsample(examples: Sequence[Example], count: int, seed: int) -> Sequence[Example]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def new_adapter(model: Any, lora: Lora, *, classifies: bool, seed: int) -> Any:
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = peft.LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=targets, modules_to_save=heads or None)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for what has a new name
             torch.manual_seed(seed)
             return peft.get_peft_model(model, config)
     except (ValueError, RuntimeError, TypeError) as error:
