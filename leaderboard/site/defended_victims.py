@@ -9,10 +9,16 @@ from harness.flops import known
 from harness.records.cell_manifest import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
-from leaderboard.site.chat_lines import ChatLines, chat_lines
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
-from leaderboard.site.provenance import PluginUse, artifact_keys, library_versions, plugins_used
+from leaderboard.site.provenance import (
+    ChatLines,
+    PluginUse,
+    artifact_keys,
+    chat_lines,
+    library_versions,
+    plugins_used,
+)
 from leaderboard.site.standing_text import TextPair, asr_at_text, cost_text, counted, queries_text, rate_text
 from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
