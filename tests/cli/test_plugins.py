@@ -142,7 +142,16 @@ def test_completion_is_offered() -> None:
 
 NEED_TORCH = {
     *("HeadName", "TorchBackend", "context_length", "load_model", "make_head", "open_folder", "resolve_device"),
-    *("ending_ids", "retrain", "save_model", "saved_ending", "train"),
+    *(
+        "Learner",
+        "ending_ids",
+        "no_progress_bars",
+        "retrain",
+        "save_description",
+        "save_model",
+        "saved_ending",
+        "train",
+    ),
 }
 
 

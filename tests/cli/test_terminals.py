@@ -39,6 +39,7 @@ COMMANDS = {
     "fit offense-defense": "fit offense-defense fake --target-asr 0.5",
     "fit efficiency": "fit efficiency fake",
     "fit size-scaling": "fit size-scaling fake",
+    "fit repeated-sampling": "fit repeated-sampling drawn --asks 16",
     "leaderboard build": "leaderboard build fake --out page",
     "leaderboard show": "leaderboard show fake",
     "leaderboard study": "leaderboard study table.csv --out studied",
@@ -74,6 +75,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     ]
     write_run(folder / "fake", cells)
+    answers = [("Yes", "answered", True), ("No", "answered", False)] * 4
+    sampling = {"answers": {"samples": 8, "temperature": 1.0, "top_p": 1.0, "max_tokens": None}}
+    write_run(folder / "drawn", [FakeCell(task=NAME, task_kind="text", drawn=answers, examples=60, more=sampling)])
     header = "task,family,attack,n_params,seed,iteration,trials,successes,attack_compute\n"
     rows = [f"{NAME},f,a,{n},{s},{i},50,{4 * i + s},{i / 100}\n" for n in (10, 99) for s in (0, 1) for i in range(1, 9)]
     (folder / "table.csv").write_text(header + "".join(rows), "utf-8")

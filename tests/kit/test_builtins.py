@@ -14,7 +14,9 @@ from tests.run.runs import FROM_FILES, harness_here
 
 pytestmark = pytest.mark.slow  # starts many processes
 
-SMALL = {"word_length": {"train_size": 400, "validation_size": 100}, "password_match": {"validation_size": 100}}
+SMALL = {
+    name: {"train_size": 400, "validation_size": 100} for name in ("word_length", "password_match", "forbidden_topics")
+}
 TRAINING = {
     "rounds": 1,
     "attacked_per_round": 6,
