@@ -15,7 +15,7 @@ from tests.crash.watched import ATTACKING, Watched
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    campaign = Campaign(tmp_path, steps=10, targets=(ALL, DRIVER, WORKER))
+    campaign = Campaign(tmp_path, steps=6, targets=(ALL, DRIVER, WORKER))
     for number in range(request.config.getoption("--crashes", default=3)):
         result = campaign.one(number)
         assert result.wrong == ""
