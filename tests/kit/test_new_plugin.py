@@ -13,7 +13,8 @@ import pytest
 from harness.registry.loader import load_plugins
 from harness.registry.package_imports import ImportedPackages
 from harness.scaffold.names import TEMPLATES
-from harness.testing import check_plugin
+from harness.testing import run_check, subject_of
+from harness.testing.runner import checks_for
 from tests.kit.test_tutorial import LONGEST, install, run
 from tests.registry.outside import python
 from tests.run.runs import harness_here
@@ -27,11 +28,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-# Tasks and judges are run, packed and verified from another folder.
-SLOW = {"task": pytest.mark.slow, "judge": pytest.mark.slow}
-
-
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW.get(kind, ())) for kind in TEMPLATES])
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_what_is_written_conforms(tmp_path, kind):
     name = f"brand_new_{kind}"
     done = new(name, kind, tmp_path, "--into", "there")
@@ -45,7 +42,10 @@ def test_what_is_written_conforms(tmp_path, kind):
     source = package / "src" / f"{name}.py"
     assert max(map(len, source.read_text().split("\n"))) <= 120
     registry = load_plugins([source], load_packages()).registry
-    findings = check_plugin(f"{TEMPLATES[kind]}/{name}", registry=registry)
+    subject = subject_of(f"{TEMPLATES[kind]}/{name}", registry=registry)
+    # That it is packed and verified in another folder is seen below, where it is installed.
+    checks = [check for check in checks_for(subject.kind, subject.cls) if check.name != "submission"]
+    findings = [run_check(check, subject) for check in checks]
     assert [str(finding) for finding in findings if finding.status == "failed"] == []
     from harness.spec.load import load_spec
 
