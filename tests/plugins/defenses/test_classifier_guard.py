@@ -43,7 +43,7 @@ def ruled(made: ClassifierGuard, logits: Any, threshold: float = 0.5, **case: An
 
 def test_it_refuses_above_the_threshold() -> None:
     request, ruling = ruled(guard(), [0.0, 0.0, np.log(3.0)])
-    assert request == Classify(("a prompt",), "classifier")
+    assert request == Classify(("a prompt",), "classifier", data=("a prompt",))
     assert ruling.score == pytest.approx(0.6)
     assert ruling.blocked
     assert ruling.penalty == pytest.approx(10 * (1 + np.log(0.6 / 0.4)))
@@ -80,7 +80,7 @@ def test_it_may_read_answers() -> None:
     made = guard(reads="answer")
     assert made.reads == "answer"
     request, _ = ruled(made, [0.0, 0.0, 0.0], answer="Sure.")
-    assert request == Classify(("Sure.",), "classifier")
+    assert request == Classify(("Sure.",), "classifier", data=("Sure.",))
     with pytest.raises(StopIteration) as end:
         next(made.ruling(Case("a prompt", {"threshold": 0.5}, TOKENIZER, answer="")))
     assert end.value.value == Ruling(False)  # nothing was said
