@@ -111,7 +111,7 @@ def test_a_run_records_null_and_shows_unknown(server: Server, folder: Path, tmp_
     fitted = harness_here("fit", "attack-scaling", "out", "--json", cwd=tmp_path)
     assert [fit["slope"] for fit in strict(fitted.stdout)] == [None]
     after = strict(harness_here("plan", "spec.yaml", "--out", "out", "--json", cwd=tmp_path).stdout)
-    assert after["rate_source"] == "guessed from a matrix product", "what runs elsewhere says nothing of this machine"
+    assert after["rates"]["cpu"]["source"].startswith("a guess: "), "what runs elsewhere says nothing of this machine"
     status_ = strict(harness_here("status", "out", "--json", cwd=tmp_path).stdout)
     assert status_["counts"]["done"] == 1
 
@@ -231,7 +231,7 @@ def test_beside_a_victim_of_known_size(server: Server, folder: Path, tmp_path: P
     assert None in guarded["attack_nominal"]
     assert all(flops is not None for flops in guarded["defense_nominal"])
     after = strict(harness_here("plan", "spec.yaml", "--out", "out", "--json", *FROM_FILES, guard, cwd=tmp_path).stdout)
-    assert after["rate_source"] == "measured over 2 cells of this run"
+    assert after["rates"]["cpu"]["source"] == "measured over 2 cells of this run"
 
 
 def test_the_live_view_says_unknown() -> None:
