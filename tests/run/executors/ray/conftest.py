@@ -82,7 +82,7 @@ def far(nodes: Nodes, *more: object) -> list[object]:
     return ["run", "spec.yaml", "--out", "far", "--executor", "ray", "--address", nodes.address, *PLUGINS, *more]
 
 
-def wait_until(said: Any, seconds: float = 60) -> None:
+def wait_until(said: Any, seconds: float = 240) -> None:
     """Until a question is answered with yes."""
     end = time.monotonic() + seconds
     while not said():

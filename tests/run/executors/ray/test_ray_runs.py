@@ -68,7 +68,7 @@ def test_trained_models_and_records_are_those_of_one_machine(tmp_path: Path, nod
     nodes.add()
     done = harness(*far(nodes, "--json"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (json.loads(done.stdout), done.stderr) == ({"run": "far", "done": 6, "failed": []}, "")
+    assert (json.loads(done.stdout), done.stderr) == ({"run": "far", "done": 6, "failed": [], "untold": []}, "")
     assert records(tmp_path / "far") == records(tmp_path / "local")
     assert weights(tmp_path / "far") == weights(tmp_path / "local")
     assert not list((tmp_path / "far").glob("cells/*/journal.jsonl"))
