@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell
+from harness.records.schema import NOT_SUBMITTED
 
 VOLATILE = frozenset({"started", "seconds", "host", "versions"})
 """Fields of ``cell.json`` that say when and where a cell was measured, not what was."""
@@ -38,7 +39,9 @@ def difference(one: Cell, other: Cell) -> str | None:
         if left.num_rows != right.num_rows:
             return f"{name}: {left.num_rows} rows, and {right.num_rows}"
         for column in left.column_names:
-            if column not in VOLATILE_COLUMNS and not _equal(left[column], right[column]):
+            if column in VOLATILE_COLUMNS or (column in NOT_SUBMITTED and _untold(left[column], right[column])):
+                continue
+            if not _equal(left[column], right[column]):
                 return f"{name}: column {column}"
     return None
 
@@ -50,6 +53,11 @@ def manifest_difference(one: CellRecord, other: CellRecord) -> str | None:
         if field not in VOLATILE | MACHINE_FIELDS and left[field] != right[field]:
             return f"cell.json: {field}"
     return None
+
+
+def _untold(left: pa.ChunkedArray, right: pa.ChunkedArray) -> bool:
+    """Whether one of two columns says nothing, as in submissions and older records."""
+    return any(column.null_count == len(column) for column in (left, right))
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> bool:
