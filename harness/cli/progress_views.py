@@ -19,7 +19,7 @@ from rich.progress import (
 
 from harness.errors import one_line
 from harness.number_format import counted, format_flops, format_memory, format_seconds
-from harness.run.reporter import CellProgress, Forecast
+from harness.run.reporter import CellEnd, CellProgress, Forecast
 
 
 class LiveView:
@@ -107,20 +107,10 @@ class _LiveWorker:
         figures = f"{rate:.1f} steps/s  {_asr_so_far(progress)}  {_compute(self.spent)}"
         self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
 
-    def cell_done(
-        self,
-        label: str,
-        asr: float | None,
-        clean: float | None,
-        error: str | None,
-        untold: str = "",
-        answered: str = "",
-    ) -> None:
+    def cell_done(self, end: CellEnd) -> None:
         self.view.cells.advance(self.view.bar)
-        style = "red" if error else "yellow" if untold else ""
-        self.view.console.print(
-            _line(_cell_line(label, asr, clean, error, untold, answered)), markup=False, highlight=False, style=style
-        )
+        style = "red" if end.error else "yellow" if end.untold else ""
+        self.view.console.print(_line(_cell_line(end)), markup=False, highlight=False, style=style)
 
 
 class PlainView:
@@ -169,16 +159,8 @@ class _PlainWorker:
         share = f"{progress.steps}/{progress.steps_total} example-steps"
         self._now_and_then(f"{share}, {_asr_so_far(progress)}, {_compute(progress.spent.nominal)}")
 
-    def cell_done(
-        self,
-        label: str,
-        asr: float | None,
-        clean: float | None,
-        error: str | None,
-        untold: str = "",
-        answered: str = "",
-    ) -> None:
-        self.view.say(_cell_line(label, asr, clean, error, untold, answered))
+    def cell_done(self, end: CellEnd) -> None:
+        self.view.say(_cell_line(end))
 
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self.last > self.EVERY:
@@ -210,14 +192,12 @@ def _asr_so_far(progress: CellProgress) -> str:
     return asr + (f", {progress.untold} of {progress.asked} without a verdict" if progress.untold else "")
 
 
-def _cell_line(
-    label: str, asr: float | None, clean: float | None, error: str | None, untold: str = "", answered: str = ""
-) -> str:
-    if error:
-        return f"failed  {label}: {error}"
-    broken = f"ASR {asr:.0%}" if asr is not None else "no ASR" if untold else "no example attacked"
-    rates = [answered, broken, "" if clean is None else f"clean accuracy {clean:.1%}", untold]
-    return f"done    {label}: {', '.join(filter(None, rates))}"
+def _cell_line(end: CellEnd) -> str:
+    if end.error:
+        return f"failed  {end.label}: {end.error}"
+    broken = f"ASR {end.asr:.0%}" if end.asr is not None else "no ASR" if end.untold else "no example attacked"
+    rates = [end.answered, broken, "" if end.clean is None else f"clean accuracy {end.clean:.1%}", end.untold]
+    return f"done    {end.label}: {', '.join(filter(None, rates))}"
 
 
 def _line(text: str) -> str:

@@ -14,7 +14,7 @@ from harness.errors import one_line
 from harness.number_format import counted, format_flops, format_seconds
 from harness.registry.registry import Registry
 from harness.run.prepare.preparer import Preparer
-from harness.run.reporter import CellProgress, Forecast
+from harness.run.reporter import CellEnd, CellProgress, Forecast
 from harness.store.open_store import open_store
 
 _EVERY = 10.0  # seconds between two lines where there is no terminal
@@ -92,15 +92,7 @@ class ReplayView:
     def cell(self, progress: CellProgress) -> None:
         """Nothing is attacked here."""
 
-    def cell_done(
-        self,
-        label: str,
-        asr: float | None,
-        clean: float | None,
-        error: str | None,
-        untold: str = "",
-        answered: str = "",
-    ) -> None:
+    def cell_done(self, end: CellEnd) -> None:
         """Nothing is attacked here."""
 
     def _say(self, line: str) -> None:

@@ -49,6 +49,27 @@ class CellProgress:
     untold: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CellEnd:
+    """What a cell came to.
+
+    Attributes:
+        label: of the cell.
+        asr, clean: attack success rate and clean accuracy, 0 to 1; None where there are none.
+        error: why it failed; None where it did not.
+        untold: which of its answers have no verdict, in words; "" for none.
+        answered: how many prompts ended as the attacker wants with an attack or without one, in words; "" where that
+            does not matter.
+    """
+
+    label: str
+    asr: float | None = None
+    clean: float | None = None
+    error: str | None = None
+    untold: str = ""
+    answered: str = ""
+
+
 class WorkReporter(Protocol):
     """What a worker tells of its work."""
 
@@ -64,18 +85,8 @@ class WorkReporter(Protocol):
     def cell(self, progress: CellProgress) -> None:
         """How far the attack on a cell has come."""
 
-    def cell_done(
-        self,
-        label: str,
-        asr: float | None,
-        clean: float | None,
-        error: str | None,
-        untold: str = "",
-        answered: str = "",
-    ) -> None:
-        """A cell ended; ``untold``: which of its answers have no verdict, ``answered``: how many prompts ended as the
-        attacker wants with an attack or without one; both in words, empty where there is nothing to tell.
-        """
+    def cell_done(self, end: CellEnd) -> None:
+        """A cell ended."""
 
 
 class Reporter(Protocol):
@@ -99,12 +110,4 @@ class Silent:
     def note(self, what: str) -> None: ...
     def progress(self, what: str, done: float, total: float) -> None: ...
     def cell(self, progress: CellProgress) -> None: ...
-    def cell_done(
-        self,
-        label: str,
-        asr: float | None,
-        clean: float | None,
-        error: str | None,
-        untold: str = "",
-        answered: str = "",
-    ) -> None: ...
+    def cell_done(self, end: CellEnd) -> None: ...

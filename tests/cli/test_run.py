@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.cli.progress_views import LiveView, PlainView
 from harness.flops import Flops
-from harness.run.reporter import CellProgress, Forecast
+from harness.run.reporter import CellEnd, CellProgress, Forecast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, TINY, command, harness, harness_here
 
 ARGUMENTS = ["run", "spec.yaml", "--out", "out", *FROM_FILES]
@@ -143,7 +143,7 @@ def test_what_others_say_stays_in_its_line(terminal: bool, tmp_path: Path) -> No
             worker = view.worker(0)
             worker.stage("attack\nsomething")
             worker.note("a server said\r\n\x1b[2Jcleared\x07")
-            worker.cell_done("cell", None, None, "ValueError: one\ntwo")
+            worker.cell_done(CellEnd("cell", error="ValueError: one\ntwo"))
     shown = (tmp_path / "screen").read_text()
     assert "note    a server said \\x1b[2Jcleared\\x07\n" in shown
     assert "failed  cell: ValueError: one two\n" in shown
@@ -162,8 +162,8 @@ def test_every_worker_has_one_row(tmp_path: Path) -> None:
                 worker.progress("training", step, 0)
                 worker.cell(CellProgress(step, 50, 0.5, Flops(1e9 * step, 0.0)))
             assert len(view.work.tasks) == 2
-            view.worker(0).cell_done("a [red]cell", 0.5, 1.0, None)
-            view.worker(1).cell_done("another", None, None, "[oops]")
+            view.worker(0).cell_done(CellEnd("a [red]cell", 0.5, 1.0))
+            view.worker(1).cell_done(CellEnd("another", error="[oops]"))
             view.live.refresh()
     shown = (tmp_path / "screen").read_text()
     assert "done    a [red]cell: ASR 50%, clean accuracy 100.0%" in shown

@@ -23,7 +23,7 @@ from harness.run.cell_label import cell_label
 from harness.run.executors.run_setup import RunSetup
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
-from harness.run.reporter import WorkReporter
+from harness.run.reporter import CellEnd, WorkReporter
 from harness.run.run_folder import now
 from harness.spec.cells import CellSpec
 from harness.store.atomic import write_json
@@ -52,16 +52,18 @@ def attempt_cell(
             result.write(setup.folder)
     except (Exception, SystemExit) as error:
         message = error_text(error)
-        preparer.reporter.cell_done(cell_label(cell), None, None, message)
+        preparer.reporter.cell_done(CellEnd(cell_label(cell), error=message))
         record_failure(key, cell, setup, message, traceback.format_exc())
         return message
     record = result.record
     if record.status == "skipped":
         preparer.reporter.stage(f"skip {cell_label(cell)}: {record.error}")
-        preparer.reporter.cell_done(cell_label(cell), None, None, None)
+        preparer.reporter.cell_done(CellEnd(cell_label(cell)))
         return None
     untold = untold_text(record.model_dump())
-    preparer.reporter.cell_done(cell_label(cell), result.asr, record.clean_accuracy, None, untold, result.answered)
+    preparer.reporter.cell_done(
+        CellEnd(cell_label(cell), result.asr, record.clean_accuracy, untold=untold, answered=result.answered)
+    )
     return None
 
 

@@ -12,7 +12,7 @@ from harness.run.executors.attempt_cell import attempt_cell, record_failure
 from harness.run.executors.run_setup import Outcome, RunSetup
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
-from harness.run.reporter import Reporter
+from harness.run.reporter import CellEnd, Reporter
 from harness.spec.cells import CellSpec
 
 MAX_DEATHS = 2  # of workers on one cell, before it is given up
@@ -47,7 +47,7 @@ class Job:
     def failed(self, key: str, cell: CellSpec, message: str, trace: str | None = None, worker: int = 0) -> None:
         """Record and count a cell that nobody can do, and tell of it."""
         record_failure(key, cell, self.setup, message, trace or message)
-        self.reporter.worker(worker).cell_done(cell_label(cell), None, None, message)
+        self.reporter.worker(worker).cell_done(CellEnd(cell_label(cell), error=message))
         self.outcome.add(cell_label(cell), message)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.run.reporter import CellProgress, WorkReporter
+from harness.run.reporter import CellEnd, CellProgress, WorkReporter
 
 Message = tuple[str, tuple[Any, ...]]
 """A method of `harness.run.reporter.WorkReporter`, or a word of the executor's own, and its arguments."""
@@ -40,16 +40,8 @@ class RemoteReporter:
             self._last = time.monotonic()
             self._tell("cell", progress)
 
-    def cell_done(
-        self,
-        label: str,
-        asr: float | None,
-        clean: float | None,
-        error: str | None,
-        untold: str = "",
-        answered: str = "",
-    ) -> None:
-        self._tell("cell_done", label, asr, clean, error, untold, answered)
+    def cell_done(self, end: CellEnd) -> None:
+        self._tell("cell_done", end)
 
 
 def pass_on(message: Message, reporter: WorkReporter) -> None:

@@ -20,6 +20,7 @@ from harness.run.cell_label import cell_label
 from harness.run.executors.attempt_cell import attempt_cell, record_failure
 from harness.run.executors.remote_reporter import Message, RemoteReporter
 from harness.run.executors.worker_setup import WorkerSetup
+from harness.run.reporter import CellEnd
 from harness.run.run_folder import JOURNAL, RunFolder
 
 _MAX_UNSENT = 64  # messages that the driver has not taken; then the work waits
@@ -122,7 +123,7 @@ class CellWorker:
         except BaseException as problem:
             error = error_text(problem)
             record_failure(key, cell, self._setup, error, error)
-            send(("cell_done", (cell_label(cell), None, None, error)))
+            send(("cell_done", (CellEnd(cell_label(cell), error=error),)))
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL and path.is_file()}
         shutil.rmtree(folder, ignore_errors=True)
         send(("files", (key, files)))
