@@ -9,6 +9,7 @@ from harness.records.exclusion import ALREADY_BROKEN, BLOCKED, NOT_JUDGED
 from harness.records.read import read_run
 from harness.records.untold import untold_text
 from harness.run.cell.result import CellResult
+from harness.run.reporter import CellEnd
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.records.rows import step_row
 
@@ -40,9 +41,9 @@ def test_prompts_that_end_as_the_attacker_wants_count_with_and_without_an_attack
 def test_a_line_says_first_what_is_told_of_all_prompts_and_what_has_no_verdict() -> None:
     untold = untold_text({"n_clean": 9, "n_clean_unparseable": 9, "n_asked": 4, "n_missing": 1})
     assert untold == "9 of 9 clean answers not judged, 1 of 4 attacked prompts without an answer"
-    assert _cell_line("a cell", None, None, None, untold, "") == f"done    a cell: no ASR, {untold}"
+    assert _cell_line(CellEnd("a cell", untold=untold)) == f"done    a cell: no ASR, {untold}"
     answered = "9 of 10 harmful prompts answered with or without an attack"
-    line = _cell_line("a cell", 0.0, 0.1, None, "", answered)
+    line = _cell_line(CellEnd("a cell", 0.0, 0.1, answered=answered))
     assert (
         line
         == "done    a cell: 9 of 10 harmful prompts answered with or without an attack, ASR 0%, clean accuracy 10.0%"
