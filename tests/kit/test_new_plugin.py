@@ -124,7 +124,7 @@ def installed(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def used(installed) -> dict[str, list[tuple[int, str]]]:
-    """By kind: what running its package's spec ended with and printed; before it, of `CHECKED`, what checking it did."""
+    """By kind: how running its spec ended, and what it printed; of `CHECKED`, first that of checking it."""
     folder, site = installed
     commands = []
     for kind in TEMPLATES:
