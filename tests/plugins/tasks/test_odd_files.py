@@ -16,7 +16,7 @@ import pytest
 from harness.api.task import TaskData
 from harness.errors import DataError
 from plugins.tasks.behaviors import Behaviors
-from plugins.tasks.strongreject import StrongReject
+from plugins.tasks.prompt_sets.strongreject import StrongReject
 from plugins.tasks.text_classification import TextClassification
 
 LABELS = ["ham", "spam"]
