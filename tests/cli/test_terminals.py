@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from harness.cli import main
 from harness.cli.app import build_app
-from harness.cli.terminal import any_terminal
+from harness.cli.console.terminal import any_terminal
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.submission.forge import pack_fast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, command
