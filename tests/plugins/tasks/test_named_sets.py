@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.api.task import TaskData
-from harness.cli.plugin_details import plugin_details
+from harness.cli.console.plugin_details import plugin_details
 from harness.errors import DataError
 from harness.registry.loader import load_plugins
 from tests.plugins.tasks.hub_layouts import LAYOUTS, write_set
