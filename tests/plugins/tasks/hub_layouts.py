@@ -46,6 +46,18 @@ def compared(count: int, first: int) -> list[Row]:
     )
 
 
+def questions(count: int, first: int = 0) -> list[Row]:
+    return numbered(
+        count,
+        lambda i: {
+            "question": f"What is {first + i} and 1?",
+            "subject": "sums",
+            "choices": [str(first + i + 1 + (at - i) % 4) for at in range(4)],
+            "answer": i % 4,
+        },
+    )
+
+
 def hub_folder(path: Path, files: dict[str, list[Row]], configs: dict[str, dict[str, str]] | None = None) -> Path:
     """A folder with these tables, and the card that says which file belongs to which configuration and split."""
     for name, rows in files.items():
@@ -130,5 +142,9 @@ LAYOUTS: dict[str, tuple[dict[str, list[Row]], Any]] = {
     "imdb": _splits("plain_text", train=labelled(8, 2), test=labelled(4, 2, first=8), unsupervised=labelled(3, 1)),
     "helpful": ({f"helpful-base/{s}.jsonl": compared(6, i) for i, s in ((0, "train"), (6, "test"))}, None),
     "harmless": ({f"harmless-base/{s}.jsonl": compared(6, i) for i, s in ((0, "train"), (6, "test"))}, None),
+    "mmlu": (
+        {f"all/{TEST}": questions(8), f"all/{SHARD.format('dev')}": questions(5, 8)},
+        {"all": {"test": "all/test-*", "dev": "all/dev-*"}},
+    ),
 }
 """Of each set the files with their rows, and the configurations of its card."""

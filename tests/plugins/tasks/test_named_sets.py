@@ -31,6 +31,7 @@ COUNTS = {
     "imdb": (8, 4),
     "helpful": (6, 6),
     "harmless": (6, 6),
+    "mmlu": (5, 8),
 }
 
 
