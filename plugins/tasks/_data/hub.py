@@ -50,8 +50,8 @@ def read_hub(
 def _mend(dataset: str, elsewhere: str) -> str:
     if Path(dataset).is_dir():
         return (
-            "Check `config` and `data_dir`; the README.md of a hub dataset says which files belong to which. Or give one "
-            "file of it as `path`"
+            "Check `config` and `data_dir`; the README.md of a hub dataset says which files belong to which. Or give "
+            "one file of it as `path`"
         )
     return (
         "Check its name, `config`, `data_dir` and `revision` and the connection; without one, load it once where there "
