@@ -14,7 +14,12 @@ from harness.cli import main
 from harness.errors import DataError
 from harness.records.judge_calibration import read_calibration
 from harness.registry.loader import load_plugins
+from harness.run.cell.base_record import base_record
+from harness.run.cell.rejudge import NO_SOURCES
+from harness.run.executors.run_setup import RunSetup
+from harness.run.executors.worker_setup import WorkerSetup
 from harness.run.labelled_answers import read_labelled_answers
+from harness.run.run_folder import RunFolder
 from harness.spec.load import load_spec
 from harness.spec.spec_problems import InvalidSpecError
 from plugins.victims._openai import http_client
@@ -131,6 +136,13 @@ def test_a_spec_names_a_calibration_of_its_judge(tmp_path, monkeypatch, capsys) 
     assert found.calibration is not None
     assert found.calibration.true_positive == 3
     assert found.hash == plain.hash, "it changes no number of the run"
+    folder = RunFolder(tmp_path / "run")
+    setup = WorkerSetup.of(RunSetup(found, registry, folder, "store", NO_SOURCES), (), None)
+    (tmp_path / "specs" / "kept.json").rename(tmp_path / "specs" / "moved.json")
+    there = setup.load(folder).spec
+    recorded = base_record(there.cells[0], there, "0" * 32).judge_calibration
+    assert recorded == found.calibration.model_dump(mode="json"), "a worker needs no file to record it"
+    (tmp_path / "specs" / "moved.json").rename(tmp_path / "specs" / "kept.json")
     other = SPEC.replace("JUDGE", "{refusal_match: {where: beginning}}") + "judge_calibration: kept.json\n"
     spec.write_text(other)
     with pytest.raises(InvalidSpecError, match=r"s\.yaml:9: judge_calibration: is of the judge refusal_match, and the"):
