@@ -95,7 +95,8 @@ class HuggingFace(Victim):
         adapter: str | None = Field(
             None,
             min_length=1,
-            description="folder or hub id of an adapter of the model, as peft writes it; a relative path as for model",
+            description="folder or hub id (ID@REVISION) of an adapter of the model, as peft writes it; a relative path "
+            "as for model",
         )
         quantize: Literal["int8", "nf4", "fp4", "int8_torchao"] | None = Field(
             None,

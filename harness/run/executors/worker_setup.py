@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import RunError
+from harness.records.judge_calibration import JudgeCalibration
 from harness.run.cell.rejudge import Sources
 from harness.run.executors.run_setup import RunSetup
 from harness.run.run_folder import RunFolder
@@ -18,6 +19,7 @@ class WorkerSetup:
     Attributes:
         shared_by: how many workers share the machine's threads equally; None: they are set already. Of cells whose
             victim names a number of threads, that number counts.
+        calibration: of the spec's judge, whose file need not be where a worker is.
     """
 
     spec_text: str
@@ -27,12 +29,15 @@ class WorkerSetup:
     plugin_files: tuple[Path, ...]
     sources: Sources
     shared_by: int | None
+    calibration: JudgeCalibration | None = None
 
     @classmethod
     def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], shared_by: int | None) -> WorkerSetup:
         """What workers need to take part in a driver's run."""
         spec = run.spec
-        return cls(spec.text, spec.path.resolve(), spec.hash, run.store, plugin_files, run.sources, shared_by)
+        return cls(
+            spec.text, spec.path.resolve(), spec.hash, run.store, plugin_files, run.sources, shared_by, spec.calibration
+        )
 
     def load(self, folder: RunFolder) -> RunSetup:
         """Load plugins and spec as the driver did; what is done goes to ``folder``.
@@ -54,4 +59,5 @@ class WorkerSetup:
                 f"{self.spec_path}: a worker reads it otherwise than the driver; have the same plugins, of the same "
                 "versions, everywhere, and leave them alone while a run starts"
             )
+        spec = replace(spec, calibration=self.calibration)
         return RunSetup(spec, registry, folder, self.store, self.sources, ends_alone=True)

@@ -21,8 +21,8 @@ def adapter_folder(adapter: str) -> Path:
         VictimError: there is none, it lacks a file, or the hub cannot be reached and it is not in the cache.
     """
     if not model_files.is_local(adapter):
-        commit = model_files.commit_of(adapter, None, adapter=True)
-        paths = [Path(model_files.from_hub(adapter, commit, name)) for name in FILES]
+        name_on_hub, commit = _of_hub(adapter)
+        paths = [Path(model_files.from_hub(name_on_hub, commit, name)) for name in FILES]
         return paths[0].parent
     folder = Path(adapter).expanduser()
     for name in FILES:
@@ -42,6 +42,12 @@ def adapter_parameters(adapter: str) -> int:
 def adapter_content(adapter: str) -> dict[str, str]:
     """What identifies an adapter, beside its model: hashes of its files, or its commit. Raises as `adapter_folder`."""
     if not model_files.is_local(adapter):
-        return {"adapter": adapter, "adapter commit": model_files.commit_of(adapter, None, adapter=True)}
+        return dict(zip(("adapter", "adapter commit"), _of_hub(adapter), strict=True))
     folder = adapter_folder(adapter)
     return {f"adapter/{name}": file_hash(folder / name) for name in FILES}
+
+
+def _of_hub(adapter: str) -> tuple[str, str]:
+    """The id and the commit of ``ID`` or ``ID@REVISION``."""
+    name, _, revision = adapter.partition("@")
+    return name, model_files.commit_of(name, revision or None, adapter=True)

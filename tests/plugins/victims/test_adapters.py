@@ -23,6 +23,7 @@ from harness.engine.torch.flop_counter import count_parameters, measure_flops
 from harness.engine.torch.weights.adapters import new_adapter
 from harness.hashing import content_key
 from harness.training.training_rows import render
+from plugins.victims._huggingface.adapter_files import adapter_content
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, silent, task_data, victim
@@ -83,6 +84,11 @@ def test_an_adapter_beside_quantised_weights_is_counted(tmp_path: Path) -> None:
     assert backend.n_params == count_parameters(theirs.get_base_model())[0] == made.card(task_data(2)).n_params
     assert backend.n_params > own > 0
     assert np.isfinite(answers(backend)).all()
+
+
+def test_an_adapter_of_the_hub_may_be_pinned() -> None:
+    commit = "4bd893d32390d2cace4f067dc2e3ef5294fd78a2"
+    assert adapter_content(f"who/lora@{commit}") == {"adapter": "who/lora", "adapter commit": commit}
 
 
 def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
