@@ -62,7 +62,7 @@ class _WorkerProcess:
         """Start the process, or a fresh one in place of one that ended."""
         self.is_worn_out = False  # it ends by itself, so that a fresh one can take its place
         self.log_start = self.log.stat().st_size if self.log.exists() else 0  # bytes that are older than the process
-        context = worker_context(self.setup.shared_by or 1)
+        context = worker_context(self.setup.shared_by)
         self.pipe, worker_end = context.Pipe()
         arguments = (self.setup, self.root, self.log, worker_end)
         self.process = context.Process(target=_work, args=arguments, daemon=True)

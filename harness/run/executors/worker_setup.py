@@ -17,8 +17,8 @@ class WorkerSetup:
     """A run as plain data, since plugin classes from files cannot be sent.
 
     Attributes:
-        shared_by: how many workers share the machine's threads equally; None: they are set already. Of cells whose
-            victim names a number of threads, that number counts.
+        threads: None: all that torch takes; of cells whose victim names a number, that number counts.
+        shared_by: how many workers share all that torch takes equally.
         calibration: of the spec's judge, whose file need not be where a worker is.
     """
 
@@ -28,15 +28,23 @@ class WorkerSetup:
     store: str
     plugin_files: tuple[Path, ...]
     sources: Sources
-    shared_by: int | None
+    threads: int | None = None
+    shared_by: int = 1
     calibration: JudgeCalibration | None = None
 
     @classmethod
-    def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], shared_by: int | None) -> WorkerSetup:
+    def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], shared_by: int = 1) -> WorkerSetup:
         """What workers need to take part in a driver's run."""
         spec = run.spec
         return cls(
-            spec.text, spec.path.resolve(), spec.hash, run.store, plugin_files, run.sources, shared_by, spec.calibration
+            spec.text,
+            spec.path.resolve(),
+            spec.hash,
+            run.store,
+            plugin_files,
+            run.sources,
+            shared_by=shared_by,
+            calibration=spec.calibration,
         )
 
     def load(self, folder: RunFolder) -> RunSetup:
@@ -50,8 +58,8 @@ class WorkerSetup:
         from harness.registry.loader import load_plugins
         from harness.spec.load import read_spec
 
-        if self.shared_by is not None and self.shared_by > 1:
-            torch.set_num_threads(max(1, torch.get_num_threads() // self.shared_by))
+        if self.threads is not None or self.shared_by > 1:
+            torch.set_num_threads(self.threads or max(1, torch.get_num_threads() // self.shared_by))
         registry = load_plugins(self.plugin_files).registry
         spec = read_spec(self.spec_text, self.spec_path.name, self.spec_path.parent, registry)
         if spec.hash != self.spec_hash:
