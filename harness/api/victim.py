@@ -15,6 +15,7 @@ from harness.api.task import TaskData
 from harness.api.threat import Access
 from harness.api.training import TrainConfig, TrainRow
 from harness.flops import Flops
+from harness.tokens.message import Messages
 
 if TYPE_CHECKING:
     from harness.api.model.backend import Backend
@@ -143,6 +144,12 @@ class Victim(Plugin):
         give messages are refused before a run where it says no. By default no.
         """
         return False
+
+    def check_messages(self, data: TaskData, messages: Messages) -> None:
+        """Raise VictimError where these messages cannot be put to it, as far as can be told before a run: its chat
+        template takes no system prompt, say. A last one of the assistant is to be gone on with. Asked of victims that
+        take conversations; by default all is well.
+        """
 
     def remarks(self, data: TaskData) -> list[str]:
         """What a user should know before a run: settings that are seldom meant, a sentence each. None by default."""

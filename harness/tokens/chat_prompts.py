@@ -117,9 +117,11 @@ class ChatPrompts:
                 f"{self.format.template.where}: the chat template writes the message in which the attack string goes "
                 f"{shown}; put it into another message, or write chat: PATH"
             )
-        written = (head, tails[0])
+        # A space that the template writes before an answer is part of the answer's first token.
+        lead = head[len(head.rstrip(" ")) :] if conversation.begins_answer and not before else ""
+        written = (head.removesuffix(lead), tails[0])
         head, tail = map(spelling.in_template, written)
-        return ChatFrame(self, conversation, before, after, head, tail, written)
+        return ChatFrame(self, conversation, before, after, head, tail, written, lead)
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """Ids of an answer's beginning, a target or a label, where the model begins to answer."""
@@ -141,6 +143,7 @@ class ChatFrame:
         before_text, after_text: of the message that the string stands in.
         head, tail: all that the model reads before and after the string, as `RenderedTokenizer` spells it.
         written: the same as the template writes it.
+        lead: the space that the template writes before the string, with which the string then begins.
     """
 
     chat: ChatPrompts
@@ -150,6 +153,7 @@ class ChatFrame:
     head: str
     tail: str
     written: tuple[str, str]
+    lead: str = ""
 
     @cached_property
     def before(self) -> Tokens:
@@ -163,7 +167,7 @@ class ChatFrame:
 
     def prompt(self, text: str) -> str:
         """The message with this text in the string's place."""
-        return self.before_text + text + self.after_text
+        return self.before_text + text.removeprefix(self.lead) + self.after_text
 
     def ids(self, text: str) -> list[int]:
         """Ids of the whole conversation with this text in the string's place, rendered and tokenised anew."""
@@ -172,6 +176,8 @@ class ChatFrame:
     def survives_rendering(self, text: str) -> bool:
         """Whether the template writes this text in its place, and all the rest as it is."""
         hidden, (head, tail) = self.chat.plain.spelling.hidden, self.written
+        if not text.startswith(self.lead):
+            return False
         # Of a string that spells a special token with what is around it this may say no; no such string is of use.
         whole = self.chat.format.render(self.conversation.prompt(self.prompt(text)), hidden)
         return whole == head + hidden(text) + tail

@@ -41,6 +41,7 @@ class HFTokenizer:
 
     chat: ChatPrompts | None = None
     takes_messages = False
+    own_system: str | None = None
 
     def __init__(
         self,
@@ -155,10 +156,14 @@ class HFTokenizer:
         twin.right = ()
         return twin
 
-    def for_messages(self) -> HFTokenizer:
-        """The same for a model whose server renders conversations itself."""
+    def for_messages(self, system: str | None = None) -> HFTokenizer:
+        """The same for a model whose server renders conversations itself.
+
+        Args:
+            system: the system prompt that it is sent with conversations that bring none.
+        """
         twin = copy.copy(self)
-        twin.takes_messages = True
+        twin.takes_messages, twin.own_system = True, system
         return twin
 
     def with_chat(self, chat: ChatFormat, *, parse_special_tokens: bool = False) -> HFTokenizer:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.api.model.shape import Memory
-from harness.api.task import TaskData
+from harness.api.runtime_defense import ConversationDefense, RuntimeDefense
+from harness.api.task import Example, TaskData
 from harness.api.victim import VictimCard
 from harness.flops import known
 from harness.number_format import format_flops
@@ -26,6 +27,7 @@ from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast
 from harness.run.run_folder import RunFolder
 from harness.store.artifacts import ArtifactStore
+from harness.tokens.message import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,22 @@ class Plan:
         return list(found)
 
 
-def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
-    """Mean prompt length in tokens with ``extra`` attack tokens, from characters."""
-    texts = [sum(len(message.content) for message in example.messages) for example in data.validation[:64]]
+def prompt_tokens(data: TaskData, card: VictimCard, extra: int, defenses: Sequence[RuntimeDefense] = ()) -> float:
+    """Mean prompt length in tokens with ``extra`` attack tokens, from characters.
+
+    Args:
+        defenses: that stand before the victim: the messages of those that put some around a prompt count.
+    """
+    texts = [sum(len(message.content) for message in _read(example, defenses)) for example in data.validation[:64]]
     return sum(texts) / len(texts) / card.chars_per_token + extra
+
+
+def _read(example: Example, defenses: Sequence[RuntimeDefense]) -> Messages:
+    conversation = example.conversation
+    for defense in defenses:
+        if isinstance(defense, ConversationDefense):
+            conversation = defense.surround(conversation, None)
+    return conversation.messages(example.text)
 
 
 def make_plan(
@@ -135,7 +149,7 @@ class _Stages:
         """Add all that a cell takes and no cell before it did."""
         spec, data, keys = cell.spec, cell.data, cell.keys
         card = spec.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, spec.threat.tokens)
+        tokens = prompt_tokens(data, card, spec.threat.tokens, [part.plugin for part in spec.runtime])
         memory = VictimMemory.of(spec.victim.plugin, data, card, tokens)
         name = f"{spec.victim.label} on {spec.task.label}, seed {spec.seed}"
         self._add_model(cell.victim, name, card, memory)
