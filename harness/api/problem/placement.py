@@ -40,7 +40,7 @@ def place(
     tokenizer: Tokenizer,
     allowed: Tokens,
     labels: Sequence[str] = (),
-    surround: Callable[[Conversation], Conversation] = lambda conversation: conversation,
+    surround: Callable[[Conversation], Conversation] | None = None,
 ) -> Problem:
     """Split the prompt around the attack string.
 
@@ -51,12 +51,13 @@ def place(
 
     Args:
         labels: the task's.
-        surround: puts around a conversation what a defense adds to it.
+        surround: puts around a conversation what a defense adds to it; None: nothing.
 
     Raises:
         VictimError: a conversation that the victim's chat template does not take, or it has none.
     """
-    conversation, read = example.conversation, surround(example.conversation)
+    conversation = example.conversation
+    read = conversation if surround is None else surround(conversation)
     if not threat.begins_answer:
         before, after = _in_chunk(example, threat, tokenizer)
     elif takes_messages(tokenizer):

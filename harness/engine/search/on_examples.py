@@ -63,7 +63,7 @@ def place_all(
     threat: Threat,
     tokenizer: Tokenizer,
     labels: Sequence[str] = (),
-    surround: Callable[[Conversation], Conversation] = lambda conversation: conversation,
+    surround: Callable[[Conversation], Conversation] | None = None,
 ) -> list[Problem]:
     """Each example with the place of its attack string, as `place` finds it; all with the same allowed tokens.
 

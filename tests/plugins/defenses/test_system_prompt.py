@@ -81,9 +81,8 @@ def compute_of_prompt(victim: DefendedVictim) -> float:
 
 
 def test_its_tokens_are_paid_for_with_every_answer() -> None:
-    lengths = [
-        len(prompt_ids([GenerateItem("What is a fox?", 1)], tokenizer(**of))[0]) for of in ({}, {"system": TEXT})
-    ]
+    question = [GenerateItem("What is a fox?", 1)]
+    lengths = [len(prompt_ids(question, tokenizer(**settings))[0]) for settings in ({}, {"system": TEXT})]
     more = compute_of_prompt(defended(defense())) - compute_of_prompt(defended())
     assert more == nominal_forward(ToyLanguageModel(tokenizer()).n_params, lengths[1] - lengths[0]) > 0
 
