@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from harness.number_format import counted
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.file_format.limits import MAX_LISTED
 from leaderboard.submission.submission import Submission
@@ -61,13 +62,15 @@ def _inspection_checks(found: Inspection, *, written_anew: bool) -> list[CheckRe
     records = CheckResult("records", "consistent in themselves", found.problems, found.notes, found.n_problems)
     if not records.passed:
         records.detail = ""
-    file = CheckResult("file", f"{found.cells} cells, {found.rows} rows, all hashes as stated")
+    file = CheckResult("file", f"{counted(found.cells, 'cell')}, {counted(found.rows, 'row')}, all hashes as stated")
     for form in (found.hidden, found.unknown_form):
         if form and not written_anew:
             file.fail(form)
     checks = [file, records]
     if records.passed:
-        checks.append(CheckResult("standings", f"{found.tables} tables and their curves computed from the records"))
+        checks.append(
+            CheckResult("standings", f"{counted(found.tables, 'table')}, with curves, computed from the records")
+        )
     return checks
 
 
@@ -129,7 +132,8 @@ def _completeness_checks(
 
     sizes = task_sizes(spec, load=not is_own)
     problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
-    cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
+    count = len(submission.cells)
+    cells = "" if problems else f"{'the one cell' if count == 1 else f'all {count} cells'} of the spec, and no other"
     checks = [
         CheckResult(
             "completeness", cells, problems, [*fewer_clean_examples(spec.spec.clean_examples, submission.cells, sizes)]
