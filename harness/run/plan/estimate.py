@@ -13,6 +13,7 @@ from functools import partial
 from harness.api.model.shape import Memory
 from harness.api.runtime_defense import ConversationDefense, RuntimeDefense
 from harness.api.task import Example, TaskData
+from harness.api.training import LoraParams
 from harness.api.victim import VictimCard
 from harness.flops import known
 from harness.number_format import format_flops
@@ -198,6 +199,8 @@ class _Stages:
         spec, part, defense = cell.spec, cell.spec.trained, cell.spec.trained_plugin
         if part is None or defense is None:
             return
+        params = defense.params
+        needed = memory.defend(params.lora if isinstance(params, LoraParams) else None)
         expected = 0.0
         for number, key in enumerate((artifact.key for artifact in cell.keys.rounds), start=1):
             if expected >= (defense.budget() or math.inf):
@@ -209,7 +212,7 @@ class _Stages:
                     estimate = partial(defense.estimate, size, tokens, number, spec.threat, self._resolver.attack)
                     flops = _attempt(estimate)
                 self.found[key] = Stage(
-                    "defend", name, key, self._status(key), flops, card.local, memory.defend, device=memory.device
+                    "defend", name, key, self._status(key), flops, card.local, needed, device=memory.device
                 )
             expected += self.found[key].flops or 0.0
 

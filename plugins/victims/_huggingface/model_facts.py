@@ -13,6 +13,8 @@ from plugins.victims._huggingface.presets import find_preset
 from plugins.victims._huggingface.quantization import gives_gradients
 from plugins.victims._text_lengths import mean_reply_chars
 
+_SCALES = 0.07  # bytes per weight, of the scales of its block; as bitsandbytes keeps them
+
 
 def model_card(given: GivenModel, classes: int | None) -> VictimCard:
     """Facts from the preset table, or from config.json and the header of the weights. Of quantised weights the size is
@@ -80,4 +82,14 @@ def memory_facts(given: GivenModel, card: VictimCard, data: TaskData) -> MemoryF
         dtype=params.dtype,
         device=params.device,
         engine=params.backend != "torch",
+        weight_bytes=_bytes_of_weights(params.quantize, shape, n_params),
     )
+
+
+def _bytes_of_weights(quantize: str | None, shape: ModelShape, n_params: int) -> float | None:
+    """Bytes per parameter of weights that are quantised on load, embeddings, which are not, among them."""
+    if quantize is None:
+        return None
+    per_weight = {"int8": 1.0, "int8_torchao": 1.0}.get(quantize, 0.5) + _SCALES
+    whole = min(n_params, 2 * shape.vocabulary * shape.hidden)  # the output embedding may be a matrix of its own
+    return (per_weight * (n_params - whole) + 4.0 * whole) / n_params
