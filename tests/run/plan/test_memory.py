@@ -187,7 +187,8 @@ def test_an_adapter_takes_little_beside_the_weights_beneath_it() -> None:
     plain, packed = need(fine_tune={"lora": {}}).prepare, need(fine_tune={"lora": {}}, quantize="nf4").prepare
     whole, adapted = need(fine_tune=False).defend(), need(fine_tune=False).defend(Lora())
     attacked, unpacked = (need(fine_tune=False, **more).attack(4, "text") for more in ({"quantize": "nf4"}, {}))
-    assert None not in (found := [plain, packed, whole, adapted, attacked, unpacked])
+    found = [plain, packed, whole, adapted, attacked, unpacked]
+    assert None not in found
     plain, packed, whole, adapted, attacked, unpacked = (memory.gpu for memory in found)  # type: ignore
     assert plain - packed > 2.5 * n  # of four bytes per weight one is left, with the embeddings
     assert whole - adapted > 7 * n  # no gradients of the weights, and no copy to compute with
