@@ -132,7 +132,7 @@ def make_plan(
         card, rate: as of `harness.run.plan.rate.find_rates`.
     """
     rates = find_rates(folder, card, rate)
-    stages = _Stages(resolver, store, folder)
+    stages = _Stages(resolver, store, folder, planned_gpu=card is not None)
     for cell in cells:
         stages.add(cell)
     order = {"prepare": 0, "defend": 1, "attack": 2}
@@ -142,16 +142,18 @@ def make_plan(
 class _Stages:
     """Collects the stages of cells, by key: what two cells share is made once."""
 
-    def __init__(self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None) -> None:
+    def __init__(
+        self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None, *, planned_gpu: bool
+    ) -> None:
         self.found: dict[str, Stage] = {}
-        self._resolver, self._store, self._folder = resolver, store, folder
+        self._resolver, self._store, self._folder, self._planned_gpu = resolver, store, folder, planned_gpu
 
     def add(self, cell: ResolvedCell) -> None:
         """Add all that a cell takes and no cell before it did."""
         spec, data, keys = cell.spec, cell.data, cell.keys
         card = spec.victim.plugin.card(data)
         tokens = prompt_tokens(data, card, spec.threat.tokens, [part.plugin for part in spec.runtime])
-        memory = VictimMemory.of(spec.victim.plugin, data, card, tokens)
+        memory = VictimMemory.of(spec.victim.plugin, data, card, tokens, planned_gpu=self._planned_gpu)
         name = f"{spec.victim.label} on {spec.task.label}, seed {spec.seed}"
         self._add_model(cell.victim, name, card, memory)
         self._add_rounds(cell, card, tokens, memory)
@@ -190,7 +192,9 @@ class _Stages:
                     sizes[role] = card.n_params
                 if model.data.train:  # the others are used as they are
                     tokens = prompt_tokens(model.data, card, 0)
-                    memory = VictimMemory.of(model.victim.plugin, model.data, card, tokens)
+                    memory = VictimMemory.of(
+                        model.victim.plugin, model.data, card, tokens, planned_gpu=self._planned_gpu
+                    )
                     name = f"{model.victim.label} for {role.name} on {cell.spec.task.label}, seed {model.seed}"
                     self._add_model(model, name, card, memory)
         return sizes

@@ -49,17 +49,21 @@ class VictimMemory:
         facts: None where the victim does not tell.
         tokens: average length of a prompt, attack string included.
         local: whether the model runs here.
+        planned_gpu: whether the plan is for a machine with a GPU, whether or not this one has any.
     """
 
     facts: MemoryFacts | None
     tokens: float
     local: bool = True
+    planned_gpu: bool = False
 
     @classmethod
-    def of(cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float) -> VictimMemory:
+    def of(
+        cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float, *, planned_gpu: bool = False
+    ) -> VictimMemory:
         """What the victim tells; a plan must not be lost for a plugin's mistake."""
         try:
-            return cls(victim.memory(data) if card.local else None, tokens, card.local)
+            return cls(victim.memory(data) if card.local else None, tokens, card.local, planned_gpu)
         except (Exception, SystemExit):
             return cls(None, tokens, card.local)
 
@@ -81,7 +85,7 @@ class VictimMemory:
         facts = self.facts
         if facts is None:
             return self._without_facts
-        row, shape, on_gpu = self._row, facts.shape, _on_gpu(facts.device)
+        row, shape, on_gpu = self._row, facts.shape, self._on_gpu
         itemsize = _ITEMSIZES.get(facts.dtype, 2 if on_gpu else _FLOAT32)
         most, together, kept = (
             max_chunk_tokens(on_gpu, shape.intermediate * itemsize),
@@ -98,7 +102,7 @@ class VictimMemory:
         work = _weights(facts, itemsize) + max(forward, backward)
         work += 2 * min(prefix_cache_bytes(on_gpu), together * row * kept)
         work += min(prefix_copy_bytes(on_gpu), most * row * kept / shape.layers)
-        placed = _placed(facts, work)
+        placed = self._placed(facts, work)
         if not facts.engine:
             return placed
         engine = itemsize * facts.n_params + min(_ENGINE_CACHE[on_gpu], _ENGINE_TOKENS * kept)
@@ -137,7 +141,20 @@ class VictimMemory:
             # Rows of a batch are read at the same places: wherever one of them is to say something.
             read = _LABEL_TOKENS if facts.reply_tokens is None else row
             work += 3 * _FLOAT32 * facts.batch * shape.vocabulary * read
-        return _placed(facts, work)
+        return self._placed(facts, work)
+
+    def _placed(self, facts: MemoryFacts, work: float) -> Memory:
+        """``work`` where the model lies; a file of weights is read in the process first."""
+        file = _FLOAT32 * facts.n_params
+        if self._on_gpu:
+            return Memory(PROCESS + CUDA + 2 * file, CUDA + work)
+        return Memory(PROCESS + max(2 * file, work))
+
+    @property
+    def _on_gpu(self) -> bool:
+        """Whether the model goes to a GPU."""
+        at_hand = self.planned_gpu or has_gpu()
+        return self.device.startswith("cuda") or (self.device in ("auto", "spread") and at_hand)
 
     @property
     def _row(self) -> float:
@@ -153,16 +170,3 @@ def _weights(facts: MemoryFacts, itemsize: int) -> float:
     if facts.weight_bytes is None:
         return itemsize * facts.n_params
     return facts.weight_bytes * facts.n_params + itemsize * facts.shape.hidden * facts.shape.intermediate
-
-
-def _placed(facts: MemoryFacts, work: float) -> Memory:
-    """``work`` where the model lies; a file of weights is read in the process first."""
-    file = _FLOAT32 * facts.n_params
-    if _on_gpu(facts.device):
-        return Memory(PROCESS + CUDA + 2 * file, CUDA + work)
-    return Memory(PROCESS + max(2 * file, work))
-
-
-def _on_gpu(device: str) -> bool:
-    """Whether a model goes to a GPU of this machine."""
-    return device.startswith("cuda") or (device in ("auto", "spread") and has_gpu())

@@ -195,6 +195,15 @@ def test_an_adapter_takes_little_beside_the_weights_beneath_it() -> None:
     assert unpacked - attacked > 0.8 * n
 
 
+def test_a_plan_for_a_card_places_there_what_goes_to_a_gpu_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.run.plan.memory.has_gpu", lambda: False)
+    facts = [MemoryFacts(10**9, ModelShape.guess(10**9), batch=8, device=device) for device in ("auto", "cuda", "cpu")]
+    by_itself, told, kept = ([VictimMemory(one, 60.0, planned_gpu=gpu) for gpu in (True, False)] for one in facts)
+    assert by_itself[0].attack(4, "scores") == told[0].attack(4, "scores") == told[1].attack(4, "scores")
+    assert by_itself[0].prepare == told[0].prepare
+    assert by_itself[1].attack(4, "scores") == kept[0].attack(4, "scores") == kept[1].attack(4, "scores")
+
+
 def test_an_engine_beside_torch_takes_as_much_again() -> None:
     data = WordLength(WordLength.Params(train_size=50, validation_size=10)).load()
     found = []
