@@ -126,13 +126,11 @@ class HFTokenizer:
         """
         if not self.spelling.everywhere or self.chat is not None:
             return None
-        spelling, hidden = self._respelled, text
-        for part in sorted(set(data), key=len, reverse=True):
-            if part and spelling.hidden(part) != part:
-                hidden = hidden.replace(part, spelling.hidden(part))
-        if hidden == text:
+        spelling = self._respelled
+        spelled = spelling.with_data(text, data)
+        if spelled is None:
             return None
-        spelled = spelling.in_template(hidden).removeprefix(spelling.marked(self.left_text))
+        spelled = spelled.removeprefix(spelling.marked(self.left_text))
         return list(spelling.rust.encode(spelled, add_special_tokens=False).ids)
 
     @cached_property
