@@ -132,6 +132,12 @@ class Victim(Plugin):
         """
         return {}
 
+    def files_beside_spec(self) -> tuple[Path, ...]:
+        """Small text files that its parameters name, and that whoever repeats a run needs beside its spec: kept in
+        run.json, and put beside the spec on a page. None by default.
+        """
+        return ()
+
     def trained_against(self, data: TaskData) -> str:
         """What in the training of `prepare` hardens the model against attacks, as the standings say it in every row of
         the victim, "undefended" ones among them: ``random strings in 30% of its examples``. "" where

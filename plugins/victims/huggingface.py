@@ -93,6 +93,10 @@ class HuggingFace(Victim):
         """
         return self._given.fingerprint()
 
+    def files_beside_spec(self) -> tuple[Path, ...]:
+        """The file of a chat template."""
+        return (self.params.chat,) if isinstance(self.params.chat, Path) else ()
+
     def takes_messages(self, data: TaskData) -> bool:
         """Whether it has a chat template and uses it."""
         return self._head_for(data) != "classification" and self._given.has_template()

@@ -259,6 +259,10 @@ class OpenAICompatible(Victim):
             served = with_known_form(completions, result, served)
         return ServerBackend(completions, result, served, labels, tokenizer=reads)
 
+    def files_beside_spec(self) -> tuple[Path, ...]:
+        """The file of a chat template."""
+        return (self.params.chat,) if isinstance(self.params.chat, Path) else ()
+
     def takes_messages(self, data: TaskData) -> bool:
         """Whether it has a chat template, here or at the server."""
         if self.params.api == "chat" or isinstance(self.params.chat, Path):
