@@ -16,11 +16,11 @@ from harness.number_format import counted
 from harness.records.journal import Journal
 from harness.records.schema import VERSION
 from harness.run.shards import Shard
+from harness.spec.files_beside import files_beside
 from harness.store.atomic import write_json
 
 if TYPE_CHECKING:
-    from harness.spec.files_beside import files_beside
-from harness.spec.load import LoadedSpec
+    from harness.spec.load import LoadedSpec
 
 JOURNAL = "journal.jsonl"  # of a cell that is not done
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.spec.load import LoadedSpec
+if TYPE_CHECKING:
+    from harness.spec.load import LoadedSpec
 
 MAX_CHARS = 1_000_000
 
