@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from harness.number_format import counted
 from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell
 from harness.records.schema import NOT_SUBMITTED
@@ -38,7 +37,7 @@ def difference(one: Cell, other: Cell) -> str | None:
         ("steps.parquet", one.steps(), other.steps()),
     ):
         if left.num_rows != right.num_rows:
-            return f"{name}: {counted(left.num_rows, 'row')}, and {right.num_rows}"
+            return f"{name}: {left.num_rows} and {right.num_rows} rows"
         for column in left.column_names:
             if column in VOLATILE_COLUMNS or (column in NOT_SUBMITTED and _untold(left[column], right[column])):
                 continue

@@ -15,8 +15,8 @@ from harness.errors import RunError
 from harness.number_format import counted
 from harness.records.journal import Journal
 from harness.records.schema import VERSION
+from harness.run.files_beside import files_beside
 from harness.run.shards import Shard
-from harness.spec.files_beside import files_beside
 from harness.store.atomic import write_json
 
 if TYPE_CHECKING:

@@ -5,17 +5,19 @@ command to make them again.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord, PluginRecord
 from harness.records.read import Run
 from harness.records.visible_text import visible
-from harness.spec.files_beside import checked_files
 from leaderboard.data.chat_settings import ChatSettings, chat_settings
 from leaderboard.data.visible_text import escape_invisible, shortened
 from leaderboard.site.page_ids import slug
+
+MAX_CHARS = 1_000_000  # of a file beside a spec
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,26 @@ def spec_files(runs: Sequence[Run]) -> dict[str, SpecFile]:
         if isinstance(text, str) and text.strip() and isinstance(spec_hash, str):
             name = slug(str(run.info.get("spec_name", "spec")), spec_hash).rsplit("-", 1)[0]
             stem = f"{name}-{slug('', spec_hash)[2:]}"
-            beside = checked_files(run.info.get("spec_files"))
-            beside = {path: own for path, own in beside.items() if visible(own) == own and path != f"{stem}.yaml"}
+            beside = _files_beside(run.info.get("spec_files"), f"{stem}.yaml")
             files.setdefault(spec_hash, SpecFile(f"{stem}/{stem}.yaml" if beside else f"{stem}.yaml", text, beside))
     return files
+
+
+def _files_beside(data: object, spec: str) -> dict[str, str]:
+    """Of the files that a run says its spec needs, those that are text as it is seen and stay in the spec's folder."""
+    if not isinstance(data, Mapping):
+        return {}
+    return {
+        path: text
+        for path, text in data.items()
+        if isinstance(path, str) and isinstance(text, str) and _stays_inside(path) and path != spec
+        if visible(text) == text and len(text) <= MAX_CHARS
+    }
+
+
+def _stays_inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return path.isprintable() and "\\" not in path and bool(pure.name) and not {"/", ".."} & set(pure.parts)
 
 
 def plugins_used(records: Sequence[CellRecord]) -> list[PluginUse]:

@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from harness.errors import DataError
-from harness.number_format import counted
 from harness.records.read import Cell, Run, read_run
 from leaderboard.data.record_facts import defense_round
 from leaderboard.submission.file_format.container import CELLS, MANIFEST, RECORDS, SPEC, write_container
 from leaderboard.submission.file_format.limits import FORMAT
 from leaderboard.submission.file_format.manifest import RunInfo, file_digest
 from leaderboard.submission.file_format.records_table import cell_rows, to_parquet
+from leaderboard.table_numbers import counted
 
 
 def default_name(run: Run) -> str:

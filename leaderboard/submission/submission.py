@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from harness.number_format import counted
 from harness.records.cell_manifest import CellRecord
 from leaderboard.submission.file_format.container import (
     CELLS,
@@ -31,6 +30,7 @@ from leaderboard.submission.file_format.manifest import (
 )
 from leaderboard.submission.file_format.records_file import RecordsFile
 from leaderboard.submission.file_format.strict_json import first_repeated, load_json, utf8_text
+from leaderboard.table_numbers import counted
 
 ENTRY_SUFFIX, ENTRY_RECORDS_SUFFIX = ".json", ".parquet"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import error_text
-from harness.number_format import counted
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.drawn_counts import drawn_count_problems
 from leaderboard.submission.verification.report import NEVER_REPLAYED, CheckResult
 from leaderboard.submission.verification.sample import Sample, draw_sample
 from leaderboard.submission.verification_record import Replay
+from leaderboard.table_numbers import counted
 
 if TYPE_CHECKING:
     from harness.replay.recorded import ReplayedCell
@@ -106,7 +106,7 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
         notes.append("there is no string to be replayed: nothing was attacked, or activations were, which leave none")
     left_out = sample.recorded_strings - sample.strings
     notes.append(
-        f"not looked at: {left_out:,} of {sample.recorded_strings:,} strings, "
+        f"not looked at: {left_out:,} of {counted(sample.recorded_strings, 'string')}, "
         f"{sample.all_cells - len(results)} of {counted(sample.all_cells, 'cell')}, and {NEVER_REPLAYED}"
     )
     return CheckResult("replay", detail, problems, notes)

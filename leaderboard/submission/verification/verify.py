@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.number_format import counted
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.file_format.limits import MAX_LISTED
 from leaderboard.submission.submission import Submission
@@ -14,6 +13,7 @@ from leaderboard.submission.verification.inspection import Inspection, Progress
 from leaderboard.submission.verification.replay_check import ReplayOptions, replay_check
 from leaderboard.submission.verification.report import CheckResult, Report
 from leaderboard.submission.verification.sandbox import open_inspected
+from leaderboard.table_numbers import counted
 
 if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
