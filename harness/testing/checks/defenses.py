@@ -182,7 +182,7 @@ def _check_costs(subject: Subject) -> None:
 def _check_offers(subject: Subject) -> None:
     defense: RuntimeDefense = subject.fresh()
     guard = isinstance(defense, GuardDefense)
-    possible = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
+    possible: tuple[str, ...] = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
     if isinstance(defense, ConversationDefense):
         possible = ("victim",)
     if defense.offers not in possible:
