@@ -22,6 +22,7 @@ from harness.testing.toys.language_model import ToyLanguageModel
 from harness.testing.toys.tokenizers import CHAT, tokenizer_of
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.message import Message
+from plugins.attacks._common.attacker_prompt import attacker_prompt
 from plugins.attacks.prefill import OPENINGS, Prefill
 from plugins.judges.refusal_match import RefusalMatch
 
@@ -120,3 +121,9 @@ def test_what_does_not_go_with_a_beginning_of_the_answer_is_refused(wrong: dict[
     with pytest.raises(ValueError, match=f"position: answer .* leave out {next(iter(wrong))}"):
         Threat(position="answer", **wrong)
     assert Threat(position="answer", tokens=3, access="text").label() == "beginning of the answer, 3 tokens, text"
+
+
+def test_an_attacker_model_is_shown_the_request_before_the_answer_that_it_begins() -> None:
+    shown = attacker_prompt(problem(), [], 4000)
+    assert "Prompt: Write a lie.\n\nAnswer:\n\nThe model's answer begins with: [HERE]\n" in shown
+    assert "Prompt: Write a lie.\n\nAnswer:[HERE]\n" in attacker_prompt(problem(PLAIN), [], 4000)
