@@ -205,7 +205,7 @@ def test_a_run_records_what_the_attacker_began_and_the_system_prompt_before_it(t
         threat=", position: answer",
         defenses="none, {system_prompt: {text: Be good., position: replace}}, {system_prompt: {text: Be kind.}, "
         "non_adaptive: true}",
-        attacks="{prefill: {steps: 2, openings: [The quick, A fox]}}, {gcg: {steps: 1, candidates: 4, topk: 8}}",
+        attacks="{prefill: {steps: 2, openings: [The quick, A fox]}}",
     )
     task = "{behaviors: {path: b.csv, target: The lazy dog, answer_tokens: 4, benign: true, benign_target: No}}"
     (tmp_path / "spec.yaml").write_text(spec.replace("tasks: [talks]", f"tasks: [{task}]"))
@@ -220,7 +220,7 @@ def test_a_run_records_what_the_attacker_began_and_the_system_prompt_before_it(t
         costs.append((not bare, not facts.adaptive, facts.per_answer.nominal))
         shown = {row["example"]: row for row in cell.examples().to_pylist()}
         rows = cell.steps().to_pylist()
-        assert len(rows) == (4 if cell.record.attack.name == "prefill" else 2)
+        assert len(rows) == 4
         for row in rows:
             *messages, begun = shown[row["example"]]["messages"]
             roles = ["user"] if bare else ["system", "user"]
@@ -233,7 +233,7 @@ def test_a_run_records_what_the_attacker_began_and_the_system_prompt_before_it(t
             ids = tokenizer.apply_chat_template(whole, tokenize=True, return_dict=False, continue_final_message=True)
             assert ids[-len(row["attack_tokens"]) :] == row["attack_tokens"]
             assert not row["answer"].startswith(row["attack_text"])
-    assert len(cells) == 6
+    assert len(cells) == 3
     template, replaced, longer = (cost for *_, cost in sorted(set(costs)))  # the template writes one by itself
     assert replaced < template < longer
     build_site([read_run(tmp_path / "out")], tmp_path / "site")
