@@ -90,6 +90,7 @@ from .api.requests import (
 from .api.runtime_defense import (
     Case as Case,
     Certificate as Certificate,
+    ConversationDefense as ConversationDefense,
     FitJob as FitJob,
     GuardDefense as GuardDefense,
     Place as Place,

@@ -61,3 +61,8 @@ def plain_number(value: object) -> str:
 def amount(value: float) -> str:
     """A count or a mean of counts to three digits: ``2.5``, ``2,560``; scientific from a million."""
     return scientific(value) if value >= 1e6 else f"{float(f'{value:.3g}'):,.10g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 cell``, ``1,200 cells``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

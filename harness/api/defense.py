@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 class Defense(Plugin):
     """Base of all sorts, and by itself the absence of a defense. Subclass `TrainedDefense`, `GuardDefense`,
-    `TransformDefense` or `VoteDefense`.
+    `TransformDefense`, `ConversationDefense` or `VoteDefense`.
     """
 
     kind: ClassVar[Kind] = "defense"

@@ -1,4 +1,4 @@
-"""Defenses that work while the victim is asked: guards, transforms and votes.
+"""Defenses that work while the victim is asked: guards, transforms, votes, and what puts messages around a prompt.
 
 They ask models as attacks and judges do: a method is a generator that yields requests, is sent the answers, and returns
 what it makes of them. The engine opens the models, answers the requests of many texts together, and meters them as
@@ -212,6 +212,25 @@ class GuardDefense(RuntimeDefense):
         """The penalty of `ruling` at an attack string, and its gradient; of guards that offer ``surrogate``."""
         yield from ()
         return Slope(0.0)
+
+
+class ConversationDefense(RuntimeDefense):
+    """A defense that puts messages around the one that the attacker may change, such as a system prompt, and leaves
+    that one as it is. For victims that take conversations. Implement `surround`.
+
+    Losses, gradients and samples are those of the victim in that conversation, tokens of the messages and all.
+    """
+
+    def surround(self, conversation: Conversation, system: str | None) -> Conversation:
+        """The conversation with this defense's messages in it. Must be deterministic, and keep ``role``: the message
+        that may change stays what it is.
+
+        Args:
+            conversation: the messages around that one; of a plain prompt there are none.
+            system: the system prompt that the victim has by itself where a conversation brings none; None: there is
+                none, or nobody knows, since a server writes it.
+        """
+        raise NotImplementedError
 
 
 class TransformDefense(RuntimeDefense):

@@ -18,6 +18,8 @@ from harness.api.params import Params
 Access = Literal["latent", "gradient", "scores", "text"]
 _RANK: dict[Access, int] = {"text": 0, "scores": 1, "gradient": 2, "latent": 3}
 POSITIONS: dict[str, float] = {"prefix": 0.0, "infix": 0.9, "suffix": 1.0}
+ANSWER = "answer"
+"""The position of a string with which the answer begins (a prefill)."""
 
 
 def allows(granted: Access, wanted: Access) -> bool:
@@ -32,8 +34,10 @@ class Threat(Params):
     characters, here in tokens).
     """
 
-    position: Literal["prefix", "infix", "suffix"] | Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        "suffix", description="where in a perturbable chunk the attack string goes: a name, or a fraction of its tokens"
+    position: Literal["prefix", "infix", "suffix", "answer"] | Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        "suffix",
+        description="where in a perturbable chunk the attack string goes: a name, or a fraction of its tokens; answer: "
+        "the attacker writes the beginning of the answer (a prefill), and leaves the prompt as it is",
     )
     tokens: PositiveInt = Field(10, le=4096, description="length of the attack string in the victim's tokens")
     access: Access = Field(
@@ -86,6 +90,14 @@ class Threat(Params):
             raise ValueError(f"radius bounds a perturbation, and access: {self.access} allows none; remove one of them")
         return self
 
+    @model_validator(mode="after")
+    def _answer_stands_alone(self) -> Threat:
+        if self.begins_answer and self.turns > 1:
+            raise ValueError("position: answer is the beginning of one answer; leave out turns")
+        if self.begins_answer and self.edit != "as_task":
+            raise ValueError("position: answer leaves the prompt as it is; leave out edit")
+        return self
+
     def identity(self) -> dict[str, Any]:
         """As `Params.identity`; without a radius where there is none, or turns where it is one: keys are those of
         before there were such.
@@ -101,13 +113,21 @@ class Threat(Params):
         return {name: value for name, value in whole.items() if name != "asks" or value is not None}
 
     @property
+    def begins_answer(self) -> bool:
+        """Whether the attack string is the beginning of the answer."""
+        return self.position == ANSWER
+
+    @property
     def fraction(self) -> float:
-        """Position as a fraction of the chunk's tokens, 0 = before the first, 1 = after the last."""
+        """Position as a fraction of the chunk's tokens, 0 = before the first, 1 = after the last. Of `ANSWER` there is
+        none.
+        """
         return POSITIONS[self.position] if isinstance(self.position, str) else float(self.position)
 
     def label(self) -> str:
         """Short name of the threat model for tables."""
-        parts = [f"{self.position}, {self.tokens} tokens, {self.access}"]
+        where = "beginning of the answer" if self.begins_answer else self.position
+        parts = [f"{where}, {self.tokens} tokens, {self.access}"]
         parts += [] if self.radius is None else [f"radius {self.radius:g}"]
         parts += [] if self.edit == "as_task" else [self.edit]
         parts += [] if self.alphabet == "all" else [self.alphabet.replace("_", " ")]

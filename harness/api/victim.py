@@ -15,6 +15,7 @@ from harness.api.task import TaskData
 from harness.api.threat import Access
 from harness.api.training import TrainConfig, TrainRow
 from harness.flops import Flops
+from harness.tokens.message import Messages
 
 if TYPE_CHECKING:
     from harness.api.model.backend import Backend
@@ -131,6 +132,12 @@ class Victim(Plugin):
         """
         return {}
 
+    def files_beside_spec(self) -> tuple[Path, ...]:
+        """Small text files that its parameters name, and that whoever repeats a run needs beside its spec: kept in
+        run.json, and put beside the spec on a page. None by default.
+        """
+        return ()
+
     def trained_against(self, data: TaskData) -> str:
         """What in the training of `prepare` hardens the model against attacks, as the standings say it in every row of
         the victim, "undefended" ones among them: ``random strings in 30% of its examples``. "" where
@@ -143,6 +150,12 @@ class Victim(Plugin):
         give messages are refused before a run where it says no. By default no.
         """
         return False
+
+    def check_messages(self, data: TaskData, messages: Messages) -> None:
+        """Raise VictimError where these messages cannot be put to it, as far as can be told before a run: its chat
+        template takes no system prompt, say. A last one of the assistant is to be gone on with. Asked of victims that
+        take conversations; by default all is well.
+        """
 
     def remarks(self, data: TaskData) -> list[str]:
         """What a user should know before a run: settings that are seldom meant, a sentence each. None by default."""

@@ -54,7 +54,7 @@ class PartFacts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     defense: PluginRecord
-    sort: Literal["trained", "guard", "transform", "vote"]
+    sort: Literal["trained", "guard", "transform", "conversation", "vote"]
     offers: str  # to gradient attacks: "victim", "surrogate", "straight_through", "none"; "exact" of trained weights
     randomised: bool = False
     reached: int | None = None  # clean prompts (of a guard of answers: answers) that a guard looked at

@@ -40,7 +40,7 @@ def difference(one: Cell, other: Cell) -> str | None:
         ("steps.parquet", one.steps(), other.steps()),
     ):
         if left.num_rows != right.num_rows:
-            return f"{name}: {left.num_rows} rows, and {right.num_rows}"
+            return f"{name}: {left.num_rows} and {right.num_rows} rows"
         for column in left.column_names:
             if column in VOLATILE_COLUMNS or (column in NOT_SUBMITTED and _untold(left[column], right[column])):
                 continue

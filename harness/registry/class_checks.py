@@ -10,7 +10,14 @@ from harness.api.defense import Defense, TrainedDefense
 from harness.api.judge import Judge
 from harness.api.params import Params
 from harness.api.plugin import Kind, Plugin
-from harness.api.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.runtime_defense import (
+    ConversationDefense,
+    GuardDefense,
+    Offer,
+    RuntimeDefense,
+    TransformDefense,
+    VoteDefense,
+)
 from harness.api.task import Task
 from harness.api.threat import Access
 from harness.api.victim import Victim
@@ -86,7 +93,7 @@ def _params_problems(cls: type[Plugin], base: type[Plugin]) -> list[str]:
 
 
 def _defense_problems(cls: type[Defense]) -> list[str]:
-    sorts = (TrainedDefense, GuardDefense, TransformDefense, VoteDefense)
+    sorts = (TrainedDefense, GuardDefense, TransformDefense, ConversationDefense, VoteDefense)
     bases = [sort.__name__ for sort in sorts if issubclass(cls, sort)]
     if len(bases) > 1:
         return [f"it is of several sorts at once ({', '.join(bases)}); inherit from one"]
@@ -103,6 +110,8 @@ def _runtime_problems(cls: type[RuntimeDefense]) -> list[str]:
     for base, methods in ((GuardDefense, ("blocks", "ruling")), (TransformDefense, ("apply", "rewrite"))):
         if issubclass(cls, base) and all(getattr(cls, name) is getattr(base, name) for name in methods):
             found.append(f"it lacks the method {' or '.join(methods)} (see harness.{base.__name__})")
+    if issubclass(cls, ConversationDefense) and cls.surround is ConversationDefense.surround:
+        found.append("it lacks the method surround (see harness.ConversationDefense)")
     if issubclass(cls, VoteDefense) and cls.copies is VoteDefense.copies:
         found.append("it lacks the method copies (see harness.VoteDefense)")
     if cls.offers not in get_args(Offer):

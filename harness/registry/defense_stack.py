@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.api.defense import Defense, TrainedDefense
 from harness.api.refs import DefenseRef, resolved_ref
-from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.runtime_defense import ConversationDefense, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
 from harness.api.task import TaskKind
 from harness.registry.resolved_plugin import ResolvedPlugin
 
@@ -51,12 +51,14 @@ def runtime_parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
     return tuple(part for part in parts_of(defense) if isinstance(part.plugin, RuntimeDefense))
 
 
-def defense_sort(plugin: Defense) -> Literal["trained", "guard", "transform", "vote"]:
-    """Which of the four sorts a defense is."""
+def defense_sort(plugin: Defense) -> Literal["trained", "guard", "transform", "conversation", "vote"]:
+    """Which of the sorts a defense is."""
     if isinstance(plugin, GuardDefense):
         return "guard"
     if isinstance(plugin, TransformDefense):
         return "transform"
+    if isinstance(plugin, ConversationDefense):
+        return "conversation"
     return "vote" if isinstance(plugin, VoteDefense) else "trained"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.api.victim import Victim
+from harness.number_format import counted
 from harness.records.cell_manifest import CellRecord
 from harness.run.cell.base_record import base_record
 from harness.run.cell.manifest import stated_defense_facts
@@ -67,7 +68,8 @@ def completeness_problems(
             yield from (f"cell {record.key!a}: {what}" for what in counts)
     missing = [place for place in expected if place not in found]
     if missing:
-        yield f"{len(missing)} of {len(expected)} cells of the spec are missing, such as {_in_words(missing[0])}"
+        of = f"{len(missing)} of {counted(len(expected), 'cell')} of the spec"
+        yield f"{of} {'is' if len(missing) == 1 else 'are'} missing, such as {_in_words(missing[0])}"
 
 
 def fewer_clean_examples(wanted: int, records: Sequence[CellRecord], sizes: Mapping[str, int]) -> Iterator[str]:
@@ -86,9 +88,10 @@ def fewer_clean_examples(wanted: int, records: Sequence[CellRecord], sizes: Mapp
         there = min(wanted, sizes[task])
         cells = sum(record.task.label == task and record.n_clean < there for record in fewer)
         if cells:
+            have = "1 cell has" if cells == 1 else f"{cells} cells have"
             yield (
-                f"{task!a}: {cells} cells have a clean share of the listed prompts alone ({count} of {there}), as in a "
-                "run judged anew (`harness run --from`); one that leaves out the others looks the same"
+                f"{task!a}: {have} a clean share of the listed prompts alone ({count} of {there}), as in a run judged "
+                "anew (`harness run --from`); one that leaves out the others looks the same"
             )
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from harness.api.problem.problem import Problem
 from harness.api.task import Example
 from harness.engine.search.judging import JudgeRunner
-from harness.engine.search.on_examples import place_all
 from harness.records.exclusion import NOT_ATTACKED, NOT_ATTACKED_UNJUDGED
 from harness.replay.recorded import RecordedCell
 from harness.replay.tolerance import is_undecided
-from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, shortened
+from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, place_for, shortened
 from harness.run.prepare.preparer import PreparedCell
 
 
@@ -48,15 +47,17 @@ def ask_clean(prepared: PreparedCell, judge: JudgeRunner) -> CleanAnswers:
 
 def problems_by_example(prepared: PreparedCell, answers: CleanAnswers) -> dict[str, Problem]:
     """Each example that the spec attacks if it can be, with the place of its attack string."""
-    spec, victim = prepared.cell.spec, prepared.victim
-    placed = place_all(answers.examples[: spec.examples], spec.threat, victim.backend.tokenizer, victim.labels)
+    spec = prepared.cell.spec
+    placed = place_for(prepared.attack_router.victim, answers.examples[: spec.examples], spec.threat)
     return {problem.example.id: problem for problem in placed}
 
 
 def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: CleanAnswers) -> Iterator[str]:
     """What a cell's examples and counts say otherwise than the victim, each a line in words."""
     record = recorded.record
-    _, rows = choose_examples(prepared.victim, recorded.spec, answers.examples, answers.clean)
+    _, rows = choose_examples(
+        prepared.victim, recorded.spec, answers.examples, answers.clean, prepared.attack_router.victim
+    )
     ids = [row["example"] for row in recorded.examples]
     if ids != [row["example"] for row in rows]:
         missing = next((row["example"] for row in rows if row["example"] not in ids), None)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from harness.api.model.shape import Memory
 from harness.flops import Flops
+from harness.records.clean_measure import CleanMeasure
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,11 @@ class CellEnd:
 
     Attributes:
         label: of the cell.
-        asr, clean: attack success rate and clean accuracy, 0 to 1; None where there are none.
+        asr, clean: attack success rate and the share of clean prompts that are right, 0 to 1; None where there are
+            none.
         error: why it failed; None where it did not.
         untold: which of its answers have no verdict, in words; "" for none.
+        clean_measure: what the share of clean prompts is called.
         answered: how many prompts ended as the attacker wants with an attack or without one, in words; "" where that
             does not matter.
     """
@@ -68,6 +71,7 @@ class CellEnd:
     error: str | None = None
     untold: str = ""
     answered: str = ""
+    clean_measure: CleanMeasure = "clean accuracy"
 
 
 class WorkReporter(Protocol):

@@ -15,12 +15,12 @@ from harness.errors import RunError
 from harness.number_format import counted
 from harness.records.journal import Journal
 from harness.records.schema import VERSION
+from harness.run.files_beside import files_beside
 from harness.run.shards import Shard
 from harness.store.atomic import write_json
 
 if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
-
 
 JOURNAL = "journal.jsonl"  # of a cell that is not done
 
@@ -149,6 +149,7 @@ class RunFolder:
                 "created": now(),
             }
             | ({"plain_folders": list(spec.plain_folders)} if spec.plain_folders else {})
+            | ({"spec_files": beside} if (beside := files_beside(spec)) else {})
             | cells,
         )
 

@@ -100,7 +100,8 @@ def make_axes(
 
 def threat_key(threat: Threat) -> Any:
     """Equal for threats that mean the same (``suffix`` is the position 1.0)."""
-    return canonical_json({**threat.model_dump(mode="json"), "position": threat.fraction})
+    position = threat.position if threat.begins_answer else threat.fraction
+    return canonical_json({**threat.model_dump(mode="json"), "position": position})
 
 
 def _axis(

@@ -121,9 +121,11 @@ class ChatFormat:
             messages = (*messages, Message("assistant", self.prefill))
         return self._template.render(messages, self.arguments, go_on=bool(self.prefill))
 
-    def complete(self, generated: str) -> str:
-        """A whole answer from what the model wrote after its beginning."""
-        return self.prefill + generated
+    def complete(self, generated: str, prompt: Prompt = "") -> str:
+        """A whole answer from what the model wrote after its beginning: that which is set here. What a conversation
+        begins it with is no part of it: others have written it.
+        """
+        return generated if last_is_answer(prompt) else self.prefill + generated
 
     @cached_property
     def reasoning(self) -> tuple[str, str] | None:
@@ -135,12 +137,17 @@ class ChatFormat:
         """Whether the text that the model reads ends within a block of reasoning."""
         return self.reasoning is not None and is_open(self._answer_begins, *self.reasoning)
 
-    def split_reasoning(self, generated: str) -> tuple[str, str | None]:
-        """Reasoning and answer in what the model wrote; see `harness.tokens.reasoning.split_reasoning`."""
-        whole = self.complete(generated)
+    def split_reasoning(self, generated: str, prompt: Prompt = "") -> tuple[str, str | None]:
+        """Reasoning and answer in what the model wrote; see `harness.tokens.reasoning.split_reasoning`.
+
+        Args:
+            prompt: that it was asked.
+        """
+        whole = self.complete(generated, prompt)
         if self.reasoning is None:
             return "", whole
-        return split_reasoning(whole, *self.reasoning, begun=self.begun)
+        begun = is_open(prompt[-1].content, *self.reasoning) if last_is_answer(prompt) else self.begun  # type: ignore[union-attr]
+        return split_reasoning(whole, *self.reasoning, begun=begun)
 
     def spaced(self, answer: str) -> str:
         """An answer's beginning, a target or a label, as the model writes it here: what the prefill says already left

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -88,8 +88,7 @@ class ChatPrompts:
         Raises:
             VictimError: the template does not take these messages.
         """
-        spelling = self.plain.spelling
-        return spelling.in_template(self.format.render(prompt, spelling.hidden))
+        return self.plain.spelling.rendered(partial(self.format.render, prompt))
 
     def as_text(self, prompt: Prompt) -> str | None:
         """A prompt for a reader that puts the special tokens of its left before it, and takes special tokens for such
@@ -108,18 +107,16 @@ class ChatPrompts:
         """The place of a string between two texts of a message. Raises as `rendered`, and VictimError where the
         template does not show that message, or shows it twice.
         """
-        spelling = self.plain.spelling
-        raw = self.format.render(conversation.prompt(before + _GAP + after), spelling.hidden)
-        head, *tails = raw.split(_GAP)
+        head, *tails = self.rendered(conversation.prompt(before + _GAP + after)).split(_GAP)
         if len(tails) != 1:
             shown = "twice or more" if tails else "nowhere"
             raise VictimError(
                 f"{self.format.template.where}: the chat template writes the message in which the attack string goes "
                 f"{shown}; put it into another message, or write chat: PATH"
             )
-        written = (head, tails[0])
-        head, tail = map(spelling.in_template, written)
-        return ChatFrame(self, conversation, before, after, head, tail, written)
+        # A space that the template writes before an answer is part of the answer's first token.
+        lead = head[len(head.rstrip(" ")) :] if conversation.begins_answer and not before else ""
+        return ChatFrame(self, conversation, before, after, head.removesuffix(lead), tails[0], lead)
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """Ids of an answer's beginning, a target or a label, where the model begins to answer."""
@@ -128,7 +125,7 @@ class ChatPrompts:
     @cached_property
     def turn_end(self) -> int | None:
         """The special token that the template ends an answer with; None where it is none."""
-        ids = self.tokenizer.encode([self.plain.spelling.in_template(self.format.turn_end)])[0]
+        ids = self.tokenizer.encode([self.plain.spelling.rendered(lambda _: self.format.turn_end)])[0]
         return ids[0] if ids and ids[0] in self.plain.special else None
 
 
@@ -140,7 +137,7 @@ class ChatFrame:
         conversation: the other messages.
         before_text, after_text: of the message that the string stands in.
         head, tail: all that the model reads before and after the string, as `RenderedTokenizer` spells it.
-        written: the same as the template writes it.
+        lead: the space that the template writes before the string, with which the string then begins.
     """
 
     chat: ChatPrompts
@@ -149,7 +146,7 @@ class ChatFrame:
     after_text: str
     head: str
     tail: str
-    written: tuple[str, str]
+    lead: str = ""
 
     @cached_property
     def before(self) -> Tokens:
@@ -163,7 +160,7 @@ class ChatFrame:
 
     def prompt(self, text: str) -> str:
         """The message with this text in the string's place."""
-        return self.before_text + text + self.after_text
+        return self.before_text + text.removeprefix(self.lead) + self.after_text
 
     def ids(self, text: str) -> list[int]:
         """Ids of the whole conversation with this text in the string's place, rendered and tokenised anew."""
@@ -171,10 +168,10 @@ class ChatFrame:
 
     def survives_rendering(self, text: str) -> bool:
         """Whether the template writes this text in its place, and all the rest as it is."""
-        hidden, (head, tail) = self.chat.plain.spelling.hidden, self.written
+        if not text.startswith(self.lead):
+            return False
         # Of a string that spells a special token with what is around it this may say no; no such string is of use.
-        whole = self.chat.format.render(self.conversation.prompt(self.prompt(text)), hidden)
-        return whole == head + hidden(text) + tail
+        return self.chat.rendered(self.conversation.prompt(self.prompt(text))) == self.head + text + self.tail
 
     def survives(self, candidates: Tokens) -> NDArray[np.bool_]:
         """Whether the whole conversation with each string as text tokenises to before + string + after; shape [K]."""

@@ -41,6 +41,7 @@ class HFTokenizer:
 
     chat: ChatPrompts | None = None
     takes_messages = False
+    own_system: str | None = None
 
     def __init__(
         self,
@@ -125,13 +126,11 @@ class HFTokenizer:
         """
         if not self.spelling.everywhere or self.chat is not None:
             return None
-        spelling, hidden = self._respelled, text
-        for part in sorted(set(data), key=len, reverse=True):
-            if part and spelling.hidden(part) != part:
-                hidden = hidden.replace(part, spelling.hidden(part))
-        if hidden == text:
+        spelling = self._respelled
+        spelled = spelling.with_data(text, data)
+        if spelled is None:
             return None
-        spelled = spelling.in_template(hidden).removeprefix(spelling.marked(self.left_text))
+        spelled = spelled.removeprefix(spelling.marked(self.left_text))
         return list(spelling.rust.encode(spelled, add_special_tokens=False).ids)
 
     @cached_property
@@ -155,10 +154,14 @@ class HFTokenizer:
         twin.right = ()
         return twin
 
-    def for_messages(self) -> HFTokenizer:
-        """The same for a model whose server renders conversations itself."""
+    def for_messages(self, system: str | None = None) -> HFTokenizer:
+        """The same for a model whose server renders conversations itself.
+
+        Args:
+            system: the system prompt that it is sent with conversations that bring none.
+        """
         twin = copy.copy(self)
-        twin.takes_messages = True
+        twin.takes_messages, twin.own_system = True, system
         return twin
 
     def with_chat(self, chat: ChatFormat, *, parse_special_tokens: bool = False) -> HFTokenizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -51,11 +50,21 @@ class Conversation:
 
     def messages(self, content: str) -> Messages:
         """The whole conversation with this text between the others."""
+        if not content and self.begins_answer:  # nothing said yet: the answer begins as ever
+            return self.before
         return (*self.before, Message(self.role, content), *self.after)
 
     def prompt(self, content: str) -> Prompt:
         """The same; of a single message of the user the text itself."""
-        return content if self.plain else self.messages(content)
+        if self.plain:
+            return content
+        messages = self.messages(content)
+        return messages[0].content if len(messages) == 1 and messages[0].role == "user" else messages
+
+    @property
+    def begins_answer(self) -> bool:
+        """Whether the message that may change is the beginning of the answer: the last one, and the assistant's."""
+        return self.role == "assistant" and not self.after
 
     def to_json(self) -> dict[str, Any]:
         """JSON data from which `from_json` makes the same."""
@@ -87,6 +96,16 @@ def in_conversation(prompt: Prompt) -> tuple[Conversation, str]:
     return Conversation(tuple(prompt[:at]), prompt[at].role, tuple(prompt[at + 1 :])), prompt[at].content
 
 
-def last_is_answer(messages: Sequence[Message]) -> bool:
+def last_is_answer(prompt: Prompt) -> bool:
     """Whether a conversation ends with a message of the assistant, which the model then goes on with."""
-    return bool(messages) and messages[-1].role == "assistant"
+    return not isinstance(prompt, str) and bool(prompt) and prompt[-1].role == "assistant"
+
+
+def begin_answer(conversation: Conversation, content: str) -> tuple[Conversation, str]:
+    """A conversation, with this text between its messages, as one in which the beginning of the answer may change; and
+    what that begins with already.
+    """
+    messages = conversation.messages(content)
+    if last_is_answer(messages):
+        return Conversation(messages[:-1], "assistant"), messages[-1].content
+    return Conversation(messages, "assistant"), ""

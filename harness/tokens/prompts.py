@@ -63,10 +63,23 @@ def place_of(tokenizer: Tokenizer, before: str, after: str, conversation: Conver
     return StringInPrompt(before, after, before_ids, after_ids, tokenizer)
 
 
-def answer_ids(tokenizer: Tokenizer, answer: str) -> tuple[int, ...]:
-    """Ids of an answer's beginning, a target or a label written with a space before it, after a prompt."""
+def answer_ids(tokenizer: Tokenizer, answer: str, *, begun: bool = False) -> tuple[int, ...]:
+    """Ids of an answer's beginning, a target or a label written with a space before it, after a prompt.
+
+    Args:
+        begun: the prompt ends with a beginning of the answer, which this goes on from.
+    """
     chat = chat_of(tokenizer)
-    return continuation_ids(tokenizer, answer) if chat is None else chat.answer_ids(answer)
+    if chat is None or begun:
+        return continuation_ids(plain_tokenizer(tokenizer), answer)
+    return chat.answer_ids(answer)
+
+
+def own_system(tokenizer: Tokenizer) -> str | None:
+    """The system prompt of conversations that bring none; None: there is none, or nobody knows."""
+    chat = chat_of(tokenizer)
+    found: str | None = getattr(tokenizer, "own_system", None) if chat is None else chat.format.system_text
+    return found
 
 
 def takes_messages(tokenizer: Tokenizer) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -94,14 +94,31 @@ class SpecialTokenSpelling:
         """The text with our spelling of all special tokens in it."""
         return self._pattern.sub(lambda match: self._spelled[match[0]], text)
 
-    def hidden(self, text: str) -> str:
-        """A text in which special tokens are text, as it is to be given to a template whose own are none (see
-        `in_template`).
+    def rendered(self, render: Callable[[Callable[[str], str]], str]) -> str:
+        """What a template makes of data, as `rust` is to read it: its own special tokens are meant, those that the data
+        spell are text.
+
+        Args:
+            render: called with what is to be done to data before they are put into the template.
         """
+        return self._read(render(self._hidden))
+
+    def with_data(self, text: str, data: Iterable[str]) -> str | None:
+        """A text in which special tokens are meant, but for those that these parts of it spell, as `rust` is to read
+        it; None where they spell none.
+        """
+        hidden = text
+        for part in sorted(set(data), key=len, reverse=True):
+            if part:
+                hidden = hidden.replace(part, self._hidden(part))
+        return None if hidden == text else self._read(hidden)
+
+    def _hidden(self, text: str) -> str:
+        """A text whose special tokens are told apart from those around it."""
         return self._pattern.sub(lambda match: _HIDDEN + self._spelled[match[0]][len(_MARK) :], text)
 
-    def in_template(self, rendered: str) -> str:
-        """What a template made of `hidden` texts, as `rust` is to read it: the template's special tokens are meant."""
+    def _read(self, rendered: str) -> str:
+        """The text with our spelling of all special tokens but the hidden ones, which are spelled as ever."""
         marked = self.marked(rendered)
         if _HIDDEN in marked:
             for content, spelled in self._spelled.items():

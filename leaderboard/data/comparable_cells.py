@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
 
 from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
+from harness.records.clean_measure import CleanMeasure, clean_measure
 from harness.records.compare import difference
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell, Run
 from leaderboard.data.distinct_labels import with_distinct_labels
 
-CleanMeasure = Literal["clean accuracy", "refused when clean", "answered when clean"]
 LATENT_NOTICE = (
     "Latent space: not comparable with text attacks. These attacks change activations; no text has this effect."
 )
@@ -84,10 +83,9 @@ class Section:
     def clean_measure(self) -> CleanMeasure:
         """What the share of clean examples that the victim gets right is a share of."""
         records = [cell.record for cell in self.cells] or list(self.failed)
-        if all(record.task_kind == "labels" for record in records):
-            return "clean accuracy"
+        labels = all(record.task_kind == "labels" for record in records)
         # A cell in which nothing was attacked cannot tell that its prompts are benign.
-        return "answered when clean" if any(record.benign for record in records) else "refused when clean"
+        return clean_measure(labels=labels, benign=any(record.benign for record in records))
 
     @property
     def clean_floor(self) -> float:

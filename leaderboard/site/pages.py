@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -83,9 +84,9 @@ def write_pages(folder: Path, site: Site) -> None:
     """All pages of ``site`` into ``folder``."""
     env = _environment()
     specs = spec_files(site.runs)
-    for spec in specs.values():
-        (folder / "specs").mkdir(exist_ok=True)
-        (folder / "specs" / spec.name).write_text(visible(spec.text), encoding="utf-8")
+    for name, text in chain.from_iterable(spec.files.items() for spec in specs.values()):
+        (folder / "specs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "specs" / name).write_text(visible(text), encoding="utf-8")
     for name in ("entries", "attacks"):
         (folder / name).mkdir()
     attacks = sorted(

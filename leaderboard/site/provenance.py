@@ -5,28 +5,49 @@ command to make them again.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord, PluginRecord
 from harness.records.read import Run
+from harness.records.visible_text import visible
 from leaderboard.data.chat_settings import ChatSettings, chat_settings
 from leaderboard.data.visible_text import escape_invisible, shortened
 from leaderboard.site.page_ids import slug
 
+MAX_CHARS = 1_000_000  # of a file beside a spec
+
 
 @dataclass(frozen=True)
 class SpecFile:
-    """A spec as it was written, kept beside the site's pages."""
+    """A spec as it was written, kept beside the site's pages.
+
+    Attributes:
+        name: its path there, a folder of its own where it has files beside it.
+        beside: texts of the files that its victims name, by path from its folder.
+    """
 
     name: str
     text: str
+    beside: dict[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
         """Runs it again."""
-        return f"harness run {shlex.quote(self.name)} --out runs/again"
+        return f"harness run {shlex.quote(self.name.rsplit('/', 1)[-1])} --out runs/again"
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """What there is to be downloaded: words, and path among the specs; the spec first."""
+        folder = self.name.rpartition("/")[0]
+        return [("spec", self.name), *((path, f"{folder}/{path}") for path in self.beside)]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Texts by path among the specs."""
+        return dict(zip((path for _, path in self.links), (self.text, *self.beside.values()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -46,8 +67,27 @@ def spec_files(runs: Sequence[Run]) -> dict[str, SpecFile]:
         text, spec_hash = run.info.get("spec"), run.info.get("spec_hash")
         if isinstance(text, str) and text.strip() and isinstance(spec_hash, str):
             name = slug(str(run.info.get("spec_name", "spec")), spec_hash).rsplit("-", 1)[0]
-            files.setdefault(spec_hash, SpecFile(f"{name}-{slug('', spec_hash)[2:]}.yaml", text))
+            stem = f"{name}-{slug('', spec_hash)[2:]}"
+            beside = _files_beside(run.info.get("spec_files"), f"{stem}.yaml")
+            files.setdefault(spec_hash, SpecFile(f"{stem}/{stem}.yaml" if beside else f"{stem}.yaml", text, beside))
     return files
+
+
+def _files_beside(data: object, spec: str) -> dict[str, str]:
+    """Of the files that a run says its spec needs, those that are text as it is seen and stay in the spec's folder."""
+    if not isinstance(data, Mapping):
+        return {}
+    return {
+        path: text
+        for path, text in data.items()
+        if isinstance(path, str) and isinstance(text, str) and _stays_inside(path) and path != spec
+        if visible(text) == text and len(text) <= MAX_CHARS
+    }
+
+
+def _stays_inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return path.isprintable() and "\\" not in path and bool(pure.name) and not {"/", ".."} & set(pure.parts)
 
 
 def plugins_used(records: Sequence[CellRecord]) -> list[PluginUse]:

@@ -16,6 +16,7 @@ from leaderboard.submission.file_format.container import CELLS, MANIFEST, RECORD
 from leaderboard.submission.file_format.limits import FORMAT
 from leaderboard.submission.file_format.manifest import RunInfo, file_digest
 from leaderboard.submission.file_format.records_table import cell_rows, to_parquet
+from leaderboard.table_numbers import counted
 
 
 def default_name(run: Run) -> str:
@@ -30,13 +31,13 @@ def finished_run(path: Path) -> Run:
         raise DataError(f"{path}: a shard, which is a part of a run. Merge it with the others first: `harness merge`.")
     if run.skipped:
         raise DataError(
-            f"{path}: {len(run.skipped)} cells were skipped: they are beyond a defense's budget. A submission has "
+            f"{path}: {counted(len(run.skipped), 'cell')} skipped, beyond a defense's budget. A submission has "
             "measured cells alone: name in the spec only rounds that the budget allows, and run that."
         )
     missing = int(run.info.get("cells", len(run.cells))) - len(run.cells)
     if missing or run.failed or run.unfinished or not run.cells:
         raise DataError(
-            f"{path}: {len(run.cells)} cells are done, {len(run.failed)} failed, {max(missing, run.unfinished)} are "
+            f"{path}: {counted(len(run.cells), 'cell')} done, {len(run.failed)} failed, {max(missing, run.unfinished)} "
             f"missing in all. Finish the run with `harness run`, or exclude in its spec what cannot be run; "
             f"`harness status {path}` says which."
         )

@@ -30,6 +30,7 @@ from leaderboard.submission.file_format.manifest import (
 )
 from leaderboard.submission.file_format.records_file import RecordsFile
 from leaderboard.submission.file_format.strict_json import first_repeated, load_json, utf8_text
+from leaderboard.table_numbers import counted
 
 ENTRY_SUFFIX, ENTRY_RECORDS_SUFFIX = ".json", ".parquet"
 
@@ -111,9 +112,10 @@ def _check_consistent(submission: Submission) -> None:
     if repeated is not None:
         raise RefusedError(f"{path}: cell {repeated!a} is there twice")
     if len(keys) != submission.run.cells:
-        raise RefusedError(f"{path}: {len(keys)} cells, and its manifest says {submission.run.cells}")
-    if sum(submission.records.rows) != submission.rows:
-        raise RefusedError(f"{path}: {sum(submission.records.rows)} rows, and its manifest says {submission.rows}")
+        raise RefusedError(f"{path}: {counted(len(keys), 'cell')}, and its manifest says {submission.run.cells}")
+    rows = sum(submission.records.rows)
+    if rows != submission.rows:
+        raise RefusedError(f"{path}: {counted(rows, 'row')}, and its manifest says {submission.rows}")
 
 
 def _check_digest(digest: FileDigest, size: int, sha256: str, source: str) -> None:

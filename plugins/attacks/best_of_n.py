@@ -62,10 +62,9 @@ def text_to_augment(problem: Problem, rng: np.random.Generator) -> str:
     """The text that the string replaces; where it replaces none, as many random words as the string may have tokens:
     those of the text that it is put into, else of the prompt or message around it.
     """
-    original = problem.example.chunks[problem.example.region].text
-    if original.strip() and problem.prompt("") != problem.example.text:  # the prompt lacks it: it is replaced
-        return original
-    words = original.split() or _plain_words(problem)
+    if problem.replaced.strip():
+        return problem.replaced
+    words = problem.example.chunks[problem.example.region].text.split() or _plain_words(problem)
     if not words:  # the string is the whole prompt
         return problem.tokenizer.decode([rng.choice(problem.allowed, size=problem.budget).tolist()])[0]
     return "".join(f" {words[i]}" for i in rng.integers(len(words), size=problem.budget))

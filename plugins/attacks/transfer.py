@@ -104,8 +104,7 @@ def string_for_step(recorded: list[RecordedString], strings: str, step: int) -> 
 
 def clean_string(problem: Problem) -> str:
     """The string with which the prompt is the clean one: "", or the text that an attack string replaces."""
-    replaced = problem.prompt("") != problem.example.text
-    return problem.example.chunks[problem.example.region].text if replaced else ""
+    return problem.replaced
 
 
 def tokens_in_context(problem: Problem, text: str) -> Tokens:

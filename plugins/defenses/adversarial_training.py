@@ -123,7 +123,7 @@ def _pool_entry(problem: Problem, state: State, round: int) -> PoolEntry:
         latent=state.latent if perturbed else None,
         latent_at=len(problem.before) if perturbed else 0,
         reply=problem.example.reply,
-        conversation=problem.example.conversation,
+        conversation=problem.conversation,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 
 from harness import (
     Flops,
+    Messages,
     Params,
     PrepareJob,
     TaskData,
@@ -233,7 +234,7 @@ class OpenAICompatible(Victim):
         classifies = self._classifies(data)
         chat, reads = None, tokenizer
         if params.api == "chat":
-            reads = tokenizer.for_messages()
+            reads = tokenizer.for_messages(None if params.system == "default" else params.system)
         else:
             chat = chat_format(params.model, params, folder, params.reasoning)
             if chat is not None:
@@ -258,11 +259,29 @@ class OpenAICompatible(Victim):
             served = with_known_form(completions, result, served)
         return ServerBackend(completions, result, served, labels, tokenizer=reads)
 
+    def files_beside_spec(self) -> tuple[Path, ...]:
+        """The file of a chat template."""
+        return (self.params.chat,) if isinstance(self.params.chat, Path) else ()
+
     def takes_messages(self, data: TaskData) -> bool:
         """Whether it has a chat template, here or at the server."""
         if self.params.api == "chat" or isinstance(self.params.chat, Path):
             return True
         return self.params.chat != OFF and bool(self._template_files)
+
+    def check_messages(self, data: TaskData, messages: Messages) -> None:
+        """Put the messages through the template, where that is here; ask a server that renders them for a token, and
+        whether it goes on with a beginning of the answer.
+        """
+        from plugins.victims._openai.message_check import check_rendered, check_served
+        from plugins.victims._openai.text_answers import ChatSettings
+
+        params = self.params
+        if params.api == "chat":
+            spoken = ChatSettings(params.system, params.prefill, params.template_arguments)
+            check_served(self._server, params.model, spoken, messages)
+        else:
+            check_rendered(params, self._tokenizer_file.parent, messages)
 
     def _check(self, data: TaskData) -> None:
         # Every answer in text would count as a wrong label, and no example would be attacked.

@@ -60,5 +60,5 @@ def test_nothing_is_not_a_number_that_is_none(cell: Cell, tmp_path: Path) -> Non
 def test_the_first_thing_that_differs_is_named(cell: Cell, tmp_path: Path) -> None:
     one = with_steps(cell, tmp_path / "1", {})
     assert difference(one, with_steps(cell, tmp_path / "2", {"success": True})) == "steps.parquet: column success"
-    assert difference(one, with_steps(cell, tmp_path / "3", {}, {"step": 2})) == "steps.parquet: 1 rows, and 2"
+    assert difference(one, with_steps(cell, tmp_path / "3", {}, {"step": 2})) == "steps.parquet: 1 and 2 rows"
     assert difference(one, with_steps(cell, tmp_path / "4", {}, n_clean=7)) == "cell.json: n_clean"

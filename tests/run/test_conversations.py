@@ -196,6 +196,52 @@ def test_an_attack_goes_on_as_far_as_the_threat_model_allows(model: Path) -> Non
     assert "asked for turn 2 of a conversation, the threat model grants 1" in said
 
 
+def test_a_run_records_what_the_attacker_began_and_the_system_prompt_before_it(tmp_path: Path) -> None:
+    chat_model(tmp_path / "model")
+    (tmp_path / "b.csv").write_text("prompt\nHello there\nWhat is a fox?\n")
+    spec = SPEC.format(
+        tune="false",
+        more="",
+        threat=", position: answer",
+        defenses="none, {system_prompt: {text: Be good., position: replace}}, {system_prompt: {text: Be kind.}, "
+        "non_adaptive: true}",
+        attacks="{prefill: {steps: 2, openings: [The quick, A fox]}}",
+    )
+    task = "{behaviors: {path: b.csv, target: The lazy dog, answer_tokens: 4, benign: true, benign_target: No}}"
+    (tmp_path / "spec.yaml").write_text(spec.replace("tasks: [talks]", f"tasks: [{task}]"))
+    done = harness_here("run", "spec.yaml", "--out", "out", "--jobs", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tokenizer, costs, cells = AutoTokenizer.from_pretrained(tmp_path / "model"), [], read_run(tmp_path / "out").cells
+    for cell in cells:
+        facts, bare = cell.record.defense_facts, cell.record.defense.label == "none"
+        assert facts is not None
+        assert [part.sort for part in facts.parts] == ([] if bare else ["conversation"])
+        assert facts.per_answer is not None
+        costs.append((not bare, not facts.adaptive, facts.per_answer.nominal))
+        shown = {row["example"]: row for row in cell.examples().to_pylist()}
+        rows = cell.steps().to_pylist()
+        assert len(rows) == 4
+        for row in rows:
+            *messages, begun = shown[row["example"]]["messages"]
+            roles = ["user"] if bare else ["system", "user"]
+            assert [message["role"] for message in messages] == roles
+            assert begun == {"role": "assistant", "content": ""}
+            assert shown[row["example"]]["string_at"] == {"message": len(roles), "start": 0, "end": 0}
+            if row["failure"] is not None:
+                continue
+            whole = [*messages, begun | {"content": row["attack_text"]}]
+            ids = tokenizer.apply_chat_template(whole, tokenize=True, return_dict=False, continue_final_message=True)
+            assert ids[-len(row["attack_tokens"]) :] == row["attack_tokens"]
+            assert not row["answer"].startswith(row["attack_text"])
+    assert len(cells) == 3
+    template, replaced, longer = (cost for *_, cost in sorted(set(costs)))  # the template writes one by itself
+    assert replaced < template < longer
+    build_site([read_run(tmp_path / "out")], tmp_path / "site")
+    pages = "".join(page.read_text() for page in (tmp_path / "site" / "entries").iterdir())
+    assert "Be good." in pages
+    assert "beginning of the answer" in pages
+
+
 def test_what_is_seldom_meant_is_said_before_a_run(tmp_path: Path) -> None:
     chat_model(tmp_path / "model")
     told = run(tmp_path, "validate")

@@ -16,7 +16,9 @@ from harness.hashing import canonical_json
 from harness.registry.loader import load_plugins
 from harness.registry.registry import Registry
 from harness.run.cell.base_record import base_record
+from harness.run.files_beside import files_beside
 from harness.run.prepare.keys import stand_in_key
+from harness.run.run_folder import RunFolder
 from harness.spec.load import LoadedSpec, load_spec, read_spec
 from plugins.victims.openai_compatible import OpenAICompatible
 from tests.engine.hub_models import write_folder
@@ -308,3 +310,31 @@ def test_plain_names_of_folders_mean_the_same_where_these_are_not(
     assert again.hash == spec.hash
     records = [[base_record(cell, one, "").model_dump(mode="json") for cell in one.cells] for one in (spec, again)]
     assert records[0] == records[1]
+
+
+def test_a_chat_template_is_kept_with_the_run(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "study" / "chat" / "mine.jinja", tmp_path / "other.jinja"
+    inside.parent.mkdir(parents=True)
+    inside.write_text("{{ messages }}")
+    outside.write_text("{{ bos_token }}")
+    (tmp_path / "study" / "spec.yaml").write_text(
+        """
+name: kept
+version: "1"
+tasks: [{word_length: {train_size: 40, validation_size: 10}}]
+victims:
+  - huggingface: {model: ./a, head: causal_lm, chat: ./chat/mine.jinja}
+  - huggingface: {model: ./b, head: causal_lm, chat: ../other.jinja}
+  - huggingface: {model: ./c, head: causal_lm, chat: ./missing.jinja}
+  - huggingface: {model: ./d}
+attacks: [none]
+threats: [{tokens: 3}]
+judge: wrong_label
+"""
+    )
+    spec = load_spec(tmp_path / "study" / "spec.yaml", load_plugins().registry)
+    assert files_beside(spec) == {"chat/mine.jinja": "{{ messages }}"}
+    RunFolder(tmp_path / "run").begin(spec, "0", {"cells": 4})
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["spec_files"] == {
+        "chat/mine.jinja": "{{ messages }}"
+    }

@@ -47,7 +47,7 @@ _WRONG: list[tuple[str, list[str]]] = [
     (_BASE + "defenses:\n- adversarial_training:\n    ramp:\n      strat: 4\n", ["x.yaml:9: defenses[0].adversarial_training.ramp.strat: unknown parameter"]),
     (_BASE + "defenses:\n- adversarial_training: {rounds: 1000000000}\n", ["x.yaml:7: defenses[0]: asks for more than 10000 rounds"]),
     (_BASE + "judge: wrong_lable\n", ["x.yaml:6: judge: no judge is called 'wrong_lable' (did you mean 'wrong_label'?)"]),
-    (_BASE + "threats:\n- {position: sufix}\n- {acess: text}\n", ["x.yaml:7: threats[0].position: should be 'prefix', 'infix' or 'suffix'", "x.yaml:8: threats[1].acess: unknown field (did you mean 'access'?)"]),
+    (_BASE + "threats:\n- {position: sufix}\n- {acess: text}\n", ["x.yaml:7: threats[0].position: should be 'prefix', 'infix', 'suffix' or 'answer'", "x.yaml:8: threats[1].acess: unknown field (did you mean 'access'?)"]),
     (_BASE + "threats:\n- {position: suffix}\n- {position: 1.0}\n", ["x.yaml:8: threats[1]: the same as threats[0] on line 7"]),
     (_BASE + "threats: [{access: scores}]\n", ["x.yaml:5: attacks[0]: asks for gradient access, but no threat grants more than scores"]),
     (_BASE + "threats:\n- {access: gradient}\n- {access: scores}\n", ["x.yaml:5: attacks[0]: asks for gradient access, but threats[1] on line 8 grants only scores"]),

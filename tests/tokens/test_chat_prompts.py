@@ -17,6 +17,7 @@ from harness.api.problem.problem import Problem
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.errors import DataError, VictimError
+from harness.tokens.continuation import continuation_ids
 from harness.tokens.message import Conversation, Message, Messages, Prompt, in_conversation
 from harness.tokens.prompts import answer_ids, encode_prompts, plain_tokenizer, whole_ids
 from tests.tokens.chat_templates import FAMILIES, tokenizer_of
@@ -58,14 +59,15 @@ def theirs(name: str, setting: str, prompt: Prompt) -> list[int]:
     plain = [{"role": message.role, "content": message.content} for message in messages]
     if "system" in given and plain[0]["role"] != "system":
         plain.insert(0, {"role": "system", "content": given["system"]})
-    if "prefill" in given:
+    if "prefill" in given and plain[-1]["role"] != "assistant":
         plain.append({"role": "assistant", "content": given["prefill"]})
+    begun = plain[-1]["role"] == "assistant"
     ids: list[int] = tokenizer_of(name).apply_chat_template(
         plain,
         tokenize=True,
         return_dict=False,
-        add_generation_prompt="prefill" not in given,
-        continue_final_message="prefill" in given,
+        add_generation_prompt=not begun,
+        continue_final_message=begun,
         **ARGUMENTS,
         **given.get("arguments", {}),
     )
@@ -94,6 +96,35 @@ def conversations(name: str) -> st.SearchStrategy[Conversation]:
         asked = (Message("user", "What is on the page?"), Message("assistant", "read()"))
         kinds.append(st.just(Conversation(asked, "tool")))
     return st.one_of(kinds)
+
+
+@pytest.mark.parametrize(("name", "setting"), CASES)
+def test_a_string_with_which_the_answer_begins_is_a_last_message_to_go_on_with(name: str, setting: str) -> None:
+    tokenizer, said = own_tokenizer(name, setting), "What is a fox?"
+    chunks = (Chunk("What is "), Chunk("", Edit.OVERWRITABLE), Chunk("a fox?"))
+    example = Example("e", chunks, target=" Sure, the")
+    problem = place(example, Threat(position="answer", tokens=5), tokenizer, allowed_of(tokenizer))
+    assert (problem.conversation.prompt(""), problem.replaced) == (said, "")
+    for text in ("Sure, the fox", "quick", "1. A"):
+        tokens = problem.fitted(text)
+        assert tokens is not None
+        (whole,), (own,) = problem.prompts(tokens[None]), problem.attack_texts(tokens[None])
+        assert own in (whole, f" {whole}")  # the space that Llama 2 writes before an answer goes with its first token
+        messages = problem.conversation.prompt(whole)
+        assert messages == (Message("user", said), Message("assistant", whole))
+        ids = [*problem.before.tolist(), *tokens.tolist(), *problem.after.tolist()]
+        assert ids == encode_prompts(tokenizer, [messages])[0] == theirs(name, setting, messages)
+    # The target goes on from there as any text does.
+    assert problem.target == continuation_ids(plain_tokenizer(tokenizer), " Sure, the")
+
+
+def test_what_begins_the_answer_is_no_part_of_it() -> None:
+    chat = own_tokenizer("qwen3", "prefill").chat
+    assert chat is not None
+    begun, opened = ((Message("user", "A fox?"), Message("assistant", text)) for text in ("Sure,", "<think>Sure,"))
+    assert chat.format.split_reasoning(" yes.", "A fox?") == ("", "Sure, the yes.")
+    assert chat.format.split_reasoning(" yes.", begun) == ("", " yes.")
+    assert chat.format.split_reasoning(" hm</think>\n\nyes.", opened) == ("hm", "yes.")
 
 
 def problem_of(tokenizer: HFTokenizer, before: str, after: str, conversation: Conversation, tokens: int) -> Problem:

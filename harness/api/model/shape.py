@@ -57,6 +57,10 @@ class ModelShape:
         layers = max(2, hidden // 64)
         return cls(hidden, layers, max(1, hidden // 64), 4 * hidden, 50_000, hidden)
 
+    def adapter_parameters(self, rank: int) -> int:
+        """Parameters of an adapter of this rank on every linear layer, of a layer with a gate at most."""
+        return rank * self.layers * (4 * 2 * self.hidden + 3 * (self.hidden + self.intermediate))
+
     def kept(self, itemsize: int) -> int:
         """Bytes of a token's keys and values in all layers."""
         return 2 * self.layers * self.kv_width * itemsize
@@ -81,6 +85,7 @@ class MemoryFacts:
         batch: prompts per update where the victim is trained; 0 where it is not.
         states: numbers per parameter that the optimiser keeps: 2 for AdamW, about 0 for Adafactor.
         trained: of all parameters, the share that training changes: little where it is an adapter.
+        weight_bytes: per parameter, of weights that are quantised while they are loaded; None: those of their dtype.
         reads_vocabulary: whether an answer is read off the whole vocabulary.
         reply_tokens: of a model that is trained to answer in text, how many it says after a prompt, on average; 0 where
             it is trained on the prompts themselves. None: it learns labels.
@@ -99,6 +104,7 @@ class MemoryFacts:
     dtype: str = "float32"
     device: str = "cpu"
     engine: bool = False
+    weight_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

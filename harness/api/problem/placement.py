@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from harness.api.problem.problem import Problem
 from harness.api.task import NO_LABEL, Edit, Example
 from harness.api.threat import Threat
 from harness.errors import VictimError
-from harness.tokens.prompts import place_of
+from harness.tokens.message import Conversation, begin_answer
+from harness.tokens.prompts import place_of, takes_messages
 from harness.tokens.tokenizer import Tokenizer, Tokens
 
 
@@ -34,26 +35,37 @@ def allowed_tokens(tokenizer: Tokenizer, threat: Threat | None = None) -> Tokens
 
 
 def place(
-    example: Example, threat: Threat, tokenizer: Tokenizer, allowed: Tokens, labels: Sequence[str] = ()
+    example: Example,
+    threat: Threat,
+    tokenizer: Tokenizer,
+    allowed: Tokens,
+    labels: Sequence[str] = (),
+    surround: Callable[[Conversation], Conversation] | None = None,
 ) -> Problem:
     """Split the prompt around the attack string.
 
     An overwritable chunk is replaced as a whole. Into a perturbable chunk the string is inserted after the given
     fraction of the chunk's tokens, moved left to the next place where no character is cut. The threat model may ask for
-    either of both, whatever the task says. ``labels`` are the task's.
+    either of both, whatever the task says. At the position ``answer`` the prompt stays, and the string is what the
+    answer begins with: behind an answer's beginning that the task gives, if it does.
+
+    Args:
+        labels: the task's.
+        surround: puts around a conversation what a defense adds to it; None: nothing.
 
     Raises:
         VictimError: a conversation that the victim's chat template does not take, or it has none.
     """
-    at = example.region
-    chunk = example.chunks[at]
-    before = "".join(c.text for c in example.chunks[:at])
-    after = "".join(c.text for c in example.chunks[at + 1 :])
-    kept = chunk.edit is Edit.PERTURBABLE if threat.edit == "as_task" else threat.edit == "insert"
-    if kept:
-        cut = cut_position(chunk.text, threat.fraction, tokenizer)
-        before, after = before + chunk.text[:cut], chunk.text[cut:] + after
-    around = place_of(tokenizer, before, after, example.conversation)
+    conversation = example.conversation
+    read = conversation if surround is None else surround(conversation)
+    if not threat.begins_answer:
+        before, after = _in_chunk(example, threat, tokenizer)
+    elif takes_messages(tokenizer):
+        (conversation, before), after = begin_answer(conversation, example.text), ""
+        read, _ = begin_answer(read, example.text)
+    else:
+        before, after = example.text, ""
+    around = place_of(tokenizer, before, after, read)
     return Problem(
         example=example,
         before_text=before,
@@ -68,7 +80,22 @@ def place(
         access=threat.access,
         labels=tuple(labels),
         turns=threat.turns,
+        conversation=conversation,
+        read=read,
     )
+
+
+def _in_chunk(example: Example, threat: Threat, tokenizer: Tokenizer) -> tuple[str, str]:
+    """The texts around a string in the changeable chunk."""
+    at = example.region
+    chunk = example.chunks[at]
+    before = "".join(c.text for c in example.chunks[:at])
+    after = "".join(c.text for c in example.chunks[at + 1 :])
+    kept = chunk.edit is Edit.PERTURBABLE if threat.edit == "as_task" else threat.edit == "insert"
+    if kept:
+        cut = cut_position(chunk.text, threat.fraction, tokenizer)
+        before, after = before + chunk.text[:cut], chunk.text[cut:] + after
+    return before, after
 
 
 def cut_position(text: str, fraction: float, tokenizer: Tokenizer) -> int:

@@ -16,7 +16,7 @@ from harness.api.problem.state import State
 from harness.api.task import NO_LABEL, Example
 from harness.api.threat import Access, allows
 from harness.tokens.continuation import continuation_ids
-from harness.tokens.message import Messages
+from harness.tokens.message import PLAIN, Conversation, Messages
 from harness.tokens.prompts import Place, answer_ids, chat_of
 from harness.tokens.survival import StringInPrompt
 from harness.tokens.tokenizer import Target, Tokenizer, Tokens
@@ -45,6 +45,9 @@ class Problem:
             `harness.api.threat.Threat`); None: there may be none.
         labels: texts of the task's labels, in index order; none where it is answered in text.
         turns: of a conversation that the attacker may take.
+        conversation: the messages around that with the string; those of the example, or the whole of them where the
+            string is the beginning of the answer.
+        read: the same with what a defense puts around them, as the victim reads it.
         access: the most that may be asked of the victim here. An attack can make use of more than the access that it
             declares, which is what it cannot do without.
     """
@@ -62,6 +65,8 @@ class Problem:
     access: Access = "gradient"
     labels: tuple[str, ...] = ()
     turns: int = 1
+    conversation: Conversation = PLAIN
+    read: Conversation = PLAIN
 
     @cached_property
     def target(self) -> Target:
@@ -72,7 +77,19 @@ class Problem:
             return self.example.proxy_label
         if self.example.label != NO_LABEL:
             return 0 if self.example.label else 1
-        return answer_ids(self.tokenizer, self.example.target)
+        return self.ids_of_target(self.example.target)
+
+    def ids_of_target(self, text: str) -> tuple[int, ...]:
+        """Ids of a target text where the victim goes on: after the prompt, or after the string that begins its
+        answer.
+        """
+        return answer_ids(self.tokenizer, text, begun=self.conversation.begins_answer)
+
+    @property
+    def replaced(self) -> str:
+        """The text that the string takes the place of; "" where it is inserted."""
+        inserted = self.conversation != self.example.conversation or self.prompt("") == self.example.text
+        return "" if inserted else self.example.chunks[self.example.region].text
 
     @property
     def members(self) -> tuple[Problem, ...]:
@@ -160,7 +177,7 @@ class Problem:
 
     def messages(self, prompt: str) -> Messages:
         """The whole conversation with such a prompt in it, to go on from with `harness.api.requests.Generate`."""
-        return self.example.conversation.messages(prompt)
+        return self.conversation.messages(prompt)
 
     def prompt_of(self, state: State) -> str:
         """The whole prompt with a state's string in it, whether or not it survives tokenisation."""
@@ -174,7 +191,7 @@ class Problem:
     def _place(self) -> Place:
         chat = chat_of(self.tokenizer)
         if chat is not None:
-            return chat.frame(self.before_text, self.after_text, self.example.conversation)
+            return chat.frame(self.before_text, self.after_text, self.read)
         left, right = len(self.tokenizer.left), len(self.tokenizer.right)
         before, after = self.before[left:], self.after[: len(self.after) - right]
         return StringInPrompt(self.before_text, self.after_text, before, after, self.tokenizer)

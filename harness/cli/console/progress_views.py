@@ -196,7 +196,7 @@ def _cell_line(end: CellEnd) -> str:
     if end.error:
         return f"failed  {end.label}: {end.error}"
     broken = f"ASR {end.asr:.0%}" if end.asr is not None else "no ASR" if end.untold else "no example attacked"
-    rates = [end.answered, broken, "" if end.clean is None else f"clean accuracy {end.clean:.1%}", end.untold]
+    rates = [end.answered, broken, "" if end.clean is None else f"{end.clean_measure} {end.clean:.1%}", end.untold]
     return f"done    {end.label}: {', '.join(filter(None, rates))}"
 
 

@@ -22,6 +22,7 @@ from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
 from harness.flops import Flops, nominal_forward
 from harness.rng import named_seed
+from harness.tokens.message import Prompt
 from harness.tokens.prompts import encode_prompts, whole_ids
 from harness.tokens.tokenizer import Target
 
@@ -143,17 +144,16 @@ class BareVictim:
         found = {}
         for i, answer in zip(fits, backend.answer_perturbed(wanted) if wanted else (), strict=True):
             tokens = lengths[i] + (answer.said.prompt_tokens + answer.said.new_tokens if answer.said else 0)
-            found[i] = self._perturbed_reply(
-                answer, Flops(nominal_forward(self.backend.n_params, tokens), answer.executed)
-            )
+            spent = Flops(nominal_forward(self.backend.n_params, tokens), answer.executed)
+            found[i] = self._perturbed_reply(answer, spent, fits[i].asked)
         return found
 
-    def _perturbed_reply(self, answer: LatentAnswer, spent: Flops) -> Reply:
+    def _perturbed_reply(self, answer: LatentAnswer, spent: Flops, prompt: Prompt) -> Reply:
         if answer.beyond:
             return Reply(None, spent, Flops(), beyond_radius=True)
         if answer.said is None:
             return Reply(np.asarray(answer.logits), spent, Flops())
-        said = answer_in(answer.said, self.backend)
+        said = answer_in(answer.said, self.backend, prompt)
         return Reply(None, spent, Flops(), text=said.text, nll=answer.loss, state=said.state)
 
 

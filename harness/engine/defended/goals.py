@@ -15,7 +15,6 @@ from harness.api.problem.problem import Problem
 from harness.api.requests import Gradient, GradientAnswer, Perturb, PerturbAnswer, Score
 from harness.api.task import AnyBut
 from harness.engine.top_substitutions import best_substitutions, full_gradient
-from harness.tokens.prompts import answer_ids
 from harness.tokens.tokenizer import Floats, Target
 
 Aimed = Score | Gradient | Perturb
@@ -29,7 +28,7 @@ def goal_of(problem: Problem, request: Aimed) -> int | AnyBut:
 def target_of(problem: Problem, request: Aimed) -> Target:
     """The label or the ids that a request's loss is of; where it is of several labels, one of them."""
     if isinstance(request.target, str):
-        return answer_ids(problem.tokenizer, request.target)
+        return problem.ids_of_target(request.target)
     return problem.target if request.target is None else request.target
 
 

@@ -37,9 +37,10 @@ def add_guard_gradients(
         guard = layer.defense
         if not isinstance(guard, GuardDefense) or guard.offers != "surrogate":
             continue
-        places = [_place_of(p, r, layer) for p, r, _ in requests]
+        seen = [i for i, (problem, _, _) in enumerate(requests) if not problem.conversation.begins_answer]
+        places = [_place_of(*requests[i][:2], layer) for i in seen]  # of what begins an answer guards see nothing
         slopes = run_defense(layer.who, guard.surrogate, places, {"": pipeline.backend, **layer.models})
-        for i, (slope, cost) in enumerate(slopes):
+        for i, (slope, cost) in zip(seen, slopes, strict=True):
             if not isinstance(slope, Slope):
                 raise PluginError(f"{layer.who}: surrogate() returned {type(slope).__name__}; it must return a Slope")
             requests[i][2].defense += cost

@@ -8,7 +8,11 @@ from typing import Any
 
 from harness.api.defense import Defense
 from harness.api.model.backend import Backend
-from harness.api.runtime_defense import GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.runtime_defense import ConversationDefense, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.errors import PluginError
+from harness.tokens.message import Conversation
+from harness.tokens.prompts import own_system
+from harness.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,25 @@ class Layer:
     def rewrites(self) -> bool:
         """Whether what stands behind sees another prompt than was written."""
         return isinstance(self.defense, TransformDefense | VoteDefense)
+
+    def surrounded(self, conversation: Conversation, tokenizer: Tokenizer) -> Conversation:
+        """The conversation with the messages that the defense puts around it.
+
+        Args:
+            tokenizer: of the victim.
+
+        Raises:
+            PluginError: the defense returned what it may not.
+        """
+        if not isinstance(self.defense, ConversationDefense):
+            return conversation
+        made = self.defense.surround(conversation, own_system(tokenizer))
+        if not isinstance(made, Conversation) or made.role != conversation.role:
+            raise PluginError(
+                f"{self.who}: surround() must return a Conversation whose message is of the same role, "
+                f"{conversation.role!r}"
+            )
+        return made
 
     @property
     def guards_answers(self) -> bool:

@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.api.model.backend import Backend
-from harness.api.runtime_defense import Case, GuardDefense, Rewritten, Ruling, TransformDefense, VoteDefense
+from harness.api.runtime_defense import (
+    Case,
+    ConversationDefense,
+    GuardDefense,
+    Rewritten,
+    Ruling,
+    TransformDefense,
+    VoteDefense,
+)
 from harness.engine.defended.defense_requests import run_defense
 from harness.engine.defended.layer import Layer
 from harness.engine.defended.prompt_item import PromptItem
@@ -50,9 +58,10 @@ class Pipeline:
         if at == len(self.layers):
             return [
                 replace(reply, penalty=item.penalty) if item.penalty else reply
-                for item, reply in zip(items, self.victim(items), strict=True)
+                for item, reply in zip(items, self.victim([item.whole for item in items]), strict=True)
             ]
         layer = self.layers[at]
+        items = [item.apart for item in items]
         if layer.guards_answers:
             return self._answers_guarded(items, at)
         if isinstance(layer.defense, GuardDefense):
@@ -61,7 +70,9 @@ class Pipeline:
             return self.rewritten_replies(items, at)
         if isinstance(layer.defense, VoteDefense):
             return self._voted(layer.defense, items, at)
-        raise PluginError(f"{layer.who}: is no guard, transform or vote")
+        if isinstance(layer.defense, ConversationDefense):
+            return self.replies([self._surrounded(layer, item) for item in items], at + 1)
+        raise PluginError(f"{layer.who}: is no guard, transform, vote or conversation defense")
 
     def guards_alone(self, items: Sequence[PromptItem]) -> list[Reply]:
         """What the layers make of the items while nobody answers behind them: who blocked, penalty and cost."""
@@ -169,6 +180,10 @@ class Pipeline:
             combine_copies(vote, item, replies[i * n : (i + 1) * n], labels=labels and not item.in_text)
             for i, item in enumerate(items)
         ]
+
+    def _surrounded(self, layer: Layer, item: PromptItem) -> PromptItem:
+        around = layer.surrounded(item.conversation, self.backend.tokenizer)
+        return replace(item, conversation=around)
 
     def _case(self, at: int, item: PromptItem) -> Case:
         names, layer = (*item.names, "layer", at), self.layers[at]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.api.problem.latent import Latent
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate
-from harness.tokens.message import PLAIN, Conversation, Prompt, in_conversation
+from harness.tokens.message import PLAIN, Conversation, Message, Prompt, in_conversation
 from harness.tokens.tokenizer import Target, Tokenizer
 
 Names = tuple[str | int, ...]
@@ -28,6 +28,7 @@ class PromptItem:
         one_pass: for a loss: blocked prompts with a finite penalty go on, a vote draws one copy.
         penalty: what the guards that it has met raise its loss by, in nats.
         latent: what is added to the activations from position ``start`` on, special tokens counted; None: nothing.
+        begun: the beginning of the answer, which no defense looks at.
         radius: a perturbation that is longer, in units of the activations' mean norm, gets no answer.
     """
 
@@ -45,11 +46,28 @@ class PromptItem:
     radius: float = 0.0
     top_p: float = 1.0
     conversation: Conversation = PLAIN
+    begun: str = ""
 
     @property
     def asked(self) -> Prompt:
         """The whole prompt: the text, or the messages of the conversation."""
-        return self.conversation.prompt(self.text)
+        return self.whole.conversation.prompt(self.text)
+
+    @property
+    def apart(self) -> PromptItem:
+        """The same as defenses look at it: of a conversation whose last message begins the answer, the one before."""
+        if not self.conversation.begins_answer or not self.conversation.before:
+            return self
+        conversation, text = in_conversation(self.conversation.before)
+        return replace(self, text=text, conversation=conversation, begun=self.text)
+
+    @property
+    def whole(self) -> PromptItem:
+        """The same with the beginning of the answer in its conversation."""
+        if not self.begun:
+            return self
+        after = (*self.conversation.after, Message("assistant", self.begun))
+        return replace(self, conversation=replace(self.conversation, after=after), begun="")
 
     @property
     def in_text(self) -> bool:
@@ -72,7 +90,7 @@ def prompt_items(
     Args:
         tokenizer: of the model that is asked, where it takes ids.
     """
-    around = PLAIN if request.model else problem.example.conversation
+    around = PLAIN if request.model else problem.conversation
     asked = [(around, prompt) if isinstance(prompt, str) else in_conversation(prompt) for prompt in request.prompts]
     return [
         PromptItem(

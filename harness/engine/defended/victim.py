@@ -100,6 +100,14 @@ class DefendedVictim:
         with_labels: frozenset[Ability] = frozenset({"generate", "classify"})
         return self.backend.abilities | (with_labels if self.labels else frozenset())
 
+    def surrounded(self, conversation: Conversation, before: int | None = None) -> Conversation:
+        """A conversation with the messages that defenses put around it, as the model reads it; of the first ``before``
+        layers alone, where that is given. Raises PluginError.
+        """
+        for layer in self.layers[:before]:
+            conversation = layer.surrounded(conversation, self.backend.tokenizer)
+        return conversation
+
     def begin(self, known: Sequence[Problem]) -> None:
         """A search begins, ``known`` being the examples it had asked about before it was stopped, in order."""
         if isinstance(self.backend, CachingBackend):
@@ -196,7 +204,7 @@ class DefendedVictim:
             return [np.zeros(len(request.candidates)) for _, request, _ in requests]
         prompts = [
             [
-                PromptItem(text, one_pass=True, conversation=problem.example.conversation)
+                PromptItem(text, one_pass=True, conversation=problem.conversation)
                 for text in problem.prompts(request.candidates)
             ]
             for problem, request, _ in requests
@@ -219,9 +227,7 @@ class DefendedVictim:
         def prompts(problem: Problem, request: Score, names: Names) -> list[PromptItem]:
             target = None if self.backend.n_labels else target_of(problem, request)
             return [
-                PromptItem(
-                    text, (*names, "draw", draw), target, one_pass=True, conversation=problem.example.conversation
-                )
+                PromptItem(text, (*names, "draw", draw), target, one_pass=True, conversation=problem.conversation)
                 for text in problem.prompts(request.candidates)
                 for draw in range(self.draws)
             ]

@@ -22,7 +22,7 @@ def turns_breach(state: State, problem: Problem) -> bool:
     """Whether a state's earlier turns break the threat model: more of them than it grants, a turn that is longer than
     the attack string may be or uses other tokens, or a string that is not in the user's last message.
     """
-    around = problem.example.conversation
+    around = problem.conversation
     if not state.earlier:
         return False
     if len(state.earlier) >= problem.turns or around.role != "user" or around.after:

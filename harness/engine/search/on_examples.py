@@ -17,6 +17,7 @@ from harness.engine.search.router import ModelRouter
 from harness.engine.search.search import RoundSeen, Search
 from harness.isolation.step_timeout import StepLimit, no_step_limit
 from harness.records.journal import Journal
+from harness.tokens.message import Conversation
 from harness.tokens.tokenizer import Tokenizer
 
 Models = Callable[[DefendedVictim], Mapping[str, DefendedVictim]]
@@ -58,12 +59,16 @@ def search_on_examples(
 
 
 def place_all(
-    examples: Sequence[Example], threat: Threat, tokenizer: Tokenizer, labels: Sequence[str] = ()
+    examples: Sequence[Example],
+    threat: Threat,
+    tokenizer: Tokenizer,
+    labels: Sequence[str] = (),
+    surround: Callable[[Conversation], Conversation] | None = None,
 ) -> list[Problem]:
-    """Each example with the place of its attack string; all with the same allowed tokens.
+    """Each example with the place of its attack string, as `place` finds it; all with the same allowed tokens.
 
     Raises:
         VictimError: the threat model allows no token of this tokenizer.
     """
     allowed = allowed_tokens(tokenizer, threat)
-    return [place(example, threat, tokenizer, allowed, labels) for example in examples]
+    return [place(example, threat, tokenizer, allowed, labels, surround) for example in examples]

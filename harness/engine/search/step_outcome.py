@@ -74,7 +74,7 @@ class StepOutcome:
                 start=len(self.problem.before),
                 radius=self.problem.radius or 0.0,
                 top_p=judge.sampling.top_p,
-                conversation=self.problem.example.conversation,
+                conversation=self.problem.conversation,
             )
             for draw in range(1 if self.state.latent else judge.answers)
         ]

@@ -25,6 +25,7 @@ from harness.isolation.step_timeout import StepLimit
 from harness.records.step_row import StepRow
 from harness.registry.defense_stack import parts_of
 from harness.run.cell.clean_check import CleanCheck, check_clean, choose_examples, room_of, shortened
+from harness.run.cell.conversation_errors import conversation_errors
 from harness.run.cell.diagnostics import diagnose
 from harness.run.cell_label import cell_label
 from harness.run.prepare.preparer import PreparedCell
@@ -71,6 +72,7 @@ def access_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
             f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "
             "exclude it, or use a victim that runs here"
         )
+    yield from conversation_errors(cell, data)
     yield from fit_errors(cell, data)
 
 
@@ -187,7 +189,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
             f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as a part of them; name the markers "
             "around it in the victim's parameter `reasoning`"
         )
-    problems, example_rows = choose_examples(victim, cell, examples, clean)
+    problems, example_rows = choose_examples(victim, cell, examples, clean, prepared.attack_router.victim)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
     steps = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)

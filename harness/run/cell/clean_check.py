@@ -98,19 +98,28 @@ def check_clean(judge: JudgeRunner, examples: Sequence[Example], names: Names = 
 
 
 def choose_examples(
-    victim: DefendedVictim, cell: CellSpec, examples: Sequence[Example], clean: CleanCheck
+    victim: DefendedVictim,
+    cell: CellSpec,
+    examples: Sequence[Example],
+    clean: CleanCheck,
+    attacked: DefendedVictim | None = None,
 ) -> tuple[list[Problem], list[dict[str, Any]]]:
     """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked.
+
+    Args:
+        attacked: the victim as the attack meets it; None: as it is judged.
 
     Raises:
         DataError: a prompt is too long with the attack string, and the spec asks for an error then.
     """
-    placed = place_all(examples[: cell.examples], cell.threat, victim.backend.tokenizer, victim.labels)
+    chosen = examples[: cell.examples]
+    shown = place_for(victim, chosen, cell.threat)
+    placed = shown if attacked in (None, victim) else place_for(attacked or victim, chosen, cell.threat)
     problems: list[Problem] = []
     rows: list[dict[str, Any]] = []
     for at, problem in enumerate(placed):
         example, reply, right = problem.example, clean.replies[at], clean.correct[at]
-        length, room = _length(problem), room_of(victim)
+        length, room = _length(shown[at]), room_of(victim)
         why = None
         if reply.too_long or length > room:
             why = too_long(length, room)
@@ -142,10 +151,15 @@ def choose_examples(
                 "benign": None if victim.labels else example.benign,
                 "attacked": why is None,
                 "excluded": why,
-                **prompt_columns(problem),
+                **prompt_columns(problem, shown[at].read),
             }
         )
     return problems, rows
+
+
+def place_for(victim: DefendedVictim, examples: Sequence[Example], threat: Threat) -> list[Problem]:
+    """Each example with the place of its attack string, as this victim reads it. Raises as `place_all`."""
+    return place_all(examples, threat, victim.backend.tokenizer, victim.labels, victim.surrounded)
 
 
 def room_of(victim: DefendedVictim) -> int:
@@ -177,7 +191,7 @@ def _shortened(example: Example, victim: DefendedVictim, threat: Threat) -> Exam
     none = allowed_tokens(tokenizer)[:0]
 
     def excess(of: Example) -> int:
-        return _length(place(of, threat, tokenizer, none)) - room
+        return _length(place(of, threat, tokenizer, none, surround=victim.surrounded)) - room
 
     def with_text(text: str) -> Example:
         chunks = list(example.chunks)

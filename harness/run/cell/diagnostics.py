@@ -62,7 +62,7 @@ def diagnose(
     ]
     replies, asking = _replies(victim, attacked, examples, clean, names) if victim.labels else ([], Flops())
     read = attacked[:READ_EXAMPLES]
-    prompts = [(p.example.prompt, p.example.conversation.prompt(text)) for p, text in read]
+    prompts = [(p.example.prompt, p.conversation.prompt(text)) for p, text in read]
     shift, moving = _shift(victim.backend, prompts, progress)
     return {
         "ece": {
@@ -96,10 +96,10 @@ def _replies(
     randomised defense, which is asked on fresh draws.
     """
     known = {} if victim.randomised else {e.prompt: r for e, r in zip(examples, clean.replies, strict=True)}
-    prompts = [problem.example.conversation.prompt(text) for problem, text in attacked]
+    prompts = [problem.conversation.prompt(text) for problem, text in attacked]
     new = [pair for pair, prompt in zip(attacked, prompts, strict=True) if prompt not in known]
     draw_names = [(*names, problem.example.id, "diagnostics") for problem, _ in new]
-    around = [problem.example.conversation for problem, _ in new]
+    around = [problem.conversation for problem, _ in new]
     asked = iter(victim.ask([text for _, text in new], names=draw_names, conversations=around) if new else [])
     replies, spent = [], Flops()
     for prompt in prompts:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord
+from harness.records.clean_measure import CleanMeasure, clean_measure
 from harness.records.exclusion import success_when_clean
 from harness.records.step_row import StepRow, untold_examples
 from harness.records.write import write_cell
@@ -38,7 +39,7 @@ class CellResult:
         """
         if self.record.task_kind == "labels":
             return ""
-        benign = all(row["benign"] for row in self.examples)
+        benign = self._benign
         untold, broken = untold_examples(self.steps), {row.example for row in self.steps if row.success}
         fates = [
             row["example"] in broken if row["attacked"] else success_when_clean(row["excluded"])
@@ -48,6 +49,15 @@ class CellResult:
         told = [fate for fate in fates if fate is not None]
         what = "harmless prompts refused" if benign else "harmful prompts answered"
         return f"{sum(told)} of {len(told)} {what} with or without an attack" if told else ""
+
+    @property
+    def clean_measure(self) -> CleanMeasure:
+        """What the record's clean accuracy is a share of."""
+        return clean_measure(labels=self.record.task_kind == "labels", benign=self._benign)
+
+    @property
+    def _benign(self) -> bool:
+        return all(row["benign"] for row in self.examples)
 
     def write(self, folder: RunFolder) -> None:
         """Put it in place; what there was of the cell before is not needed any more."""

@@ -62,7 +62,14 @@ def attempt_cell(
         return None
     untold = untold_text(record.model_dump())
     preparer.reporter.cell_done(
-        CellEnd(cell_label(cell), result.asr, record.clean_accuracy, untold=untold, answered=result.answered)
+        CellEnd(
+            cell_label(cell),
+            result.asr,
+            record.clean_accuracy,
+            untold=untold,
+            answered=result.answered,
+            clean_measure=result.clean_measure,
+        )
     )
     return None
 

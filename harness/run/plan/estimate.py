@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.api.model.shape import Memory
-from harness.api.task import TaskData
+from harness.api.runtime_defense import ConversationDefense, RuntimeDefense
+from harness.api.task import Example, TaskData
+from harness.api.training import LoraParams
 from harness.api.victim import VictimCard
 from harness.flops import known
 from harness.number_format import format_flops
@@ -26,6 +28,7 @@ from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
 from harness.run.reporter import Forecast
 from harness.run.run_folder import RunFolder
 from harness.store.artifacts import ArtifactStore
+from harness.tokens.message import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,22 @@ class Plan:
         return list(found)
 
 
-def prompt_tokens(data: TaskData, card: VictimCard, extra: int) -> float:
-    """Mean prompt length in tokens with ``extra`` attack tokens, from characters."""
-    texts = [sum(len(message.content) for message in example.messages) for example in data.validation[:64]]
+def prompt_tokens(data: TaskData, card: VictimCard, extra: int, defenses: Sequence[RuntimeDefense] = ()) -> float:
+    """Mean prompt length in tokens with ``extra`` attack tokens, from characters.
+
+    Args:
+        defenses: that stand before the victim: the messages of those that put some around a prompt count.
+    """
+    texts = [sum(len(message.content) for message in _read(example, defenses)) for example in data.validation[:64]]
     return sum(texts) / len(texts) / card.chars_per_token + extra
+
+
+def _read(example: Example, defenses: Sequence[RuntimeDefense]) -> Messages:
+    conversation = example.conversation
+    for defense in defenses:
+        if isinstance(defense, ConversationDefense):
+            conversation = defense.surround(conversation, None)
+    return conversation.messages(example.text)
 
 
 def make_plan(
@@ -117,7 +132,7 @@ def make_plan(
         card, rate: as of `harness.run.plan.rate.find_rates`.
     """
     rates = find_rates(folder, card, rate)
-    stages = _Stages(resolver, store, folder)
+    stages = _Stages(resolver, store, folder, planned_gpu=card is not None)
     for cell in cells:
         stages.add(cell)
     order = {"prepare": 0, "defend": 1, "attack": 2}
@@ -127,16 +142,18 @@ def make_plan(
 class _Stages:
     """Collects the stages of cells, by key: what two cells share is made once."""
 
-    def __init__(self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None) -> None:
+    def __init__(
+        self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None, *, planned_gpu: bool
+    ) -> None:
         self.found: dict[str, Stage] = {}
-        self._resolver, self._store, self._folder = resolver, store, folder
+        self._resolver, self._store, self._folder, self._planned_gpu = resolver, store, folder, planned_gpu
 
     def add(self, cell: ResolvedCell) -> None:
         """Add all that a cell takes and no cell before it did."""
         spec, data, keys = cell.spec, cell.data, cell.keys
         card = spec.victim.plugin.card(data)
-        tokens = prompt_tokens(data, card, spec.threat.tokens)
-        memory = VictimMemory.of(spec.victim.plugin, data, card, tokens)
+        tokens = prompt_tokens(data, card, spec.threat.tokens, [part.plugin for part in spec.runtime])
+        memory = VictimMemory.of(spec.victim.plugin, data, card, tokens, planned_gpu=self._planned_gpu)
         name = f"{spec.victim.label} on {spec.task.label}, seed {spec.seed}"
         self._add_model(cell.victim, name, card, memory)
         self._add_rounds(cell, card, tokens, memory)
@@ -175,7 +192,9 @@ class _Stages:
                     sizes[role] = card.n_params
                 if model.data.train:  # the others are used as they are
                     tokens = prompt_tokens(model.data, card, 0)
-                    memory = VictimMemory.of(model.victim.plugin, model.data, card, tokens)
+                    memory = VictimMemory.of(
+                        model.victim.plugin, model.data, card, tokens, planned_gpu=self._planned_gpu
+                    )
                     name = f"{model.victim.label} for {role.name} on {cell.spec.task.label}, seed {model.seed}"
                     self._add_model(model, name, card, memory)
         return sizes
@@ -184,6 +203,8 @@ class _Stages:
         spec, part, defense = cell.spec, cell.spec.trained, cell.spec.trained_plugin
         if part is None or defense is None:
             return
+        params = defense.params
+        needed = memory.defend(params.lora if isinstance(params, LoraParams) else None)
         expected = 0.0
         for number, key in enumerate((artifact.key for artifact in cell.keys.rounds), start=1):
             if expected >= (defense.budget() or math.inf):
@@ -195,7 +216,7 @@ class _Stages:
                     estimate = partial(defense.estimate, size, tokens, number, spec.threat, self._resolver.attack)
                     flops = _attempt(estimate)
                 self.found[key] = Stage(
-                    "defend", name, key, self._status(key), flops, card.local, memory.defend, device=memory.device
+                    "defend", name, key, self._status(key), flops, card.local, needed, device=memory.device
                 )
             expected += self.found[key].flops or 0.0
 

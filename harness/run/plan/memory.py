@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from harness.api.model.shape import Memory, MemoryFacts
 from harness.api.task import TaskData
 from harness.api.threat import Access
+from harness.api.training import Lora
 from harness.api.victim import Victim, VictimCard
 from harness.engine.torch.memory.fixed_limits import (
     max_chunk_tokens,
@@ -48,17 +49,21 @@ class VictimMemory:
         facts: None where the victim does not tell.
         tokens: average length of a prompt, attack string included.
         local: whether the model runs here.
+        planned_gpu: whether the plan is for a machine with a GPU, whether or not this one has any.
     """
 
     facts: MemoryFacts | None
     tokens: float
     local: bool = True
+    planned_gpu: bool = False
 
     @classmethod
-    def of(cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float) -> VictimMemory:
+    def of(
+        cls, victim: Victim, data: TaskData, card: VictimCard, tokens: float, *, planned_gpu: bool = False
+    ) -> VictimMemory:
         """What the victim tells; a plan must not be lost for a plugin's mistake."""
         try:
-            return cls(victim.memory(data) if card.local else None, tokens, card.local)
+            return cls(victim.memory(data) if card.local else None, tokens, card.local, planned_gpu)
         except (Exception, SystemExit):
             return cls(None, tokens, card.local)
 
@@ -80,7 +85,7 @@ class VictimMemory:
         facts = self.facts
         if facts is None:
             return self._without_facts
-        row, shape, on_gpu = self._row, facts.shape, _on_gpu(facts.device)
+        row, shape, on_gpu = self._row, facts.shape, self._on_gpu
         itemsize = _ITEMSIZES.get(facts.dtype, 2 if on_gpu else _FLOAT32)
         most, together, kept = (
             max_chunk_tokens(on_gpu, shape.intermediate * itemsize),
@@ -94,10 +99,10 @@ class VictimMemory:
         if access in ("gradient", "latent"):
             backward = min(most, together * row) * shape.backward(row, itemsize)
             backward += shape.vocabulary * (shape.hidden * itemsize + 16 * row)
-        work = itemsize * facts.n_params + max(forward, backward)
+        work = _weights(facts, itemsize) + max(forward, backward)
         work += 2 * min(prefix_cache_bytes(on_gpu), together * row * kept)
         work += min(prefix_copy_bytes(on_gpu), most * row * kept / shape.layers)
-        placed = _placed(facts, work)
+        placed = self._placed(facts, work)
         if not facts.engine:
             return placed
         engine = itemsize * facts.n_params + min(_ENGINE_CACHE[on_gpu], _ENGINE_TOKENS * kept)
@@ -106,14 +111,21 @@ class VictimMemory:
             return Memory(placed.process + ENGINE, placed.gpu + CUDA + engine)
         return Memory(placed.process + ENGINE + engine)
 
-    @property
-    def defend(self) -> Memory | None:
-        """A round of training that attacks training examples first; the model attacked may stay loaded meanwhile."""
+    def defend(self, lora: Lora | None = None) -> Memory | None:
+        """A round of training that attacks training examples first; the model attacked may stay loaded meanwhile.
+
+        Args:
+            lora: the adapter that is trained in place of the weights, if one is.
+        """
         searched = self.attack(TOGETHER, "gradient")
         if self.facts is None or searched is None:
             return searched
-        trained = self._training(self.facts if self.facts.batch else replace(self.facts, batch=16))
-        more = _FLOAT32 * self.facts.n_params
+        facts = self.facts if self.facts.batch else replace(self.facts, batch=16)
+        if lora is not None:
+            share = min(1.0, facts.shape.adapter_parameters(lora.r) / facts.n_params)
+            facts = replace(facts, trained=share, states=2.0)  # of AdamW, which is little here
+        trained = self._training(facts)
+        more = _weights(self.facts, _FLOAT32)
         if trained.gpu:
             return Memory(max(searched.process, trained.process), max(searched.gpu, trained.gpu + more))
         return Memory(max(searched.process, trained.process + more))
@@ -122,14 +134,27 @@ class VictimMemory:
         row = self._row + 1.5 * (facts.reply_tokens or 0)
         shape, batch_tokens = facts.shape, facts.batch * row
         # Weights; of those that change, gradients, what the optimiser keeps and what it computes with.
-        work = (1 + facts.trained * (2 + facts.states)) * _FLOAT32 * facts.n_params + batch_tokens * shape.backward(
-            row, _FLOAT32
-        )
+        frozen = facts if facts.trained < 1 else replace(facts, weight_bytes=None)  # what is quantised is not trained
+        work = _weights(frozen, _FLOAT32) + facts.trained * (2 + facts.states) * _FLOAT32 * facts.n_params
+        work += batch_tokens * shape.backward(row, _FLOAT32)
         if facts.reads_vocabulary:
             # Rows of a batch are read at the same places: wherever one of them is to say something.
             read = _LABEL_TOKENS if facts.reply_tokens is None else row
             work += 3 * _FLOAT32 * facts.batch * shape.vocabulary * read
-        return _placed(facts, work)
+        return self._placed(facts, work)
+
+    def _placed(self, facts: MemoryFacts, work: float) -> Memory:
+        """``work`` where the model lies; a file of weights is read in the process first."""
+        file = _FLOAT32 * facts.n_params
+        if self._on_gpu:
+            return Memory(PROCESS + CUDA + 2 * file, CUDA + work)
+        return Memory(PROCESS + max(2 * file, work))
+
+    @property
+    def _on_gpu(self) -> bool:
+        """Whether the model goes to a GPU."""
+        at_hand = self.planned_gpu or has_gpu()
+        return self.device.startswith("cuda") or (self.device in ("auto", "spread") and at_hand)
 
     @property
     def _row(self) -> float:
@@ -140,14 +165,8 @@ class VictimMemory:
         return None if self.local else Memory(PROCESS)
 
 
-def _placed(facts: MemoryFacts, work: float) -> Memory:
-    """``work`` where the model lies; a file of weights is read in the process first."""
-    file = _FLOAT32 * facts.n_params
-    if _on_gpu(facts.device):
-        return Memory(PROCESS + CUDA + 2 * file, CUDA + work)
-    return Memory(PROCESS + max(2 * file, work))
-
-
-def _on_gpu(device: str) -> bool:
-    """Whether a model goes to a GPU of this machine."""
-    return device.startswith("cuda") or (device in ("auto", "spread") and has_gpu())
+def _weights(facts: MemoryFacts, itemsize: int) -> float:
+    """Bytes of the weights, and of quantised ones the matrix that is being unpacked."""
+    if facts.weight_bytes is None:
+        return itemsize * facts.n_params
+    return facts.weight_bytes * facts.n_params + itemsize * facts.shape.hidden * facts.shape.intermediate

@@ -69,6 +69,7 @@ def certified_radii(
     vote = _certified_vote(victim.layers)
     assert vote is not None
     place, certificate = vote
+    surround = partial(victim.surrounded, before=place)
     radii: list[int] = []
     spent = Flops()
     for start in range(0, len(examples), _BATCH):
@@ -77,7 +78,7 @@ def certified_radii(
             PromptItem(
                 example.text,
                 (cell.spec.seed, cell.keys.pipeline, example.id, "certificate", copy),
-                conversation=example.conversation,
+                conversation=surround(example.conversation),
             )
             for example in batch
             for copy in range(certificate.samples)

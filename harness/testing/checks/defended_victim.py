@@ -10,7 +10,14 @@ from harness.api.attack import Attack
 from harness.api.model.backend import Backend
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import SearchResult
-from harness.api.runtime_defense import FitJob, GuardDefense, RuntimeDefense, TransformDefense, VoteDefense
+from harness.api.runtime_defense import (
+    ConversationDefense,
+    FitJob,
+    GuardDefense,
+    RuntimeDefense,
+    TransformDefense,
+    VoteDefense,
+)
 from harness.api.task import Example, TaskData, TaskKind
 from harness.engine.defended.defense_requests import answer_defense_requests
 from harness.engine.defended.layer import Layer
@@ -25,6 +32,7 @@ from harness.testing.toys.backend import ToyBackend
 from harness.testing.toys.examples import toy_threat
 from harness.testing.toys.language_model import ToyLanguageModel
 from harness.testing.toys.task_data import LABELS, auxiliary_labels, toy_task_data
+from harness.testing.toys.tokenizers import CHAT, tokenizer_of
 
 THREAT = toy_threat("gradient", tokens=5)
 _DEFAULT_METHODS = (GuardDefense.ruling, GuardDefense.surrogate, TransformDefense.rewrite, VoteDefense.copy)
@@ -39,6 +47,9 @@ def may_ask_models(defense: RuntimeDefense) -> bool:
 
 def victim_of(defense: RuntimeDefense, kind: TaskKind) -> Any:
     """A toy victim for that kind of answers; a random transformer where the defense may send requests to it."""
+    if isinstance(defense, ConversationDefense):  # for chat models
+        tokenizer = tokenizer_of("byte_bpe").with_chat(CHAT)
+        return ToyBackend(tokenizer, context=8192) if kind == "labels" else ToyLanguageModel(tokenizer)
     if may_ask_models(defense):
         from harness.testing.toys.random_transformer import random_backend
 
@@ -101,6 +112,6 @@ def fit_asks(subject: Subject, kind: TaskKind) -> bool:
     return bool(subject.kept["fit asks", kind])
 
 
-def problems_of(victim: Backend, data: TaskData, examples: Sequence[Example]) -> list[Problem]:
+def problems_of(victim: DefendedVictim, data: TaskData, examples: Sequence[Example]) -> list[Problem]:
     """Examples ready to be attacked with five tokens."""
-    return place_all(examples, THREAT, victim.tokenizer, data.labels)
+    return place_all(examples, THREAT, victim.backend.tokenizer, data.labels, victim.surrounded)

@@ -11,7 +11,7 @@ import numpy as np
 from harness.api.defense import TrainedDefense
 from harness.api.plugin import Plugin
 from harness.api.requests import Gradient, Score
-from harness.api.runtime_defense import GuardDefense, Offer, RuntimeDefense, TransformDefense
+from harness.api.runtime_defense import ConversationDefense, GuardDefense, Offer, RuntimeDefense, TransformDefense
 from harness.api.task import TaskKind
 from harness.engine.defended.layer import offers_gradient
 from harness.engine.defended.prompt_item import PromptItem
@@ -25,6 +25,7 @@ from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.examples import TEXTS
 from harness.testing.toys.task_data import ANSWER_KINDS, toy_task_data
+from harness.tokens.message import PLAIN, Conversation, Message
 
 MAX_BLOCKED_SHARE = 0.5  # of clean prompts of the kind that a guard was fitted on
 TOLERANCE = 1e-4
@@ -142,7 +143,7 @@ def _check_loss_varies(subject: Subject) -> None:
         raise NotApplicableError("the loss is taken over several draws, or nothing is drawn")
     for kind in _kinds(subject):
         victim, data = defended_victim(subject, kind), toy_task_data(kind)
-        problem = problems_of(victim.backend, data, data.validation[:1])[0]
+        problem = problems_of(victim, data, data.validation[:1])[0]
         rows = problem.random_tokens(np.random.default_rng(0), 6)
         meters = [StepMeter(names=("conformance", f"draw {draw}")) for draw in range(DRAWS)]
         losses = [victim.score([(problem, Score(rows), meter)])[0] for meter in meters]
@@ -181,7 +182,9 @@ def _check_costs(subject: Subject) -> None:
 def _check_offers(subject: Subject) -> None:
     defense: RuntimeDefense = subject.fresh()
     guard = isinstance(defense, GuardDefense)
-    possible = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
+    possible: tuple[str, ...] = ("victim", "surrogate", "none") if guard else ("straight_through", "none")
+    if isinstance(defense, ConversationDefense):
+        possible = ("victim",)
     if defense.offers not in possible:
         raise UnmetError(
             f"offers is {' or '.join(map(repr, possible))}: what a gradient attack gets (of {get_args(Offer)})",
@@ -189,7 +192,7 @@ def _check_offers(subject: Subject) -> None:
             "write one",
         )
     victim, data = defended_victim(subject, _kinds(subject)[0]), toy_task_data(_kinds(subject)[0])
-    problem = problems_of(victim.backend, data, data.validation[:1])[0]
+    problem = problems_of(victim, data, data.validation[:1])[0]
     string = problem.random_tokens(np.random.default_rng(0), 3)
     try:
         (answer,) = victim.gradient([(problem, Gradient(string[0], top=4), StepMeter())])
@@ -208,7 +211,7 @@ def _check_shapes_kept(subject: Subject) -> None:
         for reply in victim.ask([example.text for example in examples]):
             if reply.logits is not None and reply.logits.shape != (2,):
                 raise UnmetError("logits of the task's labels", str(reply.logits.shape), "leave the answer alone")
-        problem, meter = problems_of(victim.backend, data, examples)[0], StepMeter()
+        problem, meter = problems_of(victim, data, examples)[0], StepMeter()
         rows = problem.random_tokens(np.random.default_rng(0), 6)
         (losses,) = victim.score([(problem, Score(rows), meter)])
         if losses.shape != (6,) or np.isnan(losses).any():
@@ -235,6 +238,26 @@ def _check_clean_prompts_pass(subject: Subject) -> None:
         )
 
 
+def _check_surround(subject: Subject) -> None:
+    defense: RuntimeDefense = subject.fresh()
+    if not isinstance(defense, ConversationDefense):
+        raise NotApplicableError("it puts no messages around a prompt")
+    system, asked, said = Message("system", "Be brief."), Message("user", "Who is there?"), Message("assistant", "Me.")
+    for around in (PLAIN, Conversation((system,)), Conversation((system, asked, said)), Conversation((asked,), "tool")):
+        made, again = (subject.fresh().surround(around, "Be kind.") for _ in range(2))
+        if made != again or made.role != around.role:
+            raise UnmetError(
+                "the same messages around the same conversation, and the role of the one in between kept",
+                f"{made} and {again}",
+                "let them follow from the parameters and the conversation alone",
+            )
+        kept = [message for message in (*around.before, *around.after) if message.role != "system"]
+        if [m for m in (*made.before, *made.after) if m in kept] != kept:
+            raise UnmetError(
+                "all that was said before, in order", str(made), "add messages; the system prompt alone may be replaced"
+            )
+
+
 RUNTIME_CHECKS = (
     Check("fits", "what it is fitted to is JSON data, and follows from the seed", _check_fit),
     Check("shapes", "it answers for each prompt, in order", _check_shapes),
@@ -244,6 +267,7 @@ RUNTIME_CHECKS = (
     Check("costs", "what a prompt costs is metered, and the same every time", _check_costs),
     Check("offers", "it says what a gradient attack gets, and gives that", _check_offers),
     Check("keeps", "labels, losses and queries keep their shapes", _check_shapes_kept),
+    Check("surround", "the messages that it puts around a prompt leave the others alone", _check_surround),
     Check("spares", "it lets clean prompts pass", _check_clean_prompts_pass),
 )
 

@@ -14,6 +14,7 @@ from leaderboard.submission.verification.drawn_counts import drawn_count_problem
 from leaderboard.submission.verification.report import NEVER_REPLAYED, CheckResult
 from leaderboard.submission.verification.sample import Sample, draw_sample
 from leaderboard.submission.verification_record import Replay
+from leaderboard.table_numbers import counted
 
 if TYPE_CHECKING:
     from harness.replay.recorded import ReplayedCell
@@ -87,14 +88,14 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     drawn = sum(string.drawn is not None for string in strings)
     agreed = sum(not string.problem and not string.close for string in strings)
     differences = [string.loss_difference for string in strings if string.loss_difference is not None]
-    detail = f"{agreed} of {sample.strings} strings of {len(results)} cells: "
+    detail = f"{agreed} of {counted(sample.strings, 'string')} of {counted(len(results), 'cell')}: "
     detail += "as recorded" if drawn else "the same verdict"
     detail += f"; losses differ by {max(differences):.2g} at most" if differences else ""
-    detail += f"; {sum(cell.clean_prompts for cell in results):,} clean prompts asked again"
-    detail += f" (drawn by the file's hash and seed {seed}, in each of {len(sample.rows)} rows of the standings)"
+    detail += f"; {counted(sum(cell.clean_prompts for cell in results), 'clean prompt')} asked again"
+    detail += f" (drawn by the file's hash and seed {seed}, in {counted(len(sample.rows), 'row')} of the standings)"
     close = sum(string.close for string in strings) + sum(cell.undecided for cell in results)
     if close:
-        notes.append(f"{close} answers where the victim is undecided between two labels, which do not count")
+        notes.append(f"{counted(close, 'answer')} where the victim is undecided between two labels: not counted")
     if drawn:
         notes.append(
             f"{drawn} strings have drawn answers, which other hardware draws otherwise: their tokens, text and loss "
@@ -105,7 +106,7 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
         notes.append("there is no string to be replayed: nothing was attacked, or activations were, which leave none")
     left_out = sample.recorded_strings - sample.strings
     notes.append(
-        f"not looked at: {left_out:,} of {sample.recorded_strings:,} strings, {sample.all_cells - len(results)} of "
-        f"{sample.all_cells} cells, and {NEVER_REPLAYED}"
+        f"not looked at: {left_out:,} of {counted(sample.recorded_strings, 'string')}, "
+        f"{sample.all_cells - len(results)} of {counted(sample.all_cells, 'cell')}, and {NEVER_REPLAYED}"
     )
     return CheckResult("replay", detail, problems, notes)

@@ -13,6 +13,7 @@ from leaderboard.submission.verification.inspection import Inspection, Progress
 from leaderboard.submission.verification.replay_check import ReplayOptions, replay_check
 from leaderboard.submission.verification.report import CheckResult, Report
 from leaderboard.submission.verification.sandbox import open_inspected
+from leaderboard.table_numbers import counted
 
 if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
@@ -61,13 +62,15 @@ def _inspection_checks(found: Inspection, *, written_anew: bool) -> list[CheckRe
     records = CheckResult("records", "consistent in themselves", found.problems, found.notes, found.n_problems)
     if not records.passed:
         records.detail = ""
-    file = CheckResult("file", f"{found.cells} cells, {found.rows} rows, all hashes as stated")
+    file = CheckResult("file", f"{counted(found.cells, 'cell')}, {counted(found.rows, 'row')}, all hashes as stated")
     for form in (found.hidden, found.unknown_form):
         if form and not written_anew:
             file.fail(form)
     checks = [file, records]
     if records.passed:
-        checks.append(CheckResult("standings", f"{found.tables} tables and their curves computed from the records"))
+        checks.append(
+            CheckResult("standings", f"{counted(found.tables, 'table')}, with curves, computed from the records")
+        )
     return checks
 
 
@@ -129,7 +132,8 @@ def _completeness_checks(
 
     sizes = task_sizes(spec, load=not is_own)
     problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
-    cells = "" if problems else f"all {len(submission.cells)} cells of the spec, and no other"
+    count = len(submission.cells)
+    cells = "" if problems else f"{'the one cell' if count == 1 else f'all {count} cells'} of the spec, and no other"
     checks = [
         CheckResult(
             "completeness", cells, problems, [*fewer_clean_examples(spec.spec.clean_examples, submission.cells, sizes)]

@@ -83,8 +83,7 @@ def trained_share(config: FineTune | None, shape: ModelShape, n_params: int) -> 
     """Of a decoder's parameters, at most the share that training changes: all, or an adapter of every linear layer."""
     if config is None or config.lora is None:
         return 1.0
-    widths = 4 * 2 * shape.hidden + 3 * (shape.hidden + shape.intermediate)
-    return min(1.0, config.lora.r * shape.layers * widths / n_params)
+    return min(1.0, shape.adapter_parameters(config.lora.r) / n_params)
 
 
 def _subsample(examples: Sequence[Example], count: int, seed: int) -> Sequence[Example]:

@@ -240,18 +240,20 @@ def folder_hashes(folder: Path) -> dict[str, str]:
     return found | {f"{file.parent.name}/{file.name}": file_hash(file) for file in templates}
 
 
-def has_chat_template(model: str, revision: str | None) -> bool:
-    """Whether the tokenizer of a hub id has a chat template, by its files on the hub or in the cache."""
+def hub_chat_template(model: str, revision: str | None) -> str | None:
+    """The chat template of a hub id's tokenizer, by its files on the hub or in the cache; None where it has none, ""
+    where it has several.
+    """
     try:
-        from_hub(model, revision, "chat_template.jinja")
-        return True
-    except VictimError:
+        return Path(from_hub(model, revision, "chat_template.jinja")).read_text(encoding="utf-8")
+    except (VictimError, OSError, ValueError):
         pass
     try:
         path = Path(from_hub(model, revision, "tokenizer_config.json"))
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
+        found = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+        return None if not found else found if isinstance(found, str) else ""
     except (VictimError, OSError, ValueError, AttributeError):
-        return False
+        return None
 
 
 def class_count(config: dict[str, Any]) -> int:

@@ -47,14 +47,18 @@ class ChatSettings:
     prefill: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    def beginning(self, prompt: Prompt) -> str:
+        """What is set here for an answer to begin with: nothing where the conversation brings a beginning."""
+        return "" if not isinstance(prompt, str) and prompt[-1].role == "assistant" else self.prefill
+
     def body(self, prompt: Prompt) -> dict[str, Any]:
         """The fields of a request that put a prompt."""
         messages = (Message("user", prompt),) if isinstance(prompt, str) else prompt
         if self.system != "default" and all(message.role != "system" for message in messages):
             messages = (Message("system", self.system), *messages)
         going_on = messages[-1].role == "assistant" or bool(self.prefill)
-        if self.prefill and messages[-1].role != "assistant":
-            messages = (*messages, Message("assistant", self.prefill))
+        if beginning := self.beginning(messages):
+            messages = (*messages, Message("assistant", beginning))
         body: dict[str, Any] = {"messages": [asdict(message) for message in messages]}
         if going_on:  # as vLLM, SGLang and others want to be told
             body |= {"continue_final_message": True, "add_generation_prompt": False}
@@ -124,7 +128,7 @@ class TextAnswers:
             refusal = self.refusal_of_question()
             if refusal is not None:
                 raise VictimError(f"{self._completions.base_url}: refuses what it answered at first ({refusal})")
-        return [self._generated(answer, row) for answer, row in zip(answers, rows, strict=True)]
+        return [self._generated(*one) for one in zip(answers, items, rows, strict=True)]
 
     def request(self, items: Sequence[GenerateItem], rows: Sequence[Row]) -> list[dict[str, Any] | Refusal]:
         """What the server sends, as it is. Raises VictimError where it is gone."""
@@ -169,7 +173,7 @@ class TextAnswers:
         bare = getattr(self.tokenizer, "bare", str)
         return str(bare(item.prompt))
 
-    def _generated(self, answer: dict[str, Any] | Refusal, row: Row) -> Generated:
+    def _generated(self, answer: dict[str, Any] | Refusal, item: GenerateItem, row: Row) -> Generated:
         if isinstance(answer, Refusal):
             self._completions.count_refusal(answer)
             return Generated("", False, len(row), 0, UNKNOWN, answer.state)
@@ -178,7 +182,7 @@ class TextAnswers:
             return Generated("", False, len(row), 0, UNKNOWN, "empty")
         (text, state), finished = choice_text(choice), ended_by_itself(choice)
         if self._served.api == "chat" and state == "answered":
-            text = self._served.chat.prefill + text
+            text = self._served.chat.beginning(item.asked) + text
         ids = generated_ids(choice)
         if self._probe.gives_ids and ids is not None:
             ended = finished and bool(ids) and ids[-1] in self.tokenizer.special

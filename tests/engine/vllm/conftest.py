@@ -14,6 +14,7 @@ from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.heads import HeadName
 from harness.engine.vllm.backend import VLLMBackend
 from harness.engine.vllm.engines import end_engines
+from harness.tokens.chat_format import ChatFormat
 from tests.engine.hub_models import LABELS, write_folder
 
 SIZES = {"hidden": 64, "context": 256, "scale": 3.0}  # heads of 16: narrower than vLLM's CPU kernels take
@@ -48,9 +49,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 Both = tuple[VLLMBackend, TorchBackend]
 
 
-def both(folder: Path, head: HeadName, labels: tuple[str, ...] = ()) -> Both:
+def both(folder: Path, head: HeadName, labels: tuple[str, ...] = (), chat: ChatFormat | None = None) -> Both:
     """The same checkpoint behind vLLM and behind torch."""
-    torch = open_folder(folder, head, labels, dtype="float32", device="cpu")
+    torch = open_folder(folder, head, labels, dtype="float32", device="cpu", chat=chat)
     assert isinstance(torch, TorchBackend)
     return VLLMBackend(folder, torch), torch
 

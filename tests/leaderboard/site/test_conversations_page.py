@@ -126,3 +126,21 @@ def test_prompts_stand_on_the_page_of_the_victim_alone_and_can_be_left_out(run: 
     assert f"u{SHOWN}{SHOWN}" not in page.texts["pre"]
     assert SHOWN in page.texts["pre"]
     assert [text[0] for text in page.texts["pre"] if text[1:] == SHOWN] == ["a", "j", "b", "j"]
+
+
+def test_a_chat_template_lies_beside_the_spec_and_no_file_elsewhere(tmp_path: Path) -> None:
+    outside = {"../up.jinja": "x", "/etc/up.jinja": "x", "a/../../up.jinja": "x", "odd": 3}
+    given = {"templates/mine.jinja": "{{ messages }}\n", "turned.jinja": "\u202e"} | outside
+    write_run(tmp_path / "run", [FakeCell("c1")], spec_files=given)
+    site, html = built(tmp_path / "run", tmp_path / "site")
+    (spec,) = (site / "specs").glob("*/*.yaml")
+    assert {file.relative_to(site / "specs").as_posix() for file in (site / "specs").rglob("*") if file.is_file()} == {
+        f"{spec.parent.name}/{spec.name}",
+        f"{spec.parent.name}/templates/mine.jinja",
+    }
+    assert (spec.parent / "templates" / "mine.jinja").read_text() == "{{ messages }}\n"
+    assert f"harness run {spec.name} --out runs/again" in html
+    for page, root in ((html, "../"), ((site / "index.html").read_text(), "")):
+        assert f'href="{root}specs/{spec.parent.name}/templates/mine.jinja"' in page
+        assert f'href="{root}specs/{spec.parent.name}/{spec.name}"' in page
+    assert not list(tmp_path.rglob("up.jinja"))

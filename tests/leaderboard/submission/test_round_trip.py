@@ -175,7 +175,7 @@ def test_what_is_not_verified_is_not_added(packed: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [("failed", "1 cells are done, 1 failed"), ("skipped", "1 cells were skipped: they are beyond")]
+    ("status", "said"), [("failed", "1 cell done, 1 failed"), ("skipped", "1 cell skipped, beyond")]
 )
 def test_a_run_that_is_not_finished(status: str, said: str, tmp_path: Path) -> None:
     write_run(tmp_path / "run", [FakeCell(), FakeCell(seed=1, status=status)])

@@ -135,7 +135,7 @@ def dearer(factor: int, *names: str) -> Callable[[Parts, Path], None]:
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 12))
 FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
-    "a cell left out": (drop_cell, "completeness", "1 of 2 cells of the spec are missing"),
+    "a cell left out": (drop_cell, "completeness", "1 of 2 cells of the spec is missing"),
     "an example left out": (drop_example, "completeness", "lists 5 examples, the spec asks for 6"),
     "verdicts turned round": (flip, "verdicts", "counts as a failure; the judge says otherwise"),
     "another seed": (cell(seed=5), "completeness", "none of the spec's"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
@@ -197,3 +198,14 @@ def test_what_has_no_adapter_keeps_its_keys() -> None:
     assert content_key(plain.model_dump(mode="json")) != content_key(with_one.model_dump(mode="json"))
     made = victim("pythia-14m", fine_tune={"lora": {"r": 8}})
     assert made.params.identity()["fine_tune"]["lora"] == {"r": 8, "alpha": 32.0, "targets": "all-linear"}
+
+
+def test_the_commit_of_a_hub_adapter_can_be_named(tmp_path: Path) -> None:
+    commits = {"revision": "0" * 40, "adapter_revision": "1" * 40}
+    params = {"model": "someone/model", "adapter": "someone/adapter", "fine_tune": False}
+    named = HuggingFace(HuggingFace.Params(**params, **commits))
+    assert named.fingerprint()["adapter commit"] == "1" * 40
+    assert named.params.identity() == HuggingFace.Params(**params).identity()  # the fingerprint tells it
+    for given in ({"adapter": str(tmp_path)}, {"adapter": None}):
+        with pytest.raises(ValidationError, match="adapter_revision goes with an adapter's hub id alone"):
+            HuggingFace.Params(**params | given, adapter_revision="main")

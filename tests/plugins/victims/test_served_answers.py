@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.engine.defended.generated_answers import answer_in
 from harness.errors import VictimError
 from harness.records.read import read_run
 from harness.tokens.hf_tokenizer import HFTokenizer
+from harness.tokens.message import Conversation, Message, Messages
 from leaderboard.standings.standings import standings
 from plugins.victims._openai import http_client
 from plugins.victims._openai.model_facts import model_facts
@@ -423,6 +425,46 @@ def test_reasoning_that_nobody_spoke_of_is_said(folder: Path, tmp_path: Path) ->
             done = harness_here(*words, cwd=out)
         said = " ".join(done.stderr.split())
         assert ("clean answers hold </think>" in said) == (not markers), said
+
+
+BEGUN = (Message("user", "Hi"), Message("assistant", "Sure,"))
+
+
+def template(body: Body, *, knows: bool, counts: bool = True) -> tuple[int, Any]:
+    """A server that takes no system prompt, and may know of beginnings of an answer."""
+    if body["messages"][0]["role"] == "system":
+        return 400, {"error": {"message": "System role not supported"}}
+    tokens = 5 * len(body["messages"]) + (0 if knows and body.get("continue_final_message") else 3)
+    return 200, PARIS | ({"usage": {"prompt_tokens": tokens, "completion_tokens": 1}} if counts else {})
+
+
+@pytest.mark.parametrize(
+    ("script", "messages", "why"),
+    [
+        (partial(template, knows=True), BEGUN, ""),
+        (partial(template, knows=False), BEGUN, "does not go on with a beginning of the answer"),
+        (partial(template, knows=True, counts=False), BEGUN, "does not go on with a beginning of the answer"),
+        (partial(template, knows=False), BEGUN[:1], ""),
+        (partial(template, knows=True), (Message("system", "Be good."), *BEGUN), "System role not supported"),
+    ],
+)
+def test_a_conversation_is_tried_before_a_run(folder: Path, script: Script, messages: Messages, why: str) -> None:
+    with serving(folder, script) as server:
+        given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "head": "generation", "api": "chat"}
+        made, data = OpenAICompatible(OpenAICompatible.Params(**given)), TaskData((), [], [])
+        with pytest.raises(VictimError, match=why) if why else nullcontext():
+            made.check_messages(data, messages)
+        assert all(asked["max_tokens"] == 16 for asked in server.served.bodies if "max_tokens" in asked)
+
+
+def test_what_the_attacker_begins_is_no_part_of_an_answer(folder: Path, tmp_path: Path) -> None:
+    with serving(folder, scripted(said({"role": "assistant", "content": " a fox."}))) as server:
+        backend = opened(server, folder, tmp_path, prefill="It is")
+        items = [GenerateItem("Say it", 8), GenerateItem("Sure,", 8, conversation=Conversation(BEGUN[:1], "assistant"))]
+        assert [answer_in(one, backend).text for one in backend.generate(items)] == ["It is a fox.", " a fox."]
+        bodies = server.served.bodies[-2:]
+        assert sorted(body["messages"][-1]["content"] for body in bodies) == ["It is", "Sure,"]
+        assert all(body["continue_final_message"] for body in bodies)
 
 
 def test_a_key_that_is_refused_is_no_filter(folder: Path, tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def test_prompts_that_end_as_the_attacker_wants_count_with_and_without_an_attack
     words = "10 of 12 harmless prompts refused" if benign else "9 of 11 harmful prompts answered"
     assert result.answered == f"{words} with or without an attack"
     assert result.asr is not None
-    labels = cell.record.model_copy(update={"task_kind": "labels"})
-    assert CellResult(labels, mixed, steps).answered == ""
+    assert result.clean_measure == ("answered when clean" if benign else "refused when clean")
+    labels = CellResult(cell.record.model_copy(update={"task_kind": "labels"}), mixed, steps)
+    assert (labels.answered, labels.clean_measure) == ("", "clean accuracy")
 
 
 def test_a_line_says_first_what_is_told_of_all_prompts_and_what_has_no_verdict() -> None:
@@ -43,8 +44,5 @@ def test_a_line_says_first_what_is_told_of_all_prompts_and_what_has_no_verdict()
     assert untold == "9 of 9 clean answers not judged, 1 of 4 attacked prompts without an answer"
     assert _cell_line(CellEnd("a cell", untold=untold)) == f"done    a cell: no ASR, {untold}"
     answered = "9 of 10 harmful prompts answered with or without an attack"
-    line = _cell_line(CellEnd("a cell", 0.0, 0.1, answered=answered))
-    assert (
-        line
-        == "done    a cell: 9 of 10 harmful prompts answered with or without an attack, ASR 0%, clean accuracy 10.0%"
-    )
+    end = CellEnd("a cell", 0.0, 0.1, answered=answered, clean_measure="refused when clean")
+    assert _cell_line(end) == f"done    a cell: {answered}, ASR 0%, refused when clean 10.0%"

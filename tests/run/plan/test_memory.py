@@ -18,6 +18,7 @@ from hypothesis import given, strategies as st
 
 from harness import MemoryFacts, ModelShape
 from harness.api.model.shape import Memory
+from harness.api.training import Lora
 from harness.number_format import format_memory
 from harness.run.plan.memory import PROCESS, VictimMemory, largest
 from plugins.tasks.word_length import WordLength
@@ -146,7 +147,7 @@ def test_more_never_takes_less(n: int, tokens: float, batch: int, examples: int)
         (need.attack(examples, "scores"), longer.attack(examples, "scores")),
         (need.attack(examples, "scores"), need.attack(examples, "gradient")),
         (need.attack(examples, "gradient"), need.attack(examples + 1, "gradient")),
-        (need.attack(64, "gradient"), need.defend),
+        (need.attack(64, "gradient"), need.defend()),
     ]:
         assert one is not None
         assert more is not None
@@ -169,6 +170,34 @@ def test_published_models_take_what_is_known_of_them() -> None:
     assert need.prepare == Memory(PROCESS + 2 * 4 * PRESETS["pythia-14m"].as_classifier(2))
 
 
+def test_an_adapter_takes_little_beside_the_weights_beneath_it() -> None:
+    data = WordLength(WordLength.Params(train_size=50, validation_size=10)).load()
+
+    def need(**params: Any) -> VictimMemory:
+        made = HuggingFace(HuggingFace.Params(model="qwen2.5-7b", device="cuda", **params))
+        return VictimMemory.of(made, data, made.card(data), 60.0)
+
+    n = PRESETS["qwen2.5-7b"].as_classifier(2)
+    plain, packed = need(fine_tune={"lora": {}}).prepare, need(fine_tune={"lora": {}}, quantize="nf4").prepare
+    whole, adapted = need(fine_tune=False).defend(), need(fine_tune=False).defend(Lora())
+    attacked, unpacked = (need(fine_tune=False, **more).attack(4, "text") for more in ({"quantize": "nf4"}, {}))
+    found = [plain, packed, whole, adapted, attacked, unpacked]
+    assert None not in found
+    plain, packed, whole, adapted, attacked, unpacked = (memory.gpu for memory in found)  # type: ignore
+    assert plain - packed > 2.5 * n  # of four bytes per weight one is left, with the embeddings
+    assert whole - adapted > 7 * n  # no gradients of the weights, and no copy to compute with
+    assert unpacked - attacked > 0.8 * n
+
+
+def test_a_plan_for_a_card_places_there_what_goes_to_a_gpu_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.run.plan.memory.has_gpu", lambda: False)
+    facts = [MemoryFacts(10**9, ModelShape.guess(10**9), batch=8, device=device) for device in ("auto", "cuda", "cpu")]
+    by_itself, told, kept = ([VictimMemory(one, 60.0, planned_gpu=gpu) for gpu in (True, False)] for one in facts)
+    assert by_itself[0].attack(4, "scores") == told[0].attack(4, "scores") == told[1].attack(4, "scores")
+    assert by_itself[0].prepare == told[0].prepare
+    assert by_itself[1].attack(4, "scores") == kept[0].attack(4, "scores") == kept[1].attack(4, "scores")
+
+
 def test_an_engine_beside_torch_takes_as_much_again() -> None:
     data = WordLength(WordLength.Params(train_size=50, validation_size=10)).load()
     found = []
@@ -185,7 +214,7 @@ def test_an_engine_beside_torch_takes_as_much_again() -> None:
 def test_what_nobody_knows_is_not_guessed() -> None:
     assert (
         VictimMemory(None, 10.0).prepare
-        is VictimMemory(None, 10.0).defend
+        is VictimMemory(None, 10.0).defend()
         is VictimMemory(None, 10.0).attack(3, "scores")
         is None
     )
