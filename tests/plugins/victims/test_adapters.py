@@ -87,11 +87,6 @@ def test_an_adapter_beside_quantised_weights_is_counted(tmp_path: Path) -> None:
     assert np.isfinite(answers(backend)).all()
 
 
-def test_an_adapter_of_the_hub_may_be_pinned() -> None:
-    commit = "4bd893d32390d2cace4f067dc2e3ef5294fd78a2"
-    assert adapter_content(f"who/lora@{commit}") == {"adapter": "who/lora", "adapter commit": commit}
-
-
 def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "m", "qwen2", "label_tokens")
     write_adapter(tmp_path / "lora", write_folder(tmp_path / "wide", "qwen2", "label_tokens", hidden=64))
