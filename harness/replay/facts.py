@@ -17,6 +17,9 @@ TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on
 NOT_FOUND = ("executed", "certificate", "diagnostics")
 """Fields that are not compared here: what a machine ran, certificates, what diagnoses say."""
 
+_TALKED_TO = ("chat", "temperature")
+"""Of how a victim was opened, what a page shows: template, system prompt and prefill, and whose temperature it is."""
+
 _COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
 _PER_ANSWER = ("per_query", "per_answer")
 _OF_TEXTS = 0.5  # of what an answer in text takes: it is as long as a machine makes it
@@ -47,7 +50,11 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
         {role: facts.model_dump(mode="json") for role, facts in models.items()},
     )
     yield from _data_differences("attack_facts", record.attack_facts, spec.attack.plugin.facts())
-    if ("server" in record.agreement) != ("server" in victim.backend.describe()):
+    described = victim.backend.describe()
+    yield from _data_differences(
+        "agreement", *({name: facts.get(name) for name in _TALKED_TO} for facts in (record.agreement, described))
+    )
+    if ("server" in record.agreement) != ("server" in described):
         yield "its agreement says that the victim is a served model, and here it is none, or the other way round"
 
 
