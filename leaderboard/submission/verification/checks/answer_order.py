@@ -82,11 +82,11 @@ def is_chosen(counts: Integers, chances: Floats, found: int) -> bool:
     variance = float(counts @ (chances * (1 - chances)))
     apart = abs(found - float(counts @ chances))
     if variance > _NEARLY_NORMAL:
-        return apart - 0.5 > MOST_APART * np.sqrt(variance)
+        return bool(apart - 0.5 > MOST_APART * np.sqrt(variance))
     total = int(counts.sum())
     turn = np.exp(-2j * np.pi * np.arange(total + 1) / (total + 1))
     wave = np.ones(total + 1, dtype=np.complex128)
     for count, chance in zip(counts.tolist(), chances.tolist(), strict=True):
         wave *= (1 - chance + chance * turn) ** count
     mass = np.fft.ifft(wave).real  # of each count of successes: the inverse of its characteristic function
-    return 2 * min(mass[: found + 1].sum(), mass[found:].sum()) < LEAST_CHANCE
+    return bool(2 * min(mass[: found + 1].sum(), mass[found:].sum()) < LEAST_CHANCE)
