@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from harness.replay.recorded import RecordedCell
 from harness.replay.replay_clean import CleanAnswers
+from harness.replay.tolerance import OF_TEXTS
 from harness.run.cell.manifest import auxiliary_facts, measured_defense_facts, measured_victim_facts
 from harness.run.prepare.preparer import PreparedCell
 
@@ -22,7 +23,6 @@ _TALKED_TO = ("chat", "temperature")
 
 _COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
 _PER_ANSWER = ("per_query", "per_answer")
-_OF_TEXTS = 0.5  # of what an answer in text takes: it is as long as a machine makes it
 
 
 def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: CleanAnswers) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _data_differences(
         if "notes" in name.split(".") and isinstance(value, int | float) and isinstance(should, int | float):
             continue  # what was measured in training: of remarks the words must be the same
         older = value is None and "per_answer" in name
-        tolerance = _OF_TEXTS if set(name.split(".")) & {*loose} else TOLERANCE
+        tolerance = OF_TEXTS if set(name.split(".")) & {*loose} else TOLERANCE
         if not older and not _alike(value, should, undecided if field in _COUNTS else 0, tolerance):
             yield f"{where}.{name} is {value!a:.80} in the records, {should!a:.80} here"
 
