@@ -89,7 +89,11 @@ def _flops_problems(
     texts = record.task_kind != "labels"
     longest = costs.longest_judging if texts else costs.longest_forward
     if not longest:
-        yield False, "no string of its attack got to the victim: its FLOPs are as submitted"
+        yield (
+            False,
+            "how long its prompts are cannot be told (no string got to the victim, or what judging took is unknown): "
+            "its FLOPs are as submitted",
+        )
         return
     sizes = {role: record.auxiliary[role].n_params for role in expected.auxiliary if role in record.auxiliary}
     spent = costs.flops / costs.steps

@@ -51,9 +51,8 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
     )
     yield from _data_differences("attack_facts", record.attack_facts, spec.attack.plugin.facts())
     described = victim.backend.describe()
-    yield from _data_differences(
-        "agreement", *({name: facts.get(name) for name in _TALKED_TO} for facts in (record.agreement, described))
-    )
+    talked_to, here_as = ({name: facts.get(name) for name in _TALKED_TO} for facts in (record.agreement, described))
+    yield from _data_differences("agreement", talked_to, here_as)
     if ("server" in record.agreement) != ("server" in described):
         yield "its agreement says that the victim is a served model, and here it is none, or the other way round"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.flops import CONVENTION
 from harness.records.cell_manifest import CellRecord, Compute
@@ -17,7 +18,11 @@ from leaderboard.submission.verification.checks.cell_rows import BUILTIN
 _KEY = re.compile(r"[0-9a-f]{20,64}")
 _MAX_LABEL = 2000
 _MAX_SHORT_TEXT = 200
-_CHAT = (("system", "system", "default"), ("prefill", "prefill", ""), ("arguments", "template_arguments", {}))
+_CHAT: tuple[tuple[str, str, Any], ...] = (
+    ("system", "system", "default"),
+    ("prefill", "prefill", ""),
+    ("arguments", "template_arguments", {}),
+)
 """What a record says of a chat model, the victim's parameter that decides it, and what that is where it is left out."""
 
 
