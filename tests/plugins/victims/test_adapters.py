@@ -24,7 +24,6 @@ from harness.engine.torch.flop_counter import count_parameters, measure_flops
 from harness.engine.torch.weights.adapters import new_adapter
 from harness.hashing import content_key
 from harness.training.training_rows import render
-from plugins.victims._huggingface.adapter_files import adapter_content
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, silent, task_data, victim

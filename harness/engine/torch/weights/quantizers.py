@@ -80,8 +80,8 @@ def check_packages(what: str, quantization: Quantization) -> None:
 def keep_dtype(model: Any) -> Any:
     """The model, whose 4-bit layers compute in the dtype that they were given.
 
-    On a CPU with bfloat16 products bitsandbytes packs them anew at their first forward, computes in bfloat16 whatever was
-    asked for, and fails with layers narrower than a block: the same model would answer otherwise from machine to machine.
+    On a CPU that multiplies in bfloat16, bitsandbytes packs them anew at their first forward, computes in bfloat16
+    whatever was asked for, and fails with layers narrower than a block: one model, other answers on other machines.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
