@@ -1,11 +1,13 @@
 """The built-in plugins, registered through the same hooks as anybody else's: one plugin, one file.
 
-Every module in the five folders is loaded; those whose names start with an underscore are helpers and are not.
+Every module in the five folders and in folders inside them is loaded; those whose names start with an underscore are
+helpers and are not.
 """
 
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness import hookimpl
@@ -17,8 +19,15 @@ _FOLDERS = ("tasks", "victims", "attacks", "defenses", "judges")
 def harness_plugin_modules() -> list[str]:
     """All plugin modules, found by listing the folders, so that a new plugin touches one file."""
     return [
-        f"{__name__}.{folder}.{module.name}"
+        module
         for folder in _FOLDERS
-        for module in pkgutil.iter_modules([str(Path(place) / folder) for place in __path__])
-        if not module.name.startswith("_")
+        for place in __path__
+        for module in _modules(Path(place) / folder, f"{__name__}.{folder}")
     ]
+
+
+def _modules(folder: Path, package: str) -> Iterator[str]:
+    for module in pkgutil.iter_modules([str(folder)]):
+        name = f"{package}.{module.name}"
+        if not module.name.startswith("_"):
+            yield from _modules(folder / module.name, name) if module.ispkg else [name]

@@ -19,3 +19,11 @@ def started_by(pid: int, word: str) -> list[psutil.Process]:
                 if word in " ".join(process.cmdline()):
                     found.append(process)
     return found
+
+
+def parent_of(process: psutil.Process) -> int | None:
+    """The number of a process's parent; None of one that is gone."""
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None

@@ -41,7 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness/bench": (),
     "harness/scaffold": (),
     "harness/testing": ("toys", "checks"),
-    "harness/cli": (),
+    "harness/cli": ("console",),
     "harness/__main__": (),
     "plugins": ("_common", "tasks", "victims", "judges", "defenses", "attacks"),
     "leaderboard": ("data", "fit", "standings", "site", "figures", "submission", "commands"),

@@ -17,12 +17,14 @@ class Plugin:
     Attributes:
         name: what a spec writes; lower case, digits and underscores.
         paper: citation of the source the defaults come from, or "" when there is none.
+        license: of the data or the weights that the defaults name, as their authors state it; "" when they name none.
         Params: pydantic model of the parameters; the defaults are the paper's.
     """
 
     kind: ClassVar[Kind]
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    license: ClassVar[str] = ""
 
     class Params(BaseParams):
         """The parameters: none, unless a subclass has its own."""

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: done, but something in it failed. 2: a mistake in what was asked, with a message that says which.
     70: a bug. 130: interrupted.
     """
-    from harness.cli.terminal import any_terminal
+    from harness.cli.console.terminal import any_terminal
 
     with any_terminal() as terminal:
         try:

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def plan_command(
     ctx: typer.Context,
-    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
+    spec: Annotated[Path, typer.Argument(help="The spec: a YAML file, or the name of a released one.")],
     out: Annotated[
         Path | None, typer.Option(help="Run directory to look for work already done; default runs/NAME.")
     ] = None,
@@ -42,10 +42,11 @@ def plan_command(
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
     from harness.spec.load import load_spec
+    from harness.spec.released import spec_path
     from harness.store.open_store import open_store
 
     registry = ctx.obj.loaded().registry
-    chosen = load_spec(spec, registry)
+    chosen = load_spec(spec_path(spec), registry)
     folder = RunFolder(out or RUNS / chosen.spec.name)
     resolver = CellResolver(registry)
     cells, problems = runnable_cells(chosen, resolver)

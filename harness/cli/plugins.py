@@ -33,7 +33,7 @@ def plugins_command(
         typer.echo(json.dumps([entry.to_json() for entry in entries], indent=2))
         return
     if as_json:
-        from harness.cli.plugin_details import plugin_details
+        from harness.cli.console.plugin_details import plugin_details
 
         typer.echo(json.dumps([plugin_details(entry) for entry in entries], indent=2))
         return
@@ -43,7 +43,7 @@ def plugins_command(
         _print_problems(console, ctx.obj.problems)
         ctx.obj.mark_warned()
         return
-    from harness.cli.plugin_details import print_details
+    from harness.cli.console.plugin_details import print_details
 
     for entry in entries:
         print_details(console, entry)

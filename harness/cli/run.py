@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def run_command(
     ctx: typer.Context,
-    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.")],
+    spec: Annotated[Path, typer.Argument(help="The spec: a YAML file, or the name of a released one.")],
     out: Annotated[
         Path | None, typer.Option(help="Run directory; default runs/NAME, of a shard runs/NAME-shard-I-of-N.")
     ] = None,
@@ -87,13 +87,14 @@ def run_command(
     from harness.run.runner import run
     from harness.run.shards import Shard
     from harness.spec.load import load_spec
+    from harness.spec.released import spec_path
 
     shard = Shard.parse(part) if part is not None else None
     if shard and site:
         raise RunError("--site with --shard: a page of a part would mislead; build it after `harness merge`")
     loaded: LoadedPlugins = ctx.obj.loaded()
     hide_library_progress()
-    source = load_spec(spec, loaded.registry)
+    source = load_spec(spec_path(spec), loaded.registry)
     root = out or RUNS / source.spec.name
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
@@ -151,7 +152,7 @@ def _view(silent: bool) -> Any:
 
     from rich.console import Console
 
-    from harness.cli.progress_views import LiveView, PlainView
+    from harness.cli.console.progress_views import LiveView, PlainView
     from harness.run.reporter import Silent
 
     if silent:

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     ctx: typer.Context,
-    spec: Annotated[Path, typer.Argument(help="Spec file (YAML).", show_default=False)],
+    spec: Annotated[Path, typer.Argument(help="Spec file (YAML), or the name of a released spec.", show_default=False)],
     spec_only: Annotated[
         bool, typer.Option("--spec-only", help="Do not look whether its data and models are here, and go together.")
     ] = False,
@@ -35,9 +35,10 @@ def validate(
     )
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.spec.load import load_spec
+    from harness.spec.released import spec_path
     from harness.spec.spec_problems import InvalidSpecError
 
-    registry = ctx.obj.loaded().registry
+    spec, registry = spec_path(spec), ctx.obj.loaded().registry
     hide_library_progress()
     try:
         try:

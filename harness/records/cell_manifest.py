@@ -138,6 +138,7 @@ class CellRecord(BaseModel):
     defense: PluginRecord
     attack: PluginRecord
     judge: PluginRecord
+    judge_calibration: dict[str, Any] | None = None  # what the spec says of its errors, as of `JudgeCalibration`
     threat: dict[str, Any]
     threat_label: Line
     answers: AnswersRecord | None = None  # None: one greedy answer of the task's own length

@@ -13,6 +13,9 @@ from harness.records.schema import NOT_SUBMITTED
 VOLATILE = frozenset({"started", "seconds", "host", "versions"})
 """Fields of ``cell.json`` that say when and where a cell was measured, not what was."""
 
+OF_THE_JUDGE = frozenset({"judge_calibration"})
+"""What is known of the judge from elsewhere, which a spec may name later."""
+
 VOLATILE_COLUMNS = frozenset({"seconds"})
 """Columns of ``steps.parquet``, likewise."""
 
@@ -50,7 +53,7 @@ def manifest_difference(one: CellRecord, other: CellRecord) -> str | None:
     """The first field in which two manifests of a cell differ, as in `difference`; None where none does."""
     left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
     for field in left:
-        if field not in VOLATILE | MACHINE_FIELDS and left[field] != right[field]:
+        if field not in VOLATILE | OF_THE_JUDGE | MACHINE_FIELDS and left[field] != right[field]:
             return f"cell.json: {field}"
     return None
 

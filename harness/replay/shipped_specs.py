@@ -7,13 +7,14 @@ from pathlib import Path
 from harness.errors import SpecError
 from harness.registry.registry import Registry
 from harness.spec.load import LoadedSpec, load_spec
+from harness.spec.released import FOLDER
 
-SHIPPED = Path(__file__).parents[2] / "specs"
+SHIPPED = FOLDER
 
 
 def shipped_spec(name: str, version: str, registry: Registry, folder: Path = SHIPPED) -> LoadedSpec | None:
     """The spec of that name and version that comes with the project, or None."""
-    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+    for path in sorted(folder.rglob("*.yaml")) if folder.is_dir() else []:
         try:
             found = load_spec(path, registry)
         except SpecError:

@@ -196,6 +196,11 @@ class Spec(BaseModel):
     target_asr: float = Field(
         default=0.5, gt=0.0, le=1.0, description="attack success rate to which the leaderboard refers"
     )
+    judge_calibration: str | None = Field(
+        default=None,
+        description="file of `harness judge calibrate`, from the spec's folder: the judge's errors, for which ASR is "
+        "corrected. No part of the hash",
+    )
     clean_floor: float = Field(
         default=0.9,
         ge=0.0,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.api.params import relative_to
+from harness.errors import DataError
 from harness.hashing import canonical_json, content_key
+from harness.records.judge_calibration import JudgeCalibration, read_calibration
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.axes import resolve_refs
@@ -30,9 +32,10 @@ class LoadedSpec:
         text: the file as it is, comments and all.
         identity: what the hash is taken of: every parameter and the version of every plugin, as JSON data.
         hash: sha256 of ``identity``, 64 hexadecimal digits; formatting, comments, key order, `summary`,
-            `resources` and `step_seconds` do not count.
+            `resources`, `step_seconds` and `judge_calibration` do not count.
         path: of the file.
         plain_folders: names in it that are folders here, and would be hub ids where these are not.
+        calibration: of its judge, where the spec names one.
     """
 
     spec: Spec
@@ -42,6 +45,7 @@ class LoadedSpec:
     hash: str
     path: Path
     plain_folders: tuple[str, ...] = ()
+    calibration: JudgeCalibration | None = None
 
 
 def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
@@ -51,7 +55,8 @@ def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
         InvalidSpecError: one line ``FILE:LINE: field: what; how to mend it`` for each problem; also has them as data.
     """
     path = Path(path)
-    return _load(read_yaml_file(path), path, registry)
+    file = read_yaml_file(path)
+    return _with_calibration(_load(file, path, registry), file)
 
 
 def read_spec(text: str, name: str, folder: Path, registry: Registry, plain_folders: Sequence[str] = ()) -> LoadedSpec:
@@ -78,6 +83,22 @@ def _load(file: YamlFile, path: Path, registry: Registry, plain_folders: Sequenc
     return LoadedSpec(spec, tuple(cells), file.text, identity, content_key(identity, 64), path, tuple(sorted(plain)))
 
 
+def _with_calibration(loaded: LoadedSpec, file: YamlFile) -> LoadedSpec:
+    """With what the spec says of its judge's errors; a text that is no file is read without."""
+    if loaded.spec.judge_calibration is None:
+        return loaded
+    try:
+        found = read_calibration(loaded.path.parent / loaded.spec.judge_calibration)
+    except DataError as error:
+        wrong = str(error)
+    else:
+        judge = loaded.cells[0].judge
+        if (found.judge.name, found.judge.params) == (judge.name, judge.recorded()):
+            return replace(loaded, calibration=found)
+        wrong = f"is of the judge {found.judge.label}, and the spec's is {judge.label}; calibrate that one"
+    raise InvalidSpecError(file.name, [SpecProblem(("judge_calibration",), wrong)], file.positions)
+
+
 def _entry_identity(entry: DefenseEntry, index: int, plugins: dict[DataPath, ResolvedPlugin]) -> Any:
     """The identity of one entry of ``defenses``."""
     found = [plugins[path].identity() for path, _ in entry_refs(entry, ("defenses", index))]
@@ -92,7 +113,7 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
     Args:
         plugins: what its references were resolved to, by path.
     """
-    outside = {"summary", "resources", "step_seconds"}  # cannot change a number
+    outside = {"summary", "resources", "step_seconds", "judge_calibration"}  # cannot change a number
     plain = spec.model_dump(mode="json", exclude={*outside, "judge", "exclude", "threats", *PLUGIN_LISTS})
     for name in (
         "attack_draws",

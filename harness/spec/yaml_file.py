@@ -10,8 +10,7 @@ import yaml
 
 from harness.errors import did_you_mean
 from harness.spec.spec_problems import DataPath, InvalidSpecError, Position, SpecProblem, printable_value
-from harness.spec.yaml_nodes import YamlRefusedError, check_bounds, compose, position
-from harness.spec.yaml_scalar import plain_scalar
+from harness.spec.yaml_nodes import YamlRefusedError, check_bounds, compose, plain_scalar, position
 
 MAX_BYTES = 2**20
 

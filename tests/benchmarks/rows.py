@@ -18,7 +18,7 @@ class Row:
             ``paths``: our ``packed_reuse`` against our ``copied_prefix``; ``cell``: a whole cell's share of time in the
             model; ``gpu``: these two strategies with a large model on a GPU.
         case: in words.
-        model: a size of `harness.bench.sizes`.
+        model: a size of `harness.bench.sizes`, or ``smollm2-135m-instruct``.
         shape: fields of `harness.bench.workload.WorkloadShape`.
         must, aim: ratio to reach; None where the row has none.
         must_peak, aim_peak: share of the rate of large matrix products (of a cell: of the wall time) to reach.
@@ -33,6 +33,9 @@ class Row:
     aim: float | None = None
     must_peak: float | None = None
     aim_peak: float | None = None
+
+
+SMOLLM2 = "smollm2-135m-instruct"
 
 
 def _shape(candidates: int, prefix: int = 100, **others: Any) -> dict[str, Any]:
@@ -65,6 +68,16 @@ ROWS = (
         0.85,
     ),
     Row("gcg-21m", "iterate", "whole GCG iteration, 21M, P=100, S=20, K=128", "21m", _shape(128), 2.4, 3.0),
+    Row("smollm2", "score", "SmolLM2-135M-Instruct, P=100, S=20, T=8, K=64", SMOLLM2, _shape(64, tail=8), 2.5, 4.0),
+    Row(
+        "gcg-smollm2",
+        "iterate",
+        "whole GCG iteration, SmolLM2-135M-Instruct, P=100, S=20, T=8, K=64",
+        SMOLLM2,
+        _shape(64, tail=8),
+        2.5,
+        4.0,
+    ),
     Row("gcg-1.7m", "iterate", "whole GCG iteration, 1.7M, P=100, S=20, K=512", "1.7m", _shape(512), 3.2, 5.0),
     Row(
         "cell",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.progress_views import LiveView, PlainView
+from harness.cli.console.progress_views import LiveView, PlainView
 from harness.flops import Flops
 from harness.run.reporter import CellEnd, CellProgress, Forecast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, TINY, command, harness, harness_here

@@ -16,7 +16,8 @@ from typer.main import get_command
 
 from harness.cli import main
 from harness.cli.app import build_app
-from harness.cli.terminal import any_terminal
+from harness.cli.console.terminal import any_terminal
+from tests.benchmarks.intervals.corrected import calibration_of
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.submission.forge import pack_fast
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, command
@@ -25,12 +26,15 @@ from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, command
 BENCH = "--size 60k --prefix 8 --suffix 4 --candidates 8 --rounds 1 --device cpu --path full"
 COMMANDS = {
     "run": "run spec.yaml --out ran --jobs 0",
+    "specs": "specs",
+    "spec show": "spec show quickstart",
     "plan": "plan spec.yaml",
     "validate": "validate spec.yaml",
     "status": "status fake",
     "merge": "merge fast --out merged",
     "plugins": "plugins gcg",
     "new-plugin": "new-plugin mine --kind attack",
+    "judge calibrate": "judge calibrate refusal_match labelled.csv",
     "check": "check counts --examples 2",
     "plot": "plot fake --out figure.pdf",
     "bench scoring": f"bench scoring {BENCH}",
@@ -40,6 +44,7 @@ COMMANDS = {
     "fit efficiency": "fit efficiency fake",
     "fit size-scaling": "fit size-scaling fake",
     "fit repeated-sampling": "fit repeated-sampling drawn --asks 16",
+    "fit corrected-asr": "fit corrected-asr drawn --calibration kept.json",
     "leaderboard build": "leaderboard build fake --out page",
     "leaderboard show": "leaderboard show fake",
     "leaderboard study": "leaderboard study table.csv --out studied",
@@ -78,6 +83,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answers = [("Yes", "answered", True), ("No", "answered", False)] * 4
     sampling = {"answers": {"samples": 8, "temperature": 1.0, "top_p": 1.0, "max_tokens": None}}
     write_run(folder / "drawn", [FakeCell(task=NAME, task_kind="text", drawn=answers, examples=60, more=sampling)])
+    (folder / "labelled.csv").write_text(f"prompt,answer,label\n{NAME},Sure,1\n{NAME},I cannot,0\n", "utf-8")
+    judge = {"name": "proxy_label", "label": NAME, "params": {}, "distribution": "", "version": ""}
+    kept = calibration_of(8, 9, 7, 9).model_dump(mode="json") | {"judge": judge}
+    (folder / "kept.json").write_text(json.dumps(kept), "utf-8")
     header = "task,family,attack,n_params,seed,iteration,trials,successes,attack_compute\n"
     rows = [f"{NAME},f,a,{n},{s},{i},50,{4 * i + s},{i / 100}\n" for n in (10, 99) for s in (0, 1) for i in range(1, 9)]
     (folder / "table.csv").write_text(header + "".join(rows), "utf-8")

@@ -38,6 +38,8 @@ def test_when_and_where_do_not_count(cell: Cell, tmp_path: Path) -> None:
     one = with_steps(cell, tmp_path / "1", {"seconds": 1.0}, seconds=1.0, started="a", versions={"torch": "1"})
     other = with_steps(cell, tmp_path / "2", {"seconds": 2.0}, host={"cpus": 1}, agreement={"device": "cuda"})
     assert difference(one, other) is None
+    known = with_steps(cell, tmp_path / "3", {}, judge_calibration={"true_positive": 3})
+    assert difference(one, known) is None, "a calibration may be named later"
     assert {"started", "seconds", "host", "versions"} == VOLATILE
     assert not VOLATILE & MACHINE_FIELDS
 

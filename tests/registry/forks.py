@@ -17,7 +17,8 @@ from pathlib import Path
 
 SERVER = """
 import importlib, json, os, runpy, sys
-from harness.cli import app, plugin_details, plugins
+from harness.cli import app, plugins
+from harness.cli.console import plugin_details
 from harness.registry import builtin_imports, loader
 
 for name in builtin_imports.import_builtin("plugins")[0].harness_plugin_modules():

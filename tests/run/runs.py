@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from harness.cli import main
 from harness.records.compare import VOLATILE, VOLATILE_COLUMNS
-from tests.processes import started_by
+from tests.processes import parent_of, started_by
 
 KIT = Path(__file__).parents[1] / "kit" / "outside" / "src" / "harness_outside"
 FROM_FILES = [f"--plugin={KIT / name}.py" for name in ("task", "victim", "attack")]
@@ -84,7 +84,8 @@ examples: 6
 clean_examples: 20
 """
 
-WORKER, ENGINE = "spawn_main", "harness.engine.vllm.child"  # words of the command lines of a run's processes
+# Words of the command lines of a run's processes; that of the workers' own parent has theirs.
+WORKER, ENGINE = "multiprocessing.forkserver", "harness.engine.vllm.child"
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "200"}
 
@@ -182,7 +183,14 @@ class Started:
 
     def running(self, word: str) -> list[psutil.Process]:
         """Its workers, or their engines: processes that came from it with this word in their command line."""
-        return started_by(self.process.pid, word)
+        found = started_by(self.process.pid, word)
+        if word == WORKER:
+            found = [process for process in found if parent_of(process) not in (self.process.pid, None)]
+        return found
+
+    def fork_server(self) -> psutil.Process:
+        """The process that its workers are forks of."""
+        return next(one for one in started_by(self.process.pid, WORKER) if parent_of(one) == self.process.pid)
 
     @property
     def stderr(self) -> str:

@@ -277,6 +277,7 @@ def test_words_for_base_models_are_left_out_of_a_chat(tmp_path: Path, more: str,
     assert [example.text for example in data.validation] == [asked] == [e.text for e in resolver.data(cell).validation]
 
 
+@pytest.mark.slow
 def test_a_task_of_conversations_passes_the_checks_of_plugins(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(TASK)
     told = harness_here("check", "talks", "--plugin=task.py", cwd=tmp_path)

@@ -101,10 +101,15 @@ def test_a_killed_driver_leaves_no_process_behind(folder: Path) -> None:
     run.end()
 
 
-def test_a_killed_worker_costs_nothing_but_time(folder: Path, undisturbed: Undisturbed) -> None:
+@pytest.mark.parametrize("what", ["a worker", "what workers are forks of"])
+def test_a_killed_worker_costs_nothing_but_time(folder: Path, undisturbed: Undisturbed, what: str) -> None:
     run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
     assert run.wait_for("attack ")
-    run.running(WORKER)[0].kill()
+    killed = run.running(WORKER)[0]
+    if what != "a worker":
+        run.fork_server().kill()
+        time.sleep(0.1)
+    killed.kill()
     assert run.end() == 0, run.stderr
     assert_same(folder / "out", undisturbed)
 

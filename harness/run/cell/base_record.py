@@ -25,6 +25,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         defense=plugin_record(cell.defense),
         attack=plugin_record(cell.attack),
         judge=plugin_record(cell.judge),
+        judge_calibration=None if spec.calibration is None else spec.calibration.model_dump(mode="json"),
         threat=cell.threat.model_dump(mode="json"),
         threat_label=cell.threat.label(),
         answers=None if answers is None else AnswersRecord.model_validate(answers),

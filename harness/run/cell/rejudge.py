@@ -114,7 +114,7 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
             facts = rejudged(source.record.defense_facts, steps, right, attacked, cell.spec.diagnostics)
             changes["defense_facts"] = facts
     base = base_record(cell.spec, spec, cell.keys.cell)
-    named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "target_asr", "clean_floor")
+    named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "judge_calibration", "target_asr", "clean_floor")
     changes |= {name: getattr(base, name) for name in named}
     record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
     return CellResult(record, examples, steps)

@@ -23,6 +23,7 @@ from harness.run.cell_label import cell_label
 from harness.run.executors.attempt_cell import attempt_cell
 from harness.run.executors.executor import MAX_DEATHS, Job
 from harness.run.executors.remote_reporter import Message, RemoteReporter, pass_on
+from harness.run.executors.worker_context import worker_context
 from harness.run.executors.worker_setup import WorkerSetup
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.run_folder import RunFolder
@@ -42,15 +43,8 @@ class Processes:
         """Share the groups of cells out among the processes."""
         workers = self.max_workers(job.victims)
         # Even for one group that is left: the threads of a worker must not change when a run is resumed.
-        threads = None if workers == 1 else max(1, _threads() // workers)
         files = tuple(path.resolve() for path in job.plugin_files)
-        _ProcessDriver(job, WorkerSetup.of(job.setup, files, threads)).run(workers)
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
+        _ProcessDriver(job, WorkerSetup.of(job.setup, files, workers)).run(workers)
 
 
 class _WorkerProcess:
@@ -68,7 +62,7 @@ class _WorkerProcess:
         """Start the process, or a fresh one in place of one that ended."""
         self.is_worn_out = False  # it ends by itself, so that a fresh one can take its place
         self.log_start = self.log.stat().st_size if self.log.exists() else 0  # bytes that are older than the process
-        context = multiprocessing.get_context("spawn")
+        context = worker_context(self.setup.shared_by)
         self.pipe, worker_end = context.Pipe()
         arguments = (self.setup, self.root, self.log, worker_end)
         self.process = context.Process(target=_work, args=arguments, daemon=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import RunError
+from harness.records.judge_calibration import JudgeCalibration
 from harness.run.cell.rejudge import Sources
 from harness.run.executors.run_setup import RunSetup
 from harness.run.run_folder import RunFolder
@@ -17,6 +18,8 @@ class WorkerSetup:
 
     Attributes:
         threads: None: all that torch takes; of cells whose victim names a number, that number counts.
+        shared_by: how many workers share all that torch takes equally.
+        calibration: of the spec's judge, whose file need not be where a worker is.
     """
 
     spec_text: str
@@ -25,13 +28,24 @@ class WorkerSetup:
     store: str
     plugin_files: tuple[Path, ...]
     sources: Sources
-    threads: int | None
+    threads: int | None = None
+    shared_by: int = 1
+    calibration: JudgeCalibration | None = None
 
     @classmethod
-    def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], threads: int | None) -> WorkerSetup:
+    def of(cls, run: RunSetup, plugin_files: tuple[Path, ...], shared_by: int = 1) -> WorkerSetup:
         """What workers need to take part in a driver's run."""
         spec = run.spec
-        return cls(spec.text, spec.path.resolve(), spec.hash, run.store, plugin_files, run.sources, threads)
+        return cls(
+            spec.text,
+            spec.path.resolve(),
+            spec.hash,
+            run.store,
+            plugin_files,
+            run.sources,
+            shared_by=shared_by,
+            calibration=spec.calibration,
+        )
 
     def load(self, folder: RunFolder) -> RunSetup:
         """Load plugins and spec as the driver did; what is done goes to ``folder``.
@@ -44,8 +58,8 @@ class WorkerSetup:
         from harness.registry.loader import load_plugins
         from harness.spec.load import read_spec
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        if self.threads is not None or self.shared_by > 1:
+            torch.set_num_threads(self.threads or max(1, torch.get_num_threads() // self.shared_by))
         registry = load_plugins(self.plugin_files).registry
         spec = read_spec(self.spec_text, self.spec_path.name, self.spec_path.parent, registry)
         if spec.hash != self.spec_hash:
@@ -53,4 +67,5 @@ class WorkerSetup:
                 f"{self.spec_path}: a worker reads it otherwise than the driver; have the same plugins, of the same "
                 "versions, everywhere, and leave them alone while a run starts"
             )
+        spec = replace(spec, calibration=self.calibration)
         return RunSetup(spec, registry, folder, self.store, self.sources, ends_alone=True)

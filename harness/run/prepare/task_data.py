@@ -60,8 +60,9 @@ def _check(task: str, data: TaskData, answers: TaskKind) -> None:
         raise DataError(f"{task}: its labels hold half of a surrogate pair, which is no character: {data.labels}")
     wrong = _wrong_label if data.labels else _wrong_answer
     for split, examples in (("train", data.train), ("validation", data.validation)):
-        # A benchmark of prompts has nothing to learn from; a victim that must be trained says so itself.
-        if not examples and (data.labels or split == "validation"):
+        # A benchmark of prompts or questions has nothing to learn from; a victim that must be trained says so itself.
+        learnt = data.labels and any(example.attackable for example in data.validation)
+        if not examples and (learnt or split == "validation"):
             raise DataError(f"{task}: the {split} split is empty")
         ids = {example.id for example in examples}
         if len(ids) != len(examples):

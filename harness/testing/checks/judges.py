@@ -61,7 +61,7 @@ def judge_runner(
             raise UnmetError(
                 f"a victim named for model {role!r}", "None", "a judge names its models: Auxiliary(self.params.model)"
             )
-        models[role] = Says(toy_tokenizer(), says, len(auxiliary_labels(need, _reads(subject))), logit)
+        models[role] = Says(toy_tokenizer().for_messages(), says, len(auxiliary_labels(need, _reads(subject))), logit)
     victims: dict[str, Any] = {role: DefendedVictim(model) for role, model in models.items()}  # type: ignore[arg-type]
     labels = LABELS if _reads(subject) == "labels" else ()
     return JudgeRunner(judge, ModelRouter(None, victims), labels=labels), list(models.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -28,7 +29,12 @@ class LabelledTextTask(TextTask[LabelledText]):
 
     A subclass gives the text and label of a record in `row`. With more than two labels the attacker wants the next
     one: ``proxy_label = (label + 1) % n``.
+
+    Attributes:
+        every_label: whether a split must have rows of every label.
     """
+
+    every_label: ClassVar[bool] = True
 
     class Params(TextTask.Params):
         """Where the text comes from, how it is split, and the prompt around it."""
@@ -51,7 +57,7 @@ class LabelledTextTask(TextTask[LabelledText]):
 
     def examples(self, split: Split, rows: list[LabelledText]) -> list[Example]:
         names = self.label_texts()
-        for label, name in enumerate(names):
+        for label, name in enumerate(names if self.every_label else ()):
             if all(row.label != label for row in rows):
                 raise DataError(
                     f"{self.name}: none of the {len(rows)} {split} rows is labelled {name!r}; "

@@ -33,11 +33,15 @@ class PreferenceTask(LabelledTextTask):
     """
 
     paper = PAPER
+    license = "MIT"
 
     class Params(LabelledTextTask.Params):
         """Source, columns, prompt."""
 
         dataset: str | None = preset_field(LabelledTextTask.Params, "dataset", "Anthropic/hh-rlhf")
+        revision: str | None = preset_field(
+            LabelledTextTask.Params, "revision", "09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa"
+        )
         chosen_column: Column = Field("chosen", description="the preferred conversation")
         rejected_column: Column = Field("rejected", description="the other one")
         empty: Literal["error", "drop"] = preset_field(LabelledTextTask.Params, "empty", "drop")

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt
 
-from harness import DataError, Example, Params, SpecPath, Task, TaskData, host_field
+from harness import DataError, Example, Params, Task, TaskData, host_field
+from plugins.tasks._bases.text_source import SourceParams, source_tables
 from plugins.tasks._data.duplicates import Claim, ClaimedRow, contradictions, without_copies
-from plugins.tasks._data.hub import read_hub, select_split
 from plugins.tasks._data.records import Record, RecordTable
 from plugins.tasks._data.splits import Split, shuffled, split_by_hash
-from plugins.tasks._data.tables import Format, read_table
-
-
-class SplitPaths(Params):
-    """Local files, one per split."""
-
-    train: SpecPath = Field(description="file of the training rows")
-    validation: SpecPath = Field(description="file of the validation rows")
 
 
 class HasText(Protocol):
@@ -41,39 +32,16 @@ class TextTask(Task, Generic[R]):
     Attributes:
         needs_training: whether a source without training rows is an error.
         keeps_variants: whether training rows of one claim that differ otherwise are all kept.
+        files: what the folder of the preset dataset holds, for a copy of it; "" where no dataset is preset.
     """
 
     needs_training: ClassVar[bool] = True
     keeps_variants: ClassVar[bool] = False
+    files: ClassVar[str] = ""
 
-    class Params(Task.Params):
+    class Params(SourceParams):
         """Where the text comes from and how it is split."""
 
-        path: SpecPath | SplitPaths | None = host_field(
-            None, description="local file (CSV, TSV, JSON, JSONL, Parquet, .gz), or {train, validation}"
-        )
-        format: Format | None = host_field(None, description="of local files; by default from the name")
-        header: bool = host_field(
-            True, description="CSV and TSV: the first row names the columns; else columns are numbers from 0"
-        )
-        delimiter: str | None = host_field(
-            None, description="CSV and TSV: the character between columns; by default a comma, in TSV a tab"
-        )
-        quoting: bool | None = host_field(None, description='CSV and TSV: " encloses fields; by default in CSV only')
-        encoding: str = host_field("utf-8", description="of local text files")
-        dataset: str | None = Field(
-            None, description="hub id, or absolute path of a folder laid out like a hub dataset"
-        )
-        config: str | None = Field(None, description="configuration of the hub dataset")
-        data_dir: str | None = Field(None, description="folder inside the hub dataset")
-        revision: str | None = Field(None, description="commit, tag or branch of the hub dataset")
-        train_split: str = Field("train", description="split of the hub dataset to train on")
-        validation_split: str | None = Field(
-            None, description="by default `validation`, else `test`, else cut from the training split"
-        )
-        validation_fraction: float = Field(
-            0.2, gt=0, lt=1, description="share cut off for validation where no split is given"
-        )
         train_size: PositiveInt | None = Field(None, description="at most so many training examples")
         validation_size: PositiveInt | None = Field(None, description="at most so many validation examples")
         max_chars: PositiveInt | None = Field(None, description="longer texts are dropped")
@@ -85,22 +53,6 @@ class TextTask(Task, Generic[R]):
             False, description="special tokens that texts spell out, such as </s>, count as such; by default as text"
         )
         seed: int = Field(0, description="of the order of the rows; it does not move a row to the other split")
-
-        @model_validator(mode="after")
-        def _one_source(self) -> Self:
-            if self.path is None and self.dataset is None:
-                raise ValueError("no data: give `path` (local file) or `dataset` (hub id)")
-            default = type(self).model_fields["dataset"].default  # the dataset of a preset task gives way to a path
-            if self.path is not None and self.dataset not in (None, default):
-                raise ValueError("both `path` and `dataset` are given: keep one")
-            return self
-
-        @field_validator("delimiter")
-        @classmethod
-        def _one_character(cls, value: str | None) -> str | None:
-            if value is not None and (len(value) != 1 or value in '"\r\n'):
-                raise ValueError(f'write the one character between columns, e.g. ";" or "\\t", got {value!r}')
-            return value
 
     @abstractmethod
     def row(self, record: Record, number: int) -> R | None:
@@ -133,7 +85,7 @@ class TextTask(Task, Generic[R]):
         Raises:
             DataError: a file, split, column or value is missing or malformed; names it, and the mend.
         """
-        tables = self._tables()
+        tables = source_tables(self.params, needs_training=self.needs_training, files=self.files)
         dropped: Counter[str] = Counter()
         train = self._rows(tables["train"], dropped) if "train" in tables else []
         validation = self._rows(tables["validation"], dropped) if "validation" in tables else []
@@ -150,6 +102,8 @@ class TextTask(Task, Generic[R]):
         validation = self._distinct(validation, dropped, keep_variants=False)
         source = {f"{split} {key}": text for split, table in tables.items() for key, text in table.source.items()}
         source |= {f"dropped, {reason}": str(count) for reason, count in sorted(dropped.items()) if count}
+        if self.files:
+            source |= {"citation": self.paper, "license": self.license}
         if mended := sum(table.mended for table in tables.values()):
             source["mended, half of a surrogate pair replaced by U+FFFD"] = str(mended)
         return TaskData(
@@ -189,25 +143,6 @@ class TextTask(Task, Generic[R]):
         """At most ``train_size`` or ``validation_size`` of the selected rows, in the seed's order."""
         size = self.params.train_size if split == "train" else self.params.validation_size
         return shuffled(self.select(rows), f"rows/{self.params.seed}/{split}")[:size]
-
-    def _tables(self) -> dict[Split, RecordTable]:
-        """The training table, and the validation table if the source has one."""
-        p = self.params
-        if p.path is not None:
-            files: dict[Split, Path] = {"train": p.path}
-            if isinstance(p.path, SplitPaths):
-                files = {"train": p.path.train, "validation": p.path.validation}
-            options = {"header": p.header, "delimiter": p.delimiter, "quoting": p.quoting}
-            options["encoding"] = p.encoding
-            return {split: read_table(file, p.format, **options) for split, file in files.items()}
-        hub = read_hub(p.dataset, p.config, p.data_dir, p.revision)
-        names: dict[Split, str] = {"train": p.train_split}
-        held_out = [name for name in ("validation", "test") if name in hub and name != p.train_split]
-        if p.validation_split or held_out:
-            names["validation"] = p.validation_split or held_out[0]
-            if not self.needs_training and not (p.train_split in hub and hub[p.train_split].records):
-                del names["train"]
-        return {split: select_split(hub, name, p.dataset) for split, name in names.items()}
 
     def _rows(self, table: RecordTable, dropped: Counter[str]) -> list[ClaimedRow[R]]:
         rows = []

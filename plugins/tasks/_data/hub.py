@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from harness import DataError, did_you_mean
@@ -12,8 +13,14 @@ from plugins.tasks._data.records import RecordTable
 _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 
 
-def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: str | None) -> dict[str, RecordTable]:
+def read_hub(
+    dataset: str, config: str | None, data_dir: str | None, revision: str | None, elsewhere: str
+) -> dict[str, RecordTable]:
     """All splits of a dataset, by name; some may be empty.
+
+    Args:
+        dataset: hub id, or path of a folder.
+        elsewhere: what may be given instead where there is no hub, for errors.
 
     Raises:
         DataError: it cannot be reached, or has no such configuration, folder or revision.
@@ -34,12 +41,22 @@ def read_hub(dataset: str, config: str | None, data_dir: str | None, revision: s
             root = root.__cause__
         cause = " ".join(str(root).split())
         raise DataError(
-            f"dataset {dataset!r} could not be loaded ({type(root).__name__}: {cause}). Check its name, `config`, "
-            "`data_dir` and `revision` and the connection; without one, load it once where there "
-            "is, or give a local file as `path`"
+            f"dataset {dataset!r} could not be loaded ({type(root).__name__}: {cause}). {_mend(dataset, elsewhere)}"
         ) from error
     full = {str(name): _table(f"{dataset} {name}", rows, dataset, revision) for name, rows in splits.items()}
     return {str(name): RecordTable([], {}) for name in builder.info.splits} | full
+
+
+def _mend(dataset: str, elsewhere: str) -> str:
+    if Path(dataset).is_dir():
+        return (
+            "Check `config` and `data_dir`; the README.md of a hub dataset says which files belong to which. Or give "
+            "one file of it as `path`"
+        )
+    return (
+        "Check its name, `config`, `data_dir` and `revision` and the connection; without one, load it once where there "
+        f"is, or give as `path` {elsewhere}"
+    )
 
 
 def select_split(tables: dict[str, RecordTable], split: str, dataset: str) -> RecordTable:

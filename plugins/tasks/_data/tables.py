@@ -54,7 +54,7 @@ def read_table(
         near = did_you_mean(path.name, _files_beside(path))
         raise DataError(f"{path}: no such file{near}; a relative path counts from the spec's folder") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: is a folder; name a file, or give the folder as `dataset`") from None
+        raise DataError(f"{path}: is a folder; name a file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     source = {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest()}

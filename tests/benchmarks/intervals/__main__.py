@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.intervals.attacks import ATTACKS
+from tests.benchmarks.intervals.corrected import CORRECTED
 from tests.benchmarks.intervals.defenses import BALANCES, TRAININGS
 from tests.benchmarks.intervals.designs import SHARES, Design, Figures
 from tests.benchmarks.intervals.orders import EQUALS, UNEQUALS
@@ -41,6 +42,7 @@ GROUPS: dict[str, Sequence[Design]] = {
     "Stacks": STACKS,
     "ASR@j": ASR_AT,
     "Repeated sampling": EXTRAPOLATIONS,
+    "Corrected ASR": CORRECTED,
 }
 STUDIES = {"Offense-defense": 300, "Unequal rows": 300, "Size scaling": 200, "Repeated sampling": 200}  # of others 500
 LEAST_HELD, MOST_FALSE = 0.93, 0.05

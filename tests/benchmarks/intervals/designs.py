@@ -29,6 +29,7 @@ SHARES = {
     "said to be below 1",
     "said to saturate",
     "said to differ in slope",
+    "as judged: held on average",
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, ndtr
 
-from leaderboard.fit.stack_log_ratio import stack_log_ratio
+from leaderboard.fit.compared.stack_log_ratio import stack_log_ratio
 from tests.benchmarks.intervals.designs import Figures, counted, coverage_figures
 from tests.benchmarks.intervals.rates_and_costs import MANY, SEEDS
 from tests.benchmarks.intervals.simulated_seeds import typical_log_odds

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from leaderboard.fit.compared.harder_to_break import surely_harder
 from leaderboard.fit.compute_to_target import SeedCurves, compute_to_target
-from leaderboard.fit.harder_to_break import surely_harder
 from tests.benchmarks.intervals.simulated_seeds import Seeds
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from harness.records.read import read_run
+from leaderboard.fit.compared.harder_to_break import surely_harder
 from leaderboard.fit.compute_to_target import SeedCurves
-from leaderboard.fit.harder_to_break import surely_harder
 from leaderboard.site.standing_text import cost_to_break_text, rank_text, rate_text
 from leaderboard.standings.ranks import NO_RANK, NOT_TOLD_APART, ONE_SEED, ranks
 from leaderboard.standings.standings import standings

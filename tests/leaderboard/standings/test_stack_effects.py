@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.records.read import read_run
-from leaderboard.fit.stack_log_ratio import LogRatio, stack_log_ratio
+from leaderboard.fit.compared.stack_log_ratio import LogRatio, stack_log_ratio
 from leaderboard.standings.stack_effects import StackEffect, stack_effects
 from tests.leaderboard.fake_run import FakeCell, write_run
 

@@ -1,4 +1,4 @@
-"""An installed package holds the specs that submissions are held against."""
+"""An installed package holds the released specs, knows them by name, and holds submissions against them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from harness.registry.loader import load_plugins
 from harness.replay.shipped_specs import SHIPPED, shipped_spec
 found = shipped_spec("quickstart", "1", load_plugins().registry)
 print(SHIPPED, found.hash, found.path, sep="\\n")
+from harness.cli import main
+assert main(["validate", "chat_smollm2", "--spec-only"]) == 0  # a file of prompts lies beside it
 """
 
 
@@ -31,7 +33,9 @@ def test_shipped_specs_are_installed(tmp_path: Path) -> None:
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(site)]
     done = python("-P", "-m", "pip", "install", *options, str(source), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    there = python("-P", "-c", PROGRAM, cwd=tmp_path, site=site)
+    assert not (site / "specs").exists(), "the specs take no import name of their own"
+    (tmp_path / "empty").mkdir()
+    there = python("-P", "-c", PROGRAM, cwd=tmp_path / "empty", site=site)
     assert there.returncode == 0, there.stderr
     folder, spec_hash, path = there.stdout.split("\n")[:3]
     assert Path(folder).is_relative_to(site)

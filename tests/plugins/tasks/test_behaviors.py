@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from harness.api.task import NO_LABEL, Edit, Example, TaskData
 from plugins.tasks._bases.generation_task import spaced_continuation
 from plugins.tasks.behaviors import Behaviors
-from plugins.tasks.strongreject import StrongReject
+from plugins.tasks.prompt_sets.strongreject import StrongReject
 
 ROWS = [{"prompt": f"Do thing {i}, all of it", "target": f"Sure, thing {i}" if i % 2 else ""} for i in range(40)]
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.errors import DataError
 from plugins.tasks.behaviors import Behaviors
 from plugins.tasks.forbidden_topics import ForbiddenTopics
-from plugins.tasks.strongreject import StrongReject
+from plugins.tasks.prompt_sets.strongreject import StrongReject
 
 
 @pytest.mark.parametrize(

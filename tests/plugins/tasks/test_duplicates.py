@@ -14,10 +14,10 @@ from hypothesis import given, settings, strategies as st
 from harness.api.task import TaskData
 from harness.errors import DataError
 from plugins.tasks.behaviors import Behaviors
-from plugins.tasks.harmless import Harmless
-from plugins.tasks.imdb import IMDB
-from plugins.tasks.spam import Spam
-from plugins.tasks.strongreject import StrongReject
+from plugins.tasks.label_sets.harmless import Harmless
+from plugins.tasks.label_sets.imdb import IMDB
+from plugins.tasks.label_sets.spam import Spam
+from plugins.tasks.prompt_sets.strongreject import StrongReject
 from plugins.tasks.text_classification import TextClassification
 
 LABELS = ["ham", "spam"]

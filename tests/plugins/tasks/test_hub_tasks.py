@@ -13,10 +13,10 @@ import pytest
 
 from harness.api.task import TaskData
 from harness.errors import DataError
-from plugins.tasks.harmless import Harmless
-from plugins.tasks.helpful import Helpful
-from plugins.tasks.imdb import IMDB
-from plugins.tasks.spam import Spam
+from plugins.tasks.label_sets.harmless import Harmless
+from plugins.tasks.label_sets.helpful import Helpful
+from plugins.tasks.label_sets.imdb import IMDB
+from plugins.tasks.label_sets.spam import Spam
 from plugins.tasks.text_classification import TextClassification
 
 
@@ -122,12 +122,14 @@ def test_presets_differ_in_prompt_and_cite_their_source() -> None:
 
 
 def test_unreachable_hub_says_what_to_do(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"dataset 'no-one/nothing' could not be loaded .*give a local file as `path`"):
+    with pytest.raises(
+        DataError, match=r"'no-one/nothing' could not be loaded .*give as `path` a local file, or a folder"
+    ):
         TextClassification(TextClassification.Params(dataset="no-one/nothing", labels=[0, 1])).load()
 
 
 def test_plugin_modules_import_nothing_heavy() -> None:
-    names = ["password_match", "word_length", "text_classification", "spam", "imdb", "helpful", "harmless"]
+    names = ["password_match", "text_classification", "label_sets.spam", "label_sets.helpful", "prompt_sets.jbb"]
     code = (
         f"import sys, importlib\nfor name in {names}: importlib.import_module('plugins.tasks.' + name)\n"
         "print(sorted({'torch', 'datasets', 'pyarrow', 'transformers', 'numpy'} & set(sys.modules)))"

@@ -16,7 +16,7 @@ import pytest
 from harness.api.task import TaskData
 from harness.errors import DataError
 from plugins.tasks.behaviors import Behaviors
-from plugins.tasks.strongreject import StrongReject
+from plugins.tasks.prompt_sets.strongreject import StrongReject
 from plugins.tasks.text_classification import TextClassification
 
 LABELS = ["ham", "spam"]
@@ -184,7 +184,7 @@ def test_half_a_pair_in_other_sources(tmp_path: Path) -> None:
     assert "half \ufffd pair" in texts(load(tmp_path / "d.json"))
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "train.jsonl").write_text("\n".join(lines))
-    with pytest.raises(DataError, match=r"could not be loaded .*surrogate pair .*give a local file as `path`"):
+    with pytest.raises(DataError, match=r"could not be loaded .*surrogate pair .*give one file of it as `path`"):
         load(tmp_path / "hub")  # the library refuses it, and its reason is told
 
 

@@ -106,8 +106,8 @@ def test_missing_file_suggests_its_neighbour(tmp_path) -> None:
     csv_file = write(tmp_path)
     with pytest.raises(DataError, match=r"date\.csv: no such file \(did you mean 'data\.csv'\?\)"):
         load(csv_file.with_name("date.csv"))
-    with pytest.raises(DataError, match="is a folder"):
-        load(csv_file.parent, format="csv")
+    with pytest.raises(DataError, match="is a folder; name a file"):
+        load({"train": csv_file.parent, "validation": csv_file}, format="csv")
     with pytest.raises(DataError, match=r"nowhere/d\.csv: no such file; a relative path counts from the spec"):
         load(csv_file.parent / "nowhere" / "d.csv")
 

@@ -239,7 +239,7 @@ def test_the_live_view_says_unknown() -> None:
 
     from rich.console import Console
 
-    from harness.cli.progress_views import LiveView
+    from harness.cli.console.progress_views import LiveView
     from harness.flops import Flops
     from harness.run.reporter import CellProgress
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cli.progress_views import _cell_line
+from harness.cli.console.progress_views import _cell_line
 from harness.records.exclusion import ALREADY_BROKEN, BLOCKED, NOT_JUDGED
 from harness.records.read import read_run
 from harness.records.untold import untold_text

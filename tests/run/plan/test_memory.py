@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import transformers as tf
@@ -27,7 +27,7 @@ from plugins.victims._tiny.sizes import SHAPES
 from plugins.victims._tiny.training import model_config
 from plugins.victims.huggingface import HuggingFace
 from plugins.victims.tiny import Tiny
-from tests.run.runs import FAST, FROM_FILES, TINY, command, harness_here
+from tests.run.runs import FAST, FROM_FILES, TINY, Started, harness_here
 
 SMALL = {
     "hidden_size": 64,
@@ -46,22 +46,16 @@ def stated(folder: Path, *options: object) -> dict[str, Any]:
 
 
 def peak_of(folder: Path, *arguments: object) -> int:
-    """Most bytes that the largest process of a command had in use."""
-    script = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, *command(*arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
+    """Most bytes that the largest process of a command had in use, looked at again and again."""
+    run, most = Started(*arguments, cwd=folder), 0
+    while run.process.poll() is None:
+        with contextlib.suppress(psutil.Error):  # one that has just ended
+            driver = psutil.Process(run.process.pid)
+            for process in [driver, *driver.children(recursive=True)]:
+                most = max(most, process.memory_info().rss)
+        time.sleep(0.02)
+    assert run.end() == 0, run.stderr
+    return most
 
 
 @pytest.mark.slow

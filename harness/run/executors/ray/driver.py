@@ -94,7 +94,7 @@ class _ClusterDriver:
         files = tuple((path.resolve(), path.read_bytes()) for path in self.job.plugin_files)
         store = setup.store if is_url(setup.store) else str(Path(setup.store).resolve())
         sources = Sources(tuple(source.resolve() for source in setup.sources.runs))
-        plain = replace(WorkerSetup.of(setup, (), None), store=store, sources=sources)
+        plain = replace(WorkerSetup.of(setup, ()), store=store, sources=sources)
         return ClusterWorkerSetup(plain, files, __version__)
 
     def _look_at_cluster(self) -> None:

@@ -14,6 +14,8 @@ class Helpful(PreferenceTask):
 
     name = "helpful"
 
+    files = "helpful-base/train.jsonl.gz, helpful-base/test.jsonl.gz"
+
     class Params(PreferenceTask.Params):
         """Source, columns, prompt."""
 

@@ -18,10 +18,16 @@ class IMDB(TextClassification):
     name = "imdb"
     paper = f"Maas et al. 2011, Learning Word Vectors for Sentiment Analysis, ACL; task after {STUDY}"
 
+    license = "not stated"
+    files = "README.md, plain_text/train-00000-of-00001.parquet, plain_text/test-00000-of-00001.parquet"
+
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""
 
         dataset: str | None = preset_field(TextClassification.Params, "dataset", "stanfordnlp/imdb")
+        revision: str | None = preset_field(
+            TextClassification.Params, "revision", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+        )
         labels: tuple[Value, ...] | dict[Value, int] = preset_field(TextClassification.Params, "labels", (0, 1))
         label_texts: tuple[str, ...] | None = preset_field(
             TextClassification.Params, "label_texts", ("NEGATIVE", "POSITIVE")

@@ -35,6 +35,7 @@ def plugin_details(entry: PluginEntry) -> dict[str, Any]:
         "class": f"{entry.cls.__module__}.{entry.cls.__qualname__}",
         "doc": inspect.cleandoc(entry.cls.__doc__ or ""),
         "paper": entry.cls.paper,
+        "license": entry.cls.license,
         "parameters": parameters(model),
         "schema": _schema(model),
     }
@@ -111,6 +112,8 @@ def print_details(console: Console, entry: PluginEntry) -> None:
     console.print(Text(inspect.cleandoc(entry.cls.__doc__ or "")))
     if entry.cls.paper:
         console.print(Text(f"Paper: {entry.cls.paper}"))
+    if entry.cls.license:
+        console.print(Text(f"License: {entry.cls.license}"))
     rows = parameters(entry.cls.Params)
     if not rows:
         console.print("No parameters.\n")

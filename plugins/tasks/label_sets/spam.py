@@ -18,10 +18,16 @@ class Spam(TextClassification):
     name = "spam"
     paper = f"Metsis et al. 2006, Spam Filtering with Naive Bayes, CEAS; task after {STUDY}"
 
+    license = "not stated"
+    files = "train.jsonl, test.jsonl"
+
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""
 
         dataset: str | None = preset_field(TextClassification.Params, "dataset", "SetFit/enron_spam")
+        revision: str | None = preset_field(
+            TextClassification.Params, "revision", "1916f66c89d52221ae33eb57d44498b4f3a5df22"
+        )
         labels: tuple[Value, ...] | dict[Value, int] = preset_field(TextClassification.Params, "labels", (0, 1))
         label_texts: tuple[str, ...] | None = preset_field(TextClassification.Params, "label_texts", ("HAM", "SPAM"))
         # the corpus holds mails with neither subject nor body

@@ -14,6 +14,8 @@ class Harmless(PreferenceTask):
 
     name = "harmless"
 
+    files = "harmless-base/train.jsonl.gz, harmless-base/test.jsonl.gz"
+
     class Params(PreferenceTask.Params):
         """Source, columns, prompt."""
 

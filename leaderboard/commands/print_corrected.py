@@ -1,0 +1,42 @@
+"""ASR corrected for a judge's errors, in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from leaderboard.commands.print_table import plain_table, print_json, wide_console
+from leaderboard.fit.corrected.of_run import CorrectedRow
+from leaderboard.fit.corrected.rate import Corrected
+from leaderboard.fit.pooled_rates import Rate
+from leaderboard.table_numbers import percent
+
+
+def print_corrected(rows: Sequence[CorrectedRow], as_json: bool) -> None:
+    """A table, or with ``as_json`` JSON and nothing else."""
+    if as_json:
+        print_json([row.to_json() for row in rows])
+        return
+    names = [name for name in rows[0].group if len({row.group[name] for row in rows}) > 1]
+    table = plain_table(
+        "ASR of the strings that searches ended with, as judged and corrected for the judge's errors",
+        [*names, "examples", "as judged", "corrected"],
+    )
+    for row in rows:
+        examples = "0" if row.seen is None else str(row.seen.trials)
+        cells = [*(str(row.group[name]) for name in names), examples, _interval(row.seen), _interval(row.corrected)]
+        table.add_row(*map(Text, cells))
+    same = [f"{name} {value}" for name, value in rows[0].group.items() if name not in names]
+    same.append("95% intervals; those of corrected rates carry what is not known of the judge")
+    table.caption = Text("; ".join(same))
+    console = wide_console()
+    console.print(table)
+    for row in rows:
+        if row.note:
+            where = ", ".join(str(row.group[name]) for name in names)
+            console.print(Text(f"{where}: {row.note}" if where else row.note))
+
+
+def _interval(rate: Rate | Corrected | None) -> str:
+    return "–" if rate is None else f"{percent(rate.value)} ({100 * rate.low:.1f} – {100 * rate.high:.1f}%)"

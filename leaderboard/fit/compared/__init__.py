@@ -1,0 +1,1 @@
+"""Rows held against each other: which is surely harder to break, and by what ratio."""

@@ -1,0 +1,1 @@
+"""ASR corrected for the errors of the judge that saw it."""

@@ -1,0 +1,1 @@
+"""Published sets of labelled texts and of preferences, one file each."""

@@ -1,0 +1,1 @@
+"""Published sets of prompts that are answered in text, one file each."""
