@@ -28,7 +28,7 @@ class RecordedCosts:
         queries: and ``most_queries``: of the step with the most.
         flops: nominal; None where unknown.
         longest_forward: FLOPs (nominal) of judging a string once, the most of any; 0 where guards kept all strings from
-            the victim.
+            the victim. ``longest_judging``: of all that judging one string took.
         at_early_end: queries and FLOPs of the example whose search ended before its last step, and without a success,
             with most of the threat model's limits left; None where none did.
     """
@@ -38,6 +38,7 @@ class RecordedCosts:
     most_queries: int
     flops: float | None
     longest_forward: float
+    longest_judging: float = 0.0
     at_early_end: tuple[float, float] | None = None
 
 
@@ -71,14 +72,36 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     elif mean < LEAST * per_step and not {"queries", "flops"} & {k for k, v in record.threat.items() if v is not None}:
         yield False, f"its attack made {mean:,.4g} queries per step; by its parameters it makes {per_step:,.4g}"
     yield from _early_end_problems(cell, record, costs, expected, draws, certain=certain)
+    yield from _flops_problems(cell, record, costs, expected, draws, certain=certain)
+
+
+def _flops_problems(
+    cell: CellSpec, record: CellRecord, costs: RecordedCosts, expected: DryRun, draws: int, *, certain: bool
+) -> Iterator[tuple[bool, str]]:
+    """A sequence that an attack asks about is no longer than the longest that was judged.
+
+    Of texts judging reads the prompt with its target, and asks for an answer besides. An attack that asks for answers
+    itself may get longer ones; what models of its own are told is estimated.
+    """
     size = None if record.victim_facts is None else record.victim_facts.n_params
-    if size is None or costs.flops is None or record.task_kind != "labels" or not costs.longest_forward:
+    if size is None or not costs.flops:
         return
-    spent = costs.flops / costs.steps
-    most = MOST * draws * expected.nominal(size, costs.longest_forward / (2 * size))
-    if spent > most and not expected.auxiliary:
+    texts = record.task_kind != "labels"
+    longest = costs.longest_judging if texts else costs.longest_forward
+    if not longest:
         yield (
-            certain,
+            False,
+            "how long its prompts are cannot be told (no string got to the victim, or what judging took is unknown): "
+            "its FLOPs are as submitted",
+        )
+        return
+    sizes = {role: record.auxiliary[role].n_params for role in expected.auxiliary if role in record.auxiliary}
+    spent = costs.flops / costs.steps
+    asks = cell.threat.asks or 0
+    most = MOST * (draws * expected.nominal(size, longest / (2 * size), sizes) + asks * longest)
+    if spent > most:
+        yield (
+            certain and not asks and not (texts and expected.answered),
             f"its attack took {spent:.3g} FLOPs (nominal) per step; by its parameters, at the length of its longest "
             f"prompt, it takes {most / MOST:.3g}",
         )

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from harness.replay.recorded import RecordedCell
 from harness.replay.replay_clean import CleanAnswers
+from harness.replay.tolerance import OF_TEXTS
 from harness.run.cell.manifest import auxiliary_facts, measured_defense_facts, measured_victim_facts
 from harness.run.prepare.preparer import PreparedCell
 
@@ -17,9 +18,11 @@ TOLERANCE = 0.05  # of an amount: a search in training may end a step earlier on
 NOT_FOUND = ("executed", "certificate", "diagnostics")
 """Fields that are not compared here: what a machine ran, certificates, what diagnoses say."""
 
+_TALKED_TO = ("chat", "temperature")
+"""Of how a victim was opened, what a page shows: template, system prompt and prefill, and whose temperature it is."""
+
 _COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
 _PER_ANSWER = ("per_query", "per_answer")
-_OF_TEXTS = 0.5  # of what an answer in text takes: it is as long as a machine makes it
 
 
 def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: CleanAnswers) -> Iterator[str]:
@@ -47,7 +50,10 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
         {role: facts.model_dump(mode="json") for role, facts in models.items()},
     )
     yield from _data_differences("attack_facts", record.attack_facts, spec.attack.plugin.facts())
-    if ("server" in record.agreement) != ("server" in victim.backend.describe()):
+    described = victim.backend.describe()
+    talked_to, here_as = ({name: facts.get(name) for name in _TALKED_TO} for facts in (record.agreement, described))
+    yield from _data_differences("agreement", talked_to, here_as)
+    if ("server" in record.agreement) != ("server" in described):
         yield "its agreement says that the victim is a served model, and here it is none, or the other way round"
 
 
@@ -86,7 +92,7 @@ def _data_differences(
         if "notes" in name.split(".") and isinstance(value, int | float) and isinstance(should, int | float):
             continue  # what was measured in training: of remarks the words must be the same
         older = value is None and "per_answer" in name
-        tolerance = _OF_TEXTS if set(name.split(".")) & {*loose} else TOLERANCE
+        tolerance = OF_TEXTS if set(name.split(".")) & {*loose} else TOLERANCE
         if not older and not _alike(value, should, undecided if field in _COUNTS else 0, tolerance):
             yield f"{where}.{name} is {value!a:.80} in the records, {should!a:.80} here"
 

@@ -14,9 +14,10 @@ from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.step_outcome import StepOutcome, judge_outcomes
 from harness.records.answer_state import NO_ANSWER
 from harness.records.cell_manifest import CellRecord
+from harness.records.model_role import ModelRole
 from harness.records.step_row import StepRow
 from harness.replay.recorded import ReplayedString
-from harness.replay.tolerance import is_undecided, losses_differ
+from harness.replay.tolerance import OF_TEXTS, is_undecided, losses_differ
 
 
 def replay_strings(
@@ -65,7 +66,7 @@ def _compared(record: CellRecord, recorded: StepRow, outcome: StepOutcome) -> Re
     losses = losses_differ(recorded.loss, found.loss)
     if losses and not differences:
         differences.append(f"its loss is {_number(recorded.loss)} in the records, {_number(found.loss)} here")
-    if not differences and _judging_differs(recorded, found):
+    if not differences and _judging_differs(record, recorded, found):
         differences.append(
             f"judging it took {recorded.judge_nominal:g} FLOPs in the records, {found.judge_nominal:g} here (nominal)"
         )
@@ -99,11 +100,25 @@ def _verdict_differences(recorded: StepRow, found: StepRow, *, undecided: bool) 
     return []
 
 
-def _judging_differs(recorded: StepRow, found: StepRow) -> bool:
-    """The convention counts tokens: no rounding, no machine. How long an answer in text is may differ."""
+def _judging_differs(record: CellRecord, recorded: StepRow, found: StepRow) -> bool:
+    """The convention counts tokens: no rounding, no machine. Answers in text may be longer on another machine, and
+    are compared where they are the recorded ones; what a judging model says, or a defense's, may be longer too.
+    """
     known = not np.isnan([recorded.judge_nominal, found.judge_nominal]).any()
-    labels = found.predicted is not None and found.failure is None
-    return known and labels and not np.isclose(found.judge_nominal, recorded.judge_nominal, rtol=1e-9, atol=0.0)
+    if not known or found.failure is not None:
+        return False
+    if found.predicted is None and not _same_texts(record, recorded, found):
+        return False
+    asks_models = any(ModelRole.parse(role).asker in ("judge", "defense") for role in record.auxiliary)
+    tolerance = OF_TEXTS if asks_models and found.predicted is None else 1e-9
+    return not np.isclose(recorded.judge_nominal, found.judge_nominal, rtol=tolerance, atol=0.0)
+
+
+def _same_texts(record: CellRecord, recorded: StepRow, found: StepRow) -> bool:
+    """Whether all answers to a string are known, and those that are recorded; not the one of a defense's draws."""
+    if record.samples:
+        return found.sampled_answer is not None and found.sampled_answer == recorded.sampled_answer
+    return found.answer is not None and found.answer == recorded.answer and found.draws == recorded.draws == 1
 
 
 def _fate(row: StepRow) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 CLOSE = 1e-3  # logits that are nearer than this may change places on another machine
 LOSS_TOLERANCE = 0.05  # nats, and as much again for each nat of the recorded loss: half precision rounds so
+OF_TEXTS = 0.5  # of what an answer in text takes: it is as long as a machine makes it
 
 
 def is_undecided(logits: Sequence[float] | None) -> bool:

@@ -100,6 +100,7 @@ class DefendedVictimPage:
         artifacts: what was attacked, and its artifact's key.
         cell_keys: of all cells.
         found: about the records, by the keeper of the board.
+        submitted: whether records of it are a submission's.
     """
 
     row_ids: list[str]
@@ -114,6 +115,7 @@ class DefendedVictimPage:
     artifacts: list[tuple[str, str]]
     cell_keys: list[str]
     found: list[str]
+    submitted: bool
 
 
 def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
@@ -146,6 +148,7 @@ def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True) -> Def
         artifacts=artifact_keys(victim.records),
         cell_keys=sorted({record.key for record in victim.records}),
         found=list(dict.fromkeys(text for row in victim.rows if row.evidence for text in row.evidence.found)),
+        submitted=any(row.evidence is not None for row in victim.rows),
     )
 
 

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from harness.engine.torch.heads import HeadName
 from harness.engine.torch.weights.adapters import apply_adapters, without_replaced
-from harness.engine.torch.weights.quantizers import check_packages, of_config, on_load
+from harness.engine.torch.weights.quantizers import check_packages, keep_dtype, of_config, on_load
 from harness.errors import VictimError, first_line
 
 _ADAPTER = (
@@ -120,6 +120,7 @@ def load_model(
         raise VictimError(f"{source}: its weights are quantised (they come with {coded}), {_NOT_LOADED}")
     if described_by is not None and (described_by / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(str(described_by), local_files_only=True)
+    model = keep_dtype(model)
     if adapters and device_map != "meta":
         model = apply_adapters(model, adapters)
         if merged_in is not None:

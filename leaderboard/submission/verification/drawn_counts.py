@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.records.cell_manifest import CellRecord
     from harness.replay.recorded import ReplayedString
 
 MOST_APART = 4.0  # standard errors: honest counts are further apart in one row of 15,000
@@ -26,7 +27,7 @@ def drawn_count_problems(strings: Sequence[ReplayedString]) -> Iterator[str]:
     for string in strings:
         recorded = string.recorded
         if string.drawn is not None and recorded.draws:
-            rows[_row(string)].append((recorded.draws, recorded.broken_draws or 0, *string.drawn))
+            rows[row_text(string.record)].append((recorded.draws, recorded.broken_draws or 0, *string.drawn))
     for row, counts in rows.items():
         apart = abs(standard_errors_apart(counts))
         if apart > MOST_APART:
@@ -37,8 +38,8 @@ def drawn_count_problems(strings: Sequence[ReplayedString]) -> Iterator[str]:
             )
 
 
-def _row(string: ReplayedString) -> str:
-    record = string.record
+def row_text(record: CellRecord) -> str:
+    """The row of the standings that a cell of an attack on texts stands in, in words."""
     labels = record.task.label, record.threat_label, record.victim.label, record.defense.label
     round_ = None if record.defense_facts is None else record.defense_facts.round
     return " · ".join(labels) + ("" if round_ is None else f" · round {round_}")

@@ -18,6 +18,7 @@ from leaderboard.submission.verification.checks.across_cells import (
     clean_answer_problems,
     clean_digest,
 )
+from leaderboard.submission.verification.checks.answer_order import AnswerOrder
 from leaderboard.submission.verification.checks.cell_rows import row_problems, verdicts_of
 from leaderboard.submission.verification.checks.compute import attack_costs
 from leaderboard.submission.verification.checks.hidden_bytes import hidden_bytes
@@ -109,6 +110,7 @@ class _Findings:
     verdicts: dict[tuple[int, int, bool], str] = field(default_factory=dict)
     clean_digests: dict[str, str] = field(default_factory=dict)
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    order: AnswerOrder = field(default_factory=AnswerOrder)
 
     def add_cell(self, record: CellRecord, rows: SubmittedRows) -> None:
         clean = rows.where(rows["step"] == 0)
@@ -116,6 +118,7 @@ class _Findings:
         self.examples[record.key] = len(clean)
         self.clean_digests[record.key] = clean_digest(clean)
         self.costs[record.key] = attack_costs(record, steps)
+        self.order.add_cell(record, steps)
         for verdict in verdicts_of(record, clean, steps):
             if len(self.verdicts) < MAX_VERDICTS:
                 self.verdicts.setdefault(verdict, record.key)
@@ -141,6 +144,7 @@ def _problems(submission: Submission, findings: _Findings, progress: Progress) -
         findings.add_cell(record, rows)
         progress(len(order), len(record_of))
     yield from _cell_order_problems(order, submission.cells)
+    yield from findings.order.problems()
     yield from clean_answer_problems(submission.cells, findings.clean_digests)
     findings.notes += clean_answer_notes(submission.cells, findings.clean_digests)
 

@@ -14,15 +14,18 @@ from plugins.victims._huggingface.weight_files import read_headers
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def adapter_folder(adapter: str) -> Path:
+def adapter_folder(adapter: str, revision: str | None = None) -> Path:
     """The folder of an adapter; one of the hub is fetched.
+
+    Args:
+        revision: of a hub id: commit, tag or branch; None: the newest.
 
     Raises:
         VictimError: there is none, it lacks a file, or the hub cannot be reached and it is not in the cache.
     """
     if not model_files.is_local(adapter):
-        name_on_hub, commit = _of_hub(adapter)
-        paths = [Path(model_files.from_hub(name_on_hub, commit, name)) for name in FILES]
+        commit = model_files.commit_of(adapter, revision, adapter=True)
+        paths = [Path(model_files.from_hub(adapter, commit, name)) for name in FILES]
         return paths[0].parent
     folder = Path(adapter).expanduser()
     for name in FILES:
@@ -31,23 +34,17 @@ def adapter_folder(adapter: str) -> Path:
     return folder
 
 
-def adapter_parameters(adapter: str) -> int:
+def adapter_parameters(adapter: str, revision: str | None = None) -> int:
     """How many parameters an adapter adds, less the parts of the model that it replaces. Raises as `adapter_folder`."""
-    folder = adapter_folder(adapter)
+    folder = adapter_folder(adapter, revision)
     replaced = set(json.loads((folder / FILES[0]).read_text(encoding="utf-8")).get("modules_to_save") or ())
     tensors = read_headers([folder / FILES[1]])
     return sum(prod(tensor.shape) for name, tensor in tensors.items() if not replaced & set(name.split(".")))
 
 
-def adapter_content(adapter: str) -> dict[str, str]:
+def adapter_content(adapter: str, revision: str | None = None) -> dict[str, str]:
     """What identifies an adapter, beside its model: hashes of its files, or its commit. Raises as `adapter_folder`."""
     if not model_files.is_local(adapter):
-        return dict(zip(("adapter", "adapter commit"), _of_hub(adapter), strict=True))
+        return {"adapter": adapter, "adapter commit": model_files.commit_of(adapter, revision, adapter=True)}
     folder = adapter_folder(adapter)
     return {f"adapter/{name}": file_hash(folder / name) for name in FILES}
-
-
-def _of_hub(adapter: str) -> tuple[str, str]:
-    """The id and the commit of ``ID`` or ``ID@REVISION``."""
-    name, _, revision = adapter.partition("@")
-    return name, model_files.commit_of(name, revision or None, adapter=True)

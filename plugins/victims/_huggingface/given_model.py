@@ -67,7 +67,7 @@ class GivenModel:
         params = self.params
         files = template_hash(params.chat)
         own = {} if files or params.chat == OFF else {"chat": "the tokenizer's template"}
-        adapter = {} if params.adapter is None else adapter_content(params.adapter)
+        adapter = {} if params.adapter is None else adapter_content(params.adapter, params.adapter_revision)
         if self.is_local:
             template = bool(files) or self.carries_template()
             check_settings(params.model, params, template=template)
@@ -92,7 +92,7 @@ class GivenModel:
         from harness import Origin
 
         params = self.params
-        folder = None if params.adapter is None else adapter_folder(params.adapter)
+        folder = None if params.adapter is None else adapter_folder(params.adapter, params.adapter_revision)
         return Origin(*self.source(), self.fingerprint(), params.model, folder)
 
     def check_trainable(self) -> None:

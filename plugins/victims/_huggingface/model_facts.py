@@ -42,7 +42,7 @@ def model_card(given: GivenModel, classes: int | None) -> VictimCard:
     family = str(config.get("model_type", "unknown"))
     quantised = model_files.read_quantization(given.place, given.revision)
     if params.adapter is not None and (quantised or params.quantize) and n_params is not None:
-        n_params += adapter_parameters(params.adapter)  # it cannot be merged
+        n_params += adapter_parameters(params.adapter, params.adapter_revision)  # it cannot be merged
     card = _card(given, family, n_params, n_params, None, context, classes)
     return card if gives_gradients(quantised) else replace(card, access="scores")
 

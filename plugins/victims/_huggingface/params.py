@@ -53,9 +53,9 @@ class HuggingFaceParams(Params):
     adapter: str | None = Field(
         None,
         min_length=1,
-        description="folder or hub id (ID@REVISION) of an adapter of the model, as peft writes it; a relative path "
-        "as for model",
+        description="folder or hub id of an adapter of the model, as peft writes it; a relative path as for model",
     )
+    adapter_revision: str | None = Field(None, description="commit, tag or branch of an adapter's hub id")
     quantize: Literal["int8", "nf4", "fp4", "int8_torchao"] | None = Field(
         None,
         description="how to quantise the weights under attack: int8, nf4, fp4 by bitsandbytes, int8_torchao "
@@ -103,12 +103,14 @@ class HuggingFaceParams(Params):
         for name, given in (("quantize", self.quantize), ("adapter", self.adapter), ("lora", lora)):
             if given and self.backend != "torch":
                 raise ValueError(f"{name} goes with backend: torch alone")
+        if self.adapter_revision is not None and (self.adapter is None or model_files.is_local(self.adapter)):
+            raise ValueError("adapter_revision goes with an adapter's hub id alone; leave it out")
         return self
 
     def identity(self) -> dict[str, Any]:
         """The parameters, less folder and revision, for which `fingerprint` stands."""
         data = super().identity()
-        del data["revision"]
+        del data["revision"], data["adapter_revision"]
         for name in ("chat", "system", "prefill", "template_arguments"):
             del data[name]
         data |= written_identity(self)

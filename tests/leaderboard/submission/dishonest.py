@@ -6,11 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.leaderboard.submission.forge import Parts, forged, with_cells, with_rows
+from tests.leaderboard.submission import forge
+from tests.leaderboard.submission.forge import Parts, diagnosed, with_cells, with_rows
 from tests.leaderboard.submission.hostile import Make
 from tests.leaderboard.submission.hostile_table import SAID
 
 Row = dict[str, Any]
+
+
+def forged(parts: Parts, out: Path) -> Path:
+    """A submission in which all that a file can tell fits together."""
+    return forge.forged(diagnosed(parts), out)
 
 
 def successes_failed(reason: str, text: bool = False, **fields: Any) -> Make:
@@ -183,6 +189,10 @@ DISHONEST: dict[str, tuple[Make, str]] = {
     "labels by other names": (cells(lambda cell: cell.update(labels=["SAFE", "SAFER"])), "its labels are"),
     "labels that the attacker does not want": (_wanted_otherwise, "its target is"),
     "failures that nobody could judge": (steps(_not_judged), "could not be judged in the records"),
+    "a chat template that nobody used": (
+        cells(lambda cell: cell["agreement"].update(chat={"template": "f" * 20, "system": "Be safe."})),
+        "agreement.chat.system is 'Be safe.'",
+    ),
     "an overhead of its own": (
         cells(lambda cell: cell["defense_facts"]["per_answer"].update(nominal=1.0)),
         "defense_facts.per_answer.nominal is",

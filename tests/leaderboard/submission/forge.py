@@ -12,6 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from harness.records.answer_state import NO_ANSWER
+from harness.records.cell_manifest import CellRecord
+from harness.records.step_row import NAMES, StepRow
+from harness.run.cell.diagnostics import worst_case
 from leaderboard.submission.file_format.container import CELLS, MANIFEST, MEMBERS, RECORDS, SPEC, write_container
 from leaderboard.submission.file_format.records_file import RecordsFile
 from leaderboard.submission.file_format.records_table import SCHEMA, to_parquet
@@ -80,6 +83,24 @@ def with_rows(parts: Parts, change: Callable[[list[dict[str, Any]]], Any]) -> Pa
     return with_table(
         with_cells(parts, counted), to_parquet([pa.Table.from_pylist(rows, SCHEMA)], drawn=True), len(rows)
     )
+
+
+def diagnosed(parts: Parts) -> Parts:
+    """The same with the worst case of diagnostics that follows from the rows, as a consistent liar has it."""
+    steps: dict[str, list[StepRow]] = {}
+    for row in table_of(parts).to_pylist():
+        if row["step"]:
+            steps.setdefault(row["cell"], []).append(
+                StepRow.from_record({name: row[name] for name in NAMES if name in row})
+            )
+
+    def change(cells: list[dict[str, Any]]) -> None:
+        for cell in cells:
+            rows, accuracy = steps.get(cell["key"], []), CellRecord.model_validate(cell).clean_accuracy
+            found = worst_case(rows, accuracy, len({row.example for row in rows}))
+            cell["defense_facts"]["diagnostics"]["worst_case"] = found
+
+    return with_cells(parts, change)
 
 
 def with_table(parts: Parts, content: bytes, rows: int) -> Parts:

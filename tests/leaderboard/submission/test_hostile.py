@@ -10,13 +10,14 @@ from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.verification.inspection import inspect_submission
 from tests.leaderboard.submission.forge import Parts, forged
 from tests.leaderboard.submission.hostile import CONTAINERS, JSON, Make
+from tests.leaderboard.submission.hostile_claims import CLAIMS
 from tests.leaderboard.submission.hostile_table import ROWS, TABLES
 
-CORPUS = CONTAINERS | JSON | TABLES | ROWS
+CORPUS = CONTAINERS | JSON | TABLES | ROWS | CLAIMS
 
 
 def test_the_corpus_is_of_some_size() -> None:
-    assert len(CORPUS) == sum(map(len, (CONTAINERS, JSON, TABLES, ROWS))) > 100  # no name twice
+    assert len(CORPUS) == sum(map(len, (CONTAINERS, JSON, TABLES, ROWS, CLAIMS))) > 100  # no name twice
 
 
 def test_the_forger_leaves_a_valid_file_valid(parts: Parts, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.records.cell_manifest import Compute, VictimFacts
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
 from harness.replay.attack_costs import RecordedCosts, attack_cost_problems
@@ -64,3 +65,20 @@ def test_a_cell_in_which_nothing_was_attacked_has_no_costs() -> None:
     assert [certain for certain, _ in attack_cost_problems(cell, record, dear)] == [True]
     cheap = RecordedCosts(steps=300, queries=1, most_queries=1, flops=0.0, longest_forward=0.0)
     assert [certain for certain, _ in attack_cost_problems(cell, record, cheap)] == [False]
+
+
+def test_flops_of_an_attack_on_texts() -> None:
+    """No sequence that is scored is longer than what was judged; models of an attack's own are estimated."""
+    registry = load_plugins(map(str, (KIT / f"{name}.py" for name in ("task", "victim", "attack")))).registry
+    spec = read_spec(FAST, "fast.yaml", Path.cwd(), registry)
+    unknown = dict.fromkeys(("n_params_non_embedding", "pretraining_flops", "reference_flops"))
+    facts = VictimFacts(family="f", n_params=100, preparation=Compute(), artifact="a" * 20, **unknown)
+    record = base_record(spec.cells[0], spec, "a" * 20).model_copy(update={"task_kind": "text", "victim_facts": facts})
+
+    def found(flops: float, judging: float = 2e4) -> list[bool]:
+        costs = RecordedCosts(3, 3 * 4, 4, 3 * flops, longest_forward=judging / 4, longest_judging=judging)
+        return [certain for certain, _ in attack_cost_problems(spec.cells[0], record, costs)]
+
+    assert found(4 * 2e4) == []  # four strings, each as long as what was judged
+    assert found(100 * 2e4) == [True]
+    assert found(1.0, judging=0.0) == [False]  # guards kept all strings from the victim

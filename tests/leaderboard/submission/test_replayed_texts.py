@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.records.cell_manifest import Compute, DefenseFacts
+from harness.records.cell_manifest import CellRecord, Compute, DefenseFacts
 from harness.records.step_row import StepRow
 from harness.replay.facts import _differences
-from harness.replay.replay_strings import _verdict_differences
+from harness.replay.replay_strings import _judging_differs, _verdict_differences
 
 AMOUNTS = dict.fromkeys(
     (f"{part}_{kind}" for part in ("attack", "judge", "defense") for kind in ("nominal", "executed")), 1.0
@@ -24,7 +24,7 @@ FOUND = {
 
 
 def row(**said: Any) -> StepRow:
-    return StepRow(example="e", step=1, attack_tokens=[1], queries=1, seconds=0.0, **AMOUNTS, **FOUND | said)
+    return StepRow(example="e", step=1, attack_tokens=[1], queries=1, seconds=0.0, **(AMOUNTS | FOUND | said))
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,20 @@ def test_what_a_defense_refuses(field: str, value: Any, problem: str) -> None:
     found = list(_differences("defense_facts", recorded, here, loose=("per_query", "per_answer")))
     assert len(found) == bool(problem)
     assert problem in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "models", "differs"),
+    [
+        ({}, [], False),
+        ({"judge_nominal": 3.0}, [], True),
+        ({"judge_nominal": 3.0, "answer": "No, I cannot help."}, [], False),  # of another length, perhaps
+        ({"judge_nominal": 1.4}, ["judge:judge"], False),
+        ({"judge_nominal": 3.0}, ["judge:judge"], True),
+        ({"judge_nominal": 1.4}, ["attacker"], True),
+    ],
+)
+def test_what_judging_a_text_took(said: dict[str, Any], models: list[str], differs: bool) -> None:
+    record = CellRecord.model_construct(auxiliary=dict.fromkeys(models), answers=None)
+    drawn = {"draws": 1, "broken_draws": 0}
+    assert _judging_differs(record, row(**drawn | said), row(**drawn)) is differs

@@ -58,6 +58,7 @@ def test_a_replay_stands_on_the_page(replayed: Path, tmp_path: Path) -> None:
     assert "Wrote" in built
     (page,) = (tmp_path / "site" / "entries").glob("*.html")
     told = page.read_text(encoding="utf-8")
+    assert "All else here is as submitted." in told  # beside the diagnostics
     for words in ("5 strings of each row, drawn with seed 7", "held against a spec of the board", mark):
         assert words in told
 

@@ -21,7 +21,16 @@ from leaderboard.submission.verification.inspection import inspect_submission
 from leaderboard.submission.verification.sample import draw_sample
 from leaderboard.submission.verification.verify import _spec_check
 from tests.leaderboard.submission.dishonest import DISHONEST
-from tests.leaderboard.submission.forge import Parts, forged, pack_fast, table_of, with_cells, with_rows, with_spec
+from tests.leaderboard.submission.forge import (
+    Parts,
+    diagnosed,
+    forged,
+    pack_fast,
+    table_of,
+    with_cells,
+    with_rows,
+    with_spec,
+)
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
 Row = dict[str, Any]
@@ -200,7 +209,7 @@ def fewer_clean(count: int) -> Callable[[Parts, Path], None]:
             for told in cells:
                 told |= {"n_clean": count, "n_clean_correct": count, "n_attacked": listed}
 
-        forged(with_cells(changed, change), out)
+        forged(diagnosed(with_cells(changed, change)), out)
 
     return make
 
@@ -286,7 +295,7 @@ class TestReplay:
                     row |= {"success": False, "loss": 1.5, "broken_draws": 0}
                     row["predicted"] = labels[row["cell"], row["example"]]
 
-        path = forged(with_rows(parts, lie), tmp_path / "lie.zip")
+        path = forged(diagnosed(with_rows(parts, lie)), tmp_path / "lie.zip")
         assert verify(path)[0] == 0
         code, report = self.replay(path, packed)
         assert code == 1

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
@@ -23,7 +24,6 @@ from harness.engine.torch.flop_counter import count_parameters, measure_flops
 from harness.engine.torch.weights.adapters import new_adapter
 from harness.hashing import content_key
 from harness.training.training_rows import render
-from plugins.victims._huggingface.adapter_files import adapter_content
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import write_folder
 from tests.plugins.victims.test_huggingface import accuracy, job, silent, task_data, victim
@@ -84,11 +84,6 @@ def test_an_adapter_beside_quantised_weights_is_counted(tmp_path: Path) -> None:
     assert backend.n_params == count_parameters(theirs.get_base_model())[0] == made.card(task_data(2)).n_params
     assert backend.n_params > own > 0
     assert np.isfinite(answers(backend)).all()
-
-
-def test_an_adapter_of_the_hub_may_be_pinned() -> None:
-    commit = "4bd893d32390d2cace4f067dc2e3ef5294fd78a2"
-    assert adapter_content(f"who/lora@{commit}") == {"adapter": "who/lora", "adapter commit": commit}
 
 
 def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
@@ -197,3 +192,14 @@ def test_what_has_no_adapter_keeps_its_keys() -> None:
     assert content_key(plain.model_dump(mode="json")) != content_key(with_one.model_dump(mode="json"))
     made = victim("pythia-14m", fine_tune={"lora": {"r": 8}})
     assert made.params.identity()["fine_tune"]["lora"] == {"r": 8, "alpha": 32.0, "targets": "all-linear"}
+
+
+def test_the_commit_of_a_hub_adapter_can_be_named(tmp_path: Path) -> None:
+    commits = {"revision": "0" * 40, "adapter_revision": "1" * 40}
+    params = {"model": "someone/model", "adapter": "someone/adapter", "fine_tune": False}
+    named = HuggingFace(HuggingFace.Params(**params, **commits))
+    assert named.fingerprint()["adapter commit"] == "1" * 40
+    assert named.params.identity() == HuggingFace.Params(**params).identity()  # the fingerprint tells it
+    for given in ({"adapter": str(tmp_path)}, {"adapter": None}):
+        with pytest.raises(ValidationError, match="adapter_revision goes with an adapter's hub id alone"):
+            HuggingFace.Params(**params | given, adapter_revision="main")

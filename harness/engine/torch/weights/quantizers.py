@@ -77,6 +77,18 @@ def check_packages(what: str, quantization: Quantization) -> None:
         logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 
+def keep_dtype(model: Any) -> Any:
+    """The model, whose 4-bit layers compute in the dtype that they were given.
+
+    On a CPU that multiplies in bfloat16, bitsandbytes packs them anew at their first forward, computes in bfloat16
+    whatever was asked for, and fails with layers narrower than a block: one model, other answers on other machines.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None

@@ -12,6 +12,7 @@ from harness.records.string_failure import BEYOND_RADIUS, WITH_TEXT, WITHOUT_TEX
 from leaderboard.arrays import Booleans, Integers
 from leaderboard.submission.verification.checks.clean_examples import clean_problems, is_served
 from leaderboard.submission.verification.checks.compute import compute_problems
+from leaderboard.submission.verification.checks.diagnostics import diagnostics_problems
 from leaderboard.submission.verification.checks.sampled_answers import sampled_problems
 from leaderboard.submission.verification.submitted_rows import SubmittedRows, WrongRows
 
@@ -37,6 +38,7 @@ def row_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     yield from _count_problems(record, steps)
     yield from steps.first_of_each(sampled_problems(record, steps))
     yield from compute_problems(record, steps)
+    yield from diagnostics_problems(record, steps)
 
 
 def _count_problems(record: CellRecord, steps: SubmittedRows) -> Iterator[str]:

@@ -40,7 +40,7 @@ def compute_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
 
 
 def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
-    """Compute is unknown only where the size of a model is."""
+    """Compute is unknown where the size of a model is, and nowhere else."""
     assert record.victim_facts is not None
     sizes = {role: model.n_params for role, model in record.auxiliary.items()}
     judges = [role for role in sizes if ModelRole.parse(role).asker == "judge"]
@@ -56,6 +56,15 @@ def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
         judged_anew = name == "judge_nominal" and answered.any() and empty[answered].all()
         if known and empty.any() and not judged_anew:
             yield f"{rows.first(empty)}: {name} is unknown, although the size of every model is known"
+    if victim is not None:
+        return
+    asked = rows["queries"] > 0
+    if record.defense.name != "none":  # guards may have kept all from the victim, and models of the attack be known
+        asked &= (rows.floats("attack_nominal") > 0) & (len(judges) == len(sizes))
+    for name, unknown in (("attack_nominal", asked), ("judge_nominal", answered & ~rows.booleans("missing"))):
+        known_rows = unknown & rows[f"has_{name}"]
+        if known_rows.any():
+            yield f"{rows.first(known_rows)}: {name} is known, although the size of the victim, which was asked, is not"
 
 
 def _limit_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
@@ -115,6 +124,7 @@ def attack_costs(record: CellRecord, rows: SubmittedRows) -> dict[str, Any]:
         "most_queries": int(rows["queries"].max()),
         "flops": None if np.isnan(spent) else spent,
         "longest_forward": float(forward.max()),
+        "longest_judging": float(np.nan_to_num(rows.floats("judge_nominal")).max()),
         "at_early_end": _spent_at_early_end(record, rows),
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.flops import CONVENTION
 from harness.records.cell_manifest import CellRecord, Compute
@@ -12,10 +13,17 @@ from harness.records.model_role import ModelRole
 from leaderboard.submission.file_format.errors import escaped
 from leaderboard.submission.file_format.limits import MAX_STEPS
 from leaderboard.submission.file_format.manifest import VERSION_PATTERN, RunInfo
+from leaderboard.submission.verification.checks.cell_rows import BUILTIN
 
 _KEY = re.compile(r"[0-9a-f]{20,64}")
 _MAX_LABEL = 2000
 _MAX_SHORT_TEXT = 200
+_CHAT: tuple[tuple[str, str, Any], ...] = (
+    ("system", "system", "default"),
+    ("prefill", "prefill", ""),
+    ("arguments", "template_arguments", {}),
+)
+"""What a record says of a chat model, the victim's parameter that decides it, and what that is where it is left out."""
 
 
 def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
@@ -47,8 +55,20 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
         yield f"floor of clean accuracy {record.clean_floor:g} is not between 0 and 1"
     if record.seed < 0 or record.attack_steps < 0 or record.attack_steps > MAX_STEPS:
         yield f"seed {record.seed} or {record.attack_steps} steps is out of range (0 to {MAX_STEPS:,} steps)"
+    yield from _chat_problems(record)
     yield from _count_problems(record)
     yield from _cost_problems(record)
+
+
+def _chat_problems(record: CellRecord) -> Iterator[str]:
+    """How a victim of the project was talked to is what its parameters say, as far as they say it."""
+    facts, params = record.agreement.get("chat"), record.victim.params
+    if not isinstance(facts, Mapping) or record.victim.distribution != BUILTIN:
+        return
+    for name, parameter, default in _CHAT:
+        stated, should = facts.get(name, default), params.get(parameter, default)
+        if stated != should:
+            yield f"its victim was talked to with {name} {escaped(str(stated))}, and its parameters say {should!a:.80}"
 
 
 def _short_texts(record: CellRecord) -> Iterator[tuple[str, str]]:
