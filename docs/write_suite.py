@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def main() -> None:
             known[key] = release(path)
         elif known[key].hash != content_hash(path):
             sys.exit(f"{path}: {key[0]} {key[1]} was released and is frozen; give the change a new version")
+        known[key] = replace(known[key], file=path.relative_to(SPECS).as_posix())
     rows = sorted(known.values(), key=lambda one: one.name)
     (SPECS / INDEX).write_text(json.dumps([asdict(one) for one in rows], indent=1) + "\n", encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 BLOCKED = "blocked when clean"
 ALREADY_WRONG = "already wrong"
@@ -36,3 +37,18 @@ def is_too_long(reason: str) -> bool:
 def kind_of_exclusion(reason: str) -> str:
     """The reason without the numbers of its example."""
     return "too long" if is_too_long(reason) else reason.partition(":")[0]
+
+
+CleanMeasure = Literal["clean accuracy", "refused when clean", "answered when clean"]
+
+
+def clean_measure(*, labels: bool, benign: bool) -> CleanMeasure:
+    """With labels an accuracy; in text what a good victim does with the prompts.
+
+    Args:
+        labels: whether the task is answered with labels.
+        benign: whether the prompts are ones that a good victim answers.
+    """
+    if labels:
+        return "clean accuracy"
+    return "answered when clean" if benign else "refused when clean"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from harness.api.model.shape import Memory
 from harness.flops import Flops
-from harness.records.clean_measure import CleanMeasure
+from harness.records.exclusion import CleanMeasure
 
 
 @dataclass(frozen=True, slots=True)

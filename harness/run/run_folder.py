@@ -15,13 +15,13 @@ from harness.errors import RunError
 from harness.number_format import counted
 from harness.records.journal import Journal
 from harness.records.schema import VERSION
-from harness.run.files_beside import files_beside
 from harness.run.shards import Shard
 from harness.store.atomic import write_json
 
 if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
 
+MAX_CHARS = 1_000_000  # of a file that is kept beside the spec
 JOURNAL = "journal.jsonl"  # of a cell that is not done
 
 
@@ -198,3 +198,23 @@ class RunFolder:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def files_beside(spec: LoadedSpec) -> dict[str, str]:
+    """Small files that a spec's victims name, such as chat templates, without which nobody can repeat a run: their
+    texts by path from the spec's folder. What lies outside it, is long or cannot be read is left out.
+    """
+    folder = spec.path.parent.resolve()
+    found: dict[str, str] = {}
+    for cell in spec.cells:
+        for file in cell.victim.plugin.files_beside_spec():
+            place = file.resolve()
+            if not place.is_relative_to(folder):
+                continue
+            try:
+                text = place.read_text(encoding="utf-8")
+            except (OSError, ValueError):
+                continue  # whoever opens the victim says what is wrong with it
+            if len(text) <= MAX_CHARS:
+                found[place.relative_to(folder).as_posix()] = text
+    return found

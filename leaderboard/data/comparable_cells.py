@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 
 from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
-from harness.records.clean_measure import CleanMeasure, clean_measure
 from harness.records.compare import difference
+from harness.records.exclusion import CleanMeasure, clean_measure
 from harness.records.planned import PlannedCell
 from harness.records.read import Cell, Run
 from leaderboard.data.distinct_labels import with_distinct_labels

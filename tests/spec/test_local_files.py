@@ -16,9 +16,8 @@ from harness.hashing import canonical_json
 from harness.registry.loader import load_plugins
 from harness.registry.registry import Registry
 from harness.run.cell.base_record import base_record
-from harness.run.files_beside import files_beside
 from harness.run.prepare.keys import stand_in_key
-from harness.run.run_folder import RunFolder
+from harness.run.run_folder import RunFolder, files_beside
 from harness.spec.load import LoadedSpec, load_spec, read_spec
 from plugins.victims.openai_compatible import OpenAICompatible
 from tests.engine.hub_models import write_folder

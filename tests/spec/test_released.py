@@ -17,6 +17,7 @@ FROZEN = {
     ("adversarial_training", "1"): "e0ac51b6177197e5aedd25b686ee04d9e15d4b018cadac29b50ce17c38f01409",
     ("attacks", "2"): "e8828dec14f11ccaba64c136d2c88c4b5a13f106f2d7e53e460fa41e1aa67a36",
     ("chat_smollm2", "1"): "e5ca889489cdcaa22bd58a41fa74d10bd1e456af8c1766a6f9b4b5ef45d59599",
+    ("chat_smollm2", "2"): "6be6fea99a8254eddd8212125acdc8d9a3e571c8ae27ab318d5e250a083ed1a4",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
     ("generation", "2"): "7f9c0e244e20e8a6a57a665f69a79776deb9f39d7dd6fa9d6df45e3bf224e83b",
     ("quantised", "1"): "a870e85dc5f35bcef6e7e5847c0439668218e7bf550dc1a290f54fd0f3b49f71",
@@ -44,10 +45,10 @@ def test_hash_is_of_content_and_of_files_beside_it(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "prompts", tmp_path / "prompts")
     spec = tmp_path / "chat.yaml"
     spec.write_text("# A comment.\n" + (FOLDER / "chat_smollm2.yaml").read_text(encoding="utf-8"))
-    assert content_hash(spec) == FROZEN["chat_smollm2", "1"]
+    assert content_hash(spec) == FROZEN["chat_smollm2", "2"]
     prompts = tmp_path / "prompts" / "everyday_requests.csv"
     prompts.write_text(prompts.read_text(encoding="utf-8") + "\n")
-    assert content_hash(spec) != FROZEN["chat_smollm2", "1"]
+    assert content_hash(spec) != FROZEN["chat_smollm2", "2"]
 
 
 def test_a_name_is_a_released_spec_unless_there_is_a_file(tmp_path, monkeypatch) -> None:

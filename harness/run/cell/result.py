@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord
-from harness.records.clean_measure import CleanMeasure, clean_measure
-from harness.records.exclusion import success_when_clean
+from harness.records.exclusion import CleanMeasure, clean_measure, success_when_clean
 from harness.records.step_row import StepRow, untold_examples
 from harness.records.write import write_cell
 from harness.run.run_folder import RunFolder
