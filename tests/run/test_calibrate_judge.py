@@ -137,7 +137,7 @@ def test_a_spec_names_a_calibration_of_its_judge(tmp_path, monkeypatch, capsys) 
     assert found.calibration.true_positive == 3
     assert found.hash == plain.hash, "it changes no number of the run"
     folder = RunFolder(tmp_path / "run")
-    setup = WorkerSetup.of(RunSetup(found, registry, folder, "store", NO_SOURCES), (), None)
+    setup = WorkerSetup.of(RunSetup(found, registry, folder, "store", NO_SOURCES), ())
     (tmp_path / "specs" / "kept.json").rename(tmp_path / "specs" / "moved.json")
     there = setup.load(folder).spec
     recorded = base_record(there.cells[0], there, "0" * 32).judge_calibration

@@ -109,7 +109,8 @@ def test_attack_strings_stay_text_behind_a_click(browser: Any, site: Path, secti
         assert text.inner_text() == f"{SHOWN} or not"
         assert page.locator(".strings mark").first.inner_text() == SHOWN
         page.set_viewport_size({"width": 360, "height": 700})
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        # Charts are drawn anew a moment after the size has changed.
+        page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
         text.focus()
         assert page.evaluate("document.activeElement.tagName") == "PRE"
         assert page.locator("img, script:not([src])").count() == 0

@@ -45,6 +45,7 @@ class Served:
         refuse: rows of ids that are answered with status 400, and with them the batch they are in; ``reason``: why.
         delay: seconds that each answer takes.
         told: what ``/v1/models`` says of the model besides its name.
+        template: the ids of a chat's messages; None: the server's own way of writing them.
         bodies, keys: of each POST; ``at_once``: most requests in hand at one time.
     """
 
@@ -57,6 +58,7 @@ class Served:
     refuse: Callable[[list[int]], bool] = lambda _row: False
     reason: str = "content_filter: this prompt is not for us"
     delay: float = 0.0
+    template: Callable[[list[dict[str, str]]], list[int]] | None = None
     told: dict[str, Any] = field(default_factory=lambda: {"max_model_len": 256, "owned_by": "test", "root": "tiny"})
     bodies: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -273,9 +275,12 @@ def generate(
 
 def chat(served: Served, body: dict[str, Any]) -> dict[str, Any]:
     """The answer of ``/v1/chat/completions``, with a template that only the server knows."""
-    lines = [f"{message['role'].title()}: {message['content']}" for message in body["messages"]]
-    lines += [] if body.get("continue_final_message") else ["Assistant:"]
-    row = served.tokenizer.encode(["\n".join(lines)])[0]
+    if served.template is not None:
+        row = served.template(body["messages"])
+    else:
+        lines = [f"{message['role'].title()}: {message['content']}" for message in body["messages"]]
+        lines += [] if body.get("continue_final_message") else ["Assistant:"]
+        row = served.tokenizer.encode(["\n".join(lines)])[0]
     new, _, finished = generate(served, row, body["max_tokens"], body.get("temperature", 1.0), body.get("seed"))
     choice = {"index": 0, "message": {"role": "assistant", "content": served.text(new)}}
     choice["finish_reason"] = "stop" if finished else "length"

