@@ -79,6 +79,18 @@ def defense_round(record: CellRecord) -> int:
     return 0 if facts is None or facts.round is None else facts.round
 
 
+def attacked_setting(record: CellRecord) -> dict[str, Any]:
+    """Task, victim, defense, round, attack and threat model of a cell, by name."""
+    return {
+        "task": record.task.label,
+        "victim": record.victim.label,
+        "defense": record.defense.label,
+        "round": defense_round(record),
+        "attack": record.attack.label,
+        "threat": record.threat_label,
+    }
+
+
 def adaptivity(records: Sequence[CellRecord]) -> tuple[str, ...]:
     """``adaptive`` or ``static``, or both: whether the attacks searched against the defended victim, where records say
     so.

@@ -7,7 +7,8 @@ import sys
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 IMPORTS = ("torch", "harness.run.executors.processes", "harness.registry.loader", "harness.spec.load")
-"""What every worker imports, and nothing that starts threads or computes: neither would survive a fork."""
+"""What every worker imports. Nothing in it computes: threads of torch would not survive a fork. Those that libraries
+start when they are imported (BLAS, the memory of Arrow) are looked after by these at a fork."""
 
 MODELS = "harness.engine.torch.backend"
 """What nearly every worker imports; imported before where it then is once for several."""

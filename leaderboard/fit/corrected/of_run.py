@@ -13,7 +13,7 @@ from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
 from harness.records.judge_calibration import JudgeCalibration, read_calibration
 from harness.records.read import Cell, is_run, read_run
-from leaderboard.data.record_facts import defense_round
+from leaderboard.data.record_facts import attacked_setting
 from leaderboard.fit.corrected.rate import Corrected, corrected_rate
 from leaderboard.fit.pooled_rates import Rate, pooled_rate, shared_example_variance
 
@@ -70,15 +70,7 @@ def _in_words(group: tuple[tuple[Any, ...], object]) -> list[str]:
 
 
 def _group(record: CellRecord) -> dict[str, Any]:
-    return {
-        "task": record.task.label,
-        "victim": record.victim.label,
-        "defense": record.defense.label,
-        "round": defense_round(record),
-        "attack": record.attack.label,
-        "threat": record.threat_label,
-        "judge": record.judge.label,
-    }
+    return attacked_setting(record) | {"judge": record.judge.label}
 
 
 def _named(cells: Iterable[Cell], path: Path) -> JudgeCalibration:

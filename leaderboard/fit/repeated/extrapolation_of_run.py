@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.records.read import Cell, is_run, read_run
-from leaderboard.data.record_facts import defense_round
+from leaderboard.data.record_facts import attacked_setting
 from leaderboard.fit.repeated.asr_at import chance_so_far, mean_chance
 from leaderboard.fit.repeated.extrapolation import Extrapolated, Extrapolation, extrapolate
 
@@ -78,15 +78,7 @@ def extrapolate_run(path: Path, asks: Sequence[int]) -> list[CellExtrapolation]:
 
 def _of_cell(cell: Cell, asks: Sequence[int]) -> CellExtrapolation:
     record = cell.record
-    group = {
-        "task": record.task.label,
-        "victim": record.victim.label,
-        "defense": record.defense.label,
-        "round": defense_round(record),
-        "attack": record.attack.label,
-        "threat": record.threat_label,
-        "seed": record.seed,
-    }
+    group = attacked_setting(record) | {"seed": record.seed}
     successes = last_answers(cell)
     found = extrapolate(list(successes.values()))
     seen = None
