@@ -15,7 +15,13 @@ from transformers.utils import logging
 
 from harness.engine.torch.heads import HeadName
 from harness.engine.torch.weights.adapters import apply_adapters, without_replaced
-from harness.engine.torch.weights.quantizers import check_packages, keep_dtype, of_config, on_load
+from harness.engine.torch.weights.quantizers import (
+    check_packages,
+    choose_kernels_with_gradients,
+    keep_dtype,
+    of_config,
+    on_load,
+)
 from harness.errors import VictimError, first_line
 
 _ADAPTER = (
@@ -92,6 +98,8 @@ def load_model(
                 return auto.from_config(config), []
         if quantize is not None:
             common["quantization_config"] = on_load(quantize, dtype)
+        else:
+            choose_kernels_with_gradients(config)
         if (quantised or quantize) and device_map is None:
             device_map = {"": str(device)}
         if head == "classification" and n_labels is not None and config.num_labels != n_labels:

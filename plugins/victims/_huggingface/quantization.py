@@ -65,7 +65,10 @@ def gives_gradients(quantization: Mapping[str, Any] | None) -> bool:
     method = str(quantization.get("quant_method", "bitsandbytes")).casefold()
     if method == "torchao":  # rounding inputs as well leaves no slope
         return "dynamicactivation" not in json.dumps(quantization, default=str).casefold()
-    return method == "bitsandbytes"
+    if method == "compressed-tensors":
+        groups = quantization.get("config_groups")
+        return bool(groups) and not any(group.get("input_activations") for group in groups.values())
+    return method in ("bitsandbytes", "gptq", "awq")
 
 
 def parameter_shapes(tensors: StoredTensors, quantization: Mapping[str, Any] | None) -> Shapes | None:

@@ -20,7 +20,9 @@ from plugins.victims._huggingface.gguf_files import in_hub_layout, read_gguf
 from plugins.victims._huggingface.packaged import PACKAGED
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import fast_tokenizer, write_folder
+from tests.plugins.victims import weight_codings
 from tests.plugins.victims.test_huggingface import job, task_data, victim
+from tests.plugins.victims.weight_codings import write_coded
 
 TEXT = TaskData((), (), ())
 CODINGS = {"int8": "bitsandbytes", "nf4": "bitsandbytes", "fp4": "bitsandbytes", "int8_torchao": "torchao"}
@@ -40,6 +42,13 @@ def answers(backend: Any) -> Any:
     return backend.classify([np.asarray(render("The lazy dog. Answer:", backend.tokenizer))])[0]
 
 
+def slope_by_inputs(backend: Any) -> Any:
+    with torch.enable_grad():
+        embedded = backend.model.get_input_embeddings()(torch.arange(3, 12)[None]).detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(backend.model(inputs_embeds=embedded).logits.float().sum(), embedded)
+    return slope.numpy()
+
+
 @pytest.mark.parametrize("how", list(CODINGS))
 def test_quantised_while_it_is_loaded(tmp_path: Path, how: str) -> None:
     has(CODINGS[how])
@@ -52,13 +61,7 @@ def test_quantised_while_it_is_loaded(tmp_path: Path, how: str) -> None:
     assert rough.n_params == exact.n_params == coded.card(data).n_params
     assert rough.executed == exact.executed
     assert 0 < np.abs(answers(rough) - answers(exact)).max() < 0.5
-    ids = torch.arange(3, 12)[None]
-    slopes = []
-    for backend in (exact, rough):
-        with torch.enable_grad():
-            embedded = backend.model.get_input_embeddings()(ids).detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(backend.model(inputs_embeds=embedded).logits.float().sum(), embedded)
-        slopes.append(slope.flatten())
+    slopes = [torch.tensor(slope_by_inputs(backend)).flatten() for backend in (exact, rough)]
     assert torch.cosine_similarity(*slopes, dim=0) > 0.9
 
 
@@ -83,6 +86,27 @@ def test_a_quantised_checkpoint_is_opened_where_it_lies(tmp_path: Path) -> None:
         made = victim(tmp_path / "nf4", head="causal_lm", **wrong)
         with pytest.raises(VictimError, match=words):
             opened(made, job(tmp_path, data, str(len(words))))
+
+
+@pytest.mark.slow  # its libraries take their time to import
+@pytest.mark.parametrize("how", list(weight_codings.CODINGS))
+def test_checkpoints_of_other_tools_answer_as_what_their_codes_stand_for(tmp_path: Path, how: str) -> None:
+    has(weight_codings.CODINGS[how][0])
+    source = write_folder(tmp_path / "m", "qwen2", "label_tokens", scale=1.0, hidden=64)
+    plain, coded = write_coded(source, tmp_path, how)
+    data = task_data(2)
+    made = [victim(folder, head="causal_lm", fine_tune=False) for folder in (source, plain, coded)]
+    before, exact, read = [opened(each, job(tmp_path, data, f"{at}")) for at, each in enumerate(made)]
+    assert read.n_params == exact.n_params == made[2].card(data).n_params
+    assert read.executed == exact.executed
+    rounds_inputs = "inputs" in how
+    near = 0.02 if rounds_inputs else 1e-3  # gptqmodel multiplies in half precision
+    np.testing.assert_allclose(answers(read), answers(exact), atol=near)
+    assert np.abs(answers(before) - answers(read)).max() > (0 if rounds_inputs else 2 * near)
+    assert made[2].card(data).access == ("scores" if rounds_inputs else "latent")
+    if not rounds_inputs:
+        slopes = [slope_by_inputs(backend) for backend in (exact, read)]
+        np.testing.assert_allclose(*slopes, atol=2e-3 * np.abs(slopes[0]).max())
 
 
 def test_what_a_quantised_model_computes_wrong_is_not_mended_by_float32(tmp_path: Path) -> None:

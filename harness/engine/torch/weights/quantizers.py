@@ -18,7 +18,7 @@ QuantizeName = Literal["int8", "nf4", "fp4", "int8_torchao"]
 
 _PACKAGES = {  # what transformers needs to read a checkpoint
     "bitsandbytes": ("bitsandbytes", "accelerate"),
-    "gptq": ("gptqmodel",),
+    "gptq": ("gptqmodel", "optimum"),
     "awq": ("gptqmodel",),
     "auto-round": ("auto_round",),
     "compressed-tensors": ("compressed_tensors",),
@@ -75,6 +75,19 @@ def check_packages(what: str, quantization: Quantization) -> None:
     if quantization.method == "bitsandbytes":
         # It tells at every product that it computes in float16, as its int8 always does.
         logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+
+def choose_kernels_with_gradients(config: Any) -> None:
+    """Have the library that reads a checkpoint multiply by kernels that give gradients, where it has others too.
+
+    Args:
+        config: of the model; changed in place.
+    """
+    found = of_config(config)
+    if found is not None and found.method in ("gptq", "awq"):
+        told = config.quantization_config
+        config.quantization_config = dict(told if isinstance(told, Mapping) else told.to_dict())
+        config.quantization_config["backend"] = "auto_trainable"
 
 
 def keep_dtype(model: Any) -> Any:
