@@ -17,6 +17,7 @@ FROZEN = {
     ("adversarial_training", "1"): "e0ac51b6177197e5aedd25b686ee04d9e15d4b018cadac29b50ce17c38f01409",
     ("attacks", "2"): "e8828dec14f11ccaba64c136d2c88c4b5a13f106f2d7e53e460fa41e1aa67a36",
     ("chat_smollm2", "2"): "6be6fea99a8254eddd8212125acdc8d9a3e571c8ae27ab318d5e250a083ed1a4",
+    ("chat_smollm2", "3"): "4a37e9838db34bbcead6caddfd860681f88604944620742954cc8d79204411c4",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
     ("generation", "2"): "7f9c0e244e20e8a6a57a665f69a79776deb9f39d7dd6fa9d6df45e3bf224e83b",
     ("quantised", "2"): "89c9102b4d7cbfbece2529f642ca50c66724cd8220abbf948afc30549d1ed1f2",
@@ -44,10 +45,10 @@ def test_hash_is_of_content_and_of_files_beside_it(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "prompts", tmp_path / "prompts")
     spec = tmp_path / "chat.yaml"
     spec.write_text("# A comment.\n" + (FOLDER / "chat_smollm2.yaml").read_text(encoding="utf-8"))
-    assert content_hash(spec) == FROZEN["chat_smollm2", "2"]
+    assert content_hash(spec) == FROZEN["chat_smollm2", "3"]
     prompts = tmp_path / "prompts" / "everyday_requests.csv"
     prompts.write_text(prompts.read_text(encoding="utf-8") + "\n")
-    assert content_hash(spec) != FROZEN["chat_smollm2", "2"]
+    assert content_hash(spec) != FROZEN["chat_smollm2", "3"]
 
 
 def test_a_name_is_a_released_spec_unless_there_is_a_file(tmp_path, monkeypatch) -> None:
