@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any, Self
 
@@ -16,12 +16,24 @@ from plugins.tasks._data.records import Column, Record, canonical_value, check_c
 from plugins.tasks._data.splits import Split
 
 
+@dataclass(frozen=True)
+class Question(LabelledText):
+    """A question with its choices, the index of the right one, and its subject where the table tells one."""
+
+    subject: str | None = None
+
+
+def _subject(row: LabelledText) -> str | None:
+    return row.subject if isinstance(row, Question) else None
+
+
 class MultipleChoice(LabelledTextTask):
     """Questions with choices; the answer is a letter. A language model (`head: causal_lm`, `fine_tune: false`) says the
     letter that it finds likeliest.
 
     It is a measure of what a model can do beside what breaks it: nothing is attacked, the clean accuracy is the result.
-    With `attackable: true` attack text is added to the question, and the attacker wants the next letter.
+    With `attackable: true` attack text is added to the question, and the attacker wants the next letter, or what
+    ``goal`` says.
     """
 
     name = "multiple_choice"
@@ -42,6 +54,14 @@ class MultipleChoice(LabelledTextTask):
         )
         choice_columns: tuple[Column, ...] | None = Field(None, description="a column for each choice, in order")
         answer_column: Column = Field("answer", description="the right one: its letter, number from 0, or text")
+        shots: int = Field(
+            0,
+            ge=0,
+            description="so many training questions, in file order, stand with answers before each question",
+        )
+        subject_column: Column | None = Field(
+            None, description="column with a subject: the questions before one are of its subject"
+        )
         choices: int = Field(4, ge=2, le=26, description="how many choices each question has")
         attackable: bool = Field(False, description="whether questions are attacked, or only answered")
         instructions: str | None = preset_field(
@@ -74,7 +94,30 @@ class MultipleChoice(LabelledTextTask):
             )
         lines = [f"{letter}. {choice}" for letter, choice in zip(self.label_texts(), choices, strict=True)]
         question = record.text(p.question_column, "question_column").strip()
-        return LabelledText("\n".join([question, *lines]) if question else "", label)
+        named = p.subject_column if p.shots else None
+        subject = None if named is None else record.text(named, "subject_column")
+        return Question("\n".join([question, *lines]) if question else "", label, subject=subject)
+
+    def shown_with(self, rows: list[LabelledText], train: list[LabelledText]) -> list[LabelledText]:
+        """Each after ``shots`` training questions, of its subject where there is one."""
+        if not self.params.shots:
+            return rows
+        known: dict[str | None, list[str]] = {}
+        for row in train:
+            answer = f"{self.params.answer_prompt}{self.labels()[row.label]}"
+            known.setdefault(_subject(row), []).append(f"{row.text}{answer}\n\n")
+        shown = {subject: self._shots(subject, known) for subject in {_subject(row) for row in rows}}
+        return [replace(row, before=shown[_subject(row)]) for row in rows]
+
+    def _shots(self, subject: str | None, known: Mapping[str | None, list[str]]) -> str:
+        there, wanted = known.get(subject, []), self.params.shots
+        if len(there) < wanted:
+            of = "" if subject is None else f" of subject {subject!r}"
+            raise DataError(
+                f"{self.name}: shots is {wanted}, and there are {len(there)} training questions{of}; lower shots, or "
+                "give `path: {train: FILE, validation: FILE}`, a `train_split`, or a `validation_fraction` below 1"
+            )
+        return "".join(there[:wanted])
 
     def examples(self, split: Split, rows: list[LabelledText]) -> list[Example]:
         """Those of a labelled text, marked as not to be attacked unless they are."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pydantic import Field
 
-from harness import Chunk, DataError, Edit, Example
+from harness import NO_LABEL, Chunk, DataError, Edit, Example, did_you_mean
 from plugins.tasks._bases.prompts import ANSWER_PROMPT, instructions_block
 from plugins.tasks._bases.text_task import TextTask
 from plugins.tasks._data.duplicates import Claim
@@ -18,17 +18,21 @@ from plugins.tasks._data.splits import Split, example_id
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and the index of its label."""
+    """A text and the index of its label.
+
+    Attributes:
+        before: what the prompt shows between the instructions and the text.
+    """
 
     text: str
     label: int
+    before: str = field(default="", kw_only=True)
 
 
 class LabelledTextTask(TextTask[LabelledText]):
     """Base of tasks on labelled text. Chunks: instructions, the text (attack text is added to it), the answer prompt.
 
-    A subclass gives the text and label of a record in `row`. With more than two labels the attacker wants the next
-    one: ``proxy_label = (label + 1) % n``.
+    A subclass gives the text and label of a record in `row`. The attacker wants what the parameter ``goal`` says.
 
     Attributes:
         every_label: whether a split must have rows of every label.
@@ -43,6 +47,11 @@ class LabelledTextTask(TextTask[LabelledText]):
             None, description="first chunk, with a blank line after it; null: made from the labels"
         )
         answer_prompt: str = Field(ANSWER_PROMPT, description="last chunk")
+        goal: str = Field(
+            "next",
+            description="what the attacker wants to hear: the `next` label after the true one, `any` label but the "
+            "true one, or one label by its text (texts that have it are not attacked)",
+        )
 
     @abstractmethod
     def label_texts(self) -> Sequence[str]:
@@ -64,17 +73,29 @@ class LabelledTextTask(TextTask[LabelledText]):
                     f"raise {split}_size, max_chars or the share of this split, or check `labels`"
                 )
         own = self.params.instructions
-        instructions = Chunk(instructions_block(_default_instructions(names) if own is None else own))
+        instructions = instructions_block(_default_instructions(names) if own is None else own)
         answer = Chunk(self.params.answer_prompt)
+        wanted = [self._wanted(label, names) for label in range(len(names))]
         return [
             Example(
                 id=example_id(split, i),
-                chunks=(instructions, Chunk(row.text, Edit.PERTURBABLE), answer),
+                chunks=(Chunk(instructions + row.before), Chunk(row.text, Edit.PERTURBABLE), answer),
                 label=row.label,
-                proxy_label=(row.label + 1) % len(names),
+                proxy_label=NO_LABEL if wanted[row.label] == row.label else wanted[row.label],
+                attackable=wanted[row.label] != row.label,
             )
             for i, row in enumerate(rows)
         ]
+
+    def _wanted(self, label: int, names: Sequence[str]) -> int:
+        """Index of the label that the attacker wants where ``label`` is the true one; `NO_LABEL`: any other."""
+        goal = self.params.goal.strip()
+        if goal in ("next", "any"):
+            return (label + 1) % len(names) if goal == "next" else NO_LABEL
+        if goal not in names:
+            known = f"write next, any, or a label: {', '.join(names)}"
+            raise DataError(f"{self.name}: goal {goal!r} is no label{did_you_mean(goal, names)}; {known}")
+        return list(names).index(goal)
 
 
 def _default_instructions(names: Sequence[str]) -> str:

@@ -79,6 +79,14 @@ class TextTask(Task, Generic[R]):
         """The rows that the task consists of; all by default."""
         return rows
 
+    def shown_with(self, rows: list[R], train: list[R]) -> list[R]:
+        """The validation rows as they are asked, which may show training rows before them; by default they are alone.
+
+        Raises:
+            DataError: there are too few training rows for that.
+        """
+        return rows
+
     def load(self) -> TaskData:
         """Read the rows, split and cap them, and make examples of them.
 
@@ -109,7 +117,7 @@ class TextTask(Task, Generic[R]):
         return TaskData(
             labels=self.labels(),
             train=self.examples("train", self._subsample(kept, "train")),
-            validation=self.examples("validation", self._subsample(validation, "validation")),
+            validation=self.examples("validation", self.shown_with(self._subsample(validation, "validation"), kept)),
             source=source,
             parse_special_tokens=self.params.parse_special_tokens,
         )

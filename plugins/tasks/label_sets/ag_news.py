@@ -12,7 +12,7 @@ from plugins.tasks.text_classification import TextClassification
 
 
 class AGNews(TextClassification):
-    """Tell four topics of news apart (hub: fancyzhx/ag_news). The attacker wants the next label."""
+    """Tell four topics of news apart (hub: fancyzhx/ag_news)."""
 
     name = "ag_news"
     paper = "Zhang et al. 2015, Character-level Convolutional Networks for Text Classification, arXiv:1509.01626"

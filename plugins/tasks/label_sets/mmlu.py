@@ -7,13 +7,15 @@ from typing import Literal
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.text_task import preset_field
+from plugins.tasks._data.records import Column
 from plugins.tasks.multiple_choice import MultipleChoice
 
 
 class MMLU(MultipleChoice):
-    """Questions of MMLU, without examples before them (hub: cais/mmlu); `config: SUBJECT` asks one subject alone.
+    """Questions of MMLU (hub: cais/mmlu); `config: SUBJECT` asks one subject alone.
 
-    Validation is the set's `test` split, training its `dev` split of five questions a subject.
+    Validation is the set's `test` split, training its `dev` split of five questions a subject. `shots: 5` shows those
+    of the subject before each question, as the paper does; by default none.
     """
 
     name = "mmlu"
@@ -31,6 +33,7 @@ class MMLU(MultipleChoice):
         config: str | None = preset_field(MultipleChoice.Params, "config", "all")
         train_split: str = preset_field(MultipleChoice.Params, "train_split", "dev")
         validation_split: str | None = preset_field(MultipleChoice.Params, "validation_split", "test")
+        subject_column: Column | None = preset_field(MultipleChoice.Params, "subject_column", "subject")
         contradictions: Literal["error", "drop"] = preset_field(MultipleChoice.Params, "contradictions", "drop")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from harness.registry.loader import load_plugins
 from harness.replay.shipped_specs import shipped_spec
 from tests.registry.outside import python
+from tests.source_copy import copy_sources
 
-ROOT = Path(__file__).parents[3]
 PROGRAM = """
 from harness.registry.loader import load_plugins
 from harness.replay.shipped_specs import SHIPPED, shipped_spec
@@ -24,12 +23,7 @@ assert main(["validate", "chat_smollm2", "--spec-only"]) == 0  # a file of promp
 
 @pytest.mark.slow
 def test_shipped_specs_are_installed(tmp_path: Path) -> None:
-    source, site = tmp_path / "source", tmp_path / "site"
-    source.mkdir()  # pip builds inside the folder
-    for name in ("harness", "leaderboard", "plugins", "specs"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
+    source, site = copy_sources(tmp_path / "source"), tmp_path / "site"
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(site)]
     done = python("-P", "-m", "pip", "install", *options, str(source), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -67,6 +67,37 @@ def test_choices_in_columns_of_their_own(tmp_path: Path) -> None:
         MultipleChoice.Params(path=path, choice_columns=["one", "two"])
 
 
+def test_training_questions_of_the_subject_stand_before_each_question(tmp_path: Path) -> None:
+    asked = {"choices": ["yes", "no"], "answer": 1}
+    train = [asked | {"question": f"{subject}{at}?", "subject": subject} for subject in "xy" for at in range(3)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+    rows = [asked | {"question": "Is y?", "subject": "y"}, asked | {"question": "Is x?", "subject": "x"}]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = {"train": tmp_path / "train.jsonl", "validation": tmp_path / "test.jsonl"}
+    common = {"path": path, "choices": 2, "subject_column": "subject", "instructions": "Answer."}
+
+    def prompts(**params: Any) -> set[str]:
+        data = MultipleChoice(MultipleChoice.Params(**common | params)).load()
+        assert all(example.text.startswith("Answer.\n\n" + example.chunks[1].text) for example in data.train)
+        return {example.text for example in data.validation}
+
+    choices = "\nA. yes\nB. no\nAnswer:"
+    assert prompts() == {f"Answer.\n\nIs {subject}?{choices}" for subject in "xy"}
+    assert prompts(shots=2) == {
+        f"Answer.\n\n{subject}0?{choices} B\n\n{subject}1?{choices} B\n\nIs {subject}?{choices}" for subject in "xy"
+    }
+    assert prompts(shots=6, subject_column=None) == {
+        "Answer.\n\n" + "".join(f"{row['question']}{choices} B\n\n" for row in train) + f"Is {subject}?{choices}"
+        for subject in "xy"
+    }
+    with pytest.raises(
+        DataError, match=r"shots is 4, and there are 3 training questions of subject '[xy]'; lower shots"
+    ):
+        prompts(shots=4)
+    with pytest.raises(DataError, match="shots is 1, and there are 0 training questions; lower shots"):
+        load(tmp_path / "d.jsonl", [ROW], shots=1)
+
+
 def test_a_run_tells_the_accuracy_and_attacks_nothing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [ROW | {"question": f"Which is red of {i}?", "answer": i % 4} for i in range(20)]

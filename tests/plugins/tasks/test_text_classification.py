@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from harness.api.params import relative_to
-from harness.api.task import Edit, TaskData
+from harness.api.task import NO_LABEL, Edit, TaskData
 from harness.errors import DataError
 from plugins.tasks.text_classification import TextClassification
 
@@ -173,3 +173,20 @@ def test_latin_1_and_a_byte_order_mark_are_read(tmp_path) -> None:
     (tmp_path / "d.tsv").write_bytes(("text\tlabel\n" + rows).encode("latin-1"))
     (tmp_path / "e.tsv").write_bytes(("text\tlabel\n" + rows).encode("utf-8-sig"))
     assert load(tmp_path / "d.tsv", encoding="latin-1").hash == load(tmp_path / "e.tsv").hash
+
+
+def test_what_the_attacker_wants_to_hear(tmp_path: Path) -> None:
+    names = ["red", "green", "blue"]
+    rows = [{"text": f"text {i}", "label": names[i % 3]} for i in range(30)]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def goals(**params: str) -> dict[int, tuple[int, bool]]:
+        data = load(path, labels=names, **params)
+        return {example.label: (example.proxy_label, example.attackable) for example in data.train}
+
+    assert goals() == goals(goal="next") == {0: (1, True), 1: (2, True), 2: (0, True)}
+    assert goals(goal="any") == dict.fromkeys(range(3), (NO_LABEL, True))
+    assert goals(goal="GREEN") == {0: (1, True), 1: (NO_LABEL, False), 2: (1, True)}
+    with pytest.raises(DataError, match=r"goal 'GREAN' is no label \(did you mean 'GREEN'\?\); write next, any, or a"):
+        load(path, labels=names, goal="GREAN")
