@@ -165,7 +165,7 @@ def _cost_text(cost: AttackCost) -> str:
         if ratio.high is not None and ratio.low is None
         else f"{multiple(ratio.low)} to {multiple(ratio.high)}"
         if ratio.low is not None and ratio.high is not None
-        else "no end on either side"
+        else "not bounded"
     )
     if ratio.value is not None:
         said = f"ratio {multiple(ratio.value)} ({ends})"

@@ -95,7 +95,7 @@ def _pairs_needed(measure: Measure, pairs: int, margin: float) -> int | None:
     if high(MOST_TIMES) > margin:
         return None
     low, enough = 0.0, 20.0  # powers of 2
-    while enough - low > 0.02:
+    while enough - low > 1e-4:
         middle = (low + enough) / 2
         low, enough = (low, middle) if high(2**middle) <= margin else (middle, enough)
     return ceil(pairs * 2**enough)

@@ -31,7 +31,8 @@ def geometry(examples: Sequence[str], by_layer: Sequence[Sequence[Floats]]) -> d
     layers = []
     for layer in chosen:
         rows = np.stack([of_example[layer] for of_example in by_layer]).astype(np.float64)
-        products = (rows @ rows.T)[upper]
+        with np.errstate(invalid="ignore", over="ignore"):
+            products = (rows @ rows.T)[upper]
         if np.isfinite(products).all():
             layers.append({"layer": layer, "gram": [float(f"{value:.{DIGITS}g}") for value in products]})
     return {"examples": list(examples), "layers": layers}
