@@ -33,7 +33,7 @@ def test_what_a_reader_sees(worse: tuple[str, str], capsys: pytest.CaptureFixtur
     assert max(map(len, lines)) <= 80
     text = " ".join(" ".join(line.strip(" │┃").split()) for line in lines)
     assert "ASR of gcg │ 25.0% │ 75.0% │ +50.0" in text
-    assert "(+45.0 to +54.8)" in text
+    assert "(+45.1 to +54.9)" in text
     assert "model(v1) → model(v2)" in text
     assert "1 seed; one model in each version: intervals are over examples." in text
     assert (
