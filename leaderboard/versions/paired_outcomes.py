@@ -88,7 +88,7 @@ def outcomes_of(cell: Cell, trajectories: Trajectories) -> dict[str, ExampleOutc
             broken.get(row["example"]) if row["attacked"] else None,
             row["messages"],
             row["excluded"] == BLOCKED,
-            prompts == "labelled" or not (row["excluded"] and is_too_long(row["excluded"])),
+            prompts == "labelled" or row["right"] is not None or not is_too_long(row["excluded"] or ""),
         )
     return found
 

@@ -23,7 +23,6 @@ from harness.records.exclusion import (
     NOT_ATTACKED,
     NOT_ATTACKED_UNJUDGED,
     NOT_JUDGED,
-    is_too_long,
 )
 from harness.records.model_role import ModelRole
 from harness.records.read import Cell, read_run
@@ -153,7 +152,7 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     attacked = {row["example"] for row in examples if row["attacked"]}
     steps = _judged_again(judge, [row for row in steps if row.example in attacked], by_id, source.record)
     cost = sum((spent for _, spent in verdicts), Flops())
-    too_long = [row["answer"] is None and str(row["excluded"]).startswith("too long: ") for row in examples]
+    too_long = [_is_unasked(row) for row in examples]
     changes = {
         "n_clean": len(examples),
         "n_clean_correct": sum(
@@ -170,9 +169,14 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     return Rejudged(examples, steps, changes)
 
 
+def _is_unasked(row: dict[str, Any]) -> bool:
+    """Whether a clean prompt of the table was too long to be put to the victim."""
+    return row["answer"] is None and str(row["excluded"]).startswith("too long: ")
+
+
 def _right(row: dict[str, Any], answer: Answer, verdict: Verdict) -> bool | None:
     """Whether a clean prompt of the table was answered as it should be, as this judge sees it."""
-    if answer.missing or verdict.unparseable or is_too_long(row["excluded"] or ""):
+    if answer.missing or verdict.unparseable or _is_unasked(row):
         return None
     return not verdict.success and not (row["excluded"] == BLOCKED and row["benign"])
 
