@@ -16,6 +16,7 @@ from leaderboard.versions.release_guard import Guarded, Judged
 from leaderboard.versions.shown_measure import ShownMeasure, measure_name, shown_measure
 
 WIDTH = 80
+MOST_LISTED = 8  # cells without a partner
 CAPTION = "Shares of the same examples; differences in points, 95% paired intervals."
 
 
@@ -28,8 +29,10 @@ def print_comparison(comparison: Comparison, guarded: Guarded | None, undecided:
         judged = [] if guarded is None else [one for one in guarded.judged if one.place == place]
         _print_compared(console, compared, judged)
     for name, cells in (("OLD", comparison.only_old), ("NEW", comparison.only_new)):
-        for cell in cells:
+        for cell in cells[:MOST_LISTED]:
             _say(console, f"in {name} alone: {cell}")
+        if len(cells) > MOST_LISTED:
+            _say(console, f"in {name} alone: {len(cells) - MOST_LISTED:,} more; --json names all")
     for note in comparison.notes:
         _say(console, f"note: {note}")
     if guarded is not None:

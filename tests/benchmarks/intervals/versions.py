@@ -47,7 +47,7 @@ class Versions:
 
     def measure(self, rng: np.random.Generator, studies: int) -> Figures:
         """Simulate so many studies of each case."""
-        held, widths = [], []
+        held, widths, passed = [], [], []
         names = tuple(map(str, range(self.examples - self.rest)))
         for case in OLD_AND_NEW:
             inside = []
@@ -60,9 +60,11 @@ class Versions:
                 found = paired_difference(pairs, one_model=self.level is None)
                 assert found is not None
                 inside.append(found.low <= case[1] - case[0] <= found.high)
+                passed.append(found.high < case[1] - case[0])
                 widths.append(found.high - found.low)
             held.append(float(np.mean(inside)))
-        return coverage_figures(held) | {"median width": float(np.median(widths))}
+        figures = coverage_figures(held) | {"median width": float(np.median(widths))}
+        return figures | {"passed at the margin": float(np.mean(passed))}
 
     def _outcomes(self, rng: np.random.Generator, case: tuple[float, float]) -> np.ndarray:
         """[2, S, E]."""

@@ -71,6 +71,15 @@ def test_a_run_against_itself_passes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "The same cells with the same records: nothing changed" in text
 
 
+def test_cells_in_one_run_alone_are_listed_up_to_a_few(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = written(tmp_path, cells(5, of=20, seeds=range(11)), cells(5, of=20, seeds=[0]))
+    assert main(["compare", *two, "--fail-if-worse", "0.05"]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("in OLD alone: word_length × model(v1) × none × gcg") == 8
+    assert "in OLD alone: 2 more; --json names all" in text
+    assert "cannot be told: 10 cells of OLD without a partner in NEW" in text
+
+
 def found_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
