@@ -3,8 +3,8 @@
 From a recorded step to a page: the steps of an attacked example are its *trajectory* (`data.trajectories`); those of
 all seeds make the *points* of an attack's curve, to which a fit is made (`standings.attack_curves`, `fit`); the curves
 of a victim and defense, and what it costs to break them, are its *standing* (`standings.standing`), a row of the table,
-the pages and the figures (`site`, `figures`). Imports run that way and no other: data, fit, standings, site, then
-figures, submission and commands.
+the pages and the figures (`site`, `figures`). Two runs of one spec side by side are `versions`. Imports run that way
+and no other: data, fit, standings, site, figures, submission, then versions and commands.
 
 Imports nothing heavy until a command runs, so that ``harness --help`` stays quick.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def harness_register_commands(app: typer.Typer) -> None:
-    """Add ``harness fit``, ``harness leaderboard`` and ``harness plot``."""
+    """Add ``harness compare``, ``harness fit``, ``harness leaderboard`` and ``harness plot``."""
     from leaderboard.commands.leaderboard import register_commands
 
     register_commands(app)

@@ -33,6 +33,9 @@ EXAMPLES = pa.schema(
         ("answer_state", pa.string()),
         # whether the prompt is one that a good victim answers; null where the answer is a label, and in older records
         ("benign", pa.bool_()),
+        # whether the victim got the clean prompt right (of an answer in text: no success of the attacker; of a benign
+        # prompt: no refusal); null where there was no answer, verdict or room, in older records and in submissions
+        ("right", pa.bool_()),
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked
         # the clean prompt, without what a chat template or a system prompt of the victim's adds; null in older records
@@ -47,8 +50,8 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-NOT_SUBMITTED = frozenset({"messages", "string_at", "judge_output"})
-"""Columns of runs alone: prompts are their data set's, and no number is computed from these."""
+NOT_SUBMITTED = frozenset({"messages", "string_at", "judge_output", "right"})
+"""Columns of runs alone: prompts are their data set's, and nothing of the standings is computed from these."""
 
 ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", "earlier", *SAMPLED, *NOT_SUBMITTED})
 """Columns that older records of this version lack, and those of drawn answers, which others lack; read as nulls."""

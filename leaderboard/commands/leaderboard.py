@@ -14,10 +14,11 @@ from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption,
 from leaderboard.commands.plot import plot_command
 from leaderboard.commands.read_given import read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
+from leaderboard.versions.compare_command import compare_command
 
 
 def register_commands(app: typer.Typer) -> None:
-    """Add ``fit``, ``leaderboard`` and ``plot`` to ``app``."""
+    """Add ``compare``, ``fit``, ``leaderboard`` and ``plot`` to ``app``."""
     app.add_typer(fit_app(), name="fit")
     group = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
     group.command("build")(build_command)
@@ -31,6 +32,7 @@ def register_commands(app: typer.Typer) -> None:
     group.command("add")(add_command)
     app.add_typer(group, name="leaderboard")
     app.command("plot")(plot_command)
+    app.command("compare")(compare_command)
 
 
 def build_command(

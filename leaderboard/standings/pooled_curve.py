@@ -50,19 +50,19 @@ def seed_curves(by_seed: TrajectoriesBySeed) -> SeedCurves:
     length = max(trajectories.at_step.shape[1] for trajectories in used)
     return curves_of_seeds(
         [trajectories.examples for trajectories in used],
-        [_extended_rows(trajectories.so_far, length) for trajectories in used],
-        [_extended_rows(trajectories.compute, length) for trajectories in used],
+        [extended_rows(trajectories.so_far, length) for trajectories in used],
+        [extended_rows(trajectories.compute, length) for trajectories in used],
     )
 
 
 def shared_variance(of_seeds: Sequence[Trajectories]) -> Floats | float:
     """`shared_example_variance` of the ASR so far, at each step of the longest curve."""
     length = max(trajectories.at_step.shape[1] for trajectories in of_seeds)
-    broken = [_extended_rows(trajectories.so_far, length) for trajectories in of_seeds]
+    broken = [extended_rows(trajectories.so_far, length) for trajectories in of_seeds]
     return shared_example_variance([trajectories.examples for trajectories in of_seeds], broken)
 
 
-def _extended_rows(values: NDArray[Value], length: int) -> NDArray[Value]:
+def extended_rows(values: NDArray[Value], length: int) -> NDArray[Value]:
     """``values`` [E, T] as [E, length]: the last ones stay."""
     return np.pad(values, ((0, 0), (0, length - values.shape[1])), mode="edge")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 OF_THE_ENGINE = ("agreement", "executed")
 """Ends of the names of what each engine has of its own: what it is, and what it executed."""
-ROUNDED = ("loss", "ece", "moved")
+ROUNDED = ("loss", "ece", "moved", "gram")
 """Ends of the names of losses, and of what is made of confidences and activations: the same to rounding."""
 ROUNDING = 1e-4
 
@@ -28,10 +28,15 @@ def difference(ours: Any, theirs: Any, name: str = "records") -> str:
             return f"{name}: {len(ours)} of them, and {len(theirs)}"
         pairs = [(f"{name} {place}", *pair) for place, pair in enumerate(zip(ours, theirs, strict=True))]
     elif isinstance(ours, float) and isinstance(theirs, float) and _rounded(name):
-        return "" if math.isclose(ours, theirs, rel_tol=0, abs_tol=ROUNDING) else f"{name}: {ours}, and {theirs}"
+        return "" if _near(ours, theirs, name) else f"{name}: {ours}, and {theirs}"
     else:
         return "" if ours == theirs else f"{name}: {ours!r}, and {theirs!r}"
     return next(filter(None, (difference(left, right, where) for where, left, right in pairs)), "")
+
+
+def _near(ours: float, theirs: float, name: str) -> bool:
+    """Scalar products of activations are as large as these are."""
+    return math.isclose(ours, theirs, rel_tol=ROUNDING if " gram " in name else 0, abs_tol=ROUNDING)
 
 
 def _rounded(name: str) -> bool:

@@ -149,6 +149,7 @@ def choose_examples(
                 "answer": reply.text,
                 "answer_state": None if reply.text is None and not reply.missing else reply.state,
                 "benign": None if victim.labels else example.benign,
+                "right": right if clean.is_told(at) and not reply.too_long else None,
                 "attacked": why is None,
                 "excluded": why,
                 **prompt_columns(problem, shown[at].read),

@@ -1,4 +1,5 @@
-"""What is known of a defended victim besides its ASR: calibration, worst-case accuracy, and how far attacks move it.
+"""What is known of a defended victim besides its ASR: calibration, worst-case accuracy, how far attacks move it, and
+how clean prompts lie to each other in it.
 
 Its compute is no attack's and no defense's, and is kept apart. A spec's ``diagnostics`` says how much is found:
 ``light`` is what follows from the answers that the cell has anyway; ``full`` asks about attacked prompts as well.
@@ -23,6 +24,7 @@ from harness.records.cell_manifest import CellRecord, DefenseFacts
 from harness.records.step_row import StepRow, untold_examples
 from harness.run.cell.base_record import compute
 from harness.run.cell.clean_check import CleanCheck
+from harness.run.cell.geometry import geometry
 from harness.run.plan.diagnostics_flops import READ_EXAMPLES
 from harness.spec.fields import DiagnosticsExtent
 from harness.tokens.message import Prompt
@@ -45,8 +47,8 @@ def diagnose(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Any]:
     """JSON data: ``ece`` of labels (clean, under attack; null where nobody tells probabilities), ``worst_case``,
-    ``shift`` per layer (null where activations cannot be read) and ``compute``. Of ``light`` those under attack and
-    ``shift`` are null; ``off``: nothing.
+    ``shift`` per layer and `geometry` of clean prompts (null where activations cannot be read) and ``compute``. Of
+    ``light`` those under attack, ``shift`` and ``geometry`` are null; ``off``: nothing.
 
     Args:
         problems: those attacked; none where what was found is more than a string.
@@ -63,7 +65,9 @@ def diagnose(
     replies, asking = _replies(victim, attacked, examples, clean, names) if victim.labels else ([], Flops())
     read = attacked[:READ_EXAMPLES]
     prompts = [(p.example.prompt, p.conversation.prompt(text)) for p, text in read]
-    shift, moving = _shift(victim.backend, prompts, progress)
+    # The first examples, whether they are attacked or not: they are the same under every attack and in every version.
+    first = examples[:READ_EXAMPLES] if extent == "full" else []
+    shift, placed, moving = _activations(victim.backend, prompts, first, progress)
     return {
         "ece": {
             "clean": _calibration(clean.replies, examples) if victim.labels else None,
@@ -72,6 +76,7 @@ def diagnose(
         },
         "worst_case": worst_case(rows, clean.accuracy, len({row.example for row in rows})),
         "shift": shift,
+        "geometry": placed,
         "compute": compute(asking + moving).model_dump(mode="json"),
         "extent": extent,
     }
@@ -165,18 +170,23 @@ def _calibration(replies: Sequence[Reply], examples: Sequence[Example]) -> float
     )
 
 
-def _shift(
-    backend: Backend, pairs: Sequence[tuple[Prompt, Prompt]], progress: Callable[[int, int], None]
-) -> tuple[list[dict[str, float]] | None, Flops]:
+def _activations(
+    backend: Backend,
+    pairs: Sequence[tuple[Prompt, Prompt]],
+    first: Sequence[Example],
+    progress: Callable[[int, int], None],
+) -> tuple[list[dict[str, float]] | None, dict[str, Any] | None, Flops]:
     """How far the activations at the last token move from the clean to the attacked prompt, layer by layer (0: the
-    embeddings): mean L2 distance over the mean norm of the clean ones. The prompts are as written; each is read once,
-    all its layers in one forward.
+    embeddings): mean L2 distance over the mean norm of the clean ones; and the `geometry` of the ``first`` examples'
+    clean prompts. The prompts are as written; each is read once, all its layers in one forward.
     """
-    if not pairs or "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
-        return None, Flops()
+    if not (pairs or first) or "activations" not in backend.abilities or not isinstance(backend, ActivationBackend):
+        return None, None, Flops()
     tokenizer = backend.tokenizer
-    encoded = encode_prompts(tokenizer, [prompt for pair in pairs for prompt in pair])
-    rows = [(*tokenizer.left, *ids, *tokenizer.right) for ids in encoded]
+    encoded = encode_prompts(tokenizer, [prompt for pair in pairs for prompt in pair] + [one.prompt for one in first])
+    every = [(*tokenizer.left, *ids, *tokenizer.right) for ids in encoded]
+    rows, alone = every[: 2 * len(pairs)], every[2 * len(pairs) :]
+    kept = {one.id: row for one, row in zip(first, alone, strict=True) if row and len(row) <= backend.context}
     both = [
         (clean, attacked)
         for clean, attacked in zip(rows[::2], rows[1::2], strict=True)
@@ -184,7 +194,7 @@ def _shift(
     ]
     if all(clean == attacked for clean, attacked in both):  # nothing moves: the one tells how many layers there are
         both = both[:1]
-    wanted = list(dict.fromkeys(row for pair in both for row in pair))
+    wanted = list(dict.fromkeys([*(row for pair in both for row in pair), *kept.values()]))
     found: dict[tuple[int, ...], Sequence[Floats]] = {}
     spent = Flops()
     progress(0, len(wanted))
@@ -197,13 +207,14 @@ def _shift(
             spent += Flops(nominal, sum(answer.executed for answer in answers))
             progress(len(found), len(wanted))
     except VictimError:  # its layers cannot be told from its other parts
-        return None, spent
+        return None, None, spent
     shift = []
-    for layer in range(len(found[wanted[0]]) if wanted else 0):
+    for layer in range(len(found[wanted[0]]) if both else 0):
         clean, attacked = (np.stack([found[pair[side]][layer] for pair in both]) for side in (0, 1))
         moved = float(np.linalg.norm(attacked - clean, axis=1).mean())
         shift.append({"layer": layer, "moved": moved / max(float(np.linalg.norm(clean, axis=1).mean()), 1e-12)})
-    return shift or None, spent
+    placed = geometry(list(kept), [found[row] for row in kept.values()]) if kept else None
+    return shift or None, placed, spent
 
 
 def _softmax(logits: Floats) -> Floats:
@@ -226,5 +237,10 @@ def rejudged(
     changed: dict[str, Any] = {"worst_case": worst_case(rows, clean_accuracy, attacked), "extent": extent}
     if extent == "light":
         ece = facts.diagnostics.get("ece") or {}
-        changed |= {"ece": ece | {"attacked": None}, "shift": None, "compute": compute(Flops()).model_dump(mode="json")}
+        changed |= {
+            "ece": ece | {"attacked": None},
+            "shift": None,
+            "geometry": None,
+            "compute": compute(Flops()).model_dump(mode="json"),
+        }
     return facts.model_copy(update={"diagnostics": facts.diagnostics | changed})

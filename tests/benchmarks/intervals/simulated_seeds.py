@@ -72,16 +72,24 @@ class Seeds:
         searching = 1 - np.append(0.0, self.mean()[:-1])
         return np.asarray(np.cumsum(searching) / self.steps)
 
-    def first_steps(self, rng: np.random.Generator, seeds: int, examples: int, luck: Floats | None = None) -> Integers:
+    def first_steps(
+        self,
+        rng: np.random.Generator,
+        seeds: int,
+        examples: int,
+        luck: Floats | None = None,
+        hard: Floats | None = None,
+    ) -> Integers:
         """The step, from 0, at which each example of each seed first falls, T for never; [S, E].
 
         Args:
             luck: the seeds' standard normal deviations in level and in slope, [2, S]; drawn when None.
+            hard: the examples' standard normal deviations, [E]; drawn when None.
         """
         deviations = rng.normal(size=(2, seeds)) if luck is None else luck
         shift, slope = self.level * deviations[0], self.slope * np.exp(self.tilt * deviations[1])
-        hard = np.sqrt(self.alike) * rng.normal(size=examples)
-        rank = ndtr(hard + np.sqrt(1 - self.alike) * rng.normal(size=(seeds, examples)))
+        hard = rng.normal(size=examples) if hard is None else hard
+        rank = ndtr(np.sqrt(self.alike) * hard + np.sqrt(1 - self.alike) * rng.normal(size=(seeds, examples)))
         odds = self._log_odds(shift, slope)
         return np.stack([np.searchsorted(own, logit(each)) for own, each in zip(odds, rank, strict=True)])
 

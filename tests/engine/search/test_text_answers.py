@@ -204,6 +204,9 @@ def test_only_what_has_not_yielded_unasked_is_attacked() -> None:
         None if ok else broken if text else "no answer when clean" for ok, text in zip(clean.correct, said, strict=True)
     ]
     assert [row["answer_state"] for row in rows] == ["answered" if text else "empty" for text in said]
+    assert [row["right"] for row in rows] == [
+        ok if text else None for ok, text in zip(clean.correct, said, strict=True)
+    ]
     assert len(chosen) == sum(clean.correct)
 
 
@@ -218,6 +221,7 @@ def test_a_prompt_that_leaves_no_room_for_the_answer_is_named_or_cut_as_the_spec
     assert clean.correct == [False]
     _, (row,) = choose_examples(victim(), cell_like(), [long], clean)
     assert "too long" in row["excluded"]
+    assert row["right"] is None
     with pytest.raises(DataError, match=r"example long is too long: .* write too_long: exclude or truncate"):
         choose_examples(victim(), cell_like("error"), [long], clean)
     short, cut = shortened([long, *examples(2)], victim(), THREAT)

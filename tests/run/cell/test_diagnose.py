@@ -18,6 +18,7 @@ from harness.engine.torch.backend import TorchBackend
 from harness.flops import Flops, nominal_forward
 from harness.run.cell.clean_check import CleanCheck
 from harness.run.cell.diagnostics import diagnose
+from harness.run.cell.geometry import geometry
 from harness.spec.fields import DiagnosticsExtent
 from harness.tokens.hf_tokenizer import HFTokenizer
 from tests.engine.hub_models import byte_bpe, random_model
@@ -78,10 +79,36 @@ def test_each_prompt_is_read_once_and_moves_as_its_hidden_states_do() -> None:
 def test_what_does_not_move_is_not_read_twice() -> None:
     made = Diagnosed()
     found = made.diagnose([""] * len(TEXTS))
-    assert len(made.forwards) == 1, "which says how many layers there are"
+    lengths = [len(made.backend.tokenizer.encode([text])[0]) for text in TEXTS]
+    assert sorted(made.forwards) == sorted(lengths), "each clean prompt, for how they lie to each other"
     assert {one["moved"] for one in found["shift"]} == {0.0}
     assert len(found["shift"]) == made.model.config.num_hidden_layers + 1
     assert found["ece"]["attacked"] == found["ece"]["clean"]
+
+
+def test_clean_prompts_lie_to_each_other_as_their_hidden_states_do() -> None:
+    made = Diagnosed()
+    hidden = [made.hidden(text) for text in TEXTS]
+    found = made.diagnose([""] * len(TEXTS))["geometry"]
+    assert found["examples"] == ["0", "1", "2"]
+    layers = made.model.config.num_hidden_layers
+    assert [one["layer"] for one in found["layers"]] == list(range(layers + 1))
+    for one in found["layers"][:-1]:  # transformers puts its last norm over the last of them
+        rows = np.stack([of_text[one["layer"]] for of_text in hidden]).astype(np.float64)
+        assert one["gram"] == pytest.approx((rows @ rows.T)[np.triu_indices(3)], rel=1e-4)
+
+
+def test_a_deep_model_has_some_of_its_layers_and_what_overflows_is_left_out() -> None:
+    states = np.random.default_rng(0).normal(size=(4, 33, 8))
+    states[1, 8] = np.inf
+    found = geometry(list("abcd"), list(states))
+    assert [one["layer"] for one in found["layers"]] == [0, 4, 12, 16, 20, 24, 28, 32]
+
+
+def test_what_was_not_attacked_lies_there_too() -> None:
+    made = Diagnosed()
+    made.problems = made.problems[:1]
+    assert made.diagnose([" zq xk"])["geometry"]["examples"] == ["0", "1", "2"]
 
 
 def test_light_takes_no_forward_and_off_says_nothing() -> None:
@@ -90,6 +117,7 @@ def test_light_takes_no_forward_and_off_says_nothing() -> None:
     made.forwards.clear()
     assert made.diagnose([" zq xk"] * len(TEXTS), "light") == light
     assert not made.forwards
-    assert (light["shift"], light["ece"]["attacked"], light["compute"]["nominal"]) == (None, None, 0)
+    assert (light["shift"], light["geometry"], light["ece"]["attacked"]) == (None, None, None)
+    assert light["compute"]["nominal"] == 0
     assert (light["worst_case"], light["ece"]["clean"]) == (full["worst_case"], full["ece"]["clean"])
     assert made.diagnose([" zq xk"] * len(TEXTS), "off") == {}

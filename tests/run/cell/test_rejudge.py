@@ -110,6 +110,7 @@ def test_prompts_that_are_too_long_are_right_under_no_judge(tmp_path: Path) -> N
         "n_clean_correct": 1,
         "n_too_long": 1,
     }
+    assert [row["right"] for row in found.examples] == [True, None]
 
 
 class Mumbles(Judge):
@@ -150,6 +151,7 @@ def test_what_a_judge_cannot_judge_is_in_no_rate(tmp_path: Path) -> None:
     assert [first.changes[name] for name in counts] == [3, 1, 1, 1, 1, 0]
     record = read_cell(folder / "cell.json").model_copy(update=first.changes)
     assert record.clean_accuracy == 1 / 2
+    assert [row["right"] for row in first.examples] == [True, False, None]
     write_cell(folder, record, first.examples, first.steps)
     second = under("No.")
     assert {row["example"]: row["excluded"] for row in second.examples} == {
