@@ -12,7 +12,7 @@ from leaderboard.site.pages import Site, write_pages, write_published_tables_pag
 from leaderboard.site.published_tables import published_table, read_reported_fits
 from leaderboard.site.site_data import payload
 from leaderboard.site.site_folder import check_replaceable, write_site_folder
-from leaderboard.standings.comparable import RankUnit
+from leaderboard.standings.ranks.comparable import RankUnit
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
 

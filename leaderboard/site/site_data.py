@@ -33,10 +33,10 @@ from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.clean_rate import WithOrWithout
-from leaderboard.standings.comparable import missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
 from leaderboard.standings.json_numbers import rate_json, rounded
+from leaderboard.standings.ranks.comparable import missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.transfer import TransferMatrix

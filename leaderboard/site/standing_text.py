@@ -7,9 +7,9 @@ import numpy as np
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.fit.repeated.asr_at import AsrAt
 from leaderboard.standings.attack_curves import AttackCurve
-from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
+from leaderboard.standings.ranks.comparable import RankUnit, missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed

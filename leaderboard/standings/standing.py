@@ -30,7 +30,7 @@ from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells
 from leaderboard.standings.clean_rate import WithOrWithout, clean_rate, with_or_without
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
 from leaderboard.standings.directions import DirectionRate, direction_rates
-from leaderboard.standings.ranks import NO_RANK, Rank
+from leaderboard.standings.ranks.ranks import NO_RANK, Rank
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 MOST_UNTOLD = 0.1

@@ -14,8 +14,8 @@ from leaderboard.data.defense_cost import UndefendedFlops, undefended_answer_flo
 from leaderboard.data.record_facts import defense_round, victim_facts
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
-from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
-from leaderboard.standings.ranks import Rank, ranks
+from leaderboard.standings.ranks.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
+from leaderboard.standings.ranks.ranks import Rank, ranks
 from leaderboard.standings.standing import Standing, attack_trajectories, make_standing
 
 
