@@ -144,7 +144,7 @@ class ResourceEntry(BaseModel):
 
 
 class UtilityBound(BaseModel):
-    """On which tasks utility is measured, beside the clean accuracy of what is attacked, and how much of it may be lost.
+    """On which tasks utility is measured, beside what is attacked, and how much of it a defense may lose.
 
     It says how the standings read the records, and changes no cell.
     """

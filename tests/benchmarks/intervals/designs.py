@@ -30,6 +30,7 @@ SHARES = {
     "said to saturate",
     "said to differ in slope",
     "as judged: held on average",
+    "said to lose more than it does",
 }
 
 
