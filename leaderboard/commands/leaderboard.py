@@ -77,14 +77,21 @@ def show_command(
     entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
+    as_json: JsonFlag = False,
 ) -> None:
-    """Print the standings."""
+    """Print the standings, as JSON with all that the page's `data.json` says of each table."""
     from leaderboard.commands.print_standings import print_standings
+    from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes
+    from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
 
     with read_given(runs, entries) as given:
-        print_standings(standings(given, target_asr, usable_processes(), rank_by))
+        tables = standings(given, target_asr, usable_processes(), rank_by)
+        if as_json:
+            print_json([{**section} for section in payload(given, tables)["sections"]])
+        else:
+            print_standings(tables)
 
 
 def transfer_command(

@@ -126,6 +126,43 @@ class AnsweredJson(RateJson):
     benign: bool
 
 
+class DifferenceJson(TypedDict):
+    """A share less another, with its 95% interval; see `leaderboard.fit.compared.paired_difference`."""
+
+    value: float
+    low: float
+    high: float
+    trials: int
+    pairs: int
+    seeds: int
+
+
+class UtilityJson(TypedDict):
+    """`leaderboard.standings.utility.measures.Utility`: a share of clean examples, what the defense loses of it, and where
+    the row stands on the front of its victim and of the table.
+    """
+
+    task: str
+    name: str
+    measure: str
+    own: bool
+    bounded: bool
+    remade: bool
+    note: str
+    rate: RateJson | None
+    loss: DifferenceJson | None
+    front_of_victim: str | None
+    front_of_table: str | None
+
+
+class HeldJson(TypedDict):
+    """The share that no attack broke, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 class DirectionJson(RateJson):
     """ASR at full budget of the examples of one label that the attacker wants to have another."""
 
@@ -157,6 +194,10 @@ class StandingJson(TypedDict):
     examples: NotRequired[int]
     clean: RateJson | None
     answered: NotRequired[AnsweredJson | None]  # of answers in text
+    utilities: NotRequired[list[UtilityJson]]
+    utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told from the spec's bound
+    held: NotRequired[HeldJson | None]
+    no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can
     asr: RateJson | None
     directions: NotRequired[list[DirectionJson]]
     one_direction: NotRequired[bool]  # whether one direction makes the rate
@@ -198,6 +239,8 @@ class SectionJson(TypedDict):
     target_asr: float
     rank_unit: NotRequired[str]
     clean_floor: NotRequired[float]
+    max_loss: NotRequired[float | None]  # of utility, with which a row is ranked
+    utility_tasks: NotRequired[list[str]]
     missing: NotRequired[int]  # cells that the spec asks for and that have no numbers
     missing_rows: NotRequired[list[str]]  # victims and defenses of which no cell has
     space: NotRequired[str]

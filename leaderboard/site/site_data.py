@@ -20,13 +20,16 @@ from leaderboard.site.data_format import (
     BandJson,
     CostToBreakJson,
     CurveJson,
+    DifferenceJson,
     DirectionJson,
     FitJson,
+    HeldJson,
     PointsJson,
     SectionJson,
     SiteJson,
     StandingJson,
     StrongestJson,
+    UtilityJson,
     WorstCaseJson,
 )
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
@@ -40,6 +43,9 @@ from leaderboard.standings.ranks.comparable import missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.transfer import TransferMatrix
+from leaderboard.standings.utility.bound import name_of
+from leaderboard.standings.utility.measures import Utility
+from leaderboard.standings.utility.of_table import held, why_no_point
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
@@ -73,14 +79,16 @@ def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
         "target_asr": table.target,
         "rank_unit": table.rank_unit,
         "clean_floor": table.clean_floor,
+        "max_loss": table.max_loss,
+        "utility_tasks": list(section.utility_tasks),
         "missing": len(section.missing),
         "missing_rows": missing_rows(table.rows, section.missing),
         "apart": section.separation,
         "notice": scope.notice,
         "clean": section.clean_measure,
         "rows": [
-            _standing_json(name, row, bands.get(index), [_origin(row)] if mark_origin else [])
-            for index, row in enumerate(table.rows)
+            _standing_json(name, row, bands.get(index), [_origin(row)] if mark_origin else [], no_point)
+            for index, (row, no_point) in enumerate(zip(table.rows, why_no_point(table.rows), strict=True))
         ],
         "failed": [
             {
@@ -101,8 +109,8 @@ def _origin(row: Standing) -> str:
     return NOT_CHECKED if row.evidence is None else row.evidence.mark
 
 
-def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str]) -> StandingJson:
-    victim_id = defended_victim_id(section, row)
+def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str], no_point: str) -> StandingJson:
+    victim_id, robust = defended_victim_id(section, row), held(row)
     return {
         "id": row_id(victim_id, row),
         "entry": victim_id,
@@ -122,6 +130,10 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
         "answered": None if row.answered is None else _answered_json(row.answered),
+        "utilities": [_utility_json(utility) for utility in row.utilities],
+        "utility_notes": list(row.utility_notes),
+        "held": None if robust is None else cast(HeldJson, {k: rounded(v) for k, v in asdict(robust).items()}),
+        "no_point": no_point,
         "asr": None if row.asr is None else rate_json(row.asr),
         "directions": [_direction_json(rate) for rate in row.directions],
         "one_direction": one_direction_makes_the_rate(row.directions) is not None,
@@ -150,6 +162,23 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
 
 def _answered_json(answered: WithOrWithout) -> AnsweredJson:
     return {**rate_json(answered.rate), "clean": answered.clean, "benign": answered.benign}
+
+
+def _utility_json(utility: Utility) -> UtilityJson:
+    loss, front = utility.loss, utility.front
+    return {
+        "task": utility.task,
+        "name": name_of(utility),
+        "measure": utility.measure,
+        "own": utility.own,
+        "bounded": utility.bounded,
+        "remade": utility.remade,
+        "note": utility.note,
+        "rate": None if utility.rate is None else rate_json(utility.rate),
+        "loss": None if loss is None else cast(DifferenceJson, {k: rounded(v) for k, v in asdict(loss).items()}),
+        "front_of_victim": None if front is None else front.victim,
+        "front_of_table": None if front is None else front.table,
+    }
 
 
 def _direction_json(rate: DirectionRate) -> DirectionJson:

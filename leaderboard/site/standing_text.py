@@ -12,6 +12,8 @@ from leaderboard.standings.directions import one_direction_makes_the_rate
 from leaderboard.standings.ranks.comparable import RankUnit, missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+from leaderboard.standings.utility.bound import name_of, points, points_text
+from leaderboard.standings.utility.measures import HARMFUL, Utility
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 
 TextPair = tuple[str, str]
@@ -152,7 +154,8 @@ def rank_text(row: Standing) -> TextPair:
     rank = row.rank
     if rank.best is None:
         return "–", rank.note
-    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), ""
+    unsure = "loss of utility not told from the bound" if row.utility_notes else ""
+    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), unsure
 
 
 _RANK_UNITS: dict[RankUnit, str] = {
@@ -166,8 +169,50 @@ def rank_rule_text(table: Standings) -> str:
     return (
         f"Ranked by {_RANK_UNITS[table.rank_unit]}: the ranks that a row may have, with a chance of at most 5% of any "
         "false order. No rank of one seed, which says nothing of other models like it, nor with "
-        f"{table.section.clean_measure} below {percent(table.clean_floor)}."
+        f"{table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
     )
+
+
+def _bound_text(table: Standings) -> str:
+    """How much utility a defense may lose by the spec, and of which shares."""
+    if table.max_loss is None:
+        return ""
+    own = [] if table.section.clean_measure == HARMFUL else [table.section.clean_measure]
+    shares = " or ".join([*own, *(f"utility on {task}" for task in table.section.utility_tasks)]) or "utility"
+    return (
+        f" Nor of a defense that certainly loses more than {points(table.max_loss)} of {shares} against the undefended "
+        "victim; one of which that cannot be told is marked."
+    )
+
+
+def shows_utility(table: Standings) -> bool:
+    """Whether there is anything to say of utility beside the clean share."""
+    return any(row.utility_notes or any(u.loss or not u.own for u in row.utilities) for row in table.rows)
+
+
+def utility_text(row: Standing) -> TextPair:
+    """The largest loss of utility, then a line for each share with its interval and its loss, where the row is on the
+    front of its victim, and what cannot be told from the bound.
+    """
+    losses = [utility.loss for utility in row.utilities if utility.loss is not None]
+    main = points(max(loss.value for loss in losses)) if losses else "–"
+    on_front = [name_of(each) for each in row.utilities if each.front is not None and each.front.victim == "front"]
+    lines = [line for utility in row.utilities if (line := _utility_line(utility, undefended=row.undefended))]
+    front = [f"on its victim's front: {', '.join(on_front)}"] if on_front else []
+    return main, "\n".join([*lines, *front, *row.utility_notes])
+
+
+def _utility_line(utility: Utility, *, undefended: bool) -> str:
+    """``clean accuracy on mmlu 62.5%, loses 1.3 points (−0.2 to 2.8)``; "" where another column says it all."""
+    if utility.own and utility.loss is None:
+        return ""
+    if utility.rate is None:
+        return f"{name_of(utility)}: {utility.note}"
+    share = "" if utility.own else f" {percent(utility.rate.value)} ({interval_text(utility.rate)})"
+    loss = "" if undefended else ", loss not known" if utility.loss is None else f", loses {points_text(utility.loss)}"
+    if utility.loss is not None and utility.loss.seeds == 1:
+        loss += ", one model only"
+    return f"{name_of(utility)}{share}{loss}{', of a model trained for it' if utility.remade else ''}"
 
 
 def missing_text(table: Standings) -> str:

@@ -31,6 +31,7 @@ from leaderboard.standings.clean_rate import WithOrWithout, clean_rate, with_or_
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
 from leaderboard.standings.directions import DirectionRate, direction_rates
 from leaderboard.standings.ranks.ranks import NO_RANK, Rank
+from leaderboard.standings.utility.measures import UNDEFENDED, Utility
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 MOST_UNTOLD = 0.1
@@ -75,6 +76,8 @@ class Standing:
         unparseable_clean: answers to clean prompts, likewise.
         failures: why attack strings counted as failed without being judged, and at how many steps.
         missing: cells of the row that the spec asks for and that have no numbers.
+        utilities: what it makes of clean examples, its own task first, and what of it the defense loses.
+        utility_notes: why it cannot be told whether it loses more than the spec allows; empty where it can.
         rank: by cost to break, or why it has none; see `ranks`.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         ranked_by: the curves of the attacks that the rank goes by.
@@ -110,6 +113,8 @@ class Standing:
     unparseable_clean: int
     failures: Mapping[str, int]
     missing: tuple[PlannedCell, ...] = ()
+    utilities: tuple[Utility, ...] = ()
+    utility_notes: tuple[str, ...] = ()
     rank: Rank = NO_RANK
     offense_defense: OffenseDefense | None = None
     ranked_by: tuple[SeedCurves, ...] = field(default=(), repr=False, compare=False)
@@ -125,6 +130,11 @@ class Standing:
     def static(self) -> bool:
         """Whether no attack on it knew of the defense."""
         return self.adaptivity == ("static",)
+
+    @property
+    def undefended(self) -> bool:
+        """Whether it is the victim as it is."""
+        return self.defense == UNDEFENDED
 
     @property
     def too_few_verdicts(self) -> bool:
