@@ -138,8 +138,8 @@ class DifferenceJson(TypedDict):
 
 
 class UtilityJson(TypedDict):
-    """`leaderboard.standings.utility.measures.Utility`: a share of clean examples, what the defense loses of it, and where
-    the row stands on the front of its victim and of the table.
+    """`leaderboard.standings.utility.measures.Utility`: a share of clean examples, what the defense loses of it, and
+    where the row stands on the front of its victim and of the table.
     """
 
     task: str

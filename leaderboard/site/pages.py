@@ -36,6 +36,7 @@ PLOT_SCRIPTS = (
     "plot_attack.js",
     "plot_offense.js",
     "plot_rounds.js",
+    "plot_pareto.js",
     "figure.js",
 )
 MAX_DRAWN = 10  # rows drawn at first on an attack's page
