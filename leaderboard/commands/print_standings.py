@@ -71,6 +71,8 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
         standings.section.clean_measure: standing_text.clean_text,
         "ASR at full budget": standing_text.asr_text,
     }
+    if standing_text.corrects_asr(standings):
+        columns["ASR without the judge's errors"] = standing_text.corrected_text
     if standing_text.shows_utility(standings):
         columns["loss of utility"] = standing_text.utility_text
     if any(row.worst_case for row in rows):

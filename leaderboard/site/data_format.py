@@ -163,6 +163,20 @@ class HeldJson(TypedDict):
     high: float
 
 
+class CorrectedJson(TypedDict):
+    """ASR of the strings that an attack ended with, as judged and without the judge's errors; null where ``note`` says
+    why. ``clipped``: whether the estimate lay beyond 0 or 1, and was cut there.
+    """
+
+    attack: str
+    seen: RateJson | None
+    value: float | None
+    low: float | None
+    high: float | None
+    clipped: bool
+    note: str
+
+
 class DirectionJson(RateJson):
     """ASR at full budget of the examples of one label that the attacker wants to have another."""
 
@@ -199,6 +213,7 @@ class StandingJson(TypedDict):
     held: NotRequired[HeldJson | None]
     no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can
     asr: RateJson | None
+    corrected: NotRequired[CorrectedJson | None]  # null where records name no calibration of the judge
     directions: NotRequired[list[DirectionJson]]
     one_direction: NotRequired[bool]  # whether one direction makes the rate
     strongest: StrongestJson | None

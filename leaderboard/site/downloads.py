@@ -66,6 +66,9 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
         flat |= {name: numbers.get("value")} | {f"{name}_{part}": numbers.get(part) for part in _RATE}
     answered = row.get("answered")
     flat |= _utility(row)
+    corrected: dict[str, Any] = {**(row.get("corrected") or {})}
+    flat |= {"corrected_asr": corrected.get("value")}
+    flat |= {f"corrected_asr_{part}": corrected.get(part) for part in ("low", "high", "clipped", "note")}
     flat["answered_without_attack"] = None if answered is None else answered["clean"]
     flat["asr_by_direction"] = "; ".join(
         f"{each['name']}: {each['successes']} of {each['trials']}" for each in row.get("directions", ())

@@ -46,6 +46,8 @@ _STANDING_TEXTS = (
     standing_text.answered_text,
     standing_text.clean_text,
     standing_text.asr_text,
+    standing_text.corrects_asr,
+    standing_text.corrected_text,
     standing_text.shows_utility,
     standing_text.utility_text,
     standing_text.cost_to_break_text,

@@ -13,11 +13,13 @@ from harness.records.read import Run
 from leaderboard.data.comparable_cells import missing_count
 from leaderboard.data.evidence import NOT_CHECKED
 from leaderboard.data.visible_text import visible_data
+from leaderboard.fit.corrected.of_run import CorrectedRow
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
     AnsweredJson,
     AsrAtJson,
     BandJson,
+    CorrectedJson,
     CostToBreakJson,
     CurveJson,
     DifferenceJson,
@@ -135,6 +137,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "held": None if robust is None else cast(HeldJson, {k: rounded(v) for k, v in asdict(robust).items()}),
         "no_point": no_point,
         "asr": None if row.asr is None else rate_json(row.asr),
+        "corrected": None if row.corrected is None else _corrected_json(row.corrected),
         "directions": [_direction_json(rate) for rate in row.directions],
         "one_direction": one_direction_makes_the_rate(row.directions) is not None,
         "strongest": None if row.strongest is None else _strongest_json(row.strongest),
@@ -162,6 +165,19 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
 
 def _answered_json(answered: WithOrWithout) -> AnsweredJson:
     return {**rate_json(answered.rate), "clean": answered.clean, "benign": answered.benign}
+
+
+def _corrected_json(row: CorrectedRow) -> CorrectedJson:
+    found = row.corrected
+    return {
+        "attack": str(row.group["attack"]),
+        "seen": None if row.seen is None else rate_json(row.seen),
+        "value": None if found is None else rounded(found.value),
+        "low": None if found is None else rounded(found.low),
+        "high": None if found is None else rounded(found.high),
+        "clipped": found is not None and found.clipped,
+        "note": row.note,
+    }
 
 
 def _utility_json(utility: Utility) -> UtilityJson:

@@ -66,6 +66,30 @@ def asr_text(row: Standing) -> TextPair:
     return main, "\n".join([*lines, *(_asr_at_text(one) for one in dict.fromkeys([*asr_at[:1], *asr_at[-1:]]))])
 
 
+def corrects_asr(table: Standings) -> bool:
+    """Whether any row's records name how often the judge errs."""
+    return any(row.corrected for row in table.rows)
+
+
+def corrected_text(row: Standing) -> TextPair:
+    """ASR of the strings that the strongest attack ended with, without the judge's errors, its interval, and the share
+    that was judged so; or why there is none.
+    """
+    found = row.corrected
+    if found is None:
+        return "–", "no calibration of the judge"
+    seen = "" if found.seen is None else f"as judged {percent(found.seen.value)} of {found.seen.trials} last strings"
+    attack = str(found.group["attack"])
+    claimed = "" if row.evidence is None else "by the submitter's calibration"
+    if found.corrected is None:
+        return "–", "\n".join(filter(None, [found.note, seen, attack]))
+    rate = found.corrected
+    cut = f"the estimate lies beyond {percent(rate.value)}, and is cut there" if rate.clipped else ""
+    one = "" if found.seen is None else _of_one_model(found.seen.seeds).strip()
+    lines = [f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%", one, cut, seen, attack, claimed]
+    return percent(rate.value), "\n".join(filter(None, lines))
+
+
 def _asr_at_text(one: AsrAt) -> str:
     return f"ASR@{one.asks} {percent(one.value)} ({100 * one.low:.1f} – {100 * one.high:.1f}%)"
 

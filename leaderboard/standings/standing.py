@@ -24,6 +24,7 @@ from leaderboard.data.record_facts import (
 )
 from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
 from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.corrected.of_run import CorrectedRow, corrected_of_cells
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
@@ -66,6 +67,8 @@ class Standing:
         adaptivity: whether the attacks knew of the defense: "adaptive" or "static", where records say so.
         seeds: how many.
         curves: one per attack.
+        corrected: ASR of the strings that the strongest attack ended with, as judged and without the judge's errors;
+            None where the records name no calibration of the judge.
         directions: ASR at full budget by direction; none where answers are texts.
         worst_case: all attacks together; None with fewer than two that attacked the same examples.
         replaying: the attacks that try recorded strings; what finding them took is not in their compute.
@@ -103,6 +106,7 @@ class Standing:
     adaptivity: tuple[str, ...]
     seeds: int
     curves: tuple[AttackCurve, ...]
+    corrected: CorrectedRow | None
     directions: tuple[DirectionRate, ...]
     worst_case: WorstCase | None
     replaying: tuple[str, ...]
@@ -219,6 +223,7 @@ def make_standing(
         adaptivity=adaptivity([cell.record for cell in cells]),
         seeds=len(records),
         curves=curves,
+        corrected=None if strongest is None else corrected_of_cells(list(by_attack[strongest.attack].values())),
         directions=direction_rates(attacks, strongest.attack if strongest else None, first.labels),
         worst_case=worst_case(attacks),
         replaying=replaying,
