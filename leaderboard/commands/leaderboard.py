@@ -26,6 +26,7 @@ def register_commands(app: typer.Typer) -> None:
     group.command("transfer")(transfer_command)
     group.command("attacks")(attacks_command)
     group.command("stacks")(stacks_command)
+    group.command("judges")(judges_command)
     group.command("pack")(pack_command)
     group.command("verify")(verify_command)
     group.command("add")(add_command)
@@ -165,3 +166,26 @@ def stacks_command(
             print_json([effect.to_json() for effect in effects])
         else:
             print_stacks(effects)
+
+
+def judges_command(
+    runs: RunsArg = [],  # noqa: B006
+    entries: EntriesFolders = [],  # noqa: B006
+    target_asr: TargetOption = None,
+    rank_by: RankByOption = "reference",
+    as_json: JsonFlag = False,
+) -> None:
+    """Print how ranks change between judges: of a run, and of what `harness run OTHER_SPEC --from RUN` made of it."""
+    from leaderboard.commands.print_judges import print_judge_comparisons
+    from leaderboard.commands.print_table import print_json
+    from leaderboard.parallel import usable_processes
+    from leaderboard.site.texts.judge_text import comparison_json
+    from leaderboard.standings.ranks.between_judges import require_comparisons
+    from leaderboard.standings.standings import standings
+
+    with read_given(runs, entries) as given:
+        comparisons = require_comparisons(standings(given, target_asr, usable_processes(), rank_by))
+        if as_json:
+            print_json([{**comparison_json(found)} for found in comparisons])
+        else:
+            print_judge_comparisons(comparisons)

@@ -272,4 +272,5 @@ class SiteJson(TypedDict):
     format: int
     runs: list[dict[str, Any]]
     transfer: list[dict[str, Any]]
+    judges: list[dict[str, Any]]  # `leaderboard.site.texts.judge_text.JudgeComparisonJson`
     sections: Sequence[SectionJson]

@@ -36,11 +36,13 @@ from leaderboard.site.data_format import (
 )
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
+from leaderboard.site.texts.judge_text import comparison_json
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.clean_rate import WithOrWithout
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
 from leaderboard.standings.json_numbers import rate_json, rounded
+from leaderboard.standings.ranks.between_judges import JudgeComparison
 from leaderboard.standings.ranks.comparable import missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
@@ -55,7 +57,12 @@ MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 MAX_WORST_CASE_POINTS = 14
 
 
-def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[TransferMatrix] = ()) -> SiteJson:
+def payload(
+    runs: Sequence[Run],
+    tables: Sequence[Standings],
+    matrices: Sequence[TransferMatrix] = (),
+    judges: Sequence[JudgeComparison] = (),
+) -> SiteJson:
     """JSON data of the whole site; texts of others are made visible."""
     any_checked = any(cell.checked for run in runs for cell in run)
     data = {
@@ -68,6 +75,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
+        "judges": [comparison_json(comparison) for comparison in judges],
         "sections": [_section_json(table, mark_origin=any_checked) for table in tables],
     }
     return cast(SiteJson, visible_data(data))

@@ -11,7 +11,7 @@ import pytest
 from harness.records.read import read_run
 from leaderboard.fit.corrected.of_run import corrected_asr_of_run
 from leaderboard.site.build import build_site
-from leaderboard.site.standing_text import corrected_text, corrects_asr
+from leaderboard.site.texts.judge_text import corrected_text, corrects_asr
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -59,7 +59,7 @@ def test_without_a_calibration_there_is_no_such_number(tmp_path: Path) -> None:
     ("more", "changes", "words"),
     [
         (NAMED, {"stop_on_success": True}, "searches stopped at the first success"),
-        (NAMED, {"first_success": [0] * 40}, "the estimate lies beyond 0.0%, and is cut there"),
+        (NAMED, {"first_success": [3] * 6 + [0] * 34}, "the estimate lies beyond 0.0%, and is cut there"),
         ({"judge_calibration": {"format": 1}}, {}, "what its record names as calibration is none"),
         (
             {"judge_calibration": CALIBRATION | {"judge": CALIBRATION["judge"] | {"name": "x", "label": "x"}}},

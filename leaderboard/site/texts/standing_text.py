@@ -12,8 +12,8 @@ from leaderboard.standings.directions import one_direction_makes_the_rate
 from leaderboard.standings.ranks.comparable import RankUnit, missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
-from leaderboard.standings.utility.bound import name_of, points, points_text
-from leaderboard.standings.utility.measures import HARMFUL, Utility
+from leaderboard.standings.utility.bound import points
+from leaderboard.standings.utility.measures import HARMFUL
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 
 TextPair = tuple[str, str]
@@ -64,30 +64,6 @@ def asr_text(row: Standing) -> TextPair:
     lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
     asr_at = row.strongest.asr_at
     return main, "\n".join([*lines, *(_asr_at_text(one) for one in dict.fromkeys([*asr_at[:1], *asr_at[-1:]]))])
-
-
-def corrects_asr(table: Standings) -> bool:
-    """Whether any row's records name how often the judge errs."""
-    return any(row.corrected for row in table.rows)
-
-
-def corrected_text(row: Standing) -> TextPair:
-    """ASR of the strings that the strongest attack ended with, without the judge's errors, its interval, and the share
-    that was judged so; or why there is none.
-    """
-    found = row.corrected
-    if found is None:
-        return "–", "no calibration of the judge"
-    seen = "" if found.seen is None else f"as judged {percent(found.seen.value)} of {found.seen.trials} last strings"
-    attack = str(found.group["attack"])
-    claimed = "" if row.evidence is None else "by the submitter's calibration"
-    if found.corrected is None:
-        return "–", "\n".join(filter(None, [found.note, seen, attack]))
-    rate = found.corrected
-    cut = f"the estimate lies beyond {percent(rate.value)}, and is cut there" if rate.clipped else ""
-    one = "" if found.seen is None else _of_one_model(found.seen.seeds).strip()
-    lines = [f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%", one, cut, seen, attack, claimed]
-    return percent(rate.value), "\n".join(filter(None, lines))
 
 
 def _asr_at_text(one: AsrAt) -> str:
@@ -167,10 +143,10 @@ def cost_text(cost: CostToBreak) -> TextPair:
         return UNKNOWN_COMPUTE.lower(), f"{outcome} {queries_text(cost.queries)} per example"
     if cost.compute is None:
         assert cost.budget is not None
-        return "not broken", f"within {scientific(cost.budget)}{_of_one_model(cost.seeds)}"
+        return "not broken", f"within {scientific(cost.budget)}{of_one_model(cost.seeds)}"
     low = "?" if cost.low is None else scientific(cost.low)
     high = "beyond the budget" if cost.high is None else scientific(cost.high)
-    return scientific(cost.compute), f"{low} – {high}{_of_one_model(cost.seeds)}"
+    return scientific(cost.compute), f"{low} – {high}{of_one_model(cost.seeds)}"
 
 
 def rank_text(row: Standing) -> TextPair:
@@ -207,36 +183,6 @@ def _bound_text(table: Standings) -> str:
         f" Nor of a defense that certainly loses more than {points(table.max_loss)} of {shares} against the undefended "
         "victim; one of which that cannot be told is marked."
     )
-
-
-def shows_utility(table: Standings) -> bool:
-    """Whether there is anything to say of utility beside the clean share."""
-    return any(row.utility_notes or any(u.loss or not u.own for u in row.utilities) for row in table.rows)
-
-
-def utility_text(row: Standing) -> TextPair:
-    """The largest loss of utility, then a line for each share with its interval and its loss, where the row is on the
-    front of its victim, and what cannot be told from the bound.
-    """
-    losses = [utility.loss for utility in row.utilities if utility.loss is not None]
-    main = points(max(loss.value for loss in losses)) if losses else "–"
-    on_front = [name_of(each) for each in row.utilities if each.front is not None and each.front.victim == "front"]
-    lines = [line for utility in row.utilities if (line := _utility_line(utility, undefended=row.undefended))]
-    front = [f"on its victim's front: {', '.join(on_front)}"] if on_front else []
-    return main, "\n".join([*lines, *front, *row.utility_notes])
-
-
-def _utility_line(utility: Utility, *, undefended: bool) -> str:
-    """``clean accuracy on mmlu 62.5%, loses 1.3 points (−0.2 to 2.8)``; "" where another column says it all."""
-    if utility.own and utility.loss is None:
-        return ""
-    if utility.rate is None:
-        return f"{name_of(utility)}: {utility.note}"
-    share = "" if utility.own else f" {percent(utility.rate.value)} ({interval_text(utility.rate)})"
-    loss = "" if undefended else ", loss not known" if utility.loss is None else f", loses {points_text(utility.loss)}"
-    if utility.loss is not None and utility.loss.seeds == 1:
-        loss += ", one model only"
-    return f"{name_of(utility)}{share}{loss}{', of a model trained for it' if utility.remade else ''}"
 
 
 def missing_text(table: Standings) -> str:
@@ -352,7 +298,7 @@ def offense_defense_text(row: Standing) -> TextPair:
     interval = (
         ""
         if low is None or high is None
-        else f"{signed(low)} – {signed(high)}{_of_one_model(row.offense_defense.seeds)}"
+        else f"{signed(low)} – {signed(high)}{of_one_model(row.offense_defense.seeds)}"
     )
     return signed(line.slope), interval if row.offense_defense.line_fits else f"{interval}\na line does not fit"
 
@@ -363,7 +309,7 @@ def _attack_name(row: Standing, attack: str) -> str:
 
 def rate_text(rate: Rate) -> TextPair:
     """A rate and its 95% interval, and whether that is of one model only."""
-    return percent(rate.value), f"{interval_text(rate)}{_of_one_model(rate.seeds)}"
+    return percent(rate.value), f"{interval_text(rate)}{of_one_model(rate.seeds)}"
 
 
 def interval_text(rate: Rate) -> str:
@@ -371,6 +317,6 @@ def interval_text(rate: Rate) -> str:
     return f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%"
 
 
-def _of_one_model(seeds: int) -> str:
+def of_one_model(seeds: int) -> str:
     """What an interval over a single seed is of: no other model that was trained the same way."""
     return "\none model only" if seeds == 1 else ""
