@@ -110,8 +110,8 @@ def ties_text() -> str:
     return (
         "Tau-b is 1 where two judges order all rows alike by what it costs to break them, −1 where they turn every "
         "order round. Rows that did not reach the target are ordered by ASR, and tied where it is the same; a pair "
-        "that is tied under a judge counts for neither order. Rows are certainly swapped where the intervals of both judges "
-        "tell them apart, each the other way."
+        "that is tied under a judge counts for neither order. Rows are certainly swapped where the intervals of both "
+        "judges tell them apart, each the other way."
     )
 
 
