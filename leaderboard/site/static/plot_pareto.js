@@ -7,9 +7,9 @@ const ParetoPlot = (() => {
   const SHAPES = { front: "diamond", "within intervals": "circle", beaten: "circle", alone: "square", apart: "cross" };
   const ends = (share) => `${share.low} – ${share.high}`;
 
-  // The shares that show utility, by task: [task, name].
+  // The shares that show utility of rows that can be held against each other, by task: [task, name].
   function measures(rows) {
-    const named = rows.flatMap((row) => (row.held ? row.utilities ?? [] : [])).filter((utility) => utility.rate);
+    const named = rows.flatMap((row) => (row.held && !row.no_point ? row.utilities ?? [] : [])).filter((utility) => utility.rate);
     return [...new Map(named.map((utility) => [utility.task, utility.name]))];
   }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard.site.texts.standing_text import TextPair, interval_text
+from leaderboard.site.texts.standing_text import TextPair
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.utility.bound import name_of, points, points_text
@@ -16,25 +16,26 @@ def shows_utility(table: Standings) -> bool:
 
 
 def utility_text(row: Standing) -> TextPair:
-    """The largest loss of utility, then a line for each share with its interval and its loss, where the row is on the
-    front of its victim, and what cannot be told from the bound.
+    """The largest loss of utility, then a line for each share with its loss and where the row is on the front of its
+    victim, and what cannot be told from the bound.
     """
     losses = [utility.loss for utility in row.utilities if utility.loss is not None]
     main = points(max(loss.value for loss in losses)) if losses else "–"
-    on_front = [name_of(each) for each in row.utilities if each.front is not None and each.front.victim == "front"]
     lines = [line for utility in row.utilities if (line := _utility_line(utility, undefended=row.undefended))]
-    front = [f"on its victim's front: {', '.join(on_front)}"] if on_front else []
-    return main, "\n".join([*lines, *front, *row.utility_notes])
+    return main, "\n".join([*lines, *row.utility_notes])
 
 
 def _utility_line(utility: Utility, *, undefended: bool) -> str:
-    """``clean accuracy on mmlu 62.5%, loses 1.3 points (−0.2 to 2.8)``; "" where another column says it all."""
-    if utility.own and utility.loss is None:
-        return ""
+    """``mmlu 62.5%: 1.3 points (−0.2 to 2.8), on the front``; "" where another column says it all."""
     if utility.rate is None:
-        return f"{name_of(utility)}: {utility.note}"
-    share = "" if utility.own else f" {percent(utility.rate.value)} ({interval_text(utility.rate)})"
-    loss = "" if undefended else ", loss not known" if utility.loss is None else f", loses {points_text(utility.loss)}"
+        return f"{utility.task}: {utility.note}"
+    said = [points_text(utility.loss)] if utility.loss is not None else [] if undefended else ["loss not known"]
     if utility.loss is not None and utility.loss.seeds == 1:
-        loss += ", one model only"
-    return f"{name_of(utility)}{share}{loss}{', of a model trained for it' if utility.remade else ''}"
+        said.append("one model only")
+    if utility.remade:
+        said.append("trained for it")
+    if utility.front is not None and utility.front.victim == "front":
+        said.append("on the front")
+    answered = "answered " if utility.measure == "answered when clean" else ""
+    share = name_of(utility) if utility.own else f"{utility.task} {answered}{percent(utility.rate.value)}"
+    return f"{share}: {', '.join(said)}" if said else "" if utility.own else share

@@ -37,7 +37,9 @@ def _own_reason(row: Standing) -> str:
         return "static: the attacks did not know of the defense"
     if row.too_few_verdicts:
         return "too few verdicts"
-    return "nothing was attacked" if held(row) is None or row.strongest is None else ""
+    if held(row) is None or row.strongest is None:
+        return "nothing was attacked"
+    return "" if searching_attacks(row) else "met no attack that searches"
 
 
 def with_fronts(rows: Sequence[Standing]) -> list[Standing]:
