@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.records.cell_manifest import UtilityRecord
+from harness.replay.expected_cells import completeness_problems
 from harness.run.cell.base_record import base_record
 from tests.spec.conftest import Complain, Load
 
@@ -89,3 +91,14 @@ def test_what_is_wrong_is_said_with_field_and_mend(complain: Complain, lines: st
 def test_an_undefended_spec_cannot_bound_a_loss(complain: Complain) -> None:
     (found,) = complain(SPEC.replace("[none, ", "[") + "utility: {max_loss: 0.1}")
     assert "add it to `defenses`" in found
+
+
+def test_a_submitter_cannot_say_otherwise(load: Load) -> None:
+    spec = load(SPEC + BOUND.replace("TASK", "table"))
+    records = [base_record(cell, spec, f"{at:032x}") for at, cell in enumerate(spec.cells)]
+    looser = UtilityRecord(tasks=["table"], max_loss=0.5)
+    forged = [records[0].model_copy(update={"utility": looser}), *records[1:]]
+    told = [list(completeness_problems(spec, each, {}, {})) for each in (records, forged)]
+    found = [line for line in told[1] if line not in told[0]]
+    assert found == [f"cell {records[0].key!a}: utility.max_loss is 0.5, the spec says 0.02"]
+    assert not any("utility" in line for line in told[0])
