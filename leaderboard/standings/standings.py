@@ -74,7 +74,7 @@ def standings(
         rows: list[Standing] = []
         for by_round, _, _ in jobs:
             rows += _with_cells(next(results), by_round)
-        rows = [replace(row, utilities=utilities.of_row(section, row.cells)) for row in rows]
+        rows = [replace(row, utilities=utilities.of_row(section, row.cells, row.clean)) for row in rows]
         tables.append(_ranked(section, asr, rows, rank_unit))
     return tables
 

@@ -77,8 +77,8 @@ const ParetoPlot = (() => {
   }
 
   const COLUMNS = [
-    ["series", "Row"], ["state", "Front"], ["utility", "Utility"], ["utility_low", "Low"], ["utility_high", "High"], ["loss", "Loss (95% interval)"],
-    ["held", "Held"], ["held_low", "Low"], ["held_high", "High"], ["note", "Note"],
+    ["series", "Row"], ["state", "Front"], ["utility", "Utility"], ["utility_low", "Utility, low"], ["utility_high", "Utility, high"], ["loss", "Loss (95% interval)"],
+    ["held", "Held"], ["held_low", "Held, low"], ["held_high", "Held, high"], ["note", "Note"],
   ];
   const title = "Utility against robustness";
   const explain = (settings) => `Points: clean examples got right, and examples that no attack broke at its full budget (of answers in text: all prompts that did not end as the attacker wants), with 95% intervals both ways. Diamonds: no other row ${settings.front === "table" ? "of the table" : "of the same victim"} has as much of both and more of one; the dashed steps join them. Beaten: the intervals of another row lie above in both; within intervals: they do not.`;

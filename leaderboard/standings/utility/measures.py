@@ -5,7 +5,7 @@ the defense loses of it against the undefended victim.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.records.cell_manifest import CellRecord
 from harness.records.exclusion import CleanMeasure
@@ -95,17 +95,20 @@ class UtilityTables:
             by_seed = there.cells.setdefault(_model(cell.record), {}).setdefault(section.scope.threat, {})
             by_seed.setdefault(cell.record.seed, cell)
 
-    def of_row(self, section: Section, cells: Sequence[Cell]) -> tuple[Utility, ...]:
+    def of_row(self, section: Section, cells: Sequence[Cell], clean: Rate | None) -> tuple[Utility, ...]:
         """Own first. Other tasks are those that the spec names, or where it names none those that are asked clean alone
         of this very model.
 
         Args:
             cells: of one row of the section.
+            clean: its clean share.
         """
         scope = _spec_and_judge(section.scope)
         tasks = self._tasks.get(scope, {})
         own, named = section.scope.task, set(section.utility_tasks)
-        found = [self._utility(tasks[own], section, cells, own, bounded=True)] if own in tasks else []
+        found: list[Utility] = []
+        if own in tasks:
+            found.append(replace(self._utility(tasks[own], section, cells, own, bounded=True), rate=clean))
         for task in sorted(tasks.keys() - {own}):
             utility = self._utility(tasks[task], section, cells, task, bounded=task in named)
             if utility.bounded or not (named or tasks[task].attacked or utility.remade or utility.rate is None):
@@ -127,7 +130,8 @@ class UtilityTables:
             undefended = measured.of((model[0], model[1], UNDEFENDED, 0), threat)
             both = sorted(seed for seed in of_model.keys() & undefended.keys() if told(undefended[seed]))
             loss = paired_difference([self._outcomes.paired(undefended[seed], of_model[seed]) for seed in both])
-        own, rate = task == section.scope.task, clean_rate(list(of_model.values()))
+        own = task == section.scope.task
+        rate = None if own else clean_rate(list(of_model.values()))
         return Utility(
             task=task,
             measure=measured.measure,
@@ -136,7 +140,7 @@ class UtilityTables:
             rate=rate,
             loss=loss,
             remade=not own and any(_trained_for_its_task(cell.record) for cell in of_model.values()),
-            note="" if rate else _NO_UTILITY[False],
+            note="" if of_model else _NO_UTILITY[False],
         )
 
 

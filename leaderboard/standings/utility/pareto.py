@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
+from leaderboard.arrays import Booleans
+
 Place = Literal["front", "within intervals", "beaten"]
 """On the front: no other row has at least as much of both and more of one. Beaten within intervals: one has, and could
 be no better for all that is known. Beaten: the intervals of both shares lie above."""
@@ -47,17 +51,13 @@ def places(points: Sequence[Point]) -> list[Place | None]:
     """Of each point; None of a lone one."""
     if len(points) < 2:
         return [None] * len(points)
-    return [_place(point, [other for other in points if other is not point]) for point in points]
-
-
-def _place(point: Point, others: Sequence[Point]) -> Place:
-    above = [other for other in others if _dominates(other, point)]
-    if not above:
-        return "front"
-    certain = any(all(one.low > two.high for one, two in zip(other, point, strict=True)) for other in others)
-    return "beaten" if certain else "within intervals"
-
-
-def _dominates(one: Point, other: Point) -> bool:
-    pairs = [(mine.value, theirs.value) for mine, theirs in zip(one, other, strict=True)]
-    return all(mine >= theirs for mine, theirs in pairs) and any(mine > theirs for mine, theirs in pairs)
+    value, low, high = (
+        np.array([[getattr(share, name) for share in point] for point in points]) for name in ("value", "low", "high")
+    )
+    # [P, P], whether the point of the row beats that of the column.
+    beats = (value[:, None] >= value).all(axis=2) & (value[:, None] > value).any(axis=2)
+    surely = (low[:, None] > high).all(axis=2)
+    by_any: Booleans = np.asarray(np.any(beats, axis=0))
+    certain: Booleans = np.asarray(np.any(surely, axis=0))
+    pairs = zip(by_any, certain, strict=True)
+    return ["beaten" if sure else "within intervals" if beaten else "front" for beaten, sure in pairs]

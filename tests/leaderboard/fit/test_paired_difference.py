@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from leaderboard.fit.compared.paired_difference import PairedOutcomes, paired_difference
 from tests.benchmarks.intervals.__main__ import GROUPS, is_wrong, measure
@@ -37,6 +37,7 @@ counts = st.integers(0, 30)
 tables = st.tuples(counts, counts, counts, counts, counts).filter(lambda each: sum(each[:4]) > 0)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(tables, min_size=1, max_size=4))
 def test_laws(of_seeds: list[tuple[int, int, int, int, int]]) -> None:
     seeds = [outcomes(*of_seed) for of_seed in of_seeds]

@@ -64,14 +64,16 @@ def test_the_plot_draws_what_the_data_say(page: Any, section: dict[str, Any]) ->
     for row in section["rows"]:
         (exam,) = [utility for utility in row["utilities"] if utility["task"] == "mmlu"]
         line = lines[row["series"]]
-        assert (float(line["Utility"]), float(line["Held"])) == (exam["rate"]["value"], row["held"]["value"])
+        for name, share in (("Utility", exam["rate"]), ("Held", row["held"])):
+            found = [float(line[column]) for column in (name, f"{name}, low", f"{name}, high")]
+            assert found == [share["value"], share["low"], share["high"]]
         assert {"front": "on the front"}.get(exam["front_of_victim"], "beaten within intervals") == line["Front"]
     dear = next(line for name, line in lines.items() if "dear" in name)
     assert dear["Loss (95% interval)"].startswith("0.3 (0.2")
     assert "more than the bound of 2 points" in dear["Note"]
     marks = page.locator("section.scope:visible .canvas .mark-symbol.role-mark path")
     assert marks.count() == 6
-    legend = page.locator("section.scope:visible .canvas .role-legend-label text").all_inner_texts()
+    legend = page.locator("section.scope:visible .canvas .role-legend-label text").all_text_contents()
     assert {"on the front", "beaten within intervals"} <= set(legend)
 
 

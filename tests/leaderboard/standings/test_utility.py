@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from harness.records.exclusion import ALREADY_BROKEN
 from harness.records.read import Run, read_run
@@ -230,6 +230,7 @@ def test_a_front_is_drawn_for_each_victim_and_not_of_rows_that_cannot_be_compare
 rates = st.integers(0, 50).map(lambda won: Rate(won, 50, max(0.0, won / 50 - 0.1), min(1.0, won / 50 + 0.1), 2))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(rates, rates), min_size=2, max_size=12))
 def test_what_a_front_is(points: list[tuple[Rate, Rate]]) -> None:
     found = places(points)
