@@ -95,7 +95,7 @@ def agreement_text(pair: JudgePair) -> str:
         return "fewer than two rows that both can compare"
     tau = "tau-b not defined, since one of them has all rows tied" if pair.tau is None else f"tau-b {signed(pair.tau)}"
     certain = sum(swap.certainty == "certainly" for swap in pair.swaps)
-    swapped = f"{len(pair.swaps)} in another order, {certain} of them certainly"
+    swapped = f"{len(pair.swaps)} in another order, {certain} of them certainly" if pair.swaps else "all in one order"
     tied = f", {pair.tied} tied under one of them" if pair.tied else ""
     return f"{tau}; of {counted(pair.pairs, 'pair')} of rows {swapped}{tied}"
 
