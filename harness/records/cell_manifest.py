@@ -122,6 +122,14 @@ class AnswersRecord(BaseModel):
     max_tokens: int | None  # longest answer; None: the task's own
 
 
+class UtilityRecord(BaseModel):
+    """What the spec says of utility; it changes no number, but which rows have a rank."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tasks: list[Line]  # labels of the tasks that show it, beside the attacked task itself
+    max_loss: float | None  # of a share, against the undefended victim; None: only shown
+
+
 class CellRecord(BaseModel):
     """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand beside it."""
 
@@ -146,6 +154,7 @@ class CellRecord(BaseModel):
     stop_on_success: bool
     target_asr: float
     clean_floor: float = 0.9  # with a lower clean accuracy a victim has no rank
+    utility: UtilityRecord | None = None  # what a defense may lose of it with a rank
     accounting: str
     data_hash: str
     data_source: dict[str, str] = {}  # where the data came from, and how many rows were left out or changed, by reason

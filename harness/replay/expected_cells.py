@@ -26,6 +26,7 @@ CLAIMS: tuple[str, ...] = (
     "stop_on_success",
     "target_asr",
     "clean_floor",
+    "utility",
 )
 CLAIMS += ("threat_label", "accounting", "task_kind", "space", "spec_name", "spec_version", "spec_hash")
 """What a record says of its cell that follows from the spec alone."""

@@ -13,8 +13,9 @@ from harness.registry.defense_stack import is_static, parts_of, runtime_parts, s
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.answers import GREEDY, AnswerSampling
-from harness.spec.answers_problems import check_sampling
 from harness.spec.axes import Axes, make_axes
+from harness.spec.checks.answers import check_sampling
+from harness.spec.checks.utility import check_utility
 from harness.spec.exclude import Mask, remaining_cells
 from harness.spec.fields import DiagnosticsExtent, Spec
 from harness.spec.resources import UNSPECIFIED, Resources, victim_resources
@@ -97,6 +98,7 @@ def expand(
     _check_training(axes, left, registry, problems)
     _check_answers(axes, left, problems)
     check_sampling(spec, axes, left, problems)
+    check_utility(spec, axes, left, registry, problems)
     resources = victim_resources(spec, axes, registry, problems)
     if not problems and not left.any():
         problems.append(SpecProblem(("exclude",), "leaves out every cell; remove an entry"))

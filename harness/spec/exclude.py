@@ -46,7 +46,7 @@ def _parts(defense: ResolvedPlugin) -> tuple[ResolvedPlugin, ...]:
 
 
 class EntryMatcher:
-    """Finds what one entry of `exclude` or `resources` means on each axis.
+    """Finds what one entry of `exclude`, `resources` or `utility.tasks` means on each axis.
 
     Args:
         path: of the entry, for problems.
@@ -75,6 +75,10 @@ class EntryMatcher:
             self._threats(entry),
             self._seeds(entry),
         ]
+
+    def tasks(self, ref: PluginRef) -> list[int]:
+        """Indices of the tasks that a reference means."""
+        return self._plugins(ref, self._axes.tasks)
 
     def victims(self, ref: PluginRef) -> list[int]:
         """Indices of the victims that a reference means."""

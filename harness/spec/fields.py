@@ -21,6 +21,7 @@ from pydantic import (
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
+from harness.hashing import canonical_json
 from harness.spec.answers import AnswerSampling
 
 
@@ -142,6 +143,37 @@ class ResourceEntry(BaseModel):
         return self
 
 
+class UtilityBound(BaseModel):
+    """On which tasks utility is measured, beside what is attacked, and how much of it a defense may lose.
+
+    It says how the standings read the records, and changes no cell.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tasks: Annotated[tuple[PluginRef, ...], _Many] = Field(
+        default=(),
+        max_length=500,
+        description="of the spec's `tasks`: those with this name and the parameters given here; multiple choice, or "
+        "benign prompts, of which utility is 1 less the share that is refused",
+    )
+    max_loss: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="most that a defense may lose of any of these shares against the undefended victim, 0.02 for two "
+        "points: the leaderboard ranks no defense that certainly loses more",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> UtilityBound:
+        if not self.tasks and self.max_loss is None:
+            raise ValueError("says nothing; give tasks, max_loss, or both")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As JSON data, whatever the order of the tasks."""
+        plain = self.model_dump(mode="json")
+        return plain | {"tasks": sorted(plain["tasks"], key=canonical_json)}
+
+
 class Spec(BaseModel):
     """A benchmark: the product of tasks, victims, defenses, attacks, threats and seeds, less what `exclude` names."""
 
@@ -207,6 +239,11 @@ class Spec(BaseModel):
         le=1.0,
         description="least clean accuracy (in text: share of clean prompts without a success) with which the "
         "leaderboard ranks a victim; one that never learnt its task is not robust",
+    )
+    utility: UtilityBound | None = Field(
+        default=None,
+        description="tasks that show utility, and how much of it a defense may lose and still be ranked; it changes no "
+        "cell, but is part of the hash",
     )
     training_threads: PositiveInt = Field(
         default=1,

@@ -13,8 +13,9 @@ from harness.hashing import canonical_json, content_key
 from harness.records.judge_calibration import JudgeCalibration, read_calibration
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
-from harness.spec.axes import resolve_refs
+from harness.spec.axes import make_axes, resolve_refs
 from harness.spec.cells import CellSpec, expand
+from harness.spec.checks.utility import utility_tasks
 from harness.spec.fields import PLUGIN_LISTS, DefenseEntry, Spec
 from harness.spec.further_problems import further_problems
 from harness.spec.parse import entry_refs, parse_refs, parse_spec, spec_refs
@@ -36,6 +37,7 @@ class LoadedSpec:
         path: of the file.
         plain_folders: names in it that are folders here, and would be hub ids where these are not.
         calibration: of its judge, where the spec names one.
+        utility_tasks: labels of the tasks that `utility.tasks` means.
     """
 
     spec: Spec
@@ -46,6 +48,7 @@ class LoadedSpec:
     path: Path
     plain_folders: tuple[str, ...] = ()
     calibration: JudgeCalibration | None = None
+    utility_tasks: tuple[str, ...] = ()
 
 
 def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
@@ -77,10 +80,19 @@ def _load(file: YamlFile, path: Path, registry: Registry, plain_folders: Sequenc
         cells = [] if spec is None or problems else expand(spec, plugins, registry, problems)
         if spec is not None and problems and not cells:
             problems += further_problems(spec, plugins, registry)
+        utility = () if spec is None or problems else _utility_labels(spec, plugins, registry)
     if spec is None or problems:
         raise InvalidSpecError(file.name, problems, file.positions, plugins)
-    identity = spec_identity(spec, plugins)
-    return LoadedSpec(spec, tuple(cells), file.text, identity, content_key(identity, 64), path, tuple(sorted(plain)))
+    identity, folders = spec_identity(spec, plugins), tuple(sorted(plain))
+    hash_ = content_key(identity, 64)
+    return LoadedSpec(spec, tuple(cells), file.text, identity, hash_, path, folders, utility_tasks=utility)
+
+
+def _utility_labels(spec: Spec, plugins: dict[DataPath, ResolvedPlugin], registry: Registry) -> tuple[str, ...]:
+    if spec.utility is None:
+        return ()
+    axes = make_axes(spec, plugins, registry, [])
+    return tuple(axes.tasks.plugins[index].label for index in utility_tasks(spec, axes, registry, []))
 
 
 def _with_calibration(loaded: LoadedSpec, file: YamlFile) -> LoadedSpec:
@@ -124,7 +136,9 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
     ):  # so that hashes are those of before there were any
         if plain[name] == Spec.model_fields[name].default:
             del plain[name]
-    del plain["answers"]
+    del plain["answers"], plain["utility"]
+    if spec.utility is not None:
+        plain["utility"] = spec.utility.identity()
     if answers := spec.answers.identity():
         plain["answers"] = answers
     lists: dict[str, list[Any]] = {

@@ -11,7 +11,7 @@ from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
 from harness.spec.answers import AnswerSampling
-from harness.spec.fields import PLUGIN_LISTS, DefenseEntry, Exclude, ResourceEntry, Spec, entry_parts
+from harness.spec.fields import PLUGIN_LISTS, DefenseEntry, Exclude, ResourceEntry, Spec, UtilityBound, entry_parts
 from harness.spec.pydantic_errors import describe_value, ref_problem_text, validation_problems
 from harness.spec.spec_problems import DataPath, SpecProblem
 
@@ -21,6 +21,7 @@ _MODELS: dict[DataPath, type[BaseModel]] = {
     ("threats",): Threat,
     ("exclude",): Exclude,
     ("resources",): ResourceEntry,
+    ("utility",): UtilityBound,
 }
 
 

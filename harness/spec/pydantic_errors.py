@@ -11,13 +11,14 @@ from harness.registry.param_errors import written_place
 from harness.spec.fields import PLUGIN_LISTS
 from harness.spec.spec_problems import DataPath, SpecProblem, name_hint, printable_value
 
-_MATCHING = ("exclude", "resources")  # the fields whose references mean plugins that stand elsewhere
+_MATCHING = ("exclude", "resources", "utility")  # the fields whose references mean plugins that stand elsewhere
 
 
 def validation_problems(
     error: ValidationError, data: Any, models: dict[DataPath, type[BaseModel]]
 ) -> list[SpecProblem]:
-    """The problems that pydantic found, except with plugin references outside of `exclude` and `resources`.
+    """The problems that pydantic found, except with plugin references outside of `exclude`, `resources` and
+    `utility`.
 
     Args:
         data: what was validated.
@@ -61,6 +62,8 @@ def _ref_path(loc: DataPath) -> DataPath | None:
         return loc[:1]
     if len(loc) >= 2 and loc[0] in PLUGIN_LISTS:
         return loc[:2]
+    if len(loc) >= 3 and loc[:2] == ("utility", "tasks"):
+        return loc[:3]
     return loc[:3] if len(loc) >= 3 and loc[0] in _MATCHING and loc[2] in KINDS else None
 
 

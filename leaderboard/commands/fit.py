@@ -120,7 +120,7 @@ def corrected_asr_command(
     as_json: JsonFlag = False,
 ) -> None:
     """ASR of the strings that searches ended with, corrected for the judge's errors."""
-    from leaderboard.commands.print_corrected import print_corrected
+    from leaderboard.commands.print_judges import print_corrected
     from leaderboard.fit.corrected.of_run import corrected_asr_of_run
 
     print_corrected(corrected_asr_of_run(run, calibration), as_json)

@@ -27,6 +27,7 @@ def register_commands(app: typer.Typer) -> None:
     group.command("transfer")(transfer_command)
     group.command("attacks")(attacks_command)
     group.command("stacks")(stacks_command)
+    group.command("judges")(judges_command)
     group.command("pack")(pack_command)
     group.command("verify")(verify_command)
     group.command("add")(add_command)
@@ -79,14 +80,21 @@ def show_command(
     entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
+    as_json: JsonFlag = False,
 ) -> None:
-    """Print the standings."""
+    """Print the standings, as JSON with all that the page's `data.json` says of each table."""
     from leaderboard.commands.print_standings import print_standings
+    from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes
+    from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
 
     with read_given(runs, entries) as given:
-        print_standings(standings(given, target_asr, usable_processes(), rank_by))
+        tables = standings(given, target_asr, usable_processes(), rank_by)
+        if as_json:
+            print_json([{**section} for section in payload(given, tables)["sections"]])
+        else:
+            print_standings(tables)
 
 
 def transfer_command(
@@ -160,3 +168,26 @@ def stacks_command(
             print_json([effect.to_json() for effect in effects])
         else:
             print_stacks(effects)
+
+
+def judges_command(
+    runs: RunsArg = [],  # noqa: B006
+    entries: EntriesFolders = [],  # noqa: B006
+    target_asr: TargetOption = None,
+    rank_by: RankByOption = "reference",
+    as_json: JsonFlag = False,
+) -> None:
+    """Print how ranks change between judges: of a run, and of what `harness run OTHER_SPEC --from RUN` made of it."""
+    from leaderboard.commands.print_judges import print_judge_comparisons
+    from leaderboard.commands.print_table import print_json
+    from leaderboard.parallel import usable_processes
+    from leaderboard.site.texts.judge_text import comparison_json
+    from leaderboard.standings.ranks.between_judges import require_comparisons
+    from leaderboard.standings.standings import standings
+
+    with read_given(runs, entries) as given:
+        comparisons = require_comparisons(standings(given, target_asr, usable_processes(), rank_by))
+        if as_json:
+            print_json([{**comparison_json(found)} for found in comparisons])
+        else:
+            print_judge_comparisons(comparisons)

@@ -9,7 +9,7 @@ from rich.text import Text
 from harness.records.visible_text import visible
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.commands.print_transfer import scope_text
-from leaderboard.site.standing_text import TextPair, interval_text
+from leaderboard.site.texts.standing_text import TextPair, interval_text
 from leaderboard.standings.fixed_compute import AttackAtCompute, AttackColumn, AttackTable
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, percent, scientific
 

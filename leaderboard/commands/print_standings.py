@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
-from leaderboard.site import standing_text
+from leaderboard.site.texts import judge_text, standing_text, utility_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.table_numbers import parameter_count
@@ -71,6 +71,10 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
         standings.section.clean_measure: standing_text.clean_text,
         "ASR at full budget": standing_text.asr_text,
     }
+    if judge_text.corrects_asr(standings):
+        columns["ASR without the judge's errors"] = judge_text.corrected_text
+    if utility_text.shows_utility(standings):
+        columns["loss of utility"] = utility_text.utility_text
     if any(row.worst_case for row in rows):
         columns["all attacks together"] = lambda row: ("", _worst_case_spending(row))
     columns |= {

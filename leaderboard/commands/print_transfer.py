@@ -8,7 +8,7 @@ from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.data.comparable_cells import Scope
-from leaderboard.site.standing_text import rate_text
+from leaderboard.site.texts.standing_text import rate_text
 from leaderboard.standings.transfer import TransferCell, TransferMatrix
 
 TITLES = {

@@ -82,7 +82,7 @@ class Section:
     @property
     def clean_measure(self) -> CleanMeasure:
         """What the share of clean examples that the victim gets right is a share of."""
-        records = [cell.record for cell in self.cells] or list(self.failed)
+        records = self._records
         labels = all(record.task_kind == "labels" for record in records)
         # A cell in which nothing was attacked cannot tell that its prompts are benign.
         return clean_measure(labels=labels, benign=any(record.benign for record in records))
@@ -90,8 +90,23 @@ class Section:
     @property
     def clean_floor(self) -> float:
         """Least share of clean examples with which the spec has a row ranked."""
-        records = [cell.record for cell in self.cells] or list(self.failed)
-        return max(record.clean_floor for record in records)
+        return max(record.clean_floor for record in self._records)
+
+    @property
+    def utility_tasks(self) -> tuple[str, ...]:
+        """Labels of the tasks that the spec names as showing utility."""
+        named = {task for record in self._records for task in (record.utility.tasks if record.utility else ())}
+        return tuple(sorted(named))
+
+    @property
+    def max_loss(self) -> float | None:
+        """Most utility that the spec lets a defense lose and still be ranked; None where it sets no bound."""
+        bounds = [record.utility.max_loss for record in self._records if record.utility is not None]
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+    @property
+    def _records(self) -> list[CellRecord]:
+        return [cell.record for cell in self.cells] or list(self.failed)
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:

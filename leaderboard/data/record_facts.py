@@ -103,3 +103,11 @@ def replay_source(record: CellRecord) -> dict[str, Any] | None:
     """For an attack that tries recorded strings: attack, victim, defense, … where they were found. None for others."""
     source = record.attack_facts.get("source")
     return source if isinstance(source, dict) else None
+
+
+def is_as_it_came(record: CellRecord) -> bool:
+    """Whether nothing of the defended model was trained or fitted here, so that all seeds have one and the same."""
+    facts = record.defense_facts
+    spent = [victim_facts(record).preparation]
+    spent += [] if facts is None else [facts.search, facts.training, facts.fit]
+    return all(each.nominal == 0 for each in spent)

@@ -12,7 +12,8 @@ from leaderboard.site.pages import Site, write_pages, write_published_tables_pag
 from leaderboard.site.published_tables import published_table, read_reported_fits
 from leaderboard.site.site_data import payload
 from leaderboard.site.site_folder import check_replaceable, write_site_folder
-from leaderboard.standings.comparable import RankUnit
+from leaderboard.standings.ranks.between_judges import judge_comparisons
+from leaderboard.standings.ranks.comparable import RankUnit
 from leaderboard.standings.standings import standings
 from leaderboard.standings.transfer import transfer_matrices
 
@@ -46,7 +47,8 @@ def build_site(
     tables = standings(runs, target, processes, rank_unit)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
-    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)), prompts)
+    judges = judge_comparisons(tables)
+    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs), judges), prompts, judges)
 
     def write(new: Path) -> None:
         write_downloads(new / "downloads", site.data)

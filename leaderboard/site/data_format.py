@@ -126,6 +126,57 @@ class AnsweredJson(RateJson):
     benign: bool
 
 
+class DifferenceJson(TypedDict):
+    """A share less another, with its 95% interval; see `leaderboard.fit.compared.paired_difference`."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int  # an example counts once for each seed
+    known_by_number: int  # of the pairs, those whose examples no row lists
+    seeds: int
+
+
+class UtilityJson(TypedDict):
+    """`leaderboard.standings.utility.measures.Utility`: a share of clean examples, what the defense loses of it, and
+    where the row stands on the front of its victim and of the table.
+    """
+
+    task: str
+    name: str
+    measure: str
+    own: bool
+    bounded: bool
+    remade: bool
+    note: str
+    rate: RateJson | None
+    loss: DifferenceJson | None
+    front_of_victim: str | None
+    front_of_table: str | None
+
+
+class HeldJson(TypedDict):
+    """The share that no attack broke, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class CorrectedJson(TypedDict):
+    """ASR of the strings that an attack ended with, as judged and without the judge's errors; null where ``note`` says
+    why. ``clipped``: whether the estimate lay beyond 0 or 1, and was cut there.
+    """
+
+    attack: str
+    seen: RateJson | None
+    value: float | None
+    low: float | None
+    high: float | None
+    clipped: bool
+    note: str
+
+
 class DirectionJson(RateJson):
     """ASR at full budget of the examples of one label that the attacker wants to have another."""
 
@@ -157,7 +208,12 @@ class StandingJson(TypedDict):
     examples: NotRequired[int]
     clean: RateJson | None
     answered: NotRequired[AnsweredJson | None]  # of answers in text
+    utilities: NotRequired[list[UtilityJson]]
+    utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told from the spec's bound
+    held: NotRequired[HeldJson | None]
+    no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can
     asr: RateJson | None
+    corrected: NotRequired[CorrectedJson | None]  # null where records name no calibration of the judge
     directions: NotRequired[list[DirectionJson]]
     one_direction: NotRequired[bool]  # whether one direction makes the rate
     strongest: StrongestJson | None
@@ -198,6 +254,8 @@ class SectionJson(TypedDict):
     target_asr: float
     rank_unit: NotRequired[str]
     clean_floor: NotRequired[float]
+    max_loss: NotRequired[float | None]  # of utility, with which a row is ranked
+    utility_tasks: NotRequired[list[str]]
     missing: NotRequired[int]  # cells that the spec asks for and that have no numbers
     missing_rows: NotRequired[list[str]]  # victims and defenses of which no cell has
     space: NotRequired[str]
@@ -214,4 +272,5 @@ class SiteJson(TypedDict):
     format: int
     runs: list[dict[str, Any]]
     transfer: list[dict[str, Any]]
+    judges: list[dict[str, Any]]  # `leaderboard.site.texts.judge_text.JudgeComparisonJson`
     sections: Sequence[SectionJson]

@@ -19,7 +19,7 @@ from leaderboard.site.provenance import (
     library_versions,
     plugins_used,
 )
-from leaderboard.site.standing_text import TextPair, asr_at_text, cost_text, counted, queries_text, rate_text
+from leaderboard.site.texts.standing_text import TextPair, asr_at_text, cost_text, counted, queries_text, rate_text
 from leaderboard.standings.directions import DirectionRate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records.cell_manifest import CellRecord, DefenseFacts
-from leaderboard.site.standing_text import counted
+from leaderboard.site.texts.standing_text import counted
 from leaderboard.standings.standing import Standing
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, percent, plain_number, scientific
 

@@ -65,6 +65,10 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
         numbers: dict[str, Any] = {} if rate is None else {**rate}
         flat |= {name: numbers.get("value")} | {f"{name}_{part}": numbers.get(part) for part in _RATE}
     answered = row.get("answered")
+    flat |= _utility(row)
+    corrected: dict[str, Any] = {**(row.get("corrected") or {})}
+    flat |= {"corrected_asr": corrected.get("value")}
+    flat |= {f"corrected_asr_{part}": corrected.get(part) for part in ("low", "high", "clipped", "note")}
     flat["answered_without_attack"] = None if answered is None else answered["clean"]
     flat["asr_by_direction"] = "; ".join(
         f"{each['name']}: {each['successes']} of {each['trials']}" for each in row.get("directions", ())
@@ -79,6 +83,25 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
     flat |= {f"balance_{name}": None if fit is None else fit.get(name) for name in ("slope", "slope_low", "slope_high")}
     flat["asr_at"] = _asr_at(row)
     return flat | {"marks": ", ".join(row["marks"])}
+
+
+def _utility(row: StandingJson) -> dict[str, Any]:
+    """The share that held, the largest loss of utility, and every share with its interval and its loss."""
+    utilities = row.get("utilities", [])
+    losses = [loss for utility in utilities if (loss := utility["loss"]) is not None]
+    worst: dict[str, Any] = {**max(losses, key=lambda loss: loss["value"])} if losses else {}
+    held: dict[str, Any] = {**(row.get("held") or {})}
+    flat: dict[str, Any] = {}
+    for name, numbers in (("held", held), ("loss_of_utility", worst)):
+        flat |= {name: numbers.get("value")} | {f"{name}_{end}": numbers.get(end) for end in ("low", "high")}
+    shares = []
+    for utility in utilities:
+        rate, loss = utility["rate"], utility["loss"]
+        if rate is not None:
+            shares.append(f"{utility['name']}: {rate['value']:g} ({rate['low']:g} to {rate['high']:g})")
+        if rate is not None and loss is not None:
+            shares[-1] += f", loses {loss['value']:g} ({loss['low']:g} to {loss['high']:g})"
+    return flat | {"utility": "; ".join(shares), "utility_notes": "; ".join(row.get("utility_notes", []))}
 
 
 def _asr_at(row: StandingJson) -> str:

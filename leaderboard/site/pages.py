@@ -15,7 +15,6 @@ from markupsafe import Markup, escape
 from harness.records.read import Run
 from harness.records.visible_text import visible
 from leaderboard import table_numbers as number_format
-from leaderboard.site import standing_text
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
 from leaderboard.site.defended_victims import (
     AttackLine,
@@ -27,6 +26,8 @@ from leaderboard.site.defended_victims import (
 from leaderboard.site.page_ids import attack_id
 from leaderboard.site.provenance import SpecFile, plugins_used, spec_files
 from leaderboard.site.published_tables import PublishedTable
+from leaderboard.site.texts import judge_text, standing_text, utility_text
+from leaderboard.standings.ranks.between_judges import JudgeComparison
 from leaderboard.standings.standings import Standings
 
 PLOT_SCRIPTS = (
@@ -36,6 +37,7 @@ PLOT_SCRIPTS = (
     "plot_attack.js",
     "plot_offense.js",
     "plot_rounds.js",
+    "plot_pareto.js",
     "figure.js",
 )
 MAX_DRAWN = 10  # rows drawn at first on an attack's page
@@ -45,6 +47,10 @@ _STANDING_TEXTS = (
     standing_text.answered_text,
     standing_text.clean_text,
     standing_text.asr_text,
+    judge_text.corrects_asr,
+    judge_text.corrected_text,
+    utility_text.shows_utility,
+    utility_text.utility_text,
     standing_text.cost_to_break_text,
     standing_text.examples_text,
     standing_text.defense_compute_text,
@@ -52,18 +58,20 @@ _STANDING_TEXTS = (
     standing_text.offense_defense_text,
     standing_text.rank_text,
 )
+_JUDGE_TEXTS = (judge_text.judged_text, judge_text.agreement_text, judge_text.swap_text, judge_text.ties_text)
 
 
 @dataclass(frozen=True)
 class Site:
     """What the pages are made of: ``data`` is the payload, its sections in the order of ``tables``; ``prompts`` says
-    whether the pages show the prompts that attack strings stand in.
+    whether the pages show the prompts that attack strings stand in; ``judges``: the same answers under several.
     """
 
     runs: Sequence[Run]
     tables: Sequence[Standings]
     data: SiteJson
     prompts: bool = True
+    judges: Sequence[JudgeComparison] = ()
 
     @property
     def sections(self) -> list[tuple[SectionJson, Standings]]:
@@ -97,6 +105,7 @@ def write_pages(folder: Path, site: Site) -> None:
         scripts=[*PLOT_SCRIPTS, "address.js", "table.js", "board.js"],
         data=site.data,
         sections=site.sections,
+        judges=site.judges,
         attacks=[(attack, attack_id(attack)) for attack in attacks],
         specs=list(specs.values()),
     )
@@ -136,6 +145,7 @@ def _environment() -> Environment:
     )
     env.globals |= {"trained_against_text": standing_text.trained_against_text, "cost_sort_key": cost_sort_key}
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
+    env.globals |= {text.__name__: text for text in _JUDGE_TEXTS}
     env.globals["answers_text"] = standing_text.answers_text
     env.globals["direction_warning"] = standing_text.direction_warning
     env.filters["rate_text"] = standing_text.rate_text

@@ -13,33 +13,44 @@ from harness.records.read import Run
 from leaderboard.data.comparable_cells import missing_count
 from leaderboard.data.evidence import NOT_CHECKED
 from leaderboard.data.visible_text import visible_data
+from leaderboard.fit.compared.paired_difference import PairedDifference
+from leaderboard.fit.corrected.of_run import CorrectedRow
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.data_format import (
     AnsweredJson,
     AsrAtJson,
     BandJson,
+    CorrectedJson,
     CostToBreakJson,
     CurveJson,
+    DifferenceJson,
     DirectionJson,
     FitJson,
+    HeldJson,
     PointsJson,
     SectionJson,
     SiteJson,
     StandingJson,
     StrongestJson,
+    UtilityJson,
     WorstCaseJson,
 )
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
+from leaderboard.site.texts.judge_text import comparison_json
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.clean_rate import WithOrWithout
-from leaderboard.standings.comparable import missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
 from leaderboard.standings.json_numbers import rate_json, rounded
+from leaderboard.standings.ranks.between_judges import JudgeComparison
+from leaderboard.standings.ranks.comparable import missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.transfer import TransferMatrix
+from leaderboard.standings.utility.bound import name_of
+from leaderboard.standings.utility.measures import Utility
+from leaderboard.standings.utility.of_table import held, why_no_point
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
@@ -47,7 +58,12 @@ MAX_POINTS = 18  # per curve; more cannot be told apart on the plot
 MAX_WORST_CASE_POINTS = 14
 
 
-def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence[TransferMatrix] = ()) -> SiteJson:
+def payload(
+    runs: Sequence[Run],
+    tables: Sequence[Standings],
+    matrices: Sequence[TransferMatrix] = (),
+    judges: Sequence[JudgeComparison] = (),
+) -> SiteJson:
     """JSON data of the whole site; texts of others are made visible."""
     any_checked = any(cell.checked for run in runs for cell in run)
     data = {
@@ -60,6 +76,7 @@ def payload(runs: Sequence[Run], tables: Sequence[Standings], matrices: Sequence
             for run in runs
         ],
         "transfer": [{"id": f"t{index}"} | matrix.to_json() for index, matrix in enumerate(matrices)],
+        "judges": [comparison_json(comparison) for comparison in judges],
         "sections": [_section_json(table, mark_origin=any_checked) for table in tables],
     }
     return cast(SiteJson, visible_data(data))
@@ -73,14 +90,16 @@ def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
         "target_asr": table.target,
         "rank_unit": table.rank_unit,
         "clean_floor": table.clean_floor,
+        "max_loss": table.max_loss,
+        "utility_tasks": list(section.utility_tasks),
         "missing": len(section.missing),
         "missing_rows": missing_rows(table.rows, section.missing),
         "apart": section.separation,
         "notice": scope.notice,
         "clean": section.clean_measure,
         "rows": [
-            _standing_json(name, row, bands.get(index), [_origin(row)] if mark_origin else [])
-            for index, row in enumerate(table.rows)
+            _standing_json(name, row, bands.get(index), [_origin(row)] if mark_origin else [], no_point)
+            for index, (row, no_point) in enumerate(zip(table.rows, why_no_point(table.rows), strict=True))
         ],
         "failed": [
             {
@@ -101,8 +120,8 @@ def _origin(row: Standing) -> str:
     return NOT_CHECKED if row.evidence is None else row.evidence.mark
 
 
-def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str]) -> StandingJson:
-    victim_id = defended_victim_id(section, row)
+def _standing_json(section: str, row: Standing, band: BandJson | None, marks: list[str], no_point: str) -> StandingJson:
+    victim_id, robust = defended_victim_id(section, row), held(row)
     return {
         "id": row_id(victim_id, row),
         "entry": victim_id,
@@ -122,7 +141,12 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),
         "answered": None if row.answered is None else _answered_json(row.answered),
+        "utilities": [_utility_json(utility) for utility in row.utilities],
+        "utility_notes": list(row.utility_notes),
+        "held": None if robust is None else cast(HeldJson, {k: rounded(v) for k, v in asdict(robust).items()}),
+        "no_point": no_point,
         "asr": None if row.asr is None else rate_json(row.asr),
+        "corrected": None if row.corrected is None else _corrected_json(row.corrected),
         "directions": [_direction_json(rate) for rate in row.directions],
         "one_direction": one_direction_makes_the_rate(row.directions) is not None,
         "strongest": None if row.strongest is None else _strongest_json(row.strongest),
@@ -150,6 +174,47 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
 
 def _answered_json(answered: WithOrWithout) -> AnsweredJson:
     return {**rate_json(answered.rate), "clean": answered.clean, "benign": answered.benign}
+
+
+def _corrected_json(row: CorrectedRow) -> CorrectedJson:
+    found = row.corrected
+    return {
+        "attack": str(row.group["attack"]),
+        "seen": None if row.seen is None else rate_json(row.seen),
+        "value": None if found is None else rounded(found.value),
+        "low": None if found is None else rounded(found.low),
+        "high": None if found is None else rounded(found.high),
+        "clipped": found is not None and found.clipped,
+        "note": row.note,
+    }
+
+
+def _utility_json(utility: Utility) -> UtilityJson:
+    loss, front = utility.loss, utility.front
+    return {
+        "task": utility.task,
+        "name": name_of(utility),
+        "measure": utility.measure,
+        "own": utility.own,
+        "bounded": utility.bounded,
+        "remade": utility.remade,
+        "note": utility.note,
+        "rate": None if utility.rate is None else rate_json(utility.rate),
+        "loss": None if loss is None else _difference_json(loss),
+        "front_of_victim": None if front is None else front.victim,
+        "front_of_table": None if front is None else front.table,
+    }
+
+
+def _difference_json(difference: PairedDifference) -> DifferenceJson:
+    return {
+        "value": rounded(difference.value),
+        "low": rounded(difference.low),
+        "high": rounded(difference.high),
+        "pairs": difference.pairs,
+        "known_by_number": difference.known_by_number,
+        "seeds": difference.seeds,
+    }
 
 
 def _direction_json(rate: DirectionRate) -> DirectionJson:

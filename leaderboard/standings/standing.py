@@ -24,13 +24,15 @@ from leaderboard.data.record_facts import (
 )
 from leaderboard.data.trajectories import TrajectoriesBySeed, read_trajectories
 from leaderboard.fit.compute_to_target import SeedCurves
+from leaderboard.fit.corrected.of_run import CorrectedRow, corrected_of_cells
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.clean_rate import WithOrWithout, clean_rate, with_or_without
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
 from leaderboard.standings.directions import DirectionRate, direction_rates
-from leaderboard.standings.ranks import NO_RANK, Rank
+from leaderboard.standings.ranks.ranks import NO_RANK, Rank
+from leaderboard.standings.utility.measures import UNDEFENDED, Utility
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 MOST_UNTOLD = 0.1
@@ -65,6 +67,8 @@ class Standing:
         adaptivity: whether the attacks knew of the defense: "adaptive" or "static", where records say so.
         seeds: how many.
         curves: one per attack.
+        corrected: ASR of the strings that the strongest attack ended with, as judged and without the judge's errors;
+            None where the records name no calibration of the judge.
         directions: ASR at full budget by direction; none where answers are texts.
         worst_case: all attacks together; None with fewer than two that attacked the same examples.
         replaying: the attacks that try recorded strings; what finding them took is not in their compute.
@@ -75,6 +79,8 @@ class Standing:
         unparseable_clean: answers to clean prompts, likewise.
         failures: why attack strings counted as failed without being judged, and at how many steps.
         missing: cells of the row that the spec asks for and that have no numbers.
+        utilities: what it makes of clean examples, its own task first, and what of it the defense loses.
+        utility_notes: why it cannot be told whether it loses more than the spec allows; empty where it can.
         rank: by cost to break, or why it has none; see `ranks`.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         ranked_by: the curves of the attacks that the rank goes by.
@@ -100,6 +106,7 @@ class Standing:
     adaptivity: tuple[str, ...]
     seeds: int
     curves: tuple[AttackCurve, ...]
+    corrected: CorrectedRow | None
     directions: tuple[DirectionRate, ...]
     worst_case: WorstCase | None
     replaying: tuple[str, ...]
@@ -110,6 +117,8 @@ class Standing:
     unparseable_clean: int
     failures: Mapping[str, int]
     missing: tuple[PlannedCell, ...] = ()
+    utilities: tuple[Utility, ...] = ()
+    utility_notes: tuple[str, ...] = ()
     rank: Rank = NO_RANK
     offense_defense: OffenseDefense | None = None
     ranked_by: tuple[SeedCurves, ...] = field(default=(), repr=False, compare=False)
@@ -125,6 +134,11 @@ class Standing:
     def static(self) -> bool:
         """Whether no attack on it knew of the defense."""
         return self.adaptivity == ("static",)
+
+    @property
+    def undefended(self) -> bool:
+        """Whether it is the victim as it is."""
+        return self.defense == UNDEFENDED
 
     @property
     def too_few_verdicts(self) -> bool:
@@ -209,6 +223,7 @@ def make_standing(
         adaptivity=adaptivity([cell.record for cell in cells]),
         seeds=len(records),
         curves=curves,
+        corrected=None if strongest is None else corrected_of_cells(list(by_attack[strongest.attack].values())),
         directions=direction_rates(attacks, strongest.attack if strongest else None, first.labels),
         worst_case=worst_case(attacks),
         replaying=replaying,

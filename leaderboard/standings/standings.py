@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from leaderboard.data.defense_cost import UndefendedFlops, undefended_answer_flo
 from leaderboard.data.record_facts import defense_round, victim_facts
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
-from leaderboard.standings.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
-from leaderboard.standings.ranks import Rank, ranks
+from leaderboard.standings.ranks.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
+from leaderboard.standings.ranks.ranks import Rank, ranks
 from leaderboard.standings.standing import Standing, attack_trajectories, make_standing
+from leaderboard.standings.utility.bound import not_told_from_bound
+from leaderboard.standings.utility.measures import UtilityTables
+from leaderboard.standings.utility.of_table import with_fronts
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Standings:
         target: attack success rate that counts as broken.
         rank_unit: what costs to break are ranked in.
         clean_floor: least share of clean examples with which a row is ranked.
+        max_loss: most utility that a row may have lost and be ranked; None where the spec sets no bound.
     """
 
     section: Section
@@ -34,6 +39,7 @@ class Standings:
     rows: tuple[Standing, ...]
     rank_unit: RankUnit
     clean_floor: float
+    max_loss: float | None = None
 
 
 CellsByRound = list[list[Cell]]
@@ -52,7 +58,8 @@ def standings(
         processes: how many may share the rows of many cells; see `map_in_processes`.
     """
     jobs_of_section: list[tuple[Section, float, list[Job]]] = []
-    for section in sections(runs):
+    all_sections = sections(runs)
+    for section in all_sections:
         undefended = undefended_answer_flops([cell.record for cell in section.cells])
         asr = section_target(section, target)
         jobs = [(by_round, asr, undefended) for by_round in _cells_by_defense(section)]
@@ -62,11 +69,12 @@ def standings(
     # The table of a submission is a mapped file, which no other process is sent.
     usable_processes = processes if all(type(cell) is Cell for cell in cells) else 1
     results = iter(map_in_processes(_standings_of_defense, all_jobs, len(cells), usable_processes))
-    tables = []
+    tables, utilities = [], UtilityTables(all_sections)
     for section, asr, jobs in jobs_of_section:
         rows: list[Standing] = []
         for by_round, _, _ in jobs:
             rows += _with_cells(next(results), by_round)
+        rows = [replace(row, utilities=utilities.of_row(section, row.cells, row.clean)) for row in rows]
         tables.append(_ranked(section, asr, rows, rank_unit))
     return tables
 
@@ -107,9 +115,11 @@ def _with_cells(rows: Sequence[Standing], by_round: CellsByRound) -> list[Standi
 
 
 def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: RankUnit) -> Standings:
-    rows = [replace(row, missing=missing_of_row(row, rows, section.missing)) for row in rows]
+    rows = with_fronts([replace(row, missing=missing_of_row(row, rows, section.missing)) for row in rows])
+    told = partial(not_told_from_bound, max_loss=section.max_loss)
+    rows = [replace(row, utility_notes=tuple(told(row.utilities, undefended=row.undefended))) for row in rows]
     unit = usable_unit(rows, unit)
-    notes = why_not_ranked(rows, section.clean_measure, section.clean_floor, unit)
+    notes = why_not_ranked(rows, section.clean_measure, section.clean_floor, unit, section.max_loss)
     divisors = rank_divisors(rows, unit)
     in_unit = [
         () if note else tuple(replace(curve, compute=curve.compute / divisor) for curve in row.ranked_by)
@@ -120,7 +130,7 @@ def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: Ran
         for row, rank, note, divisor in zip(rows, ranks(in_unit, target), notes, divisors, strict=True)
     ]
     ordered = [row for row, _ in sorted(ranked, key=_hardest_first)]
-    return Standings(section, target, tuple(ordered), unit, section.clean_floor)
+    return Standings(section, target, tuple(ordered), unit, section.clean_floor, section.max_loss)
 
 
 def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, bool, float, float, str, str, int]:

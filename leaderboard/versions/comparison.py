@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell, Run
-from leaderboard.data.record_facts import victim_facts
+from leaderboard.data.record_facts import is_as_it_came, victim_facts
 from leaderboard.data.trajectories import Trajectories, common_examples, read_trajectories
 from leaderboard.fit.compared.cost_ratio import BrokenExamples, CostRatio, cost_ratio
 from leaderboard.fit.compared.paired_difference import PairedDifference, paired_difference
@@ -153,7 +153,7 @@ def compare_runs(old: Run, new: Run, pairs: Sequence[str] = (), target: float | 
 
 
 def _compared(versions: Versions, target: float | None) -> Compared:
-    one_model = all(_is_as_it_came(cell.record) for pair in versions.by_seed.values() for cell in pair)
+    one_model = all(is_as_it_came(cell.record) for pair in versions.by_seed.values() for cell in pair)
     read = {attack: _read(cells) for attack, cells in versions.attacks.items()}
     clean = {seed: (attack, pair) for attack, cells in versions.attacks.items() for seed, pair in cells.items()}
     tables = [read[attack][seed].outcomes for seed, (attack, _) in sorted(clean.items())]
@@ -239,14 +239,6 @@ def _cost(attack: str, seeds: Sequence[_SeedRead], target: float, one_model: boo
         )
     ratio = cost_ratio(attacks[0], attacks[1], target, one_model=one_model)
     return [AttackCost(attack, "FLOPs" if known else "queries", target, ratio)]
-
-
-def _is_as_it_came(record: CellRecord) -> bool:
-    """Whether nothing of the defended model was trained or fitted here, so that all seeds have one and the same."""
-    facts = record.defense_facts
-    spent = [victim_facts(record).preparation]
-    spent += [] if facts is None else [facts.search, facts.training, facts.fit]
-    return all(each.nominal == 0 for each in spent)
 
 
 def _changed(old: CellRecord, new: CellRecord) -> list[str]:

@@ -71,6 +71,7 @@ class FakeCell:
     judge_output: str | None = field(default=None, repr=False)
     drawn: Sequence[tuple[str | None, str | None, bool | None]] = field(default=(), repr=False)
     """Text, state and success of each drawn answer to a string that succeeds; of others, none does."""
+    numbered_on: bool = field(default=False, repr=False)  # wrong examples bear the numbers after those of the others
     more: dict[str, Any] = field(default_factory=dict)  # overrides of the manifest
 
     @property
@@ -190,7 +191,13 @@ def _write_tables(folder: Path, cell: FakeCell) -> None:
         for at in range(cell.first_example, cell.first_example + len(first))
     ]
     examples += [
-        {"example": f"w{at}", "label": 0, "predicted": 1, "attacked": False, "excluded": "already wrong"}
+        {
+            "example": f"e{len(first) + at}" if cell.numbered_on else f"w{at}",
+            "label": 0,
+            "predicted": 1,
+            "attacked": False,
+            "excluded": "already wrong",
+        }
         for at in range(cell.wrong)
     ]
     if cell.targets:

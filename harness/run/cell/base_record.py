@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.flops import CONVENTION, Flops, known
-from harness.records.cell_manifest import AnswersRecord, CellRecord, Compute, PluginRecord
+from harness.records.cell_manifest import AnswersRecord, CellRecord, Compute, PluginRecord, UtilityRecord
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
@@ -37,7 +37,13 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         task_kind=cell.task.plugin.answers,
         space=attack_space(cell),
         clean_floor=spec.spec.clean_floor,
+        utility=_utility(spec),
     )
+
+
+def _utility(spec: LoadedSpec) -> UtilityRecord | None:
+    bound = spec.spec.utility
+    return None if bound is None else UtilityRecord(tasks=list(spec.utility_tasks), max_loss=bound.max_loss)
 
 
 def attack_space(cell: CellSpec) -> Literal["text", "latent"]:

@@ -88,6 +88,11 @@ class Rejudged:
     changes: dict[str, Any]
 
 
+_OF_THE_SPEC = frozenset({"key", "spec_name", "spec_version", "spec_hash", "judge", "judge_calibration"})
+_OF_THE_SPEC |= {"target_asr", "clean_floor", "utility"}
+"""What of a record the spec says that it is judged by."""
+
+
 def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: Preparer) -> CellResult:
     """A search done before, under this cell's judge.
 
@@ -115,8 +120,7 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
             facts = rejudged(source.record.defense_facts, steps, right, attacked, cell.spec.diagnostics)
             changes["defense_facts"] = facts
     base = base_record(cell.spec, spec, cell.keys.cell)
-    named = ("key", "spec_name", "spec_version", "spec_hash", "judge", "judge_calibration", "target_asr", "clean_floor")
-    changes |= {name: getattr(base, name) for name in named}
+    changes |= {name: getattr(base, name) for name in _OF_THE_SPEC}
     record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
     return CellResult(record, examples, steps)
 

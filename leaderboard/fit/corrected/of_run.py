@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
@@ -83,6 +84,33 @@ def _named(cells: Iterable[Cell], path: Path) -> JudgeCalibration:
     )
 
 
+def corrected_of_cells(cells: Sequence[Cell]) -> CorrectedRow | None:
+    """The row of one attack on a victim and defense by what its records name as calibration of the judge; None where
+    they name none. What is wrong with a calibration is a note.
+    """
+    record = cells[0].record
+    named = [cell.record.judge_calibration for cell in cells]
+    if not any(named):
+        return None
+    judge = usable_calibration(record)
+    if any(other != named[0] for other in named):
+        judge = "its cells name different calibrations of the judge, or not all name one"
+    return CorrectedRow(_group(record), None, None, judge) if isinstance(judge, str) else _corrected(cells, judge)
+
+
+def usable_calibration(record: CellRecord) -> JudgeCalibration | str:
+    """What a record names as calibration of its judge, or in words why nothing can be corrected by that."""
+    try:
+        judge = JudgeCalibration.model_validate(record.judge_calibration)
+    except ValidationError:
+        return "what its record names as calibration is none"
+    if (record.judge.name, record.judge.params) != (judge.judge.name, judge.judge.params):
+        return f"its calibration is of the judge {judge.judge.label}"
+    if not (judge.successes and judge.failures):
+        return "its calibration has no answers that are successes for people, or none that are failures"
+    return judge
+
+
 def _row(cells: Sequence[Cell], judge: JudgeCalibration, source: Path) -> CorrectedRow:
     record = cells[0].record
     if (record.judge.name, record.judge.params) != (judge.judge.name, judge.judge.params):
@@ -90,6 +118,11 @@ def _row(cells: Sequence[Cell], judge: JudgeCalibration, source: Path) -> Correc
             f"{source}: is of the judge {judge.judge.label}, and the run was judged by {record.judge.label}. Calibrate "
             "that one, or judge the run anew (`harness run --from`)."
         )
+    return _corrected(cells, judge)
+
+
+def _corrected(cells: Sequence[Cell], judge: JudgeCalibration) -> CorrectedRow:
+    record = cells[0].record
     group = _group(record)
     if note := _why_not(record):
         return CorrectedRow(group, None, None, note)

@@ -17,11 +17,14 @@ LEAST_YOUDEN = 0.1
 
 @dataclass(frozen=True)
 class Corrected:
-    """A true rate and its 95% interval, each within 0 and 1."""
+    """A true rate and its 95% interval, each within 0 and 1; ``clipped``: whether the estimate lay beyond, and was cut
+    off there.
+    """
 
     value: float
     low: float
     high: float
+    clipped: bool = False
 
 
 def corrected_rate(seen: Rate, judge: JudgeCalibration) -> Corrected | str:
@@ -50,8 +53,9 @@ def corrected_rate(seen: Rate, judge: JudgeCalibration) -> Corrected | str:
         many = "fewer successes than its false alarms" if high <= 0 else "more successes than its hits"
         return f"the judge saw {many} alone make: it errs otherwise here than on labelled answers"
     value = (seen.value + judge.specificity - 1) / (judge.sensitivity + judge.specificity - 1)
+    clipped = not 0 <= value <= 1
     low, high, value = (min(1.0, max(0.0, end)) for end in (low, high, value))
-    return Corrected(value, min(low, value), max(high, value))
+    return Corrected(value, min(low, value), max(high, value), clipped)
 
 
 def _effective_trials(seen: Rate, z: float) -> float:

@@ -148,6 +148,7 @@
       total += view.rows.size;
     }
     for (const matrix of document.querySelectorAll("section.transfer")) matrix.hidden = matrix.dataset.task !== controls.task.value;
+    for (const judged of document.querySelectorAll("section.judges")) judged.hidden = judged.dataset.task !== controls.task.value || judged.dataset.threat !== controls.threat.value;
     byId("count").textContent = shown < total ? `${shown} of ${total} rows` : `${total} ${total === 1 ? "row" : "rows"}`;
     return Promise.all(views.map((view) => view.draw()));
   }

@@ -51,6 +51,12 @@
     ];
   }
 
+  // Of each share what the defense loses of the undefended victim's.
+  function losses(row) {
+    const points = (share) => (100 * share).toFixed(1).replace("-", "−");
+    return (row.utilities ?? []).filter((each) => each.loss).map(({ name, loss }) => `${name}: ${points(loss.value)} points (${points(loss.low)} to ${points(loss.high)})${ofOneModel(loss)}`);
+  }
+
   function lines(section, rows) {
     const target = `${+(100 * section.target_asr).toPrecision(4)}%`;
     const attacks = [...new Set(rows.flatMap((row) => row.curves.map((curve) => curve.attack)))];
@@ -65,6 +71,8 @@
       ...(rows.some((row) => row.answered) ? [[section.clean === "answered when clean" ? "Harmless prompts refused" : "Harmful prompts answered", (row) => [...rate(row.answered ?? null), row.answered ? `${row.answered.clean} of ${row.answered.trials} without an attack` : ""]]] : []),
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
       ["ASR at full budget", (row) => rate(row.asr)],
+      ...(rows.some((row) => row.corrected) ? [["ASR without the judge’s errors", (row) => (row.corrected ? (row.corrected.value === null ? ["–", row.corrected.note] : rate({ ...row.corrected, seeds: row.corrected.seen.seeds })) : ["–", "no calibration of the judge"])]] : []),
+      ...(rows.some((row) => losses(row).length) ? [["Loss of utility", (row) => ["", ...losses(row)]]] : []),
       [`Compute to ASR ${target}`, (row) => [...breaking(row.breaking), row.breaking_of_reference ? `${power(Number(row.breaking_of_reference.toPrecision(2)))}× reference` : "", ratio(row, rows[0], section.rank_unit)]],
       ["Cheapest attack", (row) => [row.breaking?.attack ?? "–", ""]],
       ["Defense compute", (row) => [flops(row.defense_compute), row.defense_compute && row.reference_compute ? `${power(Number((row.defense_compute / row.reference_compute).toPrecision(2)))}× reference` : ""]],

@@ -2,8 +2,8 @@
 "use strict";
 
 const Figures = (() => {
-  const KINDS = { attack: AttackPlot, offense: OffensePlot, rounds: RoundsPlot };
-  const NAMES = { attack: "ASR against attack compute", offense: "cost to break against cost to defend", rounds: "ASR against rounds" };
+  const KINDS = { attack: AttackPlot, offense: OffensePlot, rounds: RoundsPlot, pareto: ParetoPlot };
+  const NAMES = { attack: "ASR against attack compute", offense: "cost to break against cost to defend", rounds: "ASR against rounds", pareto: "utility against robustness" };
   const unique = (names) => [...new Set(names)];
 
   class Figure {
@@ -18,11 +18,14 @@ const Figures = (() => {
 
     setUp() {
       const rows = this.section.rows;
-      const { kind, attack, x } = this.inputs;
+      const { kind, attack, x, utility } = this.inputs;
       const { kinds, attack: first, x: axis } = this.element.dataset;
       this.only = Boolean(kinds && first); // a page about one attack
       const rounds = rows.some((row) => row.round !== null);
-      kind.append(...Object.keys(KINDS).filter((name) => (kinds ? kinds.split(" ").includes(name) : name === "attack" || rounds)).map((name) => new Option(NAMES[name], name)));
+      const measures = ParetoPlot.measures(rows);
+      const possible = { attack: true, offense: rounds, rounds, pareto: measures.length > 0 };
+      utility.append(...measures.map(([task, name]) => new Option(name, task)));
+      kind.append(...Object.keys(KINDS).filter((name) => (kinds ? kinds.split(" ").includes(name) : possible[name])).map((name) => new Option(NAMES[name], name)));
       kind.closest("label").hidden = kind.options.length < 2;
       this.attacks = unique(rows.flatMap((row) => row.curves.map((curve) => curve.attack)));
       attack.append(new Option("strongest of each row", "strongest"), new Option("all", "all"), ...this.attacks.map((name) => new Option(name, name)));
@@ -40,13 +43,13 @@ const Figures = (() => {
     }
 
     state() {
-      const { kind, attack, x, y, fit } = this.inputs;
-      return { kind: kind.value, attack: attack.value, x: x.value, y: y.value, fit: fit.checked ? "1" : "" };
+      const { kind, attack, x, y, utility, front, fit } = this.inputs;
+      return { kind: kind.value, attack: attack.value, x: x.value, y: y.value, utility: utility.value, front: front.value, fit: fit.checked ? "1" : "" };
     }
 
     // Takes what it knows of ``state`` and leaves the rest as it is at first.
     restore(state) {
-      for (const name of ["kind", "attack", "x", "y"]) {
+      for (const name of ["kind", "attack", "x", "y", "utility", "front"]) {
         const value = state[name] ?? this.defaults[name];
         if ([...this.inputs[name].options].some((option) => option.value === value)) this.inputs[name].value = value;
       }
@@ -56,12 +59,12 @@ const Figures = (() => {
     async draw() {
       const settings = { ...this.state(), fit: this.inputs.fit.checked, palette: this.palette() };
       const kind = KINDS[settings.kind];
-      for (const name of ["attack", "x", "y", "fit"]) this.inputs[name].closest("label").hidden = !kind.controls.includes(name) || (name === "attack" && (this.attacks.length < 2 || this.only)) || (name === "x" && Boolean(this.fixed));
+      for (const name of ["attack", "x", "y", "utility", "front", "fit"]) this.inputs[name].closest("label").hidden = !kind.controls.includes(name) || (name === "attack" && (this.attacks.length < 2 || this.only)) || (name === "x" && Boolean(this.fixed)) || (name === "utility" && this.inputs.utility.options.length < 2);
       this.element.querySelector(".plot-title").textContent = kind.title;
       if (settings.kind === "offense" && settings.x === "queries") settings.x = "share";
       const chosen = this.rows();
       // Over rounds, a defense is drawn with all of its rounds.
-      const rows = settings.kind === "attack" ? chosen : this.section.rows.filter((row) => chosen.some((each) => each.entry === row.entry));
+      const rows = ["attack", "pareto"].includes(settings.kind) ? chosen : this.section.rows.filter((row) => chosen.some((each) => each.entry === row.entry));
       const ticket = (this.ticket = {}); // a slow drawing never replaces a newer one
       this.drawn = rows.length ? kind.draw(this.section, rows, settings) : { nothing: "No row is ticked.", drawn: [], left: 0, unknown: 0 };
       this.kind = settings.kind;
@@ -88,6 +91,7 @@ const Figures = (() => {
       let more = "";
       if (!nothing && left && settings.kind === "attack" && settings.y === "log") more += ` A log axis has no 0: ${left} ${left === 1 ? "point without a success is" : "points without a success are"} left out.`;
       if (!nothing && left && settings.kind === "offense") more += ` ${left} ${left === 1 ? "round of unknown compute or with missing cells is" : "rounds of unknown compute or with missing cells are"} left out.`;
+      if (!nothing && left && settings.kind === "pareto") more += ` ${left} ${left === 1 ? "row without this utility, or that was not attacked, is" : "rows without this utility, or that were not attacked, are"} left out.`;
       if (!nothing && unknown) more += ` ${unknown} ${unknown === 1 ? "point of unknown compute is" : "points of unknown compute are"} left out.`;
       this.element.querySelector(".explain").textContent = kind.explain(settings) + more;
     }

@@ -23,6 +23,7 @@ from tests.benchmarks.intervals.corrected import CORRECTED
 from tests.benchmarks.intervals.defenses import BALANCES, TRAININGS
 from tests.benchmarks.intervals.designs import SHARES, Design, Figures
 from tests.benchmarks.intervals.orders import EQUALS, UNEQUALS
+from tests.benchmarks.intervals.paired import PAIRED
 from tests.benchmarks.intervals.rates_and_costs import COSTS, RATES
 from tests.benchmarks.intervals.repeated import ASR_AT, EXTRAPOLATIONS
 from tests.benchmarks.intervals.shapes import SHAPES
@@ -46,6 +47,7 @@ GROUPS: dict[str, Sequence[Design]] = {
     "Corrected ASR": CORRECTED,
     "Two versions": DIFFERENCES,
     "Cost ratio": COST_RATIOS,
+    "Loss of utility": PAIRED,
 }
 STUDIES = {"Offense-defense": 300, "Unequal rows": 300, "Size scaling": 200, "Repeated sampling": 200}  # of others 500
 LEAST_HELD, MOST_FALSE = 0.93, 0.05

@@ -31,6 +31,7 @@ SHARES = {
     "said to differ in slope",
     "as judged: held on average",
     "passed at the margin",
+    "said to lose more than it does",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from leaderboard.arrays import Booleans, Floats
 from leaderboard.fit.compared.harder_to_break import surely_harder
 from leaderboard.fit.compute_to_target import SeedCurves
-from leaderboard.standings.ranks import MIN_SEEDS, ranks
+from leaderboard.standings.ranks.ranks import MIN_SEEDS, ranks
 from tests.benchmarks.intervals.designs import Figures, counted
 from tests.benchmarks.intervals.rates_and_costs import MANY, SEEDS
 from tests.benchmarks.intervals.simulated_seeds import Seeds

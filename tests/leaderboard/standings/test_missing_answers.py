@@ -13,7 +13,7 @@ from leaderboard.commands.print_standings import print_standings
 from leaderboard.data.count_table_of_run import run_count_table
 from leaderboard.data.trajectories import read_trajectories
 from leaderboard.site.build import build_site
-from leaderboard.site.standing_text import clean_text
+from leaderboard.site.texts.standing_text import clean_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run

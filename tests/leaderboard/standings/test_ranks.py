@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from harness.records.read import read_run
 from leaderboard.fit.compared.harder_to_break import surely_harder
 from leaderboard.fit.compute_to_target import SeedCurves
-from leaderboard.site.standing_text import cost_to_break_text, rank_text, rate_text
-from leaderboard.standings.ranks import NO_RANK, NOT_TOLD_APART, ONE_SEED, ranks
+from leaderboard.site.texts.standing_text import cost_to_break_text, rank_text, rate_text
+from leaderboard.standings.ranks.ranks import NO_RANK, NOT_TOLD_APART, ONE_SEED, ranks
 from leaderboard.standings.standings import standings
 from tests.benchmarks.intervals.simulated_seeds import Seeds
 from tests.leaderboard.fake_run import FakeCell, write_run

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import DataError
 from harness.records.read import read_run
 from leaderboard.site.site_data import payload
-from leaderboard.site.standing_text import examples_text, excluded_text
+from leaderboard.site.texts.standing_text import examples_text, excluded_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings, standings
 from tests.leaderboard.fake_run import FakeCell, write_run

@@ -15,7 +15,7 @@ from leaderboard.fit.attack_scaling import fit_attack_scaling
 from leaderboard.fit.offense_defense import fit_offense_defense
 from leaderboard.site.build import build_site
 from leaderboard.site.site_data import payload
-from leaderboard.site.standing_text import cost_to_break_text, defense_compute_text
+from leaderboard.site.texts.standing_text import cost_to_break_text, defense_compute_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run

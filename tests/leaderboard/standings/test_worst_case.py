@@ -14,7 +14,7 @@ from harness.cli import main
 from harness.records.read import read_run
 from leaderboard.data.trajectories import Trajectories
 from leaderboard.site.site_data import payload
-from leaderboard.site.standing_text import worst_case_text
+from leaderboard.site.texts.standing_text import worst_case_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
 from leaderboard.standings.worst_case import MAX_POINTS, WorstCase, worst_case

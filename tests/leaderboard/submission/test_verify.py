@@ -153,6 +153,16 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "another version of a plugin": (cell(victim__version="9.9"), "completeness", "victim.version is '9.9'"),
     "a lower bar": (cell(threat__tokens=3), "completeness", "threat.tokens is 3, the spec says 4"),
     "a lower floor": (cell(clean_floor=0.1), "completeness", "clean_floor is 0.1, the spec says 0.9"),
+    "a bound on utility of its own": (
+        cell(utility={"tasks": [], "max_loss": 0.9}),
+        "completeness",
+        "utility is {'tasks': [], 'max_loss': 0.9}, the spec says None",
+    ),
+    "a bound on utility that is none": (
+        cell(utility={"tasks": [], "max_loss": -0.5}),
+        "records",
+        "bound on the loss of utility -0.5 is not between 0 and 1",
+    ),
     "fewer answers than were asked for": (cell(n_asked=3), "records", "of asked, missing and unjudged answers"),
     "a label that is its own target": (own_target, "records", "the attacker wants the example's own label"),
     "a budget of its own": (cell(threat__queries=1), "records", "the threat model allows 1"),

@@ -134,9 +134,9 @@ _SHARED_FACTS = (
     _SharedFact("a defense (its facts)", _checkpoint, _defense_facts),
     _SharedFact("the judge", lambda r: 0, lambda r: r.judge.model_dump_json()),
     _SharedFact(
-        "the stopping rule, the target ASR or the floor of clean accuracy",
+        "the stopping rule, the target ASR, the floor of clean accuracy or the bound on utility",
         lambda r: 0,
-        lambda r: (r.stop_on_success, r.target_asr, r.clean_floor),
+        lambda r: (r.stop_on_success, r.target_asr, r.clean_floor, r.utility and r.utility.model_dump_json()),
     ),
     _SharedFact(
         "how many clean examples a task has",

@@ -10,6 +10,7 @@ from typing import Any
 from harness.flops import CONVENTION
 from harness.records.cell_manifest import CellRecord, Compute
 from harness.records.model_role import ModelRole
+from leaderboard.fit.corrected.of_run import usable_calibration
 from leaderboard.submission.file_format.errors import escaped
 from leaderboard.submission.file_format.limits import MAX_STEPS
 from leaderboard.submission.file_format.manifest import VERSION_PATTERN, RunInfo
@@ -53,6 +54,10 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
         yield f"target ASR {record.target_asr:g} is not above 0 and at most 1"
     if not 0 <= record.clean_floor <= 1:
         yield f"floor of clean accuracy {record.clean_floor:g} is not between 0 and 1"
+    if record.utility is not None and not 0 <= (record.utility.max_loss or 0) < 1:
+        yield f"bound on the loss of utility {record.utility.max_loss:g} is not between 0 and 1"
+    if record.judge_calibration is not None and isinstance(wrong := usable_calibration(record), str):
+        yield f"its record names a calibration of the judge, and {wrong}"
     if record.seed < 0 or record.attack_steps < 0 or record.attack_steps > MAX_STEPS:
         yield f"seed {record.seed} or {record.attack_steps} steps is out of range (0 to {MAX_STEPS:,} steps)"
     yield from _chat_problems(record)

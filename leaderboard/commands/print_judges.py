@@ -1,4 +1,4 @@
-"""ASR corrected for a judge's errors, in the terminal."""
+"""What judges make of a run, in the terminal: ASR without their errors, and how ranks change between them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from leaderboard.commands.print_table import plain_table, print_json, wide_conso
 from leaderboard.fit.corrected.of_run import CorrectedRow
 from leaderboard.fit.corrected.rate import Corrected
 from leaderboard.fit.pooled_rates import Rate
+from leaderboard.site.texts.judge_text import agreement_text, judged_text, swap_text, ties_text
+from leaderboard.standings.ranks.between_judges import JudgeComparison
 from leaderboard.table_numbers import percent
 
 
@@ -36,6 +38,23 @@ def print_corrected(rows: Sequence[CorrectedRow], as_json: bool) -> None:
         if row.note:
             where = ", ".join(str(row.group[name]) for name in names)
             console.print(Text(f"{where}: {row.note}" if where else row.note))
+
+
+def print_judge_comparisons(comparisons: Sequence[JudgeComparison]) -> None:
+    """For each task and threat model a table of rows and judges, then each two judges beside each other."""
+    console = wide_console()
+    for found in comparisons:
+        table = plain_table(f"{found.task} · {found.threat}: ranks by judge", ["row", *found.judges])
+        table.caption = Text(f"By what it costs to reach ASR {found.target:g}, as each judge sees it. {ties_text()}")
+        for label, judged in found.rows:
+            table.add_row(Text(label), *(Text("\n".join(filter(None, judged_text(one)))) for one in judged))
+        console.print(table)
+        for pair in found.pairs:
+            console.print(Text(f"{pair.one} and {pair.other}: {agreement_text(pair)}"))
+            for swap in pair.swaps:
+                console.print(Text(f"  {swap_text(pair, swap)}"))
+        for label, reason in found.apart:
+            console.print(Text(f"{label}: not compared: {reason}"))
 
 
 def _interval(rate: Rate | Corrected | None) -> str:

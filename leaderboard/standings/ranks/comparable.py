@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.records.planned import PlannedCell
 from leaderboard.standings.standing import Standing
+from leaderboard.standings.utility.bound import beyond_bound
 from leaderboard.table_numbers import percent
 
 RankUnit = Literal["reference", "flops"]
@@ -37,7 +38,9 @@ def missing_rows(rows: Sequence[Standing], missing: Iterable[PlannedCell]) -> li
     return sorted({f"{cell.victim} · {cell.defense}" for cell in missing if (cell.victim, cell.defense) not in there})
 
 
-def why_not_ranked(rows: Sequence[Standing], clean_measure: str, clean_floor: float, unit: RankUnit) -> list[str]:
+def why_not_ranked(
+    rows: Sequence[Standing], clean_measure: str, clean_floor: float, unit: RankUnit, max_loss: float | None = None
+) -> list[str]:
     """Of each row why it has no rank, "" where it may have one.
 
     Ranked are rows that are whole, whose victim reaches the floor, and that met the same attacks: of several sets of
@@ -46,15 +49,16 @@ def why_not_ranked(rows: Sequence[Standing], clean_measure: str, clean_floor: fl
     Args:
         clean_measure: what the share of clean examples is of, for the reason.
         clean_floor: least share with which a row is ranked.
+        max_loss: most utility that a row may have lost and be ranked; None without a bound.
     """
-    reasons = [_own_reason(row, clean_measure, clean_floor) for row in rows]
+    reasons = [_own_reason(row, clean_measure, clean_floor) or beyond_bound(row.utilities, max_loss) for row in rows]
     if unit == "reference":
         for index, row in enumerate(rows):
             if not reasons[index] and row.reference_compute is None:
                 reasons[index] = "reference compute unknown: no multiple of it to compare across victims"
     left = [index for index, reason in enumerate(reasons) if not reason]
     attacks = {index: searching_attacks(rows[index]) for index in left}
-    ranked = _ranked_attacks(list(attacks.values()))
+    ranked = common_attacks(list(attacks.values()))
     for index, met in attacks.items():
         if len(left) == 1:
             reasons[index] = "no other row to rank it beside"
@@ -108,8 +112,8 @@ def _own_reason(row: Standing, clean_measure: str, clean_floor: float) -> str:
     return ""
 
 
-def _ranked_attacks(of_rows: Sequence[frozenset[str]]) -> frozenset[str] | None:
-    """The set of attacks whose rows are ranked; None where there is none."""
+def common_attacks(of_rows: Sequence[frozenset[str]]) -> frozenset[str] | None:
+    """Of the sets of attacks that rows met, the one whose rows are ranked; None where there is none."""
     counted = [(len(attacks), count, attacks) for attacks, count in Counter(of_rows).items() if count > 1]
     counted.sort(key=lambda entry: entry[:2], reverse=True)
     if not counted or (len(counted) > 1 and counted[0][:2] == counted[1][:2]):

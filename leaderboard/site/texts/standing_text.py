@@ -7,11 +7,13 @@ import numpy as np
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.fit.repeated.asr_at import AsrAt
 from leaderboard.standings.attack_curves import AttackCurve
-from leaderboard.standings.comparable import RankUnit, missing_rows
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
+from leaderboard.standings.ranks.comparable import RankUnit, missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
+from leaderboard.standings.utility.bound import points
+from leaderboard.standings.utility.measures import HARMFUL
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 
 TextPair = tuple[str, str]
@@ -141,10 +143,10 @@ def cost_text(cost: CostToBreak) -> TextPair:
         return UNKNOWN_COMPUTE.lower(), f"{outcome} {queries_text(cost.queries)} per example"
     if cost.compute is None:
         assert cost.budget is not None
-        return "not broken", f"within {scientific(cost.budget)}{_of_one_model(cost.seeds)}"
+        return "not broken", f"within {scientific(cost.budget)}{of_one_model(cost.seeds)}"
     low = "?" if cost.low is None else scientific(cost.low)
     high = "beyond the budget" if cost.high is None else scientific(cost.high)
-    return scientific(cost.compute), f"{low} – {high}{_of_one_model(cost.seeds)}"
+    return scientific(cost.compute), f"{low} – {high}{of_one_model(cost.seeds)}"
 
 
 def rank_text(row: Standing) -> TextPair:
@@ -152,7 +154,8 @@ def rank_text(row: Standing) -> TextPair:
     rank = row.rank
     if rank.best is None:
         return "–", rank.note
-    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), ""
+    unsure = "loss of utility not told from the bound" if row.utility_notes else ""
+    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), unsure
 
 
 _RANK_UNITS: dict[RankUnit, str] = {
@@ -166,7 +169,19 @@ def rank_rule_text(table: Standings) -> str:
     return (
         f"Ranked by {_RANK_UNITS[table.rank_unit]}: the ranks that a row may have, with a chance of at most 5% of any "
         "false order. No rank of one seed, which says nothing of other models like it, nor with "
-        f"{table.section.clean_measure} below {percent(table.clean_floor)}."
+        f"{table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
+    )
+
+
+def _bound_text(table: Standings) -> str:
+    """How much utility a defense may lose by the spec, and of which shares."""
+    if table.max_loss is None:
+        return ""
+    own = [] if table.section.clean_measure == HARMFUL else [table.section.clean_measure]
+    shares = " or ".join([*own, *(f"utility on {task}" for task in table.section.utility_tasks)]) or "utility"
+    return (
+        f" Nor of a defense that certainly loses more than {points(table.max_loss)} of {shares} against the undefended "
+        "victim; one of which that cannot be told is marked."
     )
 
 
@@ -283,7 +298,7 @@ def offense_defense_text(row: Standing) -> TextPair:
     interval = (
         ""
         if low is None or high is None
-        else f"{signed(low)} – {signed(high)}{_of_one_model(row.offense_defense.seeds)}"
+        else f"{signed(low)} – {signed(high)}{of_one_model(row.offense_defense.seeds)}"
     )
     return signed(line.slope), interval if row.offense_defense.line_fits else f"{interval}\na line does not fit"
 
@@ -294,7 +309,7 @@ def _attack_name(row: Standing, attack: str) -> str:
 
 def rate_text(rate: Rate) -> TextPair:
     """A rate and its 95% interval, and whether that is of one model only."""
-    return percent(rate.value), f"{interval_text(rate)}{_of_one_model(rate.seeds)}"
+    return percent(rate.value), f"{interval_text(rate)}{of_one_model(rate.seeds)}"
 
 
 def interval_text(rate: Rate) -> str:
@@ -302,6 +317,6 @@ def interval_text(rate: Rate) -> str:
     return f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%"
 
 
-def _of_one_model(seeds: int) -> str:
+def of_one_model(seeds: int) -> str:
     """What an interval over a single seed is of: no other model that was trained the same way."""
     return "\none model only" if seeds == 1 else ""

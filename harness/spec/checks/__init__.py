@@ -1,0 +1,1 @@
+"""Whether what a spec asks for goes together, cell by cell."""

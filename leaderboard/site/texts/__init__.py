@@ -1,0 +1,1 @@
+"""What stands in tables, in the terminal as on the page."""

@@ -1,0 +1,1 @@
+"""What defenses cost in utility, beside what they hold."""
