@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from harness.api.defense import TrainedDefense
+from harness.api.refs import PluginRef
 from harness.api.threat import Access, Threat, allows
 from harness.registry.defense_stack import is_static, parts_of, runtime_parts, stack_problem, trained_part
 from harness.registry.registry import Registry
@@ -15,13 +16,15 @@ from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.answers import GREEDY, AnswerSampling
 from harness.spec.axes import Axes, make_axes
 from harness.spec.checks.answers import check_sampling
-from harness.spec.checks.utility import check_utility
+from harness.spec.checks.utility import check_utility, utility_tasks
 from harness.spec.exclude import Mask, remaining_cells
 from harness.spec.fields import DiagnosticsExtent, Spec
 from harness.spec.resources import UNSPECIFIED, Resources, victim_resources
 from harness.spec.spec_problems import DataPath, SpecProblem
 
 MAX_CELLS = 100_000
+LABEL_JUDGE: PluginRef = Spec.model_fields["judge"].default
+"""Who judges tasks of labels where a spec names nobody."""
 _STRONGEST: tuple[Access, ...] = ("latent", "gradient", "scores", "text")
 
 
@@ -92,7 +95,8 @@ def expand(
     if size > MAX_CELLS:
         problems.append(SpecProblem((), f"makes {size} cells, more than {MAX_CELLS}; split it into several specs"))
         return []
-    _check_judge(axes, problems)
+    by_label = _judged_by_label(spec, axes, registry)
+    _check_judge(axes, by_label, problems)
     left = remaining_cells(spec, axes, registry, problems)
     _check_access(axes, left, problems)
     _check_training(axes, left, registry, problems)
@@ -102,10 +106,14 @@ def expand(
     resources = victim_resources(spec, axes, registry, problems)
     if not problems and not left.any():
         problems.append(SpecProblem(("exclude",), "leaves out every cell; remove an entry"))
-    return [] if problems else [_cell(spec, axes, resources, at) for at in np.argwhere(left).tolist()]
+    if problems:
+        return []
+    label_judge = registry.resolve("judge", LABEL_JUDGE) if by_label else axes.judge
+    judges = [label_judge if task in by_label else axes.judge for task in range(len(axes.tasks.plugins))]
+    return [_cell(spec, axes, resources, judges, at) for at in np.argwhere(left).tolist()]
 
 
-def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> CellSpec:
+def _cell(spec: Spec, axes: Axes, resources: list[Resources], judges: list[ResolvedPlugin], at: list[int]) -> CellSpec:
     task, victim, variant, attack, threat, seed = at
     defense, round_ = axes.variants[variant]
     return CellSpec(
@@ -113,7 +121,7 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], at: list[int]) -> 
         victim=axes.victims.plugins[victim],
         defense=axes.defenses.plugins[defense],
         attack=axes.attacks.plugins[attack],
-        judge=axes.judge,
+        judge=judges[task],
         threat=axes.threats[threat],
         seed=axes.seeds[seed],
         round=round_,
@@ -139,14 +147,22 @@ def _check_counts(spec: Spec, problems: list[SpecProblem]) -> None:
         problems.append(SpecProblem((where,), message))
 
 
-def _check_judge(axes: Axes, problems: list[SpecProblem]) -> None:
-    """The judge must read what the victims of every task say."""
+def _judged_by_label(spec: Spec, axes: Axes, registry: Registry) -> frozenset[int]:
+    """Tasks of labels that show utility in a spec whose judge reads text: their own labels say what is right."""
+    if axes.judge.plugin.reads == "labels":
+        return frozenset()
+    named = utility_tasks(spec, axes, registry, [])
+    return frozenset(index for index in named if axes.tasks.plugins[index].plugin.answers == "labels")
+
+
+def _check_judge(axes: Axes, by_label: frozenset[int], problems: list[SpecProblem]) -> None:
+    """The judge must read what the victims of every task say, but of those that are judged by their labels."""
     reads = axes.judge.plugin.reads
     for index, task in enumerate(axes.tasks.plugins):
-        if task.plugin.answers != reads:
+        if task.plugin.answers != reads and index not in by_label:
             message = (
                 f"is answered with {task.plugin.answers}, and judge {axes.judge.name} reads {reads}; name another "
-                "judge, or put the task into a spec of its own"
+                "judge, put the task into a spec of its own, or name it in utility.tasks where its labels show utility"
             )
             problems.append(SpecProblem(("tasks", index), message))
 

@@ -104,7 +104,7 @@ def _with_calibration(loaded: LoadedSpec, file: YamlFile) -> LoadedSpec:
     except DataError as error:
         wrong = str(error)
     else:
-        judge = loaded.cells[0].judge
+        judge = next(cell.judge for cell in loaded.cells if cell.judge.name == loaded.spec.judge.name)
         if (found.judge.name, found.judge.params) == (judge.name, judge.recorded()):
             return replace(loaded, calibration=found)
         wrong = f"is of the judge {found.judge.label}, and the spec's is {judge.label}; calibrate that one"

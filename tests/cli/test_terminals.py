@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ COMMANDS = {
     "leaderboard transfer": "leaderboard transfer fake",
     "leaderboard attacks": "leaderboard attacks fake",
     "leaderboard stacks": "leaderboard stacks fake",
+    "leaderboard judges": "leaderboard judges fake rejudged",
     "leaderboard pack": "leaderboard pack fast --out packed.zip",
     "leaderboard verify": "leaderboard verify fast.submission",
     "leaderboard add": "leaderboard add fast.submission --entries entries",
@@ -80,6 +82,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     ]
     write_run(folder / "fake", cells)
+    rejudged = [replace(cell, judge=f"another {NAME}", spec_hash="6" * 64) for cell in cells]
+    write_run(folder / "rejudged", rejudged, spec_hash="6" * 64)
     answers = [("Yes", "answered", True), ("No", "answered", False)] * 4
     sampling = {"answers": {"samples": 8, "temperature": 1.0, "top_p": 1.0, "max_tokens": None}}
     write_run(folder / "drawn", [FakeCell(task=NAME, task_kind="text", drawn=answers, examples=60, more=sampling)])

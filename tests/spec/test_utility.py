@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.records.cell_manifest import UtilityRecord
+from harness.registry.loader import load_plugins
 from harness.replay.expected_cells import completeness_problems
 from harness.run.cell.base_record import base_record
+from harness.spec.load import load_spec
+from harness.spec.spec_problems import InvalidSpecError
 from tests.spec.conftest import Complain, Load
 
+TOYS = Path(__file__).parents[2] / "harness" / "testing" / "toys" / "registered.py"
 SPEC = """name: a
 version: "1"
 tasks: [word_length, {word_length: {size: 7}}, {table: {path: t.csv}}]
@@ -102,3 +108,24 @@ def test_a_submitter_cannot_say_otherwise(load: Load) -> None:
     found = [line for line in told[1] if line not in told[0]]
     assert found == [f"cell {records[0].key!a}: utility.max_loss is 0.5, the spec says 0.02"]
     assert not any("utility" in line for line in told[0])
+
+
+def test_tasks_of_labels_stand_beside_text_where_they_show_utility(tmp_path: Path) -> None:
+    spec = """name: a
+version: "1"
+tasks: [kit_labels, kit_text]
+victims: [kit_victim]
+attacks: [none]
+judge: refusal_match
+"""
+    path = tmp_path / "s.yaml"
+    registry = load_plugins([str(TOYS)]).registry
+    path.write_text(spec)
+    with pytest.raises(InvalidSpecError, match=r"tasks\[0\]: is answered with labels, .*name it in utility\.tasks"):
+        load_spec(path, registry)
+    path.write_text(spec + "utility: {tasks: [kit_labels]}\n")
+    found = load_spec(path, registry)
+    assert {cell.task.name: cell.judge.name for cell in found.cells} == {
+        "kit_labels": "wrong_label",
+        "kit_text": "refusal_match",
+    }

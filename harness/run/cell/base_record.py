@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from harness.flops import CONVENTION, Flops, known
 from harness.records.cell_manifest import AnswersRecord, CellRecord, Compute, PluginRecord, UtilityRecord
@@ -25,7 +25,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         defense=plugin_record(cell.defense),
         attack=plugin_record(cell.attack),
         judge=plugin_record(cell.judge),
-        judge_calibration=None if spec.calibration is None else spec.calibration.model_dump(mode="json"),
+        judge_calibration=_calibration(cell, spec),
         threat=cell.threat.model_dump(mode="json"),
         threat_label=cell.threat.label(),
         answers=None if answers is None else AnswersRecord.model_validate(answers),
@@ -39,6 +39,12 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         clean_floor=spec.spec.clean_floor,
         utility=_utility(spec),
     )
+
+
+def _calibration(cell: CellSpec, spec: LoadedSpec) -> dict[str, Any] | None:
+    """Of the cell's judge; a task of labels beside others has another judge than the spec names."""
+    known = spec.calibration
+    return known.model_dump(mode="json") if known is not None and known.judge.name == cell.judge.name else None
 
 
 def _utility(spec: LoadedSpec) -> UtilityRecord | None:

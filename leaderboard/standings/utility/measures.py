@@ -52,7 +52,7 @@ class Utility:
     front: Front | None = None
 
 
-_SpecAndJudge = tuple[str, str, str]
+_SpecScope = tuple[str, str]
 _Model = tuple[str, str, str, int]
 """Family, victim, defense and round."""
 
@@ -75,17 +75,17 @@ class UtilityTables:
     """Every task of some sections that shows utility, and the rows' numbers of it."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
-        self._tasks: dict[_SpecAndJudge, dict[str, _Measured]] = {}
-        self._harmful: set[tuple[_SpecAndJudge, str]] = set()
+        self._tasks: dict[_SpecScope, dict[str, _Measured]] = {}
+        self._harmful: set[tuple[_SpecScope, str]] = set()
         self._outcomes = CleanOutcomes()
         for section in sections:
             if section.clean_measure == HARMFUL:
-                self._harmful.add((_spec_and_judge(section.scope), section.scope.task))
+                self._harmful.add((_spec_scope(section.scope), section.scope.task))
             elif section.cells:
                 self._add(section)
 
     def _add(self, section: Section) -> None:
-        of_scope = self._tasks.setdefault(_spec_and_judge(section.scope), {})
+        of_scope = self._tasks.setdefault(_spec_scope(section.scope), {})
         attacked = any(cell.record.n_attacked and cell.record.attack.name != "none" for cell in section.cells)
         there = of_scope.get(section.scope.task)
         if there is None or (attacked and not there.attacked):
@@ -103,7 +103,7 @@ class UtilityTables:
             cells: of one row of the section.
             clean: its clean share.
         """
-        scope = _spec_and_judge(section.scope)
+        scope = _spec_scope(section.scope)
         tasks = self._tasks.get(scope, {})
         own, named = section.scope.task, set(section.utility_tasks)
         found: list[Utility] = []
@@ -145,8 +145,8 @@ class UtilityTables:
         )
 
 
-def _spec_and_judge(scope: Scope) -> _SpecAndJudge:
-    return scope.spec_hash, scope.judge, scope.accounting
+def _spec_scope(scope: Scope) -> _SpecScope:
+    return scope.spec_hash, scope.accounting
 
 
 def _model(record: CellRecord) -> _Model:

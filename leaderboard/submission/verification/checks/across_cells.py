@@ -132,7 +132,7 @@ _SHARED_FACTS = (
         "a victim's size", lambda r: r.victim.label + r.task.label, lambda r: r.victim_facts and r.victim_facts.n_params
     ),
     _SharedFact("a defense (its facts)", _checkpoint, _defense_facts),
-    _SharedFact("the judge", lambda r: 0, lambda r: r.judge.model_dump_json()),
+    _SharedFact("the judge", lambda r: r.task_kind, lambda r: r.judge.model_dump_json()),
     _SharedFact(
         "the stopping rule, the target ASR, the floor of clean accuracy or the bound on utility",
         lambda r: 0,
