@@ -39,9 +39,10 @@ def merge_command(
     """
     from harness.run.merge import merge
     from harness.run.merge_inputs import read_parts
+    from harness.spec.fields import file_name
 
     parts = read_parts(runs)
-    root = out or RUNS / str(parts[0].info["spec_name"])
+    root = out or RUNS / file_name(str(parts[0].info["spec_name"]))
     with _progress(silent=as_json) as seen:
         merged = merge(parts, root, partial, seen)
     if as_json:

@@ -41,14 +41,15 @@ def plan_command(
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
+    from harness.spec.fields import file_name
     from harness.spec.load import load_spec
     from harness.spec.released import spec_path
     from harness.store.open_store import open_store
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec_path(spec), registry)
-    folder = RunFolder(out or RUNS / chosen.spec.name)
-    resolver = CellResolver(registry)
+    folder = RunFolder(out or RUNS / file_name(chosen.spec.name))
+    resolver = CellResolver(registry, outlined=True)
     cells, problems = runnable_cells(chosen, resolver)
     if problems is not None:
         if not cells:
@@ -57,6 +58,8 @@ def plan_command(
     for line in remarks(cells):
         typer.echo(f"warning: {line}", err=True)
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)
+    for line in (*resolver.made_up, *plan.unknown):
+        typer.echo(f"warning: {line}", err=True)
     if as_json:
         left = plan.forecast()
         typer.echo(
