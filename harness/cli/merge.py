@@ -37,9 +37,9 @@ def merge_command(
 
     Exit status 1 when something was damaged and left out.
     """
+    from harness.records.visible_text import file_name
     from harness.run.merge import merge
     from harness.run.merge_inputs import read_parts
-    from harness.spec.fields import file_name
 
     parts = read_parts(runs)
     root = out or RUNS / file_name(str(parts[0].info["spec_name"]))

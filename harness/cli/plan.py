@@ -37,11 +37,11 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
+    from harness.records.visible_text import file_name
     from harness.run.cell_problems import remarks, runnable_cells
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
-    from harness.spec.fields import file_name
     from harness.spec.load import load_spec
     from harness.spec.released import spec_path
     from harness.store.open_store import open_store

@@ -83,10 +83,10 @@ def run_command(
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
     from harness.errors import RunError, one_line
+    from harness.records.visible_text import file_name
     from harness.registry.loader import LoadedPlugins
     from harness.run.runner import run
     from harness.run.shards import Shard
-    from harness.spec.fields import file_name
     from harness.spec.load import load_spec
     from harness.spec.released import spec_path
 

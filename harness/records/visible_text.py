@@ -17,3 +17,12 @@ def visible(text: str) -> str:
 def _shown(character: str) -> str:
     unseen = unicodedata.category(character) in _UNSEEN and character not in _JOINERS
     return json.dumps(character)[1:-1] if unseen else character
+
+
+SPEC_NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
+"""Words, with / between them those of a folder: ``study/spam``."""
+
+
+def file_name(spec_name: str) -> str:
+    """A spec's name as that of a file or folder: ``study-spam``."""
+    return spec_name.replace("/", "-")

@@ -21,15 +21,8 @@ from pydantic import (
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
+from harness.records.visible_text import SPEC_NAME
 from harness.spec.answers import AnswerSampling
-
-SPEC_NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
-"""What a spec may be called: words, with / between them those of a folder (study/spam)."""
-
-
-def file_name(spec_name: str) -> str:
-    """A spec's name as that of a file or folder."""
-    return spec_name.replace("/", "-")
 
 
 def _tuple(value: Any) -> Any:

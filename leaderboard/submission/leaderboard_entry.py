@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.spec.fields import file_name
+from harness.records.visible_text import file_name
 from harness.store.atomic import write_file
 from leaderboard.submission.file_format.limits import FORMAT
 from leaderboard.submission.file_format.manifest import file_digest

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from harness.errors import DataError
 from harness.records.read import Cell, Run, read_run
-from harness.spec.fields import file_name
+from harness.records.visible_text import file_name
 from leaderboard.data.record_facts import defense_round
 from leaderboard.submission.file_format.container import CELLS, MANIFEST, RECORDS, SPEC, write_container
 from leaderboard.submission.file_format.limits import FORMAT

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.records.cell_manifest import CellRecord
 from harness.records.schema import VERSION
-from harness.spec.fields import SPEC_NAME
+from harness.records.visible_text import SPEC_NAME
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROWS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import error_text
-from harness.spec.fields import file_name
+from harness.records.visible_text import file_name
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.drawn_counts import drawn_count_problems
