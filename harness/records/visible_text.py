@@ -1,4 +1,4 @@
-"""Text of others, so that it shows what it is: characters that nobody sees, or that turn others about, in writing."""
+"""Text of others so that it shows what it is: what nobody sees in writing; and names of specs as those of files."""
 
 from __future__ import annotations
 
