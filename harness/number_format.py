@@ -7,7 +7,9 @@ from math import isnan
 from harness.api.model.shape import Memory
 
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
-_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PREFIXES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+_DAY, _YEAR = 86_400, 31_557_600
 
 
 def format_flops(value: float | None) -> str:
@@ -34,14 +36,19 @@ def format_bytes(value: float) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """``45 s``, ``12 min``, ``3.4 h``; ``unknown`` for None."""
+    """``45 s``, ``12 min``, ``3.4 h``, ``12 days``, ``3.1 years``; ``unknown`` for None."""
     if seconds is None:
         return "unknown"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    if seconds < 3 * _DAY:
+        return f"{seconds / 3600:.1f} h"
+    if seconds < 2 * _YEAR:
+        return f"{seconds / _DAY:.0f} days"
+    years = seconds / _YEAR
+    return f"{years:.1f} years" if years < 100 else f"{float(f'{years:.2g}'):,.0f} years"
 
 
 def with_unknown(total: str, unknown: int, stages: int) -> str:

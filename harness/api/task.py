@@ -264,6 +264,12 @@ class Task(Plugin):
         """
         return None
 
+    def outline(self) -> TaskData | None:
+        """Made-up examples, about as many and as long as those of `load`, for a plan where these cannot be read. None:
+        that is not known without them.
+        """
+        return None
+
     @abstractmethod
     def load(self) -> TaskData:
         """Read or generate the data; the same parameters always give the same data.

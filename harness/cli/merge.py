@@ -37,11 +37,12 @@ def merge_command(
 
     Exit status 1 when something was damaged and left out.
     """
+    from harness.records.visible_text import file_name
     from harness.run.merge import merge
     from harness.run.merge_inputs import read_parts
 
     parts = read_parts(runs)
-    root = out or RUNS / str(parts[0].info["spec_name"])
+    root = out or RUNS / file_name(str(parts[0].info["spec_name"]))
     with _progress(silent=as_json) as seen:
         merged = merge(parts, root, partial, seen)
     if as_json:

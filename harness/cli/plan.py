@@ -37,6 +37,7 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
+    from harness.records.visible_text import file_name
     from harness.run.cell_problems import remarks, runnable_cells
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
@@ -47,8 +48,8 @@ def plan_command(
 
     registry = ctx.obj.loaded().registry
     chosen = load_spec(spec_path(spec), registry)
-    folder = RunFolder(out or RUNS / chosen.spec.name)
-    resolver = CellResolver(registry)
+    folder = RunFolder(out or RUNS / file_name(chosen.spec.name))
+    resolver = CellResolver(registry, outlined=True)
     cells, problems = runnable_cells(chosen, resolver)
     if problems is not None:
         if not cells:
@@ -57,6 +58,8 @@ def plan_command(
     for line in remarks(cells):
         typer.echo(f"warning: {line}", err=True)
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)
+    for line in (*resolver.made_up, *plan.unknown):
+        typer.echo(f"warning: {line}", err=True)
     if as_json:
         left = plan.forecast()
         typer.echo(

@@ -83,6 +83,7 @@ def run_command(
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
     from harness.errors import RunError, one_line
+    from harness.records.visible_text import file_name
     from harness.registry.loader import LoadedPlugins
     from harness.run.runner import run
     from harness.run.shards import Shard
@@ -95,7 +96,7 @@ def run_command(
     loaded: LoadedPlugins = ctx.obj.loaded()
     hide_library_progress()
     source = load_spec(spec_path(spec), loaded.registry)
-    root = out or RUNS / source.spec.name
+    root = out or RUNS / file_name(source.spec.name)
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")

@@ -54,6 +54,8 @@ def show_command(
 
 def _seconds(spec: ReleasedSpec, rates: Rates) -> float | None:
     """How long its work takes here; None where nothing tells."""
+    if spec.unknown:
+        return None
     total = 0.0
     for part in spec.work:
         rate = rates.of(part.device, training=part.training)
@@ -69,6 +71,7 @@ def _print(found: list[ReleasedSpec], rates: Rates) -> None:
     from rich.text import Text
 
     from harness.number_format import format_bytes, format_flops, format_seconds
+    from harness.spec.released import flops_text
 
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=10_000)
@@ -79,7 +82,7 @@ def _print(found: list[ReleasedSpec], rates: Rates) -> None:
             column, justify="right" if right else "left", no_wrap=column not in ("needs", "summary"), overflow="fold"
         )
     for one in found:
-        cost = (format_flops(one.flops), format_seconds(_seconds(one, rates)))
+        cost = (flops_text(one), format_seconds(_seconds(one, rates)))
         memory = "unknown" if one.memory is None else format_bytes(one.memory)
         row = (one.name, one.version, one.hash[:12], str(one.cells), *cost, memory, ", ".join(one.needs), one.summary)
         table.add_row(*map(Text, row))

@@ -45,6 +45,8 @@ _QUESTION = (
     Chunk("Fresh bread and soup", Edit.PERTURBABLE),
     Chunk("\n"),
 )
+_MOST_KEPT = 1000
+_dry_runs: dict[tuple[Any, ...], DryRun] = {}  # of attacks, by all that they depend on; a large spec asks often
 _CHARACTERS = 4  # per token of an attack's own words
 
 
@@ -116,7 +118,7 @@ def _own_length(text: str, problem: Problem) -> int:
 
 
 def dry_run_attack(attack: Attack, threat: Threat, data: TaskData | None = None) -> DryRun:
-    """Average over the first steps.
+    """Average over the first steps. Run once for attacks of equal parameters on equal examples.
 
     Args:
         data: of the task, whose first validation example is then attacked; by default a made-up question with two
@@ -125,11 +127,20 @@ def dry_run_attack(attack: Attack, threat: Threat, data: TaskData | None = None)
     Raises:
         PluginError: the attack raised, a step does not end, yields what is no request or returns what is no state.
     """
-    rng = np.random.default_rng(0)
     example, labels, by_label = Example(EXAMPLE, _QUESTION, 0, 1), _LABELS, False
     attackable = [] if data is None else [one for one in data.validation[:100] if one.attackable]
     if data is not None and attackable:
         example, labels, by_label = replace(attackable[0], id=EXAMPLE), data.labels, bool(data.labels)
+    key = (type(attack), attack.params.model_dump_json(), threat.model_dump_json(), example, labels)
+    if key not in _dry_runs:
+        if len(_dry_runs) >= _MOST_KEPT:
+            _dry_runs.clear()
+        _dry_runs[key] = _dry_run(attack, threat, example, labels, by_label=by_label)
+    return _dry_runs[key]
+
+
+def _dry_run(attack: Attack, threat: Threat, example: Example, labels: tuple[str, ...], *, by_label: bool) -> DryRun:
+    rng = np.random.default_rng(0)
     allowed = np.arange(FakeTokenizer.vocabulary)
     problem = replace(place(example, threat, FakeTokenizer(), allowed, labels), radius=threat.radius or 1.0)
     where = f"attack {attack.name}: a step"

@@ -1,4 +1,4 @@
-"""Text of others, so that it shows what it is: characters that nobody sees, or that turn others about, in writing."""
+"""Text of others so that it shows what it is: what nobody sees in writing; and names of specs as those of files."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def visible(text: str) -> str:
 def _shown(character: str) -> str:
     unseen = unicodedata.category(character) in _UNSEEN and character not in _JOINERS
     return json.dumps(character)[1:-1] if unseen else character
+
+
+SPEC_NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
+"""Words, with / between them those of a folder: ``study/spam``."""
+
+
+def file_name(spec_name: str) -> str:
+    """A spec's name as that of a file or folder: ``study-spam``."""
+    return spec_name.replace("/", "-")

@@ -8,6 +8,7 @@ from harness.errors import SpecError
 from harness.registry.registry import Registry
 from harness.spec.load import LoadedSpec, load_spec
 from harness.spec.released import FOLDER
+from harness.spec.yaml_file import read_yaml_file
 
 SHIPPED = FOLDER
 
@@ -16,11 +17,11 @@ def shipped_spec(name: str, version: str, registry: Registry, folder: Path = SHI
     """The spec of that name and version that comes with the project, or None."""
     for path in sorted(folder.rglob("*.yaml")) if folder.is_dir() else []:
         try:
-            found = load_spec(path, registry)
+            said = read_yaml_file(path).data
+            if isinstance(said, dict) and (said.get("name"), str(said.get("version"))) == (name, version):
+                return load_spec(path, registry)
         except SpecError:
             continue  # it needs a plugin that is not here
-        if (found.spec.name, found.spec.version) == (name, version):
-            return found
     return None
 
 

@@ -17,7 +17,7 @@ from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.registry.same_content import same_content
 from harness.spec.axes import Axes, Axis, threat_key
-from harness.spec.fields import DefenseEntry, Exclude, Spec
+from harness.spec.fields import Combinations, DefenseEntry, Spec
 from harness.spec.pydantic_errors import validation_problems
 from harness.spec.spec_problems import DataPath, SpecProblem, name_hint
 
@@ -35,9 +35,24 @@ def remaining_cells(spec: Spec, axes: Axes, registry: Registry, problems: list[S
         len(axes.seeds),
     )
     left: Mask = np.ones(shape, dtype=np.bool_)
+
+    def matched(entry: Combinations, path: DataPath, otherwise: str) -> Mask:
+        mask: Mask = np.zeros(shape, dtype=np.bool_)
+        mask[np.ix_(*EntryMatcher(axes, registry, path, problems, otherwise).matches(entry))] = True
+        return mask
+
     for index, entry in enumerate(spec.exclude):
-        matcher = EntryMatcher(axes, registry, ("exclude", index), problems)
-        left[np.ix_(*matcher.matches(entry))] = False
+        before, path = len(problems), ("exclude", index)
+        dropped = matched(entry, path, "nothing is excluded")
+        kept: Mask = np.zeros(shape, dtype=np.bool_)
+        for at, exception in enumerate(entry.unless):
+            found = matched(exception, (*path, "unless", at), "nothing is kept")
+            if len(problems) == before and not (found & dropped).any():
+                problems.append(SpecProblem((*path, "unless", at), "is none of what this entry leaves out; remove it"))
+            kept |= found
+        if entry.unless and len(problems) == before and not (dropped & ~kept).any():
+            problems.append(SpecProblem((*path, "unless"), "keeps all that this entry leaves out; remove the entry"))
+        left &= ~dropped | kept
     return left
 
 
@@ -64,7 +79,7 @@ class EntryMatcher:
         self._axes, self._registry, self._path, self._problems = axes, registry, path, problems
         self._otherwise = otherwise
 
-    def matches(self, entry: Exclude) -> list[list[int]]:
+    def matches(self, entry: Combinations) -> list[list[int]]:
         """Indices on each axis: tasks, victims, variants, attacks, threats, seeds."""
         axes = self._axes
         return [
@@ -144,7 +159,7 @@ class EntryMatcher:
                 self._add_problem((axis.kind, refs[0].name, *loc), message)
         return found
 
-    def _variants(self, entry: Exclude) -> list[int]:
+    def _variants(self, entry: Combinations) -> list[int]:
         variants = self._axes.variants
         defenses = set(self._defenses(entry.defense, self._axes.defenses))
         of_defense = [index for index, (defense, _) in enumerate(variants) if defense in defenses]
@@ -154,10 +169,10 @@ class EntryMatcher:
         if not found and of_defense:
             rounds = sorted({round_ for index in of_defense if (round_ := variants[index][1]) is not None})
             known = f"rounds: {', '.join(map(str, rounds[:20]))}" if rounds else "there are no rounds here"
-            self._add_problem(("round",), f"no cell has round {entry.round}, so nothing is excluded; {known}")
+            self._add_problem(("round",), f"no cell has round {entry.round}, so {self._otherwise}; {known}")
         return found
 
-    def _threats(self, entry: Exclude) -> list[int]:
+    def _threats(self, entry: Combinations) -> list[int]:
         found: list[int] = []
         given = entry.threat or {}
         for index, threat in enumerate(self._axes.threats):
@@ -172,15 +187,15 @@ class EntryMatcher:
             if threat_key(changed) == threat_key(threat):
                 found.append(index)
         if not found:
-            self._add_problem(("threat",), "no threat of this spec has these fields, so nothing is excluded")
+            self._add_problem(("threat",), f"no threat of this spec has these fields, so {self._otherwise}")
         return found
 
-    def _seeds(self, entry: Exclude) -> list[int]:
+    def _seeds(self, entry: Combinations) -> list[int]:
         seeds = self._axes.seeds
         if entry.seed is None:
             return list(range(len(seeds)))
         if entry.seed not in seeds:
-            self._add_problem(("seed",), f"no cell has seed {entry.seed}, so nothing is excluded")
+            self._add_problem(("seed",), f"no cell has seed {entry.seed}, so {self._otherwise}")
         return [index for index, seed in enumerate(seeds) if seed == entry.seed]
 
     def _add_problem(self, where: DataPath, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
 from harness.hashing import canonical_json
+from harness.records.visible_text import SPEC_NAME
 from harness.spec.answers import AnswerSampling
 
 
@@ -85,13 +86,14 @@ DiagnosticsExtent = Literal["off", "light", "full"]
 """How much is found out of a defended victim besides its ASR, from nothing to everything."""
 
 
-class Exclude(BaseModel):
-    """Combinations to leave out: those that match every field given here.
+class Combinations(BaseModel):
+    """Combinations that match every field given here.
 
     A plugin matches when its name and all the parameters given are equal; a threat when all the fields given are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _does: ClassVar[str] = "keep"
     task: PluginRef | None = None
     victim: PluginRef | None = None
     defense: DefenseEntry | None = None
@@ -106,11 +108,20 @@ class Exclude(BaseModel):
         # A field left empty by mistake would match everything and silently drop cells.
         if isinstance(value, dict):
             if not value:
-                raise ValueError(f"would leave out everything; give at least one of {', '.join(cls.model_fields)}")
+                raise ValueError(f"would {cls._does} everything; give at least one of {', '.join(cls.model_fields)}")
             for key, content in value.items():
                 if content is None:
                     raise ValueError(f"'{key}' has no value; write one or remove the field")
         return value
+
+
+class Exclude(Combinations):
+    """Combinations to leave out: those that match every field given here and no entry of `unless`."""
+
+    _does: ClassVar[str] = "leave out"
+    unless: Annotated[tuple[Combinations, ...], BeforeValidator(_tuple)] = Field(
+        default=(), max_length=200, description="which of them are kept"
+    )
 
 
 def _whole_above_one(value: float) -> float:
@@ -178,7 +189,7 @@ class Spec(BaseModel):
     """A benchmark: the product of tasks, victims, defenses, attacks, threats and seeds, less what `exclude` names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)
+    name: str = Field(pattern=SPEC_NAME, max_length=100)
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=40)
     summary: str = Field(default="", max_length=1000, description="one line for people; no part of the hash")
     seeds: Annotated[tuple[_Seed, ...], _Many] = Field(default=(0,), min_length=1, max_length=10_000)

@@ -64,6 +64,8 @@ def _ref_path(loc: DataPath) -> DataPath | None:
         return loc[:2]
     if len(loc) >= 3 and loc[:2] == ("utility", "tasks"):
         return loc[:3]
+    if loc[:1] == ("exclude",) and loc[2:3] == ("unless",):
+        return loc[:5] if len(loc) >= 5 and loc[4] in KINDS else None
     return loc[:3] if len(loc) >= 3 and loc[0] in _MATCHING and loc[2] in KINDS else None
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from harness.errors import SpecError, did_you_mean
 from harness.hashing import content_key, path_digest
+from harness.number_format import counted, format_flops
 from harness.spec.yaml_file import read_yaml_file
 
 FOLDER = Path(__file__).parents[1] / "shipped"
@@ -36,6 +37,7 @@ class ReleasedSpec:
     """One version of a spec that comes with the distribution, and what it asks of whoever runs it.
 
     Attributes:
+        name: of one in a subfolder with the folder's: ``study/spam``.
         file: its path within the folder of specs.
         hash: of what the spec and the files that it names say (`content_hash`).
         summary: in one line.
@@ -43,6 +45,7 @@ class ReleasedSpec:
         work: what it computes, from a plan; empty where no plan could be made without a hub.
         memory: the most that one process takes, in bytes; None where unknown.
         needs: what must be there or be downloaded, besides the distribution and its dependencies.
+        unknown: pieces of work that have no estimate, since a model's size is not known; they are not in ``work``.
     """
 
     name: str
@@ -54,11 +57,18 @@ class ReleasedSpec:
     work: tuple[Work, ...]
     memory: float | None
     needs: tuple[str, ...]
+    unknown: int = 0
 
     @property
     def flops(self) -> float | None:
         """Nominal FLOPs of the whole run; None where unknown."""
         return sum(part.flops for part in self.work) or None
+
+
+def flops_text(spec: ReleasedSpec) -> str:
+    """What a spec computes, in words."""
+    found = format_flops(spec.flops)
+    return f"{found} + {counted(spec.unknown, 'unknown stage')}" if spec.unknown and spec.flops else found
 
 
 def released_specs(folder: Path = FOLDER) -> list[ReleasedSpec]:
@@ -101,13 +111,19 @@ def spec_path(given: Path, folder: Path = FOLDER) -> Path:
     Raises:
         SpecError: there is neither a file nor a released spec of that name.
     """
-    text = str(given)
-    if given.is_file() or given.suffix in (".yaml", ".yml") or len(given.parts) != 1:
+    text = given.as_posix()
+    if given.is_file() or given.suffix in (".yaml", ".yml") or not _may_be_released(given, folder):
         return given  # a missing file is told where it is read
     try:
         return folder / find_released(text, folder).file
     except SpecError as error:
         raise SpecError(f"{text}: no such file, and {str(error).partition(': ')[2]}") from None
+
+
+def _may_be_released(given: Path, folder: Path) -> bool:
+    """Whether it is a name alone, or one in a folder of released specs: ``study/spam``."""
+    folders = {one.name.rpartition("/")[0] for one in released_specs(folder)}
+    return not given.is_absolute() and given.parent.as_posix() in {".", *folders}
 
 
 def content_hash(path: Path) -> str:

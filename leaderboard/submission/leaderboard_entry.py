@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import DataError
+from harness.records.visible_text import file_name
 from harness.store.atomic import write_file
 from leaderboard.submission.file_format.limits import FORMAT
 from leaderboard.submission.file_format.manifest import file_digest
@@ -18,7 +19,7 @@ from leaderboard.submission.submission import ENTRY_RECORDS_SUFFIX, ENTRY_SUFFIX
 
 def entry_name(submission: Submission, content_sha256: str) -> str:
     """Name of the entry's files, without ending: from the spec, and from the hash of what the entry holds."""
-    return f"{submission.run.spec_name}-{submission.run.spec_version}-{content_sha256[:12]}"
+    return f"{file_name(submission.run.spec_name)}-{submission.run.spec_version}-{content_sha256[:12]}"
 
 
 def write_entry(submission: Submission, folder: Path) -> Path:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from harness.errors import DataError
 from harness.records.read import Cell, Run, read_run
+from harness.records.visible_text import file_name
 from leaderboard.data.record_facts import defense_round
 from leaderboard.submission.file_format.container import CELLS, MANIFEST, RECORDS, SPEC, write_container
 from leaderboard.submission.file_format.limits import FORMAT
@@ -21,7 +22,7 @@ from leaderboard.table_numbers import counted
 
 def default_name(run: Run) -> str:
     """The name of the file, where none is given."""
-    return f"{run.info['spec_name']}-{run.info['spec_version']}.submission.zip"
+    return f"{file_name(str(run.info['spec_name']))}-{run.info['spec_version']}.submission.zip"
 
 
 def finished_run(path: Path) -> Run:

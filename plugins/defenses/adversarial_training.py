@@ -70,8 +70,8 @@ class AdversarialTraining(RoundDefense):
         return super().round_identity(params, round, threat) | {"steps": self.params.strength.steps(round)}
 
     def estimate(self, n_params: int, tokens: float, round: int, threat: Threat, resolve: Resolve) -> float:
-        steps = self.params.strength.steps(round)
-        per_step = dry_run_attack(resolve(self.params.attack, {"steps": steps}), threat).nominal(n_params, tokens)
+        steps, most = self.params.strength.steps(round), self.params.strength.end  # a step costs the same in all rounds
+        per_step = dry_run_attack(resolve(self.params.attack, {"steps": most}), threat).nominal(n_params, tokens)
         trained = self.params.examples_per_round * self.params.epochs * tokens
         return self.params.attacked_per_round * steps * per_step + nominal_training(
             n_params, trained, frozen=self.params.lora is not None

@@ -64,6 +64,9 @@ class Behaviors(GenerationTask):
             check_columns(self.header, columns, "prompt_column: 0")
             return self
 
+    def made_up_row(self, text: str, number: int) -> PromptRow:
+        return PromptRow(text, benign=self.params.benign)
+
     def row(self, record: Record, number: int) -> PromptRow | None:
         """The prompt, and target, reply and benignness where there are columns of them."""
         p = self.params

@@ -16,13 +16,26 @@ from harness.spec.released import FOLDER, content_hash, find_released, released_
 FROZEN = {
     ("adversarial_training", "1"): "e0ac51b6177197e5aedd25b686ee04d9e15d4b018cadac29b50ce17c38f01409",
     ("attacks", "2"): "e8828dec14f11ccaba64c136d2c88c4b5a13f106f2d7e53e460fa41e1aa67a36",
+    ("chat/jbb", "1"): "7cfd9b0abe593023aecba292b01b51edeb85e77b91083bd1b93f7300a41729e2",
+    ("chat/over_refusal", "1"): "c1240336bf5bf35823dd1bda731c5a516997ee60f3281fc325333074110d5388",
+    ("chat/strongreject", "1"): "351ca08601dfb0597fb972483d8b14fc6f34352683280e978a53197f21deb21c",
     ("chat_smollm2", "2"): "6be6fea99a8254eddd8212125acdc8d9a3e571c8ae27ab318d5e250a083ed1a4",
     ("chat_smollm2", "3"): "4a37e9838db34bbcead6caddfd860681f88604944620742954cc8d79204411c4",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
+    ("defenses/over_refusal", "1"): "a393a02ae7370f94bc5073acbfe9fa86da97f263c5ddf7754b9b7ed9b1a59bf4",
+    ("defenses/spam", "1"): "27039c969cc9bca3d777ca3d47f0145f253ac7b5e164b5cfb0a70735bfeb9976",
+    ("defenses/strongreject", "1"): "437af7499de1ab3b43d2aa5c768e948248c809e47bbe03ef9ff79c7049ee837d",
     ("generation", "2"): "7f9c0e244e20e8a6a57a665f69a79776deb9f39d7dd6fa9d6df45e3bf224e83b",
     ("quantised", "2"): "89c9102b4d7cbfbece2529f642ca50c66724cd8220abbf948afc30549d1ed1f2",
     ("quickstart", "1"): "e28fcdaa7ed3c12d42dfcf7e2f30ba122850b5f46e6725f34a12bf9929db73f1",
     ("quickstart_vllm", "1"): "f3a1d596435ffabd679b805f80bfa2638b99acb9ccd55db65390b60d79110394",
+    ("study/harmless", "1"): "ca8f4e1d3e0101d1375ecb0a594234b937e8d8f278fd05edd0c0776581a125e4",
+    ("study/helpful", "1"): "a2bb3b1f9fa7bb5631cc5ab8b57fbe8d0c572a4a227c1757b922c531d2706ab6",
+    ("study/imdb", "1"): "a2c638c2e3e6a742d16248652a02f52821e39f36a38892f924f41e4549a0253c",
+    ("study/password_match", "1"): "81527a84bfb66f208e3518ef245698528bdde271de78fe0b67289021f1a13a7d",
+    ("study/spam", "1"): "cb79779779551cbfb465774ff319f7c444135713e3d6b20db8526313a7af9ba2",
+    ("study/strongreject", "1"): "311d3ab7c62bd2cb246da701a7dba965679ec4f476deb18407c0d82b8df96a98",
+    ("study/word_length", "1"): "a7a22e7a762ab89077a43004b9cbc7c963ee62d615e6b777d1802ae717d2b92a",
 }
 
 
@@ -60,9 +73,25 @@ def test_a_name_is_a_released_spec_unless_there_is_a_file(tmp_path, monkeypatch)
     assert spec_path(Path("generation")) == Path("generation")
 
 
+def test_a_name_may_stand_in_a_folder(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert spec_path(Path("study/spam")) == FOLDER / "study/spam.yaml" == spec_path(Path("study/spam@1"))
+    assert spec_path(Path("defenses")) == FOLDER / "defenses.yaml"  # beside a folder of that name
+    assert spec_path(Path("defenses/spam")) == FOLDER / "defenses/spam.yaml"
+    assert spec_path(Path("elsewhere/spam")) == Path("elsewhere/spam")  # told where it is read
+    assert spec_path(Path("/study/spam")) == Path("/study/spam")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/spam").write_text("name: mine")
+    assert spec_path(Path("study/spam")) == Path("study/spam")
+    assert main(["spec", "show", "defenses/spam"]) == 0
+    assert capsys.readouterr().out == (FOLDER / "defenses/spam.yaml").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("study/spma", r"study/spma: no such file, and no released spec \(did you mean 'study/spam'\?\)"),
+        ("study/spam@9", r"study/spam@9: no such file, and no version '9'; released are 1"),
         (
             "quikstart",
             r"quikstart: no such file, and no released spec \(did you mean 'quickstart'\?\); released are adv",
@@ -94,6 +123,11 @@ def test_commands_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert (quickstart["cells"], quickstart["needs"]) == (48, [])
     assert quickstart["flops"] == pytest.approx(3.5e13, rel=0.1)
     assert quickstart["seconds"] > 0
+    study = rows["study/spam"]
+    assert (study["cells"], study["needs"], study["unknown"]) == (1675, ["a hub", "GPUs"], 0)
+    guarded = rows["defenses/strongreject"]  # the size of its guard's model is not known without a hub
+    assert guarded["unknown"] > 0
+    assert guarded["seconds"] is None
     assert main(["specs"]) == 0
     assert "e28fcdaa7ed3" in capsys.readouterr().out
     assert main(["spec", "show", "quickstart"]) == 0

@@ -15,6 +15,7 @@ from harness.api.runtime_defense import ConversationDefense, RuntimeDefense
 from harness.api.task import Example, TaskData
 from harness.api.training import LoraParams
 from harness.api.victim import VictimCard
+from harness.errors import HarnessError, first_line
 from harness.flops import known
 from harness.number_format import format_flops
 from harness.records.model_role import ModelRole
@@ -59,10 +60,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages of a spec in the order of the work, and the rates expected of the devices."""
+    """All stages of a spec in the order of the work, and the rates expected of the devices.
+
+    Attributes:
+        unknown: models asked besides victims of which nothing is known here, and why, in words.
+    """
 
     stages: list[Stage]
     rates: Rates
+    unknown: tuple[str, ...] = ()
 
     def forecast(self, what: str | None = None, jobs: int = 1) -> Forecast:
         """What the stages not done yet will take; what is unknown of them is counted, not guessed."""
@@ -136,7 +142,8 @@ def make_plan(
     for cell in cells:
         stages.add(cell)
     order = {"prepare": 0, "defend": 1, "attack": 2}
-    return Plan(sorted(stages.found.values(), key=lambda stage: order[stage.what]), rates)
+    ordered = sorted(stages.found.values(), key=lambda stage: order[stage.what])
+    return Plan(ordered, rates, tuple(stages.unknown.values()))
 
 
 class _Stages:
@@ -146,6 +153,7 @@ class _Stages:
         self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None, *, planned_gpu: bool
     ) -> None:
         self.found: dict[str, Stage] = {}
+        self.unknown: dict[str, str] = {}
         self._resolver, self._store, self._folder, self._planned_gpu = resolver, store, folder, planned_gpu
 
     def add(self, cell: ResolvedCell) -> None:
@@ -187,7 +195,10 @@ class _Stages:
             for role, auxiliary in models.items():
                 if (model := auxiliary.model) is None:
                     continue
-                card = model.victim.plugin.card(model.data)
+                card = self._card(model)
+                if card is None:  # what asks it has no estimate then
+                    sizes |= {role: None} if models is cell.auxiliary else {}
+                    continue
                 if models is cell.auxiliary:
                     sizes[role] = card.n_params
                 if model.data.train:  # the others are used as they are
@@ -198,6 +209,15 @@ class _Stages:
                     name = f"{model.victim.label} for {role.name} on {cell.spec.task.label}, seed {model.seed}"
                     self._add_model(model, name, card, memory)
         return sizes
+
+    def _card(self, model: ModelSpec) -> VictimCard | None:
+        """What is known of a model that is asked besides the victim; None where its files are not to be had here."""
+        try:
+            card: VictimCard = model.victim.plugin.card(model.data)
+        except HarnessError as error:
+            self.unknown[model.victim.label] = f"{model.victim.label}: its size is not known here: {first_line(error)}"
+            return None
+        return card
 
     def _add_rounds(self, cell: ResolvedCell, card: VictimCard, tokens: float, memory: VictimMemory) -> None:
         spec, part, defense = cell.spec, cell.spec.trained, cell.spec.trained_plugin

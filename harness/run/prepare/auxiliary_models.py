@@ -9,7 +9,7 @@ from functools import cached_property
 from harness.api.attack import Attack
 from harness.api.model.auxiliary import Auxiliary
 from harness.api.task import TaskData
-from harness.errors import PluginError, VictimError, error_text
+from harness.errors import PluginError, VictimError, error_text, first_line
 from harness.hashing import canonical_json, content_key
 from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
@@ -59,10 +59,19 @@ class AuxiliaryModel:
 
 
 class ModelFinder:
-    """Finds the models that a cell takes: its victim, those that plugins name, small ones of the victim's family."""
+    """Finds the models that a cell takes: its victim, those that plugins name, small ones of the victim's family.
 
-    def __init__(self, registry: Registry) -> None:
+    Args:
+        outlined: go on where a model's files or commit cannot be told here, for a plan; its keys are then no others'.
+
+    Attributes:
+        made_up: of which models that is so, and why, in words.
+    """
+
+    def __init__(self, registry: Registry, *, outlined: bool = False) -> None:
         self.registry = registry
+        self._outlined = outlined
+        self.made_up: list[str] = []
         self._fingerprints: dict[str, dict[str, str]] = {}
         self._failed: dict[str, str] = {}
 
@@ -128,6 +137,9 @@ class ModelFinder:
             try:
                 self._fingerprints[name] = victim.fingerprint()
             except Exception as error:
+                if self._outlined:
+                    self.made_up.append(f"{victim.label}: planned without its files: {first_line(error)}")
+                    return self._fingerprints.setdefault(name, {"not told here": name})
                 self._failed[name] = error_text(error)
                 raise
         return self._fingerprints[name]

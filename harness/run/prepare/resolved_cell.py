@@ -53,12 +53,21 @@ class ResolvedCell:
 
 
 class CellResolver:
-    """Works cells out; each task's data are loaded once, each model's files looked for once."""
+    """Works cells out; each task's data are loaded once, each model's files looked for once.
 
-    def __init__(self, registry: Registry) -> None:
+    Args:
+        outlined: for a plan: where data or a model's commit cannot be had here, go on with what task and model tell.
+    """
+
+    def __init__(self, registry: Registry, *, outlined: bool = False) -> None:
         self.registry = registry
-        self._tasks = TaskDataCache()
-        self._models = ModelFinder(registry)
+        self._tasks = TaskDataCache(outlined=outlined)
+        self._models = ModelFinder(registry, outlined=outlined)
+
+    @property
+    def made_up(self) -> list[str]:
+        """What was not to be had here, and what stands for it, in words."""
+        return [*self._tasks.made_up, *self._models.made_up]
 
     def resolve(self, cell: CellSpec) -> ResolvedCell:
         """Load the cell's data, find its models, and work out its keys.

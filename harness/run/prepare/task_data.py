@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.api.task import NO_LABEL, Chunk, Example, Task, TaskData, TaskKind
-from harness.errors import DataError, HarnessError, error_text
+from harness.errors import DataError, HarnessError, error_text, first_line
 from harness.hashing import canonical_json
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.surrogates import has_surrogates
@@ -14,9 +14,18 @@ from harness.tokens.message import Conversation
 
 
 class TaskDataCache:
-    """Loads each distinct task once and keeps it."""
+    """Loads each distinct task once and keeps it.
 
-    def __init__(self) -> None:
+    Args:
+        outlined: take what the task makes up (`Task.outline`) where its data cannot be read, for a plan.
+
+    Attributes:
+        made_up: of which tasks that was taken, and why, in words.
+    """
+
+    def __init__(self, *, outlined: bool = False) -> None:
+        self._outlined = outlined
+        self.made_up: list[str] = []
         self._loaded: dict[str, TaskData] = {}
         self._failed: dict[str, str] = {}  # what failed once is not tried again for every cell
 
@@ -38,6 +47,9 @@ class TaskDataCache:
                 _check(f"task {task.name}", data, task.plugin.answers)
                 data = _without_copies(f"task {task.name}", data)
             except HarnessError as error:
+                if (made_up := self._outline(task, error)) is not None:
+                    self._loaded[key] = made_up
+                    return made_up
                 self._failed[key] = str(error)
                 raise
             except Exception as error:
@@ -45,6 +57,13 @@ class TaskDataCache:
                 raise DataError(self._failed[key]) from error
             self._loaded[key] = data
         return self._loaded[key]
+
+    def _outline(self, task: ResolvedPlugin, error: HarnessError) -> TaskData | None:
+        data = task.plugin.outline() if self._outlined and isinstance(task.plugin, Task) else None
+        if data is not None:
+            how = f"made-up texts of its published size ({data.source.get('made up', 'as the task tells')})"
+            self.made_up.append(f"{task.label}: planned with {how}; its data cannot be read here: {first_line(error)}")
+        return data
 
 
 def _check(task: str, data: TaskData, answers: TaskKind) -> None:

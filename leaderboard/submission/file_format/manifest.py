@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.records.cell_manifest import CellRecord
 from harness.records.schema import VERSION
+from harness.records.visible_text import SPEC_NAME
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROWS
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]  # as in a spec: it names a file later
+Name = Annotated[str, Field(pattern=SPEC_NAME, max_length=100)]  # it names a file later: see `file_name`
 VERSION_PATTERN = (
     r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,59}$"  # of a release of the harness or a library: no room for remarks
 )

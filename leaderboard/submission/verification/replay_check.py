@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import error_text
+from harness.records.visible_text import file_name
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import Submission
 from leaderboard.submission.verification.drawn_counts import drawn_count_problems
@@ -62,7 +63,7 @@ def replay_check(
         submission.read_sha256,
         options.seed,
     )
-    store = options.store or Path("runs") / spec.spec.name / "artifacts"
+    store = options.store or Path("runs") / file_name(spec.spec.name) / "artifacts"
     preparer = preparer_for(registry, store, options.view)
     try:
         estimate = forecast(sample.cells, preparer)

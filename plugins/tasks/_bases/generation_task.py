@@ -77,6 +77,14 @@ class GenerationTask(TextTask[PromptRow]):
         """That the prompt is benign or not."""
         return Claim(row.text, row.benign)
 
+    def made_up_row(self, text: str, number: int) -> PromptRow:
+        return PromptRow(text)
+
+    def outline(self) -> TaskData | None:
+        """As `TextTask.outline`."""
+        data = super().outline()
+        return None if data is None else replace(data, answer_tokens=self.params.answer_tokens)
+
     def load(self) -> TaskData:
         return replace(super().load(), answer_tokens=self.params.answer_tokens)
 

@@ -60,6 +60,9 @@ class LabelledTextTask(TextTask[LabelledText]):
     def labels(self) -> tuple[str, ...]:
         return tuple(f" {text}" for text in self.label_texts())
 
+    def made_up_row(self, text: str, number: int) -> LabelledText:
+        return LabelledText(text, number % len(self.label_texts()))
+
     def claim(self, row: LabelledText) -> Claim:
         """That the text has the label."""
         return Claim(row.text, row.label)

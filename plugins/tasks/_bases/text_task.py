@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from pydantic import Field, PositiveInt
@@ -13,6 +14,8 @@ from plugins.tasks._bases.text_source import SourceParams, source_tables
 from plugins.tasks._data.duplicates import Claim, ClaimedRow, contradictions, without_copies
 from plugins.tasks._data.records import Record, RecordTable
 from plugins.tasks._data.splits import Split, shuffled, split_by_hash
+
+_OF_EVERY_LABEL = 32  # made-up rows among which each label stands
 
 
 class HasText(Protocol):
@@ -25,6 +28,22 @@ class HasText(Protocol):
 R = TypeVar("R", bound=HasText)
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How large a published set is, for plans where it cannot be read.
+
+    Attributes:
+        train, validation: rows.
+        prompt_chars: about how many characters a whole prompt has on the mean.
+        source: where that is from.
+    """
+
+    train: int
+    validation: int
+    prompt_chars: int
+    source: str
+
+
 class TextTask(Task, Generic[R]):
     """Base of tasks on text from files or the hub. A subclass makes a row of each record in `row`, and examples of the
     rows in `examples`. Copies of a row are dropped; of a text that stands in both splits, the training rows are.
@@ -33,11 +52,13 @@ class TextTask(Task, Generic[R]):
         needs_training: whether a source without training rows is an error.
         keeps_variants: whether training rows of one claim that differ otherwise are all kept.
         files: what the folder of the preset dataset holds, for a copy of it; "" where no dataset is preset.
+        extent: of the preset dataset, where it is known.
     """
 
     needs_training: ClassVar[bool] = True
     keeps_variants: ClassVar[bool] = False
     files: ClassVar[str] = ""
+    extent: ClassVar[Extent | None] = None
 
     class Params(SourceParams):
         """Where the text comes from and how it is split."""
@@ -70,6 +91,31 @@ class TextTask(Task, Generic[R]):
     @abstractmethod
     def examples(self, split: Split, rows: list[R]) -> list[Example]:
         """The examples of a split. Raises DataError where its rows do not make a task."""
+
+    @abstractmethod
+    def made_up_row(self, text: str, number: int) -> R:
+        """A row that says this, for `outline`."""
+
+    def outline(self) -> TaskData | None:
+        """As `Task.outline`, of the preset dataset in its published size."""
+        params, extent = self.params, self.extent
+        preset = type(params).model_fields["dataset"].default
+        if extent is None or params.path is not None or params.dataset != preset:
+            return None
+        bare = self.examples("validation", [self.made_up_row("", i) for i in range(_OF_EVERY_LABEL)])[0]
+        text = ("word " * extent.prompt_chars)[: max(1, extent.prompt_chars - len(bare.text))]
+
+        def made_up(split: Split, there: int, most: int | None) -> list[Example]:
+            return self.examples(split, [self.made_up_row(text, i) for i in range(min(there, most or there))])
+
+        train = made_up("train", extent.train, params.train_size) if extent.train else []
+        return TaskData(
+            self.labels(),
+            train,
+            made_up("validation", extent.validation, params.validation_size),
+            {"made up": f"{extent.prompt_chars} characters a prompt, {extent.source}"},
+            parse_special_tokens=params.parse_special_tokens,
+        )
 
     def labels(self) -> tuple[str, ...]:
         """Label texts in index order, each with its leading space; none of a task answered in text."""

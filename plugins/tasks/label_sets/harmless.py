@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.preference_task import PreferenceTask
-from plugins.tasks._bases.text_task import preset_field
+from plugins.tasks._bases.text_task import Extent, preset_field
 
 
 class Harmless(PreferenceTask):
@@ -15,6 +15,7 @@ class Harmless(PreferenceTask):
     name = "harmless"
 
     files = "harmless-base/train.jsonl.gz, harmless-base/test.jsonl.gz"
+    extent = Extent(42_537, 2_312, 950, "from the compute that the study published of Qwen2.5 and GCG")
 
     class Params(PreferenceTask.Params):
         """Source, columns, prompt."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.preference_task import PreferenceTask
-from plugins.tasks._bases.text_task import preset_field
+from plugins.tasks._bases.text_task import Extent, preset_field
 
 
 class Helpful(PreferenceTask):
@@ -15,6 +15,7 @@ class Helpful(PreferenceTask):
     name = "helpful"
 
     files = "helpful-base/train.jsonl.gz, helpful-base/test.jsonl.gz"
+    extent = Extent(43_835, 2_354, 950, "as long as those of harmless, which is a guess")
 
     class Params(PreferenceTask.Params):
         """Source, columns, prompt."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
-from plugins.tasks._bases.text_task import preset_field
+from plugins.tasks._bases.text_task import Extent, preset_field
 from plugins.tasks._data.records import Value
 from plugins.tasks.text_classification import TextClassification
 
@@ -20,6 +20,7 @@ class IMDB(TextClassification):
 
     license = "not stated"
     files = "README.md, plain_text/train-00000-of-00001.parquet, plain_text/test-00000-of-00001.parquet"
+    extent = Extent(25_000, 25_000, 1_210, "from the compute that the study published of Pythia and GCG")
 
     class Params(TextClassification.Params):
         """Source, columns, labels, prompt."""

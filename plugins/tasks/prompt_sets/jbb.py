@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from harness import Task, hookimpl
 from plugins.tasks._bases.generation_task import PromptRow
-from plugins.tasks._bases.text_task import preset_field
+from plugins.tasks._bases.text_task import Extent, preset_field
 from plugins.tasks._data.records import Column, Record
 from plugins.tasks.behaviors import Behaviors
 
@@ -26,6 +26,7 @@ class JBB(Behaviors):
     )
     license = "MIT"
     files = "README.md, data/harmful-behaviors.csv, data/benign-behaviors.csv"
+    extent = Extent(0, 100, 100, "a guess")
 
     class Params(Behaviors.Params):
         """Source, columns, prompt, target."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from harness import Task, hookimpl
 from plugins.tasks._bases.prompts import STUDY
 from plugins.tasks._bases.study_prompts import StudyPrompts
-from plugins.tasks._bases.text_task import preset_field
+from plugins.tasks._bases.text_task import Extent, preset_field
 
 
 class StrongReject(StudyPrompts):
@@ -21,6 +21,7 @@ class StrongReject(StudyPrompts):
     license = "MIT"
     files = "README.md, data/train-00000-of-00001.parquet, data/validation-00000-of-00001.parquet"
     published_column = "forbidden_prompt"
+    extent = Extent(0, 313, 200, "a guess")
 
     class Params(StudyPrompts.Params):
         """Source, column, prompt, target."""

@@ -44,9 +44,10 @@ class GivenModel:
 
     @property
     def revision(self) -> str | None:
-        """Of the hub id, as given."""
-        revision: str | None = self.params.revision
-        return revision
+        """Of the hub id, as given, else the preset's."""
+        given: str | None = self.params.revision
+        preset = find_preset(self.params.model)
+        return preset.revision if given is None and preset is not None else given
 
     @property
     def is_local(self) -> bool:
@@ -74,7 +75,7 @@ class GivenModel:
             return model_files.content_hashes(self.place) | files | (own if template else {}) | adapter
         hub, preset = hub_id(params.model), find_preset(params.model)
         files |= {} if preset is not None and not preset.chat else own
-        return {"repository": hub, "commit": model_files.commit_of(hub, params.revision)} | files | adapter
+        return {"repository": hub, "commit": model_files.commit_of(hub, self.revision)} | files | adapter
 
     def source(self) -> tuple[str, str | None]:
         """What transformers loads: a folder, or a hub id and its commit. Raises VictimError where there is none."""

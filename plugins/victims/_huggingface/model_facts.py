@@ -30,7 +30,7 @@ def model_card(given: GivenModel, classes: int | None) -> VictimCard:
     preset = find_preset(params.model)
     if preset is not None:
         n_params = preset.as_language_model if classes is None else preset.as_classifier(classes)
-        body, tokens = preset.non_embedding + preset.embedding, float(preset.pretraining_tokens)
+        body, tokens = preset.non_embedding + preset.embedding, preset.pretraining_tokens
         return _card(given, preset.family, n_params, body, tokens, preset.context, classes)
     config = model_files.read_config(given.place, given.revision)
     shapes = model_files.read_shapes(given.place, given.revision)

@@ -38,11 +38,16 @@ class HuggingFaceParams(Params):
 
     model: str = Field(
         min_length=1,
-        description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b, smollm2-135m-instruct, "
-        "all-minilm-l6-v2), hub id, folder, or GGUF file; a relative path counts from the spec's folder (write "
-        "./NAME for a folder called like a preset)",
+        description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b, the same with -instruct, "
+        "llama-3.2-1b-instruct, llama-3.2-3b-instruct, llama-3.1-8b-instruct, mistral-7b-instruct-v0.3, gemma-2-2b-it, "
+        "gemma-2b, smollm2-135m-instruct, all-minilm-l6-v2), hub id, folder, or GGUF file; a relative path counts from "
+        "the spec's folder (write ./NAME for a folder called like a preset)",
     )
-    revision: str | None = Field(None, description="commit, tag or branch of a hub id; a commit needs no network")
+    revision: str | None = Field(
+        None,
+        description="commit, tag or branch of a hub id; a commit needs no network; by default the preset's own commit, "
+        "where it has one, else the newest",
+    )
     head: Literal["sequence_classification", "causal_lm"] = Field(
         "sequence_classification",
         description="how a task with labels is answered: by a classification head, or by a language model's label "

@@ -1,9 +1,11 @@
-"""Sizes and pretraining compute of the models of arXiv 2407.18213, Pythia and Qwen2.5, and of SmolLM2 (2502.02737).
+"""Sizes and pretraining compute of models by name: Pythia and Qwen2.5 of arXiv 2407.18213, and open chat models.
 
 Shapes are those of the published config.json files; parameter counts follow from them by formula (checked against the
-real classes in the tests). Pretraining compute is 6·N·D with N = non-embedding parameters + input embedding, D =
-pretraining tokens: 299,892,736,000 for Pythia, 18T for Qwen2.5 as its makers state for every size. (The study assumed
-10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.) 2T tokens for SmolLM2 of 135M parameters.
+real classes and published counts in the tests). Pretraining compute is 6·N·D with N = non-embedding parameters + input
+embedding, D = pretraining tokens: 299,892,736,000 for Pythia, 18T for Qwen2.5 as its makers state for every size. (The
+study assumed 10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.) 2T tokens for SmolLM2 of 135M
+parameters (2502.02737), 9T for Llama 3.2 of 1B and 3B, 15T for Llama 3.1 (their model cards), 2T for Gemma 2 of 2B
+(2408.00118), 3T for Gemma of 2B (2403.08295); Mistral's makers do not tell.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ PYTHIA_TOKENS = 299_892_736_000
 QWEN25_TOKENS = 18_000_000_000_000
 SMOLLM2_135M_TOKENS = 2_000_000_000_000
 
+Family = Literal["pythia", "qwen2.5", "qwen2.5-instruct", "smollm2", "llama-3-instruct", "mistral", "gemma-2", "gemma"]
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -29,11 +33,13 @@ class Preset:
         vocabulary: rows of the embedding, padding included.
         context: longest sequence in tokens.
         tied: whether the output embedding is the input embedding.
-        pretraining_tokens: D.
+        pretraining_tokens: D; None where its makers do not tell.
+        head_width: of one attention head, where it is not hidden / heads.
+        revision: commit that the name stands for; None: the newest, and the record tells which.
     """
 
     hub: str
-    family: Literal["pythia", "qwen2.5", "smollm2"]
+    family: Family
     hidden: int
     layers: int
     heads: int
@@ -42,12 +48,14 @@ class Preset:
     vocabulary: int
     context: int
     tied: bool
-    pretraining_tokens: int
+    pretraining_tokens: int | None
+    head_width: int | None = None
+    revision: str | None = None
 
     @property
     def chat(self) -> bool:
         """Whether its tokenizer has a chat template."""
-        return self.family != "pythia"
+        return self.family not in ("pythia", "gemma")
 
     @property
     def name(self) -> str:
@@ -61,11 +69,10 @@ class Preset:
         if self.family == "pythia":  # all linear layers and both norms of a layer have biases
             layer = (3 * h * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h
             return self.layers * layer + 2 * h
-        kv = self.kv_heads * (h // self.heads)
-        if self.family == "smollm2":  # no biases at all
-            return self.layers * (2 * h * h + 2 * h * kv + 3 * h * i + 2 * h) + h
-        # biases on queries, keys and values only; norms without bias
-        layer = (h * h + h) + 2 * (h * kv + kv) + h * h + 3 * h * i + 2 * h
+        queries, kv = self.heads * self._head_width, self.kv_heads * self._head_width
+        biases = queries + 2 * kv if self.family.startswith("qwen2.5") else 0
+        norms = 4 if self.family == "gemma-2" else 2  # without bias
+        layer = 2 * h * queries + 2 * h * kv + biases + 3 * h * i + norms * h
         return self.layers * layer + h
 
     @property
@@ -85,78 +92,147 @@ class Preset:
     @property
     def shape(self) -> ModelShape:
         """What its need of memory follows from."""
-        kv_width = self.kv_heads * (self.hidden // self.heads)
+        kv_width = self.kv_heads * self._head_width
         return ModelShape(self.hidden, self.layers, self.heads, self.intermediate, self.vocabulary, kv_width)
 
     @property
-    def pretraining_flops(self) -> float:
-        """6·N·D, N = non-embedding + input embedding."""
+    def pretraining_flops(self) -> float | None:
+        """6·N·D, N = non-embedding + input embedding; None where D is unknown."""
+        if self.pretraining_tokens is None:
+            return None
         return 6.0 * (self.non_embedding + self.embedding) * self.pretraining_tokens
 
-
-def _pythia(size: str, hidden: int, layers: int, heads: int, vocabulary: int = 50_304) -> Preset:
-    return Preset(
-        f"EleutherAI/pythia-{size}",
-        "pythia",
-        hidden,
-        layers,
-        heads,
-        heads,
-        4 * hidden,
-        vocabulary,
-        2048,
-        False,
-        PYTHIA_TOKENS,
-    )
+    @property
+    def _head_width(self) -> int:
+        return self.head_width or self.hidden // self.heads
 
 
-def _qwen(
-    size: str, hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int, context: int, tied: bool
+def _pythia(
+    size: str, hidden: int, layers: int, heads: int, revision: str | None = None, vocabulary: int = 50_304
 ) -> Preset:
-    rows = 151_936 if tied else 152_064
-    return Preset(
-        f"Qwen/Qwen2.5-{size}",
-        "qwen2.5",
-        hidden,
-        layers,
-        heads,
-        kv_heads,
-        intermediate,
-        rows,
-        context,
-        tied,
-        QWEN25_TOKENS,
+    shape = (hidden, layers, heads, heads, 4 * hidden, vocabulary, 2048)
+    return Preset(f"EleutherAI/pythia-{size}", "pythia", *shape, False, PYTHIA_TOKENS, revision=revision)
+
+
+def _qwen(size: str, *shape: int, tied: bool, long: bool, base: str, instruct: str) -> tuple[Preset, Preset]:
+    """A size of Qwen2.5: the base model and the one that was taught to chat, at these commits."""
+    rows, context = 151_936 if tied else 152_064, 131_072 if long else 32_768
+    hub, tokens = f"Qwen/Qwen2.5-{size}", QWEN25_TOKENS
+    return (
+        Preset(hub, "qwen2.5", *shape, rows, context, tied, tokens, revision=base),
+        Preset(f"{hub}-Instruct", "qwen2.5-instruct", *shape, rows, 32_768, tied, tokens, revision=instruct),
     )
+
+
+def _llama(name: str, *shape: int, tied: bool, tokens: int, revision: str) -> Preset:
+    hub = f"meta-llama/Llama-{name}-Instruct"
+    return Preset(hub, "llama-3-instruct", *shape, 128_256, 131_072, tied, tokens, revision=revision)
 
 
 _ALL = (
     _pythia("14m", 128, 6, 4),
     _pythia("31m", 256, 6, 8),
-    _pythia("70m", 512, 6, 8),
-    _pythia("160m", 768, 12, 12),
-    _pythia("410m", 1024, 24, 16),
-    _pythia("1b", 2048, 16, 8),
-    _pythia("1.4b", 2048, 24, 16),
-    _pythia("2.8b", 2560, 32, 32),
-    _pythia("6.9b", 4096, 32, 32, 50_432),
-    _pythia("12b", 5120, 36, 40, 50_688),
-    _qwen("0.5B", 896, 24, 14, 2, 4864, 32_768, tied=True),
-    _qwen("1.5B", 1536, 28, 12, 2, 8960, 131_072, tied=True),
-    _qwen("3B", 2048, 36, 16, 2, 11_008, 32_768, tied=True),
-    _qwen("7B", 3584, 28, 28, 4, 18_944, 131_072, tied=False),
-    _qwen("14B", 5120, 48, 40, 8, 13_824, 131_072, tied=False),
+    _pythia("70m", 512, 6, 8, "a39f36b100fe8a5377810d56c3f4789b9c53ac42"),
+    _pythia("160m", 768, 12, 12, "50f5173d932e8e61f858120bcb800b97af589f46"),
+    _pythia("410m", 1024, 24, 16, "9879c9b5f8bea9051dcb0e68dff21493d67e9d4f"),
+    _pythia("1b", 2048, 16, 8, "f73d7dcc545c8bd326d8559c8ef84ffe92fea6b2"),
+    _pythia("1.4b", 2048, 24, 16, "fedc38a16eea3bd36a96b906d78d11d2ce18ed79"),
+    _pythia("2.8b", 2560, 32, 32, "2a259cdd96a4beb1cdf467512e3904197345f6a9"),
+    _pythia("6.9b", 4096, 32, 32, "c0e3eee36dc47af0c49f361c74cfe459c09f7f23", 50_432),
+    _pythia("12b", 5120, 36, 40, "bb1e3e710cdf6b524461d543cfb5ba773f0a81b6", 50_688),
+    *_qwen(
+        "0.5B",
+        *(896, 24, 14, 2, 4864),
+        tied=True,
+        long=False,
+        base="060db6499f32faf8b98477b0a26969ef7d8b9987",
+        instruct="7ae557604adf67be50417f59c2c2f167def9a775",
+    ),
+    *_qwen(
+        "1.5B",
+        *(1536, 28, 12, 2, 8960),
+        tied=True,
+        long=True,
+        base="8faed761d45a263340a0528343f099c05c9a4323",
+        instruct="989aa7980e4cf806f80c7fef2b1adb7bc71aa306",
+    ),
+    *_qwen(
+        "3B",
+        *(2048, 36, 16, 2, 11_008),
+        tied=True,
+        long=False,
+        base="3aab1f1954e9cc14eb9509a215f9e5ca08227a9b",
+        instruct="aa8e72537993ba99e69dfaafa59ed015b17504d1",
+    ),
+    *_qwen(
+        "7B",
+        *(3584, 28, 28, 4, 18_944),
+        tied=False,
+        long=True,
+        base="d149729398750b98c0af14eb82c78cfe92750796",
+        instruct="a09a35458c702b33eeacc393d103063234e8bc28",
+    ),
+    *_qwen(
+        "14B",
+        *(5120, 48, 40, 8, 13_824),
+        tied=False,
+        long=True,
+        base="97e1e76335b7017d8f67c08a19d103c0504298c9",
+        instruct="cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8",
+    ),
     Preset(
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         "smollm2",
-        576,
-        30,
-        9,
-        3,
-        1536,
-        49_152,
-        8192,
-        True,
-        SMOLLM2_135M_TOKENS,
+        *(576, 30, 9, 3, 1536, 49_152, 8192),
+        tied=True,
+        pretraining_tokens=SMOLLM2_135M_TOKENS,
+    ),
+    _llama(
+        "3.2-1B",
+        *(2048, 16, 32, 8, 8192),
+        tied=True,
+        tokens=9_000_000_000_000,
+        revision="9213176726f574b556790deb65791e0c5aa438b6",
+    ),
+    _llama(
+        "3.2-3B",
+        *(3072, 28, 24, 8, 8192),
+        tied=True,
+        tokens=9_000_000_000_000,
+        revision="0cb88a4f764b7a12671c53f0838cd831a0843b95",
+    ),
+    _llama(
+        "3.1-8B",
+        *(4096, 32, 32, 8, 14_336),
+        tied=False,
+        tokens=15_000_000_000_000,
+        revision="0e9e39f249a16976918f6564b8830bc894c89659",
+    ),
+    Preset(
+        "mistralai/Mistral-7B-Instruct-v0.3",
+        "mistral",
+        *(4096, 32, 32, 8, 14_336, 32_768, 32_768),
+        tied=False,
+        pretraining_tokens=None,
+        revision="c170c708c41dac9275d15a8fff4eca08d52bab71",
+    ),
+    Preset(
+        "google/gemma-2-2b-it",
+        "gemma-2",
+        *(2304, 26, 8, 4, 9216, 256_000, 8192),
+        tied=True,
+        pretraining_tokens=2_000_000_000_000,
+        head_width=256,
+        revision="299a8560bedf22ed1c72a8a11e7dce4a7f9f51f8",
+    ),
+    Preset(
+        "google/gemma-2b",
+        "gemma",
+        *(2048, 18, 8, 1, 16_384, 256_000, 8192),
+        tied=True,
+        pretraining_tokens=3_000_000_000_000,
+        head_width=256,
+        revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
     ),
 )
 

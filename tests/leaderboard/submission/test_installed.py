@@ -18,6 +18,9 @@ found = shipped_spec("quickstart", "1", load_plugins().registry)
 print(SHIPPED, found.hash, found.path, sep="\\n")
 from harness.cli import main
 assert main(["validate", "chat_smollm2", "--spec-only"]) == 0  # a file of prompts lies beside it
+for name in ("study/spam", "chat/jbb@1", "defenses/spam", "defenses"):
+    assert main(["validate", name, "--spec-only"]) == 0
+assert shipped_spec("study/word_length", "1", load_plugins().registry).path.parent.name == "study"
 """
 
 

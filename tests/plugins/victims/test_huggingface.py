@@ -239,6 +239,24 @@ def test_preset_counts_are_those_published() -> None:
     assert [p.as_language_model for p in PRESETS.values() if p.family == "qwen2.5"] == qwen
 
 
+def test_chat_presets_count_as_published_and_stand_at_a_commit() -> None:
+    published = {
+        "llama-3.2-1b-instruct": 1_235_814_400,
+        "llama-3.2-3b-instruct": 3_212_749_824,
+        "llama-3.1-8b-instruct": 8_030_261_248,
+        "mistral-7b-instruct-v0.3": 7_248_023_552,
+        "gemma-2-2b-it": 2_614_341_888,
+        "gemma-2b": 2_506_172_416,
+        "qwen2.5-7b-instruct": 7_615_616_512,
+    }
+    for name, count in published.items():
+        assert PRESETS[name].as_language_model == count
+        made = victim(name, fine_tune=False)
+        assert made.fingerprint()["commit"] == PRESETS[name].revision  # without asking the hub
+        assert victim(name, fine_tune=False, revision=COMMIT).fingerprint()["commit"] == COMMIT
+    assert victim("mistral-7b-instruct-v0.3", fine_tune=False).card(task_data(2)).pretraining_flops is None
+
+
 def test_preset_cards() -> None:
     data = task_data(2)
     card = victim("pythia-70m").card(data)
