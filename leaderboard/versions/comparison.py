@@ -215,7 +215,7 @@ def _measure(measured: Measured, prompts: Prompts, attack: str, found: Outcomes,
 
 
 def _cost(attack: str, seeds: Sequence[_SeedRead], target: float, one_model: bool) -> list[AttackCost]:
-    """Empty where no example was attacked in both versions."""
+    """Empty where no example was attacked in both versions, or nothing is spent on it, as by `none`."""
     sides: tuple[dict[int, Trajectories], ...] = ({}, {})
     for at, seed in enumerate(seeds):
         cut = changed_prompts(*seed.outcomes)
@@ -238,6 +238,8 @@ def _cost(attack: str, seeds: Sequence[_SeedRead], target: float, one_model: boo
             )
         )
     ratio = cost_ratio(attacks[0], attacks[1], target, one_model=one_model)
+    if not (ratio.old_budget or ratio.new_budget):
+        return []
     return [AttackCost(attack, "FLOPs" if known else "queries", target, ratio)]
 
 

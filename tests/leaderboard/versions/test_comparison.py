@@ -47,6 +47,13 @@ def test_rates_of_the_same_examples(tmp_path: Path) -> None:
     assert shown.low < 0 < shown.high
 
 
+def test_what_costs_nothing_has_no_cost_to_break(tmp_path: Path) -> None:
+    of_none = {"attack": "none", "steps": 1, "queries": 0, "step_flops": 0.0}
+    found = compared(tmp_path, cells(0, **of_none), cells(0, victim=NEW, **of_none))
+    assert [measure.attack for measure in found.measures if measure.attack] == ["none", "none"]
+    assert found.costs == ()
+
+
 def test_a_new_version_that_gets_the_hard_ones_wrong_looks_no_safer(tmp_path: Path) -> None:
     """e0 to e9 fell in the old version; the new one gets them wrong when clean, so that nobody attacks them."""
     old, new = runs(tmp_path, cells(10), cells(0, of=30, victim=NEW, first_example=10, wrong=0))
