@@ -76,7 +76,12 @@ def passes(name, params=None):
     return findings
 
 
-LONGER = {"llm_attacker": {"streams": 2, "max_tokens": 8, "max_chars": 1000}, "best_of_n": {"samples": 4}}
+SHORT_TEXTS = {"max_tokens": 8, "max_chars": 1000}
+LONGER = {
+    "best_of_n": {"samples": 4},
+    "llm_attacker": {"streams": 2} | SHORT_TEXTS,
+    "pair": {"streams": 2, "answer_tokens": 8} | SHORT_TEXTS,
+}
 
 
 @pytest.mark.parametrize("name", [name for name in names("attack") if name not in ("transfer", "human", "many_shot")])

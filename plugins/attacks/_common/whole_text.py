@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness import Problem, Tokens
+from harness import Problem, State, Tokens
 
 
 class Placed(NamedTuple):
@@ -39,3 +39,11 @@ def place_whole(problem: Problem, text: str) -> Placed:
             else:
                 return Placed(tokens)
     return Placed(None, min(found))  # of a merge where nothing else stands in the way
+
+
+def clean_state(problem: Problem) -> State:
+    """The string with which the prompt is the clean one, cut to what the threat model allows: the text that the string
+    replaces, or none.
+    """
+    tokens = problem.fitted(problem.replaced) if problem.replaced.strip() else None
+    return problem.state(np.empty(0, dtype=np.int64) if tokens is None else tokens)

@@ -16,7 +16,7 @@ from harness import NO_LABEL, Attack, DataError, Generate, Problem, SpecPath, St
 from plugins._common.prompt_template import fill_template
 from plugins.attacks._common.answer_success import looks_successful
 from plugins.attacks._common.table_file import LINE_COLUMN, TableParams, read_records, written_text
-from plugins.attacks._common.whole_text import Placed, place_whole
+from plugins.attacks._common.whole_text import Placed, clean_state, place_whole
 from plugins.tasks._data.records import Column
 
 PROMPT = "{prompt}"
@@ -69,8 +69,7 @@ class Human(Attack):
         return [f"human passes over {times} {each}: the string {why}" for why, times in reasons.most_common()]
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        tokens = problem.fitted(problem.replaced) if problem.replaced.strip() else None
-        return problem.state(np.empty(0, dtype=np.int64) if tokens is None else tokens)
+        return clean_state(problem)
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         succeeded, tried = bool(state.memory.get(_SUCCEEDED)), int(state.memory.get(_TRIED, 0))

@@ -16,7 +16,7 @@ from plugins._common.prompt_template import check_template, fill_template
 from plugins.attacks._common.answer_success import looks_successful
 from plugins.attacks._common.harmless_shots import SHOTS
 from plugins.attacks._common.table_file import TableParams, read_records, written_text
-from plugins.attacks._common.whole_text import Placed, place_whole
+from plugins.attacks._common.whole_text import Placed, clean_state, place_whole
 from plugins.tasks._data.records import Column
 
 REVIEWED = 8  # examples on which is looked how many shots fit
@@ -91,9 +91,7 @@ class ManyShot(Attack):
         return remarks
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        tokens = problem.fitted(problem.replaced) if problem.replaced.strip() else None
-        empty = problem.state(np.empty(0, dtype=np.int64) if tokens is None else tokens)
-        return State(empty.tokens, memory={_ORDER: int(rng.integers(1 << 62)), _SHOTS: 0})
+        return State(clean_state(problem).tokens, memory={_ORDER: int(rng.integers(1 << 62)), _SHOTS: 0})
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         succeeded, before = bool(state.memory.get(_SUCCEEDED)), int(state.memory[_SHOTS])
