@@ -81,6 +81,7 @@ LONGER = {
     "best_of_n": {"samples": 4},
     "llm_attacker": {"streams": 2} | SHORT_TEXTS,
     "pair": {"streams": 2, "answer_tokens": 8} | SHORT_TEXTS,
+    "tap": {"branching": 2, "width": 2, "answer_tokens": 8} | SHORT_TEXTS,
 }
 
 
