@@ -79,6 +79,7 @@ def passes(name, params=None):
 SHORT_TEXTS = {"max_tokens": 8, "max_chars": 1000}
 LONGER = {
     "best_of_n": {"samples": 4},
+    "crescendo": {"answer_tokens": 8} | SHORT_TEXTS,
     "llm_attacker": {"streams": 2} | SHORT_TEXTS,
     "pair": {"streams": 2, "answer_tokens": 8} | SHORT_TEXTS,
     "tap": {"branching": 2, "width": 2, "answer_tokens": 8} | SHORT_TEXTS,

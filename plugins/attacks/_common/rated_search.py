@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from harness import Attack, Auxiliary, DataError, Generate, Problem, State, TaskData, Tokens, VictimRef
+from harness import (
+    Attack,
+    Auxiliary,
+    DataError,
+    Generate,
+    Message,
+    Messages,
+    Problem,
+    State,
+    TaskData,
+    Tokens,
+    VictimRef,
+)
 from plugins.attacks._common.attacker_prompt import (
     EMPTY,
     OPEN,
@@ -60,7 +72,13 @@ class Attempt:
 
 
 class RatedSearch(Attack):
-    """Base of the attacks whose attacker model is told a rating."""
+    """Base of the attacks whose attacker model is told a rating.
+
+    Attributes:
+        rules: what the attacker is to do; None: what `llm_attacker` has it do.
+    """
+
+    rules: ClassVar[str | None] = None
 
     def models(self) -> dict[str, Auxiliary]:
         """Both used as they are."""
@@ -80,18 +98,26 @@ class RatedSearch(Attack):
     ) -> Generator[Generate, Any, list[str]]:
         """One proposal for each conversation, the last line where no marks stand around it; "" where there is none."""
         p, seed = self.params, int(rng.integers(1 << 62))
-        prompts = tuple(attacker_prompt(problem, turns, p.max_chars, reasons=True) for turns in conversations)
+        given = {} if self.rules is None else {"rules": self.rules}
+        prompts = tuple(attacker_prompt(problem, turns, p.max_chars, reasons=True, **given) for turns in conversations)
         said = yield Generate(prompts, p.max_tokens, p.temperature, seed, ATTACKER, data=prompts)
         return [_proposal(one or "") for one in said]
 
-    def attempts(self, problem: Problem, proposals: Sequence[str]) -> Generator[Generate, Any, list[Attempt]]:
+    def attempts(
+        self, problem: Problem, proposals: Sequence[str], said: Messages = ()
+    ) -> Generator[Generate, Any, list[Attempt]]:
         """The victim is asked with each proposal, the judging model rates what it answers. A refusal by a guard and an
         empty answer are rated 1 without it, and so is an answer whose rating cannot be read.
+
+        Args:
+            said: turns of the conversation before, with the victim's answers.
         """
         p = self.params
         strings = [fit_proposal(problem, text) for text in proposals]
         usable = {i: tokens for i, tokens in enumerate(strings) if tokens is not None}
-        prompts = tuple(problem.prompts(tokens[None])[0] for tokens in usable.values())
+        texts = [problem.prompts(tokens[None])[0] for tokens in usable.values()]
+        before = (*problem.conversation.before, *said)
+        prompts = tuple((*before, Message("user", text)) for text in texts) if said else tuple(texts)
         answers = dict(zip(usable, (yield Generate(prompts, p.answer_tokens)) if usable else [], strict=True))
         asked = {i: rating_prompt(problem, answer, p.max_chars) for i, answer in answers.items() if answer}
         told = (yield judging(asked.values(), p.rating_tokens)) if asked else []
@@ -127,10 +153,16 @@ def judging(asked: Any, max_tokens: int) -> Generate:
     return Generate(prompts, max_tokens, model=JUDGE, data=tuple(part for parts in data for part in parts))
 
 
-def best_state(state: State, attempts: Sequence[Attempt], memory: dict[str, Any]) -> State:
-    """The state with the best-rated string; as good a new one takes the place of an old one."""
+def best_state(
+    state: State, attempts: Sequence[Attempt], memory: dict[str, Any], earlier: tuple[str, ...] = ()
+) -> State:
+    """The state with the best-rated string; as good a new one takes the place of an old one.
+
+    Args:
+        earlier: the attacker's turns before that of the attempts.
+    """
     before = int(state.memory.get(BEST_SCORE, 0))
     best = max(attempts, key=lambda attempt: attempt.score, default=None)
     if best is None or best.tokens is None or best.score < before:
-        return State(state.tokens, memory=memory | {BEST_SCORE: before})
-    return State(tuple(best.tokens.tolist()), memory=memory | {BEST_SCORE: best.score})
+        return State(state.tokens, memory=memory | {BEST_SCORE: before}, earlier=state.earlier)
+    return State(tuple(best.tokens.tolist()), memory=memory | {BEST_SCORE: best.score}, earlier=earlier)
