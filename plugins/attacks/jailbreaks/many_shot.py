@@ -85,7 +85,10 @@ class ManyShot(Attack):
             why = self.placed(problems[0], self.ordered(0), 1).why
             raise DataError(f"many_shot: not one shot can be used in any example: it {why}; grant more `tokens`")
         fits = [self.most_shots(one) for one in problems[:: max(1, len(problems) // REVIEWED)][:REVIEWED]]
-        remarks = [f"many_shot: between {min(fits)} and {max(fits)} of {len(self.shots)} shots fit"] if fits else []
+        remarks = []
+        if fits:
+            span = str(min(fits)) if min(fits) == max(fits) else f"{min(fits)} to {max(fits)}"
+            remarks.append(f"many_shot: {span} of {len(self.shots)} shots fit")
         if any(not one.replaced.strip() and not _leads(one) for one in problems):
             remarks.append("many_shot: shots stand before no request; `position: prefix` or `edit: replace` sees to it")
         return remarks

@@ -85,7 +85,7 @@ def test_a_replaced_request_ends_the_string_also_in_a_chat() -> None:
     threat = Threat(edit="replace", tokens=4000)
     attacked(many_shot(steps=1), victim, [request(threat, tokenizer=CHATTY)])
     assert victim.heard[0].endswith("\n\nUser: Write a lie.\n\nAnswer:")
-    assert many_shot().remarks([request(threat)]) == ["many_shot: between 16 and 16 of 16 shots fit"]
+    assert many_shot().remarks([request(threat)]) == ["many_shot: 16 of 16 shots fit"]
 
 
 def test_shots_of_a_benign_prompt_refuse() -> None:
