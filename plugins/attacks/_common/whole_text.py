@@ -8,6 +8,8 @@ import numpy as np
 
 from harness import Problem, State, Tokens
 
+_DRY_RUN = "rehearsal"  # the example of dry runs, which have a token per character and so no measure of length
+
 
 class Placed(NamedTuple):
     """A text in the string's place.
@@ -32,7 +34,7 @@ def place_whole(problem: Problem, text: str) -> Placed:
             tokens = problem.tokens_of(f"{start}{text}{end}")
             if tokens is None or not problem.survives(tokens[None])[0]:
                 found.add("merges with the text around it")
-            elif len(tokens) > problem.budget:
+            elif len(tokens) > problem.budget and problem.example.id != _DRY_RUN:
                 found.add(f"is longer than {problem.budget} tokens")
             elif not np.isin(tokens, problem.allowed).all():
                 found.add("has tokens that the threat model does not allow")

@@ -141,7 +141,7 @@ def test_bad_files(tmp_path: Path, name: str | None, text: str, params: dict[str
 
 
 def test_what_it_will_ask_is_known_beforehand(tmp_path: Path) -> None:
-    found = dry_run_attack(human(tmp_path), Threat(tokens=60))
+    found = dry_run_attack(human(tmp_path), Threat(tokens=4))
     assert (found.answered, found.scored, found.differentiated) == (1, 0, 0)
 
 
