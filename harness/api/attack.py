@@ -8,7 +8,7 @@ Every request goes to the victim, or to the auxiliary model whose role it names.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,6 +64,12 @@ class Attack(Plugin):
 
     def check(self, data: TaskData) -> None:
         """Raise `DataError` where this attack cannot be run on that task. Called before anything is spent."""
+
+    def remarks(self, problems: Sequence[Problem]) -> list[str]:
+        """What a run should say before the search, such as how many strings of a file do not fit. Asks nothing. Raise
+        `DataError` where no example can be attacked.
+        """
+        return []
 
     @abstractmethod
     def start(self, problem: Problem, rng: np.random.Generator) -> State:

@@ -7,14 +7,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from harness import NO_LABEL, Attack, Auxiliary, Generate, Problem, State, Step, Tokens, VictimRef, hookimpl
+from harness import NO_LABEL, Attack, Auxiliary, Generate, Problem, State, Step, VictimRef, hookimpl
 from plugins.attacks._common.answer_success import contains_target, looks_successful
-from plugins.attacks._common.attacker_prompt import Turn, attacker_prompt, parse_proposal
+from plugins.attacks._common.attacker_prompt import EMPTY, UNUSABLE, Turn, attacker_prompt, fit_proposal, parse_proposal
 from plugins.judges._refusals import is_refusal
 
 ATTACKER = "attacker"
-EMPTY = "(empty)"
-UNUSABLE = "Your text was empty, or could not be used."
 _STREAMS, _RANK = "streams", "rank"  # keys of a state's memory
 
 
@@ -78,18 +76,6 @@ class LLMAttacker(Attack):
             return State(state.tokens, None, memory | {_RANK: best_before})
         index = usable[-1] if best == 0 else next(i for i in usable if ranks[i] == best)
         return State(tuple(strings[index].tolist()), None, memory | {_RANK: best})
-
-
-def fit_proposal(problem: Problem, text: str) -> Tokens | None:
-    """The tokens of a proposal, with a space after a word before it, cut to what the threat model allows; None where
-    nothing is left.
-    """
-    needs_space = bool(problem.before_text) and not problem.before_text[-1].isspace()
-    for spaced in (f" {text}", text) if needs_space else (text,):
-        tokens = problem.fitted(spaced) if text else None
-        if tokens is not None and (problem.attack_texts(tokens[None])[0] or "").strip():
-            return tokens
-    return None
 
 
 def _feedback(problem: Problem, answer: str | None) -> str:

@@ -76,12 +76,32 @@ def passes(name, params=None):
     return findings
 
 
-LONGER = {"llm_attacker": {"streams": 2, "max_tokens": 8, "max_chars": 1000}, "best_of_n": {"samples": 4}}
+SHORT_TEXTS = {"max_tokens": 8, "max_chars": 1000}
+LONGER = {
+    "best_of_n": {"samples": 4},
+    "crescendo": {"answer_tokens": 8} | SHORT_TEXTS,
+    "llm_attacker": {"streams": 2} | SHORT_TEXTS,
+    "pair": {"streams": 2, "answer_tokens": 8} | SHORT_TEXTS,
+    "tap": {"branching": 2, "width": 2, "answer_tokens": 8} | SHORT_TEXTS,
+}
 
 
-@pytest.mark.parametrize("name", [name for name in names("attack") if name != "transfer"])
+@pytest.mark.parametrize("name", [name for name in names("attack") if name not in ("transfer", "human", "many_shot")])
 def test_attacks(name):
     findings = passes(f"attack/{name}", LONGER.get(name))
+    assert [finding.check for finding in findings if finding.status == "skipped"] == []
+
+
+def test_human(tmp_path):
+    (tmp_path / "strings.txt").write_text(f"fox\nthe dog\n{'fox' * 200}\na river\n")
+    findings = passes("attack/human", {"path": str(tmp_path / "strings.txt")})
+    assert [finding.check for finding in findings if finding.status == "skipped"] == []
+
+
+def test_many_shot(tmp_path):
+    (tmp_path / "shots.csv").write_text("question,answer\n" + 'fox,dog\ncat,""""\nriver,the house\n')
+    short = {"shot": "{question} {answer} ", "ending": "", "path": str(tmp_path / "shots.csv")}
+    findings = passes("attack/many_shot", short)
     assert [finding.check for finding in findings if finding.status == "skipped"] == []
 
 

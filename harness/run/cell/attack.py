@@ -159,7 +159,7 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         limited: what each step runs under.
 
     Raises:
-        DataError: a prompt is too long, and the spec asks for an error then.
+        DataError: a prompt is too long, and the spec asks for an error then; or the attack can attack none of them.
         VictimError: every clean prompt was declined, and not by a content filter.
         AccessError, PluginError, RunError: as `harness.engine.search.search.Search.run`.
     """
@@ -192,6 +192,8 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
     problems, example_rows = choose_examples(victim, cell, examples, clean, prepared.attack_router.victim)
     for why in _left_out(clean, example_rows, room_of(victim)):
         reporter.note(f"{cell_label(cell)}: {why}")
+    for remark in cell.attack.plugin.remarks(problems):
+        reporter.note(f"{cell_label(cell)}: {remark}")
     steps = _Progress(reporter, len(problems) * cell.attack.plugin.params.steps)
     with folder.journal(keys.cell) as journal:
         if journal.entries:

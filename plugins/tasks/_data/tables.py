@@ -48,15 +48,7 @@ def read_table(
         DataError: missing, of unknown form, or malformed; with the file, the line and the mend.
     """
     file_format = file_format or _format_of(path)
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        near = did_you_mean(path.name, _files_beside(path))
-        raise DataError(f"{path}: no such file{near}; a relative path counts from the spec's folder") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder; name a file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    raw = file_bytes(path)
     source = {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest()}
     raw = unzipped(path, raw)
     if file_format == "parquet":
@@ -73,6 +65,23 @@ def read_table(
     if not records:
         raise DataError(f"{path}: holds no rows")
     return RecordTable.of(records, source)
+
+
+def file_bytes(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        near = did_you_mean(path.name, _files_beside(path))
+        raise DataError(f"{path}: no such file{near}; a relative path counts from the spec's folder") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder; name a file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _format_of(path: Path) -> Format:
