@@ -49,8 +49,9 @@ class Attack(Plugin):
         return {}
 
     def group(self) -> int:
-        """How many examples share one string (a universal string). The answers to `Score`, `Gradient` and `Perturb` are
-        then means over these examples, and a string survives tokenisation when it does so in all of them.
+        """How many examples share one string (a universal string). The answers to `Score`, `Gradient`, `Perturb` and
+        `RelaxedGradient` are then means over these examples, and a string survives tokenisation when it does so in all
+        of them.
         """
         return 1
 
