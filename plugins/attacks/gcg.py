@@ -12,7 +12,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from harness import Attack, Floats, Gradient, Problem, Score, State, Step, Tokens, hookimpl
 from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
-from plugins.attacks._common.momentum import encode_mean, lowest_mean_tokens, running_mean
+from plugins.attacks._common.momentum import lowest_mean_tokens, running_mean
+from plugins.attacks._common.stored_array import encode_array
 from plugins.attacks._common.substitutions import merged_substitutions, substitutions
 
 _STEP, _MEAN, _LOST, _STARTS = "step", "mean_gradient", "lost", "starts"  # keys of a state's memory
@@ -97,7 +98,7 @@ class GCG(Attack):
         if params.momentum:
             mean = running_mean(state.memory.get(_MEAN), gradient, problem.allowed, params.momentum)
             gradient = lowest_mean_tokens(mean, gradient.loss, problem.allowed, params.topk)
-            memory[_MEAN] = encode_mean(mean)
+            memory[_MEAN] = encode_array(mean)
         loss = state.loss
         if loss is None and problem.survives(state.array[None])[0]:
             loss = gradient.loss  # the first gradient pass gives the loss of the first string

@@ -10,6 +10,7 @@ import pytest
 
 from harness.api.problem.problem import Problem
 from plugins.attacks.gcg import GCG
+from plugins.attacks.pgd import PGD
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import searching
@@ -54,3 +55,14 @@ def test_gcg_that_merges_beats_random_draws_and_itself_in_as_many_steps(trained:
     assert spent <= as_much
     assert merging[:, -1].mean() - drawn[:, -1].mean() > 0.2
     assert merging.mean() > plain.mean()
+
+
+@pytest.mark.slow
+def test_pgd_beats_random_draws_at_equal_compute(trained: Callable[..., Any]) -> None:
+    victim = trained("word_length", "26k")
+    backend = victim.open()
+    problems = victim.problems(backend, 20)
+    relaxed, spent = broken_by(PGD(PGD.Params(steps=10, updates=6)), backend, problems, 0)
+    drawn, as_much = broken_by(RandomToken(RandomToken.Params(steps=10, draws=24)), backend, problems, 0)
+    assert spent <= as_much  # at most four forwards an update
+    assert relaxed[:, -1].mean() - drawn[:, -1].mean() > 0.1
