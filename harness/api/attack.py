@@ -32,12 +32,14 @@ class Attack(Plugin):
     Attributes:
         begins_answer: whether its strings make sense as the beginning of an answer alone: it needs a threat model with
             ``position: answer``, or a task in which that is what may be changed.
+        relaxes: whether it asks for `RelaxedGradient`, which defenses that need a text refuse.
         access: the least that it needs of the victim. What it is granted, which may be more, is `Problem.access`.
     """
 
     kind: ClassVar[Kind] = "attack"
     access: ClassVar[Access] = "scores"
     begins_answer: ClassVar[bool] = False
+    relaxes: ClassVar[bool] = False
 
     class Params(Params):
         """The parameters of an attack; subclass it to add to them."""
@@ -49,8 +51,9 @@ class Attack(Plugin):
         return {}
 
     def group(self) -> int:
-        """How many examples share one string (a universal string). The answers to `Score`, `Gradient` and `Perturb` are
-        then means over these examples, and a string survives tokenisation when it does so in all of them.
+        """How many examples share one string (a universal string). The answers to `Score`, `Gradient`, `Perturb` and
+        `RelaxedGradient` are then means over these examples, and a string survives tokenisation when it does so in all
+        of them.
         """
         return 1
 

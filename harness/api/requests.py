@@ -190,7 +190,43 @@ class PerturbAnswer:
     scale: float
 
 
-Request = Score | Gradient | Sample | Generate | Classify | Perturb
+@dataclass(frozen=True, slots=True)
+class RelaxedGradient:
+    """Ask for the loss of a relaxed attack string, whose positions hold mixtures of tokens, and for its gradient by
+    the mixtures' weights. Answer: `RelaxedAnswer`.
+
+    At each position the model reads the mean of the token embeddings under the weights. With weights of 0 and 1 that is
+    a string of tokens, and the gradient is that of `Gradient`. A relaxed string is no text: it shows where to look, and
+    what is judged is always a string of tokens. It is refused behind transforms and votes, and behind guards that offer
+    the gradient of a penalty, since these need a text. It counts as `Gradient` does: a query, a forward and a backward.
+
+    Attributes:
+        weights: shape [S, A], of the threat model's A allowed tokens in their order (`Problem.allowed`), at each of at
+            most as many positions as it has tokens; none negative, each row with the sum 1.
+        model: the role of an auxiliary model; "" is the victim.
+        target: as in `Score`.
+    """
+
+    weights: Floats
+    model: str = ""
+    target: int | str | None = None
+    access: ClassVar[Access] = "gradient"
+
+
+@dataclass(frozen=True, slots=True)
+class RelaxedAnswer:
+    """Where a relaxed string stands.
+
+    Attributes:
+        loss: in nats, of the relaxed string.
+        gradient: of the loss by the weights, shape [S, A], as if each were free.
+    """
+
+    loss: float
+    gradient: Floats
+
+
+Request = Score | Gradient | Sample | Generate | Classify | Perturb | RelaxedGradient
 
 
 Pool = Literal["last", "mean"]

@@ -19,6 +19,8 @@ from harness.api.requests import (
     LikelihoodGradient,
     Perturb,
     PerturbAnswer,
+    RelaxedAnswer,
+    RelaxedGradient,
     Sample,
     SampleAnswer,
     Score,
@@ -49,6 +51,10 @@ def _perturbation(request: Perturb, problem: Problem, rng: np.random.Generator) 
     return PerturbAnswer(float(rng.random()), rng.normal(size=(len(request.tokens), width)), 1.0)
 
 
+def _relaxed(request: RelaxedGradient, problem: Problem, rng: np.random.Generator) -> RelaxedAnswer:
+    return RelaxedAnswer(float(rng.random()), rng.normal(size=np.shape(request.weights)))
+
+
 def _samples(request: Sample, problem: Problem, rng: np.random.Generator) -> SampleAnswer:
     chances = rng.dirichlet(np.ones(problem.tokenizer.vocabulary), len(request.strings))
     return draw(np.log(np.maximum(chances, 1e-300)), problem.allowed, request.k, request.seed, request.top)
@@ -63,6 +69,7 @@ _MADE_UP: dict[type, Callable[[Any, Problem, np.random.Generator], Any]] = {
     Score: lambda request, problem, rng: rng.random(len(request.candidates)),
     Gradient: _gradient,
     Perturb: _perturbation,
+    RelaxedGradient: _relaxed,
     Sample: _samples,
     Generate: _texts,
     Classify: lambda request, problem, rng: rng.normal(size=(len(request.prompts), _CLASSES)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from math import exp
 from typing import Any, Literal
@@ -9,11 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from harness import Attack, Floats, Gradient, GradientAnswer, Problem, Score, State, Step, Tokens, hookimpl
+from harness import Attack, Floats, Gradient, Problem, Score, State, Step, Tokens, hookimpl
 from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
-from plugins.attacks._common.momentum import encode_mean, lowest_mean_tokens, running_mean
+from plugins.attacks._common.momentum import lowest_mean_tokens, running_mean
+from plugins.attacks._common.stored_array import encode_array
+from plugins.attacks._common.substitutions import merged_substitutions, substitutions
 
-_STEP, _MEAN, _LOST = "step", "mean_gradient", "lost"  # keys of a state's memory
+_STEP, _MEAN, _LOST, _STARTS = "step", "mean_gradient", "lost", "starts"  # keys of a state's memory
 
 
 class GCG(Attack):
@@ -25,7 +28,7 @@ class GCG(Attack):
     access = "gradient"
     paper = (
         "Zou et al. 2023, 'Universal and Transferable Adversarial Attacks on Aligned Language Models', "
-        "arXiv 2307.15043; defaults of arXiv 2407.18213; momentum of arXiv 2405.01229"
+        "arXiv 2307.15043; defaults of arXiv 2407.18213; momentum of arXiv 2405.01229; merging of arXiv 2405.21018"
     )
 
     class Params(Attack.Params):
@@ -59,12 +62,26 @@ class GCG(Attack):
             description="the first string: random allowed tokens, or a text that is repeated until the token budget is "
             "full, such as '! '",
         )
+        starts: PositiveInt = Field(
+            1, description="first strings scored, all but one random; the best is gone on from (a buffer's size)"
+        )
+        merged: PositiveInt = Field(
+            1, description="best candidates whose substitutions are put together, one after the other, and scored too"
+        )
+
+        def identity(self) -> dict[str, Any]:
+            """The parameters; a newer one only where it is not 1, so that the keys of older runs stay."""
+            newer = {"starts": 1, "merged": 1}
+            return {name: value for name, value in super().identity().items() if newer.get(name) != value}
 
     def group(self) -> int:
         return self.params.prompts
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(initial_tokens(self.params.initial, problem, rng))
+        state = problem.state(initial_tokens(self.params.initial, problem, rng))
+        if self.params.starts == 1:
+            return state
+        return replace(state, memory={_STARTS: problem.random_tokens(rng, self.params.starts - 1).tolist()})
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         params = self.params
@@ -73,11 +90,15 @@ class GCG(Attack):
             memory[_STEP] = state.memory.get(_STEP, 0) + 1
         if state.memory.get(_LOST):  # neither the string nor any of its neighbours survives tokenisation
             state = problem.state(problem.random_tokens(rng))
+        if _STARTS in state.memory:
+            starts = np.asarray([state.tokens, *state.memory[_STARTS]], dtype=np.int64)
+            starts = starts[problem.survives(starts)]
+            state = replace(state.best(starts, (yield Score(starts))), memory={})
         gradient = yield Gradient(state.array, top=len(problem.allowed) if params.momentum else params.topk)
         if params.momentum:
             mean = running_mean(state.memory.get(_MEAN), gradient, problem.allowed, params.momentum)
             gradient = lowest_mean_tokens(mean, gradient.loss, problem.allowed, params.topk)
-            memory[_MEAN] = encode_mean(mean)
+            memory[_MEAN] = encode_array(mean)
         loss = state.loss
         if loss is None and problem.survives(state.array[None])[0]:
             loss = gradient.loss  # the first gradient pass gives the loss of the first string
@@ -85,9 +106,19 @@ class GCG(Attack):
         candidates = problem.refill(
             params.candidates, lambda n: substitutions(state.array, gradient, rng, n, params.swaps)
         )
-        losses = yield Score(candidates, near=state.array)
+        losses = yield from self._losses(Score(candidates, near=state.array), rng)
+        if params.merged > 1:
+            merged = merged_substitutions(state.array, candidates, losses, params.merged)
+            merged = merged[problem.survives(merged)]
+            merged_losses = yield Score(merged, near=state.array)
+            candidates, losses = np.concatenate([candidates, merged]), np.concatenate([losses, merged_losses])
         new = self._next_state(state, candidates, losses, rng)
         return new if new.loss is not None else replace(new, memory=memory | {_LOST: True})
+
+    def _losses(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
+        """Losses of the candidates, [K]."""
+        losses: Floats = yield request
+        return losses
 
     def _next_state(self, state: State, candidates: Tokens, losses: Floats, rng: np.random.Generator) -> State:
         """The string that the next step starts from, by ``keep``."""
@@ -98,33 +129,6 @@ class GCG(Attack):
             return new
         temperature = self.params.temperature * (1 - state.memory[_STEP] / self.params.steps)
         return new if temperature > 0 and rng.random() < exp((state.loss - new.loss) / temperature) else state
-
-
-def substitutions(
-    tokens: Tokens, gradient: GradientAnswer, rng: np.random.Generator, count: int, swaps: int = 1
-) -> Tokens:
-    """Strings that differ from ``tokens`` in exactly ``swaps`` positions (or in all that have a choice, if these are
-    fewer), drawn uniformly, each new token uniform over the gradient's choice for its position.
-
-    Returns:
-        shape [count, S]; no rows when the gradient's only choice at every position is the token that is there.
-    """
-    current = gradient.tokens == tokens[:, None]  # [S, top], at most one per position
-    width = gradient.tokens.shape[1]
-    choices = width - current.sum(axis=1)
-    positions = np.flatnonzero(choices)
-    if len(positions) == 0:
-        return np.empty((0, len(tokens)), dtype=np.int64)
-    if swaps == 1:
-        swapped = rng.choice(positions, size=(count, 1))
-    else:
-        swapped = positions[rng.random((count, len(positions))).argsort(axis=1)[:, :swaps]]
-    columns = rng.integers(choices[swapped])
-    current_column = np.where(choices < width, current.argmax(axis=1), width)
-    columns += columns >= current_column[swapped]  # steps over the token that is there
-    rows = np.tile(tokens, (count, 1))
-    rows[np.arange(count)[:, None], swapped] = gradient.tokens[swapped, columns]
-    return rows
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from harness import Auxiliary, Floats, Problem, Score, State, Step, VictimRef, hookimpl
+from harness import Auxiliary, Floats, Score, VictimRef, hookimpl
 from plugins.attacks.gcg import GCG
 
 DRAFT = "draft"
@@ -46,17 +46,7 @@ class ProbeGCG(GCG):
     def models(self) -> dict[str, Auxiliary]:
         return super().models() | {DRAFT: Auxiliary(self.params.draft, sees="task", same_tokens=True)}
 
-    def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        gcg_step, answer = super().step(state, problem, rng), None
-        while True:
-            try:
-                request = gcg_step.send(answer)
-            except StopIteration as stop:
-                new: State = stop.value
-                return new
-            answer = (yield from self._probe_sampling(request, rng)) if isinstance(request, Score) else (yield request)
-
-    def _probe_sampling(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
+    def _losses(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
         """Losses of the candidates that the victim scores, shape [K]; of the others ``inf``, so that none is taken."""
         candidates, near = request.candidates, request.near
         draft_losses = yield Score(candidates, near, DRAFT)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from harness.api.model.backend import GradientItem, ScoreItem
 from harness.bench.model import open_bench_model
 from harness.engine.torch.backend import TorchBackend
-from plugins.attacks.gcg import substitutions
+from plugins.attacks._common.substitutions import substitutions
 from plugins.victims._huggingface.gguf_files import in_hub_layout
 from plugins.victims._huggingface.packaged import PACKAGED
 

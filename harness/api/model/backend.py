@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api.problem.latent import Latent
-from harness.api.requests import GradientAnswer, PerturbAnswer, SampleAnswer
+from harness.api.requests import GradientAnswer, PerturbAnswer, RelaxedAnswer, SampleAnswer
 from harness.errors import AccessError
 from harness.records.answer_state import AnswerState
 from harness.tokens.message import PLAIN, Conversation, Prompt
 from harness.tokens.prompts import encode_prompts, whole_ids
 from harness.tokens.tokenizer import Floats, Target as Target, Tokenizer, Tokens
 
-Ability = Literal["score", "gradient", "sample", "generate", "classify", "perturb", "likelihood", "activations"]
+Ability = Literal[
+    "score", "gradient", "sample", "generate", "classify", "perturb", "relaxed", "likelihood", "activations"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,30 @@ class Perturbed:
 
 
 @dataclass(frozen=True, slots=True)
+class RelaxedItem:
+    """One relaxed attack string, whose loss and gradient are wanted.
+
+    Attributes:
+        weights: as in `harness.api.requests.RelaxedGradient`, [S, A], S at least 1.
+        allowed: the ids that they are of, sorted, [A].
+    """
+
+    before: Tokens
+    weights: Floats
+    after: Tokens
+    target: Target
+    allowed: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """Answer to a `RelaxedItem`: loss and gradient, and the executed FLOPs."""
+
+    answer: RelaxedAnswer
+    executed: float
+
+
+@dataclass(frozen=True, slots=True)
 class LatentItem:
     """A whole prompt to be answered with a perturbation.
 
@@ -328,6 +354,18 @@ class Perturbable(Protocol):
 
 
 @runtime_checkable
+class RelaxedBackend(Protocol):
+    """A backend that reads relaxed strings; it has the ability ``relaxed``."""
+
+    def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
+        """Losses and gradients of many examples' relaxed strings, answered together.
+
+        Raises:
+            VictimError: the model's embeddings cannot be replaced.
+        """
+
+
+@runtime_checkable
 class CachingBackend(Protocol):
     """A backend that keeps keys and values, or the like, from one request for the next."""
 
@@ -387,6 +425,7 @@ def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> Acce
         "generate": "a language model",
         "classify": "a classifier",
         "perturb": "a victim whose weights are here",
+        "relaxed": "a victim whose weights are here",
         "likelihood": "a causal language model whose weights are here",
         "activations": "a model whose weights are here",
     }[ability]

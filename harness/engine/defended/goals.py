@@ -8,16 +8,19 @@ to a label gives this gradient.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from harness.api.problem.problem import Problem
-from harness.api.requests import Gradient, GradientAnswer, Perturb, PerturbAnswer, Score
+from harness.api.requests import Gradient, GradientAnswer, Perturb, PerturbAnswer, RelaxedAnswer, RelaxedGradient, Score
 from harness.api.task import AnyBut
 from harness.engine.top_substitutions import best_substitutions, full_gradient
 from harness.tokens.tokenizer import Floats, Target
 
-Aimed = Score | Gradient | Perturb
+Aimed = Score | Gradient | Perturb | RelaxedGradient
+_Answer = TypeVar("_Answer", PerturbAnswer, RelaxedAnswer)
 
 
 def goal_of(problem: Problem, request: Aimed) -> int | AnyBut:
@@ -32,7 +35,7 @@ def target_of(problem: Problem, request: Aimed) -> Target:
     return problem.target if request.target is None else request.target
 
 
-def targets_of(problem: Problem, request: Gradient | Perturb, n_labels: int) -> list[Target]:
+def targets_of(problem: Problem, request: Gradient | Perturb | RelaxedGradient, n_labels: int) -> list[Target]:
     """What is to be differentiated: each label that the loss is of, or the one target."""
     goal = goal_of(problem, request)
     if n_labels and isinstance(goal, AnyBut):
@@ -49,13 +52,13 @@ def joined_gradients(answers: Sequence[GradientAnswer], problem: Problem, top: i
     return GradientAnswer(loss, *best_substitutions(np.asarray(whole), problem.allowed, top))
 
 
-def joined_perturbations(answers: Sequence[PerturbAnswer]) -> PerturbAnswer:
-    """The same of gradients by activations."""
+def joined_perturbations(answers: Sequence[_Answer]) -> _Answer:
+    """The same of gradients by activations, or by the weights of a relaxed string."""
     if len(answers) == 1:
         return answers[0]
     loss, weights = _joined([answer.loss for answer in answers])
     gradient = sum(w * answer.gradient for w, answer in zip(weights, answers, strict=True))
-    return PerturbAnswer(loss, np.asarray(gradient), answers[0].scale)
+    return replace(answers[0], loss=loss, gradient=np.asarray(gradient))
 
 
 def _joined(losses: Sequence[float]) -> tuple[float, Floats]:

@@ -18,9 +18,12 @@ from harness.api.model.backend import (
     CachingBackend,
     GradientItem,
     PerturbItem,
+    RelaxedBackend,
+    RelaxedItem,
     SampleItem,
     ScoreItem,
     class_logits,
+    unsupported_request,
 )
 from harness.api.problem.problem import Problem
 from harness.api.requests import (
@@ -30,6 +33,8 @@ from harness.api.requests import (
     GradientAnswer,
     Perturb,
     PerturbAnswer,
+    RelaxedAnswer,
+    RelaxedGradient,
     Sample,
     SampleAnswer,
     Score,
@@ -288,9 +293,36 @@ class DefendedVictim:
             answers.append(joined_perturbations([result.answer for result in found]))
         return answers
 
-    def _both_ways(self, problem: Problem, request: Gradient | Perturb, executed: float) -> Flops:
+    def relaxed(self, requests: Sequence[Metered[RelaxedGradient]]) -> list[RelaxedAnswer]:
+        """Losses and gradients of relaxed strings. A guard that only refuses has no say in it, as in gradients.
+
+        Raises:
+            AccessError: a layer that gives no gradient, rewrites, or has a penalty with a gradient of its own; or a
+                model that reads no relaxed strings.
+        """
+        self._check_relaxed()
+        backend = self.backend
+        if "relaxed" not in backend.abilities or not isinstance(backend, RelaxedBackend):
+            raise unsupported_request("relaxed", backend.abilities)
+        targets = [targets_of(problem, request, backend.n_labels) for problem, request, _ in requests]
+        items = [
+            RelaxedItem(p.before, r.weights, p.after, target, p.allowed)
+            for (p, r, _), own in zip(requests, targets, strict=True)
+            for target in own
+        ]
+        results = iter(backend.relaxed(items))
+        answers = []
+        for (problem, request, meter), own in zip(requests, targets, strict=True):
+            found = [next(results) for _ in own]
+            for result in found:
+                meter.add_cost(1, self._both_ways(problem, request, result.executed))
+            answers.append(joined_perturbations([result.answer for result in found]))
+        return answers
+
+    def _both_ways(self, problem: Problem, request: Gradient | Perturb | RelaxedGradient, executed: float) -> Flops:
         """Compute of a forward and a backward pass over one string in its place."""
-        tokens, n = len(problem.before) + len(request.tokens) + len(problem.after), self.backend.n_params
+        length = len(request.weights if isinstance(request, RelaxedGradient) else request.tokens)
+        tokens, n = len(problem.before) + length + len(problem.after), self.backend.n_params
         return Flops(nominal_forward(n, tokens) + nominal_backward(n, tokens), executed)
 
     def sample(self, requests: Sequence[Metered[Sample]]) -> list[SampleAnswer]:
@@ -372,6 +404,18 @@ class DefendedVictim:
             "there is no place in it to perturb; use an attack with access 'gradient', 'scores' or 'text'"
         )
         perturbable(self.backend)
+
+    def _check_relaxed(self) -> None:
+        self._check_gradient()
+        self._check_unrewritten(
+            "a relaxed string, which is no text, cannot be put through it; use an attack that asks about texts alone"
+        )
+        for layer in self.layers:
+            if layer.defense.offers == "surrogate":
+                raise AccessError(
+                    f"{layer.who}: adds a penalty to the loss that is of texts, and a relaxed string is none; "
+                    "use an attack that asks about texts alone"
+                )
 
     def _check_unrewritten(self, why: str) -> None:
         for layer in self.layers:

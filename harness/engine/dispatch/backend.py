@@ -25,6 +25,8 @@ from harness.api.model.backend import (
     LikelihoodItem,
     Perturbed,
     PerturbItem,
+    Relaxed,
+    RelaxedItem,
     Sampled,
     SampleItem,
     Scored,
@@ -113,6 +115,10 @@ class DispatchBackend:
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
         """See `Perturbable`; torch's."""
         return self.torch.perturb(items)
+
+    def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
+        """See `RelaxedBackend`; torch's."""
+        return self.torch.relaxed(items)
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
         """See `Perturbable`; torch's."""

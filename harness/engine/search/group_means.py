@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.api.problem.problem import Problem
-from harness.api.requests import Gradient, GradientAnswer, Perturb, PerturbAnswer, Score
+from harness.api.requests import Gradient, GradientAnswer, Perturb, PerturbAnswer, RelaxedAnswer, RelaxedGradient, Score
 from harness.engine.top_substitutions import best_substitutions, full_gradient
 from harness.tokens.tokenizer import Floats
 
@@ -32,3 +32,9 @@ def mean_perturbation(request: Perturb, problem: Problem, answers: Sequence[Pert
     gradient: Floats = np.mean([answer.gradient for answer in answers], axis=0)
     loss = float(np.mean([answer.loss for answer in answers]))
     return PerturbAnswer(loss, gradient, min(answer.scale for answer in answers))
+
+
+def mean_relaxed(request: RelaxedGradient, problem: Problem, answers: Sequence[RelaxedAnswer]) -> RelaxedAnswer:
+    """Means of loss and gradient."""
+    gradient: Floats = np.mean([answer.gradient for answer in answers], axis=0)
+    return RelaxedAnswer(float(np.mean([answer.loss for answer in answers])), gradient)

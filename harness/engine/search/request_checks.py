@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from harness.api.attack import Attack
 from harness.api.problem.problem import Problem
 from harness.api.problem.state import State
-from harness.api.requests import Classify, Generate, Gradient, Perturb, Sample, Score
+from harness.api.requests import Classify, Generate, Gradient, Perturb, RelaxedGradient, Sample, Score
 from harness.api.threat import Access, allows
 from harness.errors import AccessError, PluginError
 from harness.tokens.message import Message, Prompt
 from harness.tokens.tokenizer import Tokens
+
+_ROUNDING = 1e-3  # by which the weights of a position may miss 1, being kept as float32
 
 
 def check_score(request: Score, problem: Problem) -> Score:
@@ -65,6 +67,21 @@ def check_perturb(request: Perturb, problem: Problem) -> Perturb:
     if delta.ndim != 2 or len(delta) != len(tokens) or not np.isfinite(delta).all():
         raise ValueError(f"Perturb.delta must be finite, of shape [{len(tokens)}, width], got {list(delta.shape)}")
     return replace(request, tokens=tokens, delta=delta, layer=layer)
+
+
+def check_relaxed(request: RelaxedGradient, problem: Problem) -> RelaxedGradient:
+    """Weights of the allowed tokens at one position or more, each row a mixture; sums are made 1 exactly."""
+    weights = np.asarray(request.weights, dtype=np.float64)
+    most, allowed = problem.budget, len(problem.allowed)
+    if weights.ndim != 2 or not 1 <= len(weights) <= most or weights.shape[1] != allowed:
+        raise ValueError(
+            f"RelaxedGradient.weights must be of shape [S, {allowed}] with S from 1 to {most}: a weight of each "
+            f"allowed token at each position; got {list(weights.shape)}"
+        )
+    sums = weights.sum(axis=1, keepdims=True)
+    if not np.isfinite(weights).all() or weights.min() < 0 or np.abs(sums - 1).max() > _ROUNDING:
+        raise ValueError("RelaxedGradient.weights: each row must be a mixture: no weight below 0, and the sum 1")
+    return replace(request, weights=weights / sums)
 
 
 def check_classify(request: Classify, problem: Problem) -> Classify:

@@ -8,16 +8,17 @@ from typing import Any, Literal
 
 from harness.api.model.backend import Ability
 from harness.api.problem.problem import Problem
-from harness.api.requests import Classify, Generate, Gradient, Perturb, Request, Sample, Score
+from harness.api.requests import Classify, Generate, Gradient, Perturb, RelaxedGradient, Request, Sample, Score
 from harness.api.task import AnyBut
 from harness.engine.defended.prompt_item import prompt_items
 from harness.engine.defended.victim import DefendedVictim, Metered
-from harness.engine.search.group_means import mean_gradient, mean_losses, mean_perturbation
+from harness.engine.search.group_means import mean_gradient, mean_losses, mean_perturbation, mean_relaxed
 from harness.engine.search.request_checks import (
     check_classify,
     check_generate,
     check_gradient,
     check_perturb,
+    check_relaxed,
     check_sample,
     check_score,
 )
@@ -74,7 +75,8 @@ def _around(problem: Problem) -> int:
 def passes(request: Request, problem: Problem) -> int:
     """How often a sequence of a request is run: of a gradient of the loss of several labels, once for each."""
     untargeted = isinstance(problem.example.goal, AnyBut) and getattr(request, "target", None) is None
-    return max(1, len(problem.labels) - 1) if untargeted and isinstance(request, Gradient | Perturb) else 1
+    differentiated = isinstance(request, Gradient | Perturb | RelaxedGradient)
+    return max(1, len(problem.labels) - 1) if untargeted and differentiated else 1
 
 
 def _prompt_tokens(request: Generate | Classify, problem: Problem) -> int:
@@ -137,6 +139,14 @@ REQUEST_KINDS: dict[type[Request], RequestKind] = {
         sequences=lambda request: 1,
         tokens=lambda request, problem: passes(request, problem) * (_around(problem) + len(request.tokens)),
         mean=mean_perturbation,
+    ),
+    RelaxedGradient: RequestKind(
+        ability="relaxed",
+        work="differentiated",
+        check=check_relaxed,
+        sequences=lambda request: 1,
+        tokens=lambda request, problem: passes(request, problem) * (_around(problem) + len(request.weights)),
+        mean=mean_relaxed,
     ),
 }
 

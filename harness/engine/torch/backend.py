@@ -26,6 +26,8 @@ from harness.api.model.backend import (
     LikelihoodItem,
     Perturbed,
     PerturbItem,
+    Relaxed,
+    RelaxedItem,
     Sampled,
     SampleItem,
     Scored,
@@ -35,6 +37,7 @@ from harness.api.model.backend import (
 )
 from harness.api.requests import GradientAnswer
 from harness.engine.losses import loss_of
+from harness.engine.relaxed_strings import relaxed_answers
 from harness.engine.top_substitutions import best_substitutions
 from harness.engine.torch.activations.perturbations import Perturbations
 from harness.engine.torch.activations.readouts import Readouts
@@ -70,7 +73,7 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.prompts import chat_of, encode_prompts
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
-_LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "activations"})
+_LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "relaxed", "activations"})
 _TEXT: frozenset[Ability] = _LABELS | {"sample", "generate", "likelihood"}
 
 
@@ -187,6 +190,11 @@ class TorchBackend:
         for item in items:
             self._valid(whole_row(item)[None], item.target)
         return self.perturbations.perturb(items)
+
+    def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
+        """Losses and gradients of relaxed strings, answered together. Raises as `perturb`."""
+        table = self._embedding_table
+        return relaxed_answers(items, self.perturb, table.mixed, table.entries)
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
         """Label logits of whole prompts whose activations are perturbed, or loss and answer in text. Raises as

@@ -85,7 +85,7 @@ class VLLMBackend:
         self.tokenizer, self.n_labels, self.context = torch.tokenizer, torch.n_labels, torch.context
         self.independent_labels = torch.independent_labels
         self.n_params, self.n_params_non_embedding = torch.n_params, torch.n_params_non_embedding
-        self.abilities: frozenset[Ability] = torch.abilities - {"gradient", "perturb"}
+        self.abilities: frozenset[Ability] = torch.abilities - {"gradient", "perturb", "relaxed"}
         self.options = engine_options(self.folder, torch, threads or threads_around(), cache_bytes)
         self.longest = self.options.context
         self._engine = engine_for(self.options)

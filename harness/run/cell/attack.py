@@ -67,6 +67,12 @@ def access_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
             f"attack {cell.attack.name} perturbs activations at its string, defense {rewriting[0].label} rewrites the "
             "prompt before the victim sees it; exclude it"
         )
+    penalising = [part for part in cell.runtime if part.plugin.offers == "surrogate"]
+    if cell.attack.plugin.relaxes and (rewriting or penalising) and not cell.static:
+        yield AccessError(
+            f"attack {cell.attack.name} asks about relaxed strings, which are no texts, and defense "
+            f"{(rewriting or penalising)[0].label} needs a text; exclude it"
+        )
     if cell.trained is not None and not card.local:
         yield VictimError(
             f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "

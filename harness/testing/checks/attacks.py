@@ -36,8 +36,8 @@ def _check_access(subject: Subject) -> None:
             raise UnmetError(
                 f"requests within the declared access, {subject.cls.access!r}",  # type: ignore[attr-defined]
                 str(error),
-                "declare the access that the attack needs: gradient for Gradient; scores for Score, Sample and "
-                "Classify; text for Generate; latent for Perturb",
+                "declare the access that the attack needs: gradient for Gradient and RelaxedGradient; scores for "
+                "Score, Sample and Classify; text for Generate; latent for Perturb",
             ) from None
 
 

@@ -19,6 +19,8 @@ from harness.api.model.backend import (
     LatentItem,
     Perturbed,
     PerturbItem,
+    Relaxed,
+    RelaxedItem,
     Scored,
     ScoreItem,
     WithoutText,
@@ -26,6 +28,7 @@ from harness.api.model.backend import (
 from harness.api.requests import GradientAnswer, PerturbAnswer
 from harness.api.task import Chunk, Edit, Example
 from harness.engine.losses import cross_entropy
+from harness.engine.relaxed_strings import relaxed_answers
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
@@ -143,7 +146,7 @@ class ToyBackend(WithoutText):
 class ToyLatent(ToyBackend):
     """`ToyBackend` with activations that can be perturbed: its token weights, layer 0, of width ``labels``."""
 
-    abilities: frozenset[Ability] = frozenset({"score", "gradient", "perturb"})
+    abilities: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "relaxed"})
 
     def perturb(self, items: Sequence[PerturbItem]) -> list[Perturbed]:
         """The loss under each item's perturbation, and its gradient by the activations."""
@@ -155,6 +158,16 @@ class ToyLatent(ToyBackend):
             loss = float(cross_entropy(logits, _label(item.target)))
             results.append(Perturbed(PerturbAnswer(loss, self._slope(item, len(row), logits), scale), 12.0 * len(row)))
         return results
+
+    def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
+        """The loss of each item's relaxed string, and its gradient by the weights."""
+        table = self.weights
+        return relaxed_answers(
+            items,
+            self.perturb,
+            lambda allowed, weights: weights @ table[allowed],
+            lambda allowed, gradient: gradient @ table[allowed].T,
+        )
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
         """The answer to each item's prompt under its perturbation."""

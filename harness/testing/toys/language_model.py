@@ -17,6 +17,8 @@ from harness.api.model.backend import (
     LatentItem,
     Perturbed,
     PerturbItem,
+    Relaxed,
+    RelaxedItem,
     Sampled,
     SampleItem,
     Scored,
@@ -24,6 +26,7 @@ from harness.api.model.backend import (
     unsupported_request,
 )
 from harness.api.requests import GradientAnswer, PerturbAnswer
+from harness.engine.relaxed_strings import relaxed_answers
 from harness.engine.sampling import draw
 from harness.errors import VictimError
 from harness.testing.toys.backend import toy_tokenizer
@@ -44,7 +47,7 @@ class ToyLanguageModel:
         out: shape [6, V].
     """
 
-    abilities: frozenset[Ability] = frozenset({"score", "gradient", "sample", "generate", "perturb"})
+    abilities: frozenset[Ability] = frozenset({"score", "gradient", "sample", "generate", "perturb", "relaxed"})
 
     def __init__(self, tokenizer: Tokenizer | None = None, seed: int = 0, context: int = 8192) -> None:
         self.tokenizer = tokenizer or toy_tokenizer()
@@ -106,6 +109,16 @@ class ToyLanguageModel:
             scale = float(np.linalg.norm(self.embedding[item.tokens], axis=1).mean())
             results.append(Perturbed(PerturbAnswer(loss, slope, scale), 3 * len(row) * self._per_token))
         return results
+
+    def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
+        """The loss of each item's relaxed string, and its gradient by the weights."""
+        table = self.embedding
+        return relaxed_answers(
+            items,
+            self.perturb,
+            lambda allowed, weights: weights @ table[allowed],
+            lambda allowed, gradient: gradient @ table[allowed].T,
+        )
 
     def answer_perturbed(self, items: Sequence[LatentItem]) -> list[LatentAnswer]:
         """The answer to each item's prompt under its perturbation."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import GradientAnswer, Tokens
+from plugins.attacks._common.stored_array import decode_array
 
 Mean = NDArray[np.float32]
 
@@ -19,7 +18,7 @@ def running_mean(previous: str | None, gradient: GradientAnswer, allowed: Tokens
     the same weight.
 
     Args:
-        previous: the mean before this step, as `encode_mean` gives it.
+        previous: the mean before this step, as `encode_array` gives it.
         gradient: of all allowed tokens, ``gradient.tokens`` of shape [S, A].
         allowed: sorted ids [A].
     """
@@ -29,14 +28,9 @@ def running_mean(previous: str | None, gradient: GradientAnswer, allowed: Tokens
     np.divide(full, length, out=full, where=length > 0)
     if previous is None:
         return full
-    before = np.frombuffer(base64.b64decode(previous), dtype="<f4").reshape(full.shape)
+    before = decode_array(previous, full.shape)
     mean: Mean = np.float32(momentum) * before + np.float32(1 - momentum) * full
     return mean
-
-
-def encode_mean(mean: Mean) -> str:
-    """The mean [S, A] as JSON data: base64 of float32, little-endian, row by row; 5.3 bytes per entry."""
-    return base64.b64encode(mean.astype("<f4").tobytes()).decode()
 
 
 def lowest_mean_tokens(mean: Mean, loss: float, allowed: Tokens, top: int) -> GradientAnswer:

@@ -12,7 +12,17 @@ from harness.api.model.backend import Ability
 from harness.api.problem.group import Group
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.problem.problem import Problem
-from harness.api.requests import Classify, DefenseRequest, Generate, Gradient, Perturb, Request, Sample, Score
+from harness.api.requests import (
+    Classify,
+    DefenseRequest,
+    Generate,
+    Gradient,
+    Perturb,
+    RelaxedGradient,
+    Request,
+    Sample,
+    Score,
+)
 from harness.engine.defended.defense_requests import DEFENSE_REQUESTS
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.made_up_answers import made_up_answer
@@ -46,6 +56,7 @@ REQUESTS = {
     Generate: lambda p: Generate((p.before_text, p.before_text + " and"), max_tokens=3),
     Classify: lambda p: Classify((p.before_text, p.before_text + " and", "fox")),
     Perturb: lambda p: Perturb(strings(p, 1)[0]),
+    RelaxedGradient: lambda p: RelaxedGradient(np.full((5, len(p.allowed)), 1 / len(p.allowed))),
 }
 
 
@@ -100,7 +111,7 @@ def test_a_subclass_of_a_request_is_answered_as_one() -> None:
 @pytest.mark.parametrize(
     ("yielded", "error", "words"),
     [
-        ("text", PluginError, "attack x: yielded str; a step may yield Score, Gradient, Sample, Generate, Classify or"),
+        ("text", PluginError, "attack x: yielded str; a step may yield Score, Gradient, Sample, Generate, Classify, "),
         (Score(np.zeros((1, 9), int)), PluginError, "attack x: bad request: 9 tokens per string"),
         (Score(np.zeros((1, 2), int), model="lm"), PluginError, "attack x: asked model 'lm', but models"),
         (Generate("fox"), PluginError, r"attack x: bad request: Generate\.prompts must be a tuple"),  # type: ignore[arg-type]

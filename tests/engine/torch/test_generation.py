@@ -445,7 +445,7 @@ def test_rows_that_do_not_fit_and_foreign_ids_are_errors() -> None:
 
 def test_a_classifier_refuses_in_words() -> None:
     made = TorchBackend(random_model("gpt_neox", "classification", tokenizer().vocabulary), tokenizer())
-    assert made.abilities == {"activations", "score", "gradient", "perturb"}
+    assert made.abilities == {"activations", "score", "gradient", "perturb", "relaxed"}
     with pytest.raises(
         AccessError, match=r"answer sample requests \(it answers activations, gradient, perturb, score\); use"
     ):

@@ -10,6 +10,7 @@ import pytest
 
 from harness.api.problem.problem import Problem
 from plugins.attacks.gcg import GCG
+from plugins.attacks.pgd import PGD
 from plugins.attacks.random_token import RandomToken
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import searching
@@ -40,3 +41,28 @@ def test_gcg_beats_random_draws_at_equal_compute(trained: Callable[..., Any]) ->
         print(seed, name, " ".join(f"{(step + 1) * DRAWS}:{table[:, step].mean():.2f}" for step in (0, 1, 3, 7, 19)))
     assert gcg[:, -1].mean() - drawn[:, -1].mean() > 0.15
     assert gcg[:, -1].sum() > 2 * (drawn & ~gcg)[:, -1].sum() + 4  # example by example, not by a few lucky ones
+
+
+@pytest.mark.slow
+def test_gcg_that_merges_beats_random_draws_and_itself_in_as_many_steps(trained: Callable[..., Any]) -> None:
+    victim = trained("word_length", "26k")
+    backend = victim.open()
+    problems = victim.problems(backend, EXAMPLES)
+    settings = {"steps": 8, "candidates": 24, "topk": 64}
+    merging, spent = broken_by(GCG(GCG.Params(**settings, merged=7)), backend, problems, 0)
+    plain, _ = broken_by(GCG(GCG.Params(**settings)), backend, problems, 0)
+    drawn, as_much = broken_by(RandomToken(RandomToken.Params(steps=8, draws=33)), backend, problems, 0)
+    assert spent <= as_much
+    assert merging[:, -1].mean() - drawn[:, -1].mean() > 0.2
+    assert merging.mean() > plain.mean()
+
+
+@pytest.mark.slow
+def test_pgd_beats_random_draws_at_equal_compute(trained: Callable[..., Any]) -> None:
+    victim = trained("word_length", "26k")
+    backend = victim.open()
+    problems = victim.problems(backend, 20)
+    relaxed, spent = broken_by(PGD(PGD.Params(steps=10, updates=6)), backend, problems, 0)
+    drawn, as_much = broken_by(RandomToken(RandomToken.Params(steps=10, draws=24)), backend, problems, 0)
+    assert spent <= as_much  # at most four forwards an update
+    assert relaxed[:, -1].mean() - drawn[:, -1].mean() > 0.1

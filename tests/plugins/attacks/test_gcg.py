@@ -16,7 +16,8 @@ from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.dry_run import FakeTokenizer
-from plugins.attacks.gcg import GCG, substitutions
+from plugins.attacks._common.substitutions import substitutions
+from plugins.attacks.gcg import GCG
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, toy_examples
 from tests.plugins.attacks.recorder import RecordingVictim

@@ -12,7 +12,8 @@ from harness.api.problem.placement import allowed_tokens, place
 from harness.api.requests import GradientAnswer
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
-from plugins.attacks._common.momentum import encode_mean, lowest_mean_tokens, running_mean
+from plugins.attacks._common.momentum import lowest_mean_tokens, running_mean
+from plugins.attacks._common.stored_array import encode_array
 from plugins.attacks.gcg import GCG
 from tests.engine.toy import searching
 from tests.plugins.attacks.recorder import RecordingVictim
@@ -82,12 +83,12 @@ def test_the_mean_is_kept_as_it_is() -> None:
     mean = running_mean(None, gradient, allowed, 0.5)
     assert mean.dtype == np.float32
     np.testing.assert_allclose(np.take_along_axis(mean, order, 1), _scaled(gradient.values), rtol=1e-6)
-    assert len(encode_mean(mean)) == 4 * -(-mean.nbytes // 3)
+    assert len(encode_array(mean)) == 4 * -(-mean.nbytes // 3)
     np.testing.assert_array_equal(
-        running_mean(encode_mean(mean), gradient, allowed, 0.5), mean
+        running_mean(encode_array(mean), gradient, allowed, 0.5), mean
     )  # the mean of a and a is a
     still = GradientAnswer(1.0, gradient.tokens, np.zeros((2, 4)))
-    np.testing.assert_allclose(running_mean(encode_mean(mean), still, allowed, 0.25), 0.25 * mean)
+    np.testing.assert_allclose(running_mean(encode_array(mean), still, allowed, 0.25), 0.25 * mean)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

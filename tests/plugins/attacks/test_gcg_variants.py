@@ -19,7 +19,8 @@ from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.dry_run import dry_run_attack
 from harness.records.journal import Journal
-from plugins.attacks.gcg import GCG, substitutions
+from plugins.attacks._common.substitutions import substitutions
+from plugins.attacks.gcg import GCG
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import ToyBackend, searching, without_time
 from tests.plugins.attacks.test_gcg import drive, gcg, pretend_problem, toy_problem

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.heads import Head
-from harness.tokens.tokenizer import Tokens
+from harness.tokens.tokenizer import Floats, Tokens
 
 
 def embedding_gradient(
@@ -65,6 +65,20 @@ class EmbeddingTable:
                 self._table = self._embed(ids)
             self._allowed = allowed.copy()
         return self._table
+
+    def mixed(self, allowed: Tokens, weights: Floats) -> Floats:
+        """Sums [S, width] of the embeddings of sorted ids [A] under weights [S, A]."""
+        table = self.embeddings(allowed).float()
+        rows = torch.as_tensor(weights, dtype=torch.float32, device=table.device)
+        found: Floats = (rows @ table).double().cpu().numpy()
+        return found
+
+    def entries(self, allowed: Tokens, gradient: Floats) -> Floats:
+        """Products [S, A] of a gradient by the embeddings [S, width] with the embeddings of sorted ids [A]."""
+        table = self.embeddings(allowed).float()
+        rows = torch.as_tensor(gradient, dtype=torch.float32, device=table.device)
+        found: Floats = (rows @ table.T).double().cpu().numpy()
+        return found
 
 
 @contextmanager
