@@ -1,4 +1,4 @@
-"""Which form fits best? All four, fitted to the same first successes, and chosen by what they say of held-out examples."""
+"""Which form fits best? All four, fitted to the same first successes and chosen by held-out examples."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ class FittedForm:
         return {
             "form": self.form.name,
             "formula": self.form.formula,
-            "parameters": {
-                one.name: {"value": one.value, "low": one.low, "high": one.high} for one in self.parameters
-            },
+            "parameters": {one.name: {"value": one.value, "low": one.low, "high": one.high} for one in self.parameters},
             "held_out": self.held_out,
             "held_out_se": self.held_out_se,
             "behind": self.behind,
@@ -133,9 +131,7 @@ def compare_forms(group: CurveGroup, first: FirstSuccesses, wanted: FormChoice =
     return ComparedForms(group, tuple(fitted), ask, *counts, "", interval)
 
 
-def _parameters(
-    form: Form, first: FirstSuccesses, seeds: Sequence[SeedRows], scale: Scale
-) -> tuple[Parameter, ...]:
+def _parameters(form: Form, first: FirstSuccesses, seeds: Sequence[SeedRows], scale: Scale) -> tuple[Parameter, ...]:
     if form.name != "logistic":
         return tuple(fit_parameters(form, seeds, scale))
     return logistic_parameters(fit_first_successes({}, first))

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import betaln, expit, logit
+from scipy.special import expit, gammaln, logit
 
 from leaderboard.arrays import Floats
 
 FormName = Literal["logistic", "saturating", "beta", "power"]
 SATURATION_PRICE = 6.635 / 2  # log-likelihood that an asymptote must be worth: p = 0.005, one-sided
 _SHAPES = 64
-_MAX_LOG_BETA = 30.0
+_LOG_BETAS = np.linspace(-12.0, 30.0, 421)
+_STEP = 1e-4
 
 
 class Scale(NamedTuple):
@@ -76,28 +77,29 @@ def _power(level: Floats, shape: Floats, asymptote: Floats, at: Floats, asks: fl
 
 
 def log_unbroken(alpha: Floats, beta: Floats, asks: Floats) -> Floats:
-    """log of the chance that ``asks`` break none, over chances from a beta distribution: log B(α, β + asks) / B(α, β)."""
+    """log B(α, β + asks) / B(α, β), of the chance that so many break none."""
     # Gamma functions of large numbers cancel; there the ratio Γ(x) / Γ(x + α) is (x + (α − 1) / 2)^−α.
-    middle = beta + (alpha - 1) / 2
     large = beta > 1e4 * (1 + alpha)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(
-            large,
-            -alpha * np.log1p(asks / np.where(large, middle, 1.0)),
-            betaln(alpha, beta + asks) - betaln(alpha, beta),
-        )
+    middle, small = np.where(large, beta + (alpha - 1) / 2, 1.0), np.where(large, 1.0, beta)
+    exact = gammaln(small + asks) - gammaln(alpha + small + asks) + (gammaln(alpha + small) - gammaln(small))
+    return np.where(large, -alpha * np.log1p(asks / middle), exact)
 
 
 def beta_of(level: Floats, alpha: Floats, asks: float) -> Floats:
-    """The β at which so many asks break as large a share as ``level`` says; by bisection."""
+    """The β at which so many asks break as large a share as ``level`` says."""
     level, alpha = np.broadcast_arrays(level, alpha)
-    wanted = -np.log1p(np.exp(level))
-    low, high = np.full(level.shape, -12.0), np.full(level.shape, _MAX_LOG_BETA)
-    for _ in range(42):
-        middle = (low + high) / 2
-        too_much = log_unbroken(alpha, np.exp(middle), np.asarray(asks)) < wanted  # a larger β breaks less
-        low, high = np.where(too_much, middle, low), np.where(too_much, high, middle)
-    return np.asarray(np.exp((low + high) / 2))
+    wanted, every = -np.log1p(np.exp(level)), np.asarray(asks)
+    different, place = np.unique(alpha, return_inverse=True)
+    table = log_unbroken(different[:, None], np.exp(_LOG_BETAS), every)
+    found = np.empty(level.shape)
+    for at in range(len(different)):
+        own = place.reshape(alpha.shape) == at
+        found[own] = np.interp(wanted[own], table[at], _LOG_BETAS)
+    for _ in range(2):  # Newton's method, by differences
+        off = log_unbroken(alpha, np.exp(found), every) - wanted
+        rise = (log_unbroken(alpha, np.exp(found + _STEP), every) - wanted - off) / _STEP
+        found = np.clip(found - np.clip(off / np.maximum(rise, 1e-12), -0.2, 0.2), _LOG_BETAS[0], _LOG_BETAS[-1])
+    return np.asarray(np.exp(found))
 
 
 def _beta(level: Floats, shape: Floats, asymptote: Floats, at: Floats, asks: float) -> Floats:
@@ -105,7 +107,7 @@ def _beta(level: Floats, shape: Floats, asymptote: Floats, at: Floats, asks: flo
 
 
 _ONE = np.ones(_SHAPES)
-_TOPS = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+_TOPS = np.array([0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9])
 _STEEP = np.geomspace(0.1, 15.0, _SHAPES)
 FORMS: dict[FormName, Form] = {
     form.name: form

@@ -21,10 +21,10 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class Parameter:
-    """An estimate with its 95% interval; an end is None where the data set none."""
+    """An estimate with its 95% interval; None where the data set no end, or no value short of one."""
 
     name: str
-    value: float
+    value: float | None
     low: float | None
     high: float | None
 
@@ -56,26 +56,30 @@ def fit_parameters(form: Form, seeds: Sequence[SeedRows], scale: Scale) -> list[
         low, high = _ends(values, inside, form, grid, is_share=name == "A")
         if left_out:
             low, high = _over_seeds(values, best, left_out, (low, high), grid, is_share=name == "A")
-        found.append(Parameter(name, float(values[best]), low, high))
+        told = name == "A" or not _at_end(form, grid, best[1])
+        found.append(Parameter(name, float(values[best]) if told else None, low, high))
     return found
 
 
 def _grid(form: Form, seeds: Sequence[SeedRows], scale: Scale) -> _Grid:
     """Drawn closer around what any seed, or all together, take for likely."""
     own = [levels_of(rows) for rows in seeds]
-    levels = np.linspace(min(each[0] for each in own), max(each[-1] for each in own), _POINTS)
-    shapes = form.shapes
-    for _ in range(2):
-        logs = [_logs(form, levels, shapes, rows, scale) for rows in seeds]
-        parts = [*logs, np.asarray(sum(logs))]
-        near = np.any([part >= part.max() - _NEAR for part in parts], axis=0)
-        levels, shapes = _closer(levels, near.any(axis=1)), np.exp(_closer(np.log(shapes), near.any(axis=0)))
-    return _Grid(levels, shapes, [_logs(form, levels, shapes, rows, scale) for rows in seeds])
+    levels = np.linspace(min(each[0] for each in own), max(each[-1] for each in own), 2 * _POINTS // 3)
+    logs = _logs(form, levels, form.shapes, seeds, scale)
+    parts = [*logs, logs.sum(axis=0)]
+    near = np.any([part >= part.max() - _NEAR for part in parts], axis=0)
+    levels = _closer(levels, near.any(axis=1))
+    shapes = np.exp(_closer(np.log(form.shapes), near.any(axis=0)))
+    return _Grid(levels, shapes, list(_logs(form, levels, shapes, seeds, scale)))
 
 
-def _logs(form: Form, levels: Floats, shapes: Floats, rows: SeedRows, scale: Scale) -> Floats:
-    logs, place = log_chances(form, levels[:, None], shapes[None, :], np.ones(1), rows, scale.asks)
-    return np.asarray(logs @ np.bincount(place, minlength=logs.shape[-1]).astype(np.float64))
+def _logs(form: Form, levels: Floats, shapes: Floats, seeds: Sequence[SeedRows], scale: Scale) -> Floats:
+    """Of each seed, [S, K, G]."""
+    parts = [np.concatenate([getattr(rows, name) for rows in seeds]) for name in ("low", "high", "example")]
+    logs, place = log_chances(form, levels[:, None], shapes[None, :], np.ones(1), SeedRows(*parts), scale.asks)
+    counts = np.zeros((logs.shape[-1], len(seeds)))
+    np.add.at(counts, (place, np.repeat(np.arange(len(seeds)), [len(rows.low) for rows in seeds])), 1.0)
+    return np.asarray(np.moveaxis(logs @ counts, -1, 0))
 
 
 def _closer(axis: Floats, near: Booleans) -> Floats:
@@ -106,12 +110,10 @@ def _ends(
 ) -> tuple[float | None, float | None]:
     """The smallest and the largest value inside; None where that is at the end of all shapes, so that more may be."""
     shown = np.where(inside, values, np.nan)
-    bounds = form.shapes[0] * (1 + 1e-9), form.shapes[-1] * (1 - 1e-9)
 
     def end(at: int) -> float | None:
         _, column = np.unravel_index(at, values.shape)
-        reached = not bounds[0] < grid.shapes[column] < bounds[1]
-        return None if reached and not is_share else float(values.ravel()[at])
+        return None if _at_end(form, grid, int(column)) and not is_share else float(values.ravel()[at])
 
     low, high = end(int(np.nanargmin(shown))), end(int(np.nanargmax(shown)))
     if is_share:
@@ -120,6 +122,11 @@ def _ends(
         beyond = asymptote_of(grid.levels[:, None] + step, grid.shapes[None, :]) >= 1
         high = 1.0 if (inside & beyond).any() else high
     return low, high
+
+
+def _at_end(form: Form, grid: _Grid, column: int) -> bool:
+    """Whether no shape lies beyond this one."""
+    return not form.shapes[0] * (1 + 1e-9) < grid.shapes[column] < form.shapes[-1] * (1 - 1e-9)
 
 
 def _over_seeds(

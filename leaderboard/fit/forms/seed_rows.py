@@ -73,7 +73,7 @@ def log_chances(
     return np.where(np.isnan(chance), _NO_CURVE, logs), place.ravel()
 
 
-def levels_of(rows: SeedRows, count: int = 41, errors: float = 5.0) -> Floats:
+def levels_of(rows: SeedRows, count: int = 33, errors: float = 4.5) -> Floats:
     """A grid of levels, log-odds of the ASR at the budget: its estimate and so many standard errors to each side."""
     won, lost = rows.broken + 0.5, len(rows.high) - rows.broken + 0.5
     reach = errors * float(np.sqrt(1 / won + 1 / lost))

@@ -30,6 +30,11 @@ SHARES = {
     "said to saturate",
     "said to differ in slope",
     "as judged: held on average",
+    "true form alone",
+    "undecided, true form among them",
+    "true form ruled out",
+    "first parameter held",
+    "second parameter held",
 }
 
 
