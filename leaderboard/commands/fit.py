@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leaderboard.commands.options import AsrOption, CensoredOption, CountsOption, CountTableArg, JsonFlag
+from leaderboard.commands.options import AsrOption, CensoredOption, CountsOption, CountTableArg, FormOption, JsonFlag
 
 
 def fit_app() -> typer.Typer:
@@ -23,12 +23,26 @@ def fit_app() -> typer.Typer:
 
 
 def attack_scaling_command(
-    table: CountTableArg, method: CountsOption = "counts", asr: AsrOption = "so_far", as_json: JsonFlag = False
+    table: CountTableArg,
+    method: CountsOption = "counts",
+    asr: AsrOption = "so_far",
+    form: FormOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Log-odds of success against log attack compute, one line per model size."""
+    """Log-odds of success against log attack compute, one line per model size; or curves of other forms."""
+    from harness.errors import DataError
     from leaderboard.commands.print_fits import print_fits
+    from leaderboard.commands.print_forms import print_forms
     from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
+    from leaderboard.fit.forms.from_path import forms_from_path
 
+    if form is not None and method == "ols":
+        raise DataError("--form: forms are fitted by likelihood. Leave out --method ols, or --form.")
+    if form is not None and asr == "at_step":
+        raise DataError("--form: forms are fitted to first successes. Leave out --asr at_step, or --form.")
+    if form is not None:
+        print_forms(forms_from_path(table, form, asr), as_json)
+        return
     fits = attack_scaling_from_path(table, method, asr)
     print_fits("Attack scaling: log10 odds of success per log10 attack compute", [f.to_json() for f in fits], as_json)
 

@@ -114,7 +114,7 @@ FORMS: dict[FormName, Form] = {
     for form in (
         Form(
             "logistic",
-            "odds of ASR (or of ASR / A) = (c / c₀)^slope",
+            "log10 odds of ASR (of ASR / A where it saturates) = intercept + slope · log10 c",
             np.concatenate([_STEEP, np.tile(_STEEP[::2], len(_TOPS))]),
             np.concatenate([_ONE, np.repeat(_TOPS, _SHAPES // 2)]),
             _logistic,
@@ -128,7 +128,7 @@ FORMS: dict[FormName, Form] = {
             _saturating,
             {
                 "A": lambda level, shape, scale: np.minimum(asymptote_of(level, shape), 1.0),
-                "τ": lambda level, shape, scale: scale.budget / shape + 0 * level,
+                "tau": lambda level, shape, scale: scale.budget / shape + 0 * level,
             },
         ),
         Form(
@@ -138,8 +138,8 @@ FORMS: dict[FormName, Form] = {
             _ONE,
             _beta,
             {
-                "α": lambda level, shape, scale: shape + 0 * level,
-                "β": lambda level, shape, scale: beta_of(level, shape, scale.asks),
+                "alpha": lambda level, shape, scale: shape + 0 * level,
+                "beta": lambda level, shape, scale: beta_of(level, shape, scale.asks),
             },
         ),
         Form(
