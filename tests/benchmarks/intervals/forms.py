@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import expit
 
 from leaderboard.data.count_table import CountTable, make_count_table
-from leaderboard.fit.forms.compared import compare_forms
-from leaderboard.fit.forms.curves import FORMS, FormName, Scale
+from leaderboard.fit.compared.forms.compared import compare_forms
+from leaderboard.fit.compared.forms.curves import FORMS, FormName, Scale
 from leaderboard.fit.likelihood.first_successes import first_successes_of_counts
 from tests.benchmarks.intervals.designs import Figures, counted
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from leaderboard.arrays import Floats, Integers
-from leaderboard.fit.forms.curves import Form, Scale
-from leaderboard.fit.forms.seed_rows import SeedRows, levels_of, log_chances
+from leaderboard.fit.compared.forms.curves import Form, Scale
+from leaderboard.fit.compared.forms.seed_rows import SeedRows, levels_of, log_chances
 
 FOLDS = 10
 
@@ -16,8 +16,8 @@ FOLDS = 10
 def held_out_log_likelihood(form: Form, seeds: Sequence[SeedRows], scale: Scale) -> Floats:
     """Of each example, all seeds together, [E]: by curves that were fitted to the examples of the other nine tenths.
 
-    An example is held out of all seeds at once. Each seed has its own level and its own shape: no spread between seeds
-    comes into the comparison of forms, and seeds that differ do not look like another form.
+    Each seed has its own level and its own shape: no spread between seeds comes into the comparison of forms, and seeds
+    that differ do not look like another form.
     """
     names = np.unique(np.concatenate([rows.example for rows in seeds]))
     # Always the same shares of the examples, of all forms; not in their order, which may mean something.

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from leaderboard.arrays import Booleans, Floats
-from leaderboard.fit.forms.curves import Form, Scale, asymptote_of
-from leaderboard.fit.forms.seed_rows import SeedRows, levels_of, log_chances
+from leaderboard.fit.compared.forms.curves import Form, Scale, asymptote_of
+from leaderboard.fit.compared.forms.seed_rows import SeedRows, levels_of, log_chances
 from leaderboard.fit.seed_spread import MAX_LEVEL_SD, MAX_SLOPE_SD, half_interval_squared
 
 _POINTS = 71  # of each axis

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from leaderboard.data.trajectories import AsrKind
 from leaderboard.fit.attack_scaling_from_path import first_successes_from_path
-from leaderboard.fit.forms.compared import ComparedForms, FormChoice, compare_forms
+from leaderboard.fit.compared.forms.compared import ComparedForms, FormChoice, compare_forms
 
 
 def forms_from_path(path: Path, form: FormChoice, asr: AsrKind) -> list[ComparedForms]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, print_json, wide_console
-from leaderboard.fit.forms.compared import ComparedForms, FittedForm
-from leaderboard.fit.forms.parameters import Parameter
+from leaderboard.fit.compared.forms.compared import ComparedForms, FittedForm
+from leaderboard.fit.compared.forms.parameters import Parameter
 from leaderboard.table_numbers import multiple, plain_number
 
 _SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ"}

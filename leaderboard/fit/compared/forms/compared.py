@@ -10,10 +10,10 @@ import numpy as np
 
 from leaderboard.data.count_table import CurveGroup
 from leaderboard.fit.attack_scaling import AttackScaling, fit_first_successes, too_few_successes
-from leaderboard.fit.forms.curves import FORMS, Form, FormName, Scale
-from leaderboard.fit.forms.held_out import held_out_log_likelihood
-from leaderboard.fit.forms.parameters import Parameter, fit_parameters
-from leaderboard.fit.forms.seed_rows import SeedRows, rows_by_seed
+from leaderboard.fit.compared.forms.curves import FORMS, Form, FormName, Scale
+from leaderboard.fit.compared.forms.held_out import held_out_log_likelihood
+from leaderboard.fit.compared.forms.parameters import Parameter, fit_parameters
+from leaderboard.fit.compared.forms.seed_rows import SeedRows, rows_by_seed
 from leaderboard.fit.likelihood.first_successes import FirstSuccesses
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 

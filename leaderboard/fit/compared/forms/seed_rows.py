@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaderboard.arrays import Floats, Integers
-from leaderboard.fit.forms.curves import Form, Scale
+from leaderboard.fit.compared.forms.curves import Form, Scale
 from leaderboard.fit.likelihood.first_successes import FirstSuccesses
 
 LEAST_CHANCE = 1e-12  # what a curve takes for less likely counts as this likely
