@@ -25,6 +25,7 @@ def build_site(
     rank_unit: RankUnit = "reference",
     *,
     prompts: bool = True,
+    forms: bool = False,
 ) -> Path:
     """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
@@ -36,6 +37,7 @@ def build_site(
             imported (``if __name__ == "__main__":``).
         rank_unit: what costs to break are ranked in; see `standings`.
         prompts: whether the pages show the prompts that attack strings stand in, where the records hold them.
+        forms: whether the pages of victims show four forms of each attack's curve, which takes a second for each.
 
     Raises:
         DataError: ``out`` holds something else, cannot be written, or the runs have no finished cell.
@@ -46,7 +48,7 @@ def build_site(
     tables = standings(runs, target, processes, rank_unit)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
-    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)), prompts)
+    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs)), prompts, forms)
 
     def write(new: Path) -> None:
         write_downloads(new / "downloads", site.data)

@@ -8,10 +8,8 @@ from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, print_json, wide_console
 from leaderboard.fit.compared.forms.compared import ComparedForms, FittedForm
-from leaderboard.fit.compared.forms.parameters import Parameter
-from leaderboard.table_numbers import multiple, plain_number
-
-_SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ"}
+from leaderboard.fit.compared.forms.parameters import parameter_text
+from leaderboard.table_numbers import multiple
 
 
 def print_forms(groups: Sequence[ComparedForms], as_json: bool) -> None:
@@ -44,13 +42,6 @@ def print_forms(groups: Sequence[ComparedForms], as_json: bool) -> None:
     shown = {fitted.form.name: fitted.form.formula for group in groups for fitted in group.forms}
     for name in sorted(shown):
         console.print(Text(f"{name}: {shown[name]}"), width=80)
-
-
-def parameter_text(parameter: Parameter) -> str:
-    """``τ 0.00034 (0.00025 … 0.00053)``; ends that the data do not tell are open."""
-    low, high = ("?" if end is None else plain_number(end) for end in (parameter.low, parameter.high))
-    value = "not told" if parameter.value is None else plain_number(parameter.value)
-    return f"{_SYMBOLS.get(parameter.name, parameter.name)} {value} ({low} … {high})"
 
 
 def _caption(group: ComparedForms) -> str:

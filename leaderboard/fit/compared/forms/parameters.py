@@ -12,11 +12,14 @@ from leaderboard.arrays import Booleans, Floats
 from leaderboard.fit.compared.forms.curves import Form, Scale, asymptote_of
 from leaderboard.fit.compared.forms.seed_rows import SeedRows, levels_of, log_chances
 from leaderboard.fit.seed_spread import MAX_LEVEL_SD, MAX_SLOPE_SD, half_interval_squared
+from leaderboard.table_numbers import plain_number
 
 _POINTS = 71  # of each axis
 _NEAR = 6.0  # log-likelihood below the best that the closer grid holds
+_NEARER = 3.0  # the same, of one seed: nothing beyond is in its interval
 _SPREADS = np.array([0.05, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.6])  # of the seeds' levels, natural log-odds
 _Z = 1.959964
+_SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,13 @@ class Parameter:
     value: float | None
     low: float | None
     high: float | None
+
+
+def parameter_text(parameter: Parameter) -> str:
+    """``τ 0.00034 (0.00025 … 0.00053)``; what the data do not tell is open."""
+    low, high = ("?" if end is None else plain_number(end) for end in (parameter.low, parameter.high))
+    value = "not told" if parameter.value is None else plain_number(parameter.value)
+    return f"{_SYMBOLS.get(parameter.name, parameter.name)} {value} ({low} … {high})"
 
 
 @dataclass(frozen=True)
@@ -65,12 +75,14 @@ def _grid(form: Form, seeds: Sequence[SeedRows], scale: Scale) -> _Grid:
     """Drawn closer around what any seed, or all together, take for likely."""
     own = [levels_of(rows) for rows in seeds]
     levels = np.linspace(min(each[0] for each in own), max(each[-1] for each in own), 2 * _POINTS // 3)
-    logs = _logs(form, levels, form.shapes, seeds, scale)
-    parts = [*logs, logs.sum(axis=0)]
-    near = np.any([part >= part.max() - _NEAR for part in parts], axis=0)
-    levels = _closer(levels, near.any(axis=1))
-    shapes = np.exp(_closer(np.log(form.shapes), near.any(axis=0)))
-    return _Grid(levels, shapes, list(_logs(form, levels, shapes, seeds, scale)))
+    shapes = form.shapes
+    logs = _logs(form, levels, shapes, seeds, scale)
+    for reach in (_NEAR,) if len(seeds) > 1 else (_NEAR, _NEARER):
+        parts = [*logs, logs.sum(axis=0)]
+        near = np.any([part >= part.max() - reach for part in parts], axis=0)
+        levels, shapes = _closer(levels, near.any(axis=1)), np.exp(_closer(np.log(shapes), near.any(axis=0)))
+        logs = _logs(form, levels, shapes, seeds, scale)
+    return _Grid(levels, shapes, list(logs))
 
 
 def _logs(form: Form, levels: Floats, shapes: Floats, seeds: Sequence[SeedRows], scale: Scale) -> Floats:
