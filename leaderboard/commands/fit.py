@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leaderboard.commands.options import AsrOption, CensoredOption, CountsOption, CountTableArg, JsonFlag
+from leaderboard.commands.options import AsrOption, CensoredOption, CountsOption, CountTableArg, FormOption, JsonFlag
 
 
 def fit_app() -> typer.Typer:
@@ -23,12 +23,26 @@ def fit_app() -> typer.Typer:
 
 
 def attack_scaling_command(
-    table: CountTableArg, method: CountsOption = "counts", asr: AsrOption = "so_far", as_json: JsonFlag = False
+    table: CountTableArg,
+    method: CountsOption = "counts",
+    asr: AsrOption = "so_far",
+    form: FormOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Log-odds of success against log attack compute, one line per model size."""
-    from leaderboard.commands.print_fits import print_fits
+    """Log-odds of success against log attack compute, one line per model size; or curves of other forms."""
+    from harness.errors import DataError
+    from leaderboard.commands.fits.print_fits import print_fits
+    from leaderboard.commands.fits.print_forms import print_forms
     from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
+    from leaderboard.fit.compared.forms.from_path import forms_from_path
 
+    if form is not None and method == "ols":
+        raise DataError("--form: forms are fitted by likelihood. Leave out --method ols, or --form.")
+    if form is not None and asr == "at_step":
+        raise DataError("--form: forms are fitted to first successes. Leave out --asr at_step, or --form.")
+    if form is not None:
+        print_forms(forms_from_path(table, form, asr), as_json)
+        return
     fits = attack_scaling_from_path(table, method, asr)
     print_fits("Attack scaling: log10 odds of success per log10 attack compute", [f.to_json() for f in fits], as_json)
 
@@ -41,7 +55,7 @@ def offense_defense_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Log attack compute to reach the target against log defense compute. Below slope 1 the attacker gains."""
-    from leaderboard.commands.print_fits import print_fits
+    from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
     from leaderboard.fit.offense_defense import fit_offense_defense
 
@@ -67,7 +81,7 @@ def efficiency_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Log-odds of a fixed attack's success against rounds or compute of the defense."""
-    from leaderboard.commands.print_fits import print_fits
+    from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
     from leaderboard.fit.defense_efficiency import fit_efficiency
 
@@ -81,17 +95,29 @@ def size_scaling_command(
     of: Annotated[
         Literal["slope", "intercept"], typer.Option("--of", help="Which number of the attack-scaling fits.")
     ] = "slope",
+    parameters: Annotated[
+        Literal["all", "non-embedding"],
+        typer.Option(
+            "--parameters",
+            help="Count all of a victim's parameters as used, or those without input, position and untied output "
+            "embeddings. A table needs a column n_params_non_embedding for that.",
+        ),
+    ] = "all",
     method: CountsOption = "counts",
     asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
     """Slopes of attack scaling against log model size."""
-    from leaderboard.commands.print_fits import print_fits
+    from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
-    from leaderboard.fit.size_scaling import fit_size_scaling
+    from leaderboard.fit.sizes.model_sizes import sizes_without_embeddings
+    from leaderboard.fit.sizes.size_scaling import fit_size_scaling
 
-    fits = fit_size_scaling(attack_scaling_from_path(table, method, asr), of)
-    print_fits(f"Size scaling: attack-scaling {of} per log10 parameters", [f.to_json() for f in fits], as_json)
+    sizes = None if parameters == "all" else sizes_without_embeddings(table)
+    fits = fit_size_scaling(attack_scaling_from_path(table, method, asr), of, sizes)
+    counted = "" if parameters == "all" else " without embeddings"
+    title = f"Size scaling: attack-scaling {of} per log10 parameters{counted}"
+    print_fits(title, [f.to_json() for f in fits], as_json)
 
 
 def repeated_sampling_command(
@@ -105,7 +131,7 @@ def repeated_sampling_command(
     as_json: JsonFlag = False,
 ) -> None:
     """ASR@j beyond the answers that were drawn, by a beta-binomial over prompts, checked on held-out answers."""
-    from leaderboard.commands.print_repeated import print_extrapolations
+    from leaderboard.commands.fits.print_repeated import print_extrapolations
     from leaderboard.fit.repeated.extrapolation_of_run import extrapolate_run
 
     print_extrapolations(extrapolate_run(run, asks), as_json)

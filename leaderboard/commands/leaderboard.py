@@ -51,13 +51,17 @@ def build_command(
             "a data set's licence keeps its prompts from being published.",
         ),
     ] = True,
+    forms: Annotated[
+        bool,
+        typer.Option("--forms", help="Show four forms of each attack's curve on the pages of victims; slow on many."),
+    ] = False,
 ) -> None:
     """Write a static site: standings and curves, opens from disk, needs no network."""
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
     with read_given(runs, entries, verified) as given:
-        index = build_site(given, out, target_asr, usable_processes(), rank_by, prompts=prompts)
+        index = build_site(given, out, target_asr, usable_processes(), rank_by, prompts=prompts, forms=forms)
         typer.echo(f"Wrote {index}")
 
 

@@ -48,6 +48,15 @@ CountsOption = Annotated[
     Literal["counts", "ols"],
     typer.Option("--method", help="counts: likelihood of first successes. ols: least squares, as in arXiv 2407.18213."),
 ]
+FormOption = Annotated[
+    Literal["auto", "logistic", "saturating", "beta", "power"] | None,
+    typer.Option(
+        "--form",
+        help="auto: four forms of the curve side by side, the one first that predicts held-out examples best. Or one "
+        "of them alone. Left out: the line of log-odds, with its table.",
+        show_default=False,
+    ),
+]
 CensoredOption = Annotated[
     Literal["censored", "ols"],
     typer.Option(

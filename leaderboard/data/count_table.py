@@ -19,12 +19,12 @@ WHOLE = ("n_params", "seed", "iteration", "trials", "successes")
 REAL = ("attack_compute",)
 REQUIRED = (*TEXT, *WHOLE, *REAL)
 OPTIONAL_TEXT = ("victim", "threat", "defense")
-OPTIONAL_WHOLE = ("round",)
+OPTIONAL_WHOLE = ("round", "n_params_non_embedding")
 OPTIONAL_REAL = ("defense_compute", "inference_compute")
 KNOWN = (*REQUIRED, *OPTIONAL_TEXT, *OPTIONAL_WHOLE, *OPTIONAL_REAL)
 NUMBERS = (*WHOLE, *REAL, *OPTIONAL_WHOLE, *OPTIONAL_REAL)
 GROUP = ("task", "family", "attack", "n_params", *OPTIONAL_TEXT)  # the columns that a fit is of, less the round
-_MINIMUM = {"n_params": 1, "trials": 1}  # all other numbers: at least 0, the seed any
+_MINIMUM = {"n_params": 1, "n_params_non_embedding": 1, "trials": 1}  # all other numbers: at least 0, the seed any
 UNKNOWN_SIZE = 2**62  # n_params of a victim of unknown size: sorts last, and no file can say it
 
 
@@ -51,7 +51,8 @@ class CountTable:
     Columns: task, family, attack (text); n_params, seed, iteration, trials, successes (whole numbers); attack_compute
     (cumulative over iterations, mean per attacked example, as a fraction of the victim's pretraining or reference
     compute); optionally victim, threat, defense (text), round, defense_compute (as the same fraction), and
-    inference_compute (the defender's compute per answer, as a multiple of an undefended one). From records compute may
+    inference_compute (the defender's compute per answer, as a multiple of an undefended one), n_params_non_embedding
+    (whole; of files alone: records tell it themselves). From records compute may
     be NaN, which is unknown, and n_params `UNKNOWN_SIZE`; files cannot say so.
 
     Attributes:

@@ -110,7 +110,7 @@ def fit_first_successes(group: CurveGroup, first_successes: FirstSuccesses) -> A
     so do seeds that never were. Seeds shift the log-odds by a normal amount. With two seeds or more the intervals
     take both seeds and examples as draws, with one the examples alone.
     """
-    refusal = _refusal(first_successes)
+    refusal = too_few_successes(first_successes)
     curve = None if refusal else fit_log_odds(first_successes.observations, nested=first_successes.kind == "so_far")
     n = first_successes.examples
     if refusal:
@@ -132,7 +132,7 @@ def fit_first_successes(group: CurveGroup, first_successes: FirstSuccesses) -> A
     )
 
 
-def _refusal(first_successes: FirstSuccesses) -> str:
+def too_few_successes(first_successes: FirstSuccesses) -> str:
     """Why there are too few successes for a fit, or ""."""
     examples, successes, later = first_successes.examples, first_successes.successes, first_successes.later
     if not examples and first_successes.unspent:

@@ -12,7 +12,11 @@ from leaderboard.data.count_table_of_run import constant_columns, run_count_tabl
 from leaderboard.data.record_facts import reference_flops
 from leaderboard.data.trajectories import AsrKind, Trajectories, read_trajectories
 from leaderboard.fit.attack_scaling import AttackScaling, Method, fit_attack_scaling, fit_first_successes
-from leaderboard.fit.likelihood.first_successes import first_successes_of_trajectories
+from leaderboard.fit.likelihood.first_successes import (
+    FirstSuccesses,
+    first_successes_of_counts,
+    first_successes_of_trajectories,
+)
 
 
 def attack_scaling_from_path(path: Path, method: Method, asr: AsrKind) -> list[AttackScaling]:
@@ -21,8 +25,22 @@ def attack_scaling_from_path(path: Path, method: Method, asr: AsrKind) -> list[A
     Raises:
         DataError: the file or folder cannot be read, or holds nothing to fit.
     """
-    if not is_run(path) or method == "ols" or asr == "at_step":
-        return fit_attack_scaling(read_count_table(path, asr), method, "at_step" if asr == "at_step" else None)
+    if method == "ols":
+        return fit_attack_scaling(read_count_table(path, asr), method)
+    return [fit_first_successes(group, first) for group, first in first_successes_from_path(path, asr)]
+
+
+def first_successes_from_path(path: Path, asr: AsrKind) -> list[tuple[CurveGroup, FirstSuccesses]]:
+    """By group; of a run example by example, each with its own compute.
+
+    Raises:
+        DataError: the file or folder cannot be read, or holds nothing to fit.
+    """
+    if not is_run(path) or asr == "at_step":
+        table = read_count_table(path, asr)
+        kind: AsrKind | None = "at_step" if asr == "at_step" else None
+        groups = table.groups(table.available(*GROUP, "round"))
+        return [(group, first_successes_of_counts(rows, kind)) for group, rows in groups]
     run = read_run(path)
     run_count_table(run)  # refuses cells that do not belong together
     names = (*GROUP, "round")
@@ -32,12 +50,12 @@ def attack_scaling_from_path(path: Path, method: Method, asr: AsrKind) -> list[A
         trajectories = read_trajectories(cell)
         if trajectories.at_step.size:
             members.setdefault(tuple(columns[name] for name in names), []).append((trajectories, cell))
-    fits = []
+    found = []
     for values in sorted(members):
         group = dict(zip(names, values, strict=True))
         if group["n_params"] == UNKNOWN_SIZE:
             group["n_params"] = None
         by_seed = sorted(members[values], key=lambda member: member[1].record.seed)
         with_reference = [(trajectories, reference_flops(cell.record)) for trajectories, cell in by_seed]
-        fits.append(fit_first_successes(cast(CurveGroup, group), first_successes_of_trajectories(with_reference)))
-    return fits
+        found.append((cast(CurveGroup, group), first_successes_of_trajectories(with_reference)))
+    return found

@@ -26,6 +26,7 @@ def build_site(
     rank_unit: RankUnit = "reference",
     *,
     prompts: bool = True,
+    forms: bool = False,
 ) -> Path:
     """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
@@ -37,6 +38,7 @@ def build_site(
             imported (``if __name__ == "__main__":``).
         rank_unit: what costs to break are ranked in; see `standings`.
         prompts: whether the pages show the prompts that attack strings stand in, where the records hold them.
+        forms: whether the pages of victims show four forms of each attack's curve, which takes a second for each.
 
     Raises:
         DataError: ``out`` holds something else, cannot be written, or the runs have no finished cell.
@@ -48,7 +50,7 @@ def build_site(
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
     judges = judge_comparisons(tables)
-    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs), judges), prompts, judges)
+    site = Site(runs, tables, payload(runs, tables, transfer_matrices(runs), judges), prompts, judges, forms)
 
     def write(new: Path) -> None:
         write_downloads(new / "downloads", site.data)

@@ -9,6 +9,8 @@ from harness.flops import known
 from harness.records.cell_manifest import CellRecord
 from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
+from leaderboard.fit.compared.forms.compared import ComparedForms
+from leaderboard.fit.compared.forms.of_cells import forms_of_cells
 from leaderboard.site.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import (
@@ -101,6 +103,7 @@ class DefendedVictimPage:
         cell_keys: of all cells.
         found: about the records, by the keeper of the board.
         submitted: whether records of it are a submission's.
+        forms: round, attack and the forms of its curve, the chosen one first; empty where nobody asked for them.
     """
 
     row_ids: list[str]
@@ -116,6 +119,7 @@ class DefendedVictimPage:
     cell_keys: list[str]
     found: list[str]
     submitted: bool
+    forms: list[tuple[int | None, str, ComparedForms]]
 
 
 def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
@@ -129,12 +133,14 @@ def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
     ]
 
 
-def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True) -> DefendedVictimPage:
+def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True, forms: bool = False) -> DefendedVictimPage:
     """The page of ``victim``.
 
     Args:
         prompts: whether it shows the prompts that attack strings stand in.
+        forms: whether it shows forms of curves.
     """
+    compared = [(row.round, *found) for row in victim.rows for found in forms_of_cells(row.cells)] if forms else []
     return DefendedVictimPage(
         row_ids=[row_id(victim.id, row) for row in victim.rows],
         attacks=[attack_line(row, curve.attack) for row in victim.rows for curve in row.curves],
@@ -149,6 +155,7 @@ def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True) -> Def
         cell_keys=sorted({record.key for record in victim.records}),
         found=list(dict.fromkeys(text for row in victim.rows if row.evidence for text in row.evidence.found)),
         submitted=any(row.evidence is not None for row in victim.rows),
+        forms=compared,
     )
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from harness.records.read import Run
 from harness.records.visible_text import visible
 from leaderboard import table_numbers as number_format
+from leaderboard.fit.compared.forms.parameters import parameter_text
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
 from leaderboard.site.defended_victims import (
     AttackLine,
@@ -64,7 +65,8 @@ _JUDGE_TEXTS = (judge_text.judged_text, judge_text.agreement_text, judge_text.sw
 @dataclass(frozen=True)
 class Site:
     """What the pages are made of: ``data`` is the payload, its sections in the order of ``tables``; ``prompts`` says
-    whether the pages show the prompts that attack strings stand in; ``judges``: the same answers under several.
+    whether the pages show the prompts that attack strings stand in; ``judges``: the same answers under several;
+    ``forms``: whether they show forms of curves.
     """
 
     runs: Sequence[Run]
@@ -72,6 +74,7 @@ class Site:
     data: SiteJson
     prompts: bool = True
     judges: Sequence[JudgeComparison] = ()
+    forms: bool = False
 
     @property
     def sections(self) -> list[tuple[SectionJson, Standings]]:
@@ -149,6 +152,7 @@ def _environment() -> Environment:
     env.globals["answers_text"] = standing_text.answers_text
     env.globals["direction_warning"] = standing_text.direction_warning
     env.filters["rate_text"] = standing_text.rate_text
+    env.filters["parameter_text"] = parameter_text
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
     env.filters |= {
         "parameter_count": number_format.parameter_count,
@@ -178,7 +182,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
     html = {}
     for section, table, victim in victims:
         row_of = {row["id"]: row for row in section["rows"]}
-        page = defended_victim_page(victim, prompts=site.prompts)
+        page = defended_victim_page(victim, prompts=site.prompts, forms=site.forms)
         html[victim.id] = template.render(
             root="../",
             scripts=[*PLOT_SCRIPTS, "page.js"],

@@ -22,6 +22,7 @@ from tests.benchmarks.intervals.attacks import ATTACKS
 from tests.benchmarks.intervals.corrected import CORRECTED
 from tests.benchmarks.intervals.defenses import BALANCES, TRAININGS
 from tests.benchmarks.intervals.designs import SHARES, Design, Figures
+from tests.benchmarks.intervals.forms import FORM_STUDIES
 from tests.benchmarks.intervals.orders import EQUALS, UNEQUALS
 from tests.benchmarks.intervals.paired import PAIRED
 from tests.benchmarks.intervals.rates_and_costs import COSTS, RATES
@@ -38,6 +39,7 @@ GROUPS: dict[str, Sequence[Design]] = {
     "Unequal rows": UNEQUALS,
     "Attack scaling": ATTACKS,
     "Shapes": SHAPES,
+    "Forms": FORM_STUDIES,
     "Offense-defense": BALANCES,
     "Efficiency": TRAININGS,
     "Size scaling": SIZES,
@@ -49,7 +51,13 @@ GROUPS: dict[str, Sequence[Design]] = {
     "Cost ratio": COST_RATIOS,
     "Loss of utility": PAIRED,
 }
-STUDIES = {"Offense-defense": 300, "Unequal rows": 300, "Size scaling": 200, "Repeated sampling": 200}  # of others 500
+STUDIES = {  # of others 500
+    "Offense-defense": 300,
+    "Unequal rows": 300,
+    "Size scaling": 200,
+    "Repeated sampling": 200,
+    "Forms": 200,
+}
 LEAST_HELD, MOST_FALSE = 0.93, 0.05
 
 
@@ -67,9 +75,8 @@ def is_wrong(design: Design, figures: Figures, studies: int) -> bool:
     def error(share: float) -> float:
         return 3 * float(np.sqrt(share * (1 - share) / studies))
 
-    average = [
-        figures.get(name, 1.0) for name in ("held on average", "slope held", "ASR at full budget held", "ASR@j held")
-    ]
+    names = ("held on average", "slope held", "ASR at full budget held", "ASR@j held")
+    average = [figures.get(name, 1.0) for name in (*names, "first parameter held", "second parameter held")]
     too_narrow = any(share < LEAST_HELD - error(LEAST_HELD) for share in average if not isnan(share))
     return too_narrow or figures.get("false order", 0.0) > MOST_FALSE + error(MOST_FALSE)
 

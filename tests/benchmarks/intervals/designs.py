@@ -32,6 +32,11 @@ SHARES = {
     "as judged: held on average",
     "passed at the margin",
     "said to lose more than it does",
+    "true form alone",
+    "undecided, true form among them",
+    "true form ruled out",
+    "first parameter held",
+    "second parameter held",
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from leaderboard.fit.attack_scaling import AttackScaling, fit_attack_scaling
-from leaderboard.fit.size_scaling import fit_size_scaling
+from leaderboard.fit.sizes.size_scaling import fit_size_scaling
 from tests.benchmarks.intervals.attacks import Study, simulate
 from tests.benchmarks.intervals.designs import Figures, Tally, counted
 

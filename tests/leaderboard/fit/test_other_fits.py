@@ -15,7 +15,7 @@ from leaderboard.fit.crossing import crossing_bounds
 from leaderboard.fit.defense_efficiency import fit_efficiency
 from leaderboard.fit.line import Line, ols, weighted_least_squares
 from leaderboard.fit.offense_defense import OffenseDefense, fit_offense_defense
-from leaderboard.fit.size_scaling import fit_size_scaling
+from leaderboard.fit.sizes.size_scaling import fit_size_scaling
 from tests.benchmarks.intervals.defenses import INTERCEPT, SLOPE, Balance, Training
 from tests.leaderboard.run_command import run_command
 
@@ -154,6 +154,15 @@ def test_slopes_over_sizes(method: str) -> None:
     assert (fit.line.n, fit.dropped, fit.method) == (4, 2, method)
     (few,) = fit_size_scaling(fits[:2])
     assert few.line.note.startswith("Not enough data: 2 sizes to fit, 3 different ones needed.")
+
+
+def test_sizes_may_be_counted_without_embeddings() -> None:
+    fits = scaled("counts", [10**6, 10**7, 10**8, 10**9], [3.0, 2.6, 2.2, 1.8])
+    without = {(None, None, 10**6): 10**5, (None, None, 10**7): 10**7, (None, None, 10**8): 10**9}
+    (fit,) = fit_size_scaling(fits, "slope", without)
+    assert fit.line.slope == pytest.approx(-0.2)
+    assert (fit.line.n, fit.dropped, fit.to_json()["parameters"]) == (3, 1, "non-embedding")
+    assert fit_size_scaling(fits)[0].to_json()["parameters"] == "all"
 
 
 @pytest.mark.parametrize("command", ["attack-scaling", "size-scaling", "efficiency", "offense-defense"])

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from harness.errors import DataError
 from harness.records.read import Run, read_run
 from leaderboard import harness_register_commands
+from leaderboard.fit.compared.forms.of_cells import forms_of_cells
+from leaderboard.fit.compared.forms.parameters import parameter_text
 from leaderboard.site.build import build_site
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, planned, write_run
@@ -53,6 +55,21 @@ def test_the_page_counts_what_was_not_measured(tmp_path: Path) -> None:
     cells = [FakeCell(), FakeCell(seed=1, status="failed"), FakeCell(defense="at", round=3, status="skipped")]
     index = build_site([read_run(write_run(tmp_path / "run", cells, unfinished=2))], tmp_path / "site")
     assert "1 cell done, 1 failed, 1 skipped: beyond their budget, 2 unfinished" in index.read_text()
+
+
+def test_forms_of_curves_are_shown_where_they_are_asked_for(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", [FakeCell(), FakeCell(attack="none", first_success=[0] * 40)]))
+    plain, with_forms = (build_site([run], tmp_path / f"{forms}", forms=forms) for forms in (False, True))
+    (page,) = (with_forms.parent / "entries").glob("*.html")
+    text = page.read_text()
+    table = text[text.index("Forms of the curves</caption>") :]
+    (found,) = [each for attack, each in forms_of_cells(run.cells) if attack == "gcg"]
+    places = [table.index(f"<td>{fitted.form.name}</td>") for fitted in found.forms]
+    assert places == sorted(places)  # the chosen one first
+    assert found.verdict in table
+    assert parameter_text(found.forms[0].parameters[0]) in table
+    assert "none: Not enough data: 0 of 40 attacked examples fell" in table
+    assert "Forms of the curves" not in (plain.parent / "entries" / page.name).read_text()
 
 
 def test_the_same_records_give_the_same_bytes(run: Run, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from leaderboard.arrays import Floats
 from leaderboard.data.count_table import CurveGroup
 from leaderboard.fit.attack_scaling import AttackScaling, Method
 from leaderboard.fit.line import Band, Line, ols, unfitted, weighted_least_squares
+from leaderboard.fit.sizes.model_sizes import Parameters, Victim, victim_of
 
 Coefficient = Literal["slope", "intercept"]
 MIN_ERROR = 1.25  # of the median error: a slope that comes out low has a small error too, and must not get all weight
@@ -20,7 +21,7 @@ MIN_ERROR = 1.25  # of the median error: a slope that comes out low has a small 
 
 @dataclass(frozen=True)
 class SizeScaling:
-    """Attack-scaling slope (or intercept) = intercept + slope · log10 n_params.
+    """Attack-scaling slope (or intercept) = intercept + slope · log10 N, N being the victim's parameters.
 
     Attributes:
         group: what the fits have in common: task, family, attack, and what else they tell but size and victim.
@@ -29,6 +30,7 @@ class SizeScaling:
         line: n counts sizes.
         dropped: fits without a number, or of unknown size.
         spread: standard deviation of true values around the line; None for ols.
+        parameters: which are counted: all as used, or those without embeddings.
     """
 
     group: CurveGroup
@@ -37,23 +39,29 @@ class SizeScaling:
     line: Line
     dropped: int
     spread: float | None
+    parameters: Parameters = "all"
 
     def to_json(self) -> dict[str, Any]:
         """JSON data, flat."""
         return (
             {**self.group, "of": self.of, "method": self.method}
             | self.line.to_json()
-            | {"n_dropped": self.dropped, "spread": self.spread}
+            | {"n_dropped": self.dropped, "spread": self.spread, "parameters": self.parameters}
             | {"interval": "sizes" if self.line.slope is not None else ""}
         )
 
     def band(self, n_params: Floats) -> Band:
-        """The line at ``n_params``. Needs a slope."""
+        """The line at ``n_params``, counted as ``parameters`` says. Needs a slope."""
         return self.line.band(np.log10(n_params))
 
 
-def fit_size_scaling(fits: Sequence[AttackScaling], of: Coefficient = "slope") -> list[SizeScaling]:
+def fit_size_scaling(
+    fits: Sequence[AttackScaling], of: Coefficient = "slope", without_embeddings: Mapping[Victim, int] | None = None
+) -> list[SizeScaling]:
     """One line per group of fits that differ in size (and victim) alone.
+
+    Args:
+        without_embeddings: sizes to take in the place of ``n_params``; a victim that is not there is of unknown size.
 
     Fits of the counts method are weighed by their intervals, with a variance between sizes that these do not explain
     (Paule and Mandel 1982), and the line's interval comes from the residuals with t(n − 2) (Knapp and Hartung 2003).
@@ -63,11 +71,20 @@ def fit_size_scaling(fits: Sequence[AttackScaling], of: Coefficient = "slope") -
     for fit in fits:
         group = tuple((name, value) for name, value in fit.group.items() if name not in ("n_params", "victim"))
         members.setdefault((fit.method, *group), []).append(fit)
-    return [_fit_group(cast(CurveGroup, dict(key[1:])), of_group, of) for key, of_group in members.items()]
+    lines = (
+        _fit_group(cast(CurveGroup, dict(key[1:])), of_group, of, without_embeddings)
+        for key, of_group in members.items()
+    )
+    return [replace(line, parameters="all" if without_embeddings is None else "non-embedding") for line in lines]
 
 
-def _fit_group(group: CurveGroup, fits: Sequence[AttackScaling], of: Coefficient) -> SizeScaling:
-    used = [(fit, size) for fit in fits if fit.line.slope is not None and (size := fit.group["n_params"]) is not None]
+def _fit_group(
+    group: CurveGroup, fits: Sequence[AttackScaling], of: Coefficient, without: Mapping[Victim, int] | None
+) -> SizeScaling:
+    sizes = [fit.group["n_params"] if without is None else without.get(victim_of(fit.group)) for fit in fits]
+    used = [
+        (fit, size) for fit, size in zip(fits, sizes, strict=True) if fit.line.slope is not None and size is not None
+    ]
     x = np.log10([size for _, size in used])
     y = np.array([getattr(fit.line, of) for fit, _ in used], dtype=np.float64)
     dropped = len(fits) - len(used)

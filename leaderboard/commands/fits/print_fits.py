@@ -1,4 +1,4 @@
-"""Fits in the terminal."""
+"""Tables of fits in the terminal."""
 
 from __future__ import annotations
 

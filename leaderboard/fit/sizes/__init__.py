@@ -1,0 +1,1 @@
+"""Attack scaling against the size of the victim."""
