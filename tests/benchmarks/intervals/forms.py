@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtr, ndtri
 
 from leaderboard.data.count_table import CountTable, make_count_table
+from leaderboard.data.trajectories import Trajectories
 from leaderboard.fit.compared.forms.compared import compare_forms
 from leaderboard.fit.compared.forms.curves import FORMS, FormName, Scale
-from leaderboard.fit.likelihood.first_successes import first_successes_of_counts
+from leaderboard.fit.likelihood.first_successes import first_successes_of_counts, first_successes_of_trajectories
 from tests.benchmarks.intervals.designs import Figures, counted
 
 BUDGET = 1e-3  # of the reference compute
@@ -25,6 +26,7 @@ class FormStudy:
         asr: at the full budget, of a typical seed; ``shape`` as the form has it.
         level: standard deviation between seeds of the log-odds of ``asr``; ``tilt`` of the logarithm of the shape.
         asymptote: the logistic's.
+        alike: correlation over seeds of how hard an example is, each known by name; 0: other examples in each seed.
     """
 
     form: FormName
@@ -36,12 +38,13 @@ class FormStudy:
     level: float = 0.56
     tilt: float = 0.4
     asymptote: float = 1.0
+    alike: float = 0.0
 
     @property
     def name(self) -> str:
         """As the table has it."""
-        top = f", saturates at {self.asymptote:g}" if self.asymptote < 1 else ""
-        return f"{self.form}{top}, {counted(self.seeds)} × {self.examples}, {self.steps} steps, ASR {self.asr:g}"
+        more = f", {self.steps} steps, ASR {self.asr:g}" + (", same examples" if self.alike else "")
+        return f"{self.form}, {counted(self.seeds)} × {self.examples}{more}"
 
     def measure(self, rng: np.random.Generator, studies: int) -> Figures:
         """Simulate and fit so many studies."""
@@ -49,8 +52,10 @@ class FormStudy:
         among = 0
         held: list[list[bool]] = []
         for _ in range(studies):
-            table, own = simulate(self, rng)
-            found = compare_forms({}, first_successes_of_counts(table))
+            table, cells, own = simulate(self, rng)
+            known = [(paths, 1.0) for paths in cells]
+            seen = first_successes_of_trajectories(known) if self.alike else first_successes_of_counts(table)
+            found = compare_forms({}, seen)
             if not found.forms:
                 refused += 1
                 continue
@@ -89,11 +94,13 @@ class FormStudy:
         return {name: float(function(np.array(level), np.array(shape), scale)) for name, function in found.items()}
 
 
-def simulate(study: FormStudy, rng: np.random.Generator) -> tuple[CountTable, dict[str, float]]:
-    """The study's table, and the last seed's parameters."""
+def simulate(study: FormStudy, rng: np.random.Generator) -> tuple[CountTable, list[Trajectories], dict[str, float]]:
+    """The study's table and records, and the last seed's parameters."""
     form, at = FORMS[study.form], np.arange(1, study.steps + 1) / study.steps
-    won, own = [], {}
-    for _ in range(study.seeds):
+    won, cells, own = [], [], {}
+    spent = np.tile(at * BUDGET, (study.examples, 1))
+    shared = rng.normal(size=study.examples) if study.alike else np.zeros(study.examples)
+    for seed in range(study.seeds):
         asr = np.array([np.nan])
         while np.isnan(asr).any():  # some levels and shapes are no curve
             level = float(np.log(study.asr / (1 - study.asr)) + study.level * rng.normal())
@@ -101,11 +108,16 @@ def simulate(study: FormStudy, rng: np.random.Generator) -> tuple[CountTable, di
             values = np.array(level), np.array(shape), np.array(study.asymptote)
             asr = form.asr(*values, at, float(study.steps))
         own = study.truth(shape, level)
-        first = np.searchsorted(asr, rng.random(study.examples))
-        won.append((first[:, None] <= np.arange(study.steps)).sum(axis=0))
+        rank = rng.random(study.examples)
+        if study.alike:
+            rank = ndtr(np.sqrt(study.alike) * shared + np.sqrt(1 - study.alike) * ndtri(rank))
+        broken = np.searchsorted(asr, rank)[:, None] <= np.arange(study.steps)
+        names = tuple(f"{0 if study.alike else seed} {number:05d}" for number in range(study.examples))
+        cells.append(Trajectories(names, broken, spent, spent))
+        won.append(broken.sum(axis=0))
     rows = study.steps * study.seeds
     text = {name: np.full(rows, name, dtype=object) for name in ("task", "family", "attack")}
-    return make_count_table(
+    table = make_count_table(
         "simulated",
         text
         | {
@@ -116,7 +128,8 @@ def simulate(study: FormStudy, rng: np.random.Generator) -> tuple[CountTable, di
             "successes": np.concatenate(won),
             "attack_compute": np.tile(at * BUDGET, study.seeds),
         },
-    ), own
+    )
+    return table, cells, own
 
 
 _TRUTHS = (
@@ -129,4 +142,5 @@ FORM_STUDIES = [
     *(replace(truth, examples=examples) for truth in _TRUTHS for examples in (50, 100, 200)),
     *(replace(truth, steps=steps) for truth in _TRUTHS for steps in (10, 40)),
     *(replace(truth, seeds=seeds) for truth in _TRUTHS for seeds in (2, 3)),
+    *(replace(truth, seeds=3, alike=0.5) for truth in _TRUTHS[1:]),
 ]

@@ -127,7 +127,7 @@ def compare_forms(group: CurveGroup, first: FirstSuccesses, wanted: FormChoice =
     fitted = [FittedForm(form, _parameters(form, first, seeds, scale)) for form in forms]
     if wanted == "auto":
         fitted = _in_order(fitted, seeds, scale)
-    ask, interval = scale.budget / scale.asks, uncertainty_text(first.seeds)
+    ask, interval = scale.budget / scale.asks, uncertainty_text(len(seeds))
     return ComparedForms(group, tuple(fitted), ask, *counts, "", interval)
 
 

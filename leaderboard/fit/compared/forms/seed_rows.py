@@ -35,16 +35,17 @@ class SeedRows:
 
 
 def rows_by_seed(first: FirstSuccesses) -> tuple[list[SeedRows], Scale]:
-    """The rows, and what relative compute means: the budget is the median of examples that were never broken (the
-    largest amount where all were), an ask the median step in which one was.
+    """The rows, some of them broken, and what relative compute means: the budget is the median of examples that
+    were never broken (the largest amount where all were), at least that of those that were; an ask is the median step
+    in which one was.
     """
     observations = first.observations
     low, high = 10.0**observations.low, 10.0**observations.high
     broken = np.isfinite(high)
     count = observations.weight.round().astype(np.int64)
     spent = np.repeat(low[~broken], count[~broken])
-    budget = float(np.median(spent)) if len(spent) else float(high.max())
-    ask = float(np.median(np.repeat((high - low)[broken], count[broken]))) if broken.any() else budget
+    enough, step = (float(np.median(np.repeat(each[broken], count[broken]))) for each in (high, high - low))
+    budget = max(float(np.median(spent)), enough) if len(spent) else float(high.max())
     seeds, known = [], len(observations.example) > 0
     next_example = 0
     for seed in range(observations.clusters):
@@ -52,7 +53,7 @@ def rows_by_seed(first: FirstSuccesses) -> tuple[list[SeedRows], Scale]:
         example = observations.example[own] if known else next_example + np.arange(len(own))
         next_example += len(own)
         seeds.append(SeedRows(low[own] / budget, high[own] / budget, example))
-    return seeds, Scale(budget, budget / ask)
+    return seeds, Scale(budget, budget / step)
 
 
 def log_chances(
@@ -75,6 +76,15 @@ def log_chances(
 
 def levels_of(rows: SeedRows, count: int = 33, errors: float = 4.5) -> Floats:
     """A grid of levels, log-odds of the ASR at the budget: its estimate and so many standard errors to each side."""
-    won, lost = rows.broken + 0.5, len(rows.high) - rows.broken + 0.5
+    examples, share = len(rows.high), _share_broken(rows)
+    won, lost = share * examples + 0.5, (1 - share) * examples + 0.5
     reach = errors * float(np.sqrt(1 / won + 1 / lost))
     return np.asarray(np.log(won / lost) + np.linspace(-reach, reach, count))
+
+
+def _share_broken(rows: SeedRows) -> float:
+    """At the budget, by the product limit (Kaplan and Meier 1958): some searches end before it."""
+    ends = np.where(np.isfinite(rows.high), rows.high, rows.low)
+    times = np.unique(rows.high[rows.high <= 1 + 1e-9])
+    fell = (rows.high[None, :] == times[:, None]).sum(axis=1)
+    return 1 - float(np.prod(1 - fell / (ends[None, :] >= times[:, None]).sum(axis=1)))

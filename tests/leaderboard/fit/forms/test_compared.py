@@ -34,7 +34,7 @@ def compared(table: CountTable, form: FormChoice = "auto") -> ComparedForms:
 @pytest.mark.parametrize("name", LARGE)
 def test_of_many_examples_the_true_form_is_chosen_and_its_parameters_are_found(name: str) -> None:
     study = LARGE[name]
-    table, truth = simulate(study, np.random.default_rng(3))
+    table, _, truth = simulate(study, np.random.default_rng(3))
     found = compared(table)
     best = found.forms[0]
     assert best.form.name == name
@@ -50,7 +50,7 @@ def test_of_many_examples_the_true_form_is_chosen_and_its_parameters_are_found(n
 
 @pytest.mark.parametrize("name", ["logistic", "power"])
 def test_of_many_examples_the_others_are_told_apart(name: str) -> None:
-    table, _ = simulate(LARGE[name], np.random.default_rng(3))
+    table, *_ = simulate(LARGE[name], np.random.default_rng(3))
     found = compared(table)
     assert found.undecided == ()
     assert (
@@ -63,7 +63,7 @@ def test_of_many_examples_the_others_are_told_apart(name: str) -> None:
 
 
 def test_of_few_examples_nothing_is_decided() -> None:
-    table, _ = simulate(FormStudy("beta", 0.7, 0.5, 1, 60), np.random.default_rng(0))
+    table, *_ = simulate(FormStudy("beta", 0.7, 0.5, 1, 60), np.random.default_rng(0))
     found = compared(table)
     assert len(found.undecided) >= 2
     assert found.verdict.startswith("undecided: ")
@@ -72,14 +72,14 @@ def test_of_few_examples_nothing_is_decided() -> None:
 
 def test_a_logistic_that_levels_off_is_a_logistic() -> None:
     study = FormStudy("logistic", 0.57, 3.0, 1, 3000, level=0.0, tilt=0.0, asymptote=0.6)
-    table, _ = simulate(study, np.random.default_rng(1))
+    table, *_ = simulate(study, np.random.default_rng(1))
     best = compared(table).forms[0]
     assert best.form.name == "logistic"
     assert {one.name: one.value for one in best.parameters}["A"] == pytest.approx(0.6, abs=0.03)
 
 
 def test_the_logistic_is_that_of_attack_scaling() -> None:
-    table, _ = simulate(FormStudy("logistic", 0.8, 2.0, 3, 100), np.random.default_rng(2))
+    table, *_ = simulate(FormStudy("logistic", 0.8, 2.0, 3, 100), np.random.default_rng(2))
     (line,) = (fit.line for fit in fit_attack_scaling(table))
     slope, intercept = compared(table, "logistic").forms[0].parameters[:2]
     assert (slope.value, slope.low, slope.high) == (line.slope, *line.slope_ci)
@@ -114,6 +114,23 @@ def test_what_was_never_broken_counts_as_that() -> None:
     assert top.high < 0.4
 
 
+def test_searches_that_ended_early_count_as_far_as_they_went() -> None:
+    """Half of the examples were given up after a tenth of the budget; the curve is that of the others all the same."""
+    rng = np.random.default_rng(8)
+    spent = np.tile(np.arange(1.0, 31.0), (2000, 1))
+    need = rng.exponential(12.0, 2000)
+    won = (need[:, None] < spent) & (rng.random(2000) < 0.8)[:, None]
+    short = np.arange(2000) % 2 == 0
+    won[short] &= spent[short] <= 3
+    spent[short] = np.minimum(spent[short], 3)
+    won = np.logical_or.accumulate(won, axis=1)
+    paths = Trajectories(tuple(f"{at:04d}" for at in range(2000)), won, spent, spent)
+    found = compare_forms({}, first_successes_of_trajectories([(paths, 1e3)]), "saturating").forms[0]
+    top, tau = found.parameters
+    assert top.low < 0.8 < top.high
+    assert tau.value == pytest.approx(0.012, rel=0.15)
+
+
 def test_an_interval_over_seeds_holds_how_they_differ() -> None:
     alike = [[10, 19, 27, 34, 40, 45, 49]] * 3
     apart = [[3, 6, 9, 12, 14, 17, 19], [10, 19, 27, 34, 40, 45, 49], [30, 50, 63, 72, 79, 84, 88]]
@@ -141,7 +158,7 @@ def test_seeds_that_share_examples_are_summed_example_by_example() -> None:
 
 
 def test_curves_do_not_know_the_examples_that_they_predict() -> None:
-    table, _ = simulate(FormStudy("power", 0.7, 0.8, 1, 40), np.random.default_rng(5))
+    table, *_ = simulate(FormStudy("power", 0.7, 0.8, 1, 40), np.random.default_rng(5))
     seeds, scale = rows_by_seed(first_successes_of_counts(table))
     (rows,) = seeds
     for form in FORMS.values():
@@ -171,7 +188,7 @@ def test_refusals_say_why(won: list[list[int]], note: str) -> None:
 def test_prompts_that_are_all_alike_leave_the_beta_open() -> None:
     """With the same chance for each prompt only the mean of the beta is told, and no larger α is ruled out."""
     study = replace(LARGE["saturating"], asr=0.9, shape=2.31, examples=300)
-    table, _ = simulate(study, np.random.default_rng(6))
+    table, *_ = simulate(study, np.random.default_rng(6))
     alpha = compared(table, "beta").forms[0].parameters[0]
     assert alpha.high is None
     assert alpha.low is not None
