@@ -142,7 +142,11 @@ def test_transfer(tmp_path):
     assert [finding.check for finding in findings if finding.status == "skipped"] == ["threat_model"]
 
 
-@pytest.mark.parametrize("params", [{"prompts": 2}, {"keep": "annealed", "momentum": 0.5, "swaps": 2}], ids=str)
+@pytest.mark.parametrize(
+    "params",
+    [{"prompts": 2}, {"keep": "annealed", "momentum": 0.5, "swaps": 2}, {"starts": 3, "merged": 4, "prompts": 2}],
+    ids=str,
+)
 def test_gcg_with_other_parameters(params):
     passes("attack/gcg", params | {"candidates": 16, "topk": 16})
 

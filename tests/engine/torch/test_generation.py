@@ -447,7 +447,7 @@ def test_a_classifier_refuses_in_words() -> None:
     made = TorchBackend(random_model("gpt_neox", "classification", tokenizer().vocabulary), tokenizer())
     assert made.abilities == {"activations", "score", "gradient", "perturb", "relaxed"}
     with pytest.raises(
-        AccessError, match=r"answer sample requests \(it answers activations, gradient, perturb, score\); use"
+        AccessError, match=r"answer sample requests \(it answers activations, gradient, perturb, relaxed, score\); use"
     ):
         made.sample([SampleItem(np.asarray([3]), np.asarray([[4]]), np.asarray([5]), 1, 0)])
     with pytest.raises(AccessError, match="does not answer generate requests"):

@@ -207,7 +207,7 @@ def no_state(state: Any) -> Any:
         (endless, "attack scripted: a step does not end"),
         (
             no_request,
-            "attack scripted: a step yielded str; a step may yield Score, .* or Perturb",
+            "attack scripted: a step yielded str; a step may yield Score, .* or RelaxedGradient",
         ),
         (no_state, "attack scripted: a step returned NoneType, no State"),
     ],
