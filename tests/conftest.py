@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long a machine takes to draw examples, and to go through one, is no fault of what is tested.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # Models of the tests' sizes are slower on several threads, and far slower where processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
