@@ -131,7 +131,8 @@ def dry_run_attack(attack: Attack, threat: Threat, data: TaskData | None = None)
     attackable = [] if data is None else [one for one in data.validation[:100] if one.attackable]
     if data is not None and attackable:
         example, labels, by_label = replace(attackable[0], id=EXAMPLE), data.labels, bool(data.labels)
-    key = (type(attack), attack.params.model_dump_json(), threat.model_dump_json(), example, labels)
+    read = tuple(sorted(attack.fingerprint().items()))  # of files, which parameters only name
+    key = (type(attack), attack.params.model_dump_json(), read, threat.model_dump_json(), example, labels)
     if key not in _dry_runs:
         if len(_dry_runs) >= _MOST_KEPT:
             _dry_runs.clear()

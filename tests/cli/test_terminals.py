@@ -46,6 +46,7 @@ COMMANDS = {
     "fit size-scaling": "fit size-scaling fake",
     "fit repeated-sampling": "fit repeated-sampling drawn --asks 16",
     "fit corrected-asr": "fit corrected-asr drawn --calibration kept.json",
+    "compare": "compare fake fake",
     "leaderboard build": "leaderboard build fake --out page",
     "leaderboard show": "leaderboard show fake",
     "leaderboard study": "leaderboard study table.csv --out studied",

@@ -5,6 +5,7 @@ metered, stopped and taken up again; what is malformed, not granted or not answe
 from __future__ import annotations
 
 from functools import cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -257,9 +258,14 @@ class Odd(Attack):
     class Params(Attack.Params):
         steps: int = 1
 
+    _made = count()
+
     def __init__(self, step: Any) -> None:
         super().__init__()
-        self._step = step
+        self._step, self._number = step, next(self._made)
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"step": str(self._number)}
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return problem.state(problem.random_tokens(rng))
