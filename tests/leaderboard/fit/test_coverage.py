@@ -22,7 +22,6 @@ CASES = [
     ("Efficiency", "5 seeds × 8 rounds × 100, differ by 0.56 and 0.3"),
     ("Size scaling", "10 sizes, 2 seeds each"),
     ("Forms", "saturating, 1 seed × 100, 24 steps, ASR 0.6"),
-    ("Forms", "power, 3 seeds × 100, 24 steps, ASR 0.7"),
 ]
 
 
