@@ -27,6 +27,7 @@ _PACKAGES = {  # what transformers needs to read a checkpoint
     "aqlm": ("aqlm",),
     "quanto": ("optimum.quanto",),
 }
+_PLAIN_KERNELS = {"gptq": "torch", "awq": "torch_awq"}  # of gptqmodel, as transformers names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,17 @@ def check_packages(what: str, quantization: Quantization) -> None:
 
 
 def choose_kernels_with_gradients(config: Any) -> None:
-    """Have the library that reads a checkpoint multiply by kernels that give gradients, where it has others too.
+    """Have the library that reads a checkpoint multiply by plain torch, where it has other kernels too. Some versions
+    choose kernels that answer faster and let no gradient through, without a word.
 
     Args:
         config: of the model; changed in place.
     """
     found = of_config(config)
-    if found is not None and found.method in ("gptq", "awq"):
+    if found is not None and found.method in _PLAIN_KERNELS:
         told = config.quantization_config
         config.quantization_config = dict(told if isinstance(told, Mapping) else told.to_dict())
-        config.quantization_config["backend"] = "auto_trainable"
+        config.quantization_config["backend"] = _PLAIN_KERNELS[found.method]
 
 
 def keep_dtype(model: Any) -> Any:
