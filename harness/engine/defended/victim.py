@@ -5,10 +5,10 @@ Attacks and judges reach the model through here and in no other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -284,14 +284,7 @@ class DefendedVictim:
             for (p, r, _), own in zip(requests, targets, strict=True)
             for target in own
         ]
-        results = iter(perturbable(self.backend).perturb(items))
-        answers = []
-        for (problem, request, meter), own in zip(requests, targets, strict=True):
-            found = [next(results) for _ in own]
-            for result in found:
-                meter.add_cost(1, self._both_ways(problem, request, result.executed))
-            answers.append(joined_perturbations([result.answer for result in found]))
-        return answers
+        return self._joined(requests, targets, iter(perturbable(self.backend).perturb(items)))
 
     def relaxed(self, requests: Sequence[Metered[RelaxedGradient]]) -> list[RelaxedAnswer]:
         """Losses and gradients of relaxed strings. A guard that only refuses has no say in it, as in gradients.
@@ -310,7 +303,12 @@ class DefendedVictim:
             for (p, r, _), own in zip(requests, targets, strict=True)
             for target in own
         ]
-        results = iter(backend.relaxed(items))
+        return self._joined(requests, targets, iter(backend.relaxed(items)))
+
+    def _joined(
+        self, requests: Sequence[Metered[Any]], targets: Sequence[Sequence[Any]], results: Iterator[Any]
+    ) -> list[Any]:
+        """An answer for each request, of as many results in order as it has targets; each result is metered."""
         answers = []
         for (problem, request, meter), own in zip(requests, targets, strict=True):
             found = [next(results) for _ in own]
