@@ -225,10 +225,14 @@ class RelaxedAnswer:
     Attributes:
         loss: in nats, of the relaxed string.
         gradient: of the loss by the weights, shape [S, A], as if each were free.
+        wrong: how many tokens of the target are not the likeliest, the target's tokens before them being given; of a
+            label 1 or 0; of several labels 0 where one of them is the likeliest. The mean where examples share a
+            string; None where the model does not tell.
     """
 
     loss: float
     gradient: Floats
+    wrong: float | None = None
 
 
 Request = Score | Gradient | Sample | Generate | Classify | Perturb | RelaxedGradient

@@ -200,10 +200,13 @@ class PerturbItem:
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """Answer to a `PerturbItem`: loss and gradient, and the executed FLOPs."""
+    """Answer to a `PerturbItem`: loss and gradient, the executed FLOPs, and ``wrong`` as in
+    `harness.api.requests.RelaxedAnswer`.
+    """
 
     answer: PerturbAnswer
     executed: float
+    wrong: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

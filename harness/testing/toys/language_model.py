@@ -113,7 +113,9 @@ class ToyLanguageModel:
             delta, count = self._checked(item.delta, item.layer, len(item.tokens)), len(item.tokens)
             loss, slope = self._slope(row, len(item.before), count, _ids(item.target), delta)
             scale = float(np.linalg.norm(self.embedding[item.tokens], axis=1).mean())
-            results.append(Perturbed(PerturbAnswer(loss, slope, scale), 3 * len(row) * self._per_token))
+            _, logs = self._reading(row, len(item.before), _ids(item.target), delta)
+            wrong = int((logs.argmax(axis=1) != np.asarray(item.target)).sum())
+            results.append(Perturbed(PerturbAnswer(loss, slope, scale), 3 * len(row) * self._per_token, wrong))
         return results
 
     def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
@@ -175,14 +177,7 @@ class ToyLanguageModel:
         over: Mellowmax | None = None,
     ) -> tuple[float, Floats]:
         """Loss of the target after a row, and its gradient by the embeddings of ``count`` tokens, [count, 6]."""
-        whole = np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
-        embeddings = self.embedding[whole]
-        if delta is not None:
-            embeddings[start : start + count] += delta
-        ends = np.arange(len(target))[:, None] + len(row) - 1
-        age = ends - np.arange(len(whole))[None]
-        weight = np.where(age >= 0, FADING ** np.maximum(age, 0), 0.0)  # [T, L]
-        logs = _log_softmax(weight @ embeddings @ self.out)
+        weight, logs = self._reading(row, start, target, delta)
         at = np.arange(len(target)), np.asarray(target)
         chance = np.exp(logs)
         chance[at] -= 1.0
@@ -190,6 +185,17 @@ class ToyLanguageModel:
         by_nll = np.full(len(target), 1.0) if over is None else np.exp(over.alpha * (-logs[at] - loss))
         slope: Floats = weight[:, start : start + count].T @ (by_nll[:, None] * (chance @ self.out.T)) / len(target)
         return loss, slope
+
+    def _reading(self, row: Tokens, start: int, target: tuple[int, ...], delta: Floats | None) -> tuple[Floats, Floats]:
+        """At each token of the target, the weights of the tokens before it, [T, L], and log-probabilities [T, V]."""
+        whole = np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
+        embeddings = self.embedding[whole]
+        if delta is not None:
+            embeddings[start : start + len(delta)] += delta
+        ends = np.arange(len(target))[:, None] + len(row) - 1
+        age = ends - np.arange(len(whole))[None]
+        weight = np.where(age >= 0, FADING ** np.maximum(age, 0), 0.0)
+        return weight, _log_softmax(weight @ embeddings @ self.out)
 
     def _generate(
         self,
