@@ -43,6 +43,9 @@ from .api.model.backend import (
     WithoutText as WithoutText,
     prompt_ids as prompt_ids,
 )
+from .api.model.mellowmax import (
+    Mellowmax as Mellowmax,
+)
 from .api.model.shape import (
     MemoryFacts as MemoryFacts,
     ModelShape as ModelShape,
@@ -138,6 +141,7 @@ from .engine.dry_run import (
 )
 from .engine.losses import (
     cross_entropy as cross_entropy,
+    text_loss as text_loss,
 )
 from .engine.open_backend import (
     open_folder as open_folder,

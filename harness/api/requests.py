@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.threat import Access
 from harness.tokens.message import Prompt
 from harness.tokens.tokenizer import Floats, Tokens
@@ -28,12 +29,15 @@ class Score:
         model: the role of an auxiliary model; "" is the victim.
         target: the loss of something else than what the example's attacker wants: of a label, by its index, or of a
             text where the model answers in text.
+        over: how the NLLs of a target text's tokens become one loss; None: by their mean. Of a label it changes
+            nothing.
     """
 
     candidates: Tokens
     near: Tokens | None = None
     model: str = ""
     target: int | str | None = None
+    over: Mellowmax | None = None
     access: ClassVar[Access] = "scores"
 
 
@@ -47,13 +51,14 @@ class Gradient:
         top: how many tokens to return per position, those whose substitution lowers the loss most to first order; only
             allowed tokens count.
         model: the role of an auxiliary model; "" is the victim.
-        target: as in `Score`.
+        target, over: as in `Score`.
     """
 
     tokens: Tokens
     top: int
     model: str = ""
     target: int | str | None = None
+    over: Mellowmax | None = None
     access: ClassVar[Access] = "gradient"
 
 
@@ -220,10 +225,14 @@ class RelaxedAnswer:
     Attributes:
         loss: in nats, of the relaxed string.
         gradient: of the loss by the weights, shape [S, A], as if each were free.
+        wrong: how many tokens of the target are not the likeliest, the target's tokens before them being given; of a
+            label 1 or 0; of several labels 0 where one of them is the likeliest. The mean where examples share a
+            string; None where the model does not tell.
     """
 
     loss: float
     gradient: Floats
+    wrong: float | None = None
 
 
 Request = Score | Gradient | Sample | Generate | Classify | Perturb | RelaxedGradient

@@ -5,15 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from harness.api.model.backend import Target
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.task import AnyBut
 from harness.tokens.tokenizer import Floats
 
 
-def loss_of(readings: Floats, target: Target) -> Floats:
-    """The loss in nats [...] of what a head reads [..., width]: see `harness.engine.torch.heads.Head.outputs`."""
+def loss_of(readings: Floats, target: Target, over: Mellowmax | None = None) -> Floats:
+    """The loss in nats [...] of what a head reads [..., width]: see `harness.engine.torch.heads.Head.outputs`.
+
+    Args:
+        over: as in `harness.api.requests.Score`.
+    """
     if isinstance(target, int):
         return cross_entropy(readings, target)
-    losses: Floats = -readings.mean(axis=-1)
+    return text_loss(readings, over)
+
+
+def text_loss(log_probs: Floats, over: Mellowmax | None = None) -> Floats:
+    """The loss [...] in nats of a text whose tokens have these log-probabilities [..., t].
+
+    Args:
+        over: as in `harness.api.requests.Score`.
+    """
+    losses: Floats = -log_probs.mean(axis=-1) if over is None else over.of(-log_probs)
     return losses
 
 

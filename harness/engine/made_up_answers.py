@@ -52,7 +52,7 @@ def _perturbation(request: Perturb, problem: Problem, rng: np.random.Generator) 
 
 
 def _relaxed(request: RelaxedGradient, problem: Problem, rng: np.random.Generator) -> RelaxedAnswer:
-    return RelaxedAnswer(float(rng.random()), rng.normal(size=np.shape(request.weights)))
+    return RelaxedAnswer(float(rng.random()), rng.normal(size=np.shape(request.weights)), 1.0)
 
 
 def _samples(request: Sample, problem: Problem, rng: np.random.Generator) -> SampleAnswer:

@@ -36,5 +36,5 @@ def relaxed_answers(
         assert place.delta is not None
         flops = found.executed + 2 * 2.0 * len(item.allowed) * place.delta.size  # the mixture, and back to its weights
         gradient = entries(item.allowed, found.answer.gradient)
-        answers.append(Relaxed(RelaxedAnswer(found.answer.loss, gradient), flops))
+        answers.append(Relaxed(RelaxedAnswer(found.answer.loss, gradient, found.wrong), flops))
     return answers

@@ -8,9 +8,9 @@ from math import exp
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from harness import Attack, Floats, Gradient, Problem, Score, State, Step, Tokens, hookimpl
+from harness import Attack, Floats, Gradient, Mellowmax, Problem, Score, State, Step, Tokens, hookimpl
 from plugins.attacks._common.initial_tokens import RANDOM, initial_tokens
 from plugins.attacks._common.momentum import lowest_mean_tokens, running_mean
 from plugins.attacks._common.stored_array import encode_array
@@ -68,11 +68,23 @@ class GCG(Attack):
         merged: PositiveInt = Field(
             1, description="best candidates whose substitutions are put together, one after the other, and scored too"
         )
+        loss: Literal["mean", "mellowmax"] = Field(
+            "mean", description="of a target text: the mean NLL of its tokens, or between that and the largest"
+        )
+        alpha: PositiveFloat = Field(
+            1.0, allow_inf_nan=False, description="of loss: mellowmax, per nat; the larger, the nearer to the largest"
+        )
 
         def identity(self) -> dict[str, Any]:
-            """The parameters; a newer one only where it is not 1, so that the keys of older runs stay."""
-            newer = {"starts": 1, "merged": 1}
-            return {name: value for name, value in super().identity().items() if newer.get(name) != value}
+            """The parameters; a newer one only where it changes something, so that the keys of older runs stay."""
+            unused = {"starts": 1, "merged": 1, "loss": "mean"}
+            unused |= {"alpha": self.alpha} if self.loss == "mean" else {}
+            return {name: value for name, value in super().identity().items() if unused.get(name) != value}
+
+        @property
+        def over(self) -> Mellowmax | None:
+            """How NLLs of tokens become a loss."""
+            return None if self.loss == "mean" else Mellowmax(self.alpha)
 
     def group(self) -> int:
         return self.params.prompts
@@ -93,8 +105,9 @@ class GCG(Attack):
         if _STARTS in state.memory:
             starts = np.asarray([state.tokens, *state.memory[_STARTS]], dtype=np.int64)
             starts = starts[problem.survives(starts)]
-            state = replace(state.best(starts, (yield Score(starts))), memory={})
-        gradient = yield Gradient(state.array, top=len(problem.allowed) if params.momentum else params.topk)
+            state = replace(state.best(starts, (yield Score(starts, over=params.over))), memory={})
+        top = len(problem.allowed) if params.momentum else params.topk
+        gradient = yield Gradient(state.array, top, over=params.over)
         if params.momentum:
             mean = running_mean(state.memory.get(_MEAN), gradient, problem.allowed, params.momentum)
             gradient = lowest_mean_tokens(mean, gradient.loss, problem.allowed, params.topk)
@@ -106,11 +119,11 @@ class GCG(Attack):
         candidates = problem.refill(
             params.candidates, lambda n: substitutions(state.array, gradient, rng, n, params.swaps)
         )
-        losses = yield from self._losses(Score(candidates, near=state.array), rng)
+        losses = yield from self._losses(Score(candidates, near=state.array, over=params.over), rng)
         if params.merged > 1:
             merged = merged_substitutions(state.array, candidates, losses, params.merged)
             merged = merged[problem.survives(merged)]
-            merged_losses = yield Score(merged, near=state.array)
+            merged_losses = yield Score(merged, near=state.array, over=params.over)
             candidates, losses = np.concatenate([candidates, merged]), np.concatenate([losses, merged_losses])
         new = self._next_state(state, candidates, losses, rng)
         return new if new.loss is not None else replace(new, memory=memory | {_LOST: True})

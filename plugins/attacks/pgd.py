@@ -14,11 +14,10 @@ from harness import (
     Score,
     State,
     Step,
-    Tokens,
     hookimpl,
 )
 from plugins.attacks._common.adam import Adam
-from plugins.attacks._common.simplex import project_to_entropy, project_to_simplex
+from plugins.attacks._common.simplex import discretised, project_to_entropy, project_to_simplex
 from plugins.attacks._common.stored_array import decode_array, encode_array
 
 _WEIGHTS, _SCORED = "weights", "scored"  # keys of a state's memory
@@ -89,23 +88,6 @@ def clipped(gradient: Floats) -> Floats:
     """The gradient [S, A], no position's longer than `LONGEST_GRADIENT`."""
     length = np.linalg.norm(gradient, axis=1, keepdims=True)
     return gradient * np.minimum(1.0, LONGEST_GRADIENT / np.maximum(length, LONGEST_GRADIENT))
-
-
-def discretised(weights: Floats, problem: Problem, rng: np.random.Generator) -> Tokens:
-    """The string of the heaviest token at each position, if it survives tokenisation; else one that does, drawn by the
-    weights [S, A]. Shape [1, S]; [0, S] where none is found.
-    """
-    heaviest = problem.allowed[weights.argmax(axis=1)][None]
-    if problem.survives(heaviest)[0]:
-        return heaviest
-    upto = weights.cumsum(axis=1)
-    upto /= upto[:, -1:]
-
-    def draw(n: int) -> Tokens:
-        columns = [np.searchsorted(row, rng.random(n), side="right") for row in upto]
-        return problem.allowed[np.stack(columns, axis=1)]
-
-    return problem.refill(1, draw)
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,15 +49,15 @@ class ProbeGCG(GCG):
 
     def _losses(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
         """Losses of the candidates that the victim scores, shape [K]; of the others ``inf``, so that none is taken."""
-        candidates, near = request.candidates, request.near
-        draft_losses = yield Score(candidates, near, DRAFT)
+        candidates = request.candidates
+        draft_losses = yield replace(request, model=DRAFT)
         losses = np.full(len(candidates), np.inf)
         probe = rng.permutation(len(candidates))[: max(2, len(candidates) // self.params.probe)]
-        losses[probe] = yield Score(candidates[probe], near)
+        losses[probe] = yield replace(request, candidates=candidates[probe])
         alpha = probe_agreement(draft_losses[probe], losses[probe])
         size = filtered_set_size(alpha, len(candidates), self.params.reduction)
         filtered = np.setdiff1d(np.argsort(draft_losses, kind="stable")[:size], probe)  # none is scored twice
-        losses[filtered] = yield Score(candidates[filtered], near)
+        losses[filtered] = yield replace(request, candidates=candidates[filtered])
         return losses
 
 

@@ -78,10 +78,12 @@ def passes(name, params=None):
 
 SHORT_TEXTS = {"max_tokens": 8, "max_chars": 1000}
 LONGER = {
+    "autodan": {"candidates": 12, "choices": 2},
     "best_of_n": {"samples": 4},
     "crescendo": {"answer_tokens": 8} | SHORT_TEXTS,
     "llm_attacker": {"streams": 2} | SHORT_TEXTS,
     "pair": {"streams": 2, "answer_tokens": 8} | SHORT_TEXTS,
+    "reinforce_gcg": {"candidates": 8, "answer_tokens": 8},
     "tap": {"branching": 2, "width": 2, "answer_tokens": 8} | SHORT_TEXTS,
 }
 
@@ -144,7 +146,12 @@ def test_transfer(tmp_path):
 
 @pytest.mark.parametrize(
     "params",
-    [{"prompts": 2}, {"keep": "annealed", "momentum": 0.5, "swaps": 2}, {"starts": 3, "merged": 4, "prompts": 2}],
+    [
+        {"prompts": 2},
+        {"keep": "annealed", "momentum": 0.5, "swaps": 2},
+        {"starts": 3, "merged": 4, "prompts": 2},
+        {"loss": "mellowmax", "alpha": 2.0},
+    ],
     ids=str,
 )
 def test_gcg_with_other_parameters(params):

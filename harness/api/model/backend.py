@@ -15,6 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.problem.latent import Latent
 from harness.api.requests import GradientAnswer, PerturbAnswer, RelaxedAnswer, SampleAnswer
 from harness.errors import AccessError
@@ -24,8 +25,20 @@ from harness.tokens.prompts import encode_prompts, whole_ids
 from harness.tokens.tokenizer import Floats, Target as Target, Tokenizer, Tokens
 
 Ability = Literal[
-    "score", "gradient", "sample", "generate", "classify", "perturb", "relaxed", "likelihood", "activations"
+    "score",
+    "gradient",
+    "mellowmax",
+    "sample",
+    "generate",
+    "classify",
+    "perturb",
+    "relaxed",
+    "likelihood",
+    "activations",
 ]
+"""What a backend can do: the requests that it answers, and ``mellowmax`` where it looks at ``over`` in `ScoreItem` and
+`GradientItem`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class ScoreItem:
         candidates: shape [K, S]; K may be 0.
         target: the proxy label, or the ids that the attacker wants to be generated.
         near: shape [S], the string the candidates derive from, or several, [n, S], or None.
+        over: as in `harness.api.requests.Score`; of a backend with labels not looked at.
     """
 
     before: Tokens
@@ -44,6 +58,7 @@ class ScoreItem:
     after: Tokens
     target: Target
     near: Tokens | None = None
+    over: Mellowmax | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class GradientItem:
         tokens: shape [S].
         allowed: ids that may be returned, sorted, shape [A].
         top: how many per position (at most A).
+        over: as in `ScoreItem`.
     """
 
     before: Tokens
@@ -73,6 +89,7 @@ class GradientItem:
     target: Target
     allowed: Tokens
     top: int
+    over: Mellowmax | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +200,13 @@ class PerturbItem:
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """Answer to a `PerturbItem`: loss and gradient, and the executed FLOPs."""
+    """Answer to a `PerturbItem`: loss and gradient, the executed FLOPs, and ``wrong`` as in
+    `harness.api.requests.RelaxedAnswer`.
+    """
 
     answer: PerturbAnswer
     executed: float
+    wrong: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +441,7 @@ def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> Acce
     mend = {
         "score": "a victim that tells scores",
         "gradient": "a victim with open weights",
+        "mellowmax": "a victim that has it",
         "sample": "a language model with open weights or log-probabilities",
         "generate": "a language model",
         "classify": "a classifier",

@@ -24,7 +24,6 @@ from harness.flops import Flops, nominal_forward
 from harness.rng import named_seed
 from harness.tokens.message import Prompt
 from harness.tokens.prompts import encode_prompts, whole_ids
-from harness.tokens.tokenizer import Target
 
 _NOTHING = np.empty(0, dtype=np.int64)
 Row = NDArray[np.int64]
@@ -99,9 +98,13 @@ class BareVictim:
             tokens = said.prompt_tokens + said.new_tokens
             spent = Flops(nominal_forward(self.backend.n_params, tokens), said.executed)
             found[i] = Reply(None, spent, Flops(), text=said.text, state=said.state)
-        targets = {i: item.target for i, item in fits.items() if item.target is not None}
-        if targets and "score" in self.backend.abilities:
-            for i, (nll, spent) in self._losses(targets, rows).items():
+        scored = {
+            i: ScoreItem(_NOTHING, rows[i][None], _NOTHING, item.target, over=item.over)
+            for i, item in fits.items()
+            if item.target is not None
+        }
+        if scored and "score" in self.backend.abilities:
+            for i, (nll, spent) in self._losses(scored).items():
                 found[i] = replace(found[i], nll=nll, victim=found[i].victim + spent, for_loss=spent)
         return found
 
@@ -111,12 +114,11 @@ class BareVictim:
         seed = named_seed(*item.names, "answer") if by_names else item.seed
         return GenerateItem(item.text, longest, item.temperature, seed, item.ids, item.top_p, item.conversation)
 
-    def _losses(self, targets: Mapping[int, Target], rows: Mapping[int, Row]) -> dict[int, tuple[float, Flops]]:
-        """The loss of each target after its whole row, and what it took."""
-        items = [ScoreItem(_NOTHING, rows[i][None], _NOTHING, target) for i, target in targets.items()]
+    def _losses(self, items: Mapping[int, ScoreItem]) -> dict[int, tuple[float, Flops]]:
+        """The loss of each target after its whole row, which is the one candidate, and what it took."""
         found = {}
-        for i, scored in zip(targets, self.backend.score(items), strict=True):
-            spent = Flops(nominal_forward(self.backend.n_params, len(rows[i])), scored.executed)
+        for (i, item), scored in zip(items.items(), self.backend.score(list(items.values())), strict=True):
+            spent = Flops(nominal_forward(self.backend.n_params, item.candidates.shape[1]), scored.executed)
             found[i] = float(scored.losses[0]), spent
         return found
 

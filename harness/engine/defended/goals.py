@@ -58,7 +58,11 @@ def joined_perturbations(answers: Sequence[_Answer]) -> _Answer:
         return answers[0]
     loss, weights = _joined([answer.loss for answer in answers])
     gradient = sum(w * answer.gradient for w, answer in zip(weights, answers, strict=True))
-    return replace(answers[0], loss=loss, gradient=np.asarray(gradient))
+    joined = replace(answers[0], loss=loss, gradient=np.asarray(gradient))
+    if not isinstance(joined, RelaxedAnswer):
+        return joined
+    told = [answer.wrong for answer in answers if isinstance(answer, RelaxedAnswer) and answer.wrong is not None]
+    return replace(joined, wrong=min(told) if len(told) == len(answers) else None)
 
 
 def _joined(losses: Sequence[float]) -> tuple[float, Floats]:

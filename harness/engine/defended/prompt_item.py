@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.problem.latent import Latent
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate
@@ -22,6 +23,7 @@ class PromptItem:
         conversation: the other messages.
         names: what the randomness of its treatment depends on.
         target: ids whose NLL is wanted as well, of an answer in text.
+        over: how these NLLs become one loss, as in `harness.api.requests.Score`.
         ids: the text's tokens without special ones, where they are not simply the tokenizer's.
         max_tokens, temperature, seed, top_p: of an answer in text; ``max_tokens`` None is the victim's own, whose seed
             follows from ``names``.
@@ -47,6 +49,7 @@ class PromptItem:
     top_p: float = 1.0
     conversation: Conversation = PLAIN
     begun: str = ""
+    over: Mellowmax | None = None
 
     @property
     def asked(self) -> Prompt:

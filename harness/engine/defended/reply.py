@@ -26,7 +26,8 @@ class Reply:
         text: the answer in text, without reasoning; None when a guard blocked the prompt, or where the answer is a
             label.
         state: whether there is an answer. With labels, ``failed`` is one that is missing.
-        nll: of an answer in text, mean NLL of the target text; NaN where the victim does not tell.
+        nll: of an answer in text, the loss of the target text: its mean NLL, unless the item says otherwise; NaN where
+            the victim does not tell.
         too_long: the prompt, with the longest answer, does not fit the context.
         beyond_radius: the prompt's perturbation is longer than it may be, and there is no answer.
         blocked_by: place in the pipeline of the guard that blocked it.

@@ -187,7 +187,7 @@ class DefendedVictim:
             return self._score_texts(requests)
         penalties = self._guard_penalties(requests)
         items = [  # what is blocked for good is not put to the victim
-            ScoreItem(p.before, r.candidates[np.isfinite(own)], p.after, target_of(p, r), r.near)
+            ScoreItem(p.before, r.candidates[np.isfinite(own)], p.after, target_of(p, r), r.near, r.over)
             for (p, r, _), own in zip(requests, penalties, strict=True)
         ]
         losses = []
@@ -232,7 +232,14 @@ class DefendedVictim:
         def prompts(problem: Problem, request: Score, names: Names) -> list[PromptItem]:
             target = None if self.backend.n_labels else target_of(problem, request)
             return [
-                PromptItem(text, (*names, "draw", draw), target, one_pass=True, conversation=problem.conversation)
+                PromptItem(
+                    text,
+                    (*names, "draw", draw),
+                    target,
+                    over=request.over,
+                    one_pass=True,
+                    conversation=problem.conversation,
+                )
                 for text in problem.prompts(request.candidates)
                 for draw in range(self.draws)
             ]
@@ -256,7 +263,9 @@ class DefendedVictim:
         guards = any(layer.defense.offers == "surrogate" for layer in self.layers)
         targets = [targets_of(problem, request, self.backend.n_labels) for problem, request, _ in requests]
         items = [
-            GradientItem(p.before, r.tokens, p.after, target, p.allowed, len(p.allowed) if whole else _top(p, r))
+            GradientItem(
+                p.before, r.tokens, p.after, target, p.allowed, len(p.allowed) if whole else _top(p, r), r.over
+            )
             for (p, r, _), own in zip(requests, targets, strict=True)
             for whole in (guards or len(own) > 1,)
             for target in own

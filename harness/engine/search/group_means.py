@@ -35,6 +35,8 @@ def mean_perturbation(request: Perturb, problem: Problem, answers: Sequence[Pert
 
 
 def mean_relaxed(request: RelaxedGradient, problem: Problem, answers: Sequence[RelaxedAnswer]) -> RelaxedAnswer:
-    """Means of loss and gradient."""
+    """Means of loss, gradient, and the number of wrong tokens."""
     gradient: Floats = np.mean([answer.gradient for answer in answers], axis=0)
-    return RelaxedAnswer(float(np.mean([answer.loss for answer in answers])), gradient)
+    told = [answer.wrong for answer in answers if answer.wrong is not None]
+    wrong = float(np.mean(told)) if len(told) == len(answers) else None
+    return RelaxedAnswer(float(np.mean([answer.loss for answer in answers])), gradient, wrong)

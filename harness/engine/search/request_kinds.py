@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from harness.api.model.backend import Ability
+from harness.api.model.backend import Ability, unsupported_request
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.problem.problem import Problem
 from harness.api.requests import Classify, Generate, Gradient, Perturb, RelaxedGradient, Request, Sample, Score
 from harness.api.task import AnyBut
@@ -174,6 +175,21 @@ def check_target(request: Request, n_labels: int) -> Request:
         raise ValueError(f"{name} is the text that the attacker wants, of a model that answers in text; got {target!r}")
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < n_labels:
         raise ValueError(f"{name} is the index of one of the {n_labels} labels, got {target!r}")
+    return request
+
+
+def check_over(request: Request, n_labels: int, abilities: frozenset[Ability]) -> Request:
+    """The request, whose losses, if they are to be something else than means over tokens, a model can put together so.
+
+    Raises:
+        ValueError: it names no such thing.
+        AccessError: a model that answers in text, and gives means alone.
+    """
+    over = getattr(request, "over", None)
+    if over is not None and not isinstance(over, Mellowmax):
+        raise ValueError(f"{type(request).__name__}.over is a Mellowmax or None, got {over!r}")
+    if over is not None and not n_labels and "mellowmax" not in abilities:
+        raise unsupported_request("mellowmax", abilities)
     return request
 
 

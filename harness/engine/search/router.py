@@ -12,7 +12,7 @@ from harness.api.requests import Request
 from harness.api.threat import Access, allows
 from harness.engine.defended.victim import DefendedVictim, Metered
 from harness.engine.meter import StepMeter
-from harness.engine.search.request_kinds import RequestKind, check_request, check_target, kind_of
+from harness.engine.search.request_kinds import RequestKind, check_over, check_request, check_target, kind_of
 from harness.errors import AccessError, PluginError, RunError
 
 VICTIM = ""
@@ -100,7 +100,9 @@ class ModelRouter:
             abilities = self.model(request.model).abilities
             if kind.ability not in abilities:
                 raise unsupported_request(kind.ability, abilities)
-            return check_target(check_request(request, problem), self.model(request.model).backend.n_labels)
+            backend = self.model(request.model).backend
+            checked = check_target(check_request(request, problem), backend.n_labels)
+            return check_over(checked, backend.n_labels, abilities)
         except (AccessError, PluginError) as error:
             raise type(error)(f"{where}: {error}") from None
         except (ValueError, TypeError, OverflowError) as error:

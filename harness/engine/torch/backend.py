@@ -74,7 +74,7 @@ from harness.tokens.prompts import chat_of, encode_prompts
 from harness.tokens.tokenizer import Floats, Tokenizer, Tokens
 
 _LABELS: frozenset[Ability] = frozenset({"score", "gradient", "perturb", "relaxed", "activations"})
-_TEXT: frozenset[Ability] = _LABELS | {"sample", "generate", "likelihood"}
+_TEXT: frozenset[Ability] = _LABELS | {"mellowmax", "sample", "generate", "likelihood"}
 
 
 class TorchBackend:
@@ -173,7 +173,7 @@ class TorchBackend:
         scored = []
         for item, (values, executed) in zip(items, self.scorer.score(items, rows), strict=True):
             outputs = self._full_scorer.without_nan(values)
-            scored.append(Scored(outputs[:, : self.n_labels], loss_of(outputs, item.target), executed))
+            scored.append(Scored(outputs[:, : self.n_labels], loss_of(outputs, item.target, item.over), executed))
         return scored
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:
@@ -348,7 +348,8 @@ class TorchBackend:
         embeddings = self._embedding_table.embeddings(item.allowed)
         values = (gradient.gradient @ embeddings.T).float().cpu().numpy()
         tokens, chosen = best_substitutions(values, item.allowed, item.top)
-        loss = float(loss_of(self._full_scorer.without_nan(to_numpy(gradient.outputs)), item.target))
+        outputs = self._full_scorer.without_nan(to_numpy(gradient.outputs))
+        loss = float(loss_of(outputs, item.target, item.over))
         flops = gradient.executed + 2.0 * gradient.gradient.numel() * len(embeddings)
         return Differentiated(GradientAnswer(loss, tokens, chosen), flops)
 

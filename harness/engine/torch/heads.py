@@ -179,17 +179,33 @@ class GenerationHead:
 
     def outputs(self, model: Any, rows: Tensor, targets: Tensor) -> Tensor:
         """Log-probabilities [n, t] of the target ids; see `Head`."""
+        return target_log_probs(self.logits(model, rows, targets), targets)
+
+    def logits(self, model: Any, rows: Tensor, targets: Tensor) -> Tensor:
+        """Logits [n, t, vocabulary] where the target ids stand, given those before them."""
         keep = targets.shape[1]
         trim = {"logits_to_keep": keep} if self.trims else {}
         ids = torch.cat([rows, targets[:, :-1]], 1)
-        logits = model(input_ids=ids, **trim, **no_cache(model)).logits[:, -keep:]
-        return target_log_probs(logits, targets)
+        logits: Tensor = model(input_ids=ids, **trim, **no_cache(model)).logits[:, -keep:]
+        return logits
 
     def forwards(self, length: int, target: Target = 0) -> list[tuple[int, int]]:
         """One forward of the row and all but the last id of the target."""
         assert isinstance(target, tuple)
         tokens = length + len(target) - 1
         return [(tokens, len(target) if self.trims else tokens)]
+
+
+def outputs_and_wrong(head: Head, model: Any, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `Head.outputs`, and of each row [n] how many tokens of the target are not the likeliest where they stand; of a
+    label 1 where it is not the likeliest.
+    """
+    if isinstance(head, GenerationHead):
+        logits = head.logits(model, rows, targets)
+        wrong = logits.detach().argmax(-1) != targets.to(logits.device)
+        return target_log_probs(logits, targets), wrong.sum(-1)
+    outputs = head.outputs(model, rows, targets)
+    return outputs, (outputs.detach().argmax(-1) != targets.to(outputs.device)).long()
 
 
 def target_log_probs(logits: Tensor, targets: Tensor) -> Tensor:

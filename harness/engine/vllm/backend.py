@@ -136,7 +136,8 @@ class VLLMBackend:
             part = slice(at, at + len(item.candidates))
             width = self.n_labels or target_length(item.target)
             values = np.asarray(outputs[part], dtype=np.float64).reshape(-1, width)
-            answers.append(Scored(values[:, : self.n_labels], loss_of(values, item.target), sum(flops[part])))
+            losses = loss_of(values, item.target, item.over)
+            answers.append(Scored(values[:, : self.n_labels], losses, sum(flops[part])))
             at = part.stop
         return answers
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.problem.problem import Problem
 from harness.engine.losses import cross_entropy
 from harness.testing.checks.prepared_victims import PreparedVictim, prepared_victims
@@ -75,6 +77,20 @@ def _check_agreement(subject: Subject) -> None:
                 expect_close(scored.losses, losses, victim, expected, mend)
 
 
+def _check_mellowmax(subject: Subject) -> None:
+    for victim in _victims_with(subject, "mellowmax", "its losses are means over tokens alone"):
+        if victim.backend.n_labels:
+            continue
+        for _, item in score_items(victim):
+            items = [item, *(replace(item, over=Mellowmax(alpha)) for alpha in (1e-7, 1.0, 1e3))]
+            losses = [scored.losses for scored in victim.backend.score(items)]
+            mend = "look at `over` in ScoreItem, or leave `mellowmax` out of abilities"
+            expect_close(losses[1], losses[0], victim, "a mellowmax of nearly no alpha that is the mean", mend)
+            several = isinstance(item.target, tuple) and len(item.target) > 1
+            if several and not (losses[3] > losses[2]).all():
+                raise UnmetError("a mellowmax that rises with alpha", f"{losses[2]}, {losses[3]}", mend)
+
+
 def _check_independence(subject: Subject) -> None:
     for victim in _victims_with(subject, "score", _NO_SCORES):
         items = [item for _, item in score_items(victim)]
@@ -119,6 +135,12 @@ def _check_gradients(subject: Subject) -> None:
                 raise UnmetError("allowed tokens, the most negative entries first", "others", "sort by value, then id")
             mend = "differentiate the same loss"
             expect_close([answer.loss], scored.losses[:1], victim, "the loss that `score` gives", mend)
+            if "mellowmax" in victim.backend.abilities:
+                over = Mellowmax(2.0)
+                (differentiated,) = victim.backend.gradient([replace(request, over=over)])
+                (scored,) = victim.backend.score([replace(item, over=over)])
+                loss = differentiated.answer.loss
+                expect_close([loss], scored.losses[:1], victim, "the mellowmax that `score` gives", mend)
 
 
 def _check_direction(subject: Subject) -> None:
@@ -184,6 +206,7 @@ def _check_generation(subject: Subject) -> None:
 
 CHECKS = (
     Check("agrees", "score and classify agree", _check_agreement),
+    Check("mellowmax", "it puts losses of tokens together as it is asked to", _check_mellowmax),
     Check("company", "an answer does not depend on what else is asked in the same call", _check_independence),
     Check("eager", "its losses are those of an eager forward", _check_eager_losses),
     Check("gradient", "its gradients have the right shape, tokens and loss", _check_gradients),

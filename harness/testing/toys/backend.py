@@ -156,7 +156,8 @@ class ToyLatent(ToyBackend):
             delta = np.zeros((len(item.tokens), self.n_labels)) if item.delta is None else item.delta
             logits, scale = self._perturbed_logits(row, len(item.before), delta, item.layer)
             loss = float(cross_entropy(logits, _label(item.target)))
-            results.append(Perturbed(PerturbAnswer(loss, self._slope(item, len(row), logits), scale), 12.0 * len(row)))
+            answer = PerturbAnswer(loss, self._slope(item, len(row), logits), scale)
+            results.append(Perturbed(answer, 12.0 * len(row), int(logits.argmax() != item.target)))
         return results
 
     def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:

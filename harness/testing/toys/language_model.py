@@ -25,7 +25,9 @@ from harness.api.model.backend import (
     ScoreItem,
     unsupported_request,
 )
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.requests import GradientAnswer, PerturbAnswer
+from harness.engine.losses import text_loss
 from harness.engine.relaxed_strings import relaxed_answers
 from harness.engine.sampling import draw
 from harness.errors import VictimError
@@ -47,7 +49,9 @@ class ToyLanguageModel:
         out: shape [6, V].
     """
 
-    abilities: frozenset[Ability] = frozenset({"score", "gradient", "sample", "generate", "perturb", "relaxed"})
+    abilities: frozenset[Ability] = frozenset(
+        {"score", "gradient", "mellowmax", "sample", "generate", "perturb", "relaxed"}
+    )
 
     def __init__(self, tokenizer: Tokenizer | None = None, seed: int = 0, context: int = 8192) -> None:
         self.tokenizer = tokenizer or toy_tokenizer()
@@ -68,7 +72,9 @@ class ToyLanguageModel:
         results = []
         for item in items:
             rows = [np.concatenate([item.before, row, item.after]) for row in item.candidates]
-            losses = np.asarray([self._loss(row, _ids(item.target)) for row in rows], dtype=np.float64)
+            losses = np.asarray(
+                [self._slope(row, 0, 0, _ids(item.target), over=item.over)[0] for row in rows], dtype=np.float64
+            )
             results.append(Scored(np.empty((len(rows), 0)), losses, float(sum(map(len, rows))) * self._per_token))
         return results
 
@@ -77,7 +83,7 @@ class ToyLanguageModel:
         results = []
         for item in items:
             row = np.concatenate([item.before, item.tokens, item.after])
-            loss, slope = self._slope(row, len(item.before), len(item.tokens), _ids(item.target))
+            loss, slope = self._slope(row, len(item.before), len(item.tokens), _ids(item.target), over=item.over)
             values = slope @ self.embedding[item.allowed].T
             order = np.argsort(values, axis=1, kind="stable")[:, : item.top]
             answer = GradientAnswer(loss, item.allowed[order], np.take_along_axis(values, order, 1))
@@ -107,7 +113,9 @@ class ToyLanguageModel:
             delta, count = self._checked(item.delta, item.layer, len(item.tokens)), len(item.tokens)
             loss, slope = self._slope(row, len(item.before), count, _ids(item.target), delta)
             scale = float(np.linalg.norm(self.embedding[item.tokens], axis=1).mean())
-            results.append(Perturbed(PerturbAnswer(loss, slope, scale), 3 * len(row) * self._per_token))
+            _, logs = self._reading(row, len(item.before), _ids(item.target), delta)
+            wrong = int((logs.argmax(axis=1) != np.asarray(item.target)).sum())
+            results.append(Perturbed(PerturbAnswer(loss, slope, scale), 3 * len(row) * self._per_token, wrong))
         return results
 
     def relaxed(self, items: Sequence[RelaxedItem]) -> list[Relaxed]:
@@ -159,26 +167,35 @@ class ToyLanguageModel:
         memory: Floats = (FADING ** np.arange(len(row))[::-1]) @ embeddings
         return memory
 
-    def _loss(self, row: Tokens, target: tuple[int, ...]) -> float:
-        return self._slope(row, 0, 0, target)[0]
-
     def _slope(
-        self, row: Tokens, start: int, count: int, target: tuple[int, ...], delta: Floats | None = None
+        self,
+        row: Tokens,
+        start: int,
+        count: int,
+        target: tuple[int, ...],
+        delta: Floats | None = None,
+        over: Mellowmax | None = None,
     ) -> tuple[float, Floats]:
-        """Mean NLL of the target after a row, and its gradient by the embeddings of ``count`` tokens, [count, 6]."""
-        whole = np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
-        embeddings = self.embedding[whole]
-        if delta is not None:
-            embeddings[start : start + count] += delta
-        ends = np.arange(len(target))[:, None] + len(row) - 1
-        age = ends - np.arange(len(whole))[None]
-        weight = np.where(age >= 0, FADING ** np.maximum(age, 0), 0.0)  # [T, L]
-        logs = _log_softmax(weight @ embeddings @ self.out)
+        """Loss of the target after a row, and its gradient by the embeddings of ``count`` tokens, [count, 6]."""
+        weight, logs = self._reading(row, start, target, delta)
         at = np.arange(len(target)), np.asarray(target)
         chance = np.exp(logs)
         chance[at] -= 1.0
-        slope: Floats = weight[:, start : start + count].T @ (chance @ self.out.T) / len(target)
-        return float(-logs[at].mean()), slope
+        loss = float(text_loss(logs[at], over))
+        by_nll = np.full(len(target), 1.0) if over is None else np.exp(over.alpha * (-logs[at] - loss))
+        slope: Floats = weight[:, start : start + count].T @ (by_nll[:, None] * (chance @ self.out.T)) / len(target)
+        return loss, slope
+
+    def _reading(self, row: Tokens, start: int, target: tuple[int, ...], delta: Floats | None) -> tuple[Floats, Floats]:
+        """At each token of the target, the weights of the tokens before it, [T, L], and log-probabilities [T, V]."""
+        whole = np.concatenate([row, np.asarray(target[:-1], dtype=np.int64)])
+        embeddings = self.embedding[whole]
+        if delta is not None:
+            embeddings[start : start + len(delta)] += delta
+        ends = np.arange(len(target))[:, None] + len(row) - 1
+        age = ends - np.arange(len(whole))[None]
+        weight = np.where(age >= 0, FADING ** np.maximum(age, 0), 0.0)
+        return weight, _log_softmax(weight @ embeddings @ self.out)
 
     def _generate(
         self,

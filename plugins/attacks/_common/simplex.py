@@ -1,10 +1,10 @@
-"""Mixtures of tokens, rows on the probability simplex: projections onto it and towards its corners."""
+"""Mixtures of tokens, rows on the probability simplex: ways onto it, towards its corners, and to tokens."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from harness import Floats
+from harness import Floats, Problem, Tokens
 
 _ABSENT = 1e-6  # a weight at most so large is rounding, in float32, of one that is 0
 
@@ -19,6 +19,25 @@ def project_to_simplex(rows: Floats) -> Floats:
     kept = (falling - beyond / np.arange(1, rows.shape[1] + 1) > 0).sum(axis=1)
     threshold = beyond[np.arange(len(rows)), kept - 1] / kept
     found: Floats = np.maximum(rows - threshold[:, None], 0.0)
+    return found
+
+
+def project_to_sparse(rows: Floats, entries: float, rng: np.random.Generator) -> Floats:
+    """Rows [S, A] of which only the heaviest entries are left, cut at 0 and divided by their sum (arXiv 2405.09113).
+
+    Args:
+        entries: how many are left of each row, at least 1 and at most A; between two whole numbers, so many on average:
+            the larger one of as many rows as come nearest to that, drawn at random.
+    """
+    least = min(max(int(entries), 1), rows.shape[1])
+    more = round((min(max(entries, 1.0), rows.shape[1]) - least) * len(rows))
+    counts = np.full(len(rows), least)
+    counts[rng.permutation(len(rows))[:more]] += 1
+    order = np.argsort(-rows, axis=1, kind="stable")
+    kept = np.empty(rows.shape, dtype=bool)
+    np.put_along_axis(kept, order, np.arange(rows.shape[1])[None] < counts[:, None], axis=1)
+    found = np.where(kept, np.maximum(rows, 0.0) + _ABSENT, 0.0)  # a row without anything above 0 becomes even
+    found /= found.sum(axis=1, keepdims=True)
     return found
 
 
@@ -48,3 +67,20 @@ def project_to_entropy(rows: Floats, strength: float) -> Floats:
         moved = away[short] * radius[short] / length[short] + np.where(present, 1.0 / count, 0.0)[short]
         found[short] = project_to_simplex(moved)
     return found
+
+
+def discretised(weights: Floats, problem: Problem, rng: np.random.Generator) -> Tokens:
+    """The string of the heaviest token at each position, if it survives tokenisation; else one that does, drawn by the
+    weights [S, A]. Shape [1, S]; [0, S] where none is found.
+    """
+    heaviest = problem.allowed[weights.argmax(axis=1)][None]
+    if problem.survives(heaviest)[0]:
+        return heaviest
+    upto = weights.cumsum(axis=1)
+    upto /= upto[:, -1:]
+
+    def draw(n: int) -> Tokens:
+        columns = [np.searchsorted(row, rng.random(n), side="right") for row in upto]
+        return problem.allowed[np.stack(columns, axis=1)]
+
+    return problem.refill(1, draw)

@@ -26,6 +26,7 @@ from harness import (
     chat_of,
     cross_entropy,
     prompt_ids,
+    text_loss,
 )
 from plugins.victims._openai.completions import Completions, Row
 from plugins.victims._openai.http_client import Refusal
@@ -78,7 +79,7 @@ class ServerBackend:
         self._text_answers = TextAnswers(completions, probe, served, self.tokenizer)
         abilities: set[Ability] = {"score"} if probe.method else set()
         if not self.labels:
-            abilities.add("generate")
+            abilities |= {"generate", "mellowmax"} if probe.method else {"generate"}
         elif probe.method is None:
             raise VictimError(
                 f"{completions.base_url}: tells no log-probabilities ({_why(probe)}), which labels need; take a server "
@@ -145,9 +146,11 @@ class ServerBackend:
             prompts += [self._checked(row, len(target)) for row in of_item]
             continuations += [[target]] * len(of_item)
         log_probs = iter(self._log_probs(prompts, continuations))
-        for of_item in rows:
+        for item, of_item in zip(items, rows, strict=True):
             values = [next(log_probs) for _ in of_item]
-            losses = np.asarray([np.inf if isinstance(value, str) else -value[0].mean() for value in values])
+            losses = np.asarray(
+                [np.inf if isinstance(value, str) else text_loss(value[0], item.over) for value in values]
+            )
             scored.append(Scored(np.empty((len(of_item), 0)), losses, UNKNOWN))
         return scored
 

@@ -56,6 +56,8 @@ def test_corners_are_strings_of_tokens(proxy: int) -> None:
     (loss,) = defended.score([(of, Score(tokens[None]), StepMeter())])[0]
     assert answer.loss == pytest.approx(loss)
     np.testing.assert_allclose(answer.gradient, full_gradient(gradient, of.allowed), atol=1e-12)
+    said = int(defended.backend.classify([np.concatenate([of.before, tokens, of.after])])[0][0].argmax())
+    assert answer.wrong == (said == 1 if proxy == NO_LABEL else said != proxy)
     assert (meter.queries, meter.attack.nominal) == (plain.queries, plain.attack.nominal)
     assert meter.queries == (2 if proxy == NO_LABEL else 1)
 
@@ -82,6 +84,7 @@ def test_examples_that_share_a_string_answer_with_means() -> None:
     alone = [asked(victim(), member, weights)[0] for member in group.members]
     assert answer.loss == pytest.approx(np.mean([one.loss for one in alone]))
     np.testing.assert_allclose(answer.gradient, np.mean([one.gradient for one in alone], axis=0))
+    assert answer.wrong == np.mean([one.wrong for one in alone])
     assert [meter.queries for meter in meters] == [1, 1, 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,30 @@ def test_mixtures_are_those_of_plain_autograd(kind: str, head: str) -> None:
     (gradient,) = torch.autograd.grad(loss, weights)
     (found,) = made.relaxed([item])
     assert found.answer.loss == pytest.approx(float(loss.detach()), abs=1e-5)
+    likeliest = [own.argmax()] if made.n_labels else log_probs.argmax(-1)
+    wanted = [item.target] if made.n_labels else target
+    assert found.answer.wrong == sum(int(a) != b for a, b in zip(likeliest, wanted, strict=True))  # type: ignore[arg-type]
     np.testing.assert_allclose(found.answer.gradient, gradient.numpy(), atol=1e-4 * float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize(("kind", "head"), CASES)
+def test_the_target_that_the_model_would_say_itself_has_no_wrong_token(kind: str, head: str) -> None:
+    made = backend(kind, head, "full")
+    item, found = item_of(made), []
+    row = np.concatenate([item.before, item.allowed[:4], item.after])
+    if made.n_labels:
+        said: Any = int(made.classify([row])[0][0].argmax())
+        others: Any = [1 - said]
+    else:
+        ids = torch.as_tensor(row)[None]
+        for _ in range(4):
+            ids = torch.cat([ids, made.model(ids).logits[:, -1:].argmax(-1)], 1)
+        said = tuple(ids[0, -4:].tolist())
+        others = [(*said[:3], (said[3] + 1) % 50), ((said[0] + 1) % 50,)]
+    for target in (said, *others):
+        (answer,) = made.relaxed([replace(item, weights=np.eye(40)[:4], target=target)])
+        found.append(answer.answer.wrong)
+    assert found == [0, *(1 for _ in others)]
 
 
 def test_items_are_answered_each_for_itself() -> None:

@@ -12,6 +12,7 @@ from harness.api.problem.problem import Problem
 from plugins.attacks.gcg import GCG
 from plugins.attacks.pgd import PGD
 from plugins.attacks.random_token import RandomToken
+from plugins.attacks.white_box.adc import ADC
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import searching
 
@@ -66,3 +67,14 @@ def test_pgd_beats_random_draws_at_equal_compute(trained: Callable[..., Any]) ->
     drawn, as_much = broken_by(RandomToken(RandomToken.Params(steps=10, draws=24)), backend, problems, 0)
     assert spent <= as_much  # at most four forwards an update
     assert relaxed[:, -1].mean() - drawn[:, -1].mean() > 0.1
+
+
+@pytest.mark.slow
+def test_adc_beats_random_draws_at_equal_compute(trained: Callable[..., Any]) -> None:
+    victim = trained("word_length", "26k")
+    backend = victim.open()
+    problems = victim.problems(backend, 20)
+    sparse, spent = broken_by(ADC(ADC.Params(steps=4, updates=6)), backend, problems, 0)
+    drawn, as_much = broken_by(RandomToken(RandomToken.Params(steps=4, draws=24)), backend, problems, 0)
+    assert spent <= as_much  # at most four forwards an update
+    assert sparse[:, -1].mean() - drawn[:, -1].mean() > 0.2

@@ -28,8 +28,8 @@ from harness.run.cell.attack import access_errors
 from harness.spec.cells import CellSpec
 from harness.testing.toys.backend import ToyLatent
 from plugins.attacks._common.adam import Adam
-from plugins.attacks._common.simplex import project_to_entropy, project_to_simplex
-from plugins.attacks.pgd import LONGEST_GRADIENT, PGD, clipped, discretised
+from plugins.attacks._common.simplex import discretised, project_to_entropy, project_to_simplex
+from plugins.attacks.pgd import LONGEST_GRADIENT, PGD, clipped
 from tests.engine.toy import searching, toy_examples, without_time
 from tests.plugins.attacks.test_gcg import pretend_problem
 from tests.plugins.conftest import task_data

@@ -23,6 +23,7 @@ from tokenizers import processors
 from harness import ChatFormat, ChatTemplate
 from harness.api.judge import Verdict
 from harness.api.model.backend import GenerateItem, GradientItem, SampleItem, ScoreItem, prompt_ids
+from harness.api.model.mellowmax import Mellowmax
 from harness.api.problem.placement import allowed_tokens, place
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.api.threat import Threat
@@ -184,6 +185,7 @@ def test_a_target_costs_what_it_costs_the_model(
     targets = [tuple(ids) for ids in served.tokenizer.encode([" is the answer", " dog"])]
     plain = [item(served.tokenizer, target) for target in targets]
     items = [replace(one, before=np.asarray([*served.tokenizer.left, *one.before])) for one in plain]
+    items += [replace(one, over=Mellowmax(2.0)) for one in items]
     for own, other in zip(served.score(items), reference.score(items), strict=True):
         assert own.logits.shape == (5, 0)
         assert np.abs(own.losses - other.losses).max() < EXACT
@@ -197,7 +199,7 @@ def test_answers_in_text_are_those_of_the_model(server: Server, folder: Path, tm
     for can in (ALL, ALL - {"new_ids"}, ALL - {"new_ids", "unknown_fields"}, ALL - {"ids"}):
         server.served.can = can
         served = opened(server, folder, tmp_path, head="generation")
-        assert served.abilities == {"score", "generate"}
+        assert served.abilities == {"score", "mellowmax", "generate"}
         for own, other in zip(served.generate(items), true, strict=True):
             assert (own.finished, own.prompt_tokens, own.new_tokens) == (
                 other.finished,
@@ -320,7 +322,11 @@ def test_messages_go_to_a_chat_as_they_are(server: Server, folder: Path, tmp_pat
 
 @pytest.mark.parametrize(
     ("scoring", "abilities", "access"),
-    [("auto", {"score", "generate"}, "scores"), ("top_logprobs", {"generate"}, "text"), ("none", {"generate"}, "text")],
+    [
+        ("auto", {"score", "mellowmax", "generate"}, "scores"),
+        ("top_logprobs", {"generate"}, "text"),
+        ("none", {"generate"}, "text"),
+    ],
 )
 def test_without_labels_it_answers_in_text(
     server: Server, folder: Path, tmp_path: Path, scoring: str, abilities: set[str], access: str

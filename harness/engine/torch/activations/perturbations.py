@@ -39,7 +39,7 @@ from harness.engine.torch.devices import input_device
 from harness.engine.torch.flop_counter import FlopCount
 from harness.engine.torch.generation.generator import Generator
 from harness.engine.torch.gradients.embeddings import summed_loss
-from harness.engine.torch.heads import Head
+from harness.engine.torch.heads import Head, outputs_and_wrong
 from harness.engine.torch.memory.chunks import Chunker, WorkKind
 from harness.engine.torch.scoring.unsupported import MODEL_ERRORS, reason_of
 from harness.engine.torch.self_check.tolerance import FIXED_TOLERANCES, deviation_message, relative_difference
@@ -106,27 +106,27 @@ class Perturbations:
         shapes = [(i.layer, len(i.before), len(i.tokens), len(i.after), target_length(i.target)) for i in items]
         for (layer, *lengths, _), members in group_by_key(shapes).items():
             run, length = partial(self._backward, items, deltas), sum(lengths)
-            for i, (outputs, gradient, scale) in self._chunkers["gradient"].map_members(run, members, length):
+            for i, (outputs, gradient, scale, wrong) in self._chunkers["gradient"].map_members(run, members, length):
                 loss = float(loss_of(outputs, items[i].target))
                 flops = self._gradient_flops(layer, length, items[i].target)
-                answers[i] = Perturbed(PerturbAnswer(loss, gradient, float(scale)), flops)
+                answers[i] = Perturbed(PerturbAnswer(loss, gradient, float(scale)), flops, int(wrong))
         return [answers[i] for i in range(len(items))]
 
     def _backward(
         self, items: Sequence[PerturbItem], deltas: Sequence[Floats], members: list[int]
-    ) -> Iterator[tuple[Floats, Floats, Floats]]:
+    ) -> Iterator[tuple[Floats, Floats, Floats, Floats]]:
         """For each member, all of one shape and layer: outputs of the head [width], the gradient by its delta [S, H],
-        and the mean norm [] of the unperturbed activations.
+        the mean norm [] of the unperturbed activations, and how many of the target's tokens are wrong [].
         """
         first, delta = items[members[0]], self._tensor([deltas[i] for i in members]).requires_grad_(True)
         rows = self._tensor([whole_row(items[i]) for i in members])
         targets = self._tensor([items[i].target for i in members])
         perturbation = LayerPerturbation(first.layer, range(len(delta)), [len(first.before)] * len(delta), delta)
         with torch.enable_grad(), perturbed_layers(self._model, [perturbation]) as norms:
-            outputs = self._head.outputs(self._model, rows, targets)
+            outputs, wrong = outputs_and_wrong(self._head, self._model, rows, targets)
             (gradient,) = torch.autograd.grad(summed_loss(outputs, targets), [delta])
         return zip(
-            *(without_nan(to_numpy(x), _NAN, self._model) for x in (outputs, gradient, norms[0][0])), strict=True
+            *(without_nan(to_numpy(x), _NAN, self._model) for x in (outputs, gradient, norms[0][0], wrong)), strict=True
         )
 
     def read(self, items: Sequence[LatentItem], rows: Sequence[Tokens]) -> list[LatentAnswer]:

@@ -134,7 +134,7 @@ def _next_token_item(item: SampleItem, reuse: bool) -> _NextTokenItem:
     top = len(item.allowed) if item.top is None else min(item.top, len(item.allowed))
     # Strings often begin alike: the beams of a search.
     current = item.strings[0] if reuse and len(item.strings) else None
-    return _NextTokenItem(item.before, item.strings, item.before[:0], 0, current, item.allowed, top)
+    return _NextTokenItem(item.before, item.strings, item.before[:0], 0, current, allowed=item.allowed, top=top)
 
 
 def _drawn(item: SampleItem, top: int, answer: ItemOutputs, model: Any) -> Sampled:

@@ -5,7 +5,8 @@ The entry of a token is the product of the gradient by the embedding with that t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,19 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.api.model.mellowmax import Mellowmax
 from harness.engine.torch.devices import input_device
 from harness.engine.torch.heads import Head
 from harness.tokens.tokenizer import Floats, Tokens
 
 
 def embedding_gradient(
-    model: Any, head: Head, rows: Tensor, targets: Tensor, start: int, stop: int
+    model: Any,
+    head: Head,
+    rows: Tensor,
+    targets: Tensor,
+    start: int,
+    stop: int,
+    overs: Sequence[Mellowmax | None] = (),
 ) -> tuple[Tensor, Tensor]:
     """Differentiate each row's loss by the embeddings of positions ``start`` to ``stop``.
 
     Args:
         rows: ids of equal length [n, L].
         targets: label indices [n], or target ids [n, t].
+        overs: as in `summed_loss`.
 
     Returns:
         outputs of the head [n, width] (float32) and gradients [n, stop - start, width of the embedding].
@@ -33,20 +42,30 @@ def embedding_gradient(
     with torch.enable_grad(), embeddings_as_leaves(model) as leaves:
         outputs = head.outputs(model, rows, targets)
         # A label of several tokens runs several forwards: each contributes to the same positions.
-        grads = torch.autograd.grad(summed_loss(outputs, targets), leaves)
+        grads = torch.autograd.grad(summed_loss(outputs, targets, overs), leaves)
     return outputs.detach(), torch.stack([grad[:, start:stop] for grad in grads]).sum(0)
 
 
-def summed_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+def summed_loss(outputs: Tensor, targets: Tensor, overs: Sequence[Mellowmax | None] = ()) -> Tensor:
     """Sum of the rows' losses in nats, a scalar that can be differentiated.
 
     Args:
         outputs: of a head [n, width].
-        targets: label indices [n], for cross-entropies; or target ids [n, t], for mean NLLs.
+        targets: label indices [n], for cross-entropies; or target ids [n, t], for NLLs.
+        overs: of each row, how its NLLs become one loss, as in `harness.api.requests.Score`; none: all by their mean.
     """
     if targets.dim() == 1:
         return torch.nn.functional.cross_entropy(outputs, targets.to(outputs.device), reduction="sum")
-    return -outputs.mean(-1).sum()
+    if all(over is None for over in overs):
+        return -outputs.mean(-1).sum()
+    return torch.stack([_text_loss(row, over) for row, over in zip(outputs, overs, strict=True)]).sum()
+
+
+def _text_loss(log_probs: Tensor, over: Mellowmax | None) -> Tensor:
+    """As `harness.engine.losses.text_loss`, of one text [t]."""
+    if over is None:
+        return -log_probs.mean()
+    return ((-over.alpha * log_probs).logsumexp(-1) - math.log(len(log_probs))) / over.alpha
 
 
 class EmbeddingTable:

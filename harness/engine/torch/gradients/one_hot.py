@@ -110,7 +110,8 @@ class OneHotGradients:
         rows = torch.as_tensor(np.stack([whole_row(items[i]) for i in members])).to(self._device)
         targets = torch.as_tensor([items[i].target for i in members]).to(self._device)
         start, tokens = len(items[members[0]].before), len(items[members[0]].tokens)
-        answers = embedding_gradient(self._model, self._head, rows, targets, start, start + tokens)
+        overs = [items[i].over for i in members]
+        answers = embedding_gradient(self._model, self._head, rows, targets, start, start + tokens, overs)
         return zip(*answers, strict=True)
 
     def _check(self, packed: PackedScorer, ordinary_ids: Tokens, context: int) -> str:

@@ -99,7 +99,7 @@ class _Differentiation:
             outputs = torch.cat(parts, 1)[:, order]
             targets = torch.as_tensor([item.target for item in items], device=outputs.device)
             # A label of several tokens runs several forwards: each contributes to the same positions.
-            grads = torch.autograd.grad(summed_loss(outputs, targets), leaves)
+            grads = torch.autograd.grad(summed_loss(outputs, targets, [item.over for item in items]), leaves)
         self._keep_strings(*passes[0])
         sums: list[Any] = [0] * len(pieces)
         for (ready, _), grad in zip(passes, grads, strict=True):

@@ -1,0 +1,1 @@
+"""Further attacks that look at gradients; one file each."""
