@@ -33,6 +33,7 @@ COMMANDS = {
     "validate": "validate spec.yaml",
     "status": "status fake",
     "merge": "merge fast --out merged",
+    "tune": "tune hill_climb spec.yaml --flops 1GFLOP --dry-run",
     "plugins": "plugins gcg",
     "new-plugin": "new-plugin mine --kind attack",
     "judge calibrate": "judge calibrate refusal_match labelled.csv",

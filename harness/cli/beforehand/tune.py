@@ -1,0 +1,223 @@
+"""`harness tune`: finds an attack's parameters on training examples, at a compute that is fixed beforehand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.context import RUNS, hide_library_progress
+from harness.number_format import counted, format_flops, parse_flops
+
+if TYPE_CHECKING:
+    from harness.registry.loader import LoadedPlugins
+    from harness.run.reporter import WorkReporter
+    from harness.spec.fields import AttackEntry
+    from harness.spec.load import LoadedSpec
+    from harness.tuning.trial import Trial
+    from harness.tuning.tune import Plan, Tuned, Wanted
+
+
+def register(app: typer.Typer) -> None:
+    """Add it to the application."""
+    app.command("tune")(tune_command)
+
+
+def tune_command(
+    ctx: typer.Context,
+    attack: Annotated[str, typer.Argument(help="An attack of the spec, by name or label.")],
+    spec: Annotated[Path, typer.Argument(help="The spec: a YAML file, or the name of a released one.")],
+    flops: Annotated[
+        str, typer.Option("--flops", help="Nominal FLOPs of the whole search, at most: 1e12, 500GFLOP.", metavar="B")
+    ],
+    per_example: Annotated[
+        str | None,
+        typer.Option(
+            "--per-example",
+            metavar="F",
+            help="Nominal FLOPs per example at which candidates are compared, which sets their steps; default what the "
+            "attack takes as the spec has it.",
+        ),
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option("--examples", min=2, help="Training examples of each cell; default as many as the spec attacks."),
+    ] = None,
+    space: Annotated[
+        list[str],
+        typer.Option(
+            "--space",
+            metavar="NAME=LOW..HIGH",
+            help="What to try of a parameter: a range, values (NAME=a,b,c) or one (NAME=a); or a YAML file with such "
+            "lines. The rest follows from the attack's parameters.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the examples and the candidates.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where candidates are kept; default runs/NAME/tuning.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where trained models are kept, a folder or a URL; default runs/NAME/artifacts.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write the spec's entry to.")] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare",
+            help="File to write a spec to that runs the attack as it was and as tuned; `harness leaderboard tuned` "
+            "then holds them against each other at equal total compute.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is tried and what it takes; run nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the entry and errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
+) -> None:
+    """Find an attack's parameters on a task's training examples at a fixed compute, and write its entry for a spec.
+
+    The entry says what the search took, which counts as the attack's. Stop it with Ctrl-C and start it again with the
+    same command: it goes on where it was, and with a larger --flops further.
+    """
+    from harness.records.visible_text import file_name
+    from harness.run.prepare.resolved_cell import CellResolver
+    from harness.spec.load import load_spec
+    from harness.spec.released import spec_path
+    from harness.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_new
+    from harness.tuning.sampler import require_optuna
+    from harness.tuning.tune import Wanted, make_plan
+    from harness.tuning.written_space import read_space
+
+    require_optuna()
+    given = per_example and parse_flops(per_example, "--per-example")
+    budget, named = parse_flops(flops, "--flops"), read_space(space)
+    wanted = Wanted(attack, budget, given or None, examples, named, seed)
+    loaded: LoadedPlugins = ctx.obj.loaded()
+    hide_library_progress()
+    source = load_spec(spec_path(spec), loaded.registry)
+    plan = make_plan(source, wanted, CellResolver(loaded.registry, outlined=dry_run))
+    if not (quiet or as_json):
+        typer.echo("\n".join(_plan_lines(plan, wanted.flops)), err=not dry_run)
+    if dry_run:
+        if as_json:
+            typer.echo(json.dumps(_plan_json(plan, wanted.flops)))
+        return
+    root = RUNS / file_name(source.spec.name)
+    place = _Place(folder or root / "tuning", store or str(root / "artifacts"))
+    found = _search(plan, wanted, source, loaded, place, silent=quiet or as_json)
+    entry = tuned_entry(plan.entry, found.best, found.record)
+    if out is not None:
+        write_new(out, entry_yaml([entry.model_dump(mode="json")], f"by harness tune {attack} {spec}"), "--out")
+    if compare is not None:
+        write_new(compare, comparison_spec(source, plan.place, entry, plan.step_flops), "--compare")
+    if as_json:
+        typer.echo(json.dumps(_outcome_json(found, entry)))
+        return
+    if not quiet:
+        typer.echo("\n".join(_outcome_lines(found)), err=True)
+    typer.echo(entry_yaml([entry.model_dump(mode="json")]), nl=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where candidates and models are kept."""
+
+    folder: Path
+    store: str
+
+
+def _search(
+    plan: Plan, wanted: Wanted, source: LoadedSpec, loaded: LoadedPlugins, place: _Place, *, silent: bool
+) -> Tuned:
+    """The search, shown as it goes on."""
+    from harness.cli.console.progress_views import progress_view
+    from harness.records.visible_text import file_name
+    from harness.run.prepare.preparer import Preparer
+    from harness.run.run_folder import RunFolder
+    from harness.store.open_store import open_store
+    from harness.tuning.tune import tune
+
+    with progress_view(silent, "candidates") as view:
+        worker = view.worker(0)
+        try:
+            with RunFolder(place.folder).locked():
+                preparer = Preparer(open_store(place.store), loaded.registry, worker)
+                preparer.artifacts.store.check()
+                path = place.folder / f"{file_name(plan.entry.name)}-{plan.key}.jsonl"
+                return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker))
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped. The same command goes on from here: {place.folder}", err=True)
+            raise typer.Exit(130) from None
+
+
+def _show(trial: Trial, worker: WorkReporter) -> None:
+    """A line for a candidate that has been tried."""
+    from harness.run.reporter import CellEnd
+    from harness.tuning.dimension import words
+
+    label = f"candidate {trial.number}: {words(trial.values)}"
+    if trial.state == "refused":
+        worker.note(f"{label}: not tried: {trial.why}")
+    elif trial.same_as is None:
+        reached = trial.whole or trial.half
+        given_up = ", given up after half of the examples" if trial.state == "given up" else ""
+        took = f"{counted(trial.steps, 'step')}, {format_flops(trial.flops)}{given_up}"
+        worker.cell_done(CellEnd(f"{label} ({took})", None if reached is None else reached.asr))
+
+
+def _plan_lines(plan: Plan, budget: float) -> list[str]:
+    """What is tried and what it takes, before it starts."""
+    number = max(1, int((budget - plan.clean) / plan.candidate))
+    on = f"{counted(len(plan.cells), 'cell')}, {counted(plan.examples, 'training example')} each"
+    return [
+        f"{plan.attack.label} on {on}, at {format_flops(plan.per_example)} per example:",
+        *(f"  {dimension}" for dimension in plan.space),
+        f"{format_flops(budget)} (nominal) are enough for at least {counted(number, 'candidate')} of at most "
+        f"{format_flops(plan.candidate)}, estimated; {format_flops(plan.clean)} go to clean prompts",
+    ]
+
+
+def _plan_json(plan: Plan, budget: float) -> dict[str, Any]:
+    return {
+        "attack": plan.attack.label,
+        "cells": len(plan.cells),
+        "examples": plan.examples,
+        "per_example": plan.per_example,
+        "space": [{"kind": type(one).__name__.lower(), **asdict(one)} for one in plan.space],
+        "flops": budget,
+        "candidate_flops": plan.candidate,
+        "clean_flops": plan.clean,
+        "candidates": max(1, int((budget - plan.clean) / plan.candidate)),
+    }
+
+
+def _outcome_lines(found: Tuned) -> list[str]:
+    """What the search came to."""
+    record, best = found.record, found.best
+    tried = f"{counted(record.trials, 'candidate')} on {counted(record.examples, 'training example')}"
+    lines = [f"Tried {tried} for {format_flops(record.flops)}; {found.why}."]
+    lines.append(f"Best on the training examples: candidate {best.number}, {_score_text(best)}")
+    if found.first is not None and found.first.number != best.number:
+        lines.append(f"As the spec has it: {_score_text(found.first)}")
+    return [*lines, "On other examples expect less of the best than it shows here: it was chosen for these."]
+
+
+def _score_text(trial: Trial) -> str:
+    if trial.whole is None:
+        return f"not tried to the end: {trial.why}" if trial.why else "given up after half of the examples"
+    loss = "no loss known" if trial.whole.loss is None else f"loss {trial.whole.loss:.3g}"
+    spent = "" if trial.per_example is None else f", {format_flops(trial.per_example)} spent per example"
+    return f"ASR {trial.whole.asr:.1%}, {loss}, {counted(trial.steps, 'step')}{spent}"
+
+
+def _outcome_json(found: Tuned, entry: AttackEntry) -> dict[str, Any]:
+    return {
+        "entry": entry.model_dump(mode="json"),
+        "best": found.best.to_json(),
+        "as_written": None if found.first is None else found.first.to_json(),
+        "trials": [trial.to_json() for trial in found.trials],
+        "ended": found.why,
+    }
