@@ -15,10 +15,10 @@ from harness.number_format import counted, format_flops, parse_flops
 if TYPE_CHECKING:
     from harness.registry.loader import LoadedPlugins
     from harness.run.reporter import WorkReporter
+    from harness.run.tuning.trial import Trial
+    from harness.run.tuning.tune import Plan, Tuned, Wanted
     from harness.spec.fields import AttackEntry
     from harness.spec.load import LoadedSpec
-    from harness.tuning.trial import Trial
-    from harness.tuning.tune import Plan, Tuned, Wanted
 
 
 def register(app: typer.Typer) -> None:
@@ -84,12 +84,12 @@ def tune_command(
     """
     from harness.records.visible_text import file_name
     from harness.run.prepare.resolved_cell import CellResolver
+    from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_new
+    from harness.run.tuning.sampler import require_optuna
+    from harness.run.tuning.tune import Wanted, make_plan
+    from harness.run.tuning.written_space import read_space
     from harness.spec.load import load_spec
     from harness.spec.released import spec_path
-    from harness.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_new
-    from harness.tuning.sampler import require_optuna
-    from harness.tuning.tune import Wanted, make_plan
-    from harness.tuning.written_space import read_space
 
     require_optuna()
     given = per_example and parse_flops(per_example, "--per-example")
@@ -137,8 +137,8 @@ def _search(
     from harness.records.visible_text import file_name
     from harness.run.prepare.preparer import Preparer
     from harness.run.run_folder import RunFolder
+    from harness.run.tuning.tune import tune
     from harness.store.open_store import open_store
-    from harness.tuning.tune import tune
 
     with progress_view(silent, "candidates") as view:
         worker = view.worker(0)
@@ -156,7 +156,7 @@ def _search(
 def _show(trial: Trial, worker: WorkReporter) -> None:
     """A line for a candidate that has been tried."""
     from harness.run.reporter import CellEnd
-    from harness.tuning.dimension import words
+    from harness.run.tuning.dimension import words
 
     label = f"candidate {trial.number}: {words(trial.values)}"
     if trial.state == "refused":

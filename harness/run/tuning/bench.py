@@ -22,10 +22,10 @@ from harness.run.cell_label import cell_label
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.prepare.training_rounds import why_not_trained
+from harness.run.tuning.costs import CostedCell, attack_with, halves, quote, why_refused
+from harness.run.tuning.trial import CellOutcome
+from harness.run.tuning.trials import PARTS, Quote
 from harness.store.artifacts import Artifact
-from harness.tuning.costs import CostedCell, attack_with, halves, quote, why_refused
-from harness.tuning.trial import CellOutcome
-from harness.tuning.trials import PARTS, Quote
 
 
 def training_examples(data: TaskData, count: int, seed: int) -> list[Example]:

@@ -12,8 +12,8 @@ import yaml
 from harness.api.attack import Attack
 from harness.errors import PluginError, RunError, did_you_mean
 from harness.hashing import canonical_json
-from harness.tuning.derived_space import FACTOR, STEPS, Make, NumberField, derived_space
-from harness.tuning.dimension import Choices, Dimension, Range
+from harness.run.tuning.derived_space import FACTOR, STEPS, Make, NumberField, derived_space
+from harness.run.tuning.dimension import Choices, Dimension, Range
 
 _RANGE = re.compile(r"\s*([-+0-9.e]+)\s*\.\.\s*([-+0-9.e]+)\s*", re.IGNORECASE)
 _LONG = {"low", "high", "log"}

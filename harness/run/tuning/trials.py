@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from harness.errors import RunError
 from harness.hashing import canonical_json
 from harness.number_format import format_flops
-from harness.tuning.dimension import Dimension
-from harness.tuning.sampler import propose
-from harness.tuning.trial import CellOutcome, Score, Trial, score
+from harness.run.tuning.dimension import Dimension
+from harness.run.tuning.sampler import propose
+from harness.run.tuning.trial import CellOutcome, Score, Trial, score
 
 PARTS = 2
 """The examples are tried in two halves; a candidate that is behind after the first is given up."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RunError
 from harness.rng import named_seed
-from harness.tuning.dimension import Choices, Dimension
-from harness.tuning.trial import Trial
+from harness.run.tuning.dimension import Choices, Dimension
+from harness.run.tuning.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

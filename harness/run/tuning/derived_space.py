@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from harness.api.attack import Attack
 from harness.api.params import host_fields
 from harness.errors import PluginError
-from harness.tuning.dimension import Choices, Dimension, Range
+from harness.run.tuning.dimension import Choices, Dimension, Range
 
 STEPS = "steps"
 """The parameter that the budget sets."""

@@ -16,7 +16,7 @@ from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.run.cell_label import cell_label
 from harness.run.plan.attack_flops import UnitFlops, unit_flops
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
-from harness.tuning.trials import PARTS, Quote
+from harness.run.tuning.trials import PARTS, Quote
 
 _SLACK = 1 + 1e-9  # sums in another order differ in their last bits
 

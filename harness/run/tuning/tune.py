@@ -23,15 +23,15 @@ from harness.run.cell_problems import runnable_cells
 from harness.run.plan.estimate import prompt_tokens
 from harness.run.prepare.preparer import Preparer
 from harness.run.prepare.resolved_cell import CellResolver, ResolvedCell
+from harness.run.tuning.bench import TuningBench, only, ready_cell, training_examples
+from harness.run.tuning.costs import CostedCell, attack_with, halves, quote, step_flops
+from harness.run.tuning.dimension import Dimension
+from harness.run.tuning.trial import Trial, best_trial
+from harness.run.tuning.trials import search
+from harness.run.tuning.written_space import search_space
 from harness.spec.cells import CellSpec
 from harness.spec.fields import AttackEntry
 from harness.spec.load import LoadedSpec
-from harness.tuning.bench import TuningBench, only, ready_cell, training_examples
-from harness.tuning.costs import CostedCell, attack_with, halves, quote, step_flops
-from harness.tuning.dimension import Dimension
-from harness.tuning.trial import Trial, best_trial
-from harness.tuning.trials import search
-from harness.tuning.written_space import search_space
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Wanted:
         flops: nominal, of the whole search.
         per_example: at which candidates are compared; None: what the entry itself takes in its steps.
         examples: training examples of each cell; None: as many as the spec attacks.
-        space: parameters to try, as `harness.tuning.written_space.read_space` gives them.
+        space: parameters to try, as `harness.run.tuning.written_space.read_space` gives them.
         seed: of examples and candidates.
     """
 

@@ -11,11 +11,11 @@ import yaml
 
 from harness.errors import RunError
 from harness.records.cell_manifest import TuningRecord
+from harness.run.tuning.derived_space import STEPS
+from harness.run.tuning.trial import Trial
 from harness.spec.fields import AttackEntry, attack_parts
 from harness.spec.load import LoadedSpec
 from harness.spec.yaml_file import read_yaml_file
-from harness.tuning.derived_space import STEPS
-from harness.tuning.trial import Trial
 
 _ROOM = 1.25
 """More steps than equal compute asks for, by which the attack as it was may go on: where it is cut is the reader's."""
