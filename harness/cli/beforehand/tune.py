@@ -84,7 +84,7 @@ def tune_command(
     """
     from harness.records.visible_text import file_name
     from harness.run.prepare.resolved_cell import CellResolver
-    from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_new
+    from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_named
     from harness.run.tuning.sampler import require_optuna
     from harness.run.tuning.tune import Wanted, make_plan
     from harness.run.tuning.written_space import read_space
@@ -106,13 +106,16 @@ def tune_command(
             typer.echo(json.dumps(_plan_json(plan, wanted.flops)))
         return
     root = RUNS / file_name(source.spec.name)
+    for path, option in ((out, "--out"), (compare, "--compare")):
+        if path is not None:
+            write_named(path, None, option)  # before anything is spent
     place = _Place(folder or root / "tuning", store or str(root / "artifacts"))
     found = _search(plan, wanted, source, loaded, place, silent=quiet or as_json)
     entry = tuned_entry(plan.entry, found.best, found.record)
     if out is not None:
-        write_new(out, entry_yaml([entry.model_dump(mode="json")], f"by harness tune {attack} {spec}"), "--out")
+        write_named(out, entry_yaml([entry.model_dump(mode="json")], f"by harness tune {attack} {spec}"), "--out")
     if compare is not None:
-        write_new(compare, comparison_spec(source, plan.place, entry, plan.step_flops), "--compare")
+        write_named(compare, comparison_spec(source, plan.place, entry, plan.step_flops), "--compare")
     if as_json:
         typer.echo(json.dumps(_outcome_json(found, entry)))
         return

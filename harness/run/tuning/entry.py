@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,17 @@ def _keys(ref: Any) -> tuple[Any, ...]:
     return (*ref, ref.get("name")) if isinstance(ref, dict) else ()
 
 
-def write_new(path: Path, text: str, option: str) -> None:
-    """Write a file that the user named. Raises RunError where that is not to be."""
+def write_named(path: Path, text: str | None, option: str) -> None:
+    """Write a file that the user named; without a text, see whether that can be done.
+
+    Raises:
+        RunError: it cannot.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+        elif path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise RunError(f"{option} {path}: cannot be written; name a file in a folder of yours")
     except OSError as error:
         raise RunError(f"{option} {path}: cannot be written ({error.strerror or error})") from None
