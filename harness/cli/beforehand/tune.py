@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.beforehand.tune_text import outcome_json, outcome_lines, plan_json, plan_lines
 from harness.cli.context import RUNS, hide_library_progress
 from harness.number_format import counted, format_flops, parse_flops
 
 if TYPE_CHECKING:
     from harness.registry.loader import LoadedPlugins
     from harness.run.reporter import WorkReporter
+    from harness.run.tuning.plan import Plan, Wanted
     from harness.run.tuning.trial import Trial
-    from harness.run.tuning.tune import Plan, Tuned, Wanted
-    from harness.spec.fields import AttackEntry
+    from harness.run.tuning.tune import Tuned
     from harness.spec.load import LoadedSpec
 
 
@@ -85,8 +86,8 @@ def tune_command(
     from harness.records.visible_text import file_name
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_named
+    from harness.run.tuning.plan import Wanted, make_plan
     from harness.run.tuning.sampler import require_optuna
-    from harness.run.tuning.tune import Wanted, make_plan
     from harness.run.tuning.written_space import read_space
     from harness.spec.load import load_spec
     from harness.spec.released import spec_path
@@ -100,10 +101,10 @@ def tune_command(
     source = load_spec(spec_path(spec), loaded.registry)
     plan = make_plan(source, wanted, CellResolver(loaded.registry, outlined=dry_run))
     if not (quiet or as_json):
-        typer.echo("\n".join(_plan_lines(plan, wanted.flops)), err=not dry_run)
+        typer.echo("\n".join(plan_lines(plan, wanted.flops)), err=not dry_run)
     if dry_run:
         if as_json:
-            typer.echo(json.dumps(_plan_json(plan, wanted.flops)))
+            typer.echo(json.dumps(plan_json(plan, wanted.flops)))
         return
     root = RUNS / file_name(source.spec.name)
     for path, option in ((out, "--out"), (compare, "--compare")):
@@ -117,10 +118,10 @@ def tune_command(
     if compare is not None:
         write_named(compare, comparison_spec(source, plan.place, entry, plan.step_flops), "--compare")
     if as_json:
-        typer.echo(json.dumps(_outcome_json(found, entry)))
+        typer.echo(json.dumps(outcome_json(found, entry)))
         return
     if not quiet:
-        typer.echo("\n".join(_outcome_lines(found)), err=True)
+        typer.echo("\n".join(outcome_lines(found)), err=True)
     typer.echo(entry_yaml([entry.model_dump(mode="json")]), nl=False)
 
 
@@ -144,16 +145,39 @@ def _search(
     from harness.store.open_store import open_store
 
     with progress_view(silent, "candidates") as view:
-        worker = view.worker(0)
+        worker = _Candidates(view.worker(0))
         try:
             with RunFolder(place.folder).locked():
                 preparer = Preparer(open_store(place.store), loaded.registry, worker)
                 preparer.artifacts.store.check()
                 path = place.folder / f"{file_name(plan.entry.name)}-{plan.key}.jsonl"
-                return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker))
+                return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker), worker.begin)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on from here: {place.folder}", err=True)
             raise typer.Exit(130) from None
+
+
+class _Candidates:
+    """Passes on what is told, but of the search itself no stages: models are loaded again for each candidate."""
+
+    def __init__(self, worker: WorkReporter) -> None:
+        self.note, self.progress, self.cell, self.cell_done = (
+            worker.note,
+            worker.progress,
+            worker.cell,
+            worker.cell_done,
+        )
+        self._worker, self._begun = worker, False
+
+    def begin(self) -> None:
+        """The first candidate is next."""
+        self._worker.stage("try candidates")
+        self._begun = True
+
+    def stage(self, what: str) -> None:
+        """A new piece of work."""
+        if not self._begun:
+            self._worker.stage(what)
 
 
 def _show(trial: Trial, worker: WorkReporter) -> None:
@@ -169,58 +193,3 @@ def _show(trial: Trial, worker: WorkReporter) -> None:
         given_up = ", given up after half of the examples" if trial.state == "given up" else ""
         took = f"{counted(trial.steps, 'step')}, {format_flops(trial.flops)}{given_up}"
         worker.cell_done(CellEnd(f"{label} ({took})", None if reached is None else reached.asr))
-
-
-def _plan_lines(plan: Plan, budget: float) -> list[str]:
-    """What is tried and what it takes, before it starts."""
-    number = max(1, int((budget - plan.clean) / plan.candidate))
-    on = f"{counted(len(plan.cells), 'cell')}, {counted(plan.examples, 'training example')} each"
-    return [
-        f"{plan.attack.label} on {on}, at {format_flops(plan.per_example)} per example:",
-        *(f"  {dimension}" for dimension in plan.space),
-        f"{format_flops(budget)} (nominal) are enough for at least {counted(number, 'candidate')} of at most "
-        f"{format_flops(plan.candidate)}, estimated; {format_flops(plan.clean)} go to clean prompts",
-    ]
-
-
-def _plan_json(plan: Plan, budget: float) -> dict[str, Any]:
-    return {
-        "attack": plan.attack.label,
-        "cells": len(plan.cells),
-        "examples": plan.examples,
-        "per_example": plan.per_example,
-        "space": [{"kind": type(one).__name__.lower(), **asdict(one)} for one in plan.space],
-        "flops": budget,
-        "candidate_flops": plan.candidate,
-        "clean_flops": plan.clean,
-        "candidates": max(1, int((budget - plan.clean) / plan.candidate)),
-    }
-
-
-def _outcome_lines(found: Tuned) -> list[str]:
-    """What the search came to."""
-    record, best = found.record, found.best
-    tried = f"{counted(record.trials, 'candidate')} on {counted(record.examples, 'training example')}"
-    lines = [f"Tried {tried} for {format_flops(record.flops)}; {found.why}."]
-    lines.append(f"Best on the training examples: candidate {best.number}, {_score_text(best)}")
-    if found.first is not None and found.first.number != best.number:
-        lines.append(f"As the spec has it: {_score_text(found.first)}")
-    return [*lines, "On other examples expect less of the best than it shows here: it was chosen for these."]
-
-
-def _score_text(trial: Trial) -> str:
-    if trial.whole is None:
-        return f"not tried to the end: {trial.why}" if trial.why else "given up after half of the examples"
-    loss = "no loss known" if trial.whole.loss is None else f"loss {trial.whole.loss:.3g}"
-    spent = "" if trial.per_example is None else f", {format_flops(trial.per_example)} spent per example"
-    return f"ASR {trial.whole.asr:.1%}, {loss}, {counted(trial.steps, 'step')}{spent}"
-
-
-def _outcome_json(found: Tuned, entry: AttackEntry) -> dict[str, Any]:
-    return {
-        "entry": entry.model_dump(mode="json"),
-        "best": found.best.to_json(),
-        "as_written": None if found.first is None else found.first.to_json(),
-        "trials": [trial.to_json() for trial in found.trials],
-        "ended": found.why,
-    }

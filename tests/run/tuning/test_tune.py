@@ -20,7 +20,7 @@ from harness.registry.registry import Registry
 from harness.run.prepare.resolved_cell import CellResolver
 from harness.run.tuning.bench import outcome, training_examples
 from harness.run.tuning.costs import halves
-from harness.run.tuning.tune import Wanted, make_plan
+from harness.run.tuning.plan import Wanted, make_plan
 from harness.spec.load import LoadedSpec, load_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -129,6 +129,7 @@ def test_resumed_is_the_same_as_uninterrupted(folder: Path, tmp_path: Path) -> N
     assert "damaged" in tune(folder).stderr
 
 
+@pytest.mark.slow
 def test_the_entry_can_be_put_into_a_spec_and_its_record_carries_the_search(folder: Path) -> None:
     done = tune(folder, "--out", "entry.yaml", "--compare", "both.yaml")
     assert done.returncode == 0, done.stderr
