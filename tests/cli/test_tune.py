@@ -67,7 +67,7 @@ def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(folder: Path, monke
 def test_what_it_costs_is_said_before_and_what_came_of_it_after(folder: Path) -> None:
     done = harness_here(*COMMAND, cwd=folder)
     lines = done.stderr.splitlines()
-    assert lines[0] == "hill_climb on 1 cell, 6 training examples each, at 1.06 MFLOP per example:"
+    assert lines[0] == "hill_climb on 1 cell, 6 training examples each, at 1.07 MFLOP per example:"
     assert "are enough for at least" in lines[2]
     assert any(line.startswith("done    candidate 0: tries=8 (8 steps, ") for line in lines)
     assert any(line.startswith("Tried ") and "training examples for" in line for line in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -102,7 +103,7 @@ def make_plan(source: LoadedSpec, wanted: Wanted, resolver: CellResolver) -> Pla
         space = search_space(attack.plugin, _maker(attack, resolver), wanted.space or {})
     costed = [_costed(cell, wanted, source.spec.examples) for cell in cells]
     own = step_flops(costed, attack, resolver)
-    per_example = wanted.per_example or attack.plugin.params.steps * sum(own) / len(own)
+    per_example = wanted.per_example or _rounded_up(attack.plugin.params.steps * sum(own) / len(own))
     for cell in cells:
         if cell.spec.threat.flops is not None and cell.spec.threat.flops < per_example:
             raise RunError(
@@ -121,6 +122,12 @@ def make_plan(source: LoadedSpec, wanted: Wanted, resolver: CellResolver) -> Pla
     costs = candidate, clean, sum(own) / len(own)
     key = _key(cells, space, per_example, examples, wanted.seed)
     return Plan(place, entry, attack, tuple(cells), tuple(space), per_example, examples, *costs, key)
+
+
+def _rounded_up(flops: float) -> float:
+    """To three digits, so that no step is lost."""
+    unit = 10.0 ** (math.floor(math.log10(flops)) - 2)
+    return math.ceil(flops / unit) * unit
 
 
 def _entry(source: LoadedSpec, name: str, resolver: CellResolver) -> tuple[int, list[CellSpec]]:
