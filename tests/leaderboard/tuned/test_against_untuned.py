@@ -108,3 +108,17 @@ def test_tables_at_equal_compute_name_the_search(tmp_path: Path, capsys: pytest.
     assert "search 4.0 × 10⁹" in said
     assert said.count("search 4.0") == 1, "that of the attack as it was has none"
     assert "on top of what heads the column" in said
+
+
+def test_standings_say_what_the_search_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run", PAIR)
+    write_run(tmp_path / "plain", [PAIR[0]])
+    said = {}
+    for name in ("run", "plain"):
+        assert main(["leaderboard", "show", str(tmp_path / name)]) == 0
+        said[name] = " ".join(capsys.readouterr().out.split())
+    assert "gcg, tuned: 1.6 × 10¹⁰ FLOPs, 4.0 × 10⁹ for each of the 4 examples that it attacked" in said["run"]
+    assert "search for an attack's parameters" not in said["plain"]
+    assert main(["leaderboard", "build", str(tmp_path / "run"), "--out", str(tmp_path / "site")]) == 0
+    pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "site").rglob("*.html")]
+    assert any("4.0 × 10⁹ for each of the 4 examples" in page for page in pages)
