@@ -85,7 +85,7 @@ def tune_command(
     """
     from harness.records.visible_text import file_name
     from harness.run.prepare.resolved_cell import CellResolver
-    from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, write_named
+    from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, without_other_attacks, write_named
     from harness.run.tuning.plan import Wanted, make_plan
     from harness.run.tuning.sampler import require_optuna
     from harness.run.tuning.written_space import read_space
@@ -110,6 +110,8 @@ def tune_command(
     for path, option in ((out, "--out"), (compare, "--compare")):
         if path is not None:
             write_named(path, None, option)  # before anything is spent
+    if compare is not None:
+        without_other_attacks(source, plan.entry.name)  # raises where it cannot be written
     place = _Place(folder or root / "tuning", store or str(root / "artifacts"))
     found = _search(plan, wanted, source, loaded, place, silent=quiet or as_json)
     entry = tuned_entry(plan.entry, found.best, found.record)

@@ -43,7 +43,7 @@ def comparison_spec(source: LoadedSpec, place: int, tuned: AttackEntry, step_flo
         step_flops: what a step of it takes on one example, nominal, mean over cells.
 
     Raises:
-        RunError: `exclude` names parameters of attacks, and what would follow is not ours to guess.
+        RunError: as `without_other_attacks`.
     """
     assert tuned.tuned is not None
     entry = source.spec.attacks[place]
@@ -51,14 +51,24 @@ def comparison_spec(source: LoadedSpec, place: int, tuned: AttackEntry, step_flo
     share = tuned.tuned.flops / (source.spec.examples * max(cells, 1))
     steps = math.ceil(_ROOM * (tuned.tuned.per_example + share) / step_flops)
     as_it_was = AttackEntry(name=entry.name, params={**entry.params, STEPS: steps})
-    data: dict[str, Any] = dict(read_yaml_file(source.path).data)
+    data = without_other_attacks(source, entry.name)
     data["name"] = f"{source.spec.name}-tuned-{entry.name.replace('_', '-')}"
     data["attacks"] = [one.model_dump(mode="json") for one in (as_it_was, tuned)]
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+
+
+def without_other_attacks(source: LoadedSpec, name: str) -> dict[str, Any]:
+    """A spec's fields as written, with what `exclude` says of this attack and no other.
+
+    Raises:
+        RunError: it names parameters of attacks, and what would follow is not ours to guess.
+    """
+    data: dict[str, Any] = dict(read_yaml_file(source.path).data)
     if "exclude" in data:
-        data["exclude"] = [kept for one in data["exclude"] if (kept := _kept(one, entry.name)) is not None]
+        data["exclude"] = [kept for one in data["exclude"] if (kept := _kept(one, name)) is not None]
         if not data["exclude"]:
             del data["exclude"]
-    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    return data
 
 
 def _kept(excluded: Mapping[str, Any], name: str) -> dict[str, Any] | None:
