@@ -123,7 +123,8 @@ def _pairs(
                 ("with the search", spent + share.per_example),
                 ("without the search", spent),
             ]
-            at = tuple(_at(counted, budget, pairs, compute[1].mean(axis=0), one_model) for counted, budget in budgets)
+            mean = compute[1].mean(axis=0)
+            at = tuple(at_compute(counted, budget, pairs, mean, one_model) for counted, budget in budgets)
             yield AgainstUntuned(scope, *place, label, other, spent, share, one_model, at)
 
 
@@ -133,10 +134,15 @@ def _whole(trajectories: Trajectories, pairs: Sequence[Sequence[Trajectories]], 
     return np.pad(trajectories.compute, ((0, 0), (0, longest - trajectories.compute.shape[1])), mode="edge")
 
 
-def _at(
+def at_compute(
     counted: Counted, budget: float, pairs: Sequence[Sequence[Trajectories]], mean: Floats, one_model: bool
 ) -> AtCompute:
-    """``mean``: what the attack as it was has spent until and with each step, per example."""
+    """Both attacks where the one as it was has spent at most the budget.
+
+    Args:
+        pairs: of each seed, the tuned attack and that as it was, on the same examples.
+        mean: what the attack as it was has spent until and with each step, per example, [T].
+    """
     within = int((mean <= budget * _ROUNDING).sum())
     ran_out = bool(mean[-1] * _ROUNDING < budget)
     if not within:
