@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from math import isnan
+import re
+from math import isinf, isnan
 
 from harness.api.model.shape import Memory
+from harness.errors import RunError
 
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
 _PREFIXES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -20,6 +22,29 @@ def format_flops(value: float | None) -> str:
         if value >= size:
             return f"{value / size:.3g} {prefix}FLOP"
     return f"{value:.3g} FLOP"
+
+
+_FLOPS = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([kMGTPEZY]?)(?:FLOPS?)?\s*", re.IGNORECASE)
+
+
+def parse_flops(text: str, option: str) -> float:
+    """An amount of compute as people write it, ``1e12``, ``500GFLOP`` or ``1.5 TFLOPs``, in FLOPs.
+
+    Args:
+        option: that it is the value of, for the error.
+
+    Raises:
+        RunError: it is none, or not above 0.
+    """
+    found = _FLOPS.fullmatch(text)
+    sizes = {prefix.lower(): size for size, prefix in _PREFIXES} | {"": 1.0}
+    try:
+        value = float(found[1]) * sizes[found[2].lower()] if found else 0.0
+    except ValueError:  # such as 1.2.3
+        value = 0.0
+    if not value > 0 or isinf(value):
+        raise RunError(f"{option} {text}: no amount of compute above 0; write FLOPs, such as 1e12 or 500GFLOP")
+    return value
 
 
 def format_memory(value: Memory | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, strategies as st
 
-from harness.number_format import format_flops, format_seconds
+from harness.errors import RunError
+from harness.number_format import format_flops, format_seconds, parse_flops
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,29 @@ def test_seconds(seconds: float | None, text: str) -> None:
 
 def test_flops() -> None:
     assert [format_flops(7.31e21), format_flops(2e25)] == ["7.31 ZFLOP", "20 YFLOP"]
+
+
+@pytest.mark.parametrize(
+    ("text", "flops"),
+    [
+        ("1e12", 1e12),
+        ("500GFLOP", 5e11),
+        ("1.5 TFLOPs", 1.5e12),
+        ("3m", 3e6),
+        ("2 FLOP", 2.0),
+        ("1E+9", 1e9),
+    ],
+)
+def test_an_amount_of_compute_is_read_as_people_write_it(text: str, flops: float) -> None:
+    assert parse_flops(text, "--flops") == flops
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.2.3", "GFLOP", "1e12 bytes", "nan", "1e999", "."])
+def test_what_is_no_amount_of_compute_is_refused(text: str) -> None:
+    with pytest.raises(RunError, match=r"--flops .*: no amount of compute above 0"):
+        parse_flops(text, "--flops")
+
+
+@given(st.floats(1, 1e26))
+def test_what_is_printed_reads_back_to_its_digits(flops: float) -> None:
+    assert parse_flops(format_flops(flops), "--flops") == pytest.approx(flops, rel=6e-3)

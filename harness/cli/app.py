@@ -51,9 +51,10 @@ def build_app(context: Context | None = None) -> typer.Typer:
 
 def core_commands(app: typer.Typer) -> None:
     """Commands of the harness itself. Their modules import nothing heavy before they are run."""
-    from harness.cli import bench, check, judge, merge, new_plugin, plan, plugins, run, specs, status, validate
+    from harness.cli import bench, check, merge, new_plugin, plan, plugins, run, specs, status, validate
+    from harness.cli.beforehand import judge, tune
 
-    for module in (run, specs, plan, validate, status, merge, plugins, new_plugin, check, judge, bench):
+    for module in (run, specs, plan, validate, status, merge, tune, plugins, new_plugin, check, judge, bench):
         module.register(app)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -82,6 +82,7 @@ def run_command(
 
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
+    from harness.cli.console.progress_views import progress_view
     from harness.errors import RunError, one_line
     from harness.records.visible_text import file_name
     from harness.registry.loader import LoadedPlugins
@@ -100,7 +101,7 @@ def run_command(
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
-    with _view(quiet or as_json) as view:
+    with progress_view(quiet or as_json) as view:
         try:
             who = _executor(executor, jobs, address, node_wait)
             outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
@@ -145,18 +146,3 @@ def _executor(name: str, jobs: int | None, address: str | None, node_wait: float
     if address is not None:
         raise RunError("--address is for --executor ray; add that, or leave the address out")
     return IN_PROCESS if jobs == 0 else Processes(jobs or 1)
-
-
-def _view(silent: bool) -> Any:
-    """The live view in a terminal, plain lines elsewhere, or nothing."""
-    from contextlib import nullcontext
-
-    from rich.console import Console
-
-    from harness.cli.console.progress_views import LiveView, PlainView
-    from harness.run.reporter import Silent
-
-    if silent:
-        return nullcontext(Silent())
-    console = Console(stderr=True)
-    return LiveView(console) if console.is_terminal else PlainView(console)

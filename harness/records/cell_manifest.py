@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from harness.errors import one_line
 from harness.records.schema import VERSION
@@ -122,6 +122,17 @@ class AnswersRecord(BaseModel):
     max_tokens: int | None  # longest answer; None: the task's own
 
 
+class TuningRecord(BaseModel):
+    """The search that an attack's parameters come from (`harness tune`), as a spec's entry and a record have it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    flops: Annotated[PositiveFloat, Field(allow_inf_nan=False)]  # nominal, of all trials: clean check, attack, judging
+    per_example: Annotated[PositiveFloat, Field(allow_inf_nan=False)]  # budget at which candidates were compared
+    examples: PositiveInt  # training examples that each candidate attacked, of all cells together
+    trials: PositiveInt  # candidates that were tried
+    key: str = Field(pattern="^[0-9a-f]{8,64}$")  # of the search; cells with one key share it, and it counts once
+
+
 class UtilityRecord(BaseModel):
     """What the spec says of utility; it changes no number, but which rows have a rank."""
 
@@ -163,6 +174,7 @@ class CellRecord(BaseModel):
     task_kind: Literal["labels", "text"] = "labels"
     benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal
     space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks are not ranked beside text ones
+    tuning: TuningRecord | None = None  # the search that the attack's parameters come from; None: there was none
     attack_facts: dict[str, Any] = {}  # what the attack says of itself, e.g. where the strings come from it replays
     auxiliary: dict[str, AuxiliaryFacts] = {}  # models asked besides the victim, by role; a judge's begin with "judge:"
     victim_facts: VictimFacts | None = None  # None only when preparation failed

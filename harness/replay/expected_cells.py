@@ -28,7 +28,7 @@ CLAIMS: tuple[str, ...] = (
     "clean_floor",
     "utility",
 )
-CLAIMS += ("threat_label", "accounting", "task_kind", "space", "spec_name", "spec_version", "spec_hash")
+CLAIMS += ("tuning", "threat_label", "accounting", "task_kind", "space", "spec_name", "spec_version", "spec_hash")
 """What a record says of its cell that follows from the spec alone."""
 
 Place = tuple[Any, ...]

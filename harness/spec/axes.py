@@ -5,7 +5,7 @@ threats and seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -22,7 +22,7 @@ from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 from harness.registry.same_content import repeated
 from harness.registry.short_labels import with_labels
-from harness.spec.fields import DefenseEntry, Spec
+from harness.spec.fields import AttackEntry, DefenseEntry, Spec
 from harness.spec.parse import LocatedRef, entry_refs
 from harness.spec.spec_problems import DataPath, SpecProblem
 
@@ -110,7 +110,16 @@ def _axis(
     refs: tuple[PluginRef, ...] = getattr(spec, field)
     listed = tuple(plugins[field, index] for index in range(len(refs)))
     _check_same(field, listed, problems)
-    return Axis(field, kind, refs, with_labels(listed, [ref.params for ref in refs]))
+    labelled = with_labels(listed, [ref.params for ref in refs])
+    pairs = zip(refs, labelled, strict=True)
+    return Axis(field, kind, refs, tuple(_told_if_tuned(ref, plugin) for ref, plugin in pairs))
+
+
+def _told_if_tuned(ref: PluginRef, plugin: ResolvedPlugin) -> ResolvedPlugin:
+    """The plugin; where it is an attack whose parameters were searched for, its label says so."""
+    if not isinstance(ref, AttackEntry) or ref.tuned is None:
+        return plugin
+    return replace(plugin, short_label=f"{plugin.label}, tuned")
 
 
 def _defenses(

@@ -10,6 +10,7 @@ import numpy as np
 from harness.api.defense import TrainedDefense
 from harness.api.refs import PluginRef
 from harness.api.threat import Access, Threat, allows
+from harness.records.cell_manifest import TuningRecord
 from harness.registry.defense_stack import is_static, parts_of, runtime_parts, stack_problem, trained_part
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
@@ -35,6 +36,7 @@ class CellSpec:
     Attributes:
         round: which checkpoint of a `TrainedDefense` is attacked; None for every other defense.
         resources: what a worker is given for it; no part of its key.
+        tuned: the search that the attack's parameters come from.
     """
 
     task: ResolvedPlugin
@@ -55,6 +57,7 @@ class CellSpec:
     diagnostics: DiagnosticsExtent = "full"
     answers: AnswerSampling = GREEDY
     resources: Resources = UNSPECIFIED
+    tuned: TuningRecord | None = None
 
     @property
     def trained(self) -> ResolvedPlugin | None:
@@ -135,6 +138,7 @@ def _cell(spec: Spec, axes: Axes, resources: list[Resources], judges: list[Resol
         diagnostics=spec.diagnostics,
         answers=spec.answers,
         resources=resources[victim],
+        tuned=spec.attacks[attack].tuned,
     )
 
 

@@ -19,15 +19,55 @@ from pydantic import (
 )
 
 from harness.api.plugin import Kind
-from harness.api.refs import PluginRef
+from harness.api.refs import FORM, PluginRef
 from harness.api.threat import Threat
 from harness.hashing import canonical_json
+from harness.records.cell_manifest import TuningRecord
 from harness.records.visible_text import SPEC_NAME
 from harness.spec.answers import AnswerSampling
 
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+class AttackEntry(PluginRef):
+    """One entry of ``attacks``: a plugin's reference, as ``{NAME: {...}, tuned: {...}}`` with the search that its
+    parameters come from, which `harness tune` writes.
+    """
+
+    tuned: TuningRecord | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, AttackEntry):
+            return value
+        if isinstance(value, PluginRef):
+            return {"name": value.name, "params": value.params}
+        ref, tuned = attack_parts(value)
+        if isinstance(ref, str):
+            return {"name": ref}
+        if isinstance(ref, dict) and "name" not in ref:
+            if len(ref) != 1:
+                raise ValueError(FORM)
+            ((name, params),) = ref.items()
+            if not isinstance(name, str) or not isinstance(params, dict | None):
+                raise ValueError(FORM)
+            ref = {"name": name, "params": params or {}}
+        return ref if tuned is None or not isinstance(ref, dict) else {**ref, "tuned": tuned}
+
+    @model_serializer(mode="plain")
+    def _short(self) -> Any:
+        plain = {self.name: self.params} if self.params or self.tuned else self.name
+        return plain if self.tuned is None else {self.name: self.params, "tuned": self.tuned.model_dump(mode="json")}
+
+
+def attack_parts(value: Any) -> tuple[Any, Any]:
+    """The reference of an entry of ``attacks`` as written, and its ``tuned``."""
+    if not isinstance(value, dict) or "tuned" not in value or len(value) == 1:
+        return value, None
+    return {key: content for key, content in value.items() if key != "tuned"}, value["tuned"]
 
 
 class DefenseEntry(BaseModel):
@@ -198,7 +238,7 @@ class Spec(BaseModel):
     defenses: Annotated[tuple[DefenseEntry, ...], _Many, Field(min_length=1, max_length=500)] = (
         DefenseEntry(parts=(PluginRef(name="none"),)),
     )
-    attacks: _Refs
+    attacks: Annotated[tuple[AttackEntry, ...], _Many, Field(min_length=1, max_length=500)]
     threats: Annotated[tuple[Threat, ...], _Many] = Field(
         default=(Threat.model_validate({}),), min_length=1, max_length=500
     )

@@ -146,6 +146,9 @@ def spec_identity(spec: Spec, plugins: dict[DataPath, ResolvedPlugin]) -> dict[s
         for field in PLUGIN_LISTS
         if field != "defenses"
     }
+    for entry, of in zip(spec.attacks, lists["attacks"], strict=True):
+        if entry.tuned is not None:
+            of["tuned"] = entry.tuned.model_dump(mode="json")
     lists["defenses"] = [_entry_identity(entry, i, plugins) for i, entry in enumerate(spec.defenses)]
     exclude = [entry.model_dump(mode="json", exclude_unset=True) for entry in spec.exclude]
     exclude.sort(key=canonical_json)  # which combinations are left does not depend on the order

@@ -10,14 +10,25 @@ from pydantic import BaseModel, ValidationError
 from harness.api.plugin import Kind
 from harness.api.refs import PluginRef
 from harness.api.threat import Threat
+from harness.records.cell_manifest import TuningRecord
 from harness.spec.answers import AnswerSampling
-from harness.spec.fields import PLUGIN_LISTS, DefenseEntry, Exclude, ResourceEntry, Spec, UtilityBound, entry_parts
+from harness.spec.fields import (
+    PLUGIN_LISTS,
+    DefenseEntry,
+    Exclude,
+    ResourceEntry,
+    Spec,
+    UtilityBound,
+    attack_parts,
+    entry_parts,
+)
 from harness.spec.pydantic_errors import describe_value, ref_problem_text, validation_problems
 from harness.spec.spec_problems import DataPath, SpecProblem
 
 _MODELS: dict[DataPath, type[BaseModel]] = {
     (): Spec,
     ("answers",): AnswerSampling,
+    ("attacks",): TuningRecord,
     ("threats",): Threat,
     ("exclude",): Exclude,
     ("resources",): ResourceEntry,
@@ -69,7 +80,8 @@ def parse_refs(data: Any, problems: list[SpecProblem]) -> list[LocatedRef]:
             if kind == "defense":
                 found += _parse_entry(item, (field, index), problems)
             else:
-                found += _parse_ref(item, (field, index), kind, problems)
+                ref = attack_parts(item)[0] if kind == "attack" else item
+                found += _parse_ref(ref, (field, index), kind, problems)
     if "judge" in data:
         found += _parse_ref(data["judge"], ("judge",), "judge", problems)
     return found

@@ -60,6 +60,8 @@ def _ref_path(loc: DataPath) -> DataPath | None:
     """The part of a location that is a plugin reference, if it is in one."""
     if loc[:1] == ("judge",):
         return loc[:1]
+    if loc[:1] == ("attacks",) and loc[2:3] == ("tuned",):
+        return None  # fields of its own, which name no plugin
     if len(loc) >= 2 and loc[0] in PLUGIN_LISTS:
         return loc[:2]
     if len(loc) >= 3 and loc[:2] == ("utility", "tasks"):

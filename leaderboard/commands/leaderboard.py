@@ -26,6 +26,7 @@ def register_commands(app: typer.Typer) -> None:
     group.command("study")(study_command)
     group.command("transfer")(transfer_command)
     group.command("attacks")(attacks_command)
+    group.command("tuned")(tuned_command)
     group.command("stacks")(stacks_command)
     group.command("judges")(judges_command)
     group.command("pack")(pack_command)
@@ -154,6 +155,30 @@ def attacks_command(
             print(attack_tables_markdown(tables))
         else:
             print_attack_tables(tables)
+
+
+def tuned_command(
+    runs: RunsArg = [],  # noqa: B006 - typer copies it
+    entries: EntriesFolders = [],  # noqa: B006
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print what tuning an attack gained: as tuned against as it was, at equal total compute, the search included."""
+    from harness.errors import DataError
+    from leaderboard.commands.print_table import print_json
+    from leaderboard.tuned.against_untuned import against_untuned
+    from leaderboard.tuned.print_tuned import against_untuned_markdown, print_against_untuned
+
+    if as_markdown and as_json:
+        raise DataError("--markdown and --json are both given. Give one of them.")
+    with read_given(runs, entries) as given:
+        found = against_untuned(given)
+        if as_json:
+            print_json([one.to_json() for one in found])
+        elif as_markdown:
+            print(against_untuned_markdown(found))
+        else:
+            print_against_untuned(found)
 
 
 def stacks_command(

@@ -20,6 +20,10 @@ _MEANINGS = {
     "one step takes more": "‡ its first step takes more than this.",
     "compute unknown": f"{UNKNOWN_COMPUTE}: give --queries to compare at equal queries.",
 }
+_SEARCHED = (
+    "search: what finding the attack's parameters took, FLOPs per attacked example of these runs, on top of what heads "
+    "the column; `harness leaderboard tuned` counts it."
+)
 
 
 def print_attack_tables(tables: Sequence[AttackTable]) -> None:
@@ -77,7 +81,8 @@ def _entry_text(entry: AttackAtCompute | None) -> TextPair:
     if entry.asr is None:
         return (UNKNOWN_COMPUTE.lower(), "") if entry.remark == "compute unknown" else ("–" + _SIGNS[entry.remark], "")
     main = percent(entry.asr.value) + _SIGNS.get(entry.remark, "")
-    return main, f"{interval_text(entry.asr)} of {entry.asr.trials}"
+    searched = "" if entry.search is None else f", search {scientific(entry.search)}"
+    return main, f"{interval_text(entry.asr)} of {entry.asr.trials}{searched}"
 
 
 def _notes(table: AttackTable) -> list[str]:
@@ -89,6 +94,8 @@ def _notes(table: AttackTable) -> list[str]:
     notes += [table.scope.notice] if table.scope.notice else []
     rates = [entry.asr for row in table.entries for entry in row if entry is not None and entry.asr is not None]
     notes += ["Intervals of one seed are of this one model only."] if any(rate.seeds == 1 for rate in rates) else []
+    if any(entry is not None and entry.search is not None for row in table.entries for entry in row):
+        notes.append(_SEARCHED)
     return notes + [meaning for remark, meaning in _MEANINGS.items() if remark in remarks]
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.site.texts import judge_text, standing_text, utility_text
+from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.table_numbers import parameter_count
@@ -53,7 +54,7 @@ def print_standings(tables: Sequence[Standings]) -> None:
 
 
 def _notices(standings: Standings) -> tuple[str, ...]:
-    texts = (standing_text.missing_text, standing_text.direction_warning, standing_text.answers_text)
+    texts = (standing_text.missing_text, standing_text.direction_warning, standing_text.answers_text, tuned_text)
     return tuple(text(standings) for text in texts)
 
 

@@ -28,6 +28,7 @@ from leaderboard.site.page_ids import attack_id
 from leaderboard.site.provenance import SpecFile, plugins_used, spec_files
 from leaderboard.site.published_tables import PublishedTable
 from leaderboard.site.texts import judge_text, standing_text, utility_text
+from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.ranks.between_judges import JudgeComparison
 from leaderboard.standings.standings import Standings
 
@@ -150,6 +151,7 @@ def _environment() -> Environment:
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
     env.globals |= {text.__name__: text for text in _JUDGE_TEXTS}
     env.globals["answers_text"] = standing_text.answers_text
+    env.globals["tuned_text"] = tuned_text
     env.globals["direction_warning"] = standing_text.direction_warning
     env.filters["rate_text"] = standing_text.rate_text
     env.filters["parameter_text"] = parameter_text

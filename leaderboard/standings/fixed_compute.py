@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from leaderboard.data.trajectories import BudgetUnit, read_trajectories
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.json_numbers import rate_json, rounded
+from leaderboard.tuned.search_share import SearchShare, search_shares
 
 Remark = Literal["", "spent less", "search elsewhere", "one step takes more", "compute unknown"]
 ROUNDING = 1 + 1e-9  # sums of the same steps in another order differ in their last bits
@@ -43,11 +44,14 @@ class AttackAtCompute:
         spent: mean per attacked example at that step, in the table's unit.
         remark: ``spent less``: its full budget is less than this, and its last step is taken. ``search elsewhere``: it
             tries recorded strings, what finding them took is not counted, and its last step is taken.
+        search: FLOPs (nominal) per attacked example of the search for its parameters, which are part of what it costs
+            and stand beside ``spent``; None where there was none.
     """
 
     asr: Rate | None
     spent: float | None
     remark: Remark
+    search: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class AttackTable:
                 "unit": self.unit,
                 "budget": rounded(column.budget),
                 "spent": rounded(entry.spent),
+                "search": rounded(entry.search),
                 "mark": entry.remark,
                 "asr": None if entry.asr is None else rate_json(entry.asr),
             }
@@ -117,13 +122,21 @@ def attack_tables(
         labels = sorted({cell.record.defense.label for run in runs for cell in run.cells})
         known = f"The runs have: {visible(', '.join(labels))}." if labels else "The runs have no finished cell."
         raise DataError(f"--defense {defense}: no finished cell has this defense. {known}")
+    shares = search_shares(cell for run in runs for cell in run.cells)
     return [
-        _table(scope, cells, budget, unit, defense)
+        _table(scope, cells, budget, unit, defense, shares)
         for scope, cells in sorted(by_scope.items(), key=lambda item: item[0].latent_last)
     ]
 
 
-def _table(scope: Scope, cells: Sequence[Cell], budget: float | None, unit: BudgetUnit, defense: str) -> AttackTable:
+def _table(
+    scope: Scope,
+    cells: Sequence[Cell],
+    budget: float | None,
+    unit: BudgetUnit,
+    defense: str,
+    shares: Mapping[str, SearchShare],
+) -> AttackTable:
     by_column: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         record, n_params = cell.record, victim_facts(cell.record).n_params
@@ -136,9 +149,13 @@ def _table(scope: Scope, cells: Sequence[Cell], budget: float | None, unit: Budg
         column_budget = _smallest_full_budget(curves, unit) if budget is None else budget
         columns.append(AttackColumn(task, size, victim, round_, data_hash, column_budget))
         replaying = {cell.record.attack.label for cell in column_cells if replay_source(cell.record)}
+        tuned = {cell.record.attack.label: cell.record.tuning for cell in column_cells}
+        searched = {label: shares[tuning.key].per_example for label, tuning in tuned.items() if tuning is not None}
         entries_of_column.append(
             {
-                curve.attack: _entry(curve, unit, column_budget, curve.attack in replaying)
+                curve.attack: replace(
+                    _entry(curve, unit, column_budget, curve.attack in replaying), search=searched.get(curve.attack)
+                )
                 for curve in curves
                 if curve.points
             }

@@ -33,6 +33,7 @@ COMMANDS = {
     "validate": "validate spec.yaml",
     "status": "status fake",
     "merge": "merge fast --out merged",
+    "tune": "tune hill_climb spec.yaml --flops 1GFLOP --dry-run",
     "plugins": "plugins gcg",
     "new-plugin": "new-plugin mine --kind attack",
     "judge calibrate": "judge calibrate refusal_match labelled.csv",
@@ -52,6 +53,7 @@ COMMANDS = {
     "leaderboard study": "leaderboard study table.csv --out studied",
     "leaderboard transfer": "leaderboard transfer fake",
     "leaderboard attacks": "leaderboard attacks fake",
+    "leaderboard tuned": "leaderboard tuned tuned",
     "leaderboard stacks": "leaderboard stacks fake",
     "leaderboard judges": "leaderboard judges fake rejudged",
     "leaderboard pack": "leaderboard pack fast --out packed.zip",
@@ -85,6 +87,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "fake", cells)
     rejudged = [replace(cell, judge=f"another {NAME}", spec_hash="6" * 64) for cell in cells]
     write_run(folder / "rejudged", rejudged, spec_hash="6" * 64)
+    tuning = {"tuning": {"flops": 1e11, "per_example": 2e10, "examples": 16, "trials": 9, "key": "f" * 20}}
+    untuned = FakeCell(task=NAME, attack="gcg")
+    label = {"name": "gcg", "label": "gcg, tuned", "params": {}, "distribution": "", "version": ""}
+    write_run(folder / "tuned", [untuned, replace(untuned, attack="gcg, tuned", more=tuning | {"attack": label})])
     answers = [("Yes", "answered", True), ("No", "answered", False)] * 4
     sampling = {"answers": {"samples": 8, "temperature": 1.0, "top_p": 1.0, "max_tokens": None}}
     write_run(folder / "drawn", [FakeCell(task=NAME, task_kind="text", drawn=answers, examples=60, more=sampling)])

@@ -14,11 +14,11 @@ from harness.cli import main
 from harness.errors import DataError
 from harness.records.judge_calibration import read_calibration
 from harness.registry.loader import load_plugins
+from harness.run.calibration.labelled_answers import read_labelled_answers
 from harness.run.cell.base_record import base_record
 from harness.run.cell.rejudge import NO_SOURCES
 from harness.run.executors.run_setup import RunSetup
 from harness.run.executors.worker_setup import WorkerSetup
-from harness.run.labelled_answers import read_labelled_answers
 from harness.run.run_folder import RunFolder
 from harness.spec.load import load_spec
 from harness.spec.spec_problems import InvalidSpecError

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,7 +21,19 @@ from rich.progress import (
 
 from harness.errors import one_line
 from harness.number_format import counted, format_flops, format_memory, format_seconds
-from harness.run.reporter import CellEnd, CellProgress, Forecast
+from harness.run.reporter import CellEnd, CellProgress, Forecast, Silent
+
+
+def progress_view(silent: bool, unit: str = "cells") -> Any:
+    """The live view in a terminal, plain lines elsewhere, or nothing.
+
+    Args:
+        unit: what the bar over all counts.
+    """
+    if silent:
+        return nullcontext(Silent())
+    console = Console(stderr=True)
+    return LiveView(console, unit) if console.is_terminal else PlainView(console)
 
 
 class LiveView:
@@ -27,10 +41,10 @@ class LiveView:
     Use as a context.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, unit: str = "cells") -> None:
         self.console = console
         self.cells = Progress(
-            TextColumn("[bold]cells"),
+            TextColumn(f"[bold]{unit}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[spent]}"),

@@ -36,6 +36,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
         data_hash="",
         task_kind=cell.task.plugin.answers,
         space=attack_space(cell),
+        tuning=cell.tuned,
         clean_floor=spec.spec.clean_floor,
         utility=_utility(spec),
     )

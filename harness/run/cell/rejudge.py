@@ -89,7 +89,7 @@ class Rejudged:
 
 
 _OF_THE_SPEC = frozenset({"key", "spec_name", "spec_version", "spec_hash", "judge", "judge_calibration"})
-_OF_THE_SPEC |= {"target_asr", "clean_floor", "utility"}
+_OF_THE_SPEC |= {"target_asr", "clean_floor", "utility", "tuning"}
 """What of a record the spec says that it is judged by."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from harness.api.runtime_defense import GuardDefense, RuntimeDefense
 from harness.api.task import TaskData
@@ -14,6 +15,21 @@ from harness.registry.defense_stack import is_randomised
 from harness.spec.cells import CellSpec
 
 
+@dataclass(frozen=True, slots=True)
+class UnitFlops:
+    """What one unit of a cell's work takes, nominal FLOPs; NaN: unknown.
+
+    Attributes:
+        clean: a clean prompt asked and judged.
+        attack: a step on one example, with what the defense adds.
+        judging: the verdict on that step's string.
+    """
+
+    clean: float
+    attack: float
+    judging: float
+
+
 def attack_flops(
     cell: CellSpec, card: VictimCard, tokens: float, sizes: Mapping[ModelRole, int | None], data: TaskData
 ) -> float:
@@ -23,6 +39,15 @@ def attack_flops(
         tokens: of a prompt, attack string included.
         sizes: parameters of the auxiliary models; a role that the victim takes itself is left out.
     """
+    unit = unit_flops(cell, card, tokens, sizes, data)
+    steps: int = cell.attack.plugin.params.steps
+    return cell.examples * steps * (unit.attack + unit.judging) + cell.clean_examples * unit.clean
+
+
+def unit_flops(
+    cell: CellSpec, card: VictimCard, tokens: float, sizes: Mapping[ModelRole, int | None], data: TaskData
+) -> UnitFlops:
+    """The parts of `attack_flops`, whose arguments these are."""
     answer = 0 if data.labels else cell.answers.longest(data.answer_tokens)
     defenses = [part.plugin for part in cell.runtime]
     defense_sizes = [asked_by(sizes, "defense", place) for place in range(len(defenses))]
@@ -39,7 +64,7 @@ def attack_flops(
         losses = cell.answers.samples if cell.answers.drawn else cell.judge_draws if is_randomised(cell.defense) else 1
         judged += nominal_forward(card.n_params, 1) * tokens * (1 if once else losses)
     attack = dry_run_attack(cell.attack.plugin, cell.threat, data)
-    per_step = attack.nominal(card.n_params, tokens, asked_by(sizes, "attack")) + judged
+    per_step = attack.nominal(card.n_params, tokens, asked_by(sizes, "attack"))
     if not cell.static:
         draws = cell.attack_draws if any(plugin.loss_varies for plugin in defenses) else 1
         defended = draws * pipeline_flops(defenses, defense_sizes, card.n_params, tokens, loss=True)
@@ -48,8 +73,7 @@ def attack_flops(
             words = attack.text_tokens / attack.answered
             answered = pipeline_flops(defenses, defense_sizes, card.n_params, tokens, words)
             per_step += attack.answered * (answered - nominal_forward(card.n_params, 1) * (tokens + words))
-    steps: int = cell.attack.plugin.params.steps
-    return cell.examples * steps * per_step + cell.clean_examples * clean
+    return UnitFlops(clean, per_step, judged)
 
 
 def _reads_answers(defense: RuntimeDefense) -> bool:

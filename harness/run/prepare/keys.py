@@ -168,6 +168,8 @@ def cell_identity(cell: CellSpec, search_key: str, models: Mapping[ModelRole, st
         "models": {str(role): key for role, key in models.items() if role.asker == "judge"},
         "stop_on_success": cell.stop_on_success,
     }
+    if cell.tuned is not None:  # what the search for parameters took is a part of the record
+        identity["tuned"] = cell.tuned.model_dump(mode="json")
     # They change no other number, but a key promises that whoever has it has the same record.
     return identity if cell.diagnostics == "full" else identity | {"diagnostics": cell.diagnostics}
 

@@ -153,6 +153,11 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "another version of a plugin": (cell(victim__version="9.9"), "completeness", "victim.version is '9.9'"),
     "a lower bar": (cell(threat__tokens=3), "completeness", "threat.tokens is 3, the spec says 4"),
     "a lower floor": (cell(clean_floor=0.1), "completeness", "clean_floor is 0.1, the spec says 0.9"),
+    "a search for parameters that the spec has not": (
+        cell(tuning={"flops": 1e9, "per_example": 1e6, "examples": 4, "trials": 3, "key": "0" * 20}),
+        "completeness",
+        "the spec says None",
+    ),
     "a bound on utility of its own": (
         cell(utility={"tasks": [], "max_loss": 0.9}),
         "completeness",

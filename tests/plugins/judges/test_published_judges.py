@@ -18,7 +18,7 @@ from harness.api.refs import PluginRef
 from harness.api.task import Chunk, Edit, Example
 from harness.errors import DataError
 from harness.registry.loader import load_plugins
-from harness.run.calibrate_judge import judge_runner
+from harness.run.calibration.calibrate_judge import judge_runner
 from harness.run.prepare.artifacts import Artifacts
 from harness.run.reporter import Silent
 from harness.store.open_store import open_store

@@ -16,8 +16,8 @@ from harness.hashing import path_digest
 from harness.records.judge_calibration import JudgeCalibration
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
+from harness.run.calibration.labelled_answers import LabelledAnswer
 from harness.run.cell.base_record import plugin_record
-from harness.run.labelled_answers import LabelledAnswer
 from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.auxiliary_models import ModelFinder
 from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in

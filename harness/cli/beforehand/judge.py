@@ -50,8 +50,8 @@ def calibrate_command(
 
     `harness fit corrected-asr` takes the file, and corrects ASR for the errors.
     """
-    from harness.run.calibrate_judge import calibrate
-    from harness.run.labelled_answers import read_labelled_answers
+    from harness.run.calibration.calibrate_judge import calibrate
+    from harness.run.calibration.labelled_answers import read_labelled_answers
     from harness.run.prepare.artifacts import Artifacts
     from harness.run.reporter import Silent
     from harness.store.atomic import write_json
