@@ -13,7 +13,7 @@ from plugins.attacks.gcg import GCG
 from plugins.judges.labels import WrongLabel
 from tests.engine.toy import searching
 
-STEPS, CANDIDATES, TOPK, EXAMPLES, OURS, PLAIN = 8, 24, 64, 48, 4, 2
+STEPS, CANDIDATES, TOPK, EXAMPLES, OURS, PLAIN = 8, 24, 64, 40, 3, 1
 
 
 def so_far(success: Any) -> np.ndarray:

@@ -335,18 +335,18 @@ def test_at_equal_compute_it_is_ahead_of_gcg_and_of_random_draws(trained: Callab
     seed = 0
     big, small = trained("word_length", "150k", seed, steps=300), trained("word_length", "7k", seed)
     backend, models = big.open(), {"draft": DefendedVictim(small.open())}
-    problems = big.problems(backend, 30)
+    problems = big.problems(backend, 24)
     attacks = {
-        "gcg": GCG(GCG.Params(steps=6, candidates=128)),
-        "random_token": RandomToken(RandomToken.Params(steps=6, draws=131)),
-        "probe_gcg": ProbeGCG(ProbeGCG.Params(steps=26, candidates=128)),
+        "gcg": GCG(GCG.Params(steps=5, candidates=128)),
+        "random_token": RandomToken(RandomToken.Params(steps=5, draws=131)),
+        "probe_gcg": ProbeGCG(ProbeGCG.Params(steps=22, candidates=128)),
     }
     broken, losses = {}, {}
     for name, attack in attacks.items():
         search = searching(DefendedVictim(backend), attack, (seed, name), judge=WrongLabel(), models=models)
         rows = search.run(problems).rows
         table = {
-            key: np.asarray([getattr(row, key) for row in rows], dtype=float).reshape(30, -1)
+            key: np.asarray([getattr(row, key) for row in rows], dtype=float).reshape(24, -1)
             for key in ("success", "attack_loss", "attack_nominal")
         }
         spent = table["attack_nominal"].cumsum(axis=1).mean(axis=0)

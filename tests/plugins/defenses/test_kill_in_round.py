@@ -28,10 +28,10 @@ defenses:
       rounds: 2
       evaluate: last
       attacked_per_round: 12
-      examples_per_round: 400
+      examples_per_round: 200
       strength: {start: 4, end: 6, rounds: 2}
       attack: {gcg: {candidates: 16, topk: 8}}
-  - perturbation_training: {rounds: 2, evaluate: last, examples_per_round: 120}
+  - perturbation_training: {rounds: 2, evaluate: last, examples_per_round: 80}
 attacks: [{random_token: {steps: 1, draws: 2}}]
 examples: 4
 clean_examples: 8
