@@ -52,8 +52,9 @@ def drawn(page: Any) -> list[dict[str, str]]:
     details = figure.locator("details.numbers")
     if details.get_attribute("open") is None:
         details.locator("summary").press("Enter")
-    heads = figure.locator("thead th").all_inner_texts()
-    lines = [row.locator("th, td").all_inner_texts() for row in figure.locator("tbody tr").all()]
+    figure.locator("details.numbers table").wait_for()  # it is made after the press
+    cells = "all => all.map((row) => [...row.cells].map((cell) => cell.innerText))"
+    heads, *lines = figure.locator("details.numbers tr").evaluate_all(cells)
     return [dict(zip(heads, line, strict=True)) for line in lines]
 
 
