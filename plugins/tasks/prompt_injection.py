@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import Field, PositiveInt
 
-from harness import AnswerRule, Chunk, DataError, Edit, Example, Task, TaskData, TaskKind, hookimpl
+from harness import AnswerRule, Chunk, DataError, Edit, Example, Task, TaskData, TaskKind, did_you_mean, hookimpl
 from plugins.tasks._bases.generation_task import spaced_continuation
 from plugins.tasks._bases.text_task import TextTask
 from plugins.tasks._data.answer_rules import rules_of
@@ -16,6 +16,8 @@ from plugins.tasks._data.duplicates import Claim
 from plugins.tasks._data.marked_messages import MarkedMessages, marked_messages
 from plugins.tasks._data.records import Record
 from plugins.tasks._data.splits import Split, example_id
+
+_COLUMNS = ("messages", "injection", "forbidden", "wanted", "target")
 
 
 class InjectionCase(NamedTuple):
@@ -73,6 +75,7 @@ class PromptInjection(TextTask[InjectionCase]):
         """The case of a record, which has the columns ``messages`` and ``forbidden``, and may have ``injection``,
         ``wanted`` and ``target``.
         """
+        _check_names(record)
         forbidden = rules_of(record, "forbidden")
         if not forbidden:
             raise DataError(
@@ -133,6 +136,14 @@ class PromptInjection(TextTask[InjectionCase]):
                 )
             )
         return found
+
+
+def _check_names(record: Record) -> None:
+    """Raise DataError for a column that is called almost as one that is missing: others may stand there."""
+    missing = [name for name in _COLUMNS if name not in record.values]
+    for name in record.values:
+        if name not in _COLUMNS and (near := did_you_mean(name, missing)):
+            raise DataError(f"{record.where}: column {name!r}{near}; rename it, so that it is not read past")
 
 
 @hookimpl

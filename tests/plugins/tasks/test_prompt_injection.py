@@ -138,6 +138,7 @@ def messages(*last: dict[str, Any]) -> list[dict[str, Any]]:
         ({"forbidden": {"call": {"name": "pay", "args": {}}}}, "forbidden.call: 'args' is not known there"),
         ({"forbidden": {"call": {"name": "pay", "arguments": [1]}}}, "forbidden.call.arguments: list, not an object"),
         ({"forbidden": {"pattern": "a+"}}, "target: missing, and a pattern does not tell it"),
+        ({"wanted": ..., "wantd": "noon"}, r"column 'wantd' \(did you mean 'wanted'\?\); rename it"),
         ({"wanted": [5]}, "wanted: a rule is an object, got int"),
     ],
 )
