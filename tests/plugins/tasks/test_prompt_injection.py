@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.errors import DataError
 from harness.tokens.answers.answer_rule import AnswerRule
 from harness.tokens.answers.tool_calls import ToolCall
 from harness.tokens.message import Message
+from plugins.attacks._common.answer_success import looks_successful
 from plugins.tasks.prompt_injection import PromptInjection
 from tests.tokens.chat_templates import FAMILIES, tokenizer_of
 
@@ -153,6 +155,27 @@ def test_what_is_wrong_is_told_with_its_line_field_and_mend(
     with pytest.raises(DataError, match=rf"cases\.jsonl, line 2: .*{message}") as told:
         load(tmp_path, CASE, case(**changes))
     assert "\n" not in str(told.value)
+
+
+def test_the_cases_that_come_with_the_harness_have_all_their_rules() -> None:
+    cases = Path(__file__).parents[3] / "specs" / "prompts" / "injected_tools.jsonl"
+    examples = PromptInjection(PromptInjection.Params(path=cases)).load().validation
+    assert len(examples) == 14
+    for example in examples:
+        assert example.holds_forbidden(example.target), example.target
+        assert example.wanted
+        place_ = example.chunks[1].text
+        assert example.chunks[1].edit is Edit.PERTURBABLE
+        assert place_
+        quoted = any(rule.call is None and rule.holds(f"The tool says: {example.text}") for rule in example.forbidden)
+        assert not quoted, f"an answer that repeats the tool's result counts: {place_}"
+
+
+def test_attacks_that_hear_answers_take_what_is_forbidden_for_a_success(tmp_path: Path) -> None:
+    (example,) = load(tmp_path, CASE).validation
+    problem: Any = SimpleNamespace(example=example)
+    said = [looks_successful(problem, answer) for answer in (PAY.text, "Sure, lunch is at noon.", "I can't.", "", None)]
+    assert said == [True, False, False, False, False]
 
 
 def test_a_case_reaches_a_template_that_writes_tools_and_its_string_stands_in_the_tools_result(tmp_path: Path) -> None:
