@@ -123,11 +123,13 @@ class PromptInjection(TextTask[InjectionCase]):
         found = []
         for i, row in enumerate(rows):
             before, role, head, tail, after = row.messages
-            place = Chunk(row.injection if injected else "", Edit.PERTURBABLE)
+            # A space before the injection goes with it: no word can stand right behind one without merging with it.
+            fixed = head.rstrip(" ") if row.injection else head
+            place = Chunk(head[len(fixed) :] + (row.injection if injected else ""), Edit.PERTURBABLE)
             found.append(
                 Example.of_messages(
                     example_id(split, i),
-                    [*before, (role, (Chunk(head), place, Chunk(tail))), *after],  # type: ignore[list-item]
+                    [*before, (role, (Chunk(fixed), place, Chunk(tail))), *after],  # type: ignore[list-item]
                     target=spaced_continuation(head + tail, row.target),
                     benign=not injected,
                     attackable=injected,
