@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from harness.records.cell_manifest import DefenseFacts
 from harness.records.exclusion import ALREADY_BROKEN, BLOCKED, NO_CLEAN_ANSWER
 from harness.records.read import Run, read_run
 from harness.records.schema import EXAMPLES, STEPS
@@ -117,3 +118,16 @@ def test_it_stands_wherever_standings_are_shown(
     assert flat["injections"]["clean_utility"] == "0.5"
     assert flat["injections"]["utility_under_attack"].startswith("beast: 0.66")
     assert (flat["other"]["clean_utility"], flat["other"]["utility_under_attack"]) == ("", "")
+
+
+@pytest.mark.parametrize(("benign", "measure"), [(4, "answered when clean"), (3, "refused when clean")])
+def test_benign_prompts_that_are_asked_clean_alone_show_utility(tmp_path: Path, benign: int, measure: str) -> None:
+    facts = DefenseFacts(benign_clean=benign, over_refused=1).model_dump(mode="json")
+    named = {"utility": {"tasks": ["clean alone"], "max_loss": None}}
+    more = named | {"n_clean": 4, "n_clean_correct": 3, "defense_facts": facts}
+    asked = replace(CELL, task="clean alone", attack="none", examples=0, first_success=[], more=more)
+    run = write_run(tmp_path / "run", [replace(CELL, more=named), asked])
+    tables = {table.section.scope.task: table for table in standings([read_run(run)])}
+    assert tables["clean alone"].section.clean_measure == measure
+    found = {utility.task: utility.rate for utility in tables["injections"].rows[0].utilities}
+    assert found == {"clean alone": pooled_rate([3], [4]) if benign == 4 else None}
