@@ -201,6 +201,16 @@ from .rng import (
 from .surrogates import (
     replace_surrogates as replace_surrogates,
 )
+from .tokens.answers.answer_rule import (
+    AnswerRule as AnswerRule,
+)
+from .tokens.answers.normalise import (
+    normalise_text as normalise_text,
+)
+from .tokens.answers.tool_calls import (
+    ToolCall as ToolCall,
+    tool_calls as tool_calls,
+)
 from .tokens.chat_format import (
     ChatFormat as ChatFormat,
 )

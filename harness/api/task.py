@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from harness.api.plugin import Kind, Plugin
 from harness.errors import DataError
+from harness.tokens.answers.answer_rule import AnswerRule
 from harness.tokens.message import PLAIN, Conversation, Message, Messages, Prompt, Role
 from harness.tokens.special_tokens import EVERYWHERE, FixedParts
 
@@ -70,6 +71,9 @@ class Example:
             proxy label.
         conversation: the messages around that of the chunks; by default none: the prompt is what the user says. See
             `of_messages`.
+        forbidden: of a text answer, what must not come: any of these rules is what the attacker wants. For judges.
+        wanted: of a text answer, the rules that it keeps, all of them, when it does what the user asked; none where
+            nothing tells that. See `utility_of`.
     """
 
     id: str
@@ -81,6 +85,8 @@ class Example:
     benign: bool = False
     attackable: bool = True
     conversation: Conversation = PLAIN
+    forbidden: tuple[AnswerRule, ...] = ()
+    wanted: tuple[AnswerRule, ...] = ()
 
     def __post_init__(self) -> None:
         changeable = sum(chunk.edit is not Edit.IMMUTABLE for chunk in self.chunks)
@@ -136,6 +142,20 @@ class Example:
     def goal(self) -> int | AnyBut:
         """What the attacker wants to hear: the proxy label, or any but the true one; `NO_LABEL` of a text."""
         return AnyBut(self.label) if self.proxy_label == NO_LABEL != self.label else self.proxy_label
+
+    def utility_of(self, answer: str | None) -> bool | None:
+        """Whether an answer in text does what the user asked; None where no rule tells it.
+
+        Args:
+            answer: None where a guard blocked it, which does nothing for the user.
+        """
+        if not self.wanted:
+            return None
+        return answer is not None and all(rule.holds(answer) for rule in self.wanted)
+
+    def holds_forbidden(self, answer: str | None) -> bool:
+        """Whether an answer in text holds what must not come; None, of a guard that blocked it, holds nothing."""
+        return answer is not None and any(rule.holds(answer) for rule in self.forbidden)
 
     @property
     def region(self) -> int:
@@ -199,6 +219,9 @@ class TaskData:
                 row.append("not attackable")
             if not example.conversation.plain:
                 row.append(example.conversation.to_json())
+            for name, rules in (("forbidden", example.forbidden), ("wanted", example.wanted)):
+                if rules:
+                    row.append({name: [rule.to_json() for rule in rules]})
             digest.update(json.dumps(row).encode())
             digest.update(b"\n")
         if not self.labels:

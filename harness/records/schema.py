@@ -36,6 +36,9 @@ EXAMPLES = pa.schema(
         # whether the victim got the clean prompt right (of an answer in text: no success of the attacker; of a benign
         # prompt: no refusal); null where there was no answer, verdict or room, in older records and in submissions
         ("right", pa.bool_()),
+        # whether the answer to the clean prompt does what the user asked, by the example's own rules; null where it has
+        # none or there is no answer, in older records and in submissions
+        ("utility", pa.bool_()),
         ("attacked", pa.bool_()),
         ("excluded", pa.string()),  # why it was not attacked, e.g. "already wrong"; null when attacked
         # the clean prompt, without what a chat template or a system prompt of the victim's adds; null in older records
@@ -50,8 +53,8 @@ EXAMPLES = pa.schema(
 STEPS = arrow_schema()
 """The columns of `harness.records.step_row.StepRow`."""
 
-NOT_SUBMITTED = frozenset({"messages", "string_at", "judge_output", "right"})
-"""Columns of runs alone: prompts are their data set's, and nothing of the standings is computed from these."""
+NOT_SUBMITTED = frozenset({"messages", "string_at", "judge_output", "right", "utility"})
+"""Columns of runs alone: prompts are their data set's, and no rank is computed from these."""
 
 ADDED = frozenset({"draws", "broken_draws", "target", "answer_state", "benign", "earlier", *SAMPLED, *NOT_SUBMITTED})
 """Columns that older records of this version lack, and those of drawn answers, which others lack; read as nulls."""

@@ -51,6 +51,9 @@ class StepRow:
     # whether that text is an answer; where it is none, it was not judged. "failed" too where a label was asked for and
     # there is none. Else null, and in older records
     answer_state: State | None = None
+    # whether that answer does what the user asked, by the example's rules (utility under attack); a blocked one does
+    # not. Null where there are no rules, nothing was judged or there is no answer, in older records and in submissions
+    utility: Flag | None = None
     attack_loss: Real | None = None  # the loss that the attack itself knows; null when none
     attack_text: Text | None = None
     attack_tokens: TokenIds

@@ -74,6 +74,9 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     }
     if judge_text.corrects_asr(standings):
         columns["ASR without the judge's errors"] = judge_text.corrected_text
+    if utility_text.shows_under_attack(standings):
+        columns["utility when clean"] = utility_text.clean_utility_text
+        columns["utility under attack"] = utility_text.under_attack_text
     if utility_text.shows_utility(standings):
         columns["loss of utility"] = utility_text.utility_text
     if any(row.worst_case for row in rows):

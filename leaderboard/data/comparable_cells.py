@@ -84,8 +84,7 @@ class Section:
         """What the share of clean examples that the victim gets right is a share of."""
         records = self._records
         labels = all(record.task_kind == "labels" for record in records)
-        # A cell in which nothing was attacked cannot tell that its prompts are benign.
-        return clean_measure(labels=labels, benign=any(record.benign for record in records))
+        return clean_measure(labels=labels, benign=any(_asks_benign(record) for record in records))
 
     @property
     def clean_floor(self) -> float:
@@ -235,3 +234,12 @@ def _separation(scope: Scope, scopes: Sequence[Scope]) -> str:
     return (
         f"{len(others) + 1} tables have this task and threat model. They are not comparable: they differ in {listed}."
     )
+
+
+def _asks_benign(record: CellRecord) -> bool:
+    """Whether its prompts are ones that a good victim answers. Where nothing was attacked, the field ``benign`` does
+    not tell, and all clean prompts that got an answer must have been such.
+    """
+    facts, answered = record.defense_facts, record.n_clean_told - record.n_too_long
+    of_clean = facts is not None and not record.n_attacked and facts.benign_clean == answered > 0
+    return record.benign or of_clean

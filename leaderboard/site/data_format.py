@@ -185,6 +185,15 @@ class DirectionJson(RateJson):
     target: int | None
 
 
+class UnderAttackJson(TypedDict):
+    """`leaderboard.standings.utility.under_attack.UtilityUnderAttack`: the share of answers that do what the user
+    asked, clean and under each attack.
+    """
+
+    clean: RateJson
+    attacked: list[StrongestJson]
+
+
 class StandingJson(TypedDict):
     """A row: `leaderboard.standings.standing.Standing`, less its records. ``entry`` is the id of victim and defense,
     ``series`` the row's name in legends, ``rank`` the best that it may have.
@@ -209,6 +218,7 @@ class StandingJson(TypedDict):
     clean: RateJson | None
     answered: NotRequired[AnsweredJson | None]  # of answers in text
     utilities: NotRequired[list[UtilityJson]]
+    under_attack: NotRequired[UnderAttackJson | None]  # null where no example tells what the user asked
     utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told from the spec's bound
     held: NotRequired[HeldJson | None]
     no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can

@@ -65,7 +65,7 @@ def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:
         numbers: dict[str, Any] = {} if rate is None else {**rate}
         flat |= {name: numbers.get("value")} | {f"{name}_{part}": numbers.get(part) for part in _RATE}
     answered = row.get("answered")
-    flat |= _utility(row)
+    flat |= _utility(row) | _under_attack(row)
     corrected: dict[str, Any] = {**(row.get("corrected") or {})}
     flat |= {"corrected_asr": corrected.get("value")}
     flat |= {f"corrected_asr_{part}": corrected.get(part) for part in ("low", "high", "clipped", "note")}
@@ -102,6 +102,18 @@ def _utility(row: StandingJson) -> dict[str, Any]:
         if rate is not None and loss is not None:
             shares[-1] += f", loses {loss['value']:g} ({loss['low']:g} to {loss['high']:g})"
     return flat | {"utility": "; ".join(shares), "utility_notes": "; ".join(row.get("utility_notes", []))}
+
+
+def _under_attack(row: StandingJson) -> dict[str, Any]:
+    """Clean utility with its interval, and utility under each attack: ``gcg: 0.4 (0.2 to 0.6); …``."""
+    found = row.get("under_attack")
+    clean: dict[str, Any] = {} if found is None else {**found["clean"]}
+    texts = [
+        f"{rate['attack']}: {rate['value']:g} ({rate['low']:g} to {rate['high']:g})"
+        for rate in ([] if found is None else found["attacked"])
+    ]
+    flat = {"clean_utility": clean.get("value")} | {f"clean_utility_{end}": clean.get(end) for end in ("low", "high")}
+    return flat | {"utility_under_attack": "; ".join(texts)}
 
 
 def _asr_at(row: StandingJson) -> str:

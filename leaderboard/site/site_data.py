@@ -32,6 +32,7 @@ from leaderboard.site.data_format import (
     SiteJson,
     StandingJson,
     StrongestJson,
+    UnderAttackJson,
     UtilityJson,
     WorstCaseJson,
 )
@@ -51,6 +52,7 @@ from leaderboard.standings.transfer import TransferMatrix
 from leaderboard.standings.utility.bound import name_of
 from leaderboard.standings.utility.measures import Utility
 from leaderboard.standings.utility.of_table import held, why_no_point
+from leaderboard.standings.utility.under_attack import UtilityUnderAttack
 from leaderboard.standings.worst_case import WorstCase
 
 FORMAT = 2
@@ -143,6 +145,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "answered": None if row.answered is None else _answered_json(row.answered),
         "utilities": [_utility_json(utility) for utility in row.utilities],
         "utility_notes": list(row.utility_notes),
+        "under_attack": None if row.under_attack is None else _under_attack_json(row.under_attack),
         "held": None if robust is None else cast(HeldJson, {k: rounded(v) for k, v in asdict(robust).items()}),
         "no_point": no_point,
         "asr": None if row.asr is None else rate_json(row.asr),
@@ -204,6 +207,11 @@ def _utility_json(utility: Utility) -> UtilityJson:
         "front_of_victim": None if front is None else front.victim,
         "front_of_table": None if front is None else front.table,
     }
+
+
+def _under_attack_json(found: UtilityUnderAttack) -> UnderAttackJson:
+    attacked: list[StrongestJson] = [{**rate_json(rate), "attack": name} for name, rate in found.attacked.items()]
+    return {"clean": rate_json(found.clean), "attacked": attacked}
 
 
 def _difference_json(difference: PairedDifference) -> DifferenceJson:

@@ -33,6 +33,7 @@ from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, kno
 from leaderboard.standings.directions import DirectionRate, direction_rates
 from leaderboard.standings.ranks.ranks import NO_RANK, Rank
 from leaderboard.standings.utility.measures import UNDEFENDED, Utility
+from leaderboard.standings.utility.under_attack import UtilityUnderAttack, utility_under_attack
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
 MOST_UNTOLD = 0.1
@@ -80,6 +81,8 @@ class Standing:
         failures: why attack strings counted as failed without being judged, and at how many steps.
         missing: cells of the row that the spec asks for and that have no numbers.
         utilities: what it makes of clean examples, its own task first, and what of it the defense loses.
+        under_attack: how many answers do what the user asked, clean and under attack; None where no example has rules
+            that tell it.
         utility_notes: why it cannot be told whether it loses more than the spec allows; empty where it can.
         rank: by cost to break, or why it has none; see `ranks`.
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
@@ -118,6 +121,7 @@ class Standing:
     failures: Mapping[str, int]
     missing: tuple[PlannedCell, ...] = ()
     utilities: tuple[Utility, ...] = ()
+    under_attack: UtilityUnderAttack | None = None
     utility_notes: tuple[str, ...] = ()
     rank: Rank = NO_RANK
     offense_defense: OffenseDefense | None = None
@@ -233,6 +237,7 @@ def make_standing(
         unparseable=sum(trajectories.unparseable for trajectories in all_trajectories),
         unparseable_clean=sum(record.n_clean_unparseable for record in records),
         failures=dict(sorted(failures.items())),
+        under_attack=utility_under_attack(cells),
         ranked_by=known_curves(attacks, frozenset(replaying)),
         excluded=count_exclusions(cells),
     )

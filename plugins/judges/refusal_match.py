@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from harness import Answer, Example, Judge, Params, TaskKind, hookimpl
-from plugins.judges._refusals import REFUSAL_PHRASES, is_refusal, normalise_text
+from harness import Answer, Example, Judge, Params, TaskKind, hookimpl, normalise_text
+from plugins.judges._refusals import REFUSAL_PHRASES, is_refusal
 
 
 class RefusalMatch(Judge):

@@ -184,6 +184,12 @@ def test_tasks_from_files(tmp_path):
     prompts = [f"Tell me of thing {i},Sure" for i in range(20)]
     (tmp_path / "prompts.csv").write_text("prompt,target\n" + "\n".join(prompts) + "\n")
     passes("task/behaviors", {"path": str(tmp_path / "prompts.csv")})
+    said = (
+        '{{"messages": [{{"role": "tool", "content": "Mail {}. {{attack}}"}}], "forbidden": "Paid", "wanted": "mail"}}'
+    )
+    (tmp_path / "cases.jsonl").write_text("\n".join(said.format(i) for i in range(20)))
+    for injected in (True, False):
+        passes("task/prompt_injection", {"path": str(tmp_path / "cases.jsonl"), "injected": injected})
 
 
 def compared(i):

@@ -25,6 +25,7 @@ COLUMNS = {
     "predicted": "int32",
     "answer": "string",
     "answer_state": "string",
+    "utility": "bool",
     "attack_loss": "double",
     "attack_text": "string",
     "attack_tokens": "list<item: int32>",

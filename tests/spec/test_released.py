@@ -39,13 +39,17 @@ FROZEN = {
 }
 
 
+DRAFTS = {"chat/prompt_injection.yaml"}
+"""What docs/write_suite.py leaves out: it may still change."""
+
+
 def test_released_specs_are_frozen() -> None:
     listed = {(one.name, one.version): one for one in released_specs()}
     assert {key: one.hash for key, one in listed.items()} == FROZEN
     for key, one in listed.items():
         assert content_hash(FOLDER / one.file) == FROZEN[key], f"{one.file}: a change is a new version of {key[0]}"
     files = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    assert files == {one.file for one in listed.values()}, "run docs/write_suite.py"
+    assert files - DRAFTS == {one.file for one in listed.values()}, "run docs/write_suite.py"
 
 
 def test_page_lists_what_is_released() -> None:

@@ -14,6 +14,7 @@ from harness.api.judge import Answer, Verdict
 from harness.api.problem.problem import Problem
 from harness.api.problem.search_result import StringProgress
 from harness.api.problem.state import State
+from harness.api.task import Example
 from harness.engine.defended.prompt_item import PromptItem
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
@@ -105,6 +106,8 @@ class StepOutcome:
         told = verdict_columns(pairs, deciding, success=self.success)
         if pairs and self.counted is not None:
             told |= sampled_columns(pairs, self.nominal)
+        if self.answers and self.failure is None:
+            told["utility"] = utility_of_recorded(self.problem.example, told["answer"], told["answer_state"])
         return StepRow(
             example=self.problem.example.id,
             step=self.step,
@@ -157,6 +160,17 @@ def verdict_columns(
         "draws": len(draws) or None,
         "broken_draws": sum(verdict.success for verdict in draws) if draws else None,
     }
+
+
+def utility_of_recorded(example: Example, text: str | None, state: AnswerState | None) -> bool | None:
+    """Whether an answer as tables have it does what the user asked; None where that is not told.
+
+    Args:
+        text: None: a guard blocked it, or there is none.
+        state: as the column `answer_state`.
+    """
+    answer = Answer(None, (), math.nan, text, state or "answered")
+    return None if answer.missing else example.utility_of(text)
 
 
 def sampled_columns(judged: Judged, nominal: Sequence[float | None]) -> dict[str, Any]:

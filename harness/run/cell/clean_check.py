@@ -15,6 +15,7 @@ from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.on_examples import place_all
+from harness.engine.search.step_outcome import utility_of_recorded
 from harness.errors import DataError
 from harness.flops import Flops
 from harness.records.exclusion import (
@@ -150,6 +151,7 @@ def choose_examples(
                 "answer_state": None if reply.text is None and not reply.missing else reply.state,
                 "benign": None if victim.labels else example.benign,
                 "right": right if clean.is_told(at) and not reply.too_long else None,
+                "utility": None if reply.too_long else utility_of_recorded(example, reply.text, reply.state),
                 "attacked": why is None,
                 "excluded": why,
                 **prompt_columns(problem, shown[at].read),

@@ -13,6 +13,7 @@ from harness.api.judge import Answer, Verdict
 from harness.api.task import Example, TaskData
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
+from harness.engine.search.step_outcome import utility_of_recorded
 from harness.errors import DataError
 from harness.flops import UNKNOWN, Flops
 from harness.records.cell_manifest import CellRecord
@@ -148,6 +149,8 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     for row, answer, (verdict, _) in zip(examples, answers, verdicts, strict=True):
         row["benign"] = by_id[row["example"]].benign  # which older records do not say
         row["right"] = _right(row, answer, verdict)
+        utility = utility_of_recorded(by_id[row["example"]], row["answer"], row["answer_state"])
+        row["utility"] = None if _is_unasked(row) else utility
         if not row["attacked"] and row["excluded"] not in _NOT_ATTACKED:
             continue  # for a reason that is no judge's
         why = NO_CLEAN_ANSWER if answer.missing else NOT_JUDGED if verdict.unparseable else None
@@ -203,6 +206,7 @@ def _judged_again(
             score=verdict.score,
             unparseable=None if answer.missing else verdict.unparseable,
             judge_output=None if verdict.output is None else [verdict.output],
+            utility=utility_of_recorded(by_id[rows[i].example], rows[i].answer, rows[i].answer_state),
             broken_draws=None if rows[i].draws is None else int(verdict.success),  # of a source there is one draw
             judge_nominal=UNKNOWN if mixed else rows[i].judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else rows[i].judge_executed + cost.executed,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.api.judge import Answer
 from harness.api.task import Example
 from harness.engine.search.judging import JudgeRunner
-from harness.engine.search.step_outcome import sampled_columns, verdict_columns
+from harness.engine.search.step_outcome import sampled_columns, utility_of_recorded, verdict_columns
 from harness.flops import UNKNOWN, Flops
 from harness.records.step_row import StepRow
 
@@ -30,12 +30,11 @@ def judged_again(
         verdicts, costs = zip(*(next(judged) for _ in own), strict=True)
         cost, row = sum(costs, Flops()), rows[i]
         pairs = list(zip(own, verdicts, strict=True))
+        told = verdict_columns(pairs, pairs[:counted], success=any(verdict.success for _, verdict in pairs[:counted]))
+        told["utility"] = utility_of_recorded(by_id[row.example], told["answer"], told["answer_state"])
         found[i] = replace(
             row,
-            **(
-                verdict_columns(pairs, pairs[:counted], success=any(verdict.success for _, verdict in pairs[:counted]))
-                | sampled_columns(pairs, row.sampled_nominal or [])
-            ),
+            **(told | sampled_columns(pairs, row.sampled_nominal or [])),
             judge_nominal=UNKNOWN if mixed else row.judge_nominal + cost.nominal,
             judge_executed=UNKNOWN if mixed else row.judge_executed + cost.executed,
         )

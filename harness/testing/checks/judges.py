@@ -19,6 +19,7 @@ from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.backend import toy_tokenizer
 from harness.testing.toys.faulty import Says
 from harness.testing.toys.task_data import LABELS, auxiliary_labels
+from harness.tokens.answers.answer_rule import AnswerRule
 
 JudgedAnswer = tuple[Example, Answer]
 
@@ -43,8 +44,12 @@ def example_answers(reads: TaskKind) -> list[JudgedAnswer]:
         answers = [((2.0, -1.0), 0, 3.05), ((-1.0, 2.0), 1, 0.05), ((0.0, 0.0), 0, 0.69), ((), 1, 0.1)]
         examples = [Example(f"v-{i}", _chunks(i), label=i, proxy_label=1 - i) for i in (0, 1)]
         return [(e, Answer(label, scores, loss)) for e in examples for scores, label, loss in answers]
+    rules: dict[str, Any] = {"forbidden": (AnswerRule("ladder"),), "wanted": (AnswerRule(pattern="help|Sure"),)}
     return [
-        (Example(f"v-{i}-{benign}", _chunks(i), target=" Sure, here", benign=benign), Answer(None, (), 0.7, text))
+        (
+            Example(f"v-{i}-{benign}", _chunks(i), target=" Sure, here", benign=benign, **rules),
+            Answer(None, (), 0.7, text),
+        )
         for benign in (False, True)
         for i, text in enumerate(ANSWERS)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard.site.texts.standing_text import TextPair
+from leaderboard.site.texts.standing_text import TextPair, interval_text, rate_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.utility.bound import name_of, points, points_text
@@ -13,6 +13,29 @@ from leaderboard.table_numbers import percent
 def shows_utility(table: Standings) -> bool:
     """Whether there is anything to say of utility beside the clean share."""
     return any(row.utility_notes or any(u.loss or not u.own for u in row.utilities) for row in table.rows)
+
+
+def shows_under_attack(table: Standings) -> bool:
+    """Whether any row tells how many answers do what the user asked."""
+    return any(row.under_attack is not None for row in table.rows)
+
+
+def clean_utility_text(row: Standing) -> TextPair:
+    """The share of clean answers that do what the user asked, and its interval."""
+    return ("–", "not measured") if row.under_attack is None else rate_text(row.under_attack.clean)
+
+
+def under_attack_text(row: Standing) -> TextPair:
+    """The same under the strongest attack, then a line for each other attack."""
+    if row.under_attack is None:
+        return "–", "not measured"
+    left = dict(row.under_attack.attacked)
+    strongest = None if row.strongest is None else left.pop(row.strongest.attack, None)
+    lines = [f"{attack} {percent(rate.value)} ({interval_text(rate)})" for attack, rate in left.items()]
+    if row.strongest is None or strongest is None:
+        return "–", "\n".join(lines)
+    main, fine = rate_text(strongest)
+    return main, "\n".join([fine, row.strongest.attack, *lines])
 
 
 def utility_text(row: Standing) -> TextPair:

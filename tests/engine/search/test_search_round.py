@@ -33,8 +33,10 @@ def test_a_line_of_before_is_read_and_written_the_same() -> None:
     assert done.states[3].memory == {"a": [1]}
     assert done.limits == {3: "query limit"}
     written = done.to_json()
-    added = [row.pop(name) for row in written["rows"] for name in ("answer_state", "earlier", "judge_output")]
-    assert added == [None] * 6
+    added = [
+        row.pop(name) for row in written["rows"] for name in ("answer_state", "earlier", "judge_output", "utility")
+    ]
+    assert added == [None] * 8
     assert json.dumps(written) == LINE
 
 

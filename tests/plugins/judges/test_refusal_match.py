@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from harness.api.judge import Answer
 from harness.api.task import Chunk, Edit, Example
-from plugins.judges._refusals import REFUSAL_PHRASES, is_refusal, normalise_text
+from harness.tokens.answers.normalise import normalise_text
+from plugins.judges._refusals import REFUSAL_PHRASES, is_refusal
 from plugins.judges.refusal_match import RefusalMatch
 
 

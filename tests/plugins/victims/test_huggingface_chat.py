@@ -21,7 +21,7 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.search.judging import JudgeRunner
 from harness.engine.search.router import ModelRouter
 from harness.errors import VictimError
-from harness.tokens.message import Conversation, Message
+from harness.tokens.message import Conversation, Message, Role
 from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in
 from harness.training.model_folder import save_model
 from plugins.judges._request_and_answer import request_text
@@ -85,10 +85,10 @@ def applied(source: Path, messages: list[dict[str, str]], **more: Any) -> list[i
     return ids
 
 
-@pytest.mark.parametrize("family", ["smollm2", "llama2"])
-def test_answers_and_losses_are_those_of_the_rendered_chat(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize(("family", "role"), [("smollm2", "user"), ("llama2", "user"), ("chatml", "tool")])
+def test_answers_and_losses_are_those_of_the_rendered_chat(tmp_path: Path, family: str, role: Role) -> None:
     source = chat_model(tmp_path / "source", family)
-    around = Conversation((Message("system", "Help."), Message("user", "Hi"), Message("assistant", "Yes?")))
+    around = Conversation((Message("system", "Help."), Message("user", "Hi"), Message("assistant", "Yes?")), role)
     data = requests(around)
     backend = opened(victim(source, fine_tune=False, dtype="float32"), data, tmp_path)
     original = AutoModelForCausalLM.from_pretrained(source).eval()
