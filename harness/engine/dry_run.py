@@ -30,6 +30,7 @@ from harness.engine.made_up_answers import made_up_answer
 from harness.engine.search.request_kinds import Work, kind_of, passes
 from harness.errors import PluginError
 from harness.flops import nominal_backward, nominal_forward
+from harness.tokens.answers.answer_rule import AnswerRule
 from harness.tokens.fake_tokenizer import FakeTokenizer
 
 EXAMPLE = "rehearsal"
@@ -164,7 +165,8 @@ def dry_run_judge(judge: Judge) -> DryRun:
     Raises:
         PluginError: the judge raised, or does not end.
     """
-    example = Example(EXAMPLE, (Chunk(_TEXT, Edit.OVERWRITABLE),), target=" Sure", reply=" No")
+    chunk, rules = Chunk(_TEXT, Edit.OVERWRITABLE), (AnswerRule(phrase="no"),)  # all that a judge may look at
+    example = Example(EXAMPLE, (chunk,), target=" Sure", reply=" No", forbidden=rules, wanted=rules)
     answer = Answer(0, (0.0, 1.0), 1.0, _TEXT)
     requests: list[Request] = []
     verdict = f"judge {judge.name}: a verdict", partial(judge.verdict, example, answer)

@@ -17,6 +17,7 @@ from harness.engine.defended.victim import DefendedVictim
 from harness.engine.dry_run import dry_run_judge, pipeline_flops
 from harness.errors import PluginError
 from harness.flops import nominal_forward
+from harness.registry.loader import load_plugins
 from harness.testing.toys.random_transformer import random_backend
 
 TEXT = "The red fox jumps over the fence."
@@ -125,6 +126,13 @@ def test_a_verdict_is_counted_by_model() -> None:
     judge = found.auxiliary["judge"]
     assert judge.answered == 3
     assert judge.text_tokens > 2 * 200 / 4 + 7
+
+
+def test_every_judge_that_asks_no_model_is_foreseen_to_ask_nothing() -> None:
+    alone = [entry.cls for entry in load_plugins().registry.entries("judge") if not entry.cls.Params.model_fields]
+    assert {"answer_rule", "wrong_label"} <= {made.name for made in alone}
+    for made in alone:
+        assert dry_run_judge(made(made.Params())).nominal(0, 0.0, {}) == 0
 
 
 def test_a_judge_that_breaks_down_is_named() -> None:
