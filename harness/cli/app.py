@@ -18,12 +18,14 @@ from harness.registry.plugin_problem import error_with_place
 
 HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
 FILE_OPTION = "--plugin"
+HELP_OPTIONS = ["--help", "-h"]
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit status. Errors that the user can mend come out as `HarnessError`."""
     context = Context()
     command: Any = get_command(build_app(context))
+    _flags_without_type(command)
     try:
         command.main(args=plugin_files_first(arguments), prog_name="harness", obj=context)
     except SystemExit as end:
@@ -41,7 +43,8 @@ def run(arguments: list[str]) -> int:
 def build_app(context: Context | None = None) -> typer.Typer:
     """The application with all commands of the installed packages."""
     context = Context() if context is None else context
-    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+    settings = {"help_option_names": HELP_OPTIONS}
+    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=settings)
     app.callback()(_options)
     core_commands(app)
     for module in context.packages().modules:
@@ -71,6 +74,16 @@ def plugin_files_first(arguments: list[str]) -> list[str]:
         else:
             (first if word.startswith(FILE_OPTION + "=") else rest).append(word)
     return [*first, *rest]
+
+
+def _flags_without_type(command: Any) -> None:
+    """Help shows ``<bool>`` behind an option only where there is something to write behind it."""
+    own_help = command.get_help_option(typer.Context(command, help_option_names=HELP_OPTIONS))
+    for param in [*command.params, own_help]:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    for part in getattr(command, "commands", {}).values():
+        _flags_without_type(part)
 
 
 def _version(wanted: bool) -> None:

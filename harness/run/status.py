@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import one_line
+from harness.records.planned import PlannedCell, read_planned
 from harness.records.untold import untold_text
 from harness.run.cell_label import label_of
 from harness.run.run_folder import RunFolder
@@ -19,7 +20,7 @@ class CellState:
     """What the folder of one cell holds."""
 
     key: str
-    status: str  # done, skipped, failed, begun, damaged
+    status: str  # done, skipped, failed, begun, damaged, missing
     label: str
     n_attacked: int | None
     rounds: int  # rounds in the journal of a begun cell
@@ -35,13 +36,13 @@ class RunStatus:
     spec_version: str
     spec_hash: str
     expected: int
-    cells: list[CellState]
+    cells: list[CellState]  # those with a folder, and the missing ones where the run lists what it has to do
     shard: Shard | None = None  # None: a whole run
 
     def count(self, status: str) -> int:
         """Cells in that state; ``missing`` are those without a folder."""
         if status == "missing":
-            return max(0, self.expected - len(self.cells))
+            return max(0, self.expected - sum(cell.status != "missing" for cell in self.cells))
         return sum(cell.status == status for cell in self.cells)
 
     def counts(self) -> dict[str, int]:
@@ -76,22 +77,33 @@ def read_status(root: Path) -> RunStatus:
 
     Raises:
         RunError: there is no run, or its manifest is damaged.
+        DataError: what it lists of its cells is damaged.
     """
     folder = RunFolder(root)
     manifest = folder.read_manifest()
     paths = sorted(folder.cells.iterdir()) if folder.cells.exists() else []
-    cells = [_state(folder, path.name) for path in paths if path.is_dir()]
+    planned = {cell.key: planned_label(cell) for cell in read_planned(manifest.get("planned"), folder.manifest)}
+    cells = [_state(folder, path.name, planned.get(path.name, "")) for path in paths if path.is_dir()]
+    shard = folder.shard(manifest)
+    if shard is None:  # a part of a run does not list which cells are its own
+        there = {cell.key for cell in cells}
+        cells += [CellState(key, "missing", one, None, 0, None) for key, one in planned.items() if key not in there]
     return RunStatus(
         manifest["spec_name"],
         str(manifest["spec_version"]),
         manifest["spec_hash"],
         int(manifest.get("cells", len(cells))),
         cells,
-        folder.shard(manifest),
+        shard,
     )
 
 
-def _state(folder: RunFolder, key: str) -> CellState:
+def planned_label(cell: PlannedCell) -> str:
+    """What a cell is called that has no record yet."""
+    return label_of(cell.task, cell.victim, cell.defense, cell.round, cell.attack, cell.threat, cell.seed)
+
+
+def _state(folder: RunFolder, key: str, planned: str) -> CellState:
     status = folder.cell_status(key)
     journal = folder.cell(key) / "journal.jsonl"
     rounds = journal.read_bytes().count(b"\n") if journal.exists() else 0
@@ -110,4 +122,4 @@ def _state(folder: RunFolder, key: str) -> CellState:
         error = None if data["error"] is None else one_line(data["error"])
         return CellState(key, status, one_line(label), attacked, rounds, error, untold_text(data))
     except (OSError, ValueError, KeyError, TypeError):
-        return CellState(key, "begun" if status == "begun" else "damaged", "", None, rounds, None)
+        return CellState(key, "begun" if status == "begun" else "damaged", planned, None, rounds, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry.outside import attack, harness, make_distribution, plugins, python
+from tests.run.runs import harness_here
 
 pytestmark = pytest.mark.slow  # starts many processes
 
@@ -49,6 +50,15 @@ def test_help_is_light() -> None:
     loaded = imported("--help")
     assert "harness.cli.app" in loaded
     assert not loaded & {*HEAVY, "numpy", "pydantic", "harness.registry.loader", "plugins.attacks.gcg"}
+
+
+def test_help_in_short_and_types_where_there_is_something_to_write() -> None:
+    for words in ((), ("run",), ("leaderboard", "show"), ("bench", "scoring")):
+        long, short = (harness_here(*words, option, cwd=Path()) for option in ("--help", "-h"))
+        assert long.returncode == short.returncode == 0
+        assert long.stdout == short.stdout
+        assert "<bool>" not in long.stdout
+    assert "<path>" in harness_here("run", "-h", cwd=Path()).stdout
 
 
 def test_listing_plugins_imports_nothing_heavy() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -97,8 +98,12 @@ def test_a_page_is_built_at_the_end(folder: Path) -> None:
     assert (folder / "again" / "index.html").exists()
 
 
-def in_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
-    """Run a command whose output is a terminal; exit status and everything that appeared there."""
+def in_terminal(*arguments: object, cwd: Path, until: str | None = None) -> tuple[int, str]:
+    """Run a command whose output is a terminal; exit status and everything that appeared there.
+
+    Args:
+        until: what, once it appears, is answered by Ctrl-C.
+    """
     leader, follower = pty.openpty()
     environment = os.environ | ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": "160", "LINES": "40"}
     process = subprocess.Popen(
@@ -114,6 +119,9 @@ def in_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
         if not part:
             break
         shown += part
+        if until is not None and until.encode() in shown:
+            process.send_signal(signal.SIGINT)
+            until = None
     os.close(leader)
     return process.wait(60), shown.decode()
 
@@ -133,6 +141,15 @@ def test_a_terminal_shows_cells_and_success(folder: Path, jobs: str) -> None:
     assert "steps/s" in plain
     assert "4 cells done, 0 failed: out" in plain
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h"), "the cursor is there again"
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_says_how_to_go_on(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(FAST.replace("steps: 3", "steps: 100000"))
+    code, shown = in_terminal(*ARGUMENTS, cwd=folder, until="steps/s")
+    assert code == 130
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    assert said.rstrip().splitlines()[-1] == "Stopped. The same command goes on from here: out"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

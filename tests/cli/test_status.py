@@ -45,6 +45,13 @@ def test_a_begun_cell_and_one_that_is_missing(finished: Path) -> None:
     assert done.returncode == 0
     assert "2 rounds in the journal" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 done, 0 failed, 1 begun, 1 missing"
+    told = json.loads(harness_here("status", "out", "--json", cwd=finished).stdout)["cells"]
+    assert {(cell["key"], cell["status"]) for cell in told} == {(first.name, "begun"), (second.name, "missing")}
+    labels = {
+        f"weather_or_food × counts × none × {attack} × suffix, 4 tokens, gradient, seed 0"
+        for attack in ("random_token", "hill_climb")
+    }
+    assert {cell["label"] for cell in told} == labels
 
 
 def test_torch_is_not_needed(finished: Path) -> None:

@@ -146,17 +146,16 @@ def _search(
     from harness.run.tuning.tune import tune
     from harness.store.open_store import open_store
 
-    with progress_view(silent, "candidates") as view:
-        worker = _Candidates(view.worker(0))
-        try:
-            with RunFolder(place.folder).locked():
-                preparer = Preparer(open_store(place.store), loaded.registry, worker)
-                preparer.artifacts.store.check()
-                path = place.folder / f"{file_name(plan.entry.name)}-{plan.key}.jsonl"
-                return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker), worker.begin)
-        except KeyboardInterrupt:
-            typer.echo(f"Stopped. The same command goes on from here: {place.folder}", err=True)
-            raise typer.Exit(130) from None
+    try:
+        with progress_view(silent, "candidates") as view, RunFolder(place.folder).locked():
+            worker = _Candidates(view.worker(0))
+            preparer = Preparer(open_store(place.store), loaded.registry, worker)
+            preparer.artifacts.store.check()
+            path = place.folder / f"{file_name(plan.entry.name)}-{plan.key}.jsonl"
+            return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker), worker.begin)
+    except KeyboardInterrupt:  # said when the live view is gone, which would draw over it
+        typer.echo(f"Stopped. The same command goes on from here: {place.folder}", err=True)
+        raise typer.Exit(130) from None
 
 
 class _Candidates:
