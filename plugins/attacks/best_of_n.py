@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field, PositiveInt
 
@@ -27,6 +29,11 @@ class BestOfN(Attack):
         samples: PositiveInt = Field(16, description="augmentations that the victim answers per step")
         sigma: float = Field(0.4, ge=0, le=1, description="strength of the augmentations")
         max_tokens: PositiveInt = Field(32, description="longest answer that is read, in the victim's tokens")
+        temperature: float = Field(0.0, ge=0, le=10, description="of these answers; 0: the likeliest one")
+
+        def identity(self) -> dict[str, Any]:
+            """The parameters; the temperature only where answers are drawn, so that the keys of older runs stay."""
+            return {name: v for name, v in super().identity().items() if name != "temperature" or v > 0}
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         tokens = problem.fitted(text_to_augment(problem, rng))
@@ -40,7 +47,8 @@ class BestOfN(Attack):
         if not strings:
             return state
         prompts = tuple(problem.prompts(string[None])[0] for string in strings)
-        answers = yield Generate(prompts, self.params.max_tokens)
+        seed = int(rng.integers(2**31)) if self.params.temperature else 0
+        answers = yield Generate(prompts, self.params.max_tokens, self.params.temperature, seed)
         for string, answer in zip(strings, answers, strict=True):
             if looks_successful(problem, answer):
                 return State(tuple(string.tolist()), memory={_SUCCEEDED: True})

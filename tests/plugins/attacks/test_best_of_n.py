@@ -185,6 +185,30 @@ def test_the_first_wanted_answer_decides_and_else_the_last_string_stands() -> No
         assert problem.prompt_of(end.value.value) == asked.prompts[at]
 
 
+def test_answers_are_drawn_anew_in_each_step_at_a_temperature() -> None:
+    def asked(**params: Any) -> list[Generate]:
+        attack, problem, rng = (
+            BestOfN(BestOfN.Params(samples=2, **params)),
+            problems(ToyBackend())[0],
+            np.random.default_rng(3),
+        )
+        state, found = attack.start(problem, rng), []
+        for _ in range(2):
+            step = attack.step(state, problem, rng)
+            found.append(next(step))
+            with pytest.raises(StopIteration) as stop:
+                step.send([None, None])
+            state = stop.value.value
+        return found
+
+    drawn, greedy = asked(temperature=1.0), asked()
+    assert {request.temperature for request in drawn} == {1.0}
+    assert len({request.seed for request in drawn}) == 2
+    assert {(request.temperature, request.seed) for request in greedy} == {(0.0, 0)}
+    assert "temperature" not in BestOfN.Params().identity()
+    assert BestOfN.Params(temperature=1.0).identity() == BestOfN.Params().identity() | {"temperature": 1.0}
+
+
 def test_where_nothing_fits_nothing_is_asked() -> None:
     backend = ToyBackend()
     (odd,) = backend.tokenizer.encode(["\x07"])[0]  # a token that no augmentation begins with
