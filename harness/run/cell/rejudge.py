@@ -92,6 +92,7 @@ class Rejudged:
 _OF_THE_SPEC = frozenset({"key", "spec_name", "spec_version", "spec_hash", "judge", "judge_calibration"})
 _OF_THE_SPEC |= {"target_asr", "clean_floor", "utility", "tuning"}
 """What of a record the spec says that it is judged by."""
+_LABELLED = ("task", "victim", "defense", "attack")  # by what sets them apart in that spec
 
 
 def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: Preparer) -> CellResult:
@@ -122,6 +123,8 @@ def rejudge_cell(cell: ResolvedCell, spec: LoadedSpec, source: Cell, preparer: P
             changes["defense_facts"] = facts
     base = base_record(cell.spec, spec, cell.keys.cell)
     changes |= {name: getattr(base, name) for name in _OF_THE_SPEC}
+    for name in _LABELLED:
+        changes[name] = getattr(source.record, name).model_copy(update={"label": getattr(base, name).label})
     record = CellRecord.model_validate(source.record.model_copy(update=changes).model_dump(mode="json"))
     return CellResult(record, examples, steps)
 

@@ -54,6 +54,14 @@ def test_what_is_not_in_the_run_is_attacked(tmp_path: Path) -> None:
     assert held["cells"] == 2
 
 
+def test_labels_are_those_of_the_spec_that_is_run(tmp_path: Path) -> None:
+    more = FAST.replace("{hill_climb: {steps: 3}}", "{random_token: {steps: 3, draws: 2}}")
+    assert run(tmp_path, FAST, "first") == 0
+    assert run(tmp_path, more, "second", "--from", str(tmp_path / "first")) == 0
+    labels = {cell.record.attack.label for cell in read_run(tmp_path / "second")}
+    assert labels == {"random_token(draws=4)", "random_token(draws=2)"}
+
+
 def diagnostics(folder: Path) -> dict:
     return {cell.record.search: cell.record.defense_facts.diagnostics for cell in read_run(folder)}
 
