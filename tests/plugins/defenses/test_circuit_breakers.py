@@ -13,7 +13,7 @@ import harness
 from harness.api.task import TaskData
 from harness.api.threat import Threat
 from harness.engine.open_backend import open_folder
-from harness.errors import DataError
+from harness.errors import DataError, VictimError
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.text_answers.circuit_breakers import CircuitBreakers
@@ -86,6 +86,11 @@ def test_what_it_cannot_stand_before_is_refused_in_words() -> None:
     defense().check(DATA)
     with pytest.raises(ValidationError):
         defense(loss={"alpha": 0})
+
+
+def test_a_victim_with_a_training_of_its_own_is_refused(tmp_path: Path, victim: Path) -> None:
+    with pytest.raises(VictimError, match="circuit_breakers: trains on the model's activations"):
+        run_round(defense(steps=1), victim, tmp_path / "out", NEVER, retrain=lambda _: Flops())
 
 
 def test_what_changes_weights_changes_the_key() -> None:

@@ -24,8 +24,10 @@ def example(i: int, *, reply: bool = True) -> Example:
 DATA = TaskData((), [example(i) for i in range(40)], [example(1000 + i) for i in range(4)])
 
 
-def run_round(plugin: TrainedDefense, model: Path, folder: Path, data: TaskData = DATA, round: int = 1) -> RoundCost:
-    """Train one round from ``model`` into ``folder``."""
+def run_round(
+    plugin: TrainedDefense, model: Path, folder: Path, data: TaskData = DATA, round: int = 1, retrain: Any = None
+) -> RoundCost:
+    """Train one round from ``model`` into ``folder``; ``retrain`` is a training of the victim's own."""
     from harness.engine.open_backend import open_folder
 
     (folder / "scratch").mkdir(parents=True)
@@ -47,5 +49,6 @@ def run_round(plugin: TrainedDefense, model: Path, folder: Path, data: TaskData 
         search=never,
         resolve=never,
         progress=silent,
+        retrain=retrain,
     )
     return plugin.train_round(job)
