@@ -113,7 +113,8 @@ def test_draws_and_costs_are_in_the_records(cells: dict[str, Any]) -> None:
         assert (per_query > 0) == costs, label
         assert own * COUNT + per_query * COUNT == pytest.approx(cell["clean_compute"]["nominal"]), label
         assert cell["defense_facts"]["diagnostics"]["ece"] == {"clean": None, "attacked": None, "bins": 15}
-    for label in (SAMPLED, "random_smoothing", "smoothllm"):  # three copies alike but for chance: one is the victim's, two are added
+    # Three copies alike but for chance: one is the victim's, two are added.
+    for label in (SAMPLED, "random_smoothing", "smoothllm"):
         facts = cells[label][0]["defense_facts"]
         assert facts["per_query"]["nominal"] == pytest.approx(2 * facts["per_answer"]["nominal"])
 
