@@ -251,6 +251,10 @@ from .training.model_folder import (
     save_model as save_model,
     saved_ending as saved_ending,
 )
+from .training.rerouting import (
+    Rerouting as Rerouting,
+    ReroutingLoss as ReroutingLoss,
+)
 from .training.retrain import (
     retrain as retrain,
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.api.training import TrainConfig, TrainRow
 from harness.api.victim import Progress
@@ -27,6 +28,8 @@ from harness.tokens.tokenizer import Tokenizer
 from harness.training import checkpoint
 from harness.training.objective import Batch, collate, forward_batch, mean_loss
 from harness.training.optimizers import learning_rate_at, make_optimizer
+from harness.training.rerouting import Rerouting
+from harness.training.rerouting_loss import Original, hidden_states, rerouting_loss
 from harness.training.training_rows import check_rows, rows_hash
 from harness.training.view_loss import view_loss
 from harness.training.views import Views
@@ -38,7 +41,7 @@ _SAVE_SHARE = 0.05  # at most this share of the time goes into checkpoints
 def train(
     model: Any,
     tokenizer: Tokenizer,
-    rows: Sequence[TrainRow] | Views,
+    rows: Sequence[TrainRow] | Views | Rerouting,
     config: TrainConfig,
     *,
     seed: int,
@@ -56,33 +59,35 @@ def train(
 
     Args:
         model: on its device, in the precision to train in.
-        rows: to be shuffled for each epoch; or views, taken in their order, ``batch_size`` examples at a time.
+        rows: to be shuffled for each epoch; or views or pairs to reroute, taken in their order, ``batch_size`` of them
+            at a time.
         scratch: where a checkpoint is kept about every 20 seconds, so that a killed training goes on.
         progress: called after each update with ``what``, updates done and in all.
         head, labels: how an answer is read off the model, as in `TorchBackend`.
 
     Returns:
         nominal compute of real tokens (6·N each; 4·N where an adapter is trained, and 2 more for each of its
-        parameters), and executed compute, padding included.
+        parameters; 2·N more for states of the model as it was), and executed compute, padding included.
 
     Raises:
         VictimError: no rows, a row without ids, a row of another sort than the head, a perturbation that does not fit
             the model, a loss that is not a number, or no memory for one batch.
     """
-    views = rows if isinstance(rows, Views) else None
-    flat = rows.rows if isinstance(rows, Views) else rows
+    groups = rows if isinstance(rows, (Views, Rerouting)) else None
+    flat = rows.rows if isinstance(rows, (Views, Rerouting)) else rows
     check_rows(flat, labelled=head != "generation")
-    if views:
-        views.check()
+    if isinstance(groups, Views):
+        groups.check()
     adapted = is_adapted(model)
     if not adapted:  # of an adapted one, what is trained is set already
         model.requires_grad_(True)
     reader = make_head(head, model, tokenizer, labels)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
-    batches = _Batches(flat, config, seed, views)
+    batches = _Batches(flat, config, seed, groups)
     total = batches.total
-    of_views = [views.each, views.loss.model_dump(mode="json")] if views else []
-    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), rows_hash(flat), *of_views])
+    of_groups = [len(groups.groups[0]), groups.loss.model_dump(mode="json")] if groups else []
+    key = content_key([config.model_dump(mode="json"), seed, head, list(labels), rows_hash(flat), *of_groups])
+    original = Original.of(model) if isinstance(groups, Rerouting) else None  # before a checkpoint changes it
     done = checkpoint.load(scratch, key, model, optimizer)
     spent = done.spent
     n_params, _ = count_parameters(model)
@@ -99,12 +104,15 @@ def train(
             batch = collate(batch_rows, reader, _pad_id(model), device)
             torch.manual_seed(named_seed(seed, "dropout", step))
             rate = learning_rate_at(step, total, config)
-            outputs = _update(model, reader, optimizer, batch, rate, config, step, views=views)
-            tokens = sum(batch.lengths)
+            loss = _BatchLoss(model, reader, batch, groups, original, step, total)
+            outputs = _update(loss, optimizer, rate, config)
+            tokens, length = sum(batch.lengths), batch.ids.shape[1]
             spent += Flops(
                 nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens, trained),
-                len(batch.rows) * executed.training(batch.ids.shape[1], outputs),
+                len(batch.rows) * executed.training(length, outputs),
             )
+            if original is not None:
+                spent += Flops(nominal_forward(n_params, tokens), len(batch.rows) * executed.forward(length))
             now = time.monotonic()
             if now - saved_at >= max(CHECKPOINT_SECONDS, save_took / _SAVE_SHARE) or (saved_any and step + 1 == total):
                 checkpoint.save(scratch, key, model, optimizer, step + 1, spent)
@@ -122,21 +130,21 @@ class _Batches:
     rows: Sequence[TrainRow]
     config: TrainConfig
     seed: int
-    views: Views | None
+    groups: Views | Rerouting | None
 
     @property
     def total(self) -> int:
-        """Updates in all; with views as many as there are batches."""
-        if self.views is None:
+        """Updates in all; with views or pairs as many as there are batches."""
+        if self.groups is None:
             return self.config.total_steps(len(self.rows))
-        return -(-len(self.views.groups) // self.config.batch_size)
+        return -(-len(self.groups.groups) // self.config.batch_size)
 
     def after(self, first: int) -> Iterator[tuple[int, list[TrainRow]]]:
         """(update, its rows) from update ``first`` on."""
         size = self.config.batch_size
-        if self.views is not None:
+        if self.groups is not None:
             for step in range(first, self.total):
-                yield step, list(chain.from_iterable(self.views.groups[step * size : (step + 1) * size]))
+                yield step, list(chain.from_iterable(self.groups.groups[step * size : (step + 1) * size]))
             return
         per_epoch = -(-len(self.rows) // size)
         for epoch in range(first // per_epoch, -(-self.total // per_epoch)):
@@ -146,42 +154,56 @@ class _Batches:
                     yield step, [self.rows[i] for i in batch]
 
 
-def _update(
-    model: Any,
-    head: Any,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    rate: float,
-    config: TrainConfig,
-    step: int,
-    *,
-    views: Views | None,
-) -> int:
+@dataclass(frozen=True)
+class _BatchLoss:
+    """What an update makes smaller."""
+
+    model: Any
+    head: Any
+    batch: Batch
+    groups: Views | Rerouting | None
+    original: Original | None
+    step: int
+    total: int
+
+    def forward(self) -> tuple[Tensor, int]:
+        """The loss, and how many positions per row reached the output embedding."""
+        model, batch, groups = self.model, self.batch, self.groups
+        if isinstance(groups, Rerouting):
+            assert self.original is not None
+            originals = self.original.states(model, batch)
+            states = hidden_states(model, batch)
+            return rerouting_loss(states, originals, batch, groups.loss, self.step, self.total), 0
+        with perturbed_layers(model, _perturbations(batch)):
+            output = forward_batch(model, self.head, batch, states=groups is not None and groups.loss.contrastive > 0)
+        loss = mean_loss(self.head, output)
+        if groups is not None:
+            loss = loss + view_loss(output, batch, groups.each, groups.loss)
+        return loss, output.outputs
+
+
+def _update(of: _BatchLoss, optimizer: torch.optim.Optimizer, rate: float, config: TrainConfig) -> int:
     for group in optimizer.param_groups:
         group["lr"] = rate
     try:
-        with perturbed_layers(model, _perturbations(batch)):
-            output = forward_batch(model, head, batch, states=views is not None and views.loss.contrastive > 0)
-        loss = mean_loss(head, output)
-        if views is not None:
-            loss = loss + view_loss(output, batch, views.each, views.loss)
+        loss, outputs = of.forward()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(of.model.parameters(), config.max_grad_norm)
         if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
             raise VictimError(
                 f"training broke down: loss {float(loss.detach()):.3g}, gradient norm {float(norm):.3g} "
-                f"at update {step + 1} with learning rate {rate:.3g}; use a lower learning_rate, or warmup_steps"
+                f"at update {of.step + 1} with learning rate {rate:.3g}; use a lower learning_rate, or warmup_steps"
             )
         optimizer.step()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise VictimError(
-            f"out of memory while training on {len(batch.rows)} rows of {batch.ids.shape[1]} tokens; "
+            f"out of memory while training on {len(of.batch.rows)} rows of {of.batch.ids.shape[1]} tokens; "
             "use a smaller batch_size, a smaller model or a larger device"
         ) from error
-    return output.outputs
+    return outputs
 
 
 def _perturbations(batch: Batch) -> list[LayerPerturbation]:

@@ -14,13 +14,14 @@ from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.training.learner import open_learner
 from harness.training.loop import train
 from harness.training.model_folder import copy_tokenizer, saved_head
+from harness.training.rerouting import Rerouting
 from harness.training.views import Views
 
 
 def retrain(
     source: Path,
     folder: Path,
-    rows: Sequence[TrainRow] | Views,
+    rows: Sequence[TrainRow] | Views | Rerouting,
     config: TrainConfig,
     *,
     labels: Sequence[str],

@@ -24,8 +24,8 @@ from harness import (
     Slope,
     hookimpl,
 )
-from plugins.defenses._detectors import Detector, Mahalanobis, Probe, detector_from_json, roc_auc
-from plugins.defenses._guard_threshold import clean_prompts, conformal_threshold, refusal_penalty
+from plugins.defenses._guards.detectors import Detector, Mahalanobis, Probe, detector_from_json, roc_auc
+from plugins.defenses._guards.threshold import clean_prompts, conformal_threshold, refusal_penalty
 
 HOLD_OUT_EVERY = 3  # one in so many training prompts is left out of the fit
 

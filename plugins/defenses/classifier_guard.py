@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from harness import Auxiliary, Case, Classify, DataError, FitJob, GuardDefense, Ruling, hookimpl
 from plugins._common.classifier import ClassifierParams
-from plugins.defenses._guard_threshold import refusal_penalty
+from plugins.defenses._guards.threshold import refusal_penalty
 
 ROLE = "classifier"
 

@@ -23,7 +23,7 @@ from harness import (
     VictimRef,
     hookimpl,
 )
-from plugins.defenses._guard_threshold import clean_prompts, conformal_threshold, refusal_penalty
+from plugins.defenses._guards.threshold import clean_prompts, conformal_threshold, refusal_penalty
 
 ROLE = "lm"
 

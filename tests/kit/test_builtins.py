@@ -29,6 +29,9 @@ SMALL_GCG = {"gcg": {"steps": 1, "candidates": 8}}
 DEFENSES = {
     "adversarial_training": TRAINING,
     "perturbation_training": {"rounds": 1, "examples_per_round": 12},
+    "refusal_training": {"examples_per_round": 12},
+    "circuit_breakers": {"steps": 2, "batch_size": 4},
+    "smoothllm": {"copies": 3},
     "activation_detector": {"fit_examples": 8, "attack": SMALL_GCG},
     "classifier_guard": {"classes": ["fine", "bad"], "refuse": ["bad"]},
     "inference_compute": {"samples": 3},

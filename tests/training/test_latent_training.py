@@ -128,15 +128,13 @@ def test_rows_without_a_perturbation_are_what_they_were(tmp_path: Path, monkeypa
         assert torch.equal(weight, bare.state_dict()[name]), name
 
 
-def _update_without(
-    model: Any, head: Any, optimizer: Any, batch: Any, rate: float, config: Any, step: int, **_: Any
-) -> int:
+def _update_without(of: Any, optimizer: Any, rate: float, config: Any) -> int:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss, outputs = batch_loss(model, head, batch)
+    loss, outputs = batch_loss(of.model, of.head, of.batch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    torch.nn.utils.clip_grad_norm_(of.model.parameters(), config.max_grad_norm)
     optimizer.step()
     return outputs
 

@@ -7,7 +7,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.api.attack import Attack
 from harness.api.defense import RoundCost, RoundJob, TrainedDefense
@@ -23,21 +23,34 @@ from harness.rng import named_rng
 from harness.testing.plugin_under_test import Subject
 from harness.testing.results import Check, NotApplicableError, UnmetError
 from harness.testing.toys.examples import toy_model, toy_threat
-from harness.testing.toys.task_data import auxiliary_labels, toy_task_data
+from harness.testing.toys.task_data import ANSWER_KINDS, auxiliary_labels, toy_task_data
 from harness.tokens.hf_tokenizer import HFTokenizer
+
+if TYPE_CHECKING:
+    from harness.engine.torch.heads import HeadName
 
 THREAT = toy_threat("gradient", tokens=4)
 TOKENS, N_PARAMS = 20.0, 10_000
 
 
 def _trained(subject: Subject) -> TrainedDefense:
-    """A fresh instance. Raises NotApplicableError where it cannot stand before the toy task, by its own word."""
+    """A fresh instance. Raises NotApplicableError where it can stand before none of the toy tasks, by its own word."""
     defense: TrainedDefense = subject.fresh()
-    try:
-        defense.check(toy_task_data("labels"))
-    except DataError as error:
-        raise NotApplicableError(f"the kit's model answers with labels, and the defense says: {error}") from None
+    _kind(defense)
     return defense
+
+
+def _kind(defense: TrainedDefense) -> TaskKind:
+    """How the toy task is answered that the defense can stand before: with labels, or else in text."""
+    refusals = []
+    for kind in ANSWER_KINDS:
+        try:
+            defense.check(toy_task_data(kind))
+        except DataError as error:
+            refusals.append(str(error))
+        else:
+            return kind
+    raise NotApplicableError(f"the defense says of each of the kit's tasks: {'; '.join(refusals)}")
 
 
 def resolver(subject: Subject) -> Any:
@@ -91,7 +104,9 @@ def _check_round_estimate(subject: Subject) -> None:
 def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> RoundJob:
     from harness.engine.open_backend import open_folder
 
-    data = toy_task_data("labels")
+    kind = _kind(defense)
+    data = toy_task_data(kind)
+    head: HeadName = "classification" if kind == "labels" else "generation"
     folder, scratch = work / "out", work / "scratch"
     folder.mkdir(parents=True)
     scratch.mkdir()
@@ -101,7 +116,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
     def search(backend: Any, attack: Attack, examples: Sequence[Example]) -> Any:
         nonlocal searches
         searches += 1
-        models = toy_models(attack, backend.tokenizer, "labels")
+        models = toy_models(attack, backend.tokenizer, kind)
         names = (0, "conformance", f"search-{searches}")
         with Journal(scratch / f"search-{searches}.jsonl") as journal:
             return search_on_examples(attack, examples, backend, data, threat, names, lambda _: models, journal)
@@ -116,7 +131,7 @@ def _job(subject: Subject, defense: TrainedDefense, model: Path, work: Path) -> 
         threat=threat,
         seed=0,
         rng=lambda purpose: named_rng(0, "conformance", purpose),
-        open=lambda place: open_folder(place, "classification", data.labels),
+        open=lambda place: open_folder(place, head, data.labels),
         search=search,
         resolve=resolver(subject),
         progress=lambda *_: None,
@@ -130,13 +145,15 @@ def _check_training(subject: Subject) -> None:
     hashes = []
     with tempfile.TemporaryDirectory(prefix="harness-check-") as place_:
         work = Path(place_)
-        model = write_transformer(work / "model")
+        data = toy_task_data(_kind(_trained(subject)))
+        model = write_transformer(work / "model", len(data.labels))
         for turn in ("one", "other"):
             defense = _trained(subject)
             cost = defense.train_round(_job(subject, defense, model, work / turn))
             _expect_valid_cost(cost)
-            opened = open_folder(work / turn / "out", "classification", toy_task_data("labels").labels)
-            if opened.n_labels != 2:
+            head: HeadName = "classification" if data.labels else "generation"
+            opened = open_folder(work / turn / "out", head, data.labels)
+            if opened.n_labels != len(data.labels):
                 raise UnmetError(
                     "a model with the labels of the one it began with", str(opened.n_labels), "keep the head"
                 )

@@ -22,6 +22,7 @@ def toy_task_data(kind: TaskKind) -> TaskData:
             answer: dict[str, Any] = {"label": red, "proxy_label": 1 - red}
             if kind == "text":
                 answer = {"target": " Sure, it is", "reply": f" It is {text.split()[1]}."}
+                answer["benign"] = split == "train" and i % 2 == 1  # both sorts, to train on
             chunks = (Chunk("Red? "), Chunk(text, Edit.PERTURBABLE), Chunk("\nAnswer:"))
             examples.append(Example(f"{split}-{i:05d}", chunks, **answer))
         return examples

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from harness import (
     Flops,
     LoraParams,
+    Rerouting,
     RetrainJob,
     RoundJob,
     Threat,
@@ -85,8 +86,10 @@ class RoundDefense(TrainedDefense):
             "threat": threat.identity(),
         }
 
-    def train_weights(self, job: RoundJob, rows: Sequence[TrainRow] | Views, purpose: str, **config: Any) -> Flops:
-        """Train the model of a round on rows or views and write it to the round's folder.
+    def train_weights(
+        self, job: RoundJob, rows: Sequence[TrainRow] | Views | Rerouting, purpose: str, **config: Any
+    ) -> Flops:
+        """Train the model of a round on rows, views or pairs to reroute, and write it to the round's folder.
 
         Args:
             purpose: names the random numbers of this training.
@@ -96,7 +99,7 @@ class RoundDefense(TrainedDefense):
             the compute spent.
 
         Raises:
-            VictimError: views, and a victim with a training of its own.
+            VictimError: views or pairs to reroute, and a victim with a training of its own.
         """
         params = self.params
         recipe = TrainConfig(
@@ -108,6 +111,11 @@ class RoundDefense(TrainedDefense):
         )
         seed = int(job.rng(purpose).integers(2**31))
         if job.retrain is not None:
+            if isinstance(rows, Rerouting):
+                raise VictimError(
+                    f"{self.name}: trains on the model's activations, and the victim has a training of its own "
+                    "(Victim.retrain), which takes rows; use refusal_training or adversarial_training"
+                )
             if isinstance(rows, Views) and not job.retrains_views:
                 raise VictimError(
                     f"{self.name}: trains on several views of an example at once, and the victim has a training of its "

@@ -30,6 +30,7 @@ defenses:
   - [answer_guard, {{inference_compute: {{samples: 3, think: 4}}}}]
   - retokenization: {{dropout: 0.3}}
   - random_smoothing: {{copies: 3, rate: 0.1}}
+  - smoothllm: {{copies: 3, rate: 0.05}}
 attacks: [{{random_search: {{steps: 2, candidates: 4}}}}]
 threats: [{{tokens: 4}}]
 judge: refusal_match
@@ -41,7 +42,7 @@ judge_draws: 3
 NONE, GUARDED, SAMPLED = "none", "answer_guard", "inference_compute(samples=3, temperature=1.0, think=0)"
 THINKS = "inference_compute(samples=1, temperature=0.0, think=6)"
 STACK = "answer_guard + inference_compute(samples=3, temperature=1.0, think=4)"
-RANDOMISED = (SAMPLED, STACK, "retokenization", "random_smoothing")
+RANDOMISED = (SAMPLED, STACK, "retokenization", "random_smoothing", "smoothllm")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,8 @@ def test_draws_and_costs_are_in_the_records(cells: dict[str, Any]) -> None:
         assert (per_query > 0) == costs, label
         assert own * COUNT + per_query * COUNT == pytest.approx(cell["clean_compute"]["nominal"]), label
         assert cell["defense_facts"]["diagnostics"]["ece"] == {"clean": None, "attacked": None, "bins": 15}
-    for label in (SAMPLED, "random_smoothing"):  # three copies alike but for chance: one is the victim's, two are added
+    # Three copies alike but for chance: one is the victim's, two are added.
+    for label in (SAMPLED, "random_smoothing", "smoothllm"):
         facts = cells[label][0]["defense_facts"]
         assert facts["per_query"]["nominal"] == pytest.approx(2 * facts["per_answer"]["nominal"])
 
