@@ -128,7 +128,7 @@ def test_a_file_says_the_same_and_models_are_tried_where_they_are_named(tmp_path
 @pytest.mark.parametrize(
     ("name", "written", "message"),
     [
-        ("gcg", "candidats=1..8", "gcg has no such parameter (did you mean 'candidates'?); known: candidates, "),
+        ("gcg", "candidats=1..8", "gcg has no such parameter (did you mean 'candidates'?); known: alpha, candidates, "),
         ("gcg", "steps=1..8", "the budget per example sets the steps"),
         ("gcg", "candidates=9..8", "the range 9..8 is empty"),
         ("gcg", "candidates=0..8", "--space candidates: "),
