@@ -42,7 +42,7 @@ class Beast(Attack):
         )
 
     def models(self) -> dict[str, Auxiliary]:
-        return {SAMPLER: Auxiliary(self.params.sampler, sees="text", same_tokens=True)}
+        return {SAMPLER: Auxiliary(self.params.sampler, sees="text", same_tokens=True, samples=True)}
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return problem.state(np.empty(0, dtype=np.int64))  # empty until the first step

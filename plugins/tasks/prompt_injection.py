@@ -13,7 +13,7 @@ from plugins.tasks._bases.generation_task import spaced_continuation
 from plugins.tasks._bases.text_task import TextTask
 from plugins.tasks._data.answer_rules import rules_of
 from plugins.tasks._data.duplicates import Claim
-from plugins.tasks._data.marked_messages import MarkedMessages, marked_messages
+from plugins.tasks._data.marked_messages import PLACE, MarkedMessages, marked_messages
 from plugins.tasks._data.records import Record
 from plugins.tasks._data.splits import Split, example_id
 
@@ -89,9 +89,15 @@ class PromptInjection(TextTask[InjectionCase]):
                 f"{record.where}: target: missing, and a pattern does not tell it; write the beginning of the answer "
                 "that the attacker wants"
             )
+        injection = record.text("injection", "injection") if "injection" in record.values else ""
+        if PLACE in injection:
+            raise DataError(
+                f"{record.where}: injection: {PLACE} stands in it, which marks a place in the messages alone; take it "
+                "out, and say with the threat's `position` where in the injection the attack string goes"
+            )
         return InjectionCase(
             marked_messages(record, "messages"),
-            record.text("injection", "injection") if "injection" in record.values else "",
+            injection,
             forbidden,
             rules_of(record, "wanted"),
             target,

@@ -80,6 +80,24 @@ def test_what_a_run_refuses_is_refused(changes: dict[str, Any], words: str, tmp_
     assert all(problem["line"] for problem in problems)
 
 
+def test_next_tokens_of_a_victim_behind_a_rewriting_defense(tmp_path: Path) -> None:
+    """Only where the victim itself is asked, and where the attack is adaptive."""
+    tiny = {"tiny": {"size": "7k"}}
+    named = [{name: {"sampler": tiny, "steps": 1}} for name in ("beast", "autodan")]
+    guard, vote = {"perplexity_filter": {}}, {"smoothllm": {"copies": 2}}
+    topics = {"forbidden_topics": {"train_size": 40, "validation_size": 8}}
+    changes: dict[str, Any] = {"tasks": [topics], "judge": "refusal_match"}
+    changes |= {"victims": [tiny], "attacks": ["beast", "autodan", *named], "defenses": [guard, vote]}
+    code, said = validated(tmp_path, **changes)
+    assert code == 2, said
+    assert re.findall(r"(\w+) draws next tokens from the victim itself, and defense (\w+)", said) == [
+        ("beast", "smoothllm"),
+        ("autodan", "smoothllm"),
+    ], said
+    assert "name another model as its `sampler`, or exclude it" in said
+    assert validated(tmp_path, **changes | {"attacks": named})[0] == 0
+
+
 def test_cells_of_one_reason_are_counted(tmp_path: Path) -> None:
     code, said = validated(tmp_path, attacks=["beast"], seeds=[0, 1, 2])
     assert code == 2

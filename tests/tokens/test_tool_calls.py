@@ -113,3 +113,9 @@ def test_where_calls_are_marked_only_those_count() -> None:
 )
 def test_arguments_are_compared_as_models_write_them(said: Any, wanted: Any, same: bool) -> None:
     assert ToolCall("pay", {"x": said}).is_of(ToolCall("pay", {"x": wanted})) is same
+
+
+def test_a_text_that_spells_no_number_to_compare_is_a_text() -> None:
+    said = tool_calls('{"name": "pay", "arguments": {"to": "sNaN1"}}')[0]
+    assert said.is_of(ToolCall("pay", {"to": "sNaN1"}))
+    assert not said.is_of(ToolCall("pay", {"to": 1}))

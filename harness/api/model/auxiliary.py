@@ -22,9 +22,12 @@ class Auxiliary:
             with its labels, as another victim of it; ``nothing``, being used as it is.
         labels: of a model that sees nothing, the names of its classes if it is a classifier.
         same_tokens: whether it has to have the victim's tokens, because strings of tokens are sent to it.
+        samples: whether next tokens are drawn from it (`Sample`), which the victim itself cannot answer behind a
+            defense that rewrites prompts: such cells are then refused before anything is run.
     """
 
     victim: PluginRef | None = None
     sees: Literal["text", "task", "nothing"] = "text"
     labels: tuple[str, ...] = ()
     same_tokens: bool = False
+    samples: bool = False

@@ -83,6 +83,7 @@ def tune_command(
     The entry says what the search took, which counts as the attack's. Stop it with Ctrl-C and start it again with the
     same command: it goes on where it was, and with a larger --flops further.
     """
+    from harness.errors import RunError
     from harness.records.visible_text import file_name
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.tuning.entry import comparison_spec, entry_yaml, tuned_entry, without_other_attacks, write_named
@@ -109,6 +110,8 @@ def tune_command(
     root = RUNS / file_name(source.spec.name)
     for path, option in ((out, "--out"), (compare, "--compare")):
         if path is not None:
+            if path.resolve() in {source.path.resolve(), out.resolve() if out and path is compare else None}:
+                raise RunError(f"{option} {path}: is the spec itself, or the file of --out; name another")
             write_named(path, None, option)  # before anything is spent
     if compare is not None:
         without_other_attacks(source, plan.entry.name)  # raises where it cannot be written

@@ -73,6 +73,13 @@ def access_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
             f"attack {cell.attack.name} asks about relaxed strings, which are no texts, and defense "
             f"{(rewriting or penalising)[0].label} needs a text; exclude it"
         )
+    if rewriting and card.language_model and not cell.static:
+        for name, declared in cell.attack.plugin.models().items():
+            if declared.samples and declared.victim is None and declared.sees == "text":
+                yield AccessError(
+                    f"attack {cell.attack.name} draws next tokens from the victim itself, and defense "
+                    f"{rewriting[0].label} rewrites its prompts; name another model as its `{name}`, or exclude it"
+                )
     if cell.trained is not None and not card.local:
         yield VictimError(
             f"defense {cell.trained.name} trains the victim's weights, and those of {cell.victim.label} are elsewhere; "

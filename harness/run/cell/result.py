@@ -51,7 +51,11 @@ class CellResult:
 
     @property
     def clean_measure(self) -> CleanMeasure:
-        """What the record's clean accuracy is a share of."""
+        """What the record's clean accuracy is a share of; where prompts to refuse and prompts to answer are mixed, of
+        those that are right.
+        """
+        if len({row["benign"] for row in self.examples}) > 1:
+            return "clean accuracy"
         return clean_measure(labels=self.record.task_kind == "labels", benign=self._benign)
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import RunError
 from harness.flops import CONVENTION
@@ -12,6 +14,7 @@ from harness.records.cell_manifest import TuningRecord
 from harness.records.journal import Journal
 from harness.run.prepare.preparer import Preparer
 from harness.run.tuning.bench import TuningBench, ready_cell
+from harness.run.tuning.dimension import Dimension
 from harness.run.tuning.plan import Plan, Wanted, paths_from_spec
 from harness.run.tuning.trial import Trial, best_trial
 from harness.run.tuning.trials import search
@@ -63,7 +66,7 @@ def tune(
     ready()
     bench = TuningBench(cells, plan.attack, plan.per_example, plan.key, preparer)
     with Journal(path) as journal, paths_from_spec(source):
-        clean, before = _read(journal, path)
+        clean, before = _read(journal, path, plan.space)
         if clean is None:
             clean = sum(cell.clean_flops for cell in cells)
             journal.append({"search": plan.key, "clean_flops": clean, "accounting": CONVENTION})
@@ -87,11 +90,34 @@ def tune(
     return Tuned(best, first, ended.trials, record, ended.why)
 
 
-def _read(journal: Journal, path: Path) -> tuple[float | None, list[Trial]]:
+def _read(journal: Journal, path: Path, space: Sequence[Dimension]) -> tuple[float | None, list[Trial]]:
     """What a search that was stopped has spent before its first candidate, and its candidates."""
     if not journal.entries:
         return None, []
     try:
-        return float(journal.entries[0]["clean_flops"]), [Trial.from_json(entry) for entry in journal.entries[1:]]
+        clean = _flops(journal.entries[0]["clean_flops"])
+        trials = [Trial.from_json(entry) for entry in journal.entries[1:]]
+        for number, trial in enumerate(trials):
+            _check_trial(trial, number, space)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error}); delete it to begin anew") from None
+    return clean, trials
+
+
+def _check_trial(trial: Trial, number: int, space: Sequence[Dimension]) -> None:
+    """Raise ValueError where this is not the trial of this number in this space."""
+    if trial.number != number:
+        raise ValueError(f"candidate {number} is missing")
+    _flops(trial.flops)
+    for dimension in space:
+        if dimension.name not in trial.values:
+            raise ValueError(f"candidate {number} has no {dimension.name}")
+        if trial.values[dimension.name] not in dimension:
+            raise ValueError(f"candidate {number}: {trial.values[dimension.name]!r} is not of {dimension}")
+
+
+def _flops(amount: Any) -> float:
+    """An amount of compute. Raises ValueError or TypeError where it is none."""
+    if not 0 <= float(amount) < math.inf:
+        raise ValueError(f"{amount} FLOPs")
+    return float(amount)

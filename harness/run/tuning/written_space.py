@@ -81,7 +81,10 @@ def _dimension(name: str, written: Any, attack: Attack) -> Dimension:
         values = tuple(written) if isinstance(written, list) else (written,)
         if not values:
             raise RunError(f"--space {name}: no value to try; name one or more")
-        return Choices(name, tuple({canonical_json(value): value for value in values}.values()))
+        try:
+            return Choices(name, tuple({canonical_json(value): value for value in values}.values()))
+        except ValueError as error:  # a date, as YAML reads 2024-01-01
+            raise RunError(f"--space {name}: {error}; write texts in quotes") from None
     number = NumberField.of(type(attack.params).model_fields[name])
     if number is None:
         raise RunError(f"--space {name}: no number, so it has no range; name its values: {name}=a,b,c")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from harness.tokens.answers.bounded_search import check_pattern, found_in
 from harness.tokens.answers.normalise import normalise_text
 from harness.tokens.answers.tool_calls import ToolCall, tool_calls
 
@@ -32,19 +33,16 @@ class AnswerRule:
             raise ValueError(f"a rule is one of phrase, pattern and call, got {' and '.join(given) or 'none of them'}")
         if self.phrase and not normalise_text(self.phrase):
             raise ValueError("an empty phrase is in every answer")
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise ValueError(f"{self.pattern!r} is no regular expression ({error})") from None
-        if self.pattern and re.search(self.pattern, ""):
+        check_pattern(self.pattern)
+        if self.pattern and found_in(self.pattern, ""):
             raise ValueError(f"{self.pattern!r} is found in every answer, also in an empty one")
 
     def holds(self, answer: str) -> bool:
-        """Whether an answer has it."""
+        """Whether an answer has it. Raises DataError where a pattern takes too long on it; see `found_in`."""
         if self.call is not None:
             return any(call.is_of(self.call) for call in tool_calls(answer))
         if self.pattern:
-            return re.search(self.pattern, answer) is not None
+            return found_in(self.pattern, answer)
         return _phrase_pattern(self.phrase).search(normalise_text(answer)) is not None
 
     @property

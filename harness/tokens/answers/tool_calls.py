@@ -127,6 +127,7 @@ def _spelled(value: float | str) -> str | Decimal:
     """A text without white space around it; where it spells a number, the number."""
     text = str(value).strip()
     try:
-        return Decimal(text) if text[-1:].isdigit() else text
+        number = Decimal(text) if text[-1:].isdigit() else Decimal("nan")
     except InvalidOperation:
         return text
+    return text if number.is_nan() else number  # "sNaN1" is one, and comparing it an error

@@ -13,6 +13,9 @@ def arrow_records(table: Any, source: str, where: Callable[[int], str]) -> list[
     """The rows of a `pyarrow.Table`. A value that Python cannot hold (a date beyond the year 9999, bytes that are no
     UTF-8) is an error only where it is asked for.
 
+    What is null within an object is left out of it: Arrow gives all objects of a column the same names, and those that
+    a row's own object never had are null.
+
     Args:
         source: what the table was read from, for errors.
         where: names a row by its number from 1.
@@ -33,9 +36,17 @@ def arrow_records(table: Any, source: str, where: Callable[[int], str]) -> list[
 def _python_values(column: Any) -> list[Any]:
     try:
         values: list[Any] = column.to_pylist()
-        return values
     except Exception:  # OverflowError, UnicodeDecodeError, ArrowException, ImportError for nanoseconds, ...
-        return [_python_value(value) for value in column]
+        values = [_python_value(value) for value in column]
+    return [_without_nulls(value) for value in values]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value] if value and isinstance(value[0], dict | list) else value
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return value
 
 
 def _python_value(value: Any) -> Any:

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from harness import ChatFormat, ChatTemplate, HFTokenizer
@@ -136,6 +138,7 @@ def messages(*last: dict[str, Any]) -> list[dict[str, Any]]:
             r"messages\[0\].tool_calls: 1 of 1 are no calls; write",
         ),
         ({"injection": 5}, "'injection' holds int, not text"),
+        ({"injection": "Now {attack}"}, "injection: {attack} stands in it, .* take it out"),
         ({"forbidden": ...}, "forbidden: missing or empty; write the rule"),
         ({"forbidden": []}, "forbidden: missing or empty"),
         ({"forbidden": {"frase": "x"}}, r"no rule is called 'frase' \(did you mean 'phrase'\?\)"),
@@ -211,3 +214,23 @@ def test_a_case_reaches_a_template_that_writes_tools_and_its_string_stands_in_th
         )
         assert [*problem.before, *row, *problem.after] == ids
         assert tokenizer_of("chatml").decode(ids).startswith('{"type": "function", "function": {"name": "pay"')
+
+
+def test_arguments_that_only_other_rows_of_parquet_have_are_none_of_a_call(tmp_path: Path) -> None:
+    path = tmp_path / "cases.parquet"
+    told = ({"to": "Eve"}, {"path": "/tmp", "how": {"fast": True}}, {"how": {"far": [1, None]}})
+    rows = [
+        case(
+            forbidden={"call": {"name": "pay", "arguments": one}},
+            messages=[
+                {"role": "assistant", "tool_calls": [{"name": "read", "arguments": one}]},
+                {"role": "tool", "content": "{attack}", "tool_calls": None},
+            ],
+        )
+        for one in told
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    examples = PromptInjection(PromptInjection.Params(path=path)).load().validation
+    given = [example.forbidden[0].to_json()["call"]["arguments"] for example in examples]
+    assert sorted(map(str, given)) == sorted(map(str, told))
+    assert {example.messages[0].content for example in examples} == {ToolCall("read", one).text for one in told}

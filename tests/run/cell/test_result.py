@@ -34,7 +34,9 @@ def test_prompts_that_end_as_the_attacker_wants_count_with_and_without_an_attack
     words = "10 of 12 harmless prompts refused" if benign else "9 of 11 harmful prompts answered"
     assert result.answered == f"{words} with or without an attack"
     assert result.asr is not None
-    assert result.clean_measure == ("answered when clean" if benign else "refused when clean")
+    assert result.clean_measure == ("answered when clean" if benign else "clean accuracy")
+    alone = CellResult(cell.record, rows, steps)
+    assert alone.clean_measure == ("answered when clean" if benign else "refused when clean")
     labels = CellResult(cell.record.model_copy(update={"task_kind": "labels"}), mixed, steps)
     assert (labels.answered, labels.clean_measure) == ("", "clean accuracy")
 

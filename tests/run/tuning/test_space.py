@@ -135,6 +135,7 @@ def test_a_file_says_the_same_and_models_are_tried_where_they_are_named(tmp_path
         ("gcg", "candidates=1..2.5", "a range of whole numbers is LOW..HIGH"),
         ("gcg", "keep=1..3", "no number, so it has no range; name its values: keep=a,b,c"),
         ("gcg", "keep=often", "--space keep: "),
+        ("gcg", "keep=2024-01-01,annealed", "--space keep: date has no canonical JSON form; write texts in quotes"),
         ("gcg", "momentum=0.5..1", "--space momentum: "),
         ("gcg", "nowhere.yaml", "nowhere.yaml: cannot be read"),
         ("none", "", "none: nothing to tune, it has no parameters but steps"),

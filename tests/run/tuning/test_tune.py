@@ -13,6 +13,7 @@ import yaml
 from harness.api.task import TaskData
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import DataError, RunError
+from harness.records.journal import Journal
 from harness.records.read import read_run
 from harness.records.step_row import StepRow
 from harness.registry.loader import load_plugins
@@ -20,7 +21,10 @@ from harness.registry.registry import Registry
 from harness.run.prepare.resolved_cell import CellResolver
 from harness.run.tuning.bench import outcome, training_examples
 from harness.run.tuning.costs import halves
+from harness.run.tuning.dimension import Range
 from harness.run.tuning.plan import Wanted, make_plan
+from harness.run.tuning.trial import Trial
+from harness.run.tuning.tune import _read
 from harness.spec.load import LoadedSpec, load_spec
 from tests.run.runs import FAST, FROM_FILES, harness_here
 
@@ -125,8 +129,26 @@ def test_resumed_is_the_same_as_uninterrupted(folder: Path, tmp_path: Path) -> N
         journal.write_bytes(b"".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])  # as a kill leaves it
         assert tuned(folder) == whole
         assert journal.read_bytes() == b"".join(lines)
-    journal.write_text('{"other": 1}\n')
-    assert "damaged" in tune(folder).stderr
+
+
+def test_a_journal_that_was_changed_is_named(tmp_path: Path) -> None:
+    space = (Range("draws", 1, 16, True, True),)
+    path = tmp_path / "a.jsonl"
+    head, trial = {"clean_flops": 1.0}, Trial(0, {"draws": 4}, "complete", flops=1.0)
+    for damaged, what in (
+        ([{"other": 1}], "clean_flops"),
+        ([{"clean_flops": -1}], "-1 FLOPs"),
+        ([head, replace(trial, number=1).to_json()], "candidate 0 is missing"),
+        ([head, replace(trial, values={}).to_json()], "candidate 0 has no draws"),
+        ([head, replace(trial, values={"draws": 17}).to_json()], "17 is not of draws: 1 to 16"),
+        ([head, {**trial.to_json(), "flops": "much"}], "much"),
+    ):
+        path.write_text("".join(json.dumps(line) + "\n" for line in damaged))
+        with Journal(path) as journal, pytest.raises(RunError, match=f"a.jsonl: damaged .*{what}.* begin anew"):
+            _read(journal, path, space)
+    path.write_text(json.dumps(head) + "\n" + json.dumps(trial.to_json()) + "\n")
+    with Journal(path) as journal:
+        assert _read(journal, path, space) == (1.0, [trial])
 
 
 @pytest.mark.slow
@@ -183,6 +205,8 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(folder: Path) -> None:
         ("hill_climb spec.yaml --flops 1e9 --space trials=1..4", "did you mean 'tries'?"),
         ("hill_climb spec.yaml --flops 1e9 --per-example 10", "no candidate could be tried: one step takes"),
         ("hill_climb spec.yaml --flops 1e9 --out spec.yaml/x", "--out spec.yaml/x: cannot be written"),
+        ("hill_climb spec.yaml --flops 1e9 --out ./spec.yaml", "--out spec.yaml: is the spec itself"),
+        ("hill_climb spec.yaml --flops 1e9 --out a.yaml --compare a.yaml", "--compare a.yaml: is the spec itself, or"),
     ],
 )
 def test_a_mistake_is_one_error(arguments: str, message: str, folder: Path) -> None:
