@@ -83,10 +83,16 @@ class CapturedOutput:
 
 
 def finish_log(path: Path) -> None:
-    """Truncate the file of a worker that has ended; remove it, and its folder, where nothing was printed."""
+    """Truncate the file of a worker that has ended, and end its last line, which may have been cut off; remove it, and
+    its folder, where nothing was printed.
+    """
     with contextlib.suppress(OSError):
         if path.stat().st_size:
             CapturedOutput(path).truncate()
+            with path.open("rb+") as file:
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":
+                    file.write(b"\n")
         else:
             path.unlink()
             path.parent.rmdir()

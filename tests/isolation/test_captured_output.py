@@ -75,3 +75,10 @@ def test_the_file_takes_what_the_terminal_cannot_show(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
     subprocess.run([sys.executable, "-c", code, str(log)], timeout=120, check=True, env=environment)
     assert sorted(log.read_text("utf-8").splitlines()) == ["gr\u00f6\u00dfe \\ud800", "\u4e2d"]
+
+
+def test_a_last_line_that_was_cut_off_is_ended(tmp_path: Path) -> None:
+    for said, kept in ((b"one\ntw", b"one\ntw\n"), (b"one\n", b"one\n")):
+        (tmp_path / "log").write_bytes(said)
+        output.finish_log(tmp_path / "log")
+        assert (tmp_path / "log").read_bytes() == kept

@@ -96,7 +96,7 @@ def test_a_killed_driver_leaves_no_process_behind(folder: Path) -> None:
     processes = family(psutil.Process(run.process.pid))
     assert len(run.running(WORKER)) == 2
     run.process.kill()  # the driver alone
-    _, alive = psutil.wait_procs(processes[1:], timeout=5)
+    _, alive = psutil.wait_procs(processes[1:], timeout=60)
     assert alive == []
     run.end()
 
@@ -124,7 +124,7 @@ def test_ctrl_c_is_one_line_and_status_130(folder: Path, undisturbed: Undisturbe
     assert "Traceback" not in run.stderr
     assert "KeyboardInterrupt" not in run.stderr
     assert run.lines[-1] == "Stopped. The same command goes on from here: out\n"
-    assert psutil.wait_procs(processes, timeout=5)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
     counts = status(folder / "out")["counts"]
     assert counts["failed"] == 0
     assert counts["done"] < CELLS
