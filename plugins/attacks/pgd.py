@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from harness import (
-    Attack,
-    Floats,
-    Problem,
-    RelaxedAnswer,
-    RelaxedGradient,
-    Score,
-    State,
-    Step,
-    hookimpl,
-)
-from plugins.attacks._common.adam import Adam
-from plugins.attacks._common.simplex import discretised, project_to_entropy, project_to_simplex
+from harness import Attack, Floats, RelaxedAnswer, hookimpl
+from plugins.attacks._common.relaxed.adam import Adam
+from plugins.attacks._common.relaxed.search import RelaxedSearch
+from plugins.attacks._common.relaxed.simplex import project_to_entropy, project_to_simplex
 from plugins.attacks._common.stored_array import decode_array, encode_array
 
-_WEIGHTS, _SCORED = "weights", "scored"  # keys of a state's memory
+_WEIGHTS = "weights"  # key of a state's memory
 LONGEST_GRADIENT = 20.0  # of a position, Euclidean, as in the authors' code
 
 
-class PGD(Attack):
+class PGD(RelaxedSearch):
     """Projected gradient descent on relaxed one-hot strings: Adam moves the mixtures of tokens at all positions at
     once, projections keep them mixtures and make them sharp, and the string of their heaviest tokens is scored. The
     best string so far is judged.
@@ -32,7 +27,6 @@ class PGD(Attack):
 
     name = "pgd"
     access = "gradient"
-    relaxes = True
     paper = "Geisler et al. 2024, 'Attacking Large Language Models with Projected Gradient Descent', arXiv 2402.09154"
 
     class Params(Attack.Params):
@@ -52,36 +46,40 @@ class PGD(Attack):
             1, description="examples that share one string, a universal one: losses and gradients are means over them"
         )
 
-    def group(self) -> int:
-        return self.params.prompts
-
-    def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(problem.random_tokens(rng))
-
-    def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        shape = problem.budget, len(problem.allowed)
-        memory = state.memory
+    def mixtures(self, memory: Mapping[str, Any], shape: tuple[int, int], rng: np.random.Generator) -> Projected:
+        """Of a search that begins, uniform numbers divided by their sum."""
         if memory:
             weights = decode_array(memory[_WEIGHTS], shape).astype(np.float64)
         else:
             weights = rng.random(shape)
             weights /= weights.sum(axis=1, keepdims=True)
-        adam = Adam.from_json(memory, shape, self.params.learning_rate)
-        scored = memory.get(_SCORED)
-        for _ in range(self.params.updates):
-            answer: RelaxedAnswer = yield RelaxedGradient(weights)
-            weights = project_to_simplex(weights - adam.step(clipped(answer.gradient)))
-            weights = project_to_entropy(weights, self._strength(adam.updates))
-            string = discretised(weights, problem, rng)
-            if len(string) and string[0].tolist() != scored:
-                losses = yield Score(string)
-                state, scored = state.best(string, losses), string[0].tolist()
-        kept = {_WEIGHTS: encode_array(weights), _SCORED: scored} | adam.to_json()
-        return State(state.tokens, state.loss, kept)
+        p = self.params
+        return Projected(weights, Adam.from_json(memory, shape, p.learning_rate), p.entropy, p.anneal)
 
-    def _strength(self, updates: int) -> float:
-        """Of the entropy projection after so many updates."""
-        return self.params.entropy * min(1.0, updates / self.params.anneal if self.params.anneal else 1.0)
+
+@dataclass
+class Projected:
+    """Mixtures that Adam moves, and two projections put back.
+
+    Attributes:
+        weights: shape [S, A].
+        entropy, anneal: as in the parameters.
+    """
+
+    weights: Floats
+    adam: Adam
+    entropy: float
+    anneal: int
+
+    def update(self, answer: RelaxedAnswer, rng: np.random.Generator) -> None:
+        """One step of Adam, onto the simplex, and towards single tokens as strongly as so many updates allow."""
+        moved = project_to_simplex(self.weights - self.adam.step(clipped(answer.gradient)))
+        strength = self.entropy * min(1.0, self.adam.updates / self.anneal if self.anneal else 1.0)
+        self.weights = project_to_entropy(moved, strength)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a state's memory, rounded to float32."""
+        return {_WEIGHTS: encode_array(self.weights)} | self.adam.to_json()
 
 
 def clipped(gradient: Floats) -> Floats:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import exp
+from typing import Any
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from harness import (
-    AccessError,
-    Attack,
-    Floats,
-    Problem,
-    RelaxedAnswer,
-    RelaxedGradient,
-    Score,
-    State,
-    Step,
-    hookimpl,
-)
-from plugins.attacks._common.simplex import discretised, project_to_sparse
+from harness import AccessError, Attack, Floats, RelaxedAnswer, hookimpl
+from plugins.attacks._common.relaxed.search import RelaxedSearch
+from plugins.attacks._common.relaxed.simplex import project_to_sparse
 from plugins.attacks._common.stored_array import decode_array, encode_array
 
-_WEIGHTS, _VELOCITY, _SCORED = "weights", "velocity", "scored"  # keys of a state's memory
+_WEIGHTS, _VELOCITY = "weights", "velocity"  # keys of a state's memory
 
 
-class ADC(Attack):
+class ADC(RelaxedSearch):
     """Adaptive dense-to-sparse optimisation: gradient descent with a high momentum moves relaxed one-hot strings, and
     after each update as few entries of a position are left as the number of wrong target tokens allows. The string of
     the heaviest tokens is scored, and the best string so far is judged.
@@ -33,7 +26,6 @@ class ADC(Attack):
 
     name = "adc"
     access = "gradient"
-    relaxes = True
     paper = (
         "Hu et al. 2024, 'Efficient LLM Jailbreak via Adaptive Dense-to-sparse Constrained Optimization', "
         "arXiv 2405.09113"
@@ -48,33 +40,39 @@ class ADC(Attack):
             1, description="examples that share one string, a universal one: losses and gradients are means over them"
         )
 
-    def group(self) -> int:
-        return self.params.prompts
-
-    def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(problem.random_tokens(rng))
-
-    def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
-        shape = problem.budget, len(problem.allowed)
-        if state.memory:
-            weights = decode_array(state.memory[_WEIGHTS], shape).astype(np.float64)
-            velocity = decode_array(state.memory[_VELOCITY], shape).astype(np.float64)
+    def mixtures(self, memory: Mapping[str, Any], shape: tuple[int, int], rng: np.random.Generator) -> Sparse:
+        """Of a search that begins, the softmax of normal numbers, at rest."""
+        if memory:
+            weights, velocity = (decode_array(memory[name], shape).astype(np.float64) for name in (_WEIGHTS, _VELOCITY))
         else:
-            weights = np.exp(rng.normal(size=shape))
+            weights, velocity = np.exp(rng.normal(size=shape)), np.zeros(shape)
             weights /= weights.sum(axis=1, keepdims=True)
-            velocity = np.zeros(shape)
-        scored = state.memory.get(_SCORED)
-        for _ in range(self.params.updates):
-            answer: RelaxedAnswer = yield RelaxedGradient(weights)
-            velocity = self.params.momentum * velocity + answer.gradient
-            moved = weights - self.params.learning_rate * velocity
-            weights = project_to_sparse(moved, entries_left(answer, shape[1]), rng)
-            string = discretised(weights, problem, rng)
-            if len(string) and string[0].tolist() != scored:
-                losses: Floats = yield Score(string)
-                state, scored = state.best(string, losses), string[0].tolist()
-        kept = {_WEIGHTS: encode_array(weights), _VELOCITY: encode_array(velocity), _SCORED: scored}
-        return State(state.tokens, state.loss, kept)
+        return Sparse(weights, velocity, self.params.learning_rate, self.params.momentum)
+
+
+@dataclass
+class Sparse:
+    """Mixtures that gradient descent moves, and of whose entries few are left.
+
+    Attributes:
+        weights, velocity: shape [S, A].
+        learning_rate, momentum: as in the parameters.
+    """
+
+    weights: Floats
+    velocity: Floats
+    learning_rate: float
+    momentum: float
+
+    def update(self, answer: RelaxedAnswer, rng: np.random.Generator) -> None:
+        """One step down, and the heaviest entries."""
+        self.velocity = self.momentum * self.velocity + answer.gradient
+        moved = self.weights - self.learning_rate * self.velocity
+        self.weights = project_to_sparse(moved, entries_left(answer, moved.shape[1]), rng)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a state's memory, rounded to float32."""
+        return {_WEIGHTS: encode_array(self.weights), _VELOCITY: encode_array(self.velocity)}
 
 
 def entries_left(answer: RelaxedAnswer, most: int) -> float:

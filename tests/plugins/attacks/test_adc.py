@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import exp
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,13 @@ import torch
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from harness.api.model.backend import ScoreItem
 from harness.api.problem.problem import Problem
 from harness.api.problem.state import State
 from harness.api.requests import RelaxedAnswer, RelaxedGradient, Score
-from harness.api.threat import Threat
-from harness.engine.defended.victim import DefendedVictim
-from harness.engine.dry_run import dry_run_attack
 from harness.errors import AccessError
-from harness.records.journal import Journal
-from harness.testing.toys.backend import ToyLatent
-from plugins.attacks._common.simplex import project_to_sparse
+from plugins.attacks._common.relaxed.simplex import project_to_sparse
 from plugins.attacks.white_box.adc import ADC, entries_left
-from tests.engine.toy import searching, without_time
 from tests.plugins.attacks.test_gcg import pretend_problem
-from tests.plugins.attacks.test_pgd import toy_problem
 
 TOKENS, ALLOWED = 4, 50
 
@@ -128,30 +119,6 @@ def test_a_victim_that_does_not_tell_is_an_error_in_words() -> None:
     with pytest.raises(AccessError, match=r"how many target tokens are wrong, .* use pgd"):
         Linear([None]).run(adc(), pretend_problem(), 1)
     assert entries_left(RelaxedAnswer(0.0, np.zeros((1, 1)), 1e9), 7) == 7
-
-
-def test_a_search_finds_what_lowers_the_loss_and_can_be_stopped(tmp_path: Path) -> None:
-    problem = toy_problem()
-
-    def run(name: str) -> Any:
-        with Journal(tmp_path / name) as journal:
-            return searching(DefendedVictim(ToyLatent()), adc(steps=4, updates=5)).run([problem], journal)
-
-    whole = run("whole")
-    losses = [row.attack_loss for row in whole.rows]
-    assert losses == sorted(losses, reverse=True)
-    strings = problem.random_tokens(np.random.default_rng(6), 40)
-    (random,) = ToyLatent().score([ScoreItem(problem.before, strings, problem.after, problem.target)])
-    assert losses[-1] < np.quantile(random.losses, 0.25)
-    lines = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
-    (tmp_path / "cut").write_bytes(b"".join(lines[:2]))
-    assert without_time(run("cut").rows) == without_time(whole.rows)
-
-
-def test_an_update_costs_a_gradient_and_at_most_a_forward() -> None:
-    spent = dry_run_attack(adc(updates=10), Threat())
-    assert spent.differentiated == 10
-    assert 0 < spent.scored <= 10
 
 
 @pytest.mark.parametrize("params", [{"momentum": 1.0}, {"momentum": -0.1}, {"learning_rate": 0}, {"updates": 0}])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from plugins.attacks._common.simplex import gini, project_to_entropy, project_to_simplex
+from plugins.attacks._common.relaxed.simplex import gini, project_to_entropy, project_to_simplex
 
 
 def random_rows(seed: int, width: int, scale: float) -> np.ndarray:
