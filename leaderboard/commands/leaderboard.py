@@ -136,7 +136,7 @@ def attacks_command(
 ) -> None:
     """Print attack × task and victim: ASR at equal compute."""
     from harness.errors import DataError
-    from leaderboard.commands.print_attack_tables import attack_tables_markdown, print_attack_tables
+    from leaderboard.commands.attacks.print_attack_tables import attack_tables_markdown, print_attack_tables
     from leaderboard.commands.print_table import print_json
     from leaderboard.standings.fixed_compute import attack_tables
 
@@ -165,9 +165,9 @@ def tuned_command(
 ) -> None:
     """Print what tuning an attack gained: as tuned against as it was, at equal total compute, the search included."""
     from harness.errors import DataError
+    from leaderboard.commands.attacks.print_tuned import against_untuned_markdown, print_against_untuned
     from leaderboard.commands.print_table import print_json
     from leaderboard.tuned.against_untuned import against_untuned
-    from leaderboard.tuned.print_tuned import against_untuned_markdown, print_against_untuned
 
     if as_markdown and as_json:
         raise DataError("--markdown and --json are both given. Give one of them.")

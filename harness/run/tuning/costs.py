@@ -61,10 +61,6 @@ class CostedCell:
             )
         return found
 
-    def share(self, flops: float, own: float, mean: float) -> float:
-        """Of a budget per example, mean over cells, what an example of this cell may spend."""
-        return flops * own / mean
-
 
 def halves(count: int, group: int) -> tuple[int, ...]:
     """How many of some examples each part has; those that share a string stay together."""
@@ -99,7 +95,7 @@ def quote(
     if steps < 1:
         return Quote(0, why=f"one step takes {format_flops(mean)}, more than --per-example"), []
     most = [0.0] * PARTS
-    caps = [cell.share(per_example, own, mean) for cell, own in zip(cells, each, strict=True)]
+    caps = [per_example * own / mean for own in each]  # of the cells together, the budget per example
     for cell, own, cap in zip(cells, each, caps, strict=True):
         judging = steps * cell.unit(attack, resolver, longest=True).judging
         added = own if cell.resolved.spec.runtime else 0.0  # what a defense adds is known after a request alone

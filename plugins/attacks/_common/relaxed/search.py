@@ -1,4 +1,4 @@
-"""What PGD and ADC share: a relaxed string moves against its gradient, and the string of its heaviest tokens is scored."""
+"""What PGD and ADC share: a relaxed string moves against its gradient, and its heaviest tokens are scored."""
 
 from __future__ import annotations
 

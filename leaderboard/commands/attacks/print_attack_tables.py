@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from harness.records.visible_text import visible
+from leaderboard.commands.attacks.markdown import titled_table
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.commands.print_transfer import scope_text
 from leaderboard.site.texts.standing_text import TextPair, interval_text
@@ -54,9 +54,7 @@ def _markdown(table: AttackTable) -> str:
     for attack, row in zip(table.attacks, table.entries, strict=True):
         texts = [_entry_text(entry) for entry in row]
         lines.append([attack, *(main + (f" ({fine})" if fine else "") for main, fine in texts)])
-    rows = ["| " + " | ".join(_escaped(text) for text in line) + " |" for line in lines]
-    notes = [f"- {_escaped(note)}" for note in _notes(table)]
-    return "\n".join([f"**{_escaped(_title(table))}**", "", *rows, "", *notes])
+    return titled_table(_title(table), lines, _notes(table))
 
 
 def _title(table: AttackTable) -> str:
@@ -97,11 +95,3 @@ def _notes(table: AttackTable) -> list[str]:
     if any(entry is not None and entry.search is not None for row in table.entries for entry in row):
         notes.append(_SEARCHED)
     return notes + [meaning for remark, meaning in _MEANINGS.items() if remark in remarks]
-
-
-def _escaped(text: str) -> str:
-    """So that a plugin's label stays text in Markdown, on one line."""
-    text = " ".join(visible(text).split())
-    for sign in ("\\", "|", "<", "*", "_", "[", "`"):
-        text = text.replace(sign, f"\\{sign}")
-    return text

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.visible_text import visible
+from leaderboard.commands.attacks.markdown import titled_table
 from leaderboard.table_numbers import counted, percent, scientific
 from leaderboard.tuned.against_untuned import AgainstUntuned, AtCompute
 
@@ -47,8 +48,7 @@ def against_untuned_markdown(found: Sequence[AgainstUntuned]) -> str:
 
 def _markdown(one: AgainstUntuned) -> str:
     rows = [_HEADINGS, ("---:",) * len(_HEADINGS), *(_cells(at) for at in one.at)]
-    lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([f"**{_escaped(_title(one))}**", "", *lines, "", *(f"- {_escaped(note)}" for note in _notes(one))])
+    return titled_table(_title(one), rows, list(_notes(one)))
 
 
 def _title(one: AgainstUntuned) -> str:
@@ -84,11 +84,3 @@ def _notes(one: AgainstUntuned) -> Iterator[str]:
         yield _STOPS
     if any(at.ran_out for at in one.at):
         yield _RAN_OUT
-
-
-def _escaped(text: str) -> str:
-    """So that a plugin's label stays text in Markdown, on one line."""
-    text = " ".join(visible(text).split())
-    for sign in ("\\", "|", "<", "*", "_", "[", "`"):
-        text = text.replace(sign, f"\\{sign}")
-    return text
