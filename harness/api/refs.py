@@ -68,16 +68,7 @@ class PluginRef(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value, "params": {}}
-        if isinstance(value, dict) and "name" not in value:
-            if len(value) != 1:
-                raise ValueError(FORM)
-            ((name, params),) = value.items()
-            if not isinstance(name, str) or not isinstance(params, dict | None):
-                raise ValueError(FORM)
-            return {"name": name, "params": params or {}}
-        return value
+        return long_form(value)
 
     @model_serializer(mode="plain")
     def _short(self) -> Any:
@@ -85,6 +76,24 @@ class PluginRef(BaseModel):
         if write is not None:
             return write(self)
         return {self.name: self.params} if self.params else self.name
+
+
+def long_form(value: Any) -> Any:
+    """A reference as ``{"name": ..., "params": ...}``, out of ``NAME`` or ``{NAME: {...}}``; anything else as it is.
+
+    Raises:
+        ValueError: a mapping that is none of these.
+    """
+    if isinstance(value, str):
+        return {"name": value, "params": {}}
+    if isinstance(value, dict) and "name" not in value:
+        if len(value) != 1:
+            raise ValueError(FORM)
+        ((name, params),) = value.items()
+        if not isinstance(name, str) or not isinstance(params, dict | None):
+            raise ValueError(FORM)
+        return {"name": name, "params": params or {}}
+    return value
 
 
 def resolved_ref(plugin: Any) -> PluginRef:

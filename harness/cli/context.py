@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from harness.registry.package_imports import ImportedPackages, import_packages
 from harness.registry.plugin_problem import PluginProblem
@@ -21,6 +25,18 @@ def hide_library_progress() -> None:
     """Loading bars of other libraries would tear up our own; to be called before they are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Answer Ctrl-C with where the same command goes on from, and status 130. Outside a live view, which would draw
+    over it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped. The same command goes on from here: {folder}", err=True)
+        raise typer.Exit(130) from None
 
 
 class Context:

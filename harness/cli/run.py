@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.context import RUNS, hide_library_progress
+from harness.cli.context import RUNS, hide_library_progress, resumable
 from harness.number_format import counted
 
 if TYPE_CHECKING:
@@ -101,13 +101,9 @@ def run_command(
     if shard and out is None:
         store = store or str(root / "artifacts")  # one for all shards, so that each model is made once
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
-    try:
-        with progress_view(quiet or as_json) as view:
-            who = _executor(executor, jobs, address, node_wait)
-            outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
-    except KeyboardInterrupt:  # said when the live view is gone, which would draw over it
-        typer.echo(f"Stopped. The same command goes on from here: {root}", err=True)
-        raise typer.Exit(130) from None
+    with resumable(root), progress_view(quiet or as_json) as view:
+        who = _executor(executor, jobs, address, node_wait)
+        outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
     if as_json:
         failed = [{"cell": label, "error": error} for label, error in outcome.failed]
         untold = [{"cell": label, "untold": words} for label, words in outcome.untold]

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from harness.api.plugin import Kind
-from harness.api.refs import FORM, PluginRef
+from harness.api.refs import PluginRef, long_form
 from harness.api.threat import Threat
 from harness.hashing import canonical_json
 from harness.records.cell_manifest import TuningRecord
@@ -40,22 +40,11 @@ class AttackEntry(PluginRef):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, value: Any) -> Any:
-        if isinstance(value, AttackEntry):
-            return value
-        if isinstance(value, PluginRef):
+    def _with_tuned(cls, value: Any) -> Any:
+        if isinstance(value, PluginRef) and not isinstance(value, AttackEntry):
             return {"name": value.name, "params": value.params}
         ref, tuned = attack_parts(value)
-        if isinstance(ref, str):
-            return {"name": ref}
-        if isinstance(ref, dict) and "name" not in ref:
-            if len(ref) != 1:
-                raise ValueError(FORM)
-            ((name, params),) = ref.items()
-            if not isinstance(name, str) or not isinstance(params, dict | None):
-                raise ValueError(FORM)
-            ref = {"name": name, "params": params or {}}
-        return ref if tuned is None or not isinstance(ref, dict) else {**ref, "tuned": tuned}
+        return ref if tuned is None else {**long_form(ref), "tuned": tuned}
 
     @model_serializer(mode="plain")
     def _short(self) -> Any:

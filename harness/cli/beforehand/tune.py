@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.beforehand.tune_text import outcome_json, outcome_lines, plan_json, plan_lines
-from harness.cli.context import RUNS, hide_library_progress
+from harness.cli.context import RUNS, hide_library_progress, resumable
 from harness.number_format import counted, format_flops, parse_flops
 
 if TYPE_CHECKING:
@@ -149,16 +149,12 @@ def _search(
     from harness.run.tuning.tune import tune
     from harness.store.open_store import open_store
 
-    try:
-        with progress_view(silent, "candidates") as view, RunFolder(place.folder).locked():
-            worker = _Candidates(view.worker(0))
-            preparer = Preparer(open_store(place.store), loaded.registry, worker)
-            preparer.artifacts.store.check()
-            path = place.folder / f"{file_name(plan.entry.name)}-{plan.key}.jsonl"
-            return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker), worker.begin)
-    except KeyboardInterrupt:  # said when the live view is gone, which would draw over it
-        typer.echo(f"Stopped. The same command goes on from here: {place.folder}", err=True)
-        raise typer.Exit(130) from None
+    with resumable(place.folder), progress_view(silent, "candidates") as view, RunFolder(place.folder).locked():
+        worker = _Candidates(view.worker(0))
+        preparer = Preparer(open_store(place.store), loaded.registry, worker)
+        preparer.artifacts.store.check()
+        path = place.folder / f"{file_name(plan.entry.name)}-{plan.key}.jsonl"
+        return tune(plan, wanted, source, preparer, path, lambda trial: _show(trial, worker), worker.begin)
 
 
 class _Candidates:
