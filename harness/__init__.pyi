@@ -206,6 +206,7 @@ from .tokens.answers.answer_rule import (
 )
 from .tokens.answers.normalise import (
     normalise_text as normalise_text,
+    phrase_pattern as phrase_pattern,
 )
 from .tokens.answers.tool_calls import (
     ToolCall as ToolCall,

@@ -10,8 +10,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from harness import Attack, Auxiliary, Problem, Sample, SampleAnswer, Score, State, Step, Tokens, VictimRef, hookimpl
-
-SAMPLER = "sampler"
+from plugins.attacks._common.sampler import LEFT_OUT, SAMPLER, sampling
 
 
 class Beast(Attack):
@@ -36,13 +35,11 @@ class Beast(Attack):
             None, description="draw among so many of the most likely allowed tokens; all of them when left out"
         )
         sampler: VictimRef | None = Field(
-            None,
-            description="the language model that tokens are drawn from, with the victim's tokens; when left out, the "
-            "victim itself if it is one, else the small model of its family",
+            None, description=f"the language model that tokens are drawn from, with the victim's tokens; {LEFT_OUT}"
         )
 
     def models(self) -> dict[str, Auxiliary]:
-        return {SAMPLER: Auxiliary(self.params.sampler, sees="text", same_tokens=True, samples=True)}
+        return sampling(self.params.sampler)
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return problem.state(np.empty(0, dtype=np.int64))  # empty until the first step

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from harness.tokens.answers.bounded_search import check_pattern, found_in
-from harness.tokens.answers.normalise import normalise_text
+from harness.tokens.answers.normalise import normalise_text, phrase_pattern
 from harness.tokens.answers.tool_calls import ToolCall, tool_calls
 
 
@@ -43,7 +41,7 @@ class AnswerRule:
             return any(call.is_of(self.call) for call in tool_calls(answer))
         if self.pattern:
             return found_in(self.pattern, answer)
-        return _phrase_pattern(self.phrase).search(normalise_text(answer)) is not None
+        return phrase_pattern(self.phrase).search(normalise_text(answer)) is not None
 
     @property
     def target(self) -> str:
@@ -55,9 +53,3 @@ class AnswerRule:
         if self.call is not None:
             return {"call": self.call.to_json()}
         return {"phrase": self.phrase} if self.phrase else {"pattern": self.pattern}
-
-
-@lru_cache(maxsize=256)
-def _phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """The phrase in a text as `normalise_text` gives it."""
-    return re.compile(rf"(?<!\w){re.escape(normalise_text(phrase))}(?!\w)")

@@ -24,8 +24,8 @@ from harness import (
     VictimRef,
     hookimpl,
 )
+from plugins.attacks._common.sampler import LEFT_OUT, SAMPLER, sampling
 
-SAMPLER = "sampler"
 _WRITTEN = "written"  # key of a state's memory: the tokens so far
 _UNSEEN = -np.inf  # log-probability of a token that the language model does not tell
 
@@ -61,13 +61,11 @@ class AutoDAN(Attack):
         )
         choices: PositiveInt = Field(4, description="most times that a token is chosen")
         sampler: VictimRef | None = Field(
-            None,
-            description="the language model whose probabilities count, with the victim's tokens; when left out, the "
-            "victim itself if it is one, else the small model of its family",
+            None, description=f"the language model whose probabilities count, with the victim's tokens; {LEFT_OUT}"
         )
 
     def models(self) -> dict[str, Auxiliary]:
-        return {SAMPLER: Auxiliary(self.params.sampler, sees="text", same_tokens=True, samples=True)}
+        return sampling(self.params.sampler)
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return problem.state(np.empty(0, dtype=np.int64))  # empty until the first step

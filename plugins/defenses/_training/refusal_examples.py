@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import DataError, Example, TaskData
@@ -62,8 +61,3 @@ def _refused(example: Example, refusal: str | None) -> Example:
     if refusal is None and example.reply:
         return example
     return replace(example, reply=spaced_continuation(example.text, refusal or REFUSAL))
-
-
-def with_train(data: TaskData, train: Sequence[Example]) -> TaskData:
-    """The task's data with other training examples."""
-    return replace(data, train=train)

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from harness import (
+    Backend,
     DataError,
     Example,
     Flops,
@@ -21,14 +22,13 @@ from harness import (
     nominal_forward,
     rows_hash,
 )
+from plugins.defenses._training.clean_rows import clean_rows
 from plugins.defenses._training.refusal_examples import (
     benign_examples,
     check_answers_in_text,
     complied_examples,
-    with_train,
 )
 from plugins.defenses._training.round_defense import RoundDefense, nominal_training
-from plugins.defenses._training.training_rows import TrainingExample, TrainingRowBuilder
 
 
 class CircuitBreakers(RoundDefense):
@@ -73,8 +73,9 @@ class CircuitBreakers(RoundDefense):
 
     def train_round(self, job: RoundJob) -> RoundCost:
         count = self.params.steps * self.params.batch_size
-        harmful = self._rows(job, "harmful", self._harmful(job.data), count)
-        retained = self._rows(job, "retained", self._retained(job.data), count)
+        victim = job.open(job.model)
+        harmful = self._rows(job, victim, "harmful", self._harmful(job.data), count)
+        retained = self._rows(job, victim, "retained", self._retained(job.data), count)
         pairs = Rerouting(list(zip(harmful, retained, strict=True)), self.params.loss)
         spent = self.train_weights(job, pairs, "dropout")
         notes = {"harmful": len(set(harmful)), "retained": len(set(retained)), "rows_sha256": rows_hash(pairs.rows)}
@@ -96,19 +97,10 @@ class CircuitBreakers(RoundDefense):
         refused = [one for one in data.train if not one.benign and one.reply] if self.params.retain_refusals else []
         return benign + refused
 
-    def _rows(self, job: RoundJob, what: str, examples: list[Example], count: int) -> list[TrainRow]:
+    def _rows(self, job: RoundJob, victim: Backend, what: str, examples: list[Example], count: int) -> list[TrainRow]:
         """``count`` rows: all examples in random order, again and again."""
-        victim = job.open(job.model)
-        data = with_train(job.data, examples)
-        builder = TrainingRowBuilder(job.model, victim.tokenizer, victim.context, data, self.name)
         rng = job.rng(what)
-        fitting = builder.sample(min(count, len(examples)), rng)
-        if not fitting:
-            raise DataError(
-                f"{self.name}: every {what} training prompt with its answer is longer than the victim's context of "
-                f"{victim.context} tokens; use shorter texts or a victim with a longer context"
-            )
-        rows = [builder.row(TrainingExample.clean(example)) for example in fitting]
+        rows = clean_rows(job, victim, what, examples, count, rng, self.name)
         passes = -(-count // len(rows))
         order = np.concatenate([rng.permutation(len(rows)) for _ in range(passes)])[:count]
         return [rows[i] for i in order]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveInt, field_validator
 
-from harness import DataError, Flops, Resolve, RoundCost, RoundJob, TaskData, Threat, hookimpl, rows_hash
+from harness import Flops, Resolve, RoundCost, RoundJob, TaskData, Threat, hookimpl, rows_hash
+from plugins.defenses._training.clean_rows import clean_rows
 from plugins.defenses._training.refusal_examples import (
     REFUSAL,
     benign_examples,
     check_answers_in_text,
     refused_examples,
-    with_train,
 )
 from plugins.defenses._training.round_defense import RoundDefense, nominal_training
 from plugins.defenses._training.step_schedule import round_half_up
-from plugins.defenses._training.training_rows import TrainingExample, TrainingRowBuilder
 
 
 class RefusalTraining(RoundDefense):
@@ -68,16 +67,9 @@ class RefusalTraining(RoundDefense):
         for what, examples, wanted in (("harmful", harmful, refused), ("benign", benign, count - refused)):
             if not wanted:
                 continue
-            data = with_train(job.data, examples)
-            builder = TrainingRowBuilder(job.model, victim.tokenizer, victim.context, data, self.name)
-            drawn = builder.sample(wanted, job.rng(what))
-            if not drawn:
-                raise DataError(
-                    f"{self.name}: every {what} training prompt with its answer is longer than the victim's context of "
-                    f"{victim.context} tokens; use shorter texts or a victim with a longer context"
-                )
-            rows += [builder.row(TrainingExample.clean(example)) for example in drawn]
-            counts[what] = len(drawn)
+            own = clean_rows(job, victim, what, examples, wanted, job.rng(what), self.name)
+            rows += own
+            counts[what] = len(own)
         spent = self.train_weights(job, rows, "order", epochs=params.epochs)
         return RoundCost(Flops(), spent, counts | {"rows_sha256": rows_hash(rows)})
 
