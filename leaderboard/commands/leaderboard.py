@@ -21,20 +21,26 @@ def register_commands(app: typer.Typer) -> None:
     """Add ``compare``, ``fit``, ``leaderboard`` and ``plot`` to ``app``."""
     app.add_typer(fit_app(), name="fit")
     group = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
-    group.command("build")(build_command)
-    group.command("show")(show_command)
-    group.command("study")(study_command)
-    group.command("transfer")(transfer_command)
-    group.command("attacks")(attacks_command)
-    group.command("tuned")(tuned_command)
-    group.command("stacks")(stacks_command)
-    group.command("judges")(judges_command)
-    group.command("pack")(pack_command)
-    group.command("verify")(verify_command)
-    group.command("add")(add_command)
+    group.command("build", epilog="Example: harness leaderboard build runs/quickstart --out site")(build_command)
+    group.command("show", epilog="Example: harness leaderboard show runs/quickstart")(show_command)
+    group.command("study", epilog="Example: harness leaderboard study table.csv --out site")(study_command)
+    group.command("transfer", epilog="Example: harness leaderboard transfer runs/quickstart")(transfer_command)
+    group.command("attacks", epilog="Example: harness leaderboard attacks runs/attacks --markdown")(attacks_command)
+    group.command("tuned", epilog="Example: harness leaderboard tuned runs/tuned")(tuned_command)
+    group.command("stacks", epilog="Example: harness leaderboard stacks runs/defenses")(stacks_command)
+    group.command("judges", epilog="Example: harness leaderboard judges runs/one_judge runs/another_judge")(
+        judges_command
+    )
+    group.command("pack", epilog="Example: harness leaderboard pack runs/quickstart --out quickstart.zip")(pack_command)
+    group.command("verify", epilog="Example: harness leaderboard verify quickstart.zip --replay 2")(verify_command)
+    group.command("add", epilog="Example: harness leaderboard add quickstart.zip --entries leaderboard/entries")(
+        add_command
+    )
     app.add_typer(group, name="leaderboard")
-    app.command("plot")(plot_command)
-    app.command("compare")(compare_command)
+    app.command("plot", epilog="Example: harness plot runs/quickstart --out figure.pdf")(plot_command)
+    app.command("compare", epilog="Example: harness compare runs/model_v1 runs/model_v2 --fail-if-worse 0.05")(
+        compare_command
+    )
 
 
 def build_command(
