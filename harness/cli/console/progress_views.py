@@ -156,14 +156,14 @@ class _LiveWorker:
 
 
 class PlainView:
-    """A reporter for logs: a line per event and, inside long pieces of work, a line every ten seconds; each with the
-    time since the start, those of finished cells with the time that is left.
+    """A reporter for logs: a line per event and, inside long pieces of work, a line every ten seconds; each behind
+    the time since the run began, those of finished cells with the time that is left.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.workers: dict[int, _PlainWorker] = {}
-        self.began = time.monotonic()
+        self.began: float | None = None
         self.time_left: TimeLeft | None = None  # before the run begins
 
     def __enter__(self) -> PlainView:
@@ -173,12 +173,14 @@ class PlainView:
         pass
 
     def say(self, line: str) -> None:
-        """Print a line, with the time since the start before it."""
-        since = timedelta(seconds=int(time.monotonic() - self.began))
-        self.console.print(_line(f"{since}  {line}"), markup=False, highlight=False, soft_wrap=True)
+        """Print a line; once the run has begun, behind the time since then."""
+        if self.began is not None:
+            line = f"{timedelta(seconds=int(time.monotonic() - self.began))}  {line}"
+        self.console.print(_line(line), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         self.say(_opening(cells, already_done, forecast))
+        self.began = time.monotonic()
         self.time_left = _time_left(cells - already_done, forecast)
 
     def worker(self, index: int) -> _PlainWorker:
