@@ -5,16 +5,28 @@ they run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leaderboard.commands.fit import fit_app
-from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption, VerifiedFolder
+from leaderboard.commands.options import (
+    EntriesFolders,
+    JsonFlag,
+    MarkdownFlag,
+    RankByOption,
+    RunsArg,
+    TargetOption,
+    VerifiedFolder,
+    refuse_both,
+)
 from leaderboard.commands.plot import plot_command
 from leaderboard.commands.read_given import read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
 from leaderboard.versions.compare_command import compare_command
+
+if TYPE_CHECKING:
+    from leaderboard.standings.standings import Standings
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -91,21 +103,40 @@ def show_command(
     entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Tables of this task alone, by its label. Repeatable.")
+    ] = None,
+    as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print the standings, as JSON with all that the page's `data.json` says of each table."""
-    from leaderboard.commands.print_standings import print_standings
+    from leaderboard.commands.print_standings import print_standings, standings_markdown
     from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes
     from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
 
+    refuse_both(as_markdown, as_json)
     with read_given(runs, entries) as given:
-        tables = standings(given, target_asr, usable_processes(), rank_by)
+        tables = _of_tasks(standings(given, target_asr, usable_processes(), rank_by), task or [])
         if as_json:
             print_json([{**section} for section in payload(given, tables)["sections"]])
+        elif as_markdown:
+            print(standings_markdown(tables))
         else:
             print_standings(tables)
+
+
+def _of_tasks(tables: list[Standings], tasks: list[str]) -> list[Standings]:
+    from harness.errors import DataError, did_you_mean
+
+    found = list(dict.fromkeys(table.section.scope.task for table in tables))
+    for task in tasks:
+        if task not in found:
+            raise DataError(
+                f"--task {task}: no run is of that task{did_you_mean(task, found)}. Give {' or '.join(found)}."
+            )
+    return [table for table in tables if not tasks or table.section.scope.task in tasks]
 
 
 def transfer_command(
@@ -137,7 +168,7 @@ def attacks_command(
     ] = None,
     queries: Annotated[float | None, typer.Option("--queries", help="Queries per attacked example instead.")] = None,
     defense: Annotated[str, typer.Option("--defense", help="Label of the defense attacked.")] = "none",
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print attack × task and victim: ASR at equal compute."""
@@ -148,8 +179,7 @@ def attacks_command(
 
     if compute is not None and queries is not None:
         raise DataError("--compute and --queries are both given. Give one of them.")
-    if as_markdown and as_json:
-        raise DataError("--markdown and --json are both given. Give one of them.")
+    refuse_both(as_markdown, as_json)
     with read_given(runs, entries) as runs_read:
         if queries is None:
             tables = attack_tables(runs_read, compute, "compute", defense)
@@ -166,17 +196,15 @@ def attacks_command(
 def tuned_command(
     runs: RunsArg = [],  # noqa: B006 - typer copies it
     entries: EntriesFolders = [],  # noqa: B006
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print what tuning an attack gained: as tuned against as it was, at equal total compute, the search included."""
-    from harness.errors import DataError
     from leaderboard.commands.attacks.print_tuned import against_untuned_markdown, print_against_untuned
     from leaderboard.commands.print_table import print_json
     from leaderboard.tuned.against_untuned import against_untuned
 
-    if as_markdown and as_json:
-        raise DataError("--markdown and --json are both given. Give one of them.")
+    refuse_both(as_markdown, as_json)
     with read_given(runs, entries) as given:
         found = against_untuned(given)
         if as_json:
