@@ -10,6 +10,13 @@ import os
 import re
 from collections.abc import Iterable
 
+TRACEBACK_VARIABLE = "HARNESS_TRACEBACK"
+
+
+def tracebacks_wanted() -> bool:
+    """Whether ``--verbose`` was given, or ``HARNESS_TRACEBACK=1`` set."""
+    return os.environ.get(TRACEBACK_VARIABLE) == "1"
+
 
 class HarnessError(Exception):
     """Base of every error that is the user's to mend."""

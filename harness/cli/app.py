@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command, get_command_name
 
-from harness.cli.context import Context
+from harness.cli.context import Context, show_everything
 from harness.errors import PluginError
 from harness.isolation.import_limits import guard_plugin_code
 from harness.registry.hook_checks import check_hooks, new_plugin_manager
@@ -18,6 +18,7 @@ from harness.registry.plugin_problem import error_with_place
 
 HELP = "Benchmark the robustness of language models: attacks, defenses and their cost in compute."
 FILE_OPTION = "--plugin"
+VERBOSE_OPTIONS = ("--verbose", "-v")
 HELP_OPTIONS = ["--help", "-h"]
 
 
@@ -27,7 +28,7 @@ def run(arguments: list[str]) -> int:
     command: Any = get_command(build_app(context))
     _flags_without_type(command)
     try:
-        command.main(args=plugin_files_first(arguments), prog_name="harness", obj=context)
+        command.main(args=global_options_first(arguments), prog_name="harness", obj=context)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(bool(end.code))
         # typer turns Ctrl-C into an exit; a command that said something itself breaks the chain with `from None`.
@@ -61,8 +62,10 @@ def core_commands(app: typer.Typer) -> None:
         module.register(app)
 
 
-def plugin_files_first(arguments: list[str]) -> list[str]:
-    """The arguments with every ``--plugin FILE`` at the front, so that it can be written after the command as well."""
+def global_options_first(arguments: list[str]) -> list[str]:
+    """The arguments with every ``--plugin FILE`` and ``--verbose`` at the front, so that they can be written after the
+    command as well.
+    """
     first: list[str] = []
     rest: list[str] = []
     words = iter(arguments)
@@ -71,6 +74,8 @@ def plugin_files_first(arguments: list[str]) -> list[str]:
             return [*first, *rest, word, *words]
         if word == FILE_OPTION:
             first += [word, *[value for value in [next(words, None)] if value is not None]]
+        elif word in VERBOSE_OPTIONS:
+            first.append(word)
         else:
             (first if word.startswith(FILE_OPTION + "=") else rest).append(word)
     return [*first, *rest]
@@ -99,12 +104,18 @@ def _options(
     plugin: Annotated[
         list[Path] | None, typer.Option(FILE_OPTION, metavar="FILE", help="Python file with plugins. Repeatable.")
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(*VERBOSE_OPTIONS, help="Show tracebacks of errors, and what the libraries underneath report."),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     context = ctx.ensure_object(Context)
     context.files = tuple(plugin or ())
+    if verbose:
+        show_everything()
 
 
 def _plugin_commands(module: PluginModule, app: typer.Typer, context: Context) -> None:

@@ -48,7 +48,7 @@ def register(main: typer.Typer) -> None:
     main.add_typer(app, name="bench")
 
 
-@app.command("scoring")
+@app.command("scoring", epilog="Example: harness bench scoring --size 21M --candidates 128")
 def scoring_command(
     model: Model = None,
     size: Size = "21m",
@@ -93,7 +93,7 @@ def scoring_command(
         raise typer.Exit(1)
 
 
-@app.command("gcg")
+@app.command("gcg", epilog="Example: harness bench gcg --size 21M --candidates 128")
 def iteration_command(
     ctx: typer.Context,
     model: Model = None,

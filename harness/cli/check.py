@@ -19,7 +19,7 @@ _MARKS = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("check")(check)
+    app.command("check", epilog="Example: harness check my_attack")(check)
 
 
 def check(

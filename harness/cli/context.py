@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from harness.errors import TRACEBACK_VARIABLE, tracebacks_wanted
 from harness.registry.package_imports import ImportedPackages, import_packages
 from harness.registry.plugin_problem import PluginProblem
 
@@ -21,8 +22,15 @@ RUNS = Path("runs")
 """The folder of run directories, where the user names none."""
 
 
+def show_everything() -> None:
+    """As ``--verbose`` asks, in this process and those it starts: tracebacks, and what libraries report."""
+    os.environ[TRACEBACK_VARIABLE] = "1"
+
+
 def hide_library_progress() -> None:
-    """Loading bars of other libraries would tear up our own; to be called before they are imported."""
+    """Loading bars of other libraries would tear up our own lines; to be called before they are imported."""
+    if tracebacks_wanted():
+        return
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,9 +53,9 @@ def _check_names(arguments: Sequence[str]) -> None:
 
 
 def _explain(error: Exception) -> int:
-    from harness.errors import HarnessError
+    from harness.errors import HarnessError, tracebacks_wanted
 
-    if os.environ.get("HARNESS_TRACEBACK") == "1":
+    if tracebacks_wanted():
         import traceback
 
         traceback.print_exception(error)
@@ -68,8 +67,8 @@ def _explain(error: Exception) -> int:
 
     print(f"error: {error_with_place(error)}", file=sys.stderr)
     print("This is a bug, in the harness or in the plugin whose file is named.", file=sys.stderr)
-    if os.environ.get("HARNESS_TRACEBACK") != "1":
-        print("Set HARNESS_TRACEBACK=1 to see the whole traceback.", file=sys.stderr)
+    if not tracebacks_wanted():
+        print("Give the command again with --verbose to see the whole traceback.", file=sys.stderr)
     return BUG
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("merge")(merge_command)
+    app.command(
+        "merge",
+        epilog="Example: harness merge runs/quickstart-shard-1-of-2 runs/quickstart-shard-2-of-2 --out runs/quickstart",
+    )(merge_command)
 
 
 def merge_command(

@@ -10,7 +10,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("new-plugin")(new_plugin)
+    app.command("new-plugin", epilog="Example: harness new-plugin my_attack --kind attack")(new_plugin)
 
 
 def new_plugin(

@@ -14,7 +14,7 @@ from harness.cli.context import RUNS
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("plan")(plan_command)
+    app.command("plan", epilog="Example: harness plan quickstart")(plan_command)
 
 
 def plan_command(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("plugins")(plugins_command)
+    app.command("plugins", epilog="Example: harness plugins gcg")(plugins_command)
 
 
 def plugins_command(

@@ -20,7 +20,7 @@ _MOST_NAMED = 10  # cells in a warning
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("run")(run_command)
+    app.command("run", epilog="Example: harness run quickstart --jobs 2 --site site")(run_command)
 
 
 def run_command(
@@ -83,9 +83,10 @@ def run_command(
     Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
     """
     from harness.cli.console.progress_views import progress_view
-    from harness.errors import RunError, one_line
+    from harness.errors import RunError, one_line, tracebacks_wanted
     from harness.records.visible_text import file_name
     from harness.registry.loader import LoadedPlugins
+    from harness.run.run_folder import RunFolder
     from harness.run.runner import run
     from harness.run.shards import Shard
     from harness.spec.load import load_spec
@@ -113,6 +114,9 @@ def run_command(
         _warn_untold(outcome.untold)
     for label, error in outcome.failed:
         typer.echo(one_line(f"failed: {label}: {' '.join(error.splitlines())}"), err=True)
+    if outcome.failed and tracebacks_wanted():
+        for trace in RunFolder(root).tracebacks():
+            typer.echo(trace, err=True)
     if site is not None and outcome.done:
         loaded.manager.hook.harness_publish(runs=[root], out=site)
         if not (quiet or as_json):

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add them to the application."""
-    app.command("specs")(specs_command)
+    app.command("specs", epilog="Example: harness specs")(specs_command)
     group = typer.Typer(help="Read a released spec.", no_args_is_help=True)
     group.callback()(lambda: None)  # or a single command would take the group's name
-    group.command("show")(show_command)
+    group.command("show", epilog="Example: harness spec show quickstart > my_spec.yaml")(show_command)
     app.add_typer(group, name="spec")
 
 

@@ -11,7 +11,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("status")(status_command)
+    app.command("status", epilog="Example: harness status runs/quickstart")(status_command)
 
 
 def status_command(

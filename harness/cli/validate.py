@@ -14,7 +14,7 @@ from harness.number_format import counted
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("validate")(validate)
+    app.command("validate", epilog="Example: harness validate my_spec.yaml")(validate)
 
 
 def validate(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.api.model.shape import Memory
@@ -20,6 +21,8 @@ class Forecast:
         unknown: how many of them have unknown FLOPs.
         untimed: how many take an unknown time: those, and what another machine computes.
         memory: the most that all processes take together; None where that is unknown.
+        expected: what each stage is called when it begins, and how many seconds it takes by itself; None where unknown.
+        workers: that share the stages.
     """
 
     flops: float
@@ -28,6 +31,8 @@ class Forecast:
     unknown: int = 0
     untimed: int = 0
     memory: Memory | None = None
+    expected: Mapping[str, float | None] = field(default_factory=dict)
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

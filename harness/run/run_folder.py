@@ -56,6 +56,13 @@ class RunFolder:
                 return "missing"  # damaged: it will be made again
         return "begun" if (self.cell(key) / JOURNAL).exists() else "missing"
 
+    def tracebacks(self) -> list[str]:
+        """Of every cell that failed, its traceback, as far as one could be written."""
+        failed = [
+            path for path in sorted(self.cells.glob("*/error.txt")) if self.cell_status(path.parent.name) == "failed"
+        ]
+        return [path.read_text(encoding="utf-8", errors="replace") for path in failed]
+
     def is_settled(self, key: str) -> bool:
         """Whether nothing is left to do for a cell: it is measured, or it has been found that it cannot be."""
         return self.cell_status(key) in ("done", "skipped")

@@ -38,7 +38,7 @@ class Check:
     name: str
     promise: str
     run: Callable[[Subject], None]
-    mend: str = "read the message; `HARNESS_TRACEBACK=1` shows the whole traceback"
+    mend: str = "read the message; `HARNESS_TRACEBACK=1` (`harness check --verbose`) shows the whole traceback"
 
 
 @dataclass(frozen=True)

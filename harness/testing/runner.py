@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import time
 import traceback
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.api.plugin import Kind, Plugin
-from harness.errors import HarnessError
+from harness.errors import HarnessError, tracebacks_wanted
 from harness.registry.plugin_problem import error_with_place
 from harness.testing.checks import attacks, defenses, every_plugin, judges, submissions, tasks, victims
 from harness.testing.plugin_under_test import Subject, subject_of
@@ -58,7 +57,7 @@ def run_check(check: Check, subject: Subject) -> Finding:
     elif isinstance(error, UnmetError):
         outcome = {"status": "failed", "expected": error.expected, "got": error.got, "mend": error.mend}
     elif error is not None:
-        if os.environ.get("HARNESS_TRACEBACK") == "1":
+        if tracebacks_wanted():
             traceback.print_exception(error)
         got = str(error) if isinstance(error, HarnessError) else error_with_place(error)
         if error.__cause__ is not None:

@@ -5,36 +5,54 @@ they run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leaderboard.commands.fit import fit_app
-from leaderboard.commands.options import EntriesFolders, JsonFlag, RankByOption, RunsArg, TargetOption, VerifiedFolder
+from leaderboard.commands.options import (
+    EntriesFolders,
+    JsonFlag,
+    MarkdownFlag,
+    RankByOption,
+    RunsArg,
+    TargetOption,
+    VerifiedFolder,
+    refuse_both,
+)
 from leaderboard.commands.plot import plot_command
 from leaderboard.commands.read_given import read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
 from leaderboard.versions.compare_command import compare_command
+
+if TYPE_CHECKING:
+    from leaderboard.standings.standings import Standings
 
 
 def register_commands(app: typer.Typer) -> None:
     """Add ``compare``, ``fit``, ``leaderboard`` and ``plot`` to ``app``."""
     app.add_typer(fit_app(), name="fit")
     group = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
-    group.command("build")(build_command)
-    group.command("show")(show_command)
-    group.command("study")(study_command)
-    group.command("transfer")(transfer_command)
-    group.command("attacks")(attacks_command)
-    group.command("tuned")(tuned_command)
-    group.command("stacks")(stacks_command)
-    group.command("judges")(judges_command)
-    group.command("pack")(pack_command)
-    group.command("verify")(verify_command)
-    group.command("add")(add_command)
+    group.command("build", epilog="Example: harness leaderboard build runs/quickstart --out site")(build_command)
+    group.command("show", epilog="Example: harness leaderboard show runs/quickstart")(show_command)
+    group.command("study", epilog="Example: harness leaderboard study table.csv --out site")(study_command)
+    group.command("transfer", epilog="Example: harness leaderboard transfer runs/quickstart")(transfer_command)
+    group.command("attacks", epilog="Example: harness leaderboard attacks runs/attacks --markdown")(attacks_command)
+    group.command("tuned", epilog="Example: harness leaderboard tuned runs/tuned")(tuned_command)
+    group.command("stacks", epilog="Example: harness leaderboard stacks runs/defenses")(stacks_command)
+    group.command("judges", epilog="Example: harness leaderboard judges runs/one_judge runs/another_judge")(
+        judges_command
+    )
+    group.command("pack", epilog="Example: harness leaderboard pack runs/quickstart --out quickstart.zip")(pack_command)
+    group.command("verify", epilog="Example: harness leaderboard verify quickstart.zip --replay 2")(verify_command)
+    group.command("add", epilog="Example: harness leaderboard add quickstart.zip --entries leaderboard/entries")(
+        add_command
+    )
     app.add_typer(group, name="leaderboard")
-    app.command("plot")(plot_command)
-    app.command("compare")(compare_command)
+    app.command("plot", epilog="Example: harness plot runs/quickstart --out figure.pdf")(plot_command)
+    app.command("compare", epilog="Example: harness compare runs/model_v1 runs/model_v2 --fail-if-worse 0.05")(
+        compare_command
+    )
 
 
 def build_command(
@@ -85,21 +103,40 @@ def show_command(
     entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
     rank_by: RankByOption = "reference",
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Tables of this task alone, by its label. Repeatable.")
+    ] = None,
+    as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print the standings, as JSON with all that the page's `data.json` says of each table."""
-    from leaderboard.commands.print_standings import print_standings
+    from leaderboard.commands.print_standings import print_standings, standings_markdown
     from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes
     from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
 
+    refuse_both(as_markdown, as_json)
     with read_given(runs, entries) as given:
-        tables = standings(given, target_asr, usable_processes(), rank_by)
+        tables = _of_tasks(standings(given, target_asr, usable_processes(), rank_by), task or [])
         if as_json:
             print_json([{**section} for section in payload(given, tables)["sections"]])
+        elif as_markdown:
+            print(standings_markdown(tables))
         else:
             print_standings(tables)
+
+
+def _of_tasks(tables: list[Standings], tasks: list[str]) -> list[Standings]:
+    from harness.errors import DataError, did_you_mean
+
+    found = list(dict.fromkeys(table.section.scope.task for table in tables))
+    for task in tasks:
+        if task not in found:
+            raise DataError(
+                f"--task {task}: no run is of that task{did_you_mean(task, found)}. Give {' or '.join(found)}."
+            )
+    return [table for table in tables if not tasks or table.section.scope.task in tasks]
 
 
 def transfer_command(
@@ -131,7 +168,7 @@ def attacks_command(
     ] = None,
     queries: Annotated[float | None, typer.Option("--queries", help="Queries per attacked example instead.")] = None,
     defense: Annotated[str, typer.Option("--defense", help="Label of the defense attacked.")] = "none",
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print attack × task and victim: ASR at equal compute."""
@@ -142,8 +179,7 @@ def attacks_command(
 
     if compute is not None and queries is not None:
         raise DataError("--compute and --queries are both given. Give one of them.")
-    if as_markdown and as_json:
-        raise DataError("--markdown and --json are both given. Give one of them.")
+    refuse_both(as_markdown, as_json)
     with read_given(runs, entries) as runs_read:
         if queries is None:
             tables = attack_tables(runs_read, compute, "compute", defense)
@@ -160,17 +196,15 @@ def attacks_command(
 def tuned_command(
     runs: RunsArg = [],  # noqa: B006 - typer copies it
     entries: EntriesFolders = [],  # noqa: B006
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print what tuning an attack gained: as tuned against as it was, at equal total compute, the search included."""
-    from harness.errors import DataError
     from leaderboard.commands.attacks.print_tuned import against_untuned_markdown, print_against_untuned
     from leaderboard.commands.print_table import print_json
     from leaderboard.tuned.against_untuned import against_untuned
 
-    if as_markdown and as_json:
-        raise DataError("--markdown and --json are both given. Give one of them.")
+    refuse_both(as_markdown, as_json)
     with read_given(runs, entries) as given:
         found = against_untuned(given)
         if as_json:

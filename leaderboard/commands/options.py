@@ -26,6 +26,7 @@ VerifiedFolder = Annotated[
 ]
 CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
+MarkdownFlag = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 TargetOption = Annotated[
     float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
 ]
@@ -63,3 +64,11 @@ CensoredOption = Annotated[
         "--method", help="censored: likelihood, with what was never broken. ols: least squares, as in arXiv 2407.18213."
     ),
 ]
+
+
+def refuse_both(as_markdown: bool, as_json: bool) -> None:
+    """Raise DataError where two forms of output are asked for."""
+    from harness.errors import DataError
+
+    if as_markdown and as_json:
+        raise DataError("--markdown and --json are both given. Give one of them.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
+from leaderboard.commands.attacks.markdown import titled_table
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.site.texts import judge_text, standing_text, utility_text
 from leaderboard.site.texts.tuned_text import tuned_text
@@ -14,48 +17,97 @@ from leaderboard.standings.standings import Standings
 from leaderboard.table_numbers import parameter_count
 
 ColumnText = Callable[[Standing], standing_text.TextPair]
+_NAMING = ("rank", "victim", "defense")  # the columns that say which row it is
+
+
+_NARROW = 120  # columns of a terminal below which a table of ten columns cannot be read
 
 
 def print_standings(tables: Sequence[Standings]) -> None:
-    """One table per task, threat model and scope; hardest to break first."""
+    """One table per task, threat model and scope, hardest to break first; on a narrow terminal a list of its rows."""
     console = wide_console()
     if not tables:
         console.print("Not enough data: no finished cell.")
     for standings in tables:
-        section, scope = standings.section, standings.section.scope
         columns = _columns(standings)
-        table = plain_table(f"{scope.task} · {scope.threat}", list(columns))
-        table.caption = Text(
-            f"spec {scope.spec_name} {scope.spec_version} ({scope.spec_hash[:12]}), data {scope.data_hash[:12]}; "
-            f"FLOPs per attacked example, {scope.accounting}. {standing_text.rank_rule_text(standings)} "
-            f"{section.separation}"
-        )
-        if scope.notice:
-            console.print(Text(scope.notice))
         for notice in _notices(standings):
-            if notice:
-                console.print(Text(notice))
-        for row in standings.rows:
-            table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
-        console.print(table)
-        for row in standings.rows:
-            if row.rank.note and not row.rank.comparable:
-                console.print(Text(f"{row.label}: no rank: {row.rank.note}"))
-        for said in dict.fromkeys(
-            f"{row.victim}: {text}" for row in standings.rows if (text := standing_text.trained_against_text(row))
-        ):
-            console.print(Text(said))
-        for row in standings.rows:
-            for told in filter(None, [standing_text.excluded_text(row), *standing_text.untold_texts(row)]):
-                console.print(Text(f"{row.label}: {told}"))
-        for record in section.failed:
-            cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
-            console.print(Text(f"failed: {cell}: {record.error}"))
+            console.print(Text(notice))
+        if console.width < _NARROW:
+            _print_list(console, standings, columns)
+        else:
+            table = plain_table(_title(standings), list(columns))
+            for column in table.columns:
+                column.overflow = "fold"  # a name that is cut is another's
+            for row in standings.rows:
+                table.add_row(*(Text("\n".join(filter(None, text(row)))) for text in columns.values()))
+            console.print(table)
+        for note in [_made_of(standings), *_notes(standings)]:
+            console.print(Text(note))
+        console.print()
 
 
-def _notices(standings: Standings) -> tuple[str, ...]:
+def standings_markdown(tables: Sequence[Standings]) -> str:
+    """The same as Markdown tables."""
+    return "\n\n".join(_markdown(standings) for standings in tables)
+
+
+def _print_list(console: Console, standings: Standings, columns: dict[str, ColumnText]) -> None:
+    """A row of the table after the other, a line for each of its columns."""
+    console.print(Text(_title(standings), style="bold"))
+    for row in standings.rows:
+        texts = {name: text(row) for name, text in columns.items()}
+        rank, victim, defense = (" ".join(filter(None, _one_line(texts.pop(name)))) for name in _NAMING)
+        console.print(Text(f"\n{defense} on {victim}: rank {rank}"))
+        for name, text in texts.items():
+            if said := ", ".join(filter(None, _one_line(text))):
+                console.print(Padding(Text(f"{name}: {said}"), (0, 0, 0, 4)))
+    console.print()
+
+
+def _markdown(standings: Standings) -> str:
+    columns = _columns(standings)
+    lines = [[*columns], ["---"] * len(columns)]
+    for row in standings.rows:
+        texts = [_one_line(text(row)) for text in columns.values()]
+        lines.append([" ".join(filter(None, [main, fine and f"({fine})"])) for main, fine in texts])
+    return titled_table(_title(standings), lines, [*_notices(standings), _made_of(standings), *_notes(standings)])
+
+
+def _one_line(text: standing_text.TextPair) -> standing_text.TextPair:
+    main, fine = text
+    return main, ", ".join(fine.splitlines())
+
+
+def _title(standings: Standings) -> str:
+    return f"{standings.section.scope.task} · {standings.section.scope.threat}"
+
+
+def _notices(standings: Standings) -> list[str]:
     texts = (standing_text.missing_text, standing_text.direction_warning, standing_text.answers_text, tuned_text)
-    return tuple(text(standings) for text in texts)
+    return [notice for notice in (standings.section.scope.notice, *(text(standings) for text in texts)) if notice]
+
+
+def _made_of(standings: Standings) -> str:
+    scope = standings.section.scope
+    return (
+        f"spec {scope.spec_name} {scope.spec_version} ({scope.spec_hash[:12]}), data {scope.data_hash[:12]}; FLOPs per "
+        f"attacked example, {scope.accounting}. {standing_text.rank_rule_text(standings)} "
+        f"{standings.section.separation}"
+    )
+
+
+def _notes(standings: Standings) -> list[str]:
+    rows = standings.rows
+    notes = [f"{row.label}: no rank: {row.rank.note}" for row in rows if row.rank.note and not row.rank.comparable]
+    trained = [f"{row.victim}: {text}" for row in rows if (text := standing_text.trained_against_text(row))]
+    notes += dict.fromkeys(trained)
+    for row in rows:
+        told = filter(None, [standing_text.excluded_text(row), *standing_text.untold_texts(row)])
+        notes += [f"{row.label}: {text}" for text in told]
+    for record in standings.section.failed:
+        cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
+        notes.append(f"failed: {cell}: {record.error}")
+    return notes
 
 
 def _columns(standings: Standings) -> dict[str, ColumnText]:

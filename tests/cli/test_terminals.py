@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -132,11 +135,27 @@ def call(name: str, out: Path, err: Path, encoding: str, monkeypatch: pytest.Mon
     return status
 
 
-def test_every_command_is_tried() -> None:
-    found = set()
+@cache
+def commands() -> dict[str, Any]:
+    """Every command that does something, by its name."""
+    found = {}
     for name, one in get_command(build_app()).commands.items():  # type: ignore[attr-defined]
-        found |= {f"{name} {sub}" for sub in getattr(one, "commands", {})} or {name}
-    assert found == set(COMMANDS)
+        found |= {f"{name} {sub}": command for sub, command in getattr(one, "commands", {}).items()} or {name: one}
+    return found
+
+
+def test_every_command_is_tried() -> None:
+    assert set(commands()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_parses(name: str) -> None:
+    command = commands()[name]
+    (example,) = re.findall(r"Example: (harness .*)", command.epilog)
+    arguments = re.sub(r" > \S+$", "", example).split()[1:]
+    words = name.split()
+    assert arguments[: len(words)] == words
+    command.make_context(name, arguments[len(words) :])  # refuses what the command does not take
 
 
 @pytest.mark.parametrize("name", CALLS)

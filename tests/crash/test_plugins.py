@@ -171,7 +171,7 @@ def test_what_is_printed_goes_to_a_file_of_bounded_size(disturbed: Run) -> None:
 
 
 def test_what_was_changed_is_told(disturbed: Run) -> None:
-    told = [line for line in disturbed.process.stderr.splitlines() if line.startswith("note ")]
+    told = [line for line in disturbed.process.stderr.splitlines() if "  note    " in line]
     for setting in ("default dtype", "gradient mode", "number of threads", "precision", "deterministic mode"):
         assert any(f"changed torch's {setting}" in line for line in told), told
     assert any("attack bad, or who is asked with it, changed the working directory; put back" in line for line in told)

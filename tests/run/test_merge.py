@@ -358,7 +358,7 @@ def test_shards_at_once_make_each_model_once(trained: Path, tmp_path: Path) -> N
     shutil.copyfile(trained / "spec.yaml", tmp_path / "spec.yaml")
     both = [start(tmp_path, 1), start(tmp_path, 2)]
     assert [begun.end() for begun in both] == [0, 0], [begun.stderr for begun in both]
-    lines = [line.strip() for begun in both for line in begun.stderr.splitlines()]
+    lines = [line.lstrip("0123456789: ") for begun in both for line in begun.stderr.splitlines()]
     stages = [line for line in lines if not line.endswith(("%", "FLOP"))]  # a slow machine tells how far it is as well
     for stage, count in (("prepare tiny", 1), ("adversarial_training round 1 for", 1), ("attack word_length", 6)):
         assert sum(line.startswith(stage) for line in stages) == count, stages

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add it to the application."""
     group = typer.Typer(help="Look at a judge.", no_args_is_help=True)
     group.callback()(lambda: None)  # or a single command would take the group's name
-    group.command("calibrate")(calibrate_command)
+    group.command("calibrate", epilog="Example: harness judge calibrate refusal_match labelled.csv")(calibrate_command)
     app.add_typer(group, name="judge")
 
 

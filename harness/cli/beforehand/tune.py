@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    app.command("tune")(tune_command)
+    app.command("tune", epilog="Example: harness tune gcg my_spec.yaml --flops 1e13 --out tuned.yaml")(tune_command)
 
 
 def tune_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,12 +14,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
+from harness.cli.console.time_left import TimeLeft
 from harness.errors import one_line
 from harness.number_format import counted, format_flops, format_memory, format_seconds
 from harness.run.reporter import CellEnd, CellProgress, Forecast, Silent
@@ -49,8 +53,7 @@ class LiveView:
             MofNCompleteColumn(),
             TextColumn("{task.fields[spent]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            _Left(self),
             console=console,
         )
         self.work = Progress(
@@ -65,6 +68,7 @@ class LiveView:
         self.spent = 0.0
         self.unknown = False  # whether there was compute that nobody knows
         self.workers: dict[int, _LiveWorker] = {}
+        self.time_left: TimeLeft | None = None  # before the run begins
 
     def __enter__(self) -> LiveView:
         self.live.__enter__()
@@ -78,10 +82,11 @@ class LiveView:
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         self.console.print(_opening(cells, already_done, forecast), highlight=False)
         self.cells.reset(self.bar, total=cells - already_done)
+        self.time_left = _time_left(cells - already_done, forecast)
 
     def worker(self, index: int) -> _LiveWorker:
         if index not in self.workers:  # each makes a row of its own
-            self.workers[index] = _LiveWorker(self)
+            self.workers[index] = _LiveWorker(self, index)
         return self.workers[index]
 
     def add_spent(self, amount: float) -> None:
@@ -94,9 +99,22 @@ class LiveView:
         self.cells.update(self.bar, spent="attacks " + " + ".join(known + ["unknown"] * self.unknown))
 
 
-class _LiveWorker:
+class _Left(ProgressColumn):
+    """How long the run still takes, as far as anything tells."""
+
+    max_refresh = 1.0
+
     def __init__(self, view: LiveView) -> None:
-        self.view = view
+        super().__init__()
+        self._view = view
+
+    def render(self, task: Task) -> Text:
+        return Text(_left_words(self._view.time_left))
+
+
+class _LiveWorker:
+    def __init__(self, view: LiveView, index: int) -> None:
+        self.view, self.index = view, index
         self.row = view.work.add_task("", total=None, figures="")
         self.began = time.monotonic()
         self.spent = 0.0
@@ -107,12 +125,15 @@ class _LiveWorker:
     def stage(self, what: str) -> None:
         self.began, self.spent = time.monotonic(), 0.0
         self.view.work.reset(self.row, description=_line(what), total=None, figures="")
+        if self.view.time_left:
+            self.view.time_left.stage(self.index, what)
 
     def note(self, what: str) -> None:
         self.view.console.print(_line(f"note    {what}"), markup=False, highlight=False, style="yellow")
 
     def progress(self, what: str, done: float, total: float) -> None:
         self.view.work.update(self.row, completed=done, total=total, figures=what)
+        self._share(done, total)
 
     def cell(self, progress: CellProgress) -> None:
         rate = progress.steps / max(1e-9, time.monotonic() - self.began)
@@ -120,19 +141,30 @@ class _LiveWorker:
         self.spent = progress.spent.nominal
         figures = f"{rate:.1f} steps/s  {_asr_so_far(progress)}  {_compute(self.spent)}"
         self.view.work.update(self.row, completed=progress.steps, total=progress.steps_total, figures=figures)
+        self._share(progress.steps, progress.steps_total)
 
     def cell_done(self, end: CellEnd) -> None:
+        if self.view.time_left:
+            self.view.time_left.cell_done(self.index, end.label)
         self.view.cells.advance(self.view.bar)
         style = "red" if end.error else "yellow" if end.untold else ""
         self.view.console.print(_line(_cell_line(end)), markup=False, highlight=False, style=style)
 
+    def _share(self, done: float, total: float) -> None:
+        if self.view.time_left and total:
+            self.view.time_left.progress(self.index, done / total)
+
 
 class PlainView:
-    """A reporter for logs: a line per event and, inside long pieces of work, a line every ten seconds."""
+    """A reporter for logs: a line per event and, inside long pieces of work, a line every ten seconds; each behind
+    the time since the run began, those of finished cells with the time that is left.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.workers: dict[int, _PlainWorker] = {}
+        self.began: float | None = None
+        self.time_left: TimeLeft | None = None  # before the run begins
 
     def __enter__(self) -> PlainView:
         return self
@@ -141,27 +173,33 @@ class PlainView:
         pass
 
     def say(self, line: str) -> None:
-        """Print a line as it is."""
+        """Print a line; once the run has begun, behind the time since then."""
+        if self.began is not None:
+            line = f"{timedelta(seconds=int(time.monotonic() - self.began))}  {line}"
         self.console.print(_line(line), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, cells: int, already_done: int, forecast: Forecast | None) -> None:
         self.say(_opening(cells, already_done, forecast))
+        self.began = time.monotonic()
+        self.time_left = _time_left(cells - already_done, forecast)
 
     def worker(self, index: int) -> _PlainWorker:
-        return self.workers.setdefault(index, _PlainWorker(self))
+        return self.workers.setdefault(index, _PlainWorker(self, index))
 
 
 class _PlainWorker:
     EVERY = 10.0
 
-    def __init__(self, view: PlainView) -> None:
-        self.view = view
+    def __init__(self, view: PlainView, index: int) -> None:
+        self.view, self.index = view, index
         self.last = time.monotonic()
         self.what = ""
 
     def stage(self, what: str) -> None:
         self.what, self.last = what, time.monotonic()
         self.view.say(what)
+        if self.view.time_left:
+            self.view.time_left.stage(self.index, what)
 
     def note(self, what: str) -> None:
         self.view.say(f"note    {what}")
@@ -174,7 +212,9 @@ class _PlainWorker:
         self._now_and_then(f"{share}, {_asr_so_far(progress)}, {_compute(progress.spent.nominal)}")
 
     def cell_done(self, end: CellEnd) -> None:
-        self.view.say(_cell_line(end))
+        if self.view.time_left:
+            self.view.time_left.cell_done(self.index, end.label)
+        self.view.say(", ".join(filter(None, [_cell_line(end), _left_words(self.view.time_left)])))
 
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self.last > self.EVERY:
@@ -195,6 +235,15 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
         stages = counted(forecast.stages, "stage")
         line += f"; of {stages} {forecast.unknown} take unknown compute, {forecast.untimed} unknown time"
     return f"{line}; memory at most {format_memory(forecast.memory)}" if forecast.memory else line
+
+
+def _time_left(cells: int, forecast: Forecast | None) -> TimeLeft:
+    return TimeLeft(cells, {} if forecast is None else forecast.expected, 1 if forecast is None else forecast.workers)
+
+
+def _left_words(time_left: TimeLeft | None) -> str:
+    seconds = time_left.seconds() if time_left else None
+    return f"about {format_seconds(seconds)} left" if seconds else ""
 
 
 def _compute(spent: float) -> str:

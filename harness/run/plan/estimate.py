@@ -57,6 +57,11 @@ class Stage:
     diagnostics: float | None = 0.0
     device: str = "cpu"
 
+    @property
+    def announced(self) -> str:
+        """What a worker calls it when it begins."""
+        return self.label if self.what == "defend" else f"{self.what} {self.label}"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -81,6 +86,8 @@ class Plan:
             unknown=sum(s.flops is None for s in left),
             untimed=sum(time is None for time in times),
             memory=largest((s.memory for s in left), jobs),
+            expected={stage.announced: time for stage, time in zip(left, times, strict=True)},
+            workers=jobs,
         )
 
     def seconds(self, stage: Stage) -> float | None:

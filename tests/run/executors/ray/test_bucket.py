@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_machines_that_share_nothing_but_a_bucket(bucket: str, tmp_path: Path, m
     assert records(tmp_path / "far") == records(tmp_path / "local")
     assert not (tmp_path / "far" / "artifacts").exists()
     for begins in ("prepare tiny", "adversarial_training round 1 for"):
-        made = [line for line in done.stderr.splitlines() if line.startswith(begins)]
+        made = [line for line in done.stderr.splitlines() if re.match(rf"[0-9:]+  {begins}", line)]
         assert len(made) == 1, "made on one machine, fetched by the other"
 
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "x"))
