@@ -11,14 +11,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.errors import DataError
+
 
 class Journal:
-    """Append-only lines. A line cut short by a kill is dropped when the journal is opened again.
+    """Append-only lines. What a kill left of the last one is dropped when the journal is opened again.
 
     What an entry holds is the search's affair: see `harness.engine.search.search_round.Round`.
 
     Args:
         sent: given each line that has been written.
+
+    Raises:
+        DataError: a line is damaged, and whole ones stand behind it: no kill does that, and they would be lost.
     """
 
     def __init__(self, path: Path, sent: Callable[[bytes], object] = lambda _: None) -> None:
@@ -27,16 +32,18 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = 0
         if path.exists():
-            content = path.read_bytes()
-            for line in content.splitlines(keepends=True):
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n") or not isinstance(entry, dict):
+            lines = path.read_bytes().splitlines(keepends=True)
+            found = [_entry(line) for line in lines]
+            for entry, line in zip(found, lines, strict=True):
+                if entry is None:
                     break
                 self.entries.append(entry)
                 whole += len(line)
+            if behind := sum(entry is not None for entry in found[len(self.entries) :]):
+                raise DataError(
+                    f"{path}: line {len(self.entries) + 1} is damaged, and what stands behind it ({behind} whole) "
+                    "would be lost; restore the file, or delete it to begin anew"
+                )
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
         self._file.seek(whole)
@@ -59,6 +66,15 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None where it was cut or damaged."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if line.endswith(b"\n") and isinstance(entry, dict) else None
 
 
 def write_line(file: FileIO, line: bytes) -> None:

@@ -181,8 +181,11 @@ class RunFolder:
         return data
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, option: str = "--out") -> Iterator[None]:
         """Hold the run for writing.
+
+        Args:
+            option: that named the folder, for the message.
 
         Raises:
             RunError: another process holds it, or the folder cannot be written.
@@ -194,11 +197,11 @@ class RunFolder:
                 yield
         except Timeout:
             raise RunError(
-                f"{self.root}: another process is running here; wait for it, or give another --out"
+                f"{self.root}: another process is running here; wait for it, or give another {option}"
             ) from None
         except OSError as error:
             raise RunError(
-                f"{self.root}: cannot be written ({error.strerror or error}); mend that, or give another --out"
+                f"{self.root}: cannot be written ({error.strerror or error}); mend that, or give another {option}"
             ) from None
 
 

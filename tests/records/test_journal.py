@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from harness.errors import DataError
 from harness.records.journal import Journal
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -61,6 +62,34 @@ def test_garbage_at_the_end_is_dropped(entries: list[dict[str, Any]], garbage: b
             journal.append({"next": 1})
         with Journal(path) as journal:
             assert journal.entries[-1] == {"next": 1}
+
+
+@settings(deadline=None, max_examples=60)
+@given(ENTRIES, ENTRIES, st.dictionaries(TEXTS, VALUES, max_size=2), st.data())
+def test_damage_before_whole_lines_is_an_error_and_loses_nothing(
+    before: list[dict[str, Any]], behind: list[dict[str, Any]], damaged: dict[str, Any], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        write(path, [*before, damaged, {"last": True}, *behind])
+        lines = path.read_bytes().splitlines(keepends=True)
+        line = bytearray(lines[len(before)])
+        line[data.draw(st.integers(0, len(line) - 2))] = data.draw(st.sampled_from(b"\x00\xff\n}"))
+        content = b"".join([*lines[: len(before)], line, *lines[len(before) + 1 :]])
+        path.write_bytes(content)
+        if all(_is_entry(each) for each in content.splitlines()):  # another text in the same place
+            assert len(Journal(path).entries) >= len(before) + 2 + len(behind)
+        else:
+            with pytest.raises(DataError, match=rf"{path}: line {len(before) + 1} is damaged, and "):
+                Journal(path)
+        assert path.read_bytes() == content
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def test_infinite_losses_come_back(tmp_path: Path) -> None:

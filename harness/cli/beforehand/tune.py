@@ -15,11 +15,13 @@ from harness.number_format import counted, format_flops, parse_flops
 
 if TYPE_CHECKING:
     from harness.registry.loader import LoadedPlugins
-    from harness.run.reporter import WorkReporter
+    from harness.run.reporter import CellEnd, WorkReporter
     from harness.run.tuning.plan import Plan, Wanted
     from harness.run.tuning.trial import Trial
     from harness.run.tuning.tune import Tuned
     from harness.spec.load import LoadedSpec
+
+_MOST_REFUSED = 3  # candidates in turn of which it is said why they cannot be tried
 
 
 def register(app: typer.Typer) -> None:
@@ -149,7 +151,11 @@ def _search(
     from harness.run.tuning.tune import tune
     from harness.store.open_store import open_store
 
-    with resumable(place.folder), progress_view(silent, "candidates") as view, RunFolder(place.folder).locked():
+    with (
+        resumable(place.folder),
+        progress_view(silent, "candidates") as view,
+        RunFolder(place.folder).locked("--folder"),
+    ):
         worker = _Candidates(view.worker(0))
         preparer = Preparer(open_store(place.store), loaded.registry, worker)
         preparer.artifacts.store.check()
@@ -168,6 +174,7 @@ class _Candidates:
             worker.cell_done,
         )
         self._worker, self._begun = worker, False
+        self._refused = 0  # in turn
 
     def begin(self) -> None:
         """The first candidate is next."""
@@ -179,17 +186,30 @@ class _Candidates:
         if not self._begun:
             self._worker.stage(what)
 
+    def refused(self, label: str, why: str) -> None:
+        """A candidate cannot be tried. Where many in turn cannot, the first few say why."""
+        self._refused += 1
+        if self._refused <= _MOST_REFUSED:
+            self.note(f"{label}: not tried: {why}")
+        elif self._refused == _MOST_REFUSED + 1:
+            self.note("candidates after these cannot be tried either; the next line is of one that can")
 
-def _show(trial: Trial, worker: WorkReporter) -> None:
+    def tried(self, end: CellEnd) -> None:
+        """A candidate was tried."""
+        self._refused = 0
+        self.cell_done(end)
+
+
+def _show(trial: Trial, worker: _Candidates) -> None:
     """A line for a candidate that has been tried."""
     from harness.run.reporter import CellEnd
     from harness.run.tuning.dimension import words
 
     label = f"candidate {trial.number}: {words(trial.values)}"
     if trial.state == "refused":
-        worker.note(f"{label}: not tried: {trial.why}")
+        worker.refused(label, trial.why)
     elif trial.same_as is None:
         reached = trial.whole or trial.half
         given_up = ", given up after half of the examples" if trial.state == "given up" else ""
         took = f"{counted(trial.steps, 'step')}, {format_flops(trial.flops)}{given_up}"
-        worker.cell_done(CellEnd(f"{label} ({took})", None if reached is None else reached.asr))
+        worker.tried(CellEnd(f"{label} ({took})", None if reached is None else reached.asr))
