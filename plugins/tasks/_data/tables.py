@@ -63,7 +63,7 @@ def read_table(
         rows = _delimited_rows(path, decoded(path, raw, encoding), mark, quoted)
         records = list(_records(path, rows, header))
     if not records:
-        raise DataError(f"{path}: holds no rows")
+        raise DataError(f"{path}: contains no rows")
     return RecordTable.of(records, source)
 
 

@@ -124,7 +124,7 @@ def test_every_form_of_file_gives_the_same_strings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "params", "message"),
     [
-        ("a.txt", "\n \n", {}, r"a\.txt: holds no rows"),
+        ("a.txt", "\n \n", {}, r"a\.txt: contains no rows"),
         ("a.csv", "text\nhi\n", {"column": "texts"}, r"a\.csv, line 2: no column 'texts' \(did you mean 'text'\?\)"),
         ("a.csv", 'text,who\nhi,me\n"",me\n', {}, r"a\.csv, line 3: the text in column 'text' is empty; write one"),
         ("a.jsonl", '{"text": 5}\n', {}, r"line 1: column 'text' holds int, not text; name another `column`"),

@@ -90,7 +90,7 @@ def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "m", "qwen2", "label_tokens")
     write_adapter(tmp_path / "lora", write_folder(tmp_path / "wide", "qwen2", "label_tokens", hidden=64))
     bare = {"head": "causal_lm", "fine_tune": False}
-    with pytest.raises(VictimError, match=r"lora: no adapter of this model: "):
+    with pytest.raises(VictimError, match=r"lora: not an adapter for this model: "):
         opened(victim(source, adapter=str(tmp_path / "lora"), **bare), tmp_path, "out")
     with pytest.raises(VictimError, match=r"adapter_config\.json: no such file; an adapter is a folder with"):
         victim(source, adapter=str(tmp_path / "m"), **bare).fingerprint()
@@ -163,7 +163,7 @@ def test_trained_defenses_train_the_same_adapter_on(tmp_path: Path) -> None:
     for one, next_one in pairwise(seen):
         assert np.abs(one - next_one).max() > 1e-6
     shutil.rmtree(on)
-    with pytest.raises(VictimError, match="other: stands upon the artifact on, which is not beside it"):
+    with pytest.raises(VictimError, match="other: is based on the artifact on, which is missing next to it"):
         made.open(other, data)
 
 

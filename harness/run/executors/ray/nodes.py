@@ -24,7 +24,8 @@ def connect(address: str | None) -> Any:
         raise RunError("--executor ray needs Ray: pip install 'robustness-harness[ray]'") from None
     if address is not None and "://" in address:
         raise RunError(
-            f"--address {address}: a client's address; start the run on a machine of the cluster (`ray job submit`), "
+            f"--address {address}: this is a client's address; start the run on a machine of the cluster (`ray job "
+            f"submit`), "
             "with HOST:PORT of its head or none"
         )
     if address is not None:
