@@ -41,8 +41,7 @@ def run_command(
         typer.Option(
             "--from",
             help="A finished run to judge again without repeating its attacks, for cells that differ only in the "
-            "judge. "
-            "Cells behind random defenses are run again, because only one of their draws is recorded.",
+            "judge. Cells behind random defenses are run again, because only one of their draws is recorded.",
         ),
     ] = None,
     jobs: Annotated[

@@ -92,8 +92,7 @@ def _flops_problems(
         yield (
             False,
             "the length of its prompts cannot be determined (no string reached the victim, or what judging took is "
-            "unknown): "
-            "its FLOPs are as submitted",
+            "unknown): its FLOPs are as submitted",
         )
         return
     sizes = {role: record.auxiliary[role].n_params for role in expected.auxiliary if role in record.auxiliary}

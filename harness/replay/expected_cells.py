@@ -92,8 +92,7 @@ def fewer_clean_examples(wanted: int, records: Sequence[CellRecord], sizes: Mapp
             have = "1 cell has" if cells == 1 else f"{cells} cells have"
             yield (
                 f"{task!a}: {have} a clean share over the listed prompts only ({count} of {there}), as in a run that "
-                f"was "
-                "judged again (`harness run --from`); one that leaves out the others looks the same"
+                f"was judged again (`harness run --from`); one that leaves out the others looks the same"
             )
 
 

@@ -117,8 +117,7 @@ class RunFolder:
                 raise RunError(
                     f"{self.root}: holds {cells} that would be another shard's now (e.g. "
                     f"{self.cell(strange[0])}): another version estimates the cost of cells differently; use the "
-                    f"version "
-                    "that began the run, or `harness merge --partial` all shards and do the rest there"
+                    f"version that began the run, or `harness merge --partial` all shards and do the rest there"
                 )
         if strange:
             cells = counted(len(strange), "finished cell")

@@ -271,8 +271,7 @@ class Spec(BaseModel):
     judge_calibration: str | None = Field(
         default=None,
         description="file of `harness judge calibrate`, relative to the spec's folder: the judge's errors, which the "
-        "ASR "
-        "is corrected for. Not part of the hash",
+        "ASR is corrected for. Not part of the hash",
     )
     clean_floor: float = Field(
         default=0.9,

@@ -131,8 +131,7 @@ class ChatTemplate:
             roles = ", ".join(message.role for message in messages)
             raise VictimError(
                 f"{self.where}: the chat template does not accept these messages ({roles}): {error_text(error)}; "
-                f"give it "
-                "messages that it accepts (system: default writes no system message), or write chat: PATH"
+                f"give it messages that it accepts (system: default writes no system message), or write chat: PATH"
             ) from error
         return str(rendered[0])
 

@@ -155,8 +155,7 @@ def _by_place(run: Run, victim: Mapping[str, str], defense: Mapping[str, str]) -
         if first is not cell:
             raise DataError(
                 f"{cell.folder} and {first.folder} are the same cell with different content. Compare runs that hold "
-                f"one "
-                "version each."
+                f"one version each."
             )
     return found
 

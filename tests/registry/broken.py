@@ -56,7 +56,9 @@ CASES: dict[str, Broken] = {
     "twin": Broken(
         attack("gcg", "Twin"), ["two attacks are called 'gcg'", "robustness-harness", "twin.Twin of twin-dist"]
     ),
-    "slow": Broken(works("slow", "import time; time.sleep(4.2)"), ["it took", "which delays every command"], works=True),
+    "slow": Broken(
+        works("slow", "import time; time.sleep(4.2)"), ["it took", "which delays every command"], works=True
+    ),
     "leaves": Broken("import sys\nsys.exit(3)", ["SystemExit: 3"]),
     "loud": Broken(
         works("loud", "for i in range(20_000): print('x' * 100)"), ["it printed 2,020,000 characters"], works=True

@@ -43,8 +43,7 @@ def tune_command(
             "--per-example",
             metavar="F",
             help="Nominal FLOPs per example at which candidates are compared, which sets the number of steps; "
-            "default what the "
-            "attack takes as the spec has it.",
+            "default what the attack takes as the spec has it.",
         ),
     ] = None,
     examples: Annotated[

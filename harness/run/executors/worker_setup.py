@@ -65,8 +65,7 @@ class WorkerSetup:
         if spec.hash != self.spec_hash:
             raise RunError(
                 f"{self.spec_path}: a worker reads it differently from the driver; install the same plugins, in the "
-                f"same "
-                "versions, everywhere, and do not change them while a run starts"
+                f"same versions, everywhere, and do not change them while a run starts"
             )
         spec = replace(spec, calibration=self.calibration)
         return RunSetup(spec, registry, folder, self.store, self.sources, ends_alone=True)

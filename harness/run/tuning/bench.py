@@ -38,8 +38,7 @@ def training_examples(data: TaskData, count: int, seed: int) -> list[Example]:
     if not attackable:
         raise DataError(
             "the task has no training examples to attack, and those of the validation split belong to the benchmark; "
-            "tune "
-            "on a task that has some"
+            "tune on a task that has some"
         )
     order = named_rng("tuning", "examples", seed, data.hash).permutation(len(attackable))[:count]
     return [attackable[int(place)] for place in order]

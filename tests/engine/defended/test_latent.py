@@ -242,9 +242,7 @@ def test_a_guard_sees_the_string_that_carries_the_perturbation() -> None:
 
 
 def test_behind_a_transform_there_is_nothing_to_perturb() -> None:
-    with pytest.raises(
-        AccessError, match="defense capitals: rewrites the prompt, so it has no place to perturb"
-    ):
+    with pytest.raises(AccessError, match="defense capitals: rewrites the prompt, so it has no place to perturb"):
         run(latent(steps=1), Layer(Capitals(), {}))
     with pytest.raises(AccessError, match="defense capitals"):
         run(Odd(perturbing(0.5)), Layer(Capitals(), {}))

@@ -94,7 +94,7 @@ def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
         opened(victim(source, adapter=str(tmp_path / "lora"), **bare), tmp_path, "out")
     with pytest.raises(VictimError, match=r"adapter_config\.json: no such file; an adapter is a folder with"):
         victim(source, adapter=str(tmp_path / "m"), **bare).fingerprint()
-    with pytest.raises(ValueError, match="adapter goes with backend: torch alone"):
+    with pytest.raises(ValueError, match="adapter only works with backend: torch"):
         victim(source, adapter=str(tmp_path / "lora"), backend="vllm", **bare)
 
 
@@ -201,5 +201,5 @@ def test_the_commit_of_a_hub_adapter_can_be_named(tmp_path: Path) -> None:
     assert named.fingerprint()["adapter commit"] == "1" * 40
     assert named.params.identity() == HuggingFace.Params(**params).identity()  # the fingerprint tells it
     for given in ({"adapter": str(tmp_path)}, {"adapter": None}):
-        with pytest.raises(ValidationError, match="adapter_revision goes with an adapter's hub id alone"):
+        with pytest.raises(ValidationError, match="adapter_revision is only for an adapter's hub id"):
             HuggingFace.Params(**params | given, adapter_revision="main")

@@ -62,8 +62,7 @@ class AnswerOrder:
                 yield (
                     f"row {row!a}: {found:,} of {counts.sum():,} strings with answers of both sorts are a success "
                     f"by the answers that came first, where chance would make it {counts @ chance:,.1f}: the order "
-                    f"of the "
-                    "answers is not that in which they were drawn"
+                    f"of the answers is not that in which they were drawn"
                 )
 
 
