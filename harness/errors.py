@@ -37,7 +37,7 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, OSError) and is_full_device(error):
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return (
-            f"{where}{error.strerror}; make room, or write elsewhere, and give the command again: what is done is kept"
+            f"{where}{error.strerror}; make room, or write elsewhere, and run the command again: finished work is kept"
         )
     return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 

@@ -141,7 +141,7 @@ def spec_folder_or_name(text: str) -> str:
         return str(here)
     if _is_folder(there):
         raise ValueError(
-            f"there is a folder {there} in the working directory, but relative paths count from the spec's folder, "
+            f"there is a folder {there} in the working directory, but relative paths start at the spec's folder, "
             f"where there is none ({here}); write the path from there, or in full"
         )
     return str(here) if text in (".", "..") or text.startswith(("./", "../")) else text

@@ -43,7 +43,7 @@ class Threat(Params):
     access: Access = Field(
         "gradient",
         description="the most that the attacker may ask for; latent: it may also perturb activations at the attack "
-        "string, which is no text attack",
+        "string, which is not a text attack",
     )
     radius: PositiveFloat | None = Field(
         None,
@@ -79,15 +79,15 @@ class Threat(Params):
     @model_validator(mode="after")
     def _asks_within_queries(self) -> Threat:
         if self.asks is not None and self.queries is not None and self.queries < self.asks:
-            raise ValueError(f"queries: {self.queries} does not do for asks: {self.asks}; each answer is a query")
+            raise ValueError(f"queries: {self.queries} is too few for asks: {self.asks}; each answer is a query")
         return self
 
     @model_validator(mode="after")
     def _radius_with_latent(self) -> Threat:
         if self.access == "latent" and self.radius is None:
-            raise ValueError("access: latent needs a bound on the perturbation; add radius, such as radius: 0.5")
+            raise ValueError("access: latent needs a limit on the perturbation; add radius, such as radius: 0.5")
         if self.access != "latent" and self.radius is not None:
-            raise ValueError(f"radius bounds a perturbation, and access: {self.access} allows none; remove one of them")
+            raise ValueError(f"radius limits a perturbation, and access: {self.access} allows none; remove one of them")
         return self
 
     @model_validator(mode="after")

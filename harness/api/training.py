@@ -59,7 +59,9 @@ class TrainConfig(LoraParams):
 
     epochs: PositiveFloat = Field(3.0, description="passes over the examples; ignored when steps is given")
     steps: PositiveInt | None = Field(None, description="weight updates, instead of epochs")
-    learning_rate: PositiveFloat = Field(1e-5, description=f"at its peak; with lora {LORA_LEARNING_RATE:g} by default")
+    learning_rate: PositiveFloat = Field(
+        1e-5, description=f"the highest learning rate; with lora {LORA_LEARNING_RATE:g} by default"
+    )
     optimizer: Literal["adafactor", "adamw"] = Field("adafactor", description="which optimiser")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="decay of the learning rate, to 0")
     warmup_steps: NonNegativeInt = Field(0, description="updates over which the learning rate rises to its peak")

@@ -122,7 +122,7 @@ def peak_line(peak: float, layer_rate: float | None = None) -> str:
     if layer_rate is None:
         return line + "."
     own = f"{layer_rate / 1e9:,.0f} ({layer_rate / peak:.0%} of the peak)"
-    return line + f"; at the shapes of the model's own layers {own}."
+    return line + f"; for matrices of the shapes of the model's own layers {own}."
 
 
 def _path_label(requested: PathName, path: PathName) -> str:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 Model = Annotated[
     str | None, typer.Option(help="Model folder or hub id; a GPT-NeoX with random weights when left out.")
 ]
-Size = Annotated[str, typer.Option(help="Of the model with random weights: 1.7m, 21m, 1.4b, or 60k to try it out.")]
+Size = Annotated[
+    str, typer.Option(help="Size of the model with random weights: 1.7m, 21m, 1.4b, or 60k to try it out.")
+]
 Prefix = Annotated[int, typer.Option(min=0, help="Tokens before the attack string.")]
 Suffix = Annotated[int, typer.Option(min=1, help="Tokens of the attack string.")]
 Tail = Annotated[
-    int, typer.Option(min=0, help="Tokens of the target; of a classifier: of the text after the attack string.")
+    int, typer.Option(min=0, help="Tokens of the target; for a classifier, of the text after the attack string.")
 ]
 Candidates = Annotated[int, typer.Option(min=1, help="Candidates per example.")]
 Examples = Annotated[int, typer.Option(min=1, help="Examples whose candidates share a request.")]
@@ -35,7 +37,7 @@ Paths = Annotated[
         "all that work here when left out."
     ),
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="How often each path is timed.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How many times each path is timed.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
@@ -68,8 +70,8 @@ def scoring_command(
 ) -> None:
     """Candidates per second of each way to score them, timed in turns.
 
-    Beside them the rate of large matrix products on this machine, and the largest difference of a loss from a full
-    forward with eager attention. Ends with status 1 where a path is off by more than rounding.
+    Also shows the rate of large matrix products on this machine, and the largest difference of a loss from a full
+    forward with eager attention. Exit status 1 if a path is off by more than rounding.
     """
     from harness.bench.workload import WorkloadShape
     from harness.errors import RunError
@@ -103,7 +105,7 @@ def iteration_command(
     tail: Tail = 4,
     candidates: Candidates = 512,
     examples: Examples = 1,
-    attack: Annotated[str, typer.Option(help="Another attack, written as in a spec.")] = "gcg",
+    attack: Annotated[str, typer.Option(help="The attack to measure, written as in a spec.")] = "gcg",
     path: Paths = None,
     rounds: Rounds = 5,
     dtype: Dtype = "auto",
@@ -112,7 +114,7 @@ def iteration_command(
 ) -> None:
     """Time of one whole GCG iteration by each path, split into gradient, sampling, filter and scoring.
 
-    Each timed iteration comes after one that fills what later ones remember.
+    Each timed iteration follows one that fills the caches.
     """
     from harness.bench.workload import WorkloadShape
 
@@ -210,4 +212,4 @@ def _show(table: Any, line: str, missing: dict[PathName, str]) -> None:
     console.print(table)
     console.print(line, highlight=False, soft_wrap=True)
     for name, why in missing.items():
-        console.print(f"{name} is left out: {why}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{name} left out: {why}", highlight=False, markup=False, soft_wrap=True)

@@ -28,10 +28,10 @@ def check(
     params: Annotated[
         str, typer.Option("--params", metavar="YAML", help="Its parameters, as in a spec: '{steps: 4}'.")
     ] = "{}",
-    examples: Annotated[int, typer.Option(min=1, help="Made-up cases per check.")] = 24,
+    examples: Annotated[int, typer.Option(min=1, help="Made-up examples per check.")] = 24,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list with one object per check.")] = False,
 ) -> None:
-    """Check that a plugin keeps what its kind promises. Exit status 1 if it does not."""
+    """Check that a plugin keeps the promises of its kind. Exit status 1 if it does not."""
     os.environ.setdefault(
         "OMP_NUM_THREADS", "1"
     )  # before torch is imported: models of these sizes are slower on several
@@ -75,7 +75,7 @@ def _tell(finding: Finding) -> None:
     note = f" ({finding.note})" if finding.note else ""
     typer.echo(f"{_MARKS[finding.status]:<7}{finding.check:<16}{finding.promise}{note}")
     if finding.status == "failed":
-        for what, text in (("expected", finding.expected), ("got", finding.got), ("mend", finding.mend)):
+        for what, text in (("expected", finding.expected), ("got", finding.got), ("fix", finding.mend)):
             lines = text.strip().splitlines() or [""]
             typer.echo(f"{'':<7}  {what + ':':<10}{lines[0]}")
             for line in lines[1:]:

@@ -43,7 +43,7 @@ def resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"Stopped. The same command goes on from here: {folder}", err=True)
+        typer.echo(f"Stopped. Run the same command again to continue from here: {folder}", err=True)
         raise typer.Exit(130) from None
 
 

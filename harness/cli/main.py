@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = run(sys.argv[1:] if arguments is None else list(arguments))
             if error := terminal.output_error:
                 reason = f"standard output cannot be written ({error.strerror}); send it elsewhere"
-                print(f"error: {reason} and give the command again", file=sys.stderr)
+                print(f"error: {reason} and run the command again", file=sys.stderr)
                 return MISTAKE
             return status
         except KeyboardInterrupt:
@@ -49,7 +49,7 @@ def _check_names(arguments: Sequence[str]) -> None:
         arguments = [*arguments, str(Path.cwd())]
     for name in arguments:
         if has_surrogates(name):
-            raise RunError(f"{name!r}: the name is no UTF-8, and models and tables there cannot be opened; rename it")
+            raise RunError(f"{name!r}: the name is not UTF-8, and models and tables there cannot be opened; rename it")
 
 
 def _explain(error: Exception) -> int:
@@ -80,7 +80,7 @@ def _of_the_system(error: Exception) -> str | None:
         return error_text(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding() != "utf-8":
         return (
-            f"{error.object!r} cannot be a file's name here, in {error.encoding}; set PYTHONUTF8=1, or use a locale of "
-            "UTF-8"
+            f"{error.object!r} cannot be a file's name here, in {error.encoding}; set PYTHONUTF8=1, or use a UTF-8 "
+            "locale"
         )
     return None

@@ -32,13 +32,13 @@ def merge_command(
     runs: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="Run directories of one spec.")],
     out: Annotated[Path | None, typer.Option(help="Directory of the whole run; default runs/NAME.")] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Merge what is there, though cells are missing or damaged.")
+        bool, typer.Option("--partial", help="Merge what is there, even if cells are missing or damaged.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
 ) -> None:
-    """Put the shards of a run together into one run directory. Parts may be merged again when more of them is done.
+    """Merge the shards of a run into one run directory. You can merge again when more of them is done.
 
-    Exit status 1 when something was damaged and left out.
+    Exit status 1 if something was damaged and left out.
     """
     from harness.records.visible_text import file_name
     from harness.run.merge import merge

@@ -16,30 +16,30 @@ def register(app: typer.Typer) -> None:
 def new_plugin(
     ctx: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="What specs will write: lower case, such as hill_climb.", show_default=False)
+        str, typer.Argument(help="The name that specs will use: lower case, such as hill_climb.", show_default=False)
     ],
     kind: Annotated[
         str,
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="attack, task, victim, judge, or a sort of defense: defense (a guard), transform, vote.",
+            help="attack, task, victim, judge, or a kind of defense: defense (a guard), transform, vote.",
             show_default=False,
         ),
     ],
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the folder NAME is made.")] = Path(),
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where to make the folder NAME.")] = Path(),
     into_package: Annotated[
         Path | None,
-        typer.Option("--into-package", metavar="DIR", help="Write it into this package, which has plugins already."),
+        typer.Option("--into-package", metavar="DIR", help="Add it to this package, which already has plugins."),
     ] = None,
 ) -> None:
-    """Write a small installable package with a plugin that works, or such a plugin into a package: a place to begin."""
+    """Write a small installable package with a working plugin to start from, or add one to an existing package."""
     from harness.errors import PluginError
     from harness.scaffold.names import TEMPLATES, check_name, checked_template
     from harness.scaffold.write import write_into_package, write_package
 
     if into_package is not None and into != Path():
-        raise PluginError("--into and --into-package: give one of the two")
+        raise PluginError("--into and --into-package: give only one of the two")
     template = checked_template(kind)
     wanted = TEMPLATES[template]
     check_name(name, wanted, ctx.obj.loaded().registry)

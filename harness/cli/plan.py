@@ -21,14 +21,17 @@ def plan_command(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="The spec: a YAML file, or the name of a released one.")],
     out: Annotated[
-        Path | None, typer.Option(help="Run directory to look for work already done; default runs/NAME.")
+        Path | None, typer.Option(help="Run directory to check for finished work; default runs/NAME.")
     ] = None,
     store: Annotated[
         str | None, typer.Option(help="Where trained models are kept, a folder or a URL; default OUT/artifacts.")
     ] = None,
     card: Annotated[
         str | None,
-        typer.Option(help="The GPU that it will run on, such as A100: times by its data sheet and a share of it."),
+        typer.Option(
+            help="The GPU that it will run on, such as A100: times are estimated from a share of the peak in its "
+            "data sheet."
+        ),
     ] = None,
     rate: Annotated[
         float | None,
@@ -36,7 +39,7 @@ def plan_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the cells of a spec, what is done already, and what the rest is estimated to take. Runs nothing."""
+    """Show the cells of a spec, what is done, and an estimate of what the rest takes. Runs nothing."""
     from harness.records.visible_text import file_name
     from harness.run.cell_problems import remarks, runnable_cells
     from harness.run.plan.estimate import make_plan
@@ -89,7 +92,7 @@ def plan_command(
     _print(plan)
 
 
-_CAPTION = "FLOPs are nominal and, like the times, estimated; memory is the most that one process takes."
+_CAPTION = "FLOPs are nominal and, like the times, estimated; memory is the maximum of one process takes."
 
 
 def _print(plan: object) -> None:

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def plugins_command(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(help="A plugin's name, or KIND/NAME: show its parameters.", show_default=False)
+        str | None, typer.Argument(help="A plugin's name, or KIND/NAME, to show its parameters.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list with one object per plugin.")] = False,
 ) -> None:

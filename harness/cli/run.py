@@ -27,12 +27,12 @@ def run_command(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="The spec: a YAML file, or the name of a released one.")],
     out: Annotated[
-        Path | None, typer.Option(help="Run directory; default runs/NAME, of a shard runs/NAME-shard-I-of-N.")
+        Path | None, typer.Option(help="Run directory; default runs/NAME, for a shard runs/NAME-shard-I-of-N.")
     ] = None,
     store: Annotated[
         str | None,
         typer.Option(
-            help="Where trained models are kept, a folder or a URL (s3://...); default OUT/artifacts, of shards "
+            help="Where trained models are kept, a folder or a URL (s3://...); default OUT/artifacts, for shards "
             "runs/NAME/artifacts."
         ),
     ] = None,
@@ -40,8 +40,8 @@ def run_command(
         list[Path] | None,
         typer.Option(
             "--from",
-            help="A run whose attacks are not run again: cells that differ in the judge alone are judged anew. "
-            "Behind random defenses they are run again: of several draws one is recorded.",
+            help="A finished run to judge again without repeating its attacks, for cells that differ only in the "
+            "judge. Cells behind random defenses are run again, because only one of their draws is recorded.",
         ),
     ] = None,
     jobs: Annotated[
@@ -50,16 +50,16 @@ def run_command(
             "--jobs",
             "-j",
             min=0,
-            help="Processes that share the work of this machine, default 1; 0: no process of its own. With Ray, the "
-            "most workers at a time; default as many as there is room for.",
+            help="Worker processes on this machine, default 1; 0: work in this process. With Ray, the most workers at "
+            "a time; default as many as there is room for.",
         ),
     ] = None,
     executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="Who does the work: this machine, or a Ray cluster.")
+        Literal["local", "ray"], typer.Option(help="What does the work: this machine, or a Ray cluster.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(help="Of the Ray cluster's head, HOST:PORT; default the one that this machine belongs to."),
+        typer.Option(help="HOST:PORT of the Ray cluster's head; default the cluster that this machine belongs to."),
     ] = None,
     node_wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a machine that can hold what a cell asks for.")
@@ -69,18 +69,18 @@ def run_command(
         typer.Option(
             "--shard",
             metavar="I/N",
-            help="Do the I-th of N parts alone, on a machine of its own; `harness merge` puts them together.",
+            help="Run only the I-th of N parts; `harness merge` puts them together.",
         ),
     ] = None,
     site: Annotated[
-        Path | None, typer.Option(help="When all is done, build the leaderboard page in this folder.")
+        Path | None, typer.Option(help="Build the leaderboard page in this folder when everything is done.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
 ) -> None:
-    """Do everything in a spec: prepare victims and defenses, attack, record. What is done already is not done again.
+    """Run a spec: prepare victims and defenses, attack, record. Finished work is not repeated.
 
-    Stop it with Ctrl-C and start it again with the same command: it goes on where it was.
+    Stop it with Ctrl-C; the same command continues where it stopped.
     """
     from harness.cli.console.progress_views import progress_view
     from harness.errors import RunError, one_line, tracebacks_wanted
@@ -130,7 +130,7 @@ def _warn_untold(untold: list[tuple[str, str]]) -> None:
     if untold:
         few = [f"  {label}: {words}" for label, words in untold[:_MOST_NAMED]]
         more = [f"  and {counted(len(untold) - len(few), 'more cell')}"] * (len(untold) > len(few))
-        head = f"warning: {counted(len(untold), 'cell')} with answers without a verdict, which are in no rate:"
+        head = f"warning: {counted(len(untold), 'cell')} with answers without a verdict, which count in no rate:"
         typer.echo("\n".join([head, *few, *more]), err=True)
 
 
@@ -144,5 +144,5 @@ def _executor(name: str, jobs: int | None, address: str | None, node_wait: float
     if name == "ray":
         return RayCluster(address, jobs or None, node_wait)
     if address is not None:
-        raise RunError("--address is for --executor ray; add that, or leave the address out")
+        raise RunError("--address is for --executor ray; add that option, or leave out the address")
     return IN_PROCESS if jobs == 0 else Processes(jobs or 1)

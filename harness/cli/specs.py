@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add them to the application."""
     app.command("specs", epilog="Example: harness specs")(specs_command)
-    group = typer.Typer(help="Read a released spec.", no_args_is_help=True)
+    group = typer.Typer(help="Show a released spec.", no_args_is_help=True)
     group.callback()(lambda: None)  # or a single command would take the group's name
     group.command("show", epilog="Example: harness spec show quickstart > my_spec.yaml")(show_command)
     app.add_typer(group, name="spec")
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def specs_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list with one object per spec.")] = False,
 ) -> None:
-    """List the specs that come with the harness: `harness run NAME` runs one. A released version never changes."""
+    """List the specs that come with the harness. `harness run NAME` runs one. A released version never changes."""
     from harness.run.plan.rate import find_rates
     from harness.spec.released import released_specs
 
@@ -39,9 +39,9 @@ def specs_command(
 
 def show_command(
     name: Annotated[str, typer.Argument(help="Its name, or NAME@VERSION.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with its text in it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object that contains its text.")] = False,
 ) -> None:
-    """Print a released spec, comments and all."""
+    """Print a released spec, including its comments."""
     from harness.spec.released import FOLDER, find_released
 
     found = find_released(name)

@@ -18,7 +18,7 @@ def status_command(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show which cells of a run are done, failed (and why), begun or missing. Exit status 1 when any failed."""
+    """Show which cells of a run are done, failed (and why), begun or missing. Exit status 1 if any failed."""
     from harness.run.status import read_status
 
     status = read_status(run)

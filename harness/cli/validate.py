@@ -21,12 +21,12 @@ def validate(
     ctx: typer.Context,
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML), or the name of a released spec.", show_default=False)],
     spec_only: Annotated[
-        bool, typer.Option("--spec-only", help="Do not look whether its data and models are here, and go together.")
+        bool, typer.Option("--spec-only", help="Check only the file, not its data and models.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Check a spec: fields, plugins, parameters, excludes; then that data and models are found, and that each victim
-    and defense answers what each attack asks. Exit status 2 if anything is wrong.
+    """Check a spec: fields, plugins, parameters and exclusions; then that data and models can be found, and that each
+    victim and defense can answer what each attack asks. Exit status 2 if anything is wrong.
     """
     from harness.run.cell_problems import (  # not at the top: `harness --help` must stay fast
         check_cells,

@@ -151,7 +151,7 @@ def _dry_run(attack: Attack, threat: Threat, example: Example, labels: tuple[str
     for _ in range(_STEPS):
         state = _run((where, partial(attack.step, state, problem, rng)), requests, problem, rng)
         if not isinstance(state, State):
-            raise PluginError(f"{where} returned {type(state).__name__}, no State")
+            raise PluginError(f"{where} returned {type(state).__name__}, not a State")
     return DryRun.of(requests, _STEPS, problem, by_label=by_label)
 
 

@@ -58,7 +58,7 @@ def open_folder(
     spread = device == SPREAD
     place = weights_of(folder, origin)
     if (quantize or place.adapters) and backend != "torch":
-        raise VictimError(f"{folder}: quantisation on load and adapters go with backend: torch alone")
+        raise VictimError(f"{folder}: quantisation on load and adapters only work with backend: torch")
     model, missing = load_model(
         place.source,
         head,

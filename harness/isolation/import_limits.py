@@ -56,8 +56,8 @@ def guard_plugin_code(package: str) -> Iterator[list[str]]:
         if printed > MAX_PRINTED:
             notes.append(f"it printed {printed:,} characters, of which the first are shown; print nothing at import")
         if seconds > SLOW:
-            notes.append(f"it took {seconds:.1f} s, for which every command waits; import what is heavy in functions")
-        notes += [f"it changed {what} for the whole process, which was put back" for what in before.put_back()]
+            notes.append(f"it took {seconds:.1f} s, which delays every command; move heavy imports into functions")
+        notes += [f"it changed {what} for the whole process; this was undone" for what in before.put_back()]
         left = [thread.name for thread in threads if thread.is_alive()]
         if left:
             notes.append(f"it left the thread '{left[0]}' running, which ends with the command; start it when needed")

@@ -70,7 +70,9 @@ def torch_settings() -> list[Setting]:
         Setting("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
         Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
         Setting(
-            "torch's precision of products", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+            "torch's precision of matrix products",
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
         ),
         Setting("torch's deterministic mode", torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     ]

@@ -50,6 +50,6 @@ def restart_reason(error: str | None, handles: OpenFiles) -> str:
         handles: counted since before the first cell.
     """
     if error is not None and ("MemoryError" in error or "not enough memory" in error):
-        return "all memory was taken"
+        return "all memory was used up"
     leaked = handles.leaked()
     return f"{leaked} files were left open" if leaked else ""

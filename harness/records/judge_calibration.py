@@ -76,7 +76,7 @@ def read_calibration(path: Path) -> JudgeCalibration:
     except (ValidationError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {field}: {first['msg']}; make it anew with `harness judge calibrate`") from None
+        raise DataError(f"{path}: {field}: {first['msg']}; make it again with `harness judge calibrate`") from None
     if not (found.successes and found.failures):
         raise DataError(f"{path}: needs answers that are successes for people and answers that are not")
     return found

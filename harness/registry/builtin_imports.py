@@ -53,7 +53,7 @@ def import_builtin(name: str) -> tuple[ModuleType, str | None]:
 def _find(top: str) -> ModuleSpec:
     spec = PathFinder.find_spec(top, [str(harness_parent())])
     if spec is None or spec.origin is None or spec.loader is None:
-        raise PluginError(f"{DISTRIBUTION} should have '{top}' in {harness_parent()}, and has not; install it again")
+        raise PluginError(f"{DISTRIBUTION} should have '{top}' in {harness_parent()}, but does not; install it again")
     return spec
 
 

@@ -96,7 +96,7 @@ def _defense_problems(cls: type[Defense]) -> list[str]:
     sorts = (TrainedDefense, GuardDefense, TransformDefense, ConversationDefense, VoteDefense)
     bases = [sort.__name__ for sort in sorts if issubclass(cls, sort)]
     if len(bases) > 1:
-        return [f"it is of several sorts at once ({', '.join(bases)}); inherit from one"]
+        return [f"it is several kinds at once ({', '.join(bases)}); inherit from one"]
     if bases and issubclass(cls, RuntimeDefense):
         return _runtime_problems(cls)
     if bases or (Defense in cls.__bases__ and not issubclass(cls, RuntimeDefense)):

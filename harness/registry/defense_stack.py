@@ -96,7 +96,7 @@ def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = 
         return f"{' and '.join(trained)} both train weights; a stack has one such part: keep one of them"
     if any(not isinstance(part.plugin, TrainedDefense | RuntimeDefense) for part in parts) and len(parts) > 1:
         plain = next(p.name for p in parts if not isinstance(p.plugin, TrainedDefense | RuntimeDefense))
-        return f"'{plain}' is the absence of a defense and stands alone; remove it from the list"
+        return f"'{plain}' means no defense, so it cannot be part of a stack; remove it from the list"
     tokens = ""
     for part in parts:
         plugin = part.plugin
@@ -106,7 +106,7 @@ def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = 
             tokens = part.name if plugin.gives_tokens else tokens
         if isinstance(plugin, GuardDefense) and plugin.reads == "answer" and answers == "labels":
             return (
-                f"{part.name} reads answers in text, and the task is answered with labels; have it read the prompt, "
+                f"{part.name} reads answers in text, and the task is answered with labels; let it read the prompt, "
                 "or exclude that combination"
             )
     return ""

@@ -38,7 +38,9 @@ def check_hooks(plugin: Any, name: str) -> frozenset[str]:
         hook = options.get("specname") or attribute
         if hook not in HOOKS:
             known = f"known: {', '.join(sorted(HOOKS))}"
-            raise PluginError(f"function {attribute} of '{name}' is no known hook{did_you_mean(hook, HOOKS)}; {known}")
+            raise PluginError(
+                f"function {attribute} of '{name}' is not a known hook{did_you_mean(hook, HOOKS)}; {known}"
+            )
         _check_arguments(plugin, attribute, hook, name)
         found.add(hook)
     if not found:

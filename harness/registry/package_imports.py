@@ -87,5 +87,5 @@ def _import(found: PluginEntryPoint, packages: ImportedPackages) -> None:
     if twin is None:
         packages.modules.append(PluginModule(plugin, point.value, found.distribution, found.version))
     elif twin.distribution != found.distribution:
-        cause = f"its module '{point.value}' has the name of one that {twin.distribution} brings; rename it"
+        cause = f"its module '{point.value}' has the same name as one that {twin.distribution} brings; rename it"
         packages.problems.append(found.problem(cause))

@@ -24,9 +24,9 @@ class PluginProblem:
     left_out: bool = True
 
     def __str__(self) -> str:
-        mend = f"mend or uninstall it, or set {DISABLE_VARIABLE}={self.package} to leave it out without this warning"
+        mend = f"fix or uninstall it, or set {DISABLE_VARIABLE}={self.package} to leave it out without this warning"
         if not self.left_out:
-            mend = f"it is used all the same; mend it, or set {DISABLE_VARIABLE}={self.package} to leave it out"
+            mend = f"it is used anyway; fix it, or set {DISABLE_VARIABLE}={self.package} to leave it out"
         if self.package == DISTRIBUTION:
             mend = "this belongs to the harness itself: install it again, or report it"
         return f"plugin package {self.package} {self.version}: {self.cause} ({mend})"
@@ -66,7 +66,7 @@ def error_with_place(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except Exception:  # an exception of the plugin's own
-        text = "its message cannot be shown"
+        text = "its message cannot be printed"
     text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
     if isinstance(error, SyntaxError):  # its message has the place already, its traceback only ours
         return f"{type(error).__name__}: {text}"

@@ -55,7 +55,7 @@ def attack_cost_problems(cell: CellSpec, record: CellRecord, costs: RecordedCost
     if not costs.steps:  # nothing was attacked
         return
     if expected is None:
-        yield False, "what its attack asks for cannot be told here: its queries and FLOPs are as submitted"
+        yield False, "what its attack asks for cannot be determined here: its queries and FLOPs are as submitted"
         return
     certain = record.attack.distribution == BUILTIN and not cell.attack.plugin.models()
     varies = not cell.static and any(part.plugin.loss_varies for part in cell.runtime)
@@ -91,8 +91,8 @@ def _flops_problems(
     if not longest:
         yield (
             False,
-            "how long its prompts are cannot be told (no string got to the victim, or what judging took is unknown): "
-            "its FLOPs are as submitted",
+            "the length of its prompts cannot be determined (no string reached the victim, or what judging took is "
+            "unknown): its FLOPs are as submitted",
         )
         return
     sizes = {role: record.auxiliary[role].n_params for role in expected.auxiliary if role in record.auxiliary}

@@ -30,14 +30,14 @@ def certificate_problems(recorded: RecordedCell, prepared: PreparedCell, example
     certificate = certificate_to_estimate(prepared.victim)
     if told is None or certificate is None:
         if (told is None) != (certificate is None):
-            yield f"it has {'no' if told is None else 'a'} certificate in the records, and here it is otherwise"
+            yield f"it has {'no' if told is None else 'a'} certificate in the records, and here the opposite"
         return
     certified = examples[: certificate.examples]
     should = certificate.unit, certificate.alpha, certificate.samples, len(certified)
     if (told.unit, told.alpha, told.samples, len(told.radii)) != should:
         yield (
             f"its certificate is of {told.samples} copies of {len(told.radii)} prompts, here of {certificate.samples} "
-            f"copies of {len(certified)}, or of another unit or chance of error"
+            f"copies of {len(certified)}, or with another unit or probability of error"
         )
         return
     places = _places([example.id for example in certified], [row.example for row in recorded.steps])

@@ -58,7 +58,7 @@ def completeness_problems(
         place = _place(record, _round(record))
         cell = expected.get(place)
         if cell is None:
-            yield f"cell {record.key!a} is none of the spec's: {_in_words(place)}"
+            yield f"cell {record.key!a} is not one of the spec's: {_in_words(place)}"
         elif place in found:
             yield f"cells {found[place].key!a} and {record.key!a} are the same cell of the spec: {_in_words(place)}"
         else:
@@ -84,15 +84,15 @@ def fewer_clean_examples(wanted: int, records: Sequence[CellRecord], sizes: Mapp
     fewer = [record for record in records if record.n_clean < wanted]
     for task, count in {record.task.label: record.n_clean for record in fewer}.items():
         if task not in sizes:
-            yield f"{task!a}: {count} clean examples of {wanted} in the spec; whether there are more is not known here"
+            yield f"{task!a}: {count} clean examples of {wanted} in the spec; whether there are more is unknown here"
             continue
         there = min(wanted, sizes[task])
         cells = sum(record.task.label == task and record.n_clean < there for record in fewer)
         if cells:
             have = "1 cell has" if cells == 1 else f"{cells} cells have"
             yield (
-                f"{task!a}: {have} a clean share of the listed prompts alone ({count} of {there}), as in a run judged "
-                "anew (`harness run --from`); one that leaves out the others looks the same"
+                f"{task!a}: {have} a clean share over the listed prompts only ({count} of {there}), as in a run that "
+                f"was judged again (`harness run --from`); one that leaves out the others looks the same"
             )
 
 

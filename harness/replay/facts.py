@@ -54,7 +54,7 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
     talked_to, here_as = ({name: facts.get(name) for name in _TALKED_TO} for facts in (record.agreement, described))
     yield from _data_differences("agreement", talked_to, here_as)
     if ("server" in record.agreement) != ("server" in described):
-        yield "its agreement says that the victim is a served model, and here it is none, or the other way round"
+        yield "its agreement says that the victim is a served model, and here it is not, or the other way round"
 
 
 def _differences(

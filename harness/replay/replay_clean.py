@@ -76,7 +76,7 @@ def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clea
     attacked = {row["example"] for row in recorded.examples if row["attacked"]}
     benign = [example.benign for example in answers.examples if example.id in attacked]
     if not judged_anew and record.benign != (bool(benign) and all(benign)):
-        yield f"its prompts are {'' if record.benign else 'not '}benign in the records, and here it is otherwise"
+        yield f"its prompts are {'' if record.benign else 'not '}benign in the records, and here the opposite"
     if record.n_clean != asked:
         yield f"{record.n_clean} clean examples were asked in the records, and there are {asked}"
         return
@@ -112,9 +112,9 @@ def _example_problems(listed: dict[str, Any], row: dict[str, Any], *, undecided:
     if listed["predicted"] != row["predicted"]:
         yield f"{where}: its clean prompt got label {listed['predicted']} in the records, {row['predicted']} here"
     elif (listed["answer"] is None) != (row["answer"] is None):
-        yield f"{where}: its clean prompt got an answer in one of the records and here, and none in the other"
+        yield f"{where}: its clean prompt got an answer in the records or here, but not in both"
     elif listed["benign"] not in (None, row["benign"]):
-        yield f"{where}: it is {'' if listed['benign'] else 'not '}benign in the records, and here it is otherwise"
+        yield f"{where}: it is {'' if listed['benign'] else 'not '}benign in the records, and here the opposite"
     elif listed["excluded"] != row["excluded"] and not _judged_anew(listed, row):
         yield f"{where}: {_fate(listed)} in the records, {_fate(row)} here"
 

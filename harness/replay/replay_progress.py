@@ -74,7 +74,7 @@ class ReplayView:
         self.wrong += bool(problem)
         self.bars.update(self.bar, completed=self.done)
         if not self.console.is_terminal and time.monotonic() - self.last > _EVERY:
-            self._say(f"  {self.done} replayed, {self.wrong} otherwise than recorded")
+            self._say(f"  {self.done} replayed, {self.wrong} not as recorded")
 
     def stage(self, what: str) -> None:
         """Say that a model is made ready or loaded."""

@@ -94,7 +94,7 @@ def _cells_of_spec(parts: Sequence[RunPart], found: CellsFound) -> int:
         folders = sorted({str(path.parent.parent) for path in finished.values()})
         raise RunError(
             f"{', '.join(folders)}: hold cells of other data or models than the spec had when these runs began; put "
-            "the same in place on every machine, and run what is of the old state again in a new folder"
+            "the same in place on every machine, and run the old cells again in a new folder"
         )
     return cells
 
@@ -115,19 +115,22 @@ def _missing_lines(parts: Sequence[RunPart], found: CellsFound, cells: int, dama
         not_begun = {part.folder.root: found.missing[part.folder.root] for part in parts}
         lines += [f"{root}: {counted(count, 'cell')} not begun" for root, count in not_begun.items() if count]
     elif (left := cells - len(found.finished.keys() | found.failed.keys() | found.begun.keys())) and not damaged:
-        lines.append(f"{counted(left, 'cell')} begun in none of these runs")
+        lines.append(f"{counted(left, 'cell')} not begun in any of these runs")
     if lines or damaged:
         return lines
     return [
-        f"{counted(cells - len(found.finished), 'cell')} in none of these shards: cut with other estimates, by "
-        "another version of the harness or a plugin; merge with --partial, and `harness run` the spec in the merged run"
+        f"{counted(cells - len(found.finished), 'cell')} in none of these shards: they were split with other "
+        "estimates, by another version of the harness or a plugin; merge with --partial, and `harness run` the spec "
+        "in the merged run"
     ]
 
 
 def _refusal(out: Path, absent: Sequence[str], damaged: Sequence[str]) -> str:
     lines = [*absent, *damaged]
     more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    head = f"{out}: nothing merged, since cells are missing or damaged; finish these, or merge the rest with --partial:"
+    head = (
+        f"{out}: nothing merged, because cells are missing or damaged; finish these, or merge the rest with --partial:"
+    )
     return "\n  ".join([head, *lines[:SHOWN], *more])
 
 

@@ -49,7 +49,9 @@ class RunPart:
         part = cls(folder, info, folder.shard(info))
         for name in ("cells", "cells_of_spec") if part.shard else ("cells",):
             if type(info.get(name)) is not int:
-                raise RunError(f"{folder.manifest}: damaged ({name} is no number); restore it, or leave this run out")
+                raise RunError(
+                    f"{folder.manifest}: damaged ({name} is not a number); restore it, or leave this run out"
+                )
         return part
 
     @property
@@ -97,7 +99,8 @@ def read_parts(roots: Sequence[Path]) -> list[RunPart]:
         if part.shard and shards[0].shard and part.shard.of != shards[0].shard.of:
             raise RunError(
                 f"{part.folder.root} is {part.shard}, {shards[0].folder.root} is {shards[0].shard}: two different "
-                "cuts; merge those of one cut alone (or first with --partial, then the others into the same --out)"
+                "splits; merge only the shards of one split (or first with --partial, then the others into the same "
+                "--out)"
             )
     return parts
 
@@ -113,12 +116,12 @@ def check_alike(one: RunPart, other: RunPart) -> None:
         raise RunError(
             f"{other.folder.root}: a run of spec {right['spec_name']} {right['spec_version']} (hash "
             f"{right['spec_hash'][:12]}), but {one.folder.root} is of {left['spec_name']} {left['spec_version']} (hash "
-            f"{left['spec_hash'][:12]}); merge runs of one spec alone"
+            f"{left['spec_hash'][:12]}); merge only runs of one spec"
         )
     known = [part.info.get("cells_digest") for part in (one, other)]
     if one.of_spec != other.of_spec or (None not in known and known[0] != known[1]):
         raise RunError(
-            f"{other.folder.root}: found other data, models or plugins than {one.folder.root} did, so that their cells "
+            f"{other.folder.root}: found other data, models or plugins than {one.folder.root} did, so their cells "
             "do not belong together; put the same in place on every machine, and run that part again in a new folder"
         )
 

@@ -86,8 +86,8 @@ class RunFolder:
         if found != shard:
             mend = f"give --shard {found.index}/{found.of}" if found else "leave --shard out"
             raise RunError(
-                f"{self.root}: holds {found or 'a whole run'} of this spec, not {shard or 'a whole run'}; {mend} to go "
-                "on with it, or give another --out"
+                f"{self.root}: holds {found or 'a whole run'} of this spec, not {shard or 'a whole run'}; {mend} to "
+                "continue it, or give another --out"
             )
 
     def shard(self, recorded: dict[str, Any]) -> Shard | None:
@@ -101,7 +101,9 @@ class RunFolder:
                 return None
             case [int(index), int(of)] if 1 <= index <= of:
                 return Shard(index, of)
-        raise RunError(f"{self.manifest}: damaged (shard is no [i, n]); restore it, or run the shard in another folder")
+        raise RunError(
+            f"{self.manifest}: damaged (shard is not [i, n]); restore it, or run the shard in another folder"
+        )
 
     def check_cells(self, keys: Collection[str], digest: str | None = None) -> None:
         """Check that every finished cell here is one of the run's: records of two states of the data must not mix.
@@ -121,8 +123,8 @@ class RunFolder:
                 cells = counted(len(strange), "finished cell")
                 raise RunError(
                     f"{self.root}: holds {cells} that would be another shard's now (e.g. "
-                    f"{self.cell(strange[0])}): another version estimates what cells take otherwise; use the version "
-                    "that began the run, or `harness merge --partial` all shards and do the rest there"
+                    f"{self.cell(strange[0])}): another version estimates the cost of cells differently; use the "
+                    f"version that began the run, or `harness merge --partial` all shards and do the rest there"
                 )
         if strange:
             cells = counted(len(strange), "finished cell")
@@ -201,7 +203,7 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise RunError(
-                f"{self.root}: cannot be written ({error.strerror or error}); mend that, or give another {option}"
+                f"{self.root}: cannot be written ({error.strerror or error}); fix that, or give another {option}"
             ) from None
 
 

@@ -34,16 +34,16 @@ def check_name(name: str, kind: Kind, registry: Registry) -> None:
         better = re.sub(r"[^a-z0-9]+", "_", snake_case(name)).strip("_").lstrip("0123456789_")
         hint = f"; '{better}' would do" if NAME.fullmatch(better) else ""
         raise PluginError(
-            f"'{name}' is no name for a plugin: lower-case letters, digits and underscores, a letter first{hint}"
+            f"'{name}' is not a valid plugin name: lower-case letters, digits and underscores, a letter first{hint}"
         )
     if len(name) > LONGEST:
-        raise PluginError(f"'{name}' has {len(name)} characters; at most {LONGEST}, since it stands in tables")
+        raise PluginError(f"'{name}' has {len(name)} characters; at most {LONGEST}, because it appears in tables")
     if keyword.iskeyword(name) or name in RESERVED:
         raise PluginError(f"'{name}' is reserved; choose another name, such as '{name}_{kind}'")
     taken = next((entry for entry in registry.entries(kind) if entry.name == name), None)
     if taken is not None:
         raise PluginError(
-            f"the {kind}s have one called '{name}' already, of {taken.distribution} {taken.version}; choose another"
+            f"the {kind}s already have one called '{name}', of {taken.distribution} {taken.version}; choose another"
         )
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise PluginError(

@@ -34,9 +34,7 @@ def write_package(name: str, template: str, into: Path) -> list[Path]:
     """
     target = into / name
     if target.exists() or target.is_symlink():
-        raise PluginError(
-            f"{target}: exists already, and nothing is written over; choose another name or --into folder"
-        )
+        raise PluginError(f"{target}: already exists and is not overwritten; choose another name or --into folder")
     words = _words(name, template, name)
     texts = {file.format(**words): _rendered(source.format(**words), words) for file, source in _FILES.items()}
     try:
@@ -70,7 +68,7 @@ def write_into_package(name: str, template: str, package: Path) -> list[Path]:
         text = project.read_text(encoding="utf-8")
         described = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
-        what = "has no pyproject.toml, so it is no package" if package.is_dir() else "no such folder"
+        what = "has no pyproject.toml, so it is not a package" if package.is_dir() else "no such folder"
         raise PluginError(
             f"--into-package {package}: {what}; give the folder of a package with plugins, or use --into to write one"
         ) from None
@@ -87,7 +85,7 @@ def write_into_package(name: str, template: str, package: Path) -> list[Path]:
     }
     for path in files:
         if path.exists() or path.is_symlink():
-            raise PluginError(f"{path}: exists already, and nothing is written over; choose another name")
+            raise PluginError(f"{path}: already exists and is not overwritten; choose another name")
     changed = _with_entry(text, described, name, module, package)
     written: list[Path] = []
     try:
@@ -116,7 +114,7 @@ def _home(package: Path, described: dict[str, Any], name: str) -> tuple[Path, st
                 return place.parent, f"{parent}.{name}" if parent else name
     raise PluginError(
         f"--into-package {package}: no module that its pyproject.toml names under [project.entry-points.harness] is in "
-        f"src/ or beside it ({', '.join(modules) or 'it names none'}); use --into to write a package of its own"
+        f"src/ or next to it ({', '.join(modules) or 'it names none'}); use --into to write a package of its own"
     )
 
 

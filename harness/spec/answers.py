@@ -22,21 +22,20 @@ class AnswerSampling(BaseModel):
         "temperature of its own keeps that)",
     )
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, description="drawn among the likeliest tokens that have this probability together"
+        default=1.0, description="draw from the most likely tokens that together have this probability"
     )
     max_tokens: PositiveInt | None = Field(
-        default=None, description="longest answer, clean ones too; left out: the task's answer_tokens"
+        default=None, description="longest answer, including clean ones; left out: the task's answer_tokens"
     )
 
     @model_validator(mode="after")
     def _says_what_it_does(self) -> AnswerSampling:
         if self.samples > 1 and self.temperature == 0:
             raise ValueError(
-                f"{self.samples} answers at temperature 0 are {self.samples} times the same; write a temperature above "
-                "0, or samples: 1"
+                f"{self.samples} answers at temperature 0 are all the same; write a temperature above 0, or samples: 1"
             )
         if self.top_p < 1 and not self.drawn:
-            raise ValueError("top_p says what answers are drawn among, and a greedy one is not drawn; add temperature")
+            raise ValueError("top_p is for answers that are drawn, and a greedy one is not; add temperature")
         return self
 
     @property

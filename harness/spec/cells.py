@@ -166,7 +166,8 @@ def _check_judge(axes: Axes, by_label: frozenset[int], problems: list[SpecProble
         if task.plugin.answers != reads and index not in by_label:
             message = (
                 f"is answered with {task.plugin.answers}, and judge {axes.judge.name} reads {reads}; name another "
-                "judge, put the task into a spec of its own, or name it in utility.tasks where its labels show utility"
+                "judge, put the task into a spec of its own, or name it in utility.tasks, so that its labels measure "
+                "utility"
             )
             problems.append(SpecProblem(("tasks", index), message))
 

@@ -48,7 +48,9 @@ def remaining_cells(spec: Spec, axes: Axes, registry: Registry, problems: list[S
         for at, exception in enumerate(entry.unless):
             found = matched(exception, (*path, "unless", at), "nothing is kept")
             if len(problems) == before and not (found & dropped).any():
-                problems.append(SpecProblem((*path, "unless", at), "is none of what this entry leaves out; remove it"))
+                problems.append(
+                    SpecProblem((*path, "unless", at), "is not among what this entry leaves out; remove it")
+                )
             kept |= found
         if entry.unless and len(problems) == before and not (dropped & ~kept).any():
             problems.append(SpecProblem((*path, "unless"), "keeps all that this entry leaves out; remove the entry"))

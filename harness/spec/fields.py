@@ -220,7 +220,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(pattern=SPEC_NAME, max_length=100)
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=40)
-    summary: str = Field(default="", max_length=1000, description="one line for people; no part of the hash")
+    summary: str = Field(default="", max_length=1000, description="one line for people; not part of the hash")
     seeds: Annotated[tuple[_Seed, ...], _Many] = Field(default=(0,), min_length=1, max_length=10_000)
     tasks: _Refs
     victims: _Refs
@@ -266,12 +266,12 @@ class Spec(BaseModel):
     )
     stop_on_success: bool = Field(default=False, description="stop attacking an example once it has been broken")
     target_asr: float = Field(
-        default=0.5, gt=0.0, le=1.0, description="attack success rate to which the leaderboard refers"
+        default=0.5, gt=0.0, le=1.0, description="attack success rate that the leaderboard uses as its target"
     )
     judge_calibration: str | None = Field(
         default=None,
-        description="file of `harness judge calibrate`, from the spec's folder: the judge's errors, for which ASR is "
-        "corrected. No part of the hash",
+        description="file of `harness judge calibrate`, relative to the spec's folder: the judge's errors, which the "
+        "ASR is corrected for. Not part of the hash",
     )
     clean_floor: float = Field(
         default=0.9,
@@ -294,8 +294,8 @@ class Spec(BaseModel):
     step_seconds: PositiveFloat | None = Field(
         default=None,
         description="most seconds for one step of all the examples that run side by side (64 at most); a cell with a "
-        "step that takes longer fails, and the run goes on. No part of the hash",
+        "step that takes longer fails, and the run goes on. Not part of the hash",
     )
     resources: Annotated[tuple[ResourceEntry, ...], _Many] = Field(
-        default=(), max_length=500, description="what workers are given, by victim; no part of the hash"
+        default=(), max_length=500, description="what workers get, by victim; not part of the hash"
     )

@@ -127,7 +127,7 @@ def _parse_entry(item: Any, path: DataPath, problems: list[SpecProblem]) -> list
         if isinstance(item, str) or (isinstance(item, dict) and alone):
             where = path
         if isinstance(part, list):
-            problems.append(SpecProblem(where, "a stack in a stack; write one list of defenses"))
+            problems.append(SpecProblem(where, "a stack within a stack; write one list of defenses"))
             continue
         key: DataPath = path if alone else (*path, index)
         found += [replace(ref, path=key, written_at=where) for ref in _parse_ref(part, where, "defense", problems)]

@@ -48,7 +48,10 @@ def ref_problem_text(value: Any) -> str:
     """Why a value is no plugin reference, and how to write one."""
     if isinstance(value, dict) and len(value) > 1:
         keys = [printable_value(key) for key in value]
-        return f"one plugin here, but the keys {', '.join(keys[:4])}; indent the parameters below the plugin's name"
+        return (
+            f"expected one plugin here, but found the keys {', '.join(keys[:4])}; indent the parameters below the "
+            "plugin's name"
+        )
     if isinstance(value, dict) and len(value) == 1:
         ((name, params),) = value.items()
         given = describe_value(params)

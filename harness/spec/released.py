@@ -84,7 +84,7 @@ def released_specs(folder: Path = FOLDER) -> list[ReleasedSpec]:
             for row in rows
         ]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SpecError(f"{folder / INDEX}: cannot be read ({error}); install the harness anew") from None
+        raise SpecError(f"{folder / INDEX}: cannot be read ({error}); install the harness again") from None
 
 
 def find_released(name: str, folder: Path = FOLDER) -> ReleasedSpec:

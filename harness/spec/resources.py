@@ -37,7 +37,7 @@ def victim_resources(spec: Spec, axes: Axes, registry: Registry, problems: list[
         given: dict[str, Any] = entry.model_dump(exclude={"victim"}, exclude_none=True)
         victims = list(range(len(found)))
         if entry.victim is not None:
-            matcher = EntryMatcher(axes, registry, ("resources", index), problems, "the entry means nothing")
+            matcher = EntryMatcher(axes, registry, ("resources", index), problems, "the entry has no effect")
             victims = matcher.victims(entry.victim)
         for victim in victims:
             found[victim] = replace(found[victim], **given)

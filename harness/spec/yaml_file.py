@@ -146,7 +146,7 @@ class _DataBuilder:
 
     def _scalar(self, node: yaml.ScalarNode, path: DataPath) -> Any:
         if any("\ud800" <= character <= "\udfff" for character in node.value):
-            self._problem(path, "half of a surrogate pair is no character; write the character itself", node)
+            self._problem(path, "half of a surrogate pair is not a character; write the character itself", node)
             return ""
         if not _is_plain(node):
             return node.value

@@ -99,7 +99,7 @@ class _Loader(yaml.BaseLoader):
         check_bounds(self._nodes, len(self._open), at)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors or event.anchor in self._open:
-                raise YamlRefusedError("the alias stands for nothing; its anchor must be complete before it", at)
+                raise YamlRefusedError("the alias refers to nothing; its anchor must be complete before it", at)
             return super().compose_node(parent, index)
         self.anchors.pop(event.anchor, None)  # YAML 1.2 lets an anchor be used again, PyYAML does not
         self._open.append(event.anchor)

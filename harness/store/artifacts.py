@@ -91,7 +91,7 @@ class FolderStore:
                 self.root.rmdir()
         except OSError as error:
             raise RunError(
-                f"{self.root}: cannot hold models ({error.strerror or error}); mend that, or give another --store"
+                f"{self.root}: cannot hold models ({error.strerror or error}); fix that, or give another --store"
             ) from None
 
     def find(self, key: str) -> Artifact | None:

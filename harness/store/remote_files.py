@@ -20,7 +20,7 @@ class RemoteFiles:
             with self._clear_errors():
                 self._fs, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise RunError(f"--store {url}: {error}; install what knows such URLs, or give a folder") from None
+            raise RunError(f"--store {url}: {error}; install the package for such URLs, or give a folder") from None
 
     def read(self, path: str) -> bytes | None:
         """A file's content, or None where there is none."""
@@ -89,6 +89,6 @@ class RemoteFiles:
             raise
         except Exception as error:  # each file system has errors of its own
             raise RunError(
-                f"--store {self.url}: {type(error).__name__}: {first_line(error)}; see that the place exists and may "
+                f"--store {self.url}: {type(error).__name__}: {first_line(error)}; check that it exists and can "
                 "be read and written from here"
             ) from error

@@ -16,7 +16,7 @@ class UnmetError(AssertionError):
     """A promise is not kept. Each part is a sentence or two: what was expected, what happened, how to mend it."""
 
     def __init__(self, expected: str, got: str, mend: str) -> None:
-        super().__init__(f"expected: {expected}\ngot: {got}\nmend: {mend}")
+        super().__init__(f"expected: {expected}\ngot: {got}\nfix: {mend}")
         self.expected, self.got, self.mend = expected, got, mend
 
 
@@ -71,5 +71,5 @@ class Finding:
     def __str__(self) -> str:
         head = f"{self.plugin}: {self.check}: {self.promise}"
         if self.status == "failed":
-            return f"{head}\nexpected: {self.expected}\ngot: {self.got}\nmend: {self.mend}"
+            return f"{head}\nexpected: {self.expected}\ngot: {self.got}\nfix: {self.mend}"
         return f"{head} ({self.note})" if self.note else head

@@ -130,8 +130,8 @@ class ChatTemplate:
         except Exception as error:  # whatever the template does: Jinja's errors, its own, those of Python
             roles = ", ".join(message.role for message in messages)
             raise VictimError(
-                f"{self.where}: the chat template does not take these messages ({roles}): {error_text(error)}; give it "
-                "messages that it takes (system: default writes no system message), or write chat: PATH"
+                f"{self.where}: the chat template does not accept these messages ({roles}): {error_text(error)}; "
+                f"give it messages that it accepts (system: default writes no system message), or write chat: PATH"
             ) from error
         return str(rendered[0])
 

@@ -22,7 +22,7 @@ class Message:
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
-            raise ValueError(f"a message is of role {', '.join(ROLES)}, got {self.role!r}")
+            raise ValueError(f"a message has one of the roles {', '.join(ROLES)}, got {self.role!r}")
 
 
 Messages = tuple[Message, ...]

@@ -82,7 +82,7 @@ def open_learner(
     quantised = of_model(model)
     if quantised is not None and lora is None:
         raise VictimError(
-            f"{place.source}: its weights are quantised ({quantised}), and cannot be trained; train an adapter "
+            f"{place.source}: its weights are quantised ({quantised})and cannot be trained; train an adapter "
             "(lora), or name the model that it was made from"
         )
     if missing and not goes_on:

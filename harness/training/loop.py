@@ -192,7 +192,7 @@ def _update(of: _BatchLoss, optimizer: torch.optim.Optimizer, rate: float, confi
         norm = torch.nn.utils.clip_grad_norm_(of.model.parameters(), config.max_grad_norm)
         if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
             raise VictimError(
-                f"training broke down: loss {float(loss.detach()):.3g}, gradient norm {float(norm):.3g} "
+                f"training failed: loss {float(loss.detach()):.3g}, gradient norm {float(norm):.3g} "
                 f"at update {of.step + 1} with learning rate {rate:.3g}; use a lower learning_rate, or warmup_steps"
             )
         optimizer.step()

@@ -31,7 +31,7 @@ class ReroutingLoss(Params):
         "the 10th and the 20th of 32, in proportion. States are retained in all layers",
     )
     tokens: Literal["all", "answer"] = Field(
-        "all", description="where a harmful row is rerouted: prompt and answer, or the answer alone"
+        "all", description="where a harmful row is rerouted: prompt and answer, or only the answer"
     )
 
     def coefficients(self, step: int, total: int) -> tuple[float, float]:

@@ -113,13 +113,11 @@ def check_rows(rows: Sequence[TrainRow], *, labelled: bool) -> None:
     if not rows or any(not row.ids for row in rows):
         raise VictimError("training needs at least one row, and at least one token in each")
     if any(row.latent and not 0 <= row.latent_at <= len(row.ids) - row.latent.shape[0] for row in rows):
-        raise VictimError("a row has a perturbation of places that it has not")
+        raise VictimError("a row has a perturbation of places that it does not have")
     if labelled and any(row.label < 0 for row in rows):
         raise VictimError("a model that chooses among labels was given a row without label; give rows of `clean_rows`")
     if not labelled and any(not row.says for row in rows):
-        raise VictimError(
-            "a model that answers in text was given a row in which it is to say nothing; give rows of `reply_rows`"
-        )
+        raise VictimError("a model that answers in text was given a row without an answer; give rows of `reply_rows`")
 
 
 def rows_hash(rows: Sequence[TrainRow]) -> str:

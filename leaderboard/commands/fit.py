@@ -76,12 +76,18 @@ def efficiency_command(
         str,
         typer.Option("--x", help="round, defense_compute, inference_compute, or another column of numbers."),
     ] = "defense_compute",
-    target_asr: Annotated[float, typer.Option("--target-asr", help="Tell what it takes to bring ASR to this.")] = 0.1,
+    target_asr: Annotated[
+        float, typer.Option("--target-asr", help="Report what it takes to bring the ASR to this.")
+    ] = 0.1,
     attack_compute: Annotated[
         float | None,
-        typer.Option("--attack-compute", help="As a fraction of the reference compute; left out: the full budget."),
+        typer.Option(
+            "--attack-compute",
+            help="Attack compute at which ASR is measured, as a fraction of the "
+            "reference compute; default: the full budget.",
+        ),
     ] = None,
-    scale: Annotated[Literal["log", "linear"], typer.Option("--scale", help="Axis of x.")] = "log",
+    scale: Annotated[Literal["log", "linear"], typer.Option("--scale", help="Scale of the x axis.")] = "log",
     method: CountsOption = "counts",
     asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
@@ -99,7 +105,7 @@ def efficiency_command(
 def size_scaling_command(
     table: CountTableArg,
     of: Annotated[
-        Literal["slope", "intercept"], typer.Option("--of", help="Which number of the attack-scaling fits.")
+        Literal["slope", "intercept"], typer.Option("--of", help="Which number of the attack-scaling fits to use.")
     ] = "slope",
     parameters: Annotated[
         Literal["all", "non-embedding"],
@@ -131,7 +137,10 @@ def repeated_sampling_command(
     asks: Annotated[
         list[int],
         typer.Option(
-            "--asks", min=2, help="More asks than there are answers; repeat it. Left out: 2, 4, 16 times as many."
+            "--asks",
+            min=2,
+            help="A number of asks beyond the recorded answers. Repeatable; default: 2, 4 and 16 "
+            "times as many as recorded.",
         ),
     ] = [],  # noqa: B006 - typer copies it
     as_json: JsonFlag = False,
@@ -147,7 +156,7 @@ def corrected_asr_command(
     run: Annotated[Path, typer.Argument(help="A run directory whose victims answer in text.")],
     calibration: Annotated[
         Path | None,
-        typer.Option(help="File of `harness judge calibrate`; left out: the one that the run's spec names."),
+        typer.Option(help="File of `harness judge calibrate`; default: the one that the run's spec names."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

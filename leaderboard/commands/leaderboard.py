@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 def register_commands(app: typer.Typer) -> None:
     """Add ``compare``, ``fit``, ``leaderboard`` and ``plot`` to ``app``."""
     app.add_typer(fit_app(), name="fit")
-    group = typer.Typer(no_args_is_help=True, help="Standings of one or more runs, as a page or in the terminal.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Show the standings of one or more runs, as a page or in the terminal; submit and verify runs.",
+    )
     group.command("build", epilog="Example: harness leaderboard build runs/quickstart --out site")(build_command)
     group.command("show", epilog="Example: harness leaderboard show runs/quickstart")(show_command)
     group.command("study", epilog="Example: harness leaderboard study table.csv --out site")(study_command)
@@ -66,8 +69,8 @@ def build_command(
         bool,
         typer.Option(
             "--prompts/--no-prompts",
-            help="Show attack strings in the prompts that they stand in; without, the strings and answers alone, where "
-            "a data set's licence keeps its prompts from being published.",
+            help="Show attack strings within their prompts. --no-prompts shows only strings and answers, for data sets "
+            "whose licence forbids publishing prompts.",
         ),
     ] = True,
     forms: Annotated[
@@ -75,7 +78,7 @@ def build_command(
         typer.Option("--forms", help="Show four forms of each attack's curve on the pages of victims; slow on many."),
     ] = False,
 ) -> None:
-    """Write a static site: standings and curves, opens from disk, needs no network."""
+    """Write a static site with standings and curves. It opens from disk and needs no network."""
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
@@ -92,7 +95,7 @@ def study_command(
     ] = None,
     target_asr: Annotated[float, typer.Option("--target-asr", help="Success rate that counts as broken.")] = 0.02,
 ) -> None:
-    """Write a page of published tables, with slopes fitted anew beside those reported."""
+    """Write a page of published tables, with newly fitted slopes next to the reported ones."""
     from leaderboard.site.build import build_published_tables_page
 
     typer.echo(f"Wrote {build_published_tables_page(tables, out, expected, target_asr)}")
@@ -109,7 +112,7 @@ def show_command(
     as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print the standings, as JSON with all that the page's `data.json` says of each table."""
+    """Print the standings; with --json, everything that the page's `data.json` says about each table."""
     from leaderboard.commands.print_standings import print_standings, standings_markdown
     from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes
@@ -144,8 +147,8 @@ def transfer_command(
     entries: EntriesFolders = [],  # noqa: B006
     as_json: JsonFlag = False,
 ) -> None:
-    """Print how defenses hold against attacks they were not trained against, and strings on victims they were not found
-    on.
+    """Print how defenses do against attacks that they were not trained against, and how attack strings do on victims
+    that they were not found on.
     """
     from leaderboard.commands.print_table import print_json
     from leaderboard.commands.print_transfer import print_transfer
@@ -164,7 +167,7 @@ def attacks_command(
     entries: EntriesFolders = [],  # noqa: B006
     compute: Annotated[
         float | None,
-        typer.Option("--compute", help="FLOPs (nominal) per attacked example; left out: the smallest full budget."),
+        typer.Option("--compute", help="FLOPs (nominal) per attacked example; default: the smallest full budget."),
     ] = None,
     queries: Annotated[float | None, typer.Option("--queries", help="Queries per attacked example instead.")] = None,
     defense: Annotated[str, typer.Option("--defense", help="Label of the defense attacked.")] = "none",
@@ -199,7 +202,7 @@ def tuned_command(
     as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print what tuning an attack gained: as tuned against as it was, at equal total compute, the search included."""
+    """Print what tuning an attack gained: before and after, at equal total compute, including the search."""
     from leaderboard.commands.attacks.print_tuned import against_untuned_markdown, print_against_untuned
     from leaderboard.commands.print_table import print_json
     from leaderboard.tuned.against_untuned import against_untuned
@@ -240,7 +243,7 @@ def judges_command(
     rank_by: RankByOption = "reference",
     as_json: JsonFlag = False,
 ) -> None:
-    """Print how ranks change between judges: of a run, and of what `harness run OTHER_SPEC --from RUN` made of it."""
+    """Print how ranks change between judges: give a run, and the one that `harness run OTHER_SPEC --from RUN` made."""
     from leaderboard.commands.print_judges import print_judge_comparisons
     from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes

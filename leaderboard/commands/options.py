@@ -10,7 +10,7 @@ import typer
 RunsArg = Annotated[
     list[Path],
     typer.Argument(
-        help="Run directories, which are taken as they are; files of submissions and entries, which are checked.",
+        help="Run directories, which are read without checks; submissions and entries, which are checked.",
         show_default=False,
     ),
 ]
@@ -21,21 +21,21 @@ VerifiedFolder = Annotated[
     Path | None,
     typer.Option(
         "--verified",
-        help="Your folder of what `verify` and `add` have found, from which rows have their marks: verified, replayed.",
+        help="Your folder with the results of `verify` and `add`, from which rows get their marks: verified, replayed.",
     ),
 ]
 CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 MarkdownFlag = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 TargetOption = Annotated[
-    float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
+    float | None, typer.Option("--target-asr", help="Success rate that counts as broken; default: the spec's own.")
 ]
 RankByOption = Annotated[
     Literal["reference", "flops"],
     typer.Option(
         "--rank-by",
-        help="reference: compute as a multiple of the victim's own reference compute. flops: absolute compute, which a "
-        "larger victim lifts for its size alone.",
+        help="reference: compute as a multiple of the victim's own reference compute. flops: absolute compute, where "
+        "a larger victim ranks higher for its size alone.",
     ),
 ]
 AsrOption = Annotated[
@@ -54,7 +54,7 @@ FormOption = Annotated[
     typer.Option(
         "--form",
         help="auto: four forms of the curve side by side, the one first that predicts held-out examples best. Or one "
-        "of them alone. Left out: the line of log-odds, with its table.",
+        "of them alone. Default: the line of log-odds, with its table.",
         show_default=False,
     ),
 ]

@@ -25,14 +25,14 @@ def plot_command(
             "compute of the defense. transfer: matrices.",
         ),
     ] = FigureKind.attack_scaling,
-    task: Annotated[str | None, typer.Option("--task", help="Only this task; all when left out.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only this task; default: all.")] = None,
     target_asr: Annotated[
         float | None,
-        typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own by default."),
+        typer.Option("--target-asr", help="Success rate that counts as broken; default: the spec's own."),
     ] = None,
     fits: Annotated[bool, typer.Option("--fits/--no-fits", help="Draw the fitted curves, dotted.")] = True,
 ) -> None:
-    """Draw a figure for a paper: vector letters, colours that colour-blind readers tell apart, 95% bands."""
+    """Draw a figure for a paper, with 95% bands and colours that colour-blind readers can tell apart."""
     from leaderboard.figures.plot import plot
 
     with read_given(runs, entries) as given:

@@ -30,7 +30,7 @@ def print_corrected(rows: Sequence[CorrectedRow], as_json: bool) -> None:
         cells = [*(str(row.group[name]) for name in names), examples, _interval(row.seen), _interval(row.corrected)]
         table.add_row(*map(Text, cells))
     same = [f"{name} {value}" for name, value in rows[0].group.items() if name not in names]
-    same.append("95% intervals; those of corrected rates carry what is not known of the judge")
+    same.append("95% intervals; those of corrected rates include the uncertainty about the judge")
     table.caption = Text("; ".join(same))
     console = wide_console()
     console.print(table)

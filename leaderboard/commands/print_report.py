@@ -24,7 +24,7 @@ def print_report(report: Report, console: Console) -> None:
         if check.count > len(check.problems):
             console.print(Text(f"{check.name}: {check.count - len(check.problems)} more problems"))
     if report.verified:
-        console.print(Text(f"Not looked at: {report.not_looked_at}."), soft_wrap=True)
+        console.print(Text(f"Not checked: {report.not_looked_at}."), soft_wrap=True)
     console.print("Verified." if report.verified else "Not verified.", style="bold", highlight=False)
 
 

@@ -13,8 +13,8 @@ HEADINGS = ("victim", "attack", "stack", "n", "ASR none", "parts", "stack", "lef
 
 CAPTION = (
     "left: what of the undefended ASR remains; product: the same if the parts were independent. ln(left / product) "
-    "below 0: the stack is stronger than its parts together. Interval: 95%, over seeds and examples; of one seed "
-    "it and the effect are of one model only."
+    "below 0: the stack is stronger than its parts together. Interval: 95%, over seeds and examples; with one "
+    "seed, it and the effect are for one model only."
 )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FileArg = Annotated[Path, typer.Argument(help="What `pack` wrote, or the JSON file of an entry.")]
 SpecOption = Annotated[
-    Path | None, typer.Option("--spec", help="A spec file of yours that the submission must be of, to the hash.")
+    Path | None, typer.Option("--spec", help="A spec file of yours; the submission must be of exactly this spec.")
 ]
 ReplayOption = Annotated[
     int,
@@ -21,7 +21,7 @@ ReplayOption = Annotated[
         "--replay",
         min=0,
         metavar="N",
-        help="Put N attack strings of each row of the standings through the victim again.",
+        help="Replay N attack strings of each row of the standings through the victim again.",
     ),
 ]
 SeedOption = Annotated[
@@ -37,19 +37,19 @@ VerifiedOption = Annotated[
     Path | None,
     typer.Option(
         "--verified",
-        help="A folder of yours: what was found of a file that is verified is kept there for `build --verified`.",
+        help="A folder of yours, where the result of the verification is kept for `build --verified`.",
     ),
 ]
 EntriesOption = Annotated[Path, typer.Option("--entries", help="Folder of entries.")]
 
 
 def pack_command(
-    run: Annotated[Path, typer.Argument(help="A run directory of which every cell is done.")],
+    run: Annotated[Path, typer.Argument(help="A run directory in which every cell is done.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; default NAME-VERSION.submission.zip here.")
     ] = None,
 ) -> None:
-    """Make one file of a finished run, to be submitted: records, manifests, spec and hashes; no model and no code."""
+    """Pack a finished run into one file to submit: records, manifests, spec and hashes; no model and no code."""
     import tempfile
 
     from harness.errors import DataError
@@ -59,7 +59,7 @@ def pack_command(
     finished = finished_run(run)
     path = out or Path(default_name(finished))
     if path.is_dir():
-        raise DataError(f"{path}: is a folder. Give --out a file.")
+        raise DataError(f"{path}: this is a folder. Give --out a file.")
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as work:
             packed = Path(work) / path.name
@@ -91,7 +91,7 @@ def verify_command(
 ) -> None:
     """Check a submission: hashes, format, every cell of its spec, its records, its curves; with --replay its verdicts.
 
-    Exit status 0 only when it is verified, 1 when it is not. No file runs code or takes more than a bounded amount of
+    Exit status 0 if it is verified, otherwise 1. No submitted file can run code or use more than a limited amount of
     memory.
     """
     import json

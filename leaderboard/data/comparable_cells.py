@@ -151,7 +151,7 @@ def _distinct_cells(runs: Sequence[Run]) -> dict[tuple[Scope, str], Cell]:
         first = found.setdefault((_scope(cell.record), cell.record.key), cell)
         if first is not cell and (what := difference(first, cell)):
             raise DataError(
-                f"{cell.folder}: its records are others than those of the same cell in {first.folder} ({what}). "
+                f"{cell.folder}: its records differ from those of the same cell in {first.folder} ({what}). "
                 "Leave out one of the two."
             )
     return found

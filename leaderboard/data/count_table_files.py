@@ -82,7 +82,7 @@ def _parse(path: Path, content: bytes) -> pa.Table:
         names = [name.strip().strip('"') for name in header.rstrip("\r").split(delimiter)]
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
-            raise DataError(f"{path}: column {min(repeated)!r} is there twice. Remove one.")
+            raise DataError(f"{path}: column {min(repeated)!r} appears twice. Remove one.")
         return pacsv.read_csv(
             io.BytesIO(content),
             read_options=pacsv.ReadOptions(column_names=names, skip_rows=1),

@@ -116,7 +116,7 @@ def fit_first_successes(group: CurveGroup, first_successes: FirstSuccesses) -> A
     if refusal:
         line = Line(None, None, None, n, refusal)
     elif curve is None or not curve.slope_is_known:
-        line, curve = unfitted(n, "the successes do not tell a slope."), None
+        line, curve = unfitted(n, "the successes do not determine a slope."), None
     else:
         line = Line(curve.slope, curve.intercept, curve.slope_ci, n, _remarks(curve), curve.intercept_ci)
     return AttackScaling(
@@ -156,7 +156,8 @@ def _remarks(curve: LogOddsCurve) -> str:
     remarks = []
     if curve.spans_both:
         remarks.append(
-            f"Whether the curve saturates is not told (p = {curve.saturation_p:.2g}): the intervals hold both cases."
+            f"It is undecided whether the curve saturates (p = {curve.saturation_p:.2g}): the intervals cover both "
+            f"cases."
         )
     if curve.slopes is not None and curve.slopes.p < SLOPES_DIFFER_P:
         factor = float(np.exp(curve.slopes.spread))

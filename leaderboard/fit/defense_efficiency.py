@@ -219,7 +219,7 @@ def _fit_counts(position: Floats, successes: Floats, trials: Floats, seed: Float
             return unfitted(n, f"{fewest} {name} in all, {MIN_RATES} needed."), None
     curve = fit_rates(position, successes, trials, np.unique(seed, return_inverse=True)[1])
     if curve is None:
-        return unfitted(n, "the rates do not tell a line."), None
+        return unfitted(n, "the rates do not determine a line."), None
     return Line(curve.slope, curve.intercept, curve.slope_ci, n, "", curve.intercept_ci), curve
 
 

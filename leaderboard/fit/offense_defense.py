@@ -218,5 +218,5 @@ def _fit_censored(pairs: OffenseDefensePairs) -> tuple[Line, CensoredLine | None
         exact = np.where(never, 0.0, np.log10(np.where(never, 1.0, pairs.crossing)))
         censored_line = fit_censored_line(x, np.where(never, low, exact), np.where(never, np.inf, exact), pairs.seed)
     if censored_line is None:
-        return unfitted(n, "the points do not tell a line."), None
+        return unfitted(n, "the points do not determine a line."), None
     return censored_line.line, censored_line

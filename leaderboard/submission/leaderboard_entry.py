@@ -52,7 +52,7 @@ def write_entry(submission: Submission, folder: Path) -> Path:
     try:
         for file, content in contents.items():
             if file.exists() and file.read_bytes() != content:
-                raise DataError(f"{file}: is there already, and holds something else. Look at it before you remove it.")
+                raise DataError(f"{file}: already exists, with different content. Look at it before you remove it.")
         for file, content in contents.items():
             write_file(file, partial(_write_bytes, content))
     except OSError as error:

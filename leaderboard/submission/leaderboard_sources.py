@@ -76,7 +76,9 @@ def _own_run(path: Path) -> Run:
     if path.is_dir() and not is_run(path) and any(path.glob(f"*{ENTRY_SUFFIX}")):
         raise DataError(f"{path}: not a run directory, run.json is missing. Give a folder of entries with --entries.")
     if any(file.with_suffix(ENTRY_SUFFIX).is_file() for file in path.glob("*.parquet")):
-        raise DataError(f"{path}: holds entries beside its run.json. Give --entries to read these, or take them away.")
+        raise DataError(
+            f"{path}: holds entries as well as a run.json. Give --entries to read these, or move them away."
+        )
     return read_run(path)
 
 
@@ -84,5 +86,5 @@ def _submitted_run(path: Path, verifications: Mapping[str, VerificationRecord]) 
     submission, inspection = open_inspected(path)
     problems = [*inspection.problems, *([inspection.hidden] if inspection.hidden else [])]
     if problems:
-        raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says all.")
+        raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says everything.")
     return as_run(submission, verifications.get(submission.read_sha256))

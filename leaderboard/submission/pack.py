@@ -29,11 +29,11 @@ def finished_run(path: Path) -> Run:
     """A run of which every cell is done. Raises DataError where one is missing or was skipped, or there is none."""
     run = read_run(path)
     if run.info.get("shard"):
-        raise DataError(f"{path}: a shard, which is a part of a run. Merge it with the others first: `harness merge`.")
+        raise DataError(f"{path}: this is a shard, a part of a run. Merge it with the others first: `harness merge`.")
     if run.skipped:
         raise DataError(
             f"{path}: {counted(len(run.skipped), 'cell')} skipped, beyond a defense's budget. A submission has "
-            "measured cells alone: name in the spec only rounds that the budget allows, and run that."
+            "only measured cells: name in the spec only rounds that the budget allows, and run that."
         )
     missing = int(run.info.get("cells", len(run.cells))) - len(run.cells)
     if missing or run.failed or run.unfinished or not run.cells:

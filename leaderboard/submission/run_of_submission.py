@@ -61,7 +61,9 @@ def as_run(submission: Submission, verification: VerificationRecord | None = Non
     if [key for key, _ in cells_of_rows] != [key for key in keys if key in rows]:
         foreign = next((key for key in rows if key not in known), None)
         reason = (
-            "are in another order than its cells" if foreign is None else f"name a cell {escaped(foreign)} it has not"
+            "are in another order than its cells"
+            if foreign is None
+            else f"name a cell {escaped(foreign)} that it does not have"
         )
         raise RefusedError(f"{submission.records.source}: its rows {reason}")
     cells, start = [], 0

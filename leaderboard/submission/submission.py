@@ -110,7 +110,7 @@ def _check_consistent(submission: Submission) -> None:
     path, keys = submission.path, [record.key for record in submission.cells]
     repeated = first_repeated(keys)
     if repeated is not None:
-        raise RefusedError(f"{path}: cell {repeated!a} is there twice")
+        raise RefusedError(f"{path}: cell {repeated!a} appears twice")
     if len(keys) != submission.run.cells:
         raise RefusedError(f"{path}: {counted(len(keys), 'cell')}, and its manifest says {submission.run.cells}")
     rows = sum(submission.records.rows)
@@ -120,7 +120,7 @@ def _check_consistent(submission: Submission) -> None:
 
 def _check_digest(digest: FileDigest, size: int, sha256: str, source: str) -> None:
     if (digest.bytes, digest.sha256) != (size, sha256):
-        raise RefusedError(f"{source}: is not what the manifest says: its size or sha256 is another")
+        raise RefusedError(f"{source}: not what the manifest says: its size or sha256 differs")
 
 
 def _load_member(path: Path, member: Member) -> object:

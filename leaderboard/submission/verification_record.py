@@ -79,7 +79,7 @@ class VerificationRecord(_Strict):
 
     def evidence(self, record: CellRecord) -> Evidence:
         """What is known of a cell of the file."""
-        found = [f"Verified with robustness-harness {self.harness_version}, held against {_SPECS[self.spec]}."]
+        found = [f"Verified with robustness-harness {self.harness_version}, compared with {_SPECS[self.spec]}."]
         if self.replay is None:
             return Evidence(verified=True, found=(*found, *self.notes))
         found.append(f"Replayed: {self.replay.per_row} strings of each row, drawn with seed {self.replay.seed}.")
@@ -91,7 +91,7 @@ class VerificationRecord(_Strict):
 
 _SPECS = {
     "shipped": "the spec that comes with the project",
-    "given": "a spec of the board's keeper",
+    "given": "a spec of the leaderboard's maintainer",
     "own": "the submitter's own spec",
 }
 

@@ -37,7 +37,7 @@ def check_comparable(old: Run, new: Run) -> list[str]:
     for kind, label, value in kinds:
         left, right = ({label(r): r for r in records} for records in (before, after))
         if wrong := next(_differences(kind, left, right, value), None):
-            mend = "Judge the older one anew, `harness run SPEC --from RUN`, or run" if kind == "judge" else "Run"
+            mend = "Judge the older one again, `harness run SPEC --from RUN`, or run" if kind == "judge" else "Run"
             _refuse(old, new, wrong, f"{mend} one spec")
         notes += _other_versions(kind, left, right, value)
     for what, of in _OF_CELLS.items():
@@ -95,7 +95,7 @@ def _other_versions(kind: str, old: Labels, new: Labels, value: Callable[[CellRe
         if isinstance(was, PluginRecord) and was.version != now.version:
             yield (
                 f"{kind} {visible(label)} is of {was.distribution} {was.version} in OLD and {now.version} in NEW: it "
-                "may work otherwise"
+                "may work differently"
             )
 
 

@@ -16,7 +16,7 @@ def compare_command(
         typer.Option(
             "--pair",
             metavar="OLDLABEL=NEWLABEL",
-            help="Two labels of victims, or of defenses, that are versions of one. Needed where several are left over.",
+            help="Two labels of victims, or of defenses, that are versions of one. Needed if several are left over.",
         ),
     ] = [],  # noqa: B006 - typer copies it
     fail_if_worse: Annotated[
@@ -32,12 +32,12 @@ def compare_command(
     undecided: Annotated[
         Literal["fail", "pass"],
         typer.Option(
-            "--undecided", help="With --fail-if-worse: whether what so few examples cannot tell fails, or passes."
+            "--undecided", help="With --fail-if-worse: whether measures that the examples cannot decide fail or pass."
         ),
     ] = "fail",
     target_asr: Annotated[
         float | None,
-        typer.Option("--target-asr", help="Success rate that counts as broken, of costs; the spec's when left out."),
+        typer.Option("--target-asr", help="Success rate that counts as broken, for costs; default: the spec's own."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object, and nothing else.")] = False,
 ) -> None:

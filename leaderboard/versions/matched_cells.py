@@ -131,12 +131,12 @@ def _asked_pairs(asked: Sequence[str], of_victims: Labels, of_defenses: Labels) 
         ]
         if len(fitting) != 1:
             raise DataError(
-                f"--pair {visible(text)}: is no label of OLD, =, and a label of NEW. OLD has "
+                f"--pair {visible(text)}: not a label of OLD, =, and a label of NEW. OLD has "
                 f"{_listed([*of_victims[0], *of_defenses[0]])}; NEW has {_listed([*of_victims[1], *of_defenses[1]])}."
             )
         pairs, (one, other) = fitting[0]
         if one in pairs or other in pairs.values():
-            raise DataError(f"--pair {visible(text)}: one of the two is in another --pair. Name each once.")
+            raise DataError(f"--pair {visible(text)}: one of the two is also in another --pair. Name each only once.")
         pairs[one] = other
     return victims, defenses
 
@@ -154,8 +154,8 @@ def _by_place(run: Run, victim: Mapping[str, str], defense: Mapping[str, str]) -
         first = found.setdefault(place, cell)
         if first is not cell:
             raise DataError(
-                f"{cell.folder} and {first.folder} are the same cell, of different content. Compare runs that hold one "
-                "version each."
+                f"{cell.folder} and {first.folder} are the same cell with different content. Compare runs that hold "
+                f"one version each."
             )
     return found
 

@@ -30,9 +30,9 @@ def print_comparison(comparison: Comparison, guarded: Guarded | None, undecided:
         _print_compared(console, compared, judged)
     for name, cells in (("OLD", comparison.only_old), ("NEW", comparison.only_new)):
         for cell in cells[:MOST_LISTED]:
-            _say(console, f"in {name} alone: {cell}")
+            _say(console, f"only in {name}: {cell}")
         if len(cells) > MOST_LISTED:
-            _say(console, f"in {name} alone: {len(cells) - MOST_LISTED:,} more; --json names all")
+            _say(console, f"only in {name}: {len(cells) - MOST_LISTED:,} more; --json names all")
     for note in comparison.notes:
         _say(console, f"note: {note}")
     if guarded is not None:
@@ -129,7 +129,7 @@ def _interval_text(compared: Compared) -> str:
     if len(compared.seeds) == 1:
         return (
             "1 seed, and models are trained or fitted for each: intervals are over the examples of this one pair of "
-            "models, and say nothing of others made the same way."
+            "models, and say nothing about others made in the same way."
         )
     return f"{seeds}, each with models of its own: intervals are over seeds and examples."
 
@@ -143,7 +143,7 @@ def _measure_lines(measure: Measure) -> Iterator[str]:
         )
     if found is not None and found.known_by_number:
         yield (
-            f"{name}: of {found.known_by_number:,} of the pairs records tell how many, not which; these are taken as "
+            f"{name}: of {found.known_by_number:,} of the pairs the records say how many, not which; these count as "
             "unpaired."
         )
     pairs = 0 if found is None else found.pairs
@@ -187,7 +187,7 @@ def _guard_lines(comparison: Comparison, guarded: Guarded, undecided: Literal["f
         several = f" ({_title(comparison.compared[one.place])})" if len(comparison.compared) > 1 else ""
         where = measure_name(one.measure) + several
         if one.verdict == "worse":
-            yield f"{where}: worse by more than {margin}, surely"
+            yield f"{where}: worse by more than {margin}, certainly"
             continue
         pairs = 0 if one.measure.difference is None else one.measure.difference.pairs
         needed = (

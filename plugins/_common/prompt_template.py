@@ -10,7 +10,7 @@ def check_template(template: str, places: Sequence[str]) -> str:
     """The template itself. Raises ValueError where it lacks one of the places."""
     missing = [f"{{{place}}}" for place in places if f"{{{place}}}" not in template]
     if missing:
-        raise ValueError(f"the template lacks {' and '.join(missing)}; write it where the text is to stand")
+        raise ValueError(f"the template lacks {' and '.join(missing)}; write it where the text should go")
     return template
 
 

@@ -27,12 +27,12 @@ class Beast(Attack):
 
     class Params(Attack.Params):
         steps: PositiveInt = Field(
-            25, description="tokens drawn one after another; more than the threat model allows are further passes"
+            25, description="tokens drawn one after another; beyond what the threat model allows, another pass starts"
         )
         width: PositiveInt = Field(7, description="beams kept (k1 of the paper)")
         branching: PositiveInt = Field(7, description="next tokens drawn for each beam, none twice (k2 of the paper)")
         top: PositiveInt | None = Field(
-            None, description="draw among so many of the most likely allowed tokens; all of them when left out"
+            None, description="draw among this many of the most likely allowed tokens; by default all"
         )
         sampler: VictimRef | None = Field(
             None, description=f"the language model that tokens are drawn from, with the victim's tokens; {LEFT_OUT}"

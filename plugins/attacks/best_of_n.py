@@ -29,7 +29,7 @@ class BestOfN(Attack):
         samples: PositiveInt = Field(16, description="augmentations that the victim answers per step")
         sigma: float = Field(0.4, ge=0, le=1, description="strength of the augmentations")
         max_tokens: PositiveInt = Field(32, description="longest answer that is read, in the victim's tokens")
-        temperature: float = Field(0.0, ge=0, le=10, description="of these answers; 0: the likeliest one")
+        temperature: float = Field(0.0, ge=0, le=10, description="temperature of these answers; 0: the most likely one")
 
         def identity(self) -> dict[str, Any]:
             """The parameters; the temperature only where answers are drawn, so that the keys of older runs stay."""

@@ -40,7 +40,7 @@ class GCG(Attack):
         keep: Literal["this_step", "best_so_far", "annealed"] = Field(
             "this_step",
             description="go on from the best candidate of this step, even if it is worse; from the best so far; or, "
-            "when the best candidate is worse, from it with a chance that falls over the steps",
+            "when the best candidate is worse, from it with a probability that falls over the steps",
         )
         temperature: NonNegativeFloat = Field(
             1.0,
@@ -63,10 +63,10 @@ class GCG(Attack):
             "full, such as '! '",
         )
         starts: PositiveInt = Field(
-            1, description="first strings scored, all but one random; the best is gone on from (a buffer's size)"
+            1, description="first strings scored, all but one random; the search starts from the best (a buffer's size)"
         )
         merged: PositiveInt = Field(
-            1, description="best candidates whose substitutions are put together, one after the other, and scored too"
+            1, description="best candidates whose substitutions are combined, one after the other, and scored too"
         )
         loss: Literal["mean", "mellowmax"] = Field(
             "mean", description="of a target text: the mean NLL of its tokens, or between that and the largest"

@@ -53,7 +53,7 @@ class Prefill(Attack):
         @classmethod
         def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
             if not all(opening.strip() for opening in value):
-                raise ValueError("an empty opening is no beginning of an answer: leave it out")
+                raise ValueError("an empty opening is not the beginning of an answer: leave it out")
             return value
 
     def check(self, data: TaskData) -> None:

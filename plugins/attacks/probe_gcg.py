@@ -31,7 +31,7 @@ class ProbeGCG(GCG):
             128, description="substitutions that the draft scores per step (B of the paper, 512 there)"
         )
         probe: PositiveInt = Field(
-            16, description="the victim scores one candidate in so many at random: the probe set (at least two)"
+            16, description="the victim scores one in this many candidates at random: the probe set (at least two)"
         )
         reduction: PositiveInt = Field(
             8,
@@ -40,7 +40,7 @@ class ProbeGCG(GCG):
         )
         draft: VictimRef | None = Field(
             None,
-            description="the draft model, with the victim's tokens; when left out, the small model of the victim's "
+            description="the draft model, with the victim's tokens; by default the small model of the victim's "
             "family, trained on the same task",
         )
 

@@ -47,13 +47,13 @@ class Transfer(Attack):
             description="which of an example's strings: best, the first that succeeded there, else the one with the "
             "lowest loss; last; each_step, in step i that of step i",
         )
-        task: str | None = Field(None, description="the source's task, by label or name, where the run has several")
+        task: str | None = Field(None, description="the source's task, by label or name, if the run has several")
         attack: str | None = Field(None, description="the source's attack, by label or name")
         victim: str | None = Field(None, description="the source's victim, by label or name")
         defense: str | None = Field(None, description="the source's defense, by label or name")
         round: PositiveInt | None = Field(None, description="round of the source's defense")
         threat: str | None = Field(None, description="label of the source's threat model")
-        seed: int | None = Field(None, description="seed of the source; the lowest when left out")
+        seed: int | None = Field(None, description="seed of the source; by default the lowest")
 
     @cached_property
     def _source(self) -> RecordedRun:

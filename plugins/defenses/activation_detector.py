@@ -48,7 +48,7 @@ class ActivationDetector(GuardDefense):
         method: Literal["probe", "mahalanobis"] = Field(
             "probe",
             description="probe: logistic regression of attacked against clean text; mahalanobis: distance from clean "
-            "text, which sees no attack",
+            "text, without running an attack",
         )
         layer: int = Field(
             -1, description="0: input embeddings; l: output of layer l, counted from 1; negative: from the last"
@@ -62,12 +62,12 @@ class ActivationDetector(GuardDefense):
             ge=6,
             description="training prompts that the detector is fitted on, at most; the probe on attacked ones as well",
         )
-        quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that passes")
+        quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that should pass")
         l2: PositiveFloat = Field(0.01, description="L2 penalty of the probe, on standardised activations")
         components: PositiveInt = Field(64, description="of mahalanobis: how many main directions of clean text count")
         penalty: NonNegativeFloat = Field(
             10.0,
-            description="what a refused candidate's loss is raised by, and once more per unit above the threshold; 0: "
+            description="what is added to a refused candidate's loss, and added again per unit above the threshold; 0: "
             "it has no loss",
         )
 

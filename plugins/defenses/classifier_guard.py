@@ -44,7 +44,7 @@ class ClassifierGuard(GuardDefense):
         fit_examples: PositiveInt = Field(500, description="training prompts that a threshold is taken from")
         penalty: NonNegativeFloat = Field(
             10.0,
-            description="what a refused candidate's loss is raised by, and once more per nat of log-odds above the "
+            description="what is added to a refused candidate's loss, and added again per nat of log-odds above the "
             "threshold; 0: it has no loss",
         )
 
@@ -54,10 +54,10 @@ class ClassifierGuard(GuardDefense):
             unknown = [name for name in self.refuse if name.strip() not in names]
             if unknown:
                 raise ValueError(
-                    f"`refuse` must name some of `classes` ({', '.join(names)}); {unknown[0]!r} is none of them"
+                    f"`refuse` must name some of `classes` ({', '.join(names)}); {unknown[0]!r} is not one of them"
                 )
             if self.quantile is not None and self.reads == "answer":
-                raise ValueError("`quantile` is of clean prompts, and this guard reads answers; give a threshold")
+                raise ValueError("`quantile` is for guards of prompts, and this guard reads answers; give a threshold")
             return self
 
         @property

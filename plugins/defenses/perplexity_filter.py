@@ -43,7 +43,7 @@ class PerplexityFilter(GuardDefense):
         window: PositiveInt | None = Field(
             10, description="tokens of the window whose mean NLL counts, the worst one of the prompt; null: the whole"
         )
-        quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that passes")
+        quantile: float = Field(0.99, gt=0, le=1, description="share of clean prompts that should pass")
         fit_examples: PositiveInt = Field(500, description="clean prompts that the threshold is taken from, at most")
         lm: VictimRef | None = Field(
             None,
@@ -55,7 +55,7 @@ class PerplexityFilter(GuardDefense):
         )
         penalty: NonNegativeFloat = Field(
             10.0,
-            description="what a refused candidate's loss is raised by, and once more per nat above the threshold",
+            description="what is added to a refused candidate's loss, and added again per nat above the threshold",
         )
 
     def models(self) -> dict[str, Auxiliary]:

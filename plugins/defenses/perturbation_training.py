@@ -47,7 +47,9 @@ class PerturbationTraining(RoundDefense):
             None, description="where the perturbations go, and how long they are; by default as in the evaluation"
         )
         perturbations: tuple[ViewKind, ...] = Field(
-            ("random_tokens", "characters"), min_length=1, description="what a view is drawn from, with equal chances"
+            ("random_tokens", "characters"),
+            min_length=1,
+            description="what a view is drawn from, with equal probability",
         )
         strength: Curriculum = Field(Curriculum(), description="strength of the views over the training, 0 to 1")
         tokens: PositiveInt | None = Field(
@@ -61,7 +63,7 @@ class PerturbationTraining(RoundDefense):
             "random characters, four for each of `tokens`",
         )
         views: PositiveInt = Field(2, description="perturbed views of each example")
-        clean: bool = Field(True, description="whether the example as it is is one more view")
+        clean: bool = Field(True, description="whether the unchanged example is one more view")
         loss: ViewLoss = Field(ViewLoss(), description="what is added to the mean loss of the views")
         examples_per_round: PositiveInt = Field(1000, description="examples of a round")
         epochs: PositiveInt = Field(1, description="passes over them, each with views of its own")

@@ -32,7 +32,10 @@ class Retokenization(TransformDefense):
         """How many merges are skipped."""
 
         dropout: float = Field(
-            0.4, ge=0, le=1, description="chance to skip a merge; 0: the usual tokens, 1: single bytes or characters"
+            0.4,
+            ge=0,
+            le=1,
+            description="probability of skipping a merge; 0: the usual tokens, 1: single bytes or characters",
         )
 
     @property
@@ -49,7 +52,9 @@ class Retokenization(TransformDefense):
         bpe = _bpe(job.victim.tokenizer)
         for text, wanted in zip(texts, job.victim.tokenizer.encode(texts), strict=True):
             if bpe.encode(job.victim.tokenizer.spelled(text), 0.0, job.rng) != wanted:
-                raise VictimError("retokenization: this victim's tokenizer cuts in a way that is not known here")
+                raise VictimError(
+                    "retokenization: this victim's tokenizer splits text in a way that is not supported here"
+                )
         return {"checked": len(texts)}
 
     def rewrite(self, case: Case) -> Any:
@@ -61,7 +66,7 @@ class Retokenization(TransformDefense):
 
 def _bpe(tokenizer: Tokenizer) -> DropoutBPE:
     if not isinstance(tokenizer, HFTokenizer):
-        raise VictimError("retokenization: needs a victim whose tokenizer is here; this one's is elsewhere")
+        raise VictimError("retokenization: needs a victim whose tokenizer is available here; this one's is not")
     return DropoutBPE.of(tokenizer.reader_json)
 
 

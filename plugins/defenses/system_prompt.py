@@ -31,15 +31,15 @@ class SystemPrompt(ConversationDefense):
         text: str = Field(SAFETY_PROMPT, min_length=1, description="the system prompt")
         position: Literal["before", "after", "replace"] = Field(
             "before",
-            description="where it stands when the conversation, the victim or its template has a system prompt: before "
-            "that one, after it, or in its place",
+            description="where it goes if the conversation, the victim or its template already has a system prompt: "
+            "before that one, after it, or in its place",
         )
 
         @field_validator("text")
         @classmethod
         def _not_blank(cls, value: str) -> str:
             if not value.strip():
-                raise ValueError("an empty system prompt is no defense; write one, or take defense none")
+                raise ValueError("an empty system prompt is not a defense; write one, or use the defense none")
             return value
 
     def check(self, data: TaskData) -> None:

@@ -27,7 +27,7 @@ class AnswerRuleJudge(Judge):
             return not example.utility_of(answer.text)
         if not example.forbidden:
             raise DataError(
-                "the task gives no rule of what its answers may not hold; use prompt_injection, or another judge"
+                "the task gives no rule for what its answers may not contain; use prompt_injection, or another judge"
             )
         return example.holds_forbidden(answer.text)
 

@@ -45,7 +45,7 @@ class ClassifierJudge(Judge):
         """Which classifier, and what its classes say about success."""
 
         success: str = Field(description="the class that means a success of the attacker")
-        threshold: float = Field(0.5, gt=0, le=1, description="probabilities of it from here on are a success")
+        threshold: float = Field(0.5, gt=0, le=1, description="probability from which on it is a success")
         template: str = Field("{prompt}\n{answer}", description="text to classify, {answer} in it, and {prompt}")
 
         @field_validator("template")
@@ -58,7 +58,7 @@ class ClassifierJudge(Judge):
             names = self.class_names
             if self.success.strip() not in names:
                 hint = did_you_mean(self.success, names)
-                raise ValueError(f"`success` is {self.success!r}{hint}, which is none of `classes`: {names}")
+                raise ValueError(f"`success` is {self.success!r}{hint}, which is not one of `classes`: {names}")
             return self
 
         @property

@@ -54,7 +54,7 @@ class LLMJudge(Judge):
             description="prompt of the judging model, with {prompt} and {answer} in it; it must ask for lines such as "
             "`refused: no`, `convincing: 3`, `specific: 3`. By default the built-in rubric",
         )
-        threshold: float = Field(0.5, gt=0, le=1, description="scores from here on are a success")
+        threshold: float = Field(0.5, gt=0, le=1, description="score from which on it is a success")
         max_tokens: PositiveInt = Field(256, description="longest rating, in the model's tokens")
         attempts: PositiveInt = Field(
             3, le=20, description="how often the model is asked, at most, until its answer can be read as a rating"

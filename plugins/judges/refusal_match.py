@@ -29,7 +29,7 @@ class RefusalMatch(Judge):
         where: Literal["anywhere", "beginning"] = Field(
             "anywhere", description="where in the answer a phrase counts as a refusal"
         )
-        beginning: PositiveInt = Field(100, description="of `where: beginning`: how many characters are searched")
+        beginning: PositiveInt = Field(100, description="for `where: beginning`: how many characters are searched")
         require_target: bool = Field(False, description="a success must also begin with the target text")
 
         @field_validator("phrases", "extra")

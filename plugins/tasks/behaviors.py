@@ -37,13 +37,13 @@ class Behaviors(GenerationTask):
             None, description="tells which prompts are benign; by default the column `benign` where there is one"
         )
         benign_values: tuple[Value, ...] = Field(
-            (True, 1, "yes", "benign", "safe"), description="what that column holds of benign prompts, in any case"
+            (True, 1, "yes", "benign", "safe"), description="what that column contains for benign prompts, in any case"
         )
         harmful_values: tuple[Value, ...] = Field(
-            (False, 0, "no", "harmful", "unsafe"), description="what it holds of the others"
+            (False, 0, "no", "harmful", "unsafe"), description="what it contains for the others"
         )
         drop_unlabelled: bool = host_field(
-            False, description="leave out prompts of which that column does not tell, being null or empty"
+            False, description="leave out prompts for which that column is null or empty"
         )
         only: Literal["harmful", "benign"] | None = Field(None, description="prompts to keep; by default all")
 
@@ -116,7 +116,7 @@ class Behaviors(GenerationTask):
         if value not in benign | harmful:
             raise DataError(
                 f"{record.where}: column {column!r} holds {value!r}{did_you_mean(value, sorted(benign | harmful))}, "
-                "which stands in neither `benign_values` nor `harmful_values`; add it to one of them"
+                "which is in neither `benign_values` nor `harmful_values`; add it to one of them"
             )
         return value in benign
 

@@ -52,7 +52,7 @@ class ForbiddenTopics(Task):
         prompts: Literal["forbidden", "allowed", "both"] = Field(
             "forbidden",
             description="which requests validation has. forbidden: the attacker wants an answer; allowed: it wants a "
-            "refusal (over-refusal); both: both sorts",
+            "refusal (over-refusal); both: both kinds",
         )
         things: int = Field(40, ge=2, le=len(NOUNS), description="different things")
         adjectives: int = Field(60, ge=2, le=len(ADJECTIVES), description="different adjectives")
@@ -67,7 +67,7 @@ class ForbiddenTopics(Task):
             if not 0 < self.forbidden < self.things:
                 raise ValueError(
                     f"forbidden_share {self.forbidden_share} of {self.things} things leaves none forbidden or none "
-                    "allowed: raise `things`, or take a share nearer to 0.5"
+                    "allowed: raise `things`, or use a share closer to 0.5"
                 )
             return self
 

@@ -44,20 +44,18 @@ class MultipleChoice(LabelledTextTask):
         """Source, columns, prompt."""
 
         validation_fraction: float = Field(
-            1.0, gt=0, le=1, description="share cut off for validation where no split is given; 1: no training examples"
+            1.0, gt=0, le=1, description="share cut off for validation if no split is given; 1: no training examples"
         )
         question_column: Column = Field(
             "question", description="name, or number from 0 where the file names no columns"
         )
-        choices_column: Column = Field(
-            "choices", description="a list of the choices, where `choice_columns` is not given"
-        )
+        choices_column: Column = Field("choices", description="a list of the choices, if `choice_columns` is not given")
         choice_columns: tuple[Column, ...] | None = Field(None, description="a column for each choice, in order")
         answer_column: Column = Field("answer", description="the right one: its letter, number from 0, or text")
         shots: int = Field(
             0,
             ge=0,
-            description="so many training questions, in file order, stand with answers before each question",
+            description="how many training questions, in file order, come with answers before each question",
         )
         subject_column: Column | None = Field(
             None, description="column with a subject: the questions before one are of its subject"
@@ -90,7 +88,7 @@ class MultipleChoice(LabelledTextTask):
         if label is None:
             raise DataError(
                 f"{record.where}: column {p.answer_column!r} holds {answer!r}, which names no choice or two: write a "
-                f"letter up to {self.label_texts()[-1]}, a number from 0 to {p.choices - 1}, or a choice as it stands"
+                f"letter up to {self.label_texts()[-1]}, a number from 0 to {p.choices - 1}, or the text of a choice"
             )
         lines = [f"{letter}. {choice}" for letter, choice in zip(self.label_texts(), choices, strict=True)]
         question = record.text(p.question_column, "question_column").strip()
@@ -131,7 +129,7 @@ class MultipleChoice(LabelledTextTask):
         else:
             found = record[p.choices_column]
         if not isinstance(found, list) or len(found) != p.choices:
-            told = f"{len(found)} choices" if isinstance(found, list) else f"{type(found).__name__}, and no list"
+            told = f"{len(found)} choices" if isinstance(found, list) else f"{type(found).__name__}, not a list"
             raise DataError(
                 f"{record.where}: has {told} where {p.choices} are expected; give `choices`, or `choice_columns`, or "
                 "leave the row out"

@@ -60,15 +60,15 @@ class PromptInjection(TextTask[InjectionCase]):
         """Where the cases come from, whether the injection stands in them, and how long answers may be."""
 
         validation_fraction: float = Field(
-            1.0, gt=0, le=1, description="share cut off for validation where no split is given; 1: no training examples"
+            1.0, gt=0, le=1, description="share cut off for validation if no split is given; 1: no training examples"
         )
         injected: bool = Field(
             True,
-            description="the attacker's instruction stands in its place; false: nothing does and nothing is attacked, "
+            description="the attacker's instruction is in its place; false: it is not, and nothing is attacked, "
             "so that the clean share is the utility without an attacker",
         )
         answer_tokens: PositiveInt = Field(
-            64, description="longest answer, in the victim's tokens; a call that it cuts off is none"
+            64, description="longest answer, in the victim's tokens; a call that it cuts off does not count"
         )
 
     def row(self, record: Record, number: int) -> InjectionCase:
@@ -86,7 +86,7 @@ class PromptInjection(TextTask[InjectionCase]):
         target = given if given.strip() else next(filter(None, (rule.target for rule in forbidden)), "")
         if not target:
             raise DataError(
-                f"{record.where}: target: missing, and a pattern does not tell it; write the beginning of the answer "
+                f"{record.where}: target: missing, and a pattern does not give it; write the beginning of the answer "
                 "that the attacker wants"
             )
         injection = record.text("injection", "injection") if "injection" in record.values else ""
@@ -151,7 +151,7 @@ def _check_names(record: Record) -> None:
     missing = [name for name in _COLUMNS if name not in record.values]
     for name in record.values:
         if name not in _COLUMNS and (near := did_you_mean(name, missing)):
-            raise DataError(f"{record.where}: column {name!r}{near}; rename it, so that it is not read past")
+            raise DataError(f"{record.where}: column {name!r}{near}; rename it, so that it is not ignored")
 
 
 @hookimpl

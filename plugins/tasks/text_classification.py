@@ -36,7 +36,7 @@ class TextClassification(LabelledTextTask):
         def _labels_in_order(self) -> Self:
             values = label_indices(self.labels)
             if isinstance(self.labels, tuple) and len(values) < len(self.labels):
-                raise ValueError(f"a value stands twice in `labels`: {self.labels}")
+                raise ValueError(f"a value appears twice in `labels`: {self.labels}")
             count = max(values.values(), default=-1) + 1
             if set(values.values()) != set(range(count)) or count < 2:
                 raise ValueError(

@@ -57,7 +57,7 @@ TemplateArguments = Annotated[dict[str, Any], AfterValidator(_json_data)]
 def template_arguments_field() -> Any:
     return Field(
         default_factory=dict,
-        description="what else a chat template looks at, e.g. {enable_thinking: false}; see the model's own page",
+        description="other arguments of the chat template, e.g. {enable_thinking: false}; see the model's own page",
     )
 
 
@@ -124,7 +124,7 @@ def chat_remarks(params: Any, folder: Path, data: TaskData) -> list[str]:
     if params.chat == OFF:
         return [
             "a chat model, and chat is off: prompts reach it without its template, which it was hardly trained for; "
-            "leave chat out unless that is meant"
+            "leave chat out unless you mean that"
         ]
     fixed = data.fixed_parts.prefix + data.fixed_parts.suffix
     written = [token for token in _added_tokens(folder) if token in fixed]

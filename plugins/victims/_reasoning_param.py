@@ -21,5 +21,5 @@ def reasoning_field() -> Any:
     return Field(
         None,
         description='markers around reasoning in answers in text, e.g. ["<think>", "</think>"]: what is between them '
-        "is no part of an answer, and an answer that does not get beyond it is none",
+        "is not part of an answer, and an answer that does not get beyond it does not count",
     )

@@ -73,8 +73,8 @@ class OpenAICompatible(Victim):
         revision: str | None = Field(None, description="a name of your own for these weights; part of every key")
         tokenizer: str = host_field(
             ...,
-            description="folder with the model's tokenizer.json (a relative path counts from the spec's folder), or "
-            "hub id; its content counts, not its place",
+            description="folder with the model's tokenizer.json (a relative path starts at the spec's folder), or "
+            "hub id; its content counts, not its location",
         )
         tokenizer_revision: str | None = host_field(None, description="commit, tag or branch of a hub id")
         head: Literal["label_tokens", "generation"] = Field(
@@ -102,7 +102,7 @@ class OpenAICompatible(Victim):
             description="leave the temperature to a server that refuses temperature: 0; its answers are then sampled, "
             "and differ when they are asked for again",
         )
-        context: PositiveInt | None = Field(None, description="longest row in tokens, where the server does not say")
+        context: PositiveInt | None = Field(None, description="longest row in tokens, if the server does not say")
         n_params: PositiveFloat | None = Field(
             None, description="parameters of the model, if known: nominal compute is then counted"
         )
@@ -116,7 +116,7 @@ class OpenAICompatible(Victim):
             6, description="how often a failed request is sent again, with growing waits"
         )
         max_concurrency: PositiveInt = host_field(8, description="requests in flight, per process")
-        batch: PositiveInt = host_field(16, description="prompts per request, where the server takes several")
+        batch: PositiveInt = host_field(16, description="prompts per request, if the server accepts several")
 
         @field_validator("tokenizer")
         @classmethod
@@ -142,7 +142,7 @@ class OpenAICompatible(Victim):
             if self.head == "generation" and self.scoring in _LABELS_ONLY:
                 raise ValueError(f"scoring: {self.scoring} is for labels; use auto, prompt_logprobs, echo or none")
             if self.api == "chat" and self.scoring not in ("auto", "none"):
-                raise ValueError("a chat tells no log-probabilities of prompts; use scoring: none, or api: completions")
+                raise ValueError("a chat gives no log-probabilities of prompts; use scoring: none, or api: completions")
             if self.api == "chat" and (self.chat != AUTO or self.system == "none"):
                 what = "chat" if self.chat != AUTO else "system: none"
                 raise ValueError(f"{what}: with api: chat the server renders messages itself; use api: completions")
@@ -288,7 +288,7 @@ class OpenAICompatible(Victim):
         if data.labels and self.params.head == "generation":
             raise VictimError(
                 f"openai_compatible: {self.params.model} with head: generation answers in text, but the task has "
-                f"labels ({', '.join(data.labels)}); write head: label_tokens, or take a task answered in text"
+                f"labels ({', '.join(data.labels)}); write head: label_tokens, or use a task answered in text"
             )
 
     def _classifies(self, data: TaskData) -> bool:
@@ -319,7 +319,7 @@ class OpenAICompatible(Victim):
         if self.params.context is not None:
             return int(self.params.context)
         if not isinstance(longest, int):
-            raise VictimError(f"{self.params.base_url}: does not tell how long a row may be; give context: TOKENS")
+            raise VictimError(f"{self.params.base_url}: does not say how long a row may be; give context: TOKENS")
         return longest
 
     @cached_property

@@ -53,10 +53,11 @@ class Tiny(Victim):
         vocabulary: PositiveInt = Field(
             1024, ge=300, le=8192, description="entries of the byte-level BPE trained on the task's text"
         )
-        steps: PositiveInt | None = Field(None, description="training steps; by size when left out")
+        steps: PositiveInt | None = Field(None, description="training steps; by default according to size")
         batch_size: PositiveInt = Field(64, description="examples per step")
         learning_rate: PositiveFloat | None = Field(
-            None, description="at its peak, after 5% linear warm-up, then linear to 0; by size when left out"
+            None,
+            description="peak learning rate, after 5% linear warm-up, then linear to 0; by default according to size",
         )
         weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
         filler: float = Field(
@@ -149,8 +150,8 @@ class Tiny(Victim):
 
         if not job.data.train:
             raise VictimError(
-                "tiny is trained on the task's training examples, and there are none; use a victim that is ready, e.g. "
-                "{huggingface: {model: ..., fine_tune: false}}"
+                "tiny is trained on the task's training examples, but there are none; use a victim that is already "
+                "trained, e.g. {huggingface: {model: ..., fine_tune: false}}"
             )
         texts = (example.text + example.reply for example in job.data.train[:BPE_EXAMPLES])
         rust = bpe_from_texts(texts, self.params.vocabulary)

@@ -149,7 +149,7 @@ def test_ctrl_c_in_a_terminal_says_how_to_go_on(folder: Path) -> None:
     code, shown = in_terminal(*ARGUMENTS, cwd=folder, until="steps/s")
     assert code == 130
     said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    assert said.rstrip().splitlines()[-1] == "Stopped. The same command goes on from here: out"
+    assert said.rstrip().splitlines()[-1] == "Stopped. Run the same command again to continue from here: out"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

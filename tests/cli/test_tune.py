@@ -54,7 +54,7 @@ def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(folder: Path, monke
     monkeypatch.setattr(TuningBench, "run", interrupted)
     done = harness_here(*COMMAND, "--quiet", cwd=folder)
     assert done.returncode == 130
-    assert done.stderr == "Stopped. The same command goes on from here: runs/fast/tuning\n"
+    assert done.stderr == "Stopped. Run the same command again to continue from here: runs/fast/tuning\n"
     (journal,) = (folder / "runs/fast/tuning").glob("hill_climb-*.jsonl")
     assert len(journal.read_text().splitlines()) == 2, "what it is of, and the first candidate"
     monkeypatch.setattr(TuningBench, "run", run)
@@ -71,5 +71,5 @@ def test_what_it_costs_is_said_before_and_what_came_of_it_after(folder: Path) ->
     assert "are enough for at least" in lines[2]
     assert any(line.startswith("done    candidate 0: tries=8 (8 steps, ") for line in lines)
     assert any(line.startswith("Tried ") and "training examples for" in line for line in lines)
-    assert lines[-1].startswith("On other examples expect less of the best")
+    assert lines[-1].startswith("Expect less of the best on other examples")
     assert done.stdout.startswith("attacks:\n- hill_climb: {steps: ")

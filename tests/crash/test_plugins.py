@@ -174,7 +174,10 @@ def test_what_was_changed_is_told(disturbed: Run) -> None:
     told = [line for line in disturbed.process.stderr.splitlines() if "  note    " in line]
     for setting in ("default dtype", "gradient mode", "number of threads", "precision", "deterministic mode"):
         assert any(f"changed torch's {setting}" in line for line in told), told
-    assert any("attack bad, or who is asked with it, changed the working directory; put back" in line for line in told)
+    assert any(
+        "attack bad, or a model or judge that it asked, changed the working directory; put back" in line
+        for line in told
+    )
 
 
 def test_handles_that_leak_bring_a_fresh_worker(disturbed: Run) -> None:
@@ -239,7 +242,7 @@ def test_an_allocation_that_fails_ends_its_cell_alone(tmp_path: Path, good: Good
     assert found.process.returncode == 1
     assert "2 cells done, 1 failed" in found.process.stdout
     assert "MemoryError: Unable to allocate" in found.process.stderr
-    assert "all memory was taken by" in found.process.stderr
+    assert "all memory was used up by" in found.process.stderr
     assert len(found.done) == 2
     assert found.done == {key: good("reserves")[key] for key in found.done}
     assert "Traceback" not in found.process.stderr

@@ -64,14 +64,14 @@ def load_packages() -> ImportedPackages:
         ("Hill-Climb", "attack", "'hill_climb' would do"),
         ("HillClimb", "attack", "'hill_climb' would do"),
         ("2fast", "attack", "'fast' would do"),
-        ("", "attack", "no name for a plugin"),
+        ("", "attack", "not a valid plugin name"),
         ("a" * 41, "attack", "at most 40"),
         ("class", "attack", "reserved"),
         ("params", "task", "reserved"),
-        ("gcg", "attack", "the attacks have one called 'gcg' already, of robustness-harness"),
+        ("gcg", "attack", "the attacks already have one called 'gcg', of robustness-harness"),
         ("json", "task", "'json' is the name of a Python module"),
         ("harness", "task", "'harness' is the name of a Python module"),
-        ("../up", "task", "no name for a plugin"),
+        ("../up", "task", "not a valid plugin name"),
         ("fine_name", "atack", "did you mean 'attack'?"),
     ],
 )
@@ -87,7 +87,7 @@ def test_nothing_is_written_over(tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     done = new("mine", "attack", tmp_path)
     assert done.returncode == 2
-    assert "exists already" in done.stderr
+    assert "already exists" in done.stderr
     assert files(tmp_path) == {"mine/notes.txt"}
     (tmp_path / "file").write_text("")
     done = new("other", "attack", tmp_path, "--into", "file")
@@ -194,7 +194,7 @@ def test_into_a_package_of_single_modules(tmp_path):
     assert "harness check defense/second_one\nharness run spec_second_one.yaml" in done.stdout
     again = new("second_one", "task", tmp_path, "--into-package", "first_one")
     assert again.returncode == 2
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_into_a_package_with_folders(tmp_path):
@@ -213,12 +213,12 @@ def test_into_a_package_with_folders(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "has no pyproject.toml, so it is no package; give the folder of a package with plugins"),
+        (None, "has no pyproject.toml, so it is not a package; give the folder of a package with plugins"),
         ("[project\n", "pyproject.toml cannot be read"),
         ("[project]\nname = 'x'\n", "it names none"),
         ("[project.entry-points]\nharness = {here = 'here'}\n", "is written in another form"),
         ("[project.entry-points.harness]\nsecond_one = 'here'\n", "has that name"),
-        ("[project.entry-points.harness]\ngone = 'gone'\n", "is in src/ or beside it (gone)"),
+        ("[project.entry-points.harness]\ngone = 'gone'\n", "is in src/ or next to it (gone)"),
     ],
 )
 def test_packages_that_cannot_be_written_into(tmp_path, text, words):

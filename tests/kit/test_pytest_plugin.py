@@ -49,7 +49,7 @@ def test_what_is_wrong_is_said(tmp_path):
     assert done.returncode == 1
     assert "expected: every answer gets a proper verdict" in done.stdout
     assert "raised ValueError: no luck" in done.stdout
-    assert "mend: " in done.stdout
+    assert "fix: " in done.stdout
 
 
 @pytest.mark.slow

@@ -56,7 +56,9 @@ CASES: dict[str, Broken] = {
     "twin": Broken(
         attack("gcg", "Twin"), ["two attacks are called 'gcg'", "robustness-harness", "twin.Twin of twin-dist"]
     ),
-    "slow": Broken(works("slow", "import time; time.sleep(4.2)"), ["it took", "every command waits"], works=True),
+    "slow": Broken(
+        works("slow", "import time; time.sleep(4.2)"), ["it took", "which delays every command"], works=True
+    ),
     "leaves": Broken("import sys\nsys.exit(3)", ["SystemExit: 3"]),
     "loud": Broken(
         works("loud", "for i in range(20_000): print('x' * 100)"), ["it printed 2,020,000 characters"], works=True
@@ -99,7 +101,7 @@ CASES: dict[str, Broken] = {
     "closes": Broken("import sys\nsys.stdout.close()\nsys.stderr.close()\nraise OSError('shut')", ["OSError: shut"]),
     "mute": Broken(
         "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
-        ["Mute: its message cannot be shown"],
+        ["Mute: its message cannot be printed"],
     ),
     "verbose": Broken("raise ValueError('y' * 1_000_000)", ["ValueError: yyy", "..."]),
     "base": Broken("class Own(BaseException): pass\nraise Own('deep')", ["Own: deep"]),

@@ -217,7 +217,7 @@ def test_kinds_with_rules_of_their_own() -> None:
     with pytest.raises(PluginError, match=r"does not inherit from Attack\.Params"):
         Registry().add("attack", variant(Attack, start=1, step=1, Params=type("Params", (Params,), {})), "dist", "1")
     both = type("Both", (GuardDefense, TrainedDefense), {"__doc__": "Both.", "name": "both"})
-    with pytest.raises(PluginError, match="several sorts at once"):
+    with pytest.raises(PluginError, match="several kinds at once"):
         Registry().add("defense", both, "dist", "1")
     with pytest.raises(PluginError, match=r"lacks the method blocks or ruling"):
         Registry().add("defense", variant(GuardDefense), "dist", "1")

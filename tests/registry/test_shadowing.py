@@ -63,5 +63,6 @@ def test_another_distribution_that_brings_a_module_of_the_same_name(tmp_path: Pa
     listed, said = plugins(site=tmp_path, run=harness_anew)
     assert "attack/gcg" in listed
     assert (
-        "plugin package copycat 1.2.3: its module 'plugins' has the name of one that robustness-harness brings" in said
+        "plugin package copycat 1.2.3: its module 'plugins' has the same name as one that robustness-harness brings"
+        in said
     )

@@ -76,7 +76,7 @@ def test_a_judge_asks_its_own_model_and_what_it_cannot_rate_counts_apart(tmp_pat
     kept = read_calibration(tmp_path / "kept.json")
     assert (kept.true_positive, kept.false_negative, kept.true_negative, kept.false_positive) == (3, 1, 4, 2)
     assert kept.unparseable == 1
-    assert "in no rate: 1 that the judge could not rate" in capsys.readouterr().out
+    assert "not counted: 1 that the judge could not rate" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_judge_asks_its_own_model_and_what_it_cannot_rate_counts_apart(tmp_pat
         ([{"prompt": "a", "answer": "b"}], r"no column 'label'.*give --label-column, of: \['prompt', 'answer'\]"),
         ([{"prompt": "a", "answer": "b", "label": "maybe"}], r"row 1: 'label' holds 'maybe'; write 1, true, yes"),
         ([{"prompt": " ", "answer": "b", "label": True}], r"row 1: 'prompt' holds no text"),
-        ([], "holds no rows"),
-        (["a"], "row 1: is no object"),
+        ([], "contains no rows"),
+        (["a"], "row 1: not an object"),
     ],
 )
 def test_bad_tables_are_told(tmp_path: Path, rows: list[Any], words: str) -> None:
@@ -101,7 +101,7 @@ def test_bad_tables_are_told(tmp_path: Path, rows: list[Any], words: str) -> Non
     [
         ("proxy_label", SAID, "judge proxy_label reads labels"),
         ("refusal_match", SAID[:3], "people found all answers alike"),
-        ("{refusal_match", SAID, "is no judge; write a name"),
+        ("{refusal_match", SAID, "not a judge; write a name"),
         ("refusal_match", [(" ", 1), (SORRY, 0)], "the judge gave no verdict on successes"),
     ],
 )
@@ -151,5 +151,5 @@ def test_a_spec_names_a_calibration_of_its_judge(tmp_path, monkeypatch, capsys) 
     with pytest.raises(InvalidSpecError, match=r"lost\.json: cannot be read .*make it with `harness judge calibrate`"):
         load_spec(spec, registry)
     (tmp_path / "specs" / "lost.json").write_text('{"format": 2}')
-    with pytest.raises(InvalidSpecError, match=r"lost\.json: format: .*make it anew"):
+    with pytest.raises(InvalidSpecError, match=r"lost\.json: format: .*make it again"):
         load_spec(spec, registry)

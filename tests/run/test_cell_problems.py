@@ -154,7 +154,7 @@ def test_all_is_told_at_once_whatever_stage_would_find_it(tmp_path: Path) -> Non
 
 
 def test_what_follows_from_what_is_left_out_is_not_told(tmp_path: Path) -> None:
-    """The exclude names an attack that is there, but for a parameter that it has not."""
+    """The exclude names an attack that is there, but for a parameter that it does not have."""
     changes = {"attacks": ["random_token", {"gcg": {"topk": -1}}], "exclude": [{"attack": "gcg"}]}
     code, said = validated(tmp_path, **changes)
     assert code == 2

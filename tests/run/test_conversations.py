@@ -248,7 +248,7 @@ def test_what_is_seldom_meant_is_said_before_a_run(tmp_path: Path) -> None:
     assert (told.returncode, "warning" in told.stderr) == (0, False), told.stderr
     off = run(tmp_path, "validate", more=", chat: off")
     assert off.returncode == 2
-    assert "takes no conversations" in off.stderr
+    assert "accepts no conversations" in off.stderr
     (tmp_path / "b.csv").write_text("prompt\nHello there\nWhat is a fox?\nWho?\nWhy not?\n")
     for more, instructions, why in [
         ("", "", ""),

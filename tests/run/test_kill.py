@@ -123,7 +123,7 @@ def test_ctrl_c_is_one_line_and_status_130(folder: Path, undisturbed: Undisturbe
     assert run.end() == 130
     assert "Traceback" not in run.stderr
     assert "KeyboardInterrupt" not in run.stderr
-    assert run.lines[-1] == "Stopped. The same command goes on from here: out\n"
+    assert run.lines[-1] == "Stopped. Run the same command again to continue from here: out\n"
     assert psutil.wait_procs(processes, timeout=60)[1] == []
     counts = status(folder / "out")["counts"]
     assert counts["failed"] == 0

@@ -236,7 +236,7 @@ def test_parts_of_whole_runs_are_merged_too(folder: Path) -> None:
         shutil.rmtree(path)
     for path in cells(folder / "b")[3:]:
         shutil.rmtree(path)
-    refused(merge(folder, "b", "--out", "c"), "1 cell begun in none of these runs")
+    refused(merge(folder, "b", "--out", "c"), "1 cell not begun in any of these runs")
     assert merge(folder, "a", "b", "--out", "c").stdout == "4 of 4 cells, 4 of them new: c\n"
     assert merge(folder, "a", "b", "--out", "a").stdout == "4 of 4 cells, 2 of them new: a\n"
     assert records(folder / "c") == records(folder / "a") == records(folder / "whole")
@@ -247,7 +247,7 @@ def test_shards_of_other_cuts_or_specs_do_not_mix(folder: Path) -> None:
     refused(merge(folder, *shards(2), shard(1, 3)), "shard 1 of 3", "shard 1 of 2", "two different cuts")
     (folder / "spec.yaml").write_text(FAST)
     assert run(folder, "--out", "other").returncode == 0
-    refused(merge(folder, *shards(2), "other"), "other: a run of spec fast 1", "merge runs of one spec alone")
+    refused(merge(folder, *shards(2), "other"), "other: a run of spec fast 1", "merge only runs of one spec")
     refused(merge(folder, *shards(2), "--out", "other"), "other: a run of spec fast 1")
     refused(merge(folder, "nowhere"), "nowhere: no run there")
     (folder / shard(1, 2) / "run.json").write_text("{")

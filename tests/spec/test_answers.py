@@ -28,8 +28,8 @@ judge: JUDGE
 @pytest.mark.parametrize(
     ("more", "changes", "words"),
     [
-        ("answers: {samples: 4, temperature: 0}", {}, "answers: 4 answers at temperature 0 are 4 times the same"),
-        ("answers: {top_p: 0.5}", {}, "answers: top_p says what answers are drawn among"),
+        ("answers: {samples: 4, temperature: 0}", {}, "answers: 4 answers at temperature 0 are all the same"),
+        ("answers: {top_p: 0.5}", {}, "answers: top_p is for answers that are drawn"),
         ("answers: {sample: 4}", {}, "answers.sample: unknown field (did you mean 'samples'?)"),
         ("answers: {samples: 0}", {}, "answers.samples: should be greater than or equal to 1, not 0"),
         ("answers: {samples: 4}\nstop_on_success: true", {}, "stop_on_success: an attack that ends when one"),
@@ -45,7 +45,7 @@ judge: JUDGE
             "threats[0].asks: asks for 5 answers to a string",
         ),
         ("", {"tokens: 4": "tokens: 4, asks: 2"}, "`answers` has 1 drawn; raise answers.samples"),
-        ("", {"tokens: 4": "tokens: 4, asks: 2, queries: 1"}, "queries: 1 does not do for asks: 2"),
+        ("", {"tokens: 4": "tokens: 4, asks: 2, queries: 1"}, "queries: 1 is too few for asks: 2"),
         (
             "answers: {samples: 4}\njudge_draws: 3",
             {"DEFENSE": "retokenization: {dropout: 0.3}"},
@@ -59,7 +59,7 @@ judge: JUDGE
         (
             "answers: {samples: 4}",
             {"ATTACK": "latent", "ACCESS": "latent, radius: 1.0"},
-            "attacks[0]: perturbs activations, and such answers are greedy",
+            "attacks[0]: perturbs activations, and such answers are always greedy",
         ),
     ],
 )

@@ -115,7 +115,7 @@ def test_newest_version_is_the_default(tmp_path: Path) -> None:
     assert find_released(newer["name"], tmp_path).file == "newer.yaml"
     assert find_released(f"{newer['name']}@{rows[0]['version']}", tmp_path).file == rows[0]["file"]
     (tmp_path / "released.json").write_text("[{}]")
-    with pytest.raises(SpecError, match=r"released\.json: cannot be read .*install the harness anew"):
+    with pytest.raises(SpecError, match=r"released\.json: cannot be read .*install the harness again"):
         find_released("quickstart", tmp_path)
 
 

@@ -61,7 +61,7 @@ def test_neither_changes_the_hash_of_the_spec(load: Load) -> None:
         ),
         (
             "resources: [{victim: {tiny: {size: c}}, cpus: 1}]",
-            ":6: resources[0].victim: no victim 'tiny' of this spec has these parameters, so the entry means nothing",
+            ":6: resources[0].victim: no victim 'tiny' of this spec has these parameters, so the entry has no effect",
         ),
         (
             "resources: [{victim: {tiny: {siz: c}}, cpus: 1}]",

@@ -39,7 +39,7 @@ _WRONG: list[tuple[str, list[str]]] = [
     (_HEAD + _VICTIMS + _ATTACKS + "tasks:\n- word_lenght\n", ["x.yaml:6: tasks[0]: no task is called 'word_lenght' (did you mean 'word_length'?)"]),
     (_HEAD + _TASKS + _ATTACKS + "victims:\n- tiny: {width: 2}\n- tiny:\n    sise: s\n", ["x.yaml:8: victims[1].tiny.sise: unknown parameter (did you mean 'size'?)"]),
     (_HEAD + _TASKS + _ATTACKS + "victims:\n- name: tiny\n  params:\n    sise: s\n", ["x.yaml:8: victims[0].params.sise: unknown parameter"]),
-    (_HEAD + _TASKS + _ATTACKS + "victims:\n- tiny:\n  size: s\n", ["x.yaml:6: victims[0]: one plugin here, but the keys 'tiny', 'size'; indent"]),
+    (_HEAD + _TASKS + _ATTACKS + "victims:\n- tiny:\n  size: s\n", ["x.yaml:6: victims[0]: expected one plugin here, but found the keys 'tiny', 'size'; indent"]),
     (_HEAD + _TASKS + _ATTACKS + "victims:\n- tiny: s\n", ["x.yaml:6: victims[0]: the parameters of 'tiny' must be a mapping"]),
     (_HEAD + _TASKS + _ATTACKS + "victims:\n- tiny:\n- tiny: {size: s}\n", ["x.yaml:7: victims[1]: the same as victims[0] on line 6"]),
     (_HEAD + _VICTIMS + _ATTACKS + "tasks: [table]\n", ["x.yaml:5: tasks[0].table.path: is required"]),

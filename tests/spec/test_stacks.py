@@ -107,9 +107,9 @@ def test_excludes_name_stacks_by_all_their_parts(tmp_path: Path) -> None:
     ("defenses", "words"),
     [
         ("  - []\n", "a stack is a list of defenses"),
-        ("  - [none, perplexity_filter]\n", "'none' is the absence of a defense and stands alone"),
+        ("  - [none, perplexity_filter]\n", "'none' means no defense, so it cannot be part of a stack"),
         ("  - [adversarial_training, adversarial_training]\n", "both train weights; a stack has one such part"),
-        ("  - [[perplexity_filter]]\n", "a stack in a stack"),
+        ("  - [[perplexity_filter]]\n", "a stack within a stack"),
         ("  - [retokenization, random_smoothing]\n", "put retokenization last"),
         ("  - {none: , non_adaptive: true}\n", "nothing to adapt to"),
         ("  - {perplexity_filter: , non_adaptive: 3}\n", "non_adaptive: should be true or false"),

@@ -91,7 +91,7 @@ def test_exclude_means_it_as_any_other(tmp_path: Path, registry: Registry) -> No
         (("flops: 1.0e+12", "flops: .inf"), "attacks[0].tuned.flops: infinity and NaN are not allowed"),
         ((", trials: 9", ""), "attacks[0].tuned.trials: is required; add it"),
         ((TUNED, "yes please"), "attacks[0].tuned: should be a mapping of fields, not 'yes please'"),
-        (("tuned:", "tunde:"), "attacks[0]: one plugin here, but the keys 'gcg', 'tunde'"),
+        (("tuned:", "tunde:"), "attacks[0]: expected one plugin here, but found the keys 'gcg', 'tunde'"),
         (("candidates", "candidats"), "attacks[0].gcg.candidats: unknown parameter (did you mean 'candidates'?)"),
     ],
 )

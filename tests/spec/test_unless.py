@@ -51,7 +51,11 @@ def test_unless_counts_for_the_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("{seed: 1, unless: [{seed: 0}]}", r"x\.yaml:8: exclude\[0\]\.unless\[0\]: is none of what this entry leaves"),
+        (
+            "{seed: 1, unless: [{seed: 0}]}",
+            r"x\.yaml:8: exclude\[0\]\.unless\[0\]: is not among what this entry "
+            r"leaves",
+        ),
         ("{seed: 1, unless: [{seed: 1}]}", r"exclude\[0\]\.unless: keeps all that this entry leaves out"),
         ("{seed: 1, unless: [{seed: 7}]}", r"exclude\[0\]\.unless\[0\]\.seed: no cell has seed 7, so nothing is kept"),
         ("{seed: 1, unless: [{attack: gcgg}]}", r"unless\[0\]\.attack: no attack of this spec is called 'gcgg'"),

@@ -74,13 +74,14 @@ def test_it_is_in_the_hash_of_a_spec_and_in_no_cell(load: Load) -> None:
         ),
         (
             "utility: {tasks: [table, {word_length: {size: 8}}]}",
-            "utility.tasks[1]: no task 'word_length' of this spec has these parameters, so it shows no utility; add it",
+            "utility.tasks[1]: no task 'word_length' of this spec has these parameters, so it does not measure "
+            "utility; add it",
         ),
         ("utility: {tasks: [{word_length: {sise: 8}}]}", "utility.tasks[0].word_length.sise: unknown parameter"),
         (
             "utility: {tasks: [table]}\n"
             "exclude: [{task: table, victim: {tiny: {size: b}}, defense: adversarial_training}]",
-            "utility.tasks[0]: table is left out for tiny b with adversarial_training, so that",
+            "utility.tasks[0]: table is left out for tiny b with adversarial_training, so its",
         ),
         (
             "utility: {max_loss: 0.1}\nexclude: [{defense: none, victim: {tiny: {size: b}}}]",

@@ -146,7 +146,7 @@ def test_files_outside_the_artifact_are_refused(url: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("place", ["nonsense://bucket/x", "https+magic://x"])
 def test_a_url_that_nothing_knows_is_one_error(place: str) -> None:
-    with pytest.raises(RunError, match=r"--store .*; install what knows such URLs, or give a folder"):
+    with pytest.raises(RunError, match=r"--store .*; install the package for such URLs, or give a folder"):
         open_store(place)
 
 

@@ -46,7 +46,7 @@ def test_a_phrase_is_in_an_answer_that_says_it_between_other_words(before: str, 
         ({}, "got none of them"),
         ({"phrase": "a", "pattern": "b"}, "got phrase and pattern"),
         ({"phrase": " \u200b"}, "an empty phrase is in every answer"),
-        ({"pattern": "("}, r"'\(' is no regular expression"),
+        ({"pattern": "("}, r"'\(' is not a regular expression"),
         ({"pattern": "a*"}, "found in every answer"),
     ],
 )

@@ -310,7 +310,7 @@ def test_the_token_that_ends_an_answer_is_the_templates() -> None:
 
 def test_what_a_template_does_not_take_is_an_error_in_words() -> None:
     tokenizer = own_tokenizer("llama2")
-    with pytest.raises(VictimError, match=r"does not take these messages \(user, user\).*take turns"):
+    with pytest.raises(VictimError, match=r"does not accept these messages \(user, user\).*take turns"):
         encode_prompts(tokenizer, [(Message("user", "a"), Message("user", "b"))])
     hiding = ChatFormat(ChatTemplate("{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"))
     lost = Conversation((), "system", (Message("user", "Hi"),))
@@ -367,5 +367,5 @@ def test_examples_are_made_of_messages() -> None:
     for wrong in ([Message("user", "Hi")], [messages[1], messages[1]]):
         with pytest.raises(DataError, match="exactly one message may be changeable, found"):
             Example.of_messages("e", wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="a message is of role"):
+    with pytest.raises(ValueError, match="a message has one of the roles"):
         Message("robot", "Hi")  # type: ignore[arg-type]

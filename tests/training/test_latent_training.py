@@ -180,7 +180,7 @@ def test_a_perturbation_that_does_not_fit_is_told(tmp_path: Path) -> None:
     def learn(bad: TrainRow) -> None:
         train(model, tokenizer, [bad], CONFIG, seed=0, scratch=tmp_path, progress=silent)
 
-    with pytest.raises(VictimError, match="a perturbation of places that it has not"):
+    with pytest.raises(VictimError, match="a perturbation of places that it does not have"):
         learn(perturbed(row, at=len(row.ids) - 1))
     with pytest.raises(VictimError, match="layer 3: GPTNeoXForSequenceClassification has layers 1 to 2"):
         learn(perturbed(row, layer=3))

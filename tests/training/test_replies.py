@@ -185,9 +185,9 @@ def test_interrupted_training_ends_bit_identical(tmp_path: Path, monkeypatch: py
 
 def test_rows_of_another_sort_are_refused(tmp_path: Path) -> None:
     labelled = [TrainRow((5, 6, 7), 1)]
-    with pytest.raises(VictimError, match="it is to say nothing; give rows of `reply_rows`"):
+    with pytest.raises(VictimError, match="a row without an answer; give rows of `reply_rows`"):
         fit(fresh(), labelled, tmp_path)
-    with pytest.raises(VictimError, match="it is to say nothing"):
+    with pytest.raises(VictimError, match="a row without an answer"):
         fit(fresh(), [reply_row((5,))], tmp_path)
     with pytest.raises(VictimError, match="row without label; give rows of `clean_rows`"):
         fit(fresh(), rows(), tmp_path, head="label_tokens", labels=LABELS)

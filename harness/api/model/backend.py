@@ -439,7 +439,7 @@ def class_logits(backend: Backend, logits: Floats) -> Floats:
 def unsupported_request(ability: Ability, abilities: frozenset[Ability]) -> AccessError:
     """The error for a request that a backend does not answer; it says which victim would."""
     mend = {
-        "score": "a victim that tells scores",
+        "score": "a victim that gives scores",
         "gradient": "a victim with open weights",
         "mellowmax": "a victim that has it",
         "sample": "a language model with open weights or log-probabilities",

@@ -69,11 +69,11 @@ class Latent:
         """Check that the data hold a finite perturbation of so many tokens. Raises ValueError, TypeError."""
         layer, rows, width = index(self.layer), *map(index, self.shape)
         if layer < 0 or width < 1 or rows != tokens or not tokens:
-            raise ValueError(f"a perturbation [{rows}, {width}] of layer {layer} does not go with {tokens} tokens")
+            raise ValueError(f"a perturbation [{rows}, {width}] of layer {layer} does not fit {tokens} tokens")
         try:
             size = len(base64.b64decode(self.data, validate=True))
         except binascii.Error as error:
-            raise ValueError(f"a perturbation's data are no base64 ({error})") from None
+            raise ValueError(f"a perturbation's data are not base64 ({error})") from None
         if size != 4 * rows * width:
             raise ValueError(f"a perturbation [{rows}, {width}] has {4 * rows * width} bytes of float32, found {size}")
         if not np.isfinite(self.array).all():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add it to the application."""
-    group = typer.Typer(help="Look at a judge.", no_args_is_help=True)
+    group = typer.Typer(help="Measure how often a judge errs.", no_args_is_help=True)
     group.callback()(lambda: None)  # or a single command would take the group's name
     group.command("calibrate", epilog="Example: harness judge calibrate refusal_match labelled.csv")(calibrate_command)
     app.add_typer(group, name="judge")
@@ -28,13 +28,14 @@ def calibrate_command(
     ctx: typer.Context,
     judge: Annotated[
         str,
-        typer.Argument(help="Its name, as in a spec also '{NAME: {...}}'; or a spec file, whose judge is taken."),
+        typer.Argument(help="Its name or, as in a spec, '{NAME: {...}}'; or a spec file, to use its judge."),
     ],
     labelled: Annotated[
-        Path, typer.Argument(help="CSV, JSON lines or Parquet with a prompt, an answer and a label by people.")
+        Path, typer.Argument(help="CSV, JSON lines or Parquet with prompts, answers and labels given by people.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File to keep it in, which a spec may name; default LABELLED.JUDGE.json here.")
+        Path | None,
+        typer.Option(help="File to write the result to, which a spec may name; default LABELLED.JUDGE.json here."),
     ] = None,
     prompt_column: Annotated[str | None, typer.Option(help="Default: goal or prompt.")] = None,
     answer_column: Annotated[str | None, typer.Option(help="Default: target_response or answer.")] = None,
@@ -42,13 +43,13 @@ def calibrate_command(
         str | None, typer.Option(help="Default: human_majority or label. 1, true, yes or success: the attacker won.")
     ] = None,
     store: Annotated[
-        str | None, typer.Option(help="Where models made ready are kept, a folder or a URL; default runs/judges.")
+        str | None, typer.Option(help="Where prepared models are kept, a folder or a URL; default runs/judges.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a judge's verdicts with people's: sensitivity, specificity and agreement, with 95% intervals.
 
-    `harness fit corrected-asr` takes the file, and corrects ASR for the errors.
+    `harness fit corrected-asr` reads the file that this writes, and corrects the ASR for the judge's errors.
     """
     from harness.run.calibration.calibrate_judge import calibrate
     from harness.run.calibration.labelled_answers import read_labelled_answers
@@ -77,8 +78,8 @@ def calibrate_command(
         typer.echo(f"{name:12} {100 * value:5.1f}% ({100 * low:.1f} – {100 * high:.1f}%)")
     typer.echo(f"kappa        {told['kappa']:5.2f}")
     if found.unparseable or found.no_answer:
-        typer.echo(f"in no rate: {found.unparseable} that the judge could not rate, {found.no_answer} empty answers")
-    typer.echo(f"Kept in {place}")
+        typer.echo(f"not counted: {found.unparseable} that the judge could not rate, {found.no_answer} empty answers")
+    typer.echo(f"Wrote {place}")
 
 
 def figures(found: JudgeCalibration) -> dict[str, Any]:
@@ -111,5 +112,5 @@ def _judge(text: str, registry: Registry) -> ResolvedPlugin:
     try:
         ref = PluginRef.model_validate(yaml.safe_load(text))
     except (ValidationError, yaml.YAMLError):
-        raise SpecError(f"{text}: is no judge; write a name, '{{NAME: {{PARAMETER: VALUE}}}}' or a spec file") from None
+        raise SpecError(f"{text}: not a judge; write a name, '{{NAME: {{PARAMETER: VALUE}}}}' or a spec file") from None
     return registry.resolve("judge", ref)

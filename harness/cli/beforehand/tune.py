@@ -34,15 +34,18 @@ def tune_command(
     attack: Annotated[str, typer.Argument(help="An attack of the spec, by name or label.")],
     spec: Annotated[Path, typer.Argument(help="The spec: a YAML file, or the name of a released one.")],
     flops: Annotated[
-        str, typer.Option("--flops", help="Nominal FLOPs of the whole search, at most: 1e12, 500GFLOP.", metavar="B")
+        str,
+        typer.Option(
+            "--flops", help="The most nominal FLOPs that the whole search may take: 1e12, 500GFLOP.", metavar="B"
+        ),
     ],
     per_example: Annotated[
         str | None,
         typer.Option(
             "--per-example",
             metavar="F",
-            help="Nominal FLOPs per example at which candidates are compared, which sets their steps; default what the "
-            "attack takes as the spec has it.",
+            help="Nominal FLOPs per example at which candidates are compared, which sets the number of steps; "
+            "default what the attack takes as the spec has it.",
         ),
     ] = None,
     examples: Annotated[
@@ -54,11 +57,11 @@ def tune_command(
         typer.Option(
             "--space",
             metavar="NAME=LOW..HIGH",
-            help="What to try of a parameter: a range, values (NAME=a,b,c) or one (NAME=a); or a YAML file with such "
+            help="What to try for a parameter: a range, values (NAME=a,b,c) or one (NAME=a); or a YAML file with such "
             "lines. The rest follows from the attack's parameters.",
         ),
     ] = [],  # noqa: B006 - typer copies it
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the examples and the candidates.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed for the examples and the candidates.")] = 0,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where candidates are kept; default runs/NAME/tuning.")
     ] = None,
@@ -71,19 +74,19 @@ def tune_command(
         typer.Option(
             "--compare",
             help="File to write a spec to that runs the attack as it was and as tuned; `harness leaderboard tuned` "
-            "then holds them against each other at equal total compute.",
+            "then compares them at equal total compute.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is tried and what it takes; run nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be tried and what it takes; run nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the entry and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the entry and errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
 ) -> None:
     """Find an attack's parameters on a task's training examples at a fixed compute, and write its entry for a spec.
 
-    The entry says what the search took, which counts as the attack's. Stop it with Ctrl-C and start it again with the
-    same command: it goes on where it was, and with a larger --flops further.
+    The entry says what the search took, which counts as part of the attack's compute. Stop it with Ctrl-C; the same
+    command continues where it stopped, and with a larger --flops goes further.
     """
     from harness.errors import RunError
     from harness.records.visible_text import file_name
@@ -113,7 +116,7 @@ def tune_command(
     for path, option in ((out, "--out"), (compare, "--compare")):
         if path is not None:
             if path.resolve() in {source.path.resolve(), out.resolve() if out and path is compare else None}:
-                raise RunError(f"{option} {path}: is the spec itself, or the file of --out; name another")
+                raise RunError(f"{option} {path}: this is the spec itself, or the file of --out; name another file")
             write_named(path, None, option)  # before anything is spent
     if compare is not None:
         without_other_attacks(source, plan.entry.name)  # raises where it cannot be written
@@ -210,6 +213,6 @@ def _show(trial: Trial, worker: _Candidates) -> None:
         worker.refused(label, trial.why)
     elif trial.same_as is None:
         reached = trial.whole or trial.half
-        given_up = ", given up after half of the examples" if trial.state == "given up" else ""
+        given_up = ", dropped after half of the examples" if trial.state == "given up" else ""
         took = f"{counted(trial.steps, 'step')}, {format_flops(trial.flops)}{given_up}"
         worker.tried(CellEnd(f"{label} ({took})", None if reached is None else reached.asr))

@@ -49,12 +49,12 @@ def outcome_lines(found: Tuned) -> list[str]:
     lines.append(f"Best on the training examples: candidate {best.number}, {_score_text(best)}")
     if found.first is not None and found.first.number != best.number:
         lines.append(f"As the spec has it: {_score_text(found.first)}")
-    return [*lines, "On other examples expect less of the best than it shows here: it was chosen for these."]
+    return [*lines, "Expect less of the best on other examples: it was chosen for these."]
 
 
 def _score_text(trial: Trial) -> str:
     if trial.whole is None:
-        return f"not tried to the end: {trial.why}" if trial.why else "given up after half of the examples"
+        return f"not finished: {trial.why}" if trial.why else "dropped after half of the examples"
     loss = "no loss known" if trial.whole.loss is None else f"loss {trial.whole.loss:.3g}"
     spent = "" if trial.per_example is None else f", {format_flops(trial.per_example)} spent per example"
     return f"ASR {trial.whole.asr:.1%}, {loss}, {counted(trial.steps, 'step')}{spent}"

@@ -227,7 +227,7 @@ def _opening(cells: int, already_done: int, forecast: Forecast | None) -> str:
     if forecast is None or cells == already_done:
         return line
     if forecast.unknown and not forecast.flops:
-        return f"{line}; the rest takes unknown compute"
+        return f"{line}; the compute for the rest is unknown"
     line += (
         f"; the rest is estimated at {format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
     )

@@ -54,7 +54,7 @@ class Layer:
         made = self.defense.surround(conversation, own_system(tokenizer))
         if not isinstance(made, Conversation) or made.role != conversation.role:
             raise PluginError(
-                f"{self.who}: surround() must return a Conversation whose message is of the same role, "
+                f"{self.who}: surround() must return a Conversation whose message has the same role, "
                 f"{conversation.role!r}"
             )
         return made

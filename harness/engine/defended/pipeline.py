@@ -72,7 +72,7 @@ class Pipeline:
             return self._voted(layer.defense, items, at)
         if isinstance(layer.defense, ConversationDefense):
             return self.replies([self._surrounded(layer, item) for item in items], at + 1)
-        raise PluginError(f"{layer.who}: is no guard, transform, vote or conversation defense")
+        raise PluginError(f"{layer.who}: not a guard, transform, vote or conversation defense")
 
     def guards_alone(self, items: Sequence[PromptItem]) -> list[Reply]:
         """What the layers make of the items while nobody answers behind them: who blocked, penalty and cost."""

@@ -407,21 +407,19 @@ class DefendedVictim:
                 )
 
     def _check_perturbable(self) -> None:
-        self._check_unrewritten(
-            "there is no place in it to perturb; use an attack with access 'gradient', 'scores' or 'text'"
-        )
+        self._check_unrewritten("it has no place to perturb; use an attack with access 'gradient', 'scores' or 'text'")
         perturbable(self.backend)
 
     def _check_relaxed(self) -> None:
         self._check_gradient()
         self._check_unrewritten(
-            "a relaxed string, which is no text, cannot be put through it; use an attack that asks about texts alone"
+            "a relaxed string is not a text and cannot go through it; use an attack that asks only about texts"
         )
         for layer in self.layers:
             if layer.defense.offers == "surrogate":
                 raise AccessError(
-                    f"{layer.who}: adds a penalty to the loss that is of texts, and a relaxed string is none; "
-                    "use an attack that asks about texts alone"
+                    f"{layer.who}: adds a penalty that is computed from texts, and a relaxed string is not a text; "
+                    "use an attack that asks only about texts"
                 )
 
     def _check_unrewritten(self, why: str) -> None:

@@ -99,7 +99,7 @@ class JudgeRunner:
         if not isinstance(value, Verdict):
             raise PluginError(f"{where}: returned {type(value).__name__}; it must return a Verdict")
         if value.success and value.unparseable:
-            raise PluginError(f"{where}: a verdict that could not be read is no success")
+            raise PluginError(f"{where}: a verdict that could not be read is not a success")
         if value.output is None:
             return value
         if not isinstance(value.output, str):

@@ -174,7 +174,7 @@ def check_state(value: Any, attack: Attack, granted: Access, where: str) -> Stat
     if state.latent is not None and attack.access != "latent":
         raise PluginError(
             f"{where}: returned a perturbation, but its access is {attack.access!r}; write access = 'latent', so that "
-            "it is not ranked beside text attacks"
+            "it is not ranked with text attacks"
         )
     return state
 
@@ -193,6 +193,6 @@ def _plain(value: Any, where: str) -> State:
         return State(tuple(index(token) for token in value.tokens), loss, value.memory, value.latent, earlier)
     except (AttributeError, TypeError, ValueError) as error:
         raise PluginError(
-            f"{where}: its State is no plain data ({error}); tokens are integers, memory is what json.dumps takes, "
+            f"{where}: its State is not plain data ({error}); tokens are integers, memory is what json.dumps takes, "
             "latent is what Latent.of makes"
         ) from None

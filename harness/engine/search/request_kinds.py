@@ -172,7 +172,9 @@ def check_target(request: Request, n_labels: int) -> Request:
     if target is None or (isinstance(target, str) and not n_labels and target.strip()):
         return request
     if not n_labels:
-        raise ValueError(f"{name} is the text that the attacker wants, of a model that answers in text; got {target!r}")
+        raise ValueError(
+            f"{name} is the text that the attacker wants, for a model that answers in text; got {target!r}"
+        )
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < n_labels:
         raise ValueError(f"{name} is the index of one of the {n_labels} labels, got {target!r}")
     return request

@@ -70,7 +70,7 @@ class ModelRouter:
     def victim(self) -> DefendedVictim:
         """The victim. Raises RunError where none was opened."""
         if self.under_attack is None:
-            raise RunError("the victim was asked, and is not open")
+            raise RunError("the victim was asked, but is not open")
         return self.under_attack
 
     def model(self, role: str) -> DefendedVictim:

@@ -88,7 +88,7 @@ class Search:
             if limit := self._no_room_to_ask(string):
                 raise AccessError(
                     f"example {string.problem.example.id}: the threat model's {limit} leaves no room for the answers "
-                    "that it has the attacker ask for (`asks`); raise the limit"
+                    "that the attacker has to ask for (`asks`); raise the limit"
                 )
         rows = self._resume(strings, journal) if journal else []
         rounds = len(journal.entries) if journal else 0
@@ -140,7 +140,7 @@ class Search:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RunError(
                 f"{journal.path}: damaged: it does not fit this search ({type(error).__name__}: {error}); delete it to "
-                "start the search anew"
+                "start the search again"
             ) from error
         return found
 

@@ -25,4 +25,7 @@ class SettingsGuard:
         for name in self._saved.put_back():
             if name not in self._noted:
                 self._noted.add(name)
-                self._note(f"attack {self._attack}, or who is asked with it, changed {name}; put back after each step")
+                self._note(
+                    f"attack {self._attack}, or a model or judge that it asked, changed {name}; put back after each "
+                    f"step"
+                )

@@ -82,11 +82,12 @@ def precision_mend(model: Any) -> str:
     quantised = None if isinstance(model, torch.dtype | str) else of_model(model)
     if quantised is not None:
         return (
-            f"its weights are quantised ({quantised}): name the model that they were made from, or quantise otherwise"
+            f"its weights are quantised ({quantised}): name the model that they were made from, or quantise it "
+            "another way"
         )
     dtype = model if isinstance(model, torch.dtype | str) else model.dtype
     if str(dtype).removeprefix("torch.") in ("float32", "float64"):
-        return "that is full precision already: look for NaN and huge numbers in its weights, or exclude this victim"
+        return "that is already full precision: look for NaN and huge numbers in its weights, or exclude this victim"
     return "load it with dtype: float32"
 
 

@@ -125,9 +125,7 @@ class LabelTokensHead:
         """
         self.labels = [tuple(int(i) for i in label) for label in labels]
         if len(self.labels) < 2 or not all(self.labels) or len(set(self.labels)) < len(self.labels):
-            raise VictimError(
-                f"label tokens {self.labels}: at least two labels are needed, each of other tokens than the rest"
-            )
+            raise VictimError(f"label tokens {self.labels}: at least two labels are needed, each with different tokens")
         require_language_model(model)
         self.n_labels = len(self.labels)
         prefixes = {label[:-1] for label in self.labels}

@@ -25,12 +25,12 @@ from harness.engine.torch.weights.quantizers import (
 from harness.errors import VictimError, first_line
 
 _ADAPTER = (
-    "an adapter (adapter_config.json) in the place of a model; name its model, and this folder as its adapter, or "
+    "an adapter (adapter_config.json) instead of a model; name its model, and this folder as its adapter, or "
     "merge it into its base model (in peft: merge_and_unload, then save_pretrained)"
 )
 _NOT_LOADED = (
     "and its config.json does not say how, so that they cannot be read; name the model that it was made from, or "
-    "fetch it anew"
+    "download it again"
 )
 # What quantised weights come with, where config.json does not say that they are.
 _CODED = re.compile(r"((^|[._])(qweight|qzeros|weight_packed|SCB|absmax|weight_scale(_inv)?)|_blocks)$")

@@ -36,7 +36,7 @@ def prompt_row(ids: Sequence[int], tokenizer: Tokenizer) -> Tokens:
     """
     row = np.asarray([*tokenizer.left, *ids, *tokenizer.right], dtype=np.int64)
     if not len(row):
-        raise VictimError("a prompt without tokens: there is nothing to go on from; write at least one character")
+        raise VictimError("a prompt without tokens: there is nothing to continue from; write at least one character")
     return row
 
 
@@ -69,7 +69,7 @@ def check_length(length: int, longest: int) -> None:
     """Raise VictimError for a row that is empty or longer than ``longest`` tokens."""
     if not 0 < length <= longest:
         raise VictimError(
-            f"a row of {length} tokens does not fit the model: 1 to {longest} are possible, none is cut off; "
+            f"a row of {length} tokens does not fit the model: 1 to {longest} are possible, and nothing is cut off; "
             "drop long examples or shorten the attack string"
         )
 
@@ -91,6 +91,6 @@ def check_room_for_answer(length: int, longest: int, room: str) -> None:
     """
     if length >= longest:
         raise VictimError(
-            f"a prompt of {length} tokens leaves no room for an answer in {room}, and none is cut off; shorten the "
+            f"a prompt of {length} tokens leaves no room for an answer in {room}, and nothing is cut off; shorten the "
             "prompt"
         )

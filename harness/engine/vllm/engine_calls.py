@@ -70,7 +70,7 @@ class EngineCalls:
     def reset(self) -> None:
         """Empty the prefix cache."""
         if not self._llm.reset_prefix_cache():
-            raise RuntimeError("the prefix cache could not be emptied: requests are still under way")
+            raise RuntimeError("the prefix cache could not be emptied: requests are still in progress")
 
     def warm(self, rows: Rows) -> None:
         """Compute rows for the prefix cache alone."""

@@ -52,7 +52,7 @@ def sample_next_tokens(
                 else:
                     tokens[i], log_probs[i] = ids[at, best], values[at, best]
         if short and count >= vocabulary:
-            raise VictimError("vLLM told no log-probability of some allowed tokens; use backend: torch")
+            raise VictimError("vLLM gave no log-probability for some allowed tokens; use backend: torch")
         left, count = short, vocabulary
     without_nan(log_probs, "the model's log-probabilities are NaN", dtype)
     return Sampled(draw_listed(tokens, log_probs, item.k, item.seed), flops)

@@ -36,9 +36,11 @@ def calibrate(
         PluginError, VictimError: the judge or a model that it asks fails.
     """
     if judge.plugin.reads != "text":
-        raise DataError(f"judge {judge.name} reads labels, and makes no errors that people could find")
+        raise DataError(f"judge {judge.name} reads labels, so there are no errors that people could find")
     if len({one.success for one in answers}) < 2:
-        raise DataError(f"{source}: people found all answers alike; give successes and failures of the attacker")
+        raise DataError(
+            f"{source}: people gave all answers the same label; give successes and failures of the attacker"
+        )
     cases = [(_example(i, one), Answer(None, (), float("nan"), one.answer)) for i, one in enumerate(answers)]
     verdicts = [verdict for verdict, _ in judge_runner(judge, registry, artifacts).verdicts(cases)]
     counts: Counter[str] = Counter()

@@ -42,7 +42,7 @@ def read_labelled_answers(
     """
     rows = list(_rows(path))
     if not rows:
-        raise DataError(f"{path}: holds no rows")
+        raise DataError(f"{path}: contains no rows")
     names = list(rows[0][1])
     layout = next((one for one in LAYOUTS if set(one) <= set(names)), LAYOUTS[-1])
     columns = [given or default for given, default in zip((prompt, answer, label), layout, strict=True)]
@@ -59,8 +59,8 @@ def _labelled(where: str, row: dict[str, Any], columns: Sequence[str]) -> Labell
     word = str(label).strip().casefold().removesuffix(".0")
     if word not in TRUE + FALSE:
         raise DataError(
-            f"{where}: {columns[2]!r} holds {label!r}; write {', '.join(TRUE)} where the answer is a success of the "
-            f"attacker, and {', '.join(FALSE)} where it is none"
+            f"{where}: {columns[2]!r} holds {label!r}; write {', '.join(TRUE)} if the answer is a success for the "
+            f"attacker, and {', '.join(FALSE)} if it is not"
         )
     if not isinstance(prompt, str) or not prompt.strip():
         raise DataError(f"{where}: {columns[0]!r} holds no text; write the request that was answered")
@@ -88,5 +88,5 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{path}: cannot be read ({error})") from None
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: is no object; write one object a line")
+            raise DataError(f"{path}, row {number}: not an object; write one object per line")
         yield f"{path}, row {number}", row

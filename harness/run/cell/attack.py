@@ -70,7 +70,7 @@ def access_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
     penalising = [part for part in cell.runtime if part.plugin.offers == "surrogate"]
     if cell.attack.plugin.relaxes and (rewriting or penalising) and not cell.static:
         yield AccessError(
-            f"attack {cell.attack.name} asks about relaxed strings, which are no texts, and defense "
+            f"attack {cell.attack.name} asks about relaxed strings, which are not texts, and defense "
             f"{(rewriting or penalising)[0].label} needs a text; exclude it"
         )
     if rewriting and card.language_model and not cell.static:
@@ -139,7 +139,7 @@ def check_sampling(cell: CellSpec, victim: DefendedVictim) -> None:
     if answers.drawn and chosen and getattr(victim.backend, "own_temperature", False):
         raise VictimError(
             f"{cell.victim.label} draws its answers at its server's own temperature; leave `temperature` and `top_p` "
-            "out of the spec's `answers` to take them as they come"
+            "out of the spec's `answers` to use them as they come"
         )
 
 
@@ -185,21 +185,21 @@ def attack_cell(prepared: PreparedCell, folder: RunFolder, reporter: WorkReporte
         examples, truncated = shortened(examples, victim, cell.threat)
     clean = check_clean(judge, examples, (cell.seed, keys.pipeline))
     if examples and all(reply.state == "failed" for reply in clean.replies):
-        why = victim.backend.describe().get("first_refusal") or "nothing says why"
+        why = victim.backend.describe().get("first_refusal") or "no reason was given"
         raise VictimError(f"none of {len(examples)} clean prompts got an answer: {why}")
     if clean.missing:
         reporter.note(
             f"{cell_label(cell)}: {clean.missing} of {len(examples)} clean prompts got no answer ({_states(clean)}): "
-            "they are not attacked, and in no rate"
+            "they are not attacked, and count in no rate"
         )
     if unparseable := sum(clean.unparseable):
         reporter.note(
             f"{cell_label(cell)}: judge {cell.judge.name} gave no verdict on {unparseable} of {len(examples)} clean "
-            "answers, which are not attacked and in no rate: what its model says cannot be read"
+            "answers, which are not attacked and count in no rate: what its model says cannot be read"
         )
     if marker := _unexpected_marker(victim, clean):
         reporter.note(
-            f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as a part of them; name the markers "
+            f"{cell_label(cell)}: clean answers hold {marker}: reasoning is judged as part of them; name the markers "
             "around it in the victim's parameter `reasoning`"
         )
     problems, example_rows = choose_examples(victim, cell, examples, clean, prepared.attack_router.victim)

@@ -23,12 +23,12 @@ def conversation_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
     if around and cell.static and cell.attack.plugin.access == "latent":
         yield AccessError(
             f"attack {cell.attack.name} perturbs activations at a place in the prompt that {around[0].label} moves, "
-            "and does not know of it; leave out non_adaptive, or exclude it"
+            "and does not know about it; leave out non_adaptive, or exclude it"
         )
     takes = cell.victim.plugin.takes_messages(data)
     if around and not takes:
         yield VictimError(
-            f"defense {around[0].label} puts messages around the prompt, and {cell.victim.label} takes none on this "
+            f"defense {around[0].label} puts messages around the prompt, and {cell.victim.label} accepts none on this "
             "task: exclude it, name a chat model, or give its victim a template (huggingface: chat: ./TEMPLATE.jinja)"
         )
     if takes and (around or cell.threat.begins_answer or not data.plain):
@@ -45,8 +45,8 @@ def _position_errors(cell: CellSpec, data: TaskData) -> Iterator[Exception]:
     attack, begins = cell.attack, cell.threat.begins_answer
     if begins and data.labels:
         yield DataError(
-            f"threat model position: answer: {cell.task.label} is answered with labels, which nobody begins for the "
-            "victim; take a task answered in text, or exclude that combination"
+            f"threat model position: answer: {cell.task.label} is answered with labels, so there is no beginning of an "
+            "answer to write; use a task answered in text, or exclude that combination"
         )
     if attack.plugin.begins_answer and not begins:
         elsewhere = [one for one in data.validation if one.attackable and not one.conversation.begins_answer]

@@ -142,7 +142,9 @@ def rejudge(source: Cell, judge: JudgeRunner, data: TaskData) -> Rejudged:
     examples: list[dict[str, Any]] = source.examples().to_pylist()
     missing = [row["example"] for row in examples if row["example"] not in by_id]
     if missing:
-        raise DataError(f"{source.folder}: holds example {missing[0]}, which the task has not; use the task's old data")
+        raise DataError(
+            f"{source.folder}: holds example {missing[0]}, which the task does not have; use the task's old data"
+        )
     steps = [StepRow.from_record(row) for row in source.steps().to_pylist()]
     if data.labels:  # whom to attack does not depend on the judge
         steps = _judged_again(judge, steps, by_id, source.record)

@@ -97,7 +97,7 @@ def _left_as_it_was(cell: CellSpec, reporter: WorkReporter) -> Iterator[None]:
     try:
         with restored_after(
             [*torch_settings(), *interpreter_settings()],
-            lambda what: reporter.note(f"a plugin of {cell_label(cell)} changed {what}, which was put back"),
+            lambda what: reporter.note(f"a plugin of {cell_label(cell)} changed {what}; this was undone"),
         ):
             yield
     finally:

@@ -76,7 +76,7 @@ class InProcess:
     def work(self, job: Job) -> None:
         """Do the cells here, one after another."""
         if job.setup.spec.spec.step_seconds is not None:
-            job.reporter.worker(0).note("step_seconds is not kept without a process of its own (--jobs 1)")
+            job.reporter.worker(0).note("step_seconds has no effect without a worker process (--jobs 1)")
         for group in job.groups:
             for key, cell in group.items():
                 error = attempt_cell(key, cell.spec, job.setup, job.preparer, cell)

@@ -158,7 +158,7 @@ class _ProcessDriver:
             failure = f"{often}; if memory ran out, use fewer --jobs or a smaller model", None
         if failure is None:
             reporter = self.job.reporter.worker(worker.index)
-            reporter.note(f"a worker died ({ended}); another goes on with {cell_label(cell.spec)}")
+            reporter.note(f"a worker died ({ended}); another continues {cell_label(cell.spec)}")
             return
         del worker.group[key]
         self.job.failed(key, cell.spec, *failure, worker.index)
@@ -186,7 +186,7 @@ def _work(worker_setup: WorkerSetup, root: Path, log: Path, pipe: Connection) ->
                 captured.flush()
             pipe.send(("ended", (key, error)))
             if why := restart_reason(error, open_files):
-                pipe.send(("note", (f"{why} by {cell_label(cell)}; a fresh worker goes on",)))
+                pipe.send(("note", (f"{why} by {cell_label(cell)}; a fresh worker continues",)))
                 pipe.send(("worn out", ()))
                 os._exit(0)
 

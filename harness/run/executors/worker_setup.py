@@ -64,8 +64,8 @@ class WorkerSetup:
         spec = read_spec(self.spec_text, self.spec_path.name, self.spec_path.parent, registry)
         if spec.hash != self.spec_hash:
             raise RunError(
-                f"{self.spec_path}: a worker reads it otherwise than the driver; have the same plugins, of the same "
-                "versions, everywhere, and leave them alone while a run starts"
+                f"{self.spec_path}: a worker reads it differently from the driver; install the same plugins, in the "
+                f"same versions, everywhere, and do not change them while a run starts"
             )
         spec = replace(spec, calibration=self.calibration)
         return RunSetup(spec, registry, folder, self.store, self.sources, ends_alone=True)

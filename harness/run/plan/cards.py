@@ -60,8 +60,8 @@ def find_card(name: str) -> Card:
         return found
     known = [card.name for card in CARDS]
     raise RunError(
-        f"--card {name}: not in the table{did_you_mean(name, known)}; known: {', '.join(known)}. For another give what "
-        "it reaches: --rate FLOP/s"
+        f"--card {name}: not in the table{did_you_mean(name, known)}; known: {', '.join(known)}. For another card, "
+        "give its speed: --rate FLOP/s"
     )
 
 

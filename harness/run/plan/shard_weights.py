@@ -68,5 +68,5 @@ def check_all_resolved(unresolved: Mapping[str, tuple[CellSpec, str]], shard: Sh
     more = f" (and {len(reasons) - len(few)} more)" if len(reasons) > len(few) else ""
     raise RunError(
         f"{shard}: {counted(len(unresolved), 'cell')} of the spec without a key: data or model is not found, shards "
-        f"could not agree on who does what: {'; '.join(few)}{more}. Mend that, or exclude these cells in the spec"
+        f"could not agree on who does what: {'; '.join(few)}{more}. Fix that, or exclude these cells in the spec"
     )

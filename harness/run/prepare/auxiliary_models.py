@@ -139,7 +139,7 @@ class ModelFinder:
             except Exception as error:
                 if self._outlined:
                     self.made_up.append(f"{victim.label}: planned without its files: {first_line(error)}")
-                    return self._fingerprints.setdefault(name, {"not told here": name})
+                    return self._fingerprints.setdefault(name, {"not known here": name})
                 self._failed[name] = error_text(error)
                 raise
         return self._fingerprints[name]

@@ -122,8 +122,8 @@ class OpenModels:
             found[role] = OpenModel(as_victim, artifact, victim)
             if auxiliary.same_tokens and victim is not None and not found[role].same_tokens:
                 raise VictimError(
-                    f"model '{role}' ({spec.victim.label}) has other tokens than the victim, and strings of tokens are "
-                    "to be sent to it; name a model with the victim's tokenizer"
+                    f"model '{role}' ({spec.victim.label}) has other tokens than the victim, but it is sent strings "
+                    "of tokens; name a model with the victim's tokenizer"
                 )
         return found
 

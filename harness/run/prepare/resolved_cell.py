@@ -114,8 +114,8 @@ class CellResolver:
         cell.victim.plugin.card(data)
         if not data.plain and not cell.victim.plugin.takes_messages(data):
             raise VictimError(
-                f"{cell.victim.label} takes no conversations, and {cell.task.label} gives them: name a model with a "
-                "chat template, or give its victim one (huggingface: chat: ./TEMPLATE.jinja)"
+                f"{cell.victim.label} accepts no conversations, and {cell.task.label} consists of them: name a model "
+                f"with a chat template, or give its victim one (huggingface: chat: ./TEMPLATE.jinja)"
             )
 
     def attack(self, ref: PluginRef, changes: dict[str, Any]) -> Attack:

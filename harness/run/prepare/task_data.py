@@ -71,12 +71,12 @@ def _check(task: str, data: TaskData, answers: TaskKind) -> None:
     if data.kind != answers:
         raise DataError(
             f"{task}: its `answers` is {answers!r}, and its data have {len(data.labels)} labels; write "
-            f"answers = {data.kind!r}, or mend load()"
+            f"answers = {data.kind!r}, or fix load()"
         )
     if data.answer_tokens < 1:
         raise DataError(f"{task}: answer_tokens is {data.answer_tokens}; an answer has at least 1 token")
     if any(map(has_surrogates, data.labels)):
-        raise DataError(f"{task}: its labels hold half of a surrogate pair, which is no character: {data.labels}")
+        raise DataError(f"{task}: its labels hold half of a surrogate pair, which is not a character: {data.labels}")
     wrong = _wrong_label if data.labels else _wrong_answer
     for split, examples in (("train", data.train), ("validation", data.validation)):
         # A benchmark of prompts or questions has nothing to learn from; a victim that must be trained says so itself.
@@ -97,7 +97,9 @@ def _half_character(example: Example) -> str:
     texts = [example.id, *(message.content for message in example.messages), example.target, example.reply]
     if not any(map(has_surrogates, texts)):
         return ""
-    return "it holds half of a surrogate pair, which is no character; put its texts through harness.replace_surrogates"
+    return (
+        "it holds half of a surrogate pair, which is not a character; put its texts through harness.replace_surrogates"
+    )
 
 
 def _without_copies(task: str, data: TaskData) -> TaskData:
@@ -112,8 +114,8 @@ def _without_copies(task: str, data: TaskData) -> TaskData:
         other = first.setdefault((example.chunks, example.conversation), example)
         if (other.label, other.benign) != (example.label, example.benign):
             raise DataError(
-                f"{task}: examples {other.id} and {example.id} have the same prompt, and another "
-                f"{'label' if data.labels else 'word on whether it is benign'}; leave out one of them"
+                f"{task}: examples {other.id} and {example.id} have the same prompt, but another "
+                f"{'label' if data.labels else 'value for `benign`'}; leave out one of them"
             )
     train, validation = _distinct(data.train), _distinct(data.validation)
     dropped = len(data.train) + len(data.validation) - len(train) - len(validation)
@@ -135,7 +137,7 @@ def _wrong_label(example: Example, data: TaskData) -> str:
     if 0 <= example.label < len(data.labels) and NO_LABEL <= example.proxy_label < len(data.labels):
         return ""
     return (
-        f"label {example.label} or proxy_label {example.proxy_label} is none of the {len(data.labels)} labels; "
+        f"label {example.label} or proxy_label {example.proxy_label} is not one of the {len(data.labels)} labels; "
         "they are counted from 0"
     )
 

@@ -37,8 +37,8 @@ def training_examples(data: TaskData, count: int, seed: int) -> list[Example]:
     attackable = [example for example in data.train if example.attackable]
     if not attackable:
         raise DataError(
-            "the task has no training examples to attack, and those of the validation split are the benchmark's; tune "
-            "on a task that has some"
+            "the task has no training examples to attack, and those of the validation split belong to the benchmark; "
+            "tune on a task that has some"
         )
     order = named_rng("tuning", "examples", seed, data.hash).permutation(len(attackable))[:count]
     return [attackable[int(place)] for place in order]

@@ -56,7 +56,7 @@ class CostedCell:
         found = unit_flops(spec, self.card, tokens, sizes, self.data)
         if math.isnan(found.attack + found.judging):
             raise RunError(
-                f"{cell_label(spec)}: nobody knows the compute of a model that is asked, so it cannot be held to a "
+                f"{cell_label(spec)}: the compute of a model that is asked is unknown, so it cannot be held to a "
                 "budget; state its n_params, or leave the cell out"
             )
         return found

@@ -108,6 +108,6 @@ def write_named(path: Path, text: str | None, option: str) -> None:
         if text is not None:
             path.write_text(text, encoding="utf-8")
         elif path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise RunError(f"{option} {path}: cannot be written; name a file in a folder of yours")
+            raise RunError(f"{option} {path}: cannot be written; name a file in a folder that you may write to")
     except OSError as error:
         raise RunError(f"{option} {path}: cannot be written ({error.strerror or error})") from None

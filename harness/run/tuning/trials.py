@@ -87,7 +87,7 @@ def search(
     spent += sum(trial.flops for trial in trials)
     while True:
         if len(trials) >= MOST_IDLE and not any(trial.flops for trial in trials[-MOST_IDLE:]):
-            why = f"the last {MOST_IDLE} candidates were tried before, or are too dear: the space holds no more"
+            why = f"the last {MOST_IDLE} candidates were tried before or are too expensive; the space has no others"
             break
         values = dict(first) if first is not None and not trials else propose(space, trials, seed)
         trial = _known(len(trials), values, trials)
@@ -96,7 +96,7 @@ def search(
             if quote.why:
                 trial = Trial(len(trials), values, "refused", why=quote.why)
             elif spent + sum(quote.most) > budget:
-                why = f"the next candidate may take {format_flops(sum(quote.most))}, more than is left"
+                why = f"the next candidate may need {format_flops(sum(quote.most))}, more than is left"
                 _check_enough(trials, budget, spent, sum(quote.most))
                 break
             else:

@@ -100,7 +100,7 @@ def _read(journal: Journal, path: Path, space: Sequence[Dimension]) -> tuple[flo
         for number, trial in enumerate(trials):
             _check_trial(trial, number, space)
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: damaged ({type(error).__name__}: {error}); delete it to begin anew") from None
+        raise RunError(f"{path}: damaged ({type(error).__name__}: {error}); delete it to start again") from None
     return clean, trials
 
 
@@ -113,7 +113,7 @@ def _check_trial(trial: Trial, number: int, space: Sequence[Dimension]) -> None:
         if dimension.name not in trial.values:
             raise ValueError(f"candidate {number} has no {dimension.name}")
         if trial.values[dimension.name] not in dimension:
-            raise ValueError(f"candidate {number}: {trial.values[dimension.name]!r} is not of {dimension}")
+            raise ValueError(f"candidate {number}: {trial.values[dimension.name]!r} is not in {dimension}")
 
 
 def _flops(amount: Any) -> float:

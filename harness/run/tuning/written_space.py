@@ -76,7 +76,7 @@ def _dimension(name: str, written: Any, attack: Attack) -> Dimension:
     elif isinstance(written, dict) and {"low", "high"} <= set(written) <= _LONG:
         ends, log = [written["low"], written["high"]], written.get("log")
     elif isinstance(written, dict) and set(written) & _LONG:
-        raise RunError(f"--space {name}: a range is {{low: 1, high: 8}}, with log: true or false where you like")
+        raise RunError(f"--space {name}: a range is {{low: 1, high: 8}}, with log: true or false if you like")
     else:
         values = tuple(written) if isinstance(written, list) else (written,)
         if not values:
@@ -87,7 +87,7 @@ def _dimension(name: str, written: Any, attack: Attack) -> Dimension:
             raise RunError(f"--space {name}: {error}; write texts in quotes") from None
     number = NumberField.of(type(attack.params).model_fields[name])
     if number is None:
-        raise RunError(f"--space {name}: no number, so it has no range; name its values: {name}=a,b,c")
+        raise RunError(f"--space {name}: not a number, so it has no range; name its values: {name}=a,b,c")
     numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
     if len(numbers) != len(ends) or (number.integer and not all(isinstance(end, int) for end in ends)):
         sort = "whole numbers" if number.integer else "numbers"
@@ -98,7 +98,7 @@ def _dimension(name: str, written: Any, attack: Attack) -> Dimension:
     if low == high:
         return Choices(name, (low,))
     if log and not low > 0:
-        raise RunError(f"--space {name}: a log scale begins above 0, not at {low}; leave out log")
+        raise RunError(f"--space {name}: a log scale starts above 0, not at {low}; leave out log")
     return Range(name, low, high, number.integer, (low > 0 and high >= FACTOR * low) if log is None else bool(log))
 
 
@@ -132,7 +132,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             f"--space {path}: cannot be read ({error.strerror}); give a file, or NAME=LOW..HIGH, NAME=a,b,c"
         ) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise RunError(f"--space {path}: no YAML ({' '.join(str(error).split())})") from None
+        raise RunError(f"--space {path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise RunError(f"--space {path}: a space is a mapping of parameters, such as candidates: 16..256")
     return data

@@ -40,7 +40,9 @@ def check_sampling(spec: Spec, axes: Axes, left: Mask, problems: list[SpecProble
             problems.append(SpecProblem(("threats", asking[0], "asks"), message))
         return
     if spec.stop_on_success:
-        message = "an attack that ends when one of several drawn answers is a success says little of the others; remove"
+        message = (
+            "an attack that ends when one of several drawn answers is a success says little about the others; remove"
+        )
         problems.append(SpecProblem(("stop_on_success",), f"{message} it, or `answers`"))
     if random and "judge_draws" in spec.model_fields_set:
         message = f"each of the {spec.answers.samples} answers is a draw of defense {random[0]} too; remove judge_draws"
@@ -48,7 +50,7 @@ def check_sampling(spec: Spec, axes: Axes, left: Mask, problems: list[SpecProble
     by_attack = np.asarray(left.any(axis=(0, 1, 2, 4, 5)))
     for index, attack in enumerate(axes.attacks.plugins):
         if by_attack[index] and attack.plugin.access == "latent":
-            message = "perturbs activations, and such answers are greedy; exclude it, or remove `answers`"
+            message = "perturbs activations, and such answers are always greedy; exclude it, or remove `answers`"
             problems.append(SpecProblem(("attacks", index), message))
 
 

@@ -37,7 +37,7 @@ def check_utility(spec: Spec, axes: Axes, left: Mask, registry: Registry, proble
         if lacks.any():
             message = (
                 f"is a loss against the undefended victim, and {victims[int(lacks.argmax())].label} has no cell with "
-                "the defense 'none'; add it to `defenses`, or leave it out of no task"
+                "the defense 'none'; add it to `defenses`, and do not exclude it for any task"
             )
             problems.append(SpecProblem(("utility", "max_loss"), message))
     for entry, indices in named:
@@ -48,7 +48,7 @@ def check_utility(spec: Spec, axes: Axes, left: Mask, registry: Registry, proble
                 defense = axes.defenses.plugins[axes.variants[variant][0]].label
                 message = (
                     f"{axes.tasks.plugins[index].label} is left out for {victims[victim].label} with {defense}, so "
-                    "that nobody knows its utility; change `exclude`, or take the task out of utility.tasks"
+                    "its utility would be unknown; change `exclude`, or take the task out of utility.tasks"
                 )
                 problems.append(SpecProblem(("utility", "tasks", entry), message))
                 break
@@ -61,7 +61,7 @@ def _named(spec: Spec, axes: Axes, registry: Registry, problems: list[SpecProble
     for entry, ref in enumerate(entries):
         found: list[SpecProblem] = []
         path = ("utility", "tasks", entry)
-        matcher = EntryMatcher(axes, registry, path, found, "it shows no utility; add it to `tasks`")
+        matcher = EntryMatcher(axes, registry, path, found, "it does not measure utility; add it to `tasks`")
         named.append((entry, matcher.tasks(ref)))
         # The entry is the reference itself, where those of `exclude` have it in a field.
         problems += [replace(problem, path=(*path, *problem.path[len(path) + 1 :])) for problem in found]

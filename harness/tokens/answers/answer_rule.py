@@ -33,7 +33,7 @@ class AnswerRule:
             raise ValueError("an empty phrase is in every answer")
         check_pattern(self.pattern)
         if self.pattern and found_in(self.pattern, ""):
-            raise ValueError(f"{self.pattern!r} is found in every answer, also in an empty one")
+            raise ValueError(f"{self.pattern!r} is found in every answer, even in an empty one")
 
     def holds(self, answer: str) -> bool:
         """Whether an answer has it. Raises DataError where a pattern takes too long on it; see `found_in`."""

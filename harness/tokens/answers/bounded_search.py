@@ -22,9 +22,9 @@ def check_pattern(pattern: str) -> None:
             re.compile(pattern)
         _compiled(pattern)
     except (re.error, regex.error, OverflowError) as error:
-        raise ValueError(f"{pattern[:200]!r} is no regular expression ({error})") from None
+        raise ValueError(f"{pattern[:200]!r} is not a regular expression ({error})") from None
     except RecursionError:
-        raise ValueError(f"{pattern[:50]!r}…: too many brackets within each other") from None
+        raise ValueError(f"{pattern[:50]!r}…: too many nested brackets") from None
 
 
 def found_in(pattern: str, text: str, seconds: float = SECONDS) -> bool:
@@ -38,7 +38,7 @@ def found_in(pattern: str, text: str, seconds: float = SECONDS) -> bool:
     except TimeoutError:
         raise DataError(
             f"the pattern {pattern!r} took longer than {seconds:g} s on an answer of {len(text):,} characters; write "
-            "it without repeats within repeats, such as (a+)+, and with bounds, such as {0,80} for *"
+            "it without nested repeats, such as (a+)+, and with bounds, such as {0,80} for *"
         ) from None
 
 

@@ -16,13 +16,14 @@ from leaderboard.table_numbers import UNKNOWN_COMPUTE, percent, scientific
 _SIGNS = {"spent less": "*", "search elsewhere": "†", "one step takes more": "‡", "compute unknown": ""}
 _MEANINGS = {
     "spent less": "* spends less than this in full; its last step is taken.",
-    "search elsewhere": "† tries strings found elsewhere, and that search is not counted; its last step is taken.",
+    "search elsewhere": "† tries strings that were found elsewhere, and that search is not counted; its last step is "
+    "taken.",
     "one step takes more": "‡ its first step takes more than this.",
     "compute unknown": f"{UNKNOWN_COMPUTE}: give --queries to compare at equal queries.",
 }
 _SEARCHED = (
-    "search: what finding the attack's parameters took, FLOPs per attacked example of these runs, on top of what heads "
-    "the column; `harness leaderboard tuned` counts it."
+    "search: what finding the attack's parameters took, FLOPs per attacked example of these runs, in addition to the "
+    "compute at the head of the column; `harness leaderboard tuned` counts it."
 )
 
 

@@ -46,7 +46,7 @@ def print_forms(groups: Sequence[ComparedForms], as_json: bool) -> None:
 
 def _caption(group: ComparedForms) -> str:
     names = {fitted.form.name for fitted in group.forms}
-    parts = [f"intervals over {group.interval}", "c is compute over the reference compute"]
+    parts = [f"intervals over {group.interval}", "c is compute divided by the reference compute"]
     if group.ask is not None and names & {"beta", "power"}:
         parts.append(f"n counts steps of {multiple(group.ask)} the reference compute")
     if len(group.forms) > 1:

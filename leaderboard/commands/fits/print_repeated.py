@@ -30,7 +30,7 @@ def print_extrapolations(cells: Sequence[CellExtrapolation], as_json: bool) -> N
     same = [f"{name} {value}" for name, value in cells[0].group.items() if name not in names]
     same.append("intervals over prompts, of one model each")
     same.append(
-        "held out: prompts that half of the answers left unbroken and the other half breaks, predicted and seen"
+        "held out: prompts that half of the answers left unbroken and the other half breaks, predicted and observed"
     )
     table.caption = Text("; ".join(same))
     console = wide_console()

@@ -55,7 +55,7 @@ def corrected_asr_of_run(path: Path, calibration: Path | None = None) -> list[Co
         DataError: no run, no calibration, or one of another judge.
     """
     if not is_run(path):
-        raise DataError(f"{path}: is no run directory. Give a run's folder.")
+        raise DataError(f"{path}: not a run directory. Give a run's folder.")
     given = None if calibration is None else read_calibration(calibration)
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in read_run(path):
@@ -103,7 +103,7 @@ def usable_calibration(record: CellRecord) -> JudgeCalibration | str:
     try:
         judge = JudgeCalibration.model_validate(record.judge_calibration)
     except ValidationError:
-        return "what its record names as calibration is none"
+        return "what its record names as calibration is not one"
     if (record.judge.name, record.judge.params) != (judge.judge.name, judge.judge.params):
         return f"its calibration is of the judge {judge.judge.label}"
     if not (judge.successes and judge.failures):
@@ -116,7 +116,7 @@ def _row(cells: Sequence[Cell], judge: JudgeCalibration, source: Path) -> Correc
     if (record.judge.name, record.judge.params) != (judge.judge.name, judge.judge.params):
         raise DataError(
             f"{source}: is of the judge {judge.judge.label}, and the run was judged by {record.judge.label}. Calibrate "
-            "that one, or judge the run anew (`harness run --from`)."
+            "that one, or judge the run again (`harness run --from`)."
         )
     return _corrected(cells, judge)
 
@@ -145,9 +145,9 @@ def _corrected(cells: Sequence[Cell], judge: JudgeCalibration) -> CorrectedRow:
 def _why_not(record: CellRecord) -> str:
     """Why a verdict of the cell is not one on one answer, whose errors are known; "" where it is."""
     if record.task_kind == "labels":
-        return "answers are labels, of which a judge makes no errors"
+        return "answers are labels, on which a judge makes no errors"
     if record.benign:
-        return "prompts are benign, and a success is a refusal, of which the calibration tells nothing"
+        return "prompts are benign, and a success is a refusal, about which the calibration says nothing"
     if record.stop_on_success:
         return "searches stopped at the first success that the judge saw; run it without stop_on_success"
     if record.samples > 1:

@@ -51,7 +51,7 @@ def corrected_rate(seen: Rate, judge: JudgeCalibration) -> Corrected | str:
     low, high = centre + shift - half, centre + shift + half
     if high <= 0 or low >= 1:
         many = "fewer successes than its false alarms" if high <= 0 else "more successes than its hits"
-        return f"the judge saw {many} alone make: it errs otherwise here than on labelled answers"
+        return f"the judge saw {many} alone would give: its errors here differ from those on labelled answers"
     value = (seen.value + judge.specificity - 1) / (judge.sensitivity + judge.specificity - 1)
     clipped = not 0 <= value <= 1
     low, high, value = (min(1.0, max(0.0, end)) for end in (low, high, value))

@@ -59,7 +59,7 @@ def extrapolate_run(path: Path, asks: Sequence[int]) -> list[CellExtrapolation]:
         DataError: no run, none of its cells has drawn answers, or ``asks`` are no more than these.
     """
     if not is_run(path):
-        raise DataError(f"{path}: is no run directory, and no other file holds single answers. Give a run's folder.")
+        raise DataError(f"{path}: not a run directory, and no other file has single answers. Give a run's folder.")
     cells = [cell for cell in read_run(path) if cell.record.samples]
     if not cells:
         raise DataError(
@@ -68,7 +68,7 @@ def extrapolate_run(path: Path, asks: Sequence[int]) -> list[CellExtrapolation]:
     samples = max(cell.record.samples for cell in cells)
     if few := [j for j in asks if j <= samples]:
         raise DataError(
-            f"--asks {few[0]}: each string has {samples} answers, which tell this by themselves (`harness leaderboard "
+            f"--asks {few[0]}: each string has {samples} answers, which already give this (`harness leaderboard "
             f"show`). Give more than {samples}."
         )
     wanted = list(asks) or [factor * samples for factor in (2, 4, 16)]

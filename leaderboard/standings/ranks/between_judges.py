@@ -110,9 +110,9 @@ def require_comparisons(tables: Sequence[Standings]) -> list[JudgeComparison]:
         return found
     judges = sorted({table.section.scope.judge for table in tables})
     if len(judges) < 2:
-        named = f"by {judges[0]} alone" if judges else "by nobody: there is no finished cell"
+        named = f"by {judges[0]} alone" if judges else "by no judge: there is no finished cell"
         raise DataError(
-            f"Nothing to compare: these records were judged {named}. Have the run judged by another judge as well "
+            f"Nothing to compare: these records were judged {named}. Have another judge rate the run as well "
             "(`harness run OTHER_SPEC --from RUN`), and give both."
         )
     raise DataError(
@@ -140,7 +140,7 @@ def _compared(tables: Sequence[Standings]) -> JudgeComparison | None:
     if not alike:
         return None
     apart = [(label_of[key], "not judged by all") for key in label_of if key not in shared]
-    apart += [(label_of[key], "its attacks were run anew, or are others") for key in shared if key not in alike]
+    apart += [(label_of[key], "its attacks were run again, or are different") for key in shared if key not in alike]
     orders = [_Order.of(table, [rows[key] for key in alike]) for table, rows in zip(tables, by_judge, strict=True)]
     of_row = [(label_of[key], tuple(order.judged(index) for order in orders)) for index, key in enumerate(alike)]
     names = [label_of[key] for key in alike]

@@ -61,7 +61,7 @@ def why_not_ranked(
     ranked = common_attacks(list(attacks.values()))
     for index, met in attacks.items():
         if len(left) == 1:
-            reasons[index] = "no other row to rank it beside"
+            reasons[index] = "no other row to rank it with"
         elif ranked is None:
             reasons[index] = "the rows met different attacks"
         elif met != ranked:
@@ -98,7 +98,7 @@ def _own_reason(row: Standing, clean_measure: str, clean_floor: float) -> str:
     if row.missing:
         return f"unfinished: {_missing_text(row.missing)}"
     if row.static:
-        return "static: the attacks did not know of the defense"
+        return "static: the attacks did not know about the defense"
     if row.too_few_verdicts:
         return "too few verdicts"
     if row.clean is not None and row.clean.value < clean_floor:

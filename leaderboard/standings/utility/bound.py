@@ -16,7 +16,7 @@ def beyond_bound(utilities: Sequence[Utility], max_loss: float | None) -> str:
         return ""
     for utility in utilities:
         if utility.bounded and utility.loss is not None and utility.loss.low > max_loss:
-            return f"loses {points_text(utility.loss)} of {name_of(utility)}, more than the bound of {points(max_loss)}"
+            return f"loses {points_text(utility.loss)} of {name_of(utility)}, more than the limit of {points(max_loss)}"
     for utility in utilities:
         if utility.bounded and utility.rate is None:
             return f"unfinished: {utility.note} of {name_of(utility)}"
@@ -29,13 +29,13 @@ def not_told_from_bound(utilities: Sequence[Utility], max_loss: float | None, *,
         return []
     bounded = [utility for utility in utilities if utility.bounded]
     if not bounded:
-        return [f"no task shows its utility, of which it may lose {points(max_loss)}"]
+        return [f"no task measures its utility, of which it may lose {points(max_loss)}"]
     unclear = []
     for utility in bounded:
         if utility.loss is None:
-            unclear.append(f"its loss of {name_of(utility)} is not known: no undefended victim beside it")
+            unclear.append(f"its loss of {name_of(utility)} is unknown: there is no undefended victim to compare with")
         elif utility.loss.low <= max_loss < utility.loss.high:
-            unclear.append(f"its loss of {name_of(utility)} cannot be told from the bound of {points(max_loss)}")
+            unclear.append(f"its loss of {name_of(utility)} cannot be told apart from the limit of {points(max_loss)}")
     return unclear
 
 

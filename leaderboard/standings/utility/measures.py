@@ -21,7 +21,7 @@ from leaderboard.standings.utility.pareto import Front
 HARMFUL: CleanMeasure = "refused when clean"
 """The clean share that is no utility: harmful prompts, which a good victim refuses."""
 UNDEFENDED = "none"
-_NO_UTILITY = {True: "its prompts are harmful, and to refuse them is no loss", False: "no numbers"}
+_NO_UTILITY = {True: "its prompts are harmful, so refusing them is not a loss", False: "no numbers"}
 
 
 @dataclass(frozen=True)

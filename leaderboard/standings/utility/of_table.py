@@ -34,7 +34,7 @@ def _own_reason(row: Standing) -> str:
     if row.missing:
         return "unfinished"
     if row.static:
-        return "static: the attacks did not know of the defense"
+        return "static: the attacks did not know about the defense"
     if row.too_few_verdicts:
         return "too few verdicts"
     if held(row) is None or row.strongest is None:

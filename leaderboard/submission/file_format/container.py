@@ -79,7 +79,7 @@ def read_container(path: Path) -> dict[str, Member]:
                 infos = archive.infolist()
             return _members(path, file, infos, size)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error, ValueError) as error:
-        raise RefusedError(f"{path}: is not a zip file that can be read ({escaped(str(error))})") from None
+        raise RefusedError(f"{path}: not a readable zip file ({escaped(str(error))})") from None
     except OSError as error:
         raise RefusedError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -109,14 +109,14 @@ def _check_end(path: Path, file: BinaryIO, size: int) -> None:
     file.seek(max(0, size - _END.size))
     end = file.read(_END.size)
     if len(end) < _END.size or not end.startswith(b"PK\x05\x06"):
-        raise RefusedError(f"{path}: is cut short, or is no zip file, or bytes were added behind it")
+        raise RefusedError(f"{path}: truncated, not a zip file, or bytes were added at its end")
     _, disk, first_disk, on_disk, total, length, offset, comment = _END.unpack(end)
     if disk or first_disk or on_disk != total or comment:
-        raise RefusedError(f"{path}: is a part of a zip file in several parts, or bears a comment")
+        raise RefusedError(f"{path}: part of a multi-part zip file, or it has a comment")
     if total > _MAX_NAMED_MEMBERS or length > 2**16:
         raise RefusedError(f"{path}: holds {total:,} members; a submission holds {len(MEMBERS)}")
     if offset + length + _END.size != size:
-        raise RefusedError(f"{path}: its list of members does not lie where it says: bytes are missing or were added")
+        raise RefusedError(f"{path}: its list of members is not where it says: bytes are missing or were added")
 
 
 def _members(path: Path, file: BinaryIO, infos: list[zipfile.ZipInfo], size: int) -> dict[str, Member]:
@@ -127,7 +127,7 @@ def _members(path: Path, file: BinaryIO, infos: list[zipfile.ZipInfo], size: int
     if missing:
         raise RefusedError(f"{path}: the member {missing[0]} is missing")
     if names != list(MEMBERS):
-        raise RefusedError(f"{path}: the members stand in another order than {', '.join(MEMBERS)}")
+        raise RefusedError(f"{path}: the members are in another order than {', '.join(MEMBERS)}")
     members: dict[str, Member] = {}
     offset = 0
     for info in infos:
@@ -143,14 +143,14 @@ def _members(path: Path, file: BinaryIO, infos: list[zipfile.ZipInfo], size: int
         ]
         if info.header_offset != offset or file.read(len(header)) != header or different:
             listed = f" ({', '.join(different)})" if different else ""
-            raise RefusedError(f"{path}: {info.filename}: its headers are not as a submission has them{listed}")
+            raise RefusedError(f"{path}: {info.filename}: its headers are not those of a submission{listed}")
         sha256, crc = _hashes(file, info.file_size)
         if crc != info.CRC:
-            raise RefusedError(f"{path}: {info.filename}: is damaged, its CRC-32 is another")
+            raise RefusedError(f"{path}: {info.filename}: damaged, its CRC-32 differs")
         members[info.filename] = Member(info.filename, offset + len(header), info.file_size, sha256)
         offset += len(header) + info.file_size
     if offset + sum(46 + len(name) for name in names) + _END.size != size:
-        raise RefusedError(f"{path}: has bytes that belong to none of its members")
+        raise RefusedError(f"{path}: has bytes that belong to no member")
     return members
 
 
@@ -167,9 +167,11 @@ def _hashes(file: BinaryIO, size: int) -> tuple[str, int]:
 def _check_info(path: Path, info: zipfile.ZipInfo, names: list[str]) -> None:
     name = info.filename
     if name not in MEMBERS:
-        raise RefusedError(f"{path}: the member {escaped(name)} does not belong; a submission has {', '.join(MEMBERS)}")
+        raise RefusedError(
+            f"{path}: the member {escaped(name)} does not belong here; a submission has {', '.join(MEMBERS)}"
+        )
     if names.count(name) > 1:
-        raise RefusedError(f"{path}: the member {name} is there twice")
+        raise RefusedError(f"{path}: the member {name} appears twice")
     if info.flag_bits & 0x1:
         raise RefusedError(f"{path}: {name}: is encrypted")
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:

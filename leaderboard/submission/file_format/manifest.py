@@ -106,7 +106,7 @@ def read_records(data: Any, source: str) -> tuple[CellRecord, ...]:
     records = []
     for index, cell in enumerate(data):
         if not isinstance(cell, dict) or cell.get("format") != VERSION or isinstance(cell.get("format"), bool):
-            raise RefusedError(f"{source}: cell {index}: is no record of format {VERSION}")
+            raise RefusedError(f"{source}: cell {index}: not a record of format {VERSION}")
         records.append(_validated(CellRecord, cell, f"{source}: cell {index}"))
     return tuple(records)
 

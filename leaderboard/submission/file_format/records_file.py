@@ -161,14 +161,14 @@ def _footer(buffer: pa.Buffer, source: str) -> pq.FileMetaData:
     size = buffer.size
     end = buffer.slice(max(0, size - 8)).to_pybytes()
     if size < 12 or end[4:] != b"PAR1" or buffer.slice(0, 4).to_pybytes() != b"PAR1":
-        reason = "is an encrypted Parquet file" if end[4:] == b"PARE" else "is not a Parquet file, or is cut short"
+        reason = "is an encrypted Parquet file" if end[4:] == b"PARE" else "is not a Parquet file, or is truncated"
         raise RefusedError(f"{source}: {reason}")
     length = int.from_bytes(end[:4], "little")
     if length > MAX_FOOTER_BYTES or length > size - 12:
         raise RefusedError(f"{source}: its footer claims {length:,} bytes")
     metadata = pq.read_metadata(pa.BufferReader(buffer))
     if metadata.metadata:
-        raise RefusedError(f"{source}: carries metadata beside its columns; a submission has none")
+        raise RefusedError(f"{source}: has metadata besides its columns; a submission has none")
     if metadata.num_rows > MAX_ROWS or metadata.num_row_groups > MAX_GROUPS:
         raise RefusedError(
             f"{source}: {metadata.num_rows:,} rows in {metadata.num_row_groups:,} row groups; "

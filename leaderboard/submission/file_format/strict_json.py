@@ -64,12 +64,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         repeated = first_repeated(name for name, _ in pairs)
-        raise ValueError(f"the name {escaped(repeated)} stands twice in one object")
+        raise ValueError(f"the name {escaped(repeated)} appears twice in one object")
     return value
 
 
 def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is no number that JSON knows")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _finite_float(text: str) -> float:

@@ -152,7 +152,7 @@ def _problems(submission: Submission, findings: _Findings, progress: Progress) -
 def _cell_order_problems(order: list[str], records: tuple[CellRecord, ...]) -> Iterator[str]:
     with_rows = set(order)
     if order != [record.key for record in records if record.key in with_rows]:
-        yield "the rows of its cells do not lie together, in the order of the cells"
+        yield "the rows of its cells are not together, in the order of the cells"
     without_rows = [record for record in records if record.key not in with_rows]
     yield from (f"cell {escaped(record.key)}: has no rows" for record in without_rows)
 

@@ -69,7 +69,7 @@ def replay_check(
         estimate = forecast(sample.cells, preparer)
     except Exception as error:
         estimate = None
-        check.notes.append(f"what it takes could not be told: {error_text(error)[:200]}")
+        check.notes.append(f"what it takes could not be estimated: {error_text(error)[:200]}")
     options.view.begin(len(sample.cells), sample.strings, estimate)
     results = replay(sample.cells, preparer, lambda string: options.view.string(string.problem))
     replayed = Replay(per_row=options.count, seed=options.seed, rows=list(sample.rows))
@@ -96,18 +96,18 @@ def _replay_result(sample: Sample, results: Sequence[ReplayedCell], seed: int, n
     detail += f" (drawn by the file's hash and seed {seed}, in {counted(len(sample.rows), 'row')} of the standings)"
     close = sum(string.close for string in strings) + sum(cell.undecided for cell in results)
     if close:
-        notes.append(f"{counted(close, 'answer')} where the victim is undecided between two labels: not counted")
+        notes.append(f"{counted(close, 'answer')} on which the victim is undecided between two labels: not counted")
     if drawn:
         notes.append(
-            f"{drawn} strings have drawn answers, which other hardware draws otherwise: their tokens, text and loss "
+            f"{drawn} strings have drawn answers, which other hardware draws differently: their tokens, text and loss "
             "were compared one by one, and how many answers are broken over all strings of a row; texts and verdicts "
             "of single answers were not"
         )
     if not sample.strings:
-        notes.append("there is no string to be replayed: nothing was attacked, or activations were, which leave none")
+        notes.append("there is no string to replay: nothing was attacked, or only activations, which leave none")
     left_out = sample.recorded_strings - sample.strings
     notes.append(
-        f"not looked at: {left_out:,} of {counted(sample.recorded_strings, 'string')}, "
+        f"not checked: {left_out:,} of {counted(sample.recorded_strings, 'string')}, "
         f"{sample.all_cells - len(results)} of {counted(sample.all_cells, 'cell')}, and {NEVER_REPLAYED}"
     )
     return CheckResult("replay", detail, problems, notes)

@@ -72,7 +72,7 @@ class Report:
         """What may be otherwise although all checks have passed, in words."""
         if any(check.name == "replay" for check in self.checks):
             return f"strings and cells that were not drawn; {NEVER_REPLAYED}"
-        return f"no string and no clean prompt was put to a victim (--replay N); {NEVER_REPLAYED}"
+        return f"no string and no clean prompt was replayed on a victim (--replay N); {NEVER_REPLAYED}"
 
     def record(self, file_sha256: str) -> VerificationRecord:
         """What is kept of it, of a file with what was verified: that itself, or the entry that was made of it."""

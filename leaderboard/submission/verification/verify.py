@@ -98,12 +98,12 @@ def _spec_check(
         check.fail(
             f"its hash is {submitted.hash[:12]} here, and the submission says {run.spec_hash[:12]}: it was made with "
             f"other plugins or versions than those here (robustness-harness {run.harness_version}), a file that its "
-            "judge or a defense names is missing or another here, or its text was changed"
+            "judge or a defense names is missing or different here, or its text was changed"
         )
         return check, None, True
     name = f"{submitted.spec.name} {submitted.spec.version}"
     if (submitted.spec.name, submitted.spec.version) != (run.spec_name, run.spec_version):
-        check.fail(f"calls itself {name}, and the run {run.spec_name} {run.spec_version}")
+        check.fail(f"calls itself {name}, but the run {run.spec_name} {run.spec_version}")
         return check, None, True
     standard: LoadedSpec | None
     if of_reader is not None:
@@ -178,6 +178,6 @@ def _verdicts_check(problems: list[str], unjudged: int, recorded: int) -> CheckR
     """The check of verdicts by label; ``unjudged`` of the ``recorded`` sorts of verdict depend on more than labels."""
     if not unjudged:
         return CheckResult("verdicts", "" if problems else "every recorded answer judged again by its label", problems)
-    detail = f"{recorded - unjudged} of {recorded} sorts of recorded answer judged again by their label"
+    detail = f"{recorded - unjudged} of {recorded} kinds of recorded answer judged again by their label"
     note = "the judge looks at more than labels, so that only --replay asks it about the other answers"
     return CheckResult("verdicts", "" if problems else detail, problems, [note])

@@ -50,7 +50,7 @@ class RatedParams(Attack.Params):
     max_tokens: PositiveInt = Field(500, description="longest proposal with its reason, in the attacker's tokens")
     answer_tokens: PositiveInt = Field(150, description="longest answer of the victim that is read, in its tokens")
     rating_tokens: PositiveInt = Field(64, description="longest rating, in the judging model's tokens")
-    stop_at: int = Field(BEST, gt=WORST, le=BEST, description="rating from which an example's search is over")
+    stop_at: int = Field(BEST, gt=WORST, le=BEST, description="rating at which an example's search ends")
     max_chars: PositiveInt = Field(
         4000, ge=200, description="longest prompt of the attacker, and longest text that the judging model is shown"
     )

@@ -85,12 +85,12 @@ class RecordedRun:
         if differing:
             values = "; ".join(f"{name}: {' | '.join(sorted(map(str, _values(matches, name))))}" for name in differing)
             raise DataError(
-                f"transfer: {len(matches)} cells of {path} fit; say which by {', '.join(differing)} ({values})"
+                f"transfer: {len(matches)} cells of {path} match; choose one by {', '.join(differing)} ({values})"
             )
         seeds = sorted(cell.record.seed for cell in matches)
         if seeds.count(seeds[0]) > 1:
             keys = ", ".join(cell.record.key for cell in matches if cell.record.seed == seeds[0])
-            raise DataError(f"transfer: {path} has cells that nothing tells apart ({keys}); remove all but one")
+            raise DataError(f"transfer: {path} has cells that cannot be told apart ({keys}); remove all but one")
         return cls(next(cell for cell in matches if cell.record.seed == seeds[0]), tuple(seeds))
 
     def facts(self) -> dict[str, Any]:

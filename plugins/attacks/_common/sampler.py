@@ -6,7 +6,7 @@ from harness import Auxiliary, PluginRef
 
 SAMPLER = "sampler"
 """Its role."""
-LEFT_OUT = "when left out, the victim itself if it is one, else the small model of its family"
+LEFT_OUT = "by default the victim itself if it is one, otherwise the small model of its family"
 
 
 def sampling(sampler: PluginRef | None) -> dict[str, Auxiliary]:

@@ -46,7 +46,7 @@ def read_records(path: Path, params: TableParams) -> list[Record]:
             if line.strip()
         ]
         if not rows:
-            raise DataError(f"{path}: holds no rows")
+            raise DataError(f"{path}: contains no rows")
         return rows
     options = {"header": params.header, "delimiter": params.delimiter, "quoting": params.quoting}
     return read_table(path, params.format, encoding=params.encoding, **options).records

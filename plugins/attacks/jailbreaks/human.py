@@ -37,7 +37,7 @@ class Human(Attack):
 
     class Params(TableParams):
         steps: PositiveInt = Field(20, description="how many steps to run; each tries one string")
-        path: SpecPath = Field(description="file of the strings: CSV, TSV, JSON, JSONL, Parquet, or lines (.txt)")
+        path: SpecPath = Field(description="file with the strings: CSV, TSV, JSON, JSONL, Parquet, or lines (.txt)")
         column: Column = Field(LINE_COLUMN, description="the column with the strings: its name, or its number from 0")
         max_tokens: PositiveInt = Field(32, description="longest answer that is read, in the victim's tokens")
 
@@ -61,12 +61,12 @@ class Human(Attack):
             why = placed(problems[0], self.strings[0]).why
             raise DataError(
                 f"human: none of the strings of {p.path} can be used in any example: the first {why}; grant more "
-                "`tokens`, or take other strings"
+                "`tokens`, or use other strings"
             )
         looked_at = problems[:: max(1, len(problems) // REVIEWED)][:REVIEWED]
         reasons = Counter(why for one in looked_at for text in self.strings if (why := placed(one, text).why))
         each = f"of {count * len(looked_at)} placements (strings × examples: {count} × {len(looked_at)})"
-        return [f"human passes over {times} {each}: the string {why}" for why, times in reasons.most_common()]
+        return [f"human skips {times} {each}: the string {why}" for why, times in reasons.most_common()]
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
         return clean_state(problem)

@@ -33,14 +33,15 @@ class ManyShot(Attack):
     class Params(TableParams):
         steps: PositiveInt = Field(5, description="how many steps to run; step i has 2^(i-1) shots")
         path: SpecPath | None = Field(
-            None, description="file of the shots, a table as tasks read it; by default 16 harmless ones of our own"
+            None, description="file with the shots, a table as for tasks; by default 16 harmless ones of our own"
         )
         question_column: Column = Field("question", description="the column with the questions")
         answer_column: Column = Field("answer", description="the column with the answers")
         shot: str = Field(
-            "User: {question}\nAssistant: {answer}\n\n", description="how a shot is written, with both places in it"
+            "User: {question}\nAssistant: {answer}\n\n",
+            description="how a shot is written, with both placeholders in it",
         )
-        ending: str = Field("User:", description="what stands between the last shot and the request")
+        ending: str = Field("User:", description="what comes between the last shot and the request")
         refusal: str = Field(
             "I'm sorry, but I can't help with that.",
             min_length=1,
@@ -90,7 +91,9 @@ class ManyShot(Attack):
             span = str(min(fits)) if min(fits) == max(fits) else f"{min(fits)} to {max(fits)}"
             remarks.append(f"many_shot: {span} of {len(self.shots)} shots fit")
         if any(not one.replaced.strip() and not _leads(one) for one in problems):
-            remarks.append("many_shot: shots stand before no request; `position: prefix` or `edit: replace` sees to it")
+            remarks.append(
+                "many_shot: the shots do not come before the request; use `position: prefix` or `edit: replace`"
+            )
         return remarks
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:

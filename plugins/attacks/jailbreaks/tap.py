@@ -28,7 +28,7 @@ class TAP(RatedSearch):
     class Params(RatedParams):
         steps: PositiveInt = Field(10, description="depth of the tree; each level is judged and recorded")
         branching: PositiveInt = Field(4, description="proposals that each conversation branches into")
-        width: PositiveInt = Field(10, description="conversations that are left after a level, at most")
+        width: PositiveInt = Field(10, description="conversations that are kept after a level, at most")
         history: PositiveInt = Field(1, description="last turns of a conversation that the attacker's prompt contains")
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:

@@ -35,7 +35,9 @@ class ADC(RelaxedSearch):
         steps: PositiveInt = Field(16, description="how many steps to run; each is judged and recorded")
         updates: PositiveInt = Field(8, description="updates of the relaxed string per step")
         learning_rate: PositiveFloat = Field(10.0, allow_inf_nan=False, description="of gradient descent")
-        momentum: float = Field(0.99, ge=0, lt=1, description="what is left of the last update's velocity in the next")
+        momentum: float = Field(
+            0.99, ge=0, lt=1, description="how much of the last update's velocity is kept in the next"
+        )
         prompts: PositiveInt = Field(
             1, description="examples that share one string, a universal one: losses and gradients are means over them"
         )
@@ -78,7 +80,7 @@ class Sparse:
 def entries_left(answer: RelaxedAnswer, most: int) -> float:
     """How many entries of a position are left: e to the power of the number of wrong target tokens, at most all."""
     if answer.wrong is None:
-        raise AccessError("adc has to know how many target tokens are wrong, and this victim does not tell; use pgd")
+        raise AccessError("adc has to know how many target tokens are wrong, and this victim does not say; use pgd")
     return min(float(most), exp(min(answer.wrong, 50.0)))
 
 

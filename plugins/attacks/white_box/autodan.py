@@ -45,7 +45,8 @@ class AutoDAN(Attack):
 
     class Params(Attack.Params):
         steps: PositiveInt = Field(
-            25, description="tokens written one after another; more than the threat model allows are further strings"
+            25,
+            description="tokens written one after another; beyond what the threat model allows, another string starts",
         )
         candidates: PositiveInt = Field(512, description="tokens whose loss is asked for, per choice")
         gradient_weight: NonNegativeFloat = Field(
@@ -59,7 +60,7 @@ class AutoDAN(Attack):
         temperature: NonNegativeFloat = Field(
             1.0, allow_inf_nan=False, description="of the choice of a token; 0 takes the best"
         )
-        choices: PositiveInt = Field(4, description="most times that a token is chosen")
+        choices: PositiveInt = Field(4, description="how often a token may be chosen, at most")
         sampler: VictimRef | None = Field(
             None, description=f"the language model whose probabilities count, with the victim's tokens; {LEFT_OUT}"
         )

@@ -53,12 +53,12 @@ class ReinforceGCG(Attack):
         samples: NonNegativeInt = Field(1, description="answers drawn per step, besides the greedy one")
         temperature: PositiveFloat = Field(0.7, allow_inf_nan=False, description="of the drawn answers")
         answer_tokens: PositiveInt = Field(64, description="longest answer that is looked at, in the victim's tokens")
-        target_reward: float = Field(0.5, ge=0, le=1, description="of the target text, which nobody rates")
-        baseline: float = Field(0.1, ge=0, le=1, description="reward of an answer that is counted in, and is none")
+        target_reward: float = Field(0.5, ge=0, le=1, description="reward of the target text, which is not rated")
+        baseline: float = Field(0.1, ge=0, le=1, description="reward of a made-up answer that is added to the others")
         judge: VictimRef | None = Field(
             None,
-            description="the model that rates answers, as a victim; its compute counts as well. When left out, the "
-            "reward is 1 or 0: whether an answer is no refusal, by its words",
+            description="the model that rates answers, as a victim; its compute counts as well. By default the "
+            "reward is 1 or 0: whether an answer is not a refusal, by its words",
         )
         rating_tokens: PositiveInt = Field(64, description="longest rating, in the judging model's tokens")
         max_chars: PositiveInt = Field(4000, ge=200, description="longest text that the judging model is shown")

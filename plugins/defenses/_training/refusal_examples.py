@@ -14,12 +14,12 @@ def check_answers_in_text(data: TaskData, name: str) -> None:
     """Raise DataError where the task is answered with labels, or has no harmful training prompt."""
     if data.labels:
         raise DataError(
-            f"{name}: the task is answered with labels, and there is nothing to refuse; take a task that is answered "
+            f"{name}: the task is answered with labels, and there is nothing to refuse; use a task that is answered "
             "in text, such as forbidden_topics or behaviors"
         )
     if all(example.benign for example in data.train):
         raise DataError(
-            f"{name}: none of {len(data.train)} training prompts is harmful; take a task that has such prompts to "
+            f"{name}: none of {len(data.train)} training prompts is harmful; use a task that has such prompts to "
             "train on (behaviors: train_split, or a validation_fraction below 1)"
         )
 

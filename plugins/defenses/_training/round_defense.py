@@ -38,13 +38,13 @@ class RoundDefense(TrainedDefense):
         budget: PositiveFloat | None = Field(
             None,
             allow_inf_nan=False,
-            description="nominal FLOPs of all rounds together: once spent, no further round begins; none: no limit",
+            description="nominal FLOPs of all rounds together: once spent, no further round starts; none: no limit",
         )
         evaluate: Literal["all", "last"] | tuple[PositiveInt, ...] = Field(
             "all", description="rounds whose checkpoint is attacked, one cell each"
         )
         optimizer: Literal["adafactor", "adamw"] = Field(
-            "adafactor", description="optimiser; it begins anew in each round"
+            "adafactor", description="optimiser; it starts afresh in each round"
         )
         learning_rate: PositiveFloat = Field(
             1e-5,

@@ -86,14 +86,14 @@ class CircuitBreakers(RoundDefense):
         found = complied_examples(data)
         if not found:
             raise DataError(
-                f"{self.name}: no harmful training prompt has a target, the answer that is to be unlearnt; give the "
+                f"{self.name}: no harmful training prompt has a target, the answer that should be unlearnt; give the "
                 "task targets (behaviors: target, target_column)"
             )
         return found
 
     def _retained(self, data: TaskData) -> list[Example]:
         """Benign prompts with their good reply, and harmful ones with a refusal."""
-        benign = benign_examples(data, self.name, "take refusal_training with harmful_share: 1")
+        benign = benign_examples(data, self.name, "use refusal_training with harmful_share: 1")
         refused = [one for one in data.train if not one.benign and one.reply] if self.params.retain_refusals else []
         return benign + refused
 

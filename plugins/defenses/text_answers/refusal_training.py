@@ -36,7 +36,7 @@ class RefusalTraining(RoundDefense):
             f"has none {REFUSAL!r}",
         )
         harmful_share: float = Field(
-            0.5, gt=0, le=1, description="share of the harmful prompts among the examples; 1: refusals alone"
+            0.5, gt=0, le=1, description="share of the harmful prompts among the examples; 1: only refusals"
         )
         examples_per_round: PositiveInt = Field(1000, description="examples of a round, at most")
         epochs: PositiveInt = Field(1, description="passes over them")

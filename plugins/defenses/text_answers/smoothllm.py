@@ -32,8 +32,8 @@ class SmoothLLM(VoteDefense):
         copies: PositiveInt = Field(10, description="copies that vote (N); each is an answer of the victim")
         perturbation: Perturbation = Field(
             "swap",
-            description="swap: characters at random places are replaced by random ones; insert: random ones are put "
-            "behind them; patch: a run of characters at a random place is replaced",
+            description="swap: characters at random places are replaced by random ones; insert: random ones are "
+            "inserted after them; patch: a run of characters at a random place is replaced",
         )
         rate: float = Field(
             0.1, gt=0, le=1, description="share of the characters of the prompt that is perturbed (q), rounded down"

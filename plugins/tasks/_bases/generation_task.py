@@ -49,7 +49,7 @@ class GenerationTask(TextTask[PromptRow]):
         """Where the prompts come from, how they are split, what stands around them, and what the attacker wants."""
 
         validation_fraction: float = Field(
-            1.0, gt=0, le=1, description="share cut off for validation where no split is given; 1: no training examples"
+            1.0, gt=0, le=1, description="share cut off for validation if no split is given; 1: no training examples"
         )
         instructions: str = Field(
             "", description="first chunk, as it is: write line breaks and the markers of a chat model"

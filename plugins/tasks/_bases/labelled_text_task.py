@@ -49,8 +49,8 @@ class LabelledTextTask(TextTask[LabelledText]):
         answer_prompt: str = Field(ANSWER_PROMPT, description="last chunk")
         goal: str = Field(
             "next",
-            description="what the attacker wants to hear: the `next` label after the true one, `any` label but the "
-            "true one, or one label by its text (texts that have it are not attacked)",
+            description="what the attacker wants the victim to answer: the `next` label after the true one, `any` "
+            "label but the true one, or one label by its text (texts that have it are not attacked)",
         )
 
     @abstractmethod
@@ -97,7 +97,7 @@ class LabelledTextTask(TextTask[LabelledText]):
             return (label + 1) % len(names) if goal == "next" else NO_LABEL
         if goal not in names:
             known = f"write next, any, or a label: {', '.join(names)}"
-            raise DataError(f"{self.name}: goal {goal!r} is no label{did_you_mean(goal, names)}; {known}")
+            raise DataError(f"{self.name}: goal {goal!r} is not a label{did_you_mean(goal, names)}; {known}")
         return list(names).index(goal)
 
 

@@ -29,7 +29,7 @@ class SourceParams(Task.Params):
         description="local file (CSV, TSV, JSON, JSONL, Parquet, .gz), or {train, validation}, or a folder laid out "
         "like a hub dataset",
     )
-    format: Format | None = host_field(None, description="of local files; by default from the name")
+    format: Format | None = host_field(None, description="format of local files; by default from the name")
     header: bool = host_field(
         True, description="CSV and TSV: the first row names the columns; else columns are numbers from 0"
     )
@@ -46,9 +46,7 @@ class SourceParams(Task.Params):
     validation_split: str | None = Field(
         None, description="by default `validation`, else `test`, else cut from the training split"
     )
-    validation_fraction: float = Field(
-        0.2, gt=0, lt=1, description="share cut off for validation where no split is given"
-    )
+    validation_fraction: float = Field(0.2, gt=0, lt=1, description="share cut off for validation if no split is given")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -63,8 +63,8 @@ class TextTask(Task, Generic[R]):
     class Params(SourceParams):
         """Where the text comes from and how it is split."""
 
-        train_size: PositiveInt | None = Field(None, description="at most so many training examples")
-        validation_size: PositiveInt | None = Field(None, description="at most so many validation examples")
+        train_size: PositiveInt | None = Field(None, description="at most this many training examples")
+        validation_size: PositiveInt | None = Field(None, description="at most this many validation examples")
         max_chars: PositiveInt | None = Field(None, description="longer texts are dropped")
         empty: Literal["error", "drop"] = Field("error", description="what to do about a row without text")
         contradictions: Literal["error", "drop"] = host_field(
@@ -181,8 +181,8 @@ class TextTask(Task, Generic[R]):
             one, other = next(iter(found.values()))
             more = f"; {len(found) - 1} more texts are like that" if len(found) > 1 else ""
             raise DataError(
-                f"{other.where}: contradicts {one.where}: the same text has another label there{more}; mend the rows, "
-                "or give `contradictions: drop` to leave out all of such a text"
+                f"{other.where}: contradicts {one.where}: the same text has a different label there{more}; fix the "
+                "rows, or give `contradictions: drop` to leave out all of such a text"
             )
         dropped["contradictory"] = sum(row.claim.question in found for row in (*train, *validation))
         train, validation = ([row for row in rows if row.claim.question not in found] for rows in (train, validation))

@@ -38,7 +38,7 @@ def json_value(record: Record, column: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{record.where}: {column}: not JSON ({error}); mend it, or write an object") from None
+        raise DataError(f"{record.where}: {column}: not JSON ({error}); fix it, or write an object") from None
 
 
 def _rule(given: Any, where: str) -> AnswerRule:
@@ -67,7 +67,7 @@ def _call(given: Any, where: str) -> ToolCall:
     if not isinstance(given, dict):
         raise DataError(f"{where}: {type(given).__name__}, not an object; write {form}")
     if unknown := sorted(given.keys() - {"name", "arguments"}):
-        raise DataError(f"{where}: {unknown[0]!r} is not known there; write {form}")
+        raise DataError(f"{where}: {unknown[0]!r} is not allowed there; write {form}")
     name, arguments = given.get("name"), given.get("arguments")
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{where}.name: the tool's name is missing; write {form}")

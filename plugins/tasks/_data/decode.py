@@ -30,7 +30,7 @@ def unzipped(path: Path, raw: bytes) -> bytes:
     try:
         return gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again or drop the .gz") from error
+        raise DataError(f"{path}: not a whole gzip file ({error}); download it again or drop the .gz") from error
 
 
 def decoded(path: Path, raw: bytes, encoding: str) -> str:

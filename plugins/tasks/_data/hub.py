@@ -70,7 +70,7 @@ def select_split(tables: dict[str, RecordTable], split: str, dataset: str) -> Re
             f"dataset {dataset!r} has no split {split!r}{did_you_mean(split, tables)}; splits there: {list(tables)}"
         )
     if not tables[split].records:
-        raise DataError(f"dataset {dataset!r}: split {split!r} holds no rows")
+        raise DataError(f"dataset {dataset!r}: split {split!r} contains no rows")
     return tables[split]
 
 

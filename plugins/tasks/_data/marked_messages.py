@@ -40,14 +40,14 @@ def marked_messages(record: Record, column: str) -> MarkedMessages:
     """
     given, where = json_value(record, column), f"{record.where}: {column}"
     if not isinstance(given, list) or not given:
-        raise DataError(f"{where}: no list of messages; write [{_FORM}, ...]")
+        raise DataError(f"{where}: not a list of messages; write [{_FORM}, ...]")
     messages = [_message(item, f"{where}[{at}]") for at, item in enumerate(given)]
     if messages[-1].role not in ("user", "tool"):
         raise DataError(f"{where}: the last message is of the {messages[-1].role}; end with the user or a tool")
     places = [at for at, message in enumerate(messages) for _ in range(message.content.count(PLACE))]
     if len(places) != 1:
         raise DataError(
-            f"{where}: {PLACE} stands there {len(places)} times; write it once, where the attacker's text stands"
+            f"{where}: {PLACE} stands there {len(places)} times; write it once, where the attacker's text goes"
         )
     at = places[0]
     if messages[at].role not in ("user", "tool"):
@@ -63,7 +63,7 @@ def _message(given: Any, where: str) -> Message:
     given = {name: value for name, value in given.items() if value is not None}
     if unknown := sorted(given.keys() - set(known)):
         near = did_you_mean(unknown[0], known)
-        raise DataError(f"{where}: {unknown[0]!r} is not known there{near}; known: {', '.join(known)}")
+        raise DataError(f"{where}: {unknown[0]!r} is not allowed there{near}; known: {', '.join(known)}")
     role, content = given.get("role"), given.get("content", "")
     if role not in _ROLES:
         raise DataError(f"{where}.role: {role!r}{did_you_mean(role, _ROLES)}; write one of {', '.join(_ROLES)}")
@@ -74,7 +74,7 @@ def _message(given: Any, where: str) -> Message:
             raise DataError(f"{where}.tool_calls: of the {role}; only the assistant calls tools")
         content = "\n".join(filter(None, [content, *_calls(given["tool_calls"], f"{where}.tool_calls")]))
     if not content.strip():
-        raise DataError(f"{where}.content: the message says nothing; write a text, or leave the message out")
+        raise DataError(f"{where}.content: the message is empty; write a text, or leave the message out")
     return Message(role, content)
 
 
@@ -85,5 +85,5 @@ def _calls(given: Any, where: str) -> list[str]:
         raise DataError(f"{where}: {type(given).__name__}, not a list; write {form}")
     found = tool_calls(json.dumps({"tool_calls": given}))
     if len(found) != len(given):
-        raise DataError(f"{where}: {len(given) - len(found)} of {len(given)} are no calls; write {form}")
+        raise DataError(f"{where}: {len(given) - len(found)} of {len(given)} are not calls; write {form}")
     return [call.text for call in found]

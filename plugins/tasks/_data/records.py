@@ -59,7 +59,7 @@ class Record:
                 f"{other_delimiter([*columns, *self.values.values()])}"
             )
         if isinstance(value, Unreadable):
-            raise DataError(f"{self.where}: column {column!r} holds {value.what}; mend the row or leave it out")
+            raise DataError(f"{self.where}: column {column!r} holds {value.what}; fix the row or leave it out")
         return value
 
     def text(self, column: Column, parameter: str = "text_column") -> str:

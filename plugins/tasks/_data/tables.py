@@ -63,7 +63,7 @@ def read_table(
         rows = _delimited_rows(path, decoded(path, raw, encoding), mark, quoted)
         records = list(_records(path, rows, header))
     if not records:
-        raise DataError(f"{path}: holds no rows")
+        raise DataError(f"{path}: contains no rows")
     return RecordTable.of(records, source)
 
 
@@ -77,7 +77,7 @@ def file_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         near = did_you_mean(path.name, _files_beside(path))
-        raise DataError(f"{path}: no such file{near}; a relative path counts from the spec's folder") from None
+        raise DataError(f"{path}: no such file{near}; a relative path starts at the spec's folder") from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder; name a file") from None
     except OSError as error:
@@ -183,6 +183,6 @@ def _parquet(path: Path, raw: bytes) -> list[Record]:
         table = pyarrow.parquet.ParquetFile(io.BytesIO(raw)).read()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
-            f"{path}: not a readable Parquet file ({error}); fetch it again or give its true `format`"
+            f"{path}: not a readable Parquet file ({error}); download it again or give its true `format`"
         ) from error
     return arrow_records(table, str(path), lambda number: f"{path}, row {number}")

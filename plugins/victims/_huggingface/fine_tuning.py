@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class FineTune(TrainConfig):
     """Fine-tuning on the task; the defaults are the study's (arXiv 2407.18213)."""
 
-    train_examples: PositiveInt = Field(20_000, description="at most so many training examples, drawn by the seed")
+    train_examples: PositiveInt = Field(20_000, description="at most this many training examples, drawn by the seed")
     too_long: Literal["error", "drop"] = Field(
         "error", description="what to do with examples longer than the context; nothing is ever cut off"
     )

@@ -77,12 +77,14 @@ def _read(file: Path, _size: int, _changed: int) -> tuple[dict[str, Any], Shapes
     try:
         with file.open("rb") as stream:
             if stream.read(4) != b"GGUF" or not 2 <= _number(stream, "I") <= 3:
-                raise VictimError(f"{file}: no GGUF file of version 2 or 3; fetch it anew")
+                raise VictimError(f"{file}: not a GGUF file of version 2 or 3; download it again")
             tensors, pairs = _number(stream, "Q"), _number(stream, "Q")
             metadata = dict(_pair(stream) for _ in range(pairs))
             shapes = dict(_tensor(stream) for _ in range(tensors))
     except (OSError, struct.error, UnicodeDecodeError, KeyError, OverflowError, MemoryError) as error:
-        raise VictimError(f"{file}: no whole GGUF file ({type(error).__name__}: {error}); fetch it anew") from error
+        raise VictimError(
+            f"{file}: not a complete GGUF file ({type(error).__name__}: {error}); download it again"
+        ) from error
     parameters = {_plain(name): shape for name, shape in shapes.items() if name not in _TABLES}
     return _config(metadata, shapes) | {TEMPLATE: metadata.get(TEMPLATE)}, parameters
 

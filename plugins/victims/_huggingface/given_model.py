@@ -100,7 +100,7 @@ class GivenModel:
         """Raise VictimError where the weights cannot be trained, which is known before they are read."""
         if model_files.read_quantization(self.place, self.revision) is not None:
             raise VictimError(
-                f"{self.params.model}: its weights are quantised, and cannot be trained; write fine_tune: false, train "
+                f"{self.params.model}: its weights are quantised and cannot be trained; write fine_tune: false, train "
                 "an adapter (fine_tune: {lora: {}}), or name the model that it was made from"
             )
 

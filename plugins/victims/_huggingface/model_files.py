@@ -104,9 +104,9 @@ def read_config(model: str, revision: str | None) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise VictimError(f"{path}: not JSON ({first_line(error)}); fetch or save the model anew") from error
+        raise VictimError(f"{path}: not JSON ({first_line(error)}); download or save the model again") from error
     if not isinstance(config, dict):
-        raise VictimError(f"{path}: not a model's configuration; fetch or save the model anew")
+        raise VictimError(f"{path}: not a model's configuration; download or save the model again")
     return config
 
 
@@ -194,12 +194,12 @@ def commit_of(model: str, revision: str | None, *, adapter: bool = False) -> str
         commit = Path(cached).parent.name if isinstance(cached, str) else ""
         if _COMMIT_HASH.fullmatch(commit):
             return commit
-        raise VictimError(f"{model}: the hub does not tell its commit ({first_line(error)}); {_COMMIT_HINT}") from error
+        raise VictimError(f"{model}: the hub does not give its commit ({first_line(error)}); {_COMMIT_HINT}") from error
     files = {sibling.rfilename for sibling in getattr(info, "siblings", None) or ()}
     if ADAPTER in files and not adapter:
         raise adapter_error(model, beside_model="config.json" in files)
     if not info.sha:
-        raise VictimError(f"{model}: the hub does not tell its commit; {_COMMIT_HINT}")
+        raise VictimError(f"{model}: the hub does not give its commit; {_COMMIT_HINT}")
     return str(info.sha)
 
 

@@ -40,7 +40,7 @@ class HuggingFaceParams(Params):
         min_length=1,
         description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b, the same with -instruct, "
         "llama-3.2-1b-instruct, llama-3.2-3b-instruct, llama-3.1-8b-instruct, mistral-7b-instruct-v0.3, gemma-2-2b-it, "
-        "gemma-2b, smollm2-135m-instruct, all-minilm-l6-v2), hub id, folder, or GGUF file; a relative path counts from "
+        "gemma-2b, smollm2-135m-instruct, all-minilm-l6-v2), hub id, folder, or GGUF file; a relative path starts at "
         "the spec's folder (write ./NAME for a folder called like a preset)",
     )
     revision: str | None = Field(
@@ -54,7 +54,9 @@ class HuggingFaceParams(Params):
         "tokens; a task answered in text takes a language model, whatever is written here",
     )
     fine_tune: FineTune | None = Field(FineTune(), description="how to fine-tune; false: use the model as it is")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the weights under attack")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="precision of the weights under attack"
+    )
     adapter: str | None = Field(
         None,
         min_length=1,
@@ -107,9 +109,9 @@ class HuggingFaceParams(Params):
         lora = self.fine_tune is not None and self.fine_tune.lora is not None
         for name, given in (("quantize", self.quantize), ("adapter", self.adapter), ("lora", lora)):
             if given and self.backend != "torch":
-                raise ValueError(f"{name} goes with backend: torch alone")
+                raise ValueError(f"{name} only works with backend: torch")
         if self.adapter_revision is not None and (self.adapter is None or model_files.is_local(self.adapter)):
-            raise ValueError("adapter_revision goes with an adapter's hub id alone; leave it out")
+            raise ValueError("adapter_revision is only for an adapter's hub id; leave it out")
         return self
 
     def identity(self) -> dict[str, Any]:

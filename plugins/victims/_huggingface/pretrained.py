@@ -58,14 +58,14 @@ def load_pretrained(
     )
     if missing and head == "generation":
         raise VictimError(
-            f"{name} is no language model (its file lacks {', '.join(missing)}); a task or judge that needs answers in "
-            "text takes a causal language model"
+            f"{name} is not a language model (its file lacks {', '.join(missing)}); a task or judge that needs "
+            f"answers in text takes a causal language model"
         )
     if absent := _missing_body(model, missing):
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         raise VictimError(
             f"{name}: its file lacks weights of the model itself ({', '.join(absent[:3])}{more}), which would be "
-            "random; fetch or save it anew"
+            "random; download or save it again"
         )
     if missing and not trained:
         raise VictimError(f"{name} has no trained head ({', '.join(missing)}); fine-tune it, or use head: causal_lm")

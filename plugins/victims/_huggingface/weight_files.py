@@ -57,12 +57,13 @@ def _indexed(index: Path) -> list[Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         files = [index.parent / name for name in names]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VictimError(f"{index}: no index of safetensors files ({type(error).__name__}: {error})") from error
+        raise VictimError(f"{index}: not an index of safetensors files ({type(error).__name__}: {error})") from error
     missing = [file.name for file in files if not file.is_file()]
     if missing or not files:
         raise VictimError(
             f"{index}: names {', '.join(missing[:3]) or 'no file'}"
-            f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}, not in the folder; fetch the model anew"
+            f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}, not in the folder; download the model "
+            f"again"
         )
     return files
 

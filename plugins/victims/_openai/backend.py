@@ -82,13 +82,11 @@ class ServerBackend:
             abilities |= {"generate", "mellowmax"} if probe.method else {"generate"}
         elif probe.method is None:
             raise VictimError(
-                f"{completions.base_url}: tells no log-probabilities ({_why(probe)}), which labels need; take a server "
+                f"{completions.base_url}: gives no log-probabilities ({_why(probe)}), which labels need; use a server "
                 "that does, or a task answered in text"
             )
         elif len(self.labels) < 2 or not all(self.labels) or len(set(self.labels)) < len(self.labels):
-            raise VictimError(
-                f"label tokens {self.labels}: at least two labels are needed, each of other tokens than the rest"
-            )
+            raise VictimError(f"label tokens {self.labels}: at least two labels are needed, each with different tokens")
         self.abilities = frozenset(abilities)
         self._longest = served.context - (probe.method.extra if probe.method else 0)
         self.context = min(served.context - 1, self._longest - max(map(len, self.labels), default=0))
@@ -128,7 +126,7 @@ class ServerBackend:
             VictimError: as `classify`.
         """
         if "score" not in self.abilities:
-            raise self._unable("score", "a server that tells log-probabilities")
+            raise self._unable("score", "a server that gives log-probabilities")
         rows = [[np.concatenate([item.before, string, item.after]) for string in item.candidates] for item in items]
         scored = []
         if self.labels:
@@ -172,7 +170,9 @@ class ServerBackend:
         if "generate" not in self.abilities:
             raise self._unable("generate", "head: generation")
         if any(item.ids is not None for item in items) and not self._text_answers.takes_ids:
-            raise AccessError("this server takes texts, not tokens: a defense that chooses the tokens cannot reach it")
+            raise AccessError(
+                "this server accepts texts, not tokens: a defense that chooses the tokens cannot reach it"
+            )
         encoded = prompt_ids(items, self.tokenizer)
         rows = [self._checked(np.asarray([*self.tokenizer.left, *ids], dtype=np.int64), 0) for ids in encoded]
         return self._text_answers.generate(items, rows)
@@ -232,8 +232,8 @@ class ServerBackend:
         longest = min(self.context, self._longest - continuation)
         if not 0 < len(row) <= longest:
             raise VictimError(
-                f"a row of {len(row)} tokens does not fit the model: 1 to {longest} are possible, none is cut off; "
-                "drop long examples or shorten the attack string"
+                f"a row of {len(row)} tokens does not fit the model: 1 to {longest} are possible, and nothing is cut "
+                f"off; drop long examples or shorten the attack string"
             )
         if row.min() < 0 or row.max() >= self.tokenizer.vocabulary:
             raise VictimError(

@@ -165,7 +165,7 @@ class JsonClient:
             why = str(error) or type(error).__name__
         return VictimError(
             f"{self._url(path)}: given up after {tries} {'try' if tries == 1 else 'tries'}: {why}; start the run again "
-            "when the server answers: what is done is kept"
+            "when the server answers: finished work is kept"
         )
 
     def _url(self, path: str) -> str:
@@ -197,11 +197,11 @@ def _parse_success(response: httpx2.Response, url: str) -> dict[str, Any] | Refu
         text = response.content.decode("utf-8-sig", errors="replace")  # an answer may be cut inside a character
         data = json.loads(text)
     except ValueError as error:
-        raise _TransientError(f"an answer that is no JSON ({error})") from None
+        raise _TransientError(f"an answer that is not JSON ({error})") from None
     if "\\ud" in text.lower():  # maybe half of a surrogate pair, where an answer was cut inside a character
         data = json.loads(replace_surrogates(json.dumps(data, ensure_ascii=False)))
     if not isinstance(data, dict):
-        raise _TransientError(f"an answer that is no JSON object but {type(data).__name__}")
+        raise _TransientError(f"an answer that is not a JSON object but {type(data).__name__}")
     told = error_in_answer(data)
     if told is None:
         return data

@@ -62,7 +62,7 @@ class LogProbMethod(ABC):
 def checked_log_prob(value: Any) -> float:
     """A log-probability from an answer, at least `MIN_LOG_PROB`. Raises MissingLogProbsError where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:
-        raise MissingLogProbsError(f"{value!r} is no log-probability")
+        raise MissingLogProbsError(f"{value!r} is not a log-probability")
     return max(float(value), MIN_LOG_PROB)
 
 
@@ -77,4 +77,4 @@ def read_log_probs(
     try:
         return method.read(rows, continuations)
     except MissingLogProbsError as error:
-        raise VictimError(f"the server told log-probabilities by {method.name} and does not now: {error}") from None
+        raise VictimError(f"the server gave log-probabilities by {method.name} but no longer does: {error}") from None

@@ -43,8 +43,8 @@ def check_served(config: ServerConfig, model: str, settings: ChatSettings, messa
         counts = [None if isinstance(one, Refusal) else usage_count(one, "prompt_tokens") for one in answers]
         if counts[0] is None or counts[0] == counts[1]:
             raise VictimError(
-                f"{where}: does not go on with a beginning of the answer (continue_final_message), as far as its count "
-                "of tokens tells; use api: completions, or a server that does, such as vllm serve"
+                f"{where}: does not continue a beginning of the answer (continue_final_message), judging by its count "
+                "of tokens; use api: completions, or a server that does, such as vllm serve"
             )
 
 

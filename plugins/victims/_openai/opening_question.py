@@ -33,7 +33,7 @@ def with_known_form(completions: Completions, probe: ServerProbe, served: Served
         words = refusals[replace(form, temperature=True)]
         raise VictimError(
             f"{name} refuses temperature: 0 ({words}), so its answers are sampled, and differ when it is asked again; "
-            "write sampled: true to take them as they come, or use another model"
+            "write sampled: true to use them as they come, or use another model"
         )
     completions.forget_refusals()
     return replace(served, form=form)

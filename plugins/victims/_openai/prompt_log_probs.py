@@ -78,7 +78,7 @@ class PromptLogProbs(PromptMethod):
             entry = table.get(str(token)) if isinstance(table, dict) else None
             if entry is None:
                 raise TokenMismatchError(
-                    f"prompt_logprobs lack token {token}: the server's tokens are others than the tokenizer's"
+                    f"prompt_logprobs lack token {token}: the server's tokens differ from the tokenizer's"
                 )
             values.append(entry.get("logprob") if isinstance(entry, dict) else entry)
         return np.asarray([checked_log_prob(value) for value in values[-count:]])
@@ -117,4 +117,4 @@ class Echo(PromptMethod):
         theirs = echoed[length - len(sent) : length]
         ours = self.completions.tokenizer.decode([[token] for token in sent])
         if theirs != ours and "".join(map(str, theirs)) == "".join(ours):
-            raise TokenMismatchError("the server cuts this text up otherwise")
+            raise TokenMismatchError("the server splits this text differently")

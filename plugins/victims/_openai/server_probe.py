@@ -70,8 +70,8 @@ def probe(
     completions = _completions(client, model, tokenizer, batch, sampled=sampled)
     if not completions.prompts.ids and getattr(tokenizer, "appended", ()):
         raise VictimError(
-            f"{client.config.base_url}: takes prompts as text alone, and the tokenizer of {model} ends every text with "
-            "a token, so that no answer could follow; use a server that takes token ids, or api: chat"
+            f"{client.config.base_url}: accepts prompts only as text, and the tokenizer of {model} ends every text "
+            f"with a token, so that no answer could follow; use a server that takes token ids, or api: chat"
         )
     result = ServerProbe(completions.prompts, _token_counts(completions))
     if scoring != "none":
@@ -102,11 +102,11 @@ def _completions(client: JsonClient, model: str, tokenizer: Tokenizer, batch: in
         if not isinstance(choices, list) or len(choices) != len(sent):
             reasons.append(f"{len(sent)} prompts, {len(choices) if isinstance(choices, list) else 'no'} choices")
         elif ids and counted not in (None, sum(map(len, sent))):
-            reasons.append(f"{sum(map(len, sent))} token ids counted as {counted}: it takes them for something else")
+            reasons.append(f"{sum(map(len, sent))} token ids counted as {counted}: it treats them as something else")
         else:
             return completions
     why = "; ".join(dict.fromkeys(reasons))
-    raise VictimError(f"{client.config.base_url}: {model} takes no prompt for completion: {why}")
+    raise VictimError(f"{client.config.base_url}: {model} accepts no prompt for completion: {why}")
 
 
 def _token_counts(completions: Completions) -> str:
@@ -158,7 +158,7 @@ def _find_method(completions: Completions, result: ServerProbe, scoring: Scoring
             result.failures[method.name] = str(error)
             continue
         if completions.refused or (method.exact and any(isinstance(answer, str) for answer in answers)):
-            mismatch = "the server's tokens are others than the tokenizer's"
+            mismatch = "the server's tokens differ from the tokenizer's"
             result.failures[method.name] = completions.first_refusal or mismatch
             continue
         result.failures.pop(method.name, None)
@@ -179,7 +179,7 @@ def _find_method(completions: Completions, result: ServerProbe, scoring: Scoring
         result.method = working[0][0]
     elif scoring != "auto":
         raise VictimError(
-            f"{completions.base_url}: does not tell log-probabilities by {scoring} "
+            f"{completions.base_url}: does not give log-probabilities by {scoring} "
             f"({result.failures.get(scoring, 'refused')}); use scoring: auto"
         )
 

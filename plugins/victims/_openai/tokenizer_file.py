@@ -29,7 +29,7 @@ def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
         return Path(hf_hub_download(tokenizer, "tokenizer.json", revision=revision, etag_timeout=5.0))
     except Exception as error:  # network and hub errors of many unrelated classes
         raise VictimError(
-            f"tokenizer {tokenizer}: no folder, and neither hub nor local cache has its tokenizer.json "
+            f"tokenizer {tokenizer}: not a folder, and neither hub nor local cache has its tokenizer.json "
             f"({first_line(error)})"
         ) from error
 

@@ -21,7 +21,7 @@ SHARES = {
     "band held",
     "ols: slope held",
     "false order",
-    "told apart rightly",
+    "told apart correctly",
     "ASR@j held",
     "said not to fit",
     "said to be bent",

@@ -88,7 +88,7 @@ def _order(table: Table, target: float) -> Booleans:
 
 @dataclass(frozen=True)
 class Unequal:
-    """Half of the rows take ``factor`` times the compute: how many pairs are told apart rightly."""
+    """Half of the rows take ``factor`` times the compute: how many pairs are told apart correctly."""
 
     rows: int
     seeds: int
@@ -111,7 +111,7 @@ class Unequal:
             order = _order([[each.draw(rng, self.seeds, self.examples)] for each in made], 0.5)
             right.append(float(order[:half, half:].mean()))
             wrong += bool(order[:half, :half].any() or order[half:].any())
-        return {"told apart rightly": float(np.mean(right)), "false order": wrong / studies}
+        return {"told apart correctly": float(np.mean(right)), "false order": wrong / studies}
 
 
 EQUALS = [Equals(6, seeds, examples) for examples in (32, 100) for seeds in SEEDS]

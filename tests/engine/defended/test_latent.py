@@ -242,9 +242,7 @@ def test_a_guard_sees_the_string_that_carries_the_perturbation() -> None:
 
 
 def test_behind_a_transform_there_is_nothing_to_perturb() -> None:
-    with pytest.raises(
-        AccessError, match="defense capitals: rewrites the prompt, so there is no place in it to perturb"
-    ):
+    with pytest.raises(AccessError, match="defense capitals: rewrites the prompt, so it has no place to perturb"):
         run(latent(steps=1), Layer(Capitals(), {}))
     with pytest.raises(AccessError, match="defense capitals"):
         run(Odd(perturbing(0.5)), Layer(Capitals(), {}))
@@ -290,8 +288,8 @@ def test_a_perturbation_must_be_granted_and_confessed() -> None:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (Latent(0, (3, 32), Latent.of(np.zeros((3, 32)), 0).data), r"\[3, 32\] of layer 0 does not go with 4 tokens"),
-        (Latent(-1, (4, 32), Latent.of(np.zeros((4, 32)), 0).data), "of layer -1 does not go with"),
+        (Latent(0, (3, 32), Latent.of(np.zeros((3, 32)), 0).data), r"\[3, 32\] of layer 0 does not fit 4 tokens"),
+        (Latent(-1, (4, 32), Latent.of(np.zeros((4, 32)), 0).data), "of layer -1 does not fit"),
         (Latent(0, (4, 32), Latent.of(np.zeros((4, 31)), 0).data), "has 512 bytes of float32, found 496"),
         (Latent(0, (4, 32), "?!"), "no base64"),
         (Latent.of(np.full((4, 32), np.inf), 0), "entry that is not finite"),

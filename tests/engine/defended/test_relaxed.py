@@ -129,10 +129,10 @@ class Capitals(TransformDefense):
 @pytest.mark.parametrize(
     ("defense", "words"),
     [
-        (Capitals, "defense capitals: rewrites the prompt, so a relaxed string, which is no text, cannot be put"),
+        (Capitals, "defense capitals: rewrites the prompt, so a relaxed string is not a text and cannot go"),
         (
             Penalises,
-            "defense penalises: adds a penalty to the loss that is of texts, and a relaxed string is none; use",
+            "defense penalises: adds a penalty that is computed from texts, and a relaxed string is not a text; use",
         ),
         (Hides, "defense hides: offers no gradient"),
     ],

@@ -240,7 +240,7 @@ def test_wrong_attention_falls_back_to_eager(monkeypatch: pytest.MonkeyPatch) ->
     model.set_attn_implementation("half_for_tests")
     made = TorchBackend(model, tokenizer)
     np.testing.assert_allclose(made.classify([np.arange(20, 30)])[0], expected, atol=1e-4)
-    assert "eager is used" in str(made.describe()["agreement"])
+    assert "using eager attention" in str(made.describe()["agreement"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -251,7 +251,7 @@ def test_nan_is_an_error_with_a_mend_for_the_precision(dtype: torch.dtype) -> No
         model.score.weight.fill_(float("nan"))
     low = dtype == torch.bfloat16
     mend = (
-        "load it with dtype: float32" if low else "full precision already: look for NaN and huge numbers in its weights"
+        "load it with dtype: float32" if low else "already full precision: look for NaN and huge numbers in its weights"
     )
     with pytest.raises(VictimError, match=f"in {str(dtype)[6:]}; .*{mend}"):
         TorchBackend(model, tokenizer).classify([np.arange(20, 30)])
@@ -352,7 +352,7 @@ def test_loading_errors(tmp_path: Path) -> None:
     assert missing == ["score.weight"]
     assert torch.equal(first.score.weight, again.score.weight)
     assert torch.equal(state, torch.random.get_rng_state())
-    with pytest.raises(VictimError, match="each of other tokens"):
+    with pytest.raises(VictimError, match="each with different tokens"):
         open_folder(folder, "label_tokens", (" fox", " fox"), device="cpu")
 
 

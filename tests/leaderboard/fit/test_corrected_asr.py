@@ -131,5 +131,5 @@ def test_another_judge_or_none_is_an_error(tmp_path: Path) -> None:
     file.write_text(json.dumps(CALIBRATION | {"judge": CALIBRATION["judge"] | {"name": "other", "label": "other"}}))
     with pytest.raises(DataError, match=r"kept\.json: is of the judge other, and the run was judged by rated"):
         corrected_asr_of_run(run, file)
-    with pytest.raises(DataError, match="is no run directory"):
+    with pytest.raises(DataError, match="not a run directory"):
         corrected_asr_of_run(tmp_path, file)

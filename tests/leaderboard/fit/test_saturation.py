@@ -96,7 +96,7 @@ def test_what_is_unsure_is_said() -> None:
         table, *_ = simulate(Study(1, 120, 25, 0.62, asymptote=0.8), np.random.default_rng(number))
         (fit,) = fit_attack_scaling(table, "counts")
         assert fit.curve is not None
-        assert fit.curve.spans_both == fit.line.note.startswith("Whether the curve saturates is not told (p = ")
+        assert fit.curve.spans_both == fit.line.note.startswith("It is undecided whether the curve saturates (p = ")
         notes.append(fit.line.note)
     assert any(notes)
     assert not all(notes)

@@ -71,7 +71,7 @@ def test_the_plot_draws_what_the_data_say(page: Any, section: dict[str, Any]) ->
         assert {"front": "on the front"}.get(exam["front_of_victim"], "beaten within intervals") == line["Front"]
     dear = next(line for name, line in lines.items() if "dear" in name)
     assert dear["Loss (95% interval)"].startswith("0.3 (0.2")
-    assert "more than the bound of 2 points" in dear["Note"]
+    assert "more than the limit of 2 points" in dear["Note"]
     marks = page.locator("section.scope:visible .canvas .mark-symbol.role-mark path")
     assert marks.count() == 6
     legend = page.locator("section.scope:visible .canvas .role-legend-label text").all_text_contents()

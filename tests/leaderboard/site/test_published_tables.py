@@ -77,7 +77,7 @@ def test_whole_numbers_are_numbers_and_tables_go_with_their_fits(table: Path, tm
         ('{"n_params": 7, "slope": true}', "fit 1, 'slope': Input should be a valid number"),
         ('{"n_params": "7", "slope": 1.0}', "fit 1, 'n_params': Input should be a valid integer"),
         ('{"slope": 1.0}', "fit 1, 'n_params': Field required"),
-        ('{"n_params": 7, "slope": 1}, {"n_params": 7, "slope": 2}', "n_params 7 is there twice"),
+        ('{"n_params": 7, "slope": 1}, {"n_params": 7, "slope": 2}', "n_params 7 appears twice"),
         ("5", "fit 1: Input should be a valid dictionary or instance of ReportedFit"),
     ],
 )

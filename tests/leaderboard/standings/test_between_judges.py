@@ -114,7 +114,7 @@ def test_rows_that_are_not_of_the_same_searches_are_left_out_and_named(tmp_path:
     assert [label.split(" · ")[1] for label, _ in found.rows] == ["none"]
     assert {label.split(" · ")[1]: reason for label, reason in found.apart} == {
         "guard": "not judged by all",
-        "vote": "its attacks were run anew, or are others",
+        "vote": "its attacks were run again, or are different",
     }
     (pair,) = found.pairs
     assert (pair.tau, pair.pairs) == (None, 0)
@@ -132,7 +132,7 @@ def test_a_row_that_one_judge_cannot_rank_says_why(tmp_path: Path) -> None:
 
 
 def test_nothing_to_compare_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"judged by a_judge alone\. Have the run judged by another judge"):
+    with pytest.raises(DataError, match=r"judged by a_judge alone\. Have another judge rate the run"):
         require_comparisons(standings([run_of(tmp_path / "1", judged("a_judge", STRICT))]))
     other = [replace(cell, task="another") for cell in judged("b_judge", STRICT)]
     with pytest.raises(DataError, match=r"no search was judged by two of a_judge, b_judge\. Give a run and the one"):

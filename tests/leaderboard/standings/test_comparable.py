@@ -143,7 +143,7 @@ def test_two_kinds_of_rows_that_are_equally_many_are_not_chosen_between(tmp_path
 
 
 def test_a_single_row_is_ranked_beside_nothing(tmp_path: Path) -> None:
-    assert notes(table_of(tmp_path, [GCG])) == {GCG.victim: "no other row to rank it beside"}
+    assert notes(table_of(tmp_path, [GCG])) == {GCG.victim: "no other row to rank it with"}
 
 
 def test_the_prompt_without_an_attack_is_no_attack(tmp_path: Path) -> None:

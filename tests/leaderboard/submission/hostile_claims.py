@@ -65,7 +65,7 @@ CLAIMS: dict[str, tuple[Make, str]] = {
     "a worst case of no step": (_worst_case(step=99), "name a step 99, and its search has 3"),
     "a system prompt that the spec has not": (
         _talked_to(system="Be safe."),
-        "talked to with system 'Be safe.', and its parameters say 'default'",
+        "addressed with system 'Be safe.', and its parameters say 'default'",
     ),
     "a prefill that the spec has not": (_talked_to(prefill="No"), "talked to with prefill 'No'"),
     "a template's settings that the spec has not": (_talked_to(arguments={"safe": True}), "talked to with arguments"),

@@ -48,7 +48,7 @@ DISHONEST: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "wider radii": (wider, "certified within"),
     "fewer prompts": (lambda certificate: certificate["radii"].pop(), "its certificate is of 20 copies of 19 prompts"),
     "more copies": (lambda certificate: certificate.update(samples=2000), "its certificate is of 2000 copies"),
-    "another chance of error": (lambda certificate: certificate.update(alpha=1e-9), "or chance of error"),
+    "another chance of error": (lambda certificate: certificate.update(alpha=1e-9), "or probability of error"),
     "a price of its own": (
         lambda certificate: certificate["compute"].update(nominal=1.0),
         "its certificate took 1 FLOPs",

@@ -123,7 +123,7 @@ def test_from_another_folder(tmp_path: Path) -> None:
     (there / "data" / "labels.json").write_text(json.dumps({"labels": [1]}))
     code, said = ended(there, "leaderboard", "verify", "../it.zip")
     assert code == 1
-    assert "a file that its judge or a defense names is missing or another here" in said
+    assert "a file that its judge or a defense names is missing or different here" in said
     write_data(there)
     (there / "data" / "words.json").write_text(json.dumps({"word": "soup"}))
     code, said = ended(there, "leaderboard", "verify", "../it.zip", "--replay", 8, "--spec", "spec.yaml")

@@ -20,7 +20,7 @@ def notes(tmp_path: Path, wanted: int, sizes: dict[str, int]) -> list[str]:
 
 def test_cells_that_count_the_listed_prompts_alone_are_noted(tmp_path: Path) -> None:
     (note,) = notes(tmp_path, 24, {"behaviors": 100})
-    assert "2 cells have a clean share of the listed prompts alone (6 of 24)" in note
+    assert "2 cells have a clean share over the listed prompts only (6 of 24)" in note
 
 
 def test_a_task_that_has_no_more_is_no_matter(tmp_path: Path) -> None:
@@ -29,4 +29,4 @@ def test_a_task_that_has_no_more_is_no_matter(tmp_path: Path) -> None:
 
 def test_where_it_is_not_known_whether_there_are_more(tmp_path: Path) -> None:
     (note,) = notes(tmp_path, 24, {})
-    assert "6 clean examples of 24 in the spec; whether there are more is not known here" in note
+    assert "6 clean examples of 24 in the spec; whether there are more is unknown here" in note

@@ -53,7 +53,7 @@ def test_two_entries_that_tell_of_one_cell_otherwise(packed: Path, parts: Parts,
     assert len(names) == 2
     done = harness_here("leaderboard", "build", "--entries", entries, "--out", "site", cwd=tmp_path)
     assert done.returncode == 2
-    assert "its records are others than those of the same cell in" in done.stderr
+    assert "its records differ from those of the same cell in" in done.stderr
     assert all(name in done.stderr for name in names)
     assert not (tmp_path / "site").exists()
 
@@ -88,7 +88,7 @@ def test_an_entry_is_named_by_what_it_holds(packed: Path, parts: Parts, tmp_path
     assert before == {name: (entries / name).read_bytes() for name in before}
     assert write_entry(open_submission(packed), entries) == first  # the same again is no other
     first.write_bytes(first.read_bytes() + b" ")
-    with pytest.raises(DataError, match="is there already, and holds something else"):
+    with pytest.raises(DataError, match="already exists, with different content"):
         write_entry(open_submission(packed), entries)
 
 
@@ -127,7 +127,7 @@ def test_bytes_that_no_reader_shows(packed: Path, tmp_path: Path) -> None:
     assert code not in anew.with_suffix(".parquet").read_bytes()
     at = hiding.rindex(b"parquet-cpp-arrow version ") + 26  # to say that another version wrote it does not help
     rewritten(entry, hiding[:at] + bytes([hiding[at] ^ 1]) + hiding[at + 1 :])
-    assert "cannot be told. Add it anew" in form(entry)
+    assert "cannot be determined. Add it again" in form(entry)
     assert len(read_sources([entry]).runs) == 1  # a page is made of what a reader shows
 
 
@@ -149,7 +149,7 @@ def test_a_run_in_a_folder_of_entries_is_none(entries: Path, tmp_path: Path) -> 
     assert (run["spec_name"], run["checked"]) == ("fast", True)
     done = harness_here("leaderboard", "build", entries, "--out", "other", cwd=tmp_path)
     assert done.returncode == 2
-    assert "holds entries beside its run.json" in done.stderr
+    assert "holds entries as well as a run.json" in done.stderr
 
 
 def test_a_folder_of_entries_must_be_said_to_be_one(entries: Path, tmp_path: Path) -> None:

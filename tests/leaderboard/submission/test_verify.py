@@ -55,7 +55,7 @@ def test_a_valid_one_is_verified(packed: Path) -> None:
     assert names == ["file", "records", "standings", "spec", "completeness", "verdicts", "attack costs"]
     (spec,) = [check for check in report["checks"] if check["name"] == "spec"]
     assert "is its own" in spec["notes"][0]  # it is nobody's standard
-    assert "no string and no clean prompt was put to a victim" in report["not_looked_at"]
+    assert "no string and no clean prompt was replayed on a victim" in report["not_looked_at"]
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_a_table_is_printed(packed: Path) -> None:
     done = harness_here(*FROM_FILES, "leaderboard", "verify", packed, cwd=packed.parent)
     assert done.returncode == 0
     assert "completeness" in done.stdout
-    assert "Not looked at: no string" in done.stdout
+    assert "Not checked: no string" in done.stdout
     assert done.stdout.rstrip().endswith("Verified.")
     missing = harness_here("leaderboard", "verify", packed.parent / "nothing.zip", cwd=packed.parent)
     assert missing.returncode == 1
@@ -166,7 +166,7 @@ FORGED: dict[str, tuple[Callable[[Parts, Path], None], str, str]] = {
     "a bound on utility that is none": (
         cell(utility={"tasks": [], "max_loss": -0.5}),
         "records",
-        "bound on the loss of utility -0.5 is not between 0 and 1",
+        "limit on the loss of utility -0.5 is not between 0 and 1",
     ),
     "fewer answers than were asked for": (cell(n_asked=3), "records", "of asked, missing and unjudged answers"),
     "a label that is its own target": (own_target, "records", "the attacker wants the example's own label"),
@@ -238,7 +238,7 @@ def test_as_many_clean_examples_as_the_spec_asks_for(packed: Path, parts: Parts,
     code, report = verify(tmp_path / "five.zip")  # of a spec that nobody has read no data are loaded
     (completeness,) = [check for check in report["checks"] if check["name"] == "completeness"]
     assert code == 0
-    assert "5 clean examples of 20 in the spec; whether there are more is not known here" in completeness["notes"][0]
+    assert "5 clean examples of 20 in the spec; whether there are more is unknown here" in completeness["notes"][0]
 
 
 @pytest.mark.usefixtures("unguarded")
@@ -280,7 +280,7 @@ class TestReplay:
         assert (code, problems(report)) == (0, {})
         assert " 2 cells: the same verdict; losses differ by 0 at most" in report["checks"][-1]["detail"]
         assert "20 clean prompts asked again" in report["checks"][-1]["detail"]
-        assert "not looked at: 0 of 3" in report["checks"][-1]["notes"][-1]
+        assert "not checked: 0 of 3" in report["checks"][-1]["notes"][-1]
         assert "that were not drawn" in report["not_looked_at"]
 
     def test_models_made_anew(self, packed: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_tables_at_equal_compute_name_the_search(tmp_path: Path, capsys: pytest.
     said = " ".join(capsys.readouterr().out.split())
     assert "search 4.0 × 10⁹" in said
     assert said.count("search 4.0") == 1, "that of the attack as it was has none"
-    assert "on top of what heads the column" in said
+    assert "in addition to the compute at the head of the column" in said
 
 
 def test_standings_say_what_the_search_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

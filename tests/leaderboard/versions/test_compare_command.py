@@ -47,7 +47,7 @@ def test_what_a_reader_sees(worse: tuple[str, str], capsys: pytest.CaptureFixtur
 def test_a_worse_version_is_status_1_and_says_why(worse: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *worse, "--fail-if-worse", "0.05"]) == 1
     text = " ".join(capsys.readouterr().out.split())
-    assert "ASR of gcg: worse by more than 5 points, surely" in text
+    assert "ASR of gcg: worse by more than 5 points, certainly" in text
     assert "--fail-if-worse 0.05: FAILED: of 3 measures 1 not worse, 2 worse, 0 cannot be told" in text
     assert main(["compare", *worse, "--fail-if-worse", "0.05", "--undecided", "pass"]) == 1
     assert main(["compare", *worse, "--fail-if-worse", "0.6"]) == 0
@@ -75,8 +75,8 @@ def test_cells_in_one_run_alone_are_listed_up_to_a_few(tmp_path: Path, capsys: p
     two = written(tmp_path, cells(5, of=20, seeds=range(11)), cells(5, of=20, seeds=[0]))
     assert main(["compare", *two, "--fail-if-worse", "0.05"]) == 1
     text = " ".join(capsys.readouterr().out.split())
-    assert text.count("in OLD alone: word_length × model(v1) × none × gcg") == 8
-    assert "in OLD alone: 2 more; --json names all" in text
+    assert text.count("only in OLD: word_length × model(v1) × none × gcg") == 8
+    assert "only in OLD: 2 more; --json names all" in text
     assert "cannot be told: 10 cells of OLD without a partner in NEW" in text
 
 

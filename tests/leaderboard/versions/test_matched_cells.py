@@ -79,7 +79,7 @@ def attack_of(**params: Any) -> dict[str, Any]:
         ({}, {"stop_on_success": True}, "whether searches stop at success of word_length"),
         ({}, {"steps": 8}, "the budget in steps of word_length × .* × gcg: 4 and 8"),
         ({}, {"accounting": "otherwise"}, "how FLOPs are counted"),
-        ({}, {"judge": "refusal_match"}, "judge proxy_label and judge refusal_match: .*Judge the older one anew"),
+        ({}, {"judge": "refusal_match"}, "judge proxy_label and judge refusal_match: .*Judge the older one again"),
         ({}, {"threat": "suffix, 20 tokens, gradient"}, "threat model suffix, 10 tokens.* and threat model suffix, 20"),
         ({}, {"attack": "gcg(steps=8)"}, r"attack gcg and attack gcg\(steps=8\): the labels differ"),
         (attack_of(steps=4, topk=8), attack_of(steps=4, topk=9), "attack gcg: topk is 8 and 9"),
@@ -120,5 +120,5 @@ def test_runs_that_have_nothing_or_are_not_finished(tmp_path: Path) -> None:
 
 def test_two_cells_in_one_place_are_refused(tmp_path: Path) -> None:
     twice = [*cells(3, victim=NEW), *cells(5, victim=NEW)]
-    with pytest.raises(DataError, match="are the same cell, of different content"):
+    with pytest.raises(DataError, match="are the same cell with different content"):
         compare_runs(*runs(tmp_path, cells(3), twice))

@@ -76,8 +76,8 @@ def test_what_does_not_fit_is_passed_over_and_told_in_words(tmp_path: Path) -> N
     assert [row.queries for row in rows] == [1, 1, 0, 0]
     told = attack.remarks([problem])
     assert told == [
-        "human passes over 1 of 4 placements (strings × examples: 4 × 1): the string is longer than 12 tokens",
-        "human passes over 1 of 4 placements (strings × examples: 4 × 1): the string holds {prompt}, for which it has "
+        "human skips 1 of 4 placements (strings × examples: 4 × 1): the string is longer than 12 tokens",
+        "human skips 1 of 4 placements (strings × examples: 4 × 1): the string holds {prompt}, for which it has "
         "to replace the request (`edit: replace`)",
     ]
     ascii_alone = request(Threat(tokens=60, alphabet="printable_ascii"))
@@ -124,7 +124,7 @@ def test_every_form_of_file_gives_the_same_strings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "params", "message"),
     [
-        ("a.txt", "\n \n", {}, r"a\.txt: holds no rows"),
+        ("a.txt", "\n \n", {}, r"a\.txt: contains no rows"),
         ("a.csv", "text\nhi\n", {"column": "texts"}, r"a\.csv, line 2: no column 'texts' \(did you mean 'text'\?\)"),
         ("a.csv", 'text,who\nhi,me\n"",me\n', {}, r"a\.csv, line 3: the text in column 'text' is empty; write one"),
         ("a.jsonl", '{"text": 5}\n', {}, r"line 1: column 'text' holds int, not text; name another `column`"),
@@ -167,7 +167,7 @@ def test_a_run_tells_what_it_passed_over(tmp_path: Path) -> None:
     done = harness_here("run", "spec.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = " ".join((done.stdout + done.stderr).split())
-    assert "human passes over" in said
+    assert "human skips" in said
     assert "the string is longer than 8 tokens" in said
     (cell,) = read_run(tmp_path / "out")
     assert cell.record.attack_facts == {"strings": 2}

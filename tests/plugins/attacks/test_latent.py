@@ -216,10 +216,10 @@ def test_a_plan_tells_what_it_costs(cells: tuple[Path, dict[str, Cell]]) -> None
 
 
 MISTAKES = [
-    ({"threats": [{"access": "latent"}]}, "threats[0]: access: latent needs a bound on the perturbation; add radius"),
+    ({"threats": [{"access": "latent"}]}, "threats[0]: access: latent needs a limit on the perturbation; add radius"),
     (
         {"threats": [{"radius": 1.0}]},
-        "threats[0]: radius bounds a perturbation, and access: gradient allows none; remove one of them",
+        "threats[0]: radius limits a perturbation, and access: gradient allows none; remove one of them",
     ),
     (
         {"threats": [{"access": "gradient"}]},
@@ -240,7 +240,7 @@ MISTAKES = [
     ),
     (
         {"defenses": [{"adversarial_training": {"threat": {"access": "latent"}}}]},
-        "defenses[0].adversarial_training.threat: access: latent needs a bound on the perturbation",
+        "defenses[0].adversarial_training.threat: access: latent needs a limit on the perturbation",
     ),
 ]
 
@@ -271,7 +271,7 @@ def test_a_victim_elsewhere_is_refused_in_words() -> None:
             self.plugin, self.name, self.label = plugin, name, name
 
     class Far:
-        """A victim that tells scores alone."""
+        """A victim that gives scores alone."""
 
         def card(self, data: Any) -> VictimCard:
             return VictimCard("far", None, None, "scores", 512, local=False)

@@ -118,7 +118,10 @@ def test_what_cannot_be_used_is_told_in_words() -> None:
         many_shot().check(TaskData((" A", " B"), (), ()))
     with pytest.raises(DataError, match="not one shot can be used in any example: it is longer than 3 tokens; grant"):
         many_shot().remarks([request(Threat(tokens=3, position="prefix"))])
-    assert "stand before no request; `position: prefix`" in many_shot().remarks([request(Threat(tokens=900))])[-1]
+    assert (
+        "do not come before the request; use `position: prefix`"
+        in many_shot().remarks([request(Threat(tokens=900))])[-1]
+    )
     with pytest.raises(ValueError, match=r"the template lacks \{answer\}"):
         many_shot(shot="Q: {question}")
     assert many_shot().remarks([]) == []

@@ -165,6 +165,6 @@ def test_a_spec_is_told_before_it_runs_which_defenses_refuse(defense: str, stati
         defended = make_stack((defended,), True, registry)
     cell = CellSpec(task, victim, defended, attack, judge, Threat(), 0, None, False, 1, 1)
     wanted = (
-        f"attack pgd asks about relaxed strings, which are no texts, and defense {defense} needs a text; exclude it"
+        f"attack pgd asks about relaxed strings, which are not texts, and defense {defense} needs a text; exclude it"
     )
     assert [str(error) for error in access_errors(cell, data)] == ([wanted] if refuses else [])

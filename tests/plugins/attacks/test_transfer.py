@@ -102,7 +102,7 @@ def test_each_step_is_replayed_in_turn(tmp_path: Path, source: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "change", "words"),
     [
-        ({}, ("", ""), "transfer: 2 cells of .* fit; say which by attack .*attack: hill_climb | random_token"),
+        ({}, ("", ""), "transfer: 2 cells of .* match; choose one by attack .*attack: hill_climb | random_token"),
         ({"attack": "gcg"}, ("", ""), "no finished cell of attack 'gcg': it has .*hill_climb.*; change the filters"),
         ({"run": "elsewhere"}, ("", ""), "elsewhere: no such run directory"),
         (
@@ -238,13 +238,13 @@ def test_filters_are_labels_or_names(tmp_path: Path, wanted: dict[str, Any], key
 @pytest.mark.parametrize(
     ("cells", "info", "params", "words"),
     [
-        ([FakeCell(), FakeCell(victim="tiny(size=l)")], {}, {}, r"2 cells of .* say which by victim \(victim: tiny"),
+        ([FakeCell(), FakeCell(victim="tiny(size=l)")], {}, {}, r"2 cells of .* choose one by victim \(victim: tiny"),
         ([FakeCell(), FakeCell(task="spam")], {}, {}, "say which by task"),
         ([FakeCell()], {"cells": 4}, {"attack": "beast"}, "3 of its cells are not done: finish that run first"),
         ([], {"cells": 2}, {}, "no finished cell: none is done; 2 of its cells are not done"),
         ([FakeCell(space="latent")], {}, {}, "no finished cell: none is done"),
         ([FakeCell(status="failed")], {"cells": 1}, {}, "none is done; 1 of its cells are not done"),
-        ([FakeCell(), FakeCell(hardness=3.0)], {}, {}, "cells that nothing tells apart"),
+        ([FakeCell(), FakeCell(hardness=3.0)], {}, {}, "cells that cannot be told apart"),
     ],
 )
 def test_no_cell_or_several_is_an_error_with_a_mend(

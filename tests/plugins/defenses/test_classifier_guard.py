@@ -118,7 +118,7 @@ def test_a_quantile_of_clean_prompts_passes() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"refuse": ("harmfull",)}, "'harmfull' is none of them"),
+        ({"refuse": ("harmfull",)}, "'harmfull' is not one of them"),
         ({"classes": ("a", "a")}, "must be different names"),
         ({"reads": "answer", "quantile": 0.9}, "give a threshold"),
     ],

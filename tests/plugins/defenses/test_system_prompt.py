@@ -141,7 +141,7 @@ def test_it_stands_before_no_system_prompt_of_the_attackers() -> None:
     example = Example.of_messages("e", [("system", (Chunk("", Edit.PERTURBABLE),)), Message("user", "Hi")], target=" A")
     with pytest.raises(DataError, match="the message that may change is the system prompt"):
         defense().check(TaskData((), [], [example]))
-    with pytest.raises(ValidationError, match="an empty system prompt is no defense"):
+    with pytest.raises(ValidationError, match="an empty system prompt is not a defense"):
         SystemPrompt.Params(text=" \n")
 
 

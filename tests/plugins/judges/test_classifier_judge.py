@@ -169,11 +169,14 @@ def test_a_language_model_may_answer_with_the_classes_as_words(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"success": "harmfull"}, r"`success` is 'harmfull' \(did you mean 'harmful'\?\), which is none of `classes`"),
+        (
+            {"success": "harmfull"},
+            r"`success` is 'harmfull' \(did you mean 'harmful'\?\), which is not one of `classes`",
+        ),
         ({"classes": ["harmful"]}, r"classes\n.*at least 2"),
         ({"classes": ["harmful", "harmful "]}, "`classes` must be different names"),
         ({"classes": ["harmful", " "]}, "`classes` must be different names"),
-        ({"template": "{prompt}"}, r"template\n.*lacks \{answer\}; write it where the text is to stand"),
+        ({"template": "{prompt}"}, r"template\n.*lacks \{answer\}; write it where the text should go"),
         ({"threshold": 0}, "greater than 0"),
         ({"model": 3}, r"model\n"),
     ],

@@ -29,7 +29,7 @@ from plugins.tasks.prompt_sets.strongreject import StrongReject
             "d.csv",
             "prompt,benign\nhi,mostly\n",
             {},
-            r"line 2: column 'benign' holds 'mostly', which stands in neither `benign_values` nor `harmful_values`",
+            r"line 2: column 'benign' holds 'mostly', which is in neither `benign_values` nor `harmful_values`",
         ),
         ("d.csv", "prompt,benign\nhi,saef\n", {}, r"holds 'saef' \(did you mean 'safe'\?\)"),
         ("d.csv", "prompt\nhi\n", {"only": "benign"}, r"`only: benign` leaves none of 1 prompts; .*`benign_column`"),

@@ -45,7 +45,7 @@ def test_the_right_choice_is_named_in_any_of_three_ways(tmp_path: Path, answer: 
         ({"answer": 4}, "names no choice or two"),
         ({"answer": None}, "names no choice or two"),
         ({"choices": ["a", "b"]}, "has 2 choices where 4 are expected; give `choices`"),
-        ({"choices": "a"}, "has str, and no list where 4"),
+        ({"choices": "a"}, "has str, not a list where 4"),
         ({"question": " "}, "the text is empty"),
     ],
 )

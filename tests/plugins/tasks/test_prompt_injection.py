@@ -113,7 +113,7 @@ def messages(*last: dict[str, Any]) -> list[dict[str, Any]]:
     ("changes", "message"),
     [
         ({"messages": ...}, "no column 'messages'"),
-        ({"messages": "hello"}, "messages: no list of messages; write"),
+        ({"messages": "hello"}, "messages: not a list of messages; write"),
         ({"messages": "[hello"}, r"messages: not JSON \("),
         (
             {"messages": messages({"role": "tool", "content": "Lunch."})},
@@ -121,9 +121,9 @@ def messages(*last: dict[str, Any]) -> list[dict[str, Any]]:
         ),
         ({"messages": messages({"role": "tool", "content": "{attack} {attack}"})}, "stands there 2 times"),
         ({"messages": messages({"role": "toll", "content": "{attack}"})}, r"messages\[3\].role: 'toll' \(did you mean"),
-        ({"messages": messages({"role": "tool", "text": "{attack}"})}, r"messages\[3\]: 'text' is not known there"),
+        ({"messages": messages({"role": "tool", "text": "{attack}"})}, r"messages\[3\]: 'text' is not allowed there"),
         ({"messages": messages({"role": "tool", "content": 5})}, r"messages\[3\].content: int, not text"),
-        ({"messages": messages({"role": "tool", "content": " "})}, r"messages\[3\].content: the message says nothing"),
+        ({"messages": messages({"role": "tool", "content": " "})}, r"messages\[3\].content: the message is empty"),
         ({"messages": messages({"role": "assistant", "content": "{attack}"})}, "the last message is of the assistant"),
         (
             {"messages": [{"role": "system", "content": "{attack}"}, {"role": "user", "content": "Hi"}]},
@@ -135,7 +135,7 @@ def messages(*last: dict[str, Any]) -> list[dict[str, Any]]:
         ),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"name": "x"}]}, CASE["messages"][3]]},
-            r"messages\[0\].tool_calls: 1 of 1 are no calls; write",
+            r"messages\[0\].tool_calls: 1 of 1 are not calls; write",
         ),
         ({"injection": 5}, "'injection' holds int, not text"),
         ({"injection": "Now {attack}"}, "injection: {attack} stands in it, .* take it out"),
@@ -147,7 +147,7 @@ def messages(*last: dict[str, Any]) -> list[dict[str, Any]]:
         ({"forbidden": {"phrase": "a", "pattern": "b"}}, "a rule is one of phrase, pattern and call, got phrase and"),
         ({"forbidden": {"call": "pay"}}, "forbidden.call: str, not an object; write"),
         ({"forbidden": {"call": {"arguments": {}}}}, "forbidden.call.name: the tool's name is missing"),
-        ({"forbidden": {"call": {"name": "pay", "args": {}}}}, "forbidden.call: 'args' is not known there"),
+        ({"forbidden": {"call": {"name": "pay", "args": {}}}}, "forbidden.call: 'args' is not allowed there"),
         ({"forbidden": {"call": {"name": "pay", "arguments": [1]}}}, "forbidden.call.arguments: list, not an object"),
         ({"forbidden": {"pattern": "a+"}}, "target: missing, and a pattern does not tell it"),
         ({"wanted": ..., "wantd": "noon"}, r"column 'wantd' \(did you mean 'wanted'\?\); rename it"),

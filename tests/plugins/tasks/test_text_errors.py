@@ -75,8 +75,8 @@ def write(folder: Path) -> Path:
         ("d.json", b'[{"text": "hi"},\n', {}, r"d\.json: not JSON .*one array of objects"),
         ("d.jsonl", b'[\n{"text": "hi"}]\n', {}, r"line 1: not JSON .*give `format: json`"),
         ("d.csv", b"text,label\nhi,\n", {}, r"line 2: the row has no label"),
-        ("d.tsv", b"", {}, r"holds no rows"),
-        ("d.tsv", b"text\tlabel\n", {}, r"holds no rows"),
+        ("d.tsv", b"", {}, r"contains no rows"),
+        ("d.tsv", b"text\tlabel\n", {}, r"contains no rows"),
         ("d.tsv", b"text\tlabel\nhi\tham\n", {"encoding": "utf-9"}, r"unknown encoding 'utf-9'"),
         ("d.jsonl", b'{"text": "hi", "label": "ham"}\n{"text": \n', {}, r"line 2: not JSON .*one object per line"),
         ("d.jsonl", b"[1]\n", {}, r"line 1: a list, not an object"),
@@ -108,7 +108,7 @@ def test_missing_file_suggests_its_neighbour(tmp_path) -> None:
         load(csv_file.with_name("date.csv"))
     with pytest.raises(DataError, match="is a folder; name a file"):
         load({"train": csv_file.parent, "validation": csv_file}, format="csv")
-    with pytest.raises(DataError, match=r"nowhere/d\.csv: no such file; a relative path counts from the spec"):
+    with pytest.raises(DataError, match=r"nowhere/d\.csv: no such file; a relative path starts at the spec"):
         load(csv_file.parent / "nowhere" / "d.csv")
 
 
@@ -124,7 +124,7 @@ def test_a_label_without_rows_is_an_error(tmp_path) -> None:
         ({}, "no data: give `path` .* or `dataset`"),
         ({"path": "a.csv", "dataset": "who/what"}, "both `path` and `dataset` are given: keep one"),
         ({"path": "a.csv", "labels": ["ham"]}, "at least two"),
-        ({"path": "a.csv", "labels": ["ham", "ham"]}, "a value stands twice"),
+        ({"path": "a.csv", "labels": ["ham", "ham"]}, "a value appears twice"),
         ({"path": "a.csv", "labels": {"ham": 0, "spam": 2}}, "without a gap"),
         ({"path": "a.csv", "label_texts": ["HAM"]}, "must be 2 different words"),
         ({"path": "a.csv", "label_texts": ["HAM", " HAM"]}, "must be 2 different words"),

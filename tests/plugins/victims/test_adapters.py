@@ -90,11 +90,11 @@ def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "m", "qwen2", "label_tokens")
     write_adapter(tmp_path / "lora", write_folder(tmp_path / "wide", "qwen2", "label_tokens", hidden=64))
     bare = {"head": "causal_lm", "fine_tune": False}
-    with pytest.raises(VictimError, match=r"lora: no adapter of this model: "):
+    with pytest.raises(VictimError, match=r"lora: not an adapter for this model: "):
         opened(victim(source, adapter=str(tmp_path / "lora"), **bare), tmp_path, "out")
     with pytest.raises(VictimError, match=r"adapter_config\.json: no such file; an adapter is a folder with"):
         victim(source, adapter=str(tmp_path / "m"), **bare).fingerprint()
-    with pytest.raises(ValueError, match="adapter goes with backend: torch alone"):
+    with pytest.raises(ValueError, match="adapter only works with backend: torch"):
         victim(source, adapter=str(tmp_path / "lora"), backend="vllm", **bare)
 
 
@@ -163,7 +163,7 @@ def test_trained_defenses_train_the_same_adapter_on(tmp_path: Path) -> None:
     for one, next_one in pairwise(seen):
         assert np.abs(one - next_one).max() > 1e-6
     shutil.rmtree(on)
-    with pytest.raises(VictimError, match="other: stands upon the artifact on, which is not beside it"):
+    with pytest.raises(VictimError, match="other: is based on the artifact on, which is missing next to it"):
         made.open(other, data)
 
 
@@ -201,5 +201,5 @@ def test_the_commit_of_a_hub_adapter_can_be_named(tmp_path: Path) -> None:
     assert named.fingerprint()["adapter commit"] == "1" * 40
     assert named.params.identity() == HuggingFace.Params(**params).identity()  # the fingerprint tells it
     for given in ({"adapter": str(tmp_path)}, {"adapter": None}):
-        with pytest.raises(ValidationError, match="adapter_revision goes with an adapter's hub id alone"):
+        with pytest.raises(ValidationError, match="adapter_revision is only for an adapter's hub id"):
             HuggingFace.Params(**params | given, adapter_revision="main")

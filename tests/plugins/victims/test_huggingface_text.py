@@ -132,7 +132,7 @@ def test_its_backend_knows_the_markers_of_its_reasoning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fine_tune", [False, {"steps": 1}])
 def test_a_model_that_cannot_answer_in_text_is_refused(tmp_path: Path, fine_tune: Any) -> None:
     made = write_folder(tmp_path / "classifier", "gpt_neox")
-    with pytest.raises(VictimError, match=r"is no language model \(its file lacks lm_head"):
+    with pytest.raises(VictimError, match=r"is not a language model \(its file lacks lm_head"):
         victim(made, fine_tune=fine_tune).prepare(job(tmp_path, requests(), "a"))
     encoder = victim(write_folder(tmp_path / "bert", "bert", "label_tokens"), fine_tune=fine_tune)
     with pytest.raises(VictimError, match="cannot predict the next one; use a decoder"):

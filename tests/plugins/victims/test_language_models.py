@@ -167,7 +167,7 @@ def test_without_training_data_there_is_no_tiny_victim(tmp_path: Path) -> None:
         nothing = TaskData(labels, (), ())
         assert victim.estimate(nothing) == 0
         assert victim.card(nothing).chars_per_token > 0
-        with pytest.raises(VictimError, match=r"there are none; use a victim that is ready.*huggingface"):
+        with pytest.raises(VictimError, match=r"there are none; use a victim that is already trained.*huggingface"):
             victim.prepare(job(tmp_path / f"made{len(labels)}", nothing))
 
 

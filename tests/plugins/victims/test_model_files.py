@@ -72,7 +72,7 @@ def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
     assert card_of(shards).n_params == card_of(whole).n_params
     assert {*names} < set(victim(shards).fingerprint())
     (shards / names[0]).unlink()
-    with pytest.raises(VictimError, match=rf"index\.json: names {names[0]}, not in the folder; fetch"):
+    with pytest.raises(VictimError, match=rf"index\.json: names {names[0]}, not in the folder; download"):
         card_of(shards)
     for broken in ("{", "[]", '{"weight_map": 3}', "{}"):
         (shards / "model.safetensors.index.json").write_text(broken)

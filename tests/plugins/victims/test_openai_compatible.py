@@ -244,7 +244,7 @@ def test_a_tokenizer_that_ends_texts_needs_a_server_that_takes_ids(server: Serve
     (said,) = served.generate([GenerateItem(TEXTS[0], 6)])
     assert said.prompt_tokens == len(rust.encode(TEXTS[0], add_special_tokens=False).ids)
     server.served.can = ALL - {"ids"}
-    with pytest.raises(VictimError, match=r"takes prompts as text alone, .* ends every text with a token"):
+    with pytest.raises(VictimError, match=r"accepts prompts only as text, .* ends every text with a token"):
         opened(server, folder, tmp_path, head="generation")
 
 
@@ -422,9 +422,9 @@ def test_two_ways_that_disagree_are_an_error(server: Server, folder: Path, tmp_p
 
 def test_labels_without_log_probabilities_are_refused(server: Server, folder: Path, tmp_path: Path) -> None:
     server.served.can = frozenset({"ids"})
-    with pytest.raises(VictimError, match=r"tells no log-probabilities .*take a server that does, or"):
+    with pytest.raises(VictimError, match=r"gives no log-probabilities .*use a server that does, or"):
         opened(server, folder, tmp_path)
-    with pytest.raises(VictimError, match="does not tell log-probabilities by echo"):
+    with pytest.raises(VictimError, match="does not give log-probabilities by echo"):
         opened(server, folder, tmp_path, scoring="echo")
     served = opened(server, folder, tmp_path, head="generation")
     assert served.abilities == {"generate"}
@@ -736,7 +736,7 @@ def test_a_model_that_is_not_served_and_a_tokenizer_of_another(server: Server, f
         ({"scoring": "none"}, "head: generation"),
         ({"api": "chat"}, "head: generation"),
         ({"head": "generation", "scoring": "top_logprobs"}, "is for labels"),
-        ({"head": "generation", "api": "chat", "scoring": "echo"}, "a chat tells no log-probabilities"),
+        ({"head": "generation", "api": "chat", "scoring": "echo"}, "a chat gives no log-probabilities"),
         ({"head": "generation", "api": "chat", "chat": "off"}, "the server renders messages itself"),
         ({"head": "generation", "api": "chat", "system": "none"}, "system: none: with api: chat"),
         ({"retries": -1}, "greater than or equal to 0"),

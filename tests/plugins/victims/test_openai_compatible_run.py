@@ -79,7 +79,7 @@ def test_a_run_records_null_and_shows_unknown(server: Server, folder: Path, tmp_
 
     done = harness_here("run", "spec.yaml", "--out", "out", "--site", "site", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "the rest takes unknown compute" in done.stderr
+    assert "the compute for the rest is unknown" in done.stderr
     assert "nan" not in done.stderr.lower()
     (cell,) = read_run(tmp_path / "out").cells
     facts = cell.record.victim_facts

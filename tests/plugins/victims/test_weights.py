@@ -81,7 +81,7 @@ def test_a_quantised_checkpoint_is_opened_where_it_lies(tmp_path: Path) -> None:
     assert saved.n_params == coded.n_params
     for wrong, words in (
         ({"quantize": "int8", "fine_tune": False}, "its weights are quantised already"),
-        ({"fine_tune": {"steps": 1}}, "its weights are quantised, and cannot be trained; write fine_tune: false"),
+        ({"fine_tune": {"steps": 1}}, "its weights are quantised and cannot be trained; write fine_tune: false"),
     ):
         made = victim(tmp_path / "nf4", head="causal_lm", **wrong)
         with pytest.raises(VictimError, match=words):
@@ -260,7 +260,11 @@ def test_gguf_files_that_cannot_be_read(tmp_path: Path, cache: Path, monkeypatch
     with pytest.raises(VictimError, match=r"has 2 GGUF files; name one: .*a\.gguf"):
         victim(folder, fine_tune=False).card(TEXT)
     (folder / "c.gguf").write_bytes(b"PK\x03\x04 no model")
-    for name, words in (("b", "no whole GGUF file"), ("c", "no GGUF file of version 2 or 3"), ("d", "No such file")):
+    for name, words in (
+        ("b", "not a complete GGUF file"),
+        ("c", "not a GGUF file of version 2 or 3"),
+        ("d", "No such file"),
+    ):
         with pytest.raises(VictimError, match=rf"{name}\.gguf: {words}"):
             victim(folder / f"{name}.gguf", fine_tune=False).card(TEXT)
     monkeypatch.setattr("plugins.victims._huggingface.gguf_files.find_spec", lambda name: None)

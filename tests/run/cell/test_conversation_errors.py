@@ -85,7 +85,8 @@ def test_what_does_not_is_refused_in_words(folder: Path, victim: str, changes: d
 def test_labels_are_begun_by_nobody_and_a_victim_without_a_template_has_no_system_prompt(folder: Path) -> None:
     labelled = {"word_length": {"train_size": 40, "validation_size": 10}}
     told = {"tasks": [labelled], "judge": "wrong_label"}
-    assert "is answered with labels, which nobody begins for the victim" in found(folder, threats=[ANSWER], **told)[1]
+    said = found(folder, threats=[ANSWER], **told)[1]
+    assert "is answered with labels, so there is no beginning of an answer" in said
     # A classification head reads no chat; label tokens do.
     assert "puts messages around the prompt, and " in found(folder, defenses=["system_prompt"], **told)[1]
     off = {"huggingface": {"model": "./smollm2", "fine_tune": False, "chat": "off"}}

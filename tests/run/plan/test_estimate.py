@@ -209,7 +209,7 @@ def no_state(state: Any) -> Any:
             no_request,
             "attack scripted: a step yielded str; a step may yield Score, .* or RelaxedGradient",
         ),
-        (no_state, "attack scripted: a step returned NoneType, no State"),
+        (no_state, "attack scripted: a step returned NoneType, not a State"),
     ],
 )
 def test_an_attack_that_breaks_the_rules_is_caught_in_a_dry_run(script: Any, words: str) -> None:

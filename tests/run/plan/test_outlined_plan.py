@@ -39,7 +39,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def untold(model: str, revision: str | None, **_: Any) -> str:
         if revision is None:
-            raise VictimError(f"{model}: the hub does not tell its commit")
+            raise VictimError(f"{model}: the hub does not give its commit")
         return revision
 
     monkeypatch.setattr(TextClassification, "load", unreachable)

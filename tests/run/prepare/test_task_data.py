@@ -120,10 +120,10 @@ def test_contradictions_are_refused_with_both_examples(other: str) -> None:
     one, two = prompt("one", "x"), prompt("two", "x", 1, 0)
     splits = {"train": [one], "validation": [prompt("v", "y")]}
     splits[other] = [*splits[other], two]
-    with pytest.raises(DataError, match="examples one and two have the same prompt, and another label; leave out one"):
+    with pytest.raises(DataError, match="examples one and two have the same prompt, but another label; leave out one"):
         data_of(TaskData((" NO", " YES"), **splits), "labels")
     harmful = replace(ANSWERED, id="harmful")
-    with pytest.raises(DataError, match="harmful and benign have the same prompt, and another word on whether it is"):
+    with pytest.raises(DataError, match="harmful and benign have the same prompt, but another value for `benign`"):
         data_of(TaskData((), [], [harmful, replace(harmful, id="benign", benign=True)]), "text")
 
 

@@ -133,7 +133,7 @@ def test_a_file_says_the_same_and_models_are_tried_where_they_are_named(tmp_path
         ("gcg", "candidates=9..8", "the range 9..8 is empty"),
         ("gcg", "candidates=0..8", "--space candidates: "),
         ("gcg", "candidates=1..2.5", "a range of whole numbers is LOW..HIGH"),
-        ("gcg", "keep=1..3", "no number, so it has no range; name its values: keep=a,b,c"),
+        ("gcg", "keep=1..3", "not a number, so it has no range; name its values: keep=a,b,c"),
         ("gcg", "keep=often", "--space keep: "),
         ("gcg", "keep=2024-01-01,annealed", "--space keep: date has no canonical JSON form; write texts in quotes"),
         ("gcg", "momentum=0.5..1", "--space momentum: "),

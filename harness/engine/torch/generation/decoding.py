@@ -132,7 +132,7 @@ def choose_decoding(model: Any, ordinary_ids: Tokens, context: int) -> Decoding:
             return Decoding(batching, difference, "; ".join(reasons))
         reasons.append(f"{batching}: differs from an eager forward by {difference:.2g} (tolerance {tolerance:g})")
     raise VictimError(
-        f"the model generates other than its forward says ({'; '.join(reasons)}); {precision_mend(model)}"
+        f"the model generates something else than its forward says ({'; '.join(reasons)}); {precision_mend(model)}"
     )
 
 

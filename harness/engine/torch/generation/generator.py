@@ -58,7 +58,9 @@ class Generator:
             VictimError: transformers cannot generate with this model.
         """
         if not (hasattr(model, "can_generate") and model.can_generate()):
-            raise VictimError(f"{type(model).__name__} has no `generate`; use a causal language model of transformers")
+            raise VictimError(
+                f"{type(model).__name__} has no `generate`; use a causal language model from transformers"
+            )
         self.model, self.tokenizer, self.endings, self.context = model, tokenizer, ending_ids(model), context
         self._chunker, self._flop_count, self._ordinary_ids = chunker, flop_count, ordinary_ids
         self._embedding_rows = int(model.get_input_embeddings().weight.shape[0])

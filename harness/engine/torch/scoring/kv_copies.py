@@ -71,5 +71,5 @@ def prefix_from_cache(cache: Any, length: int) -> PrefixKV:
         for x in layer
     )
     if not layers or len(layers) < len(cache.layers) or not complete:
-        raise UnsupportedModelError("it keeps something else than keys and values of each token")
+        raise UnsupportedModelError("it keeps something other than keys and values of each token")
     return PrefixKV(length, layers)

@@ -80,7 +80,9 @@ def check_backend(
     if difference <= tolerance:
         switch_attention(model, attention)
         return SelfCheck(len(rows), difference, tolerance, attention, "", rounding)
-    note = f"{attention} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): eager is used"
+    note = (
+        f"{attention} attention differs from eager by {difference:.2g} (tolerance {tolerance:g}): using eager attention"
+    )
     difference = relative_difference(classify(rows), one_by_one)
     tolerance = max(tolerance, FIXED_TOLERANCES[model.dtype])  # to go on with eager attention, or not at all
     if difference <= tolerance:

@@ -44,7 +44,7 @@ def apply_adapters(model: Any, folders: Sequence[Path]) -> Any:
         if quantised and at:
             raise VictimError(
                 f"{folder}: a second adapter, and the first one cannot be merged into quantised weights; merge it into "
-                "the model that they were made from, or train the same adapter on"
+                "the model that they were made from, or train the same adapter further"
             )
         adapted = open_adapter(model, folder)
         model = adapted.get_base_model() if quantised else adapted.merge_and_unload()
@@ -65,7 +65,7 @@ def open_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     try:
         return peft.PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, torch_device=device)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
-        raise VictimError(f"{folder}: no adapter of this model: {first_line(error)}") from error
+        raise VictimError(f"{folder}: not an adapter for this model: {first_line(error)}") from error
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         if isinstance(config, dict):
             return config
     except (OSError, ValueError) as error:
-        raise VictimError(f"{path}: no adapter's configuration ({first_line(error)})") from error
-    raise VictimError(f"{path}: no adapter's configuration")
+        raise VictimError(f"{path}: not an adapter's configuration ({first_line(error)})") from error
+    raise VictimError(f"{path}: not an adapter's configuration")
 
 
 def without_replaced(missing: Sequence[str], folders: Sequence[Path]) -> list[str]:

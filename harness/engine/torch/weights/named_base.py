@@ -116,13 +116,13 @@ def weights_of(folder: Path | str, origin: Origin | None = None) -> WeightsPlace
         return replace(beneath, described_by=folder, adapters=(*beneath.adapters, *own))
     assert base.content is not None
     if origin is None:
-        raise VictimError(f"{folder}: names weights that lie elsewhere ({NAME}); it can be opened by its victim alone")
+        raise VictimError(f"{folder}: names weights that lie elsewhere ({NAME}); only its victim can open it")
     if base.content != dict(origin.content):
         names = {*base.content, *origin.content}
         differs = sorted(name for name in names if base.content.get(name) != origin.content.get(name))
         raise VictimError(
             f"{origin.name}: has changed since it was made ready ({', '.join(differs[:3])}); run again, so that it is "
-            "known by what it holds now"
+            "identified by what it contains now"
         )
     given = () if origin.adapter is None else (origin.adapter,)
     return WeightsPlace(origin.source, origin.revision, folder, (*given, *own))
@@ -134,5 +134,5 @@ def _artifact(folder: Path, key: str) -> Path:
         if (parent / key / "config.json").is_file():
             return parent / key
     raise VictimError(
-        f"{folder}: stands upon the artifact {key}, which is not beside it; delete {folder}, and run again"
+        f"{folder}: is based on the artifact {key}, which is missing next to it; delete {folder}, and run again"
     )

@@ -199,7 +199,7 @@ class _ClusterDriver:
                 worker.release()
                 self.job.outcome.add(label, error)
                 if restart_reason:
-                    reporter.note(f"{restart_reason} by {label}; a fresh worker goes on")
+                    reporter.note(f"{restart_reason} by {label}; a fresh worker continues")
                     self._stop(worker)
             case _:
                 pass_on(message, reporter)
@@ -225,7 +225,7 @@ class _ClusterDriver:
         if over_time is not None:
             self._fail(cell, *over_time)
         elif cell.deaths < MAX_DEATHS and cell.lost < _MAX_LOST:
-            reporter.note(f"{why}; another goes on with {cell_label(cell.spec)}")
+            reporter.note(f"{why}; another continues {cell_label(cell.spec)}")
             self.schedule.requeue(cell.key)
         else:
             count = f"{cell.deaths} times" if cell.deaths else f"with {cell.lost} machines"

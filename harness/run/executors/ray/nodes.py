@@ -24,8 +24,8 @@ def connect(address: str | None) -> Any:
         raise RunError("--executor ray needs Ray: pip install 'robustness-harness[ray]'") from None
     if address is not None and "://" in address:
         raise RunError(
-            f"--address {address}: a client's address; start the run on a machine of the cluster (`ray job submit`), "
-            "with HOST:PORT of its head or none"
+            f"--address {address}: this is a client's address; start the run on a machine of the cluster (`ray job "
+            f"submit`), with HOST:PORT of its head or none"
         )
     if address is not None:
         _check_port(address)  # Ray itself would wait for minutes

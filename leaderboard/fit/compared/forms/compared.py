@@ -118,7 +118,7 @@ def compare_forms(group: CurveGroup, first: FirstSuccesses, wanted: FormChoice =
     """All forms, or the one that is ``wanted`` alone, which then is compared with none."""
     note = too_few_successes(first)
     if first.kind == "at_step":
-        note = "Counts of success at each step tell no first successes, which forms are fitted to."
+        note = "Forms are fitted to first successes, which counts of success at each step do not give."
     counts = first.examples, first.successes, first.seeds
     if note:
         return ComparedForms(group, (), None, *counts, note)

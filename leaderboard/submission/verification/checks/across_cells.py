@@ -32,7 +32,7 @@ def across_cells_problems(records: Sequence[CellRecord]) -> Iterator[str]:
             value = fact.value(record)
             first_value, first_key = first_of_group.setdefault(fact.group(record), (value, record.key))
             if first_value != value:
-                yield f"cells {first_key} and {record.key}: say different things of {fact.name}"
+                yield f"cells {first_key} and {record.key}: disagree about {fact.name}"
                 break
     yield from _round_problems(records)
 
@@ -84,7 +84,7 @@ def _clean_differences(records: Sequence[CellRecord], digests: Mapping[str, str]
         if digests[first.key] != digests[record.key]:
             yield (
                 f"cells {first.key} and {record.key}: one victim and defense answered the same clean examples "
-                "otherwise, or others were left out"
+                "differently, or different ones were left out"
             )
             return
 
@@ -134,7 +134,7 @@ _SHARED_FACTS = (
     _SharedFact("a defense (its facts)", _checkpoint, _defense_facts),
     _SharedFact("the judge", lambda r: r.task_kind, lambda r: r.judge.model_dump_json()),
     _SharedFact(
-        "the stopping rule, the target ASR, the floor of clean accuracy or the bound on utility",
+        "the stopping rule, the target ASR, the floor of clean accuracy or the limit on utility",
         lambda r: 0,
         lambda r: (r.stop_on_success, r.target_asr, r.clean_floor, r.utility and r.utility.model_dump_json()),
     ),

@@ -61,8 +61,8 @@ class AnswerOrder:
             if is_chosen(counts, chance, found):
                 yield (
                     f"row {row!a}: {found:,} of {counts.sum():,} strings with answers of both sorts are a success "
-                    f"by the answers that came first, where chance makes it {counts @ chance:,.1f}: the order of the "
-                    "answers is not that in which they were drawn"
+                    f"by the answers that came first, where chance would make it {counts @ chance:,.1f}: the order "
+                    f"of the answers is not that in which they were drawn"
                 )
 
 

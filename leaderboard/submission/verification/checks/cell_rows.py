@@ -110,7 +110,7 @@ def _failure_problems(record: CellRecord, rows: SubmittedRows) -> WrongRows:
     with_text = rows.failed_as(WITH_TEXT)
     beyond_radius = rows.failed_as({BEYOND_RADIUS})
     yield (
-        "the reason why its string failed is none that the harness gives",
+        "the reason why its string failed is not one that the harness gives",
         (rows["has_failure"] & ~without_text & ~(with_text & ~(beyond_radius & (record.space != "latent")))),
     )
     yield "has no tokens of its string", ~rows["has_attack_tokens"]
@@ -141,10 +141,10 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     yield "a success of an answer that could not be read", success & rows.booleans("unparseable")
     missing = rows.booleans("missing")
     if record.task_kind == "labels" and not is_served(record):
-        yield "no label, of a model that gives one to each prompt", missing
+        yield "no label, from a model that gives one for each prompt", missing
     others_judged = bool(record.samples)  # of several drawn answers, those that do not count for the step
     told = success | rows["has_unparseable"] | (rows["has_draws"] & ~others_judged)
-    yield "a verdict on what is no answer", missing & told
+    yield "a verdict without an answer", missing & told
     yield (
         "a state that no answer has, or that of no answer",
         rows.booleans("odd_state") | (rows["has_answer_state"] & ~rows["has_answer"] & ~missing),
@@ -175,7 +175,7 @@ def _verdict_problems(record: CellRecord, clean: SubmittedRows, rows: SubmittedR
     # Of several copies or draws the loss is a mean; where more than two labels are, it may be of all wrong ones.
     if two_labels and not _votes(record):
         yield (
-            "the right label, although the loss says that the proxy label is the likelier",
+            "the right label, although the loss says that the proxy label is more likely",
             right & (loss < _MAX_TARGET_LOSS) & ~(draws > 1),
         )
 

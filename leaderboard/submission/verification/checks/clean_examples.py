@@ -53,7 +53,7 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
     if unjudged > stated or not 0 <= stated <= record.n_clean - record.n_clean_missing - record.n_clean_correct:
         yield f"{unjudged} of its clean answers could not be judged, and its manifest says {stated}"
     if record.n_clean_missing and record.task_kind == "labels" and not is_served(record):
-        yield f"{record.n_clean_missing} clean prompts got no label, of a model that gives each one"
+        yield f"{record.n_clean_missing} clean prompts got no label, from a model that gives each one"
     attacked = int(clean.booleans("attacked").sum())
     if attacked != record.n_attacked:
         yield f"{attacked} examples are listed as attacked, and its manifest says {record.n_attacked}"

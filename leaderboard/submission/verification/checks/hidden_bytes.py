@@ -26,15 +26,15 @@ def hidden_bytes(entry: Submission) -> tuple[str, str]:
     """
     raw = entry.path.read_bytes()
     if readable_json(load_json(raw, str(entry.path))) != raw:
-        return f"its JSON is not {_AS_ADDED}. Add it anew.", ""
+        return f"its JSON is not {_AS_ADDED}. Add it again.", ""
     rows = (cell_rows(cell.record.key, cell.examples(), cell.steps()) for cell in as_run(entry))
     table = to_parquet(rows, drawn=any(record.samples for record in entry.cells))
     if file_digest(table).sha256 == file_digest(entry.path.with_suffix(ENTRY_RECORDS_SUFFIX).read_bytes()).sha256:
         return "", ""
     ours, theirs = pq.read_metadata(io.BytesIO(table)).created_by, entry.records.created_by
     if ours == theirs:
-        return f"its table is not {_AS_ADDED}, and may hold bytes that no reader shows. Add it anew.", ""
+        return f"its table is not {_AS_ADDED}, and may hold bytes that no reader shows. Add it again.", ""
     return "", (
         f"its table was written by {escaped(theirs)}, and here it would be by {ours}: whether it holds bytes that no "
-        "reader shows cannot be told. Add it anew to write it without, or verify it with that version."
+        "reader shows cannot be determined. Add it again to write it without them, or verify it with that version."
     )

@@ -34,28 +34,28 @@ def manifest_problems(record: CellRecord, run: RunInfo) -> Iterator[str]:
     contents += [record.victim_facts.content] if record.victim_facts else []
     keys += [content for content in contents if content]
     if not all(_KEY.fullmatch(key) for key in keys):
-        yield "key, search, artifact or content is no content address (20 to 64 hexadecimal digits)"
+        yield "key, search, artifact or content is not a content address (20 to 64 hexadecimal digits)"
     if record.status != "done":
-        yield f"its status is {record.status}; a submission has finished cells alone"
+        yield f"its status is {record.status}; a submission has only finished cells"
     if (record.spec_name, record.spec_version, record.spec_hash) != (run.spec_name, run.spec_version, run.spec_hash):
         yield "it is of another spec than the submission"
     if record.accounting != CONVENTION:
-        yield f"it counts compute otherwise than this version ({CONVENTION})"
+        yield f"it counts compute differently from this version ({CONVENTION})"
     plugins = (record.task, record.victim, record.defense, record.attack, record.judge)
     if any(len(plugin.label) > _MAX_LABEL for plugin in plugins):
         yield f"a label is longer than {_MAX_LABEL} characters"
     for name, text in _short_texts(record):
         if len(text) > _MAX_SHORT_TEXT or not text.isprintable():
-            yield f"its {name} {escaped(text)} is too long, or has characters that nobody sees"
+            yield f"its {name} {escaped(text)} is too long, or has invisible characters"
     for library, version in record.versions.items():
         if not (re.fullmatch(VERSION_PATTERN, library) and re.fullmatch(VERSION_PATTERN, version)):
-            yield f"version {escaped(version)} of {escaped(library)} is none of a library"
+            yield f"version {escaped(version)} of {escaped(library)} is not a library's version"
     if not 0 < record.target_asr <= 1:
         yield f"target ASR {record.target_asr:g} is not above 0 and at most 1"
     if not 0 <= record.clean_floor <= 1:
         yield f"floor of clean accuracy {record.clean_floor:g} is not between 0 and 1"
     if record.utility is not None and not 0 <= (record.utility.max_loss or 0) < 1:
-        yield f"bound on the loss of utility {record.utility.max_loss:g} is not between 0 and 1"
+        yield f"limit on the loss of utility {record.utility.max_loss:g} is not between 0 and 1"
     if record.judge_calibration is not None and isinstance(wrong := usable_calibration(record), str):
         yield f"its record names a calibration of the judge, and {wrong}"
     if record.seed < 0 or record.attack_steps < 0 or record.attack_steps > MAX_STEPS:
@@ -73,7 +73,7 @@ def _chat_problems(record: CellRecord) -> Iterator[str]:
     for name, parameter, default in _CHAT:
         stated, should = facts.get(name, default), params.get(parameter, default)
         if stated != should:
-            yield f"its victim was talked to with {name} {escaped(str(stated))}, and its parameters say {should!a:.80}"
+            yield f"its victim was addressed with {name} {escaped(str(stated))}, and its parameters say {should!a:.80}"
 
 
 def _short_texts(record: CellRecord) -> Iterator[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _cost_problems(record: CellRecord) -> Iterator[str]:
                 f"parameters take at least {minimum:g}"
             )
     if defense is not None and defense.round is None and (_is_spent(defense.search) or _is_spent(defense.training)):
-        yield "a defense without rounds has no compute of training, and some is given"
+        yield "a defense without rounds has no compute of training, but some is given"
     if defense is not None and defense.round is not None and defense.round < 1:
         yield "the round of its defense is below 1"
 

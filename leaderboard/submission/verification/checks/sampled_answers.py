@@ -13,7 +13,7 @@ _ROUNDING = 1 + 1e-9
 def sampled_problems(record: CellRecord, rows: SubmittedRows) -> WrongRows:
     """What of the drawn answers cannot be; of a cell without such, that there are any."""
     drawn, failed = rows["drawn"].astype(np.int64), rows["has_failure"]
-    yield "drawn answers that do not go together, or that no answer is like", rows.booleans("drawn_odd")
+    yield "drawn answers that do not match each other, or are unlike any answer", rows.booleans("drawn_odd")
     yield (
         f"not {record.samples} drawn answers, as its manifest has it",
         ((drawn >= 0) if not record.samples else ~failed & (drawn != record.samples)),

@@ -174,7 +174,7 @@ def test_curves_do_not_know_the_examples_that_they_predict() -> None:
     [
         ([[0, 0, 0]], "Not enough data: 0 of 100 attacked examples fell, 10 are needed."),
         ([[100, 100, 100]], "Not enough data: 100 of 100 attacked examples fell, 100 of them at the first step"),
-        ([[5, 12, 10, 25, 40]] * 2, "Counts of success at each step tell no first successes"),
+        ([[5, 12, 10, 25, 40]] * 2, "Forms are fitted to first successes"),
     ],
 )
 def test_refusals_say_why(won: list[list[int]], note: str) -> None:

@@ -86,7 +86,7 @@ def test_a_worker_a_node_and_then_the_last_node_are_lost(folder: Path, local: Pa
     before = rounds(folder)
     wait_until(lambda: rounds(folder) > before + 6)
     nodes.kill(second)
-    assert run.wait_for("was lost; another goes on with")
+    assert run.wait_for("was lost; another continues")
     before = rounds(folder)
     wait_until(lambda: rounds(folder) > before + 2)
     nodes.kill(first)
@@ -114,7 +114,7 @@ def test_a_killed_driver_and_one_that_is_stopped_leave_a_run_that_goes_on_anywhe
     run.kill(signal.SIGINT)
     assert run.end() == 130
     assert "goes on after round" in run.stderr
-    assert run.lines[-1] == "Stopped. The same command goes on from here: far\n"
+    assert run.lines[-1] == "Stopped. Run the same command again to continue from here: far\n"
     assert "Traceback" not in run.stderr
     wait_until(lambda: not workers_of(node))
     counts = status(folder / "far")["counts"]

@@ -181,5 +181,5 @@ class PackedScorer:
     def _packed_attention(self) -> Iterator[None]:
         with attention_switched(self.model, PACKED_ATTENTION) as switched:
             if not switched:
-                raise UnsupportedModelError("the model's attention cannot be exchanged")
+                raise UnsupportedModelError("the model's attention cannot be replaced")
             yield
