@@ -43,7 +43,7 @@ def build_command(
     entries: EntriesFolders = [],  # noqa: B006
     verified: VerifiedFolder = None,
     target_asr: TargetOption = None,
-    rank_by: RankByOption = "reference",
+    rank_by: RankByOption = "victim",
     prompts: Annotated[
         bool,
         typer.Option(
@@ -84,7 +84,7 @@ def show_command(
     runs: RunsArg = [],  # noqa: B006
     entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
-    rank_by: RankByOption = "reference",
+    rank_by: RankByOption = "victim",
     as_json: JsonFlag = False,
 ) -> None:
     """Print the standings, as JSON with all that the page's `data.json` says of each table."""

@@ -30,11 +30,11 @@ TargetOption = Annotated[
     float | None, typer.Option("--target-asr", help="Success rate that counts as broken; the spec's own when left out.")
 ]
 RankByOption = Annotated[
-    Literal["reference", "flops"],
+    Literal["victim", "reference", "flops"],
     typer.Option(
         "--rank-by",
-        help="reference: compute as a multiple of the victim's own reference compute. flops: absolute compute, which a "
-        "larger victim lifts for its size alone.",
+        help="victim: the rows of each victim among themselves. reference: all rows of a table, by compute as a "
+        "multiple of the victim's own reference compute. flops: all, by compute.",
     ),
 ]
 AsrOption = Annotated[

@@ -23,7 +23,7 @@ def build_site(
     out: str | Path,
     target: float | None = None,
     processes: int = 1,
-    rank_unit: RankUnit = "reference",
+    rank_unit: RankUnit = "victim",
     *,
     prompts: bool = True,
     forms: bool = False,
@@ -36,7 +36,7 @@ def build_site(
         target: attack success rate that counts as broken; each spec's own when None.
         processes: how many may share the work of many cells; above 1, the calling script must be one that can be
             imported (``if __name__ == "__main__":``).
-        rank_unit: what costs to break are ranked in; see `standings`.
+        rank_unit: what is ranked, and in what; see `standings`.
         prompts: whether the pages show the prompts that attack strings stand in, where the records hold them.
         forms: whether the pages of victims show four forms of each attack's curve, which takes a second for each.
 

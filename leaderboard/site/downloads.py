@@ -17,6 +17,7 @@ _ROW = (
     "id",
     "rank",
     "worst_rank",
+    "ranked",
     "rank_note",
     "victim",
     "family",

@@ -235,5 +235,5 @@ def cost_sort_key(row: StandingJson, rank_unit: str) -> float | str:
 
 
 def _drawn(row_ids: list[str]) -> list[str]:
-    """Of many rows those at both ends of the ranking."""
+    """Of many rows those at both ends of the table."""
     return row_ids if len(row_ids) <= MAX_DRAWN else row_ids[: MAX_DRAWN // 2] + row_ids[-MAX_DRAWN // 2 :]

@@ -130,6 +130,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "series": row.label,
         "rank": row.rank.best,
         "worst_rank": row.rank.worst,
+        "ranked": row.rank.among,
         "rank_note": row.rank.note,
         "comparable": row.rank.comparable,
         "missing": [{"attack": cell.attack, "seed": cell.seed, "round": cell.round} for cell in row.missing],

@@ -150,25 +150,28 @@ def cost_text(cost: CostToBreak) -> TextPair:
 
 
 def rank_text(row: Standing) -> TextPair:
-    """The ranks that the row may have, or why it has none."""
+    """The ranks that the row may have and of how many, or why it has none."""
     rank = row.rank
     if rank.best is None:
         return "–", rank.note
-    unsure = "loss of utility not told from the bound" if row.utility_notes else ""
-    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), unsure
+    unsure = "\nloss of utility not told from the bound" if row.utility_notes else ""
+    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), f"of {rank.among}{unsure}"
 
 
 _RANK_UNITS: dict[RankUnit, str] = {
-    "reference": "compute to the target as a multiple of the victim's own reference compute",
-    "flops": "compute to the target in FLOPs (between sizes, a larger victim stands higher for its size alone)",
+    "victim": "the rows of each victim among themselves, by compute to the target",
+    "reference": "all rows of the table, by compute to the target as a multiple of the victim's own reference compute",
+    "flops": "all rows of the table, by compute to the target (a larger victim stands higher for its size alone)",
 }
 
 
 def rank_rule_text(table: Standings) -> str:
     """What the rows of a table are ranked by, and with which clean accuracy."""
     return (
-        f"Ranked by {_RANK_UNITS[table.rank_unit]}: the ranks that a row may have, with a chance of at most 5% of any "
-        "false order. No rank of one seed, which says nothing of other models like it, nor with "
+        f"Ranked are {_RANK_UNITS[table.rank_unit]}. A rank is 1 + the rows that are certainly harder to break; "
+        "“2 – 4” runs on to the last place that the row may have. Rows of equal rank are in order of their estimates. "
+        "The chance that the table calls any row certainly harder than another and is wrong is at most 5%. "
+        "Rows of one seed have no rank, which would say nothing of other models like them; nor have rows with "
         f"{table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
     )
 
@@ -180,8 +183,8 @@ def _bound_text(table: Standings) -> str:
     own = [] if table.section.clean_measure == HARMFUL else [table.section.clean_measure]
     shares = " or ".join([*own, *(f"utility on {task}" for task in table.section.utility_tasks)]) or "utility"
     return (
-        f" Nor of a defense that certainly loses more than {points(table.max_loss)} of {shares} against the undefended "
-        "victim; one of which that cannot be told is marked."
+        f" Nor has a defense that certainly loses more than {points(table.max_loss)} of {shares} against the "
+        "undefended victim; one of which that cannot be told is marked."
     )
 
 

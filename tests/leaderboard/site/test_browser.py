@@ -51,14 +51,17 @@ def head(page: Any, name: str) -> Any:
 def test_sorting_by_mouse_and_keyboard(page: Any) -> None:
     assert head(page, "Rank").get_attribute("aria-sort") == "ascending"
     costs = page.eval_on_selector_all(
-        'section:not([hidden]) table.standings tr:has(td[data-label="Rank"]) td[data-label^="Compute to"]',
-        "all => all.map((e) => +e.dataset.sort)",
+        "section:not([hidden]) table.standings tbody tr",
+        "all => all.map((e) => [e.dataset.victim, +e.querySelector('[data-label^=\"Compute to\"]').dataset.sort])",
     )
-    assert costs[:-1] == sorted(costs[:-1], reverse=True)  # as the page came: the hardest to break first
-    assert shown(page, 'td[data-label="Rank"] .fine')[-1].endswith("the ranked rows: not random_token")
-    last = shown(page, "tbody tr th")[-1]
+    # As the page came: the largest victim first, and of each its rows, the hardest to break first.
+    assert list(dict(costs)) == ["tiny(size=m)", "tiny(size=s)", "tiny(size=xs)", MARKUP]
+    for victim in dict(costs):
+        of_victim = [cost for name, cost in costs if name == victim]
+        assert of_victim == sorted(of_victim, reverse=True)
+    assert "no other row to rank it beside" in shown(page, 'td[data-label="Rank"] .fine')
     head(page, "Rank").get_by_role("button").click()
-    assert shown(page, "tbody tr th")[-1] == last  # it is not ranked: last, whichever way the others are sorted
+    assert shown(page, "tbody tr th")[-1] == MARKUP  # it is not ranked: last, whichever way the others are sorted
     sizes = 'td[data-label="Size"]'
     before = shown(page, sizes)
     head(page, "Size").get_by_role("button").click()
