@@ -214,6 +214,7 @@ class StandingJson(TypedDict):
     defense: str
     round: int | None
     marks: list[str]
+    near_chance: NotRequired[bool]  # whether it is hardly better than guessing at clean examples
     seeds: NotRequired[int]
     examples: NotRequired[int]
     clean: RateJson | None

@@ -140,6 +140,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "defense": row.defense,
         "round": row.round,
         "marks": [*row.adaptivity, *marks],
+        "near_chance": row.near_chance,
         "seeds": row.seeds,
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),

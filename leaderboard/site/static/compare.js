@@ -86,10 +86,10 @@
 
   function table(section, rows) {
     const head = document.createElement("tr");
-    head.append(make("th", "", { scope: "col" }));
+    head.append(make("td", ""));
     for (const row of rows) {
       const cell = make("th", "", { scope: "col", className: "num" });
-      const link = make("a", row.victim, { href: `entries/${row.entry}.html` });
+      const link = make("a", row.victim, { href: `entries/${row.entry}.html#${Address.text({ back: Address.read().back })}` });
       cell.append(link, make("span", row.defense + (row.round === null ? "" : ` · round ${row.round}`), { className: "fine" }));
       cell.style.setProperty("--series", PlotStyle.colours(rows).get(row.id));
       head.append(cell);
@@ -133,7 +133,7 @@
 
   function store(state) {
     const changed = Object.entries(drawn.state()).filter(([name, value]) => value !== drawn.defaults[name]);
-    Address.write({ rows: state.rows, ...Object.fromEntries(changed) });
+    Address.write({ rows: state.rows, back: state.back, ...Object.fromEntries(changed) });
   }
 
   Address.watch(() => location.reload()); // another choice of rows

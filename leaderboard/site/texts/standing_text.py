@@ -9,7 +9,7 @@ from leaderboard.fit.repeated.asr_at import AsrAt
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
-from leaderboard.standings.ranks.comparable import RankUnit, missing_rows
+from leaderboard.standings.ranks.comparable import MAX_NAMED, RankUnit, missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.utility.bound import points
@@ -188,6 +188,20 @@ def _bound_text(table: Standings) -> str:
     )
 
 
+def chance_warning(table: Standings) -> str:
+    """Which rows are hardly better than guessing without any attack, or ""."""
+    near = [row for row in table.rows if row.near_chance and row.clean is not None]
+    if not near:
+        return ""
+    labels = len(near[0].cells[0].record.labels)
+    named = "; ".join(f"{row.label} ({percent(row.clean.value)})" for row in near[:MAX_NAMED] if row.clean is not None)
+    more = f" and {len(near) - MAX_NAMED} more" if len(near) > MAX_NAMED else ""
+    return (
+        f"Near chance: {named}{more}. Guessing among {labels} labels is right in {percent(1 / labels)} of cases. What "
+        "it costs to break a victim that has not learnt its task says little."
+    )
+
+
 def missing_text(table: Standings) -> str:
     """How many cells of a table have no numbers, and which rows are not there at all; "" where none is missing."""
     missing = table.section.missing
@@ -285,7 +299,7 @@ def trained_against_text(row: Standing) -> str:
 def overhead_text(row: Standing) -> TextPair:
     """What the defense adds to each answer."""
     if row.overhead is None:
-        return "", ""
+        return "–", ""
     ratio = "" if row.overhead.ratio is None else f"{multiple(row.overhead.ratio)} an answer"
     return ("0", "") if row.overhead.flops == 0 else (scientific(row.overhead.flops), ratio)
 

@@ -163,6 +163,51 @@ def test_switches_redraw_the_plot(page: Any) -> None:
     plot.get_by_text("round of the defense (0: undefended)").wait_for()
 
 
+def test_four_rows_are_ticked_until_somebody_ticks(page: Any) -> None:
+    ticked = "section:not([hidden]) tbody tr:has(input:checked)"
+    rows = "all => all.map((row) => row.dataset.victim)"
+    go = page.locator("section:not([hidden]) [data-compare]")
+    assert len(page.eval_on_selector_all(ticked, rows)) == 4
+    assert go.is_enabled()
+    page.select_option("#victim", "tiny(size=xs)")
+    assert page.eval_on_selector_all(ticked, rows) == ["tiny(size=xs)"] * 2  # of the rounds the last
+    assert "rows=" not in page.evaluate("location.hash")
+    page.locator("section:not([hidden]) tbody tr:not([hidden]) input:not(:checked)").check()
+    page.select_option("#victim", "")
+    assert page.eval_on_selector_all(ticked, rows) == ["tiny(size=xs)"] * 3
+
+
+def test_the_way_back_keeps_the_view(page: Any) -> None:
+    page.select_option("#task", "word_length")
+    page.select_option("#defense", "none")
+    page.wait_for_function("location.hash.includes('defense=none')")
+    left = page.evaluate("location.hash")
+    for way in ("[data-compare]", "tbody tr:not([hidden]) th a"):
+        page.locator(f"section:not([hidden]) {way}").first.click()
+        page.wait_for_url(lambda url: "index.html" not in url)
+        page.locator("header.site").get_by_role("link", name="Standings").click()
+        page.wait_for_url("**/index.html*")
+        page.wait_for_selector("section:not([hidden]) .canvas svg")
+        assert page.evaluate("location.hash") == left
+        assert page.locator("#defense").input_value() == "none"
+
+
+def test_words_are_explained_to_mouse_and_keyboard(page: Any) -> None:
+    words = page.locator("section:not([hidden]) [data-tip]")
+    tip = page.get_by_role("tooltip")
+    for word in (words.first, words.last):
+        word.focus()
+        assert tip.inner_text() == word.get_attribute("data-tip")
+        assert word.get_attribute("aria-describedby") == tip.get_attribute("id")
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+        word.hover()
+        assert tip.is_visible()
+        page.mouse.move(1, 1)
+        assert not tip.is_visible()
+    assert words.first.get_attribute("href") == "about.html#read"  # where there is no script
+
+
 def test_unticking_rows_empties_the_plot(page: Any) -> None:
     page.locator("section:not([hidden])").get_by_role("button", name="Untick all").click()
     page.get_by_text("No row is ticked.").wait_for()

@@ -24,6 +24,7 @@ _ROW = (
     "n_params",
     "defense",
     "round",
+    "near_chance",
     "seeds",
     "examples",
 )
