@@ -26,7 +26,7 @@ from leaderboard.site.defended_victims import (
     defended_victims,
 )
 from leaderboard.site.page_ids import attack_id, defense_id
-from leaderboard.site.provenance import SpecFile, bibtex, command_again, spec_files
+from leaderboard.site.provenance import SpecFile, bibtex, command_again, sources, spec_files
 from leaderboard.site.published_tables import PublishedTable
 from leaderboard.site.texts import judge_text, standing_text, utility_text
 from leaderboard.site.texts.terms import term_text
@@ -181,6 +181,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
         for section, table in site.sections
         for victim in defended_victims(section["id"], table)
     ]
+    source_of = sources(site.runs)
     pages_of: dict[tuple[str, str, str], list[tuple[str, DefendedVictim]]] = {}
     for section, _, victim in victims:
         pages_of.setdefault(victim.labels, []).append((f"{section['task']} · {section['threat']}", victim))
@@ -198,6 +199,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
             page=page,
             spec=specs.get(section["spec_hash"]),
             again=_again(specs.get(section["spec_hash"]), section, victim, page),
+            sources=list(dict.fromkeys(source_of[record.key] for record in victim.records if record.key in source_of)),
             address=_address(section),
             also=[(name, other.id) for name, other in pages_of[victim.labels] if other.id != victim.id],
         )

@@ -125,6 +125,26 @@ def _stays_inside(path: str) -> bool:
     return path.isprintable() and "\\" not in path and bool(pure.name) and not {"/", ".."} & set(pure.parts)
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the records of cells come from: when and with what they were made, and of a submission, who says so."""
+
+    created: str
+    harness_version: str
+    by: str = ""
+    paper: str = ""
+    link: str = ""
+
+
+def sources(runs: Sequence[Run]) -> dict[str, Source]:
+    """By key of the cell."""
+    found: dict[str, Source] = {}
+    for run in runs:
+        told = {name: str(run.info.get(name) or "") for name in ("created", "harness_version", "by", "paper", "link")}
+        found |= {cell.record.key: Source(**told) for cell in run.cells}
+    return found
+
+
 def plugins_used(records: Sequence[CellRecord]) -> list[PluginUse]:
     """Task, victim, defense, judge and attacks with package, version and parameters, each once."""
     uses: dict[tuple[str, str, str], PluginUse] = {}

@@ -72,6 +72,7 @@ def payload(
         "format": FORMAT,
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
+            | {key: run.info.get(key, "") for key in ("by", "paper", "link")}
             | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
             | {"checked": bool(run.cells) and all(cell.checked for cell in run.cells)}
             | {"unfinished": run.unfinished, "missing": missing_count(run, runs)}
