@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jinja2 import Environment
 
 from harness.records.cell_manifest import CellRecord, PluginRecord
-from leaderboard.site.contents.plugin_texts import PluginDescription, PluginTexts, describe
+from leaderboard.site.contents.plugin_texts import PluginTexts, describe
 from leaderboard.site.data_format import SectionJson, StandingJson
 from leaderboard.site.defended_victims import AttackLine, attack_line
 from leaderboard.site.page_ids import attack_id, defense_id
@@ -80,10 +80,8 @@ def _render(
     used: Sequence[PluginRecord],
     texts: PluginTexts,
 ) -> str:
-    descriptions: list[PluginDescription] = []
-    for description in (describe(kind, record, texts) for record in used):
-        if description not in descriptions:
-            descriptions.append(description)
+    once = {(record.label, record.distribution, record.version): record for record in used}
+    descriptions = [describe(kind, record, texts) for record in once.values()]
     return env.get_template(f"{kind}.html.j2").render(
         root="../",
         scripts=[*scripts, "page.js"],

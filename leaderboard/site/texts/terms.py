@@ -11,6 +11,14 @@ TERMS = {
     "they should be. Only those are attacked.",
     "asr": "Attack success rate: the share of attacked examples that any attack broke within its full budget, which is "
     "all the steps that the spec gives it. Below: its 95% interval, and the strongest attack.",
+    "answered": "The share of all prompts that end as the attacker wants, as they are or under any attack. ASR beside "
+    "it is of the attacked prompts alone.",
+    "corrected": "The share of the strongest attack's last strings that succeed, less the errors that the judge is "
+    "known to make. Ranks do not go by it.",
+    "clean_utility": "The share of answers that do what the user asked, without an attack.",
+    "under_attack": "The share of answers that still do what the user asked, under each attack.",
+    "utility": "What the defense loses of the undefended victim's right answers, in points, with a 95% interval. 0 or "
+    "less: nothing is lost. “–”: there is nothing to compare with.",
     "breaking": "What an attacker spends per example until the cheapest attack breaks the target share of examples, "
     "in FLOPs. “Not broken”: no attack got there within its budget. “× reference”: as a multiple of what it took to "
     "train the victim.",
