@@ -169,7 +169,8 @@ def rank_rule_text(table: Standings) -> str:
     """What the rows of a table are ranked by, and with which clean accuracy."""
     return (
         f"Ranked are {_RANK_UNITS[table.rank_unit]}. A rank is 1 + the rows that are certainly harder to break; "
-        "“2 – 4” runs on to the last place that the row may have. Rows of equal rank are in order of their estimates. "
+        "“2 – 4” runs on to the last place that the row may have. Rows whose ranks begin with the same number are in "
+        "order of their estimates. "
         "The chance that the table calls any row certainly harder than another and is wrong is at most 5%. "
         "Rows of one seed have no rank, which would say nothing of other models like them; nor have rows with "
         f"{table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
