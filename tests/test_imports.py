@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 # spec makes, and who puts recorded strings back through a victim; of these folders every file.
 READERS = ("harness.records", "harness.errors", "harness.flops", "harness.api.hooks")
 READERS += ("harness.spec.load", "harness.replay", "harness.store.atomic")
+READERS += ("harness.registry.loader",)  # what plugins say of themselves
 WITHOUT_TORCH = ("harness.api.", "harness.engine.search.", "harness.engine.defended.", "leaderboard")
 
 MODULES = {

@@ -72,6 +72,14 @@ def run_command(
             help="Run only the I-th of N parts; `harness merge` puts them together.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=LABEL",
+            help="Do no other cells than those with this label, such as victim='tiny(size=57k)'; KIND is task, threat, "
+            "victim, defense, attack or seed. May be given several times. The same command without it does the rest.",
+        ),
+    ] = None,
     site: Annotated[
         Path | None, typer.Option(help="Build the leaderboard page in this folder when everything is done.")
     ] = None,
@@ -104,7 +112,7 @@ def run_command(
         root = root.with_name(f"{root.name}-shard-{shard.index}-of-{shard.of}")
     with resumable(root), progress_view(quiet or as_json) as view:
         who = _executor(executor, jobs, address, node_wait)
-        outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard)
+        outcome = run(source, loaded.registry, root, view, store, who, ctx.obj.files, reuse or (), shard, only or ())
     if as_json:
         failed = [{"cell": label, "error": error} for label, error in outcome.failed]
         untold = [{"cell": label, "untold": words} for label, words in outcome.untold]

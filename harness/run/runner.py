@@ -17,6 +17,7 @@ from harness.run.cell.base_record import attack_space
 from harness.run.cell.rejudge import Sources
 from harness.run.executors.executor import IN_PROCESS, Executor, Job
 from harness.run.executors.run_setup import Outcome, RunSetup
+from harness.run.plan.chosen_cells import chosen_keys
 from harness.run.plan.estimate import make_plan
 from harness.run.plan.shard_weights import cells_of_shard, check_all_resolved
 from harness.run.prepare.keys import stand_in_key
@@ -40,6 +41,7 @@ def run(
     plugin_files: Sequence[Path] = (),
     sources: Sequence[Path] = (),
     shard: Shard | None = None,
+    only: Sequence[str] = (),
 ) -> Outcome:
     """Do what is missing of a spec, in ``root``.
 
@@ -49,6 +51,7 @@ def run(
         plugin_files: files given with ``--plugin``, which other processes have to load too.
         sources: runs whose attacks are not run again: a cell that differs from one of theirs in nothing but the judge
             is only judged.
+        only: labels of the cells to do, ``KIND=LABEL``; the run lists the others as missing.
 
     Raises:
         RunError: the folder belongs to another spec or another process, or there is nobody to do the work.
@@ -71,7 +74,9 @@ def run(
         for cell in spec.cells:
             if (key := stand_in_key(cell)) not in unresolved:  # of a start that did not find the cell's key
                 shutil.rmtree(folder.cell(key), ignore_errors=True)
-        known: dict[str, Any] = {"planned": planned_json(_planned(cells, unresolved))}
+        planned = list(_planned(cells, unresolved))
+        chosen = chosen_keys(planned, only)
+        known: dict[str, Any] = {"planned": planned_json(planned)}
         if not unresolved:
             known["cells_digest"] = digest(cells)
         if shard is not None:
@@ -84,6 +89,8 @@ def run(
         if not unresolved:
             folder.check_cells(cells.keys(), known["cells_digest"] if shard else None)
         folder.begin(spec, __version__, {"cells": len(cells) + len(unresolved)} | known)
+        cells = {key: cell for key, cell in cells.items() if key in chosen}
+        unresolved = {key: lost for key, lost in unresolved.items() if key in chosen}
         todo = {key: cell for key, cell in cells.items() if not folder.is_settled(key)}
         for key in cells.keys() - todo.keys():
             folder.drop_journal(key)  # left where a kill came just after the records were written

@@ -64,7 +64,7 @@ def build_command(
     entries: EntriesFolders = [],  # noqa: B006
     verified: VerifiedFolder = None,
     target_asr: TargetOption = None,
-    rank_by: RankByOption = "reference",
+    rank_by: RankByOption = "victim",
     prompts: Annotated[
         bool,
         typer.Option(
@@ -105,7 +105,7 @@ def show_command(
     runs: RunsArg = [],  # noqa: B006
     entries: EntriesFolders = [],  # noqa: B006
     target_asr: TargetOption = None,
-    rank_by: RankByOption = "reference",
+    rank_by: RankByOption = "victim",
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Tables of this task alone, by its label. Repeatable.")
     ] = None,

@@ -31,11 +31,12 @@ TargetOption = Annotated[
     float | None, typer.Option("--target-asr", help="Success rate that counts as broken; default: the spec's own.")
 ]
 RankByOption = Annotated[
-    Literal["reference", "flops"],
+    Literal["victim", "reference", "flops"],
     typer.Option(
         "--rank-by",
-        help="reference: compute as a multiple of the victim's own reference compute. flops: absolute compute, where "
-        "a larger victim ranks higher for its size alone.",
+        help="victim: the rows of each victim among themselves. reference: all rows of a table, by compute as a "
+        "multiple of the victim's own reference compute. flops: all rows, by compute, where a larger victim ranks "
+        "higher for its size alone.",
     ),
 ]
 AsrOption = Annotated[

@@ -48,6 +48,11 @@ def pack_command(
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; default NAME-VERSION.submission.zip here.")
     ] = None,
+    by: Annotated[str, typer.Option("--by", help="Who submits: names, a group. Stands on the page.")] = "",
+    paper: Annotated[
+        str, typer.Option("--paper", help="A citation, such as 'Doe 2026, Title, arXiv 2601.00001'.")
+    ] = "",
+    link: Annotated[str, typer.Option("--link", help="Where to read more: an https address.")] = "",
 ) -> None:
     """Pack a finished run into one file to submit: records, manifests, spec and hashes; no model and no code."""
     import tempfile
@@ -64,7 +69,8 @@ def pack_command(
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as work:
             packed = Path(work) / path.name
             with _progress_bar("packing", quiet=False) as progress:
-                write_submission(finished, packed, lambda done: progress(done, len(finished.cells)))
+                claims = {"by": by, "paper": paper, "link": link}
+                write_submission(finished, packed, lambda done: progress(done, len(finished.cells)), claims)
             with _progress_bar("checking", quiet=False) as progress:
                 inspection = inspect_in_sandbox(packed, progress)
             if inspection.problems:

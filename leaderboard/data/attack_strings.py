@@ -1,9 +1,10 @@
-"""A few attack strings that succeeded, in their conversations, for a page about one victim and defense."""
+"""Attack strings that succeeded: a few in their conversations, for a page about one victim and defense, or all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,36 +55,51 @@ def successful_strings(cells: Sequence[Cell], *, prompts: bool = True) -> dict[s
 
 
 def _strings_of_cell(cell: Cell, *, prompts: bool) -> list[SuccessfulString]:
-    first_rows = _first_successes(cell)
+    return [
+        SuccessfulString(
+            cell.record.attack.label,
+            example["example"],
+            step["step"],
+            cell.record.seed,
+            conversation(cell.record, example, step),
+        )
+        for example, step in recorded_successes(cell, PER_ATTACK, prompts=prompts)
+    ]
+
+
+def recorded_successes(
+    cell: Cell, most: int | None = None, *, prompts: bool = True
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rows of examples and of steps at the first success of each example that fell, the quickest first.
+
+    Args:
+        most: at most so many; all when None.
+        prompts: whether with the messages; else those are None.
+    """
+    first_rows = {} if cell.record.space == "latent" else _first_successes(cell, most)
     if not first_rows:
         return []
     drawn = [f"sampled_{name}" for name in _DRAWN] if cell.record.samples else []
     steps = cell.steps(["step", *_STEP, *drawn]).take(list(first_rows.values())).to_pylist()
-    columns = ["example", "predicted", "answer", "messages", "string_at"]
-    examples = cell.examples(columns[: None if prompts else 3])
+    columns = ["example", "label", "target", "benign", "predicted", "answer", "messages", "string_at"]
+    examples = cell.examples(columns[: None if prompts else 6])
     examples = examples.filter(pc.is_in(examples["example"], pa.array(list(first_rows))))
     unknown = dict.fromkeys(columns)
     by_id = {row["example"]: unknown | row for row in examples.to_pylist()}
     return [
-        SuccessfulString(
-            cell.record.attack.label,
-            example,
-            row["step"],
-            cell.record.seed,
-            conversation(cell.record, by_id.get(example, unknown), row),
-        )
+        (by_id.get(example, unknown | {"example": example}), row)
         for example, row in zip(first_rows, steps, strict=True)
     ]
 
 
-def _first_successes(cell: Cell) -> dict[str, int]:
-    """Example to its row of the table of steps, of the first examples that fell."""
+def _first_successes(cell: Cell, most: int | None) -> dict[str, int]:
+    """Example to its row of the table of steps, of the ``most`` examples that fell first."""
     table = cell.steps(["example", "step", "success", "attack_text"])
     fell = pc.and_(table["success"], pc.is_valid(table["attack_text"]))
     rows = np.flatnonzero(pc.fill_null(fell, False).to_numpy(zero_copy_only=False))
     examples, steps = table["example"].take(rows).to_pylist(), table["step"].take(rows).to_numpy()
     found: dict[str, int] = {}
     for at in np.argsort(steps, kind="stable").tolist():
-        if found.setdefault(examples[at], int(rows[at])) == rows[at] and len(found) == PER_ATTACK:
+        if found.setdefault(examples[at], int(rows[at])) == rows[at] and len(found) == most:
             break
     return found

@@ -63,6 +63,7 @@ class Conversation:
         drawn: how many were drawn; 0: one greedy answer.
         broken: in how many of them the attacker succeeded.
         clean: what the victim says without the attack string; None where it is not recorded.
+        right: what a good victim says; None where it is not recorded.
     """
 
     turns: tuple[Turn, ...]
@@ -71,6 +72,7 @@ class Conversation:
     drawn: int = 0
     broken: int = 0
     clean: str | None = None
+    right: str | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -89,6 +91,7 @@ def conversation(record: CellRecord, example: Mapping[str, Any], step: Mapping[s
         drawn=len(answers) if record.samples else 0,
         broken=sum(answer.success for answer in answers),
         clean=_clean_answer(record, example),
+        right=right_answer(record, example),
         notes=_notes(record),
     )
 
@@ -121,7 +124,7 @@ def _answers(record: CellRecord, step: Mapping[str, Any]) -> list[AnswerShown]:
     if record.task_kind == "labels":
         if step["predicted"] is None and step["answer_state"] is None and not step["success"]:
             return [AnswerShown(None, "blocked by a guard", *_verdict(step["success"], None, None))]
-        return [AnswerShown(_label(record, step["predicted"]), "", *_verdict(step["success"], step["score"], None))]
+        return [AnswerShown(label_name(record, step["predicted"]), "", *_verdict(step["success"], step["score"], None))]
     names = ("answer", "state", "success", "score", "unparseable")
     if record.samples:
         lists = [*(step[f"sampled_{name}"] for name in names), step["judge_output"]]
@@ -162,11 +165,20 @@ def _verdict(success: bool | None, score: float | None, unparseable: bool | None
 
 def _clean_answer(record: CellRecord, example: Mapping[str, Any]) -> str | None:
     if record.task_kind == "labels":
-        return None if example["predicted"] is None else _label(record, example["predicted"])
+        return label_name(record, example["predicted"])
     return shortened(example["answer"]) if example["answer"] else None
 
 
-def _label(record: CellRecord, index: int | None) -> str | None:
+def right_answer(record: CellRecord, example: Mapping[str, Any]) -> str | None:
+    """The label of a row of examples, or of texts what a good victim does; None where that is not recorded."""
+    if record.task_kind == "labels":
+        return label_name(record, example["label"])
+    benign = record.benign if example["benign"] is None else example["benign"]
+    return "an answer" if benign else "anything but what the attacker wants"
+
+
+def label_name(record: CellRecord, index: int | None) -> str | None:
+    """The name of a label, or its number where it has none."""
     if index is None:
         return None
     named = 0 <= index < len(record.labels)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.errors import DataError, did_you_mean
 from harness.records.read import Run
-from leaderboard.site.downloads import write_downloads
+from leaderboard.site.downloads.standings import write_downloads
+from leaderboard.site.downloads.strings import write_strings
 from leaderboard.site.pages import Site, write_pages, write_published_tables_page
 from leaderboard.site.published_tables import published_table, read_reported_fits
 from leaderboard.site.site_data import payload
@@ -23,7 +24,7 @@ def build_site(
     out: str | Path,
     target: float | None = None,
     processes: int = 1,
-    rank_unit: RankUnit = "reference",
+    rank_unit: RankUnit = "victim",
     *,
     prompts: bool = True,
     forms: bool = False,
@@ -36,8 +37,8 @@ def build_site(
         target: attack success rate that counts as broken; each spec's own when None.
         processes: how many may share the work of many cells; above 1, the calling script must be one that can be
             imported (``if __name__ == "__main__":``).
-        rank_unit: what costs to break are ranked in; see `standings`.
-        prompts: whether the pages show the prompts that attack strings stand in, where the records hold them.
+        rank_unit: what is ranked, and in what; see `standings`.
+        prompts: whether pages and downloads have the prompts that attack strings stand in, where the records hold them.
         forms: whether the pages of victims show four forms of each attack's curve, which takes a second for each.
 
     Raises:
@@ -54,6 +55,7 @@ def build_site(
 
     def write(new: Path) -> None:
         write_downloads(new / "downloads", site.data)
+        write_strings(new / "downloads" / "strings.parquet", site.sections, prompts=prompts)
         write_pages(new, site)
 
     return write_site_folder(folder, site.data, write)

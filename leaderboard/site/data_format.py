@@ -204,6 +204,7 @@ class StandingJson(TypedDict):
     series: str
     rank: int | None
     worst_rank: NotRequired[int | None]
+    ranked: NotRequired[int | None]  # how many rows are ranked beside it, itself included
     rank_note: NotRequired[str]
     comparable: NotRequired[bool]  # whether it may be held against the other rows of its table, told apart or not
     missing: NotRequired[list[dict[str, Any]]]  # attack, seed and round of cells of the row that have no numbers
@@ -213,6 +214,7 @@ class StandingJson(TypedDict):
     defense: str
     round: int | None
     marks: list[str]
+    near_chance: NotRequired[bool]  # whether it is hardly better than guessing at clean examples
     seeds: NotRequired[int]
     examples: NotRequired[int]
     clean: RateJson | None

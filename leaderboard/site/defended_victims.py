@@ -11,7 +11,7 @@ from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
 from leaderboard.fit.compared.forms.compared import ComparedForms
 from leaderboard.fit.compared.forms.of_cells import forms_of_cells
-from leaderboard.site.diagnostics import LabelledText, diagnostics
+from leaderboard.site.contents.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import (
     ChatLines,

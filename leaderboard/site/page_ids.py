@@ -33,3 +33,8 @@ def row_id(defended_victim: str, row: Standing) -> str:
 def attack_id(attack: str) -> str:
     """Of an attack, by its label."""
     return slug(attack, attack)
+
+
+def defense_id(defense: str) -> str:
+    """Of a defense, by its label."""
+    return slug(defense, "defense", defense)

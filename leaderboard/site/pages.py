@@ -1,4 +1,4 @@
-"""The pages of the site: standings, one per victim and defense, one per attack, and the side-by-side view."""
+"""The pages of the site: standings, all tasks, what it is about, one per victim and defense, and side by side."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from harness.records.read import Run
 from harness.records.visible_text import visible
 from leaderboard import table_numbers as number_format
 from leaderboard.fit.compared.forms.parameters import parameter_text
+from leaderboard.site.contents.plugin_pages import attack_names, defense_names, plugin_pages
+from leaderboard.site.contents.plugin_texts import plugin_texts
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
 from leaderboard.site.defended_victims import (
-    AttackLine,
     DefendedVictim,
-    attack_line,
+    DefendedVictimPage,
     defended_victim_page,
     defended_victims,
 )
-from leaderboard.site.page_ids import attack_id
-from leaderboard.site.provenance import SpecFile, plugins_used, spec_files
+from leaderboard.site.page_ids import attack_id, defense_id
+from leaderboard.site.provenance import SpecFile, bibtex, command_again, sources, spec_files
 from leaderboard.site.published_tables import PublishedTable
 from leaderboard.site.texts import judge_text, standing_text, utility_text
+from leaderboard.site.texts.terms import term_text
 from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.ranks.between_judges import JudgeComparison
+from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 
 PLOT_SCRIPTS = (
@@ -42,7 +45,7 @@ PLOT_SCRIPTS = (
     "plot_pareto.js",
     "figure.js",
 )
-MAX_DRAWN = 10  # rows drawn at first on an attack's page
+PAGE_SCRIPTS = (*PLOT_SCRIPTS, "address.js", "tip.js")
 _BETWEEN_CELLS = re.compile(r"(<(?:/t[hdr]|tr|thead|/thead|tbody|/tbody)(?: [^>]*)?>)\s+(?=<)")
 _STANDING_TEXTS = (
     standing_text.answered_heading,
@@ -86,15 +89,6 @@ class Site:
         return list(zip(self.data["sections"], self.tables, strict=True))
 
 
-@dataclass(frozen=True)
-class AttackSection:
-    """A section on an attack's page: its rows that were attacked so, and which of them are drawn at first."""
-
-    section: SectionJson
-    lines: Sequence[tuple[StandingJson, AttackLine]]
-    drawn: Sequence[str]
-
-
 def write_pages(folder: Path, site: Site) -> None:
     """All pages of ``site`` into ``folder``."""
     env = _environment()
@@ -102,27 +96,31 @@ def write_pages(folder: Path, site: Site) -> None:
     for name, text in chain.from_iterable(spec.files.items() for spec in specs.values()):
         (folder / "specs" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "specs" / name).write_text(visible(text), encoding="utf-8")
-    for name in ("entries", "attacks"):
+    for name in ("entries", "attacks", "defenses"):
         (folder / name).mkdir()
-    attacks = sorted(
-        {curve["attack"] for section in site.data["sections"] for row in section["rows"] for curve in row["curves"]}
-    )
     index = env.get_template("index.html.j2").render(
         root="",
-        scripts=[*PLOT_SCRIPTS, "address.js", "table.js", "board.js"],
+        here="standings",
+        scripts=[*PAGE_SCRIPTS, "table.js", "board.js"],
         data=site.data,
         sections=site.sections,
         judges=site.judges,
-        attacks=[(attack, attack_id(attack)) for attack in attacks],
+        attacks=[(attack, attack_id(attack)) for attack in attack_names(site.sections)],
+        defenses=[(defense, defense_id(defense)) for defense in defense_names(site.sections)],
         specs=list(specs.values()),
     )
     _write(folder / "index.html", index)
-    compare = env.get_template("compare.html.j2").render(root="", scripts=[*PLOT_SCRIPTS, "address.js", "compare.js"])
+    about = env.get_template("about.html.j2").render(
+        root="", scripts=["address.js", "tip.js"], data=site.data, specs=list(specs.values()), bibtex=bibtex(site.runs)
+    )
+    _write(folder / "about.html", about)
+    _write(folder / "tasks.html", _tasks_page(env, site))
+    compare = env.get_template("compare.html.j2").render(root="", scripts=[*PAGE_SCRIPTS, "compare.js"])
     _write(folder / "compare.html", compare)
     for victim_id, html in _defended_victim_pages(env, site, specs).items():
         _write(folder / "entries" / f"{victim_id}.html", html)
-    for attack in attacks:
-        _write(folder / "attacks" / f"{attack_id(attack)}.html", _attack_page(env, site, attack))
+    for address, html in plugin_pages(env, PAGE_SCRIPTS, site.sections, plugin_texts()).items():
+        _write(folder / address, html)
 
 
 def write_published_tables_page(folder: Path, tables: Sequence[PublishedTable], target: float) -> None:
@@ -154,8 +152,9 @@ def _environment() -> Environment:
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
     env.globals |= {text.__name__: text for text in _JUDGE_TEXTS}
     env.globals["answers_text"] = standing_text.answers_text
-    env.globals["tuned_text"] = tuned_text
+    env.globals |= {"tuned_text": tuned_text, "term_text": term_text, "defense_id": defense_id}
     env.globals["direction_warning"] = standing_text.direction_warning
+    env.globals["chance_warning"] = standing_text.chance_warning
     env.filters["rate_text"] = standing_text.rate_text
     env.filters["parameter_text"] = parameter_text
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
@@ -164,6 +163,7 @@ def _environment() -> Environment:
         "signed": number_format.signed,
         "percent": number_format.percent,
         "breaks": breaks,
+        "linked": linked,
     }
     return env
 
@@ -181,6 +181,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
         for section, table in site.sections
         for victim in defended_victims(section["id"], table)
     ]
+    source_of = sources(site.runs)
     pages_of: dict[tuple[str, str, str], list[tuple[str, DefendedVictim]]] = {}
     for section, _, victim in victims:
         pages_of.setdefault(victim.labels, []).append((f"{section['task']} · {section['threat']}", victim))
@@ -190,41 +191,85 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
         page = defended_victim_page(victim, prompts=site.prompts, forms=site.forms)
         html[victim.id] = template.render(
             root="../",
-            scripts=[*PLOT_SCRIPTS, "page.js"],
+            scripts=[*PAGE_SCRIPTS, "page.js"],
             section=section,
             table=table,
             standing=victim.last,
             rows=[row_of[row_id] for row_id in page.row_ids],
             page=page,
             spec=specs.get(section["spec_hash"]),
-            address=urlencode({"task": section["task"], "threat": section["threat"]}),
+            again=_again(specs.get(section["spec_hash"]), section, victim, page),
+            sources=list(dict.fromkeys(source_of[record.key] for record in victim.records if record.key in source_of)),
+            address=_address(section),
             also=[(name, other.id) for name, other in pages_of[victim.labels] if other.id != victim.id],
         )
     return html
 
 
-def _attack_page(env: Environment, site: Site, attack: str) -> str:
-    sections = []
-    records = []
-    for section, table in site.sections:
-        attacked = [
-            (row, standing)
-            for row, standing in zip(section["rows"], table.rows, strict=True)
-            if any(curve.attack == attack for curve in standing.curves)
-        ]
-        if not attacked:
-            continue
-        first = attacked[0][1]
-        records += [cell.record for cell in first.cells if cell.record.attack.label == attack]
-        lines = [(row, attack_line(standing, attack)) for row, standing in attacked]
-        sections.append(AttackSection(section, lines, _drawn([row["id"] for row, _ in attacked])))
-    return env.get_template("attack.html.j2").render(
-        root="../",
-        scripts=[*PLOT_SCRIPTS, "page.js"],
-        attack=attack,
-        plugins=[plugin for plugin in plugins_used(records) if plugin.kind == "attack"],
-        attack_sections=sections,
+def _again(spec: SpecFile | None, section: SectionJson, victim: DefendedVictim, page: DefendedVictimPage) -> str:
+    """The command that makes the numbers of a page again; "" without a spec."""
+    if spec is None:
+        return ""
+    rows = {"task": section["task"], "threat": section["threat"], "victim": victim.last.victim}
+    command = command_again(spec, rows | {"defense": victim.last.defense}, victim.records)
+    return "\n".join([command, *(f"# {chat.comment}" for chat in page.chats)])
+
+
+@dataclass(frozen=True)
+class VictimOverTasks:
+    """A victim on the page of all tasks.
+
+    Attributes:
+        columns: of the site's sections, the indices of those that it is in.
+        rows: each defense, with its last round in each of these sections; None where it is not in it.
+    """
+
+    name: str
+    family: str
+    n_params: int | None
+    columns: list[int]
+    rows: list[tuple[str, list[tuple[StandingJson, Standing] | None]]]
+
+
+def victims_over_tasks(sections: Sequence[tuple[SectionJson, Standings]]) -> list[VictimOverTasks]:
+    """The largest first; defenses in the order in which they first stand in a table."""
+    found: dict[tuple[str, str], dict[str, dict[int, tuple[StandingJson, Standing]]]] = {}
+    for at, (section, table) in enumerate(sections):
+        for row, standing in zip(section["rows"], table.rows, strict=True):
+            cells = found.setdefault((row["family"], row["victim"]), {}).setdefault(row["defense"], {})
+            if at not in cells or (row["round"] or 0) > (cells[at][0]["round"] or 0):
+                cells[at] = row, standing
+    victims = []
+    for (family, name), of_defense in found.items():
+        columns = sorted({at for cells in of_defense.values() for at in cells})
+        rows = [(defense, [cells.get(at) for at in columns]) for defense, cells in of_defense.items()]
+        sizes = [row["n_params"] for cells in of_defense.values() for row, _ in cells.values()]
+        victims.append(VictimOverTasks(name, family, max(filter(None, sizes), default=None), columns, rows))
+    return sorted(victims, key=lambda victim: (-(victim.n_params or 0), victim.family, victim.name))
+
+
+def _tasks_page(env: Environment, site: Site) -> str:
+    sections = site.sections
+    return env.get_template("tasks.html.j2").render(
+        root="",
+        here="tasks",
+        scripts=["address.js", "tip.js"],
+        sections=sections,
+        victims=victims_over_tasks(sections),
+        judges=len({section["judge"] for section, _ in sections}),
+        addresses=[_address(section) for section, _ in sections],
     )
+
+
+def _address(section: SectionJson) -> str:
+    """The view of a section, behind the address of the standings."""
+    return urlencode({"task": section["task"], "threat": section["threat"]})
+
+
+def linked(text: str) -> Markup:
+    """Escaped, with arXiv numbers as links."""
+    link = r'<a href="https://arxiv.org/abs/\2">\1\2</a>'
+    return Markup(re.sub(r"(arXiv[: ])([0-9]{4}\.[0-9]{4,5})", link, str(escape(text))))
 
 
 def cost_sort_key(row: StandingJson, rank_unit: str) -> float | str:
@@ -232,8 +277,3 @@ def cost_sort_key(row: StandingJson, rank_unit: str) -> float | str:
     cost = row["breaking"]
     value = row.get("breaking_of_reference") if rank_unit == "reference" else cost and cost["compute"]
     return "" if value is None else value
-
-
-def _drawn(row_ids: list[str]) -> list[str]:
-    """Of many rows those at both ends of the ranking."""
-    return row_ids if len(row_ids) <= MAX_DRAWN else row_ids[: MAX_DRAWN // 2] + row_ids[-MAX_DRAWN // 2 :]

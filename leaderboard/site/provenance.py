@@ -4,6 +4,7 @@ command to make them again.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,11 +35,6 @@ class SpecFile:
     beside: dict[str, str] = field(default_factory=dict)
 
     @property
-    def command(self) -> str:
-        """Runs it again."""
-        return f"harness run {shlex.quote(self.name.rsplit('/', 1)[-1])} --out runs/again"
-
-    @property
     def links(self) -> list[tuple[str, str]]:
         """What there is to be downloaded: words, and path among the specs; the spec first."""
         folder = self.name.rpartition("/")[0]
@@ -48,6 +44,45 @@ class SpecFile:
     def files(self) -> dict[str, str]:
         """Texts by path among the specs."""
         return dict(zip((path for _, path in self.links), (self.text, *self.beside.values()), strict=True))
+
+
+def command_again(spec: SpecFile, only: Mapping[str, str], records: Sequence[CellRecord]) -> str:
+    """Installs the packages that made ``records``, in the versions that did, and runs the cells of ``spec`` that are
+    theirs: those whose labels are ``only``.
+    """
+    packages = dict.fromkeys(f"{one.distribution}=={one.version}" for record in records for one in _installed(record))
+    install = f"pip install {' '.join(map(shlex.quote, packages))}\n" if packages else ""
+    chosen = " ".join(f"--only {shlex.quote(f'{kind}={label}')}" for kind, label in only.items())
+    return f"{install}harness run {shlex.quote(spec.name.rsplit('/', 1)[-1])} {chosen} --out runs/again"
+
+
+def _installed(record: CellRecord) -> list[PluginRecord]:
+    """Plugins of a cell that are of packages, not of files."""
+    plugins = (record.task, record.victim, record.defense, record.judge, record.attack)
+    return [plugin for plugin in plugins if re.fullmatch(r"[0-9][A-Za-z0-9.+!]*", plugin.version)]
+
+
+def bibtex(runs: Sequence[Run]) -> str:
+    """How to cite the numbers of ``runs``, and the study that the harness grows from."""
+    specs = dict.fromkeys(f"{run.info.get('spec_name')} {run.info.get('spec_version')}" for run in runs)
+    versions = dict.fromkeys(str(run.info.get("harness_version")) for run in runs)
+    years = sorted(str(run.info.get("created"))[:4] for run in runs if run.info.get("created"))
+    named = visible("; ".join(specs)).translate(str.maketrans("", "", "{}\\"))
+    return _BIBTEX.format(specs=named, versions=", ".join(versions), year=years[-1] if years else "")
+
+
+_BIBTEX = """@misc{{robustness_harness,
+  title = {{Robustness Harness: what it costs to break a language model}},
+  year = {{{year}}},
+  note = {{Specs: {specs}. robustness-harness {versions}}}
+}}
+@article{{howe2024scaling,
+  title = {{Scaling Trends in Language Model Robustness}},
+  author = {{Howe, Nikolaus and McKenzie, Ian and Hollinsworth, Oskar and Zaj{{\\k{{a}}}}c, Micha{{\\l}} and
+    Tseng, Tom and Tucker, Aaron and Bacon, Pierre-Luc and Gleave, Adam}},
+  journal = {{arXiv preprint arXiv:2407.18213}},
+  year = {{2024}}
+}}"""
 
 
 @dataclass(frozen=True)
@@ -88,6 +123,26 @@ def _files_beside(data: object, spec: str) -> dict[str, str]:
 def _stays_inside(path: str) -> bool:
     pure = PurePosixPath(path)
     return path.isprintable() and "\\" not in path and bool(pure.name) and not {"/", ".."} & set(pure.parts)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the records of cells come from: when and with what they were made, and of a submission, who says so."""
+
+    created: str
+    harness_version: str
+    by: str = ""
+    paper: str = ""
+    link: str = ""
+
+
+def sources(runs: Sequence[Run]) -> dict[str, Source]:
+    """By key of the cell."""
+    found: dict[str, Source] = {}
+    for run in runs:
+        told = {name: str(run.info.get(name) or "") for name in ("created", "harness_version", "by", "paper", "link")}
+        found |= {cell.record.key: Source(**told) for cell in run.cells}
+    return found
 
 
 def plugins_used(records: Sequence[CellRecord]) -> list[PluginUse]:

@@ -72,6 +72,7 @@ def payload(
         "format": FORMAT,
         "runs": [
             {key: run.info.get(key) for key in ("spec_name", "spec_version", "spec_hash", "harness_version", "created")}
+            | {key: run.info.get(key, "") for key in ("by", "paper", "link")}
             | {"cells": len(run.cells), "failed": len(run.failed), "skipped": len(run.skipped)}
             | {"checked": bool(run.cells) and all(cell.checked for cell in run.cells)}
             | {"unfinished": run.unfinished, "missing": missing_count(run, runs)}
@@ -130,6 +131,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "series": row.label,
         "rank": row.rank.best,
         "worst_rank": row.rank.worst,
+        "ranked": row.rank.among,
         "rank_note": row.rank.note,
         "comparable": row.rank.comparable,
         "missing": [{"attack": cell.attack, "seed": cell.seed, "round": cell.round} for cell in row.missing],
@@ -139,6 +141,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "defense": row.defense,
         "round": row.round,
         "marks": [*row.adaptivity, *marks],
+        "near_chance": row.near_chance,
         "seeds": row.seeds,
         "examples": row.asr.trials if row.asr else 0,
         "clean": None if row.clean is None else rate_json(row.clean),

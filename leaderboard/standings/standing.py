@@ -36,6 +36,8 @@ from leaderboard.standings.utility.measures import UNDEFENDED, Utility
 from leaderboard.standings.utility.under_attack import UtilityUnderAttack, utility_under_attack
 from leaderboard.standings.worst_case import WorstCase, worst_case
 
+NEAR_CHANCE = 0.1
+"""What a share of clean examples answered rightly must be above that of guessing, not to be near it."""
 MOST_UNTOLD = 0.1
 """Share of answers without a verdict beyond which a row has no rank."""
 
@@ -143,6 +145,12 @@ class Standing:
     def undefended(self) -> bool:
         """Whether it is the victim as it is."""
         return self.defense == UNDEFENDED
+
+    @property
+    def near_chance(self) -> bool:
+        """Whether the victim is hardly better at clean examples than guessing among their labels."""
+        labels = len(self.cells[0].record.labels) if self.cells else 0
+        return labels > 1 and self.clean is not None and self.clean.value < 1 / labels + NEAR_CHANCE
 
     @property
     def too_few_verdicts(self) -> bool:

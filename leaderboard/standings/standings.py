@@ -15,8 +15,15 @@ from leaderboard.data.defense_cost import UndefendedFlops, undefended_answer_flo
 from leaderboard.data.record_facts import defense_round, victim_facts
 from leaderboard.fit.offense_defense import offense_defense_by_defense
 from leaderboard.parallel import map_in_processes
-from leaderboard.standings.ranks.comparable import RankUnit, missing_of_row, rank_divisors, usable_unit, why_not_ranked
-from leaderboard.standings.ranks.ranks import Rank, ranks
+from leaderboard.standings.ranks.comparable import (
+    RankUnit,
+    missing_of_row,
+    rank_divisors,
+    rank_groups,
+    usable_unit,
+    why_not_ranked,
+)
+from leaderboard.standings.ranks.ranks import NOT_TOLD_APART, Rank, ranks
 from leaderboard.standings.standing import Standing, attack_trajectories, make_standing
 from leaderboard.standings.utility.bound import not_told_from_bound
 from leaderboard.standings.utility.measures import UtilityTables
@@ -25,11 +32,11 @@ from leaderboard.standings.utility.of_table import with_fronts
 
 @dataclass(frozen=True)
 class Standings:
-    """A section's table: hardest to break first.
+    """A section's table: hardest to break first, of each victim where ranks are within victims.
 
     Attributes:
         target: attack success rate that counts as broken.
-        rank_unit: what costs to break are ranked in.
+        rank_unit: what is ranked, and in what.
         clean_floor: least share of clean examples with which a row is ranked.
         max_loss: most utility that a row may have lost and be ranked; None where the spec sets no bound.
     """
@@ -47,14 +54,14 @@ Job = tuple[CellsByRound, float, UndefendedFlops]
 
 
 def standings(
-    runs: Sequence[Run], target: float | None = None, processes: int = 1, rank_unit: RankUnit = "reference"
+    runs: Sequence[Run], target: float | None = None, processes: int = 1, rank_unit: RankUnit = "victim"
 ) -> list[Standings]:
     """One table per section of ``runs``.
 
     Args:
         runs: run directories, read.
         target: attack success rate that counts as broken; the spec's own when None.
-        rank_unit: what costs to break are ranked in; in FLOPs a larger victim stands higher for its size alone.
+        rank_unit: what is ranked, and in what; between victims in FLOPs a larger one stands higher for its size alone.
         processes: how many may share the rows of many cells; see `map_in_processes`.
     """
     jobs_of_section: list[tuple[Section, float, list[Job]]] = []
@@ -125,20 +132,31 @@ def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: Ran
         () if note else tuple(replace(curve, compute=curve.compute / divisor) for curve in row.ranked_by)
         for row, note, divisor in zip(rows, notes, divisors, strict=True)
     ]
+    found = ranks(in_unit, target, groups=rank_groups(rows, unit))
     ranked = [
         (replace(row, rank=Rank(None, None, note) if note else rank), divisor)
-        for row, rank, note, divisor in zip(rows, ranks(in_unit, target), notes, divisors, strict=True)
+        for row, rank, note, divisor in zip(rows, found, notes, divisors, strict=True)
     ]
-    ordered = [row for row, _ in sorted(ranked, key=_hardest_first)]
-    return Standings(section, target, tuple(ordered), unit, section.clean_floor, section.max_loss)
+    ranked.sort(key=_hardest_first)
+    if unit == "victim":
+        ranked.sort(key=_largest_victim_first)
+    ordered = tuple(row for row, _ in ranked)
+    return Standings(section, target, ordered, unit, section.clean_floor, section.max_loss)
 
 
-def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, bool, float, float, str, str, int]:
-    """By cost in the unit of ranks, which is higher for the surely harder of two rows. Rows that may not be ranked
-    beside the others come after them; among them static rows after the others, rows of unknown compute after those that
-    can be compared, and those that were not attacked last.
+def _largest_victim_first(ranked: tuple[Standing, float]) -> tuple[bool, float, str, str]:
+    """Victims of unknown size come after the others; rows that may not be ranked after all victims."""
+    row, _ = ranked
+    return not row.rank.comparable, -(row.n_params or 0), row.family, row.victim
+
+
+def _hardest_first(ranked: tuple[Standing, float]) -> tuple[bool, int, bool, float, float, float, str, str, int]:
+    """By rank, those of one rank by cost. Rows that are told from no other may be first; of one seed they come after
+    the ranked ones. Rows that may not be ranked beside the others come after them all; among them static rows after the
+    others, rows of unknown compute after those that can be compared, and those that were not attacked last.
     """
-    row, divisor = row_and_divisor
+    row, divisor = ranked
+    best = 1.0 if row.rank.note == NOT_TOLD_APART else float(row.rank.best or np.inf)
     cost = row.cost_to_break
     if cost is None:
         group, compute = 2, 0.0
@@ -150,4 +168,11 @@ def _hardest_first(row_and_divisor: tuple[Standing, float]) -> tuple[bool, int, 
         group, compute = 1, 0.0 if cost.reached else np.inf
     asr = row.asr.value if row.asr else 0.0
     incomparable = not row.rank.comparable
-    return (incomparable, group, row.static, -compute, asr, row.victim, row.defense, row.round or 0)
+    return (incomparable, group, row.static, best, -compute, asr, row.victim, row.defense, row.round or 0)
+
+
+def across_victims(table: Standings) -> Standings:
+    """``table`` with all rows ranked beside each other, where they are ranked within their victims."""
+    if table.rank_unit != "victim":
+        return table
+    return _ranked(table.section, table.target, table.rows, "reference")

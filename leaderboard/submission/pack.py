@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,17 @@ def finished_run(path: Path) -> Run:
     return run
 
 
-def write_submission(run: Run, out: Path, progress: Callable[[int], None] = lambda _done: None) -> None:
+def write_submission(
+    run: Run,
+    out: Path,
+    progress: Callable[[int], None] = lambda _done: None,
+    claims: Mapping[str, str] | None = None,
+) -> None:
     """Write the submission of a run; the same run gives the same bytes under one version of pyarrow.
 
     Args:
         progress: told how many cells have been read.
+        claims: who submits and where to read more: ``by``, ``paper``, ``link``.
     """
     # Cells that stand in one row of a table together, so that they are read together.
     cells = sorted(run.cells, key=_table_order)
@@ -67,7 +73,7 @@ def write_submission(run: Run, out: Path, progress: Callable[[int], None] = lamb
     manifest = {
         "format": FORMAT,
         "what": "robustness-harness submission",
-        "run": run_info(run),
+        "run": run_info(run) | {name: text for name, text in (claims or {}).items() if text},
         "rows": sum(len(cell.examples(["example"])) + len(cell.steps(["example"])) for cell in cells),
         "parts": {name: file_digest(content).model_dump() for name, content in contents.items()},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,9 @@ from leaderboard.fit.pooled_rates import smoothed_variance, variance_between_see
 ERROR = 0.05
 
 
-def surely_harder(victims: Sequence[Sequence[SeedCurves]], target: float) -> Booleans:
+def surely_harder(
+    victims: Sequence[Sequence[SeedCurves]], target: float, groups: Sequence[Hashable] | None = None
+) -> Booleans:
     """[R, R], whether victim i is surely harder to break than victim j.
 
     Two that reach the target are compared by the logarithm of what it costs, with the interval for a difference of Zou
@@ -27,9 +29,13 @@ def surely_harder(victims: Sequence[Sequence[SeedCurves]], target: float) -> Boo
     Args:
         victims: of each of R the curves of its attacks, one or more, all of two seeds or more, compute in one unit.
         target: attack success rate that counts as broken.
+        groups: which group each is in; only members of one group are compared. All are in one where left out.
     """
     count = len(victims)
-    if count < 2:
+    named = groups or [None] * count
+    alike: Booleans = np.array([[one == other for other in named] for one in named], dtype=np.bool_)
+    pairs = int(alike.sum()) - count
+    if not pairs:
         return np.zeros((count, count), dtype=np.bool_)
     cheapest = [min(curves, key=lambda curve: _cost(curve, target)) for curves in victims]
     spread, freedom = _typical_spread([_spread_at_target(curve, target) for curve in cheapest])
@@ -37,7 +43,6 @@ def surely_harder(victims: Sequence[Sequence[SeedCurves]], target: float) -> Boo
     def quantile(pairs: int) -> float:
         return float(stdtrit(freedom, 1 - ERROR / pairs))
 
-    pairs = count * (count - 1)
     bands = [
         [_band(curve, target, spread, quantile(pairs * len(curves)), quantile(pairs)) for curve in curves]
         for curves in victims
@@ -54,7 +59,8 @@ def surely_harder(victims: Sequence[Sequence[SeedCurves]], target: float) -> Boo
     for i in np.flatnonzero(~reached):
         for j in np.flatnonzero(cost <= _budget(bands[i])):
             harder[i, j] |= _apart_by_asr(bands[i], bands[j], float(cost[j]), target)
-    return harder
+    compared: Booleans = harder & alike
+    return compared
 
 
 @dataclass(frozen=True)

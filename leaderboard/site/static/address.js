@@ -17,5 +17,9 @@ const Address = (() => {
   // Calls back when somebody pastes another address into this page.
   const watch = (changed) => addEventListener("hashchange", () => (location.hash === "" || location.hash.includes("=")) && changed());
 
+  // Links back to the standings lead to the view that the reader came from, which the address of this page holds.
+  const { back } = read();
+  if (back) for (const link of document.querySelectorAll("[data-back]")) link.hash = back;
+
   return { read, write, text, watch };
 })();

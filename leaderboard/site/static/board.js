@@ -4,7 +4,7 @@
 (async () => {
   const data = await window.leaderboardData;
   const byId = (id) => document.getElementById(id);
-  const FULL = 10; // up to so many rows are all drawn at first
+  const TICKED = 4; // rows at first: as many as can be told apart and compared
   const COMPARED = [2, 5];
   const unique = (names) => [...new Set(names)];
   const controls = { task: byId("task"), threat: byId("threat"), victim: byId("victim"), defense: byId("defense"), q: byId("filter") };
@@ -32,21 +32,17 @@
       }
       Standings.makeSortable(this.table, store);
       this.figure = new Figures.Figure(this.element.querySelector("figure.plot"), section, () => section.rows.filter((row) => !byId(row.id).hidden && this.box(row.id).checked), { palette: () => section.rows, changed: store });
+      this.element.querySelector("[data-tick]").addEventListener("click", () => { this.tick(this.section.rows.map(({ id }) => id).filter((id) => !byId(id).hidden)); this.ticked(); });
       this.element.querySelector("[data-untick]").addEventListener("click", () => { this.tick([]); this.ticked(); });
-      this.element.querySelector("[data-compare]").addEventListener("click", () => { location.href = `compare.html#rows=${this.ids().join(",")}`; });
+      this.element.querySelector("[data-compare]").addEventListener("click", () => { location.href = `compare.html#${Address.text({ rows: this.ids().join(","), back: location.hash.slice(1) })}`; });
       this.element.querySelector(".choice").hidden = false;
     }
 
-    // Of a long table: each victim undefended, and the last round of each of its defenses.
+    // The first rows that are shown, of each defense its last round.
     drawnAtFirst() {
-      const rows = this.section.rows;
-      if (rows.length <= FULL) return new Set(this.rows.keys());
       const last = new Map();
-      for (const row of rows) {
-        const name = `${row.victim}\n${row.defense}`;
-        if (!last.has(name) || (row.round ?? 0) > (last.get(name).round ?? 0)) last.set(name, row);
-      }
-      return new Set([...last.values()].slice(0, FULL).map((row) => row.id));
+      for (const row of this.section.rows.filter(({ id }) => !byId(id).hidden)) if (!last.has(row.entry) || (row.round ?? 0) > (last.get(row.entry).round ?? 0)) last.set(row.entry, row);
+      return new Set([...last.values()].slice(0, TICKED).map((row) => row.id));
     }
 
     box(id) {
@@ -77,14 +73,23 @@
 
     apply(words, chosen) {
       const names = (row) => [row.victim, row.family, row.defense, row.round === null ? "" : `round ${row.round}`, ...row.marks, ...row.curves.map((curve) => curve.attack)].join(" ");
+      const own = this.same();
       const shown = Standings.filter(this.table, words, chosen, (id) => names(this.rows.get(id)));
+      this.first = this.drawnAtFirst();
+      if (own) this.tick([...this.first]); // until somebody ticks, they follow what is shown
+      this.choice();
       this.element.querySelector(".empty").hidden = shown > 0;
       return shown;
     }
 
+    // Whether the ticks are those of the page's own choice.
+    same() {
+      return this.ids().length === this.first.size && this.ids().every((id) => this.first.has(id));
+    }
+
     // Sort, ticks and plot, as the address has them; "" for what is as it was at first.
     state() {
-      const same = this.ids().length === this.first.size && this.ids().every((id) => this.first.has(id));
+      const same = this.same();
       const plot = Object.entries(this.figure.state()).filter(([name, value]) => value !== this.figure.defaults[name]);
       return { sort: Standings.sorted(this.table), rows: same ? "" : this.ids().join(",") || "none", ...Object.fromEntries(plot) };
     }
@@ -110,6 +115,9 @@
     const chosen = Object.fromEntries(Object.entries(controls).map(([name, input]) => [name, input.value]));
     if (controls.task.selectedIndex === 0 && controls.threat.selectedIndex === 0) Object.assign(chosen, { task: "", threat: "" });
     Address.write({ ...chosen, ...(first ? first.state() : {}) });
+    // Pages of rows lead back to this view.
+    const back = location.hash.slice(1);
+    for (const link of document.querySelectorAll("table.standings tbody th a")) link.hash = back && Address.text({ back });
   }
 
   function restore() {
@@ -165,7 +173,8 @@
     clearTimeout(waiting);
     waiting = setTimeout(() => { show(); store(); }, 120); // one drawing per pause in typing
   });
-  Address.watch(() => { restore(); show(); });
+  Address.watch(() => { restore(); show(); store(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
   show();
+  store();
 })();

@@ -25,18 +25,15 @@
     return ["not broken", `within ${flops(found.within)}${ofOneModel(found)}`];
   }
 
-  // Against the first row: how many times its cost to break, in the unit of ranks, where both may be held against each
-  // other: they met the same attacks.
+  // Against the first row: how many times its cost to break, where both may be held against each other: they met the
+  // same attacks. Of another victim as a multiple of its reference compute, unless FLOPs are asked for.
   function ratio(row, first, unit) {
-    const cost = (each) => (unit === "reference" ? each.breaking_of_reference : each.breaking?.compute);
-    const [mine, its] = [row, first].map((each) => (each.comparable ? cost(each) : null));
-    return row !== first && mine && its ? `${Number((mine / its).toPrecision(2))}× the first` : "";
-  }
-
-  // Those that have a rank; a row of one seed may be compared, and has none.
-  function rankedRows(section) {
-    const count = section.rows.filter((each) => each.rank).length;
-    return `${count} ranked ${count === 1 ? "row" : "rows"}`;
+    const attacks = (each) => each.curves.map((curve) => curve.attack).join();
+    if (row === first || !row.comparable || !first.comparable || attacks(row) !== attacks(first)) return "";
+    const alike = row.family === first.family && row.victim === first.victim;
+    const cost = (each) => (alike || unit === "flops" ? each.breaking?.compute : each.breaking_of_reference);
+    const times = cost(row) / cost(first);
+    return times > 0 && Number.isFinite(times) ? `${Number(times.toPrecision(2))}× the first${alike || unit === "flops" ? "" : ", of reference"}` : "";
   }
 
   // Why examples were not attacked, and which answers have no verdict.
@@ -66,7 +63,7 @@
       return at ? rate({ ...at, seeds: curve.seeds }) : ["–", "not run"];
     };
     const out = [
-      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${rankedRows(section)}`] : ["–", row.rank_note ?? ""])],
+      ["Rank", (row) => (row.rank ? [row.rank === row.worst_rank ? row.rank : `${row.rank} – ${row.worst_rank}`, `of ${row.ranked}`] : ["–", row.rank_note ?? ""])],
       ["Size", (row) => [size(row.n_params), row.family]],
       ...(rows.some((row) => row.answered) ? [[section.clean === "answered when clean" ? "Harmless prompts refused" : "Harmful prompts answered", (row) => [...rate(row.answered ?? null), row.answered ? `${row.answered.clean} of ${row.answered.trials} without an attack` : ""]]] : []),
       [section.clean[0].toUpperCase() + section.clean.slice(1), (row) => rate(row.clean)],
@@ -89,10 +86,10 @@
 
   function table(section, rows) {
     const head = document.createElement("tr");
-    head.append(make("th", "", { scope: "col" }));
+    head.append(make("td", ""));
     for (const row of rows) {
       const cell = make("th", "", { scope: "col", className: "num" });
-      const link = make("a", row.victim, { href: `entries/${row.entry}.html` });
+      const link = make("a", row.victim, { href: `entries/${row.entry}.html#${Address.text({ back: Address.read().back })}` });
       cell.append(link, make("span", row.defense + (row.round === null ? "" : ` · round ${row.round}`), { className: "fine" }));
       cell.style.setProperty("--series", PlotStyle.colours(rows).get(row.id));
       head.append(cell);
@@ -136,7 +133,7 @@
 
   function store(state) {
     const changed = Object.entries(drawn.state()).filter(([name, value]) => value !== drawn.defaults[name]);
-    Address.write({ rows: state.rows, ...Object.fromEntries(changed) });
+    Address.write({ rows: state.rows, back: state.back, ...Object.fromEntries(changed) });
   }
 
   Address.watch(() => location.reload()); // another choice of rows

@@ -115,7 +115,7 @@ const Figures = (() => {
       const scroll = document.createElement("div");
       Object.assign(scroll, { className: "scroll tall", tabIndex: 0 });
       scroll.setAttribute("role", "region");
-      scroll.setAttribute("aria-label", "Numbers of the plot");
+      scroll.setAttribute("aria-label", `Numbers of the plot, ${this.section.task}, ${this.section.threat}, ${this.section.id.slice(-6)}`);
       scroll.append(table);
       this.table.append(scroll);
     }

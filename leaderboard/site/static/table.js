@@ -32,8 +32,8 @@ const Standings = (() => {
       if (cell.classList.contains("pick")) return;
       const button = document.createElement("button");
       button.type = "button";
-      button.append(...cell.childNodes);
-      cell.append(button);
+      button.append(...[...cell.childNodes].filter((node) => !node.classList?.contains("tip")));
+      cell.prepend(button);
       button.addEventListener("click", () => {
         const now = cell.getAttribute("aria-sort");
         const first = ASCENDING_FIRST.has(button.textContent.trim()) ? "ascending" : "descending";

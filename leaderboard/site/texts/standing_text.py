@@ -9,7 +9,7 @@ from leaderboard.fit.repeated.asr_at import AsrAt
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.directions import one_direction_makes_the_rate
-from leaderboard.standings.ranks.comparable import RankUnit, missing_rows
+from leaderboard.standings.ranks.comparable import MAX_NAMED, RankUnit, missing_rows
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.utility.bound import points
@@ -150,25 +150,29 @@ def cost_text(cost: CostToBreak) -> TextPair:
 
 
 def rank_text(row: Standing) -> TextPair:
-    """The ranks that the row may have, or why it has none."""
+    """The ranks that the row may have and of how many, or why it has none."""
     rank = row.rank
     if rank.best is None:
         return "–", rank.note
-    unsure = "loss of utility not told from the bound" if row.utility_notes else ""
-    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), unsure
+    unsure = "\nloss of utility not told from the bound" if row.utility_notes else ""
+    return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), f"of {rank.among}{unsure}"
 
 
 _RANK_UNITS: dict[RankUnit, str] = {
-    "reference": "compute to the target as a multiple of the victim's own reference compute",
-    "flops": "compute to the target in FLOPs (between sizes, a larger victim stands higher for its size alone)",
+    "victim": "the rows of each victim among themselves, by compute to the target",
+    "reference": "all rows of the table, by compute to the target as a multiple of the victim's own reference compute",
+    "flops": "all rows of the table, by compute to the target (a larger victim stands higher for its size alone)",
 }
 
 
 def rank_rule_text(table: Standings) -> str:
     """What the rows of a table are ranked by, and with which clean accuracy."""
     return (
-        f"Ranked by {_RANK_UNITS[table.rank_unit]}: the ranks that a row may have, with a chance of at most 5% of any "
-        "false order. No rank of one seed, which says nothing of other models like it, nor with "
+        f"Ranked are {_RANK_UNITS[table.rank_unit]}. A rank is 1 + the rows that are certainly harder to break; "
+        "“2 – 4” runs on to the last place that the row may have. Rows whose ranks begin with the same number are in "
+        "order of their estimates. "
+        "The chance that the table calls any row certainly harder than another and is wrong is at most 5%. "
+        "Rows of one seed have no rank, which would say nothing of other models like them; nor have rows with "
         f"{table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
     )
 
@@ -180,8 +184,22 @@ def _bound_text(table: Standings) -> str:
     own = [] if table.section.clean_measure == HARMFUL else [table.section.clean_measure]
     shares = " or ".join([*own, *(f"utility on {task}" for task in table.section.utility_tasks)]) or "utility"
     return (
-        f" Nor of a defense that certainly loses more than {points(table.max_loss)} of {shares} against the undefended "
-        "victim; one of which that cannot be told is marked."
+        f" Nor has a defense that certainly loses more than {points(table.max_loss)} of {shares} against the "
+        "undefended victim; one of which that cannot be told is marked."
+    )
+
+
+def chance_warning(table: Standings) -> str:
+    """Which rows are hardly better than guessing without any attack, or ""."""
+    near = [row for row in table.rows if row.near_chance and row.clean is not None]
+    if not near:
+        return ""
+    labels = len(near[0].cells[0].record.labels)
+    named = "; ".join(f"{row.label} ({percent(row.clean.value)})" for row in near[:MAX_NAMED] if row.clean is not None)
+    more = f" and {len(near) - MAX_NAMED} more" if len(near) > MAX_NAMED else ""
+    return (
+        f"Near chance: {named}{more}. Guessing among {labels} labels is right in {percent(1 / labels)} of cases. What "
+        "it costs to break a victim that has not learnt its task says little."
     )
 
 
@@ -282,7 +300,7 @@ def trained_against_text(row: Standing) -> str:
 def overhead_text(row: Standing) -> TextPair:
     """What the defense adds to each answer."""
     if row.overhead is None:
-        return "", ""
+        return "–", ""
     ratio = "" if row.overhead.ratio is None else f"{multiple(row.overhead.ratio)} an answer"
     return ("0", "") if row.overhead.flops == 0 else (scientific(row.overhead.flops), ratio)
 

@@ -1,6 +1,7 @@
 """How ranks change between judges of the same answers: a run beside what `harness run --from` has made of it.
 
-The rows of several tables that differ in their judge alone, ranked under each judge among themselves.
+The rows of several tables that differ in their judge alone, ranked under each judge among themselves, all victims
+together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from leaderboard.standings.cost_to_break import CostToBreak
 from leaderboard.standings.ranks.comparable import rank_divisors
 from leaderboard.standings.ranks.ranks import MIN_SEEDS, Rank, ranks
 from leaderboard.standings.standing import Standing
-from leaderboard.standings.standings import Standings
+from leaderboard.standings.standings import Standings, across_victims
 
 Certainty = Literal["certainly", "within intervals"]
 
@@ -92,7 +93,7 @@ class JudgeComparison:
 def judge_comparisons(tables: Sequence[Standings]) -> list[JudgeComparison]:
     """Of each task and threat model that several judges have judged; empty where none has."""
     groups: dict[tuple[Any, ...], list[Standings]] = {}
-    for table in tables:
+    for table in map(across_victims, tables):
         scope = table.section.scope
         same = (scope.task, scope.threat, scope.data_hash, scope.accounting, scope.stop_on_success, scope.space)
         groups.setdefault((*same, table.target), []).append(table)

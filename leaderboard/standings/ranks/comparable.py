@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -12,8 +12,10 @@ from leaderboard.standings.standing import Standing
 from leaderboard.standings.utility.bound import beyond_bound
 from leaderboard.table_numbers import percent
 
-RankUnit = Literal["reference", "flops"]
-"""What costs to break are ranked in: multiples of the victim's own reference compute, or FLOPs."""
+RankUnit = Literal["victim", "reference", "flops"]
+"""What is ranked, and in what: the rows of each victim among themselves, in FLOPs; or all rows of a table, in multiples
+of the victim's own reference compute or in FLOPs.
+"""
 MAX_NAMED = 3  # attacks named in a reason; the rest are counted
 
 
@@ -45,6 +47,7 @@ def why_not_ranked(
 
     Ranked are rows that are whole, whose victim reaches the floor, and that met the same attacks: of several sets of
     attacks the largest that two rows or more met (of equally large ones, that of most rows; none where two are left).
+    In the unit "victim" each victim has its own.
 
     Args:
         clean_measure: what the share of clean examples is of, for the reason.
@@ -56,30 +59,45 @@ def why_not_ranked(
         for index, row in enumerate(rows):
             if not reasons[index] and row.reference_compute is None:
                 reasons[index] = "reference compute unknown: no multiple of it to compare across victims"
-    left = [index for index, reason in enumerate(reasons) if not reason]
-    attacks = {index: searching_attacks(rows[index]) for index in left}
-    ranked = common_attacks(list(attacks.values()))
-    for index, met in attacks.items():
-        if len(left) == 1:
-            reasons[index] = "no other row to rank it with"
-        elif ranked is None:
-            reasons[index] = "the rows met different attacks"
-        elif met != ranked:
-            reasons[index] = _difference(met, ranked)
+    left: dict[Hashable, dict[int, frozenset[str]]] = {}
+    for index, group in enumerate(rank_groups(rows, unit)):
+        if not reasons[index]:
+            left.setdefault(group, {})[index] = searching_attacks(rows[index])
+    for attacks in left.values():
+        ranked = common_attacks(list(attacks.values()))
+        for index, met in attacks.items():
+            if len(attacks) == 1:
+                reasons[index] = "no other row to rank it with"
+            elif ranked is None:
+                reasons[index] = "the rows met different attacks"
+            elif met != ranked:
+                reasons[index] = _difference(met, ranked)
     return reasons
+
+
+def rank_groups(rows: Sequence[Standing], unit: RankUnit) -> list[Hashable]:
+    """Of each row which others it is ranked beside: those of the same group."""
+    return [(row.family, row.victim) if unit == "victim" else None for row in rows]
 
 
 def rank_divisors(rows: Sequence[Standing], unit: RankUnit) -> list[float]:
     """What the FLOPs of each row are divided by before they are ranked; 1 where its reference compute is unknown, so
     that it has no rank.
     """
-    absolute = unit == "flops"
+    absolute = unit != "reference"
     return [1.0 if absolute or row.reference_compute is None else row.reference_compute for row in rows]
 
 
 def usable_unit(rows: Sequence[Standing], unit: RankUnit) -> RankUnit:
-    """``unit``, or FLOPs where all rows are of one victim whose reference is unknown: it is the same for all."""
-    one_victim = len({(row.family, row.victim) for row in rows}) == 1
+    """``unit``; all rows of the table where no victim has two of them; FLOPs where all rows are of one victim whose
+    reference is unknown: it is the same for all.
+    """
+    victims = set(rank_groups(rows, "victim"))
+    one_victim = len(victims) == 1
+    if unit == "victim":
+        if len(victims) < len(rows):
+            return unit
+        unit = "reference"
     return "flops" if one_victim and any(row.reference_compute is None for row in rows) else unit
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,13 +22,15 @@ class Rank:
 
     Attributes:
         best: 1 plus the number of rows that are surely harder to break; None where the data carry no rank.
-        worst: how many rows are ranked, less those that are surely easier; None likewise.
+        worst: ``among`` less the rows that are surely easier; None likewise.
         note: why there is none, or "".
+        among: how many rows are ranked beside each other, this one included; None without a rank.
     """
 
     best: int | None
     worst: int | None
     note: str = ""
+    among: int | None = None
 
     @property
     def comparable(self) -> bool:
@@ -38,7 +41,12 @@ class Rank:
 NO_RANK = Rank(None, None)
 
 
-def ranks(rows: Sequence[Sequence[SeedCurves]], target: float, divisors: Sequence[float] | None = None) -> list[Rank]:
+def ranks(
+    rows: Sequence[Sequence[SeedCurves]],
+    target: float,
+    divisors: Sequence[float] | None = None,
+    groups: Sequence[Hashable] | None = None,
+) -> list[Rank]:
     """Of rows given by the curves of their attacks; a row without a curve has no rank.
 
     A row has none either where an attack was run under a single seed, or where it is told from no other row. The chance
@@ -47,16 +55,21 @@ def ranks(rows: Sequence[Sequence[SeedCurves]], target: float, divisors: Sequenc
     Args:
         target: attack success rate that counts as broken.
         divisors: what the compute of each row is a multiple of; that of the curves where left out.
+        groups: which group each row is ranked in; all in one where left out.
     """
-    units = divisors or [1.0] * len(rows)
+    units, named = divisors or [1.0] * len(rows), groups or [None] * len(rows)
     ranked = [index for index, curves in enumerate(rows) if curves and _seeds(curves) >= MIN_SEEDS]
     harder = surely_harder(
-        [[replace(curve, compute=curve.compute / units[index]) for curve in rows[index]] for index in ranked], target
+        [[replace(curve, compute=curve.compute / units[index]) for curve in rows[index]] for index in ranked],
+        target,
+        [named[index] for index in ranked],
     )
+    sizes = Counter(named[index] for index in ranked)
     found = [Rank(None, None, ONE_SEED) if curves else NO_RANK for curves in rows]
     for index, above, below in zip(ranked, harder.sum(axis=0), harder.sum(axis=1), strict=True):
-        apart = bool(above or below)
-        found[index] = Rank(1 + int(above), len(ranked) - int(below)) if apart else Rank(None, None, NOT_TOLD_APART)
+        among = sizes[named[index]]
+        rank = Rank(1 + int(above), among - int(below), among=among)
+        found[index] = rank if above or below else Rank(None, None, NOT_TOLD_APART)
     return found
 
 

@@ -18,6 +18,9 @@ Name = Annotated[str, Field(pattern=SPEC_NAME, max_length=100)]  # it names a fi
 VERSION_PATTERN = (
     r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,59}$"  # of a release of the harness or a library: no room for remarks
 )
+# What submitters say of themselves: letters of any script, figures and marks of a citation, in one line.
+Claim = Annotated[str, Field(pattern=r"^[\w .,:;'’()&/+-]*$", max_length=300)]
+Link = Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/%?=&+-]*)?)?$", max_length=300)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -30,6 +33,7 @@ class RunInfo(_Strict):
 
     Attributes:
         plain_folders: names in the spec that were folders where it was run, and read as hub ids elsewhere.
+        by, paper, link: who submits, and where to read more, as they say themselves; "" where they do not.
     """
 
     format: int
@@ -42,6 +46,9 @@ class RunInfo(_Strict):
         str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|[+-][0-9:]{2,6})?$")
     ]  # ISO 8601
     plain_folders: Annotated[list[Annotated[str, Field(max_length=4_096)]], Field(max_length=1_000)] = []
+    by: Claim = ""
+    paper: Claim = ""
+    link: Link = ""
 
 
 class FileDigest(_Strict):

@@ -14,7 +14,7 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ARGS += ["--disable-sync", "--no-first-run"]
-SIZES = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
+SIZES = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844), "tablet": (820, 1180)}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,16 @@ class Seen:
     dialogs: list[str] = field(default_factory=list)
 
 
+def violations(page: Any) -> list[str]:
+    """What axe-core finds wrong with the page as it stands: rule and element."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    # Nothing is loaded beforehand, as the page may fetch nothing.
+    options = {"preload": False, "rules": {"target-size": {"enabled": True}}}
+    found = page.evaluate("(options) => axe.run(document, options)", options)["violations"]
+    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
 @contextmanager
 def watched(browser: Any, site: Path, address: str = "index.html", look: str = "light") -> Iterator[Any]:
     """The page at ``address`` of the site, its plot drawn. At the end: no message in the console, no request but to
@@ -52,7 +62,8 @@ def watched(browser: Any, site: Path, address: str = "index.html", look: str = "
     page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
     path, _, state = address.partition("#")
     page.goto((site / path).as_uri() + (f"#{state}" if state else ""))
-    page.wait_for_selector("figure:not([hidden]) .canvas svg >> visible=true")
+    if "<figure" in (site / path).read_text(encoding="utf-8"):
+        page.wait_for_selector("figure:not([hidden]) .canvas svg >> visible=true")
     yield page
     page.wait_for_timeout(100)
     page.close()

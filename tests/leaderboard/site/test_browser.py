@@ -51,14 +51,17 @@ def head(page: Any, name: str) -> Any:
 def test_sorting_by_mouse_and_keyboard(page: Any) -> None:
     assert head(page, "Rank").get_attribute("aria-sort") == "ascending"
     costs = page.eval_on_selector_all(
-        'section:not([hidden]) table.standings tr:has(td[data-label="Rank"]) td[data-label^="Compute to"]',
-        "all => all.map((e) => +e.dataset.sort)",
+        "section:not([hidden]) table.standings tbody tr",
+        "all => all.map((e) => [e.dataset.victim, +e.querySelector('[data-label^=\"Compute to\"]').dataset.sort])",
     )
-    assert costs[:-1] == sorted(costs[:-1], reverse=True)  # as the page came: the hardest to break first
-    assert shown(page, 'td[data-label="Rank"] .fine')[-1].endswith("the ranked rows: not random_token")
-    last = shown(page, "tbody tr th")[-1]
+    # As the page came: the largest victim first, and of each its rows, the hardest to break first.
+    assert list(dict(costs)) == ["tiny(size=m)", "tiny(size=s)", "tiny(size=xs)", MARKUP]
+    for victim in dict(costs):
+        of_victim = [cost for name, cost in costs if name == victim]
+        assert of_victim == sorted(of_victim, reverse=True)
+    assert "no other row to rank it beside" in shown(page, 'td[data-label="Rank"] .fine')
     head(page, "Rank").get_by_role("button").click()
-    assert shown(page, "tbody tr th")[-1] == last  # it is not ranked: last, whichever way the others are sorted
+    assert shown(page, "tbody tr th")[-1] == MARKUP  # it is not ranked: last, whichever way the others are sorted
     sizes = 'td[data-label="Size"]'
     before = shown(page, sizes)
     head(page, "Size").get_by_role("button").click()
@@ -158,6 +161,51 @@ def test_switches_redraw_the_plot(page: Any) -> None:
     plot.get_by_text("slope 1: stalemate").wait_for()
     plot.locator('[data-plot="kind"]').select_option("rounds")
     plot.get_by_text("round of the defense (0: undefended)").wait_for()
+
+
+def test_four_rows_are_ticked_until_somebody_ticks(page: Any) -> None:
+    ticked = "section:not([hidden]) tbody tr:has(input:checked)"
+    rows = "all => all.map((row) => row.dataset.victim)"
+    go = page.locator("section:not([hidden]) [data-compare]")
+    assert len(page.eval_on_selector_all(ticked, rows)) == 4
+    assert go.is_enabled()
+    page.select_option("#victim", "tiny(size=xs)")
+    assert page.eval_on_selector_all(ticked, rows) == ["tiny(size=xs)"] * 2  # of the rounds the last
+    assert "rows=" not in page.evaluate("location.hash")
+    page.locator("section:not([hidden]) tbody tr:not([hidden]) input:not(:checked)").check()
+    page.select_option("#victim", "")
+    assert page.eval_on_selector_all(ticked, rows) == ["tiny(size=xs)"] * 3
+
+
+def test_the_way_back_keeps_the_view(page: Any) -> None:
+    page.select_option("#task", "word_length")
+    page.select_option("#defense", "none")
+    page.wait_for_function("location.hash.includes('defense=none')")
+    left = page.evaluate("location.hash")
+    for way in ("[data-compare]", "tbody tr:not([hidden]) th a"):
+        page.locator(f"section:not([hidden]) {way}").first.click()
+        page.wait_for_url(lambda url: "index.html" not in url)
+        page.locator("header.site").get_by_role("link", name="Standings").click()
+        page.wait_for_url("**/index.html*")
+        page.wait_for_selector("section:not([hidden]) .canvas svg")
+        assert page.evaluate("location.hash") == left
+        assert page.locator("#defense").input_value() == "none"
+
+
+def test_words_are_explained_to_mouse_and_keyboard(page: Any) -> None:
+    words = page.locator("section:not([hidden]) [data-tip]")
+    tip = page.get_by_role("tooltip")
+    for word in (words.first, words.last):
+        word.focus()
+        assert tip.inner_text() == word.get_attribute("data-tip")
+        assert word.get_attribute("aria-describedby") == tip.get_attribute("id")
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+        word.hover()
+        assert tip.is_visible()
+        page.mouse.move(1, 1)
+        assert not tip.is_visible()
+    assert words.first.get_attribute("href") == "about.html#read"  # where there is no script
 
 
 def test_unticking_rows_empties_the_plot(page: Any) -> None:

@@ -16,7 +16,7 @@ from harness.records.read import read_run
 from leaderboard.site.build import build_site
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
-from tests.leaderboard.site.conftest import watched
+from tests.leaderboard.site.conftest import violations, watched
 
 MARKUP = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\u202etxt"
 TALK = [("system", f"{MARKUP} or not"), ("user", "a long word " * 40)]
@@ -82,17 +82,26 @@ def test_side_by_side_without_a_choice_says_what_to_do(browser: Any, site: Path)
     assert errors == []
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+@pytest.mark.parametrize("look", ["light", "dark", "phone", "tablet"])
 def test_every_kind_of_page_in_every_look(browser: Any, site: Path, section: dict[str, Any], look: str) -> None:
+    """Nothing wider than the window, and nothing that axe-core finds."""
     rows = section["rows"]
     trained = next(row for row in rows if row["round"] == 4)
     marked = next(row for row in rows if row["victim"] == SHOWN)
     attack = next((site / "attacks").glob("gcg-*.html")).name
     ids = ",".join(row["id"] for row in rows[:5])
     pages = [f"entries/{trained['entry']}.html", f"entries/{marked['entry']}.html"]
-    for address in [*pages, f"attacks/{attack}", f"compare.html#rows={ids}"]:
+    defense = next((site / "defenses").glob("adversarial-*.html")).name
+    views = ["index.html", "index.html#kind=offense&y=linear", "tasks.html", "about.html"]
+    for address in [*views, *pages, f"attacks/{attack}", f"defenses/{defense}", f"compare.html#rows={ids}"]:
         with watched(browser, site, address, look) as page:
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), address
+            if look in ("light", "dark"):
+                page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+                assert violations(page) == [], address
+            elif page.locator(".standings").count():
+                box = page.locator(".scroll:has(.standings)").first
+                assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth"), address
             assert page.locator("h1").count() == 1
             for table in page.locator("table").all():
                 assert table.locator("caption").count() == 1

@@ -31,6 +31,7 @@ def test_worst_case_transfer_and_latent_attacks(browser: Any, tmp_path: Path, wi
     page.select_option("#task", "word_length")
     view = page.locator(f"#{section['id']}")
     view.locator(".canvas svg").wait_for()
+    view.get_by_role("button", name="Tick all", exact=True).click()
     view.locator("[data-plot=attack]").select_option("worst")
     view.get_by_text("worst case over attacks", exact=True).first.wait_for(state="attached")
     # One point of the union, as the page draws it and as the data say it.

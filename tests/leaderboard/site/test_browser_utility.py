@@ -43,6 +43,7 @@ def section(site: Path) -> dict[str, Any]:
 @pytest.fixture
 def page(browser: Any, site: Path) -> Iterator[Any]:
     with watched(browser, site, f"index.html{PARETO}") as page:
+        page.locator("section.scope:visible").get_by_role("button", name="Tick all", exact=True).click()
         yield page
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness.records.read import read_run
 from leaderboard import harness_register_commands
-from tests.leaderboard.fake_run import FakeCell, write_run
+from leaderboard.site.build import build_site
+from tests.leaderboard.fake_run import FakeCell, first_successes, write_run
 
 MARKUP = "</pre></details><script>alert(1)</script><img src=x onerror=alert(2)><|im_end|>\u202etxt"
 SHOWN = MARKUP.replace("\u202e", "\\u202e")
@@ -108,20 +112,51 @@ def test_what_others_wrote_stays_text_behind_a_click(run: Path, tmp_path: Path) 
         assert words in html
 
 
+def test_every_string_can_be_had_with_prompt_right_answer_and_what_was_said(tmp_path: Path) -> None:
+    cells = [
+        FakeCell(attack=attack, defense=defense, labels=("short", "long"), messages=[("user", "Is it long? ")])
+        for attack in ("gcg", "random_token")
+        for defense in ("none", "guard")
+    ]
+    site = build_site([read_run(write_run(tmp_path / "run", cells))], tmp_path / "site").parent
+    strings = pq.read_table(site / "downloads" / "strings.parquet").to_pylist()
+    for cell in cells:
+        mine = {s["example"]: s for s in strings if (s["attack"], s["defense"]) == (cell.attack, cell.defense)}
+        fell = {f"e{at}": step for at, step in enumerate(first_successes(cell)) if step}
+        assert {name: string["step"] for name, string in mine.items()} == fell
+        assert len(mine) > 3  # more than a page shows
+        assert all(s["right_answer"] == ("short", "long")[int(name[1:]) % 2] for name, s in mine.items())
+    first = strings[0]
+    at = first["string_at"]
+    assert first["messages"][at["message"]]["content"][: at["start"]] == "Is it long? "
+    assert (first["string"], first["clean_answer"]) == (FakeCell.text, first["right_answer"])
+    ids = {row["id"] for section in json.loads((site / "data.json").read_text())["sections"] for row in section["rows"]}
+    assert {string["row"] for string in strings} == ids
+    page = next((site / "entries").glob("*none*.html")).read_text()
+    assert '<span class="role">right</span> short' in page
+
+
 def test_the_settings_stand_beside_the_command(run: Path, tmp_path: Path) -> None:
     _, html = built(run, tmp_path / "site")
-    (command,) = [text for text in Page(html).texts["pre"] if text.startswith("harness run")]
-    line, settings = command.split("\n")  # a line break in a setting begins no line of its own
-    assert line.endswith("--out runs/again")
+    (command,) = [text for text in Page(html).texts["pre"] if "harness run" in text]
+    install, line, settings = command.split("\n")  # a line break in a setting begins no line of its own
+    assert install == "pip install robustness-harness==0.1.0"
+    assert line.endswith("--only defense=none --out runs/again")
     assert settings.startswith(f"# chat template t{SHOWN}, system ")
     assert "prefill" in settings
 
 
-def test_prompts_stand_on_the_page_of_the_victim_alone_and_can_be_left_out(run: Path, tmp_path: Path) -> None:
+def test_prompts_stand_on_the_page_of_the_victim_and_in_the_strings_and_can_be_left_out(
+    run: Path, tmp_path: Path
+) -> None:
     site, _ = built(run, tmp_path / "site")
     with_prompts = [file for file in site.rglob("*") if file.is_file() and b"u&lt;/pre&gt;" in file.read_bytes()]
     assert [file.parent.name for file in with_prompts] == ["entries"]
+    (string,) = pq.read_table(site / "downloads" / "strings.parquet").to_pylist()
+    assert string["messages"] == [{"role": MARKUP, "content": "other"}, {"role": "user", "content": f"u{MARKUP}"}]
     _, without = built(run, tmp_path / "without", "--no-prompts")
+    (string,) = pq.read_table(tmp_path / "without" / "downloads" / "strings.parquet").to_pylist()
+    assert (string["messages"], string["string_at"], string["string"]) == (None, None, MARKUP)
     page = Page(without)
     assert f"u{SHOWN}{SHOWN}" not in page.texts["pre"]
     assert SHOWN in page.texts["pre"]
@@ -139,7 +174,7 @@ def test_a_chat_template_lies_beside_the_spec_and_no_file_elsewhere(tmp_path: Pa
         f"{spec.parent.name}/templates/mine.jinja",
     }
     assert (spec.parent / "templates" / "mine.jinja").read_text() == "{{ messages }}\n"
-    assert f"harness run {spec.name} --out runs/again" in html
+    assert f"harness run {spec.name} --only task=c1 " in html
     for page, root in ((html, "../"), ((site / "index.html").read_text(), "")):
         assert f'href="{root}specs/{spec.parent.name}/templates/mine.jinja"' in page
         assert f'href="{root}specs/{spec.parent.name}/{spec.name}"' in page

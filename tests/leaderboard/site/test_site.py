@@ -21,6 +21,9 @@ from leaderboard import harness_register_commands
 from leaderboard.fit.compared.forms.of_cells import forms_of_cells
 from leaderboard.fit.compared.forms.parameters import parameter_text
 from leaderboard.site.build import build_site
+from leaderboard.site.pages import victims_over_tasks
+from leaderboard.site.site_data import payload
+from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, planned, write_run
 
@@ -45,10 +48,79 @@ def test_the_page_holds_the_data(run: Run, tmp_path: Path) -> None:
     assert shown_data(index) == json.loads((tmp_path / "site" / "data.json").read_text())
     assert "NaN" not in (tmp_path / "site" / "data.json").read_text()
     pages = list(index.parent.rglob("*.html"))
-    assert {page.parent.name for page in pages} == {"site", "entries", "attacks"}
+    assert {page.parent.name for page in pages} == {"site", "entries", "attacks", "defenses"}
     for page in pages:
-        for address in re.findall(r'(?:src|href)="([^"#]+)', page.read_text()):
-            assert address.startswith(("data:", "https://vega.github.io")) or (page.parent / address).is_file()
+        for address, at in re.findall(r'(?:src|href)="([^"#]*)#?([^"]*)', page.read_text()):
+            if not address.startswith(("data:", "https://vega.github.io", "https://arxiv.org/abs/")):
+                target = page.parent / address if address else page
+                assert target.is_file()
+                assert not at or "=" in at or f'id="{at}"' in target.read_text()
+        header = re.findall('<header class="site">(.*?)</header>', page.read_text(), re.DOTALL)
+        assert re.findall(">([^<]+)</a>", header[0]) == [
+            "Standings",
+            "All tasks",
+            "How to read this",
+            "Docs",
+            "Submit",
+            "Cite",
+        ]
+
+
+def test_attacks_and_defenses_say_what_they_are(tmp_path: Path) -> None:
+    plugin = {"name": "gcg", "label": "gcg", "distribution": "robustness-harness", "version": "0.1.0"}
+    known = FakeCell(attack="gcg", more={"attack": plugin | {"params": {"topk": 17, "gone": "a"}}})
+    other = FakeCell(attack="gcg2", more={"attack": plugin | {"label": "gcg2", "distribution": "other", "params": {}}})
+    parts = [
+        {"defense": plugin | {"name": name, "label": name, "params": {}}, "sort": "guard", "offers": "victim"}
+        for name in ("perplexity_filter", "retokenization")
+    ]
+    stack = FakeCell(defense="stack", more={"defense_facts": {"parts": parts}})
+    index = build_site([read_run(write_run(tmp_path / "run", [known, other, stack]))], tmp_path / "site")
+    gcg, foreign = (next((index.parent / "attacks").glob(f"{name}-*.html")).read_text() for name in ("gcg", "gcg2"))
+    assert "Greedy coordinate gradient" in gcg
+    assert '<a href="https://arxiv.org/abs/2307.15043">arXiv 2307.15043</a>' in gcg
+    assert "<code>17</code></td><td>tokens considered per position" in gcg
+    assert "<code>a</code></td><td></td>" in gcg  # a parameter that is known no more
+    assert "Greedy coordinate gradient" not in foreign  # of another package: it may be anything
+    defense = next((index.parent / "defenses").glob("stack-*.html")).read_text()
+    assert "arxiv.org/abs/2309.00614" in defense
+    assert defense.index("perplexity_filter") < defense.index("retokenization")
+
+
+def test_all_tasks_at_a_glance(tmp_path: Path) -> None:
+    cells = [
+        FakeCell(task=task, defense=defense, round=round_, victim=victim)
+        for task, defense, round_, victim in (
+            ("one", "none", None, "a"),
+            ("two", "none", None, "a"),
+            ("one", "at", 1, "a"),
+            ("one", "at", 3, "a"),
+            ("two", "none", None, "b"),
+        )
+    ]
+    run = read_run(write_run(tmp_path / "run", cells))
+    tables = standings([run])
+    data = payload([run], tables)
+    first, second = victims_over_tasks(list(zip(data["sections"], tables, strict=True)))
+    assert (first.name, first.columns, second.name, second.columns) == ("a", [0, 1], "b", [1])
+    rounds = {
+        defense: [None if cell is None else (cell[0]["victim"], cell[0]["round"]) for cell in of_tasks]
+        for defense, of_tasks in first.rows
+    }
+    assert rounds == {"none": [("a", None), ("a", None)], "at": [("a", 3), None]}
+    page = build_site([run], tmp_path / "site").with_name("tasks.html").read_text()
+    for row in data["sections"][0]["rows"]:
+        assert (f'href="entries/{row["entry"]}.html"' in page) == (row["victim"] == "a")
+
+
+@pytest.mark.parametrize(("labels", "warned"), [(("no", "yes"), True), (("a", "b", "c", "d"), False), ((), False)])
+def test_victims_that_guess_are_warned_of(tmp_path: Path, labels: tuple[str, ...], warned: bool) -> None:
+    guesses = FakeCell(victim="guesses", examples=22, wrong=18, labels=labels)
+    learnt = FakeCell(victim="learnt", examples=38, wrong=2, labels=labels)
+    index = build_site([read_run(write_run(tmp_path / "run", [guesses, learnt]))], tmp_path / "site")
+    rows: Any = shown_data(index)["sections"][0]["rows"]  # type: ignore[index]
+    assert {row["victim"]: row["near_chance"] for row in rows} == {"guesses": warned, "learnt": False}
+    assert ("Near chance: guesses · none (55.0%)." in index.read_text()) == warned
 
 
 def test_the_page_counts_what_was_not_measured(tmp_path: Path) -> None:
@@ -91,6 +163,7 @@ def test_names_with_markup_are_text(tmp_path: Path) -> None:
 def test_attack_strings_are_escaped_on_their_pages_and_nowhere_else(run: Run, tmp_path: Path) -> None:
     build_site([run], tmp_path / "site")
     files = [file for file in (tmp_path / "site").rglob("*") if file.is_file() and b"aa bb" in file.read_bytes()]
+    files.remove(tmp_path / "site" / "downloads" / "strings.parquet")
     assert {file.parent.name for file in files} == {"entries"}
     assert all("&lt;b&gt;aa bb&lt;/b&gt;" in file.read_text() for file in files)
     assert all("<b>aa bb" not in file.read_text() for file in files)

@@ -15,7 +15,7 @@ from leaderboard.figures.defense_panels import _round_cost
 from leaderboard.site.build import build_site
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standing import Standing
-from leaderboard.standings.standings import Standings, standings
+from leaderboard.standings.standings import Standings, across_victims, standings
 from tests.leaderboard.fake_run import FakeCell, planned, write_run
 
 NONE = FakeCell(attack="none", steps=1, first_success=[0] * 40, step_flops=0.0, queries=0)
@@ -29,7 +29,7 @@ def of(victim: str, *cells: FakeCell) -> list[FakeCell]:
 
 def table_of(tmp_path: Path, cells: Sequence[FakeCell], plan: Sequence[FakeCell] | None = None) -> Standings:
     info = {} if plan is None else {"planned": planned(plan)}
-    (table,) = standings([read_run(write_run(tmp_path / "run", cells, **info))])
+    (table,) = standings([read_run(write_run(tmp_path / "run", cells, **info))], rank_unit="reference")
     return table
 
 
@@ -189,7 +189,9 @@ def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
         read_run(path)
 
 
-def test_ranks_go_by_multiples_of_the_reference_compute_unless_flops_are_asked_for(tmp_path: Path) -> None:
+def test_ranks_between_victims_go_by_multiples_of_the_reference_compute_unless_flops_are_asked_for(
+    tmp_path: Path,
+) -> None:
     # Ten times the size: ten times the FLOPs of each step, and a thousand times the reference.
     small = FakeCell(victim="small", reference_flops=1e13, step_flops=1e9, hardness=9.4, examples=400)
     large = replace(small, victim="large", reference_flops=1e16, step_flops=1e10, hardness=10.4)
@@ -206,6 +208,22 @@ def test_ranks_go_by_multiples_of_the_reference_compute_unless_flops_are_asked_f
     assert (by_reference.rank_unit, by_flops.rank_unit) == ("reference", "flops")
 
 
+def test_ranks_are_within_victims_by_default_the_largest_first(tmp_path: Path) -> None:
+    small = FakeCell(victim="small", n_params=10, hardness=8.8, examples=100, reference_flops=None)
+    cells = [small, replace(small, defense="guard", hardness=10.6)]
+    cells += [replace(cell, victim="large", n_params=20, hardness=cell.hardness - 1) for cell in cells]
+    alone = FakeCell(victim="alone", n_params=5)
+    run = [replace(cell, seed=seed) for cell in [*cells, alone] for seed in range(5)]
+    (table,) = standings([read_run(write_run(tmp_path / "run", run))])
+    assert [(row.victim, row.defense) for row in table.rows[:4]] == [
+        (victim, defense) for victim in ("large", "small") for defense in ("guard", "none")
+    ]
+    assert [(row.rank.best, row.rank.worst, row.rank.among) for row in table.rows[:4]] == [(1, 1, 2), (2, 2, 2)] * 2
+    assert note(table.rows[4]) == "no other row to rank it beside"
+    # Between victims of unknown reference compute there are none.
+    assert not any(row.rank.comparable for row in across_victims(table).rows)
+
+
 def test_an_unknown_reference_has_no_rank_among_several_victims_and_does_not_matter_to_one(tmp_path: Path) -> None:
     unknown = replace(GCG, reference_flops=None)
     table = table_of(tmp_path / "several", [*of("a", unknown), *of("b", GCG), *of("c", GCG)])
@@ -214,6 +232,9 @@ def test_an_unknown_reference_has_no_rank_among_several_victims_and_does_not_mat
     one = table_of(tmp_path / "one", [unknown, replace(unknown, defense="filter", hardness=9.9)])
     assert [note(row) for row in one.rows] == ["", ""]
     assert one.rank_unit == "flops"
+    (by_default,) = standings([read_run(tmp_path / "one" / "run")])
+    assert by_default.rank_unit == "victim"
+    assert [note(row) for row in by_default.rows] == ["", ""]
 
 
 def test_an_unfinished_round_is_no_point_of_cost_to_break_against_cost_to_defend(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,32 @@ def test_rows_that_are_not_told_apart_have_no_rank() -> None:
     assert {rank.note for rank in ranks([row(rng, 0.5, 2), row(rng, 0.5, 2)], 0.5)} == {NOT_TOLD_APART}
 
 
+def test_groups_are_ranked_by_themselves_and_counted_by_their_pairs() -> None:
+    rng = np.random.default_rng(0)
+    hard, easy, other = row(rng, 0.02, 5), row(rng, 0.999, 5), row(rng, 0.999, 5)
+    found = ranks([hard, other, easy], 0.5, groups=["a", "b", "a"])
+    assert [(rank.best, rank.worst, rank.among) for rank in found] == [(1, 1, 2), (None, None, None), (2, 2, 2)]
+    assert not surely_harder([hard, easy], 0.5, ["a", "b"]).any()
+
+
+def test_rows_stand_by_rank_and_within_one_by_the_point(tmp_path: Path) -> None:
+    """What the page says of its order, of rows that are near each other and unsure."""
+    cells = [
+        FakeCell(defense=f"d{at}", hardness=8.8 + 0.15 * (at % 7), slope=1.5 + at % 3, seed=seed, examples=30 + 50 * at)
+        for at in range(9)
+        for seed in range(2 + at % 3)
+    ]
+    (table,) = standings([read_run(write_run(tmp_path / "run", cells))])
+    best = [row.rank.best or 1 for row in table.rows]
+    assert best == sorted(best)
+    assert len(set(best)) > 2
+    for one, next_ in pairwise(table.rows):
+        assert one.cost_to_break is not None
+        assert next_.cost_to_break is not None
+        if (one.rank.best or 1) == (next_.rank.best or 1):
+            assert (one.cost_to_break.compute or np.inf) >= (next_.cost_to_break.compute or np.inf)
+
+
 def test_one_seed_ranks_nothing_and_moves_no_other_row() -> None:
     rng = np.random.default_rng(0)
     hard, easy, one = row(rng, 0.02, 5), row(rng, 0.999, 5), row(rng, 0.02, 1)
@@ -78,8 +105,8 @@ def test_a_table_says_which_ranks_a_row_may_have_and_why_one_has_none(tmp_path: 
     ]
     (table,) = standings([read_run(write_run(tmp_path / "run", [*cells, FakeCell(defense="filter")]))])
     texts = {row.defense: rank_text(row) for row in table.rows}
-    assert texts["guard"] == ("1", "")
-    assert texts["none"] == ("2", "")
+    assert texts["guard"] == ("1", "of 2")
+    assert texts["none"] == ("2", "of 2")
     assert texts["filter"] == ("–", ONE_SEED)
 
 

@@ -13,11 +13,13 @@ import pytest
 from harness.errors import DataError
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
+from leaderboard.site.build import build_site
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
+from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.leaderboard_entry import write_entry
 from leaderboard.submission.leaderboard_sources import read_sources
-from leaderboard.submission.pack import readable_json
+from leaderboard.submission.pack import readable_json, write_submission
 from leaderboard.submission.submission import open_submission
 from leaderboard.submission.verification.inspection import inspect_submission
 from leaderboard.submission.verification.verify import verify_submission
@@ -178,3 +180,35 @@ def test_what_is_not_checked_is_marked_beside_what_is(packed: Path, tmp_path: Pa
     assert all("not checked" in row for rows in marks.values() for row in rows)
     alone = payload(runs[1:], standings(runs[1:]))["sections"]
     assert all("not checked" not in row["marks"] for section in alone for row in section["rows"])
+
+
+def test_a_page_says_who_submitted_and_where_to_read_more(packed: Path, tmp_path: Path) -> None:
+    claims = {"by": "Zoë Doe, a lab", "paper": "Doe 2026, arXiv 2601.00001", "link": "https://example.org/a?b=c"}
+    run = read_run(packed.parent / "run")
+    write_submission(run, tmp_path / "told.zip", claims=claims)
+    entry = write_entry(open_submission(tmp_path / "told.zip"), tmp_path)
+    site = build_site(read_sources([entry]).runs, tmp_path / "site").parent
+    for page in (site / "entries").iterdir():
+        text = page.read_text(encoding="utf-8")
+        assert "<dt>By</dt><dd>Zoë Doe, a lab</dd>" in text
+        assert 'Doe 2026, <a href="https://arxiv.org/abs/2601.00001">arXiv 2601.00001</a>' in text
+        assert '<a href="https://example.org/a?b=c" rel="nofollow">' in text
+        assert ">as submitted</a>" in text
+    assert "by Zoë Doe, a lab" in (site / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("by", "a\nb"),
+        ("by", "<b>"),
+        ("by", "\u202e"),
+        ("paper", "x" * 301),
+        ("link", "http://a.org"),
+        ("link", "javascript:1"),
+    ],
+)
+def test_what_a_page_should_not_show_is_refused(packed: Path, tmp_path: Path, name: str, text: str) -> None:
+    write_submission(read_run(packed.parent / "run"), tmp_path / "told.zip", claims={name: text})
+    with pytest.raises(RefusedError, match=rf"run\.{name}"):
+        open_submission(tmp_path / "told.zip")

@@ -1,0 +1,1 @@
+"""The site's numbers and strings as files for other programs."""

@@ -1,0 +1,68 @@
+"""Every attack string that succeeded, with its prompt, the right answer and what was said, as one Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.records.read import Cell
+from harness.records.schema import MESSAGES, STRING_AT
+from leaderboard.data.attack_strings import recorded_successes
+from leaderboard.data.conversations import label_name, right_answer
+from leaderboard.site.data_format import SectionJson
+from leaderboard.standings.standings import Standings
+
+_SCOPE = ("task", "threat", "spec_name", "spec_version", "spec_hash", "data_hash", "judge")
+_ROW = ("victim", "defense", "round")
+STRINGS = pa.schema(
+    [(name, pa.string()) for name in (*_SCOPE, "row", "victim", "defense")]
+    + [("round", pa.int64()), ("attack", pa.string()), ("seed", pa.int64()), ("cell", pa.string())]
+    + [("example", pa.string()), ("step", pa.int64()), ("string", pa.string())]
+    # Where records hold the prompt: the messages, and which characters of which of them the string takes the place of.
+    + [("messages", MESSAGES), ("string_at", STRING_AT)]
+    + [(name, pa.string()) for name in ("right_answer", "clean_answer", "answer")]
+    + [("drawn_answers", pa.list_(pa.string())), ("score", pa.float64()), ("judge_output", pa.list_(pa.string()))]
+)
+
+
+def write_strings(path: Path, tables: Sequence[tuple[SectionJson, Standings]], *, prompts: bool = True) -> None:
+    """The strings of all rows of ``tables``, each at its first success, exactly as recorded.
+
+    Args:
+        prompts: whether with the messages that they stand in.
+    """
+    with pq.ParquetWriter(path, STRINGS, compression="zstd") as writer:
+        for section, table in tables:
+            for row, standing in zip(section["rows"], table.rows, strict=True):
+                scope: dict[str, Any] = {name: section.get(name) for name in _SCOPE} | {"row": row["id"]}
+                scope |= {name: row.get(name) for name in _ROW}
+                for cell in standing.cells:
+                    found = [scope | string for string in _strings(cell, prompts=prompts)]
+                    if found:
+                        writer.write_table(pa.Table.from_pylist(found, STRINGS))
+
+
+def _strings(cell: Cell, *, prompts: bool) -> Iterator[dict[str, Any]]:
+    record = cell.record
+    for example, step in recorded_successes(cell, prompts=prompts):
+        labels = record.task_kind == "labels"
+        yield {
+            "attack": record.attack.label,
+            "seed": record.seed,
+            "cell": record.key,
+            "example": example["example"],
+            "step": step["step"],
+            "string": step["attack_text"],
+            "messages": example["messages"],
+            "string_at": example["string_at"],
+            "right_answer": right_answer(record, example),
+            "clean_answer": label_name(record, example["predicted"]) if labels else example["answer"],
+            "answer": label_name(record, step["predicted"]) if labels else step["answer"],
+            "drawn_answers": step.get("sampled_answer"),
+            "score": step["score"],
+            "judge_output": step["judge_output"],
+        }
