@@ -59,7 +59,7 @@ def test_sorting_by_mouse_and_keyboard(page: Any) -> None:
     for victim in dict(costs):
         of_victim = [cost for name, cost in costs if name == victim]
         assert of_victim == sorted(of_victim, reverse=True)
-    assert "no other row to rank it beside" in shown(page, 'td[data-label="Rank"] .fine')
+    assert "no other row to rank it with" in shown(page, 'td[data-label="Rank"] .fine')
     head(page, "Rank").get_by_role("button").click()
     assert shown(page, "tbody tr th")[-1] == MARKUP  # it is not ranked: last, whichever way the others are sorted
     sizes = 'td[data-label="Size"]'

@@ -219,7 +219,7 @@ def test_ranks_are_within_victims_by_default_the_largest_first(tmp_path: Path) -
         (victim, defense) for victim in ("large", "small") for defense in ("guard", "none")
     ]
     assert [(row.rank.best, row.rank.worst, row.rank.among) for row in table.rows[:4]] == [(1, 1, 2), (2, 2, 2)] * 2
-    assert note(table.rows[4]) == "no other row to rank it beside"
+    assert note(table.rows[4]) == "no other row to rank it with"
     # Between victims of unknown reference compute there are none.
     assert not any(row.rank.comparable for row in across_victims(table).rows)
 

@@ -67,7 +67,7 @@ def test_what_clean_means(cell: FakeCell, words: str, tmp_path: Path, capsys: py
     assert row.clean is not None
     assert row.clean.value == pytest.approx(cell.examples / (cell.examples + cell.wrong))
     page = build_site([read_run(run)], tmp_path / "site").read_text()
-    assert f'data-column="clean">{words.capitalize()}</th>' in page
+    assert f'data-column="clean">{words.capitalize()} ' in page
     assert json.loads((tmp_path / "site" / "data.json").read_text())["sections"][0]["clean"] == words
     assert main(["leaderboard", "show", str(run)]) == 0
     head = capsys.readouterr().out

@@ -83,7 +83,7 @@ def test_it_stands_first_wherever_standings_are_shown(tmp_path: Path, capsys: py
     assert "9 of 12 without an attack" in shown
     assert shown.index("harmful") < shown.index("refused when clean") < shown.index("ASR at")
     page = build_site(runs, tmp_path / "site").read_text()
-    assert page.count('data-column="answered">Harmful prompts answered</th>') == 1, "in the table of text alone"
+    assert page.count('data-column="answered">Harmful prompts answered ') == 1, "in the table of text alone"
     assert page.index('data-column="answered"') < page.index('data-column="clean">Refused')
     entries = [path.read_text() for path in (tmp_path / "site/entries").iterdir()]
     assert sum('<dt>Harmful prompts answered</dt><dd><span class="main">75.0%' in entry for entry in entries) == 1
