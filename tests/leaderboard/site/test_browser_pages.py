@@ -92,8 +92,14 @@ def test_every_kind_of_page_in_every_look(browser: Any, site: Path, section: dic
     ids = ",".join(row["id"] for row in rows[:5])
     pages = [f"entries/{trained['entry']}.html", f"entries/{marked['entry']}.html"]
     defense = next((site / "defenses").glob("adversarial-*.html")).name
-    views = ["index.html", "index.html#kind=offense&y=linear", "tasks.html", "about.html"]
-    for address in [*views, *pages, f"attacks/{attack}", f"defenses/{defense}", f"compare.html#rows={ids}"]:
+    pages += [f"attacks/{attack}", f"compare.html#rows={ids}"]
+    views = {
+        "light": ["index.html#kind=offense&y=linear", "tasks.html", "about.html", f"defenses/{defense}", *pages],
+        "dark": ["index.html", "tasks.html", *pages],
+        "phone": pages,
+        "tablet": ["index.html", pages[0]],
+    }
+    for address in views[look]:
         with watched(browser, site, address, look) as page:
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), address
             if look in ("light", "dark"):
