@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.errors import one_line
 from harness.records.cell_manifest import PluginRecord
 from harness.registry.loader import load_plugins
 
@@ -40,7 +42,7 @@ class PluginDescription:
     summary: str
     paper: str
     package: str
-    parameters: tuple[tuple[str, object, str], ...]
+    parameters: tuple[tuple[str, str, str], ...]
 
 
 PluginTexts = Mapping[tuple[str, str], PluginText]
@@ -65,5 +67,13 @@ def describe(kind: str, record: PluginRecord, texts: PluginTexts) -> PluginDescr
     text = texts.get((kind, record.name))
     if text is None or text.distribution != record.distribution:
         text = PluginText("", "", {}, "")
-    values = tuple((name, value, text.meanings.get(name, "")) for name, value in record.params.items())
-    return PluginDescription(record.name, text.summary, text.paper, f"{record.distribution} {record.version}", values)
+    values = tuple(
+        (one_line(name), one_line(_value_text(value)), text.meanings.get(name, ""))
+        for name, value in record.params.items()
+    )
+    package = one_line(f"{record.distribution} {record.version}")
+    return PluginDescription(one_line(record.name), text.summary, text.paper, package, values)
+
+
+def _value_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
