@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class PluginDescription:
     summary: str
     paper: str
     package: str
-    parameters: tuple[tuple[str, object, str], ...]
+    parameters: tuple[tuple[str, str, str], ...]
 
 
 PluginTexts = Mapping[tuple[str, str], PluginText]
@@ -67,8 +68,12 @@ def describe(kind: str, record: PluginRecord, texts: PluginTexts) -> PluginDescr
     if text is None or text.distribution != record.distribution:
         text = PluginText("", "", {}, "")
     values = tuple(
-        (one_line(name), one_line(value) if isinstance(value, str) else value, text.meanings.get(name, ""))
+        (one_line(name), one_line(_value_text(value)), text.meanings.get(name, ""))
         for name, value in record.params.items()
     )
     package = one_line(f"{record.distribution} {record.version}")
     return PluginDescription(one_line(record.name), text.summary, text.paper, package, values)
+
+
+def _value_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -92,8 +92,14 @@ def test_every_kind_of_page_in_every_look(browser: Any, site: Path, section: dic
     ids = ",".join(row["id"] for row in rows[:5])
     pages = [f"entries/{trained['entry']}.html", f"entries/{marked['entry']}.html"]
     defense = next((site / "defenses").glob("adversarial-*.html")).name
-    views = ["index.html", "index.html#kind=offense&y=linear", "tasks.html", "about.html"]
-    for address in [*views, *pages, f"attacks/{attack}", f"defenses/{defense}", f"compare.html#rows={ids}"]:
+    pages += [f"attacks/{attack}", f"compare.html#rows={ids}"]
+    views = {
+        "light": ["index.html#kind=offense&y=linear", "tasks.html", "about.html", f"defenses/{defense}", *pages],
+        "dark": ["index.html", "tasks.html", *pages],
+        "phone": pages,
+        "tablet": ["index.html", pages[0]],
+    }
+    for address in views[look]:
         with watched(browser, site, address, look) as page:
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), address
             if look in ("light", "dark"):
@@ -129,7 +135,14 @@ def test_costs_and_provenance_are_told(browser: Any, site: Path, section: dict[s
     row = next(row for row in section["rows"] if row["round"] == 4)
     with watched(browser, site, f"entries/{row['entry']}.html") as page:
         assert page.locator(".role-legend-label text").count() == 3  # a line per round
-        assert "harness run fake-" in page.locator("pre.command").inner_text()
+        command = page.locator("pre.command")
+        assert "harness run fake-" in command.inner_text()
+        assert f"--only 'victim={row['victim']}' --only defense={row['defense']} " in command.inner_text()
+        copy = page.locator("[data-copy]")
+        copy.click()  # where a browser keeps its clipboard to itself, the command is selected
+        page.wait_for_function("['Copied', 'Selected'].includes(document.querySelector('[data-copy]').textContent)")
+        if copy.inner_text() == "Selected":
+            assert page.evaluate("getSelection().toString()").strip() == command.inner_text()
         told = page.locator("main").inner_text()
         assert "Search of the defense" in told
         assert "trained against" in told
