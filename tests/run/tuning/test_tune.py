@@ -144,7 +144,7 @@ def test_a_journal_that_was_changed_is_named(tmp_path: Path) -> None:
         ([head, {**trial.to_json(), "flops": "much"}], "much"),
     ):
         path.write_text("".join(json.dumps(line) + "\n" for line in damaged))
-        with Journal(path) as journal, pytest.raises(RunError, match=f"a.jsonl: damaged .*{what}.* begin anew"):
+        with Journal(path) as journal, pytest.raises(RunError, match=f"a.jsonl: damaged .*{what}.* start again"):
             _read(journal, path, space)
     path.write_text(json.dumps(head) + "\n" + json.dumps(trial.to_json()) + "\n")
     with Journal(path) as journal:
