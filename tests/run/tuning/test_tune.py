@@ -140,7 +140,7 @@ def test_a_journal_that_was_changed_is_named(tmp_path: Path) -> None:
         ([{"clean_flops": -1}], "-1 FLOPs"),
         ([head, replace(trial, number=1).to_json()], "candidate 0 is missing"),
         ([head, replace(trial, values={}).to_json()], "candidate 0 has no draws"),
-        ([head, replace(trial, values={"draws": 17}).to_json()], "17 is not of draws: 1 to 16"),
+        ([head, replace(trial, values={"draws": 17}).to_json()], "17 is not in draws: 1 to 16"),
         ([head, {**trial.to_json(), "flops": "much"}], "much"),
     ):
         path.write_text("".join(json.dumps(line) + "\n" for line in damaged))
