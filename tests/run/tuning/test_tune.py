@@ -206,7 +206,10 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(folder: Path) -> None:
         ("hill_climb spec.yaml --flops 1e9 --per-example 10", "no candidate could be tried: one step takes"),
         ("hill_climb spec.yaml --flops 1e9 --out spec.yaml/x", "--out spec.yaml/x: cannot be written"),
         ("hill_climb spec.yaml --flops 1e9 --out ./spec.yaml", "--out spec.yaml: this is the spec itself"),
-        ("hill_climb spec.yaml --flops 1e9 --out a.yaml --compare a.yaml", "--compare a.yaml: this is the spec itself, or"),
+        (
+            "hill_climb spec.yaml --flops 1e9 --out a.yaml --compare a.yaml",
+            "--compare a.yaml: this is the spec itself, or",
+        ),
     ],
 )
 def test_a_mistake_is_one_error(arguments: str, message: str, folder: Path) -> None:
