@@ -100,7 +100,7 @@ def test_bad_tables_are_told(tmp_path: Path, rows: list[Any], words: str) -> Non
     ("judge", "said", "words"),
     [
         ("proxy_label", SAID, "judge proxy_label reads labels"),
-        ("refusal_match", SAID[:3], "people found all answers alike"),
+        ("refusal_match", SAID[:3], "people gave all answers the same label"),
         ("{refusal_match", SAID, "not a judge; write a name"),
         ("refusal_match", [(" ", 1), (SORRY, 0)], "the judge gave no verdict on successes"),
     ],

@@ -258,7 +258,7 @@ def test_a_full_disk_ends_in_words_and_the_next_start_goes_on(tmp_path: Path, le
         fill(tmp_path / "disk" / "ballast", leave)
         full = harness_here("run", "spec.yaml", "--out", out, *ODD, cwd=tmp_path)
         assert "Traceback" not in full.stderr
-        assert re.search(r"No space left on device(; make room, or write elsewhere|\); mend that)", full.stderr)
+        assert re.search(r"No space left on device(; make room, or write elsewhere|\); fix that)", full.stderr)
         assert full.returncode == (2 if not (out / "run.json").exists() else 1)
         if (out / "cells").exists():
             assert nothing_half_written(out)

@@ -244,7 +244,7 @@ def test_parts_of_whole_runs_are_merged_too(folder: Path) -> None:
 
 def test_shards_of_other_cuts_or_specs_do_not_mix(folder: Path) -> None:
     assert run(folder, "--shard", "1/3").returncode == 0
-    refused(merge(folder, *shards(2), shard(1, 3)), "shard 1 of 3", "shard 1 of 2", "two different cuts")
+    refused(merge(folder, *shards(2), shard(1, 3)), "shard 1 of 3", "shard 1 of 2", "two different splits")
     (folder / "spec.yaml").write_text(FAST)
     assert run(folder, "--out", "other").returncode == 0
     refused(merge(folder, *shards(2), "other"), "other: a run of spec fast 1", "merge only runs of one spec")

@@ -245,9 +245,11 @@ CHECKS = (
     Check("deterministic", "its records follow from the seed alone", _check_deterministic),
     Check("independent", "no example's records depend on the others", _check_independent),
     Check("plain_state", "its state is plain data", _check_plain_state),
-    Check("resumes", "cut between any two steps and gone on, it gives the same records", _check_resuming),
+    Check("resumes", "stopped between any two steps and continued, it gives the same records", _check_resuming),
     Check(
-        "threat_model", "it keeps to the threat model on made-up prompts, tokenizers and threats", _check_threat_model
+        "threat_model",
+        "it stays within the threat model on made-up prompts, tokenizers and threats",
+        _check_threat_model,
     ),
     Check("survives", "most of its strings survive tokenisation where most strings do", _check_survival),
     Check("no_survivor", "it goes on when no string survives tokenisation", _check_no_survivor),

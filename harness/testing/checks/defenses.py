@@ -52,9 +52,7 @@ def _kinds(subject: Subject) -> tuple[TaskKind, ...]:
         else:
             kinds.append(kind)
     if not kinds:
-        raise NotApplicableError(
-            f"the defense says of each of the kit's tasks that it cannot stand before it: {refusal}"
-        )
+        raise NotApplicableError(f"the defense supports none of the kit's tasks: {refusal}")
     return tuple(kinds)
 
 
@@ -261,10 +259,10 @@ def _check_surround(subject: Subject) -> None:
 RUNTIME_CHECKS = (
     Check("fits", "what it is fitted to is JSON data, and follows from the seed", _check_fit),
     Check("shapes", "it answers for each prompt, in order", _check_shapes),
-    Check("independent", "it treats a prompt the same whatever comes with it, and every time", _check_independent),
-    Check("randomised", "where it says that it draws nothing, equal prompts are treated alike", _check_randomised),
-    Check("loss_varies", "where it says that losses do not vary, they do not", _check_loss_varies),
-    Check("costs", "what a prompt costs is metered, and the same every time", _check_costs),
+    Check("independent", "it always treats a prompt the same, whatever comes with it", _check_independent),
+    Check("randomised", "if it says that it draws nothing, equal prompts are treated the same", _check_randomised),
+    Check("loss_varies", "if it says that losses do not vary, they do not", _check_loss_varies),
+    Check("costs", "what a prompt costs is counted, and is the same every time", _check_costs),
     Check("offers", "it says what a gradient attack gets, and gives that", _check_offers),
     Check("keeps", "labels, losses and queries keep their shapes", _check_shapes_kept),
     Check("surround", "the messages that it puts around a prompt leave the others alone", _check_surround),

@@ -157,7 +157,7 @@ def _check_unparseable(subject: Subject) -> None:
                 raise UnmetError(
                     f"Verdict(False, unparseable=True) where its model says {says!r} (a classifier: NaN)",
                     f"{verdict} for example {case[0].id}",
-                    "what cannot be read is no verdict: never count it as a success or as a refusal",
+                    "what cannot be read is not a verdict: never count it as a success or as a refusal",
                 )
         if not asked:
             raise UnmetError("a judge that asks the models it names", "it asked none", "yield Generate or Classify")
@@ -194,8 +194,10 @@ CHECKS = (
     Check("deterministic", "the same answer gets the same verdict, in any order", _check_deterministic),
     Check("recorded", "an answer read from records gets the same verdict", _check_recorded),
     Check(
-        "unparseable", "what its model says that is no verdict is counted apart, never as a success", _check_unparseable
+        "unparseable",
+        "what its model says that is not a verdict is counted separately, never as a success",
+        _check_unparseable,
     ),
     Check("bounded", "it asks its models a bounded number of times", _check_bounded),
-    Check("blocked", "a blocked prompt is no success", _check_blocked),
+    Check("blocked", "a blocked prompt is not a success", _check_blocked),
 )

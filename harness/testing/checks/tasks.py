@@ -75,7 +75,7 @@ def _check_same_elsewhere(subject: Subject) -> None:
     environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise UnmetError("data that another process can load", last, "load nothing that only this process has")
     mend = "a set has another order in each process: sort it, or keep a list; do not use hash() of a text"
     _expect_equal_hashes(task_data(subject).hash, done.stdout.split()[-1], "loading in two processes", mend)
@@ -94,7 +94,7 @@ def _check_disjoint(subject: Subject) -> None:
         raise UnmetError(
             "no prompt in both splits",
             f"{len(shared)} are, such as {shared[0][0]} and {shared[0][1]}",
-            "part the rows before prompts are made of them, or leave out of train what validation has",
+            "split the rows before making prompts of them, or leave out of train what validation has",
         )
 
 
@@ -168,8 +168,8 @@ CHECKS = (
     Check("loads", "load() gives proper data", _check_loads),
     Check("same_data", "loading twice gives the same data", _check_same_data),
     Check("same_elsewhere", "another process loads the same data", _check_same_elsewhere),
-    Check("disjoint", "no prompt stands in both splits", _check_disjoint),
-    Check("distinct", "no example stands twice", _check_distinct),
+    Check("disjoint", "no prompt is in both splits", _check_disjoint),
+    Check("distinct", "no example appears twice", _check_distinct),
     Check("labels", "labels are different, begin with a space, and occur in both splits", _check_labels),
     Check("placed", "an attack string has a place in every prompt", _check_placed),
     Check("sliceable", "splits are sequences", _check_sliceable),

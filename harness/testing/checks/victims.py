@@ -169,6 +169,8 @@ CHECKS = (
     Check("estimate", "it says what making it ready costs, and what it did cost", _check_estimate),
     Check("opens", "the opened model is what the card says", _check_opening),
     *victim_backends.CHECKS,
-    Check("retrains", "its own training for defenses learns the rows, the same by the same seed", _check_retraining),
+    Check(
+        "retrains", "its own training for defenses learns the rows, identically for the same seed", _check_retraining
+    ),
     Check("same_model", "the same seed gives the same model", _check_same_model),
 )

@@ -291,7 +291,7 @@ def test_a_perturbation_must_be_granted_and_confessed() -> None:
         (Latent(0, (3, 32), Latent.of(np.zeros((3, 32)), 0).data), r"\[3, 32\] of layer 0 does not fit 4 tokens"),
         (Latent(-1, (4, 32), Latent.of(np.zeros((4, 32)), 0).data), "of layer -1 does not fit"),
         (Latent(0, (4, 32), Latent.of(np.zeros((4, 31)), 0).data), "has 512 bytes of float32, found 496"),
-        (Latent(0, (4, 32), "?!"), "no base64"),
+        (Latent(0, (4, 32), "?!"), "not base64"),
         (Latent.of(np.full((4, 32), np.inf), 0), "entry that is not finite"),
         ({"layer": 0}, "latent is what Latent.of makes"),
     ],

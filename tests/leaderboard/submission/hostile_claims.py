@@ -67,6 +67,6 @@ CLAIMS: dict[str, tuple[Make, str]] = {
         _talked_to(system="Be safe."),
         "addressed with system 'Be safe.', and its parameters say 'default'",
     ),
-    "a prefill that the spec has not": (_talked_to(prefill="No"), "talked to with prefill 'No'"),
-    "a template's settings that the spec has not": (_talked_to(arguments={"safe": True}), "talked to with arguments"),
+    "a prefill that the spec has not": (_talked_to(prefill="No"), "addressed with prefill 'No'"),
+    "a template's settings that the spec has not": (_talked_to(arguments={"safe": True}), "addressed with arguments"),
 }

@@ -82,8 +82,8 @@ TABLES: dict[str, tuple[Make, str]] = {
     "a footer of gigabytes": (raw(lambda whole: whole[:-8] + b"\xff\xff\xff\x7f" + whole[-4:]), "footer claims"),
     "a footer of noise": (raw(lambda whole: whole[:-300] + bytes(292) + whole[-8:]), "cannot be read as Parquet"),
     "pages of noise": (raw(lambda whole: whole[:4] + b"\xa5" * 2000 + whole[2004:]), "cannot be read as Parquet"),
-    "a stored schema, which may name types": (table(lambda found: found, store_schema=True), "carries metadata"),
-    "metadata of its own": (lambda parts, out: _annotated(parts, out), "carries metadata"),
+    "a stored schema, which may name types": (table(lambda found: found, store_schema=True), "has metadata besides"),
+    "metadata of its own": (lambda parts, out: _annotated(parts, out), "has metadata besides"),
     "one column more": (table(lambda found: found.append_column("code", found["cell"])), "columns"),
     "one column less": (table(lambda found: found.drop_columns(["seconds"])), "columns"),
     "a column of another name": (

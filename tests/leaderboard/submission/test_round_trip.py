@@ -159,7 +159,7 @@ def test_an_entry_that_was_edited(packed: Path, tmp_path: Path) -> None:
     table.write_bytes(table.read_bytes()[:-1] + b"2")
     done = harness_here("leaderboard", "show", path, cwd=tmp_path)
     assert done.returncode == 2
-    assert "is not what the manifest says" in done.stderr
+    assert "not what the manifest says" in done.stderr
     table.unlink()
     done = harness_here("leaderboard", "show", path, cwd=tmp_path)
     assert "it is the table of the entry" in done.stderr

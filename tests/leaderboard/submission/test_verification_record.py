@@ -59,7 +59,7 @@ def test_a_replay_stands_on_the_page(replayed: Path, tmp_path: Path) -> None:
     (page,) = (tmp_path / "site" / "entries").glob("*.html")
     told = page.read_text(encoding="utf-8")
     assert "All else here is as submitted." in told  # beside the diagnostics
-    for words in ("5 strings of each row, drawn with seed 7", "held against a spec of the board", mark):
+    for words in ("5 strings of each row, drawn with seed 7", "compared with a spec of the leaderboard", mark):
         assert words in told
 
 
@@ -69,7 +69,7 @@ def test_without_a_replay_it_is_verified(packed: Path, tmp_path: Path) -> None:
     (record,) = read_verifications(tmp_path / "verified").values()
     assert (record.spec, record.replay) == ("own", None)
     told = record.evidence(read_sources([packed]).runs[0].cells[0].record).found
-    assert any("held against the submitter's own spec" in text for text in told)
+    assert any("compared with the submitter's own spec" in text for text in told)
 
 
 def test_what_is_refused_leaves_no_word(packed: Path, parts: Parts, tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_how_many_pairs_show_a_margin_is_as_the_page_says() -> None:
             pairs += 1
         return pairs
 
-    assert "some 73 pairs show a margin of 0.05, 380 one of 0.01" in PAGE
+    assert "about 73 pairs are enough to show a margin of 0.05, and 380 for one of 0.01" in PAGE
     assert (least(0.05, 0), least(0.01, 0)) == (73, 381)
-    assert "some 180 and 3,900" in PAGE
+    assert "about 180 and 3,900" in PAGE
     assert least(0.05, 0.1) == pytest.approx(180, abs=2)
     assert least(0.01, 0.1) == pytest.approx(3900, abs=50)

@@ -239,7 +239,7 @@ def test_filters_are_labels_or_names(tmp_path: Path, wanted: dict[str, Any], key
     ("cells", "info", "params", "words"),
     [
         ([FakeCell(), FakeCell(victim="tiny(size=l)")], {}, {}, r"2 cells of .* choose one by victim \(victim: tiny"),
-        ([FakeCell(), FakeCell(task="spam")], {}, {}, "say which by task"),
+        ([FakeCell(), FakeCell(task="spam")], {}, {}, "choose one by task"),
         ([FakeCell()], {"cells": 4}, {"attack": "beast"}, "3 of its cells are not done: finish that run first"),
         ([], {"cells": 2}, {}, "no finished cell: none is done; 2 of its cells are not done"),
         ([FakeCell(space="latent")], {}, {}, "no finished cell: none is done"),

@@ -64,7 +64,7 @@ def test_what_goes_together_can_be_run(folder: Path) -> None:
         (
             "gemma",
             {"defenses": ["system_prompt"]},
-            "defense system_prompt: .*gemma: the chat template does not take",
+            "defense system_prompt: .*gemma: the chat template does not accept",
         ),
         ("gemma", {"defenses": ["system_prompt"], "threats": [ANSWER]}, r"\(system, user, assistant\): .*System role"),
         ("smollm2", {"attacks": ["prefill"]}, "give it a threat model with position: answer"),

@@ -60,9 +60,9 @@ def validation(example: Example, **changes: Any) -> Callable[[TaskData], TaskDat
         (
             labelled(validation(LABELLED, label=2)),
             "labels",
-            "example a: label 2 or proxy_label 1 is none of the 2 labels",
+            "example a: label 2 or proxy_label 1 is not one of the 2 labels",
         ),
-        (labelled(validation(ANSWERED)), "labels", "example a: label -1 or proxy_label -1 is none of the 2 labels"),
+        (labelled(validation(ANSWERED)), "labels", "example a: label -1 or proxy_label -1 is not one of the 2 labels"),
         (answered(validation(LABELLED)), "text", "example a: label 0 and proxy_label 1, but the task has no labels"),
         (
             answered(validation(ANSWERED, target=" ")),

@@ -140,11 +140,11 @@ def test_a_journal_that_was_changed_is_named(tmp_path: Path) -> None:
         ([{"clean_flops": -1}], "-1 FLOPs"),
         ([head, replace(trial, number=1).to_json()], "candidate 0 is missing"),
         ([head, replace(trial, values={}).to_json()], "candidate 0 has no draws"),
-        ([head, replace(trial, values={"draws": 17}).to_json()], "17 is not of draws: 1 to 16"),
+        ([head, replace(trial, values={"draws": 17}).to_json()], "17 is not in draws: 1 to 16"),
         ([head, {**trial.to_json(), "flops": "much"}], "much"),
     ):
         path.write_text("".join(json.dumps(line) + "\n" for line in damaged))
-        with Journal(path) as journal, pytest.raises(RunError, match=f"a.jsonl: damaged .*{what}.* begin anew"):
+        with Journal(path) as journal, pytest.raises(RunError, match=f"a.jsonl: damaged .*{what}.* start again"):
             _read(journal, path, space)
     path.write_text(json.dumps(head) + "\n" + json.dumps(trial.to_json()) + "\n")
     with Journal(path) as journal:
@@ -205,8 +205,11 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(folder: Path) -> None:
         ("hill_climb spec.yaml --flops 1e9 --space trials=1..4", "did you mean 'tries'?"),
         ("hill_climb spec.yaml --flops 1e9 --per-example 10", "no candidate could be tried: one step takes"),
         ("hill_climb spec.yaml --flops 1e9 --out spec.yaml/x", "--out spec.yaml/x: cannot be written"),
-        ("hill_climb spec.yaml --flops 1e9 --out ./spec.yaml", "--out spec.yaml: is the spec itself"),
-        ("hill_climb spec.yaml --flops 1e9 --out a.yaml --compare a.yaml", "--compare a.yaml: is the spec itself, or"),
+        ("hill_climb spec.yaml --flops 1e9 --out ./spec.yaml", "--out spec.yaml: this is the spec itself"),
+        (
+            "hill_climb spec.yaml --flops 1e9 --out a.yaml --compare a.yaml",
+            "--compare a.yaml: this is the spec itself, or",
+        ),
     ],
 )
 def test_a_mistake_is_one_error(arguments: str, message: str, folder: Path) -> None:
