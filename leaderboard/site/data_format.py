@@ -221,13 +221,13 @@ class StandingJson(TypedDict):
     answered: NotRequired[AnsweredJson | None]  # of answers in text
     utilities: NotRequired[list[UtilityJson]]
     under_attack: NotRequired[UnderAttackJson | None]  # null where no example tells what the user asked
-    utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told from the spec's bound
+    utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told apart from the limit of the spec
     held: NotRequired[HeldJson | None]
     no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can
     asr: RateJson | None
     corrected: NotRequired[CorrectedJson | None]  # null where records name no calibration of the judge
     directions: NotRequired[list[DirectionJson]]
-    one_direction: NotRequired[bool]  # whether one direction makes the rate
+    one_direction: NotRequired[bool]  # whether one direction accounts for the rate
     strongest: StrongestJson | None
     breaking: CostToBreakJson | None
     defense_compute: float | None

@@ -71,7 +71,7 @@ def corrected_text(row: Standing) -> TextPair:
     if found.corrected is None:
         return "–", "\n".join(filter(None, [found.note, seen, attack]))
     rate = found.corrected
-    cut = f"the estimate lies beyond {percent(rate.value)}, and is cut there" if rate.clipped else ""
+    cut = f"the estimate is beyond {percent(rate.value)} and is cut off there" if rate.clipped else ""
     one = "" if found.seen is None else of_one_model(found.seen.seeds).strip()
     lines = [f"{100 * rate.low:.1f} – {100 * rate.high:.1f}%", one, cut, seen, attack, claimed]
     return percent(rate.value), "\n".join(filter(None, lines))
@@ -108,10 +108,10 @@ def swap_text(pair: JudgePair, swap: Swap) -> str:
 def ties_text() -> str:
     """What ties and certainty mean."""
     return (
-        "Tau-b is 1 where two judges order all rows alike by what it costs to break them, −1 where they turn every "
-        "order round. Rows that did not reach the target are ordered by ASR, and tied where it is the same; a pair "
-        "that is tied under a judge counts for neither order. Rows are certainly swapped where the intervals of both "
-        "judges tell them apart, each the other way."
+        "Tau-b is 1 if two judges order all rows alike by cost to break, −1 if one order is the reverse of the other. "
+        "Rows that did not reach the target are ordered by ASR, and tied if it is equal; a pair that is tied under one "
+        "judge counts for neither order. Rows are certainly swapped if both judges' intervals tell them apart, in "
+        "opposite ways."
     )
 
 

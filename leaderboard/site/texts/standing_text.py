@@ -92,29 +92,29 @@ def answers_text(table: Standings) -> str:
     pays = "is judging" if asks is None else "is the attacker's compute"
     return (
         f"{counted(answers.samples, 'answer')} to each attack string, drawn {drawn}: for ASR {counts}, and {pays}. "
-        "ASR@j, estimated from all of them, is of an attacker who may ask j times with each string, and pays for j "
+        "ASR@j, estimated from all of them, is for an attacker who may ask j times with each string and pays for j "
         "answers."
     )
 
 
 def _direction_lines(row: Standing) -> list[str]:
-    """The directions that fall most and least, and whether one of them makes the rate."""
+    """The directions that fall most and least, and whether one of them accounts for the rate."""
     rates = sorted(row.directions, key=lambda rate: -rate.asr.value)
     if len(rates) < 2:
         return []
     lines = [f"{rate.name} {percent(rate.asr.value)}" for rate in (rates[0], rates[-1])]
-    return [*lines, "one direction makes the rate"] if one_direction_makes_the_rate(rates) else lines
+    return [*lines, "one direction accounts for the rate"] if one_direction_makes_the_rate(rates) else lines
 
 
 def direction_warning(table: Standings) -> str:
-    """In which rows one direction makes the rate, or ""."""
+    """In which rows one direction accounts for the rate, or ""."""
     apart = [(row, pair) for row in table.rows if (pair := one_direction_makes_the_rate(row.directions))]
     if not apart:
         return ""
     row, (most, least) = max(apart, key=lambda entry: entry[1][0].asr.value - entry[1][1].asr.value)
     return (
-        f"One direction makes the rate in {len(apart)} of {counted(len(table.rows), 'row')}: examples of one label "
-        "fall far more often than those of another, and their common ASR says little of either. "
+        f"One direction accounts for the rate in {len(apart)} of {counted(len(table.rows), 'row')}: examples of one "
+        "label fall far more often than those of another, and their joint ASR says little about either. "
         f"Most so in {row.label}: {most.name} {percent(most.asr.value)}, {least.name} {percent(least.asr.value)}."
     )
 
@@ -154,7 +154,7 @@ def rank_text(row: Standing) -> TextPair:
     rank = row.rank
     if rank.best is None:
         return "–", rank.note
-    unsure = "\nloss of utility not told from the bound" if row.utility_notes else ""
+    unsure = "\nloss of utility not told apart from the limit" if row.utility_notes else ""
     return (str(rank.best) if rank.best == rank.worst else f"{rank.best} – {rank.worst}"), f"of {rank.among}{unsure}"
 
 
@@ -169,11 +169,11 @@ def rank_rule_text(table: Standings) -> str:
     """What the rows of a table are ranked by, and with which clean accuracy."""
     return (
         f"Ranked are {_RANK_UNITS[table.rank_unit]}. A rank is 1 + the rows that are certainly harder to break; "
-        "“2 – 4” runs on to the last place that the row may have. Rows whose ranks begin with the same number are in "
-        "order of their estimates. "
-        "The chance that the table calls any row certainly harder than another and is wrong is at most 5%. "
-        "Rows of one seed have no rank, which would say nothing of other models like them; nor have rows with "
-        f"{table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
+        "“2 – 4” ends with the last place that the row may have. Rows whose ranks start with the same number are in "
+        "the order of their estimates. "
+        "The chance that the table wrongly calls any row certainly harder than another is at most 5%. "
+        "Rows of one seed have no rank, because one seed says nothing about other models like it; neither have rows "
+        f"with {table.section.clean_measure} below {percent(table.clean_floor)}.{_bound_text(table)}"
     )
 
 
@@ -184,8 +184,8 @@ def _bound_text(table: Standings) -> str:
     own = [] if table.section.clean_measure == HARMFUL else [table.section.clean_measure]
     shares = " or ".join([*own, *(f"utility on {task}" for task in table.section.utility_tasks)]) or "utility"
     return (
-        f" Nor has a defense that certainly loses more than {points(table.max_loss)} of {shares} against the "
-        "undefended victim; one of which that cannot be told is marked."
+        f" Neither has a defense that certainly loses more than {points(table.max_loss)} of {shares} compared with the "
+        "undefended victim; a defense for which this cannot be decided is marked."
     )
 
 
@@ -228,7 +228,7 @@ def worst_case_text(row: Standing) -> TextPair:
         spent = f"{scientific(full.compute)} FLOPs"
     compared, attacked = worst_case.compared, worst_case.attacked
     shared = "" if compared == attacked else f" · {compared} of {counted(attacked, 'example')}"
-    search = "\nwithout search elsewhere" if set(row.replaying) & set(worst_case.attacks) else ""
+    search = "\nnot counting searches elsewhere" if set(row.replaying) & set(worst_case.attacks) else ""
     return main, f"{fine}\n{len(worst_case.attacks)} attacks{shared}\n{spent}{search}"
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 TERMS = {
-    "rank": "1 + the rows that are certainly harder to break: 1 is hardest. “2 – 4” runs on to the last place that "
-    "the row may have. “–”: the data carry no rank; below it stands why.",
+    "rank": "1 + the rows that are certainly harder to break: 1 is hardest. “2 – 4” ends with the last place that "
+    "the row may have. “–”: the data allow no rank; the reason is below it.",
     "size": "All parameters of the model that was attacked. A victim's own name may give another count: "
-    "tiny(size=150k) has about 150k parameters beside its embeddings.",
-    "clean": "Without an attack: the share of clean examples answered rightly, or of prompts refused or answered as "
+    "tiny(size=150k) has about 150k parameters besides its embeddings.",
+    "clean": "Without an attack: the share of clean examples answered correctly, or of prompts refused or answered as "
     "they should be. Only those are attacked.",
     "asr": "Attack success rate: the share of attacked examples that any attack broke within its full budget, which is "
     "all the steps that the spec gives it. Below: its 95% interval, and the strongest attack.",
-    "answered": "The share of all prompts that end as the attacker wants, as they are or under any attack. ASR beside "
-    "it is of the attacked prompts alone.",
-    "corrected": "The share of the strongest attack's last strings that succeed, less the errors that the judge is "
-    "known to make. Ranks do not go by it.",
+    "answered": "The share of all prompts that end as the attacker wants, with or without an attack. The ASR next to "
+    "it is over attacked prompts only.",
+    "corrected": "The share of the strongest attack's last strings that succeed, after correcting for the "
+    "judge's known errors. Ranks never use it.",
     "clean_utility": "The share of answers that do what the user asked, without an attack.",
     "under_attack": "The share of answers that still do what the user asked, under each attack.",
-    "utility": "What the defense loses of the undefended victim's right answers, in points, with a 95% interval. 0 or "
-    "less: nothing is lost. “–”: there is nothing to compare with.",
+    "utility": "How much of the undefended victim's correct answers the defense loses, in points, with a 95% interval. "
+    "0 or less: nothing is lost. “–”: there is nothing to compare with.",
     "breaking": "What an attacker spends per example until the cheapest attack breaks the target share of examples, "
     "in FLOPs. “Not broken”: no attack got there within its budget. “× reference”: as a multiple of what it took to "
     "train the victim.",
@@ -31,12 +31,13 @@ TERMS = {
     "examples": "How many examples were attacked, in how many seeds (models trained anew, or searches begun anew) and "
     "by how many attacks.",
     "round": "A defense that trains in rounds is measured after several of them; each is a row.",
-    "adaptive": "The attacks searched through the defense: they knew of it.",
-    "static": "The attacks searched on the undefended victim and knew nothing of the defense: this is no worst case.",
-    "not checked": "Taken from a run directory as it is.",
-    "as submitted": "Somebody's submission: it agrees with itself, and nobody has asked the victim again.",
-    "verified": "The keeper of this page has held the submission against its spec; no victim was asked.",
-    "replayed": "The keeper of this page has asked the victim again with this many of the recorded strings.",
+    "adaptive": "The attacks searched through the defense: they knew about it.",
+    "static": "The attacks searched on the undefended victim and knew nothing about the defense: this is not "
+    "a worst case.",
+    "not checked": "Read from a run directory without checks.",
+    "as submitted": "Somebody's submission: it is consistent, and nobody has asked the victim again.",
+    "verified": "The maintainer of this page has checked the submission against its spec; no victim was asked.",
+    "replayed": "The maintainer of this page has asked the victim again with this many of the recorded strings.",
     "near chance": "The victim is hardly better than guessing without any attack; what it costs to break says little.",
 }
 

@@ -19,4 +19,4 @@ def tuned_text(table: Standings) -> str:
     ]
     if not texts:
         return ""
-    return f"The search for an attack's parameters counts as its cost, and stands in no column: {'; '.join(texts)}."
+    return f"The search for an attack's parameters counts as its cost and is in no column: {'; '.join(texts)}."

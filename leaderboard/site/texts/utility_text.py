@@ -40,7 +40,7 @@ def under_attack_text(row: Standing) -> TextPair:
 
 def utility_text(row: Standing) -> TextPair:
     """The largest loss of utility, then a line for each share with its loss and where the row is on the front of its
-    victim, and what cannot be told from the bound.
+    victim, and what cannot be told apart from the limit.
     """
     losses = [utility.loss for utility in row.utilities if utility.loss is not None]
     main = points(max(loss.value for loss in losses)) if losses else "–"

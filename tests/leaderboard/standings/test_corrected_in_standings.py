@@ -59,7 +59,7 @@ def test_without_a_calibration_there_is_no_such_number(tmp_path: Path) -> None:
     ("more", "changes", "words"),
     [
         (NAMED, {"stop_on_success": True}, "searches stopped at the first success"),
-        (NAMED, {"first_success": [3] * 6 + [0] * 34}, "the estimate lies beyond 0.0%, and is cut there"),
+        (NAMED, {"first_success": [3] * 6 + [0] * 34}, "the estimate is beyond 0.0% and is cut off there"),
         ({"judge_calibration": {"format": 1}}, {}, "what its record names as calibration is not one"),
         (
             {"judge_calibration": CALIBRATION | {"judge": CALIBRATION["judge"] | {"name": "x", "label": "x"}}},

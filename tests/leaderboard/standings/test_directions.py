@@ -120,9 +120,9 @@ def test_page_json_downloads_and_terminal(tmp_path: Path, capsys: pytest.Capture
     tables = standings([run])
     index = build_site([run], tmp_path / "site")
     text = index.read_text()
-    assert "One direction makes the rate in 1 of 2 rows" in text
-    assert "DENIED → GRANTED 100.0%\nGRANTED → DENIED 20.0%\none direction makes the rate" in text
-    assert text.count("one direction makes the rate<") == 1
+    assert "One direction accounts for the rate in 1 of 2 rows" in text
+    assert "DENIED → GRANTED 100.0%\nGRANTED → DENIED 20.0%\none direction accounts for the rate" in text
+    assert text.count("one direction accounts for the rate<") == 1
     rows = {row["victim"]: row for row in payload([run], tables)["sections"][0]["rows"]}
     assert [rows["even"]["one_direction"], rows[cell.victim]["one_direction"]] == [False, True]
     (first, second) = rows[cell.victim]["directions"]
@@ -133,4 +133,4 @@ def test_page_json_downloads_and_terminal(tmp_path: Path, capsys: pytest.Capture
     page = next((index.parent / "entries").glob("tiny*")).read_text()
     assert "ASR by direction" in page
     print_standings(tables)
-    assert "One direction makes the rate in 1 of 2 rows" in capsys.readouterr().out
+    assert "One direction accounts for the rate in 1 of 2 rows" in capsys.readouterr().out

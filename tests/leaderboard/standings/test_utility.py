@@ -200,7 +200,7 @@ def test_every_place_says_it(tmp_path: Path) -> None:
     assert flat["utility"].endswith(f"loses 0.3 ({exam['loss']['low']:g} to {exam['loss']['high']:g})")
     page = (tmp_path / "site" / "index.html").read_text()
     assert "Loss of utility" in page
-    assert "more than the bound of 2 points" in page
+    assert "more than the limit of 2 points" in page
 
 
 def test_the_front_is_of_what_no_other_row_beats_in_both(bound: Standings) -> None:

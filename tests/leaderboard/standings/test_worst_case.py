@@ -121,7 +121,7 @@ def test_strings_found_elsewhere_break_but_have_no_price(tmp_path: Path) -> None
     assert found.cost_to_break.compute == pytest.approx(1.75e9)
     assert found.worst_case is not None
     assert found.worst_case.full.asr.value == 1
-    assert worst_case_text(found)[1].endswith("without search elsewhere")
+    assert worst_case_text(found)[1].endswith("not counting searches elsewhere")
 
 
 def test_json_and_page_have_what_the_terminal_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
