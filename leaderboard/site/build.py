@@ -78,7 +78,7 @@ def build_published_tables_page(
     reported_fits = read_reported_fits(reported)
     if reported_fits and not any(path.name in reported_fits for path in paths):
         near = did_you_mean(paths[0].name, reported_fits)
-        raise DataError(f"{reported}: says nothing of {paths[0].name}{near}. Name its fits after the tables' files.")
+        raise DataError(f"{reported}: says nothing about {paths[0].name}{near}. Name its fits after the tables' files.")
     tables = [published_table(path, reported_fits, target) for path in paths]
     data = {
         "format": 1,

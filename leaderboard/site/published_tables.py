@@ -106,7 +106,7 @@ def read_reported_fits(path: Path | None) -> ReportedFits:
     for name, fits in found.items():
         sizes = [fit.n_params for fit in fits]
         if twice := [size for size in sizes if sizes.count(size) > 1]:
-            raise DataError(f"{path}, {name!r}: n_params {twice[0]} is there twice. Remove one.")
+            raise DataError(f"{path}, {name!r}: n_params {twice[0]} appears twice. Remove one.")
     return {name: [fit.model_dump(exclude_unset=True) for fit in fits] for name, fits in found.items()}
 
 
