@@ -76,8 +76,9 @@ def run_command(
         list[str] | None,
         typer.Option(
             metavar="KIND=LABEL",
-            help="Do no other cells than those with this label, such as victim='tiny(size=57k)'; KIND is task, threat, "
-            "victim, defense, attack or seed. May be given several times. The same command without it does the rest.",
+            help="Do no other cells than those with this label, as the page names it, such as victim='tiny 57k'; KIND "
+            "is task, threat, victim, defense, attack or seed. May be given several times. The same command without it "
+            "does the rest.",
         ),
     ] = None,
     site: Annotated[

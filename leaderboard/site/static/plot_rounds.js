@@ -32,7 +32,7 @@ const RoundsPlot = (() => {
     const data = values(section, rows, settings);
     if (!data.drawn.length) return { nothing: "Not enough data: no drawn row has rounds.", ...data };
     const series = [...new Set(data.drawn.map((point) => point.series))];
-    const x = { field: "round", type: "quantitative", axis: { title: "round of the defense (0: undefended)", tickMinStep: 1, format: "d", grid: false } };
+    const x = { field: "round", type: "quantitative", axis: { title: "round of the defense (0: undefended)", values: [...new Set(data.drawn.map((point) => point.round))].sort((a, b) => a - b), labelOverlap: true, format: "d", grid: false } };
     const y = { field: "value", type: "quantitative", scale: { domain: [0, 1] }, axis: { title: isNarrow() ? null : "attack success rate at full budget", format: "~%", tickCount: 6 } };
     const color = { field: "series", type: "nominal", sort: null, scale: { domain: series, range: PlotStyle.named(series) }, legend: PlotStyle.legend() };
     const tooltip = [

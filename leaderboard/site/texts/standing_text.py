@@ -124,7 +124,8 @@ def cost_to_break_text(row: Standing) -> TextPair:
     if row.cost_to_break is None:
         return NOTHING_ATTACKED
     main, fine = cost_text(row.cost_to_break)
-    return main, "\n".join(filter(None, [fine, _of_reference(row), _attack_name(row, row.cost_to_break.attack)]))
+    attack = _attack_name(row, row.cost_to_break.attack) if row.cost_to_break.reached else ""  # no attack broke it
+    return main, "\n".join(filter(None, [fine, _of_reference(row), attack]))
 
 
 def _of_reference(row: Standing) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 TERMS = {
     "rank": "1 + the rows that are certainly harder to break: 1 is hardest. “2 – 4” ends with the last place that "
-    "the row may have. “–”: the data allow no rank; the reason is below it.",
+    "the row may have. “–”: the data allow no rank; the reason is below it. “Not told apart”: "
+    "what the row costs to break is not certainly different from that of any other row it is ranked with.",
     "size": "All parameters of the model that was attacked. A victim's own name may give another count: "
     "tiny(size=150k) has about 150k parameters besides its embeddings.",
     "clean": "Without an attack: the share of clean examples answered correctly, or of prompts refused or answered as "

@@ -43,7 +43,7 @@ def test_success_and_queries_stay_known(tmp_path: Path) -> None:
 
 def test_not_broken_is_told_in_queries(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, FakeCell(examples=4, steps=2, first_success=[0, 0, 0, 1], **SERVED))
-    assert cost_to_break_text(row) == ("compute unknown", "not broken within 256 queries per example\ngcg")
+    assert cost_to_break_text(row) == ("compute unknown", "not broken within 256 queries per example")
 
 
 def test_the_cheapest_attack_is_the_one_of_fewest_queries(tmp_path: Path) -> None:
