@@ -61,7 +61,7 @@ def test_what_a_victim_of_a_plugin_says() -> None:
 def test_names_of_bytes_are_refused_in_words(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "d\udcff.yaml"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(r"error: 'd\udcff.yaml': the name is no UTF-8")
+    assert said.startswith(r"error: 'd\udcff.yaml': the name is not UTF-8")
     assert said.count("\n") == 1
 
 
@@ -71,7 +71,7 @@ def test_a_working_directory_of_bytes_is_refused(
     (tmp_path / "d\udcff").mkdir()
     monkeypatch.chdir(tmp_path / "d\udcff")
     assert main(["plugins"]) == 2
-    assert r"d\udcff': the name is no UTF-8" in capsys.readouterr().err
+    assert r"d\udcff': the name is not UTF-8" in capsys.readouterr().err
 
 
 def test_what_a_plugin_raises_is_recorded(tmp_path: Path) -> None:

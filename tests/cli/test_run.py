@@ -37,11 +37,14 @@ def test_plain_lines_when_not_a_terminal(folder: Path) -> None:
     assert re.fullmatch(
         r"2 cells, 0 done already; the rest is estimated at .* FLOP \(nominal\), about .*|2 cells, 0 done .*", lines[0]
     )
-    assert lines[1:3] == ["start a worker", "prepare counts on weather_or_food, seed 0"]
+    timed = [re.fullmatch(r"\d+:\d\d:\d\d  (.*)", line) for line in lines[1:]]
+    said = [line[1] for line in timed if line]
+    assert said[:2] == ["start a worker", "prepare counts on weather_or_food, seed 0"]
     cell = "weather_or_food × counts × none × random_token × suffix, 4 tokens, gradient, seed 0"
-    assert lines[3:5] == ["load counts", f"attack {cell}"]
-    assert re.fullmatch(re.escape(f"done    {cell}: ASR ") + r"\d+%, clean accuracy 100.0%", lines[5])
-    assert len(lines) == 8
+    assert said[2:4] == ["load counts", f"attack {cell}"]
+    assert re.fullmatch(re.escape(f"done    {cell}: ASR ") + r"\d+%, clean accuracy 100.0%, about .* left", said[4])
+    assert "left" not in said[-1], "nothing is left"
+    assert (len(lines), len(said)) == (8, 7)
     assert ESCAPE not in done.stderr + done.stdout
     again = harness_here(*ARGUMENTS, cwd=folder)
     assert again.stderr == "2 cells, 2 done already\n"

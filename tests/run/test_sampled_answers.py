@@ -174,7 +174,7 @@ def test_a_submission_holds_all_answers_and_is_replayed_by_counts(
     [
         ("sampled_success", [True] * K, "counts of draws that are not those of its drawn answers"),
         ("success", None, "a verdict that is not that of"),
-        ("sampled_answer", ["a"], "drawn answers that do not go together"),
+        ("sampled_answer", ["a"], "drawn answers that do not match each other"),
         ("sampled_nominal", [1e30] * K, "drawn answers that took more than attack and judging together"),
     ],
 )

@@ -220,7 +220,7 @@ def test_a_state_that_is_no_plain_data_is_named(broken):
         yield Score(state.array[None])
         return broken(state)
 
-    with pytest.raises(PluginError, match=r"attack odd, example validation-00000, step 1: its State is no plain data"):
+    with pytest.raises(PluginError, match=r"attack odd, example validation-00000, step 1: its State is not plain data"):
         run_odd(step)
 
 

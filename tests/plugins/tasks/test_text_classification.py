@@ -188,5 +188,7 @@ def test_what_the_attacker_wants_to_hear(tmp_path: Path) -> None:
     assert goals() == goals(goal="next") == {0: (1, True), 1: (2, True), 2: (0, True)}
     assert goals(goal="any") == dict.fromkeys(range(3), (NO_LABEL, True))
     assert goals(goal="GREEN") == {0: (1, True), 1: (NO_LABEL, False), 2: (1, True)}
-    with pytest.raises(DataError, match=r"goal 'GREAN' is no label \(did you mean 'GREEN'\?\); write next, any, or a"):
+    with pytest.raises(
+        DataError, match=r"goal 'GREAN' is not a label \(did you mean 'GREEN'\?\); write next, any, or a"
+    ):
         load(path, labels=names, goal="GREAN")

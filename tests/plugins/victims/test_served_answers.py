@@ -313,7 +313,7 @@ def test_sampled_completions_leave_the_temperature_out_as_well(folder: Path, tmp
         return 200, {"choices": [{"index": at, "text": " Paris", "finish_reason": "stop"} for at in range(count)]}
 
     with serving(folder, script) as server:
-        with pytest.raises(VictimError, match="takes no prompt for completion: status 400: temperature is fixed"):
+        with pytest.raises(VictimError, match="accepts no prompt for completion: status 400: temperature is fixed"):
             opened(server, folder, tmp_path, api="completions", scoring="none")
         backend = opened(server, folder, tmp_path, api="completions", scoring="none", sampled=True)
         (found,) = backend.generate([GenerateItem("Say it", 8)])
@@ -442,8 +442,8 @@ def template(body: Body, *, knows: bool, counts: bool = True) -> tuple[int, Any]
     ("script", "messages", "why"),
     [
         (partial(template, knows=True), BEGUN, ""),
-        (partial(template, knows=False), BEGUN, "does not go on with a beginning of the answer"),
-        (partial(template, knows=True, counts=False), BEGUN, "does not go on with a beginning of the answer"),
+        (partial(template, knows=False), BEGUN, "does not continue a beginning of the answer"),
+        (partial(template, knows=True, counts=False), BEGUN, "does not continue a beginning of the answer"),
         (partial(template, knows=False), BEGUN[:1], ""),
         (partial(template, knows=True), (Message("system", "Be good."), *BEGUN), "System role not supported"),
     ],
