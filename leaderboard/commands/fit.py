@@ -7,23 +7,31 @@ from typing import Annotated, Literal
 
 import typer
 
-from leaderboard.commands.options import AsrOption, CensoredOption, CountsOption, CountTableArg, FormOption, JsonFlag
+from leaderboard.commands.options import (
+    AsrOption,
+    CensoredOption,
+    CountsOption,
+    CountTableArg,
+    FormOption,
+    JsonFlag,
+    add_commands,
+)
 
 
 def fit_app() -> typer.Typer:
     """The group ``fit``."""
     app = typer.Typer(no_args_is_help=True, help="Fit compute curves to a table or a run, with 95% intervals.")
-    app.command("attack-scaling", epilog="Example: harness fit attack-scaling runs/quickstart")(attack_scaling_command)
-    app.command("offense-defense", epilog="Example: harness fit offense-defense runs/quickstart --target-asr 0.5")(
-        offense_defense_command
-    )
-    app.command("efficiency", epilog="Example: harness fit efficiency runs/quickstart")(efficiency_command)
-    app.command("size-scaling", epilog="Example: harness fit size-scaling runs/quickstart")(size_scaling_command)
-    app.command("repeated-sampling", epilog="Example: harness fit repeated-sampling runs/my_run --asks 16")(
-        repeated_sampling_command
-    )
-    app.command("corrected-asr", epilog="Example: harness fit corrected-asr runs/my_run --calibration judge.json")(
-        corrected_asr_command
+    add_commands(
+        app,
+        "harness fit",
+        {
+            "attack-scaling": (attack_scaling_command, "runs/quickstart"),
+            "offense-defense": (offense_defense_command, "runs/quickstart --target-asr 0.5"),
+            "efficiency": (efficiency_command, "runs/quickstart"),
+            "size-scaling": (size_scaling_command, "runs/quickstart"),
+            "repeated-sampling": (repeated_sampling_command, "runs/my_run --asks 16"),
+            "corrected-asr": (corrected_asr_command, "runs/my_run --calibration judge.json"),
+        },
     )
     return app
 

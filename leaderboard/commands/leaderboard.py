@@ -18,6 +18,7 @@ from leaderboard.commands.options import (
     RunsArg,
     TargetOption,
     VerifiedFolder,
+    add_commands,
     refuse_both,
 )
 from leaderboard.commands.plot import plot_command
@@ -36,25 +37,31 @@ def register_commands(app: typer.Typer) -> None:
         no_args_is_help=True,
         help="Show the standings of one or more runs, as a page or in the terminal; submit and verify runs.",
     )
-    group.command("build", epilog="Example: harness leaderboard build runs/quickstart --out site")(build_command)
-    group.command("show", epilog="Example: harness leaderboard show runs/quickstart")(show_command)
-    group.command("study", epilog="Example: harness leaderboard study table.csv --out site")(study_command)
-    group.command("transfer", epilog="Example: harness leaderboard transfer runs/quickstart")(transfer_command)
-    group.command("attacks", epilog="Example: harness leaderboard attacks runs/attacks --markdown")(attacks_command)
-    group.command("tuned", epilog="Example: harness leaderboard tuned runs/tuned")(tuned_command)
-    group.command("stacks", epilog="Example: harness leaderboard stacks runs/defenses")(stacks_command)
-    group.command("judges", epilog="Example: harness leaderboard judges runs/one_judge runs/another_judge")(
-        judges_command
-    )
-    group.command("pack", epilog="Example: harness leaderboard pack runs/quickstart --out quickstart.zip")(pack_command)
-    group.command("verify", epilog="Example: harness leaderboard verify quickstart.zip --replay 2")(verify_command)
-    group.command("add", epilog="Example: harness leaderboard add quickstart.zip --entries leaderboard/entries")(
-        add_command
+    add_commands(
+        group,
+        "harness leaderboard",
+        {
+            "build": (build_command, "runs/quickstart --out site"),
+            "show": (show_command, "runs/quickstart"),
+            "study": (study_command, "table.csv --out site"),
+            "transfer": (transfer_command, "runs/quickstart"),
+            "attacks": (attacks_command, "runs/attacks --markdown"),
+            "tuned": (tuned_command, "runs/tuned"),
+            "stacks": (stacks_command, "runs/defenses"),
+            "judges": (judges_command, "runs/one_judge runs/another_judge"),
+            "pack": (pack_command, "runs/quickstart --out quickstart.zip"),
+            "verify": (verify_command, "quickstart.zip --replay 2"),
+            "add": (add_command, "quickstart.zip --entries leaderboard/entries"),
+        },
     )
     app.add_typer(group, name="leaderboard")
-    app.command("plot", epilog="Example: harness plot runs/quickstart --out figure.pdf")(plot_command)
-    app.command("compare", epilog="Example: harness compare runs/model_v1 runs/model_v2 --fail-if-worse 0.05")(
-        compare_command
+    add_commands(
+        app,
+        "harness",
+        {
+            "plot": (plot_command, "runs/quickstart --out figure.pdf"),
+            "compare": (compare_command, "runs/model_v1 runs/model_v2 --fail-if-worse 0.05"),
+        },
     )
 
 

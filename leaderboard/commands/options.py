@@ -1,7 +1,8 @@
-"""Arguments and options that several commands take."""
+"""What several commands share: arguments and options, and how they are added with an example in their help."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -65,6 +66,17 @@ CensoredOption = Annotated[
         "--method", help="censored: likelihood, with what was never broken. ols: least squares, as in arXiv 2407.18213."
     ),
 ]
+
+
+def add_commands(app: typer.Typer, words: str, commands: Mapping[str, tuple[Callable[..., None], str]]) -> None:
+    """Add commands to a group.
+
+    Args:
+        words: that call the group, such as ``harness fit``.
+        commands: by name, with arguments for the example in its help.
+    """
+    for name, (command, arguments) in commands.items():
+        app.command(name, epilog=f"Example: {words} {name} {arguments}")(command)
 
 
 def refuse_both(as_markdown: bool, as_json: bool) -> None:

@@ -68,7 +68,7 @@ class LiveView:
         self.spent = 0.0
         self.unknown = False  # whether there was compute that nobody knows
         self.workers: dict[int, _LiveWorker] = {}
-        self.time_left: TimeLeft | None = None  # before the run begins
+        self.time_left = TimeLeft(0, {})  # until the run begins
 
     def __enter__(self) -> LiveView:
         self.live.__enter__()
@@ -125,8 +125,7 @@ class _LiveWorker:
     def stage(self, what: str) -> None:
         self.began, self.spent = time.monotonic(), 0.0
         self.view.work.reset(self.row, description=_line(what), total=None, figures="")
-        if self.view.time_left:
-            self.view.time_left.stage(self.index, what)
+        self.view.time_left.stage(self.index, what)
 
     def note(self, what: str) -> None:
         self.view.console.print(_line(f"note    {what}"), markup=False, highlight=False, style="yellow")
@@ -144,14 +143,13 @@ class _LiveWorker:
         self._share(progress.steps, progress.steps_total)
 
     def cell_done(self, end: CellEnd) -> None:
-        if self.view.time_left:
-            self.view.time_left.cell_done(self.index, end.label)
+        self.view.time_left.cell_done(self.index, end.label)
         self.view.cells.advance(self.view.bar)
         style = "red" if end.error else "yellow" if end.untold else ""
         self.view.console.print(_line(_cell_line(end)), markup=False, highlight=False, style=style)
 
     def _share(self, done: float, total: float) -> None:
-        if self.view.time_left and total:
+        if total:
             self.view.time_left.progress(self.index, done / total)
 
 
@@ -164,7 +162,7 @@ class PlainView:
         self.console = console
         self.workers: dict[int, _PlainWorker] = {}
         self.began: float | None = None
-        self.time_left: TimeLeft | None = None  # before the run begins
+        self.time_left = TimeLeft(0, {})  # until the run begins
 
     def __enter__(self) -> PlainView:
         return self
@@ -198,8 +196,7 @@ class _PlainWorker:
     def stage(self, what: str) -> None:
         self.what, self.last = what, time.monotonic()
         self.view.say(what)
-        if self.view.time_left:
-            self.view.time_left.stage(self.index, what)
+        self.view.time_left.stage(self.index, what)
 
     def note(self, what: str) -> None:
         self.view.say(f"note    {what}")
@@ -212,8 +209,7 @@ class _PlainWorker:
         self._now_and_then(f"{share}, {_asr_so_far(progress)}, {_compute(progress.spent.nominal)}")
 
     def cell_done(self, end: CellEnd) -> None:
-        if self.view.time_left:
-            self.view.time_left.cell_done(self.index, end.label)
+        self.view.time_left.cell_done(self.index, end.label)
         self.view.say(", ".join(filter(None, [_cell_line(end), _left_words(self.view.time_left)])))
 
     def _now_and_then(self, line: str) -> None:
@@ -241,8 +237,8 @@ def _time_left(cells: int, forecast: Forecast | None) -> TimeLeft:
     return TimeLeft(cells, {} if forecast is None else forecast.expected, 1 if forecast is None else forecast.workers)
 
 
-def _left_words(time_left: TimeLeft | None) -> str:
-    seconds = time_left.seconds() if time_left else None
+def _left_words(time_left: TimeLeft) -> str:
+    seconds = time_left.seconds()
     return f"about {format_seconds(seconds)} left" if seconds else ""
 
 

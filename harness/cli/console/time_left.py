@@ -30,20 +30,21 @@ class TimeLeft:
         known = [seconds for seconds in expected.values() if seconds]
         usual = sum(known) / len(known) if known else 1.0
         self._left = {what: usual if seconds is None else seconds for what, seconds in expected.items()}
-        self._planned, self._cells_done = bool(expected), 0
-        self._cells, self._workers = cells, workers
+        self._planned = bool(expected)
+        self._cells, self._cells_done, self._workers = cells, 0, workers
         self._ended = 0.0
         self._trusted = _TRUST * sum(self._left.values()) if known else 0.0
         self._doing: dict[int, tuple[str, float]] = {}
-        self._clock, self._began = clock, clock()
-        self._known_work = not expected  # whether it has begun; the start of workers is no measure of it
+        self._clock = clock
+        # When the first planned piece of work begins: the start of workers is no measure of it.
+        self._began = None if self._planned else clock()
 
     def stage(self, worker: int, what: str) -> None:
         """A worker begins a piece of work; the one before it is done."""
         self._end(self._doing.pop(worker, ("", 0.0))[0])
         self._doing[worker] = what, 0.0
-        if not self._known_work and what in self._left:
-            self._known_work, self._began = True, self._clock()
+        if self._began is None and what in self._left:
+            self._began = self._clock()
 
     def progress(self, worker: int, share: float) -> None:
         """How much of its piece of work a worker has done, 0 to 1."""
@@ -54,20 +55,20 @@ class TimeLeft:
         """A cell ended, attacked or not."""
         self._end(self._doing.pop(worker, ("", 0.0))[0])
         self._end(f"attack {label}")
-        self._cells -= 1
         self._cells_done += 1
 
     def seconds(self) -> float | None:
         """Seconds that are left; None where nothing tells, 0 where nothing is left."""
-        if self._cells <= 0:
+        if self._cells_done >= self._cells:
             return 0.0
-        elapsed = self._clock() - self._began if self._known_work else 0.0
-        if not self._planned:
-            return elapsed / self._cells_done * self._cells if self._cells_done else None
-        current = sum(share * self._left.get(what, 0.0) for what, share in self._doing.values())
-        left, done = sum(self._left.values()) - current, self._ended + current
+        if self._planned:
+            current = sum(share * self._left.get(what, 0.0) for what, share in self._doing.values())
+            left, done = sum(self._left.values()) - current, self._ended + current
+        else:
+            left, done = self._cells - self._cells_done, self._cells_done
         if not done + self._trusted:
             return None
+        elapsed = 0.0 if self._began is None else self._clock() - self._began
         slower = (elapsed * self._workers + self._trusted) / (done + self._trusted)
         return slower * left / self._workers
 

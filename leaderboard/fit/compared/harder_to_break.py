@@ -32,8 +32,9 @@ def surely_harder(
         groups: which group each is in; only members of one group are compared. All are in one where left out.
     """
     count = len(victims)
-    named = groups or [None] * count
-    alike: Booleans = np.array([[one == other for other in named] for one in named], dtype=np.bool_)
+    numbers: dict[Hashable, int] = {}
+    group = np.array([numbers.setdefault(name, len(numbers)) for name in groups or [None] * count])
+    alike: Booleans = group[:, None] == group[None, :]
     pairs = int(alike.sum()) - count
     if not pairs:
         return np.zeros((count, count), dtype=np.bool_)
