@@ -31,7 +31,7 @@ def harness(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/specs.md", "docs/getting_started.md"])
+@pytest.mark.parametrize("page", ["docs/README.md", "docs/specs.md", "docs/getting_started.md"])
 def test_the_spec_is_valid(tmp_path, page):
     (tmp_path / "my.yaml").write_text(block(page, "yaml", "name: "))
     done = harness_here("validate", "--spec-only", "my.yaml", cwd=tmp_path)  # its data are the reader's own
@@ -50,7 +50,7 @@ def test_a_mistake_is_answered_as_shown(tmp_path):
 
 @pytest.mark.slow
 def test_the_attack_runs_from_its_file(tmp_path):
-    (tmp_path / "my_attack.py").write_text(block("README.md", "python", "class ShuffleBest"))
+    (tmp_path / "my_attack.py").write_text(block("docs/README.md", "python", "class ShuffleBest"))
     (tmp_path / "my.yaml").write_text(
         """
 name: readme
