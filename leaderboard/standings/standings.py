@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -137,11 +137,17 @@ def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: Ran
         (replace(row, rank=Rank(None, None, note) if note else rank), divisor)
         for row, rank, note, divisor in zip(rows, found, notes, divisors, strict=True)
     ]
-    ranked.sort(key=_hardest_first)
+    order = sorted(range(len(ranked)), key=lambda index: _hardest_first(ranked[index]))
     if unit == "victim":
-        ranked.sort(key=_largest_victim_first)
-    ordered = tuple(row for row, _ in ranked)
+        order.sort(key=lambda index: _largest_victim_first(ranked[index]))
+    place = {index: at for at, index in enumerate(order)}
+    ordered = tuple(_with_places(ranked[index][0], place) for index in order)
     return Standings(section, target, ordered, unit, section.clean_floor, section.max_loss)
+
+
+def _with_places(row: Standing, place: Mapping[int, int]) -> Standing:
+    """``row``, the rows that it is harder to break than named by their place in the sorted table."""
+    return replace(row, rank=replace(row.rank, harder_than=tuple(sorted(place[at] for at in row.rank.harder_than))))
 
 
 def _largest_victim_first(ranked: tuple[Standing, float]) -> tuple[bool, float, str, str]:
