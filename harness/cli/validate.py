@@ -64,7 +64,8 @@ def validate(
         typer.echo(json.dumps({"ok": True, "path": str(spec), **found}))
     else:
         typer.echo(
-            f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {counted(len(loaded.cells), 'cell')}"
+            f"OK {loaded.spec.name} {loaded.spec.version} (spec hash {loaded.hash[:12]}), "
+            f"{counted(len(loaded.cells), 'cell')}"
         )
 
 

@@ -45,7 +45,9 @@ def print_judge_comparisons(comparisons: Sequence[JudgeComparison]) -> None:
     console = wide_console()
     for found in comparisons:
         table = plain_table(f"{found.task} · {found.threat}: ranks by judge", ["row", *found.judges])
-        table.caption = Text(f"By what it costs to reach ASR {target_percent(found.target)}, as each judge sees it. {ties_text()}")
+        table.caption = Text(
+            f"By what it costs to reach ASR {target_percent(found.target)}, as each judge sees it. {ties_text()}"
+        )
         for label, judged in found.rows:
             table.add_row(Text(label), *(Text("\n".join(filter(None, judged_text(one)))) for one in judged))
         console.print(table)

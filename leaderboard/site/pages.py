@@ -162,9 +162,17 @@ def _environment() -> Environment:
     )
     env.globals |= {"trained_against_text": standing_text.trained_against_text, "cost_sort_key": cost_sort_key}
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
-    env.globals |= {text.__name__: text for text in (*_JUDGE_TEXTS, *_BEST_TEXTS)} | {"entry_of": entry_of, "compared_lines": compared_lines}
+    env.globals |= {text.__name__: text for text in (*_JUDGE_TEXTS, *_BEST_TEXTS)} | {
+        "entry_of": entry_of,
+        "compared_lines": compared_lines,
+    }
     env.globals["answers_text"] = standing_text.answers_text
-    env.globals |= {"tuned_text": tuned_text, "term_text": term_text, "term_anchor": term_anchor, "defense_id": defense_id}
+    env.globals |= {
+        "tuned_text": tuned_text,
+        "term_text": term_text,
+        "term_anchor": term_anchor,
+        "defense_id": defense_id,
+    }
     env.globals["direction_warning"] = standing_text.direction_warning
     env.globals["chance_warning"] = standing_text.chance_warning
     env.filters["rate_text"] = standing_text.rate_text

@@ -48,8 +48,18 @@ def compared_lines(table: Standings) -> list[ComparedLine]:
         (any(row.offense_defense for row in table.rows), "Offense–defense slope", "slope", _slope),
         (any(row.overhead for row in table.rows), "Overhead per answer", "overhead", standing_text.overhead_text),
         (utility_text.shows_utility(table), "Loss of utility", "utility", utility_text.utility_text),
-        (utility_text.shows_under_attack(table), "Utility under attack", "under_attack", utility_text.under_attack_text),
-        (utility_text.shows_under_attack(table), "Utility when clean", "clean_utility", utility_text.clean_utility_text),
+        (
+            utility_text.shows_under_attack(table),
+            "Utility under attack",
+            "under_attack",
+            utility_text.under_attack_text,
+        ),
+        (
+            utility_text.shows_under_attack(table),
+            "Utility when clean",
+            "clean_utility",
+            utility_text.clean_utility_text,
+        ),
         (judge_text.corrects_asr(table), "ASR without the judge’s errors", "corrected", judge_text.corrected_text),
     ]
     after = {"Offense–defense slope": "Defense compute", "Overhead per answer": "Defense compute"}
@@ -62,7 +72,10 @@ def compared_lines(table: Standings) -> list[ComparedLine]:
     if len(directions) > 1:
         lines += [ComparedLine(f"ASR {name}", "", [_direction(row, name) for row in table.rows]) for name in directions]
     attacks = list(dict.fromkeys(curve.attack for row in table.rows for curve in row.curves))
-    return [*lines, *(ComparedLine(f"ASR under {name}", "", [_under(row, name) for row in table.rows]) for name in attacks)]
+    return [
+        *lines,
+        *(ComparedLine(f"ASR under {name}", "", [_under(row, name) for row in table.rows]) for name in attacks),
+    ]
 
 
 def _slope(row: Standing) -> TextPair:

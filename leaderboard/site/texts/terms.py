@@ -31,8 +31,8 @@ TERMS = {
     "0: nothing. “–”: the records do not say.",
     "slope": "Over the rounds of a defense: by how many powers of ten the cost to break rises with each power of ten "
     "that the defender spends. Below 1 the attacker gains.",
-    "examples": "How many examples were attacked, in how many seeds (independent repetitions: another model, or another "
-    "search) and by how many attacks.",
+    "examples": "How many examples were attacked, in how many seeds (independent repetitions: another model, or "
+    "another search) and by how many attacks.",
     "round": "A defense that trains in rounds is measured after several of them; each is a row.",
     "adaptive": "The attacks searched through the defense: they knew about it.",
     "static": "The attacks searched on the undefended victim and knew nothing about the defense: this is not "
