@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.context import RUNS
+from harness.cli.context import RUNS, say_what_is_awaited
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +62,7 @@ def plan_command(
     chosen = load_spec(spec_path(spec), registry)
     folder = RunFolder(out or RUNS / file_name(chosen.spec.name))
     resolver = CellResolver(registry, outlined=True)
+    say_what_is_awaited()
     cells, problems = runnable_cells(chosen, resolver)
     if problems is not None:
         if not cells:
