@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from harness import Chunk, Edit, Example, PrepareJob, TaskData, VictimError
 from harness.engine.torch.flop_counter import count_parameters
 from harness.training.training_rows import render
-from plugins.victims._huggingface import model_files, model_files as hub_reach
+from plugins.victims._huggingface import hub_reach, model_files
 from plugins.victims._huggingface.fine_tuning import FineTune
 from plugins.victims._huggingface.presets import PRESETS, Preset, find_preset
 from plugins.victims.huggingface import HuggingFace
