@@ -55,7 +55,7 @@ FormOption = Annotated[
     Literal["auto", "logistic", "saturating", "beta", "power"] | None,
     typer.Option(
         "--form",
-        help="Fit other forms of the curve. auto: all four side by side, the best predictor of held-out examples first; "
+        help="Fit other forms of the curve. auto: four side by side, the best predictor of held-out examples first; "
         "or name one of them. Default: a straight line in log-odds.",
         show_default=False,
     ),

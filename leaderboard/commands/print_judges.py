@@ -41,7 +41,7 @@ def print_corrected(rows: Sequence[CorrectedRow], as_json: bool) -> None:
 
 
 def print_judge_comparisons(comparisons: Sequence[JudgeComparison]) -> None:
-    """For each task and threat model a table of rows and judges, then each two judges beside each other."""
+    """For each task and threat model a table of rows and judges, then each two judges side by side."""
     console = wide_console()
     for found in comparisons:
         table = plain_table(f"{found.task} · {found.threat}: ranks by judge", ["row", *found.judges])

@@ -224,7 +224,7 @@ class StandingJson(TypedDict):
     under_attack: NotRequired[UnderAttackJson | None]  # null where no example tells what the user asked
     utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told apart from the limit of the spec
     held: NotRequired[HeldJson | None]
-    no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can
+    no_point: NotRequired[str]  # why its robustness cannot be compared with that of the others; "" where it can
     asr: RateJson | None
     corrected: NotRequired[CorrectedJson | None]  # null where records name no calibration of the judge
     directions: NotRequired[list[DirectionJson]]

@@ -24,10 +24,10 @@ HARNESS = "robustness-harness"
 
 @dataclass(frozen=True)
 class SpecFile:
-    """A spec as it was written, kept beside the site's pages.
+    """A spec as it was written, kept next to the site's pages.
 
     Attributes:
-        name: its path there, a folder of its own where it has files beside it.
+        name: its path there, a folder of its own where it has files next to it.
         beside: texts of the files that its victims name, by path from its folder.
     """
 
@@ -192,7 +192,7 @@ class ChatLines:
     Attributes:
         lines: label and text of each.
         around: all that the model reads before and behind a message of the user; None where nobody says.
-        comment: the settings in a line, for beside a command.
+        comment: the settings in a line, to be shown with a command.
     """
 
     lines: list[tuple[str, str]]

@@ -158,7 +158,7 @@ def _largest_victim_first(ranked: tuple[Standing, float]) -> tuple[bool, float, 
 
 def _hardest_first(ranked: tuple[Standing, float]) -> tuple[bool, int, bool, float, float, float, str, str, int]:
     """By rank, those of one rank by cost. Rows that are told from no other may be first; of one seed they come after
-    the ranked ones. Rows that may not be ranked beside the others come after them all; among them static rows after the
+    the ranked ones. Rows that may not be ranked with the others come after them all; among them static rows after the
     others, rows of unknown compute after those that can be compared, and those that were not attacked last.
     """
     row, divisor = ranked
@@ -178,7 +178,7 @@ def _hardest_first(ranked: tuple[Standing, float]) -> tuple[bool, int, bool, flo
 
 
 def across_victims(table: Standings) -> Standings:
-    """``table`` with all rows ranked beside each other, where they are ranked within their victims."""
+    """``table`` with all rows ranked together, where they are ranked within their victims."""
     if table.rank_unit != "victim":
         return table
     return _ranked(table.section, table.target, table.rows, "reference")

@@ -44,7 +44,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
 
 
 def _calibration(cell: CellSpec, spec: LoadedSpec) -> dict[str, Any] | None:
-    """Of the cell's judge; a task of labels beside others has another judge than the spec names."""
+    """Of the cell's judge; a task of labels among others has another judge than the spec names."""
     known = spec.calibration
     return known.model_dump(mode="json") if known is not None and known.judge.name == cell.judge.name else None
 

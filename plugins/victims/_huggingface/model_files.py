@@ -28,7 +28,7 @@ _COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
 _COMMIT_HINT = "give revision: <commit, 40 hexadecimal digits>, or a local folder"
 _OUTPUT_EMBEDDING = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$|^cls\.")
 _CLASSIFICATION_HEAD = re.compile(r"^(score|classifier)\.")
-_READ_FILES = {  # all that loading a model and its tokenizer reads beside the weights
+_READ_FILES = {  # all that loading a model and its tokenizer reads besides the weights
     "config.json",
     "generation_config.json",
     "tokenizer.json",

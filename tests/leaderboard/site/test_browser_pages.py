@@ -1,4 +1,4 @@
-"""The pages beside the standings in a real browser: side by side, one victim and defense, one attack."""
+"""The pages next to the standings in a real browser: side by side, one victim and defense, one attack."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_attack_strings_stay_text_behind_a_click(browser: Any, site: Path, secti
         assert text.inner_text() == f"{SHOWN} or not"
         assert page.locator(".strings mark").first.inner_text() == SHOWN
         page.set_viewport_size({"width": 360, "height": 700})
-        # Charts are drawn anew a moment after the size has changed.
+        # Charts are drawn again a moment after the size has changed.
         page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
         text.focus()
         assert page.evaluate("document.activeElement.tagName") == "PRE"

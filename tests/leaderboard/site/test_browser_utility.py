@@ -1,4 +1,4 @@
-"""Utility beside robustness, ASR without the judge's errors and ranks by judge on the page, in a real browser."""
+"""Utility next to robustness, ASR without the judge's errors and ranks by judge on the page, in a real browser."""
 
 from __future__ import annotations
 
