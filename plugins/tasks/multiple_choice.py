@@ -32,8 +32,8 @@ class MultipleChoice(LabelledTextTask):
     letter that it finds likeliest.
 
     It is a measure of what a model can do besides what breaks it: nothing is attacked, the clean accuracy is the
-    result. With `attackable: true` attack text is added to the question, and the attacker wants the next letter, or what
-    ``goal`` says.
+    result. With `attackable: true` attack text is added to the question, and the attacker wants the next letter, or
+    what ``goal`` says.
     """
 
     name = "multiple_choice"

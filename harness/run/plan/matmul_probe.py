@@ -1,7 +1,7 @@
 """How fast one thread multiplies matrices; run as a process of its own, with one thread.
 
-By the processor's time, not the clock's: what else the machine does then takes little of it. With three times as many busy
-processes as processors it found the same within 7%, where the clock told half as much.
+By the processor's time, not the clock's: what else the machine does then takes little of it. With three times as many
+busy processes as processors it found the same within 7%, where the clock told half as much.
 """
 
 from __future__ import annotations

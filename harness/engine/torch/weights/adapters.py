@@ -31,7 +31,7 @@ def load_peft() -> Any:
 
 
 def apply_adapters(model: Any, folders: Sequence[Path]) -> Any:
-    """The model with adapters one on top of the other: merged into its weights, or next to them where these are quantised.
+    """The model with adapters on top of each other: merged into its weights, or kept apart where those are quantised.
 
     Args:
         folders: with `CONFIG` and `WEIGHTS`.
