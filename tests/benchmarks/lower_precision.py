@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Would scoring in bfloat16 first save anything? How far losses in bfloat16 are from those in float32, compared with how
+"""Would scoring in bfloat16 first save anything? How far losses in bfloat16 are from those in float32, against how
 far candidates of GCG on SmolLM2-135M-Instruct are from each other, and how many would have to be scored again.
 
 An attack that takes the best of its candidates could have all of them scored in lower precision, and in full precision
