@@ -90,7 +90,7 @@ def release(path: Path) -> ReleasedSpec:
 
 def table(rows: list[ReleasedSpec]) -> str:
     """The table of the page."""
-    head = "| spec | version | hash | cells | FLOPs | memory | needs | what it measures |\n"
+    head = "| spec | version | content hash | cells | FLOPs | memory | needs | what it measures |\n"
     head += "|---|---|---|---|---|---|---|---|\n"
     return head + "".join(
         f"| `{one.name}` | {one.version} | `{one.hash[:12]}` | {one.cells} | {flops_text(one)} | "

@@ -1,5 +1,5 @@
-"""Errors a user can mend. Each says what is wrong, where, and how to put it right; the command line shows no traceback
-for them. And what their messages are made of.
+"""Errors that a user can fix. Each says what is wrong, where, and how to put it right; the command line shows no
+traceback for them. And what their messages are made of.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def tracebacks_wanted() -> bool:
 
 
 class HarnessError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base of every error that is for the user to fix."""
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})

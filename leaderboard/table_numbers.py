@@ -34,6 +34,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
+def target_percent(value: float) -> str:
+    """A share that somebody has set, without digits that say nothing: ``50%``, ``2.5%``."""
+    return f"{100 * value:g}%"
+
+
 def parameter_count(count: int | None) -> str:
     """``5.1k``, ``3.2M``, ``1.4B``; ``unknown`` for None."""
     if count is None:

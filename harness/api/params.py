@@ -25,7 +25,7 @@ class Params(BaseModel):
         return dump_portably(self, exclude=host_fields(type(self)))
 
     def described(self) -> dict[str, Any]:
-        """What labels are made of: `identity`, and beside it every file and folder as a `Path`, by the name of its
+        """What labels are made of: `identity`, and besides it every file and folder as a `Path`, by the name of its
         field (``field.part`` in a group of parameters). Override it where `identity` holds something else in place of
         a path.
         """

@@ -298,5 +298,5 @@ class Task(Plugin):
         """Read or generate the data; the same parameters always give the same data.
 
         Raises:
-            DataError: the data is missing or malformed; names the file, the column or row, and the mend.
+            DataError: the data is missing or malformed; names the file, the column or row, and the fix.
         """

@@ -133,8 +133,8 @@ class Victim(Plugin):
         return {}
 
     def files_beside_spec(self) -> tuple[Path, ...]:
-        """Small text files that its parameters name, and that whoever repeats a run needs beside its spec: kept in
-        run.json, and put beside the spec on a page. None by default.
+        """Small text files that its parameters name, and that whoever repeats a run needs next to its spec: kept in
+        run.json, and put next to the spec on a page. None by default.
         """
         return ()
 

@@ -69,7 +69,7 @@ class Clock:
 
     @contextmanager
     def filter(self) -> Iterator[None]:
-        """Within, strings are tokenised anew; it counts where the attack asks for it, and once."""
+        """Within, strings are tokenised again; it counts where the attack asks for it, and once."""
         if self._filtering or not self._stepping:
             yield
             return

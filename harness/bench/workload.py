@@ -81,7 +81,7 @@ def score_items(shape: WorkloadShape, allowed: Tokens, labels: bool, seed: int) 
 
 def draw_candidates(current: Tokens, allowed: Tokens, shape: WorkloadShape, rng: np.random.Generator) -> Tokens:
     """Candidates [K, S]: the current string [S] with one token replaced at a uniform position, or all of them drawn
-    anew.
+    again.
     """
     size = (shape.candidates, shape.suffix)
     if shape.positions == "all":

@@ -23,7 +23,7 @@ HELP_OPTIONS = ["--help", "-h"]
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and give its exit status. Errors that the user can mend come out as `HarnessError`."""
+    """Run one command line and give its exit status. Errors that the user can fix come out as `HarnessError`."""
     context = Context()
     command: Any = get_command(build_app(context))
     _flags_without_type(command)

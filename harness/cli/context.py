@@ -35,6 +35,12 @@ def hide_library_progress() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
+def say_what_is_awaited() -> None:
+    """To somebody at a terminal: why nothing is seen for a while."""
+    if sys.stderr.isatty():
+        print("looking for data and models; those of the hub are asked for over the network …", file=sys.stderr)
+
+
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
     """Answer Ctrl-C with where the same command goes on from, and status 130. Outside a live view, which would draw

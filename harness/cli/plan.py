@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.context import RUNS
+from harness.cli.context import RUNS, say_what_is_awaited
 
 
 def register(app: typer.Typer) -> None:
@@ -37,11 +37,20 @@ def plan_command(
         float | None,
         typer.Option(metavar="FLOP/S", help="How fast it will run, nominal FLOPs per second, such as 2e13."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=LABEL",
+            help="Plan no other cells than those with this label, such as victim='tiny 57k'; as `harness run --only`.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the cells of a spec, what is done, and an estimate of what the rest takes. Runs nothing."""
     from harness.records.visible_text import file_name
+    from harness.run.cell.base_record import planned_cell
     from harness.run.cell_problems import remarks, runnable_cells
+    from harness.run.plan.chosen_cells import chosen_keys
     from harness.run.plan.estimate import make_plan
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
@@ -53,11 +62,15 @@ def plan_command(
     chosen = load_spec(spec_path(spec), registry)
     folder = RunFolder(out or RUNS / file_name(chosen.spec.name))
     resolver = CellResolver(registry, outlined=True)
+    say_what_is_awaited()
     cells, problems = runnable_cells(chosen, resolver)
     if problems is not None:
         if not cells:
             raise problems
         typer.echo("\n".join(f"warning: {line}" for line in str(problems).splitlines()), err=True)
+    if only:
+        keys = chosen_keys([planned_cell(cell.keys.cell, cell.spec) for cell in cells], only)
+        cells = [cell for cell in cells if cell.keys.cell in keys]
     for line in remarks(cells):
         typer.echo(f"warning: {line}", err=True)
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)

@@ -76,7 +76,7 @@ def _print(found: list[ReleasedSpec], rates: Rates) -> None:
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=10_000)
     table = Table(box=None)
-    for column in ("name", "version", "hash", "cells", "FLOPs", "time here", "memory", "needs", "summary"):
+    for column in ("name", "version", "content hash", "cells", "FLOPs", "time here", "memory", "needs", "summary"):
         right = column in ("cells", "FLOPs", "time here", "memory")
         table.add_column(
             column, justify="right" if right else "left", no_wrap=column not in ("needs", "summary"), overflow="fold"
@@ -88,6 +88,8 @@ def _print(found: list[ReleasedSpec], rates: Rates) -> None:
         table.add_row(*map(Text, row))
     console.print(table)
     console.print(
+        "The content hash is of what the file says; the spec hash of `harness validate`, records and pages also covers "
+        "the versions of the plugins. "
         f"FLOPs are nominal and estimated. Time at {format_flops(rates.cpu.flops)}/s of the CPU, {rates.cpu.source}; "
         "`harness plan NAME` says more."
     )

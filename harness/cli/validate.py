@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.context import hide_library_progress
+from harness.cli.context import hide_library_progress, say_what_is_awaited
 from harness.number_format import counted
 
 
@@ -46,6 +46,7 @@ def validate(
         except InvalidSpecError as error:  # and what else is wrong, so that it need not be asked again
             raise (error if spec_only else problems_of_files(error, CellResolver(registry), spec)) from None
         if not spec_only:
+            say_what_is_awaited()
             for line in remarks(check_cells(loaded, CellResolver(registry))):
                 typer.echo(f"warning: {line}", err=True)
     except InvalidSpecError as error:
@@ -64,7 +65,8 @@ def validate(
         typer.echo(json.dumps({"ok": True, "path": str(spec), **found}))
     else:
         typer.echo(
-            f"OK {loaded.spec.name} {loaded.spec.version} {loaded.hash[:12]}, {counted(len(loaded.cells), 'cell')}"
+            f"OK {loaded.spec.name} {loaded.spec.version} (spec hash {loaded.hash[:12]}), "
+            f"{counted(len(loaded.cells), 'cell')}"
         )
 
 

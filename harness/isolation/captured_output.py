@@ -1,4 +1,4 @@
-"""What is printed in a worker goes to a file beside the run, of which the end is kept when it grows too long.
+"""What is printed in a worker goes to a file next to the run, of which the end is kept when it grows too long.
 
 By file descriptor, since native libraries and child processes print too: the rotating handlers of `logging` see only
 what is logged in Python.

@@ -137,12 +137,12 @@ class UtilityRecord(BaseModel):
     """What the spec says of utility; it changes no number, but which rows have a rank."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    tasks: list[Line]  # labels of the tasks that show it, beside the attacked task itself
+    tasks: list[Line]  # labels of the tasks that show it, besides the attacked task itself
     max_loss: float | None  # of a share, against the undefended victim; None: only shown
 
 
 class CellRecord(BaseModel):
-    """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand beside it."""
+    """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand next to it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: int = VERSION
@@ -173,7 +173,7 @@ class CellRecord(BaseModel):
     labels: list[Line] = []  # the task's, by index, as `label`, `target` and `predicted` of the tables count them
     task_kind: Literal["labels", "text"] = "labels"
     benign: bool = False  # prompts that a good victim answers: the attacker wants a refusal
-    space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks are not ranked beside text ones
+    space: Literal["text", "latent"] = "text"  # what the attack changes; latent attacks never rank with text ones
     tuning: TuningRecord | None = None  # the search that the attack's parameters come from; None: there was none
     attack_facts: dict[str, Any] = {}  # what the attack says of itself, e.g. where the strings come from it replays
     auxiliary: dict[str, AuxiliaryFacts] = {}  # models asked besides the victim, by role; a judge's begin with "judge:"

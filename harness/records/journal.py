@@ -1,5 +1,5 @@
 """The journal of an unfinished cell: one JSON line per round of steps, so that a kill loses at most the round in
-flight. Packages for JSON lines neither mend a file that a kill has cut nor take back a line that a full disk has cut.
+flight. Packages for JSON lines neither repair a file that a kill has cut nor take back a line that a full disk has cut.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Journal:
             if behind := sum(entry is not None for entry in found[len(self.entries) :]):
                 raise DataError(
                     f"{path}: line {len(self.entries) + 1} is damaged, and what stands behind it ({behind} whole) "
-                    "would be lost; restore the file, or delete it to begin anew"
+                    "would be lost; restore the file, or delete it to start over"
                 )
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)

@@ -1,4 +1,4 @@
-"""What is known of a judge's errors: its verdicts beside those of people, counted, in a file that a spec may name."""
+"""What is known of a judge's errors: its verdicts compared with people's, counted, in a file that a spec may name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own entry points, imported from beside the `harness` package and from nowhere else.
+"""Our own entry points, imported from the folder of the `harness` package and from nowhere else.
 
 The built-ins have plain names, and so may a folder of the user's: in the working directory under ``python -m harness``,
 or on PYTHONPATH. Python would then import whichever comes first. Ours are therefore found in the folder that holds
@@ -33,7 +33,7 @@ def import_builtin(name: str) -> tuple[ModuleType, str | None]:
     The second value says which foreign module had to make room for it, if one had.
 
     Raises:
-        PluginError: there is no such module beside `harness`.
+        PluginError: there is no such module next to `harness`.
     """
     top = name.split(".", 1)[0]
     replaced = None

@@ -1,4 +1,4 @@
-"""What a class must be to be registered. Every error says which class, from where, and how to mend it."""
+"""What a class must be to be registered. Every error says which class, from where, and how to fix it."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def make_stack(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: 
 
 
 def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:
-    """Why these defenses cannot stand in a row, and the mend; "" where they can.
+    """Why these defenses cannot stand in a row, and the fix; "" where they can.
 
     Args:
         answers: how the task is answered, where that is known.

@@ -25,7 +25,7 @@ def check_hooks(plugin: Any, name: str) -> frozenset[str]:
 
     Raises:
         PluginError: there are none, or one is misspelt, unmarked or takes a wrong argument; names the function, the
-            module and the mend.
+            module and the fix.
     """
     manager = new_plugin_manager()
     found = set()

@@ -40,7 +40,7 @@ def _run(path: Path, content: bytes, name: str) -> None:
     sys.modules[name] = module  # dataclasses and pydantic look a class's module up while it is being made
     try:
         with stdout_to_stderr():
-            # Compiled from the bytes that were hashed, with no cache file left beside the user's.
+            # Compiled from the bytes that were hashed, with no cache file left next to the user's.
             exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         sys.modules.pop(name, None)

@@ -1,4 +1,4 @@
-"""What is wrong with a plugin package, told with its name and the mend."""
+"""What is wrong with a plugin package, told with its name and the fix."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def completeness_problems(
 
 def fewer_clean_examples(wanted: int, records: Sequence[CellRecord], sizes: Mapping[str, int]) -> Iterator[str]:
     """Tasks of which fewer clean examples were asked than a spec wants, each a line in words: perhaps because there are
-    no more, or because the run was judged anew.
+    no more, or because the run was judged again.
 
     Args:
         wanted: how many the spec asks for.
@@ -159,7 +159,7 @@ def _count_problems(cell: CellSpec, record: CellRecord, listed: int, size: int |
     rows = min(cell.examples, asked)
     if listed != rows:
         yield f"lists {listed} examples, the spec asks for {rows}"
-    # Judged anew, a cell of answers in text has those to the listed prompts alone.
+    # Judged again, a cell of answers in text has those to the listed prompts alone.
     judged_anew = record.task_kind == "text" and record.n_clean == rows
     if record.n_clean != asked and not judged_anew:
         yield f"{record.n_clean} clean examples, the spec asks for {asked}"

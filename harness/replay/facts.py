@@ -37,7 +37,7 @@ def fact_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clean
     )
     yield from _differences("victim_facts", record.victim_facts, here)
     defense = measured_defense_facts(prepared, answers.examples, answers.clean, None)
-    # A run judged anew has the answers to the listed prompts alone.
+    # A run judged again has the answers to the listed prompts alone.
     judged_anew = record.task_kind == "text" and record.n_clean == len(recorded.examples) < len(answers.examples)
     varies = (*_COUNTS, *_PER_ANSWER) if judged_anew else ()
     loose = _PER_ANSWER if record.task_kind == "text" else ()

@@ -105,7 +105,7 @@ def _replay_cell(
     check_access(spec, data)
     prepared = preparer.prepare(cell, preparer.weights(cell))
     judge = prepared.judge
-    # What a prompt is cut to depends on the string that must fit beside it.
+    # What a prompt is cut to depends on the string that must fit next to it.
     asked = keys.pipeline, spec.threat.label() if spec.too_long == "truncate" else ""
     fresh = asked not in answers
     if fresh:

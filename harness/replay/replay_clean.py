@@ -70,7 +70,7 @@ def clean_problems(recorded: RecordedCell, prepared: PreparedCell, answers: Clea
     targets = any(row["target"] is not None for row in recorded.examples)  # older records have none
     for listed, row, undecided in zip(recorded.examples, rows, answers.undecided, strict=False):
         yield from _example_problems(listed, row, undecided=undecided, targets=targets)
-    # A run judged anew in text has the answers to the listed prompts alone, of which others were attacked before.
+    # A run judged again in text has the answers to the listed prompts alone, of which others were attacked before.
     judged_anew = record.n_clean == len(rows) and record.task_kind == "text"
     asked = len(rows) if judged_anew else len(answers.examples)
     attacked = {row["example"] for row in recorded.examples if row["attacked"]}

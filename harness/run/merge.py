@@ -148,7 +148,7 @@ def _write_manifest(target: RunFolder, parts: Sequence[RunPart]) -> None:
 
 
 def _copy(todo: dict[str, Path], target: RunFolder, damaged: Collection[Path], progress: MergeProgress) -> None:
-    """Each cell is copied beside the others first, then put in place by a rename."""
+    """Each cell is copied next to the others first, then put in place by a rename."""
     staging = target.root / ".merging"
     shutil.rmtree(staging, ignore_errors=True)  # of a merge that was killed
     for done, (key, source) in enumerate(todo.items()):

@@ -21,7 +21,7 @@ from harness.store.atomic import write_json
 if TYPE_CHECKING:
     from harness.spec.load import LoadedSpec
 
-MAX_CHARS = 1_000_000  # of a file that is kept beside the spec
+MAX_CHARS = 1_000_000  # of a file that is kept next to the spec
 JOURNAL = "journal.jsonl"  # of a cell that is not done
 
 

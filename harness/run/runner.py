@@ -13,7 +13,7 @@ from harness.number_format import counted
 from harness.records.planned import PlannedCell, planned_json
 from harness.records.read import read_run
 from harness.registry.registry import Registry
-from harness.run.cell.base_record import attack_space
+from harness.run.cell.base_record import planned_cell
 from harness.run.cell.rejudge import Sources
 from harness.run.executors.executor import IN_PROCESS, Executor, Job
 from harness.run.executors.run_setup import Outcome, RunSetup
@@ -132,9 +132,7 @@ def _planned(
 ) -> Iterator[PlannedCell]:
     """The cells of a spec as `run.json` lists them."""
     every = {key: cell.spec for key, cell in cells.items()} | {key: cell for key, (cell, _) in unresolved.items()}
-    for key, cell in every.items():
-        labels = (cell.task.label, cell.threat.label(), attack_space(cell), cell.victim.label, cell.defense.label)
-        yield PlannedCell(key, *labels, cell.round, cell.attack.label, cell.seed)
+    return (planned_cell(key, cell) for key, cell in every.items())
 
 
 def _data_changes(cell: ResolvedCell) -> list[str]:

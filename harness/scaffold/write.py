@@ -102,7 +102,7 @@ def write_into_package(name: str, template: str, package: Path) -> list[Path]:
 
 
 def _home(package: Path, described: dict[str, Any], name: str) -> tuple[Path, str]:
-    """The folder of the package's plugins, and the new module's dotted name: beside those that it names already."""
+    """The folder of the package's plugins, and the new module's dotted name: next to those that it names already."""
     modules = sorted(str(module) for module in _entries(described).values())
     for module in modules:
         for root in (package / "src", package):

@@ -182,7 +182,7 @@ class EntryMatcher:
                 changed = Threat.model_validate({**threat.model_dump(), **given}, strict=True)
             except ValidationError as error:
                 if not any(detail["loc"] for detail in error.errors()):
-                    continue  # fields that do not go together: no threat has these beside its own
+                    continue  # fields that do not go together: no threat has these besides its own
                 for problem in validation_problems(error, given, {(): Threat}):
                     self._add_problem(("threat", *problem.path), problem.message)
                 return []

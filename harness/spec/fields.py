@@ -184,7 +184,7 @@ class ResourceEntry(BaseModel):
 
 
 class UtilityBound(BaseModel):
-    """On which tasks utility is measured, beside what is attacked, and how much of it a defense may lose.
+    """On which tasks utility is measured, besides the attacked task, and how much of it a defense may lose.
 
     It says how the standings read the records, and changes no cell.
     """

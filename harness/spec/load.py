@@ -55,7 +55,7 @@ def load_spec(path: str | Path, registry: Registry) -> LoadedSpec:
     """Read, check and expand a spec file. Relative paths in parameters (`harness.SpecPath`) count from its folder.
 
     Raises:
-        InvalidSpecError: one line ``FILE:LINE: field: what; how to mend it`` for each problem; also has them as data.
+        InvalidSpecError: one line ``FILE:LINE: field: what; how to fix it`` for each problem; also has them as data.
     """
     path = Path(path)
     file = read_yaml_file(path)

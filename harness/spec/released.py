@@ -127,7 +127,7 @@ def _may_be_released(given: Path, folder: Path) -> bool:
 
 
 def content_hash(path: Path) -> str:
-    """sha256 of what a spec says, and of the files beside it that it names; 64 hexadecimal digits. Comments and
+    """sha256 of what a spec says, and of the files next to it that it names; 64 hexadecimal digits. Comments and
     formatting do not count.
     """
     data = read_yaml_file(path).data

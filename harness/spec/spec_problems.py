@@ -28,11 +28,11 @@ Positions = Mapping[DataPath, Position]
 
 @dataclass(frozen=True, slots=True)
 class SpecProblem:
-    """One thing to mend.
+    """One thing to fix.
 
     Attributes:
         path: of the field that it is about; empty for the file as a whole.
-        message: what is wrong and how to mend it. ``{other}`` in it stands for the second field, with its line.
+        message: what is wrong and how to fix it. ``{other}`` in it stands for the second field, with its line.
         other: path of a second field that the message speaks of.
         at: its position in the file, where that is known better than from the path.
     """

@@ -114,7 +114,7 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     """The value of an unquoted scalar.
 
     Raises:
-        ValueError: a number that is not finite, or an integer beyond 64 bits; says how to mend it.
+        ValueError: a number that is not finite, or an integer beyond 64 bits; says how to fix it.
     """
     if text in _NULL:
         return None

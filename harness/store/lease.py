@@ -1,5 +1,5 @@
 """A lock for stores without locks: whoever's claim stands alone in a folder holds it. Locks of libraries need a file
-system with locks, or a service beside the store.
+system with locks, or a service next to the store.
 """
 
 from __future__ import annotations

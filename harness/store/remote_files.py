@@ -12,7 +12,7 @@ from harness.errors import RunError, first_line
 
 
 class RemoteFiles:
-    """Files below a URL. Where the place cannot be used every method raises RunError, with the URL and what to mend."""
+    """Files below a URL. Where the place cannot be used every method raises RunError, with the URL and what to fix."""
 
     def __init__(self, url: str) -> None:
         self.url = url

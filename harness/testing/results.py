@@ -13,7 +13,7 @@ Status = Literal["ok", "failed", "skipped"]
 
 
 class UnmetError(AssertionError):
-    """A promise is not kept. Each part is a sentence or two: what was expected, what happened, how to mend it."""
+    """A promise is not kept. Each part is a sentence or two: what was expected, what happened, how to fix it."""
 
     def __init__(self, expected: str, got: str, mend: str) -> None:
         super().__init__(f"expected: {expected}\ngot: {got}\nfix: {mend}")

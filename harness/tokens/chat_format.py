@@ -1,4 +1,4 @@
-"""How a model is talked to: its chat template, and what is set beside the messages. Imports no torch."""
+"""How a model is talked to: its chat template, and what is set next to the messages. Imports no torch."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ class ChatFrame:
         return self.before_text + text.removeprefix(self.lead) + self.after_text
 
     def ids(self, text: str) -> list[int]:
-        """Ids of the whole conversation with this text in the string's place, rendered and tokenised anew."""
+        """Ids of the whole conversation with this text in the string's place, rendered and tokenised again."""
         return self.chat.encode([self.conversation.prompt(self.prompt(text))])[0]
 
     def survives_rendering(self, text: str) -> bool:

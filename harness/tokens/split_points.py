@@ -24,7 +24,7 @@ SplitTable = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class SplitRule:
-    """What a regular expression splits, beside digits from all else, and letters and digits from the white space after
+    """What a regular expression splits, besides digits from all else, and letters and digits from the white space after
     them.
 
     Attributes:

@@ -72,9 +72,10 @@ def offense_defense_command(
     from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
     from leaderboard.fit.offense_defense import fit_offense_defense
+    from leaderboard.table_numbers import target_percent
 
     fits = fit_offense_defense(read_count_table(table, asr), target_asr, method)
-    title = f"Offense-defense: log10 attack compute to ASR {target_asr:g} per log10 defense compute"
+    title = f"Offense-defense: log10 attack compute to ASR {target_percent(target_asr)} per log10 defense compute"
     print_fits(title, [f.to_json() for f in fits], as_json)
 
 

@@ -55,8 +55,8 @@ FormOption = Annotated[
     Literal["auto", "logistic", "saturating", "beta", "power"] | None,
     typer.Option(
         "--form",
-        help="auto: four forms of the curve side by side, the one first that predicts held-out examples best. Or one "
-        "of them alone. Default: the line of log-odds, with its table.",
+        help="Fit other forms of the curve. auto: four side by side, the best predictor of held-out examples first; "
+        "or name one of them. Default: a straight line in log-odds.",
         show_default=False,
     ),
 ]

@@ -12,7 +12,7 @@ from leaderboard.fit.corrected.rate import Corrected
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.texts.judge_text import agreement_text, judged_text, swap_text, ties_text
 from leaderboard.standings.ranks.between_judges import JudgeComparison
-from leaderboard.table_numbers import percent
+from leaderboard.table_numbers import percent, target_percent
 
 
 def print_corrected(rows: Sequence[CorrectedRow], as_json: bool) -> None:
@@ -41,11 +41,13 @@ def print_corrected(rows: Sequence[CorrectedRow], as_json: bool) -> None:
 
 
 def print_judge_comparisons(comparisons: Sequence[JudgeComparison]) -> None:
-    """For each task and threat model a table of rows and judges, then each two judges beside each other."""
+    """For each task and threat model a table of rows and judges, then each two judges side by side."""
     console = wide_console()
     for found in comparisons:
         table = plain_table(f"{found.task} · {found.threat}: ranks by judge", ["row", *found.judges])
-        table.caption = Text(f"By what it costs to reach ASR {found.target:g}, as each judge sees it. {ties_text()}")
+        table.caption = Text(
+            f"By what it costs to reach ASR {target_percent(found.target)}, as each judge sees it. {ties_text()}"
+        )
         for label, judged in found.rows:
             table.add_row(Text(label), *(Text("\n".join(filter(None, judged_text(one)))) for one in judged))
         console.print(table)

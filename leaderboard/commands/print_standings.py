@@ -11,10 +11,11 @@ from rich.text import Text
 from leaderboard.commands.attacks.markdown import titled_table
 from leaderboard.commands.print_table import plain_table, wide_console
 from leaderboard.site.texts import judge_text, standing_text, utility_text
+from leaderboard.site.texts.best_text import best_defense_lines
 from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
-from leaderboard.table_numbers import parameter_count
+from leaderboard.table_numbers import parameter_count, target_percent
 
 ColumnText = Callable[[Standing], standing_text.TextPair]
 _NAMING = ("rank", "victim", "defense")  # the columns that say which row it is
@@ -84,7 +85,8 @@ def _title(standings: Standings) -> str:
 
 def _notices(standings: Standings) -> list[str]:
     texts = (standing_text.missing_text, standing_text.direction_warning, standing_text.answers_text, tuned_text)
-    return [notice for notice in (standings.section.scope.notice, *(text(standings) for text in texts)) if notice]
+    notices = [standings.section.scope.notice, *(text(standings) for text in texts)]
+    return [*best_defense_lines(standings), *filter(None, notices)]
 
 
 def _made_of(standings: Standings) -> str:
@@ -134,7 +136,7 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     if any(row.worst_case for row in rows):
         columns["all attacks together"] = lambda row: ("", _worst_case_spending(row))
     columns |= {
-        f"compute to ASR {standings.target:g}": standing_text.cost_to_break_text,
+        f"compute to ASR {target_percent(standings.target)}": standing_text.cost_to_break_text,
         "defense compute": standing_text.defense_compute_text,
     }
     if any(row.overhead for row in rows):

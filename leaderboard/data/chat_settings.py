@@ -36,7 +36,7 @@ class ChatSettings:
 
     @property
     def comment(self) -> str:
-        """In one line, for beside a command."""
+        """In one line, to be shown with a command."""
         parts = [f"chat template {self.template}", f"system {_quoted(self.system)}"]
         parts += [f"prefill {_quoted(self.prefill)}"] if self.prefill else []
         parts += [f"template_arguments {self.arguments}"] if self.arguments else []

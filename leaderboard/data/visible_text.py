@@ -34,7 +34,7 @@ def cell_text(text: str) -> str:
 
 def escape_invisible(text: str) -> str:
     """``text`` with control, format and unassigned characters written out (``\\u202e``), so that none can turn or hide
-    what stands beside it.
+    what stands next to it.
     """
     return "".join(
         character

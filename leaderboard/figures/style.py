@@ -49,7 +49,7 @@ def settings() -> Any:
 
 
 def panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` axes, up to three beside each other."""
+    """A figure of ``count`` axes, up to three side by side."""
     columns = min(count, 3)
     rows = ceil(count / columns)
     figure = Figure(figsize=(max(PANEL_WIDTH * columns, 4.2), PANEL_HEIGHT * rows))

@@ -21,7 +21,7 @@ from leaderboard.fit.offense_defense_pairs import single_value
 Scale = Literal["log", "linear"]
 Ends = tuple[float | None, float | None]
 MIN_RATES = 4  # (seed, x) pairs
-SETTINGS = "settings"  # column of whole labels of defenses, beside their names alone
+SETTINGS = "settings"  # column of whole labels of defenses, besides their names alone
 MAX_EXTRAPOLATION = 2.0  # how far beyond the data, as a multiple of their extent, a crossing is still stated
 
 

@@ -17,7 +17,7 @@ from leaderboard.fit.likelihood.straightness import Straightness, straightness_o
 from leaderboard.fit.likelihood.uncertainty import uncertainty_text
 from leaderboard.fit.line import Band, Line, counted_points, ols, unfitted
 from leaderboard.fit.offense_defense_pairs import OffenseDefensePairs, offense_defense_pairs
-from leaderboard.table_numbers import UNKNOWN_COMPUTE
+from leaderboard.table_numbers import UNKNOWN_COMPUTE, target_percent
 
 Method = Literal["censored", "ols"]
 MIN_BROKEN = 5  # pairs that must have been broken for the censored fit
@@ -179,7 +179,7 @@ def _fit_group(group: CurveGroup, rows: CountTable, target: float, method: Metho
     if line.slope is None and (censored or dropped):
         unknown = np.isnan(pairs.defense + pairs.crossing)[~never]
         note = f"{UNKNOWN_COMPUTE}: nothing to fit." if unknown.size and unknown.all() else line.note
-        line = replace(line, note=f"{note} {censored} of {len(never)} never reached ASR {target:g}.")
+        line = replace(line, note=f"{note} {censored} of {len(never)} never reached ASR {target_percent(target)}.")
     stalemate_intercept, straightness = None, None
     if line.slope is not None:
         with np.errstate(divide="ignore"):

@@ -69,7 +69,7 @@ def build_published_tables_page(
     Args:
         paths: CSV, TSV or Parquet, attack-scaling or offense-defense.
         out: a new or empty folder, or one that this function made.
-        reported: JSON file: table name to a list of n_params, slope and intercept, shown beside ours.
+        reported: JSON file: table name to a list of n_params, slope and intercept, shown next to ours.
         target: attack success rate that counts as broken.
 
     Raises:

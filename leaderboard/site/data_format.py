@@ -204,9 +204,10 @@ class StandingJson(TypedDict):
     series: str
     rank: int | None
     worst_rank: NotRequired[int | None]
-    ranked: NotRequired[int | None]  # how many rows are ranked beside it, itself included
+    ranked: NotRequired[int | None]  # how many rows are ranked together with it, itself included
+    harder_than: NotRequired[list[str]]  # ids of the rows that it is certainly harder to break than
     rank_note: NotRequired[str]
-    comparable: NotRequired[bool]  # whether it may be held against the other rows of its table, told apart or not
+    comparable: NotRequired[bool]  # whether it may be compared with the other rows of its table, told apart or not
     missing: NotRequired[list[dict[str, Any]]]  # attack, seed and round of cells of the row that have no numbers
     victim: str
     family: str
@@ -223,7 +224,7 @@ class StandingJson(TypedDict):
     under_attack: NotRequired[UnderAttackJson | None]  # null where no example tells what the user asked
     utility_notes: NotRequired[list[str]]  # why its loss of utility cannot be told apart from the limit of the spec
     held: NotRequired[HeldJson | None]
-    no_point: NotRequired[str]  # why its robustness cannot be held against that of the others; "" where it can
+    no_point: NotRequired[str]  # why its robustness cannot be compared with that of the others; "" where it can
     asr: RateJson | None
     corrected: NotRequired[CorrectedJson | None]  # null where records name no calibration of the judge
     directions: NotRequired[list[DirectionJson]]

@@ -16,6 +16,7 @@ from harness.records.read import Run
 from harness.records.visible_text import visible
 from leaderboard import table_numbers as number_format
 from leaderboard.fit.compared.forms.parameters import parameter_text
+from leaderboard.site.contents.compared_columns import compared_lines
 from leaderboard.site.contents.plugin_pages import attack_names, defense_names, plugin_pages
 from leaderboard.site.contents.plugin_texts import plugin_texts
 from leaderboard.site.data_format import SectionJson, SiteJson, StandingJson
@@ -28,9 +29,10 @@ from leaderboard.site.defended_victims import (
 from leaderboard.site.page_ids import attack_id, defense_id
 from leaderboard.site.provenance import SpecFile, bibtex, command_again, sources, spec_files
 from leaderboard.site.published_tables import PublishedTable
-from leaderboard.site.texts import judge_text, standing_text, utility_text
-from leaderboard.site.texts.terms import term_text
+from leaderboard.site.texts import best_text, judge_text, standing_text, utility_text
+from leaderboard.site.texts.terms import term_anchor, term_text
 from leaderboard.site.texts.tuned_text import tuned_text
+from leaderboard.standings.ranks.best_defense import best_defenses
 from leaderboard.standings.ranks.between_judges import JudgeComparison
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
@@ -38,6 +40,7 @@ from leaderboard.standings.standings import Standings
 PLOT_SCRIPTS = (
     "data.js",
     "vega.js",
+    "numbers.js",
     "plot_style.js",
     "plot_attack.js",
     "plot_offense.js",
@@ -66,6 +69,7 @@ _STANDING_TEXTS = (
     standing_text.offense_defense_text,
     standing_text.rank_text,
 )
+_BEST_TEXTS = (best_defenses, best_text.best_name, best_text.best_text, best_text.largest_text)
 _JUDGE_TEXTS = (judge_text.judged_text, judge_text.agreement_text, judge_text.swap_text, judge_text.ties_text)
 
 
@@ -111,11 +115,19 @@ def write_pages(folder: Path, site: Site) -> None:
     )
     _write(folder / "index.html", index)
     about = env.get_template("about.html.j2").render(
-        root="", scripts=["address.js", "tip.js"], data=site.data, specs=list(specs.values()), bibtex=bibtex(site.runs)
+        root="",
+        scripts=["address.js", "tip.js"],
+        data=site.data,
+        specs=list(specs.values()),
+        bibtex=bibtex(site.runs),
+        tells_utility=any(utility_text.shows_utility(table) for table in site.tables),
+        tells_origin=any(row.evidence for table in site.tables for row in table.rows),
     )
     _write(folder / "about.html", about)
     _write(folder / "tasks.html", _tasks_page(env, site))
-    compare = env.get_template("compare.html.j2").render(root="", scripts=[*PAGE_SCRIPTS, "compare.js"])
+    compare = env.get_template("compare.html.j2").render(
+        root="", scripts=[*PAGE_SCRIPTS, "compare.js"], sections=site.sections
+    )
     _write(folder / "compare.html", compare)
     for victim_id, html in _defended_victim_pages(env, site, specs).items():
         _write(folder / "entries" / f"{victim_id}.html", html)
@@ -150,9 +162,17 @@ def _environment() -> Environment:
     )
     env.globals |= {"trained_against_text": standing_text.trained_against_text, "cost_sort_key": cost_sort_key}
     env.globals |= {"missing_text": standing_text.missing_text, "rank_rule_text": standing_text.rank_rule_text}
-    env.globals |= {text.__name__: text for text in _JUDGE_TEXTS}
+    env.globals |= {text.__name__: text for text in (*_JUDGE_TEXTS, *_BEST_TEXTS)} | {
+        "entry_of": entry_of,
+        "compared_lines": compared_lines,
+    }
     env.globals["answers_text"] = standing_text.answers_text
-    env.globals |= {"tuned_text": tuned_text, "term_text": term_text, "defense_id": defense_id}
+    env.globals |= {
+        "tuned_text": tuned_text,
+        "term_text": term_text,
+        "term_anchor": term_anchor,
+        "defense_id": defense_id,
+    }
     env.globals["direction_warning"] = standing_text.direction_warning
     env.globals["chance_warning"] = standing_text.chance_warning
     env.filters["rate_text"] = standing_text.rate_text
@@ -162,10 +182,16 @@ def _environment() -> Environment:
         "parameter_count": number_format.parameter_count,
         "signed": number_format.signed,
         "percent": number_format.percent,
+        "target_percent": number_format.target_percent,
         "breaks": breaks,
         "linked": linked,
     }
     return env
+
+
+def entry_of(section: SectionJson, table: Standings, row: Standing) -> str:
+    """The id of a row's page."""
+    return section["rows"][next(at for at, other in enumerate(table.rows) if other is row)]["entry"]
 
 
 def breaks(text: str) -> Markup:

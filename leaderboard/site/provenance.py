@@ -18,15 +18,16 @@ from leaderboard.data.chat_settings import ChatSettings, chat_settings
 from leaderboard.data.visible_text import escape_invisible, shortened
 from leaderboard.site.page_ids import slug
 
-MAX_CHARS = 1_000_000  # of a file beside a spec
+MAX_CHARS = 1_000_000  # of a file next to a spec
+HARNESS = "robustness-harness"
 
 
 @dataclass(frozen=True)
 class SpecFile:
-    """A spec as it was written, kept beside the site's pages.
+    """A spec as it was written, kept next to the site's pages.
 
     Attributes:
-        name: its path there, a folder of its own where it has files beside it.
+        name: its path there, a folder of its own where it has files next to it.
         beside: texts of the files that its victims name, by path from its folder.
     """
 
@@ -48,10 +49,17 @@ class SpecFile:
 
 def command_again(spec: SpecFile, only: Mapping[str, str], records: Sequence[CellRecord]) -> str:
     """Installs the packages that made ``records``, in the versions that did, and runs the cells of ``spec`` that are
-    theirs: those whose labels are ``only``.
+    theirs: those whose labels are ``only``. The harness itself is on no package index, so it comes from its repository.
     """
-    packages = dict.fromkeys(f"{one.distribution}=={one.version}" for record in records for one in _installed(record))
-    install = f"pip install {' '.join(map(shlex.quote, packages))}\n" if packages else ""
+    used = dict.fromkeys((one.distribution, one.version) for record in records for one in _installed(record))
+    own = [version for distribution, version in used if distribution == HARNESS]
+    install = ""
+    if own:
+        versions = " and ".join(own)
+        install = f"# {HARNESS} {versions} is not on PyPI: run this in a checkout of its repository at that version\n"
+        install += "pip install .\n"
+    if packages := [f"{name}=={version}" for name, version in used if name != HARNESS]:
+        install += f"pip install {' '.join(map(shlex.quote, packages))}\n"
     chosen = " ".join(f"--only {shlex.quote(f'{kind}={label}')}" for kind, label in only.items())
     return f"{install}harness run {shlex.quote(spec.name.rsplit('/', 1)[-1])} {chosen} --out runs/again"
 
@@ -184,7 +192,7 @@ class ChatLines:
     Attributes:
         lines: label and text of each.
         around: all that the model reads before and behind a message of the user; None where nobody says.
-        comment: the settings in a line, for beside a command.
+        comment: the settings in a line, to be shown with a command.
     """
 
     lines: list[tuple[str, str]]

@@ -89,6 +89,7 @@ def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
     section, scope = table.section, table.section.scope
     name = section_id(scope)
     bands = _offense_defense_bands(name, table.rows)
+    ids = [row_id(defended_victim_id(name, row), row) for row in table.rows]
     numbers = {
         "target_asr": table.target,
         "rank_unit": table.rank_unit,
@@ -102,6 +103,7 @@ def _section_json(table: Standings, *, mark_origin: bool) -> SectionJson:
         "clean": section.clean_measure,
         "rows": [
             _standing_json(name, row, bands.get(index), [_origin(row)] if mark_origin else [], no_point)
+            | {"harder_than": [ids[at] for at in row.rank.harder_than]}
             for index, (row, no_point) in enumerate(zip(table.rows, why_no_point(table.rows), strict=True))
         ],
         "failed": [
@@ -131,6 +133,7 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "series": row.label,
         "rank": row.rank.best,
         "worst_rank": row.rank.worst,
+        "harder_than": [],
         "ranked": row.rank.among,
         "rank_note": row.rank.note,
         "comparable": row.rank.comparable,

@@ -45,7 +45,7 @@ class AttackAtCompute:
         remark: ``spent less``: its full budget is less than this, and its last step is taken. ``search elsewhere``: it
             tries recorded strings, what finding them took is not counted, and its last step is taken.
         search: FLOPs (nominal) per attacked example of the search for its parameters, which are part of what it costs
-            and stand beside ``spent``; None where there was none.
+            and stand next to ``spent``; None where there was none.
     """
 
     asr: Rate | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -137,11 +137,17 @@ def _ranked(section: Section, target: float, rows: Sequence[Standing], unit: Ran
         (replace(row, rank=Rank(None, None, note) if note else rank), divisor)
         for row, rank, note, divisor in zip(rows, found, notes, divisors, strict=True)
     ]
-    ranked.sort(key=_hardest_first)
+    order = sorted(range(len(ranked)), key=lambda index: _hardest_first(ranked[index]))
     if unit == "victim":
-        ranked.sort(key=_largest_victim_first)
-    ordered = tuple(row for row, _ in ranked)
+        order.sort(key=lambda index: _largest_victim_first(ranked[index]))
+    place = {index: at for at, index in enumerate(order)}
+    ordered = tuple(_with_places(ranked[index][0], place) for index in order)
     return Standings(section, target, ordered, unit, section.clean_floor, section.max_loss)
+
+
+def _with_places(row: Standing, place: Mapping[int, int]) -> Standing:
+    """``row``, the rows that it is harder to break than named by their place in the sorted table."""
+    return replace(row, rank=replace(row.rank, harder_than=tuple(sorted(place[at] for at in row.rank.harder_than))))
 
 
 def _largest_victim_first(ranked: tuple[Standing, float]) -> tuple[bool, float, str, str]:
@@ -152,7 +158,7 @@ def _largest_victim_first(ranked: tuple[Standing, float]) -> tuple[bool, float, 
 
 def _hardest_first(ranked: tuple[Standing, float]) -> tuple[bool, int, bool, float, float, float, str, str, int]:
     """By rank, those of one rank by cost. Rows that are told from no other may be first; of one seed they come after
-    the ranked ones. Rows that may not be ranked beside the others come after them all; among them static rows after the
+    the ranked ones. Rows that may not be ranked with the others come after them all; among them static rows after the
     others, rows of unknown compute after those that can be compared, and those that were not attacked last.
     """
     row, divisor = ranked
@@ -172,7 +178,7 @@ def _hardest_first(ranked: tuple[Standing, float]) -> tuple[bool, int, bool, flo
 
 
 def across_victims(table: Standings) -> Standings:
-    """``table`` with all rows ranked beside each other, where they are ranked within their victims."""
+    """``table`` with all rows ranked together, where they are ranked within their victims."""
     if table.rank_unit != "victim":
         return table
     return _ranked(table.section, table.target, table.rows, "reference")

@@ -25,7 +25,7 @@ def entry_name(submission: Submission, content_sha256: str) -> str:
 def write_entry(submission: Submission, folder: Path) -> Path:
     """Write the entry of a verified submission, table first; the JSON makes it count. Gives the path of the JSON.
 
-    Both files are written anew from what was read, so that none of the submitter's bytes but the checked ones get into
+    Both files are written again from what was read, so that none of the submitter's bytes but the checked ones get into
     the folder; named by what they hold, so that no name can be claimed.
 
     Raises:

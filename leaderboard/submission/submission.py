@@ -62,7 +62,7 @@ class Submission:
 
 
 def open_submission(path: Path) -> Submission:
-    """The submission in a file, or the entry in a JSON file with its records beside it; all hashes checked.
+    """The submission in a file, or the entry in a JSON file with its records next to it; all hashes checked.
 
     Raises:
         RefusedError: it cannot be taken as one; the first reason found.

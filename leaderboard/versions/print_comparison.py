@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.visible_text import visible
-from leaderboard.table_numbers import amount, counted, multiple, percent, plain_number, scientific
+from leaderboard.table_numbers import amount, counted, multiple, percent, plain_number, scientific, target_percent
 from leaderboard.versions.comparison import AttackCost, Compared, Comparison, Measure
 from leaderboard.versions.release_guard import Guarded, Judged
 from leaderboard.versions.shown_measure import ShownMeasure, measure_name, shown_measure
@@ -102,7 +102,7 @@ def _lines(compared: Compared) -> Iterator[str]:
     if compared.cut:
         yield f"Left out: {counted(compared.cut, 'example')} whose prompts are not the same text in both versions."
     for cost in compared.costs:
-        yield f"Cost of {cost.attack} to ASR {cost.target:g}: {_cost_text(cost)}"
+        yield f"Cost of {cost.attack} to ASR {target_percent(cost.target)}: {_cost_text(cost)}"
     for each in compared.calibration:
         where = f"under {each.attack}" if each.attack else "clean"
         yield (

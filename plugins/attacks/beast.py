@@ -51,7 +51,7 @@ class Beast(Attack):
         longer = longer[problem.survives(longer)]
         losses = yield Score(longer, near=one_of_each_beam(longer))
         kept = longer[np.argsort(losses, kind="stable")[: self.params.width]]  # NaN comes last
-        if not len(kept):  # perhaps nothing can follow these beams: their last tokens are drawn anew
+        if not len(kept):  # perhaps nothing can follow these beams: their last tokens are drawn again
             kept = without_last_tokens(beams)
         return replace(state.best(longer, losses), memory={"beams": kept.tolist()})
 

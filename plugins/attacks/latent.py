@@ -16,7 +16,7 @@ _PERTURBATION, _GRADIENT, _SCALE = "here", "slope", "scale"  # keys of a state's
 class LatentAttack(Attack):
     """Projected gradient descent on the embeddings or on a layer's activations at the attack string.
 
-    Not a text attack: no text has these activations, and it is never ranked beside text attacks.
+    Not a text attack: no text has these activations, and it is never ranked next to text attacks.
     """
 
     name = "latent"

@@ -1,4 +1,4 @@
-"""A transform that tokenises the prompt anew by BPE-dropout."""
+"""A transform that tokenises the prompt again by BPE-dropout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPTS_CHECKED = 50  # training prompts on which the BPE is compared with the v
 
 
 class Retokenization(TransformDefense):
-    """Tokenise the prompt anew, skipping each merge of the BPE at random."""
+    """Tokenise the prompt again, skipping each merge of the BPE at random."""
 
     name = "retokenization"
     paper = "Jain et al. 2023, arXiv:2309.00614; Provilkov et al. 2020, BPE-Dropout, arXiv:1910.13267"

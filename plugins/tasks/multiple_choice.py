@@ -31,9 +31,9 @@ class MultipleChoice(LabelledTextTask):
     """Questions with choices; the answer is a letter. A language model (`head: causal_lm`, `fine_tune: false`) says the
     letter that it finds likeliest.
 
-    It is a measure of what a model can do beside what breaks it: nothing is attacked, the clean accuracy is the result.
-    With `attackable: true` attack text is added to the question, and the attacker wants the next letter, or what
-    ``goal`` says.
+    It is a measure of what a model can do besides what breaks it: nothing is attacked, the clean accuracy is the
+    result. With `attackable: true` attack text is added to the question, and the attacker wants the next letter, or
+    what ``goal`` says.
     """
 
     name = "multiple_choice"

@@ -24,7 +24,7 @@ class WordLength(PairTask):
 
     The attack text stands between the pair and the answer. The words of a pair are drawn with replacement from the
     split's own words, and no pair stands twice. The study takes pairs as they come, which favours FIRST, since ties
-    count for it; with ``balanced`` every even size has as many of either label, each pair drawn anew until it has the
+    count for it; with ``balanced`` every even size has as many of either label, each pair drawn again until it has the
     label wanted.
     """
 

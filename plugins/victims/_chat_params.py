@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 AUTO, OFF = "auto", "off"
 Chat = Annotated[Annotated[str, Field(pattern=r"^(auto(:\S+)?|off)$")] | SpecPath, Field(union_mode="left_to_right")]
-_FILES = ("chat_template.jinja", "additional_chat_templates")  # beside what tokenizer_config.json says
+_FILES = ("chat_template.jinja", "additional_chat_templates")  # besides what tokenizer_config.json says
 
 
 def chat_field() -> Any:

@@ -357,7 +357,7 @@ class OpenAICompatible(Victim):
 
     @cached_property
     def _template_files(self) -> list[Path]:
-        """The files beside the tokenizer's that bring its chat template, where it has one."""
+        """The files next to the tokenizer's that bring its chat template, where it has one."""
         if self.params.api == "chat":
             return []
         files = template_files(self._tokenizer_file, self.params.tokenizer, self.params.tokenizer_revision)

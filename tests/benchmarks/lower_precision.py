@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Would scoring in bfloat16 first save anything? How far losses in bfloat16 are from those in float32, beside how far
-candidates of GCG on SmolLM2-135M-Instruct are from each other, and how many would have to be scored again.
+"""Would scoring in bfloat16 first save anything? How far losses in bfloat16 are from those in float32, against how
+far candidates of GCG on SmolLM2-135M-Instruct are from each other, and how many would have to be scored again.
 
 An attack that takes the best of its candidates could have all of them scored in lower precision, and in full precision
 those alone that may be the best: all within the error of the lowest. What that saves depends on how many these are.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast candidates are scored here, against nanogcg 0.3 in its own environment, on the same machine in turns.
 
-Makes both environments itself, needs nothing but Python 3.11 and a package registry. See README.md beside it.
+Makes both environments itself, needs nothing but Python 3.11 and a package registry. See README.md next to it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def test_a_table_and_the_sums(finished: Path) -> None:
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     assert "weather_or_food × counts × none × hill_climb × suffix, 4 tokens, gradient, seed 0" in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 done, 0 failed, 0 begun, 0 missing"
+    assert done.stdout.splitlines()[1] == "2 done, 0 failed, 0 begun, 0 missing"
 
 
 def test_json(finished: Path) -> None:
@@ -44,7 +44,9 @@ def test_a_begun_cell_and_one_that_is_missing(finished: Path) -> None:
     done = harness_here("status", "out", cwd=finished)
     assert done.returncode == 0
     assert "2 rounds in the journal" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 done, 0 failed, 1 begun, 1 missing"
+    lines = done.stdout.splitlines()
+    assert lines[1] == "0 done, 0 failed, 1 begun, 1 missing", "what there is comes first"
+    assert lines.index("begun: 1 cell") < lines.index("missing: 1 cell"), "the most urgent first"
     told = json.loads(harness_here("status", "out", "--json", cwd=finished).stdout)["cells"]
     assert {(cell["key"], cell["status"]) for cell in told} == {(first.name, "begun"), (second.name, "missing")}
     labels = {

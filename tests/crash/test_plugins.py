@@ -37,7 +37,7 @@ FAIL = {
     "holds_the_lock": ("step", "took longer than step_seconds (4)", "in holds_the_lock"),
 }
 DISTURB = ("loud", "meddles", "turns_the_clock", "leaks")
-# A parameter that is part of a cell's key: what is done is not, and a mended cell is the same cell.
+# A parameter that is part of a cell's key: what is done is not, and a repaired cell is the same cell.
 DRAWS = {what: 4 + i for i, what in enumerate([*FAIL, *DISTURB, "devours", "reserves"])}
 NAMES = {draws: what for what, draws in DRAWS.items()}
 

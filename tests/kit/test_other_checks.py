@@ -421,7 +421,7 @@ class GoodVictim(Victim):
 
 
 class Padded(ToyBackend):
-    """Scores depend on what is asked beside."""
+    """Scores depend on what else is asked."""
 
     def score(self, items):
         found = super().score(items)

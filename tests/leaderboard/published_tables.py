@@ -1,4 +1,4 @@
-"""Where the study's published tables are, beside the repository."""
+"""Where the study's published tables are, next to the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written of a cell is what is read, and a file that is not of the format is named with its mend."""
+"""What is written of a cell is what is read, and a file that is not of the format is named with its fix."""
 
 from __future__ import annotations
 

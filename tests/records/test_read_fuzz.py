@@ -39,7 +39,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy to be damaged; each test mends what it damaged."""
+    """A copy to be damaged; each test restores what it damaged."""
     folder = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(pristine, folder)
     return folder

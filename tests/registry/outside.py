@@ -82,7 +82,7 @@ def harness(
 def harness_anew(
     *arguments: str, site: Path | None = None, cwd: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line anew; ``-P`` keeps the working directory off the path, as the installed script does."""
+    """Run the command line again; ``-P`` keeps the working directory off the path, as the installed script does."""
     return python("-P", "-m", "harness", *arguments, site=site, cwd=cwd, **env)
 
 

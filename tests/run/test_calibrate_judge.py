@@ -1,4 +1,4 @@
-"""`harness judge calibrate`: a judge beside people, counted and kept in a file that a spec may name."""
+"""`harness judge calibrate`: a judge compared with people, counted and kept in a file that a spec may name."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_plan_warns_and_plans_the_rest(tmp_path: Path) -> None:
 
 
 def test_all_is_told_at_once_whatever_stage_would_find_it(tmp_path: Path) -> None:
-    """Parameters, fields against each other, data and models: what is mended in one go need not be asked again."""
+    """Parameters, fields against each other, data and models: what is fixed in one go need not be asked again."""
     changes = {
         "tasks": [TABLE],
         "victims": [{"huggingface": {"model": "./nowhere"}}],

@@ -1,4 +1,4 @@
-"""Several drawn answers to each attack string: recorded, judged, paid for, judged anew, merged, shown and packed."""
+"""Several drawn answers to each attack string: recorded, judged, paid for, judged again, merged, shown and packed."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def small(value: Any, models: Path, kinds: tuple[str, ...]) -> Any:
 
 
 def small_spec(name: str, folder: Path, models: Path, kinds: tuple[str, ...], seeds: tuple[int, ...] = (0,)) -> Path:
-    """The spec cut down, its data beside it."""
+    """The spec cut down, its data next to it."""
     spec = small(yaml.safe_load((SPECS / f"{name}.yaml").read_text(encoding="utf-8")), models, kinds)
     (task,) = spec["tasks"]
     ((kind, params),) = task.items() if isinstance(task, dict) else [(task, {})]

@@ -80,7 +80,7 @@ def test_a_name_is_a_released_spec_unless_there_is_a_file(tmp_path, monkeypatch)
 def test_a_name_may_stand_in_a_folder(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert spec_path(Path("study/spam")) == FOLDER / "study/spam.yaml" == spec_path(Path("study/spam@1"))
-    assert spec_path(Path("defenses")) == FOLDER / "defenses.yaml"  # beside a folder of that name
+    assert spec_path(Path("defenses")) == FOLDER / "defenses.yaml"  # next to a folder of that name
     assert spec_path(Path("defenses/spam")) == FOLDER / "defenses/spam.yaml"
     assert spec_path(Path("elsewhere/spam")) == Path("elsewhere/spam")  # told where it is read
     assert spec_path(Path("/study/spam")) == Path("/study/spam")

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (the table is easier to read with one mistake per line)
-"""Each mistake in a spec is told with its line, its field and a mend; all of them at once."""
+"""Each mistake in a spec is told with its line, its field and a fix; all of them at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whole, and nothing is left beside it."""
+"""A file is the old one or the new one, whole, and nothing is left next to it."""
 
 from __future__ import annotations
 

@@ -393,7 +393,7 @@ class CachingBackend(Protocol):
         """A search begins, or goes on with examples of these beginnings: forget everything else.
 
         What is remembered saves compute, so without this the executed FLOPs of a search would depend on what the
-        process had done before it, and on where it was stopped. Computing the beginnings anew is not metered.
+        process had done before it, and on where it was stopped. Computing the beginnings again is not metered.
         """
 
     def begin_step(self) -> None:

@@ -91,7 +91,7 @@ class MemoryFacts:
             it is trained on the prompts themselves. None: it learns labels.
         dtype: under attack, ``float32``, ``bfloat16``, ``float16``, or ``auto``: by device.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``auto``, or ``spread``.
-        engine: whether a child process with an engine of its own (vLLM) answers beside torch.
+        engine: whether a child process with an engine of its own (vLLM) answers as well as torch.
     """
 
     n_params: int

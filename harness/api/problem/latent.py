@@ -1,4 +1,4 @@
-"""A perturbation of activations as plain data: what a latent attack finds beside its string."""
+"""A perturbation of activations as plain data: what a latent attack finds besides its string."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class State:
         memory: anything else the attack wants to keep, as JSON data.
         latent: the perturbation to be judged with the string; None: the string alone.
         earlier: what the attacker says in the turns of the conversation before the one with the string, oldest first.
-            For a verdict the victim is asked them anew, so that the answers in it are its own.
+            For a verdict the victim is asked them again, so that the answers in it are its own.
     """
 
     tokens: tuple[int, ...]

@@ -35,7 +35,7 @@ class BareVictim:
 
     Attributes:
         answer_tokens: longest answer in text.
-        randomised: whether what attacks ask for at a temperature is drawn anew for each prompt's names.
+        randomised: whether what attacks ask for at a temperature is drawn again for each prompt's names.
         answers_are_read: whether a guard looks at the answers, so that they are needed even in a pass for a loss.
     """
 
@@ -45,7 +45,7 @@ class BareVictim:
     answers_are_read: bool
 
     def answer_prompts(self, items: Sequence[PromptItem]) -> list[Reply]:
-        """A reply to each prompt, tokenised anew: with a label, or with a text.
+        """A reply to each prompt, tokenised again: with a label, or with a text.
 
         Raises:
             AccessError: a perturbed prompt, and the model cannot be perturbed.

@@ -132,7 +132,7 @@ class DefendedVictim:
         names: Sequence[Names] = (),
         conversations: Sequence[Conversation] = (),
     ) -> list[Reply]:
-        """Answer whole prompts, each tokenised anew: with a label, or with the most likely text.
+        """Answer whole prompts, each tokenised again: with a label, or with the most likely text.
 
         Args:
             conversations: the messages around each prompt; none where the prompts are all that is said.

@@ -1,4 +1,4 @@
-"""Which of two backends answers a sort of request sooner here: measured once per victim, and kept beside its artifact.
+"""Which of two backends answers a kind of request sooner here: measured once per victim, and kept next to its artifact.
 
 The times belong to a shape of model on a machine with its libraries, not to weights: the checkpoints of a victim share
 them. They lie in ``STORE/.calibration/KEY.json``, outside the artifacts, whose files are hashed.

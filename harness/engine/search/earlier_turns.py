@@ -1,4 +1,4 @@
-"""Turns of a conversation before the one with the attack string: played anew for each verdict, so that the answers in
+"""Turns of a conversation before the one with the attack string: played again for each verdict, so that the answers in
 it are the victim's own.
 """
 

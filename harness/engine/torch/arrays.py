@@ -24,7 +24,7 @@ def without_nan(values: Floats, what: str, model: Any) -> Floats:
 
     Args:
         what: begins the error, e.g. ``the model answered NaN``.
-        model: that computed them, or the dtype that it computes in, which the mend depends on.
+        model: that computed them, or the dtype that it computes in, which the fix depends on.
 
     Raises:
         VictimError: one of them is NaN.
@@ -35,6 +35,6 @@ def without_nan(values: Floats, what: str, model: Any) -> Floats:
 
 
 def nan_error(what: str, model: Any) -> VictimError:
-    """That a model, or one of this dtype, computes NaN, with the mend."""
+    """That a model, or one of this dtype, computes NaN, with the fix."""
     dtype = getattr(model, "dtype", model)
     return VictimError(f"{what} in {str(dtype).removeprefix('torch.')}; {precision_mend(model)}")

@@ -74,7 +74,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def precision_mend(model: Any) -> str:
-    """How to mend what low precision may have done: float32; or other weights, where it is quantised or is in float32.
+    """How to fix what low precision may have done: float32; or other weights, where it is quantised or is in float32.
 
     Args:
         model: of transformers, or the dtype of one whose weights are not quantised.

@@ -60,11 +60,11 @@ def load_model(
         revision: commit of a hub id.
         seed: from which weights that the file lacks (a new head) are drawn; the global random state is left alone.
         device_map: how accelerate places the layers, by module name or by a rule (``balanced``). What lies on the disk
-            or, beside GPUs, on the CPU is brought in whenever it is needed: slow. ``meta``: nothing is read, only
+            or, where there are GPUs, on the CPU is brought in when it is needed: slow. ``meta``: nothing is read, only
             which weights are missing is found out.
         quantize: how to quantise the weights while they are loaded, one of `QuantizeName`.
         described_by: a folder whose config.json and generation_config.json stand for those of ``source``.
-        adapters: folders of adapters that are merged into the weights, in order, or put beside quantised ones.
+        adapters: folders of adapters that are merged into the weights, in order, or put next to quantised ones.
         device: where quantised weights go, which cannot be moved later; others are loaded on the CPU.
 
     Returns:

@@ -97,7 +97,7 @@ class VLLMBackend:
     # -- what the engine asks ------------------------------------------------------------------------------------------
 
     def begin(self, befores: Sequence[Tokens]) -> None:
-        """Empty the prefix cache and compute these beginnings of prompts anew; see `CachingBackend`."""
+        """Empty the prefix cache and compute these beginnings of prompts again; see `CachingBackend`."""
         self._engine.reset_deaths()
         if not self._engine.running and not befores:
             return  # one that is yet to be started has nothing in its cache

@@ -215,7 +215,7 @@ class EngineCalls:
 
 
 def _log_prob(flat: Any, position: int, token: int) -> float:
-    """Log-probability of a token at a position, by its id: which others are listed beside it differs."""
+    """Log-probability of a token at a position, by its id: which others are listed next to it differs."""
     at = range(flat.start_indices[position], flat.end_indices[position])
     return next(float(flat.logprobs[k]) for k in at if flat.token_ids[k] == token)
 

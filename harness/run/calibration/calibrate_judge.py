@@ -1,4 +1,4 @@
-"""A judge beside people: its verdicts on answers that they have judged."""
+"""A judge compared with people: its verdicts on answers that they have judged."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from harness.flops import CONVENTION, Flops, known
 from harness.records.cell_manifest import AnswersRecord, CellRecord, Compute, PluginRecord, UtilityRecord
+from harness.records.planned import PlannedCell
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.spec.cells import CellSpec
 from harness.spec.load import LoadedSpec
@@ -43,7 +44,7 @@ def base_record(cell: CellSpec, spec: LoadedSpec, key: str) -> CellRecord:
 
 
 def _calibration(cell: CellSpec, spec: LoadedSpec) -> dict[str, Any] | None:
-    """Of the cell's judge; a task of labels beside others has another judge than the spec names."""
+    """Of the cell's judge; a task of labels among others has another judge than the spec names."""
     known = spec.calibration
     return known.model_dump(mode="json") if known is not None and known.judge.name == cell.judge.name else None
 
@@ -72,3 +73,9 @@ def plugin_record(plugin: ResolvedPlugin) -> PluginRecord:
 def compute(flops: Flops) -> Compute:
     """FLOPs as the manifest has them."""
     return Compute(nominal=known(flops.nominal), executed=known(flops.executed))
+
+
+def planned_cell(key: str, cell: CellSpec) -> PlannedCell:
+    """A cell of a spec as `run.json` lists it."""
+    labels = (cell.task.label, cell.threat.label(), attack_space(cell), cell.victim.label, cell.defense.label)
+    return PlannedCell(key, *labels, cell.round, cell.attack.label, cell.seed)

@@ -105,7 +105,7 @@ def _left_as_it_was(cell: CellSpec, reporter: WorkReporter) -> Iterator[None]:
 
 
 def record_failure(key: str, cell: CellSpec, setup: RunSetup, message: str, trace: str) -> None:
-    """Leave the reason beside the journal, which stays: the next start tries again from there."""
+    """Leave the reason next to the journal, which stays: the next start tries again from there."""
     # A full disk cannot hold this either: exit status and terminal still say it, and the cell counts as missing.
     with contextlib.suppress(OSError):
         update = {"error": replace_surrogates(message.replace("\n", " "))[:2000], "started": now()}

@@ -1,4 +1,4 @@
-"""Which cells of a spec to do, by their labels: ``--only victim=…`` of `harness run`."""
+"""Which cells of a spec to do, by their labels: ``--only victim=…`` of `harness run` and `harness plan`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How fast one thread multiplies matrices; run as a process of its own, with one thread.
 
-By the processor's time, not the clock's: what else the machine does then takes little of it. Beside three times as many
+By the processor's time, not the clock's: what else the machine does then takes little of it. With three times as many
 busy processes as processors it found the same within 7%, where the clock told half as much.
 """
 

@@ -40,7 +40,7 @@ class ArtifactSpec:
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What a training attack brings beside its parameters: keys of its auxiliary models by name, and its files."""
+    """What a training attack brings besides its parameters: keys of its auxiliary models by name, and its files."""
 
     models: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)

@@ -72,7 +72,7 @@ class OpenModels:
         return self._attacked[1]
 
     def undefended(self, cell: ResolvedCell, weights: Artifact) -> Backend:
-        """The cell's victim before any defense, loaded beside the one with these weights."""
+        """The cell's victim before any defense, loaded next to the one with these weights."""
         artifact = self._artifacts.victim(cell)
         if artifact.key == weights.key:
             return self.attacked(cell, weights)

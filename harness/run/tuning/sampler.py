@@ -1,6 +1,6 @@
 """Proposes the next candidate from what came of those before: Optuna's TPE.
 
-Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization". The study is made anew from the trials each time,
+Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization". The study is made again from the trials each time,
 with random numbers of its own for each: a search that was stopped goes on as if it had never been.
 """
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 State = Literal["complete", "given up", "refused"]
-_TIE = 1e-6  # weight of the loss beside ASR: below the smallest step of a share of any number of examples tried here
+_TIE = 1e-6  # weight of the loss besides ASR: below the smallest step of a share of any number of examples tried here
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Tuned:
     Attributes:
         best: the strongest candidate.
         first: the entry as the spec has it, where it was tried.
-        record: what goes into the spec beside the parameters.
+        record: what goes into the spec besides the parameters.
         why: it ended.
     """
 

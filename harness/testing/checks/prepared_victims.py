@@ -53,7 +53,7 @@ def prepared_victim(subject: Subject, kind: TaskKind, seed: int = 0, again: int 
     """The victim prepared for answers of that kind. Raises what the victim raises.
 
     Args:
-        again: another number prepares it anew.
+        again: another number prepares it again.
     """
     key = ("prepared victim", kind, seed, again)
     if key not in subject.kept:

@@ -34,7 +34,7 @@ print(load_anew(subject_of(cls, json.loads(params))).hash)
 
 
 def load_anew(subject: Subject) -> TaskData:
-    """The task's data, loaded anew and checked as a run does. Raises DataError."""
+    """The task's data, loaded again and checked as a run does. Raises DataError."""
     return TaskDataCache().data(subject.chosen())
 
 

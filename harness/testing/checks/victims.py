@@ -85,10 +85,10 @@ def _check_opening(subject: Subject) -> None:
         for name, (expected, actual) in numbers.items():
             if expected != actual:
                 raise UnmetError(
-                    f"{name} {expected}, as card and data say", repr(actual), f"mend `card` or the backend's {name}"
+                    f"{name} {expected}, as card and data say", repr(actual), f"fix `card` or the backend's {name}"
                 )
         if backend.context < min(card.context, 64):
-            raise UnmetError(f"a context of {card.context}, as the card says", str(backend.context), "mend `card`")
+            raise UnmetError(f"a context of {card.context}, as the card says", str(backend.context), "fix `card`")
         promised = {"text": set(), "scores": {"score"}, "gradient": {"score", "gradient"}}.get(
             card.access, {"score", "gradient", "perturb"}
         )

@@ -1,4 +1,4 @@
-"""Toy plugins that stand beside the one under test: a judge, and a guard that refuses everything."""
+"""Toy plugins that stand next to the one under test: a judge, and a guard that refuses everything."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Rows held against each other: which is surely harder to break, and by what ratio."""
+"""Rows compared with each other: which is surely harder to break, and by what ratio."""

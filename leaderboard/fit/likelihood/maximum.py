@@ -1,6 +1,6 @@
 """Maximum likelihood for intervals from several clusters: a logistic law with a random intercept for each cluster.
 
-Newton's method by hand: with a spread, quadrature is centred anew and the restricted score is added at each step, so
+Newton's method by hand: with a spread, quadrature is centred again and the restricted score is added at each step, so
 that there is no one function to give to scipy.optimize; without one, its methods took 1.3 to 1.6 times as long.
 """
 

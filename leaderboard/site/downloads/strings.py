@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell
 from harness.records.schema import MESSAGES, STRING_AT
 from leaderboard.data.attack_strings import recorded_successes
+from leaderboard.data.chat_settings import chat_settings
 from leaderboard.data.conversations import label_name, right_answer
 from leaderboard.site.data_format import SectionJson
 from leaderboard.standings.standings import Standings
@@ -22,7 +24,7 @@ STRINGS = pa.schema(
     [(name, pa.string()) for name in (*_SCOPE, "row", "victim", "defense")]
     + [("round", pa.int64()), ("attack", pa.string()), ("seed", pa.int64()), ("cell", pa.string())]
     + [("example", pa.string()), ("step", pa.int64()), ("string", pa.string())]
-    # Where records hold the prompt: the messages, and which characters of which of them the string takes the place of.
+    # Where records hold the prompt: the messages as the victim got them, and which characters of which are the string.
     + [("messages", MESSAGES), ("string_at", STRING_AT)]
     + [(name, pa.string()) for name in ("right_answer", "clean_answer", "answer")]
     + [("drawn_answers", pa.list_(pa.string())), ("score", pa.float64()), ("judge_output", pa.list_(pa.string()))]
@@ -46,6 +48,21 @@ def write_strings(path: Path, tables: Sequence[tuple[SectionJson, Standings]], *
                         writer.write_table(pa.Table.from_pylist(found, STRINGS))
 
 
+def _messages(record: CellRecord, example: Mapping[str, Any], string: str) -> dict[str, Any]:
+    """The conversation as the victim got it, with the string in its place; None where records do not hold it."""
+    messages, place = example["messages"], example["string_at"]
+    if not messages or place is None or any(place[name] is None for name in ("message", "start", "end")):
+        return {"messages": messages, "string_at": place}
+    at, start, end = place["message"], place["start"], place["end"]
+    whole = [dict(message) for message in messages]
+    text = whole[at]["content"] or ""
+    whole[at]["content"] = text[:start] + string + text[end:]
+    settings = chat_settings(record)
+    if settings is not None and settings.system_text and all(message["role"] != "system" for message in whole):
+        whole, at = [{"role": "system", "content": settings.system_text}, *whole], at + 1
+    return {"messages": whole, "string_at": {"message": at, "start": start, "end": start + len(string)}}
+
+
 def _strings(cell: Cell, *, prompts: bool) -> Iterator[dict[str, Any]]:
     record = cell.record
     for example, step in recorded_successes(cell, prompts=prompts):
@@ -57,8 +74,7 @@ def _strings(cell: Cell, *, prompts: bool) -> Iterator[dict[str, Any]]:
             "example": example["example"],
             "step": step["step"],
             "string": step["attack_text"],
-            "messages": example["messages"],
-            "string_at": example["string_at"],
+            **_messages(record, example, step["attack_text"]),
             "right_answer": right_answer(record, example),
             "clean_answer": label_name(record, example["predicted"]) if labels else example["answer"],
             "answer": label_name(record, step["predicted"]) if labels else step["answer"],

@@ -31,11 +31,13 @@
         box.addEventListener("change", () => this.ticked());
       }
       Standings.makeSortable(this.table, store);
-      this.figure = new Figures.Figure(this.element.querySelector("figure.plot"), section, () => section.rows.filter((row) => !byId(row.id).hidden && this.box(row.id).checked), { palette: () => section.rows, changed: store });
+      this.figure = new Figures.Figure(this.element.querySelector("figure.plot"), section, () => section.rows.filter((row) => !byId(row.id).hidden && this.box(row.id).checked), { palette: () => section.rows, changed: store, none: () => this.none() });
       this.element.querySelector("[data-tick]").addEventListener("click", () => { this.tick(this.section.rows.map(({ id }) => id).filter((id) => !byId(id).hidden)); this.ticked(); });
       this.element.querySelector("[data-untick]").addEventListener("click", () => { this.tick([]); this.ticked(); });
       this.element.querySelector("[data-compare]").addEventListener("click", () => { location.href = `compare.html#${Address.text({ rows: this.ids().join(","), back: location.hash.slice(1) })}`; });
       this.element.querySelector(".choice").hidden = false;
+      const scroll = this.table.parentElement;
+      new ResizeObserver(() => { this.element.querySelector(".wider").hidden = scroll.scrollWidth <= scroll.clientWidth; }).observe(scroll);
     }
 
     // The first rows that are shown, of each defense its last round.
@@ -63,12 +65,24 @@
       store();
     }
 
+    // Of the ticked rows, how many the filters hide.
+    hiddenTicks() {
+      return this.ids().filter((id) => byId(id).hidden).length;
+    }
+
+    // Why nothing is drawn.
+    none() {
+      const count = this.hiddenTicks();
+      return count ? `${count === 1 ? "The ticked row is" : `All ${count} ticked rows are`} hidden by the filters. Clear them, or tick a row that is shown.` : "No row is ticked.";
+    }
+
     // What the button may do with the ticked rows.
     choice() {
       const count = this.ids().length;
+      const hidden = this.hiddenTicks();
       const button = this.element.querySelector("[data-compare]");
       button.disabled = count < COMPARED[0] || count > COMPARED[1];
-      this.element.querySelector(".ticked").textContent = `${count} ticked${button.disabled ? `; tick ${COMPARED[0]} to ${COMPARED[1]} to compare` : ""}`;
+      this.element.querySelector(".ticked").textContent = `${count} ticked${hidden ? `, ${hidden} of them hidden by the filters` : ""}${button.disabled ? `; tick ${COMPARED[0]} to ${COMPARED[1]} to compare` : ""}`;
     }
 
     apply(words, chosen) {
@@ -77,6 +91,7 @@
       const shown = Standings.filter(this.table, words, chosen, (id) => names(this.rows.get(id)));
       this.first = this.drawnAtFirst();
       if (own) this.tick([...this.first]); // until somebody ticks, they follow what is shown
+      for (const item of this.element.querySelectorAll(".best li")) item.hidden = Boolean(chosen.victim) && item.dataset.victim !== chosen.victim;
       this.choice();
       this.element.querySelector(".empty").hidden = shown > 0;
       return shown;

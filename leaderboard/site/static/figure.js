@@ -7,9 +7,10 @@ const Figures = (() => {
   const unique = (names) => [...new Set(names)];
 
   class Figure {
-    // rows(): what is to be drawn now; palette(): the rows among which colours are given out; changed(): after a switch was used.
-    constructor(element, section, rows, { palette = rows, changed = () => {} } = {}) {
-      Object.assign(this, { element, section, rows, palette, changed });
+    // rows(): what is to be drawn now; palette(): the rows among which colours are given out; changed(): after a switch was
+    // used; none(): why there is no row to draw.
+    constructor(element, section, rows, { palette = rows, changed = () => {}, none = () => "No row is ticked." } = {}) {
+      Object.assign(this, { element, section, rows, palette, changed, none, legend: { series: [], attack: [] } });
       this.canvas = element.querySelector(".canvas");
       this.inputs = Object.fromEntries([...element.querySelectorAll("[data-plot]")].map((input) => [input.dataset.plot, input]));
       this.setUp();
@@ -28,8 +29,8 @@ const Figures = (() => {
       kind.append(...Object.keys(KINDS).filter((name) => (kinds ? kinds.split(" ").includes(name) : possible[name])).map((name) => new Option(NAMES[name], name)));
       kind.closest("label").hidden = kind.options.length < 2;
       this.attacks = unique(rows.flatMap((row) => row.curves.map((curve) => curve.attack)));
-      attack.append(new Option("strongest of each row", "strongest"), new Option("all", "all"), ...this.attacks.map((name) => new Option(name, name)));
-      if (rows.some((row) => row.worst)) attack.append(new Option("worst case over attacks", "worst"));
+      attack.append(new Option("strongest of each row", "strongest"), new Option("each by itself", "all"), ...this.attacks.map((name) => new Option(name, name)));
+      if (rows.some((row) => row.worst)) attack.append(new Option("any attack (worst case)", "worst"));
       if (first) attack.value = first;
       const computes = rows.flatMap((row) => row.curves.flatMap((curve) => curve.points.compute));
       if (computes.length && computes.every((compute) => compute === null)) x.value = "queries";
@@ -39,12 +40,14 @@ const Figures = (() => {
       for (const button of this.element.querySelectorAll("[data-save]")) button.addEventListener("click", () => this.save(button.dataset.save));
       this.table = this.element.querySelector("details.numbers");
       this.table.addEventListener("toggle", () => this.tell());
+      this.curves = this.element.querySelector("details.curves");
+      this.curves.addEventListener("toggle", () => this.tellCurves());
       this.element.hidden = false;
     }
 
     state() {
       const { kind, attack, x, y, utility, front, fit } = this.inputs;
-      return { kind: kind.value, attack: attack.value, x: x.value, y: y.value, utility: utility.value, front: front.value, fit: fit.checked ? "1" : "" };
+      return { kind: kind.value, attack: attack.value, x: x.value, y: y.value, utility: utility.value, front: front.value, fit: fit.checked ? "1" : "", legend: this.legend.series.join(","), legend_attack: this.legend.attack.join("|") };
     }
 
     // Takes what it knows of ``state`` and leaves the rest as it is at first.
@@ -54,10 +57,12 @@ const Figures = (() => {
         if ([...this.inputs[name].options].some((option) => option.value === value)) this.inputs[name].value = value;
       }
       this.inputs.fit.checked = (state.fit ?? this.defaults.fit) === "1";
+      const listed = (text, separator) => (text ?? "").split(separator).filter(Boolean);
+      this.legend = { series: listed(state.legend, ","), attack: listed(state.legend_attack, "|") };
     }
 
     async draw() {
-      const settings = { ...this.state(), fit: this.inputs.fit.checked, palette: this.palette() };
+      const settings = { ...this.state(), fit: this.inputs.fit.checked, palette: this.palette(), legend: this.legend };
       const kind = KINDS[settings.kind];
       for (const name of ["attack", "x", "y", "utility", "front", "fit"]) this.inputs[name].closest("label").hidden = !kind.controls.includes(name) || (name === "attack" && (this.attacks.length < 2 || this.only)) || (name === "x" && Boolean(this.fixed)) || (name === "utility" && this.inputs.utility.options.length < 2);
       this.element.querySelector(".plot-title").textContent = kind.title;
@@ -66,10 +71,11 @@ const Figures = (() => {
       // Over rounds, a defense is drawn with all of its rounds.
       const rows = ["attack", "pareto"].includes(settings.kind) ? chosen : this.section.rows.filter((row) => chosen.some((each) => each.entry === row.entry));
       const ticket = (this.ticket = {}); // a slow drawing never replaces a newer one
-      this.drawn = rows.length ? kind.draw(this.section, rows, settings) : { nothing: "No row is ticked.", drawn: [], left: 0, unknown: 0 };
+      this.drawn = rows.length ? kind.draw(this.section, rows, settings) : { nothing: this.none(), drawn: [], left: 0, unknown: 0 };
       this.kind = settings.kind;
       this.explain(kind, settings);
       this.tell();
+      this.tellCurves();
       const box = document.createElement("div");
       for (const button of this.element.querySelectorAll("[data-save]")) button.disabled = Boolean(this.drawn.nothing);
       if (this.drawn.nothing) {
@@ -83,7 +89,21 @@ const Figures = (() => {
       const made = await vegaEmbed(box, this.drawn.spec, { mode: "vega-lite", renderer: "svg", tooltip: { theme: PlotStyle.isDark() ? "dark" : "light" }, actions: false, expressionFunctions: { power: PlotStyle.power } });
       if (this.ticket !== ticket) return;
       this.view = made.view;
+      this.follow(rows);
       this.canvas.style.minHeight = "";
+    }
+
+    // Keeps what the legend singles out, for the address.
+    follow(rows) {
+      const id = (series) => rows.find((row) => row.series === series)?.id;
+      const names = new Set((this.drawn.spec.layer[0].params ?? []).map(({ name }) => name));
+      for (const name of names) {
+        this.view.addSignalListener(name, (_, value) => {
+          const chosen = value?.[name] ?? [];
+          this.legend[name] = name === "series" ? chosen.map(id).filter(Boolean) : [...chosen];
+          this.changed();
+        });
+      }
     }
 
     explain(kind, settings) {
@@ -105,9 +125,10 @@ const Figures = (() => {
       const line = (cells) => { const row = document.createElement("tr"); row.append(...cells); return row; };
       const head = document.createElement("thead");
       const body = document.createElement("tbody");
-      const columns = this.drawn.columns.filter(([name]) => this.drawn.drawn.some((point) => point[name] !== undefined));
-      head.append(line(columns.map(([, title]) => cell("th", title, "col"))));
-      for (const point of this.drawn.drawn) body.append(line(columns.map(([name], at) => (at ? cell("td", point[name]) : cell("th", point[name], "row")))));
+      const columns = this.columns();
+      head.append(line(columns.map(({ title }) => cell("th", title, "col"))));
+      const said = (point, { name, write }) => (write ? write(point[name], point) : point[name]);
+      for (const point of this.drawn.drawn) body.append(line(columns.map((column, at) => cell(at ? "td" : "th", said(point, column), at ? "" : "row"))));
       const table = document.createElement("table");
       table.className = "plain";
       table.append(cell("caption", `${KINDS[this.kind].title}: ${this.section.task}, ${this.section.threat}`), head, body);
@@ -120,16 +141,45 @@ const Figures = (() => {
       this.table.append(scroll);
     }
 
-    csv() {
-      const columns = this.drawn.columns.filter(([name]) => this.drawn.drawn.some((point) => point[name] !== undefined));
+    // Those that the drawn points have.
+    columns() {
+      return this.drawn.columns.filter(({ name }) => this.drawn.drawn.some((point) => point[name] !== undefined));
+    }
+
+    // A button for each drawn curve, made when they are asked for.
+    tellCurves() {
+      this.curves.querySelector("ul")?.remove();
+      this.curves.hidden = Boolean(this.drawn?.nothing);
+      if (!this.curves.open || !this.drawn || this.drawn.nothing) return;
+      const list = Object.assign(document.createElement("ul"), { className: "chips" });
+      const several = this.kind === "attack" && unique(this.drawn.drawn.map(({ attack }) => attack)).length > 1;
+      const name = (point) => (several ? `${point.series} · ${point.attack}` : point.series);
+      for (const curve of unique(this.drawn.drawn.map(name))) {
+        const points = this.drawn.drawn.filter((point) => name(point) === curve);
+        const button = Object.assign(document.createElement("button"), { type: "button", textContent: curve });
+        button.addEventListener("click", () => this.saveCsv(points, curve.toLowerCase().replace(/[^a-z0-9]+/g, "-")));
+        const item = document.createElement("li");
+        item.append(button);
+        list.append(item);
+      }
+      this.curves.append(list);
+    }
+
+    // Numbers as in data.json, with all their digits.
+    saveCsv(points, name) {
+      hand(URL.createObjectURL(new Blob([this.csv(points)], { type: "text/csv" })), `${this.kind}-${name}.csv`);
+    }
+
+    csv(points) {
+      const columns = this.columns().map(({ name }) => name);
       const quoted = (value) => (/[",\n\r]/.test(`${value ?? ""}`) ? `"${`${value}`.replaceAll('"', '""')}"` : `${value ?? ""}`);
-      return [columns.map(([name]) => name), ...this.drawn.drawn.map((point) => columns.map(([name]) => point[name]))].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+      return [columns, ...points.map((point) => columns.map((name) => point[name]))].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
     }
 
     async save(form) {
       if (!this.view || this.drawn.nothing) return;
       const name = `${this.kind}-${this.section.id}.${form}`;
-      if (form === "csv") return hand(URL.createObjectURL(new Blob([this.csv()], { type: "text/csv" })), name);
+      if (form === "csv") return this.saveCsv(this.drawn.drawn, this.section.id);
       if (form === "svg") return hand(URL.createObjectURL(new Blob([await this.view.toSVG()], { type: "image/svg+xml" })), name);
       const canvas = await this.view.toCanvas(2, { background: PlotStyle.style("--card") });
       // A transparent picture of a dark page is unreadable on a white one, hence the page's colour behind it.

@@ -2,7 +2,7 @@
 "use strict";
 
 const AttackPlot = (() => {
-  const { digits, isNarrow } = PlotStyle;
+  const { isNarrow } = PlotStyle;
 
   const AXIS = {
     flops: "attack compute per example, FLOPs (nominal)",
@@ -17,7 +17,7 @@ const AttackPlot = (() => {
   }
 
   function chosen(row, attack) {
-    if (attack === "worst") return row.worst === null ? [] : [{ attack: "worst case over attacks", points: row.worst.points, band: null }];
+    if (attack === "worst") return row.worst === null ? [] : [{ attack: "any attack (worst case)", points: row.worst.points, band: null }];
     if (attack === "all") return row.curves;
     return row.curves.filter((curve) => curve.attack === (attack === "strongest" ? row.strongest?.attack : attack));
   }
@@ -32,9 +32,8 @@ const AttackPlot = (() => {
         const common = { series: row.series, attack: curve.attack, line: `${row.id} ${curve.attack}`, row: row.id };
         for (const point of points(curve.points)) {
           all.push({
-            ...common, ...point, x: place(point), flops: digits(point.compute), share: digits(share(point.compute)), asked: digits(point.queries),
-            each: point.budget === undefined ? null : `${digits(point.budget)} ${row.worst.budget_in === "compute" ? "FLOPs" : "queries"}`,
-            interval: `${point.low} – ${point.high}`, count: `${point.successes} of ${point.trials}`,
+            ...common, ...point, x: place(point), share: share(point.compute),
+            each: point.budget === undefined ? null : row.worst.budget_in === "compute" ? `${Numbers.flops(point.budget)} FLOPs` : `${Numbers.amount(point.budget)} queries`,
           });
         }
         const band = curve.band;
@@ -70,17 +69,18 @@ const AttackPlot = (() => {
       legend: shown.length > 1 ? PlotStyle.legend({ orient: "top", direction: "horizontal", symbolStrokeColor: PlotStyle.style("--text") }) : null,
     };
     const dash = byAttack ? {} : { strokeDash: dashes };
-    const params = (byAttack ? ["attack"] : ["series", "attack"]).map((name) => ({ name, select: { type: "point", fields: [name] }, bind: "legend" }));
+    // What the legend singles out, of what is drawn: else everything would be faint.
+    const singled = { series: settings.legend.series.map((id) => rows.find((row) => row.id === id)?.series), attack: settings.legend.attack };
+    const params = (byAttack ? ["attack"] : ["series", "attack"]).map((name) => {
+      const value = singled[name].filter((each) => data.drawn.some((point) => point[name] === each)).map((each) => ({ [name]: each }));
+      return { name, select: { type: "point", fields: [name] }, bind: "legend", ...(value.length ? { value } : {}) };
+    });
     const when = { test: { and: params.map(({ name }) => ({ param: name })) } };
     const faint = (full, less) => ({ opacity: { condition: { ...when, value: full }, value: less } });
-    const tooltip = [
-      { field: "series", title: "row" }, { field: "attack", title: "attack" }, settings.attack === "worst" ? { field: "each", title: "budget each" } : { field: "step", title: "step" },
-      { field: "value", type: "quantitative", format: "", title: "ASR" }, { field: "interval", title: "95% interval" }, { field: "count", title: "broken" },
-      { field: "flops", title: "FLOPs" }, { field: "share", title: "of reference" }, { field: "asked", title: "queries" },
-    ];
+    const tooltip = PlotStyle.hover(HOVER.filter(({ name }) => name !== (settings.attack === "worst" ? "step" : "each")));
     const area = { type: "area", clip: true, aria: false };
     return {
-      ...PlotStyle.frame(`Attack success rate against attack compute, ${section.task}, ${section.threat}.`), data: { values: data.drawn },
+      ...PlotStyle.frame(`Attack success rate against attack compute, ${section.task}, ${section.threat}.`), data: { values: PlotStyle.withTexts(data.drawn, HOVER) },
       layer: [
         { params, mark: { type: "line", strokeWidth: 2, clip: true, aria: false }, encoding: { ...encoding, y, ...dash, ...faint(1, 0.1) } },
         ...(settings.fit && data.fits.length ? [
@@ -88,15 +88,26 @@ const AttackPlot = (() => {
           { data: { values: data.fits }, mark: { type: "line", strokeWidth: 1.5, clip: true, aria: false, strokeDash: [2, 3] }, encoding: { ...encoding, y, ...faint(0.9, 0.05) } },
         ] : [{ mark: area, encoding: { ...encoding, y: { ...y, field: "bottom" }, y2: { field: "high" }, ...faint(0.13, 0.02) } }]),
         { mark: { type: "point", filled: true, size: 34, clip: false, aria: false, tooltip: true }, encoding: { ...encoding, y, tooltip, ...faint(0.9, 0.06) } },
-        ...PlotStyle.rule(y, section.target_asr, `target ${+(100 * section.target_asr).toPrecision(4)}%`),
+        ...PlotStyle.rule(y, section.target_asr, `target ${Numbers.target(section.target_asr)}`),
       ],
     };
   }
 
   const title = "Attack success against attack compute";
-  const explain = (settings) => `Lines: attacked examples broken so far, seeds pooled, against the mean attack compute per attacked example. Bands: 95% intervals${settings.fit ? " of the fits (dotted)" : ""}, of one seed for that model only. Click the legend to single out a line, shift-click for more.`;
+  const WHICH = { strongest: "of the strongest attack by itself (the table’s ASR counts what any attack broke)", all: "of each attack by itself (the table’s ASR counts what any attack broke)", worst: "of all attacks together, as in the table’s ASR" };
+  const explain = (settings) => `Lines: attacked examples broken so far, ${WHICH[settings.attack] ?? `of ${settings.attack} by itself`}, seeds pooled, against the mean attack compute per attacked example. Bands: 95% intervals${settings.fit ? " of the fits (dotted)" : ""}, of one seed for that model only. Click the legend to single out a line, shift-click for more.`;
 
-  const COLUMNS = [["series", "Row"], ["attack", "Attack"], ["step", "Step"], ["value", "ASR"], ["low", "Low"], ["high", "High"], ["successes", "Broken"], ["trials", "Attacked"], ["compute", "FLOPs per example"], ["queries", "Queries per example"]];
+  const asr = [{ name: "value", title: "ASR", write: Numbers.percent }];
+  const COLUMNS = [
+    { name: "series", title: "Row" }, { name: "attack", title: "Attack" }, { name: "step", title: "Step" }, ...asr, { name: "low", title: "Low", write: Numbers.percent },
+    { name: "high", title: "High", write: Numbers.percent }, { name: "successes", title: "Broken" }, { name: "trials", title: "Attacked" },
+    { name: "compute", title: "FLOPs per example", write: Numbers.flops }, { name: "queries", title: "Queries per example", write: Numbers.amount },
+  ];
+  const HOVER = [
+    { name: "series", title: "row" }, { name: "attack", title: "attack" }, { name: "step", title: "step" }, { name: "each", title: "budget each" }, ...asr,
+    { name: "interval", title: "95% interval", write: (_, { low, high }) => Numbers.interval(low, high) }, { name: "count", title: "broken", write: (_, { successes, trials }) => `${successes} of ${trials}` },
+    { name: "compute", title: "FLOPs", write: Numbers.flops }, { name: "share", title: "of reference", write: Numbers.multiple }, { name: "queries", title: "queries", write: Numbers.amount },
+  ];
 
   function draw(section, rows, settings) {
     const data = values(rows, settings);

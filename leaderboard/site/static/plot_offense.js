@@ -2,7 +2,7 @@
 "use strict";
 
 const OffensePlot = (() => {
-  const { digits, isNarrow } = PlotStyle;
+  const { isNarrow } = PlotStyle;
 
   function values(rows, settings) {
     const drawn = [];
@@ -16,8 +16,7 @@ const OffensePlot = (() => {
       const top = row.breaking.high ?? (broken && row.breaking.low !== null ? row.breaking.within : null);
       drawn.push({
         series: row.group ?? `${row.victim} · ${row.defense}`, path: row.path ?? row.entry, row: row.id, round: row.round, x: row.defense_compute / per, y: y / per, low: (row.breaking.low ?? y) / per, high: (top ?? y) / per,
-        state: broken ? "broken" : "not broken within", attack: row.breaking.attack, needed: digits(y), spent: digits(row.defense_compute),
-        interval: broken && row.breaking.low === null ? "–" : broken ? `${digits(row.breaking.low)} – ${row.breaking.high === null ? "beyond the budget" : digits(row.breaking.high)}` : "no upper end",
+        state: broken ? "broken" : "not broken within", attack: row.breaking.attack, needed: y, spent: row.defense_compute, needed_low: row.breaking.low, needed_high: row.breaking.high, broken,
       });
       const band = row.balance?.band;
       if (band) band.defense.forEach((x, at) => fits.push({ series: row.group ?? `${row.victim} · ${row.defense}`, x: (x * row.reference_compute) / per, y: (band.value[at] * row.reference_compute) / per, low: band.low ? (band.low[at] * row.reference_compute) / per : null, high: band.high ? (band.high[at] * row.reference_compute) / per : null }));
@@ -39,15 +38,12 @@ const OffensePlot = (() => {
     const series = [...new Set(data.drawn.map((point) => point.series))];
     const line = stalemate(data.drawn);
     const x = PlotStyle.logAxis("x", `defense compute, ${unit}`, data.drawn.map((point) => point.x), isNarrow() ? 2 : 3);
-    const y = PlotStyle.logAxis("y", isNarrow() ? null : `compute to ASR ${+(100 * section.target_asr).toPrecision(4)}%, ${unit}`, [...data.drawn.flatMap((point) => [point.low, point.high]), ...line.map((end) => end.y)], 3);
+    const y = PlotStyle.logAxis("y", isNarrow() ? null : `compute to ASR ${Numbers.target(section.target_asr)}, ${unit}`, [...data.drawn.flatMap((point) => [point.low, point.high]), ...line.map((end) => end.y)], 3);
     const color = { field: "series", type: "nominal", sort: null, scale: { domain: series, range: PlotStyle.named(series) }, legend: PlotStyle.legend() };
-    const tooltip = [
-      { field: "series", title: "row" }, { field: "round", title: "round" }, { field: "state", title: "state" }, { field: "needed", title: "FLOPs to break" },
-      { field: "interval", title: "95% interval" }, { field: "spent", title: "defense FLOPs" }, { field: "attack", title: "attack" },
-    ];
+    const tooltip = PlotStyle.hover(HOVER);
     const muted = PlotStyle.style("--muted");
     const spec = {
-      ...PlotStyle.frame(`Compute to break against defense compute, ${section.task}, ${section.threat}.`), data: { values: data.drawn },
+      ...PlotStyle.frame(`Compute to break against defense compute, ${section.task}, ${section.threat}.`), data: { values: PlotStyle.withTexts(data.drawn, HOVER) },
       layer: [
         { data: { values: line }, mark: { type: "line", strokeDash: [3, 4], strokeWidth: 1, color: muted, aria: false }, encoding: { x, y } },
         { data: { values: line.slice(1).map((end) => ({ ...end, text: "slope 1: stalemate" })) }, mark: { type: "text", align: "right", baseline: "bottom", dx: -6, dy: -6, fontSize: 11, color: muted, aria: false }, encoding: { x, y, text: { field: "text" } } },
@@ -66,7 +62,18 @@ const OffensePlot = (() => {
     return { spec, columns: COLUMNS, ...data };
   }
 
-  const COLUMNS = [["series", "Row"], ["round", "Round"], ["spent", "Defense FLOPs"], ["needed", "FLOPs to break"], ["interval", "95% interval"], ["state", "State"], ["attack", "Attack"]];
+  // The ends of an interval of what a row costs to break.
+  const low = (value, { broken }) => (broken && value !== null ? Numbers.flops(value) : "–");
+  const high = (value, { broken, needed_low }) => (!broken ? "no upper end" : needed_low === null ? "–" : value === null ? "beyond the budget" : Numbers.flops(value));
+  const COLUMNS = [
+    { name: "series", title: "Row" }, { name: "round", title: "Round" }, { name: "spent", title: "Defense FLOPs", write: Numbers.flops }, { name: "needed", title: "FLOPs to break", write: Numbers.flops },
+    { name: "needed_low", title: "Low", write: low }, { name: "needed_high", title: "High", write: high }, { name: "state", title: "State" }, { name: "attack", title: "Attack" },
+  ];
+  const HOVER = [
+    { name: "series", title: "row" }, { name: "round", title: "round" }, { name: "state", title: "state" }, { name: "needed", title: "FLOPs to break", write: Numbers.flops },
+    { name: "interval", title: "95% interval", write: (_, point) => (point.broken && point.needed_low !== null ? `${low(point.needed_low, point)} – ${high(point.needed_high, point)}` : high(null, point)) },
+    { name: "spent", title: "defense FLOPs", write: Numbers.flops }, { name: "attack", title: "attack" },
+  ];
   const title = "Compute to break against defense compute";
   const explain = () => "Points: rounds of a defense, seeds pooled, with 95% intervals (of one seed for that model only); triangles were not broken within that compute. Along the dashed line (slope 1) attacker and defender must raise their spending alike; where a defense rises less steeply, the attacker gains.";
 

@@ -3,9 +3,9 @@
 
 const ParetoPlot = (() => {
   const { isNarrow } = PlotStyle;
-  const STATES = { front: "on the front", "within intervals": "beaten within intervals", beaten: "beaten", alone: "no other row beside it", apart: "not compared" };
+  const STATES = { front: "on the front", "within intervals": "beaten within intervals", beaten: "beaten", alone: "no other row of this victim to compare it with", apart: "not compared" };
   const SHAPES = { front: "diamond", "within intervals": "circle", beaten: "circle", alone: "square", apart: "cross" };
-  const ends = (share) => `${share.low} – ${share.high}`;
+  const points = (share) => (100 * share).toFixed(1).replace("-", "−");
 
   // The shares that show utility of rows that can be held against each other, by task: [task, name].
   function measures(rows) {
@@ -24,9 +24,9 @@ const ParetoPlot = (() => {
       const loss = utility.loss;
       drawn.push({
         series: row.series, row: row.id, group: settings.front === "table" ? "" : `${row.victim}\n${row.family}`, place, state: STATES[place],
-        utility: utility.rate.value, utility_low: utility.rate.low, utility_high: utility.rate.high, utility_interval: ends(utility.rate),
-        held: row.held.value, held_low: row.held.low, held_high: row.held.high, held_interval: ends(row.held),
-        loss: loss ? `${loss.value} (${loss.low} – ${loss.high})` : "", note: [row.no_point, row.rank_note?.startsWith("loses") ? row.rank_note : "", ...(row.utility_notes ?? [])].filter(Boolean).join("; "),
+        utility: utility.rate.value, utility_low: utility.rate.low, utility_high: utility.rate.high,
+        held: row.held.value, held_low: row.held.low, held_high: row.held.high,
+        loss: loss?.value ?? null, loss_low: loss?.low ?? null, loss_high: loss?.high ?? null, note: [row.no_point, row.rank_note?.startsWith("loses") ? row.rank_note : "", ...(row.utility_notes ?? [])].filter(Boolean).join("; "),
       });
     }
     return { drawn, fits: [], unknown: 0, left: rows.length - drawn.length };
@@ -52,15 +52,12 @@ const ParetoPlot = (() => {
     const color = { field: "series", type: "nominal", sort: null, scale: { domain: rows.map((row) => row.series), range: rows.map((row) => palette.get(row.id)) }, legend: PlotStyle.legend() };
     const states = Object.keys(STATES).filter((place) => data.drawn.some((point) => point.place === place));
     const shape = { field: "state", type: "nominal", sort: null, scale: { domain: states.map((place) => STATES[place]), range: states.map((place) => SHAPES[place]) }, legend: PlotStyle.legend({ orient: "top", symbolType: undefined, symbolSize: 90, symbolStrokeWidth: 1.5, symbolStrokeColor: PlotStyle.style("--text"), symbolFillColor: "transparent" }) };
-    const tooltip = [
-      { field: "series", title: "row" }, { field: "state", title: "front" }, { field: "utility", type: "quantitative", format: "", title: "utility" }, { field: "utility_interval", title: "95% interval" },
-      { field: "loss", title: "loss" }, { field: "held", type: "quantitative", format: "", title: "held" }, { field: "held_interval", title: "95% interval of held" }, { field: "note", title: "note" },
-    ];
+    const tooltip = PlotStyle.hover(HOVER);
     const muted = PlotStyle.style("--muted");
     const onFront = data.drawn.filter((point) => point.place === "front").sort((a, b) => a.utility - b.utility);
     const least = bounds(section, rows, settings);
     const spec = {
-      ...PlotStyle.frame(`Robustness against utility (${name}), ${section.task}, ${section.threat}.`), data: { values: data.drawn },
+      ...PlotStyle.frame(`Robustness against utility (${name}), ${section.task}, ${section.threat}.`), data: { values: PlotStyle.withTexts(data.drawn, HOVER) },
       layer: [
         ...(least.length ? [{ data: { values: least }, mark: { type: "rule", strokeDash: [3, 4], strokeWidth: 1, color: muted, aria: false }, encoding: { x: { ...x, field: "least" } } }] : []),
         ...(least.length === 1 ? [{ data: { values: least.map((each) => ({ ...each, text: `${+(100 * section.max_loss).toPrecision(3)} points lost` })) }, mark: { type: "text", align: "right", baseline: "top", dx: -5, dy: 4, y: 0, fontSize: 11, color: muted, aria: false }, encoding: { x: { ...x, field: "least" }, text: { field: "text" } } }] : []),
@@ -76,9 +73,17 @@ const ParetoPlot = (() => {
     return { spec, columns: COLUMNS, ...data };
   }
 
+  const share = (name, title) => ({ name, title, write: Numbers.percent });
+  const inPoints = (value, { loss }) => (loss === null ? "" : `${points(value)} points`);
   const COLUMNS = [
-    ["series", "Row"], ["state", "Front"], ["utility", "Utility"], ["utility_low", "Utility, low"], ["utility_high", "Utility, high"], ["loss", "Loss (95% interval)"],
-    ["held", "Held"], ["held_low", "Held, low"], ["held_high", "Held, high"], ["note", "Note"],
+    { name: "series", title: "Row" }, { name: "state", title: "Front" }, share("utility", "Utility"), share("utility_low", "Utility, low"), share("utility_high", "Utility, high"),
+    { name: "loss", title: "Loss", write: inPoints }, { name: "loss_low", title: "Loss, low", write: inPoints }, { name: "loss_high", title: "Loss, high", write: inPoints },
+    share("held", "Held"), share("held_low", "Held, low"), share("held_high", "Held, high"), { name: "note", title: "Note" },
+  ];
+  const HOVER = [
+    { name: "series", title: "row" }, { name: "state", title: "front" }, share("utility", "utility"), { name: "utility_interval", title: "95% interval", write: (_, point) => Numbers.interval(point.utility_low, point.utility_high) },
+    { name: "loss", title: "loss", write: (_, { loss, loss_low, loss_high }) => (loss === null ? "" : `${points(loss)} points (${points(loss_low)} to ${points(loss_high)})`) }, share("held", "held"),
+    { name: "held_interval", title: "95% interval of held", write: (_, point) => Numbers.interval(point.held_low, point.held_high) }, { name: "note", title: "note" },
   ];
   const title = "Utility against robustness";
   const explain = (settings) => `Points: clean examples got right, and examples that no attack broke at its full budget (of answers in text: all prompts that did not end as the attacker wants), with 95% intervals both ways. Diamonds: no other row ${settings.front === "table" ? "of the table" : "of the same victim"} has as much of both and more of one; the dashed steps join them. Beaten: the intervals of another row lie above in both; within intervals: they do not.`;

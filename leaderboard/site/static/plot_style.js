@@ -84,8 +84,11 @@ const PlotStyle = (() => {
     ];
   }
 
-  // As in data.json: ``1.25e+9``; null is unknown.
-  const digits = (value) => (value === null || value === undefined ? "unknown" : Number(value.toPrecision(7)).toExponential());
+  // Points with what people read of them: a text for each column that has a way to write its numbers.
+  const withTexts = (points, columns) => points.map((point) => ({ ...point, text: Object.fromEntries(columns.filter(({ write }) => write).map(({ name, write }) => [name, write(point[name], point)])) }));
 
-  return { colours, named, ticks, power, style, logAxis, legend, frame, rule, digits, isDark, isNarrow, DASHES };
+  // A line of a hover: what the table of numbers has in this column.
+  const hover = (columns) => columns.map(({ name, title, write }) => ({ field: write ? `text.${name}` : name, title, type: "nominal" }));
+
+  return { colours, named, ticks, power, style, logAxis, legend, frame, rule, withTexts, hover, isDark, isNarrow, DASHES };
 })();

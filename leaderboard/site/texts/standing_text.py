@@ -49,19 +49,22 @@ def answered_text(row: Standing) -> TextPair:
 
 
 def asr_text(row: Standing) -> TextPair:
-    """ASR at full budget over all attacks, its interval, and the strongest attack with its own share when others broke
-    more.
+    """ASR at full budget of any attack, its interval, and the strongest attack by itself, with its own share where that
+    is another.
     """
     if row.strongest is None or row.asr is None:
         return NOTHING_ATTACKED
     main, fine = rate_text(row.asr)
     of_strongest = row.strongest.points[-1].asr.value
     worst_case = row.worst_case
+    together = "" if worst_case is None else f"\nany of {len(worst_case.attacks)} attacks"
+    strongest = "" if worst_case is None else "strongest: "
     share = f" {percent(of_strongest)}" if worst_case is not None and of_strongest != row.asr.value else ""
     shared = ""
     if worst_case is not None and worst_case.compared != worst_case.attacked:
         shared = f"\nof {counted(worst_case.compared, 'shared example')}"
-    lines = [f"{fine}\n{_attack_name(row, row.strongest.attack)}{share}{shared}", *_direction_lines(row)]
+    named = f"{strongest}{_attack_name(row, row.strongest.attack)}{share}"
+    lines = [f"{fine}{together}{shared}\n{named}", *_direction_lines(row)]
     asr_at = row.strongest.asr_at
     return main, "\n".join([*lines, *(_asr_at_text(one) for one in dict.fromkeys([*asr_at[:1], *asr_at[-1:]]))])
 

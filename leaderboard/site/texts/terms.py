@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 TERMS = {
     "rank": "1 + the rows that are certainly harder to break: 1 is hardest. “2 – 4” ends with the last place that "
     "the row may have. “–”: the data allow no rank; the reason is below it. “Not told apart”: "
@@ -29,8 +31,8 @@ TERMS = {
     "0: nothing. “–”: the records do not say.",
     "slope": "Over the rounds of a defense: by how many powers of ten the cost to break rises with each power of ten "
     "that the defender spends. Below 1 the attacker gains.",
-    "examples": "How many examples were attacked, in how many seeds (models trained anew, or searches begun anew) and "
-    "by how many attacks.",
+    "examples": "How many examples were attacked, in how many seeds (independent repetitions: another model, or "
+    "another search) and by how many attacks.",
     "round": "A defense that trains in rounds is measured after several of them; each is a row.",
     "adaptive": "The attacks searched through the defense: they knew about it.",
     "static": "The attacks searched on the undefended victim and knew nothing about the defense: this is not "
@@ -41,6 +43,15 @@ TERMS = {
     "replayed": "The maintainer of this page has asked the victim again with this many of the recorded strings.",
     "near chance": "The victim is hardly better than guessing without any attack; what it costs to break says little.",
 }
+
+
+_SHARED = {"static": "adaptive", "clean_utility": "under_attack"}  # explained together with another
+
+
+def term_anchor(name: str) -> str:
+    """Where the page about the leaderboard explains ``name`` at length."""
+    plain = name.partition(":")[0]
+    return "term-" + re.sub("[ _]", "-", _SHARED.get(plain, plain))
 
 
 def term_text(name: str) -> str:

@@ -11,7 +11,7 @@ from leaderboard.table_numbers import percent
 
 
 def shows_utility(table: Standings) -> bool:
-    """Whether there is anything to say of utility beside the clean share."""
+    """Whether there is anything to say of utility besides the clean share."""
     return any(row.utility_notes or any(u.loss or not u.own for u in row.utilities) for row in table.rows)
 
 

@@ -1,4 +1,4 @@
-"""How ranks change between judges of the same answers: a run beside what `harness run --from` has made of it.
+"""How ranks change between judges of the same answers: a run and what `harness run --from` has made of it.
 
 The rows of several tables that differ in their judge alone, ranked under each judge among themselves, all victims
 together.
@@ -169,7 +169,7 @@ class _Order:
     """The rows under one judge, R of them.
 
     Attributes:
-        usable: whether each may be held against the others, [R].
+        usable: whether each may be compared with the others, [R].
         cost: in the unit of ranks, what each takes to break, infinite where it did not break, [R].
         asr: at full budget, [R].
         surely: whether row i is surely harder than row j, [R, R].

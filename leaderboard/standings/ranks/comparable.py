@@ -1,4 +1,4 @@
-"""Which rows of a table may have a rank beside each other, and why the others have none."""
+"""Which rows of a table may have a rank side by side, and why the others have none."""
 
 from __future__ import annotations
 

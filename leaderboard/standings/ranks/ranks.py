@@ -24,17 +24,19 @@ class Rank:
         best: 1 plus the number of rows that are surely harder to break; None where the data carry no rank.
         worst: ``among`` less the rows that are surely easier; None likewise.
         note: why there is none, or "".
-        among: how many rows are ranked beside each other, this one included; None without a rank.
+        among: how many rows are ranked together, this one included; None without a rank.
+        harder_than: the rows that this one is surely harder to break than, by their place in the table.
     """
 
     best: int | None
     worst: int | None
     note: str = ""
     among: int | None = None
+    harder_than: tuple[int, ...] = ()
 
     @property
     def comparable(self) -> bool:
-        """Whether the row may be held against the others of its table, told apart or not."""
+        """Whether the row may be compared with the others of its table, told apart or not."""
         return self.best is not None or self.note in (ONE_SEED, NOT_TOLD_APART)
 
 
@@ -66,9 +68,10 @@ def ranks(
     )
     sizes = Counter(named[index] for index in ranked)
     found = [Rank(None, None, ONE_SEED) if curves else NO_RANK for curves in rows]
-    for index, above, below in zip(ranked, harder.sum(axis=0), harder.sum(axis=1), strict=True):
+    for index, above, easier in zip(ranked, harder.sum(axis=0), harder, strict=True):
         among = sizes[named[index]]
-        rank = Rank(1 + int(above), among - int(below), among=among)
+        below = tuple(ranked[other] for other in np.flatnonzero(easier))
+        rank = Rank(1 + int(above), among - len(below), among=among, harder_than=below)
         found[index] = rank if above or below else Rank(None, None, NOT_TOLD_APART)
     return found
 

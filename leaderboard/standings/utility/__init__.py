@@ -1,1 +1,1 @@
-"""What defenses cost in utility, beside what they hold."""
+"""What defenses cost in utility, and what they hold."""

@@ -1,4 +1,4 @@
-"""Utility beside robustness, of all rows of a table."""
+"""Utility next to robustness, of all rows of a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def held(row: Standing) -> Held | None:
 
 
 def why_no_point(rows: Sequence[Standing]) -> list[str]:
-    """Of each row why its robustness cannot be held against that of the others; "" where it can."""
+    """Of each row why its robustness cannot be compared with that of the others; "" where it can."""
     reasons = [_own_reason(row) for row in rows]
     left = [index for index, reason in enumerate(reasons) if not reason]
     common = common_attacks([searching_attacks(rows[index]) for index in left])

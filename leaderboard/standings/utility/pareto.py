@@ -17,7 +17,7 @@ be no better for all that is known. Beaten: the intervals of both shares lie abo
 
 @dataclass(frozen=True)
 class Front:
-    """Where a row stands among those of its own victim, and of the whole table; None where no other is beside it."""
+    """Where a row stands among those of its own victim, and of the whole table; None where there is no other."""
 
     victim: Place | None
     table: Place | None

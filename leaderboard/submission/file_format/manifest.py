@@ -69,7 +69,7 @@ class Manifest(_Strict):
 
 
 class EntryManifest(_Strict):
-    """The JSON file of an entry. Its table lies beside it, under the same name with another ending."""
+    """The JSON file of an entry. Its table lies next to it, under the same name with another ending."""
 
     format: int
     what: Literal["robustness-harness entry"]

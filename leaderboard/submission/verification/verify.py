@@ -36,7 +36,7 @@ def verify_submission(
             project must be the same.
         replay: put strings back through the victim, and how.
         progress: told how many cells have been checked, of how many.
-        written_anew: what was read is written anew: bytes of an entry that no reader shows are no matter.
+        written_anew: what was read is written again: bytes of an entry that no reader shows are no matter.
     """
     report = Report(path)
     try:

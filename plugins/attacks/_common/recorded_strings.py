@@ -140,7 +140,7 @@ def _values(cells: list[Cell], name: str) -> set[Any]:
 
 
 def _no_match(run: Run, cells: list[Cell], filters: Mapping[str, Any]) -> str:
-    """Why no cell fits the filters, and how to mend it."""
+    """Why no cell fits the filters, and how to fix it."""
     given = ", ".join(f"{name} {value!r}" for name, value in filters.items() if value is not None)
     labels = sorted(", ".join(f"{n} {_label(c, n)}" for n in FILTERS if _label(c, n) is not None) for c in cells)
     more = [f"and {len(labels) - CELLS_LISTED} more"] if len(labels) > CELLS_LISTED else []

@@ -36,7 +36,7 @@ def read_records(path: Path, params: TableParams) -> list[Record]:
     """The rows of a file, at least one; of plain lines those that are not blank, in a column `LINE_COLUMN`.
 
     Raises:
-        DataError: missing, malformed or empty; with the file, the line and the mend.
+        DataError: missing, malformed or empty; with the file, the line and the fix.
     """
     if params.format == "lines" or (params.format is None and Path(path.name.removesuffix(".gz")).suffix == ".txt"):
         lines = decoded(path, unzipped(path, file_bytes(path)), params.encoding).split("\n")

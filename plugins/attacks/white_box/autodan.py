@@ -32,7 +32,7 @@ _UNSEEN = -np.inf  # log-probability of a token that the language model does not
 
 class AutoDAN(Attack):
     """Writes the string from left to right. For each token a gradient and a language model's probabilities choose
-    candidates, their losses and probabilities choose one, and that is done anew until it chooses what it has chosen
+    candidates, their losses and probabilities choose one, and that is done again until it chooses what it has chosen
     before. The best string so far is judged.
     """
 
@@ -83,7 +83,7 @@ class AutoDAN(Attack):
             slope[np.searchsorted(problem.allowed, gradient.tokens[-1])] = gradient.values[-1]
             order = np.argsort(p.gradient_weight * slope - log_probs, kind="stable")
             longer = self._candidates(written, problem.allowed[order], problem)
-            if not len(longer):  # nothing can follow: the last token is written anew
+            if not len(longer):  # nothing can follow: the last token is written again
                 return replace(state, memory={_WRITTEN: written[:-1].tolist()})
             losses = yield Score(longer, near=longer[0])
             state = state.best(longer, losses)

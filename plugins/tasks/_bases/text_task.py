@@ -137,7 +137,7 @@ class TextTask(Task, Generic[R]):
         """Read the rows, split and cap them, and make examples of them.
 
         Raises:
-            DataError: a file, split, column or value is missing or malformed; names it, and the mend.
+            DataError: a file, split, column or value is missing or malformed; names it, and the fix.
         """
         tables = source_tables(self.params, needs_training=self.needs_training, files=self.files)
         dropped: Counter[str] = Counter()

@@ -53,7 +53,7 @@ def decoded(path: Path, raw: bytes, encoding: str) -> str:
             f"save the file as UTF-8 or give its `encoding`, e.g. {likely}"
         ) from None
     wide = _wide_encoding(raw)
-    if wide and "\0" in text[:_HEAD]:  # ASCII in UTF-16 is valid UTF-8 and latin-1, with a NUL beside each letter
+    if wide and "\0" in text[:_HEAD]:  # ASCII in UTF-16 is valid UTF-8 and latin-1, with a NUL next to each letter
         raise DataError(
             f"{path}: its bytes are not {encoding} but {wide}; save the file as UTF-8 or give `encoding: {wide}`"
         )

@@ -36,7 +36,7 @@ def marked_messages(record: Record, column: str) -> MarkedMessages:
     as chat APIs write them, `PLACE` once in the content of a tool's or a user's message.
 
     Raises:
-        DataError: it is none; names the message and the mend.
+        DataError: it is none; names the message and the fix.
     """
     given, where = json_value(record, column), f"{record.where}: {column}"
     if not isinstance(given, list) or not given:

@@ -16,7 +16,7 @@ Value = bool | int | float | str
 
 
 DELIMITERS = ";\t|,"
-"""What separates columns in files of delimited text, beside white space."""
+"""What separates columns in files of delimited text, besides white space."""
 
 
 @dataclass(frozen=True, slots=True)

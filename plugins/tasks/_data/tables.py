@@ -45,7 +45,7 @@ def read_table(
         quoting: whether ``"`` encloses fields; None for yes in CSV and no in TSV.
 
     Raises:
-        DataError: missing, of unknown form, or malformed; with the file, the line and the mend.
+        DataError: missing, of unknown form, or malformed; with the file, the line and the fix.
     """
     file_format = file_format or _format_of(path)
     raw = file_bytes(path)

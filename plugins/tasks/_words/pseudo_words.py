@@ -87,7 +87,7 @@ def changed_word(word: str, split: Split, rng: random.Random) -> str:
 
 
 def _alphabet(word: str, place: int) -> str:
-    """The letters that the rule allows there, beside the word's other letters."""
+    """The letters that the rule allows there, next to the word's other letters."""
     if word[place] in VOWELS:
         return VOWELS
     return ONSETS if place + 1 < len(word) and word[place + 1] in VOWELS else CODAS

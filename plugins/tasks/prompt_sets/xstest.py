@@ -1,4 +1,4 @@
-"""XSTest: 250 safe prompts that sound unsafe, and 200 unsafe ones beside them."""
+"""XSTest: 250 safe prompts that sound unsafe, and 200 unsafe ones to match."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def adapter_parameters(adapter: str, revision: str | None = None) -> int:
 
 
 def adapter_content(adapter: str, revision: str | None = None) -> dict[str, str]:
-    """What identifies an adapter, beside its model: hashes of its files, or its commit. Raises as `adapter_folder`."""
+    """What identifies an adapter, besides its model: hashes of its files, or its commit. Raises as `adapter_folder`."""
     if not model_files.is_local(adapter):
         return {"adapter": adapter, "adapter commit": model_files.commit_of(adapter, revision, adapter=True)}
     folder = adapter_folder(adapter)

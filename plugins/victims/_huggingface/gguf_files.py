@@ -177,7 +177,7 @@ def _convert(file: Path, folder: Path) -> None:
     from harness import no_progress_bars, save_model
 
     try:
-        with TemporaryDirectory() as alone:  # what lies beside the file is not read
+        with TemporaryDirectory() as alone:  # what lies next to the file is not read
             (Path(alone) / "model.gguf").symlink_to(file.resolve())
             where = {"pretrained_model_name_or_path": alone, "gguf_file": "model.gguf", "local_files_only": True}
             with no_progress_bars():

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from harness import VictimError
 from plugins.victims._huggingface.content_hashes import file_hash
 from plugins.victims._huggingface.gguf_files import gguf_file, read_gguf
+from plugins.victims._huggingface.hub_reach import TIMEOUT, why_unreachable
 from plugins.victims._huggingface.quantization import Shapes, parameter_shapes, quantization_of
 from plugins.victims._huggingface.weight_files import (
     ADAPTER,
@@ -24,11 +25,10 @@ from plugins.victims._huggingface.weight_files import (
 )
 
 _COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
-_TIMEOUT = 5.0  # seconds; a plan should not hang on a slow hub
 _COMMIT_HINT = "give revision: <commit, 40 hexadecimal digits>, or a local folder"
 _OUTPUT_EMBEDDING = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$|^cls\.")
 _CLASSIFICATION_HEAD = re.compile(r"^(score|classifier)\.")
-_READ_FILES = {  # all that loading a model and its tokenizer reads beside the weights
+_READ_FILES = {  # all that loading a model and its tokenizer reads besides the weights
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -188,7 +188,7 @@ def commit_of(model: str, revision: str | None, *, adapter: bool = False) -> str
 
     check_hub_id(model)
     try:
-        info = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT)
+        info = HfApi().model_info(model, revision=revision, timeout=TIMEOUT)
     except Exception as error:  # no network, no such repository, offline mode: many unrelated classes
         cached = try_to_load_from_cache(model, ADAPTER if adapter else "config.json", revision=revision)
         commit = Path(cached).parent.name if isinstance(cached, str) else ""
@@ -264,9 +264,17 @@ def class_count(config: dict[str, Any]) -> int:
 def from_hub(model: str, revision: str | None, file: str) -> str:
     """Path of a hub id's file in the local cache, fetched where it is not there yet."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     def fetch(name: str) -> str:
-        return str(hf_hub_download(model, name, revision=revision, etag_timeout=_TIMEOUT))
+        where = {"revision": revision, "etag_timeout": TIMEOUT}
+        reason = why_unreachable()
+        if not reason:
+            return str(hf_hub_download(model, name, **where))
+        try:
+            return str(hf_hub_download(model, name, local_files_only=True, **where))
+        except LocalEntryNotFoundError:  # it says that traffic was disabled
+            raise OSError(f"the hub does not answer: {reason}") from None
 
     check_hub_id(model)
     try:

@@ -35,7 +35,7 @@ _AIDS = re.compile(  # scales, zero points and the like: they belong to the codi
     r"(input|output|activation)_(scale|global_scale|zero_point|scale_ub)|[qkv]_scale)$"
 )
 _SIGN = re.compile(r"((^|[._])(qweight|qzeros|weight_packed|SCB|absmax|weight_scale(_inv)?)|_blocks)$")
-_OWN_FILES = {  # older tools write this beside a config.json that says nothing
+_OWN_FILES = {  # older tools write this next to a config.json that says nothing
     "quantize_config.json": lambda found: {"quant_method": "gptq"} | found,
     "quant_config.json": lambda found: {"quant_method": "awq", "bits": found.get("w_bit")} | found,
     "hf_quant_config.json": lambda found: {"quant_method": "modelopt"} | (found.get("quantization") or {}),

@@ -91,7 +91,7 @@ def _header(file: Path) -> dict[str, StoredTensor]:
 
 
 def check_no_adapter(folder: Path, name: str | None = None) -> None:
-    """Raise VictimError where a folder that is named as a model is an adapter, or has one beside its model: without it
+    """Raise VictimError where a folder that is named as a model is an adapter, or has one next to its model: without it
     the model would be another one than the folder says.
 
     Args:
@@ -115,7 +115,7 @@ def adapter_error(name: str, base: object = None, *, beside_model: bool) -> Vict
     )
     if beside_model:
         return VictimError(
-            f"{name}: an adapter ({ADAPTER}) beside the model, and which one is meant is not clear; {merge}, or move "
+            f"{name}: an adapter ({ADAPTER}) next to the model, and which one is meant is not clear; {merge}, or move "
             "the adapter's files away: into a folder that adapter names, or to use the model without it"
         )
     of = f" of {base}" if isinstance(base, str) and base else ""

@@ -173,7 +173,7 @@ class JsonClient:
 
 
 class _TransientError(Exception):
-    """A failure that a retry may mend: a busy server, an answer that was cut short."""
+    """A failure that a retry may cure: a busy server, an answer that was cut short."""
 
     def __init__(self, why: str, retry_after: float | None = None) -> None:
         super().__init__(why)

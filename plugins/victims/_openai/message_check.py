@@ -15,7 +15,7 @@ _TOKENS = 16  # of an answer that is thrown away; some servers take no less
 
 
 def check_rendered(params: Any, folder: Path, messages: Messages) -> None:
-    """Raise VictimError where the chat template beside a tokenizer does not take these messages."""
+    """Raise VictimError where the chat template next to a tokenizer does not take these messages."""
     chat = chat_format(params.model, params, folder, params.reasoning)
     if chat is not None:
         chat.render(messages)

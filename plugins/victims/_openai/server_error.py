@@ -64,7 +64,7 @@ def error_in_text(text: str, otherwise: str = "") -> ServerError:
 
 
 def error_in_answer(answer: dict[str, Any]) -> ServerError | None:
-    """The error in an answer with the status of success: beside the choices, in place of them, or in one of them."""
+    """The error in an answer with the status of success: next to the choices, in place of them, or in one of them."""
     found = answer if answer.get("object") == "error" else answer.get("error")
     if isinstance(found, dict) and not any(found.values()):
         found = None  # an empty form

@@ -35,7 +35,7 @@ def tokenizer_file(tokenizer: str, revision: str | None) -> Path:
 
 
 def template_files(file: Path, tokenizer: str, revision: str | None) -> list[Path]:
-    """The files beside a tokenizer.json that tell its chat template and its special tokens by name, those there are.
+    """The files next to a tokenizer.json that tell its chat template and its special tokens by name, those there are.
 
     Args:
         file: the tokenizer.json.
@@ -55,7 +55,7 @@ def template_files(file: Path, tokenizer: str, revision: str | None) -> list[Pat
 
 
 def vocabulary_size(tokenizer: Path) -> int | None:
-    """Rows of the model's embedding, by a config.json beside its tokenizer.json; None where there is none."""
+    """Rows of the model's embedding, by a config.json next to its tokenizer.json; None where there is none."""
     config = tokenizer.parent / "config.json"
     if not config.is_file():
         return None

@@ -41,7 +41,7 @@ class TinyShape(NamedTuple):
         return self.layers * (attention + mlp + norms) + 2 * h + 2 * h
 
 
-SIBLING_SIZE = "26k"  # of the small model beside a larger victim, such as an attack's draft model
+SIBLING_SIZE = "26k"  # of the small model next to a larger victim, such as an attack's draft model
 SIBLING_TEXT_STEPS = 300  # of its training as a language model; more would lower its perplexity by a few percent
 
 SHAPES = {

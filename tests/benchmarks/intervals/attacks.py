@@ -30,7 +30,7 @@ class Study:
         alike: correlation over seeds of how hard an example is (0: other examples in each seed).
         asymptote: the ASR at which the curve saturates.
         form: records (each example's own compute, known by name), counts (a table), or at_step: counts of successes
-            that each step has from the one before with probability ``kept``, and else anew.
+            that each step has from the one before with probability ``kept``, and else again.
         what: for its name.
     """
 

@@ -145,7 +145,7 @@ def test_where_nothing_survives_every_step_is_recorded(attack: Attack) -> None:
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_from_a_string_without_hope_the_search_goes_on_from_a_fresh_draw(attack: Attack) -> None:
     backend, problem = toy_problem()
-    dead = problem.state(dead_letters()[:4])  # a substitution mends one token of four
+    dead = problem.state(dead_letters()[:4])  # a substitution repairs one token of four
     victim = DefendedVictim(backend)
     search = searching(victim, replace_start(attack, dead), judge=WrongLabel())
     rows = search.run([problem]).rows

@@ -1,4 +1,4 @@
-"""What is wrong with a table is named: file, row, column, and the mend."""
+"""What is wrong with a table is named: file, row, column, and the fix."""
 
 from __future__ import annotations
 

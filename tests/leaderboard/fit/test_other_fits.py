@@ -67,7 +67,7 @@ def test_too_few_broken_pairs_are_refused_in_words() -> None:
     (fit,) = fit_offense_defense(table, 0.5)
     told = fit.to_json()
     assert told["note"].startswith("Not enough data: ")
-    assert told["note"].endswith("never reached ASR 0.5.")
+    assert told["note"].endswith("never reached ASR 50%.")
     assert (told["slope"], told["against_slope_1"], told["slope_1_intercept"]) == (None, "", None)
     json.dumps(told, allow_nan=False)
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
+from leaderboard.table_numbers import amount, multiple, percent, scientific
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.site.conftest import watched
@@ -131,10 +132,12 @@ def test_a_hover_shows_the_number_that_is_in_the_json(page: Any, site: Path) -> 
         row = next(row for row in section["rows"] if row["series"] == told["row"])
         columns = next(curve for curve in row["curves"] if curve["attack"] == told["attack"])["points"]
         place = columns["step"].index(int(told["step"]))
-        assert float(told["ASR"]) == columns["value"][place]
-        assert float(told["FLOPs"]) == columns["compute"][place]
+        assert told["ASR"] == percent(columns["value"][place])
+        assert told["FLOPs"] == scientific(columns["compute"][place])
+        assert told["of reference"] == multiple(columns["compute"][place] / row["reference_compute"])
+        assert told["queries"] == amount(columns["queries"][place])
         assert told["broken"] == f"{columns['successes'][place]} of {columns['trials']}"
-        assert told["95% interval"] == f"{columns['low'][place]:g} – {columns['high'][place]:g}"
+        assert told["95% interval"] == f"{100 * columns['low'][place]:.1f} – {percent(columns['high'][place])}"
         page.mouse.move(1, 1)
 
 
@@ -194,18 +197,60 @@ def test_the_way_back_keeps_the_view(page: Any) -> None:
 
 def test_words_are_explained_to_mouse_and_keyboard(page: Any) -> None:
     words = page.locator("section:not([hidden]) [data-tip]")
-    tip = page.get_by_role("tooltip")
+    tip = page.locator("#tip")
     for word in (words.first, words.last):
-        word.focus()
-        assert tip.inner_text() == word.get_attribute("data-tip")
-        assert word.get_attribute("aria-describedby") == tip.get_attribute("id")
-        page.keyboard.press("Escape")
-        assert not tip.is_visible()
         word.hover()
         assert tip.is_visible()
         page.mouse.move(1, 1)
         assert not tip.is_visible()
-    assert words.first.get_attribute("href") == "about.html#read"  # where there is no script
+        for close in ("Enter", "Space", "Escape"):
+            word.press("Enter")
+            assert word.get_attribute("data-tip") in tip.inner_text()
+            assert word.get_attribute("aria-expanded") == "true"
+            page.keyboard.press(close)
+            assert not tip.is_visible()
+            assert word.get_attribute("aria-expanded") == "false"
+    words.first.click()
+    page.mouse.move(1, 1)
+    assert tip.is_visible(), "what was asked for with a click stays"
+    tip.get_by_role("link").click()
+    page.wait_for_url("**/about.html#term-rank")
+
+
+def test_the_hardest_defense_is_named_as_far_as_the_ranks_say(page: Any, site: Path) -> None:
+    section = json.loads((site / "data.json").read_text())["sections"][0]
+    lines = page.locator("section:not([hidden]) .best li:visible")
+    assert lines.first.inner_text().startswith(
+        "On tiny(size=m) (the largest victim): adversarial_training (round 4) is"
+    )
+    best = next(row for row in section["rows"] if row["victim"] == "tiny(size=m)" and row["round"] == 4)
+    easier = [row for row in section["rows"] if row["id"] in best["harder_than"]]
+    assert {row["defense"] for row in easier} == {"none", "adversarial_training"}
+    alone = lines.filter(has_text=MARKUP).inner_text()
+    assert alone.startswith(f"On {MARKUP}: which defense is hardest to break cannot be said:")
+    page.select_option("#victim", "tiny(size=s)")
+    assert lines.count() == 1
+    lines.first.get_by_role("link").click()
+    page.wait_for_url("**/entries/tiny-size-s-adversarial*")
+
+
+def test_ticked_rows_that_are_filtered_out_are_not_called_unticked(page: Any) -> None:
+    page.locator("section:not([hidden]) tbody tr:not([hidden]) input:checked").first.uncheck()
+    page.select_option("#victim", MARKUP)
+    page.get_by_text("All 3 ticked rows are hidden by the filters.").wait_for()
+    page.get_by_text("3 ticked, 3 of them hidden by the filters").wait_for()
+
+
+def test_the_legends_choice_is_in_the_address(page: Any, browser: Any, site: Path) -> None:
+    labels = "section:not([hidden]) .canvas .role-legend-label text"
+    page.locator(labels).nth(1).click()
+    page.wait_for_function("location.hash.includes('legend=')")
+    faint = "all => all.map((e) => e.getAttribute('stroke-opacity') || e.getAttribute('opacity'))"
+    lines = "section:not([hidden]) .mark-line.role-mark path"
+    want = page.eval_on_selector_all(lines, faint)
+    assert len(set(want)) == 2
+    with watched(browser, site, f"index.html{page.evaluate('location.hash')}") as again:
+        assert again.eval_on_selector_all(lines, faint) == want
 
 
 def test_unticking_rows_empties_the_plot(page: Any) -> None:

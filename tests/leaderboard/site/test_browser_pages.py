@@ -1,4 +1,4 @@
-"""The pages beside the standings in a real browser: side by side, one victim and defense, one attack."""
+"""The pages next to the standings in a real browser: side by side, one victim and defense, one attack."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
+from leaderboard.table_numbers import percent, scientific
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.site.conftest import violations, watched
@@ -67,7 +68,10 @@ def test_from_ticks_to_side_by_side_by_keyboard(browser: Any, site: Path, sectio
         assert page.locator(".role-legend-label text").count() == 3
         examples = page.locator(".compare tbody tr", has_text="Examples").locator("td .fine").all_inner_texts()
         excluded = [f"{count} {reason}" for row in chosen for reason, count in row["excluded"].items()]
-        assert [text for text in examples if "not attacked" in text] == [f"not attacked: {text}" for text in excluded]
+        assert [text.splitlines()[-1] for text in examples] == [f"not attacked: {text}" for text in excluded]
+        page.locator(".compare tbody tr", has_text="Compute to ASR").locator("[data-tip]").click()
+        assert "cheapest attack" in page.locator("#tip").inner_text()
+        page.keyboard.press("Escape")
         page.reload()  # the address holds the choice
         page.locator("figure .canvas svg").wait_for()
         assert page.locator(".compare thead th a").count() == 3
@@ -124,7 +128,7 @@ def test_attack_strings_stay_text_behind_a_click(browser: Any, site: Path, secti
         assert text.inner_text() == f"{SHOWN} or not"
         assert page.locator(".strings mark").first.inner_text() == SHOWN
         page.set_viewport_size({"width": 360, "height": 700})
-        # Charts are drawn anew a moment after the size has changed.
+        # Charts are drawn again a moment after the size has changed.
         page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
         text.focus()
         assert page.evaluate("document.activeElement.tagName") == "PRE"
@@ -167,6 +171,12 @@ def test_numbers_as_a_table_and_downloads(browser: Any, site: Path, section: dic
             waiting.value.save_as(saved[form])
         rows = list(csv.DictReader(io.StringIO(saved["csv"].read_text())))
         assert len(rows) == points
+        page.locator("details.curves summary").press("Enter")
+        with page.expect_download() as waiting:
+            page.locator("details.curves").get_by_role("button", name="gcg").click()
+        one = list(csv.DictReader(io.StringIO(waiting.value.path().read_text())))
+        assert one == [r for r in rows if r["attack"] == "gcg"]
+        assert 0 < len(one) < len(rows)
         assert {float(r["value"]) for r in rows} <= {v for c in row["curves"] for v in c["points"]["value"]}
         assert saved["svg"].read_text().startswith("<svg")
         assert Image.open(saved["png"]).size[0] > 1000
@@ -187,10 +197,10 @@ def test_offense_and_rounds_say_what_the_json_says(browser: Any, site: Path, sec
                 for r in section["rows"]
                 if f"{r['victim']} · {r['defense']}" == told["row"] and str(r["round"]) == told["round"]
             )
-            assert float(told[key]) == row["defense_compute"]
+            assert told[key] == scientific(row["defense_compute"])
             if kind == "offense":
                 want = row["breaking"]["compute"] or row["breaking"]["within"]
-                assert float(told["FLOPs to break"]) == want
+                assert told["FLOPs to break"] == scientific(want)
             else:
-                assert float(told["ASR"]) == pytest.approx(row["strongest"]["value"], rel=1e-4)
+                assert told["ASR"] == percent(row["strongest"]["value"])
             page.mouse.move(1, 1)

@@ -33,7 +33,7 @@ def test_worst_case_transfer_and_latent_attacks(browser: Any, tmp_path: Path, wi
     view.locator(".canvas svg").wait_for()
     view.get_by_role("button", name="Tick all", exact=True).click()
     view.locator("[data-plot=attack]").select_option("worst")
-    view.get_by_text("worst case over attacks", exact=True).first.wait_for(state="attached")
+    view.get_by_text("any attack (worst case)", exact=True).first.wait_for(state="attached")
     # One point of the union, as the page draws it and as the data say it.
     page.wait_for_function(f"document.querySelectorAll('#{section['id']} .mark-line.role-mark path').length === 9")
     view.locator(".mark-symbol.role-mark path").first.hover(force=True)
@@ -41,7 +41,7 @@ def test_worst_case_transfer_and_latent_attacks(browser: Any, tmp_path: Path, wi
     tip.wait_for()
     told = {r.locator(".key").inner_text(): r.locator(".value").inner_text() for r in tip.locator("tr").all()}
     row = next(row for row in section["rows"] if row["series"] == told["row"])
-    assert told["attack"] == "worst case over attacks"
+    assert told["attack"] == "any attack (worst case)"
     columns = row["worst"]["points"]
     place = columns["budget"].index(float(told["budget each"].split()[0]))
     assert (float(told["FLOPs"]), float(told["ASR"])) == (columns["compute"][place], columns["value"][place])

@@ -1,4 +1,4 @@
-"""Utility beside robustness, ASR without the judge's errors and ranks by judge on the page, in a real browser."""
+"""Utility next to robustness, ASR without the judge's errors and ranks by judge on the page, in a real browser."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
+from leaderboard.table_numbers import percent
 from tests.leaderboard.fake_run import write_run
 from tests.leaderboard.fit.test_corrected_asr import CALIBRATION
 from tests.leaderboard.site.conftest import watched
@@ -67,11 +68,12 @@ def test_the_plot_draws_what_the_data_say(page: Any, section: dict[str, Any]) ->
         (exam,) = [utility for utility in row["utilities"] if utility["task"] == "mmlu"]
         line = lines[row["series"]]
         for name, share in (("Utility", exam["rate"]), ("Held", row["held"])):
-            found = [float(line[column]) for column in (name, f"{name}, low", f"{name}, high")]
-            assert found == [share["value"], share["low"], share["high"]]
+            found = [line[column] for column in (name, f"{name}, low", f"{name}, high")]
+            assert found == [percent(share["value"]), percent(share["low"]), percent(share["high"])]
         assert {"front": "on the front"}.get(exam["front_of_victim"], "beaten within intervals") == line["Front"]
     dear = next(line for name, line in lines.items() if "dear" in name)
-    assert dear["Loss (95% interval)"].startswith("0.3 (0.2")
+    assert dear["Loss"] == "30.0 points"
+    assert dear["Loss, low"].startswith("2")
     assert "more than the limit of 2 points" in dear["Note"]
     marks = page.locator("section.scope:visible .canvas .mark-symbol.role-mark path")
     assert marks.count() == 6
@@ -85,8 +87,8 @@ def test_a_hover_tells_both_shares_and_the_loss(page: Any, section: dict[str, An
     tip.wait_for()
     told = {r.locator(".key").inner_text(): r.locator(".value").inner_text() for r in tip.locator("tr").all()}
     row = next(each for each in section["rows"] if each["series"] == told["row"])
-    assert float(told["held"]) == row["held"]["value"]
-    assert float(told["utility"]) == row["utilities"][1]["rate"]["value"]
+    assert told["held"] == percent(row["held"]["value"])
+    assert told["utility"] == percent(row["utilities"][1]["rate"]["value"])
 
 
 def test_switches_work_by_keyboard_and_the_address_keeps_them(page: Any, section: dict[str, Any]) -> None:
@@ -101,7 +103,7 @@ def test_switches_work_by_keyboard_and_the_address_keeps_them(page: Any, section
     view.locator("[data-plot=utility]").focus()
     page.keyboard.press("ArrowUp")
     page.wait_for_function("!location.hash.includes('utility=mmlu')")
-    assert {float(line["Utility"]) for line in drawn(page)} == {1.0}, "its own clean accuracy"
+    assert {line["Utility"] for line in drawn(page)} == {"100.0%"}, "its own clean accuracy"
     for hidden in ("attack", "x", "y"):
         assert not view.locator(f"[data-plot={hidden}]").is_visible()
 
@@ -139,7 +141,8 @@ def test_side_by_side_tells_the_loss(browser: Any, site: Path, section: dict[str
     ids = ",".join(row["id"] for row in section["rows"][-2:])
     with watched(browser, site, f"compare.html#rows={ids}") as page:
         line = page.locator(".compare tbody tr", has_text="Loss of utility")
-        assert "clean accuracy on mmlu: 30.0 points (2" in line.inner_text()
+        assert "30 points" in line.inner_text()
+        assert "mmlu 60.0%: 30 points (2" in line.inner_text()
 
 
 @pytest.mark.parametrize("look", ["light", "phone"])

@@ -128,7 +128,9 @@ def test_every_string_can_be_had_with_prompt_right_answer_and_what_was_said(tmp_
         assert all(s["right_answer"] == ("short", "long")[int(name[1:]) % 2] for name, s in mine.items())
     first = strings[0]
     at = first["string_at"]
-    assert first["messages"][at["message"]]["content"][: at["start"]] == "Is it long? "
+    said = first["messages"][at["message"]]["content"]
+    assert said[: at["start"]] == "Is it long? "
+    assert said[at["start"] : at["end"]] == first["string"], "the conversation as the victim got it"
     assert (first["string"], first["clean_answer"]) == (FakeCell.text, first["right_answer"])
     ids = {row["id"] for section in json.loads((site / "data.json").read_text())["sections"] for row in section["rows"]}
     assert {string["row"] for string in strings} == ids
@@ -139,8 +141,9 @@ def test_every_string_can_be_had_with_prompt_right_answer_and_what_was_said(tmp_
 def test_the_settings_stand_beside_the_command(run: Path, tmp_path: Path) -> None:
     _, html = built(run, tmp_path / "site")
     (command,) = [text for text in Page(html).texts["pre"] if "harness run" in text]
-    install, line, settings = command.split("\n")  # a line break in a setting begins no line of its own
-    assert install == "pip install robustness-harness==0.1.0"
+    where, install, line, settings = command.split("\n")  # a line break in a setting begins no line of its own
+    assert where.startswith("# robustness-harness 0.1.0 is not on PyPI")
+    assert install == "pip install ."
     assert line.endswith("--only defense=none --out runs/again")
     assert settings.startswith(f"# chat template t{SHOWN}, system ")
     assert "prefill" in settings
@@ -153,7 +156,8 @@ def test_prompts_stand_on_the_page_of_the_victim_and_in_the_strings_and_can_be_l
     with_prompts = [file for file in site.rglob("*") if file.is_file() and b"u&lt;/pre&gt;" in file.read_bytes()]
     assert [file.parent.name for file in with_prompts] == ["entries"]
     (string,) = pq.read_table(site / "downloads" / "strings.parquet").to_pylist()
-    assert string["messages"] == [{"role": MARKUP, "content": "other"}, {"role": "user", "content": f"u{MARKUP}"}]
+    whole = {"role": "user", "content": f"u{MARKUP}{string['string']}"}
+    assert string["messages"][-2:] == [{"role": MARKUP, "content": "other"}, whole]
     _, without = built(run, tmp_path / "without", "--no-prompts")
     (string,) = pq.read_table(tmp_path / "without" / "downloads" / "strings.parquet").to_pylist()
     assert (string["messages"], string["string_at"], string["string"]) == (None, None, MARKUP)

@@ -1,4 +1,4 @@
-"""Which rows have a rank beside each other: whole ones, of victims that know their task, that met the same attacks."""
+"""Which rows have a rank side by side: whole ones, of victims that know their task, that met the same attacks."""
 
 from __future__ import annotations
 

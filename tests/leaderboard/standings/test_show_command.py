@@ -50,7 +50,7 @@ def test_markdown_says_what_the_table_says(folder: Path) -> None:
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 * (2 + 2)
     assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
-    for words in ("compute to ASR 0.5", "2 seeds", "spec fake 1.0"):
+    for words in ("compute to ASR 50%", "2 seeds", "spec fake 1.0"):
         assert words in table
         assert words in markdown
     assert "Give one of them" in show(folder, "--markdown", "--json", status=2)

@@ -1,4 +1,4 @@
-"""Utility beside robustness: what a defense loses, the bound of a spec on it, and who is on the front."""
+"""Utility next to robustness: what a defense loses, the bound of a spec on it, and who is on the front."""
 
 from __future__ import annotations
 

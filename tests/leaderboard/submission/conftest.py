@@ -11,7 +11,7 @@ from tests.leaderboard.submission.forge import Parts, pack_fast, parts_of
 
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A valid submission; ``run`` beside it is the run it was made of, ``fast.yaml`` its spec."""
+    """A valid submission; ``run`` next to it is the run it was made of, ``fast.yaml`` its spec."""
     return pack_fast(tmp_path_factory.mktemp("packed"))
 
 

@@ -1,4 +1,4 @@
-"""Clean examples that a run judged anew does not count: noted, since nothing tells them from those left out."""
+"""Clean examples that a run judged again does not count: noted, since nothing tells them from those left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Honest runs with judges and votes of other people: run, or judged anew, then packed, verified and replayed."""
+"""Honest runs with judges and votes of other people: run, or judged again, then packed, verified and replayed."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_random_vote_however_often_it_is_judged(draws: int, plugins: list[str]
 
 
 def test_compute_of_judging_is_unknown_throughout_or_nowhere(parts: Parts, tmp_path: Path) -> None:
-    """What a judging model took before a run was judged anew cannot be told from what the victim took."""
+    """What a judging model took before a run was judged again cannot be told from what the victim took."""
 
     def without(rows: list[dict[str, Any]], count: int) -> None:
         judged = [row for row in rows if row["step"] > 0 and row["failure"] is None]

@@ -103,7 +103,7 @@ def rewritten(entry: Path, table: bytes) -> None:
 
 
 def form(entry: Path, *, written_anew: bool = False) -> str:
-    """What `verify` says of an entry's bytes, or `add`, which writes them anew."""
+    """What `verify` says of an entry's bytes, or `add`, which writes them again."""
     (file, *_) = verify_submission(entry, load_plugins().registry, written_anew=written_anew).checks
     return "; ".join(file.problems)
 

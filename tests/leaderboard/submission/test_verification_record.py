@@ -41,7 +41,7 @@ def command(*words: object, cwd: Path) -> str:
 
 @pytest.fixture
 def replayed(packed: Path, tmp_path: Path) -> Path:
-    """An entry that was replayed when it was added; ``verified`` beside its folder says so."""
+    """An entry that was replayed when it was added; ``verified`` next to its folder says so."""
     spec, store = packed.parent / "fast.yaml", packed.parent / "run" / "artifacts"
     command("add", packed, "--replay", 5, "--seed", 7, "--spec", spec, "--store", store, cwd=tmp_path)
     (entry,) = (tmp_path / "leaderboard" / "entries").glob("*.json")
@@ -58,7 +58,7 @@ def test_a_replay_stands_on_the_page(replayed: Path, tmp_path: Path) -> None:
     assert "Wrote" in built
     (page,) = (tmp_path / "site" / "entries").glob("*.html")
     told = page.read_text(encoding="utf-8")
-    assert "All else here is as submitted." in told  # beside the diagnostics
+    assert "All else here is as submitted." in told  # besides the diagnostics
     for words in ("5 strings of each row, drawn with seed 7", "compared with a spec of the leaderboard", mark):
         assert words in told
 

@@ -37,7 +37,7 @@ def test_what_a_reader_sees(worse: tuple[str, str], capsys: pytest.CaptureFixtur
     assert "model(v1) → model(v2)" in text
     assert "1 seed; one model in each version: intervals are over examples." in text
     assert (
-        "Cost of gcg to ASR 0.5: beyond the budget of 4.0 × 10⁹ → 2.7 × 10⁹ FLOPs per example; ratio at most 0.7"
+        "Cost of gcg to ASR 50%: beyond the budget of 4.0 × 10⁹ → 2.7 × 10⁹ FLOPs per example; ratio at most 0.7"
         in text
     )
     assert "Drift of representations: not recorded" in text

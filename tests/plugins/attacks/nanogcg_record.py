@@ -1,4 +1,4 @@
-"""Records what nanogcg 0.3.0 does, step by step, into nanogcg_steps.json beside this file.
+"""Records what nanogcg 0.3.0 does, step by step, into nanogcg_steps.json next to this file.
 
 Run it from the repository's root in an environment of its own, without this project:
 

@@ -32,7 +32,7 @@ class Reference:
         return "".join([*chunks[:at], attack, *chunks[at + 1 :]])
 
     def ids(self, text: str) -> list[int]:
-        """The whole text, tokenised anew."""
+        """The whole text, tokenised again."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def losses(self, problem: Problem, candidates: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""AutoDAN: which tokens become candidates, which one is written, when it is chosen anew, and what a step costs."""
+"""AutoDAN: which tokens become candidates, which one is written, when it is chosen again, and what a step costs."""
 
 from __future__ import annotations
 

@@ -376,7 +376,7 @@ def test_an_alphabet_in_which_nothing_survives_ends_in_rows_all_the_same() -> No
     assert {row.attack_text for row in result.rows} == {""}  # nothing was put in, and that was judged
     drawn = [tuple(answer.tokens[0].tolist()) for _, answer, _ in sampler.asked]
     assert len(drawn) == 5
-    assert len(set(drawn)) > 1  # each step draws anew
+    assert len(set(drawn)) > 1  # each step draws again
 
 
 def test_a_budget_of_one_token_is_a_pass_per_step() -> None:

@@ -172,7 +172,7 @@ def test_the_drafts_compute_is_paid_for_to_the_flop() -> None:
         executed = sum(spent for *_, spent in [draft.scores[at], *victim.scores[2 * at : 2 * at + 2]])
         assert draft.scores[at][2] > 0
         assert row.attack_executed > executed  # the rest is the gradient's
-    # beside the draft's share it costs less than GCG at the same candidates
+    # besides the draft's share it costs less than GCG at the same candidates
     plain = search_of(GCG(GCG.Params(steps=4, candidates=32, topk=16)), DefendedVictim(classifier())).run([problem])
     for row, other in zip(rows, plain.rows, strict=True):
         assert row.attack_nominal - 2 * length * small.n_params * 32 < other.attack_nominal

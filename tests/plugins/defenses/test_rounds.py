@@ -116,7 +116,7 @@ def test_all_that_was_attacked_enters_the_pool_with_its_true_label(tmp_path: Pat
         assert [entry["round"] for entry in pool] == [r for r in range(1, round + 1) for _ in range(6)]
     for strings in rounds.searched:
         assert len({e.id for e in strings}) == 6  # drawn without replacement
-    assert len({tuple(e.id for e in strings) for strings in rounds.searched}) == 3  # and anew in each round
+    assert len({tuple(e.id for e in strings) for strings in rounds.searched}) == 3  # and again in each round
 
 
 def test_the_mix_is_at_most_the_share_from_the_pool(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
@@ -150,7 +150,7 @@ def test_the_mix_is_at_most_the_share_from_the_pool(tmp_path: Path, victim: Path
 
 
 def test_rows_are_right(tmp_path: Path, victim: Path, monkeypatch: Any) -> None:
-    """What is trained on: attacked prompts as text, tokenised anew, and clean ones, each with its own label."""
+    """What is trained on: attacked prompts as text, tokenised again, and clean ones, each with its own label."""
     import harness
 
     seen: list[Any] = []

@@ -1,4 +1,4 @@
-"""What can be wrong with prompts and their parameters: one error that says where, and how to mend it."""
+"""What can be wrong with prompts and their parameters: one error that says where, and how to fix it."""
 
 from __future__ import annotations
 

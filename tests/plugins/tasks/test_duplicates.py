@@ -120,7 +120,7 @@ def test_published_prompts_stand_once(tmp_path: Path) -> None:
 def test_preferences_in_either_order_are_copies_or_contradict(tmp_path: Path) -> None:
     rows = [{"chosen": f"{i} good", "rejected": f"{i} bad"} for i in range(40)]
     plain = Harmless(Harmless.Params(path=write(tmp_path / "p.jsonl", rows))).load()
-    copies = [*rows, rows[2], rows[1]]  # beside each other in the other order
+    copies = [*rows, rows[2], rows[1]]  # side by side in the other order
     data = Harmless(Harmless.Params(path=write(tmp_path / "c.jsonl", copies))).load()
     assert data.hash == plain.hash
     assert data.source["dropped, copies"] == "2"

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a local file or the parameters: an error that says where, and how to mend it."""
+"""Everything that can be wrong with a local file or the parameters: an error that says where, and how to fix it."""
 
 from __future__ import annotations
 

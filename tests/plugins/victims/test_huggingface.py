@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from harness import Chunk, Edit, Example, PrepareJob, TaskData, VictimError
 from harness.engine.torch.flop_counter import count_parameters
 from harness.training.training_rows import render
-from plugins.victims._huggingface import model_files as model_files
+from plugins.victims._huggingface import hub_reach, model_files
 from plugins.victims._huggingface.fine_tuning import FineTune
 from plugins.victims._huggingface.presets import PRESETS, Preset, find_preset
 from plugins.victims.huggingface import HuggingFace
@@ -175,6 +175,24 @@ def test_commit_from_hub_then_cache_then_error(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
     with pytest.raises(VictimError, match=r"config\.json.*no network"):
         victim("unknown/model").card(task_data(2))
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[int] = []
+
+    class Session:
+        def head(self, *_: Any, **__: Any) -> None:
+            asked.append(1)
+            raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "get_session", Session)
+    monkeypatch.setattr(hub_reach, "_last", [])
+    for name in ("unknown/model", "other/model"):
+        with pytest.raises(VictimError, match=r"config\.json \(the hub does not answer: no route\)"):
+            victim(name).card(task_data(2))
+    assert len(asked) == 1
 
 
 def test_local_folder_cards(tmp_path: Path) -> None:

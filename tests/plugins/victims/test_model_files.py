@@ -140,7 +140,7 @@ def test_an_adapter_beside_a_model_is_told(tmp_path: Path) -> None:
     made = victim(folder)
     for ask in (made.fingerprint, lambda: made.prepare(job(tmp_path, task_data(2)))):
         with pytest.raises(
-            VictimError, match=r"an adapter .* beside the model, .* merge .* or move the adapter's files"
+            VictimError, match=r"an adapter .* next to the model, .* merge .* or move the adapter's files"
         ):
             ask()
 
@@ -164,7 +164,7 @@ def test_an_adapter_on_the_hub_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         victim("some/lora").card(task_data(2))
     for files, words in (
         (["adapter_config.json"], "an adapter and no whole model"),
-        (["config.json", "adapter_config.json"], r"an adapter \(adapter_config\.json\) beside the model"),
+        (["config.json", "adapter_config.json"], r"an adapter \(adapter_config\.json\) next to the model"),
     ):
         info = SimpleNamespace(sha="a" * 40, siblings=[SimpleNamespace(rfilename=name) for name in files])
         monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, found=info, **__: found)

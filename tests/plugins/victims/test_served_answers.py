@@ -366,7 +366,7 @@ def test_a_server_that_declines_every_prompt_stops_the_cell_with_its_words(folde
 
 
 def test_a_whole_run_counts_missing_answers_apart(folder: Path, tmp_path: Path) -> None:
-    """And so does the same run judged anew, also where its records are of before there were states."""
+    """And so does the same run judged again, also where its records are of before there were states."""
 
     def say(prompt: str) -> str:
         if "please" not in prompt:

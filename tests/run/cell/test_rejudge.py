@@ -1,4 +1,4 @@
-"""A judge added to a finished run: verdicts anew, no attack run, no victim asked."""
+"""A judge added to a finished run: verdicts again, no attack run, no victim asked."""
 
 from __future__ import annotations
 

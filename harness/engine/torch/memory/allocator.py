@@ -1,4 +1,4 @@
-"""Keeps freed memory of the C library's heap in the process: getting it anew costs a page fault per 4 KiB.
+"""Keeps freed memory of the C library's heap in the process: getting it again costs a page fault per 4 KiB.
 
 A forward on a CPU allocates and frees activations of many MiB in every layer. By default glibc hands such blocks back
 to the system each time; kept, a forward of a 21M-parameter decoder takes about a tenth less time.

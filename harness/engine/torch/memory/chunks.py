@@ -1,7 +1,7 @@
 """How much goes into one forward: a budget of tokens that is halved when memory runs out, and stays halved.
 
 What is learnt is kept per sort of model, device, kind of work and length of rows for the life of the process: the next
-checkpoint of the same victim begins with it. accelerate's `find_executable_batch_size` begins anew at each call.
+checkpoint of the same victim begins with it. accelerate's `find_executable_batch_size` starts over at each call.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def chunkers(model: Any, device: torch.device, first: int | Callable[[WorkKind],
 
 
 def forget_limits() -> None:
-    """Drop what was learnt: every model that is loaded from now on begins anew."""
+    """Drop what was learnt: every model that is loaded from now on starts over."""
     _LEARNT.clear()
 
 

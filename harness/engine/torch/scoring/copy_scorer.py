@@ -95,7 +95,7 @@ class CopyScorer:
         return [ItemOutputs(*answer) for answer in zip(outputs, flops, strict=True)]
 
     def warm(self, befores: Sequence[Tokens]) -> None:
-        """Forget all prefixes but these, which are computed anew. Raises as `score`."""
+        """Forget all prefixes but these, which are computed again. Raises as `score`."""
         self.cache.clear()
         self.cache.clear_if_changed(self.model)
         for ids in befores:

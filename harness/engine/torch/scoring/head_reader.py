@@ -177,7 +177,7 @@ class HeadReader:
         return measure_flops(self.body, lambda rows: self.body(input_ids=rows, use_cache=False), ids)
 
     def max_rows(self, device: torch.device, read_per_row: int) -> int:
-        """Rows per forward whose logits stay small beside the rest."""
+        """Rows per forward whose logits stay small compared with the rest."""
         return max(1, max_head_values(device.type == "cuda") // max(1, self.logit_width)) // read_per_row
 
 

@@ -31,13 +31,13 @@ def load_peft() -> Any:
 
 
 def apply_adapters(model: Any, folders: Sequence[Path]) -> Any:
-    """The model with adapters one upon the other: merged into its weights, or beside them where these are quantised.
+    """The model with adapters on top of each other: merged into its weights, or kept apart where those are quantised.
 
     Args:
         folders: with `CONFIG` and `WEIGHTS`.
 
     Raises:
-        VictimError: peft is missing, a folder holds no adapter of this model, or several beside quantised weights.
+        VictimError: peft is missing, a folder holds no adapter of this model, or several next to quantised weights.
     """
     for at, folder in enumerate(folders):
         quantised = getattr(model, "is_quantized", False)
@@ -124,5 +124,5 @@ def save_adapter(adapted: Any, folder: Path) -> None:
 
 
 def is_adapted(model: Any) -> bool:
-    """Whether a model of transformers has an adapter beside its weights."""
+    """Whether a model of transformers has an adapter next to its weights."""
     return bool(getattr(model, "peft_config", None))

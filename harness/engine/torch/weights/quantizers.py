@@ -95,7 +95,7 @@ def choose_kernels_with_gradients(config: Any) -> None:
 def keep_dtype(model: Any) -> Any:
     """The model, whose 4-bit layers compute in the dtype that they were given.
 
-    On a CPU that multiplies in bfloat16, bitsandbytes packs them anew at their first forward, computes in bfloat16
+    On a CPU that multiplies in bfloat16, bitsandbytes packs them again at their first forward, computes in bfloat16
     whatever was asked for, and fails with layers narrower than a block: one model, other answers on other machines.
     """
     for module in model.modules():

@@ -69,7 +69,7 @@ def _clean_differences(records: Sequence[CellRecord], digests: Mapping[str, str]
     for record in records:
         most_asked[record.task.label] = max(record.n_clean, most_asked.get(record.task.label, 0))
     for record in records:
-        # Judged anew, a cell of answers in text has those to the listed prompts alone, of a choice by another judge.
+        # Judged again, a cell of answers in text has those to the listed prompts alone, of a choice by another judge.
         fewer = record.task_kind == "text" and record.n_clean < most_asked[record.task.label]
         if fewer or not digests.get(record.key):
             continue
@@ -140,7 +140,7 @@ _SHARED_FACTS = (
     ),
     _SharedFact(
         "how many clean examples a task has",
-        lambda r: r.task.label if r.task_kind == "labels" else r.key,  # judged anew, texts may have fewer
+        lambda r: r.task.label if r.task_kind == "labels" else r.key,  # judged again, texts may have fewer
         lambda r: r.n_clean,
     ),
     _SharedFact("the kind of a task", lambda r: r.task.label, lambda r: r.task_kind),

@@ -52,7 +52,7 @@ def _unknown_problems(record: CellRecord, rows: SubmittedRows) -> Iterator[str]:
     answered = (rows["has_predicted"] | rows["has_answer"]) & ~rows["has_failure"]
     for name, known in is_known.items():
         empty = ~rows[f"has_{name}"]
-        # Judged anew by a judge that asks no model: what the models of the judge before took cannot be told apart.
+        # Judged again by a judge that asks no model: what the models of the judge before took cannot be told apart.
         judged_anew = name == "judge_nominal" and answered.any() and empty[answered].all()
         if known and empty.any() and not judged_anew:
             yield f"{rows.first(empty)}: {name} is unknown, although the size of every model is known"

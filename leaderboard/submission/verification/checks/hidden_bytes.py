@@ -18,7 +18,7 @@ _AS_ADDED = "written as `harness leaderboard add` writes it"
 
 
 def hidden_bytes(entry: Submission) -> tuple[str, str]:
-    """Write both files of a valid entry anew, and compare.
+    """Write both files of a valid entry again, and compare.
 
     Returns:
         Why its files are not as they should be, and why that cannot be told here: another version of pyarrow writes

@@ -95,7 +95,7 @@ class PackedScorer:
         return merge_groups(groups, answers, len(items))
 
     def warm(self, befores: Sequence[Tokens]) -> None:
-        """Forget all prefixes but these, which are computed anew. Raises as `score`."""
+        """Forget all prefixes but these, which are computed again. Raises as `score`."""
         self.cache.clear()
         with self.prepared():
             for ids in befores:
