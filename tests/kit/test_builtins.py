@@ -34,6 +34,7 @@ DEFENSES = {
     "circuit_breakers": {"steps": 2, "batch_size": 4},
     "smoothllm": {"copies": 3},
     "activation_detector": {"fit_examples": 8, "attack": SMALL_GCG},
+    "gradient_detector": {"fit_examples": 8},
     "classifier_guard": {"classes": ["fine", "bad"], "refuse": ["bad"]},
     "inference_compute": {"samples": 3},
     "random_smoothing": {"copies": 3},
