@@ -87,6 +87,8 @@ from .api.requests import (
     GradientAnswer as GradientAnswer,
     Likelihood as Likelihood,
     LikelihoodGradient as LikelihoodGradient,
+    LossGradient as LossGradient,
+    LossGradientAnswer as LossGradientAnswer,
     Perturb as Perturb,
     PerturbAnswer as PerturbAnswer,
     RelaxedAnswer as RelaxedAnswer,

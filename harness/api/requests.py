@@ -317,4 +317,36 @@ class ActivationGradient:
     model: str = ""
 
 
-DefenseRequest = Generate | Classify | Likelihood | LikelihoodGradient | Activations | ActivationGradient
+@dataclass(frozen=True, slots=True)
+class LossGradient:
+    """Ask for the loss of an answer to a prompt, and for its gradient by a bias of a layer: by a vector that would be
+    added to the layer's activations at each token of the prompt. Answer: `LossGradientAnswer`; None where the prompt,
+    or the answer after it, is longer than the context.
+
+    Attributes:
+        prompt: a whole prompt, put to a chat model through its template; a text or messages.
+        target: the answer: a label's index, or a text of a model that answers in text.
+        layer: 0 the input embeddings; l the output of decoder layer l, counted from 1.
+        model: the role of a model that runs here; "" is the victim.
+    """
+
+    prompt: Prompt
+    target: int | str
+    layer: int = 0
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LossGradientAnswer:
+    """A loss and its gradient.
+
+    Attributes:
+        loss: in nats: cross-entropy to the label, or mean NLL of the text.
+        gradient: by the layer's bias, shape [H].
+    """
+
+    loss: float
+    gradient: Floats
+
+
+DefenseRequest = Generate | Classify | Likelihood | LikelihoodGradient | Activations | ActivationGradient | LossGradient

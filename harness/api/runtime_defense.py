@@ -121,11 +121,13 @@ class Ruling:
         blocked: whether it is refused.
         penalty: what a blocked candidate's loss is raised by, in nats; ``inf``: it has no loss.
         score: what was compared with the threshold, where there is such a number.
+        unread: whether the guard could make nothing of what its model said; ``blocked`` is then not the model's word.
     """
 
     blocked: bool
     penalty: float = float("inf")
     score: float | None = None
+    unread: bool = False
 
     @property
     def charged(self) -> float:
@@ -191,7 +193,12 @@ class RuntimeDefense(Defense):
 class GuardDefense(RuntimeDefense):
     """A defense that refuses prompts or answers. A blocked attack is no success; a blocked clean prompt counts against
     clean accuracy. Implement `blocks`, or `ruling` to ask models or to offer a penalty. Must be deterministic.
+
+    Attributes:
+        may_not_read: whether its rulings may be `Ruling.unread`; records then say how many were.
     """
+
+    may_not_read: ClassVar[bool] = False
 
     @property
     def reads(self) -> Literal["prompt", "answer"]:

@@ -17,6 +17,8 @@ from harness.api.requests import (
     GradientAnswer,
     Likelihood,
     LikelihoodGradient,
+    LossGradient,
+    LossGradientAnswer,
     Perturb,
     PerturbAnswer,
     RelaxedAnswer,
@@ -77,4 +79,5 @@ _MADE_UP: dict[type, Callable[[Any, Problem, np.random.Generator], Any]] = {
     Activations: lambda request, problem, rng: np.ones(_WIDTH),
     LikelihoodGradient: lambda request, problem, rng: np.zeros((len(request.tokens), len(request.allowed))),
     ActivationGradient: lambda request, problem, rng: np.zeros((len(request.tokens), len(request.allowed))),
+    LossGradient: lambda request, problem, rng: LossGradientAnswer(1.0, np.ones(_WIDTH)),
 }

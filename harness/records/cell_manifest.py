@@ -59,6 +59,7 @@ class PartFacts(BaseModel):
     randomised: bool = False
     reached: int | None = None  # clean prompts (of a guard of answers: answers) that a guard looked at
     blocked: int | None = None  # of them, those it refused: its false positives
+    unread: int | None = None  # of them, those on which what the guard's model said could not be read
     fit: Compute = Compute()  # what fitting it took
 
 

@@ -21,7 +21,7 @@ NOT_FOUND = ("executed", "certificate", "diagnostics")
 _TALKED_TO = ("chat", "temperature")
 """Of how a victim was opened, what a page shows: template, system prompt and prefill, and whose temperature it is."""
 
-_COUNTS = ("reached", "blocked", "benign_clean", "over_refused")
+_COUNTS = ("reached", "blocked", "unread", "benign_clean", "over_refused")
 _PER_ANSWER = ("per_query", "per_answer")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pydantic import field_validator
 
 from harness import Judge, Message, Prompt, VictimRef, hookimpl
+from plugins._common.guard_models import LLAMA_GUARD_3
 from plugins.judges._generative_classifier import GenerativeClassifier
 from plugins.judges._named_model import NamedModelParams, preset_model, published
 
@@ -28,9 +29,7 @@ class LlamaGuard(GenerativeClassifier):
     class Params(NamedModelParams):
         """The model, and how much it is shown."""
 
-        model: VictimRef = preset_model(
-            published("meta-llama/Llama-Guard-3-8B", "7327bd9f6efbbe6101dc6cc4736302b3cbb6e425", chat="auto")
-        )
+        model: VictimRef = preset_model(published(*LLAMA_GUARD_3, chat="auto"))
 
         @field_validator("template_file")
         @classmethod

@@ -23,8 +23,9 @@ from harness import (
     nominal_forward,
 )
 from plugins.victims._chat_params import AUTO, chat_remarks, written_identity
+from plugins.victims._huggingface.defended import hardened_by
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
-from plugins.victims._huggingface.given_model import GivenModel
+from plugins.victims._huggingface.given_model import GivenModel, hub_id
 from plugins.victims._huggingface.model_facts import memory_facts, model_card
 from plugins.victims._huggingface.params import HuggingFaceParams
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
@@ -84,6 +85,10 @@ class HuggingFace(Victim):
             params |= self.params.model_dump(mode="json", include={"head", "fine_tune"})
             params["fine_tune"] = params["fine_tune"] or False
         return PluginRef(name="huggingface", params=params)
+
+    def trained_against(self, data: TaskData) -> str:
+        """Of a published model or adapter with a defense in its weights: which; told by their hub ids alone."""
+        return "" if self._given.is_local else hardened_by(hub_id(self.params.model), self.params.adapter)
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of a folder's files, or the commit of a hub id.

@@ -16,7 +16,8 @@ from tests.run.runs import FROM_FILES, harness_here
 pytestmark = pytest.mark.slow  # starts many processes
 
 SMALL = {
-    name: {"train_size": 400, "validation_size": 100} for name in ("word_length", "password_match", "forbidden_topics")
+    name: {"train_size": 400, "validation_size": 100}
+    for name in ("word_length", "longest_word", "password_match", "forbidden_topics")
 }
 TRAINING = {
     "rounds": 1,
@@ -33,6 +34,7 @@ DEFENSES = {
     "circuit_breakers": {"steps": 2, "batch_size": 4},
     "smoothllm": {"copies": 3},
     "activation_detector": {"fit_examples": 8, "attack": SMALL_GCG},
+    "gradient_detector": {"fit_examples": 8},
     "classifier_guard": {"classes": ["fine", "bad"], "refuse": ["bad"]},
     "inference_compute": {"samples": 3},
     "random_smoothing": {"copies": 3},
@@ -175,7 +177,7 @@ def test_judges(name, params):
     passes(f"judge/{name}", params)
 
 
-@pytest.mark.parametrize("name", ["word_length", "password_match", "forbidden_topics"])
+@pytest.mark.parametrize("name", ["word_length", "longest_word", "password_match", "forbidden_topics"])
 def test_tasks_that_are_made_up(name):
     passes(f"task/{name}", SMALL.get(name))
 

@@ -25,6 +25,7 @@ FROZEN = {
     ("chat/strongreject", "1"): "351ca08601dfb0597fb972483d8b14fc6f34352683280e978a53197f21deb21c",
     ("chat_smollm2", "2"): "6be6fea99a8254eddd8212125acdc8d9a3e571c8ae27ab318d5e250a083ed1a4",
     ("chat_smollm2", "3"): "4a37e9838db34bbcead6caddfd860681f88604944620742954cc8d79204411c4",
+    ("complexity", "1"): "14024acdcfd3f72bb9291fbf6182bf3373d380f2754d19f360ece36d55f43c8a",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
     ("defenses/over_refusal", "1"): "a393a02ae7370f94bc5073acbfe9fa86da97f263c5ddf7754b9b7ed9b1a59bf4",
     ("defenses/spam", "1"): "27039c969cc9bca3d777ca3d47f0145f253ac7b5e164b5cfb0a70735bfeb9976",

@@ -16,6 +16,8 @@ from harness.api.model.backend import (
     GenerateItem,
     LikelihoodBackend,
     LikelihoodItem,
+    Perturbable,
+    PerturbItem,
     class_logits,
     unsupported_request,
 )
@@ -27,6 +29,8 @@ from harness.api.requests import (
     Generate,
     Likelihood,
     LikelihoodGradient,
+    LossGradient,
+    LossGradientAnswer,
 )
 from harness.engine.defended.generated_answers import generate_answers
 from harness.engine.defended.prompt_item import data_ids
@@ -35,7 +39,7 @@ from harness.errors import AccessError, PluginError
 from harness.flops import Flops, nominal_backward, nominal_forward
 from harness.rng import named_seed
 from harness.tokens.message import in_conversation
-from harness.tokens.prompts import encode_prompts, plain_tokenizer
+from harness.tokens.prompts import answer_ids, encode_prompts, plain_tokenizer
 from harness.tokens.tokenizer import Tokens
 
 Answers = list[tuple[Any, Flops]]
@@ -202,6 +206,26 @@ def _activation_gradients(backend: Backend, requests: Sequence[ActivationGradien
     ]
 
 
+def _loss_gradients(backend: Backend, requests: Sequence[LossGradient]) -> Answers:
+    """By a perturbation of all tokens of the prompt: a bias adds the same to each, so its gradient is their sum."""
+    if "perturb" not in backend.abilities or not isinstance(backend, Perturbable):
+        raise unsupported_request("perturb", backend.abilities)
+    around, empty = backend.tokenizer, np.empty(0, dtype=np.int64)
+    items: dict[int, PerturbItem] = {}
+    encoded = encode_prompts(around, [request.prompt for request in requests])
+    for i, (request, ids) in enumerate(zip(requests, encoded, strict=True)):
+        row = np.asarray([*around.left, *ids, *around.right], dtype=np.int64)
+        target = answer_ids(around, request.target) if isinstance(request.target, str) else request.target
+        answer = len(target) - 1 if isinstance(target, tuple) else 0
+        if 0 < len(row) <= backend.context - answer:
+            items[i] = PerturbItem(empty, row, empty, target, request.layer)
+    found: Answers = [(None, Flops())] * len(requests)
+    for (i, item), said in zip(items.items(), backend.perturb(list(items.values())), strict=True):
+        told = LossGradientAnswer(said.answer.loss, np.asarray(said.answer.gradient).sum(0))
+        found[i] = (told, _both_ways(backend, len(item.tokens), said.executed))
+    return found
+
+
 def _row_and_span(request: LikelihoodGradient | ActivationGradient) -> tuple[Tokens, tuple[int, int]]:
     """The whole row, and where in it what is differentiated by begins and ends."""
     start = len(request.before)
@@ -236,5 +260,6 @@ DEFENSE_REQUESTS = {
     LikelihoodGradient: DefenseRequestKind(_likelihood_gradients, passes=3),
     Activations: DefenseRequestKind(_activations),
     ActivationGradient: DefenseRequestKind(_activation_gradients, passes=3),
+    LossGradient: DefenseRequestKind(_loss_gradients, passes=3),
 }
 """The requests that a defense may yield."""

@@ -143,12 +143,13 @@ class Pipeline:
             if not ruling.blocked or _only_charged(item, ruling)
         }
         replies = dict(zip(passed, self.replies(list(passed.values()), at + 1), strict=True))
-        return [
+        found = [
             replace(replies[i], defense=replies[i].defense + cost)
             if i in passed
             else Reply(None, Flops(), cost, blocked_by=at)
             for i, (_, cost) in enumerate(ruled)
         ]
+        return [_marked(reply, ruling, at) for reply, (ruling, _) in zip(found, ruled, strict=True)]
 
     def _answers_guarded(self, items: Sequence[PromptItem], at: int) -> list[Reply]:
         replies = self.replies(items, at + 1)
@@ -161,8 +162,8 @@ class Pipeline:
             if ruling.blocked and _only_charged(items[i], ruling):
                 reply = replace(reply, penalty=reply.penalty + ruling.charged)
             elif ruling.blocked:
-                reply = Reply(None, reply.victim, reply.defense, blocked_by=at)
-            replies[i] = reply
+                reply = Reply(None, reply.victim, reply.defense, blocked_by=at, unread=reply.unread)
+            replies[i] = _marked(reply, ruling, at)
         return replies
 
     def _voted(self, vote: VoteDefense, items: Sequence[PromptItem], at: int) -> list[Reply]:
@@ -196,6 +197,11 @@ class Pipeline:
 def _only_charged(item: PromptItem, ruling: Ruling) -> bool:
     """Whether a blocked prompt goes on nevertheless: in a pass for a loss, which the penalty raises."""
     return item.one_pass and bool(np.isfinite(ruling.penalty))
+
+
+def _marked(reply: Reply, ruling: Ruling, at: int) -> Reply:
+    """The reply, with the guard's place where it could make nothing of what its model said."""
+    return replace(reply, unread=(at, *reply.unread)) if ruling.unread else reply
 
 
 def _with_text(item: PromptItem, made: object, who: str) -> PromptItem:

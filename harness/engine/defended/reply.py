@@ -31,6 +31,7 @@ class Reply:
         too_long: the prompt, with the longest answer, does not fit the context.
         beyond_radius: the prompt's perturbation is longer than it may be, and there is no answer.
         blocked_by: place in the pipeline of the guard that blocked it.
+        unread: places in the pipeline of the guards that could make nothing of what their model said.
         penalty: what guards raise the loss by, in nats.
         for_loss: of ``victim``, what reading the loss of a target took; the rest is the answer's.
         copies: of a vote on labels, the logits of each copy [n, labels]; the loss is the mean over them.
@@ -48,6 +49,7 @@ class Reply:
     beyond_radius: bool = False
     state: AnswerState = "answered"
     for_loss: Flops = NOTHING
+    unread: tuple[int, ...] = ()
 
     @property
     def for_answer(self) -> Flops:

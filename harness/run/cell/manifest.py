@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.runtime_defense import RuntimeDefense
+from harness.api.runtime_defense import GuardDefense, RuntimeDefense
 from harness.api.task import Example
 from harness.engine.defended.reply import Reply
 from harness.engine.defended.victim import DefendedVictim
@@ -166,9 +166,15 @@ def measured_defense_facts(
 
 
 def _false_positives(victim: DefendedVictim, at: int, replies: Sequence[Reply]) -> dict[str, int]:
-    """How many clean prompts, or answers to them, a guard looked at, and how many it refused."""
+    """How many clean prompts, or answers to them, a guard looked at, how many it refused, and of how many it could not
+    read what its model said, if that may happen.
+    """
     reached = [reply for reply in replies if victim.pipeline.saw(at, reply)]
-    return {"reached": len(reached), "blocked": sum(reply.blocked_by == at for reply in reached)}
+    found = {"reached": len(reached), "blocked": sum(reply.blocked_by == at for reply in reached)}
+    guard = victim.layers[at].defense
+    if isinstance(guard, GuardDefense) and guard.may_not_read:
+        found["unread"] = sum(at in reply.unread for reply in reached)
+    return found
 
 
 def measured_victim_facts(prepared: PreparedCell) -> VictimFacts:

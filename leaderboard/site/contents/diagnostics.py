@@ -61,6 +61,8 @@ def _defense_diagnostics(facts: DefenseFacts | None) -> Iterator[LabelledText]:
     for part in facts.parts:
         if part.reached:
             yield f"{part.defense.label}: clean prompts refused", f"{part.blocked} of {part.reached}"
+        if part.unread:
+            yield f"{part.defense.label}: clean prompts about which its model said nothing readable", str(part.unread)
     if facts.benign_clean:
         yield "over-refusal of clean prompts", f"{facts.over_refused} of {facts.benign_clean}"
     if facts.certificate is not None:

@@ -38,3 +38,9 @@ def refusal_penalty(base: float, excess: float) -> float:
     ``excess`` above the threshold. ``inf``, no loss at all, where ``base`` is 0.
     """
     return float(base * (1 + max(0.0, excess))) if base else float("inf")
+
+
+def log_odds(probability: float) -> float:
+    """The logarithm of p / (1 - p), finite for 0 and 1 as well."""
+    clipped = min(max(probability, 1e-12), 1 - 1e-12)
+    return float(np.log(clipped) - np.log1p(-clipped))

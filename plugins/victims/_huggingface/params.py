@@ -40,7 +40,8 @@ class HuggingFaceParams(Params):
         min_length=1,
         description="preset (pythia-14m ... pythia-12b, qwen2.5-0.5b ... qwen2.5-14b, the same with -instruct, "
         "llama-3.2-1b-instruct, llama-3.2-3b-instruct, llama-3.1-8b-instruct, mistral-7b-instruct-v0.3, gemma-2-2b-it, "
-        "gemma-2b, smollm2-135m-instruct, all-minilm-l6-v2), hub id, folder, or GGUF file; a relative path starts at "
+        "gemma-2b, smollm2-135m-instruct, all-minilm-l6-v2; defended: zephyr_7b_r2d2, llama-3-8b-instruct-rr, "
+        "mistral-7b-instruct-rr, robust-llama3-8b-instruct), hub id, folder, or GGUF file; a relative path starts at "
         "the spec's folder (write ./NAME for a folder called like a preset)",
     )
     revision: str | None = Field(

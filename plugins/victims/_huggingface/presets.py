@@ -5,7 +5,8 @@ real classes and published counts in the tests). Pretraining compute is 6·N·D 
 embedding, D = pretraining tokens: 299,892,736,000 for Pythia, 18T for Qwen2.5 as its makers state for every size. (The
 study assumed 10.5T for Qwen2.5 above 0.5B and swapped the sizes of 3B and 7B.) 2T tokens for SmolLM2 of 135M
 parameters (2502.02737), 9T for Llama 3.2 of 1B and 3B, 15T for Llama 3.1 (their model cards), 2T for Gemma 2 of 2B
-(2408.00118), 3T for Gemma of 2B (2403.08295); Mistral's makers do not tell.
+(2408.00118), 3T for Gemma of 2B (2403.08295), 15T for Llama 3 of 8B (its model card); Mistral's makers do not tell. Of
+defended checkpoints it is the base model's: see `defended`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,22 @@ from harness import ModelShape
 PYTHIA_TOKENS = 299_892_736_000
 QWEN25_TOKENS = 18_000_000_000_000
 SMOLLM2_135M_TOKENS = 2_000_000_000_000
+LLAMA_3_8B_TOKENS = 15_000_000_000_000
 
-Family = Literal["pythia", "qwen2.5", "qwen2.5-instruct", "smollm2", "llama-3-instruct", "mistral", "gemma-2", "gemma"]
+Family = Literal[
+    "pythia",
+    "qwen2.5",
+    "qwen2.5-instruct",
+    "smollm2",
+    "llama-3-instruct",
+    "mistral",
+    "gemma-2",
+    "gemma",
+    "zephyr-r2d2",
+    "llama-3-rr",
+    "mistral-rr",
+    "llama-3-lat",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,14 @@ def _llama(name: str, *shape: int, tied: bool, tokens: int, revision: str) -> Pr
     return Preset(hub, "llama-3-instruct", *shape, 128_256, 131_072, tied, tokens, revision=revision)
 
 
+def _defended(hub: str, family: Family, base: Literal["llama-3", "mistral"]) -> Preset:
+    """A defended checkpoint of Llama 3 of 8B or of Mistral 7B (v0.1 and v0.2): of a family of its own, so that it is no
+    point on its base's curve, and at no commit that is known here.
+    """
+    rows, context, tokens = (128_256, 8192, LLAMA_3_8B_TOKENS) if base == "llama-3" else (32_000, 32_768, None)
+    return Preset(hub, family, 4096, 32, 32, 8, 14_336, rows, context, False, tokens)
+
+
 _ALL = (
     _pythia("14m", 128, 6, 4),
     _pythia("31m", 256, 6, 8),
@@ -234,6 +257,10 @@ _ALL = (
         head_width=256,
         revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
     ),
+    _defended("cais/zephyr_7b_r2d2", "zephyr-r2d2", "mistral"),
+    _defended("GraySwanAI/Llama-3-8B-Instruct-RR", "llama-3-rr", "llama-3"),
+    _defended("GraySwanAI/Mistral-7B-Instruct-RR", "mistral-rr", "mistral"),
+    _defended("LLM-LAT/robust-llama3-8b-instruct", "llama-3-lat", "llama-3"),
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}

@@ -20,7 +20,7 @@ from harness.run.runner import run
 from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses._guards.detectors import Mahalanobis, Probe, detector_from_json, roc_auc
-from plugins.defenses.activation_detector import ActivationDetector
+from plugins.defenses.guards.activation_detector import ActivationDetector
 from tests.engine.hub_models import byte_bpe
 
 TOKENIZER = HFTokenizer(byte_bpe())

@@ -19,7 +19,7 @@ from harness.run.reporter import Silent
 from harness.run.runner import run
 from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.defenses.classifier_guard import ClassifierGuard
+from plugins.defenses.guards.classifier_guard import ClassifierGuard
 from tests.engine.hub_models import byte_bpe, write_folder
 
 TOKENIZER = HFTokenizer(byte_bpe())

@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from harness.api.runtime_defense import FitJob
 from harness.api.task import Chunk, Edit, Example, TaskData
 from plugins.defenses._guards.threshold import MIN_HELD_OUT, clean_prompts, conformal_threshold
-from plugins.defenses.activation_detector import ActivationDetector
-from plugins.defenses.perplexity_filter import PerplexityFilter
+from plugins.defenses.guards.activation_detector import ActivationDetector
+from plugins.defenses.guards.perplexity_filter import PerplexityFilter
 
 
 def prompts(split: str, count: int) -> list[Example]:

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from harness import Auxiliary, Case, Classify, DataError, FitJob, GuardDefense, Ruling, hookimpl
 from plugins._common.classifier import ClassifierParams
-from plugins.defenses._guards.threshold import refusal_penalty
+from plugins.defenses._guards.threshold import log_odds, refusal_penalty
 
 ROLE = "classifier"
 
@@ -94,7 +94,7 @@ class ClassifierGuard(GuardDefense):
         if probability is None:
             return Ruling(True)
         threshold = case.fitted["threshold"]
-        excess = _log_odds(probability) - _log_odds(threshold)
+        excess = log_odds(probability) - log_odds(threshold)
         return Ruling(probability > threshold, refusal_penalty(self.params.penalty, excess), probability)
 
     def _probability(self, logits: Any) -> float | None:
@@ -107,11 +107,6 @@ class ClassifierGuard(GuardDefense):
             )
         probability: float | None = params.probability(logits, params.refused_indices)
         return probability
-
-
-def _log_odds(probability: float) -> float:
-    clipped = min(max(probability, 1e-12), 1 - 1e-12)
-    return float(np.log(clipped) - np.log1p(-clipped))
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""Guards, which refuse prompts or answers."""
