@@ -30,6 +30,7 @@ FROZEN = {
     ("defenses/spam", "1"): "27039c969cc9bca3d777ca3d47f0145f253ac7b5e164b5cfb0a70735bfeb9976",
     ("defenses/strongreject", "1"): "437af7499de1ab3b43d2aa5c768e948248c809e47bbe03ef9ff79c7049ee837d",
     ("generation", "2"): "7f9c0e244e20e8a6a57a665f69a79776deb9f39d7dd6fa9d6df45e3bf224e83b",
+    ("pretraining", "1"): "1f31de4146e80539a91637ff70154e459a86fe1ce1842b7d9b3ba06460f03045",
     ("quantised", "2"): "89c9102b4d7cbfbece2529f642ca50c66724cd8220abbf948afc30549d1ed1f2",
     ("quickstart", "1"): "e28fcdaa7ed3c12d42dfcf7e2f30ba122850b5f46e6725f34a12bf9929db73f1",
     ("quickstart_vllm", "1"): "f3a1d596435ffabd679b805f80bfa2638b99acb9ccd55db65390b60d79110394",
