@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -164,8 +164,10 @@ class _Batches:
         size = self.config.batch_size
         if self.groups is not None:
             for step in range(first, self.total):
-                rows = chain.from_iterable(self.groups.groups[step * size : (step + 1) * size])
-                yield step, [row.row if isinstance(row, TextView) else row for row in rows]
+                group: Iterable[TrainRow | TextView] = chain.from_iterable(
+                    self.groups.groups[step * size : (step + 1) * size]
+                )
+                yield step, [row.row if isinstance(row, TextView) else row for row in group]
             return
         per_epoch = -(-len(self.rows) // size)
         for epoch in range(first // per_epoch, -(-self.total // per_epoch)):

@@ -62,10 +62,11 @@ def class_separation(path: Path) -> list[ClassSeparation]:
             "diagnostics: full, on a victim whose activations can be read"
         )
     rows = []
-    for model, by_seed in sorted(found.items()):
+    for (task, victim, defense, number, layer), by_seed in sorted(found.items()):
         seeds = tuple(sorted(by_seed))
         values = tuple(by_seed[seed][0] for seed in seeds)
-        rows.append(ClassSeparation(*model, max(prompts for _, prompts in by_seed.values()), seeds, values))
+        prompts = max(count for _, count in by_seed.values())
+        rows.append(ClassSeparation(task, victim, defense, number, layer, prompts, seeds, values))
     return rows
 
 

@@ -50,8 +50,14 @@ class ModelSpec:
     @cached_property
     def artifact(self) -> ArtifactSpec:
         """The artifact that this makes."""
-        made_of = (self.victim, self.data.hash, self.fingerprint, self.seed, self.training_threads)
-        made_of += (self.pretraining_key,) if self.pretraining is not None else ()
+        made_of = (
+            self.victim,
+            self.data.hash,
+            self.fingerprint,
+            self.seed,
+            self.training_threads,
+            self.pretraining_key,
+        )
         return ArtifactSpec.of(victim_identity, *made_of)
 
 
