@@ -63,6 +63,10 @@ def batch_of(made: Sequence[tuple[TextView, ...]], causal: bool) -> TextBatch:
     return TextBatch(collate(rows, None, 0, CPU), made, causal=causal)
 
 
+def loss_of(of: Any, batch: TextBatch, **weights: float) -> float:
+    return float(text_batch_loss(of, batch, TextLoss(**weights)).detach())
+
+
 def log_probs(of: Any, one: TextView, causal: bool, embeddings: Any = None) -> np.ndarray:
     """What the row alone predicts at its places, [places, vocabulary]."""
     with torch.no_grad():
@@ -74,8 +78,7 @@ def log_probs(of: Any, one: TextView, causal: bool, embeddings: Any = None) -> n
 @pytest.mark.parametrize("causal", [True, False])
 def test_language_model_loss_is_the_mean_over_tokens_of_single_rows(causal: bool) -> None:
     made, of = groups(), model(causal)
-    with torch.no_grad():
-        found = float(text_batch_loss(of, batch_of(made, causal), TextLoss()))
+    found = loss_of(of, batch_of(made, causal))
     losses = [
         -log_probs(of, one, causal)[i, token] for group in made for one in group for i, token in enumerate(one.tokens)
     ]
@@ -86,8 +89,8 @@ def test_language_model_loss_is_the_mean_over_tokens_of_single_rows(causal: bool
 def test_consistency_compares_the_same_tokens(causal: bool) -> None:
     made, of = groups(), model(causal)
     batch = batch_of(made, causal)
-    plain = float(text_batch_loss(of, batch, TextLoss()))
-    found = (float(text_batch_loss(of, batch, TextLoss(consistency=2.0))) - plain) / 2.0
+    plain = loss_of(of, batch)
+    found = (loss_of(of, batch, consistency=2.0) - plain) / 2.0
     parts = []
     for group in made:
         chances = np.exp([log_probs(of, one, causal)[list(one.common)] for one in group])
@@ -103,8 +106,8 @@ def test_consistency_compares_the_same_tokens(causal: bool) -> None:
 def test_contrast_is_between_texts(causal: bool) -> None:
     made, of = groups(), model(causal)
     batch = batch_of(made, causal)
-    plain = float(text_batch_loss(of, batch, TextLoss()))
-    found = float(text_batch_loss(of, batch, TextLoss(contrastive=1.0, temperature=0.3))) - plain
+    plain = loss_of(of, batch)
+    found = loss_of(of, batch, contrastive=1.0, temperature=0.3) - plain
     states = []
     for group in made:
         for one in group:
@@ -140,9 +143,9 @@ def test_mixup_is_the_loss_of_mixed_rows(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_adversarial_steps_have_their_length_and_raise_the_loss() -> None:
     made, of = groups(), model(True)
     batch = batch_of(made, True)
-    plain = float(text_batch_loss(of, batch, TextLoss()))
-    assert float(adversarial_loss(of, batch, 0.05)) > plain
-    assert float(adversarial_loss(of, batch, 1e-9)) == pytest.approx(plain, abs=1e-5)
+    plain = loss_of(of, batch)
+    assert float(adversarial_loss(of, batch, 0.05).detach()) > plain
+    assert float(adversarial_loss(of, batch, 1e-9).detach()) == pytest.approx(plain, abs=1e-5)
     one = [(made[0][0],)]
     single = batch_of(one, True)
     embeddings = of.get_input_embeddings()(single.ids).detach().requires_grad_(True)
@@ -152,7 +155,7 @@ def test_adversarial_steps_have_their_length_and_raise_the_loss() -> None:
     size = 0.1 * embeddings.detach().norm(dim=-1).mean()
     moved = embeddings.detach() + size * torch.nn.functional.normalize(gradient, dim=-1, eps=1e-20)
     wanted = -np.mean([log_probs(of, made[0][0], True, moved)[i, token] for i, token in enumerate(made[0][0].tokens)])
-    assert float(adversarial_loss(of, single, 0.1)) == pytest.approx(float(wanted), abs=1e-5)
+    assert float(adversarial_loss(of, single, 0.1).detach()) == pytest.approx(float(wanted), abs=1e-5)
 
 
 def fit(folder: Path, progress: Any = silent, loss: TextLoss = ALL) -> tuple[Any, Any]:

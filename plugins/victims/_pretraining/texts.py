@@ -35,22 +35,22 @@ def read_texts(params: Pretrain, tasks: Sequence[TaskData]) -> list[str]:
 
 
 def cut_texts(texts: Iterable[str], tokenizer: Tokenizer, longest: int) -> tuple[list[str], int]:
-    """The texts, those of more than ``longest`` tokens cut at white space near their middle, and again; and how many
-    pieces were left out, which have less than two tokens or no white space to cut at.
+    """The texts in their order, those of more than ``longest`` tokens cut at white space near their middle, and again;
+    and how many pieces were left out, which have less than two tokens or no white space to cut at.
     """
     found: list[str] = []
-    dropped = 0
-    todo = [*texts]
-    while todo:
-        longer: list[str] = []
-        for text, ids in zip(todo, tokenizer.encode(todo), strict=True):
-            if 2 <= len(ids) <= longest:
-                found.append(text)
-            elif len(ids) > longest and (halves := _halves(text)):
-                longer += halves
+    dropped, given = 0, list(texts)
+    for text, ids in zip(given, tokenizer.encode(given), strict=True):
+        todo = [(text, len(ids))]
+        while todo:
+            piece, tokens = todo.pop()
+            if 2 <= tokens <= longest:
+                found.append(piece)
+            elif tokens > longest and (halves := _halves(piece)):
+                counts = [len(half) for half in tokenizer.encode(halves)]
+                todo += reversed([*zip(halves, counts, strict=True)])
             else:
                 dropped += 1
-        todo = longer
     return found, dropped
 
 

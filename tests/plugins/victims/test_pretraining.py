@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from harness.api.task import TaskData
 from harness.api.victim import PrepareJob, PretrainJob
+from harness.cli import main
 from harness.errors import HarnessError, VictimError
 from harness.flops import Flops
 from harness.registry.loader import load_plugins
@@ -315,6 +316,15 @@ def test_tasks_share_a_pretraining_and_seeds_do_where_it_has_one(tmp_path: Path)
         assert len({cell.keys.victim for cell in cells}) == len(cells) == 4
         assert all(cell.artifact_keys[:2] == (cell.victim.pretraining_key, cell.keys.victim) for cell in cells)
         assert all(cell.victim.artifact.key == cell.keys.victim for cell in cells)
+
+
+def test_a_plan_counts_a_shared_pretraining_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spec.yaml").write_text(spec([{"pretrain": WORDS | {"tokens": 2000}}], [0]))
+    assert main(["plan", str(tmp_path / "spec.yaml"), "--json"]) == 0
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    (made,) = (stage for stage in stages if "pretraining" in stage["label"] and stage["what"] == "prepare")
+    assert made["flops"] == 6 * 2000 * (tiny().card(task_data("word_length").text).n_params or 0)
+    assert sum(stage["what"] == "prepare" for stage in stages) == 3
 
 
 def test_keys_tell_pretrainings_apart_and_leave_others_as_they_were(tmp_path: Path) -> None:
