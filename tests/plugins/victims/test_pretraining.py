@@ -36,6 +36,7 @@ from plugins.victims._pretraining.word_lines import WordLines
 from plugins.victims._tiny.bpe import bpe_from_texts
 from plugins.victims.huggingface import HuggingFace
 from plugins.victims.tiny import Tiny
+from tests.engine.hub_models import write_folder
 from tests.plugins.conftest import silent, task_data
 from tests.run.runs import ENVIRONMENT, harness_here, records, weights
 
@@ -275,6 +276,29 @@ def test_an_encoder_learns_masked_tokens_and_keeps_its_pooler(tmp_path: Path) ->
         kept = {name for name in second if (second[name] == third[f"bert.{name}"]).all()}
         assert (kept == second.keys()) is (backbone == "frozen")
         assert victim.open(made, data).n_labels == 2
+
+
+def test_a_decoder_learns_next_tokens_and_answers_in_text_from_there(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    model = write_folder(tmp_path / "qwen", "qwen2", "label_tokens", scale=1.0)
+    stage = pretrain(tokens=2000, length=100).model_dump(mode="json")
+    given = {"model": str(model), "pretrain": stage, "fine_tune": {"steps": 1, "train_examples": 8}, "device": "cpu"}
+    victim, base = HuggingFace(HuggingFace.Params.model_validate(given)), tmp_path / "base"
+    cost = victim.pretrain(job(base))
+    planned = victim.pretraining()
+    assert planned is not None
+    assert cost.training.nominal == pytest.approx(planned.flops, rel=0.1)
+    first, second = (load_file(one / "model.safetensors") for one in (model, base))
+    assert first.keys() == second.keys()
+    assert any(not (first[name] == second[name]).all() for name in first)
+    data, made = task_data("word_length").text, tmp_path / "made"
+    made.mkdir()
+    victim.prepare(PrepareJob(data, 0, made, tmp_path / "scratch", silent, base))
+    assert victim.open(made, data).n_labels == 0
+    too_long = pretrain(tokens=100, length=1000).model_dump(mode="json")
+    with pytest.raises(VictimError, match=r"takes 128 tokens, and pretrain\.length is 1000"):
+        HuggingFace(HuggingFace.Params.model_validate(given | {"pretrain": too_long})).pretrain(job(tmp_path / "long"))
 
 
 # -- runs -------------------------------------------------------------------------------------------------------------
