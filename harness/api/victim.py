@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.api.model.shape import MemoryFacts, ModelShape
 from harness.api.plugin import Kind, Plugin
@@ -60,6 +60,7 @@ class PrepareJob:
         folder: write the finished model here, in hub layout (config.json, model.safetensors, tokenizer.json).
         scratch: keeps its content when the run is killed and started again; for checkpoints of the training itself.
         progress: to be called as the work goes on.
+        pretrained: folder that `Victim.pretrain` wrote; None where the victim has no such stage.
     """
 
     data: TaskData
@@ -67,6 +68,60 @@ class PrepareJob:
     folder: Path
     scratch: Path
     progress: Progress
+    pretrained: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What a victim learns before it sees any task. It is an artifact of its own: all victims whose pretraining is the
+    same share it, whatever their tasks are.
+
+    Attributes:
+        identity: all of the victim's parameters that can change it, as JSON data. What `Victim.fingerprint` tells, the
+            data of ``tasks`` and the seed are part of the key anyway.
+        flops: nominal compute that it will spend, an estimate.
+        tasks: tasks whose training prompts it reads.
+        seed: of all that is drawn; None: the run's, so that each seed of a run has a pretraining of its own.
+    """
+
+    identity: Mapping[str, Any]
+    flops: float
+    tasks: tuple[PluginRef, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class PretrainJob:
+    """What a victim is given for its pretraining.
+
+    Attributes:
+        tasks: data of the tasks that `Pretraining.tasks` names, in that order.
+        seed: of all that is drawn.
+        folder: write model and tokenizer here; `PrepareJob.pretrained` leads to it.
+        scratch: keeps its content when the run is killed and started again.
+        progress: to be called as the work goes on.
+    """
+
+    tasks: Sequence[TaskData]
+    seed: int
+    folder: Path
+    scratch: Path
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class PretrainCost:
+    """What a pretraining took.
+
+    Attributes:
+        training: all of its compute.
+        robust: of that, what hardens the model: perturbed text, and passes beyond the plain loss.
+        notes: what was drawn, as JSON data; kept in the manifest of each cell.
+    """
+
+    training: Flops
+    robust: Flops = field(default_factory=Flops)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +216,19 @@ class Victim(Plugin):
         """What a user should know before a run: settings that are seldom meant, a sentence each. None by default."""
         return []
 
+    def pretraining(self) -> Pretraining | None:
+        """What it learns before it sees any task, with `pretrain`. None, the default: nothing."""
+        return None
+
+    def pretrain(self, job: PretrainJob) -> PretrainCost:
+        """Pretrain a model and write it to ``job.folder``. Called once per artifact where `pretraining` asks for it."""
+        raise NotImplementedError
+
     @abstractmethod
     def estimate(self, data: TaskData) -> float:
-        """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train."""
+        """Nominal compute that `prepare` will spend, in FLOPs; 0 when there is nothing to train.
+        What `pretrain` spends is not part of it.
+        """
 
     def memory(self, data: TaskData) -> MemoryFacts | None:
         """What its need of memory follows from, for a plan; None where that is unknown. By default a guess from

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from harness.errors import one_line
 from harness.records.schema import VERSION
@@ -32,6 +41,16 @@ class PluginRecord(BaseModel):
     version: str
 
 
+class PretrainingFacts(BaseModel):
+    """What the victim learnt before it saw any task, where that was done here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    artifact: str
+    compute: Compute  # all of it
+    robust: Compute  # of that, what hardens it: perturbed text, and passes beyond the plain loss
+    notes: dict[str, Any] = {}  # what was drawn, when and how strong
+
+
 class VictimFacts(BaseModel):
     """Size and provenance of the victim; None where unknown."""
 
@@ -47,6 +66,12 @@ class VictimFacts(BaseModel):
     reference_flops: float | None
     artifact: str
     content: str = ""  # hash of what else identifies the model: a folder's files, a commit; "" where nothing does
+    pretraining: PretrainingFacts | None = None  # None, and left out of the file, where there was none here
+
+    @model_serializer(mode="wrap")
+    def _without_no_pretraining(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = serialize(self)
+        return {name: value for name, value in dumped.items() if name != "pretraining" or value is not None}
 
 
 class PartFacts(BaseModel):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from harness.training.objective import Batch, collate, forward_batch, mean_loss
 from harness.training.optimizers import learning_rate_at, make_optimizer
 from harness.training.rerouting import Rerouting
 from harness.training.rerouting_loss import Original, hidden_states, rerouting_loss
+from harness.training.text_loss import TextBatch, text_batch_loss
+from harness.training.text_views import TextView, TextViews
 from harness.training.training_rows import check_rows, rows_hash
 from harness.training.view_loss import view_loss
 from harness.training.views import Views
@@ -41,7 +44,7 @@ _SAVE_SHARE = 0.05  # at most this share of the time goes into checkpoints
 def train(
     model: Any,
     tokenizer: Tokenizer,
-    rows: Sequence[TrainRow] | Views | Rerouting,
+    rows: Sequence[TrainRow] | Views | Rerouting | TextViews,
     config: TrainConfig,
     *,
     seed: int,
@@ -50,6 +53,7 @@ def train(
     head: HeadName = "classification",
     labels: Sequence[str] = (),
     what: str = "training",
+    frozen: bool = False,
 ) -> Flops:
     """Train ``model`` in place on ``rows``; of one with an adapter, the adapter.
 
@@ -59,39 +63,49 @@ def train(
 
     Args:
         model: on its device, in the precision to train in.
-        rows: to be shuffled for each epoch; or views or pairs to reroute, taken in their order, ``batch_size`` of them
-            at a time.
+        rows: to be shuffled for each epoch; or views, pairs to reroute or texts to pretrain on, taken in their order,
+            ``batch_size`` of them at a time.
         scratch: where a checkpoint is kept about every 20 seconds, so that a killed training goes on.
         progress: called after each update with ``what``, updates done and in all.
-        head, labels: how an answer is read off the model, as in `TorchBackend`.
+        head, labels: how an answer is read off the model, as in `TorchBackend`; of no account for texts.
+        frozen: whether all but the classification head stays as it is.
 
     Returns:
         nominal compute of real tokens (6·N each; 4·N where an adapter is trained, and 2 more for each of its
-        parameters; 2·N more for states of the model as it was), and executed compute, padding included.
+        parameters; 2·N more for states of the model as it was; 2·N of a frozen model, and 4 for each parameter of its
+        head; of texts `TextLoss.further_passes` as often again), and executed compute, padding included.
 
     Raises:
         VictimError: no rows, a row without ids, a row of another sort than the head, a perturbation that does not fit
-            the model, a loss that is not a number, or no memory for one batch.
+            the model, a loss that is not a number, or no memory for one batch; a frozen model without a
+            classification head.
     """
-    groups = rows if isinstance(rows, (Views, Rerouting)) else None
-    flat = rows.rows if isinstance(rows, (Views, Rerouting)) else rows
-    check_rows(flat, labelled=head != "generation")
-    if isinstance(groups, Views):
+    groups = rows if isinstance(rows, (Views, Rerouting, TextViews)) else None
+    flat = rows.rows if isinstance(rows, (Views, Rerouting, TextViews)) else rows
+    texts = rows if isinstance(rows, TextViews) else None
+    if isinstance(groups, (Views, TextViews)):
         groups.check()
+    if texts is None:
+        check_rows(flat, labelled=head != "generation")
     adapted = is_adapted(model)
     if not adapted:  # of an adapted one, what is trained is set already
         model.requires_grad_(True)
-    reader = make_head(head, model, tokenizer, labels)
+    if frozen:
+        freeze_body(model, head)
+    reader = None if texts is not None else make_head(head, model, tokenizer, labels)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config)
     batches = _Batches(flat, config, seed, groups)
     total = batches.total
     of_groups = [len(groups.groups[0]), groups.loss.model_dump(mode="json")] if groups else []
+    of_groups += [texts.hash] if texts is not None else []
+    of_groups += ["frozen"] if frozen else []
     key = content_key([config.model_dump(mode="json"), seed, head, list(labels), rows_hash(flat), *of_groups])
     original = Original.of(model) if isinstance(groups, Rerouting) else None  # before a checkpoint changes it
     done = checkpoint.load(scratch, key, model, optimizer)
     spent = done.spent
     n_params, _ = count_parameters(model)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) if adapted else None
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) if adapted or frozen else None
+    passes = 1.0 + (texts.loss.further_passes if texts is not None else 0.0)
     device = model.get_input_embeddings().weight.device
     model.eval()
     probe = torch.tensor([flat[0].ids[0]] * 8, device=device)
@@ -104,13 +118,19 @@ def train(
             batch = collate(batch_rows, reader, _pad_id(model), device)
             torch.manual_seed(named_seed(seed, "dropout", step))
             rate = learning_rate_at(step, total, config)
-            loss = _BatchLoss(model, reader, batch, groups, original, step, total)
+            loss = _BatchLoss(model, reader, batch, groups, original, step, total, config.batch_size)
             outputs = _update(loss, optimizer, rate, config)
             tokens, length = sum(batch.lengths), batch.ids.shape[1]
-            spent += Flops(
-                nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens, trained),
-                len(batch.rows) * executed.training(length, outputs),
-            )
+            if frozen:  # gradients end at the head
+                backward = partial(nominal_backward, trained)
+                per_row = executed.forward(length) + backward(length)
+                spent += Flops(nominal_forward(n_params, tokens) + backward(tokens), len(batch.rows) * per_row)
+            else:
+                forward_and_backward = Flops(
+                    nominal_forward(n_params, tokens) + nominal_backward(n_params, tokens, trained),
+                    len(batch.rows) * executed.training(length, outputs),
+                )
+                spent += forward_and_backward * passes
             if original is not None:
                 spent += Flops(nominal_forward(n_params, tokens), len(batch.rows) * executed.forward(length))
             now = time.monotonic()
@@ -130,7 +150,7 @@ class _Batches:
     rows: Sequence[TrainRow]
     config: TrainConfig
     seed: int
-    groups: Views | Rerouting | None
+    groups: Views | Rerouting | TextViews | None
 
     @property
     def total(self) -> int:
@@ -144,7 +164,10 @@ class _Batches:
         size = self.config.batch_size
         if self.groups is not None:
             for step in range(first, self.total):
-                yield step, list(chain.from_iterable(self.groups.groups[step * size : (step + 1) * size]))
+                group: Iterable[TrainRow | TextView] = chain.from_iterable(
+                    self.groups.groups[step * size : (step + 1) * size]
+                )
+                yield step, [row.row if isinstance(row, TextView) else row for row in group]
             return
         per_epoch = -(-len(self.rows) // size)
         for epoch in range(first // per_epoch, -(-self.total // per_epoch)):
@@ -161,14 +184,18 @@ class _BatchLoss:
     model: Any
     head: Any
     batch: Batch
-    groups: Views | Rerouting | None
+    groups: Views | Rerouting | TextViews | None
     original: Original | None
     step: int
     total: int
+    size: int  # groups of an update
 
     def forward(self) -> tuple[Tensor, int]:
         """The loss, and how many positions per row reached the output embedding."""
         model, batch, groups = self.model, self.batch, self.groups
+        if isinstance(groups, TextViews):
+            own = groups.groups[self.step * self.size : (self.step + 1) * self.size]
+            return text_batch_loss(model, TextBatch(batch, own, causal=groups.causal), groups.loss), batch.ids.shape[1]
         if isinstance(groups, Rerouting):
             assert self.original is not None
             originals = self.original.states(model, batch)
@@ -204,6 +231,19 @@ def _update(of: _BatchLoss, optimizer: torch.optim.Optimizer, rate: float, confi
             "use a smaller batch_size, a smaller model or a larger device"
         ) from error
     return outputs
+
+
+def freeze_body(model: Any, head: HeadName) -> None:
+    """Let training change a classifier's head alone: what lies outside the body that pretraining gave it.
+
+    Raises:
+        VictimError: another head than classification.
+    """
+    if head != "classification":
+        raise VictimError("only a classification head can be trained upon a frozen model")
+    inside = f"{model.base_model_prefix}."
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(inside))
 
 
 def _perturbations(batch: Batch) -> list[LayerPerturbation]:

@@ -34,7 +34,7 @@ class Batch:
     labels: list[tuple[int, ...]]
 
 
-def collate(rows: Sequence[TrainRow], head: Head, pad: int, device: torch.device) -> Batch:
+def collate(rows: Sequence[TrainRow], head: Head | None, pad: int, device: torch.device) -> Batch:
     """Pad ``rows`` on the right; for label tokens the label's own tokens follow the prompt."""
     labels = [head.labels[row.label] for row in rows] if isinstance(head, LabelTokensHead) else []
     sequences = [(*row.ids, *label[:-1]) for row, label in zip(rows, labels or [()] * len(rows), strict=True)]

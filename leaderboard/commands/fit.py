@@ -31,6 +31,7 @@ def fit_app() -> typer.Typer:
             "size-scaling": (size_scaling_command, "runs/quickstart"),
             "repeated-sampling": (repeated_sampling_command, "runs/my_run --asks 16"),
             "corrected-asr": (corrected_asr_command, "runs/my_run --calibration judge.json"),
+            "class-separation": (class_separation_command, "runs/quickstart"),
         },
     )
     return app
@@ -174,3 +175,14 @@ def corrected_asr_command(
     from leaderboard.fit.corrected.of_run import corrected_asr_of_run
 
     print_corrected(corrected_asr_of_run(run, calibration), as_json)
+
+
+def class_separation_command(
+    run: Annotated[Path, typer.Argument(help="A run directory of tasks with labels, with diagnostics: full.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """How far apart classes lie in the victims' representations: the mean silhouette, layer by layer."""
+    from leaderboard.commands.fits.print_separation import print_separation
+    from leaderboard.versions.class_separation import class_separation
+
+    print_separation(class_separation(run), as_json)

@@ -40,9 +40,9 @@ def defense_flops(record: CellRecord) -> float:
     return sum(defense_preparation(record).values())
 
 
-DefenseExpense = Literal["search", "training", "fit", "models"]
+DefenseExpense = Literal["search", "training", "fit", "models", "pretraining"]
 """What a defense is prepared by: the search for training attacks, training of weights, fitting of guards, transforms
-and votes, and making ready the models that it asks.
+and votes, making ready the models that it asks, and what in the victim's pretraining hardens it.
 """
 
 
@@ -52,20 +52,22 @@ def defense_preparation(record: CellRecord) -> dict[DefenseExpense, float]:
     A model that several parts ask counts once, and not at all where it is the victim itself; what it took to pretrain
     a model that is used as it is counts as little as the victim's own pretraining does.
     """
-    facts = record.defense_facts
+    facts, victim = record.defense_facts, record.victim_facts
+    hardened = 0.0 if victim is None or victim.pretraining is None else _nominal(victim.pretraining.robust)
     if facts is None:
-        return {"search": 0.0, "training": 0.0, "fit": 0.0, "models": 0.0}
+        return {"search": 0.0, "training": 0.0, "fit": 0.0, "models": 0.0, "pretraining": hardened}
     models = dict(facts.search_models)
     for role, model in record.auxiliary.items():
         if ModelRole.parse(role).asker == "defense":
             models[model.artifact] = model.preparation
-    if record.victim_facts is not None:
-        models.pop(record.victim_facts.artifact, None)
+    if victim is not None:
+        models.pop(victim.artifact, None)
     return {
         "search": _nominal(facts.search),
         "training": _nominal(facts.training),
         "fit": _nominal(facts.fit),
         "models": sum(map(_nominal, models.values())),
+        "pretraining": hardened,
     }
 
 

@@ -32,6 +32,7 @@ _DEFENSE_EXPENSES: dict[str, DefenseExpense] = {
     "Training of the defense": "training",
     "Fitting of the defense": "fit",
     "Models that the defense asks": "models",
+    "Robust part of the pretraining": "pretraining",
 }
 
 

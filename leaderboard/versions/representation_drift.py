@@ -30,7 +30,7 @@ def representation_drift(pairs: Sequence[tuple[CellRecord, CellRecord]]) -> tupl
     """
     by_layer: dict[int, list[float]] = {}
     for old, new in pairs:
-        was, now = (_layers(record) for record in (old, new))
+        was, now = (recorded_grams(record) for record in (old, new))
         for layer in sorted(was.keys() & now.keys()):
             if (value := _drift(was[layer], now[layer])) is not None:
                 by_layer.setdefault(layer, []).append(value)
@@ -38,12 +38,19 @@ def representation_drift(pairs: Sequence[tuple[CellRecord, CellRecord]]) -> tupl
 
 
 @dataclass(frozen=True)
-class _Gram:
+class Gram:
+    """Scalar products of the activations of some prompts at one layer.
+
+    Attributes:
+        examples: ids of the prompts.
+        values: shape [E, E].
+    """
+
     examples: Sequence[str]
     values: Floats
 
 
-def _layers(record: CellRecord) -> dict[int, _Gram]:
+def recorded_grams(record: CellRecord) -> dict[int, Gram]:
     """By layer; what is not of the form that the harness writes is not there."""
     found = {} if record.defense_facts is None else record.defense_facts.diagnostics
     geometry = found.get("geometry")
@@ -56,7 +63,7 @@ def _layers(record: CellRecord) -> dict[int, _Gram]:
     for one in layers:
         values = _matrix(one.get("gram"), len(examples)) if isinstance(one, Mapping) else None
         if values is not None and isinstance(one.get("layer"), int):
-            grams[one["layer"]] = _Gram(list(map(str, examples)), values)
+            grams[one["layer"]] = Gram(list(map(str, examples)), values)
     return grams
 
 
@@ -71,7 +78,7 @@ def _matrix(upper: Any, size: int) -> Floats | None:
     return found + np.triu(found, 1).T
 
 
-def _drift(old: _Gram, new: _Gram) -> float | None:
+def _drift(old: Gram, new: Gram) -> float | None:
     common = [name for name in old.examples if name in set(new.examples)]
     if len(common) < LEAST_PROMPTS:
         return None

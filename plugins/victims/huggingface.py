@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,9 @@ from harness import (
     Messages,
     PluginRef,
     PrepareJob,
+    PretrainCost,
+    Pretraining,
+    PretrainJob,
     RetrainJob,
     TaskData,
     Victim,
@@ -23,6 +27,7 @@ from harness import (
     nominal_forward,
 )
 from plugins.victims._chat_params import AUTO, chat_remarks, written_identity
+from plugins.victims._huggingface.content_hashes import file_hash
 from plugins.victims._huggingface.defended import hardened_by
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
 from plugins.victims._huggingface.given_model import GivenModel, hub_id
@@ -30,6 +35,8 @@ from plugins.victims._huggingface.model_facts import memory_facts, model_card
 from plugins.victims._huggingface.params import HuggingFaceParams
 from plugins.victims._huggingface.presets import find_preset, smallest_of_family
 from plugins.victims._huggingface.pretrained import load_pretrained
+from plugins.victims._pretraining.params import ROBUST, Pretrain
+from plugins.victims._pretraining.texts import read_texts
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars
 
 if TYPE_CHECKING:
@@ -60,7 +67,11 @@ class HuggingFace(Victim):
         Raises:
             VictimError: a folder without them, or a hub that cannot be reached.
         """
-        return model_card(self._given, len(data.labels) if self._head_for(data) == "classification" else None)
+        card = model_card(self._given, len(data.labels) if self._head_for(data) == "classification" else None)
+        stage = self.pretraining()
+        if stage is None or card.pretraining_flops is None:  # what is unknown stays so
+            return card
+        return replace(card, pretraining_flops=card.pretraining_flops + stage.flops)
 
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef | None:
         """The smallest preset of the family: used as it is for text, prepared like the victim for a task. Of a model
@@ -96,7 +107,12 @@ class HuggingFace(Victim):
         Raises:
             VictimError: the commit cannot be found out; name it in the spec.
         """
-        return self._given.fingerprint()
+        params: Pretrain | None = self.params.pretrain
+        if params is None or params.file is None:
+            return self._given.fingerprint()
+        if not params.file.is_file():
+            raise VictimError(f"pretrain.file: {params.file}: no such file; correct the path")
+        return self._given.fingerprint() | {"text to pretrain on": file_hash(params.file)}
 
     def files_beside_spec(self) -> tuple[Path, ...]:
         """The file of a chat template."""
@@ -119,6 +135,40 @@ class HuggingFace(Victim):
             return []
         return chat_remarks(self.params, Path(given.place), data) if given.carries_template() else []
 
+    def trained_against(self, data: TaskData) -> str:
+        """Perturbed text, where that is what it was pretrained on here."""
+        return ROBUST if self.params.pretrain is not None and self.params.pretrain.is_robust else ""
+
+    def pretraining(self) -> Pretraining | None:
+        """Pretraining upon the model's own, if the parameters ask for it."""
+        params: Pretrain | None = self.params.pretrain
+        if params is None:
+            return None
+        size = model_card(self._given, None if self._given.is_language_model else 1).n_params
+        flops = params.tokens * (nominal_forward(size, 1) + nominal_backward(size, 1))
+        identity = {"model": self.params.identity()["model"], "pretrain": params.made_of()}
+        return Pretraining(identity, flops, params.tasks, params.seed)
+
+    def pretrain(self, job: PretrainJob) -> PretrainCost:
+        """Train the model further on text without labels.
+
+        Raises:
+            VictimError: as `prepare`, or there is no text.
+        """
+        from plugins.victims._huggingface.pretraining import pretrain_further
+
+        params: Pretrain = self.params.pretrain
+        self._given.check_trainable()
+        return pretrain_further(
+            self._given.origin(),
+            read_texts(params, job.tasks),
+            params,
+            job,
+            causal=self._given.is_language_model,
+            device=self.params.device,
+            name=self.params.model,
+        )
+
     def estimate(self, data: TaskData) -> float:
         """Nominal compute of fine-tuning, in FLOPs."""
         config: FineTune | None = self.params.fine_tune
@@ -128,6 +178,8 @@ class HuggingFace(Victim):
         tokens = mean_prompt_and_reply_chars(data) / card.chars_per_token
         rows = min(len(data.train), config.train_examples)
         trained = round(tokens * (config.steps * config.batch_size if config.steps else config.epochs * rows))
+        if self.params.backbone == "frozen":  # gradients end at the head, whose parameters are few
+            return nominal_forward(card.n_params, trained)
         changed = None if config.lora is None else 0  # an adapter's own parameters are few
         return nominal_forward(card.n_params, trained) + nominal_backward(card.n_params, trained, changed)
 
@@ -150,12 +202,18 @@ class HuggingFace(Victim):
             raise VictimError(f"{self.params.model}: no training data; write fine_tune: false to use it as it is")
         lora = config.lora if config is not None else None
         head, origin = self._head_for(job.data), self._given.origin()
+        frozen = self.params.backbone == "frozen"
+        if frozen and head != "classification":
+            raise VictimError(
+                f"{self.params.model}: backbone: frozen trains a classification head, and this task is answered in "
+                "text; write backbone: trained"
+            )
         if config is not None and lora is None:
             self._given.check_trainable()
         model, tokenizer = load_pretrained(
             self.params.model,
-            origin.source,
-            origin.revision,
+            origin.source if job.pretrained is None else str(job.pretrained),
+            origin.revision if job.pretrained is None else None,
             head,
             job.data.labels,
             trained=config is not None,
@@ -181,6 +239,7 @@ class HuggingFace(Victim):
                 device=self.params.device,
                 name=self.params.model,
                 chat=self._given.chat(job.folder, head),
+                frozen=frozen,
             )
         if config is not None:
             learner.save(job.folder)

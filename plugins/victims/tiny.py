@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -14,6 +14,9 @@ from harness import (
     ModelShape,
     PluginRef,
     PrepareJob,
+    PretrainCost,
+    Pretraining,
+    PretrainJob,
     TaskData,
     TrainConfig,
     Victim,
@@ -25,6 +28,8 @@ from harness import (
     nominal_forward,
 )
 from plugins.victims._backend_param import BackendChoice, backend_field
+from plugins.victims._pretraining.params import ROBUST, Backbone, Pretrain
+from plugins.victims._pretraining.texts import read_texts
 from plugins.victims._text_lengths import SAMPLE_SIZE, mean_prompt_and_reply_chars, mean_reply_chars
 from plugins.victims._tiny.bpe import PAD, bpe_from_texts, chars_per_token
 from plugins.victims._tiny.sizes import SHAPES, SIBLING_SIZE, SIBLING_TEXT_STEPS, TinyShape
@@ -70,7 +75,34 @@ class Tiny(Victim):
         )
         filler_tokens: NonNegativeInt = Field(10, description="random tokens in each of these examples")
         context: PositiveInt = Field(256, le=4096, description="longest prompt in tokens, attack string included")
+        pretrain: Pretrain | None = Field(
+            None,
+            description="pretraining on text without labels, before the task: one for all tasks, its tokenizer too; by "
+            "default none",
+        )
+        backbone: Backbone = Field(
+            "trained", description="frozen: after pretraining, the task trains a classification head alone"
+        )
         backend: BackendChoice = backend_field()
+
+        def identity(self) -> dict[str, Any]:
+            """The parameters; without pretraining, those that there were before there was one."""
+            data = super().identity()
+            for name, default in (("pretrain", None), ("backbone", "trained")):
+                if data[name] == default:
+                    del data[name]
+            return data
+
+        @model_validator(mode="after")
+        def _fit_together(self) -> Self:
+            if self.backbone == "frozen" and self.pretrain is None:
+                raise ValueError("backbone: frozen needs pretrain: a head upon random weights learns nothing")
+            if self.pretrain is not None and self.pretrain.length > self.context:
+                raise ValueError(
+                    f"pretrain.length ({self.pretrain.length}) is above context ({self.context}): lower it, or raise "
+                    "context"
+                )
+            return self
 
         @model_validator(mode="before")
         @classmethod
@@ -92,21 +124,26 @@ class Tiny(Victim):
         return "tiny"
 
     def card(self, data: TaskData) -> VictimCard:
-        n = self.shape.non_embedding + (len(data.labels) - 2) * self.shape.hidden
-        embedding = self.params.vocabulary * self.shape.hidden
+        stage = self.pretraining()
         return VictimCard(
             self.family(),
-            n + embedding,
-            None,
+            self._size(len(data.labels)),
+            None if stage is None else stage.flops,
             "latent",
             self.params.context,
             chars_per_token(data, self.params.vocabulary),
             language_model=not data.labels,
         )
 
+    def _size(self, labels: int) -> int:
+        """Parameters of a classifier, or of a language model, whose output embedding is its input's."""
+        head = (labels - 2) * self.shape.hidden
+        return self.shape.non_embedding + head + self.params.vocabulary * self.shape.hidden
+
     def sibling(self, sees: Literal["text", "task"]) -> PluginRef:
         size = min((self.params.size, SIBLING_SIZE), key=list(SHAPES).index)
-        shared = self.params.model_dump(mode="json", include={"vocabulary", "context", "backend"})
+        same = {"vocabulary", "context", "backend"} | ({"pretrain"} if self.params.pretrain is not None else set())
+        shared = self.params.model_dump(mode="json", include=same)
         return PluginRef(
             name="tiny", params={"size": size, **shared} | ({"steps": SIBLING_TEXT_STEPS} if sees == "text" else {})
         )
@@ -114,9 +151,58 @@ class Tiny(Victim):
     def trained_against(self, data: TaskData) -> str:
         filler, length = self.params.filler, self.params.filler_tokens
         answered = any(has_answer(example, data) for example in data.train[:SAMPLE_SIZE])
-        if not (filler and length and answered):
-            return ""
-        return f"random strings in {filler:.0%} of its examples"
+        found = [f"random strings in {filler:.0%} of its examples"] if filler and length and answered else []
+        if self.params.pretrain is not None and self.params.pretrain.is_robust:
+            found.append(ROBUST)
+        return ", ".join(found)
+
+    def pretraining(self) -> Pretraining | None:
+        params = self.params.pretrain
+        if params is None:
+            return None
+        shared = self.params.model_dump(include={"size", "vocabulary", "context"})
+        shared |= {"learning_rate": params.learning_rate or self.params.learning_rate, "pretrain": params.made_of()}
+        size = self._size(0)
+        each = nominal_forward(size, 1) + nominal_backward(size, 1)
+        return Pretraining(shared, params.tokens * each, params.tasks, params.seed)
+
+    def pretrain(self, job: PretrainJob) -> PretrainCost:
+        from transformers import PreTrainedTokenizerFast
+
+        from harness import HFTokenizer, save_model
+        from plugins.victims._pretraining.pretrain import pretrain_model
+
+        params: Pretrain = self.params.pretrain
+        texts = read_texts(params, job.tasks)
+        rust = bpe_from_texts(texts[: 2 * BPE_EXAMPLES], self.params.vocabulary)
+        PreTrainedTokenizerFast(tokenizer_object=rust, pad_token=PAD).save_pretrained(str(job.folder))
+        tokenizer = HFTokenizer(rust, rows=self.params.vocabulary)
+        model = self._fresh_model(0, job.seed)
+        rate = self.params.learning_rate
+        cost = pretrain_model(model, tokenizer, texts, params, job, learning_rate=rate, name=f"tiny {self.params.size}")
+        save_model(model, job.folder)
+        return cost
+
+    def _fresh_model(self, labels: int, seed: int) -> Any:
+        """With random weights: a classifier, or a language model where there are no labels."""
+        import torch
+        from transformers import GPTNeoXForCausalLM, GPTNeoXForSequenceClassification
+
+        config = model_config(self.shape, self.params.vocabulary, self.params.context, labels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(named_seed("tiny", seed, "weights"))
+            return (GPTNeoXForSequenceClassification if labels else GPTNeoXForCausalLM)(config)
+
+    def _pretrained_model(self, folder: Path, labels: int, seed: int) -> Any:
+        """With the weights of the pretraining; the head of a classifier is new."""
+        from harness import load_model
+
+        head: HeadName = "classification" if labels else "generation"
+        new = named_seed("tiny", seed, "weights")
+        model, _ = load_model(folder, head, n_labels=labels or None, seed=new)
+        if labels:
+            model.config.eos_token_id = None
+        return model
 
     def estimate(self, data: TaskData) -> float:
         card, sample = self.card(data), data.train[:SAMPLE_SIZE]
@@ -128,7 +214,9 @@ class Tiny(Victim):
             + answered * self.params.filler * self.params.filler_tokens
         )
         n = card.n_params
-        return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + nominal_backward(n, 1))
+        trained = self.shape.hidden * len(data.labels)
+        backward = nominal_backward(n, 1) if self.params.backbone == "trained" else nominal_backward(trained, 1)
+        return self.params.steps * self.params.batch_size * tokens * (nominal_forward(n, 1) + backward)
 
     def memory(self, data: TaskData) -> MemoryFacts:
         n_params, s = self.card(data).n_params, self.shape
@@ -143,8 +231,8 @@ class Tiny(Victim):
         )
 
     def prepare(self, job: PrepareJob) -> Flops:
-        import torch
-        from transformers import GPTNeoXForCausalLM, GPTNeoXForSequenceClassification, PreTrainedTokenizerFast
+        import tokenizers
+        from transformers import PreTrainedTokenizerFast
 
         from harness import HFTokenizer, save_model, train
 
@@ -153,16 +241,25 @@ class Tiny(Victim):
                 "tiny is trained on the task's training examples, but there are none; use a victim that is already "
                 "trained, e.g. {huggingface: {model: ..., fine_tune: false}}"
             )
-        texts = (example.text + example.reply for example in job.data.train[:BPE_EXAMPLES])
-        rust = bpe_from_texts(texts, self.params.vocabulary)
+        frozen = self.params.backbone == "frozen"
+        if frozen and not job.data.labels:
+            raise VictimError(
+                "tiny: backbone: frozen trains a classification head, and this task is answered in text; write "
+                "backbone: trained"
+            )
+        if job.pretrained is not None:
+            rust = tokenizers.Tokenizer.from_file(str(job.pretrained / "tokenizer.json"))
+        else:
+            texts = (example.text + example.reply for example in job.data.train[:BPE_EXAMPLES])
+            rust = bpe_from_texts(texts, self.params.vocabulary)
         special = {"pad_token": PAD} if job.data.labels else {"pad_token": PAD, "eos_token": PAD}
         PreTrainedTokenizerFast(tokenizer_object=rust, **special).save_pretrained(str(job.folder))
         tokenizer = HFTokenizer(rust, rows=self.params.vocabulary)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(named_seed("tiny", job.seed, "weights"))
-            model_class = GPTNeoXForSequenceClassification if job.data.labels else GPTNeoXForCausalLM
-            config = model_config(self.shape, self.params.vocabulary, self.params.context, len(job.data.labels))
-            model = model_class(config)
+        labels = len(job.data.labels)
+        if job.pretrained is not None:
+            model = self._pretrained_model(job.pretrained, labels, job.seed)
+        else:
+            model = self._fresh_model(labels, job.seed)
         spent = train(
             model,
             tokenizer,
@@ -179,6 +276,7 @@ class Tiny(Victim):
             scratch=job.scratch,
             progress=job.progress,
             head=_head(job.data),
+            frozen=frozen,
         )
         save_model(model, job.folder)
         return spent

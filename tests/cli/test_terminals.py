@@ -24,6 +24,7 @@ from harness.cli.console.terminal import any_terminal
 from tests.benchmarks.intervals.corrected import calibration_of
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.submission.forge import pack_fast
+from tests.leaderboard.versions.test_class_separation import placed
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, command
 
 # What each command is called with, in a folder that has what it needs.
@@ -50,6 +51,7 @@ COMMANDS = {
     "fit size-scaling": "fit size-scaling fake",
     "fit repeated-sampling": "fit repeated-sampling drawn --asks 16",
     "fit corrected-asr": "fit corrected-asr drawn --calibration kept.json",
+    "fit class-separation": "fit class-separation placed",
     "compare": "compare fake fake",
     "leaderboard build": "leaderboard build fake --out page",
     "leaderboard show": "leaderboard show fake",
@@ -101,6 +103,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     judge = {"name": "proxy_label", "label": NAME, "params": {}, "distribution": "", "version": ""}
     kept = calibration_of(8, 9, 7, 9).model_dump(mode="json") | {"judge": judge}
     (folder / "kept.json").write_text(json.dumps(kept), "utf-8")
+    write_run(folder / "placed", [replace(placed(0, 9.0), task=NAME)])
     header = "task,family,attack,n_params,seed,iteration,trials,successes,attack_compute\n"
     rows = [f"{NAME},f,a,{n},{s},{i},50,{4 * i + s},{i / 100}\n" for n in (10, 99) for s in (0, 1) for i in range(1, 9)]
     (folder / "table.csv").write_text(header + "".join(rows), "utf-8")

@@ -28,6 +28,7 @@ FROZEN = {
     ("complexity", "1"): "14024acdcfd3f72bb9291fbf6182bf3373d380f2754d19f360ece36d55f43c8a",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
     ("defenses/over_refusal", "1"): "a393a02ae7370f94bc5073acbfe9fa86da97f263c5ddf7754b9b7ed9b1a59bf4",
+    ("defenses/pretraining", "1"): "9d60ccd89f39e9048c6983643d48091c776d40337e5ad30be1461cde694f70a0",
     ("defenses/spam", "1"): "27039c969cc9bca3d777ca3d47f0145f253ac7b5e164b5cfb0a70735bfeb9976",
     ("defenses/strongreject", "1"): "437af7499de1ab3b43d2aa5c768e948248c809e47bbe03ef9ff79c7049ee837d",
     ("generation", "2"): "7f9c0e244e20e8a6a57a665f69a79776deb9f39d7dd6fa9d6df45e3bf224e83b",

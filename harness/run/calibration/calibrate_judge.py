@@ -20,6 +20,7 @@ from harness.run.calibration.labelled_answers import LabelledAnswer
 from harness.run.cell.base_record import plugin_record
 from harness.run.prepare.artifacts import Artifacts
 from harness.run.prepare.auxiliary_models import ModelFinder
+from harness.run.prepare.task_data import TaskDataCache
 from harness.tokens.special_tokens import EVERYWHERE, special_tokens_in
 
 
@@ -76,7 +77,7 @@ def judge_runner(judge: ResolvedPlugin, registry: Registry, artifacts: Artifacts
     Raises:
         PluginError, VictimError: a model is not named, or cannot be had.
     """
-    finder, models = ModelFinder(registry), {}
+    finder, models = ModelFinder(registry, TaskDataCache()), {}
     for name, declared in judge.plugin.models().items():
         if declared.victim is None:
             raise PluginError(f"judge {judge.name}: model '{name}' is not named; name a victim for it")

@@ -20,6 +20,7 @@ from harness.records.cell_manifest import (
     CertificateFacts,
     DefenseFacts,
     PartFacts,
+    PretrainingFacts,
     VictimFacts,
 )
 from harness.records.model_role import ModelRole
@@ -191,7 +192,16 @@ def measured_victim_facts(prepared: PreparedCell) -> VictimFacts:
         reference_flops=card["pretraining_flops"] or known(spent.nominal) or None,  # 0: no one knows what it took
         artifact=artifact.key,
         content=prepared.cell.victim.content,
+        pretraining=_pretraining_facts(artifact),
     )
+
+
+def _pretraining_facts(victim: Artifact) -> PretrainingFacts | None:
+    facts = victim.facts.get("pretraining")
+    if facts is None:
+        return None
+    amounts = {name: compute(Flops.from_json(facts[name])) for name in ("compute", "robust")}
+    return PretrainingFacts(artifact=facts["key"], notes=facts["notes"], **amounts)
 
 
 def auxiliary_facts(

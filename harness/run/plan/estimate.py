@@ -188,7 +188,12 @@ class _Stages:
         )
 
     def _add_model(self, model: ModelSpec, name: str, card: VictimCard, memory: VictimMemory) -> None:
-        key = model.artifact.key
+        key, before = model.artifact.key, model.pretraining
+        if before is not None and (of := before.artifact.key) not in self.found:
+            label, device = before.label, memory.device
+            self.found[of] = Stage(
+                "prepare", label, of, self._status(of), known(before.stage.flops), memory=memory.prepare, device=device
+            )
         if key not in self.found:
             flops = _attempt(partial(model.victim.plugin.estimate, model.data))
             self.found[key] = Stage(

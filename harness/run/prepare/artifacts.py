@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.api.victim import PrepareJob
+from harness.api.victim import PrepareJob, PretrainJob
 from harness.engine.threads import fixed_threads
 from harness.engine.torch.weights.named_base import base_of
 from harness.errors import VictimError, error_text
 from harness.run.prepare.auxiliary_models import ModelSpec
 from harness.run.prepare.keys import ArtifactSpec
+from harness.run.prepare.pretrainings import PretrainingSpec
 from harness.run.prepare.resolved_cell import ResolvedCell
 from harness.run.reporter import WorkReporter
 from harness.store.artifacts import Artifact, ArtifactStore, MakeArtifact
@@ -75,10 +76,25 @@ class Artifacts:
         """
 
         def make(out: Path, scratch: Path) -> dict[str, Any]:
+            pretrained = None if model.pretraining is None else self.pretrained(model.pretraining)
             self.reporter.stage(f"prepare {model.victim.label} {purpose}, seed {model.seed}")
-            job = PrepareJob(model.data, model.seed, out, scratch, self.reporter.progress)
+            start = None if pretrained is None else self.folder(pretrained)
+            job = PrepareJob(model.data, model.seed, out, scratch, self.reporter.progress, start)
             with special_tokens_in(model.data.fixed_parts):
                 spent = model.victim.plugin.prepare(job)
-            return {"card": asdict(model.victim.plugin.card(model.data)), "compute": spent.to_json()}
+            facts = {"card": asdict(model.victim.plugin.card(model.data)), "compute": spent.to_json()}
+            return facts if pretrained is None else facts | {"pretraining": pretrained.facts | {"key": pretrained.key}}
 
         return self.find_or_make(model.artifact, make, model.training_threads)
+
+    def pretrained(self, pretraining: PretrainingSpec) -> Artifact:
+        """What victims start from that were pretrained."""
+
+        def make(out: Path, scratch: Path) -> dict[str, Any]:
+            self.reporter.stage(f"prepare {pretraining.label}")
+            job = PretrainJob(pretraining.tasks, pretraining.seed, out, scratch, self.reporter.progress)
+            cost = pretraining.victim.plugin.pretrain(job)
+            amounts = {"compute": cost.training.to_json(), "robust": cost.robust.to_json()}
+            return amounts | {"notes": dict(cost.notes)}
+
+        return self.find_or_make(pretraining.artifact, make, pretraining.training_threads)

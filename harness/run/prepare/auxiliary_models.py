@@ -15,6 +15,8 @@ from harness.records.model_role import ModelRole
 from harness.registry.registry import Registry
 from harness.registry.resolved_plugin import ResolvedPlugin
 from harness.run.prepare.keys import ArtifactSpec, victim_identity
+from harness.run.prepare.pretrainings import PretrainingFinder, PretrainingSpec
+from harness.run.prepare.task_data import TaskDataCache
 from harness.spec.cells import CellSpec
 
 
@@ -25,6 +27,7 @@ class ModelSpec:
     Attributes:
         fingerprint: hashes of the files that the plugin starts from, as it tells them.
         training_threads: of torch while it is made ready.
+        pretraining: what it starts from, where the plugin has such a stage.
     """
 
     victim: ResolvedPlugin
@@ -32,6 +35,12 @@ class ModelSpec:
     seed: int
     fingerprint: Mapping[str, str]
     training_threads: int
+    pretraining: PretrainingSpec | None = None
+
+    @property
+    def pretraining_key(self) -> str:
+        """Key of its pretraining; "" where it has none."""
+        return "" if self.pretraining is None else self.pretraining.artifact.key
 
     @property
     def content(self) -> str:
@@ -41,7 +50,14 @@ class ModelSpec:
     @cached_property
     def artifact(self) -> ArtifactSpec:
         """The artifact that this makes."""
-        made_of = (self.victim, self.data.hash, self.fingerprint, self.seed, self.training_threads)
+        made_of = (
+            self.victim,
+            self.data.hash,
+            self.fingerprint,
+            self.seed,
+            self.training_threads,
+            self.pretraining_key,
+        )
         return ArtifactSpec.of(victim_identity, *made_of)
 
 
@@ -62,14 +78,16 @@ class ModelFinder:
     """Finds the models that a cell takes: its victim, those that plugins name, small ones of the victim's family.
 
     Args:
+        tasks: where the data of the tasks comes from that pretrainings read.
         outlined: go on where a model's files or commit cannot be told here, for a plan; its keys are then no others'.
 
     Attributes:
         made_up: of which models that is so, and why, in words.
     """
 
-    def __init__(self, registry: Registry, *, outlined: bool = False) -> None:
+    def __init__(self, registry: Registry, tasks: TaskDataCache, *, outlined: bool = False) -> None:
         self.registry = registry
+        self._pretrainings = PretrainingFinder(registry, tasks)
         self._outlined = outlined
         self.made_up: list[str] = []
         self._fingerprints: dict[str, dict[str, str]] = {}
@@ -80,8 +98,11 @@ class ModelFinder:
 
         Raises:
             VictimError: its files are not found.
+            DataError: a task that its pretraining reads cannot be loaded.
         """
-        return ModelSpec(victim, data, seed, self._fingerprint(victim), training_threads)
+        fingerprint = self._fingerprint(victim)
+        pretraining = self._pretrainings.of(victim, fingerprint, seed, training_threads)
+        return ModelSpec(victim, data, seed, fingerprint, training_threads, pretraining)
 
     def of_cell(self, cell: CellSpec, data: TaskData) -> dict[ModelRole, AuxiliaryModel]:
         """The models that the attack, the judge and the runtime defenses of a cell ask.

@@ -5,7 +5,7 @@ Whatever can change a number is hashed here, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -47,10 +47,15 @@ class TrainingInputs:
 
 
 def victim_identity(
-    victim: ResolvedPlugin, data_hash: str, fingerprint: Mapping[str, str], seed: int, training_threads: int = 1
+    victim: ResolvedPlugin,
+    data_hash: str,
+    fingerprint: Mapping[str, str],
+    seed: int,
+    training_threads: int = 1,
+    pretraining: str = "",
 ) -> dict[str, Any]:
-    """What makes a fine-tuned victim: model, task data, seed, and torch's threads where they are not 1. Rounds and fits
-    begin with it.
+    """What makes a fine-tuned victim: model, task data, seed, torch's threads where they are not 1, and the key of its
+    pretraining, if it has one. Rounds and fits begin with it.
     """
     identity = {
         "what": "victim",
@@ -60,7 +65,29 @@ def victim_identity(
         "seed": seed,
         "accounting": CONVENTION,
     }
+    identity |= {"pretraining": pretraining} if pretraining else {}
     return identity if training_threads == 1 else identity | {"threads": training_threads}
+
+
+def pretraining_identity(
+    victim: ResolvedPlugin,
+    identity: Mapping[str, Any],
+    texts: Sequence[str],
+    fingerprint: Mapping[str, str],
+    seed: int,
+    training_threads: int,
+) -> dict[str, Any]:
+    """What makes a pretraining: plugin, what it says of it, hashes of the tasks it reads, its files, the seed."""
+    known = {
+        "what": "pretraining",
+        "victim": [victim.name, victim.distribution, victim.version],
+        "of": dict(identity),
+        "texts": list(texts),
+        "model": dict(fingerprint),
+        "seed": seed,
+        "accounting": CONVENTION,
+    }
+    return known if training_threads == 1 else known | {"threads": training_threads}
 
 
 def round_identity(cell: CellSpec, round: int, previous_key: str, training: TrainingInputs) -> dict[str, Any]:
@@ -190,6 +217,7 @@ class Keys:
         fingerprint: of the victim's files.
         models: keys of the auxiliary models by role.
         training: what the attack brings that the defense trains against.
+        pretraining: key of the victim's pretraining; "": it has none.
 
     Attributes:
         models: of the auxiliary models.
@@ -209,9 +237,10 @@ class Keys:
         fingerprint: Mapping[str, str],
         models: Mapping[ModelRole, str] | None = None,
         training: TrainingInputs = TrainingInputs(),
+        pretraining: str = "",
     ) -> None:
         self.models = models or {}
-        victim = victim_identity(cell.victim, data_hash, fingerprint, cell.seed, cell.training_threads)
+        victim = victim_identity(cell.victim, data_hash, fingerprint, cell.seed, cell.training_threads, pretraining)
         self.victim = self.weights = content_key(victim)
         rounds: list[ArtifactSpec] = []
         for round in range(1, (cell.round or 0) + 1):

@@ -48,7 +48,9 @@ class ResolvedCell:
         """
         training = _keys_of(self.training_models).values()
         rounds = [artifact.key for artifact in self.keys.rounds]
-        found = [self.keys.victim, *training, *rounds, *self.keys.models.values()]
+        pretraining = self.victim.pretraining_key
+        found = [*([pretraining] if pretraining else []), self.keys.victim]
+        found += [*training, *rounds, *self.keys.models.values()]
         return tuple(dict.fromkeys([*found, *([self.keys.pipeline] if self.spec.runtime else [])]))
 
 
@@ -62,7 +64,7 @@ class CellResolver:
     def __init__(self, registry: Registry, *, outlined: bool = False) -> None:
         self.registry = registry
         self._tasks = TaskDataCache(outlined=outlined)
-        self._models = ModelFinder(registry, outlined=outlined)
+        self._models = ModelFinder(registry, self._tasks, outlined=outlined)
 
     @property
     def made_up(self) -> list[str]:
@@ -86,7 +88,8 @@ class CellResolver:
             training_models = self._models.of_attack(training_attack.plugin, cell, data)
             names = asked_by(_keys_of(training_models), "attack")
             inputs = TrainingInputs(names, training_attack.fingerprint())
-        keys = Keys(cell, data.hash, victim.fingerprint, _keys_of(auxiliary), inputs)
+        of_victim = data.hash, victim.fingerprint
+        keys = Keys(cell, *of_victim, _keys_of(auxiliary), inputs, victim.pretraining_key)
         return ResolvedCell(cell, data, victim, auxiliary, training_attack, training_models, keys)
 
     def data(self, cell: CellSpec) -> TaskData:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
-from harness import Chunk, Edit, Example, Params, Problem, Threat, Tokenizer, allowed_tokens, place
+from harness import Chunk, Edit, Example, Problem, Threat, Tokenizer, allowed_tokens, place
+from plugins._common.curriculum import Growth
+from plugins._common.typos import PRINTABLE, add_typos
 
 ViewKind = Literal["random_tokens", "characters"]
-PRINTABLE = "".join(map(chr, range(32, 127)))
 CHARACTERS_PER_TOKEN = 4  # random characters of a view per token, where the region has no text
 
 
-class Curriculum(Params):
+class Curriculum(Growth):
     """Strength of the views, 0 to 1: from ``start`` at the first update of round 1 to ``end`` at the end of round
     ``rounds``, and ``end`` after that.
     """
@@ -24,23 +24,10 @@ class Curriculum(Params):
     start: float = Field(0.1, ge=0, le=1, description="strength at the first update of round 1")
     end: float = Field(1.0, ge=0, le=1, description="strength from the end of round `rounds` on")
     rounds: PositiveInt = Field(4, description="the absolute round at whose end `end` is reached")
-    shape: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="constant: always `end`, for comparison with a training without curriculum"
-    )
-
-    @model_validator(mode="after")
-    def _grows(self) -> Curriculum:
-        if self.start > self.end:
-            raise ValueError(f"strength grows with training: start {self.start:g} must not be above end {self.end:g}")
-        return self
 
     def strength(self, round: int, share: float) -> float:
         """Strength in a round, counted from 1, of which a ``share`` from 0 to 1 is done."""
-        if self.shape == "constant":
-            return self.end
-        progress = min(1.0, (round - 1 + share) / self.rounds)
-        progress = progress if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * progress)
-        return self.start + progress * (self.end - self.start)
+        return self.at((round - 1 + share) / self.rounds)
 
 
 class ViewSampler:
@@ -89,22 +76,3 @@ class ViewSampler:
         chunks = list(example.chunks)
         chunks[example.region] = Chunk(add_typos(region.text, strength * self.share, rng), Edit.PERTURBABLE)
         return "".join(chunk.text for chunk in chunks)
-
-
-def add_typos(text: str, share: float, rng: np.random.Generator) -> str:
-    """A text of which a ``share`` of the characters (at least one) is swapped with the next one, left out, doubled or
-    replaced by a random printable one.
-    """
-    characters = list(text)
-    positions = rng.choice(len(text), size=max(1, int(share * len(text) + 0.5)), replace=False)
-    for i in sorted(map(int, positions), reverse=True):  # backwards, so that earlier positions stay valid
-        typo = int(rng.integers(4))
-        if typo == 0 and i + 1 < len(characters):
-            characters[i], characters[i + 1] = characters[i + 1], characters[i]
-        elif typo == 1:
-            del characters[i]
-        elif typo == 2:
-            characters.insert(i, characters[i])
-        else:
-            characters[i] = PRINTABLE[int(rng.integers(len(PRINTABLE)))]
-    return "".join(characters)

@@ -32,6 +32,7 @@ def fine_tune(
     device: str,
     name: str,
     chat: ChatFormat | None = None,
+    frozen: bool = False,
 ) -> tuple[Flops, dict[str, int]]:
     """Train a model in place on the task's training examples.
 
@@ -39,6 +40,7 @@ def fine_tune(
         model, tokenizer: of transformers.
         name: of the model, for the progress bar.
         chat: how its prompts are written; None: as they are.
+        frozen: whether all but the classification head stays as it is.
 
     Returns:
         the compute spent, and how many rows were trained on and dropped.
@@ -75,6 +77,7 @@ def fine_tune(
         head=head,
         labels=labels,
         what=f"fine-tune {name}",
+        frozen=frozen,
     )
     return spent, {"rows": len(clean.rows), "dropped": clean.dropped}
 

@@ -23,6 +23,7 @@ from plugins.victims._huggingface.fine_tuning import FineTune
 from plugins.victims._huggingface.given_model import hub_id, is_local
 from plugins.victims._huggingface.packaged import PACKAGED
 from plugins.victims._huggingface.presets import find_preset
+from plugins.victims._pretraining.params import Backbone, Pretrain
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 
 
@@ -55,6 +56,14 @@ class HuggingFaceParams(Params):
         "tokens; a task answered in text takes a language model, whatever is written here",
     )
     fine_tune: FineTune | None = Field(FineTune(), description="how to fine-tune; false: use the model as it is")
+    pretrain: Pretrain | None = Field(
+        None,
+        description="pretraining on text without labels, before the task, upon the model's own; one for all tasks; by "
+        "default none",
+    )
+    backbone: Backbone = Field(
+        "trained", description="frozen: fine-tuning trains the classification head alone, and the model stays as it is"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="precision of the weights under attack"
     )
@@ -115,6 +124,20 @@ class HuggingFaceParams(Params):
             raise ValueError("adapter_revision is only for an adapter's hub id; leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _trained_how(self) -> Self:
+        lora = self.fine_tune is not None and self.fine_tune.lora is not None
+        if (self.pretrain is not None or self.backbone == "frozen") and self.fine_tune is None:
+            raise ValueError("pretrain and backbone: frozen need fine_tune: without it a model is used as it is")
+        for name, given in (("adapter", self.adapter), ("quantize", self.quantize), ("fine_tune.lora", lora)):
+            if given and self.pretrain is not None:
+                raise ValueError(f"pretrain trains all weights, and {name} leaves them as they are: leave out either")
+        if self.backbone == "frozen" and (lora or self.head == "causal_lm"):
+            raise ValueError(
+                "backbone: frozen trains a classification head alone: leave out fine_tune.lora and head: causal_lm"
+            )
+        return self
+
     def identity(self) -> dict[str, Any]:
         """The parameters, less folder and revision, for which `fingerprint` stands."""
         data = super().identity()
@@ -122,9 +145,11 @@ class HuggingFaceParams(Params):
         for name in ("chat", "system", "prefill", "template_arguments"):
             del data[name]
         data |= written_identity(self)
-        for name in ("reasoning", "quantize", "adapter"):
+        for name in ("reasoning", "quantize", "adapter", "pretrain"):
             if getattr(self, name) is None:
                 del data[name]
+        if self.backbone == "trained":
+            del data["backbone"]
         if self.adapter is not None:
             data["adapter"] = "local" if model_files.is_local(self.adapter) else self.adapter
         data["model"] = "local" if is_local(self.model) else hub_id(self.model)

@@ -76,7 +76,7 @@ def load_pretrained(
             model.config.problem_type = "single_label_classification"
     elif head == "classification":
         _check_classes(name, model.config, labels)
-    tokenizer = _load_tokenizer(source, revision)
+    tokenizer = load_tokenizer(source, revision)
     if getattr(model.config, "pad_token_id", None) is None:  # others who load the model need one for batches
         fallback = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         model.config.pad_token_id = fallback
@@ -111,7 +111,8 @@ def _check_classes(name: str, config: Any, labels: Sequence[str]) -> None:
         )
 
 
-def _load_tokenizer(source: str, revision: str | None) -> Any:
+def load_tokenizer(source: str, revision: str | None) -> Any:
+    """The tokenizer of transformers. Raises VictimError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
     options = {"revision": revision} if revision else {"local_files_only": True}

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.records.cell_manifest import Compute, PretrainingFacts, VictimFacts
 from harness.records.read import read_run
+from leaderboard.data.record_facts import defense_preparation
 from leaderboard.site.defended_victims import defended_victim_page, defended_victims
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings, standings
@@ -71,3 +73,27 @@ def test_a_model_counts_once_and_only_where_the_defense_asks_it(tmp_path: Path) 
 )
 def test_what_nobody_knows_is_no_zero(tmp_path: Path, auxiliary: dict[str, Any], facts: dict[str, Any]) -> None:
     assert row_of(tmp_path, auxiliary, **facts).defense_compute is None
+
+
+def test_what_hardens_in_pretraining_counts_in_every_row(tmp_path: Path) -> None:
+    pretraining = PretrainingFacts(artifact="f" * 32, compute=Compute(nominal=4e13), robust=Compute(nominal=2e13))
+    spent = Compute(nominal=1e14, executed=5e13)
+    victim = VictimFacts(
+        family="tiny",
+        n_params=100_000,
+        n_params_non_embedding=90_000,
+        pretraining_flops=4e13,
+        preparation=spent,
+        reference_flops=4e13,
+        artifact="a" * 32,
+        pretraining=pretraining,
+    )
+    bare = victim.model_copy(update={"pretraining": None})
+    assert "pretraining" not in bare.model_dump(mode="json"), "records of victims without one are as they were"
+    found = {}
+    for name, facts in (("pretrained", victim), ("bare", bare)):
+        cell = FakeCell(examples=4, steps=2, more={"victim_facts": facts.model_dump(mode="json")})
+        (read,) = read_run(write_run(tmp_path / name, [cell])).cells
+        assert read.record.victim_facts == facts
+        found[name] = defense_preparation(read.record)
+    assert (found["pretrained"]["pretraining"], found["bare"]["pretraining"]) == (2e13, 0.0)

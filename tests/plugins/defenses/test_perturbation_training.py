@@ -18,7 +18,8 @@ from harness.api.threat import Threat
 from harness.engine.open_backend import open_folder
 from harness.flops import Flops
 from harness.tokens.hf_tokenizer import HFTokenizer
-from plugins.defenses._training.augmented_views import PRINTABLE, Curriculum, ViewSampler, add_typos
+from plugins._common.typos import PRINTABLE, add_typos
+from plugins.defenses._training.augmented_views import Curriculum, ViewSampler
 from plugins.defenses.perturbation_training import PerturbationTraining
 from tests.engine.hub_models import byte_bpe, write_folder
 from tests.plugins.defenses.test_adversarial_training import resolve

@@ -103,6 +103,7 @@ def _cost_problems(record: CellRecord) -> Iterator[str]:
         return
     defense = record.defense_facts
     amounts = [facts.preparation, record.clean_compute]
+    amounts += [facts.pretraining.compute, facts.pretraining.robust] if facts.pretraining else []
     if defense is not None:
         amounts += [defense.search, defense.training, defense.fit, defense.per_query]
         amounts += [part.fit for part in defense.parts]

@@ -1,0 +1,1 @@
+"""Pretraining of victims on text without labels."""
