@@ -98,8 +98,12 @@ class HuggingFace(Victim):
         return PluginRef(name="huggingface", params=params)
 
     def trained_against(self, data: TaskData) -> str:
-        """Of a published model or adapter with a defense in its weights: which; told by their hub ids alone."""
-        return "" if self._given.is_local else hardened_by(hub_id(self.params.model), self.params.adapter)
+        """The defense in the weights of a published model or adapter, known by its hub id, and perturbed text where it was
+        pretrained on that here.
+        """
+        published = "" if self._given.is_local else hardened_by(hub_id(self.params.model), self.params.adapter)
+        robust = self.params.pretrain is not None and self.params.pretrain.is_robust
+        return "; ".join(filter(None, [published, ROBUST if robust else ""]))
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of a folder's files, or the commit of a hub id.
@@ -134,10 +138,6 @@ class HuggingFace(Victim):
         if self._head_for(data) == "classification" or not given.is_local:
             return []
         return chat_remarks(self.params, Path(given.place), data) if given.carries_template() else []
-
-    def trained_against(self, data: TaskData) -> str:
-        """Perturbed text, where that is what it was pretrained on here."""
-        return ROBUST if self.params.pretrain is not None and self.params.pretrain.is_robust else ""
 
     def pretraining(self) -> Pretraining | None:
         """Pretraining upon the model's own, if the parameters ask for it."""
