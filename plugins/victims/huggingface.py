@@ -98,7 +98,7 @@ class HuggingFace(Victim):
         return PluginRef(name="huggingface", params=params)
 
     def trained_against(self, data: TaskData) -> str:
-        """The defense in the weights of a published model or adapter, known by its hub id, and perturbed text where it was
+        """The defense in the weights of a published model or adapter, known by its hub id, and perturbed text if it was
         pretrained on that here.
         """
         published = "" if self._given.is_local else hardened_by(hub_id(self.params.model), self.params.adapter)
