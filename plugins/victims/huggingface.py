@@ -28,13 +28,13 @@ from harness import (
 )
 from plugins.victims._chat_params import AUTO, chat_remarks, written_identity
 from plugins.victims._huggingface.content_hashes import file_hash
-from plugins.victims._huggingface.defended import hardened_by
 from plugins.victims._huggingface.fine_tuning import FineTune, fine_tune
 from plugins.victims._huggingface.given_model import GivenModel, hub_id
 from plugins.victims._huggingface.model_facts import memory_facts, model_card
 from plugins.victims._huggingface.params import HuggingFaceParams
-from plugins.victims._huggingface.presets import find_preset, smallest_of_family
 from plugins.victims._huggingface.pretrained import load_pretrained
+from plugins.victims._huggingface.published.defended import hardened_by
+from plugins.victims._huggingface.published.presets import find_preset, smallest_of_family
 from plugins.victims._pretraining.params import ROBUST, Pretrain
 from plugins.victims._pretraining.texts import read_texts
 from plugins.victims._text_lengths import mean_prompt_and_reply_chars

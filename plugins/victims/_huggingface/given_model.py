@@ -12,7 +12,7 @@ from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.adapter_files import adapter_content, adapter_folder
 from plugins.victims._huggingface.gguf_files import TEMPLATE, in_hub_layout, read_gguf
 from plugins.victims._huggingface.packaged import PACKAGED, located
-from plugins.victims._huggingface.presets import find_preset
+from plugins.victims._huggingface.published.presets import find_preset
 
 if TYPE_CHECKING:
     from harness import ChatFormat, HeadName, Origin

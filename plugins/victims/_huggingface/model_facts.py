@@ -9,7 +9,7 @@ from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.adapter_files import adapter_parameters
 from plugins.victims._huggingface.fine_tuning import FineTune, trained_share
 from plugins.victims._huggingface.given_model import GivenModel
-from plugins.victims._huggingface.presets import find_preset
+from plugins.victims._huggingface.published.presets import find_preset
 from plugins.victims._huggingface.quantization import gives_gradients
 from plugins.victims._text_lengths import mean_reply_chars
 

@@ -22,7 +22,7 @@ from plugins.victims._huggingface import model_files as model_files
 from plugins.victims._huggingface.fine_tuning import FineTune
 from plugins.victims._huggingface.given_model import hub_id, is_local
 from plugins.victims._huggingface.packaged import PACKAGED
-from plugins.victims._huggingface.presets import find_preset
+from plugins.victims._huggingface.published.presets import find_preset
 from plugins.victims._pretraining.params import Backbone, Pretrain
 from plugins.victims._reasoning_param import ReasoningMarkers, reasoning_field
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.api.task import TaskData
-from plugins.victims._huggingface.defended import DEFENDED
-from plugins.victims._huggingface.presets import PRESETS, find_preset, smallest_of_family
+from plugins.victims._huggingface.published.defended import DEFENDED
+from plugins.victims._huggingface.published.presets import PRESETS, find_preset, smallest_of_family
 from plugins.victims.huggingface import HuggingFace
 
 DATA = TaskData((), [], [])

@@ -20,7 +20,7 @@ from harness.engine.torch.flop_counter import count_parameters
 from harness.training.training_rows import render
 from plugins.victims._huggingface import hub_reach, model_files
 from plugins.victims._huggingface.fine_tuning import FineTune
-from plugins.victims._huggingface.presets import PRESETS, Preset, find_preset
+from plugins.victims._huggingface.published.presets import PRESETS, Preset, find_preset
 from plugins.victims.huggingface import HuggingFace
 from tests.engine.hub_models import LABELS, write_folder
 

@@ -22,7 +22,7 @@ from harness.api.training import Lora
 from harness.number_format import format_memory
 from harness.run.plan.memory import PROCESS, VictimMemory, largest
 from plugins.tasks.word_length import WordLength
-from plugins.victims._huggingface.presets import PRESETS
+from plugins.victims._huggingface.published.presets import PRESETS
 from plugins.victims._tiny.sizes import SHAPES
 from plugins.victims._tiny.training import model_config
 from plugins.victims.huggingface import HuggingFace

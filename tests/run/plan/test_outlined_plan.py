@@ -14,7 +14,7 @@ from plugins.tasks.label_sets.spam import Spam
 from plugins.tasks.prompt_sets.jbb import JBB
 from plugins.tasks.text_classification import TextClassification
 from plugins.victims._huggingface import model_files as model_files
-from plugins.victims._huggingface.presets import PRESETS
+from plugins.victims._huggingface.published.presets import PRESETS
 
 SPEC = """\
 name: planned

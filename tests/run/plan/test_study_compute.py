@@ -23,7 +23,7 @@ from harness.run.plan.estimate import prompt_tokens
 from harness.run.prepare.resolved_cell import CellResolver
 from harness.spec.cells import CellSpec
 from harness.spec.load import load_spec
-from plugins.victims._huggingface.presets import PRESETS, PYTHIA_TOKENS, Preset
+from plugins.victims._huggingface.published.presets import PRESETS, PYTHIA_TOKENS, Preset
 from tests.leaderboard.published_tables import STUDY
 
 ROOT = Path(__file__).parents[3]

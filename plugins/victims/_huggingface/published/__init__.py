@@ -1,0 +1,1 @@
+"""Models on the hub that are known by name: their sizes, and what defends them."""
