@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -76,7 +77,11 @@ def test_one_seed_ranks_nothing_and_moves_no_other_row() -> None:
     found = ranks([hard, one, easy], 0.5)
     assert found[1].best is None
     assert found[1].note == ONE_SEED
-    assert [found[0], found[2]] == ranks([hard, easy], 0.5)
+    without = ranks([hard, easy], 0.5)
+    assert (found[0].harder_than, without[0].harder_than) == ((2,), (1,))  # by place in the list: of the same row
+    assert [replace(rank, harder_than=()) for rank in (found[0], found[2])] == [
+        replace(rank, harder_than=()) for rank in without
+    ]
 
 
 @settings(max_examples=30, deadline=None)

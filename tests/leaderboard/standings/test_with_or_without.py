@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def test_it_stands_first_wherever_standings_are_shown(tmp_path: Path, capsys: py
     assert page.count('data-column="answered">Harmful prompts answered ') == 1, "in the table of text alone"
     assert page.index('data-column="answered"') < page.index('data-column="clean">Refused')
     entries = [path.read_text() for path in (tmp_path / "site/entries").iterdir()]
-    assert sum('<dt>Harmful prompts answered</dt><dd><span class="main">75.0%' in entry for entry in entries) == 1
+    told = re.compile(r'<dt>Harmful prompts answered .*?</dt><dd><span class="main">75\.0%')
+    assert sum(bool(told.search(entry)) for entry in entries) == 1
     found = {
         row["victim"]: row
         for s in json.loads((tmp_path / "site/data.json").read_text())["sections"]
