@@ -19,7 +19,8 @@ def labels(*refs, written=None):
         "word_length": "task",
         "adversarial_training": "defense",
     }
-    chosen = [REGISTRY.resolve(kinds.get(name, "defense"), PluginRef(name=name, params=params)) for name, params in refs]
+    named = [(kinds.get(name, "defense"), PluginRef(name=name, params=params)) for name, params in refs]
+    chosen = [REGISTRY.resolve(*each) for each in named]
     return [plugin.label for plugin in with_labels(chosen, written)]
 
 
