@@ -44,7 +44,18 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness/cli": ("console", "beforehand"),
     "harness/__main__": (),
     "plugins": ("_common", "tasks", "victims", "judges", "defenses", "attacks"),
-    "leaderboard": ("data", "fit", "tuned", "standings", "site", "figures", "submission", "versions", "commands"),
+    "leaderboard": (
+        "data",
+        "fit",
+        "tuned",
+        "others",
+        "standings",
+        "site",
+        "figures",
+        "submission",
+        "versions",
+        "commands",
+    ),
 }
 # What `leaderboard` may know of the core: what a run leaves on disk, how to say what is wrong with it, which cells a
 # spec makes, and who puts recorded strings back through a victim; of these folders every file.
