@@ -12,7 +12,9 @@ import typer
 from leaderboard.commands.claims.claim import claim_command
 from leaderboard.commands.fit import fit_app
 from leaderboard.commands.options import (
+    ClaimsFolder,
     EntriesFolders,
+    ErrataFile,
     JsonFlag,
     MarkdownFlag,
     RankByOption,
@@ -23,7 +25,7 @@ from leaderboard.commands.options import (
     refuse_both,
 )
 from leaderboard.commands.plot import plot_command
-from leaderboard.commands.read_given import read_given
+from leaderboard.commands.read_given import read_board, read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
 from leaderboard.versions.compare_command import compare_command
 
@@ -72,6 +74,8 @@ def build_command(
     runs: RunsArg = [],  # noqa: B006 - typer copies it
     entries: EntriesFolders = [],  # noqa: B006
     verified: VerifiedFolder = None,
+    claims: ClaimsFolder = None,
+    errata: ErrataFile = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "victim",
     prompts: Annotated[
@@ -91,8 +95,11 @@ def build_command(
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
-    with read_given(runs, entries, verified) as given:
-        index = build_site(given, out, target_asr, usable_processes(), rank_by, prompts=prompts, forms=forms)
+    with read_board(runs, entries, verified, claims, errata) as given:
+        processes = usable_processes()
+        index = build_site(
+            given.runs, out, target_asr, processes, rank_by, prompts=prompts, forms=forms, others=given.others
+        )
         typer.echo(f"Wrote {index}")
 
 
@@ -113,6 +120,9 @@ def study_command(
 def show_command(
     runs: RunsArg = [],  # noqa: B006
     entries: EntriesFolders = [],  # noqa: B006
+    verified: VerifiedFolder = None,
+    claims: ClaimsFolder = None,
+    errata: ErrataFile = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "victim",
     task: Annotated[
@@ -129,10 +139,11 @@ def show_command(
     from leaderboard.standings.standings import standings
 
     refuse_both(as_markdown, as_json)
-    with read_given(runs, entries) as given:
-        tables = _of_tasks(standings(given, target_asr, usable_processes(), rank_by), task or [])
+    with read_board(runs, entries, verified, claims, errata) as given:
+        tables = standings(given.runs, target_asr, usable_processes(), rank_by, given.others)
+        tables = _of_tasks(tables, task or [])
         if as_json:
-            print_json([{**section} for section in payload(given, tables)["sections"]])
+            print_json([{**section} for section in payload(given.runs, tables)["sections"]])
         elif as_markdown:
             print(standings_markdown(tables))
         else:

@@ -48,7 +48,8 @@ def separate_reruns(runs: Sequence[Run]) -> tuple[list[Run], list[CellAgain]]:
     """Runs without the cells that another submitter has submitted before, and these cells.
 
     A cell is run again where both are of checked submissions, by submitters who both give a name, and not the same one.
-    First is the one whose run says that it began earlier. All other cells that come twice are left where they are.
+    First is the one whose run says that it began earlier. All other cells that come twice are left where they are, and
+    a run of which none is left is left out.
 
     Raises:
         DataError: a table cannot be read.
@@ -66,7 +67,7 @@ def separate_reruns(runs: Sequence[Run]) -> tuple[list[Run], list[CellAgain]]:
             else:
                 again.append(CellAgain(known, by, str(run.info.get("created", "")), difference(known, cell) or ""))
         kept[index] = replace(run, cells=tuple(stays))
-    return kept, again
+    return [run for run, before in zip(kept, runs, strict=True) if run.cells or not before.cells], again
 
 
 def reruns_of(cells: Sequence[Cell], again: Sequence[CellAgain]) -> tuple[Rerun, ...]:
