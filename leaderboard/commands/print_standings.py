@@ -117,10 +117,7 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     columns: dict[str, ColumnText] = {
         "rank": others_text.rank_with_claims,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
-        "defense": lambda row: (
-            row.defense,
-            "\n".join(filter(None, [_round(row), ", ".join([*row.adaptivity, *others_text.marks_of_others(row)])])),
-        ),
+        "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), _marks(row)]))),
     }
     if heading := standing_text.answered_heading(standings):
         columns[heading.lower()] = standing_text.answered_text
@@ -151,6 +148,10 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
 
 def _round(row: Standing) -> str:
     return "" if row.round is None else f"round {row.round}"
+
+
+def _marks(row: Standing) -> str:
+    return ", ".join([*row.adaptivity, *others_text.marks_of_others(row)])
 
 
 def _worst_case_spending(row: Standing) -> str:

@@ -26,15 +26,14 @@ def claim_strings(rows: Sequence[Standing], *, prompts: bool) -> dict[str, list[
     found = {}
     for row in rows:
         for one in () if row.others.claimed is None else row.others.claimed.claims:
-            claimed = {
-                (cell.record.seed, *at) for cell in one.claim.cells for at in successes(cell, one.claim.examples)
-            }
+            claim = one.claim
+            claimed = {(cell.record.seed, *at) for cell in claim.cells for at in successes(cell, claim.examples)}
             strings = [
                 string
-                for of_attack in successful_strings(one.claim.cells, prompts=prompts).values()
+                for of_attack in successful_strings(claim.cells, prompts=prompts).values()
                 for string in of_attack
                 if (string.seed, string.example, string.step) in claimed
             ]
             if strings:
-                found[f"{one.claim.name}, {one.claim.by}"] = strings
+                found[f"{claim.name}, {claim.by}"] = strings
     return found

@@ -67,10 +67,8 @@ def others_lines(row: Standing) -> list[tuple[str, str]]:
     ]
     if others.claimed is not None:
         lines += [("Claim", claim_line(one)) for one in others.claimed.claims]
-        if others.claimed.asr is not None:
-            lines.append(
-                ("ASR with claims", f"{percent(others.claimed.asr.value)} ({interval_text(others.claimed.asr)})")
-            )
+        if (rate := others.claimed.asr) is not None:
+            lines.append(("ASR with claims", f"{percent(rate.value)} ({interval_text(rate)})"))
     lines += [("Run again", rerun_line(one)) for one in others.reruns]
     for declared in others.declared:
         lines += _declared_lines(declared)

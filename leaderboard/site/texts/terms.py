@@ -39,7 +39,7 @@ TERMS = {
     "as submitted": "Somebody's submission: it is consistent, and nobody has asked the victim again.",
     "verified": "The maintainer of this page has checked the submission against its spec; no victim was asked.",
     "replayed": "The maintainer of this page has asked the victim again with this many of the recorded strings.",
-    "claimed": "Somebody brought strings that break more of this row, or for less. The rank goes by the common attacks.",
+    "claimed": "Somebody brought strings that break more of this row, or for less. Ranks go by the common attacks.",
     "re-run": "Somebody else submitted the same cells; so many came out the same.",
     "tries": "How many runs the submitter made of this spec, as they say.",
     "registered": "The submitter says that the spec was registered before the run. “Found”: the file is in the "
