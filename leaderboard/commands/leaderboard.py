@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leaderboard.commands.claims.claim import claim_command
+from leaderboard.commands.board.claim import claim_command
+from leaderboard.commands.board.export import export_command
 from leaderboard.commands.fit import fit_app
 from leaderboard.commands.options import (
     ClaimsFolder,
@@ -55,7 +56,8 @@ def register_commands(app: typer.Typer) -> None:
             "pack": (pack_command, "runs/quickstart --out quickstart.zip"),
             "verify": (verify_command, "quickstart.zip --replay 2"),
             "add": (add_command, "quickstart.zip --entries leaderboard/entries"),
-            "claim": (claim_command, "ENTRY.json strings.csv --row victim=VICTIM --by 'Doe, a lab'"),
+            "export": (export_command, "--entries leaderboard/entries --csv standings.csv"),
+            "claim": (claim_command, "ENTRY.json strings.csv --row victim=VICTIM --by Doe"),
         },
     )
     app.add_typer(group, name="leaderboard")

@@ -38,7 +38,8 @@ def rank_with_claims(row: Standing) -> TextPair:
     """The row's rank, and that claims are no part of it."""
     main, fine = rank_text(row)
     claimed = row.others.claimed
-    told = "" if claimed is None or claimed.asr is None else "by the common attacks, without the claim"
+    ranked = row.rank.best is not None and claimed is not None and claimed.asr is not None
+    told = "by the common attacks, without the claim" if ranked else ""
     return main, "\n".join(filter(None, [fine, told]))
 
 
