@@ -166,7 +166,7 @@ def _why_nothing(run: Run, found: ClaimedRow) -> str:
     """What became of the strings, in words."""
     steps = [row for cell in run.cells for row in cell.steps(["success", "failure", "unparseable"]).to_pylist()]
     reasons = Counter(row["failure"] for row in steps if row["failure"])
-    told = [f"{count} steps failed ({reason})" for reason, count in reasons.most_common(3)]
+    told = [f"{counted(count, 'step')} failed ({reason})" for reason, count in reasons.most_common(3)]
     broke = sum(one.broke for one in found.claims)
     told.append(
         f"they break {counted(broke, 'example')}, which the row's own attacks broke too, and no lower compute to the "
