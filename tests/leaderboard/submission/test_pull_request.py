@@ -47,7 +47,7 @@ class PullRequest:
 @pytest.mark.slow
 def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) -> None:
     request = PullRequest(tmp_path)
-    assert request.check() == (0, "no entry is added or changed\n")
+    assert request.check() == (0, "no entry or claim is added or changed\n")
     entries = request.root / "leaderboard" / "entries"
     added = harness_here(*FROM_FILES, "leaderboard", "add", packed, "--entries", entries, cwd=tmp_path)
     assert added.returncode == 0, added.stdout + added.stderr
@@ -69,4 +69,4 @@ def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) ->
     table.unlink()
     entry.unlink()
     request.commit()
-    assert request.check() == (0, "no entry is added or changed\n")
+    assert request.check() == (0, "no entry or claim is added or changed\n")
