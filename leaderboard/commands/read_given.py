@@ -31,6 +31,8 @@ def read_board(
     from leaderboard.submission.leaderboard_sources import read_sources
 
     given = read_sources(runs, entries, verified, claims, errata)
+    for about in given.unknown_errata:
+        typer.echo(f"note: {errata}: names {about}, which is not among what is shown here", err=True)
     yield given
     for reason in given.refused:
         typer.echo(f"left out: {reason}", err=True)

@@ -75,9 +75,11 @@ def pack_command(
     import tempfile
 
     from harness.errors import DataError
+    from leaderboard.submission.file_format.manifest import check_registered
     from leaderboard.submission.pack import default_name, finished_run, write_submission
     from leaderboard.submission.verification.sandbox import inspect_in_sandbox
 
+    check_registered(registered)
     finished = finished_run(run)
     path = out or Path(default_name(finished))
     if path.is_dir():

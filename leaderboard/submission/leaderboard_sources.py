@@ -37,6 +37,15 @@ class Sources:
     refused: list[str]
     others: Others = field(default_factory=Others)
 
+    @property
+    def unknown_errata(self) -> list[str]:
+        """What errata name and is not there, in words."""
+        specs = {f"{run.info.get('spec_name')} {run.info.get('spec_version')}" for run in self.runs}
+        names = {"entry": {run.path.stem for run in self.runs}, "spec": specs}
+        names["claim"] = {claim.name for claim in self.others.claims}
+        known = {f"{kind} {name}" for kind, of_kind in names.items() for name in of_kind}
+        return [note.about for note in self.others.errata if note.about not in known]
+
 
 def read_sources(
     paths: Sequence[Path],

@@ -59,15 +59,18 @@ def claim_check(
     if (run.spec_hash, submission.spec) != (spec.hash, spec.text):
         check.fail("its spec is not the entry's with the given strings in the place of the attacks")
         return check, None
-    for problem in _cell_problems(list(as_run(submission)), list(as_run(entry))):
+    cells, of_entry = list(as_run(submission)), list(as_run(entry))
+    for problem in _cell_problems(cells, of_entry, claim):
         check.fail(problem)
+    check.notes += _other_examples(cells, of_entry)
     if check.passed:
         check.detail = f"against {claim.entry}: {row_labels(submission.cells[0])}"
     return check, spec
 
 
-def _cell_problems(cells: Sequence[Cell], of_entry: Sequence[Cell]) -> Iterator[str]:
-    settings: dict[str, Cell] = {setting_of(cell.record): cell for cell in of_entry}
+def _cell_problems(cells: Sequence[Cell], of_entry: Sequence[Cell], claim: ClaimInfo) -> Iterator[str]:
+    settings = {setting_of(cell.record): cell for cell in of_entry}
+    attacked: set[str] = set()
     for cell in cells:
         known = settings.get(setting_of(cell.record))
         if known is None:
@@ -75,8 +78,21 @@ def _cell_problems(cells: Sequence[Cell], of_entry: Sequence[Cell]) -> Iterator[
                 f"cell {cell.record.key!a}: the entry has no cell of this data, victim, defense, threat model, judge "
                 "and seed"
             )
-        elif _attacked(known) != _attacked(cell):
-            yield f"cell {cell.record.key!a}: attacks other examples than {known.record.key!a} of the entry"
+        else:
+            attacked |= _attacked(known)
+    for example in sorted(set(claim.examples) - attacked)[:1]:
+        yield f"example {example!a:.80} was not attacked in the entry"
+
+
+def _other_examples(cells: Sequence[Cell], of_entry: Sequence[Cell]) -> Iterator[str]:
+    """Where a clean answer came out otherwise, so that more or fewer examples were attacked than in the entry: these
+    count for nothing.
+    """
+    settings = {setting_of(cell.record): cell for cell in of_entry}
+    for cell in cells:
+        known = settings.get(setting_of(cell.record))
+        if known is not None and (differ := _attacked(known) ^ _attacked(cell)):
+            yield f"cell {cell.record.key!a}: {len(differ)} examples were attacked in it or in the entry, not in both"
 
 
 def _attacked(cell: Cell) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
 from harness.records.schema import VERSION
 from harness.records.visible_text import SPEC_NAME
@@ -141,6 +142,17 @@ class ClaimManifest(EntryManifest):
 
     what: Literal["robustness-harness claim"]  # type: ignore[assignment]
     claim: ClaimInfo
+
+
+def check_registered(text: str) -> None:
+    """Raises DataError where what is said of a registered spec does not say where and when."""
+    try:
+        TypeAdapter(Registered).validate_python(text)
+    except ValidationError:
+        raise DataError(
+            f"--registered {text!a:.100}: write WHERE DATE: an https address or a file of the leaderboard's "
+            "repository, a space, and a date, such as 'registered/quickstart.txt 2026-01-31'."
+        ) from None
 
 
 def file_digest(content: bytes) -> FileDigest:

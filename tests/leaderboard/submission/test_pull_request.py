@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.leaderboard.submission.given import BREAKING, write_strings
 from tests.run.runs import FROM_FILES, harness_here
 
 ROOT = Path(__file__).parents[3]
@@ -57,6 +58,19 @@ def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) ->
     assert status == 0, said
     assert said.startswith(f"== leaderboard/entries/{entry.name}\n")
     assert said.count("== ") == 1, "its two files are one entry"
+
+    claims = request.root / "leaderboard" / "claims"
+    strings, store = write_strings(tmp_path / "strings.csv", BREAKING), packed.parent / "run" / "artifacts"
+    words = ("claim", entry, strings, "--by", "Roe", "--store", store, "--claims", claims)
+    claimed = harness_here(*FROM_FILES, "leaderboard", *words, cwd=tmp_path)
+    assert claimed.returncode == 0, claimed.stderr
+    (claim,) = claims.glob("*.json")
+    request.commit()
+    status, said = request.check()
+    assert status == 0, said
+    assert f"== leaderboard/claims/{claim.name}\n" in said
+    claim.unlink()
+    claim.with_suffix(".parquet").unlink()
 
     table = entry.with_suffix(".parquet")
     whole = table.read_bytes()
