@@ -66,7 +66,7 @@ COMMANDS = {
     "leaderboard verify": "leaderboard verify fast.submission",
     "leaderboard add": "leaderboard add fast.submission --entries entries",
     "leaderboard export": "leaderboard export fake --csv rows.csv",
-    "leaderboard claim": "leaderboard claim entries/fast.json strings.csv --by Doe --store fast/artifacts",
+    "leaderboard claim": "leaderboard claim entries/fast.json strings.csv --by Doe --spec spec.yaml",
 }
 SLOW = {"bench scoring", "bench gcg", "check", "plot", "run"}
 SLOW |= {f"leaderboard {name}" for name in ("build", "study", "pack", "verify", "add", "claim")}

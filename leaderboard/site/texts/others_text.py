@@ -81,7 +81,7 @@ def claim_line(one: ClaimOnRow) -> str:
     claim = one.claim
     strings = sum(given.count for given in claim.examples.values())
     spent = "compute unknown" if claim.flops is None else f"{scientific(claim.flops)} FLOPs in all, as they declare"
-    counts = "" if claim.counts else f" Not counted: {(claim.withdrawn and 'withdrawn') or 'not replayed'}."
+    counts = "" if claim.counts else f" Not counted: {'withdrawn' if claim.withdrawn else 'not replayed'}."
     return (
         f"{claim.by}, {claim.date[:10]}: {counted(strings, 'string')} for {counted(len(claim.examples), 'example')} "
         f"({spent}); {one.broke} broken, {one.new} of them by no attack of the row; {claim.evidence.mark}.{counts}"

@@ -42,8 +42,8 @@ class ClaimOptions:
         row: which row, ``KIND=LABEL`` each.
         who: ``by``, ``paper`` and ``link``.
         flops: declared for each example alike; None: as the file of strings says.
-        spec: a spec file of the reader's, of which the entry must be; None: the one that comes with the project, or
-            the entry's own.
+        spec: a spec file of the reader's, of which the entry must be; None: the one that comes with the project. The
+            entry's own is not run: it may name any file, address or model.
         store: where the models are, or are made; None: where a run of the spec keeps them.
         folder: of claims.
     """

@@ -82,14 +82,19 @@ def _inspection_checks(found: Inspection, *, written_anew: bool) -> list[CheckRe
 
 
 def standard_spec(submission: Submission, registry: Any, given: Path | None) -> LoadedSpec:
-    """The spec that a verified submission is held against.
+    """The spec that a verified submission is held against, which may be run.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: there is none, or it is the submitter's own: it may name any file, address or model.
     """
-    check, standard, _ = _spec_check(submission, registry, given)
+    check, standard, is_own = _spec_check(submission, registry, given)
     if standard is None:
         raise RefusedError(f"{submission.path}: {check.problems[0]}")
+    if is_own:
+        raise RefusedError(
+            f"{submission.path}: its spec is the submitter's own, and may name any file, address or model. Read it, "
+            "and give it with --spec FILE to run it."
+        )
     return standard
 
 

@@ -48,6 +48,7 @@ def claiming(board: Path, packed: Path, folder: Path, rows: Any, *options: objec
     strings = write_strings(folder / "strings.csv", rows)
     store = packed.parent / "run" / "artifacts"
     words = ("claim", entry_of(board), strings, "--by", "Roe", "--store", store, "--claims", folder / "claims")
+    words += ("--spec", packed.parent / "fast.yaml")
     done = harness_here(*FROM_FILES, "leaderboard", *words, *options, cwd=folder)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr
@@ -158,6 +159,15 @@ def test_what_changes_nothing_is_not_written(
     assert re.search(said, told), told
     assert told.count("error:") == 1
     assert not list(tmp_path.glob("claims/*"))
+
+
+def test_a_spec_that_nobody_has_read_is_not_run(board: Path, packed: Path, tmp_path: Path) -> None:
+    """It may name any file, address or model."""
+    strings = write_strings(tmp_path / "strings.csv", BREAKING)
+    done = harness_here(*FROM_FILES, "leaderboard", "claim", entry_of(board), strings, "--by", "Roe", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give it with --spec FILE" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_the_entry_broke_itself_is_no_news(board: Path, packed: Path, tmp_path: Path) -> None:

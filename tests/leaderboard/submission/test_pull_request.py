@@ -61,7 +61,8 @@ def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) ->
 
     claims = request.root / "leaderboard" / "claims"
     strings, store = write_strings(tmp_path / "strings.csv", BREAKING), packed.parent / "run" / "artifacts"
-    words = ("claim", entry, strings, "--by", "Roe", "--store", store, "--claims", claims)
+    of_board = ("--spec", packed.parent / "fast.yaml", "--store", store, "--claims", claims)
+    words = ("claim", entry, strings, "--by", "Roe", *of_board)
     claimed = harness_here(*FROM_FILES, "leaderboard", *words, cwd=tmp_path)
     assert claimed.returncode == 0, claimed.stderr
     (claim,) = claims.glob("*.json")
