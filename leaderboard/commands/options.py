@@ -28,7 +28,9 @@ VerifiedFolder = Annotated[
 ClaimsFolder = Annotated[
     Path | None,
     typer.Option(
-        "--claims", help="A folder of claims; every JSON file in it is checked, and counts once you have replayed it."
+        "--claims",
+        help="A folder of claims; every JSON file in it is checked, and counts once you have replayed all of its "
+        "strings.",
     ),
 ]
 ErrataFile = Annotated[

@@ -51,8 +51,9 @@ class Claim:
 
     @property
     def counts(self) -> bool:
-        """Whether it may lower a row: its strings were replayed by the maintainer, and it was not withdrawn."""
-        return self.evidence.asked and not self.withdrawn
+        """Whether it may lower a row: the maintainer has replayed all of its strings, and it was not withdrawn."""
+        evidence = self.evidence
+        return evidence.asked and evidence.strings == evidence.recorded and not self.withdrawn
 
     @property
     def flops(self) -> float | None:

@@ -49,7 +49,7 @@ def marks_of_others(row: Standing) -> list[str]:
     if others.errata:
         marks.append("withdrawn" if others.withdrawn else "erratum")
     if others.claimed is not None:
-        marks.append("claimed" if others.claimed.asr is not None else "claimed: not replayed")
+        marks.append("claimed" if others.claimed.asr is not None else "claimed: not all replayed")
     marks += [f"re-run: {one.same} of {counted(one.cells, 'cell')} the same" for one in others.reruns]
     for declared in others.declared:
         if declared.tries is not None:
@@ -81,7 +81,7 @@ def claim_line(one: ClaimOnRow) -> str:
     claim = one.claim
     strings = sum(given.count for given in claim.examples.values())
     spent = "compute unknown" if claim.flops is None else f"{scientific(claim.flops)} FLOPs in all, as they declare"
-    counts = "" if claim.counts else f" Not counted: {'withdrawn' if claim.withdrawn else 'not replayed'}."
+    counts = "" if claim.counts else f" Not counted: {'withdrawn' if claim.withdrawn else 'not all replayed'}."
     return (
         f"{claim.by}, {claim.date[:10]}: {counted(strings, 'string')} for {counted(len(claim.examples), 'example')} "
         f"({spent}); {one.broke} broken, {one.new} of them by no attack of the row; {claim.evidence.mark}.{counts}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from leaderboard.data.evidence import Evidence
 from leaderboard.site.build import build_site
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
@@ -84,6 +86,11 @@ def read(board: Path, claim: Path, verified: Path | None = None) -> tuple[Source
 
 def test_it_counts_once_it_is_replayed(board: Path, claim: Path, packed: Path, tmp_path: Path) -> None:
     _, alone = read(board, claim)
+    recorded = alone.others.claimed.claims[0].claim if alone.others.claimed else None
+    assert recorded is not None
+    parts = ((Evidence(True), False), (Evidence(True, True, 5, 6), False), (Evidence(True, True, 6, 6), True))
+    for replayed, counts in parts:
+        assert replace(recorded, evidence=replayed).counts is counts  # a part of the strings is not enough
     assert alone.others.claimed is not None
     assert alone.others.claimed.asr is None  # nobody has replayed it
     options = (
