@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from harness import Attack, DataError, Problem, SpecPath, State, Step, hookimpl, host_field
+from harness import Attack, DataError, Problem, SpecPath, State, Step, TaskData, hookimpl, host_field
 from plugins.attacks._common.table_file import TableParams, read_records
-from plugins.attacks.transfer import clean_string, tokens_in_context
+from plugins.attacks._common.whole_text import clean_state
+from plugins.attacks.transfer import tokens_in_context
 
 
 class GivenStrings(Attack):
@@ -68,6 +69,14 @@ class GivenStrings(Attack):
     def facts(self) -> dict[str, Any]:
         return {"source": {"strings": self.fingerprint()["strings"]}}
 
+    def check(self, data: TaskData) -> None:
+        unknown = set(self.strings) - {example.id for example in data.validation}
+        if unknown:
+            raise DataError(
+                f"given_strings: {self.params.path} names the example {min(unknown)!a:.80}, which this task does not "
+                "have; name examples as the records do"
+            )
+
     def remarks(self, problems: Sequence[Problem]) -> list[str]:
         """How many examples have no string; DataError where there is no file, or no example has one."""
         if self.params.path is None:
@@ -82,13 +91,15 @@ class GivenStrings(Attack):
         return [f"given_strings has no string for {without} of {len(problems)} examples"] if without else []
 
     def start(self, problem: Problem, rng: np.random.Generator) -> State:
-        return problem.state(tokens_in_context(problem, clean_string(problem)))
+        return clean_state(problem)
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         step = state.memory.get("step", 0) + 1
         texts = self.strings.get(problem.example.id, ())
-        text = texts[min(step, len(texts)) - 1] if texts else clean_string(problem)
-        return State(tuple(tokens_in_context(problem, text).tolist()), memory={"step": step})
+        if not texts:
+            return State(clean_state(problem).tokens, memory={"step": step})
+        tokens = tokens_in_context(problem, texts[min(step, len(texts)) - 1])
+        return State(tuple(tokens.tolist()), memory={"step": step})
         yield  # a step is a generator
 
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.api.problem.placement import allowed_tokens, place
+from harness.api.task import TaskData
 from harness.api.threat import Threat
 from harness.engine.defended.victim import DefendedVictim
 from harness.errors import DataError
@@ -39,6 +40,9 @@ def test_each_string_in_its_step_and_the_last_one_again(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"\d+ tokens, budget 5", failure) for failure in failures), failures  # never cut
     assert {(row.queries, row.attack_nominal) for row in rows} == {(0, 0.0)}
     assert given.remarks(problems) == ["given_strings has no string for 1 of 3 examples"]
+    given.check(TaskData((" A", " B"), [], toy_examples(3)))
+    with pytest.raises(DataError, match="names the example 'validation-00001', which this task does not have"):
+        given.check(TaskData((" A", " B"), [], toy_examples(1)))
     with pytest.raises(DataError, match="strings for none of the attacked examples"):
         given.remarks(problems[2:])
 
