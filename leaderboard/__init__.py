@@ -4,7 +4,7 @@ From a recorded step to a page: the steps of an attacked example are its *trajec
 all seeds make the *points* of an attack's curve, to which a fit is made (`standings.attack_curves`, `fit`); the curves
 of a victim and defense, and what it costs to break them, are its *standing* (`standings.standing`), a row of the table,
 the pages and the figures (`site`, `figures`). Two runs of one spec side by side are `versions`. Imports run that way
-and no other: data, fit, standings, site, figures, submission, then versions and commands.
+and no other: data, fit, what others say, standings, site, figures, submission, then versions and commands.
 
 Imports nothing heavy until a command runs, so that ``harness --help`` stays quick.
 """

@@ -60,13 +60,17 @@ class ReplayView:
 
     def begin(self, cells: int, strings: int, forecast: Forecast | None) -> None:
         """Say what the replay will take, and start the bar over strings."""
-        line = f"replaying {counted(strings, 'string')} of {counted(cells, 'cell')}"
+        self.announce(f"replaying {counted(strings, 'string')} of {counted(cells, 'cell')}", forecast)
+        self.bars.reset(self.bar, description="replaying", total=strings)
+
+    def announce(self, what: str, forecast: Forecast | None) -> None:
+        """Say what is about to be done, and what it will take."""
+        line = what
         if forecast is not None:
             line += f": {counted(forecast.stages, 'model')} to make ready; estimated at "
             line += f"{format_flops(forecast.flops)} (nominal), about {format_seconds(forecast.seconds)}"
             line += f"; {counted(forecast.unknown, 'part')} of an unknown amount" if forecast.unknown else ""
         self._say(line)
-        self.bars.reset(self.bar, description="replaying", total=strings)
 
     def string(self, problem: str) -> None:
         """A string was replayed; what is wrong with it, or ""."""

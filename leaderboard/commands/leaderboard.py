@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leaderboard.commands.board.claim import claim_command
+from leaderboard.commands.board.export import export_command
 from leaderboard.commands.fit import fit_app
 from leaderboard.commands.options import (
+    ClaimsFolder,
     EntriesFolders,
+    ErrataFile,
     JsonFlag,
     MarkdownFlag,
     RankByOption,
@@ -22,7 +26,7 @@ from leaderboard.commands.options import (
     refuse_both,
 )
 from leaderboard.commands.plot import plot_command
-from leaderboard.commands.read_given import read_given
+from leaderboard.commands.read_given import read_board, read_given
 from leaderboard.commands.submission import add_command, pack_command, verify_command
 from leaderboard.versions.compare_command import compare_command
 
@@ -52,6 +56,8 @@ def register_commands(app: typer.Typer) -> None:
             "pack": (pack_command, "runs/quickstart --out quickstart.zip"),
             "verify": (verify_command, "quickstart.zip --replay 2"),
             "add": (add_command, "quickstart.zip --entries leaderboard/entries"),
+            "export": (export_command, "--entries leaderboard/entries --csv standings.csv"),
+            "claim": (claim_command, "ENTRY.json strings.csv --row victim=VICTIM --by Doe"),
         },
     )
     app.add_typer(group, name="leaderboard")
@@ -70,6 +76,8 @@ def build_command(
     runs: RunsArg = [],  # noqa: B006 - typer copies it
     entries: EntriesFolders = [],  # noqa: B006
     verified: VerifiedFolder = None,
+    claims: ClaimsFolder = None,
+    errata: ErrataFile = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "victim",
     prompts: Annotated[
@@ -89,8 +97,11 @@ def build_command(
     from leaderboard.parallel import usable_processes
     from leaderboard.site.build import build_site
 
-    with read_given(runs, entries, verified) as given:
-        index = build_site(given, out, target_asr, usable_processes(), rank_by, prompts=prompts, forms=forms)
+    with read_board(runs, entries, verified, claims, errata) as given:
+        processes = usable_processes()
+        index = build_site(
+            given.runs, out, target_asr, processes, rank_by, prompts=prompts, forms=forms, others=given.others
+        )
         typer.echo(f"Wrote {index}")
 
 
@@ -111,6 +122,9 @@ def study_command(
 def show_command(
     runs: RunsArg = [],  # noqa: B006
     entries: EntriesFolders = [],  # noqa: B006
+    verified: VerifiedFolder = None,
+    claims: ClaimsFolder = None,
+    errata: ErrataFile = None,
     target_asr: TargetOption = None,
     rank_by: RankByOption = "victim",
     task: Annotated[
@@ -127,10 +141,11 @@ def show_command(
     from leaderboard.standings.standings import standings
 
     refuse_both(as_markdown, as_json)
-    with read_given(runs, entries) as given:
-        tables = _of_tasks(standings(given, target_asr, usable_processes(), rank_by), task or [])
+    with read_board(runs, entries, verified, claims, errata) as given:
+        tables = standings(given.runs, target_asr, usable_processes(), rank_by, given.others)
+        tables = _of_tasks(tables, task or [])
         if as_json:
-            print_json([{**section} for section in payload(given, tables)["sections"]])
+            print_json([{**section} for section in payload(given.runs, tables)["sections"]])
         elif as_markdown:
             print(standings_markdown(tables))
         else:

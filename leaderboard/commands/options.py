@@ -25,6 +25,17 @@ VerifiedFolder = Annotated[
         help="Your folder with the results of `verify` and `add`, from which rows get their marks: verified, replayed.",
     ),
 ]
+ClaimsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--claims",
+        help="A folder of claims; every JSON file in it is checked, and counts once you have replayed all of its "
+        "strings.",
+    ),
+]
+ErrataFile = Annotated[
+    Path | None, typer.Option("--errata", help="Your YAML file of notes on entries, claims and specs that are wrong.")
+]
 CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 MarkdownFlag = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from leaderboard.commands.attacks.markdown import titled_table
 from leaderboard.commands.print_table import plain_table, wide_console
-from leaderboard.site.texts import judge_text, standing_text, utility_text
+from leaderboard.site.texts import judge_text, others_text, standing_text, utility_text
 from leaderboard.site.texts.best_text import best_defense_lines
 from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.standing import Standing
@@ -106,6 +106,7 @@ def _notes(standings: Standings) -> list[str]:
     for row in rows:
         told = filter(None, [standing_text.excluded_text(row), *standing_text.untold_texts(row)])
         notes += [f"{row.label}: {text}" for text in told]
+    notes += others_text.others_notes(standings)
     for record in standings.section.failed:
         cell = f"{record.victim.label}, {record.defense.label}, {record.attack.label}, seed {record.seed}"
         notes.append(f"failed: {cell}: {record.error}")
@@ -116,15 +117,15 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     """Heading to what stands below it; columns that would say nothing are left out."""
     rows = standings.rows
     columns: dict[str, ColumnText] = {
-        "rank": standing_text.rank_text,
+        "rank": others_text.rank_with_claims,
         "victim": lambda row: (row.victim, parameter_count(row.n_params)),
-        "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), ", ".join(row.adaptivity)]))),
+        "defense": lambda row: (row.defense, "\n".join(filter(None, [_round(row), _marks(row)]))),
     }
     if heading := standing_text.answered_heading(standings):
         columns[heading.lower()] = standing_text.answered_text
     columns |= {
         standings.section.clean_measure: standing_text.clean_text,
-        "ASR at full budget": standing_text.asr_text,
+        "ASR at full budget": others_text.asr_with_claims,
     }
     if judge_text.corrects_asr(standings):
         columns["ASR without the judge's errors"] = judge_text.corrected_text
@@ -136,7 +137,7 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
     if any(row.worst_case for row in rows):
         columns["all attacks together"] = lambda row: ("", _worst_case_spending(row))
     columns |= {
-        f"compute to ASR {target_percent(standings.target)}": standing_text.cost_to_break_text,
+        f"compute to ASR {target_percent(standings.target)}": others_text.cost_with_claims,
         "defense compute": standing_text.defense_compute_text,
     }
     if any(row.overhead for row in rows):
@@ -149,6 +150,10 @@ def _columns(standings: Standings) -> dict[str, ColumnText]:
 
 def _round(row: Standing) -> str:
     return "" if row.round is None else f"round {row.round}"
+
+
+def _marks(row: Standing) -> str:
+    return ", ".join([*row.adaptivity, *others_text.marks_of_others(row)])
 
 
 def _worst_case_spending(row: Standing) -> str:

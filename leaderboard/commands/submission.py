@@ -53,14 +53,33 @@ def pack_command(
         str, typer.Option("--paper", help="A citation, such as 'Doe 2026, Title, arXiv 2601.00001'.")
     ] = "",
     link: Annotated[str, typer.Option("--link", help="Where to read more: an https address.")] = "",
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            "--tries",
+            min=1,
+            help="How many runs of this spec on these victims and defenses you made, this one included.",
+        ),
+    ] = None,
+    registered: Annotated[
+        str,
+        typer.Option(
+            "--registered",
+            metavar="'WHERE DATE'",
+            help="Where the spec's hash was registered before the run, and when: an https address or a file of the "
+            "leaderboard's repository, and a date, such as 'registered/quickstart.txt 2026-01-31'.",
+        ),
+    ] = "",
 ) -> None:
     """Pack a finished run into one file to submit: records, manifests, spec and hashes; no model and no code."""
     import tempfile
 
     from harness.errors import DataError
+    from leaderboard.submission.file_format.manifest import check_registered
     from leaderboard.submission.pack import default_name, finished_run, write_submission
     from leaderboard.submission.verification.sandbox import inspect_in_sandbox
 
+    check_registered(registered)
     finished = finished_run(run)
     path = out or Path(default_name(finished))
     if path.is_dir():
@@ -69,7 +88,7 @@ def pack_command(
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as work:
             packed = Path(work) / path.name
             with _progress_bar("packing", quiet=False) as progress:
-                claims = {"by": by, "paper": paper, "link": link}
+                claims = {"by": by, "paper": paper, "link": link, "tries": tries, "registered": registered}
                 write_submission(finished, packed, lambda done: progress(done, len(finished.cells)), claims)
             with _progress_bar("checking", quiet=False) as progress:
                 inspection = inspect_in_sandbox(packed, progress)
@@ -93,16 +112,25 @@ def verify_command(
     spec: SpecOption = None,
     store: StoreOption = None,
     verified: VerifiedOption = None,
+    entries: Annotated[
+        Path | None,
+        typer.Option(
+            "--entries",
+            help="Of a claim: the folder with the entry that it is made against; default the folder entries beside the "
+            "claim's.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Check a submission: hashes, format, every cell of its spec, its records, its curves; with --replay its verdicts.
+    """Check a submission, an entry or a claim: hashes, format, every cell of its spec, its records, its
+    curves; with --replay its verdicts.
 
     Exit status 0 if it is verified, otherwise 1. No submitted file can run code or use more than a limited amount of
     memory.
     """
     import json
 
-    report = _verify(ctx, file, replay, seed, spec, store, quiet=as_json)
+    report = _verify(ctx, file, replay, seed, spec, store, quiet=as_json, entries=entries)
     if as_json:
         # As ASCII: nothing of a stranger's file reaches a terminal as it is.
         typer.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
@@ -144,6 +172,8 @@ def add_command(
         print_report(report, Console(stderr=True))
         raise typer.Exit(1)
     submission = open_submission(file)
+    if submission.claim is not None:
+        raise DataError(f"{file}: is a claim, not a submission. Put both of its files into your folder of claims.")
     if submission.read_sha256 != report.read_sha256:
         raise DataError(f"{file}: was changed while it was read")
     path = write_entry(submission, entries)
@@ -163,6 +193,7 @@ def _verify(
     *,
     quiet: bool,
     written_anew: bool = False,
+    entries: Path | None = None,
 ) -> Report:
     from leaderboard.submission.verification.replay_check import ReplayOptions
     from leaderboard.submission.verification.verify import verify_submission
@@ -170,14 +201,16 @@ def _verify(
     registry = ctx.obj.loaded().registry
     if not count:
         with _progress_bar("checking", quiet) as progress:
-            return verify_submission(file, registry, spec, None, progress, written_anew=written_anew)
+            return verify_submission(file, registry, spec, None, progress, written_anew=written_anew, entries=entries)
     from rich.console import Console
 
     from harness.replay.replay_progress import ReplayView
 
     with ReplayView(Console(stderr=True, quiet=quiet)) as view:
         options = ReplayOptions(count, seed, store, view)
-        return verify_submission(file, registry, spec, options, view.checked, written_anew=written_anew)
+        return verify_submission(
+            file, registry, spec, options, view.checked, written_anew=written_anew, entries=entries
+        )
 
 
 def _progress_bar(description: str, quiet: bool) -> AbstractContextManager[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import DataError, did_you_mean
 from harness.records.read import Run
+from leaderboard.others.of_rows import Others
 from leaderboard.site.downloads.standings import write_downloads
 from leaderboard.site.downloads.strings import write_strings
 from leaderboard.site.pages import Site, write_pages, write_published_tables_page
@@ -28,6 +29,7 @@ def build_site(
     *,
     prompts: bool = True,
     forms: bool = False,
+    others: Others | None = None,
 ) -> Path:
     """Write the site of ``runs`` to folder ``out``, all or nothing, and return its index page.
 
@@ -39,6 +41,7 @@ def build_site(
             imported (``if __name__ == "__main__":``).
         rank_unit: what is ranked, and in what; see `standings`.
         prompts: whether pages and downloads have the prompts that attack strings stand in, where the records hold them.
+        others: what others say of the rows: claims, the same cells run again, errata.
         forms: whether the pages of victims show four forms of each attack's curve, which takes a second for each.
 
     Raises:
@@ -47,7 +50,7 @@ def build_site(
     # A link is followed: what is replaced is the folder, not the link.
     folder = Path(out).resolve()
     check_replaceable(folder)
-    tables = standings(runs, target, processes, rank_unit)
+    tables = standings(runs, target, processes, rank_unit, others)
     if not tables:
         raise DataError("Not enough data: the runs have no finished cell. See `harness status RUN`.")
     judges = judge_comparisons(tables)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
+from leaderboard.site.contents.others import OthersJson
 from leaderboard.standings.json_numbers import RateJson
 
 
@@ -247,6 +248,7 @@ class StandingJson(TypedDict):
     failures: NotRequired[Mapping[str, int]]
     excluded: NotRequired[Mapping[str, int]]  # reason to how many examples were not attacked for it
     curves: list[CurveJson]
+    others: NotRequired[OthersJson]  # claims, the same cells run again, errata
     path: NotRequired[str]  # of a published table: which rows a line joins, and which share a colour
     group: NotRequired[str]
 

@@ -11,6 +11,7 @@ from leaderboard.data.attack_strings import SuccessfulString, successful_strings
 from leaderboard.data.record_facts import DefenseExpense, defense_preparation
 from leaderboard.fit.compared.forms.compared import ComparedForms
 from leaderboard.fit.compared.forms.of_cells import forms_of_cells
+from leaderboard.site.contents.claimed_strings import claim_strings, linked_lines
 from leaderboard.site.contents.diagnostics import LabelledText, diagnostics
 from leaderboard.site.page_ids import attack_id, defended_victim_id, row_id
 from leaderboard.site.provenance import (
@@ -104,6 +105,8 @@ class DefendedVictimPage:
         cell_keys: of all cells.
         found: about the records, by the keeper of the board.
         submitted: whether records of it are a submission's.
+        others: round, label, text and link of what others say.
+        claim_strings: name of a claim to a few of its strings that succeeded.
         forms: round, attack and the forms of its curve, the chosen one first; empty where nobody asked for them.
     """
 
@@ -121,6 +124,8 @@ class DefendedVictimPage:
     found: list[str]
     submitted: bool
     forms: list[tuple[int | None, str, ComparedForms]]
+    others: list[tuple[int | None, str, str, str]]
+    claim_strings: Mapping[str, list[SuccessfulString]]
 
 
 def defended_victims(section: str, table: Standings) -> list[DefendedVictim]:
@@ -157,6 +162,8 @@ def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True, forms:
         found=list(dict.fromkeys(text for row in victim.rows if row.evidence for text in row.evidence.found)),
         submitted=any(row.evidence is not None for row in victim.rows),
         forms=compared,
+        others=[(row.round, *line) for row in victim.rows for line in linked_lines(row)],
+        claim_strings=claim_strings(victim.rows, prompts=prompts),
     )
 
 

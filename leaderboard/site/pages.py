@@ -29,7 +29,7 @@ from leaderboard.site.defended_victims import (
 from leaderboard.site.page_ids import attack_id, defense_id
 from leaderboard.site.provenance import SpecFile, bibtex, command_again, sources, spec_files
 from leaderboard.site.published_tables import PublishedTable
-from leaderboard.site.texts import best_text, judge_text, standing_text, utility_text
+from leaderboard.site.texts import best_text, judge_text, others_text, standing_text, utility_text
 from leaderboard.site.texts.terms import term_anchor, term_text
 from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.ranks.best_defense import best_defenses
@@ -178,6 +178,9 @@ def _environment() -> Environment:
     env.filters["rate_text"] = standing_text.rate_text
     env.filters["parameter_text"] = parameter_text
     env.globals |= {text.__name__: text for text in _STANDING_TEXTS}
+    env.globals["asr_text"] = others_text.asr_with_claims
+    env.globals |= {"cost_to_break_text": others_text.cost_with_claims, "rank_text": others_text.rank_with_claims}
+    env.globals["others_notes"] = others_text.others_notes
     env.filters |= {
         "parameter_count": number_format.parameter_count,
         "signed": number_format.signed,

@@ -16,6 +16,7 @@ from leaderboard.data.visible_text import visible_data
 from leaderboard.fit.compared.paired_difference import PairedDifference
 from leaderboard.fit.corrected.of_run import CorrectedRow
 from leaderboard.fit.pooled_rates import Rate
+from leaderboard.site.contents.others import others_json
 from leaderboard.site.data_format import (
     AnsweredJson,
     AsrAtJson,
@@ -39,6 +40,7 @@ from leaderboard.site.data_format import (
 from leaderboard.site.fit_json import BAND_POINTS, band_json, fit_json
 from leaderboard.site.page_ids import defended_victim_id, row_id, section_id
 from leaderboard.site.texts.judge_text import comparison_json
+from leaderboard.site.texts.others_text import marks_of_others
 from leaderboard.standings.attack_curves import AttackCurve
 from leaderboard.standings.clean_rate import WithOrWithout
 from leaderboard.standings.cost_to_break import CostToBreak
@@ -143,7 +145,8 @@ def _standing_json(section: str, row: Standing, band: BandJson | None, marks: li
         "n_params": row.n_params,
         "defense": row.defense,
         "round": row.round,
-        "marks": [*row.adaptivity, *marks],
+        "marks": [*row.adaptivity, *marks, *marks_of_others(row)],
+        "others": others_json(row),
         "near_chance": row.near_chance,
         "seeds": row.seeds,
         "examples": row.asr.trials if row.asr else 0,

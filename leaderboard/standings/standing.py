@@ -27,6 +27,8 @@ from leaderboard.fit.compute_to_target import SeedCurves
 from leaderboard.fit.corrected.of_run import CorrectedRow, corrected_of_cells
 from leaderboard.fit.offense_defense import OffenseDefense
 from leaderboard.fit.pooled_rates import Rate
+from leaderboard.others.lowered import OwnCost
+from leaderboard.others.of_rows import NOTHING, OfRow
 from leaderboard.standings.attack_curves import AttackCurve, attack_curve, cells_by_attack
 from leaderboard.standings.clean_rate import WithOrWithout, clean_rate, with_or_without
 from leaderboard.standings.cost_to_break import CostToBreak, costs_to_break, known_curves
@@ -90,6 +92,7 @@ class Standing:
         offense_defense: what breaking costs against what the defense cost, over its rounds; None without several.
         ranked_by: the curves of the attacks that the rank goes by.
         excluded: why examples were not attacked, and how many.
+        others: what others, and its submitters, say of it.
         cells: the records behind the row.
     """
 
@@ -129,6 +132,7 @@ class Standing:
     offense_defense: OffenseDefense | None = None
     ranked_by: tuple[SeedCurves, ...] = field(default=(), repr=False, compare=False)
     excluded: Mapping[str, int] = field(default_factory=dict)
+    others: OfRow = NOTHING
     cells: tuple[Cell, ...] = field(default=(), repr=False)
 
     @property
@@ -167,6 +171,14 @@ class Standing:
         if self.worst_case is not None:
             return self.worst_case.full.asr
         return None if self.strongest is None else self.strongest.points[-1].asr
+
+    @property
+    def own_cost(self) -> OwnCost:
+        """What breaking it takes by its own attacks."""
+        full = None if self.strongest is None else self.strongest.points[-1].compute
+        if self.worst_case is not None:
+            full = self.worst_case.full.compute
+        return OwnCost(None if self.cost_to_break is None else self.cost_to_break.compute, full)
 
     @property
     def cost_of_reference(self) -> float | None:

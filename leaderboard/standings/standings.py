@@ -14,6 +14,7 @@ from leaderboard.data.count_table_of_run import cells_count_table
 from leaderboard.data.defense_cost import UndefendedFlops, undefended_answer_flops
 from leaderboard.data.record_facts import defense_round, victim_facts
 from leaderboard.fit.offense_defense import offense_defense_by_defense
+from leaderboard.others.of_rows import Others
 from leaderboard.parallel import map_in_processes
 from leaderboard.standings.ranks.comparable import (
     RankUnit,
@@ -54,7 +55,11 @@ Job = tuple[CellsByRound, float, UndefendedFlops]
 
 
 def standings(
-    runs: Sequence[Run], target: float | None = None, processes: int = 1, rank_unit: RankUnit = "victim"
+    runs: Sequence[Run],
+    target: float | None = None,
+    processes: int = 1,
+    rank_unit: RankUnit = "victim",
+    others: Others | None = None,
 ) -> list[Standings]:
     """One table per section of ``runs``.
 
@@ -63,6 +68,7 @@ def standings(
         target: attack success rate that counts as broken; the spec's own when None.
         rank_unit: what is ranked, and in what; between victims in FLOPs a larger one stands higher for its size alone.
         processes: how many may share the rows of many cells; see `map_in_processes`.
+        others: what others say of the rows; no rank depends on it.
     """
     jobs_of_section: list[tuple[Section, float, list[Job]]] = []
     all_sections = sections(runs)
@@ -82,6 +88,7 @@ def standings(
         for by_round, _, _ in jobs:
             rows += _with_cells(next(results), by_round)
         rows = [replace(row, utilities=utilities.of_row(section, row.cells, row.clean)) for row in rows]
+        rows = rows if others is None else [_with_others(row, others, asr) for row in rows]
         tables.append(_ranked(section, asr, rows, rank_unit))
     return tables
 
@@ -115,6 +122,11 @@ def _standings_of_defense(job: Job) -> list[Standing]:
         else replace(row, offense_defense=fits.get((row.family, row.victim, row.defense, row.cost_to_break.attack)))
         for row in rows
     ]
+
+
+def _with_others(row: Standing, others: Others, target: float) -> Standing:
+    strongest = None if row.strongest is None else row.strongest.attack
+    return replace(row, others=others.of_row(row.cells, strongest, row.own_cost, target))
 
 
 def _with_cells(rows: Sequence[Standing], by_round: CellsByRound) -> list[Standing]:

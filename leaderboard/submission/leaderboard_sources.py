@@ -5,11 +5,15 @@ are checked. Which of the two a path is, the caller says: never what lies in a f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import DataError
 from harness.records.read import Run, is_run, read_run
+from leaderboard.others.errata import read_errata
+from leaderboard.others.of_rows import Others, declared_of
+from leaderboard.others.reruns import separate_reruns
+from leaderboard.submission.claims.read_claims import read_claims
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX
@@ -24,19 +28,39 @@ class Sources:
     """What was read.
 
     Attributes:
+        runs: without the cells that another submitter submitted before.
+        others: what others say of their rows.
         refused: why each submission or entry that was left out cannot be taken.
     """
 
     runs: list[Run]
     refused: list[str]
+    others: Others = field(default_factory=Others)
+
+    @property
+    def unknown_errata(self) -> list[str]:
+        """What errata name and is not there, in words."""
+        specs = {f"{run.info.get('spec_name')} {run.info.get('spec_version')}" for run in self.runs}
+        names = {"entry": {run.path.stem for run in self.runs}, "spec": specs}
+        names["claim"] = {claim.name for claim in self.others.claims}
+        known = {f"{kind} {name}" for kind, of_kind in names.items() for name in of_kind}
+        return [note.about for note in self.others.errata if note.about not in known]
 
 
-def read_sources(paths: Sequence[Path], entries: Sequence[Path] = (), verified: Path | None = None) -> Sources:
+def read_sources(
+    paths: Sequence[Path],
+    entries: Sequence[Path] = (),
+    verified: Path | None = None,
+    claims: Path | None = None,
+    errata: Path | None = None,
+) -> Sources:
     """The runs in all of ``paths`` and ``entries``. A submission or entry that is refused is left out.
 
     Args:
         paths: run directories, and files of submissions and entries.
         entries: folders of entries, of which every JSON file is one.
+        claims: folder of claims, of which every JSON file is one.
+        errata: file of notes on entries, claims and specs.
         verified: folder of what the reader has found about submissions and entries; see `verification_record`.
 
     Raises:
@@ -58,7 +82,12 @@ def read_sources(paths: Sequence[Path], entries: Sequence[Path] = (), verified: 
             refused.append(str(error))
     if not runs:
         raise DataError(refused[0])
-    return Sources(runs, refused)
+    notes = read_errata(errata)
+    found, left_out = read_claims(claims, verifications, notes)
+    declared = declared_of(runs, Path.cwd())
+    runs, again = separate_reruns(runs)
+    others = Others(tuple(found), tuple(again), notes, declared)
+    return Sources(runs, [*refused, *left_out], others)
 
 
 def _files_of_entries(folder: Path) -> Iterator[Path]:
@@ -84,6 +113,8 @@ def _own_run(path: Path) -> Run:
 
 def _submitted_run(path: Path, verifications: Mapping[str, VerificationRecord]) -> Run:
     submission, inspection = open_inspected(path)
+    if submission.claim is not None:
+        raise RefusedError(f"{path}: is a claim, not an entry. Give its folder with --claims.")
     problems = [*inspection.problems, *([inspection.hidden] if inspection.hidden else [])]
     if problems:
         raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says everything.")

@@ -49,13 +49,14 @@ def write_submission(
     run: Run,
     out: Path,
     progress: Callable[[int], None] = lambda _done: None,
-    claims: Mapping[str, str] | None = None,
+    claims: Mapping[str, str | int | None] | None = None,
 ) -> None:
     """Write the submission of a run; the same run gives the same bytes under one version of pyarrow.
 
     Args:
         progress: told how many cells have been read.
-        claims: who submits and where to read more: ``by``, ``paper``, ``link``.
+        claims: who submits, where to read more, and what is declared: ``by``, ``paper``, ``link``, ``tries``,
+            ``registered``.
     """
     # Cells that stand in one row of a table together, so that they are read together.
     cells = sorted(run.cells, key=_table_order)

@@ -21,6 +21,8 @@ from leaderboard.submission.file_format.container import (
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.file_format.limits import MAX_ENTRY_BYTES, MAX_FILE_BYTES, MAX_SPEC_BYTES
 from leaderboard.submission.file_format.manifest import (
+    ClaimInfo,
+    ClaimManifest,
     EntryManifest,
     FileDigest,
     Manifest,
@@ -33,6 +35,7 @@ from leaderboard.submission.file_format.strict_json import first_repeated, load_
 from leaderboard.table_numbers import counted
 
 ENTRY_SUFFIX, ENTRY_RECORDS_SUFFIX = ".json", ".parquet"
+CLAIM = "robustness-harness claim"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Submission:
         cells: manifests in the order of the rows.
         records: the rows of all cells.
         rows: how many they are.
+        claim: the row of an entry that it is made against; None for entries and submissions.
     """
 
     path: Path
@@ -59,6 +63,7 @@ class Submission:
     cells: tuple[CellRecord, ...]
     records: RecordsFile
     rows: int
+    claim: ClaimInfo | None = None
 
 
 def open_submission(path: Path) -> Submission:
@@ -89,7 +94,9 @@ def _open_file(path: Path) -> Submission:
 
 def _open_entry(path: Path) -> Submission:
     raw = _read_bounded(path, MAX_ENTRY_BYTES)
-    entry = read_as(EntryManifest, load_json(raw, str(path)), str(path))
+    data = load_json(raw, str(path))
+    is_claim = isinstance(data, dict) and data.get("what") == CLAIM
+    entry = read_as(ClaimManifest if is_claim else EntryManifest, data, str(path))
     spec = "\n".join(entry.spec)
     if len(spec.encode()) > MAX_SPEC_BYTES:
         raise RefusedError(f"{path}: spec: more than {MAX_SPEC_BYTES:,} bytes")
@@ -102,7 +109,8 @@ def _open_entry(path: Path) -> Submission:
     _check_digest(entry.table, size, file_sha256(records_path), str(records_path))
     cells = read_records(entry.cells, f"{path}: cells")
     records = RecordsFile(_mapped(records_path, 0, size), str(records_path))
-    return Submission(path, entry.submission, file_sha256(path), entry.run, spec, cells, records, entry.rows)
+    claim = entry.claim if isinstance(entry, ClaimManifest) else None
+    return Submission(path, entry.submission, file_sha256(path), entry.run, spec, cells, records, entry.rows, claim)
 
 
 def _check_consistent(submission: Submission) -> None:

@@ -21,9 +21,12 @@ from typer.main import get_command
 from harness.cli import main
 from harness.cli.app import build_app
 from harness.cli.console.terminal import any_terminal
+from leaderboard.submission.leaderboard_entry import write_entry
+from leaderboard.submission.submission import open_submission
 from tests.benchmarks.intervals.corrected import calibration_of
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.submission.forge import pack_fast
+from tests.leaderboard.submission.given import BREAKING, write_strings
 from tests.leaderboard.versions.test_class_separation import placed
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, command
 
@@ -64,9 +67,11 @@ COMMANDS = {
     "leaderboard pack": "leaderboard pack fast --out packed.zip",
     "leaderboard verify": "leaderboard verify fast.submission",
     "leaderboard add": "leaderboard add fast.submission --entries entries",
+    "leaderboard export": "leaderboard export fake --csv rows.csv",
+    "leaderboard claim": "leaderboard claim entries/fast.json strings.csv --by Doe --spec spec.yaml",
 }
 SLOW = {"bench scoring", "bench gcg", "check", "plot", "run"}
-SLOW |= {f"leaderboard {name}" for name in ("build", "study", "pack", "verify", "add")}
+SLOW |= {f"leaderboard {name}" for name in ("build", "study", "pack", "verify", "add", "claim")}
 CALLS = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in COMMANDS]
 ENCODINGS = ["latin-1", "cp1252", "ascii"]
 NAME = "größe…中🙂"
@@ -110,6 +115,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packed = pack_fast(folder / "packing")
     shutil.copy(packed, folder / "fast.submission")
     shutil.copytree(packed.parent / "run", folder / "fast")
+    entry = write_entry(open_submission(packed), folder / "entries")
+    for file in (entry, entry.with_suffix(".parquet")):
+        file.rename(file.with_stem("fast"))
+    write_strings(folder / "strings.csv", BREAKING)
     return folder
 
 

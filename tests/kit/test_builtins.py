@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 import pytest
 
 from harness.registry.loader import load_plugins
-from harness.testing import run_check, subject_of
+from harness.testing import ordinary, run_check, subject_of
 from harness.testing.runner import checks_for
 from tests.plugins.tasks.test_hub_tasks import folder, labelled
 from tests.plugins.victims.completions_server import Served, Server, save_tiny
@@ -93,7 +94,10 @@ LONGER = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in names("attack") if name not in ("transfer", "human", "many_shot")])
+FROM_A_FILE = ("transfer", "human", "many_shot", "given_strings")
+
+
+@pytest.mark.parametrize("name", [name for name in names("attack") if name not in FROM_A_FILE])
 def test_attacks(name):
     findings = passes(f"attack/{name}", LONGER.get(name))
     assert [finding.check for finding in findings if finding.status == "skipped"] == []
@@ -103,6 +107,15 @@ def test_human(tmp_path):
     (tmp_path / "strings.txt").write_text(f"fox\nthe dog\n{'fox' * 200}\na river\n")
     findings = passes("attack/human", {"path": str(tmp_path / "strings.txt")})
     assert [finding.check for finding in findings if finding.status == "skipped"] == []
+
+
+def test_given_strings(tmp_path):
+    examples = [example.id for example in ordinary("labels", "text").data.validation]
+    lines = [json.dumps({"example": example, "string": text}) for example in examples for text in ("fox", "a river")]
+    (tmp_path / "strings.jsonl").write_text("\n".join(lines))
+    findings = passes("attack/given_strings", {"path": str(tmp_path / "strings.jsonl"), "steps": 2})
+    # Its strings are for these examples and no others.
+    assert [finding.check for finding in findings if finding.status == "skipped"] == ["threat_model"]
 
 
 def test_many_shot(tmp_path):

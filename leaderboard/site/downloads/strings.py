@@ -15,6 +15,7 @@ from harness.records.schema import MESSAGES, STRING_AT
 from leaderboard.data.attack_strings import recorded_successes
 from leaderboard.data.chat_settings import chat_settings
 from leaderboard.data.conversations import label_name, right_answer
+from leaderboard.others.claims import Claim, successes
 from leaderboard.site.data_format import SectionJson
 from leaderboard.standings.standings import Standings
 
@@ -27,6 +28,8 @@ STRINGS = pa.schema(
     # Where records hold the prompt: the messages as the victim got them, and which characters of which are the string.
     + [("messages", MESSAGES), ("string_at", STRING_AT)]
     + [(name, pa.string()) for name in ("right_answer", "clean_answer", "answer")]
+    # Whose it is, where it was brought against the row; null where the row's own attacks found it.
+    + [("claim", pa.string())]
     + [("drawn_answers", pa.list_(pa.string())), ("score", pa.float64()), ("judge_output", pa.list_(pa.string()))]
 )
 
@@ -43,9 +46,12 @@ def write_strings(path: Path, tables: Sequence[tuple[SectionJson, Standings]], *
                 scope: dict[str, Any] = {name: section.get(name) for name in _SCOPE} | {"row": row["id"]}
                 scope |= {name: row.get(name) for name in _ROW}
                 for cell in standing.cells:
-                    found = [scope | string for string in _strings(cell, prompts=prompts)]
-                    if found:
-                        writer.write_table(pa.Table.from_pylist(found, STRINGS))
+                    _write(writer, [scope | string for string in _strings(cell, prompts=prompts)])
+                claimed = standing.others.claimed
+                for one in () if claimed is None else claimed.claims:
+                    told = scope | {"claim": one.claim.name}
+                    for cell in one.claim.cells:
+                        _write(writer, [told | string for string in _strings(cell, prompts=prompts, of=one.claim)])
 
 
 def _messages(record: CellRecord, example: Mapping[str, Any], string: str) -> dict[str, Any]:
@@ -63,9 +69,18 @@ def _messages(record: CellRecord, example: Mapping[str, Any], string: str) -> di
     return {"messages": whole, "string_at": {"message": at, "start": start, "end": start + len(string)}}
 
 
-def _strings(cell: Cell, *, prompts: bool) -> Iterator[dict[str, Any]]:
+def _write(writer: pq.ParquetWriter, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        writer.write_table(pa.Table.from_pylist(rows, STRINGS))
+
+
+def _strings(cell: Cell, *, prompts: bool, of: Claim | None = None) -> Iterator[dict[str, Any]]:
+    """Those of a cell; of a claim's those that it claims."""
     record = cell.record
+    claimed = None if of is None else set(successes(cell, of.examples))
     for example, step in recorded_successes(cell, prompts=prompts):
+        if claimed is not None and (example["example"], step["step"]) not in claimed:
+            continue
         labels = record.task_kind == "labels"
         yield {
             "attack": record.attack.label,

@@ -41,6 +41,13 @@ TERMS = {
     "as submitted": "Somebody's submission: it is consistent, and nobody has asked the victim again.",
     "verified": "The maintainer of this page has checked the submission against its spec; no victim was asked.",
     "replayed": "The maintainer of this page has asked the victim again with this many of the recorded strings.",
+    "claimed": "Somebody brought strings that break more of this row, or for less. Ranks go by the common attacks.",
+    "re-run": "Somebody else submitted the same cells; so many came out the same.",
+    "tries": "How many runs the submitter made of this spec, as they say.",
+    "registered": "The submitter says that the spec was registered before the run. “Found”: the file is in the "
+    "repository of this page.",
+    "erratum": "The maintainer of this page has noted a mistake; see the row's page.",
+    "withdrawn": "The maintainer of this page has withdrawn the entry or the spec; the numbers stay for the record.",
     "near chance": "The victim is hardly better than guessing without any attack; what it costs to break says little.",
 }
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
 from harness.records.schema import VERSION
 from harness.records.visible_text import SPEC_NAME
 from leaderboard.submission.file_format.errors import RefusedError, escaped
-from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROWS
+from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROWS, MAX_STEPS
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=SPEC_NAME, max_length=100)]  # it names a file later: see `file_name`
@@ -21,6 +22,15 @@ VERSION_PATTERN = (
 # What submitters say of themselves: letters of any script, figures and marks of a citation, in one line.
 Claim = Annotated[str, Field(pattern=r"^[\w .,:;'’()&/+-]*$", max_length=300)]
 Link = Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/%?=&+-]*)?)?$", max_length=300)]
+# An https address or the path of a file in the board's repository, and the day.
+Registered = Annotated[
+    str,
+    Field(
+        pattern=r"^((https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/%?=&+-]*)?|[A-Za-z0-9_][A-Za-z0-9._/-]*) "
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+        max_length=300,
+    ),
+]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -34,6 +44,8 @@ class RunInfo(_Strict):
     Attributes:
         plain_folders: names in the spec that were folders where it was run, and read as hub ids elsewhere.
         by, paper, link: who submits, and where to read more, as they say themselves; "" where they do not.
+        tries: how many runs of the spec they made, this one included, as they say; None where they do not.
+        registered: where they say that the spec's hash was registered beforehand, and when; "" where they do not.
     """
 
     format: int
@@ -49,6 +61,8 @@ class RunInfo(_Strict):
     by: Claim = ""
     paper: Claim = ""
     link: Link = ""
+    tries: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    registered: Registered = ""
 
 
 class FileDigest(_Strict):
@@ -79,6 +93,66 @@ class EntryManifest(_Strict):
     table: FileDigest
     spec: Annotated[list[str], Field(max_length=20_000)]  # line by line
     cells: list[dict[str, Any]]
+
+
+class ClaimedExample(_Strict):
+    """What is claimed of one example: how many strings were tried on it, and what finding them took.
+
+    Attributes:
+        strings: the first so many steps of its search.
+        flops: FLOPs that were spent on it, as the claimant says; None where unknown.
+    """
+
+    strings: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    flops: Annotated[float, Field(ge=0, le=1e40, allow_inf_nan=False)] | None = None
+
+
+Label = Annotated[str, Field(max_length=2_000)]
+
+
+class ClaimInfo(_Strict):
+    """What a claim is made against: one row of one entry.
+
+    Attributes:
+        entry: name of the entry's files, without ending.
+        entry_spec: hash of the entry's spec.
+        round: of the defense; None without rounds.
+        sha256: hash of the strings.
+        examples: by name.
+    """
+
+    entry: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+    entry_spec: Sha256
+    task: Label
+    threat: Label
+    victim: Label
+    defense: Label
+    round: Annotated[int, Field(ge=0)] | None = None
+    sha256: Sha256
+    examples: Annotated[dict[Annotated[str, Field(max_length=2_000)], ClaimedExample], Field(min_length=1)]
+
+    @property
+    def steps(self) -> int:
+        """Most strings of any example: the steps of the attack."""
+        return max(example.strings for example in self.examples.values())
+
+
+class ClaimManifest(EntryManifest):
+    """The JSON file of a claim against a row of an entry. Its table lies beside it, as that of an entry does."""
+
+    what: Literal["robustness-harness claim"]  # type: ignore[assignment]
+    claim: ClaimInfo
+
+
+def check_registered(text: str) -> None:
+    """Raises DataError where what is said of a registered spec does not say where and when."""
+    try:
+        TypeAdapter(Registered).validate_python(text)
+    except ValidationError:
+        raise DataError(
+            f"--registered {text!a:.100}: write WHERE DATE: an https address or a file of the leaderboard's "
+            "repository, a space, and a date, such as 'registered/quickstart.txt 2026-01-31'."
+        ) from None
 
 
 def file_digest(content: bytes) -> FileDigest:

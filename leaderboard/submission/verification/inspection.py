@@ -10,6 +10,7 @@ from typing import Any
 from harness.records.cell_manifest import CellRecord
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import MAX_CELLS, MAX_EXAMPLE_STEPS, MAX_LISTED, MAX_VERDICTS
+from leaderboard.submission.file_format.manifest import ClaimInfo
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX, Submission, open_submission
 from leaderboard.submission.verification.checks.across_cells import (
@@ -111,11 +112,13 @@ class _Findings:
     clean_digests: dict[str, str] = field(default_factory=dict)
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     order: AnswerOrder = field(default_factory=AnswerOrder)
+    attacked: set[str] = field(default_factory=set)
 
     def add_cell(self, record: CellRecord, rows: SubmittedRows) -> None:
         clean = rows.where(rows["step"] == 0)
         steps = rows.where(rows["step"] > 0)
         self.examples[record.key] = len(clean)
+        self.attacked.update(clean.names[at] for at in clean.example[clean.booleans("attacked")].tolist())
         self.clean_digests[record.key] = clean_digest(clean)
         self.costs[record.key] = attack_costs(record, steps)
         self.order.add_cell(record, steps)
@@ -145,8 +148,22 @@ def _problems(submission: Submission, findings: _Findings, progress: Progress) -
         progress(len(order), len(record_of))
     yield from _cell_order_problems(order, submission.cells)
     yield from findings.order.problems()
+    if submission.claim is not None:
+        yield from _claim_problems(submission.claim, submission.cells, findings.attacked)
     yield from clean_answer_problems(submission.cells, findings.clean_digests)
     findings.notes += clean_answer_notes(submission.cells, findings.clean_digests)
+
+
+def _claim_problems(claim: ClaimInfo, records: tuple[CellRecord, ...], attacked: set[str]) -> Iterator[str]:
+    """What a claim says of its row and its examples, against its cells."""
+    for record in records:
+        said = (claim.task, claim.threat, claim.victim, claim.defense)
+        labels = (record.task.label, record.threat_label, record.victim.label, record.defense.label)
+        round_ = None if record.defense_facts is None else record.defense_facts.round
+        if (labels, round_) != (said, claim.round):
+            yield f"cell {escaped(record.key)}: stands in another row than the one that is claimed"
+    unknown = sorted(set(claim.examples) - attacked)
+    yield from (f"claim: example {escaped(example)} was not attacked" for example in unknown)
 
 
 def _cell_order_problems(order: list[str], records: tuple[CellRecord, ...]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from leaderboard.submission.claims.claim_check import claim_check, entry_of_claim
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.file_format.limits import MAX_LISTED
 from leaderboard.submission.submission import Submission
@@ -27,6 +28,7 @@ def verify_submission(
     progress: Progress = lambda _done, _total: None,
     *,
     written_anew: bool = False,
+    entries: Path | None = None,
 ) -> Report:
     """Check a submission or an entry; the checks after one that fails are made as far as they make sense.
 
@@ -36,6 +38,7 @@ def verify_submission(
             project must be the same.
         replay: put strings back through the victim, and how.
         progress: told how many cells have been checked, of how many.
+        entries: folder with the entry that a claim is made against; left out, the folder entries next to the claim's.
         written_anew: what was read is written again: bytes of an entry that no reader shows are no matter.
     """
     report = Report(path)
@@ -46,8 +49,12 @@ def verify_submission(
         return report
     report.sha256, report.read_sha256 = submission.sha256, submission.read_sha256
     report.checks += _inspection_checks(inspection, written_anew=written_anew)
-    spec_check, loaded, is_own = _spec_check(submission, registry, spec)
-    report.checks.append(spec_check)
+    if submission.claim is None:
+        spec_check, loaded, is_own = _spec_check(submission, registry, spec)
+        report.checks.append(spec_check)
+    else:
+        checks, loaded, is_own = _claim_checks(submission, registry, spec, entries or path.parent.parent / "entries")
+        report.checks += checks
     if loaded is not None:
         report.spec = ("own" if is_own else "shipped" if spec is None else "given"), loaded.hash
         report.checks += _completeness_checks(loaded, submission, inspection, is_own=is_own)
@@ -72,6 +79,41 @@ def _inspection_checks(found: Inspection, *, written_anew: bool) -> list[CheckRe
             CheckResult("standings", f"{counted(found.tables, 'table')}, with curves, computed from the records")
         )
     return checks
+
+
+def standard_spec(submission: Submission, registry: Any, given: Path | None) -> LoadedSpec:
+    """The spec that a verified submission is held against, which may be run.
+
+    Raises:
+        RefusedError: there is none, or it is the submitter's own: it may name any file, address or model.
+    """
+    check, standard, is_own = _spec_check(submission, registry, given)
+    if standard is None:
+        raise RefusedError(f"{submission.path}: {check.problems[0]}")
+    if is_own:
+        raise RefusedError(
+            f"{submission.path}: its spec is the submitter's own, and may name any file, address or model. Read it, "
+            "and give it with --spec FILE to run it."
+        )
+    return standard
+
+
+def _claim_checks(
+    submission: Submission, registry: Any, given: Path | None, entries: Path
+) -> tuple[list[CheckResult], LoadedSpec | None, bool]:
+    """The checks of a claim's spec, with the spec of the claim (None where there is none), and whether the entry's is
+    its submitter's own: as `_spec_check` of the entry, and the claim against that.
+    """
+    assert submission.claim is not None
+    try:
+        entry = entry_of_claim(submission.claim, entries)
+    except RefusedError as error:
+        return [CheckResult("claim", "", [str(error)])], None, True
+    spec_check, standard, is_own = _spec_check(entry, registry, given)
+    if standard is None:
+        return [spec_check], None, True
+    check, loaded = claim_check(submission, entry, standard, registry)
+    return [spec_check, check], loaded, is_own
 
 
 def _spec_check(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.leaderboard.submission.given import BREAKING, write_strings
 from tests.run.runs import FROM_FILES, harness_here
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +48,7 @@ class PullRequest:
 @pytest.mark.slow
 def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) -> None:
     request = PullRequest(tmp_path)
-    assert request.check() == (0, "no entry is added or changed\n")
+    assert request.check() == (0, "no entry or claim is added or changed\n")
     entries = request.root / "leaderboard" / "entries"
     added = harness_here(*FROM_FILES, "leaderboard", "add", packed, "--entries", entries, cwd=tmp_path)
     assert added.returncode == 0, added.stdout + added.stderr
@@ -57,6 +58,20 @@ def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) ->
     assert status == 0, said
     assert said.startswith(f"== leaderboard/entries/{entry.name}\n")
     assert said.count("== ") == 1, "its two files are one entry"
+
+    claims = request.root / "leaderboard" / "claims"
+    strings, store = write_strings(tmp_path / "strings.csv", BREAKING), packed.parent / "run" / "artifacts"
+    of_board = ("--spec", packed.parent / "fast.yaml", "--store", store, "--claims", claims)
+    words = ("claim", entry, strings, "--by", "Roe", *of_board)
+    claimed = harness_here(*FROM_FILES, "leaderboard", *words, cwd=tmp_path)
+    assert claimed.returncode == 0, claimed.stderr
+    (claim,) = claims.glob("*.json")
+    request.commit()
+    status, said = request.check()
+    assert status == 0, said
+    assert f"== leaderboard/claims/{claim.name}\n" in said
+    claim.unlink()
+    claim.with_suffix(".parquet").unlink()
 
     table = entry.with_suffix(".parquet")
     whole = table.read_bytes()
@@ -69,4 +84,4 @@ def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) ->
     table.unlink()
     entry.unlink()
     request.commit()
-    assert request.check() == (0, "no entry is added or changed\n")
+    assert request.check() == (0, "no entry or claim is added or changed\n")

@@ -42,6 +42,7 @@ def tunable() -> list[tuple[str, dict[str, Any]]]:
     found = []
     for entry in registry().entries("attack"):
         required = {name for name, info in entry.cls.Params.model_fields.items() if info.is_required()}
+        required |= {"path"} if entry.name == "given_strings" else set()  # or the hash of its strings
         given_ = {"path": "strings.txt", "run": "runs/other", "attacker": "tiny", "judge": "tiny", "rater": "tiny"}
         params = {name: given_[name] for name in required if name in given_}
         if required <= set(params):

@@ -1,0 +1,1 @@
+"""Commands of whoever keeps a board or brings strings against a row of it."""
