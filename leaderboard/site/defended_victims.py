@@ -99,7 +99,7 @@ class DefendedVictimPage:
         directions: round, and ASR at full budget by direction, where there are several.
         costs: what was spent on the last round.
         diagnostics: label, and a text per round.
-        strings: attack label to a few strings that succeeded.
+        strings: id of each row, and attack label to a few strings that succeeded.
         chats: how the victim is talked to, where it is a chat model; several where rows differ.
         artifacts: what was attacked, and its artifact's key.
         cell_keys: of all cells.
@@ -115,7 +115,7 @@ class DefendedVictimPage:
     directions: list[tuple[int | None, DirectionRate]]
     costs: list[LabelledText]
     diagnostics: list[tuple[str, list[str]]]
-    strings: Mapping[str, list[SuccessfulString]]
+    strings: list[tuple[str, Mapping[str, list[SuccessfulString]]]]
     chats: list[ChatLines]
     plugins: list[PluginUse]
     versions: Mapping[str, str]
@@ -153,7 +153,7 @@ def defended_victim_page(victim: DefendedVictim, *, prompts: bool = True, forms:
         directions=[(row.round, rate) for row in victim.rows if len(row.directions) > 1 for rate in row.directions],
         costs=_costs(victim.last),
         diagnostics=diagnostics(victim.rows),
-        strings=successful_strings(victim.last.cells, prompts=prompts),
+        strings=[(row_id(victim.id, row), successful_strings(row.cells, prompts=prompts)) for row in victim.rows],
         chats=chat_lines(victim.records),
         plugins=plugins_used(victim.records),
         versions=library_versions(victim.records),

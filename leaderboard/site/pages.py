@@ -30,7 +30,7 @@ from leaderboard.site.page_ids import attack_id, defense_id
 from leaderboard.site.provenance import SpecFile, bibtex, command_again, sources, spec_files
 from leaderboard.site.published_tables import PublishedTable
 from leaderboard.site.texts import best_text, judge_text, others_text, standing_text, utility_text
-from leaderboard.site.texts.terms import term_anchor, term_text
+from leaderboard.site.texts.terms import term_anchor, term_heading, term_text
 from leaderboard.site.texts.tuned_text import tuned_text
 from leaderboard.standings.ranks.best_defense import best_defenses
 from leaderboard.standings.ranks.between_judges import JudgeComparison
@@ -171,6 +171,7 @@ def _environment() -> Environment:
         "tuned_text": tuned_text,
         "term_text": term_text,
         "term_anchor": term_anchor,
+        "term_heading": term_heading,
         "defense_id": defense_id,
     }
     env.globals["direction_warning"] = standing_text.direction_warning
@@ -224,6 +225,7 @@ def _defended_victim_pages(env: Environment, site: Site, specs: Mapping[str, Spe
             section=section,
             table=table,
             standing=victim.last,
+            standings=victim.rows,
             rows=[row_of[row_id] for row_id in page.row_ids],
             page=page,
             spec=specs.get(section["spec_hash"]),
@@ -261,7 +263,7 @@ class VictimOverTasks:
 
 
 def victims_over_tasks(sections: Sequence[tuple[SectionJson, Standings]]) -> list[VictimOverTasks]:
-    """The largest first; defenses in the order in which they first stand in a table."""
+    """The largest first; defenses by their place in the first table that they are in, hardest to break first."""
     found: dict[tuple[str, str], dict[str, dict[int, tuple[StandingJson, Standing]]]] = {}
     for at, (section, table) in enumerate(sections):
         for row, standing in zip(section["rows"], table.rows, strict=True):
@@ -272,9 +274,19 @@ def victims_over_tasks(sections: Sequence[tuple[SectionJson, Standings]]) -> lis
     for (family, name), of_defense in found.items():
         columns = sorted({at for cells in of_defense.values() for at in cells})
         rows = [(defense, [cells.get(at) for at in columns]) for defense, cells in of_defense.items()]
+        rows.sort(key=lambda row: _place(row[1]))
         sizes = [row["n_params"] for cells in of_defense.values() for row, _ in cells.values()]
         victims.append(VictimOverTasks(name, family, max(filter(None, sizes), default=None), columns, rows))
     return sorted(victims, key=lambda victim: (-(victim.n_params or 0), victim.family, victim.name))
+
+
+def _place(cells: Sequence[tuple[StandingJson, Standing] | None]) -> tuple[int, int, float]:
+    """Sorts the rows of a victim: which table comes first, without a rank last, then by what breaking costs."""
+    at, (row, standing) = next((at, cell) for at, cell in enumerate(cells) if cell is not None)
+    cost = standing.cost_to_break
+    if cost is None or (cost.compute is None and cost.reached):
+        return at, 2, 0.0
+    return at, 0 if row["rank"] else 1, -(cost.compute if cost.compute is not None else float("inf"))
 
 
 def _tasks_page(env: Environment, site: Site) -> str:

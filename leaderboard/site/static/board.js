@@ -37,6 +37,7 @@
       this.element.querySelector("[data-compare]").addEventListener("click", () => { location.href = `compare.html#${Address.text({ rows: this.ids().join(","), back: location.hash.slice(1) })}`; });
       this.element.querySelector(".choice").hidden = false;
       const scroll = this.table.parentElement;
+      scroll.addEventListener("scroll", () => scroll.classList.toggle("scrolled", scroll.scrollLeft > 0), { passive: true });
       new ResizeObserver(() => { this.element.querySelector(".wider").hidden = scroll.scrollWidth <= scroll.clientWidth; }).observe(scroll);
     }
 
@@ -132,7 +133,7 @@
     Address.write({ ...chosen, ...(first ? first.state() : {}) });
     // Pages of rows lead back to this view.
     const back = location.hash.slice(1);
-    for (const link of document.querySelectorAll("table.standings tbody th a")) link.hash = back && Address.text({ back });
+    for (const link of document.querySelectorAll("table.standings tbody th a, .best a")) link.hash = Address.text({ back, round: link.dataset.row });
   }
 
   function restore() {
@@ -160,7 +161,7 @@
 
   function show() {
     offer();
-    const words = controls.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = controls.q.value.toLowerCase().match(/round\s+\d+|\S+/g)?.map((word) => word.replace(/\s+/, " ")) ?? [];
     const chosen = { victim: controls.victim.value, defense: controls.defense.value };
     let [shown, total] = [0, 0];
     for (const view of views) {

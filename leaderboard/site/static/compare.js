@@ -26,7 +26,7 @@
     head.append(make("td", ""));
     for (const row of rows) {
       const cell = make("th", "", { scope: "col", className: "num" });
-      const link = make("a", row.victim, { href: `entries/${row.entry}.html#${Address.text({ back: Address.read().back })}` });
+      const link = make("a", row.victim, { href: `entries/${row.entry}.html#${Address.text({ back: Address.read().back, round: row.round })}` });
       cell.append(link, make("span", row.defense + (row.round === null ? "" : ` · round ${row.round}`), { className: "fine" }));
       cell.style.setProperty("--series", PlotStyle.colours(section.rows).get(row.id));
       head.append(cell);

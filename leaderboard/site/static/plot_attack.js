@@ -63,7 +63,7 @@ const AttackPlot = (() => {
     const colour = byAttack
       ? { field: "attack", scale: { domain: shown, range: PlotStyle.named(attacks).filter((_, at) => shown.includes(attacks[at])) } }
       : { field: "series", scale: { domain: rows.map((row) => row.series), range: rows.map((row) => palette.get(row.id)) } };
-    const encoding = { x, color: { type: "nominal", sort: null, ...colour, legend: PlotStyle.legend() }, detail: { field: "line" } };
+    const encoding = { x, color: { type: "nominal", sort: null, ...colour, legend: PlotStyle.legend({}, data.drawn.map((point) => (byAttack ? point.attack : point.series))) }, detail: { field: "line" } };
     const dashes = {
       field: "attack", type: "nominal", scale: { domain: shown, range: shown.map((attack) => PlotStyle.DASHES[attacks.indexOf(attack) % PlotStyle.DASHES.length]) },
       legend: shown.length > 1 ? PlotStyle.legend({ orient: "top", direction: "horizontal", symbolStrokeColor: PlotStyle.style("--text") }) : null,

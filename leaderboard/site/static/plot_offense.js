@@ -39,7 +39,7 @@ const OffensePlot = (() => {
     const line = stalemate(data.drawn);
     const x = PlotStyle.logAxis("x", `defense compute, ${unit}`, data.drawn.map((point) => point.x), isNarrow() ? 2 : 3);
     const y = PlotStyle.logAxis("y", isNarrow() ? null : `compute to ASR ${Numbers.target(section.target_asr)}, ${unit}`, [...data.drawn.flatMap((point) => [point.low, point.high]), ...line.map((end) => end.y)], 3);
-    const color = { field: "series", type: "nominal", sort: null, scale: { domain: series, range: PlotStyle.named(series) }, legend: PlotStyle.legend() };
+    const color = { field: "series", type: "nominal", sort: null, scale: { domain: series, range: PlotStyle.named(series) }, legend: PlotStyle.legend({}, series) };
     const tooltip = PlotStyle.hover(HOVER);
     const muted = PlotStyle.style("--muted");
     const spec = {

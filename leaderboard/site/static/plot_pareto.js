@@ -49,7 +49,7 @@ const ParetoPlot = (() => {
     const percentAxis = (title) => ({ title, format: "~%", tickCount: 6 });
     const x = { field: "utility", type: "quantitative", scale: { zero: false, nice: true, padding: 12 }, axis: { ...percentAxis(`utility: ${name}`), titleLimit: isNarrow() ? 260 : 700 } };
     const y = { field: "held", type: "quantitative", scale: { domain: [0, 1] }, axis: percentAxis(isNarrow() ? null : "held under attack, at full budget") };
-    const color = { field: "series", type: "nominal", sort: null, scale: { domain: rows.map((row) => row.series), range: rows.map((row) => palette.get(row.id)) }, legend: PlotStyle.legend() };
+    const color = { field: "series", type: "nominal", sort: null, scale: { domain: rows.map((row) => row.series), range: rows.map((row) => palette.get(row.id)) }, legend: PlotStyle.legend({}, rows.map((row) => row.series)) };
     const states = Object.keys(STATES).filter((place) => data.drawn.some((point) => point.place === place));
     const shape = { field: "state", type: "nominal", sort: null, scale: { domain: states.map((place) => STATES[place]), range: states.map((place) => SHAPES[place]) }, legend: PlotStyle.legend({ orient: "top", symbolType: undefined, symbolSize: 90, symbolStrokeWidth: 1.5, symbolStrokeColor: PlotStyle.style("--text"), symbolFillColor: "transparent" }) };
     const tooltip = PlotStyle.hover(HOVER);

@@ -34,7 +34,7 @@ const RoundsPlot = (() => {
     const series = [...new Set(data.drawn.map((point) => point.series))];
     const x = { field: "round", type: "quantitative", axis: { title: "round of the defense (0: undefended)", values: [...new Set(data.drawn.map((point) => point.round))].sort((a, b) => a - b), labelOverlap: true, format: "d", grid: false } };
     const y = { field: "value", type: "quantitative", scale: { domain: [0, 1] }, axis: { title: isNarrow() ? null : "attack success rate at full budget", format: "~%", tickCount: 6 } };
-    const color = { field: "series", type: "nominal", sort: null, scale: { domain: series, range: PlotStyle.named(series) }, legend: PlotStyle.legend() };
+    const color = { field: "series", type: "nominal", sort: null, scale: { domain: series, range: PlotStyle.named(series) }, legend: PlotStyle.legend({}, series) };
     const tooltip = PlotStyle.hover(HOVER);
     const spec = {
       ...PlotStyle.frame(`Attack success rate against rounds of the defense, ${section.task}, ${section.threat}.`), data: { values: PlotStyle.withTexts(data.drawn, HOVER) },

@@ -9,7 +9,9 @@ const PlotStyle = (() => {
 
   const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
   const isNarrow = () => window.innerWidth < 700;
+  const DEPTHS = { light: [0.5, 0.05, 0.95, 0.28, 0.72], dark: [0.8, 0.2, 1, 0.5, 0.35] }; // of each further round of the hues
   const hue = (at) => COLOURS[at % COLOURS.length];
+  const listed = (at) => shade(hue(at), DEPTHS[isDark() ? "dark" : "light"][Math.floor(at / COLOURS.length) % SHADES]);
 
   // Row id -> colour. With several victims the hue is the victim's, darker the more was spent on its defense; else each row has its own hue.
   function colours(rows) {
@@ -18,13 +20,13 @@ const PlotStyle = (() => {
     const shaded = victims.length > 1 && victims.every((victim) => family(victim).length <= SHADES);
     // One defense over its rounds: one hue, darker by round.
     if (victims.length === 1 && rows.length > 1 && rows.length <= 2 * SHADES && new Set(rows.map((row) => row.defense)).size === 1) return new Map(family(victims[0]).map((row, depth, all) => [row.id, shade(hue(0), depth / (all.length - 1))]));
-    if (!shaded) return new Map(rows.map((row, at) => [row.id, shade(hue(at), isDark() ? 0.8 : 0.5)]));
+    if (!shaded) return new Map(rows.map((row, at) => [row.id, listed(at)]));
     const sized = [...victims].sort((a, b) => (family(a)[0].n_params ?? Infinity) - (family(b)[0].n_params ?? Infinity) || 0);
     return new Map(sized.flatMap((victim, at) => family(victim).map((row, depth, all) => [row.id, shade(hue(at), all.length > 1 ? depth / (all.length - 1) : 0.5)])));
   }
 
   // One hue per name, for lines that are not rows.
-  const named = (names) => names.map((_, at) => shade(hue(at), isDark() ? 0.8 : 0.5));
+  const named = (names) => names.map((_, at) => listed(at));
 
   // depth 0 is lightest, 1 darkest; on a dark page all are lighter, so that the darkest still stands out.
   function shade(hex, depth) {
@@ -63,7 +65,8 @@ const PlotStyle = (() => {
     };
   }
 
-  const legend = (more) => ({ title: null, orient: "bottom", direction: "horizontal", columns: isNarrow() ? 1 : 3, labelLimit: isNarrow() ? window.innerWidth - 150 : 360, symbolOpacity: 1, symbolStrokeWidth: 3, symbolType: "stroke", ...more });
+  // As many columns as the longest of the names lets the page hold.
+  const legend = (more, names = []) => ({ title: null, orient: "bottom", direction: "horizontal", columns: isNarrow() ? 1 : Math.min(3, Math.max(1, Math.floor((Math.min(window.innerWidth, 1500) - 160) / (7 * Math.max(...names.map((name) => name.length), 12) + 60)))), labelLimit: window.innerWidth - 200, symbolOpacity: 1, symbolStrokeWidth: 3, symbolType: "stroke", ...more });
 
   function config() {
     return {

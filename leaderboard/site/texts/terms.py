@@ -61,6 +61,26 @@ def term_anchor(name: str) -> str:
     return "term-" + re.sub("[ _]", "-", _SHARED.get(plain, plain))
 
 
+_HEADINGS = {
+    "asr": "ASR at full budget",
+    "clean": "clean accuracy",
+    "answered": "harmful prompts answered",
+    "corrected": "ASR without the judge's errors",
+    "clean_utility": "utility when clean",
+    "under_attack": "utility under attack",
+    "utility": "loss of utility",
+    "breaking": "compute to the target ASR",
+    "cost": "defense compute",
+    "overhead": "overhead per answer",
+    "slope": "offense–defense slope",
+}
+
+
+def term_heading(name: str) -> str:
+    """What a term is called where it stands."""
+    return _HEADINGS.get(name, name.replace("_", " "))
+
+
 def term_text(name: str) -> str:
     """What ``name`` means; of a mark with more words behind it, such as “replayed: 3 of 5 strings”, what it begins with
     counts. "" where there is nothing to say.

@@ -149,7 +149,7 @@ def _difference(met: frozenset[str], ranked: frozenset[str]) -> str:
 def _missing_text(cells: Sequence[PlannedCell]) -> str:
     """``gcg (seeds 0, 1) and 2 more attacks missing``."""
     seeds_of = {
-        attack: [cell.seed for cell in of_attack]
+        attack: sorted({cell.seed for cell in of_attack})
         for attack, of_attack in groupby(
             sorted(cells, key=lambda cell: (cell.attack, cell.seed)), lambda cell: cell.attack
         )
