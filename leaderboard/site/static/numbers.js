@@ -22,8 +22,14 @@ const Numbers = (() => {
   // A count or a mean of counts to three digits: ``2.5``, ``2,560``; scientific from a million.
   const amount = (value) => (value >= 1e6 ? scientific(value) : Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 9 }));
 
-  const percent = (value) => `${(100 * value).toFixed(1)}%`;
-  const interval = (low, high) => `${(100 * low).toFixed(1)} – ${percent(high)}`;
+  // One decimal; a tie goes to the even digit, as in the tables.
+  function decimal(value) {
+    const tie = /^(-?\d+\.\d)50*$/.exec(value.toFixed(20));
+    return tie && Number(tie[1].at(-1)) % 2 === 0 ? tie[1] : value.toFixed(1);
+  }
+
+  const percent = (value) => `${decimal(100 * value)}%`;
+  const interval = (low, high) => `${decimal(100 * low)} – ${percent(high)}`;
   const target = (value) => `${+(100 * value).toPrecision(6)}%`; // a share that somebody has set
 
   return { flops: known(scientific), multiple: known(multiple), amount: known(amount), percent: known(percent), interval, target };

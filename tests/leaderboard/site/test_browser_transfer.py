@@ -11,6 +11,7 @@ import pytest
 
 from harness.records.read import read_run
 from leaderboard.site.build import build_site
+from leaderboard.table_numbers import percent, scientific
 from tests.leaderboard.fake_quickstart import quickstart_cells
 from tests.leaderboard.fake_run import FakeCell, write_run
 
@@ -43,8 +44,9 @@ def test_worst_case_transfer_and_latent_attacks(browser: Any, tmp_path: Path, wi
     row = next(row for row in section["rows"] if row["series"] == told["row"])
     assert told["attack"] == "any attack (worst case)"
     columns = row["worst"]["points"]
-    place = columns["budget"].index(float(told["budget each"].split()[0]))
-    assert (float(told["FLOPs"]), float(told["ASR"])) == (columns["compute"][place], columns["value"][place])
+    place = [f"{scientific(budget)} FLOPs" for budget in columns["budget"]].index(told["budget each"])
+    assert told["FLOPs"] == scientific(columns["compute"][place])
+    assert told["ASR"] == percent(columns["value"][place])
     # The table sorts by it.
     view.locator("thead th", has_text="ASR at full budget").get_by_role("button").first.click()
     shown = view.locator("td[data-label='ASR at full budget'] .main").all_inner_texts()
