@@ -115,7 +115,7 @@ def test_labels_with_line_breaks_break_no_line(tmp_path: Path) -> None:
         assert "two\n" not in text
     written_out = "two\\nlines\\x1b[2J\\tand\\u2028more"
     assert written_out in outputs[0]
-    assert sum(written_out in page for page in pages) == 5, "all but those for comparisons and about all, without rows"
+    assert sum(written_out in page for page in pages) == 6, "all but the one that says how to read them"
     lines = (tmp_path / "site/downloads/standings.csv").read_text().splitlines()
     assert len(lines) == 2
     found = json.loads((tmp_path / "site/data.json").read_text())["sections"][0]
