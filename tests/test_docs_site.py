@@ -46,7 +46,10 @@ def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
 def test_it_is_searched_from_disk(site: Path, browser: Any) -> None:  # noqa: F811
     page = browser.new_page()
     page.goto((site / "clusters.html").as_uri())
-    page.locator(".md-search__input").fill("autodan")
+    page.locator(".md-search__input").focus()
+    ready = "document.querySelector('.md-search-result__meta').textContent.trim() === 'Type to start searching'"
+    page.wait_for_function(ready, timeout=60_000)
+    page.locator(".md-search__input").press_sequentially("autodan")
     page.locator(".md-search-result__item").first.wait_for(timeout=60_000)
     assert "autodan" in page.locator(".md-search-result__list").inner_text().lower()
 

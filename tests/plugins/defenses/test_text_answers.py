@@ -39,9 +39,9 @@ clean_examples: {COUNT}
 attack_draws: 2
 judge_draws: 3
 """
-NONE, GUARDED, SAMPLED = "none", "answer_guard", "inference_compute(samples=3, temperature=1.0, think=0)"
-THINKS = "inference_compute(samples=1, temperature=0.0, think=6)"
-STACK = "answer_guard + inference_compute(samples=3, temperature=1.0, think=4)"
+NONE, GUARDED, SAMPLED = "none", "answer_guard", "inference_compute(think=0)"
+THINKS = "inference_compute(think=6)"
+STACK = "answer_guard + inference_compute(think=4)"
 RANDOMISED = (SAMPLED, STACK, "retokenization", "random_smoothing", "smoothllm")
 
 
