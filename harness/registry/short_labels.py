@@ -68,9 +68,9 @@ def _fewest(names: Sequence[str], texts: Sequence[dict[str, str]]) -> frozenset[
 
     if len(names) > MOST_TRIED:
         return frozenset(names)
-    sizes = range(len(names) + 1)
-    found = (each for size in sizes for each in combinations(names, size) if told_apart(each) == told_apart(names))
-    return frozenset(next(found))
+    most = told_apart(names)
+    choices = (each for size in range(len(names) + 1) for each in combinations(names, size))
+    return frozenset(next(each for each in choices if told_apart(each) == most))
 
 
 def _flat(params: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -33,6 +33,8 @@ ClaimsFolder = Annotated[
         "strings.",
     ),
 ]
+PaperOption = Annotated[str, typer.Option("--paper", help="A citation, such as 'Doe 2026, Title, arXiv 2601.00001'.")]
+LinkOption = Annotated[str, typer.Option("--link", help="Where to read more: an https address.")]
 ErrataFile = Annotated[
     Path | None, typer.Option("--errata", help="Your YAML file of notes on entries, claims and specs that are wrong.")
 ]

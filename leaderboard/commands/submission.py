@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leaderboard.commands.options import LinkOption, PaperOption
+
 if TYPE_CHECKING:
     from leaderboard.submission.verification.report import Report
 
@@ -49,10 +51,8 @@ def pack_command(
         Path | None, typer.Option("--out", help="The file; default NAME-VERSION.submission.zip here.")
     ] = None,
     by: Annotated[str, typer.Option("--by", help="Who submits: names, a group. Stands on the page.")] = "",
-    paper: Annotated[
-        str, typer.Option("--paper", help="A citation, such as 'Doe 2026, Title, arXiv 2601.00001'.")
-    ] = "",
-    link: Annotated[str, typer.Option("--link", help="Where to read more: an https address.")] = "",
+    paper: PaperOption = "",
+    link: LinkOption = "",
     tries: Annotated[
         int | None,
         typer.Option(

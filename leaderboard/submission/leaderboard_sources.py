@@ -17,7 +17,7 @@ from leaderboard.submission.claims.read_claims import read_claims
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX
-from leaderboard.submission.verification.sandbox import open_inspected
+from leaderboard.submission.verification.sandbox import open_inspected, refuse_unsound
 from leaderboard.submission.verification_record import VerificationRecord, read_verifications
 
 _SUBMISSION_SUFFIXES = (ENTRY_SUFFIX, ".zip")
@@ -115,7 +115,5 @@ def _submitted_run(path: Path, verifications: Mapping[str, VerificationRecord]) 
     submission, inspection = open_inspected(path)
     if submission.claim is not None:
         raise RefusedError(f"{path}: is a claim, not an entry. Give its folder with --claims.")
-    problems = [*inspection.problems, *([inspection.hidden] if inspection.hidden else [])]
-    if problems:
-        raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says everything.")
+    refuse_unsound(path, inspection)
     return as_run(submission, verifications.get(submission.read_sha256))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.commands.options import LinkOption, PaperOption
 from leaderboard.commands.submission import SpecOption, StoreOption
 
 
@@ -29,10 +30,8 @@ def claim_command(
         ),
     ] = None,
     by: Annotated[str, typer.Option("--by", help="Who claims: names, a group. Stands on the page.")] = "",
-    paper: Annotated[
-        str, typer.Option("--paper", help="A citation, such as 'Doe 2026, Title, arXiv 2601.00001'.")
-    ] = "",
-    link: Annotated[str, typer.Option("--link", help="Where to read more: an https address.")] = "",
+    paper: PaperOption = "",
+    link: LinkOption = "",
     flops: Annotated[
         float | None,
         typer.Option(
@@ -54,9 +53,11 @@ def claim_command(
     that will take is printed first.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from harness.errors import DataError
     from harness.replay.replay_progress import ReplayView
+    from leaderboard.commands.print_table import wide_console
     from leaderboard.submission.claims.make_claim import ClaimOptions, make_claim
     from leaderboard.table_numbers import counted, percent, scientific
 
@@ -72,4 +73,4 @@ def claim_command(
     asr = "" if found.asr is None else f"; ASR with the claim {percent(found.asr.value)}"
     spent = made.claim.flops
     declared = "compute unknown" if spent is None else f"{scientific(spent)} FLOPs in all, as you declare"
-    typer.echo(f"{broke}{asr}; {declared}")
+    wide_console().print(Text(f"{broke}{asr}; {declared}"))  # which knows what an encoding lacks, such as ×

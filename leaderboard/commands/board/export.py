@@ -37,10 +37,11 @@ def export_command(
     from leaderboard.site.downloads.export import LICENSE, write_csv
     from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
+    from leaderboard.table_numbers import counted
 
     with read_board(runs, entries, verified, claims, errata) as given:
         tables = standings(given.runs, target_asr, usable_processes(), rank_by, given.others)
         sections = payload(given.runs, tables)["sections"]
         write_csv(csv, sections)
         rows = sum(len(section["rows"]) for section in sections)
-        typer.echo(f"Wrote {csv} ({rows} {'row' if rows == 1 else 'rows'}, {LICENSE})")
+        typer.echo(f"Wrote {csv} ({counted(rows, 'row')}, {LICENSE})")

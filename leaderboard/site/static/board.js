@@ -133,7 +133,7 @@
     Address.write({ ...chosen, ...(first ? first.state() : {}) });
     // Pages of rows lead back to this view.
     const back = location.hash.slice(1);
-    for (const link of document.querySelectorAll("table.standings tbody th a, .best a")) link.hash = Address.text({ back, round: link.dataset.row });
+    for (const link of document.querySelectorAll("table.standings tbody th a, .best a")) link.hash = Address.text({ back, round: link.dataset.round });
   }
 
   function restore() {

@@ -13,7 +13,7 @@ from leaderboard.others.errata import Erratum
 from leaderboard.submission.file_format.errors import RefusedError
 from leaderboard.submission.run_of_submission import as_run
 from leaderboard.submission.submission import ENTRY_SUFFIX, Submission
-from leaderboard.submission.verification.sandbox import open_inspected
+from leaderboard.submission.verification.sandbox import open_inspected, refuse_unsound
 from leaderboard.submission.verification_record import VerificationRecord
 
 
@@ -45,9 +45,7 @@ def _read(path: Path, verifications: Mapping[str, VerificationRecord]) -> Claim:
     submission, inspection = open_inspected(path)
     if submission.claim is None:
         raise RefusedError(f"{path}: is an entry, not a claim. Move it to the folder of entries.")
-    problems = [*inspection.problems, *([inspection.hidden] if inspection.hidden else [])]
-    if problems:
-        raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says everything.")
+    refuse_unsound(path, inspection)
     verification = verifications.get(submission.read_sha256)
     evidence = Evidence() if verification is None else verification.evidence(submission.cells[0])
     return as_claim(submission, evidence)

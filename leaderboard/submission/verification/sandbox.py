@@ -35,6 +35,13 @@ def open_inspected(path: Path, progress: Progress = lambda _done, _total: None) 
     return submission, inspection
 
 
+def refuse_unsound(path: Path, inspection: Inspection) -> None:
+    """Raise RefusedError where an inspection has found anything that a reader of entries or claims may not overlook."""
+    problems = [*inspection.problems, *([inspection.hidden] if inspection.hidden else [])]
+    if problems:
+        raise RefusedError(f"{path}: {problems[0].rstrip('.')}. `harness leaderboard verify {path}` says everything.")
+
+
 def inspect_in_sandbox(path: Path, progress: Progress = lambda _done, _total: None) -> Inspection:
     """`inspect_submission`, in a process with bounded memory and time that can write nothing.
 
