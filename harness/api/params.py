@@ -16,7 +16,7 @@ _NOT_IDENTITY = "not_identity"
 class Params(BaseModel):
     """Base of every plugin's ``Params``. Unknown fields are errors; instances are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
 
     def identity(self) -> dict[str, Any]:
         """The fields that can change a number, as plain JSON data. Fields made with `host_field` are left out, and

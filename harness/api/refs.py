@@ -47,7 +47,7 @@ class Resolved(Protocol):
 class PluginRef(BaseModel):
     """A plugin's name with parameters, as people write it. Which kind it must be is said by the field's type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     name: str
     params: dict[str, Any] = {}
     _resolved: Any = PrivateAttr(None)

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.main import get_command, get_command_name
+from typer.main import get_command
 
+from harness.cli.console.light_rich import light_rich
+from harness.cli.console.named_commands import command_name, group_names, named_commands
 from harness.cli.context import Context, show_everything
 from harness.errors import PluginError
 from harness.isolation.import_limits import guard_plugin_code
+from harness.isolation.process_state import collection_paused
 from harness.registry.hook_checks import check_hooks, new_plugin_manager
 from harness.registry.package_imports import PluginModule
 from harness.registry.plugin_problem import error_with_place
@@ -25,8 +28,14 @@ HELP_OPTIONS = ["--help", "-h"]
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit status. Errors that the user can fix come out as `HarnessError`."""
     context = Context()
-    command: Any = get_command(build_app(context))
-    _flags_without_type(command)
+    completing = "_HARNESS_COMPLETE" in os.environ  # of a line that is not among the arguments
+    with collection_paused():
+        app = build_app(context)
+        command: Any = get_command(app if completing else named_commands(app, arguments))
+        _flags_without_type(command)
+    if not arguments or not {*HELP_OPTIONS}.isdisjoint(arguments):
+        with light_rich():
+            import typer.rich_utils  # noqa: F401
     try:
         command.main(args=global_options_first(arguments), prog_name="harness", obj=context)
     except SystemExit as end:
@@ -36,7 +45,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt from None
         return status
     finally:
-        if "_HARNESS_COMPLETE" not in os.environ:  # or it would stand in the middle of a line that a shell completes
+        if not completing:  # or it would stand in the middle of a line that a shell completes
             context.warn()
     return 0
 
@@ -125,13 +134,14 @@ def _plugin_commands(module: PluginModule, app: typer.Typer, context: Context) -
     try:
         if "harness_register_commands" not in check_hooks(module.plugin, module.name):
             return
-        with guard_plugin_code(module.distribution) as notes:
+        with guard_plugin_code(module.distribution, ours=module.builtin) as notes:
             manager = new_plugin_manager()
             manager.register(module.plugin)
             manager.hook.harness_register_commands(app=added)
             if not (added.registered_commands or added.registered_groups):
                 return
-            get_command(added)  # refuses arguments that typer cannot handle: later they would break every command
+            if not module.builtin:
+                get_command(added)  # refuses arguments that typer cannot handle: later they would break every command
         taken = sorted(_names(added) & _names(app))
         if taken:
             raise PluginError(f"the command '{taken[0]}' exists already")
@@ -148,13 +158,5 @@ def _plugin_commands(module: PluginModule, app: typer.Typer, context: Context) -
 
 
 def _names(app: typer.Typer) -> set[str]:
-    commands = {
-        info.name or get_command_name(getattr(info.callback, "__name__", "")) for info in app.registered_commands
-    }
-    groups = {name for group in app.registered_groups for name in (group.name, _app_name(group.typer_instance)) if name}
-    return commands | groups
-
-
-def _app_name(app: typer.Typer | None) -> str | None:
-    name = None if app is None else app.info.name
-    return name if isinstance(name, str) else None
+    groups = [group_names(info) for info in app.registered_groups]
+    return {command_name(info) for info in app.registered_commands}.union(*groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -144,3 +145,17 @@ def global_seed(seed: int) -> Iterator[None]:
     finally:
         random.setstate(before)
         np.random.set_state(numpys)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """While this lasts, no garbage is looked for: where modules are imported nearly everything stays, and looking again
+    and again takes an eighth of the time.
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()

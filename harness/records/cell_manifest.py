@@ -25,7 +25,7 @@ Line = Annotated[str, AfterValidator(one_line)]
 class Compute(BaseModel):
     """FLOPs under both conventions; None where unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     nominal: float | None = 0.0
     executed: float | None = 0.0
 
@@ -33,7 +33,7 @@ class Compute(BaseModel):
 class PluginRecord(BaseModel):
     """A plugin and the parameters that it was used with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     name: str
     label: Line  # name with the parameters that differ from the default
     params: dict[str, Any]
@@ -44,7 +44,7 @@ class PluginRecord(BaseModel):
 class PretrainingFacts(BaseModel):
     """What the victim learnt before it saw any task, where that was done here."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     artifact: str
     compute: Compute  # all of it
     robust: Compute  # of that, what hardens it: perturbed text, and passes beyond the plain loss
@@ -54,7 +54,7 @@ class PretrainingFacts(BaseModel):
 class VictimFacts(BaseModel):
     """Size and provenance of the victim; None where unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     family: Line
     n_params: int | None
     n_params_non_embedding: int | None
@@ -77,7 +77,7 @@ class VictimFacts(BaseModel):
 class PartFacts(BaseModel):
     """One defense of a stack, or the only one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     defense: PluginRecord
     sort: Literal["trained", "guard", "transform", "conversation", "vote"]
     offers: str  # to gradient attacks: "victim", "surrogate", "straight_through", "none"; "exact" of trained weights
@@ -91,7 +91,7 @@ class PartFacts(BaseModel):
 class CertificateFacts(BaseModel):
     """What a vote certifies: no change of the prompt within the radius changes the answer, but with chance alpha."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     unit: str  # of the radius
     alpha: float  # chance per prompt that a stated radius is wrong
     samples: int  # copies per prompt
@@ -102,7 +102,7 @@ class CertificateFacts(BaseModel):
 class DefenseFacts(BaseModel):
     """What the defense cost until this checkpoint (cumulative; fine-tuning of the victim excluded)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     round: int | None = None
     search: Compute = Compute()
     training: Compute = Compute()
@@ -130,7 +130,7 @@ class DefenseFacts(BaseModel):
 class AuxiliaryFacts(BaseModel):
     """A model that an attack or a judge asked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     victim: PluginRecord
     n_params: int | None
     preparation: Compute  # what it took to make it ready; counted as no compute of the attack
@@ -141,7 +141,7 @@ class AuxiliaryFacts(BaseModel):
 class AnswersRecord(BaseModel):
     """How answers to attack strings were drawn."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     samples: int  # to each string
     temperature: float
     top_p: float
@@ -151,7 +151,7 @@ class AnswersRecord(BaseModel):
 class TuningRecord(BaseModel):
     """The search that an attack's parameters come from (`harness tune`), as a spec's entry and a record have it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     flops: Annotated[PositiveFloat, Field(allow_inf_nan=False)]  # nominal, of all trials: clean check, attack, judging
     per_example: Annotated[PositiveFloat, Field(allow_inf_nan=False)]  # budget at which candidates were compared
     examples: PositiveInt  # training examples that each candidate attacked, of all cells together
@@ -162,7 +162,7 @@ class TuningRecord(BaseModel):
 class UtilityRecord(BaseModel):
     """What the spec says of utility; it changes no number, but which rows have a rank."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     tasks: list[Line]  # labels of the tasks that show it, besides the attacked task itself
     max_loss: float | None  # of a share, against the undefended victim; None: only shown
 
@@ -170,7 +170,7 @@ class UtilityRecord(BaseModel):
 class CellRecord(BaseModel):
     """The whole of `cell.json`: what the cell is, how it ended, what it cost to prepare; its steps stand next to it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     format: int = VERSION
     key: str
     status: Literal["done", "failed", "skipped"]

@@ -17,7 +17,7 @@ class JudgeCalibration(BaseModel):
     An answer of which the judge said nothing that is a verdict, or that is none, is in none of the four counts.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     format: Literal[1] = 1
     judge: PluginRecord
     file: str  # the labelled file's name

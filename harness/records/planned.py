@@ -35,7 +35,7 @@ class PlannedCell:
 class _Group(BaseModel):
     """Cells that differ in nothing but their seed, which is all that is listed of each: seed to key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     task: Line
     threat: Line
     space: str

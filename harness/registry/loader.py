@@ -13,6 +13,7 @@ import pluggy
 from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
 from harness.isolation.import_limits import guard_plugin_code
+from harness.isolation.process_state import collection_paused
 from harness.registry.hook_checks import check_hooks, new_plugin_manager
 from harness.registry.package_imports import ImportedPackages, PluginModule, import_packages
 from harness.registry.plugin_file import import_file
@@ -34,6 +35,7 @@ class LoadedPlugins:
     problems: list[PluginProblem] = field(default_factory=list)
 
 
+@collection_paused()
 def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | None = None) -> LoadedPlugins:
     """Load every installed plugin package and the named files.
 
@@ -74,7 +76,7 @@ def _load(module: PluginModule, loaded: LoadedPlugins) -> None:
     for name in names:
         notes: list[str] = []
         try:
-            with guard_plugin_code(module.distribution) as notes:
+            with guard_plugin_code(module.distribution, ours=module.builtin) as notes:
                 listed = importlib.import_module(name)
         except KeyboardInterrupt:
             raise
@@ -95,7 +97,7 @@ def _register(module: PluginModule, loaded: LoadedPlugins) -> list[str]:
     notes: list[str] = []
     try:
         check_hooks(module.plugin, module.name)
-        with guard_plugin_code(module.distribution) as notes:
+        with guard_plugin_code(module.distribution, ours=module.builtin) as notes:
             trial.register(module.plugin)
             for kind in KINDS:
                 getattr(trial.hook, f"harness_register_{kind}s")(register=_registrar(kind, module, staged))
@@ -121,5 +123,7 @@ def _module_names(listed: Any) -> list[str]:
 def _registrar(kind: Kind, module: PluginModule, registry: Registry) -> Callable[[Any], None]:
     def register(cls: Any) -> None:
         registry.add(kind, cls, module.distribution, module.version)
+        if not module.builtin:  # ours are built when they are first used
+            cls.Params.model_rebuild()
 
     return register

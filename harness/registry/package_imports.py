@@ -62,7 +62,7 @@ def _import(found: PluginEntryPoint, packages: ImportedPackages) -> None:
     replaced = None
     notes: list[str] = []
     try:
-        with guard_plugin_code(found.distribution) as notes:
+        with guard_plugin_code(found.distribution, ours=found.builtin) as notes:
             if found.builtin:
                 plugin, replaced = import_builtin(point.module)
             else:

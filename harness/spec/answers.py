@@ -12,7 +12,7 @@ USUAL_TEMPERATURE = 1.0  # of several answers, where none is written
 class AnswerSampling(BaseModel):
     """The field ``answers`` of a spec. By default one greedy answer of the task's own length."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     samples: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="answers to each attack string; every one is judged and recorded"
     )

@@ -66,7 +66,7 @@ class DefenseEntry(BaseModel):
     ``{NAME: {...}, non_adaptive: true}``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     parts: Annotated[tuple[PluginRef, ...], BeforeValidator(_tuple)] = Field(min_length=1, max_length=20)
     non_adaptive: bool = Field(
         default=False,
@@ -121,7 +121,7 @@ class Combinations(BaseModel):
     A plugin matches when its name and all the parameters given are equal; a threat when all the fields given are.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     _does: ClassVar[str] = "keep"
     task: PluginRef | None = None
     victim: PluginRef | None = None
@@ -168,7 +168,7 @@ class ResourceEntry(BaseModel):
     ``training_threads``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     victim: PluginRef | None = None
     cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
     gpus: Annotated[float, Field(ge=0, le=1024), AfterValidator(_whole_above_one)] | None = Field(
@@ -189,7 +189,7 @@ class UtilityBound(BaseModel):
     It says how the standings read the records, and changes no cell.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     tasks: Annotated[tuple[PluginRef, ...], _Many] = Field(
         default=(),
         max_length=500,
@@ -217,7 +217,7 @@ class UtilityBound(BaseModel):
 class Spec(BaseModel):
     """A benchmark: the product of tasks, victims, defenses, attacks, threats and seeds, less what `exclude` names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     name: str = Field(pattern=SPEC_NAME, max_length=100)
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=40)
     summary: str = Field(default="", max_length=1000, description="one line for people; not part of the hash")

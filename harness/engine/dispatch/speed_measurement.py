@@ -41,7 +41,7 @@ class Calibration(BaseModel):
         of: what the times belong to, see `conditions`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     format: Literal[1] = 1
     of: dict[str, Any]
