@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.errors import TRACEBACK_VARIABLE, tracebacks_wanted
+from harness.isolation.process_state import collection_paused
 from harness.registry.package_imports import ImportedPackages, import_packages
 from harness.registry.plugin_problem import PluginProblem
 
@@ -82,7 +83,8 @@ class Context:
             PluginError: a file given with ``--plugin`` cannot be used.
         """
         if self._loaded is None:
-            from harness.registry.loader import load_plugins
+            with collection_paused():
+                from harness.registry.loader import load_plugins
 
             self._loaded = load_plugins(self.files, self.packages())
             self.problems += [problem for problem in self._loaded.problems if problem not in self.problems]

@@ -17,10 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     70: a bug. 130: interrupted.
     """
     from harness.cli.console.terminal import any_terminal
+    from harness.isolation.process_state import collection_paused
 
     with any_terminal() as terminal:
         try:
-            from harness.cli.app import run
+            with collection_paused():
+                from harness.cli.app import run
 
             _check_names(sys.argv[1:] if arguments is None else arguments)
             status = run(sys.argv[1:] if arguments is None else list(arguments))

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from harness.errors import one_line
-from harness.records.schema import VERSION
+from harness.records import VERSION
 
 Line = Annotated[str, AfterValidator(one_line)]
 """A text that stands in lines and tables; parameters and data that it is made of may hold line breaks."""

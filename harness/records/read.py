@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from harness.errors import DataError, first_line
+from harness.records import VERSION
 from harness.records.cell_manifest import CellRecord
 from harness.records.planned import PlannedCell, read_planned
-from harness.records.schema import ADDED, EXAMPLES, STEPS, VERSION
+from harness.records.schema import ADDED, EXAMPLES, STEPS
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """The record format: what a run leaves behind, and all that a leaderboard reads. A change here is a change of
-`VERSION`.
+`harness.records.VERSION`.
 
 A run directory::
 
@@ -15,8 +15,6 @@ from __future__ import annotations
 import pyarrow as pa
 
 from harness.records.step_row import SAMPLED, arrow_schema
-
-VERSION = 2
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 STRING_AT = pa.struct([("message", pa.int32()), ("start", pa.int32()), ("end", pa.int32())])

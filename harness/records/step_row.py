@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, get_type_hints
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from harness.flops import UNKNOWN
 from harness.records.answer_state import NO_ANSWER, AnswerState
 
-Text = Annotated[str, pa.string()]
-State = Annotated[AnswerState, pa.string()]
-Flag = Annotated[bool, pa.bool_()]
-Whole = Annotated[int, pa.int32()]
-Count = Annotated[int, pa.int64()]
-Real = Annotated[float, pa.float64()]
-Texts = Annotated[list[str], pa.list_(pa.string())]
-TokenIds = Annotated[list[int], pa.list_(pa.int32())]
-TextsOrNulls = Annotated[list[str | None], pa.list_(pa.string())]
-Flags = Annotated[list[bool | None], pa.list_(pa.bool_())]
-Reals = Annotated[list[float | None], pa.list_(pa.float64())]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Each is marked with the names of its Arrow type, and of the one inside it; Arrow itself takes long to import.
+Text = Annotated[str, ("string",)]
+State = Annotated[AnswerState, ("string",)]
+Flag = Annotated[bool, ("bool_",)]
+Whole = Annotated[int, ("int32",)]
+Count = Annotated[int, ("int64",)]
+Real = Annotated[float, ("float64",)]
+Texts = Annotated[list[str], ("list_", "string")]
+TokenIds = Annotated[list[int], ("list_", "int32")]
+TextsOrNulls = Annotated[list[str | None], ("list_", "string")]
+Flags = Annotated[list[bool | None], ("list_", "bool_")]
+Reals = Annotated[list[float | None], ("list_", "float64")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +133,19 @@ def verdict_counts(rows: Sequence[StepRow]) -> dict[str, int]:
 
 def arrow_schema() -> pa.Schema:
     """The table's schema: each field's column type is the mark on its annotation."""
+    import pyarrow as pa
+
     hints = get_type_hints(StepRow, include_extras=True)
     return pa.schema([(name, _column_type(hints[name])) for name in NAMES])
 
 
 def _column_type(hint: Any) -> pa.DataType:
     """The Arrow type that marks an annotation, or the only marked member of a union with None."""
+    import pyarrow as pa
+
     marked = [one for one in (hint, *getattr(hint, "__args__", ())) if hasattr(one, "__metadata__")]
-    column: pa.DataType = marked[0].__metadata__[0]
+    name, *inside = marked[0].__metadata__[0]
+    column: pa.DataType = getattr(pa, name)(*(getattr(pa, one)() for one in inside))
     return column
 
 

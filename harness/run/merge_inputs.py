@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, RunError
+from harness.records import VERSION
 from harness.records.cell_manifest import CellRecord
 from harness.records.compare import difference
 from harness.records.read import Cell, read_cell
-from harness.records.schema import VERSION
 from harness.run.run_folder import RunFolder
 from harness.run.shards import Shard
 

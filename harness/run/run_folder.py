@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from harness.errors import RunError
 from harness.number_format import counted
+from harness.records import VERSION
 from harness.records.journal import Journal
-from harness.records.schema import VERSION
 from harness.run.shards import Shard
 from harness.store.atomic import write_json
 

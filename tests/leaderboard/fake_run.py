@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.flops import CONVENTION
+from harness.records import VERSION
 from harness.records.cell_manifest import CellRecord, Compute, DefenseFacts, PartFacts, PluginRecord, VictimFacts
 from harness.records.planned import PlannedCell, planned_json
-from harness.records.schema import EXAMPLES, STEPS, VERSION
+from harness.records.schema import EXAMPLES, STEPS
 
 
 @dataclass(frozen=True)

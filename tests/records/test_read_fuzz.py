@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from harness.errors import DataError
+from harness.records import VERSION
 from harness.records.read import Run, read_run
-from harness.records.schema import EXAMPLES, STEPS, VERSION
+from harness.records.schema import EXAMPLES, STEPS
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 FUZZ = settings(

@@ -6,7 +6,14 @@ import multiprocessing
 import sys
 from multiprocessing.context import ForkServerContext, SpawnContext
 
-IMPORTS = ("torch", "harness.run.executors.processes", "harness.registry.loader", "harness.spec.load")
+IMPORTS = (
+    "torch",
+    "pyarrow.parquet",
+    "harness.records.schema",
+    "harness.run.executors.processes",
+    "harness.registry.loader",
+    "harness.spec.load",
+)
 """What every worker imports. Nothing in it computes: threads of torch would not survive a fork. Those that libraries
 start when they are imported (BLAS, the memory of Arrow) are looked after by these at a fork."""
 

@@ -13,8 +13,8 @@ from typing import Any
 from harness.api.runtime_defense import TransformDefense
 from harness.flops import CONVENTION
 from harness.hashing import content_key
+from harness.records import VERSION
 from harness.records.model_role import ModelRole, asked_by
-from harness.records.schema import VERSION
 from harness.registry.defense_stack import is_randomised
 from harness.registry.resolved_plugin import ResolvedPlugin, plugin_key
 from harness.spec.cells import CellSpec

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.errors import DataError
+from harness.records import VERSION
 from harness.records.cell_manifest import CellRecord
-from harness.records.schema import VERSION
 from harness.records.visible_text import SPEC_NAME
 from leaderboard.submission.file_format.errors import RefusedError, escaped
 from leaderboard.submission.file_format.limits import FORMAT, MAX_CELLS, MAX_ROWS, MAX_STEPS
