@@ -89,7 +89,7 @@ class Example:
     wanted: tuple[AnswerRule, ...] = ()
 
     def __post_init__(self) -> None:
-        changeable = sum(chunk.edit is not Edit.IMMUTABLE for chunk in self.chunks)
+        changeable = len([chunk for chunk in self.chunks if chunk.edit is not Edit.IMMUTABLE])
         if changeable != 1:
             raise DataError(f"example {self.id}: exactly one chunk may be changeable, found {changeable}")
         if self.label == self.proxy_label != NO_LABEL:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 
 from harness.api.task import NO_LABEL, Chunk, Example, Task, TaskData, TaskKind
 from harness.errors import DataError, HarnessError, error_text, first_line
@@ -125,10 +126,13 @@ def _without_copies(task: str, data: TaskData) -> TaskData:
     return replace(data, train=train, validation=validation, source=data.source | {"dropped, copies": str(count)})
 
 
+_all_but_id = attrgetter(*(field.name for field in fields(Example) if field.name != "id"))
+
+
 def _distinct(examples: Sequence[Example]) -> list[Example]:
-    found: dict[Example, Example] = {}
+    found: dict[tuple[object, ...], Example] = {}
     for example in examples:
-        found.setdefault(replace(example, id=""), example)
+        found.setdefault(_all_but_id(example), example)
     return list(found.values())
 
 
