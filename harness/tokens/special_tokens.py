@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tokenizers
+if TYPE_CHECKING:
+    import tokenizers
 
 _MARK = "\ue0a5\ue0a7"  # private characters
 _HIDDEN = "\ue0a5\ue0a8"
@@ -69,6 +70,8 @@ class SpecialTokenSpelling:
 
     def __init__(self, rust: tokenizers.Tokenizer, special: Iterable[int], parts: FixedParts) -> None:
         """Take a tokenizer whose special tokens are those that it says, and these ids."""
+        import tokenizers
+
         data = json.loads(rust.to_str())
         ids = frozenset(special)
         found = [token for token in data["added_tokens"] if token["special"] or token["id"] in ids]

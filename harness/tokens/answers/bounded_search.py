@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from functools import lru_cache
-
-import regex
+from typing import TYPE_CHECKING
 
 from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import regex
 
 SECONDS = 5.0
 """Of the processor, that one search may take; a usual one takes microseconds."""
@@ -17,6 +19,8 @@ _FUZZY = re.compile(r"\\N\{[^}]*\}|\\.|(?P<brace>\{)(?!\d+(?:,\d*)?\}|,\d*\})", 
 
 def check_pattern(pattern: str) -> None:
     """Raise ValueError where a text is no regular expression of Python."""
+    import regex  # not at the top: every task would import it
+
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):
             re.compile(pattern)
@@ -45,4 +49,6 @@ def found_in(pattern: str, text: str, seconds: float = SECONDS) -> bool:
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> regex.Pattern[str]:
     """As the library compiles it that can be timed, read as Python reads it: there ``{e}`` would allow for errors."""
+    import regex
+
     return regex.compile(_FUZZY.sub(lambda found: r"\{" if found["brace"] else found[0], pattern), regex.VERSION0)

@@ -17,8 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock
-
 from harness import VictimError
 from plugins.victims._huggingface.content_hashes import file_hash
 from plugins.victims._huggingface.quantization import Shapes
@@ -150,6 +148,8 @@ def in_hub_layout(file: Path) -> Path:
         return folder
     if find_spec("gguf") is None:
         raise VictimError(f"{file}: GGUF files are read with a package that is missing; run: pip install gguf")
+    from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "config.json").is_file():
