@@ -43,3 +43,12 @@ def _environment(folder: Path, requirements: list[str], say: Callable[[str], Non
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", *alone], check=True)
     mark.write_text(wanted, encoding="utf-8")
     return python
+
+
+def cpu_name() -> str:
+    """Of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown processor"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")

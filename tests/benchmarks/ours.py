@@ -24,6 +24,7 @@ from harness.bench.workload import WorkloadShape, score_items
 from harness.registry.loader import load_plugins
 from plugins.victims._huggingface.gguf_files import in_hub_layout
 from plugins.victims._huggingface.packaged import PACKAGED
+from tests.benchmarks.environments import cpu_name
 from tests.benchmarks.whole_cell import share_in_model
 from tests.benchmarks.worker import serve
 
@@ -40,7 +41,7 @@ def facts() -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "threads": torch.get_num_threads(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "gpu": hardware_name(torch.device("cuda")) if torch.cuda.is_available() else None,
     }
 
@@ -175,14 +176,6 @@ def _backend(folder: str, path: str) -> BenchBackend:
         assert not missing
         _backends[(folder, path)] = opened[0]
     return _backends[(folder, path)]
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "unknown processor"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
 
 
 if __name__ == "__main__":

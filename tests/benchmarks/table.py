@@ -8,7 +8,8 @@ from typing import Any
 from tests.benchmarks.measure import Result
 from tests.benchmarks.rows import Row
 
-BEGIN, END = "<!-- scoring_table.py: begin -->", "<!-- scoring_table.py: end -->"
+MARK = "scoring_table.py"
+BEGIN, END = f"<!-- {MARK}: begin -->", f"<!-- {MARK}: end -->"
 ERROR = 1e-4  # in nats; of half precision the worker's own tolerance holds
 HEAD = "| case | must | aim | measured | of GEMM peak | error | must holds |\n|---|---|---|---|---|---|---|"
 
@@ -46,18 +47,22 @@ def described(facts: dict[str, Any], theirs: dict[str, Any], rounds: int) -> str
     )
 
 
-def write(page: Path, text: str) -> None:
-    """Put the table into a page, between its two markers.
+def write(page: Path, text: str, mark: str = MARK) -> None:
+    """Put a table into a page, between its two markers.
+
+    Args:
+        mark: the name of the script that made it, which its markers have.
 
     Raises:
         ValueError: the page has no such place.
     """
+    begin, end = (line.replace(MARK, mark) for line in (BEGIN, END))
     old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
-        raise ValueError(f"{page}: the lines {BEGIN} and {END} must stand in it once, in this order")
-    head, rest = old.split(BEGIN)
-    tail = rest.split(END)[1]
-    page.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+    if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
+        raise ValueError(f"{page}: the lines {begin} and {end} must stand in it once, in this order")
+    head, rest = old.split(begin)
+    tail = rest.split(end)[1]
+    page.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 def _line(row: Row, result: Result) -> str:

@@ -1,0 +1,85 @@
+"""What commands import before they do anything: counted, since times depend on the machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from harness.cli.app import build_app
+from harness.cli.console.light_rich import light_rich
+from harness.cli.console.named_commands import named_commands
+
+HEAVY = {"torch", "transformers", "scipy", "pyarrow", "datasets", "matplotlib", "tokenizers", "regex", "filelock"}
+LOADED = """
+import contextlib, io, json, sys
+from harness.cli.main import main
+with contextlib.redirect_stdout(io.StringIO()):
+    status = main(sys.argv[1:])
+print(json.dumps([status, sorted(sys.modules)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "never", "most"),
+    [
+        ("--help", {*HEAVY, "numpy", "pydantic", "markdown_it", "pygments", "harness.registry.registry"}, 340),
+        ("run --help", {*HEAVY, "numpy", "markdown_it", "pygments"}, 450),
+        ("plugins", HEAVY - {"tokenizers"}, 800),
+        ("validate quickstart --spec-only", HEAVY - {"tokenizers", "filelock"}, 900),
+    ],
+)
+def test_a_command_imports_little(command: str, never: set[str], most: int) -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED, *command.split()], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    status, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0
+    assert not never & set(loaded)
+    assert len(loaded) <= most
+
+
+def test_commands_that_are_not_named_look_the_same_in_a_list() -> None:
+    app = build_app()
+    whole, short = get_command(app), get_command(named_commands(app, ["run", "leaderboard", "show"]))
+    assert _listed(short) == _listed(whole)
+    assert _listed(short.commands["leaderboard"]) == _listed(whole.commands["leaderboard"])
+    for path in (["run"], ["leaderboard", "show"]):
+        named, known = short, whole
+        for word in path:
+            named, known = named.commands[word], known.commands[word]
+        assert _options(named) == _options(known)
+    assert not short.commands["plan"].params
+    assert whole.commands["plan"].params  # the application itself is as it was
+
+
+def test_what_is_left_out_of_rich_is_there_when_it_is_used() -> None:
+    names = ("rich.traceback", "attr")
+    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    try:
+        with light_rich():
+            from rich.traceback import Traceback
+        assert "rich.traceback" not in sys.modules
+        try:
+            raise ValueError("why")
+        except ValueError as error:
+            made = Traceback.from_exception(type(error), error, error.__traceback__)
+        assert type(made) is sys.modules["rich.traceback"].Traceback
+    finally:
+        sys.modules.update(kept)
+
+
+def _options(command: object) -> list[tuple[object, ...]]:
+    return [
+        (one.name, one.opts, one.help, one.required, one.default, one.metavar)
+        for one in command.params  # type: ignore[attr-defined]
+    ]
+
+
+def _listed(group: object) -> list[tuple[object, ...]]:
+    return [
+        (name, one.name, one.help, one.epilog, one.hidden, one.deprecated, one.get_short_help_str())
+        for name, one in group.commands.items()  # type: ignore[attr-defined]
+    ]
