@@ -48,6 +48,7 @@ def _first_chunk(model: BenchModel, kind: WorkKind) -> Row:
 
 
 def _short_of_memory(model: BenchModel, items: Sequence[ScoreItem], strategy: StrategyName) -> Row:
+    forget_limits()
     if strategy == "full":
         items = [_fewer(item, 64) for item in items]
     backend = TorchBackend(model.model, model.tokenizer, model.head, strategy=strategy)
@@ -60,6 +61,7 @@ def _short_of_memory(model: BenchModel, items: Sequence[ScoreItem], strategy: St
 
 
 def _short_gradients(model: BenchModel, items: Sequence[ScoreItem]) -> Row:
+    forget_limits()
     backend = TorchBackend(model.model, model.tokenizer, model.head)
     wanted = [
         GradientItem(item.before, string, item.after, item.target, model.allowed, 16)
@@ -78,7 +80,6 @@ def _recovered(
     model: BenchModel, backend: TorchBackend, kind: WorkKind, losses: Callable[[], Any], allowed: float
 ) -> Row:
     """Answers with memory to spare, while it is short, and once more while it is short and that is known."""
-    forget_limits()
     chunker = backend._chunkers[kind]
     plenty, wanted, used = _taken(losses, model.device)
     budget = chunker.tokens
@@ -86,7 +87,6 @@ def _recovered(
         found, answers, _ = _taken(losses, model.device)
         again, _, _ = _taken(losses, model.device)
     error, limited = float(np.abs(answers - wanted).max()), chunker.limited
-    forget_limits()
     told = (
         f"{1e3 * plenty:,.0f} ms with memory to spare; {1e3 * found:,.0f} ms when it runs out, {1e3 * again:,.0f} ms "
         f"from then on; {budget:,} tokens at once, then {', '.join(f'{n:,}' for n in limited.values()) or 'no fewer'}; "

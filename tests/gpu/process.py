@@ -22,8 +22,7 @@ def run_part(
     part: Part, setting: Setting, known: Collection[str], seen: Callable[[str, Row], None], grace: float = _GRACE
 ) -> Ending:
     """Make the measurements that are not ``known``; ``seen`` is told of each as soon as it is made."""
-    context = get_context("forkserver")  # imports what all parts need once, and never uses the card
-    context.set_forkserver_preload(["tests.gpu.models"])
+    context = get_context("spawn")  # nothing that has used a card may be forked
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, part, setting, frozenset(known)))
     process.start()
