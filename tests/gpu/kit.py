@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(part, setting, results)
     except KeyboardInterrupt:
         _say("interrupted: the same command goes on from here")
-    console = Console()
-    console.print(results.table(), width=None if console.is_terminal else 160)
+    Console(width=None if sys.stdout.isatty() else 160).print(results.table())
     return 0 if results.fine and all(results.state(part) == "done" for part in wanted) else 1
 
 
