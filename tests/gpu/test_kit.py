@@ -35,6 +35,7 @@ def run_here(part: Part, setting: Setting, known: Collection[str], seen: Callabl
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_every_part_measures_something_on_a_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
