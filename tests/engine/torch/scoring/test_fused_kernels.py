@@ -1,4 +1,4 @@
-"""Attention to the shared prefix by a fused kernel, merged with the own tokens, against plain products and exact ones."""
+"""Attention to the shared prefix by a fused kernel, merged with the own tokens, against plain and exact attention."""
 
 from __future__ import annotations
 
