@@ -82,7 +82,15 @@ def open_bench_model(source: str | None, size: str, device: str = "auto", dtype:
 
 def random_gpt_neox(size: ModelSize, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Any:
     """A language model of this size; the same seed gives the same weights, the global random state is left alone."""
-    config = GPTNeoXConfig(
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = GPTNeoXForCausalLM(gpt_neox_config(size))
+    return model.to(device=device, dtype=dtype)
+
+
+def gpt_neox_config(size: ModelSize) -> GPTNeoXConfig:
+    """The configuration of a model of this size."""
+    return GPTNeoXConfig(
         vocab_size=size.vocabulary,
         hidden_size=size.hidden,
         num_hidden_layers=size.layers,
@@ -94,10 +102,6 @@ def random_gpt_neox(size: ModelSize, device: torch.device, dtype: torch.dtype, s
         bos_token_id=0,
         eos_token_id=0,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = GPTNeoXForCausalLM(config)
-    return model.to(device=device, dtype=dtype)
 
 
 def _load(source: str, dtype: torch.dtype) -> tuple[Any, HFTokenizer, HeadName]:

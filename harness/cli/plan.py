@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.context import RUNS, say_what_is_awaited
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.run.plan.estimate import Plan
+    from harness.run.plan.savings import Saving
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +58,7 @@ def plan_command(
     from harness.run.cell_problems import remarks, runnable_cells
     from harness.run.plan.chosen_cells import chosen_keys
     from harness.run.plan.estimate import make_plan
+    from harness.run.plan.savings import savings
     from harness.run.prepare.resolved_cell import CellResolver
     from harness.run.run_folder import RunFolder
     from harness.spec.load import load_spec
@@ -76,6 +83,7 @@ def plan_command(
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)
     for line in (*resolver.made_up, *plan.unknown):
         typer.echo(f"warning: {line}", err=True)
+    planned = [planned_cell(cell.keys.cell, cell.spec) for cell in cells]
     if as_json:
         left = plan.forecast()
         typer.echo(
@@ -98,25 +106,25 @@ def plan_command(
                     "remaining_of_unknown_flops": left.unknown,
                     "remaining_of_unknown_seconds": left.untimed,
                     "memory_bytes": asdict(left.memory) if left.memory else None,
+                    "savings": [asdict(one) for one in savings(plan, planned)],
                 }
             )
         )
         return
     _print(plan)
+    _print_savings(plan, savings(plan, planned))
 
 
 _CAPTION = "FLOPs are nominal and, like the times, estimated; memory is the maximum of one process takes."
 
 
-def _print(plan: object) -> None:
+def _print(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from harness.number_format import format_flops, format_memory, format_seconds, with_unknown
-    from harness.run.plan.estimate import Plan
 
-    assert isinstance(plan, Plan)
     table = Table(box=None, caption=_CAPTION, caption_justify="left")
     for column in ("stage", "status", "of", "FLOPs", "time", "memory"):
         right = column in ("FLOPs", "time", "memory")
@@ -145,3 +153,19 @@ def _print(plan: object) -> None:
         console.print(
             f"Memory at most {format_memory(left.memory)}; --jobs N takes up to N times that.", highlight=False
         )
+
+
+def _print_savings(plan: Plan, found: Sequence[Saving]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.number_format import format_seconds
+
+    total = plan.forecast().seconds
+    if not total or not found:
+        return
+    console = Console()
+    console.print("What would save most, each by itself (`--only` leaves out cells of a spec):", soft_wrap=True)
+    for one in found:
+        saved = f"{one.share:4.0%}, about {format_seconds(total * one.share)}"
+        console.print(Text(f"{saved}: {one.change}"), highlight=False, soft_wrap=True)

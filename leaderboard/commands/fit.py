@@ -98,18 +98,26 @@ def efficiency_command(
         ),
     ] = None,
     scale: Annotated[Literal["log", "linear"], typer.Option("--scale", help="Scale of the x axis.")] = "log",
+    at: Annotated[
+        float | None,
+        typer.Option("--at", help="Report the ASR at this x, and compare the defenses of each victim there."),
+    ] = None,
     method: CountsOption = "counts",
     asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
     """Log-odds of a fixed attack's success against rounds or compute of the defense."""
+    from leaderboard.commands.fits.print_at_amount import print_comparisons
     from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
+    from leaderboard.fit.compared.at_amount import compare_at, with_asr_at
     from leaderboard.fit.defense_efficiency import fit_efficiency
 
     fits = fit_efficiency(read_count_table(table, asr), x, method, scale, target_asr, attack_compute)
     per = f"log10 {x}" if scale == "log" else x
-    print_fits(f"Efficiency: log10 odds of success per {per}", [f.to_json() for f in fits], as_json)
+    print_fits(f"Efficiency: log10 odds of success per {per}", [with_asr_at(f, at) for f in fits], as_json)
+    if at is not None and not as_json:
+        print_comparisons(compare_at(fits, at))
 
 
 def size_scaling_command(

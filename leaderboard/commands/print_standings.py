@@ -153,7 +153,8 @@ def _round(row: Standing) -> str:
 
 
 def _marks(row: Standing) -> str:
-    return ", ".join([*row.adaptivity, *others_text.marks_of_others(row)])
+    said = [mark for mark in row.adaptivity if not row.defense.endswith(f"({mark})")]
+    return ", ".join([*said, *others_text.marks_of_others(row)])
 
 
 def _worst_case_spending(row: Standing) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, islice
+from itertools import combinations
 from typing import Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from harness import DataError, Task, hookimpl
 from plugins.tasks._bases.pair_task import PairTask, WordPair
 from plugins.tasks._data.splits import Split
-from plugins.tasks._words.pseudo_words import stream_pseudo_words
+from plugins.tasks._words.pseudo_words import vocabulary
 
 FIRST, SECOND = 0, 1
 VOCABULARY = 25_000  # words per split to draw from; fixed, so that a split's pairs do not depend on its size
@@ -68,7 +68,7 @@ class LongestWord(PairTask):
         """
         p, rng = self.params, self.rng(split)
         by_length: dict[int, list[str]] = {}
-        for word in islice(stream_pseudo_words(p.seed, p.min_letters, p.max_letters, split, p.syllables), VOCABULARY):
+        for word in vocabulary(VOCABULARY, p.seed, p.min_letters, p.max_letters, split, p.syllables):
             by_length.setdefault(len(word), []).append(word)
         self._check_enough(by_length, split, size)
         lengths = list(combinations(sorted(by_length), 2))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -13,7 +12,7 @@ from harness import DataError, Task, hookimpl
 from plugins.tasks._bases.pair_task import PairTask, WordPair
 from plugins.tasks._bases.prompts import STUDY
 from plugins.tasks._data.splits import Split
-from plugins.tasks._words.pseudo_words import stream_pseudo_words
+from plugins.tasks._words.pseudo_words import vocabulary
 
 FIRST, SECOND = 0, 1
 VOCABULARY = 25_000  # words per split to draw from; fixed, so that a split's pairs do not depend on its size
@@ -60,16 +59,13 @@ class WordLength(PairTask):
             DataError: the words do not give so many.
         """
         p, rng = self.params, self.rng(split)
-        vocabulary = list(
-            islice(stream_pseudo_words(p.seed, p.min_letters, p.max_letters, split, p.syllables), VOCABULARY)
-        )
-
-        self._check_enough(vocabulary, split, size)
+        words = vocabulary(VOCABULARY, p.seed, p.min_letters, p.max_letters, split, p.syllables)
+        self._check_enough(words, split, size)
         drawn: set[WordPair] = set()
 
         def random_pair() -> WordPair:
-            first = vocabulary[int(rng.random() * len(vocabulary))]
-            second = vocabulary[int(rng.random() * len(vocabulary))]
+            first = words[int(rng.random() * len(words))]
+            second = words[int(rng.random() * len(words))]
             return WordPair(first, second, FIRST if len(first) >= len(second) else SECOND)
 
         while True:
@@ -86,11 +82,11 @@ class WordLength(PairTask):
                 drawn.add(pair)
                 yield pair
 
-    def _check_enough(self, vocabulary: list[str], split: Split, size: int) -> None:
+    def _check_enough(self, words: Sequence[str], split: Split, size: int) -> None:
         """Raise DataError where less than twice the pairs are there of a label: drawing at random would take long."""
-        lengths = Counter(map(len, vocabulary))
+        lengths = Counter(map(len, words))
         second = sum(lengths[a] * lengths[b] for a in lengths for b in lengths if a < b)
-        pairs = {FIRST: len(vocabulary) ** 2 - second, SECOND: second}
+        pairs = {FIRST: len(words) ** 2 - second, SECOND: second}
         there = 2 * min(pairs.values()) if self.params.balanced else sum(pairs.values())
         if size * 2 > there:
             raise DataError(

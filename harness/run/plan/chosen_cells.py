@@ -24,17 +24,18 @@ def chosen_keys(cells: Iterable[PlannedCell], only: Sequence[str]) -> set[str]:
             raise RunError(
                 f"--only {text}: write KIND=LABEL, KIND one of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
             )
-        known = sorted({_label(cell, kind) for cell in left})
+        known = sorted({label_of(cell, kind) for cell in left})
         if label not in known:
             raise RunError(
                 f"--only {text}: no cell has this {kind}{did_you_mean(label, known)}. There are: {'; '.join(known)}"
             )
         labels.setdefault(kind, set()).add(label)
-    found = {cell.key for cell in left if all(_label(cell, kind) in wanted for kind, wanted in labels.items())}
+    found = {cell.key for cell in left if all(label_of(cell, kind) in wanted for kind, wanted in labels.items())}
     if not found:
         raise RunError(f"--only {' --only '.join(only)}: no cell fits all of this")
     return found
 
 
-def _label(cell: PlannedCell, kind: str) -> str:
+def label_of(cell: PlannedCell, kind: str) -> str:
+    """The label of this kind, as `--only` takes it."""
     return one_line(str(getattr(cell, kind)))

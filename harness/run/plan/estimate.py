@@ -6,8 +6,8 @@ Nominal FLOPs per stage from prompts, sizes and a dry run of each attack; time f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from harness.api.model.shape import Memory
@@ -69,11 +69,13 @@ class Plan:
 
     Attributes:
         unknown: models asked besides victims of which nothing is known here, and why, in words.
+        needs: keys of the stages that each cell needs, by the cell's key; its own is among them.
     """
 
     stages: list[Stage]
     rates: Rates
     unknown: tuple[str, ...] = ()
+    needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def forecast(self, what: str | None = None, jobs: int = 1) -> Forecast:
         """What the stages not done yet will take; what is unknown of them is counted, not guessed."""
@@ -150,7 +152,7 @@ def make_plan(
         stages.add(cell)
     order = {"prepare": 0, "defend": 1, "attack": 2}
     ordered = sorted(stages.found.values(), key=lambda stage: order[stage.what])
-    return Plan(ordered, rates, tuple(stages.unknown.values()))
+    return Plan(ordered, rates, tuple(stages.unknown.values()), stages.needs)
 
 
 class _Stages:
@@ -160,12 +162,15 @@ class _Stages:
         self, resolver: CellResolver, store: ArtifactStore, folder: RunFolder | None, *, planned_gpu: bool
     ) -> None:
         self.found: dict[str, Stage] = {}
+        self.needs: dict[str, frozenset[str]] = {}
         self.unknown: dict[str, str] = {}
+        self._needed: set[str] = set()
         self._resolver, self._store, self._folder, self._planned_gpu = resolver, store, folder, planned_gpu
 
     def add(self, cell: ResolvedCell) -> None:
         """Add all that a cell takes and no cell before it did."""
         spec, data, keys = cell.spec, cell.data, cell.keys
+        self._needed = {keys.cell}
         card = spec.victim.plugin.card(data)
         tokens = prompt_tokens(data, card, spec.threat.tokens, [part.plugin for part in spec.runtime])
         memory = VictimMemory.of(spec.victim.plugin, data, card, tokens, planned_gpu=self._planned_gpu)
@@ -186,14 +191,18 @@ class _Stages:
             diagnostics,
             device=memory.device,
         )
+        self.needs[keys.cell] = frozenset(self._needed)
 
     def _add_model(self, model: ModelSpec, name: str, card: VictimCard, memory: VictimMemory) -> None:
         key, before = model.artifact.key, model.pretraining
-        if before is not None and (of := before.artifact.key) not in self.found:
-            label, device = before.label, memory.device
-            self.found[of] = Stage(
-                "prepare", label, of, self._status(of), known(before.stage.flops), memory=memory.prepare, device=device
-            )
+        self._needed.add(key)
+        if before is not None:
+            self._needed.add(of := before.artifact.key)
+            if of not in self.found:
+                flops, device = known(before.stage.flops), memory.device
+                self.found[of] = Stage(
+                    "prepare", before.label, of, self._status(of), flops, memory=memory.prepare, device=device
+                )
         if key not in self.found:
             flops = _attempt(partial(model.victim.plugin.estimate, model.data))
             self.found[key] = Stage(
@@ -241,6 +250,7 @@ class _Stages:
         for number, key in enumerate((artifact.key for artifact in cell.keys.rounds), start=1):
             if expected >= (defense.budget() or math.inf):
                 break  # the budget ends the training here, as far as can be told
+            self._needed.add(key)
             if key not in self.found:
                 name = f"{part.name} round {number} for {spec.victim.label} on {spec.task.label}, seed {spec.seed}"
                 flops = None

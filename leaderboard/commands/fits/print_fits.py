@@ -81,6 +81,12 @@ def _x_at_target(row: FitRow) -> str:
     return f"{row['x_at_target']:.3g} ({low} … {high})"
 
 
+def _asr_at(row: FitRow) -> str:
+    if row["asr_at"] is None:
+        return "–"
+    return f"{percent(row['asr_at'])} ({percent(row['asr_at_low'])} … {percent(row['asr_at_high'])})"
+
+
 _MORE_COLUMNS = (
     ("n_successes", "broken", lambda row: str(row["n_successes"])),
     ("saturation_p", "saturates at", _asymptote),
@@ -88,6 +94,7 @@ _MORE_COLUMNS = (
     ("against_slope_1", "slope 1", lambda row: row["against_slope_1"] or "–"),
     ("n_censored", "never broken", lambda row: str(row["n_censored"])),
     ("x", "x at target ASR", _x_at_target),
+    ("at", "ASR at --at", _asr_at),
     ("n_dropped", "left out", lambda row: str(row["n_dropped"])),
     ("n_seeds", "seeds", lambda row: str(row["n_seeds"])),
 )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import cache
-from itertools import islice
+from functools import cache, lru_cache
+from itertools import islice, product
 from math import prod
 from typing import Literal
 
@@ -37,7 +37,7 @@ def pseudo_words(
     Raises:
         DataError: the rule gives fewer than ``n`` words of these lengths for the split.
     """
-    words = list(islice(stream_pseudo_words(seed, min_letters, max_letters, split, syllables), n))
+    words = list(vocabulary(n, seed, min_letters, max_letters, split, syllables))
     if len(words) < n:
         raise DataError(
             f"{n} {split} words of {min_letters} to {max_letters} letters are needed and the word rule gives "
@@ -67,6 +67,14 @@ def stream_pseudo_words(
         word = _spell(length, index, syllables)
         if split_by_hash(word) == split:
             yield word
+
+
+@lru_cache(maxsize=8)
+def vocabulary(
+    n: int, seed: int, min_letters: int, max_letters: int, split: Split, syllables: Syllables
+) -> tuple[str, ...]:
+    """The first ``n`` words of `stream_pseudo_words`, or as many as there are; kept, since a process asks again."""
+    return tuple(islice(stream_pseudo_words(seed, min_letters, max_letters, split, syllables), n))
 
 
 def changed_word(word: str, split: Split, rng: random.Random) -> str:
@@ -103,19 +111,25 @@ def _shuffle(count: int, rng: random.Random) -> Iterator[int]:
 
 
 @cache
-def _shapes(length: int, syllables: Syllables) -> tuple[tuple[str, ...], ...]:
-    """Per way of filling ``length`` letters with syllables: the alphabet of each letter."""
+def _syllables(alphabets: tuple[str, ...]) -> tuple[str, ...]:
+    """Every syllable of one kind; the first letter changes fastest."""
+    return tuple("".join(letters[::-1]) for letters in product(*alphabets[::-1]))
+
+
+@cache
+def _shapes(length: int, syllables: Syllables) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """Per way of filling ``length`` letters with syllables: which ones each of them may be."""
     if length == 0:
         return ((),)
-    shapes: list[tuple[str, ...]] = []
-    for syllable in _SYLLABLES[syllables]:
-        if len(syllable) <= length:
-            shapes += [syllable + rest for rest in _shapes(length - len(syllable), syllables)]
+    shapes: list[tuple[tuple[str, ...], ...]] = []
+    for alphabets in _SYLLABLES[syllables]:
+        if len(alphabets) <= length:
+            shapes += [(_syllables(alphabets), *rest) for rest in _shapes(length - len(alphabets), syllables)]
     return tuple(shapes)
 
 
 @cache
-def _sizes(length: int, syllables: Syllables) -> tuple[tuple[int, tuple[str, ...]], ...]:
+def _sizes(length: int, syllables: Syllables) -> tuple[tuple[int, tuple[tuple[str, ...], ...]], ...]:
     return tuple((prod(map(len, shape)), shape) for shape in _shapes(length, syllables))
 
 
@@ -127,10 +141,10 @@ def _spell(length: int, index: int, syllables: Syllables) -> str:
     """The word of this number: numbers below `_count` and words of this length correspond one to one."""
     for size, shape in _sizes(length, syllables):
         if index < size:
-            letters = []
-            for alphabet in shape:
-                index, letter = divmod(index, len(alphabet))
-                letters.append(alphabet[letter])
-            return "".join(letters)
+            word = ""
+            for choices in shape:
+                index, choice = divmod(index, len(choices))
+                word += choices[choice]
+            return word
         index -= size
     raise IndexError(index)

@@ -6,9 +6,12 @@ import csv
 from pathlib import Path
 
 import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
 
 from harness.errors import DataError
 from harness.records.read import read_run
+from leaderboard.site.downloads.eval_results import write_eval_results
 from leaderboard.site.downloads.export import write_csv
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
@@ -41,3 +44,33 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
 def test_nothing_to_export(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Nothing to export"):
         write_csv(tmp_path / "rows.csv", [])
+
+
+def test_the_hubs_form_of_results_is_read_back_by_its_library(tmp_path: Path) -> None:
+    cells = [FakeCell(victim="org/a 1b", seed=seed) for seed in (0, 1)] + [FakeCell(victim="b", defense="guard")]
+    run = read_run(write_run(tmp_path / "run", cells))
+    sections = payload([run], standings([run]))["sections"]
+    (path,) = write_eval_results(tmp_path / "there", sections, "lab/robustness")  # none of the guarded victim
+    assert path.parent == tmp_path / "there"
+    assert path.suffix == ".yaml"
+    (entry,) = parse_eval_result_entries(yaml.safe_load(path.read_text(encoding="utf-8")))
+    ((section, row),) = [(part, row) for part in sections for row in part["rows"] if row["victim"] == "org/a 1b"]
+    assert row["asr"] is not None
+    assert entry.value == pytest.approx(100 * (1 - row["asr"]["value"]), abs=1e-3)
+    assert entry.dataset_id == "lab/robustness"
+    assert entry.notes is not None
+    assert f"{row['asr']['successes']} of {row['asr']['trials']}" in entry.notes
+    assert str(section.get("spec_hash")) in entry.notes
+
+
+def test_results_that_the_hub_cannot_take_are_refused(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", [FakeCell(defense="guard")]))
+    sections = payload([run], standings([run]))["sections"]
+    with pytest.raises(DataError, match="write OWNER/NAME"):
+        write_eval_results(tmp_path, sections, "robustness")
+    with pytest.raises(DataError, match="no row without a defense"):
+        write_eval_results(tmp_path, sections, "lab/robustness")
+    (tmp_path / "file").write_text("")
+    attacked = read_run(write_run(tmp_path / "other", [FakeCell()]))
+    with pytest.raises(DataError, match="cannot be written"):
+        write_eval_results(tmp_path / "file", payload([attacked], standings([attacked]))["sections"], "lab/robustness")

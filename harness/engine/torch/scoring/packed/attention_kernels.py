@@ -1,13 +1,11 @@
-"""Attention that also gives its log-sum-exp, so that parts can be merged.
-
-PyTorch's public functions do not give it, but for `flex_attention`, which is only fast when it is compiled: a minute,
-and no gain at these sizes.
-"""
+"""Attention that also gives its log-sum-exp, so that parts can be merged: by a fused kernel, or by plain products."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from harness.engine.torch.scoring.packed.fused_kernels import fused_kernel
 
 _FUSED_FROM = 16  # tokens of a row from which the fused kernel is faster on a CPU
 
@@ -16,9 +14,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Ten
     """Attention of all queries [1, heads, q, width] to all keys: outputs of that shape, and log-sum-exps
     [1, heads, q].
     """
-    if _has_fused_kernel(query, value):
-        return _fused(query, key, value, scale, causal=False)
-    out, total = _unfused(query[0], key[0], value[0], scale, None)
+    kernel = fused_kernel(query, value)
+    if kernel is not None:
+        return kernel(query, key, value, scale, False)
+    out, total = plain_attention(query[0], key[0], value[0], scale)
     return out[None], total[None]
 
 
@@ -31,24 +30,20 @@ def attend_within_rows(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: Te
         causal: what to add to the scores of whole rows, [length, length].
     """
     length, kept = k.shape[2], q.shape[2]
-    if _has_fused_kernel(q, v) and kept == length >= _FUSED_FROM:
-        return _fused(q, k, v, scale, causal=True)
+    kernel = fused_kernel(q, v) if q.device.type == "cpu" and kept == length >= _FUSED_FROM else None
+    if kernel is not None:
+        return kernel(q, k, v, scale, True)
     mask = causal[length - kept :] if kept > 1 else None
-    out, total = _unfused(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale, mask)
+    out, total = plain_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale, mask)
     return out.view(*q.shape[:3], v.shape[3]), total.view(q.shape[:3])
 
 
-def _has_fused_kernel(q: Tensor, v: Tensor) -> bool:
-    return q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """For q, k, v [batch, n, width]; faster than a fused kernel and than `softmax` for many short rows.
 
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
-    found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, scale=scale)
-    return found[0], found[1]
-
-
-def _unfused(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """For q, k, v [batch, n, width]; faster than the fused kernel and than `softmax` for many short rows."""
+    Args:
+        mask: what to add to the scores.
+    """
     scores = torch.bmm(q, k.transpose(1, 2)).to(sum_dtype(q)).mul_(scale)
     if mask is not None:
         scores += mask

@@ -1,0 +1,38 @@
+"""The pages of defenses show what the entries say, and each of them has something measured."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from harness.registry.loader import load_plugins
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "defenses"
+DEFENSES = sorted(
+    entry.name
+    for entry in load_plugins().registry.entries("defense")
+    if entry.distribution == "robustness-harness" and entry.name != "none"
+)
+
+
+@pytest.mark.slow
+def test_measured_rows_are_those_of_the_entries() -> None:
+    spec = importlib.util.spec_from_file_location("write_measured", ROOT / "docs" / "write_measured.py")
+    assert spec is not None
+    assert spec.loader is not None
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    written = dict(writer.pages())
+    assert len(written) > 5
+    for page, text in written.items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run `python docs/write_measured.py`"
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_each_defense_has_a_page_with_a_measured_row(defense: str) -> None:
+    _, _, measured = (PAGES / f"{defense}.md").read_text(encoding="utf-8").partition("\n## Measured\n")
+    rows = [line for line in measured.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert len(rows) >= 2, "a heading and a row"
