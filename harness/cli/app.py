@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from harness.cli.console.light_rich import light_rich
 from harness.cli.console.named_commands import command_name, group_names, named_commands
 from harness.cli.context import Context, show_everything
 from harness.errors import PluginError
@@ -33,9 +32,6 @@ def run(arguments: list[str]) -> int:
         app = build_app(context)
         command: Any = get_command(app if completing else named_commands(app, arguments))
         _flags_without_type(command)
-    if not arguments or not {*HELP_OPTIONS}.isdisjoint(arguments):
-        with light_rich():
-            import typer.rich_utils  # noqa: F401
     try:
         command.main(args=global_options_first(arguments), prog_name="harness", obj=context)
     except SystemExit as end:

@@ -50,10 +50,7 @@ def plugins_command(
 
 
 def _console() -> Console:
-    from harness.cli.console.light_rich import light_rich
-
-    with light_rich():
-        from rich.console import Console
+    from rich.console import Console
 
     console = Console(highlight=False)
     # In a pipe there is no width to fit into, and cut or broken lines are of no use to grep.

@@ -58,33 +58,34 @@ def import_packages() -> ImportedPackages:
 
 
 def _import(found: PluginEntryPoint, packages: ImportedPackages) -> None:
+    point = found.point
     replaced = None
     notes: list[str] = []
     try:
         with guard_plugin_code(found.distribution, ours=found.builtin) as notes:
             if found.builtin:
-                plugin, replaced = import_builtin(found.value)
+                plugin, replaced = import_builtin(point.module)
             else:
-                plugin = found.point.load()
-            check_hooks(plugin, found.value)
+                plugin = point.load()
+            check_hooks(plugin, point.value)
     except KeyboardInterrupt:
         raise
     except PluginError as error:
         packages.problems.append(found.problem(str(error)))
         return
     except BaseException as error:  # a package that calls sys.exit on import must not end the others either
-        packages.problems.append(found.problem(f"importing '{found.value}' failed: {error_with_place(error)}"))
+        packages.problems.append(found.problem(f"importing '{point.value}' failed: {error_with_place(error)}"))
         return
     finally:
         packages.problems.extend(found.side_effects(notes))
     if replaced is not None:
         cause = (
-            f"another module called '{found.value}' ({replaced}) had been imported and was replaced by ours; rename it"
+            f"another module called '{point.module}' ({replaced}) had been imported and was replaced by ours; rename it"
         )
         packages.problems.append(found.problem(cause))
     twin = next((other for other in packages.modules if other.plugin is plugin), None)
     if twin is None:
-        packages.modules.append(PluginModule(plugin, found.value, found.distribution, found.version))
+        packages.modules.append(PluginModule(plugin, point.value, found.distribution, found.version))
     elif twin.distribution != found.distribution:
-        cause = f"its module '{found.value}' has the same name as one that {twin.distribution} brings; rename it"
+        cause = f"its module '{point.value}' has the same name as one that {twin.distribution} brings; rename it"
         packages.problems.append(found.problem(cause))

@@ -10,7 +10,6 @@ import pytest
 from typer.main import get_command
 
 from harness.cli.app import build_app
-from harness.cli.console.light_rich import light_rich
 from harness.cli.console.named_commands import named_commands
 
 HEAVY = {"torch", "transformers", "scipy", "pyarrow", "datasets", "matplotlib", "tokenizers", "regex", "filelock"}
@@ -26,8 +25,8 @@ print(json.dumps([status, sorted(sys.modules)]))
 @pytest.mark.parametrize(
     ("command", "never", "most"),
     [
-        ("--help", {*HEAVY, "numpy", "pydantic", "markdown_it", "pygments", "harness.registry.registry"}, 340),
-        ("run --help", {*HEAVY, "numpy", "markdown_it", "pygments"}, 450),
+        ("--help", {*HEAVY, "numpy", "pydantic", "harness.registry.registry"}, 460),
+        ("run --help", {*HEAVY, "numpy"}, 530),
         ("plugins", HEAVY - {"tokenizers"}, 800),
         ("validate quickstart --spec-only", HEAVY - {"tokenizers", "filelock"}, 900),
     ],
@@ -53,22 +52,6 @@ def test_commands_that_are_not_named_look_the_same_in_a_list() -> None:
         assert _options(named) == _options(known)
     assert not short.commands["plan"].params
     assert whole.commands["plan"].params  # the application itself is as it was
-
-
-def test_what_is_left_out_of_rich_is_there_when_it_is_used() -> None:
-    names = ("rich.traceback", "attr")
-    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    try:
-        with light_rich():
-            from rich.traceback import Traceback
-        assert "rich.traceback" not in sys.modules
-        try:
-            raise ValueError("why")
-        except ValueError as error:
-            made = Traceback.from_exception(type(error), error, error.__traceback__)
-        assert type(made) is sys.modules["rich.traceback"].Traceback
-    finally:
-        sys.modules.update(kept)
 
 
 def _options(command: object) -> list[tuple[object, ...]]:
