@@ -110,7 +110,7 @@ def _relative_curves(rung: Rung) -> SeedCurves:
 
 def _broken_within(trajectories: Trajectories, spent: Floats, compute: float) -> Booleans:
     """[E], whether an example fell before more than ``compute`` was spent on it."""
-    fell: Booleans = (trajectories.at_step & (spent <= compute * ROUNDING)).any(axis=1)
+    fell: Booleans = np.logical_or.reduce(trajectories.at_step & (spent <= compute * ROUNDING), axis=1)
     return fell
 
 
