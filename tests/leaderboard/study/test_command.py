@@ -20,10 +20,10 @@ REAL = """
 name: real
 version: "1"
 tasks: &task
-  - text_classification: {path: notes.csv, labels: [buy, sell], instructions: "Buy or sell?"}
+  - text_classification: {path: notes.csv, labels: [buy, sell], instructions: "Buy?"}
 victims:
-  - tiny: {size: 7k, vocabulary: 300, steps: 40, pretrain: &text {tasks: *task, words: {lines: 200}, tokens: 4000, seed: 0}}
-  - tiny: {size: 26k, vocabulary: 300, steps: 40, pretrain: *text}
+  - tiny: {size: 7k, vocabulary: 300, steps: 30, pretrain: &t {tasks: *task, words: {lines: 99}, tokens: 4000, seed: 0}}
+  - tiny: {size: 26k, vocabulary: 300, steps: 30, pretrain: *t}
 defenses:
   - none
   - adversarial_training:
@@ -36,8 +36,9 @@ defenses:
 attacks: [{gcg: {steps: 3, candidates: 8, topk: 8}}]
 threats:
   - {position: suffix, tokens: 4, access: gradient}
-  - {position: infix, tokens: 4, access: gradient}
-  - {position: 0.0, tokens: 4, access: gradient}
+  - &infix {position: infix, tokens: 4, access: gradient}
+  - &prefix {position: 0.0, tokens: 4, access: gradient}
+exclude: [{threat: *infix, round: 1}, {threat: *prefix, round: 1}]
 seeds: [0, 1]
 examples: 8
 clean_examples: 20
@@ -48,7 +49,7 @@ diagnostics: "off"
 
 
 def test_all_forms_say_the_same(tmp_path: Path) -> None:
-    made = cells(seeds=2, examples=30) + rounds_of({size: (0.6, 0.1) for size in SIZES[:2]}, seeds=2, examples=20)
+    made = cells(seeds=2, examples=30) + rounds_of(dict.fromkeys(SIZES[:2], (0.6, 0.1)), seeds=2, examples=20)
     run = write_run(tmp_path / "run", made)
     rows = json.loads(run_command("leaderboard", "findings", run, "--json"))
     assert [row["claim"] for row in rows] == list(CLAIMS.values())
@@ -106,7 +107,7 @@ def test_a_wrong_file_is_one_error(text: str, words: str, tmp_path: Path) -> Non
     (tmp_path / "wrong.yaml").write_text(text)
     with pytest.raises(DataError, match=words):
         read_published(tmp_path / "wrong.yaml")
-    with pytest.raises(DataError, match="no.yaml: cannot be read"):
+    with pytest.raises(DataError, match=r"no\.yaml: cannot be read"):
         read_published(tmp_path / "no.yaml")
 
 
