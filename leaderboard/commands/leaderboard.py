@@ -11,6 +11,7 @@ import typer
 
 from leaderboard.commands.board.claim import claim_command
 from leaderboard.commands.board.export import export_command
+from leaderboard.commands.board.findings import findings_command
 from leaderboard.commands.fit import fit_app
 from leaderboard.commands.options import (
     ClaimsFolder,
@@ -48,6 +49,7 @@ def register_commands(app: typer.Typer) -> None:
             "build": (build_command, "runs/quickstart --out site"),
             "show": (show_command, "runs/quickstart"),
             "study": (study_command, "table.csv --out site"),
+            "findings": (findings_command, "runs/study-miniature-rounds"),
             "transfer": (transfer_command, "runs/quickstart"),
             "attacks": (attacks_command, "runs/attacks --markdown"),
             "tuned": (tuned_command, "runs/tuned"),

@@ -59,6 +59,7 @@ COMMANDS = {
     "leaderboard build": "leaderboard build fake --out page",
     "leaderboard show": "leaderboard show fake",
     "leaderboard study": "leaderboard study table.csv --out studied",
+    "leaderboard findings": "leaderboard findings fake",
     "leaderboard transfer": "leaderboard transfer fake",
     "leaderboard attacks": "leaderboard attacks fake",
     "leaderboard tuned": "leaderboard tuned tuned",

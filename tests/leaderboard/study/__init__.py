@@ -1,0 +1,1 @@
+"""Findings of the study in made-up and real runs."""
