@@ -33,6 +33,8 @@ HUB, GPU, SMS = "a hub", "a GPU of 80 GB", "the SMS Spam Collection beside it"
 NEEDS = {
     "chat/": [HUB, GPU, "licences accepted on the hub"],
     "defenses/": [HUB, GPU, "licences accepted on the hub"],
+    "defenses/answers": [],
+    "defenses/labels": [],
     "defenses/pretraining": [],
     "defenses/spam": [HUB, "a GPU"],
     "study/": [HUB, "GPUs"],
