@@ -16,6 +16,8 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 ENTRIES = ROOT / "leaderboard" / "entries"
+BESIDE = {f"--{name}": ROOT / "leaderboard" / name for name in ("verified", "claims")}
+BESIDE["--errata"] = ROOT / "leaderboard" / "errata.yaml"
 FROM_ROOT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 MARKER = "<!-- entries -->"  # in docs/results.md
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
@@ -95,6 +97,8 @@ def on_post_build(*, config: Any) -> None:
         return
     out = Path(config.site_dir) / "leaderboard"
     command = [sys.executable, "-m", "harness", "leaderboard", "build", "--entries", str(ENTRIES), "--out", str(out)]
+    for option, path in BESIDE.items():
+        command += [option, str(path)] if path.exists() else []
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         log.error(f"the leaderboard was not built: {(done.stderr or done.stdout).strip()}")

@@ -85,3 +85,10 @@ def test_entries_of_a_pull_request_are_verified(packed: Path, tmp_path: Path) ->
     entry.unlink()
     request.commit()
     assert request.check() == (0, "no entry or claim is added or changed\n")
+
+    (verified := request.root / "leaderboard" / "verified").mkdir(parents=True)
+    (verified / "said.json").write_text("{}")
+    request.commit()
+    status, said = request.check()
+    assert status == 1
+    assert "leave it out of a pull request" in said
