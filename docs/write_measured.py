@@ -16,7 +16,7 @@ from typing import Any
 from leaderboard.commands.read_given import read_board
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
-from leaderboard.table_numbers import percent, scientific
+from leaderboard.table_numbers import percent, scientific, target_percent
 
 ROOT = Path(__file__).parents[1]
 PAGES, ENTRIES = ROOT / "docs" / "defenses", ROOT / "leaderboard" / "entries"
@@ -45,10 +45,10 @@ def _block(spec: str, defense: str, sections: dict[str, list[tuple[str, Any]]]) 
         rows = [row for row in section["rows"] if row["defense"] == "none" or _is_of(row["defense"], defense)]
         assert len(rows) > 1, f"{entry} has no row of {defense}"
         rows.sort(key=lambda row: row["defense"] != "none")
-        table = HEAD.format(target=percent(section["target_asr"])) + "".join(_row(row) for row in rows)
+        table = HEAD.format(target=target_percent(section["target_asr"])) + "".join(_row(row) for row in rows)
         one = rows[0]
         parts.append(
-            f"{table}\n{one['victim']} on {section['task']}, {one['seeds']} seeds, intervals of 95%. All of that page: "
+            f"{table}\n{one['victim']} on {section['task']}, {one['seeds']} seeds, intervals of 95%. The whole table: "
             f"`harness leaderboard show leaderboard/entries/{entry}`\n"
         )
     assert parts, f"no entry of {spec}"
@@ -69,11 +69,11 @@ def _sections(spec: str) -> Iterator[tuple[str, Any]]:
 
 
 def _row(row: Any) -> str:
-    asr, breaking, overhead = row["asr"], row["breaking"], row["overhead"]
+    asr, strongest, breaking, overhead = (row[name] for name in ("asr", "strongest", "breaking", "overhead"))
     cells = [
         row["defense"] + ("" if row["round"] is None else f", round {row['round']}"),
         _rate(row["clean"]),
-        f"{_rate(asr)} of {asr['trials']}, `{asr['attack']}`" if asr else "",
+        f"{_rate(asr)} of {asr['trials']}, `{strongest['attack']}`" if asr and strongest else "",
         _cost(breaking),
         "" if row["defense_compute"] is None else scientific(row["defense_compute"]),
         "" if overhead is None else scientific(overhead["flops"]),
