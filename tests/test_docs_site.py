@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -73,3 +74,14 @@ def test_a_broken_link_is_an_error(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "no_such_page.md" in done.stderr
     assert "no_such_test.py" in done.stderr
+
+
+def test_the_leaderboard_of_the_entries_is_in_it(site: Path) -> None:
+    entries = sorted((ROOT / "leaderboard" / "entries").glob("*.json"))
+    assert entries
+    results = (site / "results.html").read_text(encoding="utf-8")
+    data = (site / "leaderboard" / "data.json").read_text(encoding="utf-8")
+    for entry in entries:
+        spec = json.loads(entry.read_text(encoding="utf-8"))["run"]["spec_name"]
+        assert f"<td>{spec}</td>" in results
+        assert f'"{spec}"' in data
