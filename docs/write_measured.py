@@ -2,8 +2,8 @@
 
 python docs/write_measured.py
 
-A page says which rows it wants, by spec and defense: <!-- measured: defenses/labels perplexity_filter -->. The
-undefended row is put above them.
+A page says which rows it wants, by spec and defense: <!-- measured: defenses/labels perplexity_filter -->; or all of
+them: <!-- measured: defenses/labels all -->. The undefended row is put above them.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def _block(spec: str, defense: str, sections: dict[str, list[tuple[str, Any]]]) 
 
 def _is_of(label: str, defense: str) -> bool:
     """Whether a row's label is of this defense alone, with or without parameters, adaptive or static."""
+    if defense == "all":
+        return True
     return re.fullmatch(rf"{defense}\b(?! \+).*", label) is not None and "+" not in label
 
 
