@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How long a machine takes to draw examples, and to go through one, is no fault of what is tested.
-settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 # Models of the tests' sizes are slower on several threads, and far slower where processes share the cores.

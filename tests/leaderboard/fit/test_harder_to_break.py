@@ -31,7 +31,7 @@ def test_laws(number: int, asrs: list[float], seeds: int) -> None:
     assert all(cost[i] > cost[j] for i, j in zip(*np.nonzero(harder), strict=True))
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("seeds", [2, 5])
 def test_six_equal_rows_are_rarely_put_into_any_order(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     wrong = sum(bool(surely_harder(victims(rng, [0.8] * 6, seeds), 0.5).any()) for _ in range(300))
