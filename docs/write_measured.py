@@ -34,7 +34,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if BLOCK.search(text):
-            yield page, BLOCK.sub(lambda match: match[1] + _block(match[2], match[3], sections) + match[4], text)
+            yield page, BLOCK.sub(lambda match: match[1] + _block(match[2], match[3], sections) + match[5], text)
 
 
 def _block(spec: str, defense: str, sections: dict[str, list[tuple[str, Any]]]) -> str:

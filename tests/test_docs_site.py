@@ -17,12 +17,12 @@ from tests.leaderboard.site.conftest import browser  # noqa: F401
 ROOT = Path(__file__).parents[1]
 
 pytest.importorskip("mkdocs", reason="the site needs the extra `docs`")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the leaderboard of all entries is built as well
 
 
 def build(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(root / "mkdocs.yml"), "-d", str(out)]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=500)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=1500)
 
 
 @pytest.fixture(scope="module")
