@@ -75,15 +75,17 @@ def plan_command(
         if not cells:
             raise problems
         typer.echo("\n".join(f"warning: {line}" for line in str(problems).splitlines()), err=True)
+    planned = [planned_cell(cell.keys.cell, cell.spec) for cell in cells]
     if only:
-        keys = chosen_keys([planned_cell(cell.keys.cell, cell.spec) for cell in cells], only)
+        keys = chosen_keys(planned, only)
         cells = [cell for cell in cells if cell.keys.cell in keys]
+        planned = [cell for cell in planned if cell.key in keys]
     for line in remarks(cells):
         typer.echo(f"warning: {line}", err=True)
     plan = make_plan(cells, resolver, open_store(store or folder.artifacts), folder, card, rate)
     for line in (*resolver.made_up, *plan.unknown):
         typer.echo(f"warning: {line}", err=True)
-    planned = [planned_cell(cell.keys.cell, cell.spec) for cell in cells]
+    saved = savings(plan, planned)
     if as_json:
         left = plan.forecast()
         typer.echo(
@@ -106,13 +108,13 @@ def plan_command(
                     "remaining_of_unknown_flops": left.unknown,
                     "remaining_of_unknown_seconds": left.untimed,
                     "memory_bytes": asdict(left.memory) if left.memory else None,
-                    "savings": [asdict(one) for one in savings(plan, planned)],
+                    "savings": [asdict(one) for one in saved],
                 }
             )
         )
         return
     _print(plan)
-    _print_savings(plan, savings(plan, planned))
+    _print_savings(plan, saved)
 
 
 _CAPTION = "FLOPs are nominal and, like the times, estimated; memory is the maximum of one process takes."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from harness.records.planned import PlannedCell
 from harness.run.plan.chosen_cells import KINDS, label_of
@@ -45,10 +47,8 @@ def _left_out(
             kept.setdefault(label_of(cell, kind), set()).update(needs[cell.key])
         if len(kept) < 2:
             continue
-        alone = {}
-        for label, keys in kept.items():
-            others = set().union(*(other for name, other in kept.items() if name != label))
-            alone[label] = sum(seconds.get(key, 0.0) for key in keys - others)
+        labels = Counter(key for keys in kept.values() for key in keys)
+        alone = {label: fsum(seconds.get(key, 0.0) for key in keys if labels[key] == 1) for label, keys in kept.items()}
         label = max(alone, key=alone.__getitem__)
         yield f"without {kind} {label}", alone[label]
 
