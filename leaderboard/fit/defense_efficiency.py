@@ -79,9 +79,12 @@ class Efficiency:
 
     def band(self, amount: Floats) -> Band:
         """ASR at ``amount``, for a typical seed. Needs a slope."""
-        log_odds = _log_odds_band(self.line, self.curve, np.log10(amount) if self.scale == "log" else amount)
-        middle, low, high = (1 / (1 + 10.0 ** -np.clip(part, -300, 300)) for part in log_odds)
+        middle, low, high = (1 / (1 + 10.0 ** -np.clip(part, -300, 300)) for part in self.log_odds_band(amount))
         return middle, low, high
+
+    def log_odds_band(self, amount: Floats) -> Band:
+        """The same in log10 odds, which are not cut off near 0 and 1."""
+        return _log_odds_band(self.line, self.curve, np.log10(amount) if self.scale == "log" else amount)
 
 
 def fit_efficiency(

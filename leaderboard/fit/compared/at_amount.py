@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import hypot, log, log10
+from math import hypot, log
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,6 @@ def with_asr_at(fit: Efficiency, amount: float | None) -> dict[str, Any]:
 
 
 def _log_odds(fit: Efficiency, amount: float) -> tuple[float, float, float]:
-    """In nats, as the fit has them: ASRs of a band are cut off near 0 and 1."""
-    position = np.array([log10(amount) if fit.scale == "log" else amount])
-    parts = fit.line.band(position) if fit.curve is None else fit.curve.log_odds_band(position)
-    middle, low, high = (float(part[0]) * log(10) for part in parts)
+    """In nats."""
+    middle, low, high = (float(part[0]) * log(10) for part in fit.log_odds_band(np.array([amount])))
     return middle, low, high
