@@ -105,7 +105,8 @@ def choose_examples(
     clean: CleanCheck,
     attacked: DefendedVictim | None = None,
 ) -> tuple[list[Problem], list[dict[str, Any]]]:
-    """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked.
+    """The problems to attack, and the rows of the examples table: only what the victim gets right is attacked. A guard
+    that blocks a harmful prompt is right, and the attack has to get past it.
 
     Args:
         attacked: the victim as the attack meets it; None: as it is judged.
@@ -131,7 +132,7 @@ def choose_examples(
                 )
         elif reply.missing:
             why = NO_CLEAN_ANSWER
-        elif reply.logits is None and reply.text is None:
+        elif _blocked(reply) and (victim.labels or example.benign):
             why = BLOCKED
         elif not clean.is_told(at):
             why = NOT_JUDGED
@@ -158,6 +159,10 @@ def choose_examples(
             }
         )
     return problems, rows
+
+
+def _blocked(reply: Reply) -> bool:
+    return reply.logits is None and reply.text is None
 
 
 def place_for(victim: DefendedVictim, examples: Sequence[Example], threat: Threat) -> list[Problem]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from harness.api.runtime_defense import TransformDefense
+from harness.api.runtime_defense import GuardDefense, TransformDefense
 from harness.flops import CONVENTION
 from harness.hashing import content_key
 from harness.records import VERSION
@@ -181,6 +181,8 @@ def search_identity(
         identity["too_long"] = cell.too_long
     if stop := stop_identity(cell):
         identity["budget"] = stop
+    if cell.task.plugin.answers == "text" and any(isinstance(part.plugin, GuardDefense) for part in cell.runtime):
+        identity["blocked"] = "attacked"  # harmful prompts that a guard blocks were once left out
     if cell.stop_on_success:  # then the judge tells how long each example is attacked
         identity["stopped_by"] = cell.judge.identity()
     return identity

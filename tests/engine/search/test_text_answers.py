@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -189,6 +190,17 @@ def test_a_guard_stands_before_answers_and_losses() -> None:
     for row in bare.rows:
         if row.example != "v-1":
             assert rows[row.example].attack_loss == pytest.approx(row.attack_loss, abs=1e-4)
+
+
+@pytest.mark.parametrize("benign", [False, True])
+def test_of_what_a_guard_blocks_the_harmful_is_right_and_attacked(benign: bool) -> None:
+    guarded, asked = victim(Layer(Refuses(), {})), [replace(example, benign=benign) for example in examples()]
+    clean = check_clean(judge_of(guarded, Vowels()), asked)
+    chosen, rows = choose_examples(guarded, cell_like(), asked, clean)
+    row = rows[1]
+    assert (row["answer"], row["answer_state"], row["right"]) == (None, None, not benign)
+    assert (row["attacked"], row["excluded"]) == (not benign, "blocked when clean" if benign else None)
+    assert ("v-1" in {problem.example.id for problem in chosen}) is not benign
 
 
 def test_only_what_has_not_yielded_unasked_is_attacked() -> None:

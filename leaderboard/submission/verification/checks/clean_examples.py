@@ -70,7 +70,8 @@ def clean_problems(record: CellRecord, clean: SubmittedRows) -> Iterator[str]:
     if {NOT_ATTACKED, NOT_ATTACKED_UNJUDGED} & set(clean.excluded) and record.n_clean != len(clean):
         yield "an example was left out by the judge of another run, and more clean ones were asked than are listed"
     yield from clean.first_of_each(_exclusion_problems(record, clean))
-    yield from clean.first_of_each(_label_problems(clean) if record.task_kind == "labels" else _text_problems(clean))
+    of_kind = _label_problems(clean) if record.task_kind == "labels" else _text_problems(record, clean)
+    yield from clean.first_of_each(of_kind)
 
 
 def is_served(record: CellRecord) -> bool:
@@ -112,12 +113,16 @@ def _label_problems(clean: SubmittedRows) -> WrongRows:
     yield "it counts as already wrong, although the victim got it right", already_wrong & right
 
 
-def _text_problems(clean: SubmittedRows) -> WrongRows:
+def _text_problems(record: CellRecord, clean: SubmittedRows) -> WrongRows:
     attacked = clean.booleans("attacked")
+    # A guard that blocks a harmful prompt is right, and is attacked.
+    parts = record.defense_facts.parts if record.defense_facts is not None else []
+    may_be_blocked = not record.benign and any(part.sort == "guard" for part in parts)
     yield (
         "an example that is answered in text has a label",
         (clean["has_label"] | clean["has_target"] | clean["has_predicted"]),
     )
-    answered = clean["has_answer"] & ~clean.booleans("missing")
-    yield "it was attacked, although nothing was answered when clean", attacked & ~answered
+    missing = clean.booleans("missing")
+    unanswered = missing | (~clean["has_answer"] & np.logical_not(may_be_blocked))
+    yield "it was attacked, although nothing was answered when clean", attacked & unanswered
     yield "a state that no answer has", clean.booleans("odd_state")
