@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -95,6 +96,27 @@ class _WorkerProcess:
         self.pipe.close()
 
 
+_Group = dict[str, ResolvedCell]
+
+
+def _needed_by(group: _Group) -> frozenset[str]:
+    """Keys of all artifacts that the cells are made with."""
+    return frozenset(key for cell in group.values() for key in cell.artifact_keys)
+
+
+def choose_group(waiting: Sequence[AbstractSet[str]], begun: AbstractSet[str], is_made: Callable[[str], bool]) -> int:
+    """Index of the first group that need not wait for what another worker is making, such as a pretraining that five
+    seeds share; 0 where all would wait.
+
+    Args:
+        waiting: keys of the artifacts that each group needs.
+        begun: those that the groups of busy workers need.
+        is_made: whether an artifact is there.
+    """
+    missing = {key for key in begun & frozenset().union(*waiting) if not is_made(key)}
+    return next((at for at, needed in enumerate(waiting) if not needed & missing), 0)
+
+
 @dataclass
 class _ProcessDriver:
     """Hands groups of cells to workers, and fresh ones in place of those that died."""
@@ -105,7 +127,7 @@ class _ProcessDriver:
     deaths: dict[str, int] = field(default_factory=dict)  # of workers, by key of the cell that they were on
 
     def run(self, workers: int) -> None:
-        waiting = list(self.job.groups)
+        waiting = [(group, _needed_by(group)) for group in self.job.groups]
         try:
             self.workers += (
                 _WorkerProcess(index, self.setup, self.job.setup.folder.root, self.job.places)
@@ -113,7 +135,7 @@ class _ProcessDriver:
             )
             for worker in self.workers:
                 self.job.reporter.worker(worker.index).stage("start a worker")  # its imports take seconds
-                worker.assign(waiting.pop(0))
+                worker.assign(self._take(waiting))
             while busy := [worker for worker in self.workers if worker.group]:
                 for pipe in wait([worker.pipe for worker in busy]):
                     worker = next(w for w in self.workers if w.pipe is pipe)
@@ -122,11 +144,17 @@ class _ProcessDriver:
                     except (EOFError, OSError):  # also in the middle of a message
                         self._replace(worker)
                     if not worker.group and waiting:
-                        worker.assign(waiting.pop(0))
+                        worker.assign(self._take(waiting))
         finally:
             for worker in self.workers:
                 worker.stop()
                 finish_log(worker.log)
+
+    def _take(self, waiting: list[tuple[_Group, frozenset[str]]]) -> _Group:
+        store = self.job.preparer.artifacts.store
+        begun = frozenset().union(*(_needed_by(worker.group) for worker in self.workers))
+        at = choose_group([needed for _, needed in waiting], begun, lambda key: store.find(key) is not None)
+        return waiting.pop(at)[0]
 
     def _handle(self, worker: _WorkerProcess, message: Message) -> None:
         match message:
