@@ -15,6 +15,16 @@ from harness import hookimpl
 _FOLDERS = ("tasks", "victims", "attacks", "defenses", "judges")
 
 
+RESULTS_VERSION = "0.1.0"
+"""The release in which a built-in plugin last gave other numbers than before, for parameters that it took before."""
+
+
+@hookimpl
+def harness_results_version() -> str:
+    """`RESULTS_VERSION`, so that a release that changes no number makes nothing anew."""
+    return RESULTS_VERSION
+
+
 @hookimpl
 def harness_plugin_modules() -> list[str]:
     """All plugin modules, found by listing the folders, so that a new plugin touches one file."""

@@ -1,5 +1,5 @@
-"""The five plugin hooks, one command-line hook, and one that lists modules. This file is the whole contract between
-core and plugins.
+"""The hooks by which a package registers plugins and commands, publishes runs, lists its modules and says when its
+numbers changed. This file is the whole contract between core and plugins.
 """
 
 from __future__ import annotations
@@ -62,3 +62,11 @@ def harness_publish(runs: list[Path], out: Path) -> None:
 @hookspec
 def harness_plugin_modules() -> Iterable[str]:  # type: ignore[empty-body]
     """Dotted names of further modules that hold hooks, so that a package can keep one plugin per file."""
+
+
+@hookspec
+def harness_results_version() -> str:  # type: ignore[empty-body]
+    """Of an installed package: the version at which its plugins last gave other numbers. Keys of artifacts and cells
+    and hashes of specs are made with it. Without this hook they are made with the package's own version, so that each
+    release makes everything anew.
+    """

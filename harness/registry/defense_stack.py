@@ -82,7 +82,9 @@ def make_stack(parts: tuple[ResolvedPlugin, ...], non_adaptive: bool, registry: 
     params = DefenseStack.Params.model_construct(parts=tuple(map(resolved_ref, parts)), non_adaptive=non_adaptive)
     label = " + ".join(part.label for part in parts) + (STATIC if non_adaptive else "")
     plugin = DefenseStack(params)
-    return ResolvedPlugin("defense", plugin.name, plugin, "robustness-harness", "1", registry, short_label=label)
+    return ResolvedPlugin(
+        "defense", plugin.name, plugin, "robustness-harness", "1", registry=registry, short_label=label
+    )
 
 
 def stack_problem(parts: tuple[ResolvedPlugin, ...], answers: TaskKind | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,10 @@ def load_plugins(files: Iterable[str | Path] = (), packages: ImportedPackages | 
     for path in dict.fromkeys(Path(file).expanduser().resolve() for file in files):
         module = import_file(path)
         try:
-            if _register(module, loaded):
+            names, results_version = _register(module, loaded)
+            if results_version is not None:
+                raise PluginError("harness_results_version is for installed packages; a file is known by its hash")
+            if names:
                 # Other modules' content is not in the file's hash, so their results could not be told apart.
                 raise PluginError("harness_plugin_modules is for installed packages; a file holds its own plugins")
         except PluginError as error:
@@ -69,7 +72,7 @@ def _load(module: PluginModule, loaded: LoadedPlugins) -> None:
     if loaded.manager.is_registered(module.plugin):
         return
     try:
-        names = _register(module, loaded)
+        names, results_version = _register(module, loaded)
     except PluginError as error:
         loaded.problems.append(module.problem(" ".join(str(error).split())))
         return
@@ -83,15 +86,15 @@ def _load(module: PluginModule, loaded: LoadedPlugins) -> None:
         except BaseException as error:
             loaded.problems.append(module.problem(f"importing '{name}' failed: {error_with_place(error)}"))
         else:
-            _load(PluginModule(listed, name, module.distribution, module.version), loaded)
+            _load(PluginModule(listed, name, module.distribution, module.version, results_version), loaded)
         finally:
             loaded.problems += module.side_effects(notes)
 
 
-def _register(module: PluginModule, loaded: LoadedPlugins) -> list[str]:
+def _register(module: PluginModule, loaded: LoadedPlugins) -> tuple[list[str], str | None]:
     """Let a module register on a manager of its own; take over what it registered only when nothing went wrong.
 
-    Returns the names of the further modules it lists.
+    Returns the names of the further modules it lists, and the version of its results where it or its package says one.
     """
     trial, staged = new_plugin_manager(), loaded.registry.copy()
     notes: list[str] = []
@@ -99,6 +102,9 @@ def _register(module: PluginModule, loaded: LoadedPlugins) -> list[str]:
         check_hooks(module.plugin, module.name)
         with guard_plugin_code(module.distribution, ours=module.builtin) as notes:
             trial.register(module.plugin)
+            stated = [_results_version(version) for version in trial.hook.harness_results_version()]
+            results_version = stated[0] if stated else module.results_version
+            module = replace(module, results_version=results_version)
             for kind in KINDS:
                 getattr(trial.hook, f"harness_register_{kind}s")(register=_registrar(kind, module, staged))
             names = [name for listed in trial.hook.harness_plugin_modules() for name in _module_names(listed)]
@@ -110,7 +116,7 @@ def _register(module: PluginModule, loaded: LoadedPlugins) -> list[str]:
         loaded.problems += module.side_effects(notes)
     loaded.manager.register(module.plugin)
     loaded.registry = staged
-    return names
+    return names, results_version
 
 
 def _module_names(listed: Any) -> list[str]:
@@ -120,9 +126,15 @@ def _module_names(listed: Any) -> list[str]:
     return names
 
 
+def _results_version(version: Any) -> str:
+    if not isinstance(version, str) or not version.strip():
+        raise PluginError(f"harness_results_version gives {version!a:.40}; it must give a version, such as '1.2.0'")
+    return version.strip()
+
+
 def _registrar(kind: Kind, module: PluginModule, registry: Registry) -> Callable[[Any], None]:
     def register(cls: Any) -> None:
-        registry.add(kind, cls, module.distribution, module.version)
+        registry.add(kind, cls, module.distribution, module.version, module.results_version)
         if not module.builtin:  # ours are built when they are first used
             cls.Params.model_rebuild()
 

@@ -23,12 +23,14 @@ class PluginModule(FromPackage):
     Attributes:
         plugin: the module or object that has the hooks.
         name: of the module, for messages.
+        results_version: that of the package whose modules it lists; None: it says so itself, or has none.
     """
 
     plugin: Any
     name: str
     distribution: str
     version: str
+    results_version: str | None = None
 
 
 @dataclass(frozen=True)

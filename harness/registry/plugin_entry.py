@@ -10,13 +10,19 @@ from harness.api.plugin import Kind, Plugin
 
 @dataclass(frozen=True)
 class PluginEntry:
-    """A registered plugin class and the distribution it comes from."""
+    """A registered plugin class and the distribution it comes from.
+
+    Attributes:
+        version: of the distribution.
+        results_version: at which it last gave other numbers: what keys are made with.
+    """
 
     kind: Kind
     name: str
     cls: type[Plugin]
     distribution: str
     version: str
+    results_version: str
 
     @property
     def access(self) -> str:

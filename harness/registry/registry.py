@@ -27,15 +27,20 @@ class Registry:
         twin._entries = dict(self._entries)
         return twin
 
-    def add(self, kind: Kind, cls: type[Plugin], distribution: str, version: str) -> PluginEntry:
+    def add(
+        self, kind: Kind, cls: type[Plugin], distribution: str, version: str, results_version: str | None = None
+    ) -> PluginEntry:
         """Register a class.
+
+        Args:
+            results_version: at which it last gave other numbers, where that is not ``version``.
 
         Raises:
             PluginError: the class is not a proper plugin of that kind, or its name is taken.
         """
         source = f"{distribution} {version}"
         check_class(kind, cls, source)
-        entry = PluginEntry(kind, cls.name, cls, distribution, version)
+        entry = PluginEntry(kind, cls.name, cls, distribution, version, results_version or version)
         taken = self._entries.get((kind, cls.name))
         if taken is not None and taken.cls is not cls:
             raise PluginError(
@@ -95,4 +100,6 @@ class Registry:
             params = model.model_validate(ref.params, context={"registry": self})
         except ValidationError as error:
             raise ParamsError(entry, params_problems(model, error, ref.params)) from error
-        return ResolvedPlugin(kind, entry.name, entry.cls(params), entry.distribution, entry.version, registry=self)
+        plugin = entry.cls(params)
+        versions = entry.version, entry.results_version
+        return ResolvedPlugin(kind, entry.name, plugin, entry.distribution, *versions, registry=self)

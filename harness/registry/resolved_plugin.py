@@ -26,6 +26,7 @@ class ResolvedPlugin:
     Attributes:
         plugin: instance of the kind's class.
         distribution, version: of the package, or ``file:NAME.py`` and the first 12 hex digits of the file's sha256.
+        results_version: at which it last gave other numbers, where that is not ``version``.
         registry: it was resolved by; tells a default reference from a changed one in `label`.
         short_label: a shorter `label`, where the list it stands in allows one.
     """
@@ -35,6 +36,7 @@ class ResolvedPlugin:
     plugin: Any  # typed loosely, so that its users need no cast to the one kind they asked for
     distribution: str
     version: str
+    results_version: str = ""
     registry: Any = field(default=None, repr=False, compare=False)
     short_label: str | None = field(default=None, repr=False, compare=False)
 
@@ -50,7 +52,7 @@ class ResolvedPlugin:
             "name": self.name,
             "params": params,
             "distribution": self.distribution,
-            "version": self.version,
+            "version": self.results_version or self.version,
         }
 
     def fingerprint(self) -> dict[str, str]:

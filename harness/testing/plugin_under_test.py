@@ -95,9 +95,12 @@ def _replacing(registry: Registry, kind: Kind, cls: type[Plugin]) -> Registry:
     replaced = Registry()
     for entry in registry.entries():
         if (entry.kind, entry.name) != (kind, cls.name):
-            replaced.add(entry.kind, entry.cls, entry.distribution, entry.version)
+            replaced.add(entry.kind, entry.cls, entry.distribution, entry.version, entry.results_version)
     before = next((e for e in registry.entries(kind) if e.cls is cls), None)
-    replaced.add(kind, cls, before.distribution if before else cls.__module__, before.version if before else "0")
+    if before is None:
+        replaced.add(kind, cls, cls.__module__, "0")
+    else:
+        replaced.add(kind, cls, before.distribution, before.version, before.results_version)
     return replaced
 
 

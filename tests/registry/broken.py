@@ -90,6 +90,9 @@ CASES: dict[str, Broken] = {
         attack("half", "Half") + "    raise KeyError('later')\n", ["failed while registering", "KeyError"]
     ),
     "garbage": Broken(HOOK + "harness_plugin_modules():\n    return 3\n", ["failed while registering", "TypeError"]),
+    "unversioned": Broken(
+        HOOK + "harness_results_version():\n    return 3\n", ["harness_results_version gives 3", "such as '1.2.0'"]
+    ),
     "listing": Broken(HOOK + "harness_plugin_modules():\n    return [3]\n", ["dotted names of modules"]),
     "thread": Broken(
         works(

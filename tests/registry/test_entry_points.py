@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,32 @@ def test_a_package_can_list_modules_and_a_broken_one_falls_out_alone(tmp_path: P
     assert listed["attack/one"]["distribution"] == "many"
     assert "importing 'many.two' failed: ZeroDivisionError" in said
     assert "importing 'many.no' failed: ModuleNotFoundError" in said
+
+
+RELEASED = """
+name: released
+version: "1"
+tasks: [word_length]
+victims: [{tiny: {size: 7k}}]
+attacks: [kept]
+"""
+
+
+def test_a_release_that_changes_no_number_keeps_keys(tmp_path: Path) -> None:
+    """Of a package that says so, also for the modules that it lists; the record names the release itself."""
+    lists = "from harness import hookimpl\n@hookimpl\ndef harness_plugin_modules():\n    return ['kept.one']\n"
+    hashes = {}
+    for version, says in (("1.2.3", ""), ("1.3.0", ""), ("1.4.0", "1.3.0"), ("1.5.0", "1.3.0")):
+        site = tmp_path / version
+        more = f"@hookimpl\ndef harness_results_version():\n    return '{says}'\n" if says else ""
+        files = {"kept/__init__.py": lists + more, "kept/one.py": attack("kept")}
+        make_distribution(site, "kept", files, {"kept": "kept"}, version)
+        (site / "spec.yaml").write_text(RELEASED)
+        done = harness("validate", "spec.yaml", "--spec-only", "--json", site=site, cwd=site)
+        assert done.returncode == 0, done.stderr
+        hashes[version] = json.loads(done.stdout)["hash"]
+        assert plugins(site=site)[0]["attack/kept"]["version"] == version
+    assert hashes["1.3.0"] == hashes["1.4.0"] == hashes["1.5.0"] != hashes["1.2.3"]
 
 
 def test_printing_at_import_does_not_spoil_the_json(tmp_path: Path) -> None:

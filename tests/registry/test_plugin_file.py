@@ -52,6 +52,10 @@ def test_on_the_command_line_before_and_after_the_command(tmp_path: Path) -> Non
             "from harness import hookimpl\n@hookimpl\ndef harness_plugin_modules():\n    return ['json']",
             "a file holds its own plugins",
         ),
+        (
+            attack() + "\n@hookimpl\ndef harness_results_version():\n    return '1'",
+            "a file is known by its hash",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_ends_the_command(tmp_path: Path, source: str | None, words: str) -> None:
