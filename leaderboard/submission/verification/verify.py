@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ def verify_submission(
         report.checks += checks
     if loaded is not None:
         report.spec = ("own" if is_own else "shipped" if spec is None else "given"), loaded.hash
+        submission = _by_installed_release(submission, registry)
         report.checks += _completeness_checks(loaded, submission, inspection, is_own=is_own)
     if replay is not None:
         passed = loaded if report.verified else None
@@ -163,6 +165,12 @@ def _spec_check(
         return check, None, True
     check.detail = f"{name} ({submitted.hash[:12]}) {origin}"
     return check, standard or submitted, standard is None
+
+
+def _by_installed_release(submission: Submission, registry: Any) -> Submission:
+    from harness.replay.same_numbers import as_installed
+
+    return replace(submission, cells=tuple(as_installed(record, registry) for record in submission.cells))
 
 
 def _completeness_checks(
