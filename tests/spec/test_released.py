@@ -27,6 +27,7 @@ FROZEN = {
     ("chat_smollm2", "3"): "4a37e9838db34bbcead6caddfd860681f88604944620742954cc8d79204411c4",
     ("defenses", "2"): "def93d525b62cbfb2b4f3832c9ed71c4e50a3a686620ff6892c347764c42e8c3",
     ("defenses/answers", "1"): "ef1f872d848fd5e737ef2191483e5a07409ca8efb8db71f6a80c8dead8186ecf",
+    ("defenses/answers", "2"): "10db0aef073d427a7725da7913e0c633c4be65cdd31016656b2c6a3a38ba7d70",
     ("defenses/labels", "1"): "0f6edbf098ebe1e5e6defcccde59ea47ee82a992ccf1e4daa8e38f43cfcaf7b0",
     ("defenses/over_refusal", "1"): "a393a02ae7370f94bc5073acbfe9fa86da97f263c5ddf7754b9b7ed9b1a59bf4",
     ("defenses/pretraining", "1"): "9d60ccd89f39e9048c6983643d48091c776d40337e5ad30be1461cde694f70a0",

@@ -57,6 +57,11 @@ class LlmGuard(GuardDefense):
         model: VictimRef | None = Field(
             None, description="the guard's model; by default the published one: {huggingface: {...}}"
         )
+        sees_task: bool = Field(
+            False,
+            description="whether the model is made ready with the task's own prompts and replies, as a victim of it "
+            "is; otherwise it is used as it is",
+        )
         template: str | None = Field(
             None,
             description="a question of your own, with {prompt} and {answer} as `reads` says; the model then answers "
@@ -100,6 +105,11 @@ class LlmGuard(GuardDefense):
                 check_template(self.template, {"both": ("prompt", "answer")}.get(self.reads, (self.reads,)))
             elif self.reads == "answer":
                 raise ValueError(f"{self.guard} is shown an answer with its prompt; write reads: both, or a template")
+            if self.sees_task and (self.model is None or self.threshold is not None):
+                raise ValueError(
+                    "`sees_task` is for a `model` of your own that learns to answer in the task's words, and has no "
+                    "`threshold`"
+                )
             in_one_text = self.reads == "prompt" or self.template is not None or self.guard == "shieldgemma"
             if self.threshold is not None and not in_one_text:
                 raise ValueError(f"{self.guard} has no threshold for answers; leave `threshold` out")
@@ -132,7 +142,9 @@ class LlmGuard(GuardDefense):
         return "prompt" if self.params.reads == "prompt" else "answer"
 
     def models(self) -> dict[str, Auxiliary]:
-        """The guard's model, used as it is."""
+        """The guard's model, used as it is unless it is to see the task."""
+        if self.params.sees_task:
+            return {ROLE: Auxiliary(self.params.reference, sees="task")}
         labels = () if self.params.threshold is None else self.params.words
         return {ROLE: Auxiliary(self.params.reference, sees="nothing", labels=labels)}
 

@@ -166,6 +166,8 @@ def test_a_word_counts_whatever_stands_around_it(word: str, before: str, after: 
         ({"reads": "both", "threshold": 0.5}, "llama_guard_3 has no threshold for answers"),
         (OWN | {"safe": "No "}, "must be two different words"),
         ({"guard": "llama_guard"}, "Input should be"),
+        ({"sees_task": True}, "`sees_task` is for a `model` of your own"),
+        (OWN | {"sees_task": True, "threshold": 0.5}, "has no `threshold`"),
     ],
 )
 def test_mistakes_are_told(wrong: dict[str, Any], words: str) -> None:
@@ -212,6 +214,38 @@ def test_a_run_behind_a_model_in_hub_layout(name: str, chat: str, tmp_path: Path
             assert (part["unread"], part["blocked"]) == (20, 0)
         else:
             assert part["unread"] == 0
+
+
+LEARNT = """
+name: learnt
+version: "1"
+tasks: [{forbidden_topics: {train_size: 400, validation_size: 64}}]
+victims: [{tiny: {size: 7k, steps: 12}}]
+defenses:
+  - llm_guard:
+      model: {tiny: {size: 7k, steps: 30}}
+      sees_task: true
+      template: "{prompt}"
+      unsafe: "No"
+      safe: "Sure"
+      max_tokens: 3
+attacks: [{random_token: {steps: 1, draws: 2}}]
+judge: refusal_match
+examples: 2
+clean_examples: 20
+"""
+
+
+@pytest.mark.slow
+def test_a_guard_that_learnt_the_replies_of_the_task(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(LEARNT)
+    registry = load_plugins().registry
+    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    (cell,) = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/cell.json")]
+    (model,) = cell["auxiliary"].values()
+    assert model["preparation"]["nominal"] > 0, "it was trained"
+    assert model["artifact"] != cell["victim_facts"]["artifact"]
+    assert cell["defense_facts"]["parts"][0]["reached"] == 20
 
 
 @pytest.mark.slow
