@@ -8,7 +8,7 @@ import pytest
 
 from harness.records.cell_manifest import UtilityRecord
 from harness.registry.loader import load_plugins
-from harness.replay.expected_cells import completeness_problems
+from harness.replay.by_spec.expected_cells import completeness_problems
 from harness.run.cell.base_record import base_record
 from harness.spec.load import load_spec
 from harness.spec.spec_problems import InvalidSpecError

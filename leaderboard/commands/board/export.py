@@ -34,6 +34,10 @@ def export_command(
         str | None,
         typer.Option(metavar="OWNER/NAME", help="With --eval-results: the benchmark's dataset repository on the hub."),
     ] = None,
+    eval_yaml: Annotated[
+        Path | None,
+        typer.Option("--eval-yaml", help="The file `eval.yaml` of that repository, which lists all tables as tasks."),
+    ] = None,
     entries: EntriesFolders = [],  # noqa: B006
     verified: VerifiedFolder = None,
     claims: ClaimsFolder = None,
@@ -46,13 +50,13 @@ def export_command(
 
     Published results are under CC0 1.0 (no rights reserved), which the column license says.
     """
-    if csv is None and eval_results is None:
-        raise DataError("Nothing says what to write: give --csv FILE, or --eval-results FOLDER.")
+    if csv is None and eval_results is None and eval_yaml is None:
+        raise DataError("Nothing says what to write: give --csv FILE, --eval-results FOLDER or --eval-yaml FILE.")
     if (eval_results is None) != (benchmark is None):
         raise DataError("--eval-results FOLDER and --benchmark OWNER/NAME go together: give both.")
     from leaderboard.commands.read_given import read_board
     from leaderboard.parallel import usable_processes
-    from leaderboard.site.downloads.eval_results import write_eval_results
+    from leaderboard.site.downloads.eval_results import write_benchmark_file, write_eval_results
     from leaderboard.site.downloads.export import LICENSE, write_csv
     from leaderboard.site.site_data import payload
     from leaderboard.standings.standings import standings
@@ -68,3 +72,6 @@ def export_command(
         if eval_results is not None and benchmark is not None:
             for path in write_eval_results(eval_results, sections, benchmark):
                 typer.echo(f"Wrote {path}")
+        if eval_yaml is not None:
+            write_benchmark_file(eval_yaml, sections)
+            typer.echo(f"Wrote {eval_yaml}")

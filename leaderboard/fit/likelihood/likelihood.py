@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, xlogy
 
 from leaderboard.arrays import Floats, Integers
 from leaderboard.fit.likelihood.observations import Observations
@@ -142,7 +142,7 @@ def likelihood_terms(data: ClusteredEnds, beta: Floats, shifts: Floats, asymptot
         hessian[:, 0, 0] += (data.width_weights * data.widths**2 * width_second).sum(axis=1, keepdims=True)
     if asymptote is not None:
         never, events, censored_weight = 1 - asymptote, data.events[:, None], weight[:, censored]
-        total += events * np.log(asymptote)
+        total += xlogy(events, asymptote)  # 0 where nothing was broken, however low the asymptote
         score[:, size] = events * never + (censored_weight * logit_scores).sum(axis=1)
         logit_second = (censored_weight * (logit_scores * (1 - 2 * asymptote) - logit_scores**2)).sum(axis=1)
         hessian[:, size, size] = logit_second - events * asymptote * never

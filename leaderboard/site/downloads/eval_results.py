@@ -1,23 +1,24 @@
-"""The undefended rows of standings in the hub's form of evaluation results, a YAML file per victim.
+"""The undefended rows of standings in the hub's form of evaluation results: a YAML file per victim, and one of the
+benchmark.
 
-Such a file belongs into the folder ``.eval_results`` of the model's repository; see
-https://huggingface.co/docs/hub/eval-results. The benchmark is a dataset repository whose ``eval.yaml`` lists the tasks.
+A victim's file belongs into the folder ``.eval_results`` of the model's repository, that of the benchmark is
+``eval.yaml`` of a dataset repository, and lists the tasks; see https://huggingface.co/docs/hub/eval-results.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from harness.errors import DataError
 from harness.records.visible_text import file_name
-from harness.store.atomic import write_file
 from leaderboard.site.data_format import SectionJson, StandingJson
+from leaderboard.site.downloads.write_export import write_export
 from leaderboard.table_numbers import percent, scientific
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -80,15 +81,34 @@ def write_eval_results(folder: Path, sections: Sequence[SectionJson], benchmark:
     for victim, entries in eval_results(sections, benchmark).items():
         text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
         path = folder / f"{file_name(victim)}.yaml"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_file(path, partial(_write, text))
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(f"{path}: cannot be written ({reason}). Give another --eval-results.") from None
+        write_export(path, text, "--eval-results")
         written.append(path)
     return written
 
 
-def _write(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
+def benchmark_file(sections: Sequence[SectionJson]) -> dict[str, Any]:
+    """What ``eval.yaml`` of the benchmark's repository holds: each table is a task, whose data are the repository's
+    only configuration and split.
+
+    Raises:
+        DataError: there is no table.
+    """
+    tasks = {task_id(section): section for section in sections}
+    if not tasks:
+        raise DataError("Nothing to export: no table of standings. Give entries with finished cells.")
+    specs = dict.fromkeys(
+        f"{section['spec_name']} {section['spec_version']}" for section in sections if section.get("spec_name")
+    )
+    return {
+        "name": "Robustness Harness",
+        "description": "Robustness of language models, measured in compute: the share of examples that the strongest "
+        f"attack does not break, and what breaking them costs. Specs: {', '.join(specs)}.",
+        "evaluation_framework": "robustness-harness",
+        "tasks": [{"id": name, "config": "default", "split": "test"} for name in tasks],
+    }
+
+
+def write_benchmark_file(path: Path, sections: Sequence[SectionJson]) -> None:
+    """Write `benchmark_file`, all or nothing. Raises DataError as it does, or where the file cannot be written."""
+    text = yaml.safe_dump(benchmark_file(sections), sort_keys=False, allow_unicode=True)
+    write_export(path, text, "--eval-yaml")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
-from harness.store.atomic import write_file
 from leaderboard.data.visible_text import cell_text
 from leaderboard.site.data_format import SectionJson, StandingJson
+from leaderboard.site.downloads.write_export import write_export
 
 LICENSE = "CC0-1.0"
 """Under which results are published: no rights reserved."""
@@ -31,17 +31,11 @@ def write_csv(path: Path, sections: Sequence[SectionJson]) -> None:
     rows = export_rows(sections)
     if not rows:
         raise DataError("Nothing to export: no row of standings. Give entries with finished cells.")
-    try:
-        write_file(path, partial(_write, rows))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}). Give another --csv.") from None
-
-
-def _write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_export(path, text.getvalue(), "--csv")
 
 
 def _flat(section: SectionJson, row: StandingJson) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def replay_check(
     spec: LoadedSpec | None, submission: Submission, options: ReplayOptions, registry: Any, *, is_own: bool
 ) -> tuple[CheckResult, Replay | None]:
     """The check, and what was asked; None where that is nothing."""
-    from harness.replay.expected_cells import cells_of_records
+    from harness.replay.by_spec.expected_cells import cells_of_records
     from harness.replay.replay import forecast, replay
     from harness.replay.replay_progress import preparer_for
 

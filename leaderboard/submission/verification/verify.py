@@ -127,7 +127,7 @@ def _spec_check(
     It is the reader's own wherever there is one: the submitter's has the same hash, and may name other addresses, files
     and settings, which are no part of that.
     """
-    from harness.replay.shipped_specs import differing_fields, shipped_spec
+    from harness.replay.by_spec.shipped_specs import differing_fields, shipped_spec
     from harness.spec.load import load_spec, read_spec
 
     run = submission.run
@@ -168,7 +168,7 @@ def _spec_check(
 
 
 def _by_installed_release(submission: Submission, registry: Any) -> Submission:
-    from harness.replay.same_numbers import as_installed
+    from harness.replay.by_spec.same_numbers import as_installed
 
     return replace(submission, cells=tuple(as_installed(record, registry) for record in submission.cells))
 
@@ -176,9 +176,9 @@ def _by_installed_release(submission: Submission, registry: Any) -> Submission:
 def _completeness_checks(
     spec: LoadedSpec, submission: Submission, found: Inspection, *, is_own: bool
 ) -> list[CheckResult]:
-    from harness.replay.expected_cells import completeness_problems, fewer_clean_examples
-    from harness.replay.label_verdicts import verdict_on_label
-    from harness.replay.task_sizes import task_sizes
+    from harness.replay.by_spec.expected_cells import completeness_problems, fewer_clean_examples
+    from harness.replay.by_spec.label_verdicts import verdict_on_label
+    from harness.replay.by_spec.task_sizes import task_sizes
 
     sizes = task_sizes(spec, load=not is_own)
     problems = [*completeness_problems(spec, submission.cells, found.examples, sizes)]
@@ -205,8 +205,8 @@ def _completeness_checks(
 
 def _costs_check(spec: LoadedSpec, submission: Submission, found: Inspection) -> CheckResult:
     """Queries and FLOPs of attacks against what a dry run of their steps asks for."""
-    from harness.replay.attack_costs import RecordedCosts, attack_cost_problems
-    from harness.replay.expected_cells import cells_of_records
+    from harness.replay.by_spec.attack_costs import RecordedCosts, attack_cost_problems
+    from harness.replay.by_spec.expected_cells import cells_of_records
 
     check = CheckResult("attack costs", "queries and FLOPs of attacks are what their parameters make them")
     cells = cells_of_records(spec, submission.cells)

@@ -11,7 +11,7 @@ from huggingface_hub import parse_eval_result_entries
 
 from harness.errors import DataError
 from harness.records.read import read_run
-from leaderboard.site.downloads.eval_results import write_eval_results
+from leaderboard.site.downloads.eval_results import benchmark_file, task_id, write_benchmark_file, write_eval_results
 from leaderboard.site.downloads.export import write_csv
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
@@ -61,6 +61,22 @@ def test_the_hubs_form_of_results_is_read_back_by_its_library(tmp_path: Path) ->
     assert entry.notes is not None
     assert f"{row['asr']['successes']} of {row['asr']['trials']}" in entry.notes
     assert str(section.get("spec_hash")) in entry.notes
+
+
+def test_the_benchmarks_own_file_lists_the_tasks_that_results_name(tmp_path: Path) -> None:
+    cells = [FakeCell(victim="a"), FakeCell(victim="a", task="spam"), FakeCell(victim="b", defense="guard")]
+    run = read_run(write_run(tmp_path / "run", cells))
+    sections = payload([run], standings([run]))["sections"]
+    write_benchmark_file(tmp_path / "new" / "eval.yaml", sections)
+    written = yaml.safe_load((tmp_path / "new" / "eval.yaml").read_text(encoding="utf-8"))
+    assert written.keys() == {"name", "description", "evaluation_framework", "tasks"}
+    assert [task["id"] for task in written["tasks"]] == [task_id(section) for section in sections]
+    assert all(task.keys() == {"id", "config", "split"} for task in written["tasks"])
+    (path,) = write_eval_results(tmp_path, sections, "lab/robustness")
+    named = {entry.task_id for entry in parse_eval_result_entries(yaml.safe_load(path.read_text(encoding="utf-8")))}
+    assert named <= {task["id"] for task in written["tasks"]}
+    with pytest.raises(DataError, match="no table"):
+        benchmark_file([])
 
 
 def test_results_that_the_hub_cannot_take_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.registry.loader import load_plugins
 from harness.registry.plugin_entry import PluginEntry
-from harness.replay.same_numbers import as_installed, gives_same
+from harness.replay.by_spec.same_numbers import as_installed, gives_same
 from leaderboard.submission.verification.verify import verify_submission
 from plugins.attacks.gcg import GCG
 from tests.leaderboard.submission.test_stated_by_plugins import WORDS, problems, records_of, spec_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.records.read import read_run
-from harness.replay.expected_cells import fewer_clean_examples
+from harness.replay.by_spec.expected_cells import fewer_clean_examples
 from tests.leaderboard.fake_run import FakeCell, write_run
 
 LISTED = FakeCell(task="behaviors", task_kind="text", examples=6, wrong=0)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from harness.registry.loader import load_plugins
-from harness.replay.shipped_specs import shipped_spec
+from harness.replay.by_spec.shipped_specs import shipped_spec
 from tests.registry.outside import python
 from tests.source_copy import copy_sources
 
 PROGRAM = """
 from harness.registry.loader import load_plugins
-from harness.replay.shipped_specs import SHIPPED, shipped_spec
+from harness.replay.by_spec.shipped_specs import SHIPPED, shipped_spec
 found = shipped_spec("quickstart", "1", load_plugins().registry)
 print(SHIPPED, found.hash, found.path, sep="\\n")
 from harness.cli import main

@@ -10,7 +10,7 @@ import pytest
 from harness.records.cell_manifest import Compute, VictimFacts
 from harness.records.read import read_run
 from harness.registry.loader import load_plugins
-from harness.replay.attack_costs import RecordedCosts, attack_cost_problems
+from harness.replay.by_spec.attack_costs import RecordedCosts, attack_cost_problems
 from harness.run.cell.base_record import base_record
 from harness.spec.load import read_spec
 from leaderboard.submission.verification.inspection import inspect_submission

@@ -9,8 +9,8 @@ import pytest
 
 from harness.records.cell_manifest import CellRecord, Compute, VictimFacts
 from harness.registry.loader import load_plugins
-from harness.replay.expected_cells import completeness_problems
-from harness.replay.task_sizes import task_sizes
+from harness.replay.by_spec.expected_cells import completeness_problems
+from harness.replay.by_spec.task_sizes import task_sizes
 from harness.run.cell.base_record import base_record
 from harness.spec.load import LoadedSpec, read_spec
 

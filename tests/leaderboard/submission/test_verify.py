@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.registry.loader import load_plugins
-from harness.replay.shipped_specs import SHIPPED
+from harness.replay.by_spec.shipped_specs import SHIPPED
 from harness.spec.load import load_spec
 from leaderboard.submission.file_format.container import MANIFEST, SPEC
 from leaderboard.submission.run_of_submission import as_run

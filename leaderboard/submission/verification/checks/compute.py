@@ -111,7 +111,7 @@ def _minimum_problems(rows: SubmittedRows, per_token: float, *, defended: bool, 
 
 
 def attack_costs(record: CellRecord, rows: SubmittedRows) -> dict[str, Any]:
-    """What a cell's attack took in all, as fields of `harness.replay.attack_costs.RecordedCosts`."""
+    """What a cell's attack took in all, as fields of `harness.replay.by_spec.attack_costs.RecordedCosts`."""
     if not len(rows):
         return {"steps": 0, "queries": 0, "most_queries": 0, "flops": 0.0, "longest_forward": 0.0}
     spent = float(rows.floats("attack_nominal").sum())

@@ -1,0 +1,1 @@
+"""What records must say that follows from their spec alone: no model is asked."""
