@@ -160,7 +160,10 @@ class Example:
     @property
     def region(self) -> int:
         """Index of the chunk that may be changed."""
-        return next(i for i, chunk in enumerate(self.chunks) if chunk.edit is not Edit.IMMUTABLE)
+        for index, chunk in enumerate(self.chunks):
+            if chunk.edit is not Edit.IMMUTABLE:
+                return index
+        raise AssertionError("checked when it was made")
 
 
 @dataclass(frozen=True)
@@ -235,10 +238,16 @@ class TaskData:
         """Where special tokens that are spelled out count as such: in the chunks that all prompts begin or end with."""
         if self.parse_special_tokens:
             return EVERYWHERE
-        examples = [*self.train, *self.validation]
-        before = _shared([example.chunks[: example.region] for example in examples])
-        after = _shared([example.chunks[: example.region : -1] for example in examples])
-        return FixedParts("".join(before), "".join(reversed(after)))
+        before: list[str] | None = None
+        after: list[str] = []
+        for example in (*self.train, *self.validation):
+            chunks, region = example.chunks, example.region
+            if before is None:
+                before = [chunk.text for chunk in chunks[:region]]
+                after = [chunk.text for chunk in chunks[:region:-1]]
+            _keep_shared(before, chunks[:region])
+            _keep_shared(after, chunks[:region:-1])
+        return FixedParts("".join(before or ()), "".join(reversed(after)))
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -256,14 +265,12 @@ class TaskData:
         return TaskData((), train, validation, self.source, parse_special_tokens=self.parse_special_tokens)
 
 
-def _shared(rows: Sequence[tuple[Chunk, ...]]) -> list[str]:
-    """The texts that all rows begin with."""
-    texts = []
-    for chunks in zip(*rows, strict=False):
-        if len({chunk.text for chunk in chunks}) > 1:
-            break
-        texts.append(chunks[0].text)
-    return texts
+def _keep_shared(texts: list[str], chunks: Sequence[Chunk]) -> None:
+    """Cut the texts off where the chunks begin to differ from them."""
+    for index, text in enumerate(texts):
+        if index == len(chunks) or chunks[index].text != text:
+            del texts[index:]
+            return
 
 
 def _without_label(example: Example) -> Example:
