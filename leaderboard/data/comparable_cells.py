@@ -81,10 +81,32 @@ class Section:
 
     @property
     def clean_measure(self) -> CleanMeasure:
-        """What the share of clean examples that the victim gets right is a share of."""
-        records = self._records
-        labels = all(record.task_kind == "labels" for record in records)
-        return clean_measure(labels=labels, benign=any(_asks_benign(record) for record in records))
+        """What the share of clean examples that the victim gets right is a share of; where prompts to refuse and
+        prompts to answer are mixed, of those that are right.
+        """
+        if any(_is_mixed(record) for record in self._records):
+            return "clean accuracy"
+        return clean_measure(labels=self.answered_with_labels, benign=self.asks_benign)
+
+    @property
+    def answered_with_labels(self) -> bool:
+        """Whether its task is answered with labels."""
+        return all(record.task_kind == "labels" for record in self._records)
+
+    @property
+    def asks_benign(self) -> bool:
+        """Whether all its prompts are ones that a good victim answers. A cell alone may not tell: of a mixed task,
+        perhaps only harmless ones were left to be attacked.
+        """
+        attacked = [record for record in self._records if record.n_attacked]
+        if any(_is_mixed(record) for record in self._records):
+            return False
+        return all(record.benign for record in attacked) if attacked else any(map(_asks_benign, self._records))
+
+    @property
+    def shows_utility(self) -> bool:
+        """Whether its clean share is one of answers: of labels, or to harmless prompts alone."""
+        return self.answered_with_labels or self.asks_benign
 
     @property
     def clean_floor(self) -> float:
@@ -237,9 +259,17 @@ def _separation(scope: Scope, scopes: Sequence[Scope]) -> str:
 
 
 def _asks_benign(record: CellRecord) -> bool:
-    """Whether its prompts are ones that a good victim answers. Where nothing was attacked, the field ``benign`` does
-    not tell, and all clean prompts that got an answer must have been such.
+    """Whether its prompts are ones that a good victim answers, of a cell where nothing was attacked and the field
+    ``benign`` does not tell: all clean prompts that got an answer must have been such.
     """
-    facts, answered = record.defense_facts, record.n_clean_told - record.n_too_long
-    of_clean = facts is not None and not record.n_attacked and facts.benign_clean == answered > 0
-    return record.benign or of_clean
+    facts = record.defense_facts
+    return facts is not None and facts.benign_clean == record.n_clean_told - record.n_too_long > 0
+
+
+def _is_mixed(record: CellRecord) -> bool:
+    """Whether some of its clean prompts are ones that a good victim answers, and others not; older records do not
+    say.
+    """
+    facts = record.defense_facts
+    benign = None if facts is None else facts.benign_clean
+    return benign is not None and 0 < benign < record.n_clean_told - record.n_too_long

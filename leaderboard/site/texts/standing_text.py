@@ -13,7 +13,6 @@ from leaderboard.standings.ranks.comparable import MAX_NAMED, RankUnit, missing_
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import Standings
 from leaderboard.standings.utility.bound import points
-from leaderboard.standings.utility.measures import HARMFUL
 from leaderboard.table_numbers import UNKNOWN_COMPUTE, amount, multiple, percent, scientific, signed
 
 TextPair = tuple[str, str]
@@ -34,8 +33,9 @@ def clean_text(row: Standing) -> TextPair:
 
 def answered_heading(table: Standings) -> str:
     """What the share with or without an attack is of; "" in a table of labels."""
-    headings = {"refused when clean": "Harmful prompts answered", "answered when clean": "Harmless prompts refused"}
-    return headings.get(table.section.clean_measure, "")
+    if table.section.answered_with_labels:
+        return ""
+    return "Harmless prompts refused" if table.section.asks_benign else "Harmful prompts answered"
 
 
 def answered_text(row: Standing) -> TextPair:
@@ -185,7 +185,7 @@ def _bound_text(table: Standings) -> str:
     """How much utility a defense may lose by the spec, and of which shares."""
     if table.max_loss is None:
         return ""
-    own = [] if table.section.clean_measure == HARMFUL else [table.section.clean_measure]
+    own = [table.section.clean_measure] if table.section.shows_utility else []
     shares = " or ".join([*own, *(f"utility on {task}" for task in table.section.utility_tasks)]) or "utility"
     return (
         f" Neither has a defense that certainly loses more than {points(table.max_loss)} of {shares} compared with the "

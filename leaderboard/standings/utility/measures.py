@@ -18,7 +18,6 @@ from leaderboard.standings.clean_rate import clean_rate
 from leaderboard.standings.utility.clean_outcomes import CleanOutcomes, told
 from leaderboard.standings.utility.pareto import Front
 
-HARMFUL: CleanMeasure = "refused when clean"
 """The clean share that is no utility: harmful prompts, which a good victim refuses."""
 UNDEFENDED = "none"
 _NO_UTILITY = {True: "its prompts are harmful, so refusing them is not a loss", False: "no numbers"}
@@ -79,7 +78,7 @@ class UtilityTables:
         self._harmful: set[tuple[_SpecScope, str]] = set()
         self._outcomes = CleanOutcomes()
         for section in sections:
-            if section.clean_measure == HARMFUL:
+            if not section.shows_utility:
                 self._harmful.add((_spec_scope(section.scope), section.scope.task))
             elif section.cells:
                 self._add(section)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.cli import main
+from harness.records.cell_manifest import DefenseFacts
 from harness.records.read import read_run
 from leaderboard.data.comparable_cells import sections
 from leaderboard.site.build import build_site
@@ -81,6 +83,28 @@ def test_a_cell_where_nothing_was_attacked_does_not_change_the_words(tmp_path: P
     empty = FakeCell(task_kind="text", victim="refuses all", examples=0, first_success=[])
     (table,) = standings([read_run(write_run(tmp_path / "run", [benign, empty]))])
     assert table.section.clean_measure == "answered when clean"
+
+
+def test_of_mixed_prompts_the_words_do_not_depend_on_which_were_left_to_be_attacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A defense that answers all harmful prompts when clean leaves the harmless ones."""
+    more = {"defense_facts": DefenseFacts(benign_clean=2, over_refused=0).model_dump(mode="json")}
+    cells = [replace(TEXT, more=more), replace(TEXT, defense="weak", benign=True, more=more)]
+    run = write_run(tmp_path / "run", cells)
+    (table,) = standings([read_run(run)])
+    assert (table.section.clean_measure, table.section.asks_benign, table.section.shows_utility) == (
+        "clean accuracy",
+        False,
+        False,
+    )
+    build_site([read_run(run)], tmp_path / "site")
+    notes = (tmp_path / "site" / "about.html").read_text()
+    assert 'id="term-answered"' in notes
+    assert main(["leaderboard", "show", str(run)]) == 0
+    head = capsys.readouterr().out
+    assert "harmful" in head
+    assert "harmless" not in head.partition("spec ")[0]
 
 
 @pytest.mark.parametrize(("unparseable", "words"), [(0, ""), (2, "8 answers could not be judged")])

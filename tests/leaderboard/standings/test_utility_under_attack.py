@@ -120,7 +120,7 @@ def test_it_stands_wherever_standings_are_shown(
     assert (flat["other"]["clean_utility"], flat["other"]["utility_under_attack"]) == ("", "")
 
 
-@pytest.mark.parametrize(("benign", "measure"), [(4, "answered when clean"), (3, "refused when clean")])
+@pytest.mark.parametrize(("benign", "measure"), [(4, "answered when clean"), (3, "clean accuracy")])
 def test_benign_prompts_that_are_asked_clean_alone_show_utility(tmp_path: Path, benign: int, measure: str) -> None:
     facts = DefenseFacts(benign_clean=benign, over_refused=1).model_dump(mode="json")
     named = {"utility": {"tasks": ["clean alone"], "max_loss": None}}
