@@ -48,7 +48,9 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
         if path == ROOT / "README.md":
             inside = "README.md"
         if inside is not None and not path.is_dir():
-            return f"{text}({os.path.relpath(inside, Path(source).parent)}{anchor})" + _dark(text, path, source)
+            dark = _dark(text, path, source)
+            anchor = "#only-light" if dark else anchor
+            return f"{text}({os.path.relpath(inside, Path(source).parent)}{anchor})" + dark
         if not config.repo_url:
             return text[1:-1]
         return f"{text}({config.repo_url.rstrip('/')}/blob/main/{path.relative_to(ROOT).as_posix()}{anchor})"

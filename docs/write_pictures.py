@@ -1,6 +1,7 @@
-"""Draws the pictures of docs/leaderboard.md and the README from a page that was built; needs Chromium and playwright.
+"""Draws the pictures of docs/leaderboard.md and the README, light and dark, from a page of the repository's entries; needs
+Chromium and playwright.
 
-harness run quickstart --jobs 2 --site site
+harness leaderboard build --entries leaderboard/entries --verified leaderboard/verified --out site
 python docs/write_pictures.py site
 """
 
@@ -8,19 +9,46 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).parent
-TASK = "#task=word_length"
-# File, address in the site, width, height, dark.
+SUFFIX = "suffix, 10 tokens, gradient"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file, and what stands in it.
+
+    Attributes:
+        view: of the standings, as their address has it.
+        size: of the window, in pixels.
+        click: a link of the visible standings to follow, by its words; "": none.
+    """
+
+    name: str
+    view: dict[str, str]
+    size: tuple[int, int]
+    click: str = ""
+
+    def open(self, page: Page, site: Path) -> None:
+        """Show it."""
+        page.goto(f"{site.resolve().as_uri()}/index.html#{urlencode(self.view)}")
+        if self.click:
+            page.get_by_text(self.click, exact=False).locator("visible=true").first.click()
+        page.wait_for_timeout(2000)  # until its plots are drawn
+
+
+LABELS = {"task": "word_length", "threat": SUFFIX}
 PICTURES = [
-    ("leaderboard", f"index.html{TASK}", 1180, 1310, False),
-    ("leaderboard_dark", f"index.html{TASK}&kind=offense", 900, 880, True),
-    ("leaderboard_phone", f"index.html{TASK}", 390, 880, False),
-    ("leaderboard_entry", "", 1180, 1560, False),
-    ("leaderboard_compare", "", 1180, 1180, False),
+    Picture("leaderboard", LABELS, (1180, 1310)),
+    Picture("leaderboard_offense", LABELS | {"kind": "offense"}, (900, 880)),
+    Picture("leaderboard_phone", LABELS, (390, 880)),
+    Picture("leaderboard_entry", LABELS, (1180, 1560), "perplexity_filter"),
+    Picture("leaderboard_compare", LABELS, (1180, 1180), "Compare side by side"),
 ]
 
 
@@ -31,18 +59,13 @@ def main(site: Path) -> None:
         sys.exit("Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        root = site.resolve().as_uri()
-        for name, address, width, height, dark in PICTURES:
-            size, scheme = {"width": width, "height": height}, "dark" if dark else "light"
-            page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
-            page.goto(f"{root}/{address or f'index.html{TASK}'}")
-            if name == "leaderboard_entry":
-                page.locator("section.scope:visible tbody a", has_text="150k").first.click()
-            if name == "leaderboard_compare":
-                page.get_by_text("Compare side by side").locator("visible=true").first.click()
-            page.wait_for_timeout(1500)  # until its plots are drawn
-            page.screenshot(path=DOCS / f"{name}.png")
-            page.close()
+        for picture in PICTURES:
+            for scheme, ending in (("light", ""), ("dark", "_dark")):
+                width, height = picture.size
+                page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+                picture.open(page, site)
+                page.screenshot(path=DOCS / f"{picture.name}{ending}.png")
+                page.close()
         browser.close()
 
 
