@@ -12,6 +12,7 @@ from tests.benchmarks import table
 from tests.benchmarks.measure import Bench, Result, largest_difference
 from tests.benchmarks.rows import ROWS, Row, select
 from tests.benchmarks.worker import Worker
+from tests.processes import LONGEST
 
 SCRIPT = Path(__file__).parent / "scoring_table.py"
 ROW = Row("x", "score", "a case", "60k", {}, 2.4, 3.0, 0.70, 0.80)
@@ -20,7 +21,7 @@ ROW = Row("x", "score", "a case", "60k", {}, 2.4, 3.0, 0.70, 0.80)
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
     # -S: nothing that is installed can be imported, as in a bare Python.
     return subprocess.run(
-        [sys.executable, "-S", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-S", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=LONGEST, check=False
     )
 
 

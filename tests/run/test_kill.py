@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import LONGEST
 from tests.run.runs import TINY, WORKER, Started, harness, one_seed, records, status, weights
 
 pytestmark = pytest.mark.slow
@@ -96,7 +97,7 @@ def test_a_killed_driver_leaves_no_process_behind(folder: Path) -> None:
     processes = family(psutil.Process(run.process.pid))
     assert len(run.running(WORKER)) == 2
     run.process.kill()  # the driver alone
-    _, alive = psutil.wait_procs(processes[1:], timeout=60)
+    _, alive = psutil.wait_procs(processes[1:], timeout=LONGEST)
     assert alive == []
     run.end()
 
@@ -124,7 +125,7 @@ def test_ctrl_c_is_one_line_and_status_130(folder: Path, undisturbed: Undisturbe
     assert "Traceback" not in run.stderr
     assert "KeyboardInterrupt" not in run.stderr
     assert run.lines[-1] == "Stopped. Run the same command again to continue from here: out\n"
-    assert psutil.wait_procs(processes, timeout=60)[1] == []
+    assert psutil.wait_procs(processes, timeout=LONGEST)[1] == []
     counts = status(folder / "out")["counts"]
     assert counts["failed"] == 0
     assert counts["done"] < CELLS
@@ -136,7 +137,7 @@ def test_ctrl_c_is_one_line_and_status_130(folder: Path, undisturbed: Undisturbe
 def test_ctrl_c_while_workers_start_is_quiet_too(folder: Path) -> None:
     run = Started("run", "spec.yaml", "--out", "out", "-j", "2", cwd=folder)
     assert run.wait_for("done already")
-    end = time.monotonic() + 30
+    end = time.monotonic() + LONGEST
     while not run.running(WORKER) and time.monotonic() < end:
         time.sleep(0.005)
     run.kill(signal.SIGINT)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import LONGEST
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ARGS += ["--disable-sync", "--no-first-run"]
@@ -24,7 +26,15 @@ def browser() -> Iterator[Any]:
         pytest.skip("there is no Chromium on this machine")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS, timeout=1000 * LONGEST)
+        new_page = browser.new_page
+
+        def patient_page(**kwargs: Any) -> Any:
+            page = new_page(**kwargs)
+            page.set_default_timeout(1000 * LONGEST)
+            return page
+
+        browser.new_page = patient_page
         yield browser
         browser.close()
 
