@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.processes import LONGEST
-from tests.run.runs import TINY, WORKER, Started, harness, one_seed, records, status, weights
+from tests.run.runs import TINY, WORKER, Started, harness_here, one_seed, records, status, weights
 
 pytestmark = pytest.mark.slow
 SPEC = one_seed(TINY)
@@ -73,14 +73,14 @@ def kill_often(folder: Path, early: int, late: int, mean: float) -> list[int]:
         assert run.end() == -signal.SIGKILL, f"it ended before kill {kill + 1}: {run.stderr}"
         assert "Traceback" not in run.stderr
         done.append(len(list(folder.glob("out/cells/*/cell.json"))))
-    last = harness(*arguments, "--json", cwd=folder)
+    last = harness_here(*arguments, "--json", cwd=folder)
     assert last.returncode == 0, last.stderr
     return done
 
 
 def test_one_kill_after_another_changes_nothing(folder: Path, undisturbed: Undisturbed) -> None:
     """One in each of many runs, and of runs by two workers: tests/crash."""
-    done = kill_often(folder, 1, 3, undisturbed.seconds / 8)
+    done = kill_often(folder, 1, 2, undisturbed.seconds / 6)
     assert done == sorted(done), "what is finished stays finished"
     assert 0 < done[-1] < CELLS, "the kills were spread over the run"
     assert_same(folder / "out", undisturbed)
@@ -130,7 +130,7 @@ def test_ctrl_c_is_one_line_and_status_130(folder: Path, undisturbed: Undisturbe
     assert counts["failed"] == 0
     assert counts["done"] < CELLS
     if jobs == 1:
-        assert harness("run", "spec.yaml", "--out", "out", "--quiet", cwd=folder).returncode == 0
+        assert harness_here("run", "spec.yaml", "--out", "out", "--quiet", cwd=folder).returncode == 0
         assert_same(folder / "out", undisturbed)
 
 

@@ -48,12 +48,14 @@ class Seen:
     dialogs: list[str] = field(default_factory=list)
 
 
-def violations(page: Any) -> list[str]:
-    """What axe-core finds wrong with the page as it stands: rule and element."""
+def violations(page: Any, look: str = "light") -> list[str]:
+    """What axe-core finds wrong with the page as it stands: rule and element; in the dark look, with its colours."""
     axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
     page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     # Nothing is loaded beforehand, as the page may fetch nothing.
-    options = {"preload": False, "rules": {"target-size": {"enabled": True}}}
+    options: dict[str, Any] = {"preload": False, "rules": {"target-size": {"enabled": True}}}
+    if look == "dark":  # all else is the same page
+        options = {"preload": False, "runOnly": ["cat.color"]}
     found = page.evaluate("(options) => axe.run(document, options)", options)["violations"]
     return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
 
