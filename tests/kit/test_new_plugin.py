@@ -124,10 +124,10 @@ def installed(tmp_path_factory) -> tuple[Path, Path]:
 
 def smaller(spec: str) -> str:
     """The same spec in seconds: a victim that knows little, and few examples, are as good here."""
-    spec = re.sub(r"- tiny: {size: 26k(.*?)(, steps: 300)?}", r"- tiny: {size: 7k\1, steps: 60}", spec)
+    spec = re.sub(r"- tiny: {size: 26k(.*?)(, steps: 300)?}", r"- tiny: {size: 7k\1, steps: 20}", spec)
     spec = re.sub(r"^examples: \d+", "examples: 6", spec, flags=re.MULTILINE)
-    spec = re.sub(r"^clean_examples: \d+", "clean_examples: 50", spec, flags=re.MULTILINE)
-    return re.sub(r"{steps: \d+", "{steps: 3", spec)
+    spec = re.sub(r"^clean_examples: \d+", "clean_examples: 20", spec, flags=re.MULTILINE)
+    return re.sub(r"{steps: \d+", "{steps: 2", spec)
 
 
 @pytest.fixture(scope="module")
