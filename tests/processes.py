@@ -6,6 +6,8 @@ import contextlib
 
 import psutil
 
+LONGEST = 900  # seconds to wait for a process or its end: no measure, a net for what hangs
+
 
 def started_by(pid: int, word: str) -> list[psutil.Process]:
     """Processes that live, come from this one (or from one that did) and have `word` in their command line.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.leaderboard.site.conftest import browser  # noqa: F401
+from tests.processes import LONGEST
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,9 +50,9 @@ def test_it_is_searched_from_disk(site: Path, browser: Any) -> None:  # noqa: F8
     page.goto((site / "clusters.html").as_uri())
     page.locator(".md-search__input").focus()
     ready = "document.querySelector('.md-search-result__meta').textContent.trim() === 'Type to start searching'"
-    page.wait_for_function(ready, timeout=60_000)
+    page.wait_for_function(ready, timeout=1000 * LONGEST)
     page.locator(".md-search__input").press_sequentially("autodan")
-    page.locator(".md-search-result__item").first.wait_for(timeout=60_000)
+    page.locator(".md-search-result__item").first.wait_for(timeout=1000 * LONGEST)
     assert "autodan" in page.locator(".md-search-result__list").inner_text().lower()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LONGEST
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "plugins", "leaderboard")
 MOST_ROOMS, MOST_FLOORS, MOST_ENTRIES = 25, 12, 16
@@ -189,11 +191,11 @@ def test_what_should_load_no_torch_loads_none() -> None:
             *(f"importlib.import_module({name!r}); assert 'torch' not in sys.modules, {name!r}" for name in names),
         ]
     )
-    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, cwd=ROOT, timeout=LONGEST)
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_harness_loads_nothing_heavy() -> None:
     loaded = "import harness, sys; print(*{'torch', 'numpy', 'pydantic', 'pluggy', 'pyarrow'} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, cwd=ROOT, timeout=LONGEST)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")

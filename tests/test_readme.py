@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LONGEST
 from tests.run.runs import harness_here
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ def block(page: str, language: str, containing: str) -> str:
 
 def harness(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "harness", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=LONGEST)
 
 
 @pytest.mark.parametrize("page", ["docs/README.md", "docs/specs.md", "docs/getting_started.md"])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import fisher_exact
+from scipy.special import gammaln
 
-from leaderboard.arrays import Booleans, Integers
+from leaderboard.arrays import Booleans, Floats, Integers
 from leaderboard.data.trajectories import UNKNOWN_LABEL, Trajectories, TrajectoriesBySeed, common_examples
 from leaderboard.fit.pooled_rates import Rate, pooled_rate, shared_example_variance
 from leaderboard.standings.pooled_curve import with_examples
@@ -89,8 +89,16 @@ def one_direction_makes_the_rate(rates: Sequence[DirectionRate]) -> tuple[Direct
 
 
 def _chance(one: Rate, other: Rate) -> float:
-    table = np.array([[rate.successes, rate.trials - rate.successes] for rate in (one, other)])
-    return float(fisher_exact(table).pvalue)
+    """Of tables as uneven as this one or more, with the same sums: Fisher's exact test, two-sided."""
+    broken = one.successes + other.successes
+    counts = np.arange(max(0, broken - other.trials), min(broken, one.trials) + 1)
+    logs = _log_choose(one.trials, counts) + _log_choose(other.trials, broken - counts)
+    chances = np.exp(logs - _log_choose(one.trials + other.trials, np.asarray(broken)))
+    return float(chances[chances <= chances[counts == one.successes] * (1 + 1e-7)].sum())
+
+
+def _log_choose(of: int, chosen: Integers) -> Floats:
+    return np.asarray(gammaln(of + 1) - gammaln(chosen + 1) - gammaln(of - chosen + 1))
 
 
 def _broken(of_seed: Sequence[Trajectories]) -> Booleans:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.benchmarks import table
 from tests.benchmarks.measure import Bench, Result, largest_difference
 from tests.benchmarks.rows import ROWS, Row, select
 from tests.benchmarks.worker import Worker
+from tests.processes import LONGEST
 
 SCRIPT = Path(__file__).parent / "scoring_table.py"
 ROW = Row("x", "score", "a case", "60k", {}, 2.4, 3.0, 0.70, 0.80)
@@ -20,7 +22,7 @@ ROW = Row("x", "score", "a case", "60k", {}, 2.4, 3.0, 0.70, 0.80)
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
     # -S: nothing that is installed can be imported, as in a bare Python.
     return subprocess.run(
-        [sys.executable, "-S", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-S", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=LONGEST, check=False
     )
 
 
@@ -96,31 +98,37 @@ def test_the_largest_difference_is_over_all() -> None:
         largest_difference([[1.0, 2.0]], [[1.0]])
 
 
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A process with our side."""
+    log = tmp_path_factory.mktemp("worker") / "log"
+    with Worker(Path(sys.executable), "tests.benchmarks.ours", 1, log) as started:
+        yield started
+
+
 @pytest.mark.slow
-def test_our_worker_answers_and_says_what_fails(tmp_path: Path) -> None:
+def test_our_worker_answers_and_says_what_fails(worker: Worker, tmp_path: Path) -> None:
     shape = {"prefix": 20, "suffix": 6, "tail": 3, "candidates": 16, "examples": 2}
-    with Worker(Path(sys.executable), "tests.benchmarks.ours", 1, tmp_path / "log") as worker:
-        assert worker.ask("facts")["threads"] == 1
-        folder = str(tmp_path / "model")
-        assert worker.ask("write", size="60k", folder=folder) == 58_240
-        items = worker.ask("items", folder=folder, shape=shape, number=3)
-        assert [len(item["candidates"]) for item in items] == [16, 16]
-        answers = [
-            worker.ask("score", folder=folder, path=path, shape=shape, number=3, losses=True)
-            for path in ("auto", "full")
-        ]
-        assert largest_difference(*(answer["losses"] for answer in answers)) < 1e-4
-        assert answers[0]["executed"] < answers[1]["executed"]
-        answer = worker.ask("iterate", folder=folder, shape={**shape, "examples": 1}, number=1)
-        assert sum(answer["parts"].values()) == pytest.approx(answer["seconds"])
-        assert len(answer["losses"]) == len(answer["item"]["candidates"]) == 16
-        with pytest.raises(RuntimeError, match="no such size"):
-            worker.ask("write", size="7b", folder=folder)
-        assert worker.ask("gemm") > 1e8, "a failure does not end it"
+    assert worker.ask("facts")["threads"] == 1
+    folder = str(tmp_path / "model")
+    assert worker.ask("write", size="60k", folder=folder) == 58_240
+    items = worker.ask("items", folder=folder, shape=shape, number=3)
+    assert [len(item["candidates"]) for item in items] == [16, 16]
+    answers = [
+        worker.ask("score", folder=folder, path=path, shape=shape, number=3, losses=True) for path in ("auto", "full")
+    ]
+    assert largest_difference(*(answer["losses"] for answer in answers)) < 1e-4
+    assert answers[0]["executed"] < answers[1]["executed"]
+    answer = worker.ask("iterate", folder=folder, shape={**shape, "examples": 1}, number=1)
+    assert sum(answer["parts"].values()) == pytest.approx(answer["seconds"])
+    assert len(answer["losses"]) == len(answer["item"]["candidates"]) == 16
+    with pytest.raises(RuntimeError, match="no such size"):
+        worker.ask("write", size="7b", folder=folder)
+    assert worker.ask("gemm") > 1e8, "a failure does not end it"
 
 
 @pytest.mark.slow
-def test_sides_are_timed_in_turns(tmp_path: Path) -> None:
+def test_sides_are_timed_in_turns(worker: Worker, tmp_path: Path) -> None:
     row = Row(
         "x",
         "paths",
@@ -128,14 +136,13 @@ def test_sides_are_timed_in_turns(tmp_path: Path) -> None:
         "60k",
         {"prefix": 20, "suffix": 6, "tail": 3, "candidates": 16},
     )
-    with Worker(Path(sys.executable), "tests.benchmarks.ours", 1, tmp_path / "log") as worker:
-        bench = Bench(worker, worker, tmp_path / "models", tmp_path / "store", rounds=3)
-        calls: list[tuple[str, int]] = []
-        sides = {name: lambda number, name=name: calls.append((name, number)) or 1.0 + number for name in ("a", "b")}
-        seconds = bench._rounds(sides)
-        assert calls == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 3)]
-        assert seconds["a"] == seconds["b"] == [2.0, 3.0, 4.0]
-        result = bench.run(row)
+    bench = Bench(worker, worker, tmp_path / "models", tmp_path / "store", rounds=3)
+    calls: list[tuple[str, int]] = []
+    sides = {name: lambda number, name=name: calls.append((name, number)) or 1.0 + number for name in ("a", "b")}
+    seconds = bench._rounds(sides)
+    assert calls == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 3)]
+    assert seconds["a"] == seconds["b"] == [2.0, 3.0, 4.0]
+    result = bench.run(row)
     assert result.error is not None
     assert result.error < 1e-4
     assert result.ratio is not None

@@ -16,6 +16,7 @@ from rich.console import Console
 from harness.cli.console.progress_views import LiveView, PlainView
 from harness.flops import Flops
 from harness.run.reporter import CellEnd, CellProgress, Forecast
+from tests.processes import LONGEST
 from tests.run.runs import ENVIRONMENT, FAST, FROM_FILES, TINY, command, harness, harness_here
 
 ARGUMENTS = ["run", "spec.yaml", "--out", "out", *FROM_FILES]
@@ -126,7 +127,7 @@ def in_terminal(*arguments: object, cwd: Path, until: str | None = None) -> tupl
             process.send_signal(signal.SIGINT)
             until = None
     os.close(leader)
-    return process.wait(60), shown.decode()
+    return process.wait(LONGEST), shown.decode()
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from harness.cli.app import build_app
 from harness.cli.console.named_commands import named_commands
+from tests.processes import LONGEST
 
 HEAVY = {"torch", "transformers", "scipy", "pyarrow", "datasets", "matplotlib", "tokenizers", "regex", "filelock"}
 LOADED = """
@@ -32,7 +33,9 @@ print(json.dumps([status, sorted(sys.modules)]))
     ],
 )
 def test_a_command_imports_little(command: str, never: set[str], most: int) -> None:
-    done = subprocess.run([sys.executable, "-c", LOADED, *command.split()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *command.split()], capture_output=True, text=True, timeout=LONGEST
+    )
     assert done.returncode == 0, done.stderr
     status, loaded = json.loads(done.stdout.splitlines()[-1])
     assert status == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.isolation import captured_output as output
+from tests.processes import LONGEST
 
 # Prints in the middle of a cut, as another thread would.
 MEANWHILE = """
@@ -39,7 +40,7 @@ os._exit(0)
 
 def test_what_is_printed_while_the_file_is_cut_stands_at_its_end(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "worker-0.txt"
-    done = subprocess.run([sys.executable, "-c", MEANWHILE, str(log)], capture_output=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", MEANWHILE, str(log)], capture_output=True, timeout=LONGEST, check=True)
     assert done.stdout + done.stderr == b"", "all goes to the file"
     first, *lines = log.read_text().splitlines()
     assert first.endswith("bytes were printed here and not kept]")
@@ -73,7 +74,7 @@ def test_the_file_takes_what_the_terminal_cannot_show(tmp_path: Path) -> None:
     )
     log = tmp_path / "worker-0.txt"
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
-    subprocess.run([sys.executable, "-c", code, str(log)], timeout=120, check=True, env=environment)
+    subprocess.run([sys.executable, "-c", code, str(log)], timeout=LONGEST, check=True, env=environment)
     assert sorted(log.read_text("utf-8").splitlines()) == ["gr\u00f6\u00dfe \\ud800", "\u4e2d"]
 
 

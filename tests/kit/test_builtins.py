@@ -272,7 +272,7 @@ def test_openai_compatible(tmp_path, monkeypatch, head):
     model = save_tiny(tmp_path / "served")
     tokenizer = HFTokenizer.from_file(model / "tokenizer.json", rows=416)
     with Server(Served(AutoModelForCausalLM.from_pretrained(model).eval(), tokenizer)) as server:
-        params = {"base_url": server.url, "model": "tiny", "tokenizer": str(model), "head": head, "timeout": 20.0}
+        params = {"base_url": server.url, "model": "tiny", "tokenizer": str(model), "head": head, "timeout": 200.0}
         findings = passes("victim/openai_compatible", params)
     # No gradients and no samples go over the wire, and there is no folder to open.
     skipped = [finding.check for finding in findings if finding.status == "skipped"]

@@ -15,7 +15,7 @@ from harness.registry.package_imports import ImportedPackages
 from harness.scaffold.names import TEMPLATES
 from harness.testing import run_check, subject_of
 from harness.testing.runner import checks_for
-from tests.kit.test_tutorial import LONGEST, install, run
+from tests.kit.test_tutorial import install, run
 from tests.registry.outside import python
 from tests.run.runs import harness_here
 
@@ -124,10 +124,10 @@ def installed(tmp_path_factory) -> tuple[Path, Path]:
 
 def smaller(spec: str) -> str:
     """The same spec in seconds: a victim that knows little, and few examples, are as good here."""
-    spec = re.sub(r"- tiny: {size: 26k(.*?)(, steps: 300)?}", r"- tiny: {size: 7k\1, steps: 60}", spec)
+    spec = re.sub(r"- tiny: {size: 26k(.*?)(, steps: 300)?}", r"- tiny: {size: 7k\1, steps: 20}", spec)
     spec = re.sub(r"^examples: \d+", "examples: 6", spec, flags=re.MULTILINE)
-    spec = re.sub(r"^clean_examples: \d+", "clean_examples: 50", spec, flags=re.MULTILINE)
-    return re.sub(r"{steps: \d+", "{steps: 3", spec)
+    spec = re.sub(r"^clean_examples: \d+", "clean_examples: 20", spec, flags=re.MULTILINE)
+    return re.sub(r"{steps: \d+", "{steps: 2", spec)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def used(installed) -> dict[str, list[tuple[int, str]]]:
             commands.append((str(package), ["check", f"{TEMPLATES[kind]}/{package.name}", "--json"]))
         run_it = ["run", "spec.yaml", "--quiet", "--store", str(folder / "store"), "--jobs", "0"]
         commands.append((str(package), run_it + ["--site", "site"] * (kind == CHECKED)))
-    done = python("-P", "-c", SEVERAL, json.dumps(commands), cwd=folder, site=site, timeout=LONGEST)
+    done = python("-P", "-c", SEVERAL, json.dumps(commands), cwd=folder, site=site)
     assert done.returncode == 0, done.stderr
     ended = iter(map(tuple, json.loads(done.stdout)))
     return {kind: [next(ended) for _ in range(1 + (kind == CHECKED))] for kind in TEMPLATES}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LONGEST
+
 GOOD = """
 from harness import Judge
 from harness.testing import conforms
@@ -29,7 +31,7 @@ class Beyond(Words):
 def pytest_run(folder: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(source)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=LONGEST)
 
 
 @pytest.mark.slow

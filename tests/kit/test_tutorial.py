@@ -18,7 +18,6 @@ from tests.registry.outside import python
 from tests.run.runs import harness_here
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 500  # seconds
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 
 
@@ -29,7 +28,7 @@ def block(language: str, containing: str) -> str:
 
 def run(*words: str, cwd: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A module as a command, with the packages in ``site``."""
-    return python("-P", "-m", *words, cwd=cwd, site=site, timeout=LONGEST)
+    return python("-P", "-m", *words, cwd=cwd, site=site)
 
 
 def install(*packages: Path, site: Path) -> None:

@@ -23,7 +23,7 @@ from tests.leaderboard.fake_run import FakeCell, write_run
 
 FUZZ = settings(
     max_examples=int(os.environ.get("HARNESS_FUZZ_EXAMPLES", "100")),
-    deadline=5000,
+    deadline=60_000,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

@@ -15,6 +15,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from tests.processes import LONGEST
+
 SERVER = """
 import importlib, json, os, runpy, sys
 from harness.cli import app, plugins
@@ -40,7 +42,6 @@ for line in sys.stdin:
         sys.exit()
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-LONGEST = 120  # seconds
 
 
 class Forks:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.processes import LONGEST
 from tests.registry.forks import in_a_fork
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,7 +58,7 @@ def make_distribution(
 
 
 def python(
-    *arguments: str, site: Path | None = None, cwd: Path | None = None, timeout: float = 120, **env: str
+    *arguments: str, site: Path | None = None, cwd: Path | None = None, timeout: float = LONGEST, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python in a process that sees the packages in ``site``."""
     paths = {"PYTHONPATH": str(site)} if site else {}

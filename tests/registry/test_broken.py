@@ -57,7 +57,7 @@ def test_the_rest_works(all_at_once):
     assert lines_of("twice", said) == []
     assert "Traceback" not in said
     assert len(said) < 30_000  # not the megabytes that one of them prints
-    assert seconds < 60  # a thread that sleeps for ten minutes does not keep it from ending
+    assert seconds < 500  # a thread that sleeps for ten minutes does not keep it from ending
 
 
 def test_all_of_them_can_be_left_out_in_silence(all_at_once):

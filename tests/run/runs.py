@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from harness.cli import main
 from harness.records.compare import VOLATILE, VOLATILE_COLUMNS
-from tests.processes import parent_of, started_by
+from tests.processes import LONGEST, parent_of, started_by
 
 KIT = Path(__file__).parents[1] / "kit" / "outside" / "src" / "harness_outside"
 FROM_FILES = [f"--plugin={KIT / name}.py" for name in ("task", "victim", "attack")]
@@ -106,7 +106,7 @@ def harness(*arguments: object, cwd: Path, **kwargs: Any) -> subprocess.Complete
     """Run a command to its end."""
     environment = os.environ | ENVIRONMENT | kwargs.pop("env", {})
     return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, **kwargs
+        command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, timeout=LONGEST, **kwargs
     )
 
 
@@ -154,7 +154,7 @@ class Started:
             self.lines.append(line)
             self.times.append(time.monotonic())
 
-    def wait_for(self, words: str, timeout: float = 300) -> bool:
+    def wait_for(self, words: str, timeout: float = LONGEST) -> bool:
         """Wait until a line with these words has been said; whether it was before the process ended."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -171,7 +171,7 @@ class Started:
         if self.process.poll() is None:
             os.killpg(self.process.pid, how)
 
-    def end(self, timeout: float = 300) -> int:
+    def end(self, timeout: float = LONGEST) -> int:
         """Wait for the end; the exit status."""
         try:
             code = self.process.wait(timeout)

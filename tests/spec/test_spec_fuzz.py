@@ -22,7 +22,7 @@ from tests.spec.toys import toy_registry
 REGISTRY = toy_registry()
 DATA = yaml.safe_load(FULL)
 EXAMPLES = int(os.environ.get("HARNESS_FUZZ_EXAMPLES", "200"))  # thousands when somebody wants to be sure
-FUZZ = settings(max_examples=EXAMPLES, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=EXAMPLES, deadline=60_000, suppress_health_check=[HealthCheck.too_slow])
 
 _SNIPPETS = sorted(
     {*FULL.split(), *"[]{}:,&a*a!|>'\"%@`#?-~<>", "\n", "\n  ", "- ", ": ", "---", "...", "\t", "\\U", "é"}

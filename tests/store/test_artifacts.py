@@ -14,6 +14,7 @@ import pytest
 
 from harness.errors import RunError
 from harness.store.artifacts import FolderStore
+from tests.processes import LONGEST
 
 KEY = "0123456789abcdef0123"
 IDENTITY = {"what": "victim", "seed": 0}
@@ -60,7 +61,7 @@ def test_processes_that_ask_at_once_make_it_once(tmp_path: Path) -> None:
     processes = [context.Process(target=ensure, args=arguments) for _ in range(3)]
     for process in processes:
         process.start()
-    found = [answers.get(timeout=60) for _ in processes]
+    found = [answers.get(timeout=LONGEST) for _ in processes]
     for process in processes:
         process.join()
     assert found == [{"compute": {"nominal": 1.0}}] * 3
@@ -81,7 +82,7 @@ def die_making(root: Path) -> None:
 def test_a_maker_that_is_killed_leaves_its_scratch_and_nothing_else(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=die_making, args=(tmp_path,))
     process.start()
-    process.join(60)
+    process.join(LONGEST)
     assert process.exitcode == -signal.SIGKILL
     store = FolderStore(tmp_path)
     assert store.find(KEY) is None

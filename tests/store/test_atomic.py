@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.store.atomic import write_file, write_json
+from tests.processes import LONGEST
 
 
 def test_new_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
@@ -57,6 +58,6 @@ def test_a_kill_in_the_middle_leaves_the_old_content(tmp_path: Path) -> None:
     path.write_text("old")
     process = get_context("spawn").Process(target=write_and_die, args=(path,))
     process.start()
-    process.join(60)
+    process.join(LONGEST)
     assert process.exitcode == -signal.SIGKILL
     assert path.read_text() == "old"

@@ -14,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 from harness.errors import RunError
 from harness.store.lease import Lease
 from harness.store.remote_files import RemoteFiles
+from tests.processes import LONGEST
 
 NEVER = 1000.0  # seconds
 
@@ -37,7 +38,7 @@ class Turns:
         with self._changed:
             self._waiting.add(who)
             self._changed.notify_all()
-            assert self._changed.wait_for(lambda: self._next == who, timeout=30)
+            assert self._changed.wait_for(lambda: self._next == who, timeout=LONGEST)
             self._next = None
             self._waiting.remove(who)
 
@@ -114,13 +115,13 @@ def test_one_that_has_died_is_not_waited_for(files: RemoteFiles) -> None:
 
 
 def test_one_that_lives_is_waited_for_beyond_patience(files: RemoteFiles) -> None:
-    with Lease(files, ".leases/key", beat=0.02) as holder:
+    with Lease(files, ".leases/key", beat=0.05) as holder:
         assert holder.try_acquire()
-        waiting = Lease(files, ".leases/key", beat=0.02, patience=0.4)
-        end = time.monotonic() + 1.0
+        waiting = Lease(files, ".leases/key", beat=0.05, patience=1.5)
+        end = time.monotonic() + 2.5
         while time.monotonic() < end:
             assert not waiting.try_acquire()
-            time.sleep(0.05)
+            time.sleep(0.1)
     assert waiting.try_acquire()
     waiting.__exit__(None, None, None)
 
@@ -137,7 +138,7 @@ def test_a_beat_that_does_not_come_through_is_tried_again(files: RemoteFiles, mo
             context.setattr(files, "write", gone)
             time.sleep(0.1)
         before = files.read(f".leases/key/{name}")
-        end = time.monotonic() + 10
+        end = time.monotonic() + LONGEST
         while files.read(f".leases/key/{name}") == before:
             assert time.monotonic() < end
             time.sleep(0.01)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from leaderboard.arrays import Booleans, Floats, Integers
@@ -150,6 +149,8 @@ def tango_interval(only_new: float, only_old: float, pairs: float, z: float) -> 
 
 
 def _upper_end(gained: float, lost: float, pairs: float, z: float) -> float:
+    from scipy.optimize import brentq  # slow to import
+
     start = (gained - lost) / pairs + _NEAR
     if start >= 1 - _NEAR:
         return 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import binom, chi2
+from scipy.special import binom, chdtrc
 
 from leaderboard.arrays import Floats
 from leaderboard.fit.likelihood.likelihood import ClusteredEnds, clustered_ends
@@ -38,7 +38,7 @@ def saturation_p(observations: Observations, overcounting: float = 1.0) -> float
     if not ratio > 0:
         return 1.0
     free = np.arange(1, tested + 1)
-    return float((binom.pmf(free, tested, 0.5) * chi2.sf(ratio, free)).sum())
+    return float((binom(tested, free) * 0.5**tested * chdtrc(free, ratio)).sum())
 
 
 def plain_start(data: ClusteredEnds) -> Floats:

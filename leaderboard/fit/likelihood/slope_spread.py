@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from leaderboard.fit.likelihood.likelihood import ClusteredEnds, likelihood_terms
 from leaderboard.fit.likelihood.maximum import Maximum
@@ -48,4 +48,4 @@ def slope_spread(maximum: Maximum, data: ClusteredEnds) -> SlopeSpread | None:
     moves = pull / slope_information / maximum.beta[0]
     by_chance = float((1 / slope_information).mean() / maximum.beta[0] ** 2)
     beyond = float(moves.var(ddof=1)) - by_chance
-    return SlopeSpread(float(chi2.sf(max(ratio, 0.0), len(pull) - 1)), max(0.0, beyond) ** 0.5)
+    return SlopeSpread(float(chdtrc(len(pull) - 1, max(ratio, 0.0))), max(0.0, beyond) ** 0.5)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import f as f_distribution
+from scipy.special import expit, fdtrc
 
 from leaderboard.arrays import Floats, Integers
 from leaderboard.fit.likelihood.likelihood import clustered_ends
@@ -74,7 +73,7 @@ def straightness_of_bounds(x: Floats, low: Floats, high: Floats, seed: Integers)
     if line is None or curve is None or curve.beta[0] <= 0:
         return None
     gain = max(0.0, 2 * (curve.value - line.value))
-    p = float(f_distribution.sf(float(np.expm1(gain / known)) * freedom, 1, freedom))
+    p = float(fdtrc(1, freedom, float(np.expm1(gain / known)) * freedom))
     return Straightness(p, parabola.end_slopes(-curve.beta[2] / curve.beta[0], -curve.beta[3] / curve.beta[0]))
 
 
@@ -102,7 +101,7 @@ def straightness_of_rates(x: Floats, successes: Floats, trials: Floats, seed: In
     dispersion = max(1.0, float(((successes - trials * rate) ** 2 / np.maximum(chance, 1e-9)).sum()) / freedom)
     ratio = max(0.0, 2 * (curve.value - line.value)) / dispersion
     return Straightness(
-        float(f_distribution.sf(ratio, 1, freedom)), parabola.end_slopes(float(curve.beta[0]), float(curve.beta[2]))
+        float(fdtrc(1, freedom, ratio)), parabola.end_slopes(float(curve.beta[0]), float(curve.beta[2]))
     )
 
 

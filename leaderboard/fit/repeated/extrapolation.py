@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri, ndtri
 
 from leaderboard.arrays import Integers
 from leaderboard.fit.repeated.prompt_chances import Likelihood, beta, beta_or_never, kinds_of, normal_log_odds
@@ -92,7 +91,7 @@ class Extrapolation:
                 asks, note=f"Not enough data: {self.samples} answers to a prompt carry {most} asks at most."
             )
         best = max(shape.logs.max() for shape in self.shapes)
-        limit = best - f_distribution.ppf(LEVEL, 1, max(self.prompts - 2, 1)) / 2
+        limit = best - fdtri(1, max(self.prompts - 2, 1), LEVEL) / 2
         inside = np.concatenate([1 - shape.none(asks)[shape.logs >= limit] for shape in self.shapes])
         value = 1 - float(self.shapes[0].none(asks)[self.shapes[0].logs.argmax()])
         low, high = min(float(inside.min()), value), max(float(inside.max()), value)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
-from scipy.optimize import brentq
 
 from leaderboard.arrays import Floats
 from leaderboard.data.count_table import CurveGroup
@@ -120,6 +119,8 @@ def _variance_between_sizes(x: Floats, y: Floats, errors: Floats) -> float:
 
     if excess(0.0) <= 0:
         return 0.0
+    from scipy.optimize import brentq  # slow to import
+
     upper = float(np.var(y)) + 1e-9
     while excess(upper) > 0:
         upper *= 4

@@ -12,7 +12,6 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from harness.errors import DataError
 from leaderboard.arrays import Booleans, Floats
@@ -235,6 +234,8 @@ def _pair(names: Sequence[str], first: tuple[str, _Order], second: tuple[str, _O
             swaps.append(Swap(names[harder], names[easier], "certainly" if certain else "within intervals"))
     tau = None
     if len(both) > 1:
+        from scipy.stats import kendalltau  # slow to import
+
         found = float(kendalltau(left.positions(both), right.positions(both), variant="b").statistic)
         tau = None if np.isnan(found) else found
     swaps.sort(key=lambda swap: swap.certainty)

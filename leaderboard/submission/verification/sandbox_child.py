@@ -17,6 +17,15 @@ from leaderboard.submission.file_format.limits import MAX_CPU_SECONDS, MAX_MEMOR
 _answers: TextIO = sys.stdout
 
 
+class _WithoutPandas:
+    """A finder of modules: Arrow would import pandas where it is installed, and nothing here is of it."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name, name=name)
+
+
 def set_limits() -> None:
     """From here on: a bounded address space and time, and no byte written to any file."""
     try:
@@ -38,6 +47,7 @@ def main(path: str) -> None:
     global _answers
     _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    sys.meta_path.insert(0, _WithoutPandas)
     import numpy as np
     import pyarrow as pa
 

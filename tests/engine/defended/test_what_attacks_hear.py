@@ -100,11 +100,11 @@ class BestSoFar(Attack):
 
 def believed_and_true(draws: int) -> tuple[float, float]:
     """Of the strings that searches end with: the loss that they were told, and that over many fresh draws; means."""
-    problems = ordinary("labels", "scores", count=12, tokens=4).problems()
-    attack = BestSoFar(BestSoFar.Params(steps=24))
+    problems = ordinary("labels", "scores", count=8, tokens=4).problems()
+    attack = BestSoFar(BestSoFar.Params(steps=16))
     search = Search(ModelRouter(defended(Layer(Echo()), draws=draws)), attack, (0, "hear"), "scores")
     strings = search.run(problems).strings
-    judge = defended(Layer(Echo()), draws=400)
+    judge = defended(Layer(Echo()), draws=200)
     fresh = [
         judge.score([(one.problem, Score(one.state.array[None]), StepMeter(names=("fresh", one.problem.example.id)))])
         for one in strings
@@ -115,5 +115,6 @@ def believed_and_true(draws: int) -> tuple[float, float]:
 @pytest.mark.slow
 def test_the_best_so_far_flatters_itself_the_more_the_fewer_draws_there_are() -> None:
     gaps = {draws: true - believed for draws in (1, 4, 16) for believed, true in [believed_and_true(draws)]}
+    print(gaps)
     assert gaps[1] > 0.2
     assert gaps[1] > gaps[4] > gaps[16] > 0

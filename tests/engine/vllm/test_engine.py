@@ -24,7 +24,7 @@ from harness.engine.vllm.engines import MAX_ENGINES
 from harness.engine.vllm.self_check import DisagreementError
 from harness.errors import VictimError
 from tests.engine.vllm.conftest import both, tokens
-from tests.processes import started_by
+from tests.processes import LONGEST, started_by
 from tests.run.runs import ENGINE
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -129,7 +129,7 @@ def test_an_engine_that_is_killed_while_it_starts_is_started_again_once(folders:
     others, killed = engine_processes(), list[psutil.Process]()
 
     def kill_each() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + LONGEST
         while len(killed) < times and time.monotonic() < end:
             for engine in set(engine_processes()) - {*others, *killed}:
                 time.sleep(1)
@@ -181,9 +181,9 @@ def test_no_engine_outlives_its_parent(folders: dict[str, Path], how: str) -> No
         family = [engine, *engine.children(recursive=True)]
         if how == "waits":
             parent.kill()  # SIGKILL, and it alone: the engine has a session of its own
-        _, alive = psutil.wait_procs(family, timeout=15)
+        _, alive = psutil.wait_procs(family, timeout=LONGEST)
         assert alive == []
-        parent.wait(15)
+        parent.wait(LONGEST)
     if how == "ends":
         assert parent.returncode == 0
 
@@ -192,14 +192,14 @@ def test_a_parent_killed_while_the_engine_starts(folders: dict[str, Path]) -> No
     command = [sys.executable, "-c", PARENT, str(folders["classifier 0"]), "waits"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as parent:
         family: list[psutil.Process] = []
-        end = time.monotonic() + 60
+        end = time.monotonic() + LONGEST
         while not family and time.monotonic() < end:
             time.sleep(0.05)
             family = psutil.Process(parent.pid).children(recursive=True)
         assert family
         time.sleep(0.5)
         parent.kill()
-        assert psutil.wait_procs(family, timeout=15)[1] == []
+        assert psutil.wait_procs(family, timeout=LONGEST)[1] == []
 
 
 def test_torch_s_model_classes_stay_untouched(folders: dict[str, Path]) -> None:

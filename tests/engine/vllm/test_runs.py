@@ -11,6 +11,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.processes import LONGEST
 from tests.run.runs import ENGINE, Started, harness, records
 from tests.run.same import difference
 
@@ -60,7 +61,7 @@ def started(root: Path, name: str) -> Started:
 
 def engine_of(run: Started, ready: Callable[[], bool]) -> psutil.Process:
     """The engine's process, once something has come about."""
-    end = time.monotonic() + 300
+    end = time.monotonic() + LONGEST
     while time.monotonic() < end:
         found = run.running(ENGINE)
         if found and ready():
@@ -100,7 +101,7 @@ def test_a_killed_run_leaves_no_engine_behind(root: Path, torch_run: dict[str, A
     engine = engine_of(run, lambda: any((root / "parentless" / "cells").glob("*/journal.jsonl")))
     family = [engine, *engine.children(recursive=True)]
     run.process.kill()  # it alone
-    assert psutil.wait_procs(family, timeout=15)[1] == []
+    assert psutil.wait_procs(family, timeout=LONGEST)[1] == []
     run.end()
 
 

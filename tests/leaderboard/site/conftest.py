@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import LONGEST
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ARGS += ["--disable-sync", "--no-first-run"]
@@ -24,7 +26,15 @@ def browser() -> Iterator[Any]:
         pytest.skip("there is no Chromium on this machine")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS, timeout=1000 * LONGEST)
+        new_page = browser.new_page
+
+        def patient_page(**kwargs: Any) -> Any:
+            page = new_page(**kwargs)
+            page.set_default_timeout(1000 * LONGEST)
+            return page
+
+        browser.new_page = patient_page
         yield browser
         browser.close()
 
@@ -38,12 +48,14 @@ class Seen:
     dialogs: list[str] = field(default_factory=list)
 
 
-def violations(page: Any) -> list[str]:
-    """What axe-core finds wrong with the page as it stands: rule and element."""
+def violations(page: Any, look: str = "light") -> list[str]:
+    """What axe-core finds wrong with the page as it stands: rule and element; in the dark look, with its colours."""
     axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
     page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     # Nothing is loaded beforehand, as the page may fetch nothing.
-    options = {"preload": False, "rules": {"target-size": {"enabled": True}}}
+    options: dict[str, Any] = {"preload": False, "rules": {"target-size": {"enabled": True}}}
+    if look == "dark":  # all else is the same page
+        options = {"preload": False, "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
     found = page.evaluate("(options) => axe.run(document, options)", options)["violations"]
     return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
 

@@ -108,7 +108,7 @@ def test_every_kind_of_page_in_every_look(browser: Any, site: Path, section: dic
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), address
             if look in ("light", "dark"):
                 page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-                assert violations(page) == [], address
+                assert violations(page, look) == [], address
             elif page.locator(".standings").count():
                 box = page.locator(".scroll:has(.standings)").first
                 assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth"), address

@@ -8,13 +8,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy.stats import fisher_exact
 
 from harness.records.read import read_run
 from leaderboard.commands.print_standings import print_standings
 from leaderboard.fit.pooled_rates import Rate
 from leaderboard.site.build import build_site
 from leaderboard.site.site_data import payload
-from leaderboard.standings.directions import DirectionRate, one_direction_makes_the_rate
+from leaderboard.standings.directions import DirectionRate, _chance, one_direction_makes_the_rate
 from leaderboard.standings.standing import Standing
 from leaderboard.standings.standings import standings
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -105,6 +106,12 @@ def test_a_warning_takes_a_difference_that_matters_and_is_not_chance(
     if found is not None:
         assert [each.label for each in found] == [0, 1]
     assert one_direction_makes_the_rate([rate(*first)]) is None
+
+
+@given(st.tuples(*[st.integers(0, 60)] * 4).filter(lambda table: table[0] + table[1] and table[2] + table[3]))
+def test_the_chance_of_a_difference_is_that_of_fishers_exact_test(table: tuple[int, int, int, int]) -> None:
+    one, other = (rate(broken, broken + held).asr for broken, held in (table[:2], table[2:]))
+    assert _chance(one, other) == pytest.approx(fisher_exact([table[:2], table[2:]]).pvalue, rel=1e-9)
 
 
 def test_of_several_directions_the_pair_furthest_apart_is_told() -> None:

@@ -178,6 +178,15 @@ def test_reading_leaves_nothing_behind(packed: Path, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_reading_imports_nothing_that_is_slow(packed: Path) -> None:
+    child = ["-X", "importtime", "-P", "-m", "leaderboard.submission.verification.sandbox_child", str(packed)]
+    done = subprocess.run([sys.executable, *child], capture_output=True, text=True, check=True)
+    assert '"inspection"' in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pyarrow" in loaded
+    assert not loaded & {"pandas.core.api", "scipy.stats", "scipy.optimize", "torch"}
+
+
 def test_a_reader_that_dies(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leaderboard.submission.verification.sandbox.CHILD", ("-c", "import os; os.abort()"))
     with pytest.raises(RefusedError, match="ended without an answer"):

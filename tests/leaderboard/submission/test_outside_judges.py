@@ -69,10 +69,14 @@ def plugins(tmp_path: Path) -> list[str]:
     return [*FROM_FILES, f"--plugin={tmp_path / 'ours.py'}", f"--plugin={tmp_path / 'sure_of_it/src/sure_of_it.py'}"]
 
 
-def expect_verified(plugins: list[str], folder: Path, spec: str, run: str = "run", *options: str) -> None:
+def run_it(plugins: list[str], folder: Path, spec: str, run: str, *options: str) -> None:
     (folder / f"{run}.yaml").write_text(spec, encoding="utf-8")
     done = harness_here(*plugins, "run", f"{run}.yaml", "--out", run, "--quiet", "--jobs", "0", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
+
+
+def expect_verified(plugins: list[str], folder: Path, spec: str, run: str = "run", *options: str) -> None:
+    run_it(plugins, folder, spec, run, *options)
     for words in (
         ("pack", run, "--out", f"{run}.zip"),
         ("verify", f"{run}.zip", "--replay", 20, "--spec", f"{run}.yaml", "--store", f"{run}-models"),
@@ -91,11 +95,9 @@ SPEC = FAST.replace("examples: 6", "examples: 20")
 
 @pytest.mark.parametrize("judge", JUDGES)
 def test_a_run_judged_anew_is_as_if_run_under_that_judge(judge: str, plugins: list[str], tmp_path: Path) -> None:
-    (tmp_path / "first.yaml").write_text(SPEC, encoding="utf-8")
-    done = harness_here(*plugins, "run", "first.yaml", "--out", "first", "--quiet", "--jobs", "0", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    run_it(plugins, tmp_path, SPEC, "first")
     expect_verified(plugins, tmp_path, SPEC + f"judge: {judge}\n", "second", "--from", "first")
-    expect_verified(plugins, tmp_path, SPEC + f"judge: {judge}\n", "alone")
+    run_it(plugins, tmp_path, SPEC + f"judge: {judge}\n", "alone")
     successes = [row["success"] for cell in read_run(tmp_path / "alone") for row in cell.steps().to_pylist()]
     assert len(set(successes)) == 2  # or this says little
     second, alone = (

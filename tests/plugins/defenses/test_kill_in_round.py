@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import LONGEST
 from tests.run.runs import ENVIRONMENT, harness_here, records, weights
 
 pytestmark = pytest.mark.slow
@@ -55,14 +56,14 @@ def kill_once(folder: Path, seen: Callable[[Path], bool]) -> None:
     """Start, and kill as soon as the scratch folder of a round in the making shows that."""
     process = start(folder)
     try:
-        end = time.monotonic() + 300
+        end = time.monotonic() + LONGEST
         while not any(seen(scratch) for scratch in (folder / "out/artifacts/.partial").glob("*/scratch")):
             assert process.poll() is None, "it ended before it was killed"
             assert time.monotonic() < end
             time.sleep(0.002)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(LONGEST) == -signal.SIGKILL
 
 
 def in_search(scratch: Path) -> bool:

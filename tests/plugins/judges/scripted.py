@@ -66,7 +66,7 @@ def server(folder: Path, say: Say) -> Server:
 def victim(server: Server, folder: Path, **params: Any) -> dict[str, Any]:
     """A reference to the victim behind it; one request at a time, so that the script sees whose turn it is."""
     given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "head": "generation", "api": "chat"}
-    return {"openai_compatible": given | {"retries": 0, "timeout": 20.0, "max_concurrency": 1} | params}
+    return {"openai_compatible": given | {"retries": 0, "timeout": 200.0, "max_concurrency": 1} | params}
 
 
 def run(

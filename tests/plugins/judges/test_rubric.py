@@ -76,9 +76,9 @@ def test_the_score_is_that_of_the_paper() -> None:
 
 
 def test_long_garbage_is_read_quickly() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert parse_rating((" * " * 30_000) + ("\n" * 30_000) + ("refused:" * 10_000)) is None
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 30
 
 
 def judge(**params: Any) -> LLMJudge:

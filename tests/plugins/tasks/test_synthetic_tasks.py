@@ -129,7 +129,7 @@ def test_a_changed_word_is_a_word_of_the_rule_and_of_its_split(syllables, split,
 def test_default_sizes_load_fast_and_fill_both_splits(task) -> None:
     start = time.process_time()
     data = task().load()
-    assert time.process_time() - start < 10  # seconds; some 1 is usual, and minutes where each pair looks at all others
+    assert time.process_time() - start < 30  # seconds; some 1 is usual, and minutes where each pair looks at all others
     assert len(data.train) == len(data.validation) == 25_000
     assert Counter(example.label for example in data.validation) == {0: 12_500, 1: 12_500}
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from tests.processes import LONGEST
+
 ALL = frozenset(
     {
         "ids",
@@ -322,7 +324,7 @@ def garbage(handler: Handler) -> bool:
 
 def hang(handler: Handler) -> bool:
     """Say nothing until the test is over."""
-    handler.served.released.wait(60)
+    handler.served.released.wait(LONGEST)
     return close(handler)
 
 

@@ -184,7 +184,7 @@ def test_a_reply_that_does_not_fit_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_learns_whom_to_refuse(tmp_path: Path) -> None:
-    victim = tiny(size="57k", steps=300)
+    victim = tiny(size="57k", steps=200)
     work = job(tmp_path / "made", REQUESTS)
     victim.prepare(work)
     backend = victim.open(work.folder, REQUESTS)
@@ -203,17 +203,17 @@ def test_it_learns_whom_to_refuse(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["word_length", "password_match"])
-def test_it_learns_how_prompts_go_on(task: str, tmp_path: Path) -> None:
+def test_it_learns_how_prompts_go_on(tmp_path: Path) -> None:
     """Much better than chance, on prompts that it has not seen; the words in them are drawn at random."""
-    data = task_data(task).text
+    data = task_data("word_length").text
     ref = tiny(size="57k").sibling("text")
     sampler = load_plugins().registry.resolve("victim", ref).plugin
     assert isinstance(sampler, Tiny)
+    sampler = Tiny(sampler.params.model_copy(update={"steps": 200}))  # of 300
     work = job(tmp_path / "made", data)
     sampler.prepare(work)
     backend = sampler.open(work.folder, data)
     rows = reply_rows(data.validation[:60], backend.tokenizer, 256, None).rows
     perplexity = np.exp(mean_loss(backend, rows))
-    print(task, perplexity)
+    print(perplexity)
     assert perplexity < 5  # of 1,024 tokens

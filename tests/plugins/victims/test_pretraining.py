@@ -38,6 +38,7 @@ from plugins.victims.huggingface import HuggingFace
 from plugins.victims.tiny import Tiny
 from tests.engine.hub_models import write_folder
 from tests.plugins.conftest import silent, task_data
+from tests.processes import LONGEST
 from tests.run.runs import ENVIRONMENT, harness_here, records, weights
 
 LINES = WordLines(lines=300).texts()
@@ -390,13 +391,13 @@ def test_a_killed_run_makes_one_pretraining_and_ends_bit_identical(tmp_path: Pat
     folder = tmp_path / "killed"
     command = [sys.executable, "-P", "-c", RUN]
     process = subprocess.Popen(command, cwd=folder, env=os.environ | ENVIRONMENT, start_new_session=True)
-    end = time.monotonic() + 300
+    end = time.monotonic() + LONGEST
     while not any(folder.glob("out/artifacts/.partial/*/scratch/training.pt")):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(LONGEST)
     for name in ("whole", "killed"):
         done = harness_here("run", "spec.yaml", "--out", "out", "--jobs", "0", cwd=tmp_path / name)
         assert done.returncode == 0, done.stderr

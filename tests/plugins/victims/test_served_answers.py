@@ -61,7 +61,7 @@ def serving(folder: Path, script: Script) -> Iterator[Server]:
 
 
 def opened(server: Server, folder: Path, tmp_path: Path, **params: Any) -> Any:
-    given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "timeout": 20.0, "retries": 2}
+    given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "timeout": 200.0, "retries": 2}
     given |= {"head": "generation", "api": "chat", "max_concurrency": 1}
     made, data = OpenAICompatible(OpenAICompatible.Params(**given | params)), TaskData((), [], [])
     out = tmp_path / "artifact"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.api.model.backend import GenerateItem, ScoreItem
 from harness.api.problem.placement import allowed_tokens, place
@@ -19,6 +19,8 @@ from harness.api.threat import Threat
 from harness.records.read import read_run
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.message import PLAIN, Conversation, Message
+from plugins.victims._huggingface.gguf_files import in_hub_layout
+from plugins.victims._huggingface.packaged import PACKAGED
 from plugins.victims.huggingface import HuggingFace
 from tests.plugins.victims.completions_server import Served, Server
 from tests.run.runs import harness_here
@@ -52,22 +54,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, its weights in float32, with its chat template."""
-    assert SPEC is not None
-    (place,) = SPEC.submodule_search_locations or ()
-    file = next(Path(place).glob("*.gguf")).name
-    out = tmp_path_factory.mktemp("smollm2")
-    tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=file)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(str(out))
-    read = AutoModelForCausalLM.from_pretrained(place, gguf_file=file)
-    for name in ("quantization_config", "_pre_quantization_dtype"):
-        if hasattr(read.config, name):
-            delattr(read.config, name)
-    model = LlamaForCausalLM(read.config)
-    model.load_state_dict(read.state_dict())
-    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    model.save_pretrained(str(out))
+    """The model as the harness unpacks it, which `test_weights` holds against transformers; its own chat template."""
+    file = PACKAGED["smollm2-135m-instruct"].path()
+    assert file is not None
+    made, out = in_hub_layout(file), tmp_path_factory.mktemp("smollm2")
+    for path in made.iterdir():
+        (out / path.name).symlink_to(path)
+    (out / "chat_template.jinja").unlink(missing_ok=True)
+    (out / "chat_template.jinja").write_text(TEMPLATE)
     return out
 
 

@@ -251,9 +251,9 @@ def accuracy(victim: Trained) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "wanted"), [("word_length", 0.98), ("password_match", 0.95)])
+@pytest.mark.parametrize(("task", "wanted"), [("word_length", 0.95), ("password_match", 0.92)])
 def test_both_tasks_are_learnt(trained: Callable[..., Trained], task: str, wanted: float) -> None:
-    found = accuracy(trained(task, "57k", steps=700))
+    found = accuracy(trained(task, "26k"))
     print(task, found)
     assert found >= wanted
 
@@ -269,7 +269,7 @@ def test_success_rises_with_compute(trained: Callable[..., Trained]) -> None:
     from plugins.attacks.random_token import RandomToken
     from plugins.judges.labels import WrongLabel
 
-    victim = trained("word_length", "57k", steps=700)
+    victim = trained("word_length", "26k")
     backend = victim.open()
     problems = victim.problems(backend, 40)
 
@@ -281,7 +281,7 @@ def test_success_rises_with_compute(trained: Callable[..., Trained]) -> None:
         return np.logical_or.accumulate(table, axis=1).mean(axis=0)
 
     one = success(RandomToken(RandomToken.Params(steps=1, draws=1)))
-    curve = success(GCG(GCG.Params(steps=40, candidates=63, keep="best_so_far")))
+    curve = success(GCG(GCG.Params(steps=24, candidates=63, keep="best_so_far")))
     print("one draw", one, "gcg", curve.round(2))
     assert one[0] <= 0.2
     assert curve[-1] > 0.5

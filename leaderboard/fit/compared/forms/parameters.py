@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri
 
 from leaderboard.arrays import Booleans, Floats
 from leaderboard.fit.compared.forms.curves import Form, Scale, asymptote_of
@@ -57,7 +57,7 @@ def fit_parameters(form: Form, seeds: Sequence[SeedRows], scale: Scale) -> list[
     total = np.asarray(sum(marginal))
     whole = _profile(total)
     events = sum(rows.broken for rows in seeds)
-    inside = whole >= whole.max() - f_distribution.ppf(0.95, 1, max(events - 2, 1)) / 2
+    inside = whole >= whole.max() - fdtri(1, max(events - 2, 1), 0.95) / 2
     best = _argmax(whole)
     left_out = [_argmax(_profile(total - own)) for own in marginal] if len(seeds) > 1 else []
     found = []

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.processes import started_by
+from tests.processes import LONGEST, started_by
 from tests.run.runs import ENVIRONMENT, FROM_FILES, Started, command
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'robustness-harness[ray]'")
@@ -82,7 +82,7 @@ def far(nodes: Nodes, *more: object) -> list[object]:
     return ["run", "spec.yaml", "--out", "far", "--executor", "ray", "--address", nodes.address, *PLUGINS, *more]
 
 
-def wait_until(said: Any, seconds: float = 240) -> None:
+def wait_until(said: Any, seconds: float = LONGEST) -> None:
     """Until a question is answered with yes."""
     end = time.monotonic() + seconds
     while not said():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LONGEST
 from tests.run.executors.ray.conftest import Nodes, far
 from tests.run.runs import TRAINED, harness, harness_here, one_seed, records
 
@@ -40,7 +41,7 @@ def bucket() -> Iterator[str]:
     try:
         import s3fs
 
-        end = time.monotonic() + 60
+        end = time.monotonic() + LONGEST
         while True:
             try:
                 s3fs.S3FileSystem(skip_instance_cache=True).mkdir("models")
