@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/leaderboard.md and the README, light and dark, from a page of the repository's entries; needs
+"""Draws the pictures of docs/leaderboard.md and the README, light and dark, from a page of the entries; needs
 Chromium and playwright.
 
 harness leaderboard build --entries leaderboard/entries --verified leaderboard/verified --out site

@@ -145,8 +145,10 @@ def _is_strict(information: Floats) -> bool:
 
 
 def _newton_step(score: Floats, information: Floats) -> Floats:
-    """A Newton step, turned uphill where the likelihood is not concave."""
+    """A Newton step, turned uphill where the likelihood is not concave; 0 where it is flat to all sides."""
     values, vectors = np.linalg.eigh(information)
+    if not values.any():
+        return np.zeros_like(score)
     values = np.maximum(np.abs(values), 1e-4 * np.abs(values).max())
     step: Floats = vectors @ ((vectors.T @ score) / values)
     return step
