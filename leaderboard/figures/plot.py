@@ -29,12 +29,13 @@ class Panel:
     """How a section is drawn.
 
     Attributes:
-        draw: some rows of a section into axes, with fitted curves or without; returns how many lines were drawn.
+        draw: some rows of a section into axes, with fitted curves or without, in these looks; returns how many lines
+            were drawn.
         needs: what a section must have for a line.
         line_per_row: whether each row is a line, so that many rows are too many.
     """
 
-    draw: Callable[[Axes, SectionJson, list[StandingJson], bool], int]
+    draw: Callable[[Axes, SectionJson, list[StandingJson], bool, style.Looks], int]
     needs: str
     line_per_row: bool = False
 
@@ -95,20 +96,25 @@ def _panels(
     drawn = [
         section
         for section in sections
-        if task in (None, section["task"]) and panel.draw(scratch, section, section["rows"], False)
+        if task in (None, section["task"]) and panel.draw(scratch, section, section["rows"], False, style.Looks())
     ]
     if not drawn:
         raise DataError(f"Not enough data: --kind {kind.value} needs {panel.needs}.")
     figure, axes = style.panels(len(drawn))
-    left_out = []
+    left_out, looks = [], style.Looks()
     for section_axes, section in zip(axes, drawn, strict=True):
         rows = _readable(section["rows"]) if panel.line_per_row else section["rows"]
-        panel.draw(section_axes, section, rows, fits)
+        panel.draw(section_axes, section, sorted(rows, key=_by_size), fits, looks)
         if len(rows) < len(section["rows"]):
             name = f"{section['task']}, {section['threat']}"
             left_out.append(f"{name}: {len(rows)} of {len(section['rows'])} rows drawn, last rounds first.")
     style.legend(figure, axes)
     return figure, left_out
+
+
+def _by_size(row: StandingJson) -> tuple[float, str]:
+    """Small victims first, those of unknown size last; rows of one victim stay as they are ranked."""
+    return (float("inf") if row["n_params"] is None else row["n_params"]), row["victim"]
 
 
 def _readable(rows: list[StandingJson]) -> list[StandingJson]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from harness.errors import DataError
 from leaderboard.site.data_format import SectionJson
+from leaderboard.table_numbers import scientific
 
 # Okabe and Ito's colours less yellow and black, then muted ones: those of the site.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#a6761d", "#66a61e", "#7f8c8d")
+MARKERS = ("o", "s", "D", "v")  # where there are more lines than colours
 DASHED: Any = (0, (3, 4))
 FORMATS = ("pdf", "png", "svg")
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.7  # inches
+LEGEND_LINE, LEGEND_HANDLE, LEGEND_LETTER = 0.16, 0.5, 0.056  # inches of one entry: height, and width
 MUTED = "#626a73"
 SETTINGS: Any = {  # matplotlib types its names one by one
     "font.size": 8,
@@ -59,9 +64,29 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def colour(index: int) -> str:
-    """The colour of the line numbered ``index``."""
-    return COLOURS[index % len(COLOURS)]
+class Look(NamedTuple):
+    """What tells a line from others."""
+
+    colour: str
+    marker: str
+
+
+class Looks(dict[str, Look]):
+    """Of each line by its name, the same in all panels; in the order in which names were first asked for."""
+
+    def __missing__(self, name: str) -> Look:
+        repeats, index = divmod(len(self), len(COLOURS))
+        self[name] = Look(COLOURS[index], MARKERS[repeats % len(MARKERS)])
+        return self[name]
+
+
+def log_scale(axes: Axes, *names: Literal["x", "y"]) -> None:
+    """Logarithmic axes, with powers of ten as plain text: formulas are off, see ``text.parse_math``."""
+    for name in names:
+        getattr(axes, f"set_{name}scale")("log")
+        axis: Axis = getattr(axes, f"{name}axis")
+        axis.set_major_formatter(FuncFormatter(lambda value, _: scientific(value).removeprefix("1.0 × ")))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def title_panel(axes: Axes, section: SectionJson) -> None:
@@ -80,13 +105,15 @@ def fill_band(axes: Axes, x: Any, low: Any, high: Any, hue: str, alpha: float) -
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend below all axes, each name once."""
+    """One legend below all axes, each name once; the figure grows by its height."""
     handles: dict[str, Any] = {}
     for panel in axes:
         for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
     if handles:
-        columns = max(1, min(3, int(figure.get_figwidth() // 2.3)))
+        widest = LEGEND_HANDLE + LEGEND_LETTER * max(map(len, handles))
+        columns = max(1, min(3, int(figure.get_figwidth() // widest)))
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * ceil(len(handles) / columns))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
