@@ -27,12 +27,14 @@ class Picture:
         view: of the standings, as their address has it.
         size: of the window, in pixels.
         click: a link of the visible standings to follow, by its words; "": none.
+        part: what is drawn of the page, as a selector; "": the window.
     """
 
     name: str
     view: dict[str, str]
     size: tuple[int, int]
     click: str = ""
+    part: str = ""
 
     def open(self, page: Page, site: Path) -> None:
         """Show it."""
@@ -45,7 +47,7 @@ class Picture:
 LABELS = {"task": "word_length", "threat": SUFFIX}
 PICTURES = [
     Picture("leaderboard", LABELS, (1180, 1310)),
-    Picture("leaderboard_offense", LABELS | {"kind": "offense"}, (900, 880)),
+    Picture("leaderboard_offense", LABELS | {"kind": "offense"}, (900, 880), part="section.scope .plot"),
     Picture("leaderboard_phone", LABELS, (390, 880)),
     Picture("leaderboard_entry", LABELS, (1180, 1560), "perplexity_filter"),
     Picture("leaderboard_compare", LABELS, (1180, 1180), "Compare side by side"),
@@ -64,7 +66,11 @@ def main(site: Path) -> None:
                 width, height = picture.size
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
                 picture.open(page, site)
-                page.screenshot(path=DOCS / f"{picture.name}{ending}.png")
+                path = DOCS / f"{picture.name}{ending}.png"
+                if picture.part:
+                    page.locator(picture.part).locator("visible=true").first.screenshot(path=path)
+                else:
+                    page.screenshot(path=path)
                 page.close()
         browser.close()
 
