@@ -52,8 +52,13 @@ class ResolvedPlugin:
             "name": self.name,
             "params": params,
             "distribution": self.distribution,
-            "version": self.results_version or self.version,
+            "version": self.key_version,
         }
+
+    @property
+    def key_version(self) -> str:
+        """The version that keys are made with."""
+        return self.results_version or self.version
 
     def fingerprint(self) -> dict[str, str]:
         """Of a victim or an attack: hashes of what it reads, as it tells them or of the files that it names."""

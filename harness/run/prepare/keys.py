@@ -80,7 +80,7 @@ def pretraining_identity(
     """What makes a pretraining: plugin, what it says of it, hashes of the tasks it reads, its files, the seed."""
     known = {
         "what": "pretraining",
-        "victim": [victim.name, victim.distribution, victim.results_version or victim.version],
+        "victim": [victim.name, victim.distribution, victim.key_version],
         "of": dict(identity),
         "texts": list(texts),
         "model": dict(fingerprint),
