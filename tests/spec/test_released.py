@@ -41,6 +41,7 @@ FROZEN = {
     ("questions/offense_defense", "1"): "81a5fa5c7be514590f518e3ddbcdb43fee14333727b360e18133a5279444f6d4",
     ("questions/stack", "1"): "910907dd6b1644d4861ef5c5258e494ff97f04cdd00b8143013a51ef51df3e0c",
     ("questions/stack", "2"): "a2bcc77d79cf1ab550a90828fc26a846d48610d07ad2b1ee0514539ea8512427",
+    ("questions/stack_smollm2", "1"): "af68a2ee2f69630b2b236bb9b18b23fb79885d73d43d6832c57bf9d874b96f4b",
     ("quickstart", "1"): "e28fcdaa7ed3c12d42dfcf7e2f30ba122850b5f46e6725f34a12bf9929db73f1",
     ("quickstart_vllm", "1"): "f3a1d596435ffabd679b805f80bfa2638b99acb9ccd55db65390b60d79110394",
     ("study/harmless", "1"): "ca8f4e1d3e0101d1375ecb0a594234b937e8d8f278fd05edd0c0776581a125e4",
