@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pluggy
+from packaging.version import InvalidVersion, Version
 
 from harness.api.plugin import KINDS, Kind
 from harness.errors import PluginError
@@ -102,7 +103,7 @@ def _register(module: PluginModule, loaded: LoadedPlugins) -> tuple[list[str], s
         check_hooks(module.plugin, module.name)
         with guard_plugin_code(module.distribution, ours=module.builtin) as notes:
             trial.register(module.plugin)
-            stated = [_results_version(version) for version in trial.hook.harness_results_version()]
+            stated = [_results_version(version, module) for version in trial.hook.harness_results_version()]
             results_version = stated[0] if stated else module.results_version
             module = replace(module, results_version=results_version)
             for kind in KINDS:
@@ -126,10 +127,24 @@ def _module_names(listed: Any) -> list[str]:
     return names
 
 
-def _results_version(version: Any) -> str:
-    if not isinstance(version, str) or not version.strip():
-        raise PluginError(f"harness_results_version gives {version!a:.40}; it must give a version, such as '1.2.0'")
-    return version.strip()
+def _results_version(stated: Any, module: PluginModule) -> str:
+    version, own = _parsed(stated), _parsed(module.version)
+    if version is None:
+        raise PluginError(f"harness_results_version gives {stated!a:.40}; it must give a version, such as '1.2.0'")
+    if own is not None and version > own:
+        raise PluginError(
+            f"harness_results_version gives {stated!a:.40}, which is later than the package's own {module.version}; "
+            "give the release in which numbers last changed"
+        )
+    return str(stated).strip()
+
+
+def _parsed(version: Any) -> Version | None:
+    """None of what is no version, as the hash of a plugin file."""
+    try:
+        return Version(version)
+    except (InvalidVersion, TypeError):
+        return None
 
 
 def _registrar(kind: Kind, module: PluginModule, registry: Registry) -> Callable[[Any], None]:

@@ -93,6 +93,13 @@ CASES: dict[str, Broken] = {
     "unversioned": Broken(
         HOOK + "harness_results_version():\n    return 3\n", ["harness_results_version gives 3", "such as '1.2.0'"]
     ),
+    "unheard": Broken(
+        HOOK + "harness_results_version():\n    return 'the newest'\n", ["harness_results_version gives 'the newest'"]
+    ),
+    "ahead": Broken(
+        HOOK + "harness_results_version():\n    return '1.10'\n",
+        ["gives '1.10', which is later than the"],
+    ),
     "listing": Broken(HOOK + "harness_plugin_modules():\n    return [3]\n", ["dotted names of modules"]),
     "thread": Broken(
         works(
