@@ -238,16 +238,15 @@ class TaskData:
         """Where special tokens that are spelled out count as such: in the chunks that all prompts begin or end with."""
         if self.parse_special_tokens:
             return EVERYWHERE
-        before: list[str] | None = None
-        after: list[str] = []
-        for example in (*self.train, *self.validation):
-            chunks, region = example.chunks, example.region
-            if before is None:
-                before = [chunk.text for chunk in chunks[:region]]
-                after = [chunk.text for chunk in chunks[:region:-1]]
-            _keep_shared(before, chunks[:region])
-            _keep_shared(after, chunks[:region:-1])
-        return FixedParts("".join(before or ()), "".join(reversed(after)))
+        examples = (*self.train, *self.validation)
+        if not examples:
+            return FixedParts("", "")
+        before, after = ([chunk.text for chunk in side] for side in _sides(examples[0]))
+        for example in examples:
+            before_of, after_of = _sides(example)
+            _keep_shared(before, before_of)
+            _keep_shared(after, after_of)
+        return FixedParts("".join(before), "".join(reversed(after)))
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -263,6 +262,12 @@ class TaskData:
             return self
         train, validation = ([_without_label(example) for example in split] for split in (self.train, self.validation))
         return TaskData((), train, validation, self.source, parse_special_tokens=self.parse_special_tokens)
+
+
+def _sides(example: Example) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+    """The chunks before the one that may be changed, and those after it, the last first."""
+    region = example.region
+    return example.chunks[:region], example.chunks[:region:-1]
 
 
 def _keep_shared(texts: list[str], chunks: Sequence[Chunk]) -> None:

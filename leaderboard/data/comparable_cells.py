@@ -84,7 +84,7 @@ class Section:
         """What the share of clean examples that the victim gets right is a share of; where prompts to refuse and
         prompts to answer are mixed, of those that are right.
         """
-        if any(_is_mixed(record) for record in self._records):
+        if self._is_mixed:
             return "clean accuracy"
         return clean_measure(labels=self.answered_with_labels, benign=self.asks_benign)
 
@@ -98,10 +98,16 @@ class Section:
         """Whether all its prompts are ones that a good victim answers. A cell alone may not tell: of a mixed task,
         perhaps only harmless ones were left to be attacked.
         """
-        attacked = [record for record in self._records if record.n_attacked]
-        if any(_is_mixed(record) for record in self._records):
+        if self._is_mixed:
             return False
-        return all(record.benign for record in attacked) if attacked else any(map(_asks_benign, self._records))
+        if attacked := [record for record in self._records if record.n_attacked]:
+            return all(record.benign for record in attacked)
+        return any(_benign_clean(record) == _told_clean(record) > 0 for record in self._records)
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether some clean prompts are ones that a good victim answers, and others not."""
+        return any(0 < (_benign_clean(record) or 0) < _told_clean(record) for record in self._records)
 
     @property
     def shows_utility(self) -> bool:
@@ -258,18 +264,11 @@ def _separation(scope: Scope, scopes: Sequence[Scope]) -> str:
     )
 
 
-def _asks_benign(record: CellRecord) -> bool:
-    """Whether its prompts are ones that a good victim answers, of a cell where nothing was attacked and the field
-    ``benign`` does not tell: all clean prompts that got an answer must have been such.
-    """
-    facts = record.defense_facts
-    return facts is not None and facts.benign_clean == record.n_clean_told - record.n_too_long > 0
+def _benign_clean(record: CellRecord) -> int | None:
+    """Clean prompts that a good victim answers; None in older records, which do not say."""
+    return None if record.defense_facts is None else record.defense_facts.benign_clean
 
 
-def _is_mixed(record: CellRecord) -> bool:
-    """Whether some of its clean prompts are ones that a good victim answers, and others not; older records do not
-    say.
-    """
-    facts = record.defense_facts
-    benign = None if facts is None else facts.benign_clean
-    return benign is not None and 0 < benign < record.n_clean_told - record.n_too_long
+def _told_clean(record: CellRecord) -> int:
+    """Clean prompts with an answer or a refusal that counts."""
+    return record.n_clean_told - record.n_too_long

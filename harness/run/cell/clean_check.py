@@ -132,7 +132,7 @@ def choose_examples(
                 )
         elif reply.missing:
             why = NO_CLEAN_ANSWER
-        elif _blocked(reply) and (victim.labels or example.benign):
+        elif reply.logits is None and reply.text is None and (victim.labels or example.benign):
             why = BLOCKED
         elif not clean.is_told(at):
             why = NOT_JUDGED
@@ -159,10 +159,6 @@ def choose_examples(
             }
         )
     return problems, rows
-
-
-def _blocked(reply: Reply) -> bool:
-    return reply.logits is None and reply.text is None
 
 
 def place_for(victim: DefendedVictim, examples: Sequence[Example], threat: Threat) -> list[Problem]:

@@ -18,7 +18,6 @@ from leaderboard.standings.clean_rate import clean_rate
 from leaderboard.standings.utility.clean_outcomes import CleanOutcomes, told
 from leaderboard.standings.utility.pareto import Front
 
-"""The clean share that is no utility: harmful prompts, which a good victim refuses."""
 UNDEFENDED = "none"
 _NO_UTILITY = {True: "its prompts are harmful, so refusing them is not a loss", False: "no numbers"}
 

@@ -123,6 +123,6 @@ def _text_problems(record: CellRecord, clean: SubmittedRows) -> WrongRows:
         (clean["has_label"] | clean["has_target"] | clean["has_predicted"]),
     )
     missing = clean.booleans("missing")
-    unanswered = missing | (~clean["has_answer"] & np.logical_not(may_be_blocked))
+    unanswered = missing if may_be_blocked else missing | ~clean["has_answer"]
     yield "it was attacked, although nothing was answered when clean", attacked & unanswered
     yield "a state that no answer has", clean.booleans("odd_state")
