@@ -122,6 +122,19 @@ def harness_here(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 
+def run_spec(text: str, folder: Path) -> Path:
+    """Run a spec in this process, in which no cell may fail; the run's folder."""
+    from harness.registry.loader import load_plugins
+    from harness.run.reporter import Silent
+    from harness.run.runner import run
+    from harness.spec.load import load_spec
+
+    (folder / "spec.yaml").write_text(text, encoding="utf-8")
+    registry = load_plugins().registry
+    assert not run(load_spec(folder / "spec.yaml", registry), registry, folder / "run", Silent()).failed
+    return folder / "run"
+
+
 def status(out: Path) -> dict[str, Any]:
     """What `harness status --json` prints."""
     found: dict[str, Any] = json.loads(harness_here("status", out, "--json", cwd=out.parent).stdout)

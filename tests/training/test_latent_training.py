@@ -24,10 +24,6 @@ from harness.engine.torch.activations.hidden_layers import layer_perturbations, 
 from harness.engine.torch.backend import TorchBackend
 from harness.errors import VictimError
 from harness.records.read import read_run
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from harness.training import checkpoint, loop
 from harness.training.loop import _perturbations, train
 from harness.training.objective import collate
@@ -37,6 +33,7 @@ from plugins.defenses._training.training_rows import TrainingRowBuilder
 from tests.engine.hub_models import write_folder
 from tests.plugins.defenses.test_adversarial_training import defense
 from tests.plugins.defenses.test_rounds import DATA, LABELS, SMALL, Rounds
+from tests.run.runs import run_spec
 from tests.training.batches import batch_loss
 from tests.training.test_training import CONFIG, fit, fresh, rows_to_learn, silent
 
@@ -245,9 +242,7 @@ clean_examples: 256
 
 @pytest.mark.slow
 def test_training_against_the_latent_attack_makes_it_harder(tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(SPEC, tmp_path)
     found = {}
     for cell in read_run(tmp_path / "run"):
         steps = cell.steps(["example", "success"]).to_pylist()

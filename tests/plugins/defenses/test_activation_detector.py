@@ -14,14 +14,11 @@ from harness.api.requests import ActivationGradient, Activations
 from harness.api.runtime_defense import Case, FitJob, Place, Slope
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.errors import DataError
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses._guards.detectors import Mahalanobis, Probe, detector_from_json, roc_auc
 from plugins.defenses.guards.activation_detector import ActivationDetector
 from tests.engine.hub_models import byte_bpe
+from tests.run.runs import run_spec
 
 TOKENIZER = HFTokenizer(byte_bpe())
 
@@ -157,9 +154,7 @@ clean_examples: 40
 
 @pytest.mark.slow
 def test_a_run_behind_it(tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(SPEC, tmp_path)
     cells = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/cell.json")]
     assert len(cells) == 2
     for cell in cells:

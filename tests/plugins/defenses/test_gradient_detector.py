@@ -16,13 +16,10 @@ from harness.api.runtime_defense import Case, FitJob, Ruling
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.engine.defended.defense_requests import answer_defense_requests
 from harness.errors import DataError
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.guards.gradient_detector import GradientDetector
 from tests.engine.hub_models import byte_bpe
+from tests.run.runs import run_spec
 
 TOKENIZER = HFTokenizer(byte_bpe())
 
@@ -137,9 +134,7 @@ clean_examples: 40
 
 @pytest.mark.slow
 def test_a_run_behind_it(tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(SPEC, tmp_path)
     (path,) = (tmp_path / "run/cells").glob("*/cell.json")
     facts = json.loads(path.read_text())["defense_facts"]
     (part,) = facts["parts"]

@@ -16,15 +16,12 @@ from harness import Message
 from harness.api.requests import Classify, Generate
 from harness.api.runtime_defense import Case, Ruling
 from harness.errors import DataError
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
 from harness.tokens.message import Conversation
 from plugins._common.guard_models import GUARD_MODELS, first_line_verdict
 from plugins.defenses.guards.llm_guard import LlmGuard
 from tests.engine.hub_models import byte_bpe, write_folder
+from tests.run.runs import run_spec
 
 TOKENIZER = HFTokenizer(byte_bpe())
 MODEL = {"huggingface": {"model": "somewhere", "fine_tune": False}}
@@ -199,9 +196,7 @@ def test_a_run_behind_a_model_in_hub_layout(name: str, chat: str, tmp_path: Path
     tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}verdict:"
     tokenizer.save_pretrained(folder)
     text = SPEC.replace("NAME", name).replace("MODEL", str(folder)).replace("CHAT", chat)
-    (tmp_path / "spec.yaml").write_text(text)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(text, tmp_path)
     cells = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/cell.json")]
     assert len(cells) == 2
     for cell in cells:
@@ -238,9 +233,7 @@ clean_examples: 20
 
 @pytest.mark.slow
 def test_a_guard_that_learnt_the_replies_of_the_task(tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(LEARNT)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(LEARNT, tmp_path)
     (cell,) = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/cell.json")]
     (model,) = cell["auxiliary"].values()
     assert model["preparation"]["nominal"] > 0, "it was trained"

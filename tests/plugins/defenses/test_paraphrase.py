@@ -12,13 +12,10 @@ from pydantic import ValidationError
 
 from harness.api.requests import Generate
 from harness.api.runtime_defense import Case
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.paraphrase import Paraphrase
 from tests.engine.hub_models import byte_bpe
+from tests.run.runs import run_spec
 
 TOKENIZER = HFTokenizer(byte_bpe())
 
@@ -86,9 +83,7 @@ clean_examples: 16
 
 @pytest.mark.slow
 def test_a_run_behind_it(tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(SPEC, tmp_path)
     for path in (tmp_path / "run/cells").glob("*/cell.json"):
         cell = json.loads(path.read_text())
         behind = cell["defense"]["name"] != "none"
