@@ -14,13 +14,10 @@ from harness.api.requests import Classify
 from harness.api.runtime_defense import Case, FitJob, Ruling
 from harness.api.task import Chunk, Edit, Example, TaskData
 from harness.errors import DataError
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from harness.tokens.hf_tokenizer import HFTokenizer
 from plugins.defenses.guards.classifier_guard import ClassifierGuard
 from tests.engine.hub_models import byte_bpe, write_folder
+from tests.run.runs import run_spec
 
 TOKENIZER = HFTokenizer(byte_bpe())
 MODEL = {"huggingface": {"model": "somewhere", "fine_tune": False}}
@@ -143,9 +140,7 @@ clean_examples: 40
 @pytest.mark.slow
 def test_a_run_behind_it(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", "gpt_neox", scale=2.0)
-    (tmp_path / "spec.yaml").write_text(SPEC.replace("MODEL", str(folder)))
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(SPEC.replace("MODEL", str(folder)), tmp_path)
     (path,) = (tmp_path / "run/cells").glob("*/cell.json")
     cell = json.loads(path.read_text())
     (part,) = cell["defense_facts"]["parts"]

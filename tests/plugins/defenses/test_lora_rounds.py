@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.registry.loader import load_plugins
-from harness.run.reporter import Silent
-from harness.run.runner import run
-from harness.spec.load import load_spec
 from plugins.defenses.adversarial_training import AdversarialTraining
 from plugins.defenses.perturbation_training import PerturbationTraining
+from tests.run.runs import run_spec
 
 SPEC = """
 name: adapted
@@ -41,9 +38,7 @@ def test_without_an_adapter_the_parameters_count_as_before_there_were_any(defens
 @pytest.mark.slow
 def test_rounds_train_one_adapter(tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs the package peft")
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(SPEC, tmp_path)
     cells = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/cell.json")]
     assert sorted(cell["defense"]["name"] for cell in cells) == ["adversarial_training", "perturbation_training"]
     for cell in cells:

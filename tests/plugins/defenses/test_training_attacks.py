@@ -26,6 +26,7 @@ from harness.store.artifacts import FolderStore
 from plugins.defenses._training.adversarial_pool import load_pool
 from plugins.defenses._training.training_rows import TrainingRowBuilder
 from plugins.tasks.forbidden_topics import REFUSAL
+from tests.run.runs import run_spec
 
 WORDS = '{word_length: {instructions: "Which?", syllables: open, train_size: 300, validation_size: 64}}'
 TOPICS = "{forbidden_topics: {train_size: 300, validation_size: 32, answer_tokens: 8}}"
@@ -149,9 +150,7 @@ def test_which_token_ends_an_answer(tmp_path: Path) -> None:
 def test_a_reply_is_learnt_under_a_perturbation(tmp_path: Path) -> None:
     """The latent attack as training attack of a victim that answers in text."""
     spec = SPEC.replace("attack: %(attack)s}", "attack: %(attack)s, threat: {access: latent, radius: 0.5}}")
-    (tmp_path / "spec.yaml").write_text(spec % ({"attack": "{latent: {layer: 1}}"} | TEXT))
-    registry = load_plugins().registry
-    assert not run(load_spec(tmp_path / "spec.yaml", registry), registry, tmp_path / "run", Silent()).failed
+    run_spec(spec % ({"attack": "{latent: {layer: 1}}"} | TEXT), tmp_path)
     (cell,) = read_run(tmp_path / "run")
     pool = load_pool(tmp_path / "run/artifacts" / cell.record.defense_facts.artifact / "pool.json")
     assert all(entry.latent is not None and entry.reply and (entry.loss or 0) > 0 for entry in pool)
