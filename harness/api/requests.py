@@ -18,7 +18,8 @@ from harness.tokens.tokenizer import Floats, Tokens
 @dataclass(frozen=True, slots=True)
 class Score:
     """Ask for the loss of each candidate. Answer: `Floats` of shape [K], in nats: cross-entropy to the proxy label, or
-    mean NLL of the target text; ``inf`` where a guard blocks it.
+    mean NLL of the target text; ``inf`` where a guard blocks it. With ``best``, losses of others than the best may be
+    lower bounds, and are never below the best ones.
 
     Of an example without a proxy label it is that of all wrong labels together.
 
@@ -31,6 +32,7 @@ class Score:
             text where the model answers in text.
         over: how the NLLs of a target text's tokens become one loss; None: by their mean. Of a label it changes
             nothing.
+        best: how many of the lowest losses are wanted (lets the engine leave out what cannot be among them); None: all.
     """
 
     candidates: Tokens
@@ -38,6 +40,7 @@ class Score:
     model: str = ""
     target: int | str | None = None
     over: Mellowmax | None = None
+    best: int | None = None
     access: ClassVar[Access] = "scores"
 
 

@@ -13,6 +13,7 @@ from harness.api.problem.problem import Problem
 from harness.api.task import Chunk, Edit, Example
 from harness.api.threat import Threat
 from harness.bench.synthetic_text import synthetic_text
+from harness.engine.torch.scoring.random_candidates import one_position_redrawn
 from harness.errors import RunError, VictimError
 from harness.tokens.continuation import continuation_ids
 from harness.tokens.tokenizer import Tokenizer, Tokens
@@ -83,14 +84,9 @@ def draw_candidates(current: Tokens, allowed: Tokens, shape: WorkloadShape, rng:
     """Candidates [K, S]: the current string [S] with one token replaced at a uniform position, or all of them drawn
     again.
     """
-    size = (shape.candidates, shape.suffix)
     if shape.positions == "all":
-        return rng.choice(allowed, size=size)
-    rows = np.repeat(current[None], shape.candidates, 0)
-    rows[np.arange(shape.candidates), rng.integers(shape.suffix, size=shape.candidates)] = rng.choice(
-        allowed, size=shape.candidates
-    )
-    return rows
+        return rng.choice(allowed, size=(shape.candidates, shape.suffix))
+    return one_position_redrawn(current, shape.candidates, allowed, rng)
 
 
 def attack_problems(

@@ -49,7 +49,7 @@ class Beast(Attack):
         drawn = yield from self._next_tokens(beams, problem, rng)
         longer = np.concatenate([np.repeat(beams, drawn.shape[1], axis=0), drawn.reshape(-1, 1)], axis=1)
         longer = longer[problem.survives(longer)]
-        losses = yield Score(longer, near=one_of_each_beam(longer))
+        losses = yield Score(longer, near=one_of_each_beam(longer), best=self.params.width)
         kept = longer[np.argsort(losses, kind="stable")[: self.params.width]]  # NaN comes last
         if not len(kept):  # perhaps nothing can follow these beams: their last tokens are drawn again
             kept = without_last_tokens(beams)

@@ -105,7 +105,7 @@ class GCG(Attack):
         if _STARTS in state.memory:
             starts = np.asarray([state.tokens, *state.memory[_STARTS]], dtype=np.int64)
             starts = starts[problem.survives(starts)]
-            state = replace(state.best(starts, (yield Score(starts, over=params.over))), memory={})
+            state = replace(state.best(starts, (yield Score(starts, over=params.over, best=1))), memory={})
         top = len(problem.allowed) if params.momentum else params.topk
         gradient = yield Gradient(state.array, top, over=params.over)
         if params.momentum:
@@ -119,17 +119,18 @@ class GCG(Attack):
         candidates = problem.refill(
             params.candidates, lambda n: substitutions(state.array, gradient, rng, n, params.swaps)
         )
-        losses = yield from self._losses(Score(candidates, near=state.array, over=params.over), rng)
+        scoring = Score(candidates, near=state.array, over=params.over, best=params.merged)
+        losses = yield from self._losses(scoring, rng)
         if params.merged > 1:
             merged = merged_substitutions(state.array, candidates, losses, params.merged)
             merged = merged[problem.survives(merged)]
-            merged_losses = yield Score(merged, near=state.array, over=params.over)
+            merged_losses = yield Score(merged, near=state.array, over=params.over, best=1)
             candidates, losses = np.concatenate([candidates, merged]), np.concatenate([losses, merged_losses])
         new = self._next_state(state, candidates, losses, rng)
         return new if new.loss is not None else replace(new, memory=memory | {_LOST: True})
 
     def _losses(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
-        """Losses of the candidates, [K]."""
+        """Losses of the candidates, [K], of which the request says how many of the lowest are wanted."""
         losses: Floats = yield request
         return losses
 

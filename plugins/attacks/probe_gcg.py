@@ -50,10 +50,10 @@ class ProbeGCG(GCG):
     def _losses(self, request: Score, rng: np.random.Generator) -> Generator[Score, Any, Floats]:
         """Losses of the candidates that the victim scores, shape [K]; of the others ``inf``, so that none is taken."""
         candidates = request.candidates
-        draft_losses = yield replace(request, model=DRAFT)
+        draft_losses = yield replace(request, model=DRAFT, best=None)  # their order is compared
         losses = np.full(len(candidates), np.inf)
         probe = rng.permutation(len(candidates))[: max(2, len(candidates) // self.params.probe)]
-        losses[probe] = yield replace(request, candidates=candidates[probe])
+        losses[probe] = yield replace(request, candidates=candidates[probe], best=None)
         alpha = probe_agreement(draft_losses[probe], losses[probe])
         size = filtered_set_size(alpha, len(candidates), self.params.reduction)
         filtered = np.setdiff1d(np.argsort(draft_losses, kind="stable")[:size], probe)  # none is scored twice

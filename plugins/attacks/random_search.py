@@ -36,7 +36,7 @@ class RandomSearch(Attack):
         )
         if state.loss is None and survives:
             candidates = np.concatenate([state.array[None], candidates])[:count]  # the first string is not scored yet
-        losses = yield Score(candidates, near=state.array)
+        losses = yield Score(candidates, near=state.array, best=1)
         return state.best(candidates, losses)
 
 

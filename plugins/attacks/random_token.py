@@ -24,7 +24,7 @@ class RandomToken(Attack):
 
     def step(self, state: State, problem: Problem, rng: np.random.Generator) -> Step:
         draws = problem.random_tokens(rng, self.params.draws)
-        losses = yield Score(draws)
+        losses = yield Score(draws, best=1)
         return state.best(draws, losses)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.rows import Row
+from tests.benchmarks.rows import TINY_CHAT, Row
 from tests.benchmarks.worker import Worker
 
 Side = Callable[[int], float]  # told the round, gives seconds
@@ -59,9 +60,8 @@ class Bench:
         folder, executed, losses = self._model(row.model), [], {}
 
         def ours(number: int) -> float:
-            answer = self.ours.ask(
-                "score", folder=folder, path="auto", shape=row.shape, number=number, losses=number == 0
-            )
+            asked = {"folder": folder, "path": "auto", "shape": row.shape, "best": row.best}
+            answer = self.ours.ask("score", number=number, losses=number == 0, **asked)
             executed.append(answer["executed"])
             losses.setdefault("ours", answer["losses"])
             return answer["seconds"]
@@ -116,6 +116,26 @@ class Bench:
         error = largest_difference(losses["packed_reuse"], losses["copied_prefix"])
         return _result(row, seconds, "copied_prefix", executed["packed_reuse"], error, {})
 
+    def _half(self, row: Row) -> Result:
+        folder, tiny = self._model(row.model), row.model == TINY_CHAT
+        ours: list[dict[str, Any]] = []
+        theirs: list[dict[str, Any]] = []
+        for seed in range(min(3, self.rounds)):
+            ours.append(self.ours.ask("until_half", folder=folder, tiny=tiny, seed=seed, params=row.shape))
+            prompts = self.ours.ask("prompts", folder=folder, tiny=tiny, seed=seed)
+            theirs.append(self.theirs.ask("until_half", folder=folder, items=prompts, params=row.shape))
+        notes = {"broken": {"ours": [len(a["broken"]) for a in ours], "nanogcg": [len(b["broken"]) for b in theirs]}}
+        notes["of"] = len(prompts)
+        wanted = len(prompts) // 2
+        if any(len(one["broken"]) < wanted for one in (*ours, *theirs)):
+            return Result(row.id, notes=notes, missing=f"not half broken in time: {notes['broken']}")
+        seconds = {
+            name: [one["broken"][wanted - 1] for one in side] for name, side in (("ours", ours), ("nanogcg", theirs))
+        }
+        whole = median(b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True))
+        ratio = median(b / a for a, b in zip(seconds["ours"], seconds["nanogcg"], strict=True))
+        return Result(row.id, ratio, seconds=seconds, notes=notes | {"whole_runs": whole})
+
     def _cell(self, row: Row) -> Result:
         answer = self.ours.ask("cell", store=str(self.store), rounds=min(3, self.rounds))
         return Result(row.id, of_peak=answer["share"], notes=answer)
@@ -129,7 +149,7 @@ class Bench:
     def _model(self, size: str) -> str:
         folder = self.models / size
         if not folder.exists():
-            self.ours.ask("write", size=size, folder=str(folder))
+            self.ours.ask("write", size=size, folder=str(folder), store=str(self.store))
         return str(folder)
 
     def _rounds(self, sides: dict[str, Side], turns: bool = True) -> dict[str, list[float]]:
@@ -164,5 +184,6 @@ def _peak(seconds: dict[str, list[float]]) -> float:
 
 
 def largest_difference(ours: list[list[float]], theirs: list[list[float]]) -> float:
-    """Over the losses of all candidates of all examples."""
-    return max(abs(a - b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True))
+    """Over the losses of all candidates of all examples that are known exactly: the others are NaN."""
+    pairs = [(a, b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)]
+    return max(abs(a - b) for a, b in pairs if not isnan(a))

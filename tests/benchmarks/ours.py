@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from harness.api.model.backend import Scored
+from harness.api.problem.problem import Problem
 from harness.bench.attack_iteration import AttackIteration, choose_attack
 from harness.bench.backends import BenchBackend, open_backends, parse_paths
 from harness.bench.matmul_peak import LargeMatmuls, layer_matmul_rate
@@ -24,7 +28,9 @@ from harness.bench.workload import WorkloadShape, score_items
 from harness.registry.loader import load_plugins
 from plugins.victims._huggingface.gguf_files import in_hub_layout
 from plugins.victims._huggingface.packaged import PACKAGED
+from tests.benchmarks import until_half as half
 from tests.benchmarks.environments import cpu_name
+from tests.benchmarks.rows import TINY_CHAT
 from tests.benchmarks.whole_cell import share_in_model
 from tests.benchmarks.worker import serve
 
@@ -32,6 +38,7 @@ CPU = torch.device("cpu")
 _models: dict[str, BenchModel] = {}
 _backends: dict[tuple[str, str], BenchBackend] = {}
 _iterations: dict[str, AttackIteration] = {}
+_attacked: dict[str, list[Problem]] = {}
 _matmuls: list[LargeMatmuls] = []
 
 
@@ -46,13 +53,18 @@ def facts() -> dict[str, Any]:
     }
 
 
-def write(size: str, folder: str) -> int:
+def write(size: str, folder: str, store: str) -> int:
     """Write a model into a folder that both sides read; the number of its parameters.
 
     Args:
-        size: of random weights, or the name of a model in an installed package.
+        size: of random weights, the name of a model in an installed package, or that of the trained victim.
+        store: where a trained victim is kept for the next time.
     """
-    if size in PACKAGED:
+    if size == TINY_CHAT:
+        half.write_tiny_chat(Path(folder), Path(store))
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        end = str(AutoTokenizer.from_pretrained(folder).eos_token)
+    elif size in PACKAGED:
         model, end = _write_packaged(size, folder)
     else:
         shape = find_size(size)
@@ -112,9 +124,12 @@ def items(folder: str, shape: dict[str, Any], number: int) -> list[dict[str, Any
     ]
 
 
-def score(folder: str, path: str, shape: dict[str, Any], number: int, losses: bool) -> dict[str, Any]:
+def score(
+    folder: str, path: str, shape: dict[str, Any], number: int, losses: bool, best: int | None = None
+) -> dict[str, Any]:
     """Seconds of one round of scoring."""
-    items = score_items(WorkloadShape(**shape), _model(folder).allowed, False, number)
+    drawn = score_items(WorkloadShape(**shape), _model(folder).allowed, False, number)
+    items = [replace(item, best=best) for item in drawn]
     backend = _backend(folder, path).backend
     began = time.perf_counter()
     answers = backend.score(items)
@@ -122,7 +137,7 @@ def score(folder: str, path: str, shape: dict[str, Any], number: int, losses: bo
     return {
         "seconds": seconds,
         "executed": sum(answer.executed for answer in answers),
-        "losses": [answer.losses.tolist() for answer in answers] if losses else None,
+        "losses": [_exact_losses(answer) for answer in answers] if losses else None,
     }
 
 
@@ -140,8 +155,23 @@ def iterate(folder: str, shape: dict[str, Any], number: int) -> dict[str, Any]:
         "parts": clock.parts(("gradient", "sampling", "filter", "scoring", "other")),
         "executed": clock.executed,
         "item": {"before": item.before.tolist(), "candidates": item.candidates.tolist(), "target": list(item.target)},
-        "losses": answer.losses.tolist(),
+        "losses": _exact_losses(answer),
     }
+
+
+def _exact_losses(answer: Scored) -> list[float]:
+    """Losses, NaN where a bound alone is known."""
+    return np.where(True if answer.exact is None else answer.exact, answer.losses, np.nan).tolist()
+
+
+def prompts(folder: str, tiny: bool, seed: int) -> list[dict[str, Any]]:
+    """What `until_half` attacks, as ids."""
+    return half.as_ids(_problems(folder, tiny), seed)
+
+
+def until_half(folder: str, tiny: bool, seed: int, params: dict[str, int]) -> dict[str, Any]:
+    """Seconds after which prompts are broken that are attacked side by side."""
+    return half.until_half(_model(folder), _backend(folder, "auto").backend, _problems(folder, tiny), seed, **params)
 
 
 def cell(store: str, rounds: int) -> dict[str, Any]:
@@ -170,6 +200,12 @@ def _model(folder: str) -> BenchModel:
     return _models[folder]
 
 
+def _problems(folder: str, tiny: bool) -> list[Problem]:
+    if folder not in _attacked:
+        _attacked[folder] = half.problems_of(_model(folder), tiny)
+    return _attacked[folder]
+
+
 def _backend(folder: str, path: str) -> BenchBackend:
     if (folder, path) not in _backends:
         opened, missing = open_backends(_model(folder), parse_paths((path,)))
@@ -179,4 +215,5 @@ def _backend(folder: str, path: str) -> BenchBackend:
 
 
 if __name__ == "__main__":
-    serve({task.__name__: task for task in (facts, write, gemm, own_shapes, items, score, iterate, cell, gpu)})
+    tasks = (facts, write, gemm, own_shapes, items, score, iterate, prompts, until_half, cell, gpu)
+    serve({task.__name__: task for task in tasks})

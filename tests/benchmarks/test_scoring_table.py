@@ -111,7 +111,7 @@ def test_our_worker_answers_and_says_what_fails(worker: Worker, tmp_path: Path) 
     shape = {"prefix": 20, "suffix": 6, "tail": 3, "candidates": 16, "examples": 2}
     assert worker.ask("facts")["threads"] == 1
     folder = str(tmp_path / "model")
-    assert worker.ask("write", size="60k", folder=folder) == 58_240
+    assert worker.ask("write", size="60k", folder=folder, store=str(tmp_path / "store")) == 58_240
     items = worker.ask("items", folder=folder, shape=shape, number=3)
     assert [len(item["candidates"]) for item in items] == [16, 16]
     answers = [
@@ -123,7 +123,7 @@ def test_our_worker_answers_and_says_what_fails(worker: Worker, tmp_path: Path) 
     assert sum(answer["parts"].values()) == pytest.approx(answer["seconds"])
     assert len(answer["losses"]) == len(answer["item"]["candidates"]) == 16
     with pytest.raises(RuntimeError, match="no such size"):
-        worker.ask("write", size="7b", folder=folder)
+        worker.ask("write", size="7b", folder=folder, store=str(tmp_path / "store"))
     assert worker.ask("gemm") > 1e8, "a failure does not end it"
 
 

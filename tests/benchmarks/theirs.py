@@ -44,6 +44,33 @@ def iterate(folder: str, item: dict[str, Any], width: int) -> dict[str, Any]:
     run = _prepared(folder, 0, item, width)
     current = torch.tensor(item["candidates"][:1])
     began = time.perf_counter()
+    sampled = _sampled(run, current)
+    loss = _losses(run, sampled)
+    best = int(loss.argmin())
+    return {"seconds": time.perf_counter() - began, "scored": len(sampled), "best": best}
+
+
+def until_half(folder: str, items: list[dict[str, Any]], params: dict[str, int]) -> dict[str, Any]:
+    """Seconds after which prompts are broken that are attacked one after another, each until its target is said: the
+    loop of `GCG.run` with ``early_stop``.
+    """
+    broken: list[float] = []
+    began = time.perf_counter()
+    for place, item in enumerate(items):
+        run = _prepared(folder, place, item, params["candidates"], topk=params["topk"], early_stop=True)
+        run.stop_flag = False
+        current = torch.tensor(item["candidates"])
+        for _ in range(params["steps"]):
+            sampled = _sampled(run, current)
+            current = sampled[_losses(run, sampled).argmin()][None]
+            if run.stop_flag:
+                broken.append(time.perf_counter() - began)
+                break
+    return {"broken": broken, "seconds": time.perf_counter() - began}
+
+
+def _sampled(run: source.GCG, current: torch.Tensor) -> torch.Tensor:
+    """Candidates of one iteration, as in the loop of `GCG.run`."""
     gradient = run.compute_token_gradient(current)
     with torch.no_grad():
         sampled = source.sample_ids_from_grad(
@@ -54,10 +81,7 @@ def iterate(folder: str, item: dict[str, Any], width: int) -> dict[str, Any]:
             run.config.n_replace,
             not_allowed_ids=run.not_allowed_ids,
         )
-        sampled = source.filter_ids(sampled, run.tokenizer)
-    loss = _losses(run, sampled)
-    best = int(loss.argmin())
-    return {"seconds": time.perf_counter() - began, "scored": len(sampled), "best": best}
+        return source.filter_ids(sampled, run.tokenizer)
 
 
 def _losses(run: source.GCG, ids: torch.Tensor) -> torch.Tensor:
@@ -76,7 +100,7 @@ def _losses(run: source.GCG, ids: torch.Tensor) -> torch.Tensor:
     return losses
 
 
-def _prepared(folder: str, place: int, item: dict[str, Any], width: int = 512) -> source.GCG:
+def _prepared(folder: str, place: int, item: dict[str, Any], width: int = 512, **config: Any) -> source.GCG:
     """A `GCG` as `GCG.run` has it when its loop begins: embeddings, prefix cache."""
     if folder not in _loaded:
         model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32).eval()
@@ -85,8 +109,9 @@ def _prepared(folder: str, place: int, item: dict[str, Any], width: int = 512) -
     known = _ready.get((folder, place))
     if known is not None and (known.item, known.config.search_width) == ((item["before"], item["target"]), width):
         return known
-    run = source.GCG(model, tokenizer, GCGConfig(search_width=width, batch_size=width, verbosity="ERROR"))
-    before, after, target = (torch.tensor([ids], dtype=torch.int64) for ids in (item["before"], [], item["target"]))
+    run = source.GCG(model, tokenizer, GCGConfig(search_width=width, batch_size=width, verbosity="ERROR", **config))
+    parts = (item["before"], item.get("after", []), item["target"])
+    before, after, target = (torch.tensor([ids], dtype=torch.int64) for ids in parts)
     with torch.no_grad():
         run.before_embeds, run.after_embeds, run.target_embeds = map(run.embedding_layer, (before, after, target))
         run.prefix_cache = model(inputs_embeds=run.before_embeds, use_cache=True).past_key_values
@@ -97,4 +122,4 @@ def _prepared(folder: str, place: int, item: dict[str, Any], width: int = 512) -
 
 
 if __name__ == "__main__":
-    serve({task.__name__: task for task in (facts, score, iterate)})
+    serve({task.__name__: task for task in (facts, score, iterate, until_half)})

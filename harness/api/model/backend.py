@@ -51,6 +51,7 @@ class ScoreItem:
         target: the proxy label, or the ids that the attacker wants to be generated.
         near: shape [S], the string the candidates derive from, or several, [n, S], or None.
         over: as in `harness.api.requests.Score`; of a backend with labels not looked at.
+        best: how many of the lowest losses are wanted at least; None: all. A backend may leave it out of account.
     """
 
     before: Tokens
@@ -59,17 +60,22 @@ class ScoreItem:
     target: Target
     near: Tokens | None = None
     over: Mellowmax | None = None
+    best: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Answer to a `ScoreItem`: label logits [K, labels] ([K, 0] of a backend that answers in text), losses [K] in nats,
     and the executed FLOPs of the item.
+
+    ``exact`` tells which candidates' answers are exact, [K]; None: all. Of the others the losses are lower bounds, not
+    below the exact ones that are wanted, and the logits are near.
     """
 
     logits: Floats
     losses: Floats
     executed: float
+    exact: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

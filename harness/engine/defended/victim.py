@@ -187,7 +187,9 @@ class DefendedVictim:
             return self._score_texts(requests)
         penalties = self._guard_penalties(requests)
         items = [  # what is blocked for good is not put to the victim
-            ScoreItem(p.before, r.candidates[np.isfinite(own)], p.after, target_of(p, r), r.near, r.over)
+            ScoreItem(
+                p.before, r.candidates[np.isfinite(own)], p.after, target_of(p, r), r.near, r.over, self._best(p, r)
+            )
             for (p, r, _), own in zip(requests, penalties, strict=True)
         ]
         losses = []
@@ -202,6 +204,10 @@ class DefendedVictim:
                 own[np.isfinite(own)] += found
             losses.append(own if self.layers else found)
         return losses
+
+    def _best(self, problem: Problem, request: Score) -> int | None:
+        """How many of the lowest losses are wanted of the victim: all where its losses are not what is compared."""
+        return None if self.layers or isinstance(goal_of(problem, request), AnyBut) else request.best
 
     def _guard_penalties(self, requests: Sequence[Metered[Score]]) -> list[Floats]:
         """What guards of prompts raise each candidate's loss by, ``inf`` where one blocks it; shape [K] each."""

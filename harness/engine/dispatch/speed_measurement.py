@@ -19,6 +19,7 @@ import transformers
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
 from harness.api.model.backend import Backend, GenerateItem, SampleItem, ScoreItem, Target
+from harness.engine.torch.scoring.random_candidates import one_position_redrawn
 from harness.hashing import content_key
 from harness.store.artifacts import MANIFEST
 from harness.store.atomic import write_json
@@ -137,8 +138,7 @@ def _request(
     room = max(1, backend.context - _STRING - _AFTER - 1)
     before = rng.choice(usable, size=min(_BEFORE, room)).astype(np.int64)
     string = rng.choice(usable, size=min(_STRING, max(1, backend.context - len(before) - _AFTER))).astype(np.int64)
-    candidates = np.repeat(string[None], count, 0)
-    candidates[np.arange(count), rng.integers(len(string), size=count)] = rng.choice(usable, size=count)
+    candidates = one_position_redrawn(string, count, usable, rng)
     after = rng.choice(usable, size=min(_AFTER, max(0, backend.context - len(before) - len(string)))).astype(np.int64)
     if request_type == "classify":
         rows = [np.concatenate([before, candidate, after]) for candidate in candidates]

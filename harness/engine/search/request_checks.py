@@ -28,8 +28,9 @@ _ROUNDING = 1e-3  # by which the weights of a position may miss 1, being kept as
 
 
 def check_score(request: Score, problem: Problem) -> Score:
-    """Candidates of at most the threat model's tokens, all of them the model's."""
-    return replace(request, candidates=_strings(request.candidates, problem))
+    """Candidates of at most the threat model's tokens, all of them the model's; at least one wanted."""
+    best = None if request.best is None else _at_least_one(request.best, "Score.best")
+    return replace(request, candidates=_strings(request.candidates, problem), best=best)
 
 
 def check_gradient(request: Gradient, problem: Problem) -> Gradient:

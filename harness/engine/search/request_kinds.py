@@ -99,6 +99,7 @@ REQUEST_KINDS: dict[type[Request], RequestKind] = {
         sequences=lambda request: len(request.candidates),
         tokens=lambda request, problem: len(request.candidates) * (_around(problem) + request.candidates.shape[1]),
         mean=mean_losses,
+        member_request=lambda request, problem: replace(request, best=None),  # the best for one may not be for all
     ),
     Gradient: RequestKind(
         ability="gradient",

@@ -165,15 +165,21 @@ class TorchBackend:
         self.scorer.forget_strings()
 
     def score(self, items: Sequence[ScoreItem]) -> list[Scored]:
-        """Losses of many examples' candidates, packed into shared forwards. Raises as `classify`.
+        """Losses of many examples' candidates, packed into shared forwards. Raises as `classify`. Of items that want
+        their best alone, others may be screened out by losses in lower precision.
 
         What an item's losses are does not depend on the other items beyond rounding.
         """
         rows = [self._valid(whole_rows(item), item.target) for item in items]
         scored = []
-        for item, (values, executed) in zip(items, self.scorer.score(items, rows), strict=True):
+        for item, (values, executed, bounds) in zip(items, self.scorer.score(items, rows), strict=True):
             outputs = self._full_scorer.without_nan(values)
-            scored.append(Scored(outputs[:, : self.n_labels], loss_of(outputs, item.target, item.over), executed))
+            logits, losses = outputs[:, : self.n_labels], loss_of(outputs, item.target, item.over)
+            if bounds is None:
+                scored.append(Scored(logits, losses, executed))
+            else:
+                exact = np.isnan(bounds)
+                scored.append(Scored(logits, np.where(exact, losses, bounds), executed, exact))
         return scored
 
     def gradient(self, items: Sequence[GradientItem]) -> list[Differentiated]:

@@ -18,6 +18,7 @@ from harness.engine.torch.scoring.head_reader import ItemOutputs
 from harness.engine.torch.scoring.model_limits import why_not_packable
 from harness.engine.torch.scoring.packed.scorer import PackedScorer
 from harness.engine.torch.scoring.scorer_check import ScorerCheck, check_scorer
+from harness.engine.torch.scoring.screening.screener import Screener
 from harness.engine.torch.scoring.strategy_names import LETTERS, StrategyChoice, StrategyName
 from harness.engine.torch.scoring.unsupported import MODEL_ERRORS, UnsupportedModelError, reason_of
 from harness.engine.torch.self_check.tolerance import deviation_message
@@ -34,6 +35,7 @@ class CandidateScorer:
         copied: scores behind copied prefixes: all rows under ``copied_prefix``, those that are too long to be packed
             under a packed strategy; None where that is not needed or not right.
         full: scores what the others do not.
+        screener: leaves out candidates that cannot be among the best; None before a request wants its best alone.
         difference, tolerance: of the strategy's self-check (see `ScorerCheck`); None where it was not run.
         reason: why it is not ``packed_reuse``, or "".
     """
@@ -68,6 +70,7 @@ class CandidateScorer:
         self.difference: float | None = None
         self.tolerance: float | None = None
         self.reason = ""
+        self.screener: Screener | None = None
         if strategy == "full":
             self.reason = "asked for"
         elif strategy == "copied_prefix":
@@ -113,7 +116,12 @@ class CandidateScorer:
         if self.strategy == "packed":
             items = [replace(item, near=None) for item in items]
         try:
-            return self.packed.score_fitting(items, rows)
+            if all(item.best is None for item in items):
+                return self.packed.score_fitting(items, rows)
+            if self.screener is None:
+                spare = PackedScorer(self._model, self._head, self._chunker, self._ordinary_ids)
+                self.screener = Screener(self._model, self.packed, spare, self._ordinary_ids, self._context)
+            return self.screener.score_fitting(items, rows)
         except UnsupportedModelError as error:
             self._stop_packing(str(error))
             return {}
@@ -221,4 +229,5 @@ class CandidateScorer:
             "tolerance": self.tolerance,
             "longest_packed_row": self._longest_packed_row,
             "longer_rows": None if self._longest_packed_row is None else LETTERS[longer_rows],
+            "screening": None if self.screener is None else self.screener.to_json(),
         }

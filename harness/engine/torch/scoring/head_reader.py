@@ -28,10 +28,12 @@ class ItemOutputs(NamedTuple):
     Attributes:
         values: outputs of the head for each row [K, width], see `Head.outputs`.
         executed: FLOPs.
+        bounds: what the loss of a row with inexact outputs is not below, NaN where they are exact, [K]; None: all are.
     """
 
     values: Floats
     executed: float
+    bounds: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
@@ -31,6 +31,7 @@ from harness.engine.torch.scoring.packed.packed_forward import run_in_chunks, ru
 from harness.engine.torch.scoring.packed.packed_pass import PackedPass
 from harness.engine.torch.scoring.packed.prefix_builder import PrefixBuilder
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece, first_differences, plan_pieces
+from harness.engine.torch.scoring.screening.bfloat16_products import bfloat16_products
 from harness.engine.torch.scoring.unsupported import UnsupportedModelError
 from harness.tokens.tokenizer import Floats, Tokens
 
@@ -74,11 +75,14 @@ class PackedScorer:
             return {}
         return dict(zip(fitting, self.score([items[i] for i in fitting], [rows[i] for i in fitting]), strict=True))
 
-    def score(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> list[ItemOutputs]:
+    def score(
+        self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], *, reduced: bool = False
+    ) -> list[ItemOutputs]:
         """Outputs of the head for each item's rows.
 
         Args:
             rows: whole rows of each item [K, P + S + T], checked.
+            reduced: multiply by `bfloat16_products`; what is remembered stays exact.
 
         Raises:
             UnsupportedModelError: the model's attention asks for something that is not understood.
@@ -91,7 +95,7 @@ class PackedScorer:
             starts = [first_differences(item) for item in subitems]
             answers: list[ItemOutputs] = []
             for batch in self._batches(subrows):
-                answers += self._score_batch(subitems[batch], subrows[batch], starts[batch])
+                answers += self._score_batch(subitems[batch], subrows[batch], starts[batch], reduced)
         return merge_groups(groups, answers, len(items))
 
     def warm(self, befores: Sequence[Tokens]) -> None:
@@ -128,7 +132,11 @@ class PackedScorer:
             yield
 
     def _score_batch(
-        self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]], starts: Sequence[NDArray[np.int64]]
+        self,
+        items: Sequence[ScoreItem],
+        rows: Sequence[NDArray[np.int64]],
+        starts: Sequence[NDArray[np.int64]],
+        reduced: bool,
     ) -> list[ItemOutputs]:
         """As `score` of items with at most one string each, whose prefixes fit together into the cache's memory."""
         outputs = [
@@ -141,7 +149,7 @@ class PackedScorer:
         for forward in chain.from_iterable(self.reader.forwards(items)):
             ready = [p.followed_by(forward.appended[p.item]) for p in pieces if p.item in forward.appended]
             max_rows = self.reader.max_rows(self.device, forward.read_last)
-            with self.flops.trim.trimmed():
+            with self.flops.trim.trimmed(), bfloat16_products(self.model) if reduced else nullcontext():
                 for done, answer in run_in_chunks(partial(self._read, forward), ready, self._chunker, max_rows):
                     parts = np.split(answer, np.cumsum([len(piece.rows) for piece in done])[:-1])
                     for piece, part in zip(done, parts, strict=True):
