@@ -48,6 +48,7 @@ LABELS = {"task": "word_length", "threat": SUFFIX}
 PICTURES = [
     Picture("leaderboard", LABELS, (1180, 1310)),
     Picture("leaderboard_offense", LABELS | {"kind": "offense"}, (900, 880), part="section.scope .plot"),
+    Picture("leaderboard_pareto", LABELS | {"kind": "pareto"}, (1180, 880), part="section.scope .plot"),
     Picture("leaderboard_phone", LABELS, (390, 880)),
     Picture("leaderboard_entry", LABELS, (1180, 1560), "perplexity_filter"),
     Picture("leaderboard_compare", LABELS, (1180, 1180), "Compare side by side"),
