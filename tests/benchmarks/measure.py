@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
@@ -54,7 +57,8 @@ class Bench:
 
     def run(self, row: Row) -> Result:
         """Measure a row."""
-        return getattr(self, f"_{row.kind}")(row)
+        with busy_core() if row.busy else nullcontext():
+            return getattr(self, f"_{row.kind}")(row)
 
     def _score(self, row: Row) -> Result:
         folder, executed, losses = self._model(row.model), [], {}
@@ -181,6 +185,17 @@ def _result(
 
 def _peak(seconds: dict[str, list[float]]) -> float:
     return 1.0 / median(seconds["product"])
+
+
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Within, another process computes without a pause."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def largest_difference(ours: list[list[float]], theirs: list[list[float]]) -> float:

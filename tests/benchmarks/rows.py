@@ -23,6 +23,7 @@ class Row:
         shape: fields of `harness.bench.workload.WorkloadShape`; of whole attacks, parameters of GCG.
         must, aim: ratio to reach; None where the row has none.
         best: how many of the lowest losses our side is asked for; None: all.
+        busy: whether another process computes meanwhile, on one core.
         must_peak, aim_peak: share of the rate of large matrix products (of a cell: of the wall time) to reach.
     """
 
@@ -36,6 +37,7 @@ class Row:
     must_peak: float | None = None
     aim_peak: float | None = None
     best: int | None = None
+    busy: bool = False
 
 
 SMOLLM2, TINY_CHAT = "smollm2-135m-instruct", "tiny-chat"
@@ -70,6 +72,8 @@ ROWS = (
         0.72,
         0.85,
     ),
+    Row("21m-128-busy", "score", "21M, P=100, S=20, K=128, one core busy", "21m", _shape(128), busy=True),
+    Row("1.7m-512-busy", "score", "1.7M, P=100, S=20, K=512, one core busy", "1.7m", _shape(512), busy=True),
     Row("gcg-21m", "iterate", "whole GCG iteration, 21M, P=100, S=20, K=128", "21m", _shape(128), 2.4, 3.0),
     Row("smollm2", "score", "SmolLM2-135M-Instruct, P=100, S=20, T=8, K=64", SMOLLM2, _shape(64, tail=8), 2.5, 4.0),
     Row(
@@ -95,9 +99,9 @@ ROWS = (
     Row(
         "half-smollm2",
         "half",
-        "until 8 of 16 reviews are called the opposite, SmolLM2-135M-Instruct, GCG, K=64, S=10",
+        "until 8 of 16 reviews are called the opposite, SmolLM2-135M-Instruct, GCG, K=32, S=10",
         SMOLLM2,
-        {"steps": 20, "candidates": 64, "topk": 64},
+        {"steps": 15, "candidates": 32, "topk": 64},
         4.0,
         10.0,
     ),

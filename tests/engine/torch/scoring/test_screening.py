@@ -158,6 +158,7 @@ def test_requests_with_nothing_to_leave_out_are_exact(change: dict[str, Any], ba
         assert got.exact is None
         assert len(got.losses) == len(want.losses)
         np.testing.assert_allclose(got.losses, want.losses, atol=1e-5)
+    assert facts(made) == {"screened": False, "reason": "", "share": None}, "nothing is tried for them"
 
 
 def test_a_request_that_is_screened_does_not_depend_on_the_others(backend: Any) -> None:

@@ -71,43 +71,49 @@ class Screener:
 
     Attributes:
         reason: why it does not screen, or "".
-        share: of the candidates of some random requests, how many had to be scored exactly; None if not tried.
+        share: of the candidates of some random requests, how many had to be scored exactly; None before a request
+            that would be screened.
     """
 
     def __init__(
         self, model: Any, packed: PackedScorer, spare: PackedScorer, ordinary_ids: Tokens, context: int
     ) -> None:
-        """Find out whether it is worthwhile: where candidates are apart by little more than the error, it is not.
+        """Look at the model; nothing is run.
 
         Args:
             packed: scores the candidates; it was found right.
             spare: another one for the trial, so that what ``packed`` remembers stays.
             ordinary_ids: to draw requests from.
             context: longest row in tokens.
-
-        Raises:
-            UnsupportedModelError, VictimError: as `PackedScorer.score`.
         """
-        self._packed = packed
+        self._packed, self._spare, self._ordinary_ids = packed, spare, ordinary_ids
         self.share: float | None = None
         self.reason = why_not_bfloat16(model)
         if not self.reason and (context < _TOKENS or not packed.fits(0, _TOKENS)):
             self.reason = "its rows are short"
-        if not self.reason:
-            self.share = _share_of(spare, _random_requests(ordinary_ids, packed.reader.labels))
-            if self.share > _MOST_SHARE:
-                self.reason = "its candidates' losses differ by little more than the error of bfloat16"
 
     def score_fitting(self, items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]) -> dict[int, ItemOutputs]:
         """As `PackedScorer.score_fitting`; of items that want their best alone, the others' values may be inexact,
         with bounds.
+
+        Raises:
+            UnsupportedModelError, VictimError: as `PackedScorer.score`.
         """
         screened = [] if self.reason else [i for i, item in enumerate(items) if self._worthwhile(item)]
+        if screened and self.share is None:
+            self._try()
+            screened = [] if self.reason else screened
         others = [i for i in range(len(items)) if i not in set(screened)]
         answers = self._subset(others, items, rows)
         wanted = [(items[i], rows[i]) for i in screened]
         answers |= dict(zip(screened, _score(self._packed, wanted), strict=True))
         return answers
+
+    def _try(self) -> None:
+        """Find out whether it saves anything: where candidates are apart by little more than the error, it does not."""
+        self.share = _share_of(self._spare, _random_requests(self._ordinary_ids, self._packed.reader.labels))
+        if self.share > _MOST_SHARE:
+            self.reason = "its candidates' losses differ by little more than the error of bfloat16"
 
     def _subset(
         self, at: Sequence[int], items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]
@@ -124,7 +130,7 @@ class Screener:
 
     def to_json(self) -> dict[str, object]:
         """Plain data for the manifest."""
-        return {"screened": not self.reason, "reason": self.reason, "share": self.share}
+        return {"screened": not self.reason and self.share is not None, "reason": self.reason, "share": self.share}
 
 
 def _score(packed: PackedScorer, wanted: Sequence[tuple[ScoreItem, NDArray[np.int64]]]) -> list[ItemOutputs]:
