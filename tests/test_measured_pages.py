@@ -1,4 +1,4 @@
-"""The pages of defenses show what the entries say, and each of them has something measured."""
+"""Pages of defenses and attacks show what the entries say, and each defense has something measured."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ DEFENSES = sorted(
 
 
 @pytest.mark.slow
-def test_measured_rows_are_those_of_the_entries() -> None:
-    spec = importlib.util.spec_from_file_location("write_measured", ROOT / "docs" / "write_measured.py")
+@pytest.mark.parametrize(("script", "least"), [("write_measured", 6), ("write_attacks", 1)])
+def test_measured_rows_are_those_of_the_entries(script: str, least: int) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     assert spec is not None
     assert spec.loader is not None
     writer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(writer)
     written = dict(writer.pages())
-    assert len(written) > 5
+    assert len(written) >= least
     for page, text in written.items():
-        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run `python docs/write_measured.py`"
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run `python docs/{script}.py`"
 
 
 @pytest.mark.parametrize("defense", DEFENSES)

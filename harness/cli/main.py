@@ -17,8 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     70: a bug. 130: interrupted.
     """
     from harness.cli.console.terminal import any_terminal
+    from harness.engine.threads import give_way_soon
     from harness.isolation.process_state import collection_paused
 
+    give_way_soon()
     with any_terminal() as terminal:
         try:
             with collection_paused():

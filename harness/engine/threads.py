@@ -1,17 +1,33 @@
-"""How many threads torch takes while a model is made: a fixed number, since another one rounds its sums differently."""
+"""Threads of torch: how many while a model is made, and how they wait for each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _AROUND: ContextVar[int | None] = ContextVar("threads around what is made", default=None)
 
 
+_SPINS = 10_000  # some 20 µs; by default GNU OpenMP spins thirty times as long
+
+
+def give_way_soon(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Have a thread that waits for the others of a product give its core away soon, unless the user says how it waits.
+
+    Forwards of small models are many short products. If another process takes a core, a thread that spins keeps the
+    one core away that the thread it waits for could have. To be called before torch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in environment:
+        environment.setdefault("GOMP_SPINCOUNT", str(_SPINS))
+
+
 @contextmanager
 def fixed_threads(count: int) -> Iterator[None]:
-    """So many threads for what is made inside; those from before afterwards."""
+    """So many threads for what is made inside, since another number rounds sums differently; those from before
+    afterwards.
+    """
     import torch  # slow, and needed only where something is made
 
     before = torch.get_num_threads()

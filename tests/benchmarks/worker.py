@@ -17,8 +17,10 @@ from tests.benchmarks.environments import ROOT
 class Worker:
     """Use as a context. What the process prints goes to a log."""
 
-    def __init__(self, python: Path, module: str, threads: int, log: Path) -> None:
-        """Start ``python -m module`` with so many threads."""
+    def __init__(
+        self, python: Path, module: str, threads: int, log: Path, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Start ``python -m module`` with so many threads, and with variables of its own."""
         count = str(threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
         quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "true"}
@@ -27,7 +29,7 @@ class Worker:
         self._process = subprocess.Popen(
             [str(python), "-m", module],
             cwd=ROOT,
-            env={**os.environ, **dict.fromkeys(names, count), **quiet},
+            env={**os.environ, **dict.fromkeys(names, count), **quiet, **(settings or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

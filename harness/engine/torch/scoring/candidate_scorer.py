@@ -119,8 +119,7 @@ class CandidateScorer:
             if all(item.best is None for item in items):
                 return self.packed.score_fitting(items, rows)
             if self.screener is None:
-                spare = PackedScorer(self._model, self._head, self._chunker, self._ordinary_ids)
-                self.screener = Screener(self._model, self.packed, spare, self._ordinary_ids, self._context)
+                self.screener = Screener(self._model, self.packed, self._ordinary_ids, self._context)
             return self.screener.score_fitting(items, rows)
         except UnsupportedModelError as error:
             self._stop_packing(str(error))

@@ -101,6 +101,15 @@ class PrefixCache:
         finally:
             self._held, self.used = held, used
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Within, prefixes may be read and put in; afterwards those from before are held, in the order of their use."""
+        held, used = self._held.copy(), self.used
+        try:
+            yield
+        finally:
+            self._held, self.used = held, used
+
     def clear(self) -> None:
         """Forget all prefixes."""
         self._held.clear()

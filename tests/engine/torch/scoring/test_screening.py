@@ -193,3 +193,55 @@ def test_what_is_not_screened_says_why(monkeypatch: pytest.MonkeyPatch, backend:
         assert all(answer.exact is None for answer in made.score(items_for(made)))
         assert word in facts(made)["reason"]
         assert not facts(made)["screened"]
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 2.0])
+def test_the_prefixes_that_are_remembered_are_those_of_exact_scoring(share: float, backend: Any) -> None:
+    """What the next request costs depends on them, so a run that is resumed must not tell another story."""
+    held = []
+    for best in (None, 1):
+        made = backend()
+        items = [item for seed in range(4) for item in items_for(made, best=best, seed=seed)]
+        made.score(items[:1])  # finds out how to score
+        cache = made.scorer.packed.cache
+        cache.clear()
+        made.begin([item.before for item in items])
+        cache.limit = int(share * cache.used)
+        made.begin([item.before for item in items])
+        spent = []
+        for _ in range(2):
+            made.begin_step()
+            made.score(items[::-1])
+            spent.append(sum(answer.executed for answer in made.score([replace(item, best=None) for item in items])))
+        held.append((list(cache._held), spent))
+    assert held[0] == held[1]
+
+
+def test_ctrl_c_in_a_layer_leaves_products_exact(backend: Any) -> None:
+    made = backend()
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    layer = next(module for module in made.model.modules() if isinstance(module, torch.nn.Linear))
+    products_in_bfloat16 = bfloat16_products.bfloat16_products(made.model)
+    with pytest.raises(KeyboardInterrupt), products_in_bfloat16, layer.register_forward_hook(interrupt):
+        made.model(torch.zeros(1, 3, dtype=torch.long))
+    assert products.fp32_precision == before
+
+
+def test_equal_candidates_are_one(backend: Any) -> None:
+    made = backend()
+    rng = np.random.default_rng(0)
+    for seed in range(6):
+        (item, _) = items_for(made, count=40, seed=seed)
+        some = replace(item, candidates=item.candidates[rng.integers(40, size=300)])
+        (got,), (want,) = made.score([some]), exactly(made, [some])
+        assert got.exact is not None
+        assert got.losses.argmin() == want.losses.argmin()
+        for string in np.unique(some.candidates, axis=0):
+            assert len(np.unique(got.losses[(some.candidates == string).all(1)])) == 1
+        few = replace(item, candidates=item.candidates[rng.integers(10, size=300)])
+        assert made.score([few])[0].exact is None, "ten strings are not worth screening"

@@ -54,4 +54,7 @@ def bfloat16_products(model: Any) -> Iterator[None]:
         for layer, _ in linear_layers(model):
             hooks.enter_context(layer.register_forward_pre_hook(reduce))
             hooks.enter_context(layer.register_forward_hook(restore, always_call=True))
-        yield
+        try:
+            yield
+        finally:
+            restore()  # hooks are not called on Ctrl-C

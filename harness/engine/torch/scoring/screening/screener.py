@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,31 @@ _PREFIX, _STRING, _TARGET, _CANDIDATES, _REQUESTS = 24, 16, 4, 64, 2  # of the r
 _TOKENS = _PREFIX + _STRING + _TARGET
 
 
+@dataclass(frozen=True)
+class _Distinct:
+    """An item without its repeated candidates: equal ones would tell the same error again.
+
+    Attributes:
+        rows: whole rows of the item [n, P + S + T].
+        place: of each candidate among these, [K].
+    """
+
+    item: ScoreItem
+    rows: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, item: ScoreItem, rows: NDArray[np.int64]) -> _Distinct:
+        """The item with each candidate once."""
+        distinct, first, place = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        return cls(replace(item, candidates=item.candidates[first]), distinct, place.reshape(-1))
+
+    def of_all(self, answer: ItemOutputs) -> ItemOutputs:
+        """Its answer, told of all candidates."""
+        bounds = None if answer.bounds is None else answer.bounds[self.place]
+        return ItemOutputs(answer.values[self.place], answer.executed, bounds)
+
+
 @dataclass
 class _Work:
     """One item on its way.
@@ -36,7 +62,6 @@ class _Work:
 
     item: ScoreItem
     rows: NDArray[np.int64]
-    best: int
     reduced: Floats
     values: Floats
     executed: float
@@ -49,10 +74,11 @@ class _Work:
 
     def wanted(self) -> NDArray[np.int64]:
         """The candidates to score exactly next, none if the best are certain."""
+        best = self.item.best or 1
         if not self.known.any():
-            return first_to_score(self.reduced, self.best)
+            return first_to_score(self.reduced, best)
         exact = np.where(self.known, loss_of(self.values, self.item.target, self.item.over), np.nan)
-        possible, self.bounds = screen(self.reduced, exact, self.known, self.best)
+        possible, self.bounds = screen(self.reduced, exact, self.known, best)
         return lowest_of(possible, self.reduced)
 
     def part(self, at: NDArray[np.int64]) -> ScoreItem:
@@ -75,18 +101,15 @@ class Screener:
             that would be screened.
     """
 
-    def __init__(
-        self, model: Any, packed: PackedScorer, spare: PackedScorer, ordinary_ids: Tokens, context: int
-    ) -> None:
+    def __init__(self, model: Any, packed: PackedScorer, ordinary_ids: Tokens, context: int) -> None:
         """Look at the model; nothing is run.
 
         Args:
             packed: scores the candidates; it was found right.
-            spare: another one for the trial, so that what ``packed`` remembers stays.
             ordinary_ids: to draw requests from.
             context: longest row in tokens.
         """
-        self._packed, self._spare, self._ordinary_ids = packed, spare, ordinary_ids
+        self._model, self._packed, self._ordinary_ids = model, packed, ordinary_ids
         self.share: float | None = None
         self.reason = why_not_bfloat16(model)
         if not self.reason and (context < _TOKENS or not packed.fits(0, _TOKENS)):
@@ -99,62 +122,56 @@ class Screener:
         Raises:
             UnsupportedModelError, VictimError: as `PackedScorer.score`.
         """
-        screened = [] if self.reason else [i for i, item in enumerate(items) if self._worthwhile(item)]
-        if screened and self.share is None:
+        distinct = [_Distinct.of(item, item_rows) for item, item_rows in zip(items, rows, strict=True)]
+        could = [not self.reason and self._worthwhile(one) for one in distinct]
+        if any(could) and self.share is None:
             self._try()
-            screened = [] if self.reason else screened
-        others = [i for i in range(len(items)) if i not in set(screened)]
-        answers = self._subset(others, items, rows)
-        wanted = [(items[i], rows[i]) for i in screened]
-        answers |= dict(zip(screened, _score(self._packed, wanted), strict=True))
+        answers: dict[int, ItemOutputs] = {}
+        # In their order, so that the same prefixes are remembered in the end as without screening.
+        for screened, group in groupby(range(len(items)), lambda i: could[i] and not self.reason):
+            at = list(group)
+            if screened:
+                found = _score(self._packed, [distinct[i] for i in at])
+                answers |= {i: distinct[i].of_all(answer) for i, answer in zip(at, found, strict=True)}
+            else:
+                exact = self._packed.score_fitting([items[i] for i in at], [rows[i] for i in at])
+                answers |= {at[i]: answer for i, answer in exact.items()}
         return answers
 
     def _try(self) -> None:
         """Find out whether it saves anything: where candidates are apart by little more than the error, it does not."""
-        self.share = _share_of(self._spare, _random_requests(self._ordinary_ids, self._packed.reader.labels))
+        requests = _random_requests(self._ordinary_ids, self._packed.reader.labels)
+        self._packed.cache.clear_if_changed(self._model)
+        with self._packed.cache.set_aside():
+            found = _score(self._packed, [_Distinct.of(item, whole_rows(item)) for item in requests])
+        self.share = float(np.mean([np.isnan(answer.bounds).mean() for answer in found if answer.bounds is not None]))
         if self.share > _MOST_SHARE:
             self.reason = "its candidates' losses differ by little more than the error of bfloat16"
 
-    def _subset(
-        self, at: Sequence[int], items: Sequence[ScoreItem], rows: Sequence[NDArray[np.int64]]
-    ) -> dict[int, ItemOutputs]:
-        """Exact answers to some of the items, by index."""
-        exact = self._packed.score_fitting([items[i] for i in at], [rows[i] for i in at])
-        return {at[i]: answer for i, answer in exact.items()}
-
-    def _worthwhile(self, item: ScoreItem) -> bool:
+    def _worthwhile(self, one: _Distinct) -> bool:
         """Whether enough candidates could be spared."""
-        count, row = len(item.candidates), len(item.before) + item.candidates.shape[1] + len(item.after)
-        exactly = PAIRS + (item.best or count) - 1
-        return count >= _LEAST_FACTOR * exactly and self._packed.fits(item.target, row)
+        count, length = one.rows.shape
+        exactly = PAIRS + (one.item.best or count) - 1
+        return count >= _LEAST_FACTOR * exactly and self._packed.fits(one.item.target, length)
 
     def to_json(self) -> dict[str, object]:
         """Plain data for the manifest."""
         return {"screened": not self.reason and self.share is not None, "reason": self.reason, "share": self.share}
 
 
-def _score(packed: PackedScorer, wanted: Sequence[tuple[ScoreItem, NDArray[np.int64]]]) -> list[ItemOutputs]:
-    """Answers to items with their rows, the best candidates exact."""
-    if not wanted:
-        return []
-    reduced = packed.score([item for item, _ in wanted], [rows for _, rows in wanted], reduced=True)
+def _score(packed: PackedScorer, wanted: Sequence[_Distinct]) -> list[ItemOutputs]:
+    """Answers to items, the best candidates exact. What is remembered is what the pass over all of them left."""
+    reduced = packed.score([one.item for one in wanted], [one.rows for one in wanted], reduced=True)
     work = [
-        _Work(item, rows, item.best or 1, loss_of(told.values, item.target, item.over), told.values, told.executed)
-        for (item, rows), told in zip(wanted, reduced, strict=True)
+        _Work(one.item, one.rows, loss_of(told.values, one.item.target, one.item.over), told.values, told.executed)
+        for one, told in zip(wanted, reduced, strict=True)
     ]
-    while True:
-        parts = [(one, at) for one in work if len(at := one.wanted())]
-        if not parts:
-            return [ItemOutputs(one.values, one.executed, np.where(one.known, np.nan, one.bounds)) for one in work]
-        exact = packed.score([one.part(at) for one, at in parts], [one.rows[at] for one, at in parts])
-        for (one, at), answer in zip(parts, exact, strict=True):
-            one.put(at, answer)
-
-
-def _share_of(packed: PackedScorer, items: Sequence[ScoreItem]) -> float:
-    """How many of the candidates have to be scored exactly."""
-    answers = _score(packed, [(item, whole_rows(item)) for item in items])
-    return float(np.mean([np.isnan(answer.bounds).mean() for answer in answers if answer.bounds is not None]))
+    with packed.cache.unchanged():
+        while parts := [(one, at) for one in work if len(at := one.wanted())]:
+            exact = packed.score([one.part(at) for one, at in parts], [one.rows[at] for one, at in parts])
+            for (one, at), answer in zip(parts, exact, strict=True):
+                one.put(at, answer)
+    return [ItemOutputs(one.values, one.executed, np.where(one.known, np.nan, one.bounds)) for one in work]
 
 
 def _random_requests(ordinary_ids: Tokens, labels: bool) -> list[ScoreItem]:
