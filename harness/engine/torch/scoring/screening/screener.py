@@ -56,8 +56,11 @@ class _Work:
     """One item on its way.
 
     Attributes:
+        rows: whole rows, [K, P + S + T].
         reduced: losses in lower precision, [K].
-        answer: what is known so far; exact in the rows that are ``known``, [K].
+        values: outputs of the head, exact in the rows that are ``known``, [K].
+        executed: FLOPs so far.
+        bounds: what the others' losses are not below, [K].
     """
 
     item: ScoreItem
