@@ -124,7 +124,7 @@ class Bench:
         folder, tiny = self._model(row.model), row.model == TINY_CHAT
         ours: list[dict[str, Any]] = []
         theirs: list[dict[str, Any]] = []
-        for seed in range(min(3, self.rounds)):
+        for seed in range(min(row.most_rounds, self.rounds)):
             ours.append(self.ours.ask("until_half", folder=folder, tiny=tiny, seed=seed, params=row.shape))
             prompts = self.ours.ask("prompts", folder=folder, tiny=tiny, seed=seed)
             theirs.append(self.theirs.ask("until_half", folder=folder, items=prompts, params=row.shape))

@@ -24,6 +24,7 @@ class Row:
         must, aim: ratio to reach; None where the row has none.
         best: how many of the lowest losses our side is asked for; None: all.
         busy: whether another process computes meanwhile, on one core.
+        most_rounds: at most so many, where one takes minutes.
         must_peak, aim_peak: share of the rate of large matrix products (of a cell: of the wall time) to reach.
     """
 
@@ -38,6 +39,7 @@ class Row:
     aim_peak: float | None = None
     best: int | None = None
     busy: bool = False
+    most_rounds: int = 1000
 
 
 SMOLLM2, TINY_CHAT = "smollm2-135m-instruct", "tiny-chat"
@@ -104,6 +106,7 @@ ROWS = (
         {"steps": 15, "candidates": 32, "topk": 64},
         4.0,
         10.0,
+        most_rounds=1,
     ),
     Row(
         "half-tiny",
