@@ -125,13 +125,16 @@ class Screener:
         Raises:
             UnsupportedModelError, VictimError: as `PackedScorer.score`.
         """
-        distinct = [_Distinct.of(item, item_rows) for item, item_rows in zip(items, rows, strict=True)]
-        could = [not self.reason and self._worthwhile(one) for one in distinct]
-        if any(could) and self.share is None:
+        if self.reason:
+            return self._packed.score_fitting(items, rows)
+        wanted = {i: _Distinct.of(item, rows[i]) for i, item in enumerate(items) if item.best is not None}
+        distinct = {i: one for i, one in wanted.items() if self._worthwhile(one, items[i].best or 1)}
+        if distinct and self.share is None:
             self._try()
+            return self.score_fitting(items, rows)
         answers: dict[int, ItemOutputs] = {}
         # In their order, so that the same prefixes are remembered in the end as without screening.
-        for screened, group in groupby(range(len(items)), lambda i: could[i] and not self.reason):
+        for screened, group in groupby(range(len(items)), lambda i: i in distinct):
             at = list(group)
             if screened:
                 found = _score(self._packed, [distinct[i] for i in at])
@@ -151,11 +154,10 @@ class Screener:
         if self.share > _MOST_SHARE:
             self.reason = "its candidates' losses differ by little more than the error of bfloat16"
 
-    def _worthwhile(self, one: _Distinct) -> bool:
+    def _worthwhile(self, one: _Distinct, best: int) -> bool:
         """Whether enough candidates could be spared."""
         count, length = one.rows.shape
-        exactly = PAIRS + (one.item.best or count) - 1
-        return count >= _LEAST_FACTOR * exactly and self._packed.fits(one.item.target, length)
+        return count >= _LEAST_FACTOR * (PAIRS + best - 1) and self._packed.fits(one.item.target, length)
 
     def to_json(self) -> dict[str, object]:
         """Plain data for the manifest."""
