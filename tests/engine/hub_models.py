@@ -86,15 +86,20 @@ def config_of(kind: str, rows: int, *, hidden: int = 32, layers: int = 2, labels
 
 def random_model(kind: str, head: str, rows: int, *, seed: int = 0, scale: float = 5.0, **sizes: int) -> Any:
     """A model with random weights, made large enough that its answers differ visibly between inputs."""
-    auto = AutoModelForCausalLM if head == "label_tokens" else AutoModelForSequenceClassification
-    with torch.random.fork_rng(devices=[]):
+    language = head == "label_tokens"
+    return scaled_model(config_of(kind, rows, **sizes), language, seed=seed, scale=scale).eval()
+
+
+def scaled_model(config: Any, language: bool, *, seed: int = 0, scale: float = 5.0) -> Any:
+    """A language model, or a classifier, whose random matrices are made larger."""
+    auto = AutoModelForCausalLM if language else AutoModelForSequenceClassification
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        model = auto.from_config(config_of(kind, rows, **sizes))
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() >= 2:
-                    parameter.mul_(scale)
-    return model.eval()
+        model = auto.from_config(config)
+        for parameter in model.parameters():
+            if parameter.dim() >= 2:
+                parameter.mul_(scale)
+    return model
 
 
 def fast_tokenizer(kind: str, *, bos: bool = False) -> PreTrainedTokenizerFast:

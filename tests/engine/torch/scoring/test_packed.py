@@ -20,7 +20,7 @@ from harness.engine.torch.scoring.scorer_check import random_items
 from harness.engine.torch.token_rows import whole_rows
 from harness.errors import VictimError
 from harness.tokens.hf_tokenizer import HFTokenizer
-from tests.engine.hub_models import byte_bpe, word_piece
+from tests.engine.hub_models import byte_bpe, scaled_model, word_piece
 from tests.engine.torch.test_flop_counter import CPU_KERNELS
 
 HEADS = ("classification", "label_tokens", "generation")
@@ -69,16 +69,14 @@ FALLEN = [case for case in FALLEN if case not in NO_SUCH_MODEL]
 @cache
 def model_of(kind: str, head: str) -> tuple[Any, HFTokenizer]:
     tokenizer = HFTokenizer(word_piece() if kind == "bert" else byte_bpe())
-    auto = tf.AutoModelForSequenceClassification if head == "classification" else tf.AutoModelForCausalLM
     make, sizes = CONFIGS[kind]
+    return scaled_model(make(**common_settings(tokenizer), **sizes), head != "classification"), tokenizer
+
+
+def common_settings(tokenizer: HFTokenizer) -> dict[str, int]:
+    """What the configuration of any kind of model takes."""
     special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 0}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        model = auto.from_config(make(vocab_size=tokenizer.vocabulary, num_labels=2, **special, **sizes))
-        for parameter in model.parameters():
-            if parameter.dim() >= 2:
-                parameter.mul_(5)  # so that answers differ visibly between inputs
-    return model, tokenizer
+    return {"vocab_size": tokenizer.vocabulary, "num_labels": 2, **special}
 
 
 @cache

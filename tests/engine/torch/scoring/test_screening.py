@@ -19,9 +19,9 @@ from harness.engine.torch.backend import TorchBackend
 from harness.engine.torch.scoring.random_candidates import one_position_redrawn
 from harness.engine.torch.scoring.screening import bfloat16_products, screener
 from harness.tokens.hf_tokenizer import HFTokenizer
-from tests.engine.hub_models import byte_bpe
+from tests.engine.hub_models import byte_bpe, scaled_model
+from tests.engine.torch.scoring.test_packed import HEADS, common_settings
 
-HEADS = ("classification", "label_tokens", "generation")
 WIDE: dict[str, Any] = {"hidden_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8, "intermediate_size": 1024}
 CONFIGS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "gpt_neox": (tf.GPTNeoXConfig, WIDE),
@@ -33,16 +33,8 @@ CONFIGS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 @cache
 def model_of(kind: str, head: str) -> tuple[Any, HFTokenizer]:
     tokenizer = HFTokenizer(byte_bpe())
-    auto = tf.AutoModelForSequenceClassification if head == "classification" else tf.AutoModelForCausalLM
     make, sizes = CONFIGS[kind]
-    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 0}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        model = auto.from_config(make(vocab_size=tokenizer.vocabulary, num_labels=2, **special, **sizes))
-        for parameter in model.parameters():
-            if parameter.dim() >= 2:
-                parameter.mul_(5)  # so that answers differ visibly between inputs
-    return model, tokenizer
+    return scaled_model(make(**common_settings(tokenizer), **sizes), head != "classification"), tokenizer
 
 
 @pytest.fixture
