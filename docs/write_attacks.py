@@ -48,15 +48,8 @@ def _each_model(tables: Sequence[AttackTable], runs: Sequence[Run]) -> str:
         head += [f"ahead of {name}, behind it", "mean difference"]
     lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
     for attack in table.attacks:
-        cells = [attack]
-        for other in others.values():
-            less = [one[attack] - one[other] for one in models]
-            ahead, behind = sum(d > 0 for d in less), sum(d < 0 for d in less)
-            cells += (
-                ["", ""] if attack == other else [f"{ahead}, {behind}", f"{100 * sum(less) / len(less):+.0f} points"]
-            )
         if attack != "none":
-            lines.append(cells)
+            lines.append([attack, *(text for other in others.values() for text in _compared(models, attack, other))])
     return titled_table(f"Over {len(models)} models", lines, [])
 
 
