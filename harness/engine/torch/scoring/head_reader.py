@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from harness.api.model.backend import GradientItem, ScoreItem, Target
 from harness.engine.torch.flop_counter import FlopCount, measure_flops
@@ -138,9 +140,38 @@ class HeadReader:
         if isinstance(self._head, ClassificationHead):
             hidden = self.run_body(ids, positions, read_at)
             return self.label_logits(hidden[0, read_at.to(hidden.device)])
-        answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read_at)
+        most = max(1, self.max_rows(read_at.device, forward.read_last))
         item_of_row = np.repeat([piece.item for piece in pieces], [len(piece.rows) for piece in pieces])
-        return self.outputs_of(forward, answer.logits[0].unflatten(0, (-1, forward.read_last)), item_of_row)
+        items = np.split(item_of_row, range(most, len(item_of_row), most))
+        parts = self._logits(ids, positions, torch.split(read_at, most * forward.read_last))
+        return torch.cat(
+            [
+                self.outputs_of(forward, logits.view(-1, forward.read_last, logits.shape[-1]), of_rows)
+                for logits, of_rows in zip(parts, items, strict=True)
+            ]
+        )
+
+    def _logits(self, ids: Tensor, positions: Tensor, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Logits [n, vocabulary] of a packed row at each part of the tokens that are read. The body is run once."""
+
+        def run(read_at: Tensor) -> Tensor:
+            answer = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=read_at)
+            logits: Tensor = answer.logits[0]
+            return logits
+
+        called: list[tuple[nn.Module, Any]] = []  # the outermost last; OPT's model, for one, calls its body's decoder
+        with ExitStack() as hooks:
+            for module in self._model.modules() if len(parts) > 1 else ():
+                if isinstance(module, PreTrainedModel) and module is not self._model:
+                    hooks.enter_context(module.register_forward_hook(lambda *call: called.append((call[0], call[2]))))
+            logits = run(parts[0])
+        yield logits
+        if len(parts) == 1:
+            return
+        if not called:
+            raise UnsupportedModelError("the model's head cannot be run by itself")
+        with _answering(*called[-1]):
+            yield from map(run, parts[1:])
 
     def label_logits(self, hidden: Tensor) -> Tensor:
         """Label logits [n, labels] (float32) from the last tokens' hidden states [n, H]."""
@@ -179,8 +210,21 @@ class HeadReader:
         return measure_flops(self.body, lambda rows: self.body(input_ids=rows, use_cache=False), ids)
 
     def max_rows(self, device: torch.device, read_per_row: int) -> int:
-        """Rows per forward whose logits stay small compared with the rest."""
+        """Rows whose logits stay small compared with the rest; 0 where one row's do not."""
         return max(1, max_head_values(device.type == "cuda") // max(1, self.logit_width)) // read_per_row
+
+
+@contextmanager
+def _answering(module: nn.Module, outputs: Any) -> Iterator[None]:
+    """Within, a module runs nothing and gives these outputs."""
+    own = module.__dict__.get("forward")  # of something else that replaced it, as accelerate's hooks do
+    module.forward = lambda *_, **__: outputs
+    try:
+        yield
+    finally:
+        del module.forward
+        if own is not None:
+            module.forward = own
 
 
 def _label_forwards(head: LabelTokensHead) -> list[tuple[tuple[int, ...], list[int]]]:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import Scored, ScoreItem
 from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.scoring import head_reader
 from harness.engine.torch.scoring.kv_cache import PrefixCache, PrefixKV
 from harness.engine.torch.scoring.packed.reuse_plan import cheapest_starts, first_differences, plan_pieces
 from harness.engine.torch.scoring.scorer_check import random_items
@@ -255,6 +256,39 @@ def test_out_of_memory_halves_the_packed_row_and_loses_nothing(monkeypatch: pyte
     monkeypatch.setattr(scorer.reader, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(VictimError, match="out of memory on one row"):
         made.score(items)
+
+
+@pytest.mark.parametrize(("kind", "head"), [case for case in PACKED if case[1] != "classification"])
+def test_logits_that_take_too_much_memory_are_read_in_parts(
+    kind: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, (model, _) = backend(kind, head), model_of(kind, head)
+    body = model.base_model.decoder if kind == "opt" else model.base_model
+    packed, own = made.scorer.packed, body.forward
+    assert packed is not None
+    items = [item for item in items_for(made, 8) if packed.fits(item.target, whole_rows(item).shape[1])]
+    made.score(items)  # what stands before the strings is remembered from now on
+    runs = {"body": 0, "head": 0}
+
+    def counted(part: str) -> None:
+        runs[part] += 1
+
+    def hooked(*args: Any, **others: Any) -> Any:  # on the module itself, as accelerate's hooks are
+        counted("body")
+        return own(*args, **others)
+
+    monkeypatch.setattr(body, "forward", hooked)
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda *_: counted("head"))
+    with hook:
+        wanted = made.score(items)
+        whole = runs.copy()
+        monkeypatch.setattr(head_reader, "max_head_values", lambda _: 1)
+        found = made.score(items)
+    assert body.forward is hooked
+    assert runs["body"] == 2 * whole["body"]
+    assert runs["head"] - whole["head"] >= sum(len(item.candidates) for item in items) > whole["head"]
+    np.testing.assert_allclose(logits(found), logits(wanted), atol=1e-6)
+    assert [answer.executed for answer in found] == [answer.executed for answer in wanted]
 
 
 def test_a_wrong_packed_attention_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

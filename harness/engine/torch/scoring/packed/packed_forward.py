@@ -16,7 +16,6 @@ from harness.engine.torch.scoring.packed.packed_pass import PackedPass, PrefixGr
 from harness.engine.torch.scoring.packed.reuse_plan import ReusePiece
 
 T = TypeVar("T")
-_NO_ROW_LIMIT = 1 << 30  # where few tokens are read, so that logits take little memory
 RunModel = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Called with ids [1, N], positions [1, N], and the indices of the tokens that are read [rows * read_last]."""
 
@@ -63,17 +62,17 @@ def run_packed(
 
 
 def run_in_chunks(
-    run: Callable[[list[ReusePiece]], T], pieces: Sequence[ReusePiece], chunker: Chunker, max_rows: int = _NO_ROW_LIMIT
+    run: Callable[[list[ReusePiece]], T], pieces: Sequence[ReusePiece], chunker: Chunker
 ) -> Iterator[tuple[list[ReusePiece], T]]:
-    """Yield (pieces, ``run(pieces)``) until all are done, at most ``chunker.tokens`` tokens and ``max_rows`` rows at
-    once; a piece may be split.
+    """Yield (pieces, ``run(pieces)``) until all are done, at most ``chunker.tokens`` tokens at once; a piece may be
+    split.
 
     Raises:
         VictimError: memory runs out on a single row.
     """
     waiting = list(reversed(pieces))
     while waiting:
-        chunk = _take_chunk(waiting, chunker.tokens, max_rows)
+        chunk = _take_chunk(waiting, chunker.tokens)
         answer = chunker.attempt(partial(run, chunk))
         if answer is not None:
             yield chunk, answer[0]
@@ -84,12 +83,12 @@ def run_in_chunks(
         waiting.extend(reversed(chunk))
 
 
-def _take_chunk(waiting: list[ReusePiece], tokens: int, rows: int) -> list[ReusePiece]:
+def _take_chunk(waiting: list[ReusePiece], tokens: int) -> list[ReusePiece]:
     """Take pieces off the end of ``waiting`` as far as they fit, at least one row."""
     chunk: list[ReusePiece] = []
     while waiting:
         piece = waiting.pop()
-        fits = max(0 if chunk else 1, min(rows, tokens // piece.ids.shape[1]))
+        fits = max(0 if chunk else 1, tokens // piece.ids.shape[1])
         if fits < len(piece.ids):
             if fits:
                 piece, rest = piece.split(fits)
@@ -100,5 +99,4 @@ def _take_chunk(waiting: list[ReusePiece], tokens: int, rows: int) -> list[Reuse
             break
         chunk.append(piece)
         tokens -= piece.tokens
-        rows -= len(piece.ids)
     return chunk

@@ -99,7 +99,7 @@ class PrefixBuilder:
         if known is not None:
             return known, 0.0
         piece = ReusePiece(0, np.zeros(1, dtype=np.int64), 0, ids[None])
-        ((_, packed),) = run_in_chunks(self._run, [piece], self._chunker, 1)
+        ((_, packed),) = run_in_chunks(self._run, [piece], self._chunker)
         prefix = copy_tokens(packed.kv, slice(0, len(ids)))
         self._cache.put(key, prefix)
         return prefix, self._flops.body(piece)

@@ -148,9 +148,8 @@ class PackedScorer:
         pieces = [replace(piece, prefix=prefixes.get(piece.item)) for piece in pieces]
         for forward in chain.from_iterable(self.reader.forwards(items)):
             ready = [p.followed_by(forward.appended[p.item]) for p in pieces if p.item in forward.appended]
-            max_rows = self.reader.max_rows(self.device, forward.read_last)
             with self.flops.trim.trimmed(), bfloat16_products(self.model) if reduced else nullcontext():
-                for done, answer in run_in_chunks(partial(self._read, forward), ready, self._chunker, max_rows):
+                for done, answer in run_in_chunks(partial(self._read, forward), ready, self._chunker):
                     parts = np.split(answer, np.cumsum([len(piece.rows) for piece in done])[:-1])
                     for piece, part in zip(done, parts, strict=True):
                         outputs[piece.item][piece.rows[:, None], forward.columns] = part
