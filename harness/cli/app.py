@@ -49,8 +49,14 @@ def run(arguments: list[str]) -> int:
 def build_app(context: Context | None = None) -> typer.Typer:
     """The application with all commands of the installed packages."""
     context = Context() if context is None else context
-    settings = {"help_option_names": HELP_OPTIONS}
-    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=settings)
+    settings = {"help_option_names": HELP_OPTIONS, "max_content_width": 120}
+    app = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: rich's takes as long to import as everything else together
+        context_settings=settings,
+    )
     app.callback()(_options)
     core_commands(app)
     for module in context.packages().modules:

@@ -112,7 +112,9 @@ def iteration_command(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Time of one whole GCG iteration by each path, split into gradient, sampling, filter and scoring.
+    """Time whole GCG iterations by each path.
+
+    Split into gradient, sampling, filter and scoring.
 
     Each timed iteration follows one that fills the caches.
     """

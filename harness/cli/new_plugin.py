@@ -33,7 +33,10 @@ def new_plugin(
         typer.Option("--into-package", metavar="DIR", help="Add it to this package, which already has plugins."),
     ] = None,
 ) -> None:
-    """Write a small installable package with a working plugin to start from, or add one to an existing package."""
+    """Write a working plugin to start from.
+
+    Makes a small package to install, or adds to an existing one.
+    """
     from harness.errors import PluginError
     from harness.scaffold.names import TEMPLATES, check_name, checked_template
     from harness.scaffold.write import write_into_package, write_package

@@ -52,7 +52,10 @@ def plan_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the cells of a spec, what is done, and an estimate of what the rest takes. Runs nothing."""
+    """Show the cells of a spec and what they will take.
+
+    Says what is done, and estimates the rest. Runs nothing.
+    """
     from harness.records.visible_text import file_name
     from harness.run.cell.base_record import planned_cell
     from harness.run.cell_problems import remarks, runnable_cells

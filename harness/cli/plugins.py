@@ -26,7 +26,10 @@ def plugins_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list with one object per plugin.")] = False,
 ) -> None:
-    """List tasks, victims, attacks, defenses and judges; or show one of them with its parameters."""
+    """List the plugins, or show one with its parameters.
+
+    Plugins are tasks, victims, attacks, defenses and judges.
+    """
     loaded = ctx.obj.loaded(warn=False)
     entries = loaded.registry.entries() if name is None else loaded.registry.find(name)
     if as_json and name is None:

@@ -26,7 +26,9 @@ def status_command(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show which cells of a run failed (and why), are begun, missing or done, in that order.
+    """Show how far a run is.
+
+    Lists the cells that failed (and why), are begun, missing or done, in that order.
 
     Exit status 1 if any failed.
     """

@@ -25,8 +25,10 @@ def validate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Check a spec: fields, plugins, parameters and exclusions; then that data and models can be found, and that each
-    victim and defense can answer what each attack asks. Exit status 2 if anything is wrong.
+    """Check a spec without running it.
+
+    First fields, plugins, parameters and exclusions; then that data and models can be found, and that each victim and
+    defense can answer what each attack asks. Exit status 2 if anything is wrong.
     """
     from harness.run.cell_problems import (  # not at the top: `harness --help` must stay fast
         check_cells,

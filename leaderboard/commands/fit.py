@@ -44,7 +44,10 @@ def attack_scaling_command(
     form: FormOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Log-odds of success against log attack compute, one line per model size; or curves of other forms."""
+    """Success against attack compute.
+
+    Log-odds against log compute, one line per model size; or curves of other forms.
+    """
     from harness.errors import DataError
     from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.commands.fits.print_forms import print_forms
@@ -69,7 +72,10 @@ def offense_defense_command(
     asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
-    """Log attack compute to reach the target against log defense compute. Below slope 1 the attacker gains."""
+    """Attack compute against defense compute.
+
+    On logarithms, of what it takes to reach the target. Below slope 1 the attacker gains.
+    """
     from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
     from leaderboard.fit.offense_defense import fit_offense_defense
@@ -106,7 +112,10 @@ def efficiency_command(
     asr: AsrOption = "so_far",
     as_json: JsonFlag = False,
 ) -> None:
-    """Log-odds of a fixed attack's success against rounds or compute of the defense."""
+    """Success against rounds or compute of the defense.
+
+    Log-odds of a fixed attack's.
+    """
     from leaderboard.commands.fits.print_at_amount import print_comparisons
     from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.data.count_table_files import read_count_table
@@ -163,7 +172,10 @@ def repeated_sampling_command(
     ] = [],  # noqa: B006 - typer copies it
     as_json: JsonFlag = False,
 ) -> None:
-    """ASR@j beyond the answers that were drawn, by a beta-binomial over prompts, checked on held-out answers."""
+    """ASR@j beyond the answers that were drawn.
+
+    By a beta-binomial over prompts, checked on held-out answers.
+    """
     from leaderboard.commands.fits.print_repeated import print_extrapolations
     from leaderboard.fit.repeated.extrapolation_of_run import extrapolate_run
 
@@ -178,7 +190,10 @@ def corrected_asr_command(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """ASR of the strings that searches ended with, corrected for the judge's errors."""
+    """ASR corrected for the judge's errors.
+
+    Of the strings that searches ended with.
+    """
     from leaderboard.commands.print_judges import print_corrected
     from leaderboard.fit.corrected.of_run import corrected_asr_of_run
 
@@ -189,7 +204,10 @@ def class_separation_command(
     run: Annotated[Path, typer.Argument(help="A run directory of tasks with labels, with diagnostics: full.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """How far apart classes lie in the victims' representations: the mean silhouette, layer by layer."""
+    """How far apart classes lie inside the victims.
+
+    The mean silhouette of their representations, layer by layer.
+    """
     from leaderboard.commands.fits.print_separation import print_separation
     from leaderboard.versions.class_separation import class_separation
 

@@ -40,7 +40,7 @@ def register_commands(app: typer.Typer) -> None:
     app.add_typer(fit_app(), name="fit")
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show the standings of one or more runs, as a page or in the terminal; submit and verify runs.",
+        help="Show standings as a page or a table; submit and verify runs.",
     )
     add_commands(
         group,
@@ -115,7 +115,10 @@ def study_command(
     ] = None,
     target_asr: Annotated[float, typer.Option("--target-asr", help="Success rate that counts as broken.")] = 0.02,
 ) -> None:
-    """Write a page of published tables, with newly fitted slopes next to the reported ones."""
+    """Write a page of published tables.
+
+    Newly fitted slopes stand next to the reported ones.
+    """
     from leaderboard.site.build import build_published_tables_page
 
     typer.echo(f"Wrote {build_published_tables_page(tables, out, expected, target_asr)}")
@@ -135,7 +138,10 @@ def show_command(
     as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print the standings; with --json, everything that the page's `data.json` says about each table."""
+    """Print the standings.
+
+    With --json, everything that the page's `data.json` says about each table.
+    """
     from leaderboard.commands.print_standings import print_standings, standings_markdown
     from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes
@@ -171,8 +177,10 @@ def transfer_command(
     entries: EntriesFolders = [],  # noqa: B006
     as_json: JsonFlag = False,
 ) -> None:
-    """Print how defenses do against attacks that they were not trained against, and how attack strings do on victims
-    that they were not found on.
+    """Print what carries over to other attacks and victims.
+
+    How defenses do against attacks that they were not trained against, and how attack strings do on victims that they
+    were not found on.
     """
     from leaderboard.commands.print_table import print_json
     from leaderboard.commands.print_transfer import print_transfer
@@ -226,7 +234,10 @@ def tuned_command(
     as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print what tuning an attack gained: before and after, at equal total compute, including the search."""
+    """Print what tuning an attack gained.
+
+    Before and after, at equal total compute, including the search.
+    """
     from leaderboard.commands.attacks.print_tuned import against_untuned_markdown, print_against_untuned
     from leaderboard.commands.print_table import print_json
     from leaderboard.tuned.against_untuned import against_untuned
@@ -247,7 +258,10 @@ def stacks_command(
     entries: EntriesFolders = [],  # noqa: B006
     as_json: JsonFlag = False,
 ) -> None:
-    """Print for each stack of defenses whether its effect is above or below the product of its parts'."""
+    """Print what stacks of defenses add to their parts.
+
+    For each whether its effect is above or below the product of its parts'.
+    """
     from leaderboard.commands.print_stacks import print_stacks
     from leaderboard.commands.print_table import print_json
     from leaderboard.standings.stack_effects import stack_effects
@@ -267,7 +281,10 @@ def judges_command(
     rank_by: RankByOption = "reference",
     as_json: JsonFlag = False,
 ) -> None:
-    """Print how ranks change between judges: give a run, and the one that `harness run OTHER_SPEC --from RUN` made."""
+    """Print how ranks change between judges.
+
+    Give a run, and the one that `harness run OTHER_SPEC --from RUN` made.
+    """
     from leaderboard.commands.print_judges import print_judge_comparisons
     from leaderboard.commands.print_table import print_json
     from leaderboard.parallel import usable_processes

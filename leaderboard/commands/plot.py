@@ -32,7 +32,10 @@ def plot_command(
     ] = None,
     fits: Annotated[bool, typer.Option("--fits/--no-fits", help="Draw the fitted curves, dotted.")] = True,
 ) -> None:
-    """Draw a figure for a paper, with 95% bands and colours that colour-blind readers can tell apart."""
+    """Draw a figure for a paper.
+
+    With 95% bands, and colours that colour-blind readers can tell apart.
+    """
     from leaderboard.figures.plot import plot
 
     with read_given(runs, entries) as given:

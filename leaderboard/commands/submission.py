@@ -71,7 +71,10 @@ def pack_command(
         ),
     ] = "",
 ) -> None:
-    """Pack a finished run into one file to submit: records, manifests, spec and hashes; no model and no code."""
+    """Pack a finished run into one file to submit.
+
+    Records, manifests, spec and hashes; no model and no code.
+    """
     import tempfile
 
     from harness.errors import DataError
@@ -122,8 +125,9 @@ def verify_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Check a submission, an entry or a claim: hashes, format, every cell of its spec, its records, its
-    curves; with --replay its verdicts.
+    """Check a submission, an entry or a claim.
+
+    Hashes, format, every cell of its spec, its records, its curves; with --replay its verdicts.
 
     Exit status 0 if it is verified, otherwise 1. No submitted file can run code or use more than a limited amount of
     memory.
@@ -157,7 +161,10 @@ def add_command(
     store: StoreOption = None,
     verified: VerifiedOption = None,
 ) -> None:
-    """Verify a submission and put it into a folder of entries: one JSON and one Parquet file, for a pull request."""
+    """Verify a submission and add it to a folder of entries.
+
+    One JSON and one Parquet file, for a pull request.
+    """
     from harness.errors import DataError
     from leaderboard.submission.leaderboard_entry import write_entry
     from leaderboard.submission.submission import open_submission

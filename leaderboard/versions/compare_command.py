@@ -41,7 +41,9 @@ def compare_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object, and nothing else.")] = False,
 ) -> None:
-    """Compare two versions of a model or a defense: rates with paired intervals, costs to break, calibration, drift.
+    """Compare two versions of a model or a defense.
+
+    Rates with paired intervals, costs to break, calibration, drift.
 
     Exit status 0; with --fail-if-worse 1 where the new version is worse, or cannot be shown not to be; 2 where the runs
     cannot be compared.

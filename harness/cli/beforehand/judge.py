@@ -47,7 +47,9 @@ def calibrate_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare a judge's verdicts with people's: sensitivity, specificity and agreement, with 95% intervals.
+    """Compare a judge's verdicts with people's.
+
+    Prints sensitivity, specificity and agreement, with 95% intervals.
 
     `harness fit corrected-asr` reads the file that this writes, and corrects the ASR for the judge's errors.
     """

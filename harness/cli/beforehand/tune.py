@@ -83,7 +83,9 @@ def tune_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the entry and errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")] = False,
 ) -> None:
-    """Find an attack's parameters on a task's training examples at a fixed compute, and write its entry for a spec.
+    """Find an attack's parameters at a fixed compute.
+
+    They are tried on a task's training examples; writes the attack's entry for a spec.
 
     The entry says what the search took, which counts as part of the attack's compute. Stop it with Ctrl-C; the same
     command continues where it stopped, and with a larger --flops goes further.

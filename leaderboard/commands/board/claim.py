@@ -47,7 +47,9 @@ def claim_command(
         "leaderboard/claims"
     ),
 ) -> None:
-    """Try your attack strings on a listed row's victim and defense, and write a claim if they lower the row.
+    """Try your attack strings on a listed row.
+
+    On its victim and defense; writes a claim if they lower the row.
 
     The strings are held to the entry's threat model and judged as its spec says, on examples that it attacked. What
     that will take is printed first.

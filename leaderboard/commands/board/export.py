@@ -45,8 +45,9 @@ def export_command(
     target_asr: TargetOption = None,
     rank_by: RankByOption = "victim",
 ) -> None:
-    """Write the rows of the standings as CSV, with intervals, and units in the names of the columns; or in the hub's
-    form of evaluation results.
+    """Write the rows of the standings as CSV or for the hub.
+
+    CSV has intervals, and units in the names of the columns; the hub's form is that of evaluation results.
 
     Published results are under CC0 1.0 (no rights reserved), which the column license says.
     """

@@ -23,8 +23,9 @@ def findings_command(
     as_markdown: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print whether the five findings of "Scaling Trends in Language Model Robustness" hold in these runs, beside the
-    study's own figures.
+    """Print whether the scaling study's findings hold in runs.
+
+    The five of "Scaling Trends in Language Model Robustness", beside its own figures.
 
     A verdict rests on 95% intervals over seeds and examples, never on a number alone.
     """
