@@ -20,7 +20,9 @@ from leaderboard.commands.options import (
 
 def fit_app() -> typer.Typer:
     """The group ``fit``."""
-    app = typer.Typer(no_args_is_help=True, help="Fit compute curves to a table or a run, with 95% intervals.")
+    app = typer.Typer(
+        no_args_is_help=True, help="Fit compute curves to a run, an entry or a table, with 95% intervals."
+    )
     add_commands(
         app,
         "harness fit",
@@ -51,17 +53,19 @@ def attack_scaling_command(
     from harness.errors import DataError
     from leaderboard.commands.fits.print_fits import print_fits
     from leaderboard.commands.fits.print_forms import print_forms
-    from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
-    from leaderboard.fit.compared.forms.from_path import forms_from_path
+    from leaderboard.fit.attack_scaling_of_source import attack_scaling_of_source
+    from leaderboard.fit.compared.forms.of_source import forms_of_source
+    from leaderboard.submission.leaderboard_sources import read_run_or_table
 
     if form is not None and method == "ols":
         raise DataError("--form: forms are fitted by likelihood. Leave out --method ols, or --form.")
     if form is not None and asr == "at_step":
         raise DataError("--form: forms are fitted to first successes. Leave out --asr at_step, or --form.")
+    source = read_run_or_table(table)
     if form is not None:
-        print_forms(forms_from_path(table, form, asr), as_json)
+        print_forms(forms_of_source(source, form, asr), as_json)
         return
-    fits = attack_scaling_from_path(table, method, asr)
+    fits = attack_scaling_of_source(source, method, asr)
     print_fits("Attack scaling: log10 odds of success per log10 attack compute", [f.to_json() for f in fits], as_json)
 
 
@@ -77,11 +81,12 @@ def offense_defense_command(
     On logarithms, of what it takes to reach the target. Below slope 1 the attacker gains.
     """
     from leaderboard.commands.fits.print_fits import print_fits
-    from leaderboard.data.count_table_files import read_count_table
+    from leaderboard.data.count_table_of_run import count_table
     from leaderboard.fit.offense_defense import fit_offense_defense
+    from leaderboard.submission.leaderboard_sources import read_run_or_table
     from leaderboard.table_numbers import target_percent
 
-    fits = fit_offense_defense(read_count_table(table, asr), target_asr, method)
+    fits = fit_offense_defense(count_table(read_run_or_table(table), asr), target_asr, method)
     title = f"Offense-defense: log10 attack compute to ASR {target_percent(target_asr)} per log10 defense compute"
     print_fits(title, [f.to_json() for f in fits], as_json)
 
@@ -118,11 +123,12 @@ def efficiency_command(
     """
     from leaderboard.commands.fits.print_at_amount import print_comparisons
     from leaderboard.commands.fits.print_fits import print_fits
-    from leaderboard.data.count_table_files import read_count_table
+    from leaderboard.data.count_table_of_run import count_table
     from leaderboard.fit.compared.at_amount import compare_at, with_asr_at
     from leaderboard.fit.defense_efficiency import fit_efficiency
+    from leaderboard.submission.leaderboard_sources import read_run_or_table
 
-    fits = fit_efficiency(read_count_table(table, asr), x, method, scale, target_asr, attack_compute)
+    fits = fit_efficiency(count_table(read_run_or_table(table), asr), x, method, scale, target_asr, attack_compute)
     per = f"log10 {x}" if scale == "log" else x
     print_fits(f"Efficiency: log10 odds of success per {per}", [with_asr_at(f, at) for f in fits], as_json)
     if at is not None and not as_json:
@@ -148,19 +154,24 @@ def size_scaling_command(
 ) -> None:
     """Slopes of attack scaling against log model size."""
     from leaderboard.commands.fits.print_fits import print_fits
-    from leaderboard.fit.attack_scaling_from_path import attack_scaling_from_path
+    from leaderboard.fit.attack_scaling_of_source import attack_scaling_of_source
     from leaderboard.fit.sizes.model_sizes import sizes_without_embeddings
     from leaderboard.fit.sizes.size_scaling import fit_size_scaling
+    from leaderboard.submission.leaderboard_sources import read_run_or_table
 
-    sizes = None if parameters == "all" else sizes_without_embeddings(table)
-    fits = fit_size_scaling(attack_scaling_from_path(table, method, asr), of, sizes)
+    source = read_run_or_table(table)
+    sizes = None if parameters == "all" else sizes_without_embeddings(source)
+    fits = fit_size_scaling(attack_scaling_of_source(source, method, asr), of, sizes)
     counted = "" if parameters == "all" else " without embeddings"
     title = f"Size scaling: attack-scaling {of} per log10 parameters{counted}"
     print_fits(title, [f.to_json() for f in fits], as_json)
 
 
 def repeated_sampling_command(
-    run: Annotated[Path, typer.Argument(help="A run directory whose spec draws several answers to each string.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="A run directory, submission or entry whose spec draws several answers to each string."),
+    ],
     asks: Annotated[
         list[int],
         typer.Option(
@@ -178,12 +189,13 @@ def repeated_sampling_command(
     """
     from leaderboard.commands.fits.print_repeated import print_extrapolations
     from leaderboard.fit.repeated.extrapolation_of_run import extrapolate_run
+    from leaderboard.submission.leaderboard_sources import read_one
 
-    print_extrapolations(extrapolate_run(run, asks), as_json)
+    print_extrapolations(extrapolate_run(read_one(run), asks), as_json)
 
 
 def corrected_asr_command(
-    run: Annotated[Path, typer.Argument(help="A run directory whose victims answer in text.")],
+    run: Annotated[Path, typer.Argument(help="A run directory, submission or entry whose victims answer in text.")],
     calibration: Annotated[
         Path | None,
         typer.Option(help="File of `harness judge calibrate`; default: the one that the run's spec names."),
@@ -196,12 +208,15 @@ def corrected_asr_command(
     """
     from leaderboard.commands.print_judges import print_corrected
     from leaderboard.fit.corrected.of_run import corrected_asr_of_run
+    from leaderboard.submission.leaderboard_sources import read_one
 
-    print_corrected(corrected_asr_of_run(run, calibration), as_json)
+    print_corrected(corrected_asr_of_run(read_one(run), calibration), as_json)
 
 
 def class_separation_command(
-    run: Annotated[Path, typer.Argument(help="A run directory of tasks with labels, with diagnostics: full.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run directory, submission or entry of tasks with labels, with diagnostics: full.")
+    ],
     as_json: JsonFlag = False,
 ) -> None:
     """How far apart classes lie inside the victims.
@@ -209,6 +224,7 @@ def class_separation_command(
     The mean silhouette of their representations, layer by layer.
     """
     from leaderboard.commands.fits.print_separation import print_separation
+    from leaderboard.submission.leaderboard_sources import read_one
     from leaderboard.versions.class_separation import class_separation
 
-    print_separation(class_separation(run), as_json)
+    print_separation(class_separation(read_one(run)), as_json)

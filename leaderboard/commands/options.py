@@ -38,7 +38,10 @@ LinkOption = Annotated[str, typer.Option("--link", help="Where to read more: an 
 ErrataFile = Annotated[
     Path | None, typer.Option("--errata", help="Your YAML file of notes on entries, claims and specs that are wrong.")
 ]
-CountTableArg = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (gzip too), or a run directory.")]
+CountTableArg = Annotated[
+    Path,
+    typer.Argument(help="CSV, TSV or Parquet (gzip too); a run directory; or a submission or entry, which is checked."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 MarkdownFlag = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 TargetOption = Annotated[

@@ -1,4 +1,4 @@
-"""Count tables from files, CSV (, or ;), TSV or Parquet, plain or gzip, told apart by content; and from runs."""
+"""Count tables from files: CSV (, or ;), TSV or Parquet, plain or gzip, told apart by content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from harness.errors import DataError, one_line
-from harness.records.read import is_run, read_run
 from leaderboard.data.count_table import (
     KNOWN,
     OPTIONAL_TEXT,
@@ -28,29 +27,22 @@ from leaderboard.data.count_table import (
     make_count_table,
     value_location,
 )
-from leaderboard.data.count_table_of_run import run_count_table
-from leaderboard.data.trajectories import AsrKind
 
 MAX_BYTES = 2**30  # a table of a million curves is smaller; more is a mistake or a bomb
 
 
-def read_count_table(path: str | Path, asr: AsrKind = "so_far") -> CountTable:
-    """The table in ``path``: a CSV, TSV or Parquet file, plain or gzip, or a run directory.
-
-    Args:
-        path: what to read; the content tells its form, not the name.
-        asr: which success counts are taken from a run directory's records; a file's counts are used as they are.
+def read_count_table(path: str | Path) -> CountTable:
+    """The table in the file ``path``; its content tells its form, not its name.
 
     Raises:
         DataError: the file is missing or not of this form; names the file, row and column.
     """
     path = Path(path)
     if path.is_dir():
-        if not is_run(path):
-            raise DataError(
-                f"{path}: a directory without run.json. Give a table file, or the folder that `harness run` wrote."
-            )
-        return run_count_table(read_run(path), asr)
+        raise DataError(
+            f"{path}: a directory without run.json. Give a table file, an entry, or the folder that `harness run` "
+            "wrote."
+        )
     return _typed_table(str(path), _parse(path, _read_bytes(path)))
 
 
@@ -61,7 +53,9 @@ def _read_bytes(path: Path) -> bytes:
         with gzip.open(path) if is_gzip else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file. Give a CSV, TSV or Parquet table, or a run directory.") from None
+        raise DataError(
+            f"{path}: no such file. Give a CSV, TSV or Parquet table, a run directory, or an entry."
+        ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Write the file again."

@@ -1,7 +1,8 @@
-"""Count tables from a run's records."""
+"""Count tables from a run's records, or of a run or a file alike."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,26 @@ from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
 from harness.records.read import Cell, Run
 from leaderboard.data.count_table import OPTIONAL_TEXT, TEXT, UNKNOWN_SIZE, Column, CountTable, make_count_table
+from leaderboard.data.count_table_files import read_count_table
 from leaderboard.data.defense_cost import inference_compute, undefended_answer_flops
 from leaderboard.data.record_facts import defense_flops, defense_round, reference_flops, victim_facts
 from leaderboard.data.trajectories import AsrKind, Trajectories, read_trajectories
+
+Source = Run | Path
+"""Where counts come from: a run, which may be one that was submitted, or the file of a count table."""
+
+
+def count_table(source: Source, asr: AsrKind = "so_far") -> CountTable:
+    """The table of ``source``.
+
+    Args:
+        source: what to take it from.
+        asr: which success counts are taken from a run's records; a file's counts are used as they are.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    return run_count_table(source, asr) if isinstance(source, Run) else read_count_table(source)
 
 
 def run_count_table(run: Run, asr: AsrKind = "so_far") -> CountTable:

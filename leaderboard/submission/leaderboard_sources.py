@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import DataError
 from harness.records.read import Run, is_run, read_run
+from leaderboard.data.count_table_of_run import Source
 from leaderboard.others.errata import read_errata
 from leaderboard.others.of_rows import Others, declared_of
 from leaderboard.others.reruns import separate_reruns
@@ -88,6 +89,16 @@ def read_sources(
     runs, again = separate_reruns(runs)
     others = Others(tuple(found), tuple(again), notes, declared)
     return Sources(runs, [*refused, *left_out], others)
+
+
+def read_one(path: Path) -> Run:
+    """The run in one path, as `read_sources` takes it. Raises `DataError` also where a submission is refused."""
+    return read_sources([path]).runs[0]
+
+
+def read_run_or_table(path: Path) -> Source:
+    """The run in a run directory, submission or entry; of any other path, which a count table is read from, itself."""
+    return read_one(path) if is_run(path) or path.suffix in _SUBMISSION_SUFFIXES else path
 
 
 def _files_of_entries(folder: Path) -> Iterator[Path]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.errors import DataError
-from harness.records.read import Cell, read_run
+from harness.records.read import Cell, Run
 from leaderboard.arrays import Floats
 from leaderboard.data.record_facts import defense_round
 from leaderboard.versions.representation_drift import recorded_grams
@@ -44,22 +43,22 @@ class ClassSeparation:
         return asdict(self) | {"mean": self.mean}
 
 
-def class_separation(path: Path) -> list[ClassSeparation]:
+def class_separation(run: Run) -> list[ClassSeparation]:
     """Of each victim, defense and layer of a run.
 
     Raises:
         DataError: no cell has geometry and labels of at least two classes.
     """
     found: dict[tuple[str, str, str, int, int], dict[int, tuple[float, int]]] = {}
-    for cell in read_run(path).cells:
+    for cell in run.cells:
         record = cell.record
         model = record.task.label, record.victim.label, record.defense.label, defense_round(record)
         for layer, (value, prompts) in _silhouettes(cell).items():
             found.setdefault((*model, layer), {})[record.seed] = value, prompts
     if not found:
         raise DataError(
-            f"{path}: no cell has the geometry of clean prompts of two classes or more; run a task with labels, with "
-            "diagnostics: full, on a victim whose activations can be read"
+            f"{run.path}: no cell has the geometry of clean prompts of two classes or more; run a task with labels, "
+            "with diagnostics: full, on a victim whose activations can be read"
         )
     rows = []
     for (task, victim, defense, number, layer), by_seed in sorted(found.items()):

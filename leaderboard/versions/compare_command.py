@@ -48,11 +48,11 @@ def compare_command(
     Exit status 0; with --fail-if-worse 1 where the new version is worse, or cannot be shown not to be; 2 where the runs
     cannot be compared.
     """
-    from leaderboard.submission.leaderboard_sources import read_sources
+    from leaderboard.submission.leaderboard_sources import read_one
     from leaderboard.versions.comparison import compare_runs
     from leaderboard.versions.release_guard import guard
 
-    runs = [read_sources([path]).runs[0] for path in (old, new)]
+    runs = [read_one(path) for path in (old, new)]
     comparison = compare_runs(runs[0], runs[1], pair, target_asr)
     guarded = None if fail_if_worse is None else guard(comparison, fail_if_worse)
     if as_json:

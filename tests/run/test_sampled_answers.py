@@ -167,6 +167,11 @@ def test_a_submission_holds_all_answers_and_is_replayed_by_counts(
     spec, store = drawn.parent / "run.yaml", drawn / "artifacts"
     assert harness("leaderboard", "verify", file, "--spec", spec, "--replay", 20, "--store", store) == 0
     assert "strings have drawn answers" in " ".join(capsys.readouterr().out.split())
+    fits = []
+    for source in (drawn, file):
+        assert harness("fit", "repeated-sampling", source, "--asks", 50, "--json") == 0
+        fits.append(json.loads(capsys.readouterr().out))
+    assert fits[0] == fits[1] != []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.errors import DataError
 from harness.records.cell_manifest import CellRecord
 from harness.records.judge_calibration import JudgeCalibration, read_calibration
-from harness.records.read import Cell, is_run, read_run
+from harness.records.read import Cell, Run
 from leaderboard.data.record_facts import attacked_setting
 from leaderboard.fit.corrected.rate import Corrected, corrected_rate
 from leaderboard.fit.pooled_rates import Rate, pooled_rate, shared_example_variance
@@ -45,25 +45,23 @@ class CorrectedRow:
         }
 
 
-def corrected_asr_of_run(path: Path, calibration: Path | None = None) -> list[CorrectedRow]:
+def corrected_asr_of_run(run: Run, calibration: Path | None = None) -> list[CorrectedRow]:
     """The rows of a run.
 
     Args:
         calibration: as `harness judge calibrate` writes it; None: that which the run's spec names.
 
     Raises:
-        DataError: no run, no calibration, or one of another judge.
+        DataError: no finished cell, no calibration, or one of another judge.
     """
-    if not is_run(path):
-        raise DataError(f"{path}: not a run directory. Give a run's folder.")
     given = None if calibration is None else read_calibration(calibration)
     groups: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in read_run(path):
+    for cell in run:
         groups.setdefault(tuple(_group(cell.record).values()), []).append(cell)
     if not groups:
-        raise DataError(f"{path}: no finished cell.")
-    source = calibration or path
-    return [_row(cells, given or _named(cells, path), source) for _, cells in sorted(groups.items(), key=_in_words)]
+        raise DataError(f"{run.path}: no finished cell.")
+    source = calibration or run.path
+    return [_row(cells, given or _named(cells, run.path), source) for _, cells in sorted(groups.items(), key=_in_words)]
 
 
 def _in_words(group: tuple[tuple[Any, ...], object]) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.errors import DataError
-from harness.records.read import Cell, is_run, read_run
+from harness.records.read import Cell, Run
 from leaderboard.data.record_facts import attacked_setting
 from leaderboard.fit.repeated.asr_at import chance_so_far, mean_chance
 from leaderboard.fit.repeated.extrapolation import Extrapolated, Extrapolation, extrapolate
@@ -52,18 +51,16 @@ class CellExtrapolation:
         }
 
 
-def extrapolate_run(path: Path, asks: Sequence[int]) -> list[CellExtrapolation]:
+def extrapolate_run(run: Run, asks: Sequence[int]) -> list[CellExtrapolation]:
     """Each cell of a run whose answers were drawn.
 
     Raises:
-        DataError: no run, none of its cells has drawn answers, or ``asks`` are no more than these.
+        DataError: none of its cells has drawn answers, or ``asks`` are no more than these.
     """
-    if not is_run(path):
-        raise DataError(f"{path}: not a run directory, and no other file has single answers. Give a run's folder.")
-    cells = [cell for cell in read_run(path) if cell.record.samples]
+    cells = [cell for cell in run if cell.record.samples]
     if not cells:
         raise DataError(
-            f"{path}: its victims answered once, greedily. Write answers: {{samples: N}} in the spec, and run it."
+            f"{run.path}: its victims answered once, greedily. Write answers: {{samples: N}} in the spec, and run it."
         )
     samples = max(cell.record.samples for cell in cells)
     if few := [j for j in asks if j <= samples]:

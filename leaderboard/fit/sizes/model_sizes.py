@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from harness.errors import DataError
-from harness.records.read import is_run, read_run
+from harness.records.read import Run
 from leaderboard.data.count_table import UNKNOWN_SIZE, CountTable, CurveGroup
-from leaderboard.data.count_table_files import read_count_table
+from leaderboard.data.count_table_of_run import Source, count_table
 from leaderboard.data.record_facts import victim_facts
 
 Parameters = Literal["all", "non-embedding"]
@@ -23,22 +22,24 @@ def victim_of(group: CurveGroup) -> Victim:
     return group.get("family"), group.get("victim"), group.get("n_params")
 
 
-def sizes_without_embeddings(path: Path) -> Mapping[Victim, int]:
+def sizes_without_embeddings(source: Source) -> Mapping[Victim, int]:
     """Parameters less input and position embeddings and an untied output embedding, of victims that tell them.
 
     Raises:
         DataError: a table without this column, or one that says two things of a victim.
     """
-    if is_run(path):
-        facts = ((cell.record.victim.label, victim_facts(cell.record)) for cell in read_run(path).cells)
+    if isinstance(source, Run):
+        facts = ((cell.record.victim.label, victim_facts(cell.record)) for cell in source.cells)
         return {
             (fact.family, label, fact.n_params): fact.n_params_non_embedding
             for label, fact in facts
             if fact.n_params_non_embedding  # nothing, of a model that is no transformer, has no logarithm
         }
-    table = read_count_table(path)
+    table = count_table(source)
     if COLUMN not in table:
-        raise DataError(f"{path}: column {COLUMN!r} is missing. Add it, or leave out --parameters non-embedding.")
+        raise DataError(
+            f"{table.source}: column {COLUMN!r} is missing. Add it, or leave out --parameters non-embedding."
+        )
     return _sizes_of_table(table)
 
 

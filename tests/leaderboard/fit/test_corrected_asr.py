@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
+from harness.records.read import read_run
 from leaderboard.fit.corrected.of_run import corrected_asr_of_run, last_verdicts
 from leaderboard.fit.corrected.rate import Corrected, corrected_rate
 from leaderboard.fit.pooled_rates import pooled_rate
@@ -92,19 +93,13 @@ def test_rows_of_a_run(tmp_path: Path, named: bool) -> None:
     run = write_run(tmp_path / "run", [text_cell(seed=seed, more=more) for seed in (0, 1)])
     file = tmp_path / "kept.json"
     file.write_text(json.dumps(CALIBRATION))
-    (row,) = corrected_asr_of_run(run, None if named else file)
+    (row,) = corrected_asr_of_run(read_run(run), None if named else file)
     assert row.seen is not None
     assert row.corrected is not None
-    shares = [np.mean(list(last_verdicts(cell).values())) for cell in _cells(run)]
+    shares = [np.mean(list(last_verdicts(cell).values())) for cell in read_run(run)]
     assert row.seen.value == pytest.approx(np.mean(shares))
     assert row.corrected.value == pytest.approx(max(0.0, (row.seen.value - 0.2) / 0.7))
     assert row.to_json()["corrected"]["value"] == row.corrected.value
-
-
-def _cells(run: Path):
-    from harness.records.read import read_run
-
-    return list(read_run(run))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +113,7 @@ def _cells(run: Path):
 )
 def test_verdicts_that_are_not_of_one_answer_are_refused(tmp_path: Path, changes, words: str) -> None:
     run = write_run(tmp_path / "run", [text_cell(more={"judge_calibration": CALIBRATION}, **changes)])
-    (row,) = corrected_asr_of_run(run)
+    (row,) = corrected_asr_of_run(read_run(run))
     assert row.corrected is None
     assert words in row.note
 
@@ -126,10 +121,8 @@ def test_verdicts_that_are_not_of_one_answer_are_refused(tmp_path: Path, changes
 def test_another_judge_or_none_is_an_error(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [text_cell()])
     with pytest.raises(DataError, match=r"names no calibration\. Give --calibration FILE"):
-        corrected_asr_of_run(run)
+        corrected_asr_of_run(read_run(run))
     file = tmp_path / "kept.json"
     file.write_text(json.dumps(CALIBRATION | {"judge": CALIBRATION["judge"] | {"name": "other", "label": "other"}}))
     with pytest.raises(DataError, match=r"kept\.json: is of the judge other, and the run was judged by rated"):
-        corrected_asr_of_run(run, file)
-    with pytest.raises(DataError, match="not a run directory"):
-        corrected_asr_of_run(tmp_path, file)
+        corrected_asr_of_run(read_run(run), file)

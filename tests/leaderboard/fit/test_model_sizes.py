@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError
+from harness.records.read import read_run
 from leaderboard.fit.sizes.model_sizes import sizes_without_embeddings
 from tests.leaderboard.fake_run import FakeCell, write_run
 from tests.leaderboard.run_command import run_command
@@ -25,7 +26,7 @@ def table(path: Path, rows: list[tuple[int, int]]) -> Path:
 
 def test_records_tell_them(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [FakeCell(victim="a"), FakeCell(victim="b", n_params=None)])
-    (size,) = sizes_without_embeddings(run).values()
+    (size,) = sizes_without_embeddings(read_run(run)).values()
     assert size == 50_000  # of a; nobody knows that of b
 
 

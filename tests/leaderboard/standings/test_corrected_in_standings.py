@@ -33,7 +33,7 @@ def row_of(run: Path) -> Standing:
 def test_it_stands_beside_the_raw_one_and_is_that_of_the_fit(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", cells(NAMED) + cells(NAMED, attack="weak", first_success=[0] * 40))
     row = row_of(run)
-    (fitted,) = [each for each in corrected_asr_of_run(run) if each.group["attack"] == "gcg"]
+    (fitted,) = [each for each in corrected_asr_of_run(read_run(run)) if each.group["attack"] == "gcg"]
     assert row.corrected == fitted, "of the strongest attack"
     assert fitted.seen is not None
     assert fitted.corrected is not None

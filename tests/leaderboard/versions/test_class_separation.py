@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from harness.cli import main
 from harness.errors import DataError
 from harness.records.cell_manifest import DefenseFacts
+from harness.records.read import read_run
 from harness.run.cell.geometry import geometry
 from leaderboard.versions.class_separation import class_separation, silhouette
 from tests.leaderboard.fake_run import FakeCell, write_run
@@ -65,7 +66,7 @@ def placed(seed: int, distance: float) -> FakeCell:
 def test_of_a_run_by_layer_and_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells: list[Any] = [placed(0, 50.0), placed(1, 50.0)]
     run = write_run(tmp_path / "run", cells)
-    near, far = class_separation(run)
+    near, far = class_separation(read_run(run))
     assert (near.layer, far.layer, far.seeds, far.prompts) == (0, 1, (0, 1), 8)
     assert near.mean < 0.3 < 0.9 < far.mean <= 1
     assert main(["fit", "class-separation", str(run), "--json"]) == 0
@@ -74,4 +75,4 @@ def test_of_a_run_by_layer_and_seed(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"{far.mean:+.2f}" in capsys.readouterr().out
     bare = write_run(tmp_path / "bare", [FakeCell(examples=4, steps=2)])
     with pytest.raises(DataError, match="diagnostics: full"):
-        class_separation(bare)
+        class_separation(read_run(bare))

@@ -1,14 +1,12 @@
-"""Attack-scaling fits of a table file or a run directory."""
+"""Attack-scaling fits of a table file or a run."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 
-from harness.records.read import Cell, is_run, read_run
+from harness.records.read import Cell, Run
 from leaderboard.data.count_table import GROUP, UNKNOWN_SIZE, CurveGroup
-from leaderboard.data.count_table_files import read_count_table
-from leaderboard.data.count_table_of_run import constant_columns, run_count_table
+from leaderboard.data.count_table_of_run import Source, constant_columns, count_table, run_count_table
 from leaderboard.data.record_facts import reference_flops
 from leaderboard.data.trajectories import AsrKind, Trajectories, read_trajectories
 from leaderboard.fit.attack_scaling import AttackScaling, Method, fit_attack_scaling, fit_first_successes
@@ -19,33 +17,32 @@ from leaderboard.fit.likelihood.first_successes import (
 )
 
 
-def attack_scaling_from_path(path: Path, method: Method, asr: AsrKind) -> list[AttackScaling]:
+def attack_scaling_of_source(source: Source, method: Method, asr: AsrKind) -> list[AttackScaling]:
     """One fit per group. The counts method follows the examples of a run one by one, each with its own compute.
 
     Raises:
-        DataError: the file or folder cannot be read, or holds nothing to fit.
+        DataError: the file or run cannot be read, or holds nothing to fit.
     """
     if method == "ols":
-        return fit_attack_scaling(read_count_table(path, asr), method)
-    return [fit_first_successes(group, first) for group, first in first_successes_from_path(path, asr)]
+        return fit_attack_scaling(count_table(source, asr), method)
+    return [fit_first_successes(group, first) for group, first in first_successes_of_source(source, asr)]
 
 
-def first_successes_from_path(path: Path, asr: AsrKind) -> list[tuple[CurveGroup, FirstSuccesses]]:
+def first_successes_of_source(source: Source, asr: AsrKind) -> list[tuple[CurveGroup, FirstSuccesses]]:
     """By group; of a run example by example, each with its own compute.
 
     Raises:
-        DataError: the file or folder cannot be read, or holds nothing to fit.
+        DataError: the file or run cannot be read, or holds nothing to fit.
     """
-    if not is_run(path) or asr == "at_step":
-        table = read_count_table(path, asr)
+    if not isinstance(source, Run) or asr == "at_step":
+        table = count_table(source, asr)
         kind: AsrKind | None = "at_step" if asr == "at_step" else None
         groups = table.groups(table.available(*GROUP, "round"))
         return [(group, first_successes_of_counts(rows, kind)) for group, rows in groups]
-    run = read_run(path)
-    run_count_table(run)  # refuses cells that do not belong together
+    run_count_table(source)  # refuses cells that do not belong together
     names = (*GROUP, "round")
     members: dict[tuple[Any, ...], list[tuple[Trajectories, Cell]]] = {}
-    for cell in run.cells:
+    for cell in source.cells:
         columns = constant_columns(cell.record)
         trajectories = read_trajectories(cell)
         if trajectories.at_step.size:
