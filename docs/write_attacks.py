@@ -1,9 +1,10 @@
-"""Writes the tables of docs/attacks/README.md from the entries in leaderboard/entries.
+"""Writes the tables of docs/attacks from the entries in leaderboard/entries.
 
 python docs/write_attacks.py
 
-The page says where: <!-- attacks: attacks equal compute --> is the table of `harness leaderboard attacks`; each model
-instead of equal compute counts on how many models an attack is ahead of two others, at the compute of that table.
+A page says where: <!-- attacks: attacks equal compute --> is the table of `harness leaderboard attacks`; each model
+instead of equal compute counts on how many models an attack is ahead of two others, at the compute of that table; and
+adc instead of equal compute is what the table says of that attack and of these two, at 10⁹ FLOPs and at equal compute.
 """
 
 from __future__ import annotations
@@ -11,37 +12,73 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from harness.records.read import Run
+from harness.records.read import Cell, Run
 from leaderboard.commands.attacks.markdown import titled_table
 from leaderboard.commands.attacks.print_attack_tables import attack_tables_markdown
 from leaderboard.commands.read_given import read_given
-from leaderboard.standings.fixed_compute import AttackTable, attack_tables
+from leaderboard.standings.fixed_compute import AttackColumn, AttackTable, attack_tables
 
 ROOT = Path(__file__).parents[1]
-PAGE, ENTRIES = ROOT / "docs" / "attacks" / "README.md", ROOT / "leaderboard" / "entries"
-BLOCK = re.compile(r"(<!-- attacks: (\S+) (equal compute|each model) -->\n)(.*?)(<!-- end of attacks -->)", re.DOTALL)
+PAGES, ENTRIES = ROOT / "docs" / "attacks", ROOT / "leaderboard" / "entries"
+BLOCK = re.compile(r"(<!-- attacks: (\S+) ([^>]+) -->\n)(.*?)(<!-- end of attacks -->)", re.DOTALL)
 AGAINST = ("gcg", "random_token")
+FEW = "1e9"  # FLOPs per example, by which every attack has taken a step
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """The page, and its text as the entries have it."""
-    text = PAGE.read_text(encoding="utf-8")
-    yield PAGE, BLOCK.sub(lambda match: f"{match[1]}\n{_table(match[2], match[3])}\n\n{match[5]}", text)
+    """Each page with tables, and its text as the entries have it."""
+    for page in sorted(PAGES.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if BLOCK.search(text):
+            yield page, BLOCK.sub(lambda match: f"{match[1]}\n{_block(match[2], match[3])}\n\n{match[5]}", text)
 
 
-def _table(spec: str, what: str) -> str:
+def _block(spec: str, what: str) -> str:
+    if what == "equal compute":
+        return attack_tables_markdown(_tables(spec))
+    return _each_model(spec) if what == "each model" else _of_attack(spec, what)
+
+
+def _entry(spec: str) -> Path:
     (entry,) = ENTRIES.glob(f"{spec.replace('/', '-')}-[0-9]*.json")
-    with read_given([entry], []) as runs:
-        tables = attack_tables(runs)
-        return attack_tables_markdown(tables) if what == "equal compute" else _each_model(tables, runs)
+    return entry
 
 
-def _each_model(tables: Sequence[AttackTable], runs: Sequence[Run]) -> str:
+@cache
+def _runs(spec: str) -> Sequence[Run]:
+    with read_given([_entry(spec)], []) as runs:
+        return runs
+
+
+@cache
+def _tables(spec: str, compute: float | None = None) -> Sequence[AttackTable]:
+    return attack_tables(_runs(spec), compute)
+
+
+def _of_attack(spec: str, name: str) -> str:
+    """The rows of an attack and of those it is held against, at two computes, one table below the other."""
+    rows: list[str] = []
+    for compute in (float(FEW), None):
+        (table,) = _tables(spec, compute)
+        kept = {label for label in table.attacks if label.split("(")[0] == name}
+        kept |= {_plain(other, table.attacks) for other in AGAINST}
+        pairs = [pair for pair in zip(table.attacks, table.entries, strict=True) if pair[0] in kept]
+        labels, entries = zip(*pairs, strict=True)
+        printed = attack_tables_markdown([replace(table, attacks=labels, entries=entries)]).splitlines()
+        rows += [line for line in printed if line.startswith("|")][2 if rows else 0 :]
+    command = f"harness leaderboard attacks leaderboard/entries/{_entry(spec).name}"
+    about = f"ASR so far at the FLOPs per example that stand above it, with 95% interval, {len(_seeds(spec))} seeds"
+    commands = f"Upper rows: `{command} --compute {FEW}`; lower rows: the same without `--compute`."
+    return "\n".join([*rows, "", f"{about}.", commands])
+
+
+def _each_model(spec: str) -> str:
     """How often an attack is ahead of others and behind them, and the mean difference of the ASR in points."""
-    (table,) = tables
-    models = [rates for seed in _seeds(runs) for rates in _rates(table, _of_seed(runs, seed))]
+    (table,) = _tables(spec)
+    models = list(_models(spec, table))
     others = {name: _plain(name, table.attacks) for name in AGAINST}
     head = ["attack"]
     for name in AGAINST:
@@ -50,7 +87,7 @@ def _each_model(tables: Sequence[AttackTable], runs: Sequence[Run]) -> str:
     for attack in table.attacks:
         if attack != "none":
             lines.append([attack, *(text for other in others.values() for text in _compared(models, attack, other))])
-    return titled_table(f"Over {len(models)} models", lines, [])
+    return titled_table(f"Over {len(models)} models", lines, []).rstrip()
 
 
 def _compared(models: Sequence[dict[str, float]], attack: str, other: str) -> tuple[str, str]:
@@ -58,7 +95,7 @@ def _compared(models: Sequence[dict[str, float]], attack: str, other: str) -> tu
     if attack == other:
         return "", ""
     by = [rates[attack] - rates[other] for rates in models]
-    return f"{sum(d > 0 for d in by)}, {sum(d < 0 for d in by)}", f"{100 * sum(by) / len(by):+.0f} points"
+    return f"{sum(d > 0 for d in by)}, {sum(d < 0 for d in by)}", f"{round(100 * sum(by) / len(by)):+d} points"
 
 
 def _plain(name: str, attacks: Sequence[str]) -> str:
@@ -67,20 +104,23 @@ def _plain(name: str, attacks: Sequence[str]) -> str:
     return next((label for label in labels if "this_step" in label), labels[0])
 
 
-def _seeds(runs: Sequence[Run]) -> list[int]:
-    return sorted({cell.record.seed for run in runs for cell in run})
+def _seeds(spec: str) -> list[int]:
+    return sorted({cell.record.seed for run in _runs(spec) for cell in run})
 
 
-def _of_seed(runs: Sequence[Run], seed: int) -> list[Run]:
-    return [replace(run, cells=tuple(cell for cell in run if cell.record.seed == seed)) for run in runs]
+def _models(spec: str, table: AttackTable) -> Iterator[dict[str, float]]:
+    """ASR of each attack on each model, at the compute of its column: a column and a seed are a model."""
+    for column in table.columns:
+        for seed in _seeds(spec):
+            runs = [replace(run, cells=tuple(c for c in run if _is_of(c, column, seed))) for run in _runs(spec)]
+            (one,) = attack_tables(runs, column.budget)
+            entries = {attack: row[0] for attack, row in zip(one.attacks, one.entries, strict=True)}
+            yield {attack: entry.asr.value for attack, entry in entries.items() if entry and entry.asr}
 
 
-def _rates(whole: AttackTable, runs: Sequence[Run]) -> Iterator[dict[str, float]]:
-    """ASR of each attack on each model of one seed, at the compute of the whole table's column."""
-    for place, column in enumerate(whole.columns):
-        (table,) = attack_tables(runs, column.budget)
-        entries = {attack: row[place] for attack, row in zip(table.attacks, table.entries, strict=True)}
-        yield {attack: entry.asr.value for attack, entry in entries.items() if entry and entry.asr}
+def _is_of(cell: Cell, column: AttackColumn, seed: int) -> bool:
+    record = cell.record
+    return (record.task.label, record.victim.label, record.seed) == (column.task, column.victim, seed)
 
 
 if __name__ == "__main__":

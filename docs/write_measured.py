@@ -3,16 +3,20 @@
 python docs/write_measured.py
 
 A page says which rows it wants, by spec and defense: <!-- measured: defenses/labels perplexity_filter -->; or all of
-them: <!-- measured: defenses/labels all -->. The undefended row is put above them.
+them: <!-- measured: defenses/labels all -->. The undefended row is put above them. With "by kind" at the end it is the
+successes of each attack among harmful and among harmless prompts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.records.read import Run
 from leaderboard.commands.read_given import read_board
 from leaderboard.site.site_data import payload
 from leaderboard.standings.standings import standings
@@ -20,7 +24,7 @@ from leaderboard.table_numbers import percent, scientific, target_percent
 
 ROOT = Path(__file__).parents[1]
 PAGES, ENTRIES = ROOT / "docs" / "defenses", ROOT / "leaderboard" / "entries"
-BLOCK = re.compile(r"(<!-- measured: (\S+) (\S+) -->\n)(.*?)(<!-- end of measured -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- measured: (\S+) (\S+)(| by kind) -->\n)(.*?)(<!-- end of measured -->)", re.DOTALL)
 HEAD = (
     "| defense | clean accuracy | ASR of the strongest attack | FLOPs per example to an ASR of {target} "
     "| FLOPs of the defense | added per answer |\n"
@@ -30,29 +34,70 @@ HEAD = (
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Each page with measured rows, and its text as the entries have it."""
-    sections: dict[str, list[tuple[str, Any]]] = {}
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if BLOCK.search(text):
-            yield page, BLOCK.sub(lambda match: match[1] + _block(match[2], match[3], sections) + match[5], text)
+            yield page, BLOCK.sub(lambda match: f"{match[1]}\n{_block(*match.groups()[1:4])}\n{match[6]}", text)
 
 
-def _block(spec: str, defense: str, sections: dict[str, list[tuple[str, Any]]]) -> str:
-    if spec not in sections:
-        sections[spec] = list(_sections(spec))
-    parts = []
-    for entry, section in sections[spec]:
-        rows = [row for row in section["rows"] if row["defense"] == "none" or _is_of(row["defense"], defense)]
-        assert len(rows) > 1, f"{entry} has no row of {defense}"
-        rows.sort(key=lambda row: row["defense"] != "none")
-        table = HEAD.format(target=target_percent(section["target_asr"])) + "".join(_row(row) for row in rows)
-        one = rows[0]
-        parts.append(
-            f"{table}\n{one['victim']} on {section['task']}, {one['seeds']} seeds, intervals of 95%. The whole table: "
-            f"`harness leaderboard show leaderboard/entries/{entry}`\n"
-        )
+def _block(spec: str, defense: str, by_kind: str) -> str:
+    parts = [_kinds(entry, runs, defense) for entry, runs, _ in _entries(spec)] if by_kind else []
+    for entry, _, sections in [] if by_kind else _entries(spec):
+        parts += [_rows(entry, section, defense) for section in sections]
     assert parts, f"no entry of {spec}"
-    return "\n" + "\n".join(parts) + "\n"
+    return "\n".join(parts)
+
+
+@cache
+def _entries(spec: str) -> list[tuple[str, Sequence[Run], Any]]:
+    """Name, runs and sections of the page of each entry of this spec."""
+    found: list[tuple[str, Sequence[Run], Any]] = []
+    for entry in sorted(ENTRIES.glob(f"{spec.replace('/', '-')}-*.json")):
+        with read_board([entry], [], None, None, None) as given:
+            tables = standings(given.runs, None, 1, "victim", given.others)
+            found.append((entry.name, given.runs, payload(given.runs, tables)["sections"]))
+    return found
+
+
+def _rows(entry: str, section: Any, defense: str) -> str:
+    rows = [row for row in section["rows"] if row["defense"] == "none" or _is_of(row["defense"], defense)]
+    assert len(rows) > 1, f"{entry} has no row of {defense}"
+    rows.sort(key=lambda row: row["defense"] != "none")
+    table = HEAD.format(target=target_percent(section["target_asr"])) + "".join(_row(row) for row in rows)
+    one = rows[0]
+    return (
+        f"{table}\n{one['victim']} on {section['task']}, {one['seeds']} seeds, intervals of 95%. The whole table: "
+        f"`harness leaderboard show leaderboard/entries/{entry}`\n"
+    )
+
+
+def _kinds(entry: str, runs: Sequence[Run], defense: str) -> str:
+    """Of harmful and of harmless prompts, how many each attack by itself breaks; and what the answers speak of."""
+    lines = [
+        "| | harmful prompts answered | harmless prompts refused | successful answers that name a forbidden thing |"
+    ]
+    lines += ["|---|---|---|---|"]
+    for label in ("none", defense):
+        cells = [cell for run in runs for cell in run if cell.record.defense.label == label]
+        attacks = list(dict.fromkeys(cell.record.attack.label for cell in cells))
+        counts = {attack: Counter[bool]() for attack in attacks}
+        prompts, answers = Counter[bool](), Counter[bool]()
+        for cell in cells:
+            rows = [row for row in cell.examples(["example", "benign", "attacked"]).to_pylist() if row["attacked"]]
+            benign = {row["example"]: row["benign"] for row in rows}
+            steps = [row for row in cell.steps(["example", "success", "answer"]).to_pylist() if row["success"]]
+            counts[cell.record.attack.label].update(benign[name] for name in {row["example"] for row in steps})
+            prompts.update(benign.values() if cell.record.attack.label == attacks[0] else ())
+            things = set(str(cell.record.data_source["forbidden"]).split(", "))
+            answers.update(not things.isdisjoint(re.findall(r"\w+", row["answer"])) for row in steps)
+        kinds = [
+            ", ".join(f"{count[kind]} `{attack}`" for attack, count in counts.items()) + f" of {prompts[kind]}"
+            for kind in (False, True)
+        ]
+        lines.append(f"| {label} | {' | '.join(kinds)} | {answers[True]} of {answers.total()} |")
+    return "\n".join(lines) + (
+        f"\n\nCounted in `leaderboard/entries/{entry}` by `docs/write_measured.py`; no command prints this.\n"
+    )
 
 
 def _is_of(label: str, defense: str) -> bool:
@@ -60,14 +105,6 @@ def _is_of(label: str, defense: str) -> bool:
     if defense == "all":
         return True
     return re.fullmatch(rf"{defense}\b(?! \+).*", label) is not None and "+" not in label
-
-
-def _sections(spec: str) -> Iterator[tuple[str, Any]]:
-    for entry in sorted(ENTRIES.glob(f"{spec.replace('/', '-')}-*.json")):
-        with read_board([entry], [], None, None, None) as given:
-            tables = standings(given.runs, None, 1, "victim", given.others)
-            for section in payload(given.runs, tables)["sections"]:
-                yield entry.name, section
 
 
 def _row(row: Any) -> str:

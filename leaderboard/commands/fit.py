@@ -20,9 +20,7 @@ from leaderboard.commands.options import (
 
 def fit_app() -> typer.Typer:
     """The group ``fit``."""
-    app = typer.Typer(
-        no_args_is_help=True, help="Fit compute curves to a run, an entry or a table."
-    )
+    app = typer.Typer(no_args_is_help=True, help="Fit compute curves to a run, an entry or a table.")
     add_commands(
         app,
         "harness fit",
