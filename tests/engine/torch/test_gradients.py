@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.api.model.backend import Differentiated, GradientItem, ScoreItem
 from harness.engine.torch.backend import TorchBackend
+from harness.engine.torch.scoring import head_reader
 from harness.errors import VictimError
 from tests.engine.torch.scoring.test_packed import FALLEN, PACKED, backend, items_for, model_of
 from tests.engine.torch.test_flop_counter import CPU_KERNELS
@@ -50,6 +51,19 @@ def test_packed_gradients_agree_with_plain_ones(kind: str, head: str) -> None:
     assert facts_of(made)["difference"] < 1e-4
     assert not facts_of(plain)["packed"] if plain.gradient(items[:1]) else True
     assert_equal(found, plain.gradient(items))
+
+
+@pytest.mark.parametrize(("kind", "head"), [("llama", "generation"), ("opt", "label_tokens")])
+def test_gradients_go_through_logits_that_are_read_in_parts(
+    kind: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backend(kind, head)
+    items = strings_of(items_for(made, 9), made._ordinary_ids, len(made._ordinary_ids))
+    wanted = made.gradient(items)
+    monkeypatch.setattr(head_reader, "max_head_values", lambda _: 1)
+    found = made.gradient(items)
+    assert facts_of(made)["packed"]
+    assert_equal(found, wanted)
 
 
 @pytest.mark.parametrize(("kind", "head"), FALLEN)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -143,15 +143,14 @@ class HeadReader:
         most = max(1, self.max_rows(read_at.device, forward.read_last))
         item_of_row = np.repeat([piece.item for piece in pieces], [len(piece.rows) for piece in pieces])
         items = np.split(item_of_row, range(most, len(item_of_row), most))
-        parts = self._logits(ids, positions, torch.split(read_at, most * forward.read_last))
-        return torch.cat(
-            [
+        with closing(self._logits(ids, positions, torch.split(read_at, most * forward.read_last))) as parts:
+            outputs = [
                 self.outputs_of(forward, logits.view(-1, forward.read_last, logits.shape[-1]), of_rows)
                 for logits, of_rows in zip(parts, items, strict=True)
             ]
-        )
+        return torch.cat(outputs)
 
-    def _logits(self, ids: Tensor, positions: Tensor, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _logits(self, ids: Tensor, positions: Tensor, parts: Sequence[Tensor]) -> Generator[Tensor]:
         """Logits [n, vocabulary] of a packed row at each part of the tokens that are read. The body is run once."""
 
         def run(read_at: Tensor) -> Tensor:
