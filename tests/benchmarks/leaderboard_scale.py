@@ -86,7 +86,10 @@ def _tables(
         "attack_tokens": rng.integers(0, 50_000, (count, 10), dtype=np.int32).tolist(),
         "queries": np.full(count, 128),
     }
-    columns |= {name: np.full(count, 1e9) for name in steps_schema.names if name.endswith(("nominal", "executed"))}
+    amounts = [
+        f.name for f in steps_schema if f.name.endswith(("nominal", "executed")) and pa.types.is_floating(f.type)
+    ]
+    columns |= {name: np.full(count, 1e9) for name in amounts}
     listed = {
         "example": names,
         "label": np.zeros(examples, np.int32),
