@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +19,9 @@ from harness.records import VERSION
 from harness.records.cell_manifest import CellRecord
 from harness.records.planned import PlannedCell, read_planned
 from harness.records.schema import ADDED, EXAMPLES, STEPS
+
+_SMALL = frozenset(EXAMPLES.names) - {"answer", "messages", "string_at"}
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,11 @@ class Cell:
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """One row per example, columns of `schema.EXAMPLES` (all, or those named). Raises `DataError`."""
-        return _parquet(self.folder / "examples.parquet", EXAMPLES, columns)
+        path = self.folder / "examples.parquet"
+        if columns is not None and _SMALL.issuperset(columns) and path.is_file():
+            with suppress(DataError):  # of a damaged file that which is asked for may still be whole
+                return _small_examples(path, path.stat().st_mtime_ns).select(list(columns))
+        return _parquet(path, EXAMPLES, columns)
 
     def steps(self, columns: Sequence[str] | None = None) -> pa.Table:
         """One row per attacked example and step, columns of `schema.STEPS` (all, or some). Raises `DataError`."""
@@ -135,6 +144,12 @@ def _manifest(path: Path) -> dict[str, Any]:
             "Use the version of the harness that wrote it, or run the spec again in a new directory."
         )
     return data
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _small_examples(path: Path, _written: int) -> pa.Table:
+    """The columns without long texts, which each part of a leaderboard asks for again; opening a file takes longest."""
+    return _parquet(path, EXAMPLES, [name for name in EXAMPLES.names if name in _SMALL])
 
 
 def _parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:

@@ -11,12 +11,10 @@ _UNSEEN = ("Cf", "Zl", "Zp")  # categories of Unicode: format characters, separa
 
 def visible(text: str) -> str:
     r"""``text`` with what is not seen, and turns the order of what is, in writing: ``\u202e``."""
-    return text if text.isascii() else "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    unseen = unicodedata.category(character) in _UNSEEN and character not in _JOINERS
-    return json.dumps(character)[1:-1] if unseen else character
+    if text.isascii():
+        return text
+    unseen = [c for c in set(text) if unicodedata.category(c) in _UNSEEN and c not in _JOINERS]
+    return text.translate({ord(character): json.dumps(character)[1:-1] for character in unseen})
 
 
 SPEC_NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"

@@ -76,11 +76,14 @@ def recorded_successes(
         most: at most so many; all when None.
         prompts: whether with the messages; else those are None.
     """
-    first_rows = {} if cell.record.space == "latent" else _first_successes(cell, most)
-    if not first_rows:
+    if cell.record.space == "latent":
         return []
     drawn = [f"sampled_{name}" for name in _DRAWN] if cell.record.samples else []
-    steps = cell.steps(["step", *_STEP, *drawn]).take(list(first_rows.values())).to_pylist()
+    table = cell.steps(["example", "step", *_STEP, *drawn])
+    first_rows = _first_successes(table, most)
+    if not first_rows:
+        return []
+    steps = table.drop_columns("example").take(list(first_rows.values())).to_pylist()
     columns = ["example", "label", "target", "benign", "predicted", "answer", "messages", "string_at"]
     examples = cell.examples(columns[: None if prompts else 6])
     examples = examples.filter(pc.is_in(examples["example"], pa.array(list(first_rows))))
@@ -92,14 +95,12 @@ def recorded_successes(
     ]
 
 
-def _first_successes(cell: Cell, most: int | None) -> dict[str, int]:
-    """Example to its row of the table of steps, of the ``most`` examples that fell first."""
-    table = cell.steps(["example", "step", "success", "attack_text"])
+def _first_successes(table: pa.Table, most: int | None) -> dict[str, int]:
+    """Example to its row of a cell's table of steps, of the ``most`` examples that fell first."""
     fell = pc.and_(table["success"], pc.is_valid(table["attack_text"]))
     rows = np.flatnonzero(pc.fill_null(fell, False).to_numpy(zero_copy_only=False))
-    examples, steps = table["example"].take(rows).to_pylist(), table["step"].take(rows).to_numpy()
-    found: dict[str, int] = {}
-    for at in np.argsort(steps, kind="stable").tolist():
-        if found.setdefault(examples[at], int(rows[at])) == rows[at] and len(found) == most:
-            break
-    return found
+    rows = rows[np.argsort(table["step"].take(rows).to_numpy(), kind="stable")]
+    examples = table["example"].combine_chunks().dictionary_encode()
+    _, first = np.unique(examples.indices.to_numpy()[rows], return_index=True)
+    rows = rows[np.sort(first)[:most]]
+    return dict(zip(examples.take(rows).to_pylist(), rows.tolist(), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,11 @@ def write_strings(path: Path, tables: Sequence[tuple[SectionJson, Standings]], *
             for row, standing in zip(section["rows"], table.rows, strict=True):
                 scope: dict[str, Any] = {name: section.get(name) for name in _SCOPE} | {"row": row["id"]}
                 scope |= {name: row.get(name) for name in _ROW}
-                for cell in standing.cells:
-                    _write(writer, [scope | string for string in _strings(cell, prompts=prompts)])
+                _write(writer, scope, (_strings(cell, prompts=prompts) for cell in standing.cells))
                 claimed = standing.others.claimed
                 for one in () if claimed is None else claimed.claims:
-                    told = scope | {"claim": one.claim.name}
-                    for cell in one.claim.cells:
-                        _write(writer, [told | string for string in _strings(cell, prompts=prompts, of=one.claim)])
+                    found = (_strings(cell, prompts=prompts, of=one.claim) for cell in one.claim.cells)
+                    _write(writer, scope | {"claim": one.claim.name}, found)
 
 
 def _messages(record: CellRecord, example: Mapping[str, Any], string: str) -> dict[str, Any]:
@@ -69,8 +67,9 @@ def _messages(record: CellRecord, example: Mapping[str, Any], string: str) -> di
     return {"messages": whole, "string_at": {"message": at, "start": start, "end": start + len(string)}}
 
 
-def _write(writer: pq.ParquetWriter, rows: list[dict[str, Any]]) -> None:
-    if rows:
+def _write(writer: pq.ParquetWriter, scope: dict[str, Any], found: Iterable[Iterable[dict[str, Any]]]) -> None:
+    """Strings of some cells; together, since each call writes a group of rows by itself, which takes its time."""
+    if rows := [scope | string for of_cell in found for string in of_cell]:
         writer.write_table(pa.Table.from_pylist(rows, STRINGS))
 
 
