@@ -2,9 +2,10 @@
 
 python docs/write_attacks.py
 
-A page says where: <!-- attacks: attacks equal compute --> is the table of `harness leaderboard attacks`; each model
-instead of equal compute counts on how many models an attack is ahead of two others, at the compute of that table; and
-adc instead of equal compute is what the table says of that attack and of these two, at 10⁹ FLOPs and at equal compute.
+A page says where: <!-- attacks: attacks equal compute --> is the table of `harness leaderboard attacks`; with at 5e8
+instead of equal compute the one at so many FLOPs; each model counts on how many models an attack is ahead of two
+others, at equal compute; and adc is what the table says of that attack and of these two, at 10⁹ FLOPs and at equal
+compute.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def pages() -> Iterator[tuple[Path, str]]:
 def _block(spec: str, what: str) -> str:
     if what == "equal compute":
         return attack_tables_markdown(_tables(spec))
+    if what.startswith("at "):
+        return attack_tables_markdown(_tables(spec, float(what.removeprefix("at "))))
     return _each_model(spec) if what == "each model" else _of_attack(spec, what)
 
 

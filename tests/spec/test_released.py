@@ -17,6 +17,7 @@ FROZEN = {
     ("adversarial_training", "1"): "e0ac51b6177197e5aedd25b686ee04d9e15d4b018cadac29b50ce17c38f01409",
     ("attacks", "2"): "e8828dec14f11ccaba64c136d2c88c4b5a13f106f2d7e53e460fa41e1aa67a36",
     ("attacks", "3"): "9f0625b693bc835403bd97882400e495562362ad9ac66a772a26a670d44c21c0",
+    ("attacks/answers", "1"): "7744bec2b14704e4156c951c85bbbabbc58feb80a18d42c1bb608b87a4beaee4",
     ("attacks/smollm2_chat", "1"): "c7d53eeef63cb0a571826320dc233eed4811bb5ecf073447e6fbd203de54ee7d",
     ("attacks/smollm2_classifier", "1"): "fa0e93a719b984a31221901a78d5771fcb14dea93d6ab59597a7d414a13816f1",
     ("chat/jbb", "1"): "7cfd9b0abe593023aecba292b01b51edeb85e77b91083bd1b93f7300a41729e2",
