@@ -24,9 +24,7 @@ from tests.engine.torch.scoring.test_packed import CONFIGS, model_of, scoring
 
 CPU = torch.device("cpu")
 KINDS = ("score", "gradient", "generate")
-MOST = max_chunk_tokens(
-    False, 4 * 64, torch.get_num_threads()
-)  # float32 and feed-forward blocks of 64, as the models here have
+MOST = max_chunk_tokens(False, 4 * 64)  # float32 and feed-forward blocks of 64, as the models here have
 
 
 class Scarce:

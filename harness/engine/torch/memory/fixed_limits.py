@@ -4,22 +4,19 @@ from __future__ import annotations
 
 GPU_TOKENS = 65_536
 _FEW, _MANY = 2_048, 8_192  # tokens of the largest forward on a CPU: fewer do not fill the cores, more are no faster
-_OF_A_THREAD = 2_048  # of which activations stay in a core's own cache
 _BLOCK = 16 << 20  # bytes of an activation that malloc keeps when it is freed
 
 
-def max_chunk_tokens(on_gpu: bool, widest: int = 0, threads: int = 0) -> int:
+def max_chunk_tokens(on_gpu: bool, widest: int = 0) -> int:
     """Tokens of the largest forward.
 
     Args:
         widest: bytes of a token's widest activation; 0 where that is unknown.
-        threads: that work on it; 0 where that is unknown.
     """
     if on_gpu:
         return GPU_TOKENS
     fit = _BLOCK // widest if widest else _FEW
-    most = min(_MANY, threads * _OF_A_THREAD) if threads else _MANY
-    return max(_FEW, min(most, 1 << fit.bit_length() - 1 if fit else 0))
+    return max(_FEW, min(_MANY, 1 << fit.bit_length() - 1 if fit else 0))
 
 
 def prefix_cache_bytes(on_gpu: bool) -> int:

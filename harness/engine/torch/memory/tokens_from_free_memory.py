@@ -26,11 +26,11 @@ def first_chunk(model: Any, device: torch.device, kind: WorkKind) -> int:
         return _on_gpu(model, device, kind)
     shape = ModelShape.from_config(model.config.to_dict())
     if shape is None:
-        return max_chunk_tokens(False, threads=torch.get_num_threads())
+        return max_chunk_tokens(on_gpu=False)
     itemsize = model.dtype.itemsize
     each = shape.backward(_ROW, itemsize) if kind == "gradient" else shape.forward(_ROW, itemsize)
     each += shape.kept(itemsize) if kind == "generate" else 0
-    most = max_chunk_tokens(False, shape.intermediate * itemsize, torch.get_num_threads())
+    most = max_chunk_tokens(False, shape.intermediate * itemsize)
     return tokens_that_fit(_CPU_SHARE * psutil.virtual_memory().available, each, most)
 
 
