@@ -35,7 +35,7 @@ class CandidateScorer:
         copied: scores behind copied prefixes: all rows under ``copied_prefix``, those that are too long to be packed
             under a packed strategy; None where that is not needed or not right.
         full: scores what the others do not.
-        screener: leaves out candidates that cannot be among the best; None before a request wants its best alone.
+        screener: leaves out candidates that cannot be among the best; None before it is asked for.
         difference, tolerance: of the strategy's self-check (see `ScorerCheck`); None where it was not run.
         reason: why it is not ``packed_reuse``, or "".
     """
@@ -118,9 +118,7 @@ class CandidateScorer:
         try:
             if all(item.best is None for item in items):
                 return self.packed.score_fitting(items, rows)
-            if self.screener is None:
-                self.screener = Screener(self._model, self.packed, self._ordinary_ids, self._context)
-            return self.screener.score_fitting(items, rows)
+            return self._screening(self.packed).score_fitting(items, rows)
         except UnsupportedModelError as error:
             self._stop_packing(str(error))
             return {}
@@ -144,6 +142,11 @@ class CandidateScorer:
             self.packed.prefixes.forget_strings()
 
     # -- the choice ----------------------------------------------------------------------------------------------------
+
+    def _screening(self, packed: PackedScorer) -> Screener:
+        if self.screener is None:
+            self.screener = Screener(self._model, packed, self._ordinary_ids, self._context)
+        return self.screener
 
     def _start_packing(self, reuse: bool) -> None:
         """Take a packed strategy where it is right, else the next one."""
@@ -228,5 +231,6 @@ class CandidateScorer:
             "tolerance": self.tolerance,
             "longest_packed_row": self._longest_packed_row,
             "longer_rows": None if self._longest_packed_row is None else LETTERS[longer_rows],
-            "screening": None if self.screener is None else self.screener.to_json(),
+            # also where this process has scored nothing, as of a cell that is resumed at its end
+            "screening": None if self.packed is None else self._screening(self.packed).to_json(),
         }
