@@ -39,8 +39,8 @@ class Cell:
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """One row per example, columns of `schema.EXAMPLES` (all, or those named). Raises `DataError`."""
         path = self.folder / "examples.parquet"
-        if columns is not None and _SMALL.issuperset(columns) and path.is_file():
-            with suppress(DataError):  # of a damaged file that which is asked for may still be whole
+        if columns is not None and _SMALL.issuperset(columns):
+            with suppress(DataError, OSError):  # of a damaged file that which is asked for may still be whole
                 return _small_examples(path, path.stat().st_mtime_ns).select(list(columns))
         return _parquet(path, EXAMPLES, columns)
 

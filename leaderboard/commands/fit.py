@@ -117,7 +117,7 @@ def efficiency_command(
 ) -> None:
     """Success against rounds or compute of the defense.
 
-    Log-odds of a fixed attack's.
+    Log-odds of the success of a fixed attack.
     """
     from leaderboard.commands.fits.print_at_amount import print_comparisons
     from leaderboard.commands.fits.print_fits import print_fits
@@ -202,7 +202,7 @@ def corrected_asr_command(
 ) -> None:
     """ASR corrected for the judge's errors.
 
-    Of the strings that searches ended with.
+    It is that of the strings that searches ended with.
     """
     from leaderboard.commands.print_judges import print_corrected
     from leaderboard.fit.corrected.of_run import corrected_asr_of_run

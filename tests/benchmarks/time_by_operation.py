@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +17,6 @@ from torch.profiler import profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from harness.bench.workload import WorkloadShape, score_items
 from tests.benchmarks import ours, table
 from tests.benchmarks.rows import ROWS, Row
 
@@ -64,24 +62,19 @@ def shares(row: Row, folder: Path, rounds: int) -> dict[str, float]:
     """Seconds of one request, the share of each part in them, and shares of the peak: of all, and of the products."""
     if not folder.exists():
         ours.write(row.model, str(folder), str(folder.parent / "victims"))
-    backend = ours._backend(str(folder), "packed_reuse").backend
+    ask = partial(ours.score, str(folder), "packed_reuse", row.shape or {}, losses=False, best=row.best)
     rounds_found = []
     for number in range(rounds + 1):
-        drawn = score_items(WorkloadShape(**(row.shape or {})), ours._model(str(folder)).allowed, False, number)
-        items = [replace(item, best=row.best) for item in drawn]
-        began = time.perf_counter()
-        answers = backend.score(items)  # without the profiler, which takes time itself
-        seconds, executed = time.perf_counter() - began, sum(answer.executed for answer in answers)
+        plain = ask(number)  # without the profiler, which takes time itself
         with profile() as profiled:
-            began = time.perf_counter()
-            backend.score(items)
-            all_of_it = time.perf_counter() - began
+            all_of_it = ask(number)["seconds"]
         found = dict.fromkeys(PARTS, 0.0)
         for event in profiled.key_averages():
             for part, names in PARTS.items():
                 if event.key.removeprefix("aten::") in names:
                     found[part] += event.self_cpu_time_total / 1e6 / all_of_it
-        found |= {REST: 1 - sum(found.values()), "seconds": seconds, "of peak": executed / seconds / ours.gemm()}
+        found |= {REST: 1 - sum(found.values()), "seconds": plain["seconds"]}
+        found["of peak"] = plain["executed"] / plain["seconds"] / ours.gemm()
         found["products of peak"] = found["of peak"] / found["matrix products"]
         rounds_found.append(found)
     return {name: median(found[name] for found in rounds_found[1:]) for name in rounds_found[0]}

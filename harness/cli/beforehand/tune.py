@@ -85,7 +85,7 @@ def tune_command(
 ) -> None:
     """Find an attack's parameters at a fixed compute.
 
-    They are tried on a task's training examples; writes the attack's entry for a spec.
+    They are tried on a task's training examples. Writes the attack's entry for a spec.
 
     The entry says what the search took, which counts as part of the attack's compute. Stop it with Ctrl-C; the same
     command continues where it stopped, and with a larger --flops goes further.

@@ -210,7 +210,7 @@ class CopyScorer:
         most = self.reader.max_rows(self._device, forward.read_last if self._trims else new)
         layer_bytes_per_token = [prefix.size / len(prefix.layers) / cut for prefix in prefixes.values() if prefix]
         if not layer_bytes_per_token:
-            return max(1, most)
+            return most
         return max(1, min(most, int(self._copy_bytes / (max(layer_bytes_per_token) * (cut + new)))))
 
     def _batches(self, members: list[int], cut: int) -> list[list[int]]:

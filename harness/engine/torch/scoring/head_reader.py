@@ -140,7 +140,7 @@ class HeadReader:
         if isinstance(self._head, ClassificationHead):
             hidden = self.run_body(ids, positions, read_at)
             return self.label_logits(hidden[0, read_at.to(hidden.device)])
-        most = max(1, self.max_rows(read_at.device, forward.read_last))
+        most = self.max_rows(read_at.device, forward.read_last)
         item_of_row = np.repeat([piece.item for piece in pieces], [len(piece.rows) for piece in pieces])
         items = np.split(item_of_row, range(most, len(item_of_row), most))
         with closing(self._logits(ids, positions, torch.split(read_at, most * forward.read_last))) as parts:
@@ -209,8 +209,8 @@ class HeadReader:
         return measure_flops(self.body, lambda rows: self.body(input_ids=rows, use_cache=False), ids)
 
     def max_rows(self, device: torch.device, read_per_row: int) -> int:
-        """Rows whose logits stay small compared with the rest; 0 where one row's do not."""
-        return max(1, max_head_values(device.type == "cuda") // max(1, self.logit_width)) // read_per_row
+        """Rows whose logits stay small compared with the rest, at least one."""
+        return max(1, max_head_values(device.type == "cuda") // max(1, self.logit_width) // read_per_row)
 
 
 @contextmanager
